@@ -11,7 +11,7 @@ use crate::limits;
 use crate::pace::before_asking_again;
 use crate::reply::{self, Purpose};
 use crate::session::Work;
-use crate::storage::Source;
+use crate::storage::{Source, StorageErrorKind};
 
 /// Maximum bytes of one read.
 const PIECE: usize = 32 * 1024;
@@ -23,6 +23,8 @@ pub(super) struct Digesting {
     hasher: Box<dyn DynDigest + Send>,
     /// The name of the file as the client wrote it.
     pathname: Pathname,
+    /// Number of bytes to digest; `None`: all.
+    length: Option<u64>,
     /// Bytes read so far.
     done: u64,
     begun: Instant,
@@ -32,9 +34,14 @@ pub(super) struct Digesting {
 }
 
 impl Digesting {
-    pub(super) fn new(source: Box<dyn Source>, algorithm: Algorithm, pathname: Pathname) -> Self {
+    pub(super) fn new(
+        (source, length): (Box<dyn Source>, Option<u64>),
+        algorithm: Algorithm,
+        pathname: Pathname,
+    ) -> Self {
         Self {
             source,
+            length,
             algorithm,
             hasher: algorithm.begin(),
             pathname,
@@ -61,7 +68,13 @@ impl Work for Digesting {
             }
             Err(error) => return Err(reply::storage_failure(&error, Purpose::Digest)),
         }
-        match self.source.read(&mut self.buffer) {
+        let left = self.length.map(|length| length - self.done);
+        let most = left.and_then(|left| usize::try_from(left).ok()).unwrap_or(PIECE).min(PIECE);
+        match self.source.read(self.buffer.get_mut(..most).unwrap_or_default()) {
+            // Another session has taken the bytes away.
+            Ok(0) if most > 0 && left.is_some() => {
+                Err(reply::storage_failure(&StorageErrorKind::Busy.into(), Purpose::Digest))
+            }
             Ok(0) => Ok(true),
             Ok(count) => {
                 self.hasher.update(self.buffer.get(..count).unwrap_or_default());
@@ -131,7 +144,7 @@ impl Algorithm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{StorageErrorKind, StorageResult};
+    use crate::storage::StorageResult;
 
     /// Supplies its bytes three at a time, with an interruption before each piece.
     struct Dripping {
@@ -172,7 +185,7 @@ mod tests {
         end: Option<ErrorKind>,
     ) -> Digesting {
         let source = Box::new(Dripping { rest: content, interrupt: false, end });
-        Digesting::new(source, algorithm, Pathname::new("a name").unwrap())
+        Digesting::new((source, None), algorithm, Pathname::new("a name").unwrap())
     }
 
     fn reply(mut digesting: Digesting) -> String {

@@ -56,7 +56,8 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
     Ok(Reply::new(ReplyCode::FILE_STATUS, size.to_string()))
 }
 
-/// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm. 553 for a
+/// `HASH <file>`: 213 with the digest of the whole file by the chosen algorithm, or of the bytes
+/// whose length `SIZE` has told ([`unfinished::digested`]). 553 for a
 /// directory, 556 for a file that is too large or takes too long. 450 if it
 /// gets no turn in time among the digests in progress.
 ///
@@ -65,11 +66,12 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
 pub(super) fn hash(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let resolved = session.resolve(path);
     let storage = session.storage_at(&resolved, Rights::RETRIEVE)?;
-    let source = storage.read(&resolved).map_err(reply::failure_of(Purpose::Digest))?;
+    let (source, length) = unfinished::digested(session, storage, &resolved)
+        .map_err(reply::failure_of(Purpose::Digest))?;
     if source.size() > limits::DIGEST_SIZE {
         return Err(reply::too_much_to_digest());
     }
-    let digesting = Digesting::new(source, session.transfer.algorithm, path.clone());
+    let digesting = Digesting::new((source, length), session.transfer.algorithm, path.clone());
     Ok(Working::new(resolved, digesting, Place::Digest))
 }
 

@@ -17,7 +17,8 @@ use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::session::{Heard, HeardSize, Session};
 use crate::storage::{
-    Ask, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished, VirtualPath, WriteMode,
+    Ask, Source, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished, VirtualPath,
+    WriteMode,
 };
 
 /// Number of received bytes from which an upload can be resumed. `SIZE` tells one byte less than
@@ -37,6 +38,7 @@ enum RecordRequest {
     /// `APPE`.
     Append,
     Size,
+    Hash,
 }
 
 /// What the session has been told about the path.
@@ -70,7 +72,7 @@ enum RecordState {
 enum Answer {
     /// As if there were no record.
     AsUsual,
-    /// Upload: go on with the kept bytes. `SIZE`: their number, less one.
+    /// Upload: go on with the kept bytes. `SIZE`: their number, less one. `HASH`: of as many.
     OnKept,
     /// 450.
     Later,
@@ -82,7 +84,7 @@ enum Answer {
 #[rustfmt::skip]
 const TABLE: &[(RecordRequest, Told, [Answer; 4])] = {
     use Answer::{AsUsual, FromStart, Later, OnKept};
-    use RecordRequest::{Append, Restart, Size};
+    use RecordRequest::{Append, Hash, Restart, Size};
     use Told::{NoFile, Nothing, OtherBytes, TheFile, TheseBytes};
     &[
         //                     no record  running  kept       lost
@@ -101,6 +103,11 @@ const TABLE: &[(RecordRequest, Told, [Answer; 4])] = {
         (Size,    TheseBytes, [AsUsual,   Later,   OnKept,    FromStart]),
         (Size,    OtherBytes, [AsUsual,   Later,   OnKept,    FromStart]),
         (Size,    TheFile,    [AsUsual,   Later,   OnKept,    FromStart]),
+        (Hash,    Nothing,    [AsUsual,   AsUsual, AsUsual,   AsUsual]),
+        (Hash,    NoFile,     [AsUsual,   AsUsual, AsUsual,   AsUsual]),
+        (Hash,    TheseBytes, [AsUsual,   AsUsual, OnKept,    AsUsual]),
+        (Hash,    OtherBytes, [AsUsual,   AsUsual, AsUsual,   AsUsual]),
+        (Hash,    TheFile,    [AsUsual,   AsUsual, AsUsual,   AsUsual]),
     ]
 };
 
@@ -189,6 +196,34 @@ fn told(heard: Option<&Heard>, record: Option<Unfinished>) -> Told {
     }
 }
 
+/// Returns the length of the kept bytes that `SIZE` has told; 0 if it has told none.
+const fn told_length(heard: Option<&Heard>) -> u64 {
+    match heard {
+        Some(Heard { size: HeardSize::Kept { told, .. }, .. }) => *told,
+        _ => 0,
+    }
+}
+
+/// Opens what `HASH` is to digest, and returns how many bytes of it; `None` for all. In a session that
+/// was told the length of kept bytes, these are the bytes: they prove to the client what it has sent.
+pub(super) fn digested(
+    session: &Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+) -> StorageResult<(Box<dyn Source>, Option<u64>)> {
+    let heard = session.login.heard.iter().find(|heard| heard.path == *path);
+    let length = told_length(heard);
+    if length > 0 {
+        let record = record(session, storage, path)?;
+        if answer(RecordRequest::Hash, told(heard, record), state(record)) == Answer::OnKept
+            && let Some(kept) = storage.kept(path, session.owner(path))?
+        {
+            return Ok((kept, Some(length)));
+        }
+    }
+    Ok((storage.read(path)?, None))
+}
+
 /// Returns the mode in which an upload begins, or the refusal. `mode` is the mode that the upload
 /// has if nothing is unfinished.
 pub(super) fn upload_mode(
@@ -205,10 +240,7 @@ pub(super) fn upload_mode(
     let failed = |error: StorageError| session.refusal(path, &error, Purpose::MakeFile);
     let record = record(session, storage, path).map_err(failed)?;
     let heard = session.login.heard.iter().find(|heard| heard.path == *path);
-    let told_length = match heard {
-        Some(Heard { size: HeardSize::Kept { told, .. }, .. }) => *told,
-        _ => 0,
-    };
+    let told_length = told_length(heard);
     match (answer(request, told(heard, record), state(record)), mode) {
         (Answer::AsUsual, mode) => Ok(mode),
         (Answer::OnKept, WriteMode::From(at)) => match record {

@@ -174,7 +174,7 @@ impl Storage for SharedQuota {
         self.inner().capabilities() | Capabilities::QUOTA | Capabilities::REMOTE.only_if(is_remote)
     }
 
-    forward_storage!(self, self.inner(); confine, stat, list, read, unfinished, forget, set);
+    forward_storage!(self, self.inner(); confine, stat, list, read, unfinished, kept, forget, set);
 
     fn write(
         &self,

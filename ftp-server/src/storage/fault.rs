@@ -249,7 +249,7 @@ impl Storage for FaultStorage {
         self.inner.capabilities().without(lost) | Capabilities::REMOTE.only_if(is_remote)
     }
 
-    forward_storage!(self, self.inner; confine);
+    forward_storage!(self, self.inner; confine, kept);
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
         self.call(StorageCall::Stat)?;

@@ -18,8 +18,8 @@
 /// struct Reporting<S>(S);
 ///
 /// impl<S: Storage> Storage for Reporting<S> {
-///     forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished);
-///     forward_storage!(self, self.0; forget, rmdir, mkdir, rename, set, space);
+///     forward_storage!(self, self.0; capabilities, confine, stat, list, read, write);
+///     forward_storage!(self, self.0; unfinished, kept, forget, rmdir, mkdir, rename, set, space);
 ///
 ///     fn remove(&self, path: &VirtualPath) -> Result<(), StorageError> {
 ///         let removed = self.0.remove(path);
@@ -99,6 +99,15 @@ macro_rules! __forward_method {
             user: Option<&[u8]>,
         ) -> Result<Option<$crate::Unfinished>, $crate::StorageError> {
             $inner.unfinished(path, user)
+        }
+    };
+    (kept $self:ident $inner:expr) => {
+        fn kept(
+            &$self,
+            path: &$crate::VirtualPath,
+            user: Option<&[u8]>,
+        ) -> Result<Option<Box<dyn $crate::Source>>, $crate::StorageError> {
+            $inner.kept(path, user)
         }
     };
     (forget $self:ident $inner:expr) => {

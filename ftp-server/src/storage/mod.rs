@@ -198,6 +198,19 @@ pub trait Storage: Send + Sync {
         user: Option<&[u8]>,
     ) -> StorageResult<Option<Unfinished>>;
 
+    /// Opens the kept bytes of the record that [`unfinished`](Self::unfinished) returns, for `HASH`;
+    /// `None` if there are none, or if the storage cannot read them. Then a client cannot prove what
+    /// it has sent, and sends the file from byte 0.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of [`unfinished`](Self::unfinished).
+    fn kept(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> StorageResult<Option<Box<dyn Source>>>;
+
     /// Discards the record of `user`'s unfinished upload to `path`, and the kept bytes. The user's
     /// uploads to `path` that are running leave no record any more. Returns the record. The server
     /// calls this method when the user removes `path`, even if there is no file.
@@ -697,5 +710,5 @@ fn check_rename(from: &VirtualPath, to: &VirtualPath) -> StorageResult<()> {
 /// Forwards every call to the inner storage, so that you can keep a handle to it.
 impl<T: Storage + ?Sized> Storage for Arc<T> {
     forward_storage!(self, (**self); capabilities, confine, stat, list, read, write, unfinished);
-    forward_storage!(self, (**self); forget, remove, rmdir, mkdir, rename, set, space);
+    forward_storage!(self, (**self); kept, forget, remove, rmdir, mkdir, rename, set, space);
 }

@@ -10,8 +10,8 @@ use super::metadata::Version;
 use super::records::{MemoryRecords, RecordedUpload};
 use super::space::{Content, Room};
 use super::{
-    Ask, Keep, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, Upload,
-    VirtualPath, WriteMode, is_made,
+    Ask, Keep, Source, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished,
+    Upload, VirtualPath, WriteMode, is_made,
 };
 use crate::forward_storage;
 use crate::lock::Lock;
@@ -173,6 +173,10 @@ impl Storage for Partials {
         user: Option<&[u8]>,
     ) -> StorageResult<Option<Unfinished>> {
         self.record(path, user, |records, now| records.unfinished(path, user, now))
+    }
+
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Box<dyn Source>>> {
+        Ok(None)
     }
 
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {

@@ -95,6 +95,15 @@ impl Storage for RemoteStorage {
         self.ask(move |inner| inner.unfinished(&path, user.as_deref()))
     }
 
+    fn kept(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> StorageResult<Option<Box<dyn Source>>> {
+        let (path, user) = (path.clone(), user.map(<[u8]>::to_vec));
+        self.ask(move |inner| inner.kept(&path, user.as_deref()))
+    }
+
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         let (path, user) = (path.clone(), user.map(<[u8]>::to_vec));
         self.change(|_| {}, move |inner| inner.forget(&path, user.as_deref()))

@@ -162,6 +162,18 @@ fn resume(storage: &dyn Storage) -> Result<bool, String> {
         }
         (_, Some(found)) => usize::try_from(found.kept).unwrap_or_default(),
     };
+    for (user, most) in [(ANN, kept), (None, 0), (Some(b"bob"), 0)] {
+        let call = format!("kept {FILE} of {}", name_of(user));
+        let mut bytes = Vec::new();
+        let read = storage.kept(&FILE.into(), user).and_then(|found| match found {
+            Some(mut source) => Ok(source.read_to_end(&mut bytes)? <= most),
+            None => Ok(true),
+        });
+        let is_own = NEW.starts_with(&bytes);
+        if !read.map_err(|error| format!("{call}: {:?}", error.kind))? || !is_own {
+            return Err(format!("{call}: {:?}", bytes.escape_ascii().to_string()));
+        }
+    }
     // `SIZE` tells a client one byte less than was kept.
     match kept.checked_sub(1) {
         Some(at) => {

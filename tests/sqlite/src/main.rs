@@ -143,6 +143,10 @@ impl Storage for Database {
         Ok(None)
     }
 
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> Result<Option<Box<dyn Source>>> {
+        Ok(None)
+    }
+
     fn forget(&self, _: &VirtualPath, _: Option<&[u8]>) -> Result<Option<Unfinished>> {
         Ok(None)
     }

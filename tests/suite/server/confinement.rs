@@ -37,7 +37,8 @@ impl std::io::Read for Whole {
 }
 
 impl Storage for Careless {
-    forward_storage!(self, self.local; capabilities, stat, list, write, unfinished, forget, space);
+    forward_storage!(self, self.local; capabilities, stat, list, write);
+    forward_storage!(self, self.local; unfinished, kept, forget, space);
 
     fn confine(&self) -> Confine<'_> {
         Confine::Beneath(vec![self.root.as_fd()])

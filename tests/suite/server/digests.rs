@@ -78,7 +78,8 @@ struct Slow(LocalStorage);
 struct Unready(Box<dyn Source>);
 
 impl Storage for Slow {
-    forward_storage!(self, self.0; capabilities, confine, stat, list, write, unfinished, forget, space);
+    forward_storage!(self, self.0; capabilities, confine, stat, list, write);
+    forward_storage!(self, self.0; unfinished, kept, forget, space);
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         let source = self.0.read(path)?;

@@ -24,8 +24,8 @@ fn is(path: &VirtualPath, name: &str) -> bool {
 }
 
 impl Storage for Faulty {
-    forward_storage!(self, self.0; capabilities, confine, unfinished, forget, remove, rmdir, mkdir);
-    forward_storage!(self, self.0; rename, set, space);
+    forward_storage!(self, self.0; capabilities, confine, unfinished, kept, forget, remove, rmdir);
+    forward_storage!(self, self.0; mkdir, rename, set, space);
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> Result<Metadata, StorageError> {
         assert!(!is(path, "panic"), "a storage that panics, as the test wants");

@@ -14,7 +14,7 @@ use super::{Fixture, play};
 struct Least(LocalStorage);
 
 impl Storage for Least {
-    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget);
+    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, kept, forget);
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE

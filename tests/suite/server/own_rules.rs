@@ -242,7 +242,8 @@ fn a_user_can_have_a_maximum_file_size_cm_54() {
 struct Overtaken(MemoryStorage);
 
 impl Storage for Overtaken {
-    forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget, space);
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read);
+    forward_storage!(self, self.0; unfinished, kept, forget, space);
 
     fn write(
         &self,

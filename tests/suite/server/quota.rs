@@ -331,7 +331,8 @@ struct NeverReady(MemoryStorage, Sender<StreamEnd>);
 struct Unready(Sender<StreamEnd>);
 
 impl Storage for NeverReady {
-    forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget, space);
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read);
+    forward_storage!(self, self.0; unfinished, kept, forget, space);
 
     fn write(
         &self,

@@ -39,6 +39,14 @@ impl Storage for Endless {
         Ok(None)
     }
 
+    fn kept(
+        &self,
+        _: &VirtualPath,
+        _: Option<&[u8]>,
+    ) -> Result<Option<Box<dyn Source>>, StorageError> {
+        Ok(None)
+    }
+
     fn forget(
         &self,
         _: &VirtualPath,

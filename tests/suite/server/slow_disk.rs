@@ -113,7 +113,8 @@ impl Disk {
 struct OnDisk(MemoryStorage, Disk);
 
 impl Storage for OnDisk {
-    forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget, space);
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read);
+    forward_storage!(self, self.0; unfinished, kept, forget, space);
 
     fn write(
         &self,

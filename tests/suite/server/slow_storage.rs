@@ -127,7 +127,8 @@ fn tls_uploads_can_be_aborted_while_the_storage_is_not_ready_dc_46() {
 struct Bounded(FaultStorage);
 
 impl Storage for Bounded {
-    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget, space);
+    forward_storage!(self, self.0; confine, stat, list, read, write);
+    forward_storage!(self, self.0; unfinished, kept, forget, space);
 
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities() | Capabilities::BOUNDED_WAITS
@@ -602,7 +603,8 @@ fn a_change_that_was_given_up_and_fails_is_not_told_dc_45() {
 struct Near(FaultStorage);
 
 impl Storage for Near {
-    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget, space);
+    forward_storage!(self, self.0; confine, stat, list, read, write);
+    forward_storage!(self, self.0; unfinished, kept, forget, space);
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
@@ -721,7 +723,8 @@ fn a_session_has_one_call_that_was_given_up_at_a_time_ho_01() {
 struct Unfinished(MemoryStorage);
 
 impl Storage for Unfinished {
-    forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget, space);
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read);
+    forward_storage!(self, self.0; unfinished, kept, forget, space);
 
     fn write(
         &self,

@@ -49,6 +49,7 @@ pub(crate) enum Act {
     AppeRefused,
     Size,
     Mlst,
+    Hash,
     Retr,
     Dele,
     /// The file gets another name.
@@ -114,6 +115,7 @@ const ACTS: &[Act] = &[
     Act::AppeRefused,
     Act::Size,
     Act::Mlst,
+    Act::Hash,
     Act::Retr,
     Act::Dele,
     Act::RenameAway,
@@ -438,6 +440,21 @@ impl Model {
                     done(550)
                 }
             },
+            Act::Hash => {
+                let told = match (&self.client.last, self.record()) {
+                    (Last::Kept(length, number), Some(record))
+                        if record.number == *number && !self.client.has_read && !self.runs() =>
+                    {
+                        record.bytes.get(..*length).map(<[u8]>::to_vec)
+                    }
+                    _ => None,
+                };
+                let file = self.file.as_ref().map(|(file, _)| file.clone());
+                match told.filter(|_| self.is_on_disk).or(file) {
+                    Some(digested) => (213, digested),
+                    None => done(550),
+                }
+            }
             Act::Retr => {
                 let Some((file, _)) = self.file.clone() else { return done(550) };
                 let is_useful = self.record().is_some_and(|it| it.bytes.len() >= 2);

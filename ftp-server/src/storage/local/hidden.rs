@@ -9,12 +9,12 @@ use std::sync::RwLock;
 use std::thread;
 use std::time::Duration;
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, openat, unlinkat};
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
 
 use super::root;
-use super::turn::{lock, unlock};
+use super::turn::unlock;
 use super::usage::{Cost, Usage};
 use crate::deadline::unix_now;
 use crate::lock::unpoisoned;
@@ -25,6 +25,8 @@ use crate::storage::{EntryKind, Metadata};
 pub(super) const TRIES: u32 = 5;
 pub(super) const PAUSE: Duration = Duration::from_millis(1);
 
+const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+
 /// Shared by the sessions of this process that look at a hidden file, for which they lock it.
 static LOOKING: RwLock<()> = RwLock::new(());
 
@@ -32,7 +34,7 @@ static LOOKING: RwLock<()> = RwLock::new(());
 /// locked. Returns ENOENT if there is no file, or if the object with this name cannot be a hidden
 /// file of an upload.
 pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
-    let (file, found) = open_for(OFlags::WRONLY | OFlags::APPEND, directory, name)?;
+    let (file, found) = open_for(OFlags::WRONLY | OFlags::APPEND, ALONE, directory, name)?;
     match is_of_server(directory, &found) {
         true => Ok((file, found)),
         false => {
@@ -42,17 +44,22 @@ pub(super) fn open_locked(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(Own
     }
 }
 
-/// Opens and locks a hidden file of any owner, only to examine or remove it. Programs that watch the
+/// Opens and locks a hidden file of any owner, only to remove it. Programs that watch the
 /// directory would take the end of a descriptor for writing for a finished file.
-fn open_to_look(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
-    match open_for(OFlags::RDONLY, directory, name) {
+fn open_to_remove(directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
+    match open_for(OFlags::RDONLY, ALONE, directory, name) {
         // NFS locks only files that are open for writing.
         Err(Errno::BADF) => open_locked(directory, name),
         opened => opened,
     }
 }
 
-fn open_for(access: OFlags, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(OwnedFd, Metadata)> {
+/// Opens a hidden file. Returns ENOENT if the object with this name cannot be one.
+pub(super) fn open(
+    access: OFlags,
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+) -> Result<(OwnedFd, Metadata)> {
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match retry_on_intr(|| openat(directory, name, access | flags, Mode::empty())) {
         // The object is a link, a directory, or a FIFO without a reader.
@@ -60,10 +67,17 @@ fn open_for(access: OFlags, directory: BorrowedFd<'_>, name: &[u8]) -> Result<(O
         file => file,
     }?;
     let opened = root::metadata_of(&file)?;
-    if !is_plain(&opened) {
-        return Err(Errno::NOENT);
-    }
-    lock(&file)?;
+    if is_plain(&opened) { Ok((file, opened)) } else { Err(Errno::NOENT) }
+}
+
+fn open_for(
+    access: OFlags,
+    lock: FlockOperation,
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+) -> Result<(OwnedFd, Metadata)> {
+    let (file, opened) = open(access, directory, name)?;
+    retry_on_intr(|| flock(&file, lock))?;
     // The previous owner of the lock may have renamed the file, or written to it.
     let found = root::metadata_at(directory, name, AtFlags::empty());
     match found {
@@ -104,7 +118,9 @@ pub(super) fn is_older_than(file: &Metadata, age: Duration) -> bool {
 /// upload, and another error if the file system has no locks.
 pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     let _looking = unpoisoned(LOOKING.read());
-    open_to_look(directory, name).map(|(file, _)| unlock(&file))
+    // Several processes may look at once.
+    open_for(OFlags::RDONLY, FlockOperation::NonBlockingLockShared, directory, name)
+        .map(|(file, _)| unlock(&file))
 }
 
 /// Removes a hidden file. If a process is writing to it, does nothing and returns `false`. A
@@ -115,7 +131,11 @@ pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
 /// Returns an error if the file cannot be removed, or if its file system has no locks and a process
 /// might be writing to it.
 pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
-    match try_remove(usage, directory, name) {
+    is_removed(try_remove(usage, directory, name))
+}
+
+fn is_removed(removed: Result<()>) -> Result<bool> {
+    match removed {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(errno),
@@ -129,11 +149,7 @@ pub(super) fn remove_unnamed(
     directory: BorrowedFd<'_>,
     name: &[u8],
 ) -> Result<bool> {
-    match remove_now(usage, directory, name, || Usage::have_bytes(name)) {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(errno),
-    }
+    is_removed(remove_now(usage, directory, name, || Usage::have_bytes(name)))
 }
 
 /// Removes a hidden file as [`remove`] does, but returns EWOULDBLOCK if a process is writing to it,
@@ -159,7 +175,7 @@ fn remove_now(
     stays: impl FnOnce() -> bool,
 ) -> Result<()> {
     let change = usage.change();
-    let (file, _) = open_to_look(directory, name)?;
+    let (file, _) = open_to_remove(directory, name)?;
     let removed = match stays() {
         true => Err(Errno::WOULDBLOCK),
         false => retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())),

@@ -316,6 +316,14 @@ impl Storage for LocalStorage {
         record::find((&self.files.root, self.files.config), path, user)
     }
 
+    fn kept(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> StorageResult<Option<Box<dyn Source>>> {
+        record::open_kept((&self.files.root, self.files.config), path, user)
+    }
+
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         record::forget((&self.files.root, self.files.config), path, user)
     }

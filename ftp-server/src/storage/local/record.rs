@@ -26,6 +26,7 @@ use rustix::fs::{
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, creation, system};
+use super::files::LocalSource;
 use super::kept_uploads::KeptPart;
 use super::name::Hidden;
 use super::policy::{LocalConfig, PartialPolicy, SyncPolicy};
@@ -38,7 +39,8 @@ use crate::lock::Lock;
 use crate::net::random;
 use crate::storage::unfinished::{Overtaken, RECORDED, RunningUploads};
 use crate::storage::{
-    Metadata, StorageErrorKind, StorageResult, StreamEnd, Unfinished, VirtualPath, WriteMode,
+    Metadata, Source, StorageErrorKind, StorageResult, StreamEnd, Unfinished, VirtualPath,
+    WriteMode,
 };
 use crate::{limits, percent, threads};
 
@@ -583,6 +585,22 @@ pub(super) fn find_at(
         is_running: false,
     };
     Ok(Some((found, Some(facts))))
+}
+
+/// Opens the kept bytes of `user`'s upload to `path`.
+pub(super) fn open_kept(
+    (root, config): (&Arc<Root>, LocalConfig),
+    path: &VirtualPath,
+    user: Option<&[u8]>,
+) -> StorageResult<Option<Box<dyn Source>>> {
+    let Some(target) = target(root, path)? else { return Ok(None) };
+    let Some((Unfinished { kept: 1.., .. }, Some(facts))) = find_at(&target, config, user)? else {
+        return Ok(None);
+    };
+    let (file, found) =
+        hidden::open(OFlags::RDONLY, target.directory.as_fd(), &facts.bytes).map_err(system)?;
+    Ok(hidden::is_of_server(target.directory.as_fd(), &found)
+        .then(|| Box::new(LocalSource::new(file, &found)) as Box<dyn Source>))
 }
 
 /// Discards the record of `user`'s upload to `path`, and returns it. The user's running uploads to

@@ -247,6 +247,10 @@ impl Storage for MemoryStorage {
         Ok(tree.records.unfinished(path, user, version.as_ref()))
     }
 
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Box<dyn Source>>> {
+        Ok(None)
+    }
+
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         let mut tree = self.tree();
         let version = tree.version(path);

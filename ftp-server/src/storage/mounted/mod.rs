@@ -316,6 +316,15 @@ impl Storage for MountedStorage {
         storage.unfinished(&path, user)
     }
 
+    fn kept(
+        &self,
+        path: &VirtualPath,
+        user: Option<&[u8]>,
+    ) -> StorageResult<Option<Box<dyn Source>>> {
+        let MountPlace { storage, path, .. } = self.place(path)?;
+        storage.kept(&path, user)
+    }
+
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.check_new(path, Kind::NotFound)?;
         let MountPlace { storage, path, .. } = self.place(path)?;

@@ -278,7 +278,8 @@ fn directories() -> tempfile::TempDir {
 struct Anywhere(Box<dyn Storage>);
 
 impl Storage for Anywhere {
-    forward_storage!(self, self.0; capabilities, stat, list, read, write, unfinished, forget, space);
+    forward_storage!(self, self.0; capabilities, stat, list, read, write);
+    forward_storage!(self, self.0; unfinished, kept, forget, space);
 
     fn confine(&self) -> Confine<'_> {
         Confine::No

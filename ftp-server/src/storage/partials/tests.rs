@@ -31,6 +31,10 @@ impl Storage for OneStep {
         Ok(None)
     }
 
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Box<dyn Source>>> {
+        Ok(None)
+    }
+
     fn forget(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         Ok(None)
     }
@@ -231,7 +235,7 @@ impl Late {
 }
 
 impl Storage for Late {
-    forward_storage!(self, self.files; capabilities, confine, list, read, unfinished, forget);
+    forward_storage!(self, self.files; capabilities, confine, list, read, unfinished, kept, forget);
     forward_storage!(self, self.files; mkdir, space);
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {

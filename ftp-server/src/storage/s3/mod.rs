@@ -322,6 +322,10 @@ impl Storage for S3Storage {
         self.record(path, user, false)
     }
 
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Box<dyn Source>>> {
+        Ok(None)
+    }
+
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
         self.record(path, user, true)
     }

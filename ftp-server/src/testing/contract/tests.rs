@@ -18,8 +18,8 @@ impl<S> Changed<S> {
 }
 
 impl<S: Storage> Storage for Changed<S> {
-    forward_storage!(self, self.inner; capabilities, confine, stat, list, read, forget, remove);
-    forward_storage!(self, self.inner; rmdir, mkdir, rename, set, space);
+    forward_storage!(self, self.inner; capabilities, confine, stat, list, read, kept, forget);
+    forward_storage!(self, self.inner; remove, rmdir, mkdir, rename, set, space);
 
     fn write(
         &self,
@@ -63,7 +63,8 @@ fn a_storage_that_keeps_records_without_bytes_keeps_the_promises() {
     struct WithoutBytes(MemoryStorage);
 
     impl Storage for WithoutBytes {
-        forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, forget);
+        forward_storage!(self, self.0; capabilities, confine, stat, list, read);
+        forward_storage!(self, self.0; unfinished, kept, forget);
         forward_storage!(self, self.0; remove, rmdir, mkdir, rename, set, space);
 
         fn write(

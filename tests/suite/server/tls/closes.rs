@@ -36,8 +36,8 @@ impl Closed {
 }
 
 impl Storage for Late {
-    forward_storage!(self, self.inner; capabilities, confine, stat, list, write, unfinished, forget);
-    forward_storage!(self, self.inner; space);
+    forward_storage!(self, self.inner; capabilities, confine, stat, list, write);
+    forward_storage!(self, self.inner; unfinished, kept, forget, space);
 
     fn read(&self, path: &VirtualPath) -> Result<Box<dyn Source>, StorageError> {
         let (source, closed) = (self.inner.read(path)?, Arc::clone(&self.closed));

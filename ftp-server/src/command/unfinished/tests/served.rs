@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ftp_proto::{Pathname, PortRanges, Reply, RepresentationType, RestartMarker};
+use sha2::Digest as _;
 
 use super::*;
 use crate::auth::{Login, UserTable};
@@ -200,6 +201,21 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 (reply.code().value(), size.unwrap_or_default().to_vec())
             }
             Act::Mlst => done(code(listing::mlst(session, Some(name)))),
+            Act::Hash => {
+                let mut working = match objects::hash(session, name) {
+                    Ok(working) => working,
+                    Err(refusal) => return done(refusal.code().value()),
+                };
+                let reply = std::iter::from_fn(|| Some(working.work.step())).flatten().next();
+                let reply = String::from_utf8(reply.unwrap().encode()).unwrap();
+                // The model tells which bytes these are.
+                let (_, want) = model.clone().act(Act::Hash);
+                let digest = sha2::Sha256::digest(&want)
+                    .iter()
+                    .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+                assert!(reply.contains(&digest), "{reply} {want:?} {model:?}");
+                (213, want)
+            }
             Act::Retr => match transfer::retr(session, name).map(|prepared| prepared.payload) {
                 Ok(Payload::Send(mut outgoing)) => {
                     let mut sent = Vec::new();

@@ -631,7 +631,7 @@ fn space_is_unsupported_on_a_file_system_without_a_size_cm_54() {
 struct Least(LocalStorage);
 
 impl Storage for Least {
-    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, forget);
+    forward_storage!(self, self.0; confine, stat, list, read, write, unfinished, kept, forget);
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::NONE
