@@ -33,6 +33,10 @@ const SESSION_MEMORY: u64 = (IDLE + largest(&UNREAD)) as u64;
 /// its own, the C library maps each allocation separately.
 const SESSION_SPACE: u64 = limits::SESSION_STACK as u64 + SPACE_IN_USE;
 
+/// Descriptors of a session that resumes an upload over an existing file: two connections, the
+/// directory, the new file, the old one, and the record.
+const DESCRIPTORS: u64 = 6;
+
 /// Address space in bytes that a running session may still map.
 const SPACE_IN_USE: u64 = 128 * 1024;
 
@@ -142,14 +146,14 @@ const fn sessions_in(bytes: u64) -> u64 {
     (bytes - bytes / 4) / SESSION_MEMORY
 }
 
-/// Returns the number of sessions that the descriptors allow: four per session, and 64 in reserve.
-/// Raises the soft limit to the hard limit.
+/// Returns the number of sessions that the descriptors allow: [`DESCRIPTORS`] per session, and 64 in
+/// reserve. Raises the soft limit to the hard limit.
 fn descriptors() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current =
         if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
-    current.map(|descriptors| descriptors.saturating_sub(64) / 4)
+    current.map(|descriptors| descriptors.saturating_sub(64) / DESCRIPTORS)
 }
 
 /// The files in which the kernel describes the system and its limits, below this directory.

@@ -28,6 +28,8 @@ pub struct Lies {
     pub keeps_names: bool,
     /// The error of a listing after its first name; 0: none.
     pub listing_error: i32,
+    /// A name that cannot be looked up, and the error.
+    pub unknown: Option<(String, i32)>,
     /// The error of a question for the free space; 0: none.
     pub space_error: i32,
     /// Whether the disk tells no size.
@@ -176,6 +178,10 @@ impl Server {
         match request.operation {
             // LOOKUP
             1 => {
+                let unknown = lies.unknown.iter().find(|(name, _)| *name == request.name(0));
+                if let Some((_, error)) = unknown {
+                    return Err(*error);
+                }
                 let node = node(&lies.at(request.node, &request.name(0))?);
                 let attributes = lies.attributes(node)?;
                 let names = if lies.keeps_names { 3_600 } else { 0 };

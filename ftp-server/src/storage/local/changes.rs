@@ -32,8 +32,10 @@ pub(super) fn remove(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     retry_on_intr(|| unlinkat(&directory, name, AtFlags::empty())).map_err(existing)?;
     change.freed(cost);
     drop(change);
-    record::removed(&directory, name);
-    directory.sync(files.config.sync).map_err(unsynced)
+    let ending = record::removed(&directory, name);
+    directory.sync(files.config.sync).map_err(unsynced)?;
+    ending.end(&directory);
+    Ok(())
 }
 
 pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
@@ -138,13 +140,15 @@ pub(super) fn rename(
     }
     usage.shelf().moved(|| (from_directory.path_to(from_name), to_directory.path_to(to_name)));
     drop(change);
-    record::removed(&from_directory, from_name);
-    record::replaced(&to_directory, to_name);
+    let removed = record::removed(&from_directory, from_name);
+    let replaced = record::replaced(&to_directory, to_name);
     // Syncs the new name first, so that at least one of the two names is on disk at any moment.
     to_directory.sync(files.config.sync).map_err(unsynced)?;
     if !to_directory.is_same(&from_directory) {
         from_directory.sync(files.config.sync).map_err(unsynced)?;
     }
+    removed.end(&from_directory);
+    replaced.end(&to_directory);
     Ok(())
 }
 

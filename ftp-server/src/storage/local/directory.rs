@@ -268,9 +268,10 @@ impl DirectoryEntries {
         Self { root, path: path.clone(), names, only_names: ask == Ask::Names, directory_use }
     }
 
-    /// Returns the metadata of the object `name`; `None` if the object no longer exists or cannot
-    /// be examined. For example, another user's FUSE mount cannot be examined.
-    fn metadata(&self, name: &CStr) -> Result<Option<Metadata>> {
+    /// Returns the metadata of the object `name`; `None` if the object no longer exists. Of an object
+    /// that cannot be examined, such as another user's FUSE mount, only the kind is known: a client
+    /// that does not see the name would remove its copy.
+    fn metadata(&self, name: &CStr, kind: FileType) -> Result<Option<Metadata>> {
         match root::metadata_at(&self.names, name, AtFlags::empty()) {
             Ok(link) if link.kind == EntryKind::Symlink => {
                 // The link may lead through a parent directory, which only a lookup from the root
@@ -278,8 +279,15 @@ impl DirectoryEntries {
                 let target = self.root.stat(self.path.join(name.to_bytes()).relative());
                 Ok(Some(target.unwrap_or(link)))
             }
-            Err(Errno::NOENT | Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
-                Ok(None)
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
+                let kind = match kind {
+                    FileType::Directory => EntryKind::Directory,
+                    _ if self.only_names => EntryKind::File,
+                    _ => EntryKind::Special,
+                };
+                // A time that no fact can have.
+                Ok(Some(Metadata::new(kind).modified(i64::MAX)))
             }
             metadata => metadata.map(|found| {
                 let mut found = turn::settled(found);
@@ -305,7 +313,7 @@ impl Iterator for DirectoryEntries {
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
                 let metadata = match self.only_names && !needs_look {
                     true => Some(Metadata::file(0)),
-                    false => self.metadata(name)?,
+                    false => self.metadata(name, kind)?,
                 };
                 Ok(metadata.map(|metadata| Entry::new(name.to_bytes(), metadata)))
             });

@@ -102,11 +102,13 @@ impl KeptUploads {
         }
     }
 
-    /// Returns the records of all users for the file `name` in a directory.
-    pub(super) fn of_target(&self, above: (u64, u64), name: &[u8]) -> Vec<Vec<u8>> {
+    /// Returns the records of all users for the file `name` in a directory that were put here by
+    /// `until`.
+    pub(super) fn of_target(&self, above: (u64, u64), name: &[u8], until: Instant) -> Vec<Vec<u8>> {
         let parts = self.parts();
-        let is_there =
-            |part: &&KeptPart| part.above == above && name::is_of_target(&part.record, name);
+        let is_there = |part: &&KeptPart| {
+            part.above == above && part.put <= until && name::is_of_target(&part.record, name)
+        };
         parts.iter().filter(is_there).map(|part| part.record.clone()).collect()
     }
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, MutexGuard};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
 
@@ -422,17 +422,30 @@ impl LocalRecord {
         self.sync.wait(directory)
     }
 
-    /// Ends the records of all users, because the upload was stored. If the same user has begun
-    /// another upload since, which still runs, the record is that one's.
-    pub(super) fn stored(self, directory: &Directory) {
+    /// Notes that the upload was stored, which ends the records of all users. If the same user has
+    /// begun another upload since, which still runs, the record is that one's.
+    pub(super) fn stored(&self) -> (Ending, OwnRecord) {
         RUNNING.stored(&self.place, u64::MAX);
-        if !RUNNING.has_other(&self.user, &self.place, &self.overtaken) {
-            match self.overtaken.is_superseded() {
-                true => end(directory, self.place.0, &self.record, || false),
-                false => self.withdraw(directory),
+        let own = match RUNNING.has_other(&self.user, &self.place, &self.overtaken) {
+            true => OwnRecord::OfAnother,
+            // From now on, this tells whether a later upload has begun.
+            false if self.overtaken.claim() => OwnRecord::Former,
+            false => OwnRecord::Own,
+        };
+        (Ending { place: Some(self.place.clone()), at: Instant::now() }, own)
+    }
+
+    /// Ends the records once the new name is on the disk: after a power cut before, the old file
+    /// would have none.
+    pub(super) fn end(self, directory: &Directory, (ending, own): (Ending, OwnRecord)) {
+        match own {
+            OwnRecord::Former if !self.overtaken.is_superseded() => {
+                end(directory, self.place.0, &self.record, || false);
             }
+            OwnRecord::Own => self.withdraw(directory),
+            OwnRecord::Former | OwnRecord::OfAnother => {}
         }
-        end_at(&self.place, directory);
+        ending.end(directory);
     }
 
     /// Removes the record, unless it belongs to a newer upload of the same user.
@@ -507,6 +520,40 @@ impl LocalRecord {
         let file = write(directory, &self.record, &facts)?;
         drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
         Ok(facts.part(directory.path(), self.place.0, &self.record, length))
+    }
+}
+
+/// The record of the user whose upload was stored.
+#[derive(Clone, Copy)]
+pub(super) enum OwnRecord {
+    Own,
+    /// That of a later upload, which was cut before.
+    Former,
+    OfAnother,
+}
+
+/// The end of the records of a place, once what ends them is on the disk.
+pub(super) struct Ending {
+    place: Option<NamedPlace>,
+    /// The time at which the file was stored, renamed or removed. Later records stay.
+    at: Instant,
+}
+
+impl Ending {
+    /// Ends the records that are known, except those of running uploads, which are locked. The
+    /// session also forgets the one of its user, which it finds by its name.
+    pub(super) fn end(self, directory: &Directory) {
+        let Some((above, name)) = self.place else { return };
+        for record in Usage::kept_in_all_roots(above, &name, self.at) {
+            // What is locked, or cannot be examined, may be that of a running upload.
+            let stays = || {
+                !matches!(
+                    hidden::check_left(directory.as_fd(), &record),
+                    Ok(()) | Err(Errno::NOENT)
+                )
+            };
+            end(directory, above, &record, stays);
+        }
     }
 }
 
@@ -678,24 +725,25 @@ fn end(directory: &Directory, above: (u64, u64), record: &[u8], stays: impl FnOn
 }
 
 /// Records that the file with this name was removed or renamed: the records of all users end.
-pub(super) fn removed(directory: &Directory, name: &[u8]) {
-    changed(directory, name, RunningUploads::removed);
+pub(super) fn removed(directory: &Directory, name: &[u8]) -> Ending {
+    changed(directory, name, RunningUploads::removed)
 }
 
 /// Records that a file was renamed to this name: the records of all users end.
-pub(super) fn replaced(directory: &Directory, name: &[u8]) {
-    changed(directory, name, RunningUploads::stored);
+pub(super) fn replaced(directory: &Directory, name: &[u8]) -> Ending {
+    changed(directory, name, RunningUploads::stored)
 }
 
 fn changed(
     directory: &Directory,
     name: &[u8],
     change: fn(&RunningUploads<NamedPlace>, &NamedPlace, u64),
-) {
-    if let Ok(place) = place(directory, name) {
-        change(&RUNNING, &place, u64::MAX);
-        end_at(&place, directory);
+) -> Ending {
+    let place = place(directory, name).ok();
+    if let Some(place) = &place {
+        change(&RUNNING, place, u64::MAX);
     }
+    Ending { place, at: Instant::now() }
 }
 
 /// Records that a file was extended, or changed in part. Its records stay, because a client that
@@ -703,19 +751,6 @@ fn changed(
 pub(super) fn extended(directory: &Directory, name: &[u8]) {
     if let Ok(place) = place(directory, name) {
         RUNNING.stored(&place, u64::MAX);
-    }
-}
-
-/// Ends the records that are known, except those of running uploads, which are locked. The session
-/// also forgets the one of its user, which it finds by its name.
-fn end_at(place: &NamedPlace, directory: &Directory) {
-    let (above, name) = place;
-    for record in Usage::kept_in_all_roots(*above, name) {
-        // What is locked, or cannot be examined, may be that of a running upload.
-        let stays = || {
-            !matches!(hidden::check_left(directory.as_fd(), &record), Ok(()) | Err(Errno::NOENT))
-        };
-        end(directory, *above, &record, stays);
     }
 }
 

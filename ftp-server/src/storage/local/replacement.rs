@@ -57,6 +57,8 @@ pub(super) struct Replacement {
     record: Option<LocalRecord>,
     /// The file that had the final name when the upload began.
     old: Option<Metadata>,
+    /// That file, if it must not be lost: while it is open, no other file has its inode number.
+    _held: Option<OwnedFd>,
     /// The error to return if a file has the final name when the upload ends; `None` if that file
     /// may be replaced.
     refusal: Option<StorageErrorKind>,
@@ -87,12 +89,11 @@ impl Replacement {
         }
         let wider = old.is_none().then(|| given.mode_of_complete(config.mask(), &directory));
         let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
+        let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
+        let held = hold(&directory, &name, old.as_ref().filter(|_| keep > 0))?;
         let Made { file, is_locked, metadata: made, hidden } =
             make(&directory, &name).map_err(|errno| creation(&directory, errno))?;
-        let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
         let mut new = Self {
-            directory,
-            name,
             output: Output::new(file, 0, config.sync, charge),
             copying: None,
             begins_with_old: keep > 0,
@@ -103,12 +104,15 @@ impl Replacement {
             wider,
             heir: None,
             record: None,
+            _held: held,
             old,
             refusal: refusal(mode),
             bounds: config.bounds(),
             owner: name::owner_of(user),
             former: None,
             end: StreamEnd::Cut,
+            directory,
+            name,
         };
         if keep > 0 {
             let old = new.open_old(config)?;
@@ -137,6 +141,7 @@ impl Replacement {
         };
         let usage = Arc::clone(target.directory.root().usage());
         let old = target.existing.as_ref();
+        let held = hold(&target.directory, &target.name, old)?;
         let mut charge =
             files::charge_resumed(target.directory.root(), config.limit(), old)?.in_place();
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &hidden) {
@@ -169,6 +174,7 @@ impl Replacement {
         Ok(Self {
             given,
             wider: Some(given.mode_of_complete(config.mask(), &directory)),
+            _held: held,
             directory,
             name,
             output: Output::new(file, length, config.sync, charge),
@@ -478,15 +484,19 @@ impl Upload for Replacement {
             return Err(self.refuse(errno));
         }
         Phase::Published.comes_next();
-        match self.record.take() {
-            Some(record) => record.stored(&self.directory),
-            None => record::extended(&self.directory, &self.name),
+        let record = self.record.take().map(|record| (record.stored(), record));
+        if record.is_none() {
+            record::extended(&self.directory, &self.name);
         }
         let directory = self.directory.clone();
         let policy = self.output.policy();
         // Closes the file. Programs that watch the directory need not wait for the disk.
         drop(self);
-        directory.sync(policy).map_err(unsynced)
+        directory.sync(policy).map_err(unsynced)?;
+        if let Some((stored, record)) = record {
+            record.end(&directory, stored);
+        }
+        Ok(())
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {
@@ -508,6 +518,21 @@ impl Drop for Replacement {
             let _ = retry_on_intr(|| unlinkat(&self.directory, &**hidden, AtFlags::empty()));
             turn::unlock(&self.output);
         }
+    }
+}
+
+/// Opens the file `old` under its name, whatever the server may do with it.
+fn hold(
+    directory: &Directory,
+    name: &[u8],
+    old: Option<&Metadata>,
+) -> StorageResult<Option<OwnedFd>> {
+    let Some(old) = old else { return Ok(None) };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let held = retry_on_intr(|| openat(directory, name, flags, Mode::empty())).map_err(system)?;
+    match root::metadata_of(&held).map_err(system)?.identity == old.identity {
+        true => Ok(Some(held)),
+        false => Err(StorageErrorKind::Busy.into()),
     }
 }
 

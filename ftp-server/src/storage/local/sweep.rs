@@ -386,8 +386,13 @@ impl<'a> Walk<'a> {
             RecordFile::Doubtful => None,
             RecordFile::Whole(facts) => Some(*facts),
         };
-        if !matches!(looked, Ok(()) | Err(Errno::NOENT)) {
-            // The upload may be running, or resumed.
+        let is_left = match looked {
+            Ok(()) | Err(Errno::NOENT) => true,
+            Err(Errno::WOULDBLOCK) => false,
+            // Without locks, the upload may be running, or resumed; but not for so long.
+            Err(_) => hidden::is_older_than(found, RECORDED),
+        };
+        if !is_left {
             return facts;
         }
         let Some(facts) = facts else {

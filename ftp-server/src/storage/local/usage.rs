@@ -194,11 +194,15 @@ impl Usage {
         usages.iter().find(|(known, _)| *known == identity).and_then(|(_, usage)| usage.upgrade())
     }
 
-    /// Returns the records for the file `name` in a directory, as all roots know them.
-    pub(super) fn kept_in_all_roots(directory: DeviceInode, name: &[u8]) -> Vec<Vec<u8>> {
+    /// Returns the records for the file `name` in a directory that all roots have known since `until`.
+    pub(super) fn kept_in_all_roots(
+        directory: DeviceInode,
+        name: &[u8],
+        until: Instant,
+    ) -> Vec<Vec<u8>> {
         let usages: Vec<_> = USAGES.lock().iter().map(|(_, it)| it.clone()).collect();
         let usages = usages.iter().filter_map(Weak::upgrade);
-        usages.flat_map(|usage| usage.shelf.of_target(directory, name)).collect()
+        usages.flat_map(|usage| usage.shelf.of_target(directory, name, until)).collect()
     }
 
     /// Returns whether a record that any root knows names these bytes.

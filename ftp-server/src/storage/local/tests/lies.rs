@@ -63,6 +63,42 @@ fn a_listing_that_the_disk_breaks_off_is_an_error_and_no_shorter_listing_cm_112(
 }
 
 #[test]
+fn a_listing_shows_a_name_that_cannot_be_examined_ls_31() {
+    let tree = Tree::new();
+    let files = [("a", ""), ("b", "secret"), ("d/f", "")];
+    let Some(disk) = LyingDisk::mount(&tree.root, files) else { return };
+    let storage = tree.storage();
+    for (name, want) in [("b", EntryKind::Special), ("d", EntryKind::Directory)] {
+        for errno in [Errno::ACCESS, Errno::PERM, Errno::NOTCONN, Errno::STALE] {
+            disk.lies().unknown = Some((name.to_owned(), errno.raw_os_error()));
+            let listed = list(&storage, "/");
+            let found = listed.iter().find(|(listed, _)| *listed == name.as_bytes()).unwrap();
+            assert_eq!((listed.len(), found.1.kind), (3, want), "{name} {errno}");
+            assert_eq!(names(&storage, Ask::Names), [b"a", b"b", b"d"], "{name} {errno}");
+        }
+        disk.lies().unknown = Some((name.to_owned(), Errno::NOENT.raw_os_error()));
+        assert_eq!(storage.list(&path("/"), Ask::Facts).unwrap().count(), 2, "{name}");
+        disk.lies().unknown = Some((name.to_owned(), Errno::IO.raw_os_error()));
+        let ended = storage.list(&path("/"), Ask::Facts).unwrap().find_map(Result::err);
+        assert_eq!(ended.unwrap().kind, Io, "{name}");
+    }
+}
+
+#[test]
+fn a_target_that_cannot_be_looked_up_is_neither_resumed_nor_replaced_fs_15() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("a", "old")]) else { return };
+    let storage = tree.storage();
+    disk.lies().unknown = Some(("a".to_owned(), Errno::IO.raw_os_error()));
+    assert_eq!(kind(storage.unfinished(&path("a"), Some(b"u"))), Some(Io));
+    for mode in [WriteMode::Replace, WriteMode::Append, WriteMode::From(1), WriteMode::Resume(1)] {
+        assert_eq!(kind(storage.write(&path("a"), mode, Keep::Bytes(b"u"))), Some(Io), "{mode:?}");
+    }
+    disk.lies().unknown = None;
+    assert_eq!(tree.get("a"), b"old");
+}
+
+#[test]
 fn two_files_with_one_inode_number_stay_two_files_cm_93_ls_08() {
     let tree = Tree::new();
     let Some(disk) = LyingDisk::mount(&tree.root, [("a", "one"), ("b", "two")]) else { return };

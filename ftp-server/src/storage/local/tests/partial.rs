@@ -312,6 +312,21 @@ fn only_one_session_at_a_time_can_resume_an_upload_fs_15_fs_18() {
 }
 
 #[test]
+fn a_look_at_a_record_does_not_take_another_look_for_an_upload_fs_15() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        cut(&storage, "f", WriteMode::Replace, b"0123");
+        // Another process looks at it.
+        let looking = fs::File::open(record_of(&tree, "f")).unwrap();
+        looking.lock_shared().unwrap();
+        assert!(!is_running(&storage, "f"));
+        assert_eq!(kept(&storage, "f"), Some(4));
+        drop(looking);
+        storage.forget(&path("f"), Some(USER)).unwrap();
+    }
+}
+
+#[test]
 fn overtaken_uploads_leave_no_bytes_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {
