@@ -38,7 +38,6 @@ enum RecordRequest {
     /// `APPE`.
     Append,
     Size,
-    Hash,
 }
 
 /// What the session has been told about the path.
@@ -72,7 +71,7 @@ enum RecordState {
 enum Answer {
     /// As if there were no record.
     AsUsual,
-    /// Upload: go on with the kept bytes. `SIZE`: their number, less one. `HASH`: of as many.
+    /// Upload: go on with the kept bytes. `SIZE`: their number, less one.
     OnKept,
     /// 450.
     Later,
@@ -84,7 +83,7 @@ enum Answer {
 #[rustfmt::skip]
 const TABLE: &[(RecordRequest, Told, [Answer; 4])] = {
     use Answer::{AsUsual, FromStart, Later, OnKept};
-    use RecordRequest::{Append, Hash, Restart, Size};
+    use RecordRequest::{Append, Restart, Size};
     use Told::{NoFile, Nothing, OtherBytes, TheFile, TheseBytes};
     &[
         //                     no record  running  kept       lost
@@ -103,11 +102,6 @@ const TABLE: &[(RecordRequest, Told, [Answer; 4])] = {
         (Size,    TheseBytes, [AsUsual,   Later,   OnKept,    FromStart]),
         (Size,    OtherBytes, [AsUsual,   Later,   OnKept,    FromStart]),
         (Size,    TheFile,    [AsUsual,   Later,   OnKept,    FromStart]),
-        (Hash,    Nothing,    [AsUsual,   AsUsual, AsUsual,   AsUsual]),
-        (Hash,    NoFile,     [AsUsual,   AsUsual, AsUsual,   AsUsual]),
-        (Hash,    TheseBytes, [AsUsual,   AsUsual, OnKept,    AsUsual]),
-        (Hash,    OtherBytes, [AsUsual,   AsUsual, AsUsual,   AsUsual]),
-        (Hash,    TheFile,    [AsUsual,   AsUsual, AsUsual,   AsUsual]),
     ]
 };
 
@@ -215,10 +209,11 @@ pub(super) fn digested(
     let length = told_length(heard);
     if length > 0 {
         let record = record(session, storage, path)?;
-        if answer(RecordRequest::Hash, told(heard, record), state(record)) == Answer::OnKept
-            && let Some(kept) = storage.kept(path, session.owner(path))?
-        {
-            return Ok((kept, Some(length)));
+        if (told(heard, record), state(record)) == (Told::TheseBytes, RecordState::Kept) {
+            match storage.kept(path, session.owner(path)) {
+                Err(error) if error.kind == StorageErrorKind::NotFound => {}
+                kept => return Ok((kept?, Some(length))),
+            }
         }
     }
     Ok((storage.read(path)?, None))

@@ -106,7 +106,7 @@ macro_rules! __forward_method {
             &$self,
             path: &$crate::VirtualPath,
             user: Option<&[u8]>,
-        ) -> Result<Option<Box<dyn $crate::Source>>, $crate::StorageError> {
+        ) -> Result<Box<dyn $crate::Source>, $crate::StorageError> {
             $inner.kept(path, user)
         }
     };

@@ -198,18 +198,13 @@ pub trait Storage: Send + Sync {
         user: Option<&[u8]>,
     ) -> StorageResult<Option<Unfinished>>;
 
-    /// Opens the kept bytes of the record that [`unfinished`](Self::unfinished) returns, for `HASH`;
-    /// `None` if there are none, or if the storage cannot read them. Then a client cannot prove what
-    /// it has sent, and sends the file from byte 0.
+    /// Opens the kept bytes of the record that [`unfinished`](Self::unfinished) returns, for `HASH`.
     ///
     /// # Errors
     ///
-    /// Returns an error of [`unfinished`](Self::unfinished).
-    fn kept(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> StorageResult<Option<Box<dyn Source>>>;
+    /// Returns `NotFound` if there are none, or if the storage cannot read them: then a client cannot
+    /// prove what it has sent, and sends the file from byte 0. Otherwise an error of [`unfinished`](Self::unfinished).
+    fn kept(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Box<dyn Source>>;
 
     /// Discards the record of `user`'s unfinished upload to `path`, and the kept bytes. The user's
     /// uploads to `path` that are running leave no record any more. Returns the record. The server

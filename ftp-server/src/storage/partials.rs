@@ -175,8 +175,8 @@ impl Storage for Partials {
         self.record(path, user, |records, now| records.unfinished(path, user, now))
     }
 
-    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Box<dyn Source>>> {
-        Ok(None)
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
+        Err(Kind::NotFound.into())
     }
 
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {

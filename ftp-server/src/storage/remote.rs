@@ -95,11 +95,7 @@ impl Storage for RemoteStorage {
         self.ask(move |inner| inner.unfinished(&path, user.as_deref()))
     }
 
-    fn kept(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> StorageResult<Option<Box<dyn Source>>> {
+    fn kept(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
         let (path, user) = (path.clone(), user.map(<[u8]>::to_vec));
         self.ask(move |inner| inner.kept(&path, user.as_deref()))
     }

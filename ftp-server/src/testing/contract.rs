@@ -165,10 +165,11 @@ fn resume(storage: &dyn Storage) -> Result<bool, String> {
     for (user, most) in [(ANN, kept), (None, 0), (Some(b"bob"), 0)] {
         let call = format!("kept {FILE} of {}", name_of(user));
         let mut bytes = Vec::new();
-        let read = storage.kept(&FILE.into(), user).and_then(|found| match found {
-            Some(mut source) => Ok(source.read_to_end(&mut bytes)? <= most),
-            None => Ok(true),
-        });
+        let read = match storage.kept(&FILE.into(), user) {
+            Ok(mut source) => Ok(source.read_to_end(&mut bytes).is_ok_and(|count| count <= most)),
+            Err(error) if error.kind == Kind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        };
         let is_own = NEW.starts_with(&bytes);
         if !read.map_err(|error| format!("{call}: {:?}", error.kind))? || !is_own {
             return Err(format!("{call}: {:?}", bytes.escape_ascii().to_string()));

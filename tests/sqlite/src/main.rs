@@ -143,8 +143,8 @@ impl Storage for Database {
         Ok(None)
     }
 
-    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> Result<Option<Box<dyn Source>>> {
-        Ok(None)
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> Result<Box<dyn Source>> {
+        Err(Kind::NotFound.into())
     }
 
     fn forget(&self, _: &VirtualPath, _: Option<&[u8]>) -> Result<Option<Unfinished>> {

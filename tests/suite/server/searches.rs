@@ -39,12 +39,8 @@ impl Storage for Endless {
         Ok(None)
     }
 
-    fn kept(
-        &self,
-        _: &VirtualPath,
-        _: Option<&[u8]>,
-    ) -> Result<Option<Box<dyn Source>>, StorageError> {
-        Ok(None)
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> Result<Box<dyn Source>, StorageError> {
+        Err(StorageErrorKind::NotFound.into())
     }
 
     fn forget(

@@ -316,11 +316,7 @@ impl Storage for LocalStorage {
         record::find((&self.files.root, self.files.config), path, user)
     }
 
-    fn kept(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> StorageResult<Option<Box<dyn Source>>> {
+    fn kept(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
         record::open_kept((&self.files.root, self.files.config), path, user)
     }
 

@@ -639,15 +639,16 @@ pub(super) fn open_kept(
     (root, config): (&Arc<Root>, LocalConfig),
     path: &VirtualPath,
     user: Option<&[u8]>,
-) -> StorageResult<Option<Box<dyn Source>>> {
-    let Some(target) = target(root, path)? else { return Ok(None) };
-    let Some((Unfinished { kept: 1.., .. }, Some(facts))) = find_at(&target, config, user)? else {
-        return Ok(None);
-    };
-    let (file, found) =
-        hidden::open(OFlags::RDONLY, target.directory.as_fd(), &facts.bytes).map_err(system)?;
-    Ok(hidden::is_of_server(target.directory.as_fd(), &found)
-        .then(|| Box::new(LocalSource::new(file, &found)) as Box<dyn Source>))
+) -> StorageResult<Box<dyn Source>> {
+    let target = target(root, path)?.ok_or(StorageErrorKind::NotFound)?;
+    let found = find_at(&target, config, user)?.filter(|(found, _)| found.kept > 0);
+    let facts = found.and_then(|(_, facts)| facts).ok_or(StorageErrorKind::NotFound)?;
+    let directory = target.directory.as_fd();
+    let (file, found) = hidden::open(OFlags::RDONLY, directory, &facts.bytes).map_err(system)?;
+    match hidden::is_of_server(directory, &found) {
+        true => Ok(Box::new(LocalSource::new(file, &found))),
+        false => Err(StorageErrorKind::NotFound.into()),
+    }
 }
 
 /// Discards the record of `user`'s upload to `path`, and returns it. The user's running uploads to

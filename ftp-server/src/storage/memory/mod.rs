@@ -247,8 +247,8 @@ impl Storage for MemoryStorage {
         Ok(tree.records.unfinished(path, user, version.as_ref()))
     }
 
-    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Box<dyn Source>>> {
-        Ok(None)
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
+        Err(Kind::NotFound.into())
     }
 
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {

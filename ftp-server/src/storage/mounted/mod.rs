@@ -316,11 +316,7 @@ impl Storage for MountedStorage {
         storage.unfinished(&path, user)
     }
 
-    fn kept(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> StorageResult<Option<Box<dyn Source>>> {
+    fn kept(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
         let MountPlace { storage, path, .. } = self.place(path)?;
         storage.kept(&path, user)
     }

@@ -31,8 +31,8 @@ impl Storage for OneStep {
         Ok(None)
     }
 
-    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Box<dyn Source>>> {
-        Ok(None)
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
+        Err(Kind::NotFound.into())
     }
 
     fn forget(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {

@@ -322,8 +322,8 @@ impl Storage for S3Storage {
         self.record(path, user, false)
     }
 
-    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Box<dyn Source>>> {
-        Ok(None)
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
+        Err(Kind::NotFound.into())
     }
 
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
