@@ -6,6 +6,7 @@
     sudo python3 -B tests/campaign worlds [--seed N] [--first] [--program FILE] [NAME]...
     sudo python3 -B tests/campaign planted [--seed N] [NAME]...
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
+    sudo python3 -B tests/campaign cuts [--seed N] [--first] [--program FILE] [NAME]...
     sudo python3 -B tests/campaign months [--days N] [--program FILE]
     sudo python3 -B tests/campaign differences [--write] [--program FILE]
 
@@ -21,6 +22,8 @@ planted  applies each patch of tests/campaign/planted to a copy of the sources, 
          soak, watch or worlds does not find what the head of the patch names. NAME selects patches.
 power    stores files on a disk that records its writes, cuts the power at each flush, and compares the files
          with what the server confirmed.
+cuts     cuts uploads over an old file, lets the world act, and runs the usual resume of each client, on five
+         kinds of disks. NAME selects cases by disk, client, bytes or act, such as tmpfs, curl or 30000.
 months   fakes the server's clock: a camera uploads a picture per minute for some days, a certificate ends, and
          the clock passes dates such as the end of summer time and of 32 bits.
 differences
@@ -55,6 +58,7 @@ import time
 import traceback
 from typing import Callable
 
+import cuts
 import differences
 import months
 import place
@@ -99,7 +103,7 @@ def up_to(most: int) -> Callable[[str], int]:
 def arguments() -> argparse.Namespace:
     shown = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in ALL._asdict().items()}
     parser = argparse.ArgumentParser(description=__doc__.format(**shown, days=DAYS), formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["soak", "watch", "worlds", "planted", "differences", "power", "months"])
+    parser.add_argument("part", choices=["soak", "watch", "worlds", "planted", "differences", "power", "cuts", "months"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--days", type=up_to(99))
@@ -114,8 +118,8 @@ def arguments() -> argparse.Namespace:
     wanted.scope = soak.Scope(**{name: getattr(wanted, name) for name in ALL._fields})
     if wanted.part != "soak" and wanted.scope != ALL:
         parser.error(f"only for soak: {', '.join('--' + name for name in ALL._fields)}")
-    if wanted.names and wanted.part not in ("planted", "worlds"):
-        parser.error("names are for planted and worlds")
+    if wanted.names and wanted.part not in ("planted", "worlds", "cuts"):
+        parser.error("names are for planted, worlds and cuts")
     if wanted.days is not None and wanted.part != "months":
         parser.error("--days is for months")
     wanted.days = wanted.days or DAYS
@@ -139,6 +143,8 @@ def run(wanted: argparse.Namespace) -> Findings:
         return differences.run(program, wanted.write)
     if wanted.part == "power":
         return power.Power(program, place.Place(), wanted.seed).run()
+    if wanted.part == "cuts":
+        return cuts.Cuts(program, place.Place(), wanted.seed, wanted.first, wanted.names).run()
     if wanted.part == "months":
         return months.Months(program, place.Place(), wanted.days).run()
     if wanted.part == "worlds":
@@ -170,7 +176,7 @@ def main() -> None:
         again = ["--minutes", f"{wanted.minutes:g}", "--seed", str(wanted.seed), *options(wanted.scope)]
         if wanted.part == "months":
             again = ["--days", str(wanted.days)]
-        if wanted.part == "worlds":
+        if wanted.part in ("worlds", "cuts"):
             again = ["--seed", str(wanted.seed), *wanted.names]
         print(f"to repeat: python3 -B tests/campaign {wanted.part} {shlex.join(again)}")
     sys.exit(status)

@@ -19,7 +19,7 @@ MINUTES = 1_440
 # One picture in this number is sent under TLS, in a session of its own.
 PROTECTED = 20
 # The minute at which the camera loses its power during an upload.
-CUT = 720
+CUT = 780
 TIMEOUT = 20
 
 
@@ -83,6 +83,8 @@ class Camera:
     def lose_power(self, day: int) -> None:
         """Leaves a half upload on the server. `time.sleep` does not work under faketime."""
         ftp = self.session(False)
+        # In type ASCII, the server keeps no bytes.
+        ftp.voidcmd("TYPE I")
         with ftp.transfercmd(f"STOR {day:02}/cut.jpg") as data:
             data.sendall(b"half a picture")
             # The server has the bytes before the control connection ends.

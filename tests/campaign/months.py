@@ -30,7 +30,7 @@ BEGIN = "2027-02-10T00:00:00Z"
 RENEWED, ENDS = 20, 25
 # The first day on which the second account is no longer accepted.
 EXPIRED = 10
-# The server is restarted after each period of this many days.
+# The server is restarted after each period of this many days, and after the last day.
 RESTART = 7
 # Maximum growth of the server's memory in a period, in KiB.
 GROWTH = 4_096
@@ -158,10 +158,10 @@ class Months:
                 self.wait_for(lambda: serial_of() == serial, "the new certificate is not shown")
             self.forget(day - KEPT_DAYS)
             # The hourly session is open both times.
-            is_restart = day % RESTART == RESTART - 1
+            is_restart = day % RESTART == RESTART - 1 or day == self.days - 1
             if day % RESTART == 0:
                 before = server.figures()
-            elif is_restart:
+            if is_restart:
                 self.restart(server, day, before)
             life.stdin.write("restarted\n" if is_restart else "next\n")
             life.stdin.flush()
@@ -186,8 +186,8 @@ class Months:
         if odd:
             self.findings.add(f"day {day}: {len(odd)} files differ: {sorted(odd)[:5]}")
         # The record has the times of the server's clock, which is faked.
-        noon = seconds(BEGIN) + day * DAY + camera.CUT * 60
-        whens = [record.when - noon for record in server.records() if record.bytes.parent == directory]
+        cut = seconds(BEGIN) + day * DAY + camera.CUT * 60
+        whens = [record.when - cut for record in server.records() if record.bytes.parent == directory]
         if len(whens) != 1 or not 0 <= whens[0] <= 60:
             self.findings.add(f"day {day}: a record of the upload that was cut, seconds after its time: {whens}")
 

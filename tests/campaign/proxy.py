@@ -119,6 +119,9 @@ class Proxy:
         """Adds a line to the dialogue."""
         self.dialogue.append(f"{time.monotonic() - self._began:.3f} {what}")
 
+    def before_strike(self) -> None:
+        """Does what a subclass wants to happen just before the fault."""
+
     def next_plan(self, verb: bytes) -> Plan:
         """Returns the plan for a transfer that begins now."""
         with self._lock:
@@ -247,6 +250,7 @@ class Session:
     def strike(self, kind: str, side: socket.socket, other: socket.socket, rest: bytes) -> None:
         """Causes the fault; `side` is the sender."""
         self.proxy.struck = Struck(kind, self.verb)
+        self.proxy.before_strike()
         if kind == "mute":
             self.is_mute = True
             self.relay(rest, other)

@@ -468,8 +468,6 @@ impl Upload for Replacement {
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.end = StreamEnd::Failed;
         self.finish_copying()?;
-        let old = self.old;
-        self.furnish(old.as_ref()).map_err(system)?;
         self.output.sync().map_err(system)?;
         self.check_whole().map_err(system)?;
         if let Some(record) = &mut self.record {
@@ -477,6 +475,9 @@ impl Upload for Replacement {
             // nobody any more.
             let _ = record.wait(&self.directory);
         }
+        // Last: on a slow disk, others could read the file under its hidden name until it is synced.
+        let old = self.old;
+        self.furnish(old.as_ref()).map_err(system)?;
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
