@@ -110,7 +110,7 @@ mod tests {
         let digits = length.iter().position(|byte| *byte != 0).map_or(&[0][..], |at| &length[at..]);
         let mut out = vec![tag];
         if content.len() > 0x7f {
-            out.push(0x80 | digits.len() as u8);
+            out.push(0x80 | u8::try_from(digits.len()).unwrap());
         }
         out.extend(digits);
         out.extend(content);

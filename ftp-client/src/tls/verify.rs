@@ -190,7 +190,9 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let checked = self.check(end_entity, intermediates, server_name, ocsp_response, now);
         checked.map(|()| ServerCertVerified::assertion()).map_err(|(fault, detail)| {
-            let pin = self.pin_of(end_entity).map(|pin| pin.to_string());
+            // A pin would not help with a key that is too short.
+            let is_usable = PublicKey::of(end_entity).is_some_and(|key| key.fault().is_none());
+            let pin = self.pin_of(end_entity).filter(|_| is_usable).map(|pin| pin.to_string());
             let refused = certificate(fault, detail, pin);
             *lock(&self.refused) = Some(refused);
             Error::InvalidCertificate(alert(fault))

@@ -126,7 +126,7 @@ impl Job<'_> {
         }
         if let Some(Following { time, .. }) = self.following.take()
             && !client.has_planned_upload()
-            && report.as_ref().is_some_and(|report| report.cut.is_none())
+            && report.as_ref().is_none_or(|report| report.cut.is_none())
             && self.verifies_size()
             && !self.proves_new
         {
