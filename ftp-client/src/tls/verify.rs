@@ -143,7 +143,7 @@ impl Verifier {
             TrustRule::Chain(chain, given) => {
                 let checked = chain.verify_server_cert(end_entity, intermediates, name, ocsp, now);
                 let checked = match checked.map(drop) {
-                    // The validity was checked before; what remains is that a CA is no server.
+                    // The validity was checked before; what remains is that a CA was used as a server.
                     Err(Error::InvalidCertificate(CertificateError::Other(_)))
                         if given.contains(end_entity) =>
                     {
