@@ -416,6 +416,11 @@ fn message_of(error: &Error) -> String {
             {
                 "see --passive-address"
             }
+            Error::DataConnection(attempts)
+                if attempts.iter().any(|it| matches!(it.error, Error::Unsupported(_))) =>
+            {
+                "set the server's passive ports to 1024 or above"
+            }
             _ => "try --active, --passive or --epsv never",
         });
         message.push_str(", or use ftp-cli doctor to find the cause");

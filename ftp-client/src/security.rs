@@ -183,8 +183,8 @@ impl Tls {
         self
     }
 
-    /// Sets a PEM file of trusted CAs, which replace the system's CAs. The file is read when the
-    /// client connects.
+    /// Sets a PEM file of trusted CAs, which replace the system's CAs. It can also contain the server's
+    /// own self-signed certificate. The file is read when the client connects.
     pub fn ca_file(mut self, path: impl AsRef<Path>) -> Self {
         self.roots = Roots::File(path.as_ref().to_owned());
         self
@@ -237,7 +237,7 @@ impl Tls {
     /// Sets whether to send `PBSZ` and `PROT` before `USER` instead of after the login (RFC 4217
     /// §10.3; default: no).
     ///
-    /// A server that refuses `PBSZ` or `PROT` then does not even learn the user's name.
+    /// A server that refuses `PROT` then does not even learn the user's name.
     pub const fn protect_before_login(mut self, on: bool) -> Self {
         self.before_login = on;
         self
@@ -351,8 +351,8 @@ pub enum TlsError {
     /// The server refused `AUTH TLS`. No login was sent.
     #[error("the server refuses TLS: {0}")]
     Refused(Reply),
-    /// The server refused `PBSZ` or `PROT`, so data connections would not be protected as
-    /// requested. The connection is closed.
+    /// The server refused `PROT`, so data connections would not be protected as requested. The
+    /// connection is closed.
     #[error(
         "the server refuses to protect data connections as requested; it answered {0} with: {1}"
     )]
@@ -361,8 +361,8 @@ pub enum TlsError {
     /// connection is closed, and the bytes are discarded.
     #[error("the server sent plaintext after accepting TLS: possibly injected by an attacker")]
     InjectedPlaintext,
-    /// A data connection ended without TLS's `close_notify`: the data may be truncated, even if the
-    /// server confirmed the transfer.
+    /// A data connection ended without TLS's `close_notify`, and no size that the server reports proves
+    /// that all bytes arrived: the data may be truncated, even if the server confirmed the transfer.
     #[error("the data ended without close_notify: it may be truncated")]
     TruncatedTls,
     /// Both servers confirmed a [copy](crate::file::Relay) under TLS, but at least one of them did

@@ -104,6 +104,9 @@ pub struct Client {
     pub(crate) no_range: bool,
     /// Whether the server has answered `SIZE` with a size.
     tells_sizes: bool,
+    /// Whether the server has confirmed an upload whose data connection failed. The size before then
+    /// shows whether the next upload is stored.
+    pub(crate) breaks_uploads: bool,
     /// The last passive port, and the one at which content of a failed upload may still wait.
     pub(crate) last_port: Option<u16>,
     pub(crate) spoiled_port: Option<u16>,
@@ -194,6 +197,7 @@ impl Client {
             no_flags: false,
             no_range: false,
             tells_sizes: false,
+            breaks_uploads: false,
             last_port: None,
             spoiled_port: None,
             is_orderly: false,

@@ -49,12 +49,11 @@ impl Client {
     /// if they are checked.
     pub(crate) fn begin_retrieve(
         &mut self,
-        path: &[u8],
+        path: &Pathname,
         offset: u64,
     ) -> Result<(Begun, RepresentationType, Option<u64>), Error> {
-        let path = self.pathname(path)?;
-        let length = self.length_to_check(&path)?;
-        let begun = self.begin(&Command::Retr(path), FileRange::from_offset(offset)?)?;
+        let length = self.length_to_check(path)?;
+        let begun = self.begin(&Command::Retr(path.clone()), FileRange::from_offset(offset)?)?;
         Ok((begun, self.wanted, length.map(|length| length.saturating_sub(offset))))
     }
 
@@ -74,9 +73,9 @@ impl Client {
         let path = self.pathname(path.as_ref())?;
         let length = self.length_to_check(&path)?;
         let wanted = self.wanted;
-        let begun = transfer::begin_with_time(self, &Command::Retr(path), wanted)?;
+        let begun = transfer::begin_with_time(self, &Command::Retr(path.clone()), wanted)?;
         let modified = begun.modified;
-        Ok(self.download(begun, 0, length).with_time(modified))
+        Ok(self.download(begun, 0, length, path).with_time(modified))
     }
 
     /// Announces the files that you download next, in this order. Pass `true` with a file if you
@@ -206,7 +205,7 @@ impl Client {
     ) -> Result<Download<&mut Self>, Error> {
         let path = self.pathname(path.as_ref())?;
         let range = FileRange::between(offset, length)?;
-        let command = Command::Retr(path);
+        let command = Command::Retr(path.clone());
         let mut begun = None;
         if self.features()?.has_with("RANG", "STREAM") && !self.no_range {
             begun = match self.begin_as(&command, range, RepresentationType::Image) {
@@ -229,7 +228,7 @@ impl Client {
             }
         };
         let transfer = Transfer::new(self, begun);
-        Ok(Download::new(transfer, RepresentationType::Image, offset)
+        Ok(Download::new(transfer, RepresentationType::Image, offset, path)
             .with_range(length, is_bounded))
     }
 
@@ -280,9 +279,8 @@ impl Client {
         {
             offset = 0;
         }
-        let command = Command::Retr(path);
-        let (begun, offset) = self.begin_from(&command, offset)?;
-        Ok(self.download(begun, offset, size.map(|size| size - offset)))
+        let (begun, offset) = self.begin_from(&Command::Retr(path.clone()), offset)?;
+        Ok(self.download(begun, offset, size.map(|size| size - offset), path))
     }
 
     /// Begins to upload the missing rest of a file of `length` bytes to `path`.
@@ -377,9 +375,15 @@ impl Client {
         }
     }
 
-    fn download(&mut self, begun: Begun, offset: u64, length: Option<u64>) -> Download<&mut Self> {
+    fn download(
+        &mut self,
+        begun: Begun,
+        offset: u64,
+        length: Option<u64>,
+        path: Pathname,
+    ) -> Download<&mut Self> {
         let wanted = self.wanted;
-        let mut download = Download::new(Transfer::new(self, begun), wanted, offset);
+        let mut download = Download::new(Transfer::new(self, begun), wanted, offset, path);
         if let Some(length) = length {
             download.expect_length(length);
         }

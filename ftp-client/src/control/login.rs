@@ -177,14 +177,18 @@ impl Secured {
     }
 
     /// Takes the reply to a command of [`protection`](Self::protection). Closes the connection if
-    /// the server refuses.
+    /// the server refuses the protection level. A refusal of `PBSZ` changes nothing, because its 0 is
+    /// the only value. A server that does not know `PROT`, because something else put TLS on the control
+    /// connection, sends data in plaintext.
     pub(crate) fn agree(
         &mut self,
         control: &mut ControlConnection,
         verb: Verb,
         reply: Reply,
     ) -> Result<(), Error> {
-        if reply.code().severity() != Severity::Completion {
+        let is_unknown = matches!(reply.code().value(), 500..=504);
+        let is_needless = verb == Verb::Pbsz || is_unknown && !self.is_data_private();
+        if reply.code().severity() != Severity::Completion && !is_needless {
             control.close();
             return Err(Error::Tls(TlsError::DataProtectionRefused(verb, reply)));
         }

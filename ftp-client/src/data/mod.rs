@@ -122,8 +122,8 @@ impl Opening {
             Self::Connecting(socket) => Stream::connected(socket).map(Advance::Open),
             Self::Connected(stream) => Ok(Advance::Open(stream)),
             Self::Listening(listener) => Ok(match accept(&listener, server)? {
-                Some(stream) => Advance::Open(stream),
-                None => Advance::Still(Self::Listening(listener)),
+                Ok(stream) => Advance::Open(stream),
+                Err(stranger) => Advance::Still(Self::Listening(listener), stranger),
             }),
         }
     }
@@ -134,23 +134,26 @@ impl Opening {
 pub(crate) enum Advance {
     /// The connection is open.
     Open(Stream),
-    /// The opening needs another wait.
-    Still(Opening),
+    /// The opening needs another wait. Another host may have connected.
+    Still(Opening, Option<IpAddr>),
 }
 
-/// Accepts a connection from the server. Closes any other connection, and returns `None`.
-fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Result<Option<Stream>> {
+/// Accepts a connection from the server. Closes any other connection, and returns its address.
+fn accept(
+    listener: &TcpListener,
+    server: Option<IpAddr>,
+) -> io::Result<Result<Stream, Option<IpAddr>>> {
     let server = server.map(|server| server.to_canonical());
     match listener.accept() {
         Ok((socket, from)) if Some(from.ip().to_canonical()) == server => {
             socket.set_nonblocking(true)?;
-            Ok(Some(Stream::new(socket)))
+            Ok(Ok(Stream::new(socket)))
         }
         Ok((_closed, from)) => {
             trace::note(format_args!(
                 "closed a data connection from {from}, which is not the server"
             ));
-            Ok(None)
+            Ok(Err(Some(from.ip().to_canonical())))
         }
         // The connection was closed before it was accepted.
         Err(error)
@@ -159,7 +162,7 @@ fn accept(listener: &TcpListener, server: Option<IpAddr>) -> io::Result<Option<S
                 ErrorKind::WouldBlock | ErrorKind::Interrupted | ErrorKind::ConnectionAborted
             ) =>
         {
-            Ok(None)
+            Ok(Err(None))
         }
         Err(error) => Err(error),
     }

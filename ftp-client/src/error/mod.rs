@@ -238,6 +238,9 @@ impl Error {
             | Self::UnreadableTime(_)
             | Self::UnknownListing { .. }
             | Self::Changed
+            // A control connection that was reset is `Closed`.
+            | Self::Io(_)
+            | Self::Tls(TlsError::TruncatedTls)
             | Self::Mismatch { .. } => false,
             Self::Job(fault) => fault.affects_others(),
             Self::Tree(fault) => fault.ends_run(),

@@ -124,7 +124,7 @@ impl<'a> Lines<'a> {
 
     fn conclude(&mut self, is_cut: bool) -> Result<Option<Vec<u8>>, Error> {
         let Some(mut transfer) = self.transfer.take() else { return Ok(None) };
-        let reply = transfer.conclude(TransferLength::of(self.bytes))?.reply;
+        let reply = transfer.conclude(TransferLength::of(self.bytes), None)?.reply;
         if says_cut(&reply, &self.directory) {
             return Err(Error::ListingCut(ListingCut::Reply(reply)));
         }

@@ -176,12 +176,14 @@ impl Stream {
 
     /// Reads available bytes. Returns 0 at the end, and `None` if nothing is available yet.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, Error> {
-        if let Some(error) = self.broken.take() {
-            return Err(Error::Io(error));
-        }
-        match &mut self.tls {
+        let read = match &mut self.tls {
             None => unless_it_would_block(|| self.socket.read(buffer)),
             Some(tls) => tls.read(&mut *self.socket, buffer),
+        };
+        // What arrived before the reset can still be read.
+        match self.broken.take_if(|_| !matches!(read, Ok(Some(1..)))) {
+            Some(error) => Err(Error::Io(error)),
+            None => read,
         }
     }
 

@@ -2,6 +2,7 @@
 //! waits, except for the rest of a text that arrived unencrypted: a call that cannot proceed returns
 //! at once.
 
+mod key;
 mod verify;
 mod words;
 

@@ -5,15 +5,18 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, ProtocolVersion, RootCertStore, SignatureScheme,
+};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use sha2::{Digest, Sha256};
 
+use super::key::PublicKey;
 use super::words;
 use crate::lock;
 use crate::security::{CertificateFault, Pin, Roots, Tls, TlsError};
@@ -31,7 +34,9 @@ pub(super) struct Verifier {
 
 #[derive(Debug)]
 enum TrustRule {
-    Chain(Arc<WebPkiServerVerifier>),
+    /// A chain that ends at a trusted CA. The certificates that the caller gave can also be the
+    /// server's own.
+    Chain(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>),
     Keys(Vec<Pin>),
     Anything,
     /// The caller's verifier checks certificates. If there are pins, the key must also match one of
@@ -45,11 +50,12 @@ impl Verifier {
             Tls { accepts_anything: true, .. } => TrustRule::Anything,
             Tls { pins, .. } if !pins.is_empty() => TrustRule::Keys(pins.clone()),
             Tls { roots, .. } => {
-                let roots = trusted(roots)?;
+                let (store, given) = trusted(roots)?;
                 let chain =
-                    WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+                    WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider));
                 let chain = chain.build();
-                TrustRule::Chain(chain.map_err(|error| TlsError::Settings(error.to_string()))?)
+                let chain = chain.map_err(|error| TlsError::Settings(error.to_string()))?;
+                TrustRule::Chain(chain, given)
             }
         };
         Ok(Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() })
@@ -105,8 +111,7 @@ impl Verifier {
 
     /// Returns the digest of the certificate's key; `None` if the key cannot be read.
     pub(super) fn pin_of(&self, certificate: &CertificateDer<'_>) -> Option<Pin> {
-        let key = ParsedCertificate::try_from(certificate).ok()?.subject_public_key_info();
-        Some(Pin::new(Sha256::digest(key).into()))
+        PublicKey::of(certificate).map(|key| Pin::new(Sha256::digest(key.der).into()))
     }
 
     /// Converts an error, adding the details of a refused certificate.
@@ -128,20 +133,49 @@ impl Verifier {
         now: UnixTime,
     ) -> Result<(), (CertificateFault, String)> {
         self.check_demanded(end_entity)?;
+        if let Some(fault) = PublicKey::of(end_entity).and_then(|key| key.fault()) {
+            return Err((CertificateFault::Other, fault));
+        }
         match &self.rule {
             // Handshakes with the caller's own verifier do not reach this code.
             TrustRule::Anything | TrustRule::Beside(_) => Ok(()),
             TrustRule::Keys(pins) => self.check_pinned(end_entity, pins),
-            TrustRule::Chain(chain) => {
-                match chain.verify_server_cert(end_entity, intermediates, name, ocsp, now) {
-                    Ok(_) => Ok(()),
-                    Err(Error::InvalidCertificate(error)) => {
-                        Err((fault(&error), words::certificate(&error)))
+            TrustRule::Chain(chain, given) => {
+                let checked = chain.verify_server_cert(end_entity, intermediates, name, ocsp, now);
+                let checked = match checked.map(drop) {
+                    // The validity was checked before; what remains is that a CA was used as a server.
+                    Err(Error::InvalidCertificate(CertificateError::Other(_)))
+                        if given.contains(end_entity) =>
+                    {
+                        ParsedCertificate::try_from(end_entity)
+                            .and_then(|parsed| verify_server_name(&parsed, name))
                     }
-                    Err(error) => Err((CertificateFault::Other, words::failure(&error))),
-                }
+                    checked => checked,
+                };
+                checked.map_err(|error| match error {
+                    Error::InvalidCertificate(error) => (fault(&error), words::certificate(&error)),
+                    error => (CertificateFault::Other, words::failure(&error)),
+                })
             }
         }
+    }
+
+    /// Verifies that the server has the key of an accepted certificate.
+    fn check_signed(
+        &self,
+        message: &[u8],
+        shown: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+        version: ProtocolVersion,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        let key = PublicKey::of(shown);
+        if key.is_some_and(|key| key.has_signed(message, signed, version, known)) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        let detail = "the server does not prove that it has the key".to_owned();
+        *lock(&self.refused) = Some(certificate(CertificateFault::Other, detail, None));
+        Err(Error::InvalidCertificate(CertificateError::BadSignature))
     }
 }
 
@@ -156,14 +190,14 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let checked = self.check(end_entity, intermediates, server_name, ocsp_response, now);
         checked.map(|()| ServerCertVerified::assertion()).map_err(|(fault, detail)| {
-            let pin = self.pin_of(end_entity).map(|pin| pin.to_string());
+            // A pin would not help with a key that is too short.
+            let is_usable = PublicKey::of(end_entity).is_some_and(|key| key.fault().is_none());
+            let pin = self.pin_of(end_entity).filter(|_| is_usable).map(|pin| pin.to_string());
             let refused = certificate(fault, detail, pin);
             *lock(&self.refused) = Some(refused);
             Error::InvalidCertificate(alert(fault))
         })
     }
-
-    // The server must prove that it has the key of an accepted certificate.
 
     fn verify_tls12_signature(
         &self,
@@ -171,8 +205,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, known)
+        self.check_signed(message, cert, dss, ProtocolVersion::TLSv1_2)
     }
 
     fn verify_tls13_signature(
@@ -181,8 +214,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, known)
+        self.check_signed(message, cert, dss, ProtocolVersion::TLSv1_3)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -249,19 +281,21 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Returns the trusted CAs.
-fn trusted(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
+/// Returns the trusted CAs, and the certificates that the caller gave.
+fn trusted(roots: &Roots) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), TlsError> {
     let mut store = RootCertStore::empty();
-    match roots {
-        Roots::System => return system(),
-        Roots::File(path) => {
-            for certificate in certificates(path)? {
-                store.add(certificate).map_err(|error| useless(path, &words::failure(&error)))?;
+    let given: Vec<_> = match roots {
+        Roots::System => return Ok((system()?, Vec::new())),
+        Roots::File(path) => certificates(path)?,
+        Roots::Certificates(all) => all.iter().cloned().map(CertificateDer::from).collect(),
+    };
+    for certificate in &given {
+        let added = store.add(certificate.clone());
+        match roots {
+            Roots::File(path) => {
+                added.map_err(|error| useless(path, &words::failure(&error)))?;
             }
-        }
-        Roots::Certificates(all) => {
-            for certificate in all {
-                let added = store.add(CertificateDer::from(certificate.clone()));
+            _ => {
                 added.map_err(|error| {
                     TlsError::Settings(format!(
                         "a CA certificate cannot be used: {}",
@@ -274,7 +308,7 @@ fn trusted(roots: &Roots) -> Result<Arc<RootCertStore>, TlsError> {
     if store.is_empty() {
         return Err(TlsError::Settings("no CA certificate was given".to_owned()));
     }
-    Ok(Arc::new(store))
+    Ok((Arc::new(store), given))
 }
 
 /// Returns the CAs that the system trusts, and reads them only once per process. Skips unreadable

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ftp_proto::TimeVal;
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 use rustls_pki_types::{UnixTime, pem};
 
 /// Returns the details of a certificate fault, for a message that already names the kind of fault.
@@ -26,6 +26,9 @@ pub(super) fn certificate(error: &CertificateError) -> String {
                 "a CA certificate used as a server certificate; many self-signed certificates are like this"
                     .to_owned()
             }
+            words if words == "unsupported cert version" => {
+                "a certificate of X.509 version 1, which no CA can confirm".to_owned()
+            }
             words => words,
         },
         error => spelt(&error.to_string()),
@@ -47,6 +50,11 @@ pub(super) fn failure(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(error) => certificate(error),
         rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
             NOT_TLS.to_owned()
+        }
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "the server accepts no common parameters; perhaps its key type, such as ECDSA P-521 or RSA-PSS, \
+             is not supported"
+                .to_owned()
         }
         error => spelt(&error.to_string()),
     }

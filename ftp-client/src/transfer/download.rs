@@ -4,7 +4,7 @@ use std::borrow::BorrowMut;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-use ftp_proto::{AsciiDecoder, Command, RepresentationType, TimeVal, TransferLength};
+use ftp_proto::{AsciiDecoder, Command, Pathname, RepresentationType, TimeVal, TransferLength};
 
 use super::{Block, Broken, RateLimit, Report, Transfer};
 use crate::client::Client;
@@ -68,6 +68,8 @@ pub struct Download<C: BorrowMut<Client>> {
     is_bounded: bool,
     /// The offset at which the transfer began.
     offset: u64,
+    /// The path of the file; `None` if its size does not tell how many bytes must come.
+    path: Option<Pathname>,
     text: Option<AsciiIn>,
 }
 
@@ -110,9 +112,9 @@ impl<C: BorrowMut<Client>> Download<C> {
     ///
     /// Returns the errors of [`Client::retrieve_from`]; `client` is then dropped.
     pub fn begin(mut client: C, path: impl AsRef<[u8]>, offset: u64) -> Result<Self, Error> {
-        let (begun, representation, length) =
-            client.borrow_mut().begin_retrieve(path.as_ref(), offset)?;
-        let mut download = Self::new(Transfer::new(client, begun), representation, offset);
+        let path = client.borrow_mut().pathname(path.as_ref())?;
+        let (begun, representation, length) = client.borrow_mut().begin_retrieve(&path, offset)?;
+        let mut download = Self::new(Transfer::new(client, begun), representation, offset, path);
         download.expected = length;
         Ok(download)
     }
@@ -134,10 +136,13 @@ impl<C: BorrowMut<Client>> Download<C> {
         transfer: Transfer<C>,
         representation: RepresentationType,
         offset: u64,
+        path: Pathname,
     ) -> Self {
-        let (announced, text) = match representation {
-            RepresentationType::Image => (transfer.first_reply().announced_length(), None),
-            RepresentationType::Ascii => (None, Some(AsciiIn::default())),
+        let (announced, path, text) = match representation {
+            RepresentationType::Image => {
+                (transfer.first_reply().announced_length(), Some(path), None)
+            }
+            RepresentationType::Ascii => (None, None, Some(AsciiIn::default())),
         };
         Self {
             transfer,
@@ -150,6 +155,7 @@ impl<C: BorrowMut<Client>> Download<C> {
             range: None,
             is_bounded: false,
             offset,
+            path,
             text,
         }
     }
@@ -195,10 +201,10 @@ impl<C: BorrowMut<Client>> Download<C> {
         self.most = Some(most);
     }
 
-    /// Returns the number of bytes after which one more is an error.
+    /// Returns the number of bytes after which one more is an error. The announced number is none:
+    /// some servers count with 16 or 32 bits.
     fn limit(&self) -> Option<u64> {
-        let announced = self.announced.filter(|_| self.offset == 0 && self.range.is_none());
-        match (self.expected.or(announced), self.most) {
+        match (self.expected, self.most) {
             (Some(end), Some(most)) => Some(end.min(most)),
             (end, most) => end.or(most),
         }
@@ -277,7 +283,11 @@ impl<C: BorrowMut<Client>> Download<C> {
         length.offset = offset;
         length.wanted = expected.or(range);
         length.announced = announced.filter(|_| range.is_none());
-        self.transfer.conclude(length)
+        if range == Some(bytes) {
+            // Nothing of the part can be missing.
+            self.transfer.cut = None;
+        }
+        self.transfer.conclude(length, self.path.as_ref().filter(|_| range.is_none()))
     }
 
     /// Ends a failed download and returns the error that explains the failure. `error` is the error

@@ -5,6 +5,7 @@
 //! round trip, and between two uploads there is only one.
 
 use std::borrow::BorrowMut;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,7 @@ pub(super) fn meet(
         start,
         content: content.filter(|_| is_passive),
         opening: Some(opening),
+        stranger: None,
         data: None,
         delivered: Delivered::default(),
         failure: None,
@@ -89,6 +91,8 @@ struct BeginWait<'a> {
     content: Option<&'a [u8]>,
     /// `None` once the data connection is open.
     opening: Option<Opening>,
+    /// The last other host that connected to the client.
+    stranger: Option<IpAddr>,
     data: Option<Stream>,
     delivered: Delivered,
     /// Why there is no data connection.
@@ -181,8 +185,9 @@ impl BeginWait<'_> {
 
     fn advance(&mut self, opening: Opening) -> Result<(), Error> {
         match opening.advance(self.server) {
-            Ok(Advance::Still(opening)) => {
+            Ok(Advance::Still(opening, stranger)) => {
                 self.opening = Some(opening);
+                self.stranger = stranger.or(self.stranger);
                 // Checks the limits even if many other hosts connect.
                 let went_on = self.control.go_on(self.data_deadline);
                 went_on.or_else(|error| self.give_up(error))
@@ -227,7 +232,13 @@ impl BeginWait<'_> {
     fn give_up(&mut self, error: Error) -> Result<(), Error> {
         match error {
             Error::Timeout(Phase::DataConnect) => {
-                self.lose(error);
+                self.lose(match self.stranger {
+                    Some(stranger) => Error::Io(io::Error::new(
+                        ErrorKind::TimedOut,
+                        format!("only {stranger} connected, which is not the server's address"),
+                    )),
+                    None => error,
+                });
                 Ok(())
             }
             // The replies are still outstanding, and can be taken when the session ends.
@@ -262,7 +273,7 @@ fn overtaken(
         }
         match opening.advance(server) {
             Ok(Advance::Open(stream)) => return Ok(Some(stream)),
-            Ok(Advance::Still(waiting)) => opening = waiting,
+            Ok(Advance::Still(waiting, _)) => opening = waiting,
             Err(_) if patience.is_none() => return Ok(None),
             Err(error) => return Err(Error::Io(error)),
         }

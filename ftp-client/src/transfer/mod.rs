@@ -59,6 +59,25 @@ pub struct Report {
     /// The name that the server chose for the file ([`Client::store_unique`]), if it reported the
     /// name.
     pub unique_name: Option<Pathname>,
+    /// The failure of the data connection of an upload that the server confirmed all the same.
+    pub(crate) cut: Option<Cut>,
+}
+
+impl Report {
+    /// Fails if the data connection failed, unless the size `stored` that the server reports now
+    /// proves the upload. `is_new` tells whether it cannot be the size of the replaced file.
+    pub(crate) fn proved(mut self, stored: Option<u64>, is_new: bool) -> Result<Self, Error> {
+        let Some(Cut { mut evidence, error }) = self.cut.take() else { return Ok(self) };
+        (evidence.length.stored, evidence.length.is_new) = (stored, is_new);
+        evidence.verdict().map(|_| self).map_err(|_| error)
+    }
+}
+
+/// The failure of the data connection of a confirmed transfer.
+#[derive(Clone, Debug)]
+pub(crate) struct Cut {
+    evidence: TransferEvidence,
+    error: Error,
 }
 
 /// The part of a running transfer that both directions share. Dropping it early does no I/O: the
@@ -84,6 +103,8 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     drained: bool,
     /// The error that ended the transfer.
     failed: Option<Error>,
+    /// The failure of the data connection of a download that the server confirmed all the same.
+    cut: Option<Error>,
     started: Instant,
     /// The commands to send together with the end of an upload.
     next: Vec<Command>,
@@ -118,6 +139,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             moved: false,
             drained: false,
             failed: None,
+            cut: None,
             started,
             next: Vec::new(),
         }
@@ -163,10 +185,19 @@ impl<C: BorrowMut<Client>> Transfer<C> {
     }
 
     /// Reads data. Returns 0 at the end of the data; the end does not prove that the transfer
-    /// succeeded.
+    /// succeeded. Also returns 0 if the data connection of a download failed, but the server confirms
+    /// the transfer: the size of the file then decides at the end.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         self.check()?;
-        let Some(mut coding) = self.coding.take() else { return self.read_data(buffer) };
+        let Some(mut coding) = self.coding.take() else {
+            let read = self.read_data(buffer);
+            let is_cut = matches!(read, Err(Error::Io(_) | Error::Tls(TlsError::TruncatedTls)));
+            if is_cut && self.verb == Verb::Retr && self.ended.is_some() {
+                (self.data, self.cut) = (None, self.failed.take());
+                return Ok(0);
+            }
+            return read;
+        };
         let read = coding.read(self, buffer);
         self.coding = Some(coding);
         read
@@ -325,7 +356,13 @@ impl<C: BorrowMut<Client>> RawData for Transfer<C> {
             }
             None | Some(Err(Error::Closed | Error::Timeout(_))) => error,
             Some(Err(error)) => error,
-            Some(Ok(reply)) => accepted(self.verb, &reply).err().unwrap_or(error),
+            Some(Ok(reply)) => match accepted(self.verb, &reply) {
+                Ok(()) => {
+                    self.ended = Some(reply);
+                    error
+                }
+                Err(refused) => refused,
+            },
         };
         self.failed = Some(reason.clone());
         reason
@@ -381,8 +418,13 @@ const CLOSING: Duration = Duration::from_secs(2);
 
 impl<C: BorrowMut<Client>> Transfer<C> {
     /// Ends the transfer after its last byte: marks the end of written data, and waits for the
-    /// confirmation.
-    pub(crate) fn conclude(&mut self, length: TransferLength) -> Result<Report, Error> {
+    /// confirmation. If the result of a download depends on the size of the file at `path`, asks for
+    /// that size. The caller must prove an upload if its report has a [`Cut`].
+    pub(crate) fn conclude(
+        &mut self,
+        length: TransferLength,
+        path: Option<&Pathname>,
+    ) -> Result<Report, Error> {
         self.check()?;
         let mut evidence = TransferEvidence::new(self.verb);
         evidence.has_begun = !self.is_over_at_once();
@@ -414,7 +456,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         }
         let limit = self.client.config.timeouts.final_reply;
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
-        let (mut cut, mut questions) = (None, Vec::new());
+        let (mut cut, mut questions) = (self.cut.take(), Vec::new());
         let sent_at = SystemTime::now();
         if is_marked {
             // The last block ends the file, and the server decides whether to close the connection.
@@ -438,19 +480,34 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         if has_sent && !is_in_blocks && cut.is_none() {
             cut = self.failure_after_the_end();
         }
-        let evidence = evidence.with_reply(reply.code());
-        self.end_data(&evidence);
-        if let Some(error) = cut {
-            // The server confirms the transfer, but the end of the data cannot have reached it.
-            return Err(error);
+        match cut {
+            Some(Error::Tls(_)) => evidence.data = DataEnd::TruncatedTls,
+            Some(_) => evidence.data = DataEnd::Reset,
+            None => {}
         }
-        evidence.verdict().map_err(|fault| error_of(fault, self.verb, &reply))?;
+        let mut evidence = evidence.with_reply(reply.code());
+        self.end_data(&evidence);
+        if let Some(path) = path.filter(|_| evidence.needs_size()) {
+            evidence.length.stored = self.client.size_afterwards(path.as_bytes())?;
+        }
+        let cut = match (evidence.verdict(), cut) {
+            (Err(TransferFault::Broken), Some(error)) if is_upload => {
+                self.client.breaks_uploads = true;
+                Some(Cut { evidence, error })
+            }
+            (Err(TransferFault::Broken), Some(error)) => return Err(error),
+            (verdict, _) => {
+                verdict.map_err(|fault| error_of(fault, self.verb, &reply))?;
+                None
+            }
+        };
         Ok(Report {
             bytes: length.moved,
             duration: self.started.elapsed(),
             sent_at,
             is_stopped: false,
             unique_name: None,
+            cut,
             reply,
         })
     }
@@ -515,7 +572,8 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         let duration = self.started.elapsed();
         self.abort()?;
         let sent_at = SystemTime::now();
-        Ok(Report { bytes, reply, duration, sent_at, is_stopped: true, unique_name: None })
+        let (is_stopped, unique_name, cut) = (true, None, None);
+        Ok(Report { bytes, reply, duration, sent_at, is_stopped, unique_name, cut })
     }
 
     /// Stops the transfer, so that the next command can be sent.

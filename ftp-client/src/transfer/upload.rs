@@ -230,17 +230,24 @@ impl<'a> Upload<'a> {
     /// # Errors
     ///
     /// - [`Error::Refused`] with the server's reason, such as 426, 452 or 552.
-    /// - [`Error::Unexpected`] or [`Error::Io`] if the server confirmed data whose end it cannot
-    ///   have seen.
+    /// - [`Error::Unexpected`] if the server confirmed data whose end it cannot have seen.
+    /// - [`Error::Io`] if the data connection was reset. If the server has confirmed a file all the
+    ///   same, its size can prove the upload: compare that with the size before the upload.
     /// - [`Error::Timeout`] if the server does not answer.
     /// - [`Error::Incomplete`] if the file on the server has another length. The client compares
     ///   the lengths only if [`set_length_check`](crate::Client::set_length_check) is on, or if
     ///   [`store_rest`](crate::Client::store_rest) resumed the upload.
     /// - The error of an earlier write that failed.
-    pub fn finish(mut self) -> Result<Report, Error> {
+    pub fn finish(self) -> Result<Report, Error> {
+        self.end()?.proved(None, false)
+    }
+
+    /// Ends the upload as [`finish`](Self::finish) does, but the caller must prove it if its report
+    /// has a [`Cut`](super::Cut).
+    fn end(mut self) -> Result<Report, Error> {
         let mut length = TransferLength::of(self.bytes);
         length.offset = self.offset;
-        let mut report = self.transfer.conclude(length)?;
+        let mut report = self.transfer.conclude(length, None)?;
         report.unique_name = self.unique_name().or_else(|| self.name_in(&report.reply));
         if let Some(path) = self.path.take().filter(|_| self.is_checked) {
             length.stored = self.transfer.client().length(path.as_bytes())?;
@@ -426,7 +433,8 @@ impl Upload<'_> {
     /// After a local error, the transfer is aborted, so that the server does not take the partial
     /// file for a complete one.
     pub fn copy_from(self, mut from: &mut (impl Read + ?Sized)) -> Result<Report, Error> {
-        self.copy_from_watched(Source::Stream(&mut from), &mut Watch::default())
+        let report = self.copy_from_watched(Source::Stream(&mut from), &mut Watch::default())?;
+        report.proved(None, false)
     }
 
     /// Sends a local file from its position to its end, and finishes the upload.
@@ -439,10 +447,11 @@ impl Upload<'_> {
     /// Returns the errors of [`copy_from`](Self::copy_from), and [`Error::Local`] of
     /// [`UnexpectedEof`](ErrorKind::UnexpectedEof) if the file shrinks during the upload.
     pub fn copy_from_file(self, file: &File) -> Result<Report, Error> {
-        self.copy_from_watched(Source::File(file), &mut Watch::default())
+        self.copy_from_watched(Source::File(file), &mut Watch::default())?.proved(None, false)
     }
 
-    /// Copies like [`copy_from`](Self::copy_from), limited and watched.
+    /// Copies like [`copy_from`](Self::copy_from), limited and watched. The caller must prove an
+    /// upload whose report has a [`Cut`](super::Cut).
     pub(crate) fn copy_from_watched(
         mut self,
         from: Source<'_>,
@@ -451,7 +460,7 @@ impl Upload<'_> {
         let sent = send(&mut self, from, watch);
         watch.moved = self.transferred();
         match sent {
-            Ok(()) => self.finish(),
+            Ok(()) => self.end(),
             Err(Broken::Here(error)) => Err(self.leave(Error::Local(error))),
             Err(Broken::There(error)) => Err(self.fail(error)),
         }

@@ -1,13 +1,15 @@
 //! Transfers that end in unusual ways: one test for each fixed bug.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Error, Extended, Verb};
+use ftp_client::file::Verify;
+use ftp_client::{Client, Error, ErrorKind, Extended, FileOptions, Verb};
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
 
-use crate::peer::{SHORT, SOON, Server, timeouts};
+use crate::peer::{Peer, SHORT, SOON, Server, get, reset, timeouts};
 
 #[test]
 fn endless_150_replies_do_not_delay_an_abort_hc_12() {
@@ -85,5 +87,192 @@ fn an_upload_reset_after_its_confirmation_is_an_error_hc_20() {
         assert!(matches!(error, Error::Io(_) | Error::Unexpected(Verb::Stor, _)), "{error}");
         client.noop().unwrap();
         server.end();
+    }
+}
+
+/// Sends a file of five bytes; then resets the data connection and confirms, or the other way round.
+fn sends_and_resets(peer: &mut Peer, confirms_first: bool, first: &str, bytes: &[u8], last: &str) {
+    peer.answer("RETR a", first);
+    let mut data = peer.data();
+    data.write_all(bytes).unwrap();
+    if confirms_first {
+        peer.reply(last);
+    }
+    reset(data);
+    if !confirms_first {
+        peer.reply(last);
+    }
+}
+
+#[test]
+fn a_reset_after_the_last_byte_does_not_fail_a_download_of_the_servers_size_hc_20() {
+    for confirms_first in [false, true] {
+        for (first, bytes, last, size, want) in [
+            ("150 go", &b"hello"[..], "226 done", Some("213 5"), true),
+            ("150 go (5 bytes)", b"hello", "226 done", Some("213 5"), true),
+            ("150 go (1 bytes)", b"hello", "226 done", Some("213 5"), true),
+            ("150 go", b"", "226 done", Some("213 0"), true),
+            ("150 go", b"hell", "226 done", Some("213 5"), false),
+            ("150 go (4 bytes)", b"hell", "226 done", Some("213 5"), false),
+            ("150 go", b"hello", "226 done", Some("213 4"), false),
+            ("150 go (5 bytes)", b"hello", "226 done", Some("550 no"), false),
+            ("150 go (0 bytes)", b"", "226 done", Some("500 what"), false),
+            ("150 go", b"hello", "426 cut", None, false),
+            ("150 go", b"hello", "451 disk", None, false),
+        ] {
+            let (server, mut client) = Server::logged_in(move |mut peer| {
+                peer.image_epsv();
+                sends_and_resets(&mut peer, confirms_first, first, bytes, last);
+                if let Some(size) = size {
+                    peer.answer("SIZE a", size);
+                }
+                peer.answer("NOOP", "200 ok");
+            });
+            let got = get(&mut client);
+            let case = format!("{confirms_first} {first} {last} {size:?}: {got:?}");
+            assert_eq!(got.is_ok(), want, "{case}");
+            if let Err(error) = got {
+                let is_refusal = matches!(error, Error::Refused(Verb::Retr, _));
+                assert!(is_refusal || matches!(error, Error::Io(_)), "{case}");
+                assert_eq!(is_refusal, size.is_none(), "{case}");
+                // The next file is not affected.
+                assert!(is_refusal || !error.affects_others(), "{case}");
+            }
+            client.noop().unwrap();
+            server.end();
+        }
+    }
+}
+
+#[test]
+fn a_part_that_has_come_whole_needs_no_end() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("FEAT", "500 none");
+        peer.answer("TYPE I", "200 ok");
+        peer.epsv();
+        peer.answer("REST 2", "350 ok");
+        sends_and_resets(&mut peer, true, "150 go", b"llo", "226 done");
+    });
+    let mut part = Vec::new();
+    let mut download = client.retrieve_range("a", 2, 3).unwrap();
+    download.read_to_end(&mut part).unwrap();
+    download.finish().unwrap();
+    assert_eq!(part, b"llo");
+    server.end();
+}
+
+#[test]
+fn an_empty_file_needs_no_data_connection() {
+    // The server closes its port without accepting.
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.expect("RETR a");
+        drop(peer.listener());
+        peer.send("150 go\r\n226 done\r\n");
+        peer.answer("SIZE a", "213 0");
+        peer.epsv();
+        peer.expect("STOR a");
+        drop(peer.listener());
+        peer.send("150 go\r\n226 done\r\n");
+        peer.answer("SIZE a", "213 0");
+    });
+    assert_eq!(get(&mut client).unwrap(), b"");
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::write(&path, "").unwrap();
+    let done = client.upload_from(&path, "a", &FileOptions::new(), &()).unwrap();
+    assert_eq!(done.verified, Verify::Size);
+    server.end();
+}
+
+/// Takes an upload of five bytes, and resets its data connection, before or after the confirmation.
+fn takes_and_resets(peer: &mut Peer, confirms_first: bool, last: &str) {
+    peer.answer("STOR a", "150 go");
+    let mut data = peer.data();
+    let mut bytes = Vec::new();
+    data.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"hello");
+    if confirms_first {
+        peer.reply(last);
+    }
+    reset(data);
+    if !confirms_first {
+        peer.reply(last);
+    }
+}
+
+#[test]
+fn a_reset_after_the_last_byte_does_not_fail_an_upload_that_is_proved_hc_20() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("local");
+    fs::write(&path, "hello").unwrap();
+    let then = "213 20200101000000";
+    for confirms_first in [false, true] {
+        for (before, size, back, want) in [
+            // Unknown before: the file is read back.
+            (None, "213 5", Some(&b"hello"[..]), true),
+            (None, "213 5", Some(b"hallo"), false),
+            (None, "213 5", None, false),
+            // Missing before, or of another size.
+            (Some(["550 no", ""]), "213 5", None, true),
+            (Some(["213 4", ""]), "213 5", None, true),
+            // Of the same size: the time has moved, or has not.
+            (Some(["213 5", "213 20200101000005"]), "213 5", None, true),
+            (Some(["213 5", then]), "213 5", Some(b"hello"), true),
+            (Some(["213 5", then]), "213 5", Some(b"other"), false),
+            (Some(["550 no", ""]), "550 no", None, false),
+        ] {
+            let (server, mut client) = Server::logged_in(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                if before.is_some() {
+                    // An upload has shown that this server breaks data connections.
+                    peer.epsv();
+                    takes_and_resets(&mut peer, confirms_first, "226 done");
+                    peer.answer("SIZE a", "550 no");
+                }
+                let has_time = before.is_some_and(|[_, after]| !after.is_empty());
+                if let Some([have, _]) = before {
+                    peer.answer("SIZE a", have);
+                }
+                if has_time {
+                    peer.answer("FEAT", "500 none");
+                    peer.answer("SIZE a", "213 5");
+                    peer.answer("MDTM a", then);
+                }
+                peer.epsv();
+                takes_and_resets(&mut peer, confirms_first, "226 done");
+                peer.answer("SIZE a", size);
+                if let Some([_, after]) = before.filter(|_| has_time) {
+                    peer.answer("SIZE a", "213 5");
+                    peer.answer("MDTM a", after);
+                }
+                let reads_back = before.is_none() || back.is_some();
+                if reads_back {
+                    peer.epsv();
+                    match back {
+                        Some(back) => {
+                            sends_and_resets(&mut peer, true, "150 go", back, "226 done");
+                            if back == b"hello" {
+                                peer.answer("SIZE a", "213 5");
+                            }
+                        }
+                        None => peer.answer("RETR a", "550 no"),
+                    }
+                }
+                peer.drain();
+            });
+            let options = FileOptions::new();
+            if before.is_some() {
+                client.upload_from(&path, "a", &options, &()).unwrap_err();
+            }
+            let done = client.upload_from(&path, "a", &options, &());
+            let case = format!("{confirms_first} {before:?} {size} {back:?}: {done:?}");
+            assert_eq!(done.is_ok(), want, "{case}");
+            if let Err(error) = done {
+                assert_eq!(error.kind(), ErrorKind::Network, "{case}");
+            }
+            drop(client);
+            server.end();
+        }
     }
 }

@@ -198,6 +198,11 @@ impl Peer {
         listener.local_addr().expect("a bound address").port()
     }
 
+    /// Returns the listener for data.
+    pub(crate) fn listener(&mut self) -> TcpListener {
+        self.passive.take().expect("the script listened before")
+    }
+
     /// Waits for data at a listener of the script.
     pub(crate) fn listen_at(&mut self, listener: TcpListener) {
         self.passive = Some(listener);

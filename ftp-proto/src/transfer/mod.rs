@@ -679,7 +679,7 @@ pub enum TransferFault {
     /// over any fault of the data connection.
     #[error("the server refused or aborted the transfer")]
     Refused,
-    /// The data connection did not end cleanly, whatever the reply says.
+    /// The data connection did not end cleanly, and no size proves that all bytes arrived.
     #[error("the data connection broke")]
     Broken,
     /// The final reply belongs to another command: the replies are out of step, and the control
@@ -751,7 +751,26 @@ impl TransferEvidence {
             && self.verdict().is_ok()
     }
 
+    /// Returns whether a confirmed download depends on the size that the server reports now
+    /// ([`TransferLength::stored`]): its data connection broke, or another number of bytes arrived
+    /// than the first reply announced.
+    #[must_use]
+    pub fn needs_size(&self) -> bool {
+        let TransferLength { moved, wanted, .. } = self.length;
+        self.has_begun
+            && self.confirmation() == Ok(Confirmation::Certain)
+            && wanted.is_none_or(|wanted| wanted == moved)
+            && matches!(
+                self.verdict(),
+                Err(TransferFault::Broken | TransferFault::Incomplete { announced: Some(_), .. })
+            )
+    }
+
     /// Judges the whole transfer; returns the reliability of the confirmation if it succeeded.
+    ///
+    /// After a 1xx and a 226 or 250, the size in [`TransferLength::stored`] proves the end of the data, even
+    /// if the data connection was reset or lacked `close_notify`. After an upload, it proves that
+    /// only for an empty file or with [`TransferLength::is_new`].
     ///
     /// # Errors
     ///
@@ -762,7 +781,10 @@ impl TransferEvidence {
         if confirmation == Err(TransferFault::Refused) {
             return confirmation;
         }
-        if matches!(self.data, DataEnd::Reset | DataEnd::TruncatedTls) {
+        let is_broken = matches!(self.data, DataEnd::Reset | DataEnd::TruncatedTls);
+        let is_new = !self.verb.is_upload() || self.length.is_new || self.length.stored == Some(0);
+        let is_confirmed = self.has_begun && confirmation == Ok(Confirmation::Certain);
+        if is_broken && !(is_confirmed && is_new && self.length.is_stored()) {
             return Err(TransferFault::Broken);
         }
         let confirmation = confirmation?;
@@ -799,8 +821,11 @@ pub struct TransferLength {
     pub announced: Option<u64>,
     /// The number of bytes to transfer, from `SIZE` or from the requested range.
     pub wanted: Option<u64>,
-    /// The length of the file after an upload, from `SIZE`.
+    /// The length of the server's file after the transfer, from `SIZE`.
     pub stored: Option<u64>,
+    /// Whether the file of that length cannot be the one that an upload replaced: there was none, it
+    /// had another length, or its time or content has changed.
+    pub is_new: bool,
 }
 
 impl TransferLength {
@@ -808,23 +833,28 @@ impl TransferLength {
     /// expectations.
     #[must_use]
     pub const fn of(moved: u64) -> Self {
-        Self { moved, offset: 0, announced: None, wanted: None, stored: None }
+        Self { moved, offset: 0, announced: None, wanted: None, stored: None, is_new: false }
+    }
+
+    /// Returns whether the server's file ends where the transfer ended.
+    fn is_stored(&self) -> bool {
+        self.stored == Some(self.offset.saturating_add(self.moved))
     }
 
     /// Compares the transferred bytes with the expectations. For a transfer from an offset, some
     /// servers announce the length of the rest in the 150 reply, and others that of the whole file;
-    /// both are accepted.
+    /// both are accepted. Others announce wrong numbers, so the length from `SIZE` outweighs them.
     ///
     /// # Errors
     ///
     /// Returns [`TransferFault::Incomplete`] if an expectation is not met.
     pub fn check(&self) -> Result<(), TransferFault> {
-        let Self { moved, offset, announced, wanted, stored } = *self;
+        let Self { moved, offset, announced, wanted, stored, .. } = *self;
         let end = offset.saturating_add(moved);
         if wanted.is_some_and(|wanted| wanted != moved) {
             return Err(TransferFault::Incomplete { bytes: moved, announced: wanted });
         }
-        if announced.is_some_and(|all| all != moved && all != end) {
+        if announced.is_some_and(|all| all != moved && all != end) && !self.is_stored() {
             return Err(TransferFault::Incomplete { bytes: moved, announced });
         }
         match stored.filter(|stored| *stored != end) {

@@ -202,6 +202,50 @@ mod verdicts {
         }
     }
 
+    /// All cases of a transfer of a file of five bytes, against a model: what proves success is a 226,
+    /// and either a proper end of the data or the size that the server reports on the control
+    /// connection. A number in the first reply proves and refutes nothing once that size is known.
+    #[test]
+    fn a_size_after_a_226_proves_what_a_reset_or_a_missing_close_notify_leaves_open_hc_20_tl_17() {
+        const FILE: u64 = 5;
+        for verb in [Verb::Retr, Verb::Stor] {
+            for reply in [Some(226), Some(426), None] {
+                for moved in [FILE, FILE - 1, FILE + 1, 0] {
+                    for data in [Clean, Reset, TruncatedTls] {
+                        for stored in [None, Some(FILE), Some(FILE + 2), Some(0)] {
+                            for announced in [None, Some(FILE), Some(FILE - 1)] {
+                                // Before an upload, the name was missing or had another size, or it had
+                                // the same size.
+                                for is_new in [true, false] {
+                                    let mut evidence = TransferEvidence::new(verb);
+                                    (evidence.has_begun, evidence.data) = (true, data);
+                                    evidence.reply = reply.and_then(ReplyCode::new);
+                                    let length = TransferLength::of(moved);
+                                    evidence.length =
+                                        TransferLength { announced, stored, is_new, ..length };
+                                    let is_upload = verb == Verb::Stor;
+                                    let is_size = stored == Some(moved);
+                                    let is_old = is_upload && !is_new && moved > 0;
+                                    let is_whole = data == Clean || is_size && !is_old;
+                                    let fits = is_size
+                                        || stored.is_none()
+                                            && announced.is_none_or(|all| all == moved);
+                                    let want = reply == Some(226) && is_whole && fits;
+                                    let verdict = evidence.verdict();
+                                    assert_eq!(verdict.is_ok(), want, "{evidence:?}");
+                                    let needs =
+                                        reply == Some(226) && stored.is_none() && verdict.is_err();
+                                    assert!(!needs || evidence.needs_size(), "{evidence:?}");
+                                    assert!(reply == Some(226) || !evidence.needs_size());
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn only_a_250_after_the_end_of_the_file_keeps_the_data_connection() {
         for (data, reply, want) in [

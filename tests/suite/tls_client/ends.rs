@@ -38,6 +38,11 @@ fn a_truncated_download_is_never_complete_tl_17_ht_07() {
                         }
                         // As if nothing had happened.
                         peer.reply("226 done");
+                        if verb == "RETR a" {
+                            // With all records, a size that is not reported proves nothing.
+                            let size = if records < 5 { "213 70000" } else { "550 no" };
+                            peer.answer("SIZE a", size);
+                        }
                         peer.answer("NOOP", "200 ok");
                         peer.expect_end();
                     });
@@ -59,6 +64,34 @@ fn a_truncated_download_is_never_complete_tl_17_ht_07() {
                     server.end();
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn a_download_without_close_notify_is_complete_if_the_server_reports_its_size_tl_17_ht_07() {
+    for version in Version::ALL {
+        for resets in [false, true] {
+            let (authority, _, tls) = sound();
+            let server = Server::secured(tls.version(version), move |mut peer, tls| {
+                peer.image_epsv();
+                peer.answer("RETR a", "150 here it comes");
+                let mut data = peer.secure_data(tls);
+                let records = data.records(b"hello");
+                data.inject(&records.concat()).unwrap();
+                if resets {
+                    data.reset();
+                } else {
+                    data.cut().unwrap();
+                }
+                peer.reply("226 done");
+                peer.answer("SIZE a", "213 5");
+                peer.expect_end();
+            });
+            let mut client = server.log_in(explicit(&authority));
+            assert_eq!(get(&mut client).unwrap(), b"hello");
+            drop(client);
+            server.end();
         }
     }
 }

@@ -229,12 +229,10 @@ fn opportunistic_tls_falls_back_to_plaintext_visibly_tl_21_hc_26() {
 #[test]
 fn no_data_is_transferred_if_protection_is_refused_tl_20_ht_05() {
     for (pbsz, prot) in [
-        ("500 what?", None),
-        ("503 no", None),
-        ("431 later", None),
-        ("200 PBSZ=0", Some("534 no")),
-        ("200 PBSZ=0", Some("431 later")),
-        ("200 PBSZ=0", Some("504 not that")),
+        ("500 what?", "503 no"),
+        ("200 PBSZ=0", "534 no"),
+        ("200 PBSZ=0", "431 later"),
+        ("200 PBSZ=0", "504 not that"),
     ] {
         let (authority, _, tls) = sound();
         let server = Server::start(move |mut peer| {
@@ -243,9 +241,7 @@ fn no_data_is_transferred_if_protection_is_refused_tl_20_ht_05() {
             assert!(peer.encrypt(&tls));
             peer.answer("USER u", "230 in");
             peer.answer("PBSZ 0", pbsz);
-            if let Some(prot) = prot {
-                peer.answer("PROT P", prot);
-            }
+            peer.answer("PROT P", prot);
             peer.expect_end();
         });
         let mut client = server.connect(explicit(&authority)).unwrap();
@@ -254,6 +250,63 @@ fn no_data_is_transferred_if_protection_is_refused_tl_20_ht_05() {
         assert!(is_it, "{error}");
         assert!(matches!(get(&mut client), Err(Error::Closed)));
         server.end();
+    }
+}
+
+#[test]
+fn needless_refusals_of_protection_end_nothing_tl_20() {
+    for (pbsz, prot, is_clear, goes_on) in [
+        // Something else put TLS on the control connection of a server that knows none.
+        ("500 what?", "500 what?", true, true),
+        ("503 no", "502 no", true, true),
+        ("200 PBSZ=0", "534 data must be protected", true, false),
+        ("500 what?", "200 private", false, true),
+    ] {
+        let (authority, _, tls) = sound();
+        let server = Server::start(move |mut peer| {
+            peer.reply("220 ready");
+            peer.answer("AUTH TLS", "234 go on");
+            assert!(peer.encrypt(&tls));
+            peer.answer("USER u", "230 in");
+            peer.answer("PBSZ 0", pbsz);
+            peer.answer(if is_clear { "PROT C" } else { "PROT P" }, prot);
+            if goes_on {
+                peer.answer("NOOP", "200 ok");
+            }
+            peer.expect_end();
+        });
+        let tls = explicit(&authority);
+        let tls = if is_clear { tls.data_in_clear() } else { tls };
+        let mut client = server.connect(tls).unwrap();
+        let done = client.login("u", "p").and_then(|()| client.noop().map(drop));
+        assert_eq!(done.is_ok(), goes_on, "{pbsz} {prot}: {done:?}");
+        drop(client);
+        server.end();
+    }
+}
+
+#[test]
+fn a_self_signed_authority_is_trusted_if_the_caller_gives_it_tl_19() {
+    let authority = Authority::new();
+    let pair = authority.issue(Kind::SelfSignedAuthority);
+    let other = authority.issue(Kind::SelfSignedAuthority);
+    for version in Version::ALL {
+        for (given, host, want) in [(&pair, "localhost", true), (&other, "localhost", false)] {
+            let shown = TlsServer::showing(&pair).version(version);
+            let server = Server::start(move |mut peer| {
+                peer.reply("220 ready");
+                peer.answer("AUTH TLS", "234 go on");
+                if peer.encrypt(&shown) {
+                    peer.expect_end();
+                }
+            });
+            let tls = Tls::explicit().roots([given.certificate().to_vec()]);
+            let address = format!("{host}:{}", server.address.port());
+            let connected = Client::builder().timeouts(timeouts()).tls(tls).connect(&address);
+            assert_eq!(connected.is_ok(), want, "{host}: {connected:?}");
+            drop(connected);
+            server.end();
+        }
     }
 }
 

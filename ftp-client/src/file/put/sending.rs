@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::Duration;
 
-use ftp_proto::{Pathname, Reply, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
+use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 
 use super::give::Moving;
 use super::start::{UploadMode, UploadStart};
@@ -18,12 +18,17 @@ use crate::file::checksum::Checksum;
 use crate::file::evidence::{Resume, ServerFacts, checksum, compare_digest, is_doubtful};
 use crate::file::journal::{JournalContent, LocalFacts, Renaming, check_stored_size, set_time};
 use crate::file::partial::named;
+use crate::system::FileExt;
+use crate::trace;
 use crate::transfer::{Report, Source, Upload, Watch};
 use crate::url_path::Place;
 
 /// The largest file that is sent before the server's first reply, in bytes. It fits into the buffer of a
 /// new connection.
 const SMALL: u64 = 32_768;
+
+/// The number of bytes to compare at a time.
+const BLOCK: usize = 64 * 1_024;
 
 impl Job<'_> {
     /// Returns whether the size of the result is verified.
@@ -44,10 +49,12 @@ impl Job<'_> {
             Verify::Digest => Some(checksum(client)?),
             _ => None,
         };
+        let is_asked = self.asks_size(client, source);
         let have = self.size_before(client, on, source)?;
         self.check_apart(client, source, have)?;
         let old = self.facts_to_change(client, source, have)?;
         let mut start = self.start(client, on, source, have)?;
+        (start.have, start.old) = (have.or(is_asked.then_some(0)), old);
         if start.mode == UploadMode::Unique {
             self.enter_for_unique(client)?;
         }
@@ -119,16 +126,16 @@ impl Job<'_> {
         }
         if let Some(Following { time, .. }) = self.following.take()
             && !client.has_planned_upload()
+            && report.as_ref().is_none_or(|report| report.cut.is_none())
             && self.verifies_size()
             && !self.proves_new
         {
             client.ask_after_upload(self.place.path(), time)?;
         }
-        let reply = report.map(|report| {
-            done.name = report.unique_name.map(Pathname::into_bytes);
-            report.reply
-        });
-        let finished = self.finish(client, on, source, &start, (&mut done, digest), reply.as_ref());
+        if let Some(name) = report.as_ref().and_then(|report| report.unique_name.clone()) {
+            done.name = Some(name.into_bytes());
+        }
+        let finished = self.finish(client, on, source, &mut start, (&mut done, digest), report);
         if let Err(Error::Incomplete { bytes, announced: Some(all) }) = &finished
             && was_early
             && bytes < all
@@ -142,7 +149,7 @@ impl Job<'_> {
             start.remove_journal();
             return self.upload(client, on, source);
         }
-        let finished = finished.and_then(|()| self.check_changed(client, source, old));
+        let finished = finished.and_then(|()| self.check_changed(client, source, start.old.take()));
         // A later run must not take bytes that are proved to be wrong for a part of the file.
         if finished.as_ref().map_or_else(|error| error.kind() == ErrorKind::Integrity, |()| true) {
             start.remove_journal();
@@ -351,9 +358,9 @@ impl Job<'_> {
         client: &mut Client,
         on: &dyn Observer,
         source: &OpenedSource<'_>,
-        start: &UploadStart,
+        start: &mut UploadStart,
         (done, digest): (&mut Done, Option<Checksum>),
-        reply: Option<&Reply>,
+        report: Option<Report>,
     ) -> Result<(), Error> {
         let verify = match self.options.verify {
             Verify::IfKnown if self.options.moves => Verify::Size,
@@ -364,7 +371,9 @@ impl Job<'_> {
             (StoreAs::Unique, None) if matches!(verify, Verify::Size | Verify::Digest) => {
                 return Err(Error::Job(JobFault::NoName));
             }
-            (StoreAs::Unique, None) => return Ok(()),
+            (StoreAs::Unique, None) => {
+                return report.map_or(Ok(()), |report| report.proved(None, false).map(drop));
+            }
             _ => self.place.path().to_vec(),
         };
         let size = start.before + done.bytes;
@@ -381,16 +390,52 @@ impl Job<'_> {
         }
         if done.verified == Verify::None
             && self.options.verify != Verify::None
-            && let Some(reply) = reply.filter(|reply| is_doubtful(reply))
+            && let Some(report) = report.as_ref().filter(|report| is_doubtful(&report.reply))
         {
-            return Err(Error::Job(JobFault::Aborted(reply.clone())));
+            return Err(Error::Job(JobFault::Aborted(report.reply.clone())));
         }
         self.check_digest(client, on, source, start, (done, digest), &path)?;
+        if let Some(report) = report.filter(|report| report.cut.is_some()) {
+            let stored = (done.verified != Verify::None).then_some(size);
+            let is_new = stored.is_some()
+                && (done.verified == Verify::Digest
+                    || self.is_new(client, source, start, (&path, size))?);
+            report.proved(stored, is_new)?;
+        }
         self.check_name(client, &path)?;
         if self.options.preserve {
             self.set_time(client, &path, source)?;
         }
         Ok(())
+    }
+
+    /// Returns whether a file of this size at `path` cannot be the one that the upload replaced, or
+    /// has the same content as the source.
+    fn is_new(
+        &self,
+        client: &mut Client,
+        source: &OpenedSource<'_>,
+        start: &mut UploadStart,
+        (path, size): (&[u8], u64),
+    ) -> Result<bool, Error> {
+        if self.store == StoreAs::Unique || start.have.is_some_and(|have| have != size) {
+            return Ok(true);
+        }
+        let old = start.old.take();
+        if old.is_some() && self.check_changed(client, source, old).is_ok() {
+            return Ok(true);
+        }
+        let OpenedSource::Regular { file, .. } = source else { return Ok(false) };
+        let text = "the server's file may be the old one: reading it back";
+        trace::note(format_args!("{text}"));
+        match reads_back(client, path, file, size) {
+            Ok(is_same) => Ok(is_same),
+            Err(error) => match Error::recover(error) {
+                Ok(error @ Error::Cancelled) => Err(error),
+                Ok(error) if error.is_out_of_step() => Err(error),
+                _ => Ok(false),
+            },
+        }
     }
 
     /// Compares the digest, if it is asked for, or if bytes of an earlier attempt were kept.
@@ -472,7 +517,8 @@ impl Job<'_> {
         source: &OpenedSource<'_>,
         have: Option<u64>,
     ) -> Result<Option<ServerFacts>, Error> {
-        match (self.options.moves || self.proves_new, source.facts()) {
+        let decides = self.options.moves || self.proves_new || client.breaks_uploads;
+        match (decides, source.facts()) {
             (true, Some(here)) if have == Some(here.size) => {
                 ServerFacts::ask(client, self.place.path())
             }
@@ -562,6 +608,26 @@ fn begin<'c>(
         // APPE, as in curl, because some servers refuse REST before STOR.
         UploadMode::Append => client.append(path),
         UploadMode::Unique => client.store_unique(path),
+    }
+}
+
+/// Returns whether the server's file at `path` has exactly the first `size` bytes of a local file.
+fn reads_back(client: &mut Client, path: &[u8], file: &File, size: u64) -> io::Result<bool> {
+    let mut download = client.retrieve(path)?;
+    let (mut there, mut here) = (vec![0; BLOCK], vec![0; BLOCK]);
+    loop {
+        let at = download.transferred();
+        let count = download.read(&mut there)?;
+        let (there, _) = there.split_at(count);
+        let (here, _) = here.split_at_mut(count);
+        file.read_exact_at(here, at)?;
+        if there != here || at + count as u64 > size {
+            return Ok(false);
+        }
+        if count == 0 {
+            download.finish()?;
+            return Ok(at == size);
+        }
     }
 }
 

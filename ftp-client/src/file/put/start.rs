@@ -10,7 +10,9 @@ use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer, Why};
-use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, compare_first, judge};
+use crate::file::evidence::{
+    Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge,
+};
 use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
 use crate::file::options::Existing;
 use crate::file::small::parent;
@@ -41,6 +43,11 @@ pub(super) struct UploadStart {
     pub(super) before: u64,
     /// The size of the file that an upload from byte 0 replaces; 0 if there is none.
     pub(super) replaced: u64,
+    /// The size of the server's file before; 0 if the server shows that there is none. `None` if it
+    /// was not asked for.
+    pub(super) have: Option<u64>,
+    /// The facts of a file of the upload's size, whose change shows that the upload is stored.
+    pub(super) old: Option<ServerFacts>,
     /// Whether a digest has proved the server's bytes to be the whole source.
     pub(super) is_proven: bool,
     /// Where a later run finds what was sent.
@@ -49,8 +56,8 @@ pub(super) struct UploadStart {
 
 impl UploadStart {
     const fn at_zero(mode: UploadMode) -> Self {
-        let (offset, before, replaced) = (0, 0, 0);
-        Self { mode, offset, before, replaced, is_proven: false, journal: None }
+        let (offset, before, replaced, have, old) = (0, 0, 0, None, None);
+        Self { mode, offset, before, replaced, have, old, is_proven: false, journal: None }
     }
 
     pub(super) fn remove_journal(&self) {
@@ -60,7 +67,8 @@ impl UploadStart {
     /// Turns a resumed upload into one from byte 0.
     pub(super) fn restart(&mut self) {
         let (journal, replaced) = (self.journal.take(), self.offset.max(self.replaced));
-        *self = Self { journal, replaced, ..Self::at_zero(UploadMode::Store) };
+        let (have, old) = (self.have, self.old.take());
+        *self = Self { journal, replaced, have, old, ..Self::at_zero(UploadMode::Store) };
     }
 }
 
@@ -73,20 +81,23 @@ impl Job<'_> {
         on: &dyn Observer,
         source: &OpenedSource<'_>,
     ) -> Result<Option<u64>, Error> {
-        let is_file = source.facts().is_some();
-        let is_needed = match self.store {
-            StoreAs::Unique => false,
-            StoreAs::Append => self.verifies_size(),
-            StoreAs::Final | StoreAs::Under(_) => {
-                is_file && (self.looks() || self.options.moves || self.proves_new)
-            }
-        };
-        match is_needed {
+        match self.asks_size(client, source) {
             true => client.size_at_rest(self.place.path(), on),
             false if self.may_be_itself(client, source) => {
                 Ok(client.size(self.place.path()).ok().flatten())
             }
             false => Ok(None),
+        }
+    }
+
+    /// Returns whether a decision needs the size of the server's file.
+    pub(super) fn asks_size(&self, client: &Client, source: &OpenedSource<'_>) -> bool {
+        let may_break = client.breaks_uploads && self.verifies_size();
+        let decides = self.looks() || self.options.moves || self.proves_new;
+        match self.store {
+            StoreAs::Unique => false,
+            StoreAs::Append => self.verifies_size(),
+            StoreAs::Final | StoreAs::Under(_) => may_break || source.facts().is_some() && decides,
         }
     }
 

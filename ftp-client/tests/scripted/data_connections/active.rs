@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use ftp_client::error::Phase;
-use ftp_client::{Client, Error, Extended, PortRanges};
+use ftp_client::{Client, Error, ErrorKind, Extended, PortRanges};
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
 
@@ -67,6 +67,32 @@ fn a_data_connection_from_another_host_is_closed_cl_32_hc_27() {
     });
     assert_eq!(get(&mut client).unwrap(), b"hello");
     server.end();
+}
+
+#[test]
+fn the_error_names_the_other_host_that_connected_hc_27() {
+    patiently(SHORT, |limit| {
+        let builder = active_builder().timeouts(timeouts().data_connect(limit));
+        let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            active(&mut peer, "EPRT");
+            peer.reply("200 ok");
+            peer.answer("RETR a", "150 Opening");
+            let _stranger = stranger(peer.active.unwrap());
+            peer.expect_abort();
+            peer.send("426 no\r\n226 ok\r\n");
+            peer.drain();
+        });
+        let error = client.retrieve("a").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("only 127.0.0.2 connected, which is not the server's address"),
+            "{text}"
+        );
+        assert_eq!(error.kind(), ErrorKind::Data);
+        drop(client);
+        server.end();
+    });
 }
 
 #[test]
