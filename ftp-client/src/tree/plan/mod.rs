@@ -502,6 +502,7 @@ impl Planner<'_> {
             let mut extra = targets
                 .into_rest(|item| find(&items, &item.name).is_none() && !is_piece(&item.name));
             let is_empty = items.is_empty();
+            self.keep_spelled(path, &mut extra, items.iter().map(|item| item.name.as_slice()))?;
             drop(items);
             if hides {
                 self.keep_hidden(path, &mut extra)?;

@@ -38,6 +38,8 @@ struct Tree {
     tells: bool,
     /// How many times each question asks for.
     together: Vec<usize>,
+    /// Names that only LIST shows.
+    by_list: Vec<&'static str>,
 }
 
 /// Returns the entry that a text describes.
@@ -92,6 +94,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
         hidden: Vec::new(),
         tells: true,
         together: Vec::new(),
+        by_list: Vec::new(),
     }
 }
 
@@ -128,6 +131,10 @@ impl Scan for Tree {
 
     fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
         Ok(self.is_empty)
+    }
+
+    fn names_by_list(&mut self, _: &[u8], _: Budget) -> Result<HashSet<Vec<u8>>, TreeFault> {
+        Ok(self.by_list.iter().map(|name| name.as_bytes().to_vec()).collect())
     }
 
     fn seek(&mut self, path: &[u8]) -> Result<Told, TreeFault> {
@@ -250,6 +257,51 @@ fn a_plan_contains_only_the_differences() {
         let shown = format!("{:?} {:?}", source.paths, target.paths);
         assert_eq!(summary(&plan), want, "{shown}");
     }
+}
+
+#[test]
+fn what_the_source_has_in_another_spelling_is_no_extra_although_it_is_left_out_cl_52() {
+    let data = &["Data/", "Data/x=1@5", "a=1@5"][..];
+    let all = |options: SyncOptions<'static>| options;
+    let by_case =
+        |options: SyncOptions<'static>| options.choice(|path: &[u8], _| !path.starts_with(b"Data"));
+    let small = |options: SyncOptions<'static>| options.sizes(None, Some(5));
+    let young = |options: SyncOptions<'static>| options.times(Some(7), None);
+    type Wish = fn(SyncOptions<'static>) -> SyncOptions<'static>;
+    for (source, wish, target, extras) in [
+        (data, by_case as Wish, &["data/", "data/u=1@5", "a=1@5"][..], "-data/u -data"),
+        (&["l>", "a=1@5"], all, &["L/", "L/u=1@5", "a=1@5"], "-L/u -L"),
+        (&["l>", "a=1@5"], all, &["L=1@5", "a=1@5"], "-L"),
+        (&["B=9@5", "a=1@5"], small, &["b=3@5", "a=1@5"], "-b"),
+        (&["B=9@5", "a=1@9"], young, &["b=9@8", "a=1@9"], "-b"),
+        (
+            &[".ftp-cli-1f-0.tmp=1@5", "a=1@5"],
+            all,
+            &[".FTP-CLI-1F-0.TMP=1@5", "a=1@5"],
+            "-.FTP-CLI-1F-0.TMP",
+        ),
+    ] {
+        for (relation, is_upload) in [
+            (Relation::Two, true),
+            (Relation::Two, false),
+            (Relation::One, true),
+            (Relation::One, false),
+            (Relation::Unclear, true),
+            (Relation::Unclear, false),
+        ] {
+            let mut from = tree(source, is_upload);
+            let mut to = Tree { relation, ..tree(target, !is_upload) };
+            let options = wish(SyncOptions::new().deletes(true));
+            let rule = (&options, Rule::SameTime, 5_000);
+            let plan = make_by(&mut from, &mut to, false, rule).unwrap();
+            let want = if relation == Relation::Two { extras } else { "" };
+            assert_eq!(summary(&plan), want, "{source:?} {target:?} {relation:?} {is_upload}");
+        }
+    }
+    // A name that only LIST shows.
+    let mut source = Tree { by_list: vec!["B"], ..tree(&["a=1@5"], false) };
+    let mut target = Tree { relation: Relation::One, ..tree(&["a=1@5", "b=1@5", "c=1@5"], true) };
+    assert_eq!(summary(&make(&mut source, &mut target)), "-c");
 }
 
 #[test]
