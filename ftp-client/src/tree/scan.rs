@@ -441,6 +441,8 @@ impl Scan for RemoteTree<'_, '_> {
         let hand = &mut *self.hand;
         let mut ask = || {
             hand.ask(|client| {
+                // What they offer comes into force before the first listing.
+                client.features()?;
                 let listing = client.list_directory(&path, options);
                 let listing = listing.and_then(|entries| entries.gather(limits));
                 listing.map_err(|error| about(&path, error))
@@ -470,10 +472,17 @@ impl Scan for RemoteTree<'_, '_> {
             None
         };
         let hides = !listing.shows_hidden;
-        // With a duplicate name, two files would have the same path.
+        // With a duplicate name, two files would have the same path. If a store lists a file and a
+        // directory of one name, which one a command means is unknown.
         let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
         entry::sort(&mut items);
-        items.dedup_by(|other, one| other.name == one.name);
+        items.dedup_by(|other, one| {
+            let is_double = other.name == one.name;
+            if is_double && other.kind != one.kind {
+                one.kind = ObjectKind::Unknown;
+            }
+            is_double
+        });
         // The entries of a listing are larger, and their memory was used again.
         items.shrink_to_fit();
         Ok(Contents { items, doubt, lacks, hides })

@@ -644,7 +644,7 @@ impl Planner<'_> {
                     place,
                     &its_path,
                     ErrorKind::Protocol,
-                    "the listing does not show its type",
+                    "the listing does not show its type, or shows two",
                 );
             }
         }

@@ -259,7 +259,7 @@ impl Planner<'_> {
             }
             ObjectKind::Directory => Removed::Directory,
             ObjectKind::Unknown => {
-                let why = "the listing does not show its type";
+                let why = "the listing does not show its type, or shows two";
                 self.keep(&its_path, self.side_of_target(), why);
                 return Ok(false);
             }
