@@ -14,6 +14,8 @@ use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_proto::Pattern;
 
+use crate::config_file;
+use crate::connect::credentials::netrc_in_home;
 use crate::console::Cleanup;
 use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
@@ -91,7 +93,8 @@ impl MirrorOptions {
         let sync = SyncOptions::new()
             .listing(form.unwrap_or_default())
             .replaces_changed(options.has("force"))
-            .permissions(options.has("perms"));
+            .permissions(options.has("perms"))
+            .own_files(own_files(options));
         Ok(Self {
             filter: Filter::from_options(options, source, input)?,
             max_delete,
@@ -158,6 +161,18 @@ impl MirrorOptions {
             .address(address)
             .patience(transfer.retrying.patience(cleanup.canceller()))
     }
+}
+
+/// The options that name files of the run itself, some of them secret.
+const OWN_FILES: [&str; 7] =
+    ["password-file", "netrc-file", "client-cert", "client-key", "log-file", "lock", "trace"];
+
+/// Returns the paths of the run's own files.
+fn own_files(options: &Options) -> impl Iterator<Item = PathBuf> {
+    let named = OWN_FILES.iter().flat_map(|long| options.all(long)).map(PathBuf::from);
+    let home = std::env::var_os("HOME");
+    let usual = [config_file::path(), home.and_then(|home| netrc_in_home(&home))];
+    named.chain(usual.into_iter().flatten())
 }
 
 /// The ignore file, at the top of a tree that is uploaded.

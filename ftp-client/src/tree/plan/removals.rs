@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use super::held::within;
-use super::{DEPTH, Planner, name_of};
+use super::{DEPTH, OF_RUN, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
@@ -69,7 +69,7 @@ impl Planner<'_> {
         let choice = &self.wish.options.choice;
         let is_hidden = |item: &TreeEntry| {
             item.name.first() == Some(&b'.')
-                && !entry::is_unfinished(&item.name)
+                && item.hidden().is_none()
                 && choice(&Pathname::join(path, &item.name), item.kind == ObjectKind::Directory)
         };
         self.leave(path, extra, is_hidden, "the source may hide names that begin with a dot")
@@ -239,7 +239,9 @@ impl Planner<'_> {
             let text = "is in DST, but has SRC's unique and modify (MLST), so it may be SRC; nothing was done";
             return Err(TreeFault::new(ErrorKind::Usage, text).about(&its_path));
         }
-        if let Some(why) = self.target.needed(&its_path, item) {
+        let is_own = kind == ObjectKind::Own;
+        let needed = is_own.then(|| OF_RUN.to_owned());
+        if let Some(why) = needed.or_else(|| self.target.needed(&its_path, item)) {
             self.plan.left_out.push(format!("{}: not deleted: {why}", shown(&its_path)));
             return Ok(false);
         }
@@ -263,7 +265,9 @@ impl Planner<'_> {
                 self.keep(&its_path, self.side_of_target(), why);
                 return Ok(false);
             }
-            ObjectKind::File | ObjectKind::Link | ObjectKind::Special => Removed::Entry,
+            ObjectKind::File | ObjectKind::Link | ObjectKind::Special | ObjectKind::Own => {
+                Removed::Entry
+            }
         };
         self.plan.removals.push(Removal::of(place, its_path, what));
         Ok(true)
