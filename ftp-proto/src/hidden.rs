@@ -13,9 +13,9 @@ pub enum HiddenFile {
     Bytes,
     /// The journal of an upload by the client.
     Journal,
-    /// The journal of a move by the client, its lock, or the moved file.
+    /// The journal of a move by the client, or the moved file.
     Move,
-    /// A piece or a partial file of a download by the client.
+    /// A piece or a partial file of a download by the client, or the lock of a move.
     Part,
     /// A short-lived file of the client.
     Temporary,
@@ -56,6 +56,7 @@ impl HiddenFile {
             _ if !are_digits(id) => None,
             b"upload" => Some(Self::Journal),
             b"journal" | b"taken" | b"new" => Some(Self::Move),
+            word if word.starts_with(b"taken.") => Some(Self::Move),
             _ => None,
         }
     }
@@ -82,7 +83,7 @@ fn of_tree(rest: &[u8]) -> Option<HiddenFile> {
     let lock = rest.strip_suffix(b".lock");
     match rest {
         b"manifest.json" | b"manifest.json.new" => Some(HiddenFile::Manifest),
-        _ if lock.is_some_and(|id| id.len() == 16 && are_digits(id)) => Some(HiddenFile::Move),
+        _ if lock.is_some_and(|id| id.len() == 16 && are_digits(id)) => Some(HiddenFile::Part),
         _ if rest.starts_with(b"part-") || rest.starts_with(b"pieces-") => Some(HiddenFile::Part),
         _ => (rest == b"clock.tmp" || is_temporary(rest)).then_some(HiddenFile::Temporary),
     }
@@ -121,10 +122,11 @@ mod tests {
             (".ftp-client-0123456789abcdef", Some(Temporary)),
             (".ftp-client-record-0123456789abcdef", Some(Temporary)),
             (".ftp-client-notes", None),
-            (".ftp-cli-0123456789abcdef.lock", Some(Move)),
+            (".ftp-cli-0123456789abcdef.lock", Some(Part)),
             (".ftp-cli-12.lock", None),
             (".0123456789abcdef.ftp-cli-journal", Some(Move)),
             (".0123456789abcdef.ftp-cli-taken", Some(Move)),
+            (".0123456789abcdef.ftp-cli-taken.part", Some(Move)),
             (".0123456789abcdef.ftp-cli-new", Some(Move)),
             (".0123456789abcdef.ftp-cli-upload", Some(Journal)),
             (".0123456789abcdef.ftp-cli-other", None),

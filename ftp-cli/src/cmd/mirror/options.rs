@@ -2,8 +2,10 @@
 //! GLOB`, `--exclude-from FILE`, and the ignore file of a local source.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,6 +171,10 @@ const OWN_FILES: [&str; 7] =
 
 /// Returns the paths of the run's own files.
 fn own_files(options: &Options) -> impl Iterator<Item = PathBuf> {
+    if let Some(trace) = options.value("trace") {
+        // It is written only later, but it must be known now.
+        let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(trace);
+    }
     let named = OWN_FILES.iter().flat_map(|long| options.all(long)).map(PathBuf::from);
     let home = std::env::var_os("HOME");
     let usual = [config_file::path(), home.and_then(|home| netrc_in_home(&home))];
