@@ -19,6 +19,7 @@
 //! - [`ListParser`], [`ListReader`] and [`Facts`]: listings by `LIST`, `NLST` and `MLSD`
 //! - [`TransferStart`] and [`TransferEvidence`]: how a transfer begins, and whether it succeeded
 //! - [`FtpUrl`]: URLs, and the short form `user@host:path`
+//! - [`HiddenFile`]: the hidden files of this project's server and client
 //! - [`Escaped`]: text from a peer, safe to print
 //!
 //! # Example: one exchange, both sides
@@ -70,6 +71,7 @@ mod command;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod fact;
+mod hidden;
 pub mod limits;
 mod line;
 mod listing;
@@ -92,6 +94,7 @@ pub use command::{Command, OptsArgument, Password, RawCommand, SiteArgument};
 #[cfg(feature = "deflate")]
 pub use deflate::{DeflateDecoder, DeflateEncoder, DeflateFault, DeflateStep};
 pub use fact::{Fact, FactType, Facts, FileDigest};
+pub use hidden::HiddenFile;
 pub use line::{LineDecoder, LineEvent};
 pub use listing::{
     Entry, EntryKind, ListEvent, ListForm, ListLine, ListParser, ListReader, Modified, Permissions,

@@ -268,6 +268,8 @@ impl Lister {
         if list.form == ListingForm::Auto && is_plain && !client.features()?.has("MLST") {
             list.form = ListingForm::Nlst;
         }
+        // What they offer comes into force before the first listing.
+        client.features()?;
         let entries = client.list_with(directory, list)?;
         let form = entries.form();
         let mut is_empty = true;
@@ -315,6 +317,7 @@ impl Lister {
     /// Lists a tree. Names are paths below the directory.
     fn walk(&mut self, client: &mut Client, directory: &[u8]) -> Result<Result, Error> {
         let mut is_first = true;
+        client.features()?;
         let mut walk = client.walk(directory).list(self.how.list);
         while let Some(walked) = walk.next() {
             let walked = match walked {

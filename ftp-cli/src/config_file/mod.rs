@@ -71,6 +71,11 @@ fn of_file(environment: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
     Some(Place { path: configs?.join("ftp-cli/config.toml"), is_named: false })
 }
 
+/// Returns the path of the user's configuration file.
+pub(crate) fn path() -> Option<PathBuf> {
+    of_file(|name| std::env::var_os(name)).map(|place| place.path)
+}
+
 impl Place {
     /// Reads the file. Returns its name and text, or `None` if it is missing and no variable names
     /// it.

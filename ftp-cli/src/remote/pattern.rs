@@ -169,6 +169,7 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
 
 /// Collects the listing of a directory.
 fn list(client: &mut Client, directory: &[u8], options: ListOptions) -> Result<Listing, Error> {
+    client.features()?;
     client.list_directory(directory, options)?.gather(Budget::default())
 }
 

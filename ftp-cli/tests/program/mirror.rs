@@ -371,14 +371,14 @@ fn unsendable_files_are_reported_and_the_rest_is_uploaded() {
     let here = TempRoot::new();
     here.write("mine/a", b"1");
     here.write("mine/line\nDELE a", b"2");
-    here.write("mine/.ftp-cli-left", b"3");
+    here.write("mine/.ftp-cli-1f-0.tmp", b"3");
     symlink("/etc/passwd", here.join("mine/link")).unwrap();
     symlink("/etc", here.join("mine/directory")).unwrap();
     let fifo = here.join("mine/fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     let ran = mirror(&[], shown(&here.join("mine")), &server.url("tree"));
     failed(&ran, 12, "has a line ending in its name, which FTP does not allow");
-    failed(&ran, 12, ".ftp-cli-left: skipped: a temporary file");
+    failed(&ran, 12, ".ftp-cli-1f-0.tmp: skipped: a temporary file");
     failed(&ran, 12, "link: skipped: a symbolic link");
     failed(&ran, 12, "directory: skipped: a symbolic link");
     failed(&ran, 12, "fifo: skipped: neither a file nor a directory");

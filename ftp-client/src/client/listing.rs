@@ -1,5 +1,7 @@
 //! Listings: `MLSD`, `LIST`, `NLST`, and whole trees.
 
+use std::collections::HashSet;
+
 use ftp_proto::{
     Command, EntryKind, FileRange, Pathname, ReplyCode, RepresentationType, Severity, Verb,
 };
@@ -7,7 +9,7 @@ use ftp_proto::{
 use super::Client;
 use super::objects::{Inside, MlsdArgument, first_name};
 use crate::error::{Error, ListingCut};
-use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk};
+use crate::listing::{Beginning, Budget, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
 
@@ -31,7 +33,7 @@ impl Client {
     /// Lists a directory as `options` say.
     ///
     /// `LIST` and `NLST` are sent without an argument, from inside the directory (`CWD`), since many
-    /// servers misread an argument. The next command that is not a listing returns to the previous
+    /// servers misread an argument; so is `MLSD` if the path could be a pattern or options. The next command that is not a listing returns to the previous
     /// directory first. If the server reports no current directory (`PWD`), or if it lists `MLST`
     /// and the path has no blank or other special character, the path is sent as the argument.
     /// `LIST` of a file lists the file itself.
@@ -70,6 +72,9 @@ impl Client {
         let ListRequest { directory, options, is_directory } = request;
         // An argument that cannot be sent must fail before anything is sent.
         self.with_flags(directory, options)?;
+        if options.form == ListingForm::Auto || self.features.is_some() {
+            self.agree_on_listings()?;
+        }
         match options.form {
             ListingForm::Auto => {}
             ListingForm::Mlsd => {
@@ -83,9 +88,15 @@ impl Client {
         match self.begin_mlsd_if_listed(directory, is_directory)? {
             Mlsd::Begun(begun) => self.entries_of_mlsd(directory, *begun),
             Mlsd::Unused => self.list_lines_of(request),
+            // It may be a file.
+            Mlsd::Refused(Error::Refused(Verb::Cwd, _)) if !is_directory => {
+                self.list_lines_of(request)
+            }
+            Mlsd::Refused(refusal @ Error::Refused(Verb::Cwd, _)) => Err(refusal),
             Mlsd::Refused(refusal) => {
                 // CWD settles the question whether the directory exists without a data connection.
-                let inside = match is_directory && !directory.is_empty() {
+                let goes_inside = is_directory || means_another(directory);
+                let inside = match goes_inside && !directory.is_empty() {
                     true => self.go_inside(directory)?,
                     false => Inside::Fixed,
                 };
@@ -102,7 +113,8 @@ impl Client {
                     let is_not_one = refusal
                         .reply()
                         .is_some_and(|reply| reply.code() == ReplyCode::BAD_ARGUMENT);
-                    if !(is_inside && is_not_one) {
+                    let is_proof = is_inside && is_not_one || refusal.says_no_files();
+                    if !is_proof {
                         return Err(refusal);
                     }
                 } else {
@@ -124,11 +136,13 @@ impl Client {
     /// the argument, doubts a listing that shows the first name of the directory's own path: it may
     /// be that of the current directory.
     fn entries_of_mlsd(&mut self, directory: &[u8], begun: Begun) -> Result<Entries<'_>, Error> {
-        let is_inside = self.mlsd_argument == MlsdArgument::Ignored && !directory.is_empty();
-        let is_unknown = self.mlsd_argument == MlsdArgument::Unknown;
+        let is_inside = self.lists_inside(directory);
+        let is_unknown = self.mlsd_argument == MlsdArgument::Unknown && !is_inside;
+        let absolute = self.absolute(directory);
         let lines = Lines::new(Transfer::new(self, begun), ListingForm::Mlsd, sent_as(directory));
         let lines = if is_inside { lines.compared() } else { lines };
-        let beginning = Entries::new(lines, vec![sent_as(directory)]);
+        let paths = [sent_as(directory)].into_iter().chain(absolute).collect();
+        let beginning = Entries::new(lines, paths);
         let own = first_name(directory).filter(|_| is_unknown);
         let beginning = beginning.begin_short(if own.is_some() { SHORT } else { 0 });
         let Some(own) = own else { return Ok(Entries::resume(self, beginning)) };
@@ -149,10 +163,17 @@ impl Client {
         self.entries_of_mlsd(directory, begun)
     }
 
-    /// Begins `MLSD`, from inside the directory if the server ignores the argument.
+    /// Returns whether `MLSD` of a directory is sent from inside: the server ignores the argument, or
+    /// may list another directory for it.
+    fn lists_inside(&self, directory: &[u8]) -> bool {
+        let is_ignored = self.mlsd_argument == MlsdArgument::Ignored && !directory.is_empty();
+        is_ignored || means_another(directory)
+    }
+
+    /// Begins `MLSD`, from inside the directory if its path cannot be the argument.
     fn begin_mlsd(&mut self, directory: &[u8]) -> Result<Begun, Error> {
         let options = ListOptions::by(ListingForm::Mlsd);
-        if self.mlsd_argument != MlsdArgument::Ignored || directory.is_empty() {
+        if !self.lists_inside(directory) {
             return self.begin_listing(directory, options);
         }
         match self.go_inside(directory)? {
@@ -258,10 +279,11 @@ impl Client {
     /// listing is only a supplement, and nothing in the path has a special meaning.
     fn takes_argument(&self, directory: &[u8], options: ListOptions) -> bool {
         let has_mlsd = self.features.as_ref().is_some_and(|features| features.has("MLST"));
-        let is_special = |byte: &u8| byte.is_ascii_whitespace() || b"*?[]{}\\~'\"".contains(byte);
+        let is_special = |byte: &u8| byte.is_ascii_whitespace() || b"'\"".contains(byte);
         // Pure-FTPd lists the current directory if a flag precedes a path.
         let has_flag = options.form == ListingForm::Nlst && options.all;
-        has_mlsd && !(self.no_mlsd || has_flag || directory.iter().any(is_special))
+        let is_unclear = means_another(directory) || directory.iter().any(is_special);
+        has_mlsd && !(self.no_mlsd || has_flag || is_unclear)
     }
 
     /// Begins `LIST` or `NLST` with the flag `-a` if `all` is set, or without it if the server does
@@ -287,7 +309,14 @@ impl Client {
                 let lines = Lines::new(Transfer::new(self, begun), options.form, sent.clone());
                 Entries::new(lines.compared(), [sent].into_iter().chain(absolute).collect()).begin()
             });
+            let beginning = match beginning {
+                Ok(beginning) => self.decide_years(directory, beginning, is_inside),
+                refused => refused,
+            };
             match beginning {
+                Err(error) if (is_inside || directory.is_empty()) && error.says_no_files() => {
+                    return Ok(Beginning::of_nothing(options.form, sent_as(directory)));
+                }
                 // The server may take the flag for a name, and then report a missing file or list
                 // nothing.
                 Err(error) if all && is_no(&error) => is_refused = true,
@@ -300,6 +329,38 @@ impl Client {
             }
             all = false;
         }
+    }
+
+    /// Decides by `NLST` whether a year after each time of a listing begins the names, as far as that is
+    /// possible.
+    fn decide_years(
+        &mut self,
+        directory: &[u8],
+        mut beginning: Beginning,
+        is_inside: bool,
+    ) -> Result<Beginning, Error> {
+        let Some(shorter) = beginning.names_after_years() else { return Ok(beginning) };
+        let options = ListOptions::by(ListingForm::Nlst);
+        let begun = match is_inside {
+            true => self.stay_inside(|client| client.begin_listing(b"", options)),
+            false => self.begin_listing(directory, options),
+        };
+        let sent = sent_as(directory);
+        let listed = begun.and_then(|begun| {
+            let lines = Lines::new(Transfer::new(self, begun), options.form, sent.clone());
+            Entries::new(lines, vec![sent]).gather(Budget::default())
+        });
+        let listed = match listed {
+            Err(Error::Refused(..) | Error::ListingCut(_)) => Vec::new(),
+            listed => listed?.entries,
+        };
+        let mut names = HashSet::new();
+        let is_each_once = listed.into_iter().all(|entry| names.insert(entry.name));
+        // NLST may hide names that begin with a dot.
+        let is_shown = |name: &Vec<u8>| names.contains(name) || name.starts_with(b".");
+        let is_proved = is_each_once && !names.is_empty() && shorter.iter().all(is_shown);
+        beginning.decide(is_proved);
+        Ok(beginning)
     }
 
     /// Returns the raw lines of a listing.
@@ -331,10 +392,8 @@ impl Client {
         let options = ListOptions { form, ..options };
         let begun = match begun {
             Some(begun) => begun,
-            None if form == ListingForm::Mlsd
-                || directory.is_empty()
-                || self.takes_argument(directory, options) =>
-            {
+            None if form == ListingForm::Mlsd => self.begin_mlsd(directory)?,
+            None if directory.is_empty() || self.takes_argument(directory, options) => {
                 self.begin_listing(directory, options)?
             }
             None => match self.go_inside(directory)? {
@@ -403,6 +462,8 @@ impl Client {
         }
         match self.begin_mlsd(directory) {
             Ok(begun) => Ok(Mlsd::Begun(Box::new(begun))),
+            // A refused `CWD` says nothing about `MLSD`.
+            Err(error @ Error::Refused(Verb::Cwd, _)) => Ok(Mlsd::Refused(error)),
             Err(Error::Refused(verb, reply)) => match reply.code() {
                 ReplyCode::FILE_UNAVAILABLE => Ok(Mlsd::Refused(Error::Refused(verb, reply))),
                 ReplyCode::BAD_ARGUMENT if is_directory => {
@@ -480,11 +541,17 @@ fn is_no(error: &Error) -> bool {
             && reply.code() != ReplyCode::NOT_LOGGED_IN)
 }
 
+/// Returns whether servers can take the path of a directory for something else: a pattern, options, or
+/// the directory of a user.
+fn means_another(directory: &[u8]) -> bool {
+    directory.first() == Some(&b'-') || directory.iter().any(|byte| b"*?[]{}\\~".contains(byte))
+}
+
 /// Returns the name of a directory for `LIST` and `NLST`. Servers take a name with a leading `-`
 /// for options.
 fn sent_as(directory: &[u8]) -> Vec<u8> {
     match directory {
-        [b'-', ..] => [b"./", directory].concat(),
+        [b'-' | b'~', ..] => [b"./", directory].concat(),
         _ => directory.to_vec(),
     }
 }

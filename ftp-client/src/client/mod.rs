@@ -31,9 +31,9 @@ use crate::{tls, trace};
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
-/// Paths are bytes, since servers use any encoding. Before the first path with non-ASCII characters
-/// in UTF-8, the client reads the server's features (`FEAT`), and sends `OPTS UTF8 ON` if they
-/// include `UTF8`.
+/// Paths are bytes, since servers use any encoding. Before the first listing, and before the first path
+/// with non-ASCII characters in UTF-8, the client reads the server's features (`FEAT`), and sends
+/// `OPTS UTF8 ON` if they include `UTF8`.
 ///
 /// A client can move between threads, but only one thread can use it at a time. To share it, use a
 /// mutex, which keeps the commands of each dialogue together.
@@ -90,6 +90,10 @@ pub struct Client {
     wanted: RepresentationType,
     features: Option<Features>,
     utf8_asked: bool,
+    /// Whether paths contain names from a listing, perhaps of another connection.
+    pub(crate) names_are_listed: bool,
+    /// Whether the facts of `MLST` and `MLSD` were chosen, if that is necessary.
+    facts_chosen: bool,
     /// Whether the client knows how the server reads 0xFF.
     knows_iac: bool,
     /// The algorithm set by `OPTS HASH`.
@@ -189,6 +193,8 @@ impl Client {
             wanted: RepresentationType::Image,
             features: None,
             utf8_asked: false,
+            names_are_listed: false,
+            facts_chosen: false,
             knows_iac: false,
             hash: None,
             no_mlsd: false,
@@ -476,7 +482,8 @@ impl Client {
             Verb::User => self.identity = None,
             Verb::Rein => {
                 self.identity = None;
-                (self.state.representation, self.features, self.utf8_asked) = (None, None, false);
+                (self.state.representation, self.features) = (None, None);
+                (self.utf8_asked, self.facts_chosen) = (false, false);
                 self.state.epsv_all = false;
                 self.state.mode = TransferMode::Stream;
                 (self.state.no_deflate, self.state.no_blocks) = (false, false);
@@ -494,7 +501,7 @@ impl Client {
             self.state.forget_range(verb);
         }
         if verb == Verb::Opts {
-            (self.features, self.hash) = (None, None);
+            (self.features, self.hash, self.facts_chosen) = (None, None, true);
         }
         Ok(reply)
     }
@@ -600,23 +607,38 @@ impl Client {
         self.control.order(command)
     }
 
-    /// Checks a path. Before the first path with non-ASCII characters in UTF-8, also sends
-    /// `OPTS UTF8 ON` if the server lists `UTF8`.
+    /// Checks a path. Before the first path with non-ASCII characters, also sends `OPTS UTF8 ON` if the
+    /// server lists `UTF8`. Servers take a leading `~` for the directory of a user, so `./` precedes it.
     pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
-        let pathname = Pathname::new(path)?;
+        let pathname = match path {
+            [b'~', ..] => Pathname::new([b"./", path].concat())?,
+            _ => Pathname::new(path)?,
+        };
         self.learn_iac(path)?;
-        if !path.is_ascii() && !self.utf8_asked && std::str::from_utf8(path).is_ok() {
-            if self.features()?.has("UTF8") {
-                // Many servers always use UTF-8 and refuse this option, which is harmless (RFC
-                // 2640).
-                let reply = self.request(&Command::Opts(OptsArgument::Utf8))?;
-                if reply.code().severity() != Severity::Completion {
-                    trace::note(format_args!("OPTS UTF8 refused: names are sent as UTF-8 anyway"));
-                }
-            }
-            self.utf8_asked = true;
+        if self.must_ask_for_utf8(path) {
+            self.ask_for_utf8()?;
         }
         Ok(pathname)
+    }
+
+    /// Returns whether the server must be asked for UTF-8 before it reads this path. A name that is not
+    /// UTF-8 is in the server's own encoding, unless a listing showed it after that question.
+    fn must_ask_for_utf8(&self, path: &[u8]) -> bool {
+        let may_be_utf8 = || self.names_are_listed || std::str::from_utf8(path).is_ok();
+        !self.utf8_asked && !path.is_ascii() && may_be_utf8()
+    }
+
+    /// Sends `OPTS UTF8 ON` once, if the server lists `UTF8`.
+    fn ask_for_utf8(&mut self) -> Result<(), Error> {
+        if !self.utf8_asked && self.features()?.has("UTF8") {
+            // Many servers always use UTF-8 and refuse this option, which is harmless (RFC 2640).
+            let reply = self.request(&Command::Opts(OptsArgument::Utf8))?;
+            if reply.code().severity() != Severity::Completion {
+                trace::note(format_args!("OPTS UTF8 refused: names are sent as UTF-8 anyway"));
+            }
+        }
+        self.utf8_asked = true;
+        Ok(())
     }
 
     /// Returns the path, or `None` if it is empty, so that the command has no argument.

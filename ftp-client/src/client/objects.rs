@@ -254,11 +254,41 @@ impl Client {
         let list = facts.iter().map(|fact| format!("{};", fact.as_str())).collect::<String>();
         let reply = self.order(&Command::Opts(OptsArgument::Mlst(list.into_bytes())))?;
         // FEAT marks the facts that are sent, and these have just changed.
-        self.features = None;
+        (self.features, self.facts_chosen) = (None, true);
         let text = reply.text();
         let begin = text.iter().rposition(|&byte| byte == b' ').map_or(0, |at| at + 1);
         let (_, chosen) = text.split_at(begin);
         Ok(chosen.split(|&byte| byte == b';').filter_map(Fact::parse).collect())
+    }
+
+    /// Brings into force what changes the names and facts in listings: UTF-8, and the facts of `MLSD`,
+    /// if the server sends type, size or time only on request.
+    pub(super) fn agree_on_listings(&mut self) -> Result<(), Error> {
+        self.ask_for_utf8()?;
+        if std::mem::replace(&mut self.facts_chosen, true) {
+            return Ok(());
+        }
+        let features = self.features()?;
+        let needed = [Fact::Type, Fact::Size, Fact::Modify];
+        if !needed.iter().any(|fact| features.has_with("MLST", fact.as_str())) {
+            return Ok(());
+        }
+        // In FEAT, an asterisk follows each fact that the server sends by default.
+        let lines = features.iter().filter(|(word, _)| word.eq_ignore_ascii_case(b"MLST"));
+        let words = lines.flat_map(|(_, facts)| facts.split(|byte| b" ;".contains(byte)));
+        let facts: Vec<Fact> = words
+            .filter_map(|word| {
+                let sent = word.strip_suffix(b"*");
+                let fact = Fact::parse(sent.unwrap_or(word))?;
+                (sent.is_some() || needed.contains(&fact)).then_some(fact)
+            })
+            .collect();
+        match self.select_facts(&facts) {
+            Ok(_) | Err(Error::Refused(..)) => {}
+            Err(error) => return Err(error),
+        }
+        self.features = Some(features);
+        Ok(())
     }
 
     /// Returns the 2xx reply to a command. Returns `None` for any 5xx except 530: the value is then

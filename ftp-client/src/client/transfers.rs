@@ -486,8 +486,7 @@ impl Client {
 
     /// Returns whether other commands must be sent before a command with this path.
     pub(crate) fn needs_agreement(&self, path: &[u8]) -> bool {
-        let is_utf8 = !path.is_ascii() && std::str::from_utf8(path).is_ok();
-        (is_utf8 && !self.utf8_asked) || (!self.knows_iac && path.contains(&0xff))
+        self.must_ask_for_utf8(path) || (!self.knows_iac && path.contains(&0xff))
     }
 
     /// Before the client first sends 0xFF, finds out how the server reads that byte.

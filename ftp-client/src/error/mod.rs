@@ -387,6 +387,15 @@ impl Error {
                 && reply.code() != ReplyCode::NOT_LOGGED_IN)
     }
 
+    /// Returns whether a refused listing says that the directory has no files, as some servers do for an
+    /// empty one. That proves nothing unless the server is inside the directory.
+    pub(crate) fn says_no_files(&self) -> bool {
+        let says =
+            |line: &[u8]| line.to_ascii_lowercase().windows(8).any(|part| part == b"no files");
+        matches!(self, Self::Refused(Verb::List | Verb::Mlsd, reply)
+            if reply.code() == ReplyCode::FILE_UNAVAILABLE && reply.lines().any(says))
+    }
+
     /// Returns whether the server refused the command because the session is not logged in.
     pub(crate) fn is_not_logged_in(&self) -> bool {
         self.reply().is_some_and(|reply| reply.code() == ReplyCode::NOT_LOGGED_IN)

@@ -54,12 +54,18 @@ struct Reading {
     /// which can be empty, and the absolute one.
     paths: Vec<Vec<u8>>,
     shows_hidden: bool,
-    /// The first lines of `LIST`, while all of them may have a year between the time and the name;
-    /// `None` once that is decided.
+    /// The lines of `LIST`, while all of them may have a year between the time and the name; `None` once
+    /// that is decided.
     waiting: Option<Vec<Vec<u8>>>,
+    /// Number of lines so far.
+    count: usize,
+    /// Whether the first line was the beginning of a reply, as were the listing one.
+    is_framed: bool,
+    /// Whether the first line ended in CR CR LF.
+    has_crs: bool,
 }
 
-/// The number of lines after which a year that follows each time does not belong to the names.
+/// The number of lines up to which years between the times and the names can be found.
 const YEARS: usize = 1_000;
 
 impl Reading {
@@ -67,7 +73,9 @@ impl Reading {
         // `MLSD` has no option for hidden names, and no known server leaves them out.
         let shows_hidden = form == ListingForm::Mlsd;
         let waiting = (form == ListingForm::List).then(Vec::new);
-        Self { form, parser: ListParser::new(now()), paths, shows_hidden, waiting }
+        let parser = ListParser::new(now());
+        let (count, is_framed, has_crs) = (0, false, false);
+        Self { form, parser, paths, shows_hidden, waiting, count, is_framed, has_crs }
     }
 
     /// Returns the path that the caller gave.
@@ -75,15 +83,16 @@ impl Reading {
         self.paths.first().map_or(b"", Vec::as_slice)
     }
 
-    /// Removes the path of the directory before a name, which servers on IBM i send.
+    /// Removes the path of the directory before a name, which servers on IBM i send, or `./`.
     fn shorten(&self, entry: &mut Entry) {
-        if self.form == ListingForm::Mlsd || !entry.name.contains(&b'/') {
+        if entry.role != Role::Member || !entry.name.contains(&b'/') {
             return;
         }
         let below = self.paths.iter().filter(|path| !path.is_empty()).find_map(|path| {
             let rest = entry.name.strip_prefix(path.as_slice())?;
             if path.ends_with(b"/") { Some(rest) } else { rest.strip_prefix(b"/") }
         });
+        let below = below.or_else(|| entry.name.strip_prefix(b"./"));
         if let Some(name) = below.filter(|name| !name.is_empty()) {
             let Entry { name, role, .. } = Entry::new(name);
             (entry.name, entry.role) = (name, role);
@@ -91,26 +100,53 @@ impl Reading {
     }
 
     /// Parses the next line, and adds what is known now to `ready`.
-    fn take(&mut self, line: Vec<u8>, ready: &mut VecDeque<ListLine>) {
+    fn take(&mut self, mut line: Vec<u8>, ready: &mut VecDeque<ListLine>) {
+        self.count += 1;
+        if self.is_frame(&mut line) {
+            return;
+        }
         if let Some(waiting) = &mut self.waiting
             && !ListParser::is_header(&line)
         {
-            let may_have_year = self.parser.may_have_year_after_time(&line);
-            if may_have_year && waiting.len() < YEARS {
+            if waiting.len() < YEARS && self.parser.may_have_year_after_time(&line) {
                 waiting.push(line);
                 return;
             }
-            self.decide(may_have_year, ready);
+            self.decide(false, ready);
         }
         ready.extend(self.line(&line));
     }
 
-    /// Parses the lines that waited for the end of the listing, and adds them to `ready`.
-    fn end(&mut self, ready: &mut VecDeque<ListLine>) {
-        let is_proved = self.waiting.as_ref().is_some_and(|waiting| waiting.len() > 1);
-        self.decide(is_proved, ready);
+    /// Removes what some servers put around a line: a byte order mark before the first one, a second CR
+    /// and NULs at the end. Returns whether the line only frames the listing, as in a reply.
+    fn is_frame(&mut self, line: &mut Vec<u8>) -> bool {
+        if self.count == 1 && self.form != ListingForm::Nlst && line.starts_with(b"\xef\xbb\xbf") {
+            line.drain(..3);
+        }
+        while line.pop_if(|last| *last == 0).is_some() {}
+        // A CR can also be the end of a name.
+        self.has_crs |= self.count == 1 && line.ends_with(b"\r");
+        line.pop_if(|last| self.has_crs && *last == b'\r');
+        let is_first = self.count == 1 && line.starts_with(b"250-");
+        let is_last = self.is_framed && line.starts_with(b"250 ");
+        let is_frame = self.form == ListingForm::Mlsd && (is_first || is_last);
+        self.is_framed |= is_frame;
+        is_frame
     }
 
+    /// Returns the names of the first lines if a year can follow their times, and all lines are known.
+    fn names_after_years(&self) -> Option<Vec<Vec<u8>>> {
+        let waiting = self.waiting.as_ref().filter(|waiting| waiting.len() > 1)?;
+        let mut parser = self.parser.clone();
+        parser.years_follow_times();
+        let name = |line: &Vec<u8>| match parser.parse(line)? {
+            ListLine::Entry(entry) => Some(entry.name),
+            ListLine::Unparsed(_) => None,
+        };
+        waiting.iter().map(name).collect()
+    }
+
+    /// Parses the lines that waited for the decision whether years follow the times.
     fn decide(&mut self, has_years: bool, ready: &mut VecDeque<ListLine>) {
         let waiting = self.waiting.take().unwrap_or_default();
         if has_years {
@@ -147,6 +183,23 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
+    /// Returns the listing of an empty directory.
+    pub(crate) fn of_nothing(form: ListingForm, path: Vec<u8>) -> Self {
+        let reading = Reading::new(form, vec![path]);
+        Self { ready: VecDeque::new(), rest: None, failed: None, reading }
+    }
+
+    /// Returns the names in a complete listing, without years that perhaps begin them; `None` if no
+    /// year can follow the times.
+    pub(crate) fn names_after_years(&self) -> Option<Vec<Vec<u8>>> {
+        if self.rest.is_some() { None } else { self.reading.names_after_years() }
+    }
+
+    /// Sets whether years follow the times.
+    pub(crate) fn decide(&mut self, has_years: bool) {
+        self.reading.decide(has_years, &mut self.ready);
+    }
+
     /// Returns whether the listing ended without an entry or an unknown line. A `.` counts as an
     /// entry.
     pub(crate) fn is_empty(&self) -> bool {
@@ -215,8 +268,8 @@ impl<'a> Entries<'a> {
             beginning.reading.take(line, &mut beginning.ready);
         }
         beginning.rest = lines.and_then(Lines::suspend);
-        if beginning.rest.is_none() {
-            beginning.reading.end(&mut beginning.ready);
+        if beginning.names_after_years().is_none() {
+            beginning.decide(false);
         }
         Ok(beginning)
     }
@@ -232,7 +285,7 @@ impl<'a> Entries<'a> {
                 end => {
                     lines = None;
                     failed = end.and_then(Result::err);
-                    reading.end(&mut ready);
+                    reading.decide(false, &mut ready);
                 }
             }
         }
@@ -327,7 +380,7 @@ impl<'a> Entries<'a> {
                 Some(Ok(line)) => self.reading.take(line, &mut self.ready),
                 end => {
                     self.lines = None;
-                    self.reading.end(&mut self.ready);
+                    self.reading.decide(false, &mut self.ready);
                     self.failed = end.and_then(Result::err);
                 }
             }

@@ -2,10 +2,8 @@
 
 use std::fs::Metadata;
 
-use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
+use ftp_proto::{Entry, EntryKind, HiddenFile, Modified, Precision, TimeVal, Zone};
 
-use crate::file::journal::UPLOAD_JOURNAL;
-use crate::file::local::LocalFile;
 use crate::system::{MetadataExt, is_one_part};
 
 /// Largest differences between local time and UTC, in the far east and in the far west, in seconds.
@@ -25,6 +23,8 @@ pub(crate) enum ObjectKind {
     Link,
     /// A FIFO, a device or a socket.
     Special,
+    /// A local file of the run itself, such as its log or its password file.
+    Own,
     /// The listing does not show the kind.
     Unknown,
 }
@@ -58,6 +58,8 @@ pub(crate) struct Stamp {
     pub(crate) latest: i64,
     /// Whether a server listed the time to the second, in UTC and without a fraction.
     is_listed: bool,
+    /// Whether the listing may lack the year, or the order of day and month.
+    pub(crate) is_guess: bool,
 }
 
 impl Stamp {
@@ -68,7 +70,7 @@ impl Stamp {
 
     /// Returns the range of a time between these two.
     pub(crate) const fn between(earliest: i64, latest: i64) -> Self {
-        Self { earliest, latest, is_listed: false }
+        Self { earliest, latest, is_listed: false, is_guess: false }
     }
 
     /// Returns whether a listing can show this range: a day in an unknown time zone at most.
@@ -145,7 +147,8 @@ impl Clock {
 impl Stamp {
     /// Converts a time of `clock` to a time of the local clock.
     pub(crate) const fn by(self, clock: Clock) -> Self {
-        Self::between(self.earliest - clock.most, self.latest - clock.least)
+        let Self { earliest, latest, is_guess, .. } = self;
+        Self { is_guess, ..Self::between(earliest - clock.most, latest - clock.least) }
     }
 }
 
@@ -172,7 +175,11 @@ impl From<Modified> for Stamp {
                 let is_listed = start == end && modified.time.nanosecond() == 0;
                 Self { is_listed, ..Self::between(start, end) }
             }
-            Zone::Unknown => Self::between(start - AHEAD, end + BEHIND),
+            // Many forms of listings show a year instead of a time of day.
+            Zone::Unknown => {
+                let is_guess = modified.precision != Precision::Day;
+                Self { is_guess, ..Self::between(start - AHEAD, end + BEHIND) }
+            }
         }
     }
 }
@@ -199,6 +206,11 @@ pub(crate) fn sort(items: &mut [TreeEntry]) {
 }
 
 impl TreeEntry {
+    /// Returns the kind of a file that this program or its server keeps beside the files of users.
+    pub(crate) fn hidden(&self) -> Option<HiddenFile> {
+        HiddenFile::of(&self.name).filter(|_| self.kind != ObjectKind::Directory)
+    }
+
     /// Returns the memory usage of the entry in bytes.
     pub(crate) fn weight(&self) -> usize {
         let length = |text: &Option<Vec<u8>>| text.as_ref().map_or(0, Vec::len);
@@ -251,45 +263,19 @@ pub(crate) fn file_of_piece(name: &[u8]) -> Option<&[u8]> {
 /// Name prefix of the files that show whether both sides are the same directory.
 pub(crate) const PROBE: &[u8] = b"ftp-cli-probe-";
 
-/// Returns whether a name is that of a temporary file of `mirror`, of a download or of a move.
-pub(crate) fn is_unfinished(name: &[u8]) -> bool {
-    name.starts_with(TEMPORARY)
-        || name.starts_with(LocalFile::TEMPORARY.as_bytes())
-        || name.starts_with(PROBE) && name.ends_with(b".tmp")
-        || is_of_move(name)
-}
-
 /// Returns whether a running program may be writing to the local file of this name: a temporary
 /// file, the `NAME.part` of a download, or a piece.
 pub(crate) fn may_be_partial(name: &[u8]) -> bool {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let first = name.get(..name.len() - digits).and_then(|name| name.strip_suffix(b".segment-"));
-    is_unfinished(name) || first.filter(|_| digits > 0).unwrap_or(name).ends_with(b".part")
-}
-
-/// Returns whether a name is that of a file with the state of an interrupted move, such as the
-/// journal. Such a name consists of a dot, 16 hexadecimal digits, `.ftp-cli-` and a word.
-pub(crate) fn is_of_move(name: &[u8]) -> bool {
-    let parts = name.strip_prefix(b".").and_then(|name| name.split_at_checked(16));
-    parts.is_some_and(|(id, rest)| {
-        id.iter().all(u8::is_ascii_hexdigit) && rest.starts_with(b".ftp-cli-")
-    })
-}
-
-/// Returns whether a name is that of the journal of an upload.
-pub(crate) fn is_journal(name: &[u8]) -> bool {
-    is_of_move(name) && name.ends_with(UPLOAD_JOURNAL.as_bytes())
+    HiddenFile::of(name).is_some()
+        || first.filter(|_| digits > 0).unwrap_or(name).ends_with(b".part")
 }
 
 /// Returns whether a name is that of a temporary file that is not kept for resuming, such as a link
 /// that replaces another.
 pub(crate) fn is_temporary(name: &[u8]) -> bool {
-    let inner = name.strip_prefix(TEMPORARY).and_then(|name| name.strip_suffix(b".tmp"));
-    let mut parts = inner.unwrap_or_default().split(|byte| *byte == b'-');
-    let is_number = |word: Option<&[u8]>| {
-        word.is_some_and(|word| !word.is_empty() && word.iter().all(u8::is_ascii_hexdigit))
-    };
-    is_number(parts.next()) && is_number(parts.next()) && parts.next().is_none()
+    HiddenFile::of(name) == Some(HiddenFile::Temporary) && name.starts_with(TEMPORARY)
 }
 
 #[cfg(test)]
@@ -310,7 +296,7 @@ mod tests {
             (b"a.iso.part", None),
         ] {
             assert_eq!(file_of_piece(name), want, "{}", String::from_utf8_lossy(name));
-            assert!(want.is_none() || is_unfinished(name));
+            assert!(want.is_none() || HiddenFile::of(name).is_some());
         }
     }
 
@@ -346,7 +332,9 @@ mod tests {
         ] {
             let stamp = Stamp::from(Modified { time, precision, zone });
             let is_listed = earliest == latest;
-            let want = Stamp { is_listed, ..Stamp::between(start + earliest, start + latest) };
+            let is_guess = zone == Zone::Unknown && precision == Precision::Minute;
+            let between = Stamp::between(start + earliest, start + latest);
+            let want = Stamp { is_listed, is_guess, ..between };
             assert_eq!(stamp, want, "{precision:?} {zone:?}");
             assert_eq!(stamp.exact().is_some(), precision == Precision::Second);
         }

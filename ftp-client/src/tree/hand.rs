@@ -91,7 +91,7 @@ impl<'p> Hand<'p> {
         (self.is_proven, self.has_asked) = (false, false);
         self.pool.reopen();
         let mut lent = Box::new(self.pool.try_take().map_err(Error::met)?);
-        lent.tests_flights = true;
+        (lent.tests_flights, lent.names_are_listed) = (true, true);
         if let Some(doubles) = self.doubles {
             lent.double_telnet_byte(doubles);
         }

@@ -1,5 +1,6 @@
 //! What a caller can say about the synchronization of two trees.
 
+use std::fs::{self, Metadata};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,9 @@ use crate::file::options::Selection;
 use crate::file::put::TemporaryName;
 use crate::listing::{ListOptions, ListingForm};
 use crate::pool::patience::Patience;
+use crate::system::MetadataExt as _;
 use crate::transfer::RateLimit;
+use crate::tree::local::FileId;
 
 /// Largest number of objects in both trees, unless a lower limit is requested.
 pub(crate) const OBJECTS: usize = 1_000_000;
@@ -64,6 +67,7 @@ pub struct SyncOptions<'a> {
     pub(crate) temporary: Option<TemporaryName>,
     pub(crate) backup: Option<PathBuf>,
     pub(crate) journals: Option<PathBuf>,
+    pub(crate) own: Arc<[FileId]>,
     pub(crate) choice: Arc<Choice<'a>>,
     pub(crate) selection: Selection,
     pub(crate) list: ListOptions,
@@ -95,6 +99,7 @@ impl Default for SyncOptions<'_> {
             temporary: None,
             backup: None,
             journals: None,
+            own: Arc::default(),
             choice: Arc::new(|_, _| true),
             selection: Selection::default(),
             list: ListOptions { all: true, form: ListingForm::Auto },
@@ -225,6 +230,15 @@ impl<'a> SyncOptions<'a> {
     /// does.
     pub fn journals(mut self, directory: Option<PathBuf>) -> Self {
         self.journals = directory;
+        self
+    }
+
+    /// Sets the files of the run itself, such as its password file and its log (default: none). A local
+    /// tree that contains one leaves it out: it is not copied, replaced or removed, under any name.
+    pub fn own_files(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let files = paths.into_iter().filter_map(|path| fs::metadata(path).ok());
+        let files = files.filter(Metadata::is_file);
+        self.own = files.map(|file| (file.dev(), file.ino())).collect();
         self
     }
 

@@ -58,7 +58,7 @@ fn time_of_file(
 }
 
 /// Returns the current time in seconds since 1970-01-01T00:00:00Z.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::Metadata;
 use std::io;
 
-use ftp_proto::{Escaped, Pathname};
+use ftp_proto::{Escaped, HiddenFile, Pathname};
 
 use super::entry::{self, Clock, Identity, ObjectKind, Stamp, TreeEntry};
 use super::fault::{Reporter, Setting, TreeFault};
@@ -315,8 +315,8 @@ impl Scan for LocalTree<'_> {
     }
 
     fn needed(&mut self, path: &[u8], item: &TreeEntry) -> Option<String> {
-        if entry::is_of_move(&item.name) {
-            return Some(OF_MOVE.to_owned());
+        if let Some(why) = why_needed(item) {
+            return Some(why.to_owned());
         }
         if item.kind != ObjectKind::File || !entry::may_be_partial(&item.name) {
             return None;
@@ -365,8 +365,15 @@ impl LocalTree<'_> {
     }
 }
 
-/// Reason to keep the files of an interrupted move: one of them may be the only copy.
-const OF_MOVE: &str = "it belongs to an interrupted move";
+/// Returns the reason to keep a hidden file whether or not it is in use, if there is any: a file of an
+/// interrupted move may be the only copy, and a server remembers interrupted uploads by its files.
+fn why_needed(item: &TreeEntry) -> Option<&'static str> {
+    match item.hidden()? {
+        HiddenFile::Move | HiddenFile::Journal => Some("it belongs to an interrupted move"),
+        HiddenFile::Record | HiddenFile::Bytes => Some("it belongs to an upload to a server"),
+        _ => None,
+    }
+}
 
 /// A tree on a server.
 pub(crate) struct RemoteTree<'a, 'p> {
@@ -441,6 +448,8 @@ impl Scan for RemoteTree<'_, '_> {
         let hand = &mut *self.hand;
         let mut ask = || {
             hand.ask(|client| {
+                // What they offer comes into force before the first listing.
+                client.features()?;
                 let listing = client.list_directory(&path, options);
                 let listing = listing.and_then(|entries| entries.gather(limits));
                 listing.map_err(|error| about(&path, error))
@@ -470,10 +479,17 @@ impl Scan for RemoteTree<'_, '_> {
             None
         };
         let hides = !listing.shows_hidden;
-        // With a duplicate name, two files would have the same path.
+        // With a duplicate name, two files would have the same path. If a store lists a file and a
+        // directory of one name, which one a command means is unknown.
         let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
         entry::sort(&mut items);
-        items.dedup_by(|other, one| other.name == one.name);
+        items.dedup_by(|other, one| {
+            let is_double = other.name == one.name;
+            if is_double && other.kind != one.kind {
+                one.kind = ObjectKind::Unknown;
+            }
+            is_double
+        });
         // The entries of a listing are larger, and their memory was used again.
         items.shrink_to_fit();
         Ok(Contents { items, doubt, lacks, hides })
@@ -613,11 +629,8 @@ impl Scan for RemoteTree<'_, '_> {
 
     /// Temporary files are kept: the server does not tell whether a program is writing to them.
     fn needed(&mut self, _path: &[u8], item: &TreeEntry) -> Option<String> {
-        match entry::is_unfinished(&item.name) {
-            true if entry::is_of_move(&item.name) => Some(OF_MOVE.to_owned()),
-            true => Some("it may be a temporary file of another run".to_owned()),
-            false => None,
-        }
+        let why = item.hidden().map(|_| "it may be a temporary file of another run");
+        why_needed(item).or(why).map(str::to_owned)
     }
 
     fn clock(&mut self, path: &[u8]) -> Result<Option<Clock>, TreeFault> {

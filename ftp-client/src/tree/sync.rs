@@ -237,7 +237,7 @@ fn plan_down<'s>(
         return Err(TreeFault::new(ErrorKind::Usage, text).of(Setting::Temporary));
     }
     let found = match Directory::open(here) {
-        Ok(ground) => Some(ground),
+        Ok(ground) => Some(ground.sparing(&options.own)),
         Err(error) if error.kind() == IoErrorKind::NotFound => {
             let is_missing = |above: &Path| !above.as_os_str().is_empty() && !above.is_dir();
             if options.is_dry && !options.creates_parents && here.parent().is_some_and(is_missing) {
@@ -279,7 +279,8 @@ fn plan_up<'s>(
     }
     let ground = Directory::open(here)
         .map_err(|error| local(here, &error))?
-        .following(options.links == LinkChoice::Follow);
+        .following(options.links == LinkChoice::Follow)
+        .sparing(&options.own);
     let pool = to.pool;
     let (plan, seen) =
         reporter.persist(b"", &mut |fault| pool.replaces(fault.recovery()), || {

@@ -1,6 +1,7 @@
 //! `NLST`, `LIST` and `MLSD`.
 
 mod elsewhere;
+mod in_force;
 
 use std::io::Write;
 use std::time::Duration;
@@ -56,7 +57,7 @@ fn lines_are_returned_unchanged_as_07_cl_45() {
         peer.expect("NLST ./-a");
         peer.send_data(b"");
         peer.reply("226 nothing there");
-        listing(&mut peer, "MLSD -d", b"type=dir; sub\r\nnonsense\r\n");
+        listing(&mut peer, "MLSD d", b"type=dir; sub\r\nnonsense\r\n");
         peer.epsv();
         peer.answer("NLST /", "550 no files");
         peer.answer("NOOP", "200 ok");
@@ -69,7 +70,7 @@ fn lines_are_returned_unchanged_as_07_cl_45() {
     assert_eq!(lines(&mut client, "", NAMES), [&b"a"[..], b" b ", b"c"]);
     assert_eq!(lines(&mut client, "-l", LINES), [&b"total 2"[..], b"", b"-rw a"]);
     assert_eq!(lines(&mut client, "-a", NAMES).len(), 0);
-    assert_eq!(lines(&mut client, "-d", FACTS), [&b"type=dir; sub"[..], b"nonsense"]);
+    assert_eq!(lines(&mut client, "d", FACTS), [&b"type=dir; sub"[..], b"nonsense"]);
     assert!(matches!(client.list_lines("/", NAMES), Err(Error::Refused(..))));
     client.noop().unwrap();
     server.end();
@@ -588,22 +589,38 @@ fn list_a_is_used_only_if_the_server_supports_it() {
 }
 
 #[test]
-fn a_year_between_time_and_name_is_read_if_all_lines_have_it() {
+fn a_year_between_time_and_name_is_read_if_nlst_confirms_each_name_ls_43() {
     let line = |text: &str| format!("-rw-r--r-- 1 u g 5 May 28 19:50 {text}\r\n");
     let years = [line("2023 a"), line("2024 b")].concat();
-    for (lines, want) in [
-        (format!("total 5\r\n{years}"), &["a", "b"][..]),
-        (format!("{years}{}", line("c")), &["2023 a", "2024 b", "c"]),
-        (line("2023 a"), &["2023 a"]),
-        (format!("{}{years}", line("c")), &["c", "2023 a", "2024 b"]),
+    for (lines, nlst, want) in [
+        (format!("total 5\r\n{years}"), Some("b\r\na\r\n"), &["a", "b"][..]),
+        (years.clone(), Some("2023 a\r\n2024 b\r\n"), &["2023 a", "2024 b"]),
+        (years.clone(), Some("a\r\nb\r\na\r\n"), &["2023 a", "2024 b"]),
+        (years.clone(), Some("a\r\n2024 b\r\n"), &["2023 a", "2024 b"]),
+        (years.clone(), Some(""), &["2023 a", "2024 b"]),
+        (format!("{years}{}", line("c")), None, &["2023 a", "2024 b", "c"]),
+        (line("2023 a"), None, &["2023 a"]),
+        (format!("{}{years}", line("c")), None, &["c", "2023 a", "2024 b"]),
     ] {
-        let (server, mut client) =
-            Server::logged_in(move |mut peer| listing(&mut peer, "LIST", lines.as_bytes()));
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            listing(&mut peer, "LIST", lines.as_bytes());
+            if let Some(names) = nlst {
+                listing(&mut peer, "NLST", names.as_bytes());
+            }
+        });
         let entries = gather(&mut client, "", LINES);
         let names: Vec<_> = entries.iter().map(|entry| entry.name_lossy()).collect();
-        assert_eq!(names, want);
+        assert_eq!(names, want, "{nlst:?}");
         server.end();
     }
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        let line = |name| format!("-rw-r--r-- 1 u g 5 May 28 19:50 {name}\r\n");
+        listing(&mut peer, "LIST", [line("2023 a"), line("2024 b")].concat().as_bytes());
+        peer.epsv();
+        peer.answer("NLST", "502 no");
+    });
+    assert_eq!(names(&gather(&mut client, "", LINES)), [&b"2023 a"[..], b"2024 b"]);
+    server.end();
     // An error while the lines wait is reported.
     let (server, mut client) = Server::logged_in(move |mut peer| {
         peer.epsv();

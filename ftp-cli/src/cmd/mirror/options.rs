@@ -2,8 +2,10 @@
 //! GLOB`, `--exclude-from FILE`, and the ignore file of a local source.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +16,8 @@ use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_proto::Pattern;
 
+use crate::config_file;
+use crate::connect::credentials::netrc_in_home;
 use crate::console::Cleanup;
 use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
@@ -91,7 +95,8 @@ impl MirrorOptions {
         let sync = SyncOptions::new()
             .listing(form.unwrap_or_default())
             .replaces_changed(options.has("force"))
-            .permissions(options.has("perms"));
+            .permissions(options.has("perms"))
+            .own_files(own_files(options));
         Ok(Self {
             filter: Filter::from_options(options, source, input)?,
             max_delete,
@@ -158,6 +163,22 @@ impl MirrorOptions {
             .address(address)
             .patience(transfer.retrying.patience(cleanup.canceller()))
     }
+}
+
+/// The options that name files of the run itself, some of them secret.
+const OWN_FILES: [&str; 7] =
+    ["password-file", "netrc-file", "client-cert", "client-key", "log-file", "lock", "trace"];
+
+/// Returns the paths of the run's own files.
+fn own_files(options: &Options) -> impl Iterator<Item = PathBuf> {
+    if let Some(trace) = options.value("trace") {
+        // It is written only later, but it must be known now.
+        let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(trace);
+    }
+    let named = OWN_FILES.iter().flat_map(|long| options.all(long)).map(PathBuf::from);
+    let home = std::env::var_os("HOME");
+    let usual = [config_file::path(), home.and_then(|home| netrc_in_home(&home))];
+    named.chain(usual.into_iter().flatten())
 }
 
 /// The ignore file, at the top of a tree that is uploaded.

@@ -690,7 +690,7 @@ fn unfit_secret(metadata: &Metadata, user: u32) -> Option<String> {
 }
 
 /// Returns the path of `.netrc` in the directory `home`, if `home` is absolute.
-fn netrc_in_home(home: &OsStr) -> Option<PathBuf> {
+pub(crate) fn netrc_in_home(home: &OsStr) -> Option<PathBuf> {
     let home = Path::new(home);
     // A relative path would name a file that the current directory's owner controls.
     home.is_absolute().then(|| home.join(".netrc"))

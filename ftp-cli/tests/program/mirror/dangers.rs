@@ -42,7 +42,7 @@ fn server_names_cannot_escape_the_target_cl_52_hc_05_hc_08_hc_09() {
         "type=dir; ../..\n",
         "type=file;size=4;modify=20200101000000; a\0b\n",
         "type=file;size=4;modify=20200101000000; a\rDELE b\n",
-        "type=file;size=4;modify=20200101000000; .ftp-cli-x\n",
+        "type=file;size=4;modify=20200101000000; .ftp-cli-1f-0.tmp\n",
         "type=file;size=4;modify=20200101000000; \n",
         "type=file;size=4;modify=20200101000000; -rf\n",
         "type=file;size=4;modify=20200101000000; file:\n",
@@ -58,6 +58,48 @@ fn server_names_cannot_escape_the_target_cl_52_hc_05_hc_08_hc_09() {
         ["mine", "mine/-rf", "mine/file:", "mine/kept", "outside"].map(PathBuf::from)
     );
     assert!(!peer.seen().contains("DELE"), "{}", peer.seen());
+}
+
+#[test]
+fn files_of_the_run_itself_are_neither_published_nor_deleted_cl_52() {
+    let server = OurServer::start();
+    let here = TempRoot::new();
+    let password = here.write("site/.ftp-password", format!("{}\n", server.password).as_bytes());
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    here.write("site/index.html", b"<p>");
+    let [log, lock, trace] =
+        ["run.log", "run.lock", "run.trace"].map(|name| here.join(format!("site/{name}")));
+    let url = format!("ftp://{}@{}/www", server.user, server.address);
+    let files = [
+        format!("--password-file={}", shown(&password)),
+        format!("--log-file={}", shown(&log)),
+        format!("--lock={}", shown(&lock)),
+        format!("--trace={}", shown(&trace)),
+    ];
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let site = here.join("site");
+    for options in [&[][..], &["--delete"], &["--manifest"]] {
+        let ran = mirror(&[&files[..], options].concat(), shown(&site), &url);
+        assert_eq!(ran.code(), Some(0), "{ran:?}");
+        assert!(
+            String::from_utf8_lossy(&ran.stderr)
+                .contains(".ftp-password: skipped: it is a file of this run"),
+            "{ran:?}"
+        );
+        let names = server.root.tree().into_iter().map(|(path, _)| path);
+        let is_secret = |path: &PathBuf| {
+            !["www", "www/index.html", "www/.ftp-cli-manifest.json"].contains(&shown(path))
+        };
+        assert_eq!(names.filter(is_secret).collect::<Vec<_>>(), [PathBuf::new(); 0]);
+    }
+    // Downwards, they are extras that stay.
+    let ran = mirror(&[&files[..], &["--delete"]].concat(), &url, shown(&site));
+    assert_eq!(ran.code(), Some(0), "{ran:?}");
+    assert!(password.exists() && log.exists() && trace.exists(), "{ran:?}");
+    assert!(
+        String::from_utf8_lossy(&ran.stderr).contains("not deleted: it is a file of this run"),
+        "{ran:?}"
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
-use crate::system::{MetadataExt, OsStrExt};
+use crate::system::{MetadataExt, OsStrExt, lock};
 use crate::transfer::RateLimit;
 use crate::tree::entry::{Identity, MODE};
 use crate::tree::fault::{TreeFault, shown};
@@ -266,6 +266,11 @@ impl Up<'_> {
         let now = directory.read(&copy.name).and_then(|file| file.metadata());
         if Identity::of(&now.map_err(|error| here(&error))?) != before {
             return Err(changed(&below));
+        }
+        // A server that receives this file, or another run, holds a lock.
+        if lock(&file).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            let text = "source not removed: another program has locked it";
+            return Err(TreeFault::item(ErrorKind::Integrity, text).about(&below).never_retried());
         }
         let removed = directory.remove(&copy.name, false);
         removed.map_err(|error| here(&error))

@@ -22,6 +22,9 @@ use super::names::{Answer, Relation, relation};
 use crate::file::local::set_modified;
 use crate::system::MetadataExt;
 
+/// Device and inode of a file.
+pub(crate) type FileId = (u64, u64);
+
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
 

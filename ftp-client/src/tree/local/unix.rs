@@ -7,12 +7,13 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
-use super::{ELSEWHERE, IN_USE, MADE, names};
+use super::{ELSEWHERE, FileId, IN_USE, MADE, names};
 use crate::listing::Budget;
 use crate::system::{
     OsStrExt, is_in_user_space, local_name, lock, path_of_directory, rename_new_at,
@@ -32,6 +33,7 @@ pub(crate) struct Directory {
     place: PathBuf,
     /// Whether symbolic links in the directory are followed (`--links follow`).
     follows: bool,
+    own: Arc<[FileId]>,
 }
 
 impl Directory {
@@ -42,13 +44,18 @@ impl Directory {
     /// Returns the system's errors.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let descriptor = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
-        Ok(Self { descriptor, place: path.to_owned(), follows: false })
+        Ok(Self { descriptor, place: path.to_owned(), follows: false, own: Arc::default() })
     }
 
     /// Sets whether symbolic links in and below the directory are followed. Only sources may follow
     /// them.
     pub(crate) fn following(self, follows: bool) -> Self {
         Self { follows, ..self }
+    }
+
+    /// Sets the files of this run, which are listed as such.
+    pub(crate) fn sparing(self, own: &Arc<[FileId]>) -> Self {
+        Self { own: Arc::clone(own), ..self }
     }
 
     /// Returns the flags for opening objects in this directory.
@@ -62,7 +69,7 @@ impl Directory {
         let descriptor =
             rustix::fs::openat(&self.descriptor, local_name(name)?, flags, Mode::empty())?;
         let place = self.place.join(OsStr::from_bytes(name));
-        Ok(Self { descriptor, place, follows: self.follows })
+        Ok(Self { descriptor, place, follows: self.follows, own: Arc::clone(&self.own) })
     }
 
     /// Opens the directory at `path`, relative to this directory. `path` consists of names
@@ -74,7 +81,8 @@ impl Directory {
     /// symbolic link.
     pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
         let (descriptor, place) = (self.descriptor.try_clone()?, self.place.clone());
-        let mut directory = Self { descriptor, place, follows: self.follows };
+        let own = Arc::clone(&self.own);
+        let mut directory = Self { descriptor, place, follows: self.follows, own };
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             directory = directory.enter(name)?;
         }
@@ -335,6 +343,9 @@ impl Directory {
     pub(crate) fn entry(&self, name: &CStr, stat: &Stat) -> TreeEntry {
         let mut entry = TreeEntry::local(name.to_bytes(), stat);
         match entry.kind {
+            ObjectKind::File if self.own.contains(&(stat.st_dev, stat.st_ino)) => {
+                entry.kind = ObjectKind::Own;
+            }
             ObjectKind::Link => {
                 let target = rustix::fs::readlinkat(&self.descriptor, name, Vec::new());
                 entry.target = target.ok().map(CString::into_bytes);

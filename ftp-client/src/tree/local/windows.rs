@@ -7,9 +7,10 @@ use std::fs::{self, DirEntry, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::windows::fs::{FileTypeExt as _, symlink_file};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::IN_USE;
-use super::{ELSEWHERE, names};
+use super::{ELSEWHERE, FileId, names};
 use crate::listing::Budget;
 use crate::system::{
     ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, local_name,
@@ -25,12 +26,15 @@ const SHARED: i32 = 32;
 pub(crate) struct Directory {
     place: PathBuf,
     follows: bool,
+    own: Arc<[FileId]>,
 }
 
 impl Directory {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         match fs::metadata(path)?.is_dir() {
-            true => Ok(Self { place: std::path::absolute(path)?, follows: false }),
+            true => {
+                Ok(Self { place: std::path::absolute(path)?, follows: false, own: Arc::default() })
+            }
             false => Err(ErrorKind::NotADirectory.into()),
         }
     }
@@ -39,16 +43,21 @@ impl Directory {
         Self { follows, ..self }
     }
 
+    pub(crate) fn sparing(self, own: &Arc<[FileId]>) -> Self {
+        Self { own: Arc::clone(own), ..self }
+    }
+
     fn enter(&self, name: &[u8]) -> io::Result<Self> {
         let place = self.at(name)?;
         match self.stat(&place)?.is_dir() {
-            true => Ok(Self { place, follows: self.follows }),
+            true => Ok(Self { place, follows: self.follows, own: Arc::clone(&self.own) }),
             false => Err(ErrorKind::NotADirectory.into()),
         }
     }
 
     pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
-        let mut directory = Self { place: self.place.clone(), follows: self.follows };
+        let (place, own) = (self.place.clone(), Arc::clone(&self.own));
+        let mut directory = Self { place, follows: self.follows, own };
         for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
             directory = directory.enter(name)?;
         }
@@ -76,6 +85,9 @@ impl Directory {
     fn entry(&self, name: &[u8], path: &Path, found: &Metadata) -> TreeEntry {
         let mut entry = TreeEntry::local(name, found);
         match entry.kind {
+            ObjectKind::File if self.own.contains(&(found.dev(), found.ino())) => {
+                entry.kind = ObjectKind::Own;
+            }
             ObjectKind::Link => {
                 let target = fs::read_link(path).ok();
                 entry.target = target.map(|target| target.into_os_string().into_vec());

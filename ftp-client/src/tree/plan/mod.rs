@@ -8,7 +8,7 @@ mod removals;
 mod same;
 mod spellings;
 
-use ftp_proto::Pathname;
+use ftp_proto::{HiddenFile, Pathname};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -19,14 +19,13 @@ pub(crate) use self::removals::{Removal, Removed};
 pub(crate) use self::same::{Difference, Rule};
 use self::spellings::{Spelling, Spellings};
 use super::entry::{
-    Clock, Identity, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_journal,
-    is_temporary, is_unfinished,
+    Clock, Identity, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_temporary,
 };
 use super::fault::{Causes, Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::{Deploy, Sum};
 use super::options::SyncOptions;
-use super::probe::is_text;
+use super::probe::{is_text, now};
 use super::scan::{self, Contents, Links, Scan, Told};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
@@ -34,6 +33,12 @@ use crate::pool::crew::SMALL;
 
 /// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
+
+/// Age in seconds from which an unfinished file is of no use.
+const OLD: i64 = 90 * 86_400;
+
+/// Why an object is left out on both sides.
+const OF_RUN: &str = "it is a file of this run";
 
 /// Up to this number of small files, each has a data connection of its own.
 const FEW: usize = 7;
@@ -502,6 +507,7 @@ impl Planner<'_> {
             let mut extra = targets
                 .into_rest(|item| find(&items, &item.name).is_none() && !is_piece(&item.name));
             let is_empty = items.is_empty();
+            self.keep_spelled(path, &mut extra, items.iter().map(|item| item.name.as_slice()))?;
             drop(items);
             if hides {
                 self.keep_hidden(path, &mut extra)?;
@@ -523,10 +529,19 @@ impl Planner<'_> {
         let mut item = item;
         let is_link = item.kind == ObjectKind::Link;
         let its_path = Pathname::join(path, &item.name);
-        if is_unfinished(&item.name) {
-            // A journal is hidden, and the upload of its file goes on.
-            if !is_journal(&item.name) {
-                self.leave_out(&its_path, "a temporary file of this program");
+        if let Some(hidden) = item.hidden() {
+            let is_old = item.stamp.is_some_and(|stamp| stamp.latest < now() - OLD);
+            let whose = "a temporary file of this program";
+            match hidden {
+                _ if is_old => {
+                    self.leave_out(
+                        &its_path,
+                        &format!("{whose}, unchanged for 90 days; remove it"),
+                    );
+                }
+                // The upload of its file goes on.
+                HiddenFile::Journal => {}
+                _ => self.leave_out(&its_path, whose),
             }
             return Ok(None);
         }
@@ -573,6 +588,10 @@ impl Planner<'_> {
         }
         let other = targets.get(&name_there);
         let kind_there = other.map(|other| other.kind);
+        if [Some(item.kind), kind_there].contains(&Some(ObjectKind::Own)) {
+            self.leave_out(&its_path, OF_RUN);
+            return Ok(None);
+        }
         // A list must not make files of others look missing.
         let is_unsure = !is_sure && other.is_none() && self.trusts_list();
         let mode = self.wanted_mode(&item, other);
@@ -637,13 +656,15 @@ impl Planner<'_> {
             (ObjectKind::Link, _) => {
                 self.plan_link(place, &its_path, item, &name_there, targets);
             }
-            (ObjectKind::Special, _) => self.leave_out(&its_path, "neither a file nor a directory"),
+            (ObjectKind::Special | ObjectKind::Own, _) => {
+                self.leave_out(&its_path, "neither a file nor a directory");
+            }
             (ObjectKind::Unknown, _) => {
                 self.fail(
                     place,
                     &its_path,
                     ErrorKind::Protocol,
-                    "the listing does not show its type",
+                    "the listing does not show its type, or shows two",
                 );
             }
         }

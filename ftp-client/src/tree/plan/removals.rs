@@ -1,15 +1,18 @@
 //! Plans removals from the target: `--delete`.
 
 use ftp_proto::Pathname;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use super::held::within;
-use super::{DEPTH, Planner, name_of};
+use super::{DEPTH, OF_RUN, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::links::Proof;
+use crate::tree::names::{fold, replaced};
 use crate::tree::options::SyncOptions;
 use crate::tree::scan::Links;
 
@@ -53,6 +56,9 @@ pub(crate) enum Removed {
 const HIDDEN: &str =
     "the source has it in LIST, but not in MLSD: perhaps a link with a missing target";
 
+/// Largest number of names of equal [`fold`] for which the target is asked.
+const SPELLINGS: usize = 16;
+
 impl Planner<'_> {
     /// Keeps objects of the target that the source may have but does not list.
     pub(crate) fn keep_hidden(
@@ -63,10 +69,44 @@ impl Planner<'_> {
         let choice = &self.wish.options.choice;
         let is_hidden = |item: &TreeEntry| {
             item.name.first() == Some(&b'.')
-                && !entry::is_unfinished(&item.name)
+                && item.hidden().is_none()
                 && choice(&Pathname::join(path, &item.name), item.kind == ObjectKind::Directory)
         };
         self.leave(path, extra, is_hidden, "the source may hide names that begin with a dot")
+    }
+
+    /// Keeps extras that the target may have stored for one of these names of the source, whether the
+    /// run writes that name or leaves it out.
+    pub(crate) fn keep_spelled<'n>(
+        &mut self,
+        path: &[u8],
+        extra: &mut Vec<TreeEntry>,
+        names: impl Iterator<Item = &'n [u8]>,
+    ) -> Result<(), TreeFault> {
+        // Most names fold like no other, so only hashes are kept of all.
+        let state = RandomState::new();
+        let hash = |name: &[u8]| state.hash_one(fold(name));
+        let folds: HashSet<u64> = extra.iter().map(|item| hash(&item.name)).collect();
+        let mut alike: HashMap<u64, Vec<&[u8]>> = HashMap::new();
+        for name in names.filter(|_| !folds.is_empty()) {
+            let own = hash(name);
+            if folds.contains(&own) {
+                alike.entry(own).or_default().push(name);
+            }
+        }
+        let mut kept = HashSet::new();
+        for item in extra.iter().filter(|_| !alike.is_empty()) {
+            let Some(names) = alike.get(&hash(&item.name)) else { continue };
+            let its_path = Pathname::join(path, &item.name);
+            let mut relate =
+                |name: &[u8]| self.target.relation(&its_path, &Pathname::join(path, name));
+            let asked = names.iter().take(SPELLINGS).copied();
+            if names.len() > SPELLINGS || replaced(asked, &mut relate)?.is_some() {
+                kept.insert(item.name.clone());
+            }
+        }
+        let is_kept = |item: &TreeEntry| kept.contains(&item.name);
+        self.leave(path, extra, is_kept, "the source may have it in another spelling")
     }
 
     /// Keeps objects of the target, and says why.
@@ -105,6 +145,7 @@ impl Planner<'_> {
             match within(self.source.names_by_list(path, self.limits())) {
                 Ok(names) => {
                     self.leave(path, &mut extra, |item| names.contains(&item.name), HIDDEN)?;
+                    self.keep_spelled(path, &mut extra, names.iter().map(Vec::as_slice))?;
                 }
                 Err(failure) if failure.ends_run() => return Err(failure),
                 Err(failure) => {
@@ -198,7 +239,9 @@ impl Planner<'_> {
             let text = "is in DST, but has SRC's unique and modify (MLST), so it may be SRC; nothing was done";
             return Err(TreeFault::new(ErrorKind::Usage, text).about(&its_path));
         }
-        if let Some(why) = self.target.needed(&its_path, item) {
+        let is_own = kind == ObjectKind::Own;
+        let needed = is_own.then(|| OF_RUN.to_owned());
+        if let Some(why) = needed.or_else(|| self.target.needed(&its_path, item)) {
             self.plan.left_out.push(format!("{}: not deleted: {why}", shown(&its_path)));
             return Ok(false);
         }
@@ -218,11 +261,13 @@ impl Planner<'_> {
             }
             ObjectKind::Directory => Removed::Directory,
             ObjectKind::Unknown => {
-                let why = "the listing does not show its type";
+                let why = "the listing does not show its type, or shows two";
                 self.keep(&its_path, self.side_of_target(), why);
                 return Ok(false);
             }
-            ObjectKind::File | ObjectKind::Link | ObjectKind::Special => Removed::Entry,
+            ObjectKind::File | ObjectKind::Link | ObjectKind::Special | ObjectKind::Own => {
+                Removed::Entry
+            }
         };
         self.plan.removals.push(Removal::of(place, its_path, what));
         Ok(true)

@@ -9,6 +9,7 @@ use crate::error::ErrorKind;
 use crate::tree::entry::{Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::TreeFault;
 use crate::tree::local::rounds_to;
+use crate::tree::probe::now;
 use crate::tree::scan::ask;
 
 /// Number of directories in which measuring the target's clock is tried before giving up.
@@ -366,7 +367,9 @@ fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
         Rule::NotBefore => {
             let changed = source.changed.unwrap_or(i64::MIN);
             if of_target.earliest > of_source.latest.max(changed) {
-                Verdict::Same
+                // A guessed year, or a time that has not come yet, proves nothing.
+                let is_doubtful = of_target.is_guess || of_target.latest > now();
+                if is_doubtful { Verdict::Unclear } else { Verdict::Same }
             } else if of_target.latest <= of_source.earliest.max(changed) {
                 differs
             } else {
@@ -386,6 +389,8 @@ fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
 mod tests {
     use Difference::{Doubt, Size, Time};
     use Verdict::{Differs, Same, Unclear};
+
+    use ftp_proto::{Modified, Precision, Zone};
 
     use super::*;
     use crate::tree::entry::{ObjectKind, Stamp};
@@ -429,6 +434,26 @@ mod tests {
             let shown = format!("{source:?} {target:?}");
             assert_eq!(compare(&source, &target, Rule::SameTime), same_time, "{shown}");
             assert_eq!(compare(&source, &target, Rule::NotBefore), not_before, "{shown}");
+        }
+    }
+
+    #[test]
+    fn neither_a_guessed_year_nor_a_time_to_come_proves_a_newer_target_cl_52() {
+        let source = item(Some(5), Some((100, 100)), None);
+        let listed = |precision| {
+            let time = ftp_proto::TimeVal::parse(b"20200102030400").unwrap();
+            let stamp = Stamp::from(Modified { time, precision, zone: Zone::Unknown });
+            TreeEntry { stamp: Some(stamp), ..item(Some(5), None, None) }
+        };
+        assert_eq!(compare(&source, &listed(Precision::Minute), Rule::NotBefore), Unclear);
+        assert_eq!(compare(&source, &listed(Precision::Day), Rule::NotBefore), Same);
+        let clock = Clock { least: 0, most: 5 };
+        let minute = listed(Precision::Minute).by(clock);
+        assert_eq!(compare(&source, &minute, Rule::NotBefore), Unclear);
+        let now = now();
+        for (at, want) in [(now - 1, Same), (now + 3_600, Unclear)] {
+            let target = item(Some(5), Some((at, at)), None);
+            assert_eq!(compare(&source, &target, Rule::NotBefore), want);
         }
     }
 

@@ -157,7 +157,7 @@ impl Planner<'_> {
         match item.kind {
             ObjectKind::File | ObjectKind::Directory => true,
             ObjectKind::Link => self.wish.options.links == LinkChoice::Keep,
-            ObjectKind::Special | ObjectKind::Unknown => false,
+            ObjectKind::Special | ObjectKind::Own | ObjectKind::Unknown => false,
         }
     }
 

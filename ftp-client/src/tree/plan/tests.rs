@@ -38,6 +38,8 @@ struct Tree {
     tells: bool,
     /// How many times each question asks for.
     together: Vec<usize>,
+    /// Names that only LIST shows.
+    by_list: Vec<&'static str>,
 }
 
 /// Returns the entry that a text describes.
@@ -52,6 +54,7 @@ fn entry_of(text: &str) -> TreeEntry {
             (text.trim_end_matches('/'), None, None, ObjectKind::Directory)
         }
         None if text.ends_with('>') => (text.trim_end_matches('>'), None, None, ObjectKind::Link),
+        None if text.starts_with('%') => (&text[1..], None, None, ObjectKind::Own),
         None => (text.trim_start_matches('?'), None, None, ObjectKind::Unknown),
     };
     let name = name.as_bytes().to_vec();
@@ -92,6 +95,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
         hidden: Vec::new(),
         tells: true,
         together: Vec::new(),
+        by_list: Vec::new(),
     }
 }
 
@@ -128,6 +132,10 @@ impl Scan for Tree {
 
     fn is_empty(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
         Ok(self.is_empty)
+    }
+
+    fn names_by_list(&mut self, _: &[u8], _: Budget) -> Result<HashSet<Vec<u8>>, TreeFault> {
+        Ok(self.by_list.iter().map(|name| name.as_bytes().to_vec()).collect())
     }
 
     fn seek(&mut self, path: &[u8]) -> Result<Told, TreeFault> {
@@ -250,6 +258,108 @@ fn a_plan_contains_only_the_differences() {
         let shown = format!("{:?} {:?}", source.paths, target.paths);
         assert_eq!(summary(&plan), want, "{shown}");
     }
+}
+
+#[test]
+fn what_the_source_has_in_another_spelling_is_no_extra_although_it_is_left_out_cl_52() {
+    let data = &["Data/", "Data/x=1@5", "a=1@5"][..];
+    let all = |options: SyncOptions<'static>| options;
+    let by_case =
+        |options: SyncOptions<'static>| options.choice(|path: &[u8], _| !path.starts_with(b"Data"));
+    let small = |options: SyncOptions<'static>| options.sizes(None, Some(5));
+    let young = |options: SyncOptions<'static>| options.times(Some(7), None);
+    type Wish = fn(SyncOptions<'static>) -> SyncOptions<'static>;
+    for (source, wish, target, extras) in [
+        (data, by_case as Wish, &["data/", "data/u=1@5", "a=1@5"][..], "-data/u -data"),
+        (&["l>", "a=1@5"], all, &["L/", "L/u=1@5", "a=1@5"], "-L/u -L"),
+        (&["l>", "a=1@5"], all, &["L=1@5", "a=1@5"], "-L"),
+        (&["B=9@5", "a=1@5"], small, &["b=3@5", "a=1@5"], "-b"),
+        (&["B=9@5", "a=1@9"], young, &["b=9@8", "a=1@9"], "-b"),
+        (
+            &[".ftp-cli-1f-0.tmp=1@5", "a=1@5"],
+            all,
+            &[".FTP-CLI-1F-0.TMP=1@5", "a=1@5"],
+            "-.FTP-CLI-1F-0.TMP",
+        ),
+    ] {
+        for (relation, is_upload) in [
+            (Relation::Two, true),
+            (Relation::Two, false),
+            (Relation::One, true),
+            (Relation::One, false),
+            (Relation::Unclear, true),
+            (Relation::Unclear, false),
+        ] {
+            let mut from = tree(source, is_upload);
+            let mut to = Tree { relation, ..tree(target, !is_upload) };
+            let options = wish(SyncOptions::new().deletes(true));
+            let rule = (&options, Rule::SameTime, 5_000);
+            let plan = make_by(&mut from, &mut to, false, rule).unwrap();
+            let want = if relation == Relation::Two { extras } else { "" };
+            assert_eq!(summary(&plan), want, "{source:?} {target:?} {relation:?} {is_upload}");
+        }
+    }
+    // A name that only LIST shows.
+    let mut source = Tree { by_list: vec!["B"], ..tree(&["a=1@5"], false) };
+    let mut target = Tree { relation: Relation::One, ..tree(&["a=1@5", "b=1@5", "c=1@5"], true) };
+    assert_eq!(summary(&make(&mut source, &mut target)), "-c");
+}
+
+#[test]
+fn files_of_the_run_itself_are_neither_copied_nor_replaced_nor_removed_cl_52() {
+    for (source, target, is_upload, want, left_out) in [
+        (&["%p", "a=1@5"][..], &[][..], true, "a", 1),
+        (&["%p", "a=1@5"], &["a=1@5", "p=1@5"], true, "", 1),
+        (&["a=1@5"], &["a=1@5", "%log", "b=1@5"], false, "-b", 1),
+        (&["a=1@5", "log=9@9"], &["a=1@5", "%log"], false, "", 1),
+        (&["a=1@5", "log/", "log/x=1@1"], &["a=1@5", "%log"], false, "", 1),
+        // What contains one stays, too.
+        (&["a=1@5"], &["a=1@5", "d/", "d/%log", "d/x=1@1"], false, "-d/x", 1),
+    ] {
+        let mut source = tree(source, is_upload);
+        let plan = make(&mut source, &mut tree(target, !is_upload));
+        let shown = format!("{:?} {target:?} {:?}", source.paths, plan.left_out);
+        assert_eq!(summary(&plan), want, "{shown}");
+        assert_eq!(plan.left_out.len(), left_out, "{shown}");
+        assert!(plan.left_out.iter().all(|text| text.contains(OF_RUN)), "{shown}");
+    }
+}
+
+#[test]
+fn hidden_files_of_client_and_server_are_no_files_of_a_source_cl_52() {
+    let time = now() - 60;
+    let text = |name: &str, time: i64| -> &'static str { format!("{name}=5@{time}").leak() };
+    let record = ".ftp-upload-record-0123456789ab-f.part";
+    for (name, is_named) in [
+        (".ftp-upload-0123456789abcdef-f.part", true),
+        (record, true),
+        (".ftp-client-0123456789abcdef", true),
+        (".ftp-cli-part-a.part", true),
+        (".0123456789abcdef.ftp-cli-upload", false),
+    ] {
+        for is_upload in [true, false] {
+            let plan = |time: i64| {
+                let mut target = tree(&["a=1@5"], !is_upload);
+                make(&mut tree(&[text(name, time), "a=1@5"], is_upload), &mut target)
+            };
+            let fresh = plan(time);
+            assert_eq!((summary(&fresh).as_str(), fresh.left_out.len()), ("", is_named.into()));
+            // A user must hear of what nobody will use.
+            let old = plan(time - 91 * 86_400);
+            assert_eq!(summary(&old), "");
+            assert!(old.left_out.concat().contains("90 days"), "{:?}", old.left_out);
+        }
+    }
+    // Names that only begin alike, and directories, are those of users.
+    let paths = [".ftp-upload-notes=5@5", ".ftp-cli-notes/", ".ftp-cli-1f-0.tmp/"];
+    let plan = make(&mut tree(&paths, true), &mut tree(&[], false));
+    assert_eq!(summary(&plan), "+.ftp-cli-1f-0.tmp/ +.ftp-cli-notes/ .ftp-upload-notes");
+}
+
+#[test]
+fn an_object_that_is_listed_with_two_types_fails_and_nothing_is_deleted_cl_52() {
+    let plan = make(&mut tree(&["?a", "b=1@5"], true), &mut tree(&["c=1@5"], false));
+    assert_eq!(summary(&plan), "b !1");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The names that clients can access or create, and the names of temporary files.
 
+pub(super) use ftp_proto::HiddenFile as Hidden;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
@@ -7,14 +8,11 @@ use crate::net::random;
 use crate::storage::{StorageErrorKind, StorageResult, VirtualPath};
 
 /// Prefix of the names of unfinished uploads. Clients never see such a name.
-pub(super) const TEMPORARY_PREFIX: &[u8] = b".ftp-upload-";
+pub(super) const TEMPORARY_PREFIX: &[u8] = Hidden::UPLOAD;
 
 /// The word after the prefix in the names of records. The bytes of an upload have a random name, with
 /// 16 digits instead of a word.
 const RECORD: &[u8] = b"record-";
-
-/// Words in the names of older versions, whose files are only swept.
-const OLDER: [&[u8]; 3] = [b"kept-", b"running-", b"replacing-"];
 
 /// Maximum length of a name in bytes (`NAME_MAX` of Linux).
 const LONGEST: usize = 255;
@@ -141,28 +139,10 @@ pub(super) fn is_of_target(hidden: &[u8], name: &[u8]) -> bool {
     parts_of_record(hidden).is_some_and(|(_, rest)| rest == rest_of(name))
 }
 
-/// Meaning of a hidden name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Hidden {
-    /// A record.
-    Record,
-    /// The bytes of an upload: running, kept, or left by a killed server.
-    Bytes,
-}
-
 /// Returns the meaning of a name from [`temporary`] or [`of_record`], also of older versions; `None`
 /// for other names.
 pub(super) fn hidden(name: &[u8]) -> Option<Hidden> {
-    if parts_of_record(name).is_some() {
-        return Some(Hidden::Record);
-    }
-    let rest = name.strip_prefix(TEMPORARY_PREFIX)?;
-    let rest = OLDER.iter().find_map(|word| rest.strip_prefix(*word)).unwrap_or(rest);
-    let (rest, has_end) = rest.strip_suffix(PART).map_or((rest, false), |rest| (rest, true));
-    let count = rest.iter().take_while(|byte| are_digits(&[**byte])).count();
-    let end = rest.get(count..).unwrap_or_default();
-    // The names of older versions end after the digits.
-    (count >= 16 && (end.is_empty() || has_end && end.starts_with(b"-"))).then_some(Hidden::Bytes)
+    Hidden::of(name).filter(|kind| matches!(kind, Hidden::Record | Hidden::Bytes))
 }
 
 #[cfg(test)]
