@@ -193,16 +193,6 @@ impl Dialler {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
 
-    /// Announces that a transfer of this type follows each login.
-    pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
-        self.builder = self.builder.clone().first_transfer(representation);
-    }
-
-    /// Announces that a listing follows each login, and sets the type of the first transfer.
-    pub(crate) fn expect_listing(&mut self, representation: RepresentationType) {
-        self.builder = self.builder.clone().first_listing(representation);
-    }
-
     /// Makes signals cancel the client.
     pub(crate) fn stopped_by(mut self, cleanup: &Cleanup) -> Self {
         if let Some(canceller) = cleanup.canceller() {

@@ -123,17 +123,6 @@ impl<'a> Sessions<'a> {
         Self { connecting, pools, open: Vec::new() }
     }
 
-    /// Announces that a transfer of this type follows the login of each new connection to a server
-    /// that was not used yet.
-    pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
-        Arc::make_mut(&mut self.connecting.dialler).expect_transfer(representation);
-    }
-
-    /// Announces a listing, as [`expect_transfer`](Self::expect_transfer) announces a transfer.
-    pub(crate) fn expect_listing(&mut self, representation: RepresentationType) {
-        Arc::make_mut(&mut self.connecting.dialler).expect_listing(representation);
-    }
-
     /// Sets the login for the server of `url`, so that it is not looked up. Also applies to
     /// sessions that [`another`](Self::another) returns later.
     pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {

@@ -95,9 +95,6 @@ pub(crate) fn for_each_url(
     let retrying = Retrying::from_options(options)?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    if options.has("recursive") {
-        sessions.expect_listing(RepresentationType::Ascii);
-    }
     let reporter = Reporter::new(options, stdio);
     let witness = RetryObserver::new(options, stdio, &cleanup);
     let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);
