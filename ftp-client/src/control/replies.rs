@@ -480,8 +480,10 @@ pub(super) enum ReplyMeaning {
 /// An extra reply that may still arrive, once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Late {
-    /// A second 2xx after the 2xx that ended a transfer, or that answered `CWD`.
+    /// A second 2xx after the 2xx that ended a transfer.
     Transfer(Instant),
+    /// A second 2xx after the 2xx that answered `CWD`, before another answer.
+    Directory,
     /// A 220 or 230 after the reply that ended the login.
     Banner,
     /// The 257 to a `PWD` that the server has not answered in time. It must come before the next answer.
@@ -527,16 +529,16 @@ impl ProofStep {
             ReplyMeaning::Answer => {
                 self.last = Some(verb);
                 self.is_proved = is_own(verb, code);
-                if matches!(self.late, Some(Late::Banner)) && !is_login(verb)
-                    || matches!(self.late, Some(Late::Proof))
-                {
-                    self.late = None;
-                }
+                self.late = match self.late {
+                    Some(Late::Banner) if !is_login(verb) => None,
+                    Some(Late::Proof | Late::Directory) => None,
+                    late => late,
+                };
                 if self.is_proved {
                     (self.late, self.is_in_doubt, self.upload) = (None, false, None);
                     self.settle_removals();
                 } else if verb == Verb::Cwd && code.severity() == Severity::Completion {
-                    self.late = Some(Late::Transfer(Instant::now()));
+                    self.late = Some(Late::Directory);
                 } else if self.removals == Removals::None && REMOVALS.contains(&verb) {
                     self.removals = Removals::Answered;
                 }
@@ -557,7 +559,7 @@ impl ProofStep {
             return ReplyMeaning::Answer;
         }
         // Some servers without features answer FEAT with 221, 331, 332 or 350.
-        let is_strange = code.severity() == Severity::Intermediate || owners(code).is_some();
+        let is_strange = code.severity() == Severity::Intermediate || code.value() == 221;
         if verb == Verb::Feat && is_strange && !self.is_in_doubt {
             return ReplyMeaning::Answer;
         }
@@ -580,6 +582,7 @@ impl ProofStep {
         match self.late {
             Some(Late::Banner) if is_banner(code) => ReplyMeaning::Late,
             // A 250 may be the answer of a server that is careless with codes.
+            Some(Late::Directory) if is_question && ends_transfer(code) => ReplyMeaning::Late,
             Some(Late::Transfer(_))
                 if code == ReplyCode::TRANSFER_COMPLETE || is_question && ends_transfer(code) =>
             {
@@ -596,7 +599,7 @@ impl ProofStep {
         let is_late = match self.late {
             Some(Late::Banner) => is_banner(code),
             Some(Late::Proof) => code == ReplyCode::PATHNAME,
-            Some(Late::Transfer(_)) => {
+            Some(Late::Transfer(_) | Late::Directory) => {
                 code.severity() == Severity::Completion && owners(code).is_none()
             }
             None => false,
@@ -686,7 +689,7 @@ impl ProofStep {
     /// Returns whether the extra reply of a transfer may still arrive, or another one would put an
     /// upload in question.
     const fn may_lag(&self) -> bool {
-        matches!(self.late, Some(Late::Transfer(_) | Late::Proof)) || self.upload.is_some()
+        !matches!(self.late, None | Some(Late::Banner)) || self.upload.is_some()
     }
 
     /// Returns when to stop waiting for the extra reply of a server that always sends one.

@@ -240,7 +240,8 @@ fn counts(done: Result<Summary, Error>) -> (usize, usize) {
 fn kept(dele: &'static str, rmd: &'static str) -> (Result<Summary, Error>, Vec<String>) {
     let (server, mut client) = Server::logged_in(move |mut peer| {
         peer.answer("DELE t", dele);
-        peer.answer("FEAT", "211-have\r\n MLST type*;\r\n211 end");
+        peer.expect_together(&["FEAT", "PWD"]);
+        peer.send("211-have\r\n MLST type*;\r\n211 end\r\n257 \"/\"\r\n");
         peer.answer("MLST t", "250-it\r\n type=dir; t\r\n250 end");
         peer.epsv();
         peer.answer("LIST -a", "150 list");

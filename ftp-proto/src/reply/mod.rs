@@ -648,9 +648,11 @@ impl Exchange {
             return unexpected;
         }
         // Any reply to an unknown command is allowed; nothing depends on it. Any reply to FEAT but
-        // 211 means that there are no features (RFC 2389 §3.2); some servers send 331 or 350.
+        // 211 means that there are no features (RFC 2389 §3.2); some servers send 331 or 350. Some
+        // accept RNFR with 250.
         let allowed = codes_of(self.verb).is_none_or(|codes| match code.severity() {
             Severity::Intermediate if self.verb == Verb::Feat => true,
+            Severity::Completion if self.verb == Verb::Rnfr => true,
             Severity::Completion | Severity::Intermediate => {
                 codes.iter().any(|listed| listed / 100 == code.value() / 100)
             }
