@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
-use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
+use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern};
 
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::{Cleanup, Messages, ResultLines, Stdio};

@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         item.file = Some(open_file(item.local).map_err(|failure| failure.context(item.shown()))?);
     }
     let cleanup = Cleanup::start(options, stdio)?;
-    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    let sessions = Sessions::new(options, stdio, &cleanup)?;
     let sizes: Option<Vec<u64>> = items.iter().map(PutItem::size).collect();
     let total = sizes.as_ref().map(|sizes| sizes.iter().sum());
     let board = Board::new(when, stdio, items.len(), total);

@@ -17,7 +17,7 @@ use ftp_client::{
     AddressRule, Client, ClientBuilder, Error, Extended, Mode, NetworkProtocol, ParseErrorKind,
     Proxy, Timeouts, Tls,
 };
-use ftp_proto::{AddressClass, FtpUrl, Network, RepresentationType, Scheme};
+use ftp_proto::{AddressClass, FtpUrl, Network, Scheme};
 
 use super::credentials::{Credentials, VARIABLE, anonymous_hint};
 use crate::console::{Cleanup, Messages};

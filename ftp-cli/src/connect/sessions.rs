@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ftp_client::pool::{Attempt, Lent, Patience, Repeat};
 use ftp_client::{Canceller, Client, Error, Pool};
-use ftp_proto::{FtpUrl, RepresentationType, Scheme};
+use ftp_proto::{FtpUrl, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftp_client::pool::Repeat;
 use ftp_client::{Client, Error, Place};
-use ftp_proto::{FtpUrl, Pathname, RepresentationType};
+use ftp_proto::{FtpUrl, Pathname};
 
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::{Cleanup, Messages, Stdio, is_talkative};

@@ -61,7 +61,7 @@ impl ClientBuilder {
             self.config.tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Implicit);
         let mut server = Server::parse(server, is_implicit)?;
         server.port = port.unwrap_or(server.port);
-        Client::connect(self.config, server)
+        Client::connect(&self.config, &server)
     }
 
     /// Connects to the server of a URL without logging in.

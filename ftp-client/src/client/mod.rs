@@ -128,12 +128,12 @@ pub struct Client {
 impl Client {
     /// Connects. A server that has just lost a connection by a test may still count it, and refuse
     /// another one for a moment.
-    pub(crate) fn connect(config: Config, server: Server) -> Result<Self, Error> {
+    pub(crate) fn connect(config: &Config, server: &Server) -> Result<Self, Error> {
         let until = Instant::now() + config.timeouts.connect;
         loop {
             let connected = Self::connect_once(config.clone(), server.clone());
             let mut learned = config.learned.clone();
-            learned.go_to(&server);
+            learned.go_to(server);
             let is_cut = learned.flights.is_cut();
             if is_cut
                 && matches!(connected, Err(Error::ServiceClosing(_)))
