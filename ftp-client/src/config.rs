@@ -6,11 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ftp_proto::{
-    AddressRule, DataRules, Extended, Mode, NetworkProtocol, Password, PortRanges,
-    RepresentationType, Scheme,
+    AddressRule, DataRules, Extended, Mode, NetworkProtocol, Password, PortRanges, Scheme,
 };
 
-use crate::control::FlightTest;
+use crate::control::learned::Learned;
 use crate::error::Error;
 use crate::event::Counts;
 use crate::net::SharedConnector;
@@ -92,15 +91,8 @@ pub(crate) struct Config {
     /// Whether several transfers use one data connection if the server offers `MODE B`.
     pub(crate) reuse_data: bool,
     pub(crate) tls: Option<Tls>,
-    /// The type of the passive transfer that follows the login, if one does.
-    pub(crate) first_transfer: Option<RepresentationType>,
-    /// Whether this transfer depends on the features.
-    pub(crate) lists_first: bool,
     pub(crate) counts: Counts,
-    pub(crate) flights: FlightTest,
-    /// Whether the server answers questions after the confirmation of a download, even if it got them
-    /// before.
-    pub(crate) early: FlightTest,
+    pub(crate) learned: Learned,
 }
 
 impl Config {
@@ -175,11 +167,8 @@ impl Default for Config {
             compress: false,
             reuse_data: false,
             tls: None,
-            first_transfer: None,
-            lists_first: false,
             counts: Counts::default(),
-            flights: FlightTest::default(),
-            early: FlightTest::default(),
+            learned: Learned::default(),
             rules: DataRules::default(),
             allow_low_ports: false,
             active_ports: None,
@@ -361,27 +350,6 @@ impl ClientBuilder {
     pub const fn pipeline(mut self, on: bool) -> Self {
         self.config.rules.pipeline = on;
         self
-    }
-
-    /// Announces that a transfer or listing of this type follows the login (default: none), which
-    /// saves two round trips over a slow network, and more under TLS.
-    ///
-    /// If connecting took 20 ms or more, the client sends `TYPE` and `EPSV` together with `PASS`.
-    /// It reads all replies before it judges one. If the server closes the connection or is
-    /// confused, the client connects again and sends one command at a time. The setting has no
-    /// effect in active mode, through an FTP proxy, and together with
-    /// [`compress`](Self::compress), [`reuse_data`](Self::reuse_data),
-    /// [`epsv_all`](Self::epsv_all) or [`Extended::Never`].
-    pub const fn first_transfer(mut self, representation: RepresentationType) -> Self {
-        self.config.first_transfer = Some(representation);
-        self
-    }
-
-    /// Announces a listing as the [first transfer](Self::first_transfer). The client then sends `FEAT`
-    /// too, since the kind of the listing depends on the features.
-    pub const fn first_listing(mut self, representation: RepresentationType) -> Self {
-        self.config.lists_first = true;
-        self.first_transfer(representation)
     }
 
     /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists

@@ -2,7 +2,7 @@
 //! have cost, and the dialogue with the server as log records (`trace`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ftp_proto::Escaped;
@@ -21,7 +21,6 @@ struct Counters {
     /// In microseconds.
     latency: AtomicU64,
     login: AtomicU64,
-    is_out_of_order: AtomicBool,
 }
 
 impl Counts {
@@ -51,12 +50,6 @@ impl Counts {
         Duration::from_micros(self.0.login.load(Ordering::Relaxed))
     }
 
-    /// Returns whether a server has answered commands out of order, so that it gets one at a time.
-    #[must_use]
-    pub fn is_out_of_order(&self) -> bool {
-        self.0.is_out_of_order.load(Ordering::Relaxed)
-    }
-
     pub(crate) fn add_connection(&self, latency: Duration) {
         self.0.connections.fetch_add(1, Ordering::Relaxed);
         self.0.latency.store(micros(latency), Ordering::Relaxed);
@@ -69,10 +62,6 @@ impl Counts {
 
     pub(crate) fn note_login(&self, duration: Duration) {
         self.0.login.store(micros(duration), Ordering::Relaxed);
-    }
-
-    pub(crate) fn note_out_of_order(&self) {
-        self.0.is_out_of_order.store(true, Ordering::Relaxed);
     }
 }
 

@@ -315,7 +315,7 @@ impl ClientBuilder {
         writer: &mut (impl Write + ?Sized),
     ) -> Result<Report, Error> {
         let url = url_of_file(url)?;
-        let mut client = self.first_transfer(representation(&url)).open(&url)?;
+        let mut client = self.open(&url)?;
         let mut place = Place::of(&url);
         let (report, is_known) = loop {
             let error = match client.retrieve(place.path()) {
@@ -360,7 +360,7 @@ impl ClientBuilder {
         reader: &mut (impl Read + ?Sized),
     ) -> Result<Report, Error> {
         let url = url_of_file(url)?;
-        let mut client = self.first_transfer(representation(&url)).open(&url)?;
+        let mut client = self.open(&url)?;
         let mut place = Place::of(&url);
         let report = loop {
             let error = match client.store(place.path()) {

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -53,6 +53,10 @@ pub struct Kind {
     pub closes_ports: bool,
     /// At most this number of connections at a time; further ones get 421.
     pub connections: Option<usize>,
+    /// A new connection ends the one before.
+    pub kicks: bool,
+    /// Each reply takes this number of milliseconds.
+    pub delays: u64,
     /// Command lines that begin with the first text get the second as reply. In the first text, no
     /// further rule is tried after a match.
     pub refuses: Vec<(&'static str, &'static str)>,
@@ -193,7 +197,14 @@ impl FoldingServer {
         let (kind, state) = (Arc::new(kind), Arc::new(Mutex::new(State::default())));
         let shared = (Arc::clone(&kind), Arc::clone(&state));
         thread::spawn(move || {
+            let mut last: Option<TcpStream> = None;
             for control in listener.incoming().flatten() {
+                if shared.0.kicks
+                    && let Some(last) = std::mem::replace(&mut last, control.try_clone().ok())
+                {
+                    // It may have ended.
+                    let _ = last.shutdown(Shutdown::Both);
+                }
                 let (kind, state) = (Arc::clone(&shared.0), Arc::clone(&shared.1));
                 thread::spawn(move || {
                     lock(&state).connections += 1;
@@ -396,6 +407,7 @@ impl<'a> Session<'a> {
         if self.is_silent {
             return Ok(());
         }
+        thread::sleep(Duration::from_millis(self.kind.delays));
         // In one write: a second small one would wait until the first is acknowledged.
         self.control.write_all(format!("{text}\r\n").as_bytes())
     }

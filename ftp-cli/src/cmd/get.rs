@@ -76,11 +76,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         true => of_one_server(&items, &settings),
         false => Vec::new(),
     });
-    if let [item] = items.as_slice()
-        && !settings.may_skip()
-    {
-        sessions.expect_transfer(item.representation);
-    }
     let more = sessions.another();
     // The connection that listed the matches of a pattern also downloads files.
     let open = Mutex::new(Some(sessions));
@@ -348,6 +343,10 @@ impl Worker for Getter<'_, '_, '_> {
 
     fn client(&self) -> Option<&Client> {
         self.sessions.any_client()
+    }
+
+    fn repeats(&self) -> bool {
+        self.context.settings.repeats()
     }
 
     fn ahead(&self, _: usize) -> usize {

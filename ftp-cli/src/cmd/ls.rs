@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
-use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern, RepresentationType};
+use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern};
 
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::{Cleanup, Messages, ResultLines, Stdio};
@@ -28,9 +28,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let retrying = Retrying::from_options(options)?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    if urls.len() == 1 {
-        sessions.expect_listing(RepresentationType::Ascii);
-    }
     let mut lister =
         Lister::new(how, stdio.lines(options), stdio.messages.clone(), stdio.events.clone());
     let mut tally = Tally::new(urls.len(), "listings done", &stdio.messages, &stdio.events);

@@ -69,10 +69,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         item.file = Some(open_file(item.local).map_err(|failure| failure.context(item.shown()))?);
     }
     let cleanup = Cleanup::start(options, stdio)?;
-    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    if locals.len() == 1 && !settings.may_skip() {
-        sessions.expect_transfer(representation);
-    }
+    let sessions = Sessions::new(options, stdio, &cleanup)?;
     let sizes: Option<Vec<u64>> = items.iter().map(PutItem::size).collect();
     let total = sizes.as_ref().map(|sizes| sizes.iter().sum());
     let board = Board::new(when, stdio, items.len(), total);
@@ -340,6 +337,10 @@ impl Worker for Putter<'_, '_, '_> {
 
     fn client(&self) -> Option<&Client> {
         self.sessions.open_client(self.url)
+    }
+
+    fn repeats(&self) -> bool {
+        self.context.settings.repeats()
     }
 
     fn act(&mut self, number: usize, _: &[usize]) -> Result<bool, Error> {

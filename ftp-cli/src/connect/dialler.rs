@@ -17,7 +17,7 @@ use ftp_client::{
     AddressRule, Client, ClientBuilder, Error, Extended, Mode, NetworkProtocol, ParseErrorKind,
     Proxy, Timeouts, Tls,
 };
-use ftp_proto::{AddressClass, FtpUrl, Network, RepresentationType, Scheme};
+use ftp_proto::{AddressClass, FtpUrl, Network, Scheme};
 
 use super::credentials::{Credentials, VARIABLE, anonymous_hint};
 use crate::console::{Cleanup, Messages};
@@ -191,16 +191,6 @@ impl Dialler {
     /// Returns the remaining time of the run, if it is limited.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
-    }
-
-    /// Announces that a transfer of this type follows each login.
-    pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
-        self.builder = self.builder.clone().first_transfer(representation);
-    }
-
-    /// Announces that a listing follows each login, and sets the type of the first transfer.
-    pub(crate) fn expect_listing(&mut self, representation: RepresentationType) {
-        self.builder = self.builder.clone().first_listing(representation);
     }
 
     /// Makes signals cancel the client.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ftp_client::pool::{Attempt, Lent, Patience, Repeat};
 use ftp_client::{Canceller, Client, Error, Pool};
-use ftp_proto::{FtpUrl, RepresentationType, Scheme};
+use ftp_proto::{FtpUrl, Scheme};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
@@ -121,17 +121,6 @@ impl<'a> Sessions<'a> {
     pub(crate) fn another(&self) -> Self {
         let (connecting, pools) = (self.connecting.clone(), Arc::clone(&self.pools));
         Self { connecting, pools, open: Vec::new() }
-    }
-
-    /// Announces that a transfer of this type follows the login of each new connection to a server
-    /// that was not used yet.
-    pub(crate) fn expect_transfer(&mut self, representation: RepresentationType) {
-        Arc::make_mut(&mut self.connecting.dialler).expect_transfer(representation);
-    }
-
-    /// Announces a listing, as [`expect_transfer`](Self::expect_transfer) announces a transfer.
-    pub(crate) fn expect_listing(&mut self, representation: RepresentationType) {
-        Arc::make_mut(&mut self.connecting.dialler).expect_listing(representation);
     }
 
     /// Sets the login for the server of `url`, so that it is not looked up. Also applies to

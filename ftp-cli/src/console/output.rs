@@ -680,9 +680,6 @@ impl fmt::Display for Usage {
         if let Some(allowed) = *lock(&self.allowed) {
             write!(f, "; the server allows {}", counted(allowed, "connection"))?;
         }
-        if counts.is_out_of_order() {
-            f.write_str("; answers out of order: one command at a time")?;
-        }
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftp_client::pool::Repeat;
 use ftp_client::{Client, Error, Place};
-use ftp_proto::{FtpUrl, Pathname, RepresentationType};
+use ftp_proto::{FtpUrl, Pathname};
 
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::{Cleanup, Messages, Stdio, is_talkative};
@@ -95,9 +95,6 @@ pub(crate) fn for_each_url(
     let retrying = Retrying::from_options(options)?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    if options.has("recursive") {
-        sessions.expect_listing(RepresentationType::Ascii);
-    }
     let reporter = Reporter::new(options, stdio);
     let witness = RetryObserver::new(options, stdio, &cleanup);
     let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);

@@ -174,6 +174,12 @@ impl TransferOptions {
         selects || compares || self.removes_source
     }
 
+    /// Returns whether another connection may handle a file from the start that one has begun.
+    pub(crate) fn repeats(&self) -> bool {
+        let compares = self.newer || self.if_changed || self.no_clobber;
+        !(compares || self.append || self.unique || self.removes_source)
+    }
+
     /// Sets how the server stores an upload, and whether it may resume.
     pub(crate) fn store<'p>(&self, put: Put<'p>) -> Put<'p> {
         let put = match () {

@@ -22,8 +22,11 @@ const SEGMENT: usize = 1_200;
 /// flight. Some servers read one command at a time, and drop what comes with it.
 const PATIENCE: u32 = 4;
 
-/// The least wait for a reply, where going on without it costs the connection.
+/// The least wait for a further reply of a server that is being tested.
 const LEAST: Duration = Duration::from_secs(2);
+
+/// The least wait for its first reply, where going on without it costs the connection.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// The largest number of files that a caller removes together. If the connection is lost, any of them
 /// may have been removed.
@@ -103,16 +106,8 @@ impl Client {
         self.make_ready_for(verb)?;
         flight.push(Command::Pwd);
         let mut replies = Vec::new();
-        match self.fly(&flight, |_, reply| replies.push(reply)) {
-            // Some servers close a connection after a number of commands.
-            Err(Error::Closed | Error::ServiceClosing(_)) if !replies.is_empty() => {
-                return Err(self.end_flights());
-            }
-            flown => {
-                if !flown? {
-                    return Ok(None);
-                }
-            }
+        if !self.fly(&flight, |_, reply| replies.push(reply))? {
+            return Ok(None);
         }
         match replies.pop() {
             Some(here) if here.code() == ReplyCode::PATHNAME => self.check_directory(&here)?,
@@ -130,7 +125,7 @@ impl Client {
     /// Returns the errors of [`fly`](Self::fly).
     pub(crate) fn ask_together(&mut self, path: &[u8]) -> Result<(), Error> {
         let is_image = self.state.representation == Some(RepresentationType::Image);
-        if !self.is_orderly || !is_image || self.needs_agreement(path) {
+        if !self.may_fly() || !is_image || self.needs_agreement(path) {
             return Ok(());
         }
         let path = Pathname::new(path)?;
@@ -195,7 +190,7 @@ impl Client {
         asks_time: bool,
     ) -> Result<Vec<Command>, Error> {
         let is_ready = self.kept.is_none() && !self.config.rules.pipeline;
-        let may_ask = is_ready && self.may_fly() && self.tests_flights;
+        let may_ask = is_ready && self.may_fly();
         let Some(path) = Pathname::new(path).ok().filter(|_| may_ask) else {
             return Ok(Vec::new());
         };
@@ -204,7 +199,7 @@ impl Client {
         if !self.add_port(&mut commands, Command::Retr(path))? {
             return Ok(Vec::new());
         }
-        let is_proved = self.config.early.is_proved();
+        let is_proved = self.config.learned.early.is_proved();
         Ok(if is_proved { commands } else { vec![Command::Noop] })
     }
 
@@ -215,7 +210,7 @@ impl Client {
     ///
     /// Returns only errors of the control connection.
     pub(crate) fn ask_at_end(&mut self, questions: Vec<Command>) -> Result<Vec<Command>, Error> {
-        let early = &self.config.early;
+        let early = &self.config.learned.early;
         let may_ask = || early.is_proved() || questions == [Command::Noop] && early.begin();
         // After the confirmation, the replies would prove nothing, and no round trip would be saved.
         let is_early = self.control.is_outstanding() && self.control.is_silent();
@@ -225,7 +220,7 @@ impl Client {
         let deadline = self.control.reply_deadline();
         let sent = self.control.send_more(&questions, deadline);
         if sent.is_err() {
-            self.config.early.end();
+            self.config.learned.early.end();
         }
         sent.map(|()| questions)
     }
@@ -249,7 +244,7 @@ impl Client {
             reply.and_then(|reply| self.keep_at_end(questions, reply.code()).map(|()| reply));
         // Neither proved nor failed: another client can begin the test.
         if questions == [Command::Noop] {
-            self.config.early.end();
+            self.config.learned.early.end();
         }
         judged
     }
@@ -271,7 +266,7 @@ impl Client {
                 Ok(reply) if is_test && reply.code() != ReplyCode::OKAY => {
                     return Err(self.end_early());
                 }
-                Ok(_) if is_test && is_confirmed => self.config.early.prove(),
+                Ok(_) if is_test && is_confirmed => self.config.learned.early.prove(),
                 Ok(_) if is_test => {}
                 reply => answers.add(question.clone(), reply?),
             }
@@ -284,7 +279,7 @@ impl Client {
     /// before it, and returns the error.
     fn end_early(&mut self) -> Error {
         trace::note(format_args!("questions are answered early here: sending them later"));
-        self.config.early.fail();
+        self.config.learned.early.fail();
         self.control.close();
         Error::Desynchronised
     }
@@ -330,37 +325,88 @@ impl Client {
         Ok(lines.sum::<Result<usize, Error>>()? <= SEGMENT)
     }
 
-    /// Sends commands in one write, and passes each with its reply to `read`. Returns `false`, and
-    /// sends nothing, if the server takes one command at a time, or another client is testing that.
+    /// Sends `TYPE` or `FEAT`, and returns the reply. The first of them in a run takes `PWD` along, which
+    /// costs no round trip: only a server that answers both in order gets flights.
     ///
     /// # Errors
     ///
-    /// Returns [`Error::Desynchronised`] if a reply is missing or not in its place, or if the server
-    /// ends the connection before it has answered any flight. The connection is then closed, and no
-    /// other client of the same builder begins to send flights. Also returns the errors of the
-    /// control connection.
+    /// Returns [`Error::Desynchronised`] if the server answers neither, or ends the connection, which is
+    /// closed then. Also returns the errors of the control connection.
+    pub(crate) fn request_with_proof(&mut self, command: &Command) -> Result<Reply, Error> {
+        let may_test = self.tests_flights && !self.control.has_answer(command);
+        if !(may_test && self.config.learned.flights.begin()) {
+            return self.control.request(command);
+        }
+        match self.prove(command) {
+            Ok((reply, true)) => {
+                self.config.learned.flights.prove();
+                Ok(reply)
+            }
+            Ok((reply, false)) => {
+                self.go_one_by_one();
+                match reply.code().severity() {
+                    Severity::Completion => Ok(reply),
+                    // The server may have taken both for one command.
+                    _ => self.control.request(command),
+                }
+            }
+            Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => {
+                self.config.learned.flights.end();
+                Err(error)
+            }
+            Err(_) => {
+                let error = self.end_flights();
+                self.config.learned.flights.cut();
+                Err(error)
+            }
+        }
+    }
+
+    /// Sends a command and `PWD` in one write. Returns the reply to the command, and whether that to `PWD`
+    /// came after it. Without the second one, it may be late, and `PWD` is not sent again: that would
+    /// shift each later reply.
+    fn prove(&mut self, command: &Command) -> Result<(Reply, bool), Error> {
+        let deadline = self.control.reply_deadline();
+        let longest = self.patience(LONGEST).max(2 * self.control.slowest_reply());
+        self.control.send_together(&[command.clone(), Command::Pwd], deadline)?;
+        let within = |client: &Self, limit| {
+            deadline.or(Some(client.control.deadline(limit, Phase::Reply(None))))
+        };
+        let limit = within(self, longest);
+        let reply = self.control.final_reply(limit)?;
+        let limit = within(self, self.patience(LEAST));
+        let second = self.control.final_reply_in(limit)?;
+        if second.is_none() {
+            self.control.drop_proof();
+        }
+        Ok((reply, second.is_some_and(|second| second.code() == ReplyCode::PATHNAME)))
+    }
+
+    /// Sends commands in one write, and passes each with its reply to `read`. Returns `false`, and
+    /// sends nothing, if the server is not known to answer several commands in order.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Desynchronised`] if a reply is missing, late or not in its place, or if the
+    /// server ends the connection before the last one. The connection is then closed, and no client of
+    /// the same builder sends flights any more. Also returns the errors of the control connection.
     fn fly(
         &mut self,
         commands: &[Command],
         mut read: impl FnMut(&Command, Reply),
     ) -> Result<bool, Error> {
-        let may_test = || !self.is_orderly && self.tests_flights && self.config.flights.begin();
-        if !(self.may_fly() || may_test()) {
+        if !self.may_fly() {
             return Ok(false);
         }
         let deadline = self.control.reply_deadline();
-        let sent = self.control.send_together(commands, deadline);
-        let flown = sent.and_then(|()| {
-            commands.iter().enumerate().try_for_each(|(number, command)| {
-                let is_tested = number > 0 && !self.is_orderly;
-                self.reply_of_flight(is_tested, command).map(|reply| read(command, reply))
-            })
-        });
-        if !self.is_orderly {
-            self.config.flights.end();
+        self.control.send_together(commands, deadline)?;
+        for command in commands {
+            match self.reply_of_flight(false, command) {
+                Err(Error::Closed | Error::ServiceClosing(_)) => return Err(self.end_flights()),
+                reply => read(command, reply?),
+            }
         }
-        self.is_orderly |= flown.is_ok();
-        flown.map(|()| true)
+        Ok(true)
     }
 
     /// Reads the next reply of a flight. `is_tested` limits the wait for it.
@@ -373,8 +419,7 @@ impl Client {
         let reply = self.control.final_reply(deadline);
         let is_surprise = match &reply {
             Ok(reply) => !is_in_place(command.verb(), reply.code()),
-            Err(Error::Timeout(Phase::Reply(_))) => is_tested,
-            Err(Error::Closed | Error::ServiceClosing(_)) => !self.is_orderly,
+            Err(Error::Timeout(Phase::Reply(_))) => true,
             Err(error) => error.is_out_of_step(),
         };
         if is_surprise { Err(self.end_flights()) } else { reply }
@@ -388,19 +433,19 @@ impl Client {
         Error::Desynchronised
     }
 
-    /// Returns whether the server is known to answer several commands in order.
+    /// Returns whether the server is known to answer several commands in order, and somebody connects
+    /// again if that fails.
     fn may_fly(&self) -> bool {
-        self.is_orderly && !self.config.flights.has_failed()
+        self.tests_flights && self.config.learned.flights.is_proved()
     }
 
     /// Makes this client send one command at a time, and those that its builder makes from now on. This
-    /// also ends [`pipeline`](crate::ClientBuilder::pipeline), and what goes together with `PASS`.
+    /// also ends [`pipeline`](crate::ClientBuilder::pipeline).
     pub(crate) fn go_one_by_one(&mut self) {
         trace::note(format_args!("several commands at once fail: sending one at a time"));
-        self.config.flights.fail();
-        self.config.early.fail();
+        self.config.learned.flights.fail();
+        self.config.learned.early.fail();
         self.config.rules.pipeline = false;
-        self.is_orderly = false;
     }
 
     /// Returns how long to wait for the reply to a command that the server may have dropped.
@@ -408,3 +453,6 @@ impl Client {
         (PATIENCE * self.round_trip()).max(least)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ftp_proto::{
-    Command, EpsvArgument, Extended, Features, FtpUrl, Mode, Password, Reply, ReplyCode, Severity,
-};
+use ftp_proto::{Command, Features, FtpUrl, Password};
 
+use super::Client;
 use super::objects::Position;
-use super::{Client, features_in};
-use crate::config::{ClientBuilder, Config, for_scheme};
-use crate::control::Answers;
-use crate::control::login::{self, CommandsWithPass, Login, Secured};
+use crate::config::{ClientBuilder, for_scheme};
+use crate::control::login::{self, Login};
 use crate::error::Error;
 use crate::net::Server;
 use crate::security::TlsStart;
@@ -64,7 +61,7 @@ impl ClientBuilder {
             self.config.tls.as_ref().is_some_and(|tls| tls.start == TlsStart::Implicit);
         let mut server = Server::parse(server, is_implicit)?;
         server.port = port.unwrap_or(server.port);
-        Client::connect(self.config, server)
+        Client::connect(&self.config, &server)
     }
 
     /// Connects to the server of a URL without logging in.
@@ -91,8 +88,6 @@ impl Client {
     }
 
     /// Logs in with `USER` and, if the server asks for them, `PASS` and `ACCT`.
-    ///
-    /// [`ClientBuilder::first_transfer`](crate::ClientBuilder::first_transfer) saves round trips.
     ///
     /// # Errors
     ///
@@ -123,23 +118,10 @@ impl Client {
         let account = self.config.account.as_ref();
         self.identity = None;
         self.control.forget_answers();
-        let ahead = self.commands_ahead();
-        let logged_in = login::login(&mut self.control, user, password, account, &ahead);
-        if let Err(Error::Desynchronised) = logged_in
-            && !ahead.commands.is_empty()
-        {
-            self.reconnect()?;
-            return self.login(own, password);
-        }
+        let logged_in = login::login(&mut self.control, user, password, account);
         // Some servers list more features after the login.
         self.features = None;
-        match logged_in? {
-            Some(replies) => self.take_ahead(&ahead.commands, replies)?,
-            None => {
-                self.config.counts.note_out_of_order();
-                self.go_one_by_one();
-            }
-        }
+        logged_in?;
         self.control.logged_in();
         self.identity = Some(Login::new(self.control.server(), own));
         self.protect()?;
@@ -174,92 +156,14 @@ impl Client {
         self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
     }
 
-    /// Returns the commands that can be sent together with `PASS`.
-    fn commands_ahead(&self) -> CommandsWithPass {
-        let Config { rules, route, compress, reuse_data, .. } = &self.config;
-        let begins_with_epsv = rules.mode == Mode::Passive
-            && rules.epsv != Extended::Never
-            && !(rules.epsv_all || *compress || *reuse_data)
-            && !self.state.no_epsv
-            && !route.as_ref().is_some_and(|route| route.proxy.is_ftp());
-        let may_fly = begins_with_epsv && self.may_save_trips() && !self.waits_at_ports();
-        let first = self.config.first_transfer.filter(|_| may_fly);
-        let Some(representation) = first else { return CommandsWithPass::default() };
-        let mut commands = self.secured.as_ref().map(Secured::protection).unwrap_or_default();
-        commands.push(Command::Type(representation.into()));
-        if self.config.lists_first {
-            commands.push(Command::Feat);
-        }
-        commands.push(Command::Epsv(EpsvArgument::Default));
-        CommandsWithPass { commands, patience: self.patience(Duration::ZERO) }
-    }
-
-    /// Returns whether the server names itself Twisted. It answers no command between `EPSV` and the use
-    /// of the port for 10 s.
-    fn waits_at_ports(&self) -> bool {
-        self.welcome.lines().any(|line| line.windows(7).any(|part| part == b"Twisted"))
-    }
-
-    /// Takes the replies to the commands that were sent together with `PASS`.
-    fn take_ahead(&mut self, commands: &[Command], replies: Vec<Reply>) -> Result<(), Error> {
-        self.is_orderly |= !replies.is_empty();
-        let is_final = |reply: &Reply| {
-            reply.code().severity() != Severity::Transient
-                && reply.code() != ReplyCode::NOT_LOGGED_IN
-        };
-        for (command, reply) in commands.iter().zip(replies) {
-            match (command, &mut self.secured) {
-                (Command::Type(_), _) => {
-                    let is_done = reply.code().severity() == Severity::Completion;
-                    self.state.representation = self.config.first_transfer.filter(|_| is_done);
-                }
-                (Command::Epsv(_), _) if is_final(&reply) => {
-                    let mut answers = Answers::default();
-                    answers.add(command.clone(), reply);
-                    self.control.keep_answers(answers);
-                }
-                (Command::Epsv(_), _) => {}
-                (Command::Feat, _) if is_final(&reply) => self.features = Some(features_in(&reply)),
-                (Command::Feat, _) => {}
-                (_, Some(secured)) => secured.agree(&mut self.control, command.verb(), reply)?,
-                (_, None) => {}
-            }
-        }
-        Ok(())
-    }
-
     /// Takes over the features that another connection of the same login has listed.
     pub(crate) fn know_features(&mut self, features: &Features) {
         self.features.get_or_insert_with(|| features.clone());
     }
 
-    /// Connects again, to send one command at a time.
-    fn reconnect(&mut self) -> Result<(), Error> {
-        self.go_one_by_one();
-        let overall = self.control.waiter().remaining()?;
-        let config = Config { overall, ..self.config.clone() };
-        let again = Self::connect(config, self.control.server().clone())?;
-        *self = Self { wanted: self.wanted, length_check: self.length_check, ..again };
-        Ok(())
-    }
-
     /// Returns whether the server is so far away that a round trip is worth saving.
     pub(crate) fn is_far(&self) -> bool {
         self.round_trip() >= FAR && !self.is_near()
-    }
-
-    /// Returns whether the client does not wait for a reply that it does not need yet: it saves much,
-    /// and has not failed at this server.
-    fn may_save_trips(&self) -> bool {
-        self.is_far() && !self.config.flights.has_failed()
-    }
-
-    /// Returns whether the content of an upload may be sent before the first reply, as far as it depends
-    /// on the server and not on the port.
-    pub(crate) fn may_send_early(&self) -> bool {
-        let Config { rules, compress, .. } = &self.config;
-        let is_plain = self.secured.is_none() && !compress && !self.goes_ahead();
-        is_plain && rules.mode == Mode::Passive && self.tells_sizes && self.may_save_trips()
     }
 
     /// Returns the time of a round trip to the server, measured when the client connected.

@@ -12,7 +12,7 @@ mod transfers;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
     Command, Features, FileRange, OptsArgument, ParseError, ParseErrorKind, Pathname, RangeSetup,
@@ -27,7 +27,11 @@ use crate::error::{Error, Phase};
 use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
 use crate::security::{TlsInfo, TlsStart};
+use crate::transfer::accepted;
 use crate::{tls, trace};
+
+/// The pause before the client connects again to a server that lost a connection by a test.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// A session with a server: the user-FTP process of RFC 959 §2.3.
 ///
@@ -106,16 +110,9 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
-    /// Whether the server has answered `SIZE` with a size.
-    tells_sizes: bool,
     /// Whether the server has confirmed an upload whose data connection failed. The size before then
     /// shows whether the next upload is stored.
     pub(crate) breaks_uploads: bool,
-    /// The last passive port, and the one at which content of a failed upload may still wait.
-    pub(crate) last_port: Option<u16>,
-    pub(crate) spoiled_port: Option<u16>,
-    /// Whether the server has answered commands that were sent in one write.
-    is_orderly: bool,
     /// Whether somebody connects again if the test of flights costs the connection.
     pub(crate) tests_flights: bool,
     /// Verbs that the server did not know, and whether it knows the X form of each, such as `XPWD`.
@@ -136,7 +133,30 @@ pub struct Client {
 }
 
 impl Client {
-    pub(crate) fn connect(mut config: Config, server: Server) -> Result<Self, Error> {
+    /// Connects. A server that has just lost a connection by a test may still count it, and refuse
+    /// another one for a moment.
+    pub(crate) fn connect(config: &Config, server: &Server) -> Result<Self, Error> {
+        let until = Instant::now() + config.timeouts.connect;
+        loop {
+            let connected = Self::connect_once(config.clone(), server.clone());
+            let mut learned = config.learned.clone();
+            learned.go_to(server);
+            let is_cut = learned.flights.is_cut();
+            if is_cut
+                && matches!(connected, Err(Error::ServiceClosing(_)))
+                && Instant::now() < until
+            {
+                Waiter::new(config.overall, config.canceller.clone()).sleep(AGAIN)?;
+                continue;
+            }
+            if is_cut && connected.is_ok() {
+                learned.flights.fail();
+            }
+            return connected;
+        }
+    }
+
+    fn connect_once(mut config: Config, server: Server) -> Result<Self, Error> {
         let host = config.host_command.then(|| server.host_name()).transpose();
         let host = host?.map(Command::Host);
         // Errors in the settings are reported before anything is sent.
@@ -151,13 +171,13 @@ impl Client {
         let is_direct = !config.is_relayed();
         let addresses = is_direct.then(|| addresses_of(&stream)).transpose()?;
         config.rules.peer = addresses.map(|(_, peer)| peer);
-        config.flights.go_to(&server);
-        config.early.go_to(&server);
-        config.rules.pipeline &= !config.flights.has_failed();
+        config.learned.go_to(&server);
+        config.rules.pipeline &= !config.learned.flights.has_failed();
+        let no_epsv = config.learned.epsv_fails.is_set() && config.rules.may_fall_back();
         let reply_limit = config.timeouts.reply;
-        let (counts, flights) = (config.counts.clone(), config.flights.clone());
+        let (counts, learned) = (config.counts.clone(), config.learned.clone());
         let mut control =
-            ControlConnection::new(stream, server, addresses, reply_limit, waiter, counts, flights);
+            ControlConnection::new(stream, server, addresses, reply_limit, waiter, counts, learned);
         let limit = config.timeouts.handshake;
         let mut secured = None;
         let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
@@ -179,11 +199,13 @@ impl Client {
             }
         }
         let reuses = config.reuse_data;
+        let mut state = ServerState::default();
+        state.no_epsv = no_epsv;
         Ok(Self {
             control,
             config,
             reuses,
-            state: ServerState::default(),
+            state,
             abandoned: None,
             kept: None,
             plan: DownloadPlan::default(),
@@ -202,11 +224,7 @@ impl Client {
             no_nlst: false,
             no_flags: false,
             no_range: false,
-            tells_sizes: false,
             breaks_uploads: false,
-            last_port: None,
-            spoiled_port: None,
-            is_orderly: false,
             tests_flights: false,
             x_forms: Vec::new(),
             length_check: false,
@@ -368,7 +386,8 @@ impl Client {
         if let Some(features) = &self.features {
             return Ok(features.clone());
         }
-        let reply = self.request(&Command::Feat)?;
+        self.settle()?;
+        let reply = self.request_with_proof(&Command::Feat)?;
         Ok(self.features.insert(features_in(&reply)).clone())
     }
 
@@ -401,10 +420,11 @@ impl Client {
         let to = Command::Rnto(self.pathname(to.as_bytes())?);
         to.encode()?;
         let reply = self.request(&from)?;
-        if reply.code().severity() != Severity::Intermediate {
-            return Err(Error::Refused(Verb::Rnfr, reply));
+        match reply.code().severity() {
+            // Some servers answer 250.
+            Severity::Intermediate | Severity::Completion => Ok(to),
+            _ => Err(Error::Refused(Verb::Rnfr, reply)),
         }
-        Ok(to)
     }
 
     /// Sends `RNTO`.
@@ -649,7 +669,8 @@ impl Client {
     /// Sends `TYPE` if another type is in force.
     pub(crate) fn put_in_force(&mut self, wanted: RepresentationType) -> Result<(), Error> {
         if self.state.representation != Some(wanted) {
-            self.control.order(&Command::Type(wanted.into()))?;
+            let reply = self.request_with_proof(&Command::Type(wanted.into()))?;
+            accepted(Verb::Type, &reply)?;
             self.state.representation = Some(wanted);
         }
         Ok(())

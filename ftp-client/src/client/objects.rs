@@ -51,13 +51,12 @@ impl Client {
                 self.control.request(&command)?
             }
         };
-        let size = known(&command, reply)?.and_then(|reply| {
+        Ok(known(&command, reply)?.and_then(|reply| {
             let digits = reply.text().trim_ascii();
             let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
-            std::str::from_utf8(digits).ok()?.parse().ok()
-        });
-        self.tells_sizes |= size.is_some();
-        Ok(size)
+            // Some servers print -1 as 2^64 - 1.
+            std::str::from_utf8(digits).ok()?.parse().ok().map(i64::unsigned_abs)
+        }))
     }
 
     /// Returns the size as [`size`](Self::size) does. While the server still receives an upload of

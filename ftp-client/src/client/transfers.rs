@@ -10,7 +10,7 @@ use ftp_proto::{
 
 use super::Client;
 use crate::data::DownloadPlan;
-use crate::error::Error;
+use crate::error::{Error, Phase};
 use crate::trace;
 use crate::transfer::{self, Begun, Download, Transfer, Upload};
 
@@ -130,15 +130,6 @@ impl Client {
     /// for a name that is not allowed, and 452 or 552 if space runs out.
     pub fn store(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
         self.store_from(path, 0)
-    }
-
-    /// Begins to upload a file whose content is known, in type image, as [`store`](Self::store) does. If
-    /// possible, the content and its end are sent before the server's first reply
-    /// ([`Upload::was_early`]), which saves a round trip.
-    pub(crate) fn store_whole(&mut self, path: &[u8], content: &[u8]) -> Result<Upload<'_>, Error> {
-        let path = self.pathname(path)?;
-        let begun = transfer::begin_whole(self, &Command::Stor(path.clone()), content)?;
-        Ok(self.upload(begun, 0, Some(path)))
     }
 
     /// Begins to upload to the file at `path` from byte `offset` (`REST`, `STOR`).
@@ -425,7 +416,8 @@ impl Client {
     /// compressed or pipelined. Returns whether they do.
     pub(crate) fn reuse_data(&mut self, features: &Features) -> bool {
         let is_free = !self.config.compress && !self.config.rules.pipeline;
-        self.reuses |= is_free && features.has_with("MODE", "B");
+        let may_work = !self.config.learned.blocks.has_failed();
+        self.reuses |= is_free && may_work && features.has_with("MODE", "B");
         self.goes_ahead()
     }
 
@@ -439,6 +431,31 @@ impl Client {
     /// Returns whether planned transfers are requested ahead, as far as known.
     pub(crate) const fn goes_ahead(&self) -> bool {
         self.reuses && !self.state.no_blocks
+    }
+
+    /// Returns whether mode B is used, without having been asked for, and no file has gone over it yet.
+    pub(crate) fn tries_blocks(&self) -> bool {
+        let is_own_choice = self.goes_ahead() && !self.config.reuse_data;
+        is_own_choice && !self.config.learned.blocks.is_proved()
+    }
+
+    /// Returns the error of a transfer. If it failed while mode B was tried, no client of this run uses
+    /// that mode any more, and a new connection repeats the transfer.
+    pub(crate) fn blame_blocks(&mut self, error: Error) -> Error {
+        if !self.tries_blocks()
+            || matches!(
+                error,
+                Error::Cancelled | Error::Timeout(Phase::Overall) | Error::Argument(_)
+            )
+        {
+            return error;
+        }
+        trace::note(format_args!("mode B fails: {error}; using mode S"));
+        self.config.learned.blocks.fail();
+        self.state.no_blocks = true;
+        self.kept = None;
+        self.control.close();
+        Error::Desynchronised
     }
 
     /// Returns the mode that transfers use.

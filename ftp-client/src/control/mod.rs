@@ -1,15 +1,14 @@
 //! The control connection: the only writer of commands and the only reader of replies
 //! (RFC 959 §5.3, §5.4, §6).
 
+pub(crate) mod learned;
 pub(crate) mod login;
 pub(crate) mod replies;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
@@ -21,10 +20,10 @@ use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::error::{Error, Phase, TlsError};
 use crate::event::Counts;
-use crate::lock;
 use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
 use crate::trace;
+use learned::Learned;
 use replies::ProofStep;
 
 /// The number of bytes to read at a time: a few replies.
@@ -40,6 +39,8 @@ pub(crate) struct ControlConnection {
     /// Buffer for reads from the stream.
     buffer: Box<[u8]>,
     decoder: ReplyDecoder,
+    /// A reply whose last line has another code than its first one.
+    ended: Option<Reply>,
     /// The command whose final reply has not arrived yet.
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after the outstanding one, whose replies follow.
@@ -60,10 +61,12 @@ pub(crate) struct ControlConnection {
     /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
     takes_bytes: bool,
     counts: Counts,
-    flights: FlightTest,
-    /// When a single command was sent whose reply is due, and the shortest time to such a reply.
+    learned: Learned,
+    /// When a single command was sent whose reply is due, and the shortest and the longest time to such a
+    /// reply.
     sent: Option<Instant>,
     quickest: Option<Duration>,
+    slowest: Duration,
 }
 
 /// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
@@ -78,12 +81,13 @@ impl ControlConnection {
         reply_limit: Duration,
         waiter: Waiter,
         counts: Counts,
-        flights: FlightTest,
+        learned: Learned,
     ) -> Self {
         Self {
             stream: Some(stream),
             buffer: vec![0; BUFFER].into(),
             decoder: ReplyDecoder::new(),
+            ended: None,
             outstanding: None,
             following: VecDeque::new(),
             answers: Answers::default(),
@@ -97,9 +101,10 @@ impl ControlConnection {
             waiter,
             takes_bytes: false,
             counts,
-            flights,
+            learned,
             sent: None,
             quickest: None,
+            slowest: Duration::ZERO,
         }
     }
 
@@ -251,6 +256,18 @@ impl ControlConnection {
         self.quickest
     }
 
+    /// Returns the longest time from a command to its reply.
+    pub(crate) const fn slowest_reply(&self) -> Duration {
+        self.slowest
+    }
+
+    /// Forgets the `PWD` that was sent together with a command. Its reply may come before the next one.
+    pub(crate) fn drop_proof(&mut self) {
+        self.outstanding = None;
+        self.following.clear();
+        self.step.drop_proof();
+    }
+
     /// Records that a raw command was sent, whose effect a new connection would not have.
     pub(crate) const fn quoted(&mut self) {
         self.step.quote();
@@ -258,10 +275,8 @@ impl ControlConnection {
 
     /// Closes the connection because replies are out of step, and returns the error.
     pub(crate) fn out_of_step(&mut self, outstanding: Option<Verb>, reply: Reply) -> Error {
-        if self.answers.0.iter().any(|(asked, ..)| is_port(asked.verb())) {
-            // Some servers answer no command before a client uses the port.
-            self.flights.fail();
-        }
+        // Some servers answer no command before a client uses the port.
+        self.learned.flights.fail();
         let in_question = self.step.in_question(outstanding);
         self.close();
         in_question.map_or(Error::Desynchronised, |verb| Error::Unexpected(verb, reply))
@@ -278,7 +293,15 @@ impl ControlConnection {
         self.counts.add_round_trip();
         let deadline = self.deadline(limit, Phase::Greeting);
         loop {
-            let reply = self.read_reply(deadline)?;
+            let reply = self.read_reply(deadline).map_err(|error| match error {
+                Error::Protocol(_) if self.buffer.starts_with(b"SSH-") => {
+                    Error::Unsupported("this is an SSH server, and SFTP is another protocol")
+                }
+                Error::Protocol(_) if self.buffer.starts_with(b"HTTP/") => {
+                    Error::Unsupported("this is a web server, not an FTP server")
+                }
+                error => error,
+            })?;
             match reply.code().value() {
                 120 => {}
                 220 => return Ok(reply),
@@ -363,6 +386,10 @@ impl ControlConnection {
     ) -> Result<(), Error> {
         self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
+        if self.step.awaits_proof() && replies::answers_proof(verb) {
+            // A late 257 must not pass for the answer.
+            self.request(&Command::Noop)?;
+        }
         self.await_lag()?;
         self.check_clear()?;
         self.answers.send(verb);
@@ -472,7 +499,7 @@ impl ControlConnection {
     /// Waits until `other` is ready, or until a reply or part of one can be read. Returns whether
     /// `other` is ready.
     pub(crate) fn wait_with(
-        &self,
+        &mut self,
         other: BorrowedFd<'_>,
         interest: PollFlags,
         deadline: Deadline,
@@ -485,8 +512,12 @@ impl ControlConnection {
         // reported as ready too.
         let other = PollFd::from_borrowed_fd(other, interest);
         let mut fds = vec![PollFd::new(control, PollFlags::IN), other];
-        self.named(self.waiter.wait(&mut fds, deadline))?;
-        Ok(fds.get(1).is_some_and(|other| !other.revents().is_empty()))
+        let waited = self.named(self.waiter.wait(&mut fds, self.end_of_reply(deadline)));
+        let is_ready = fds.get(1).is_some_and(|other| !other.revents().is_empty());
+        match waited {
+            Err(Error::Timeout(Phase::Reply(_))) if self.ends_reply(deadline) => Ok(false),
+            waited => waited.map(|()| is_ready),
+        }
     }
 
     /// Waits until a reply, or part of one, can be read here or on `other`. Fails if either client
@@ -552,61 +583,6 @@ impl Answers {
     fn send(&mut self, verb: Verb) {
         let needs_port = verb.uses_data() || is_port(verb) || verb == Verb::Quit;
         self.0.retain(|(asked, ..)| !needs_port && is_port(asked.verb()));
-    }
-}
-
-/// Whether the server answers flights, or questions before the confirmation of a download, as far as
-/// the clients of a builder and its clones know. A client that does not know yet tests it, one client at
-/// a time: only that one may then lose its connection.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FlightTest {
-    state: Arc<AtomicU8>,
-    /// The states of all servers to which the clones of a builder connect.
-    states: Arc<Mutex<HashMap<Server, Arc<AtomicU8>>>>,
-}
-
-const OPEN: u8 = 0;
-const RUNNING: u8 = 1;
-const FAILED: u8 = 2;
-const PROVED: u8 = 3;
-
-impl FlightTest {
-    /// Uses the test of this server from now on.
-    pub(crate) fn go_to(&mut self, server: &Server) {
-        let mut states = lock(&self.states);
-        self.state = Arc::clone(states.entry(server.clone()).or_default());
-    }
-
-    pub(crate) fn begin(&self) -> bool {
-        self.change(OPEN, RUNNING)
-    }
-
-    /// Ends a test that has not failed, so that the next client can begin its own.
-    pub(crate) fn end(&self) {
-        self.change(RUNNING, OPEN);
-    }
-
-    /// Makes all clients send one command at a time.
-    pub(crate) fn fail(&self) {
-        self.state.store(FAILED, Ordering::Relaxed);
-    }
-
-    /// Ends a test that all clients may rely on.
-    pub(crate) fn prove(&self) {
-        self.change(RUNNING, PROVED);
-    }
-
-    pub(crate) fn is_proved(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == PROVED
-    }
-
-    /// Returns whether a flight has failed.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.state.load(Ordering::Relaxed) == FAILED
-    }
-
-    fn change(&self, from: u8, to: u8) -> bool {
-        self.state.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

@@ -119,10 +119,23 @@ impl ControlConnection {
 
     /// Returns the next reply to the outstanding command.
     pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
+        let mut deadline = deadline;
+        let mut late = None;
         loop {
-            let reply = self.read_reply(deadline)?;
+            let verb = self.outstanding();
+            let reply = match (self.read_reply(deadline), late.take()) {
+                (Err(Error::Timeout(Phase::Reply(_))), Some(late)) => {
+                    return Err(self.out_of_step(verb, late));
+                }
+                (reply, _) => reply?,
+            };
+            late = Some(reply.clone()).filter(|_| self.step.awaits_proof());
             if let Some(taken) = self.take(reply)? {
                 return Ok(taken);
+            }
+            if late.is_some() {
+                // Some servers answer each packet with what they have kept of the one before.
+                deadline = deadline.or(Some(self.deadline(KEPT, Phase::Reply(None))));
             }
             self.go_on_or_close(deadline)?;
         }
@@ -167,6 +180,18 @@ impl ControlConnection {
             // A server may send 1xx without end.
             self.go_on_or_close(deadline)?;
         }
+    }
+
+    /// Returns the final reply to the outstanding command; `None` if it does not arrive in time, and the
+    /// connection then stays open.
+    pub(crate) fn final_reply_in(&mut self, patience: Deadline) -> Result<Option<Reply>, Error> {
+        while let Some(reply) = self.any_reply_in(patience)? {
+            if let Some((Progress::Final, reply)) = self.take(reply)? {
+                return Ok(Some(reply));
+            }
+            self.go_on_or_close(patience)?;
+        }
+        Ok(None)
     }
 
     /// Takes a reply to the outstanding command. Returns `None` for an extra reply, which the
@@ -228,11 +253,14 @@ impl ControlConnection {
         let sent = self.sent.take().filter(|_| self.decoder.is_clear());
         loop {
             if let Some(reply) = self.decode()? {
-                self.quickest = self.quickest.into_iter().chain(sent.map(|at| at.elapsed())).min();
+                let took = sent.map(|at| at.elapsed());
+                self.quickest = self.quickest.into_iter().chain(took).min();
+                self.slowest = took.map_or(self.slowest, |took| self.slowest.max(took));
                 return Ok(reply);
             }
-            match self.wait(deadline) {
+            match self.wait(self.end_of_reply(deadline)) {
                 Ok(()) => {}
+                Err(Error::Timeout(Phase::Reply(_))) if self.ends_reply(deadline) => continue,
                 // The reply is still outstanding; the closing dialogue can still read it.
                 Err(Error::Cancelled) => return Err(Error::Cancelled),
                 Err(error) => return Err(self.lost(error)),
@@ -244,10 +272,29 @@ impl ControlConnection {
         }
     }
 
+    /// Returns the deadline for more bytes. It is shorter if the last line could be the end of a reply
+    /// that began with another code.
+    pub(super) fn end_of_reply(&self, deadline: Deadline) -> Deadline {
+        let limit = self.deadline(PAUSE, Phase::Reply(None));
+        deadline.or(Some(limit).filter(|_| self.decoder.may_have_ended()))
+    }
+
+    /// Takes that line for the end of the reply, unless the deadline has passed. Returns whether there is
+    /// a reply now.
+    pub(super) fn ends_reply(&mut self, deadline: Deadline) -> bool {
+        if deadline.remaining().is_ok() {
+            self.ended = self.decoder.end();
+        }
+        self.ended.is_some()
+    }
+
     /// Returns a whole reply from the bytes read so far, if there is one. A 421 closes the
     /// connection at any time.
     pub(super) fn decode(&mut self) -> Result<Option<Reply>, Error> {
-        let mut reply = self.decoder.next().map_err(|error| self.protocol_error(error))?;
+        let mut reply = match self.ended.take() {
+            Some(reply) => Some(reply),
+            None => self.decoder.next().map_err(|error| self.protocol_error(error))?,
+        };
         if let Some(reply) = &mut reply {
             self.secrets.iter().for_each(|secret| reply.conceal(secret));
             trace::received(reply);
@@ -335,6 +382,12 @@ impl ControlConnection {
         self.step.abort_transfer();
     }
 }
+
+/// The longest wait for an answer after a late one to the command before.
+const KEPT: Duration = Duration::from_secs(5);
+
+/// The time without another byte after which a line with another code ends a reply of several lines.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest time to wait for the extra reply of a server that sends one after each transfer.
 const LAG: Duration = Duration::from_millis(250);
@@ -429,8 +482,12 @@ pub(super) enum ReplyMeaning {
 enum Late {
     /// A second 2xx after the 2xx that ended a transfer.
     Transfer(Instant),
+    /// A second 2xx after the 2xx that answered `CWD`, before another answer.
+    Directory,
     /// A 220 or 230 after the reply that ended the login.
     Banner,
+    /// The 257 to a `PWD` that the server has not answered in time. It must come before the next answer.
+    Proof,
 }
 
 /// Whether the server answers a removal once.
@@ -472,12 +529,16 @@ impl ProofStep {
             ReplyMeaning::Answer => {
                 self.last = Some(verb);
                 self.is_proved = is_own(verb, code);
-                if matches!(self.late, Some(Late::Banner)) && !is_login(verb) {
-                    self.late = None;
-                }
+                self.late = match self.late {
+                    Some(Late::Banner) if !is_login(verb) => None,
+                    Some(Late::Proof | Late::Directory) => None,
+                    late => late,
+                };
                 if self.is_proved {
                     (self.late, self.is_in_doubt, self.upload) = (None, false, None);
                     self.settle_removals();
+                } else if verb == Verb::Cwd && code.severity() == Severity::Completion {
+                    self.late = Some(Late::Directory);
                 } else if self.removals == Removals::None && REMOVALS.contains(&verb) {
                     self.removals = Removals::Answered;
                 }
@@ -489,13 +550,17 @@ impl ProofStep {
     }
 
     fn reading(&self, verb: Verb, code: ReplyCode, has_begun: bool) -> ReplyMeaning {
+        if self.awaits_proof() && code == ReplyCode::PATHNAME && !answers_proof(verb) {
+            return ReplyMeaning::Late;
+        }
         // Any code may answer an unknown command. Once a transfer has begun, its verdict judges the
         // reply.
         if matches!(verb, Verb::Other(_)) || verb.uses_data() && has_begun {
             return ReplyMeaning::Answer;
         }
-        // Some servers without features answer FEAT with 331, 332 or 350.
-        if verb == Verb::Feat && code.severity() == Severity::Intermediate && !self.is_in_doubt {
+        // Some servers without features answer FEAT with 221, 331, 332 or 350.
+        let is_strange = code.severity() == Severity::Intermediate || code.value() == 221;
+        if verb == Verb::Feat && is_strange && !self.is_in_doubt {
             return ReplyMeaning::Answer;
         }
         // Some servers answer EPSV like PASV, or PASV like EPSV.
@@ -517,6 +582,7 @@ impl ProofStep {
         match self.late {
             Some(Late::Banner) if is_banner(code) => ReplyMeaning::Late,
             // A 250 may be the answer of a server that is careless with codes.
+            Some(Late::Directory) if is_question && ends_transfer(code) => ReplyMeaning::Late,
             Some(Late::Transfer(_))
                 if code == ReplyCode::TRANSFER_COMPLETE || is_question && ends_transfer(code) =>
             {
@@ -532,7 +598,8 @@ impl ProofStep {
     fn read_idle(&mut self, code: ReplyCode) -> bool {
         let is_late = match self.late {
             Some(Late::Banner) => is_banner(code),
-            Some(Late::Transfer(_)) => {
+            Some(Late::Proof) => code == ReplyCode::PATHNAME,
+            Some(Late::Transfer(_) | Late::Directory) => {
                 code.severity() == Severity::Completion && owners(code).is_none()
             }
             None => false,
@@ -545,9 +612,22 @@ impl ProofStep {
 
     fn note_late(&mut self) {
         self.lags |= matches!(self.late, Some(Late::Transfer(_)));
-        self.late = None;
+        if self.late.take() == Some(Late::Proof) {
+            // With this reply, the count is right again.
+            return;
+        }
         self.is_in_doubt = true;
         self.is_proved = false;
+    }
+
+    /// Records that the 257 to a `PWD` may still come before the next answer.
+    pub(super) const fn drop_proof(&mut self) {
+        self.late = Some(Late::Proof);
+    }
+
+    /// Returns whether that 257 may still come.
+    pub(super) const fn awaits_proof(&self) -> bool {
+        matches!(self.late, Some(Late::Proof))
     }
 
     /// Records the final reply of a transfer.
@@ -609,7 +689,7 @@ impl ProofStep {
     /// Returns whether the extra reply of a transfer may still arrive, or another one would put an
     /// upload in question.
     const fn may_lag(&self) -> bool {
-        matches!(self.late, Some(Late::Transfer(_))) || self.upload.is_some()
+        !matches!(self.late, None | Some(Late::Banner)) || self.upload.is_some()
     }
 
     /// Returns when to stop waiting for the extra reply of a server that always sends one.
@@ -645,6 +725,11 @@ fn is_own(verb: Verb, code: ReplyCode) -> bool {
 /// must be in its place: a success has the code of its command.
 pub(crate) fn is_in_place(verb: Verb, code: ReplyCode) -> bool {
     code.severity() != Severity::Completion || is_own(verb, code) || !QUESTIONS.contains(&verb)
+}
+
+/// Returns whether a late 257 could pass for the answer to a command.
+pub(super) const fn answers_proof(verb: Verb) -> bool {
+    matches!(verb, Verb::Pwd | Verb::Mkd)
 }
 
 /// Returns whether replies must be in step before a command is sent.

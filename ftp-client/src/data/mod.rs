@@ -38,8 +38,6 @@ pub(crate) struct Prepared {
     /// Whether the server has begun to listen before the client needed it. Its port may be closed
     /// by now.
     pub(crate) is_early: bool,
-    /// Whether the server listens at another port than for the transfer before, if there was one.
-    pub(crate) is_other_port: bool,
 }
 
 /// The agreement with the server.
@@ -236,29 +234,6 @@ pub(crate) fn begin(
         (None, None) => {
             Err(Error::Unsupported("a data connection to a server whose address is unknown"))
         }
-    }
-}
-
-/// What went over a data connection before its transfer had begun.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Delivered {
-    /// The number of bytes.
-    pub(crate) bytes: u64,
-    /// Whether these are all bytes of the file, and their end followed.
-    pub(crate) is_whole: bool,
-}
-
-impl Delivered {
-    /// Sends a whole file and its end. A failure shows again when the transfer goes on.
-    pub(crate) fn send(data: &mut Stream, content: &[u8]) -> Self {
-        let mut rest = content;
-        while !rest.is_empty()
-            && let Ok(Some(count)) = data.write(rest)
-        {
-            rest = rest.get(count..).expect("a write takes no more than it is given");
-        }
-        let is_whole = rest.is_empty() && data.end_writing().is_ok();
-        Self { bytes: (content.len() - rest.len()) as u64, is_whole }
     }
 }
 

@@ -194,7 +194,8 @@ pub(crate) fn resolve(
 ) -> Result<Vec<SocketAddr>, Error> {
     let Server { host, port } = server;
     let failed = |error: io::Error| {
-        Error::Io(io::Error::new(error.kind(), format!("cannot resolve {host:?}: {error}")))
+        let hint = if host.is_ascii() { "" } else { "; write the name in its form with xn--" };
+        Error::Io(io::Error::new(error.kind(), format!("cannot resolve {host:?}: {error}{hint}")))
     };
     let all = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, *port)],

@@ -236,28 +236,35 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         }
         queue.take_row(worker.ahead(taken.item), row);
         self.grow(worker);
-        let began = Instant::now();
         let following: Vec<_> = row.iter().map(|taken| taken.item).collect();
-        match worker.act(taken.item, &following) {
-            Ok(is_transfer) => {
-                if is_transfer {
-                    queue.file_ended(began.elapsed());
-                    if is_on_probation {
-                        *standing = Standing::Joined;
+        let mut may_repeat = *standing == Standing::First;
+        loop {
+            let began = Instant::now();
+            let failure = match worker.act(taken.item, &following) {
+                Ok(is_transfer) => {
+                    if is_transfer {
+                        queue.file_ended(began.elapsed());
+                        if is_on_probation {
+                            *standing = Standing::Joined;
+                        }
                     }
+                    return Tried::Done;
                 }
-                Tried::Done
+                Err(failure) => failure,
+            };
+            let is_lost = worker.repeats()
+                && failure.recovery() != Recovery::Impossible
+                && !is_open(worker)
+                && (is_on_probation || queue.has_just_grown());
+            if !is_lost {
+                return Tried::Failed(failure);
             }
-            Err(failure)
-                if is_on_probation
-                    && worker.repeats()
-                    && failure.recovery() != Recovery::Impossible
-                    && !is_open(worker) =>
-            {
-                queue.lock().refuse();
-                Tried::Back(failure)
+            // Some servers end a session when another one begins. The first worker goes on, and the
+            // others leave.
+            queue.lock().refuse();
+            if !std::mem::take(&mut may_repeat) {
+                return Tried::Back(failure);
             }
-            Err(failure) => Tried::Failed(failure),
         }
     }
 
@@ -362,6 +369,12 @@ impl Queue {
         state.growth.iter_mut().for_each(|growth| growth.dialled(is_accepted, now));
     }
 
+    /// Returns whether the run is making another connection, or has just made one.
+    fn has_just_grown(&self) -> bool {
+        let now = self.now();
+        self.lock().growth.as_ref().is_some_and(|growth| growth.has_just_grown(now))
+    }
+
     fn file_ended(&self, took: Duration) {
         self.lock().growth.iter_mut().for_each(|growth| growth.file_ended(took));
     }
@@ -424,6 +437,8 @@ const SHARE: f64 = 0.25;
 /// The least factor by which a connection made the run faster, if another one is to follow.
 /// Otherwise a processor, a disk or the network is at its limit.
 const GAIN: f64 = 1.15;
+/// The time after a login in which the loss of another connection may be due to it.
+const JUST: Duration = Duration::from_secs(10);
 /// The weight of the last file in the average time of a file.
 const WEIGHT: f64 = 0.25;
 /// The round trips that a small file is expected to take before the first one has ended.
@@ -485,6 +500,12 @@ impl Growth {
         self.before = self.rate(now);
         self.connections += 1;
         (self.ended, self.since) = (0, now);
+    }
+
+    /// Returns whether a connection that ends at the time `now` may have ended because of another one.
+    fn has_just_grown(&self, now: Duration) -> bool {
+        let has_joined = self.connections > 1 && now.saturating_sub(self.since) < JUST;
+        self.is_dialling || has_joined
     }
 
     /// Records that the server wants no more connections.

@@ -51,7 +51,8 @@ impl Context {
         let bare = host.split_once('%').map_or(host, |(address, _)| address);
         let name = ServerName::try_from(bare.to_owned());
         let name = name.map_err(|_| {
-            TlsError::Settings(format!("{host:?} is not a valid name for a certificate"))
+            let hint = if host.is_ascii() { "" } else { "; write it in its form with xn--" };
+            TlsError::Settings(format!("{host:?} is not a valid name for a certificate{hint}"))
         })?;
         let Handshaking { mut config, verifier } = match &settings.config {
             Some(Given(config)) => given(settings, config),

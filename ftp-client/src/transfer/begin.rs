@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use ftp_proto::{
     Command, EpsvArgument, FileRange, Mode, NetworkProtocols, PassiveAddress, Reply, ReplyCode,
-    RepresentationType, SetupEvent, SetupFault, SetupStep, TransferMode, TransferSetup, Verb,
+    RepresentationType, SetupEvent, SetupFault, SetupStep, TransferSetup, Verb,
 };
 
 use super::meet::{self, BeginOutcome, meet};
@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::data::active::{self, Listening};
 use crate::data::coding::Coding;
 use crate::data::{self, Agreed, Opening, Prepared};
-use crate::error::{DataAttempt, Error};
+use crate::error::{DataAttempt, Error, Phase};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
@@ -32,7 +32,7 @@ pub(crate) fn begin(
     } else if let Some(begun) = meet::begin(client, command, representation, false)? {
         return Ok(begun);
     }
-    begin_by(client, command, None, |dialogue| {
+    begin_by(client, command, |dialogue| {
         let dialogue = dialogue.with_range(range);
         match representation {
             Some(representation) => dialogue.with_representation(representation),
@@ -50,26 +50,9 @@ pub(crate) fn begin_with_time(
     if let Some(begun) = meet::begin(client, command, Some(representation), true)? {
         return Ok(begun);
     }
-    begin_by(client, command, None, |dialogue| {
+    begin_by(client, command, |dialogue| {
         let whole = dialogue.with_range(FileRange::default());
         whole.with_representation(representation).with_time()
-    })
-}
-
-/// Begins to upload a whole file in type image. Its `content` need not wait for the first reply, as
-/// [`meet`] describes, if the caller [may send it](Client::may_send_early) and the server opens another
-/// port for each transfer.
-pub(crate) fn begin_whole(
-    client: &mut Client,
-    command: &Command,
-    content: &[u8],
-) -> Result<Begun, Error> {
-    let representation = RepresentationType::Image;
-    if let Some(begun) = meet::begin(client, command, Some(representation), false)? {
-        return Ok(begun);
-    }
-    begin_by(client, command, Some(content), |dialogue| {
-        dialogue.with_range(FileRange::default()).with_representation(representation)
     })
 }
 
@@ -77,7 +60,15 @@ pub(crate) fn begin_whole(
 fn begin_by(
     client: &mut Client,
     command: &Command,
-    content: Option<&[u8]>,
+    shape: impl FnOnce(TransferSetup) -> TransferSetup,
+) -> Result<Begun, Error> {
+    let begun = begin_shaped(client, command, shape);
+    begun.map_err(|error| client.blame_blocks(error))
+}
+
+fn begin_shaped(
+    client: &mut Client,
+    command: &Command,
     shape: impl FnOnce(TransferSetup) -> TransferSetup,
 ) -> Result<Begun, Error> {
     let line = command.encode()?;
@@ -105,12 +96,10 @@ fn begin_by(
         dialogue.again();
     }
     let verb = command.verb();
-    let content = content.filter(|_| mode == TransferMode::Stream);
     let mut setup = Setup {
         client,
         dialogue,
         verb,
-        content,
         line,
         started,
         deadline,
@@ -133,8 +122,6 @@ struct Setup<'a> {
     /// The commands up to the verb.
     dialogue: TransferSetup,
     verb: Verb,
-    /// The whole file, if it can be sent before the first reply.
-    content: Option<&'a [u8]>,
     /// The encoded command.
     line: Vec<u8>,
     /// The time when the verb was sent, and the deadline for its reply.
@@ -167,7 +154,7 @@ impl Setup<'_> {
         let Some(prepared) = prepare(client, dialogue, attempts, *deadline)? else {
             return self.reuse();
         };
-        let Prepared { agreed, opening, is_early, is_other_port } = prepared;
+        let Prepared { agreed, opening, is_early } = prepared;
         let opening = match opening {
             Ok(opening) => opening,
             Err(_) if self.may_ask_again(is_early) => return Ok(TriedBegin::Again),
@@ -178,13 +165,7 @@ impl Setup<'_> {
         if !self.dialogue.is_ahead() {
             self.send()?;
         }
-        // A server with one port for all transfers would take what a refused upload left there for the
-        // next one.
-        let content = self.content.filter(|_| is_other_port);
-        let met = meet(self.client, self.verb, opening, content, self.deadline);
-        if content.is_some() && met.is_err() {
-            self.client.spoiled_port = self.client.last_port;
-        }
+        let met = meet(self.client, self.verb, opening, self.deadline);
         if let Err(Error::Refused(_, reply)) = &met
             && self.dialogue.refused(reply)
         {
@@ -193,19 +174,18 @@ impl Setup<'_> {
         }
         if let Err(Error::Refused(_, reply)) = &met
             && matches!(reply.code().value(), 425 | 426 | 503)
-            && self.may_ask_again(is_early || content.is_some())
+            && self.may_ask_again(is_early)
         {
             return Ok(TriedBegin::Again);
         }
         match met? {
-            BeginOutcome::Begun { data, delivered, first, ended } => {
+            BeginOutcome::Begun { data, first, ended } => {
                 self.dialogue.begun(&mut self.client.state);
                 let verb = self.verb;
                 let started = self.started;
                 let modified = self.dialogue.modified();
                 let coding = Coding::new(self.client.state.mode, verb.is_upload());
-                let begun =
-                    Begun { verb, data, delivered, coding, first, ended, started, modified };
+                let begun = Begun { verb, data, coding, first, ended, started, modified };
                 self.protect(begun)
             }
             BeginOutcome::NoData(error) => {
@@ -219,11 +199,10 @@ impl Setup<'_> {
     }
 
     /// Returns whether a data connection may have failed because the server closed a port that it
-    /// had opened early, or a connection with early content. From now on, nothing is early.
+    /// had opened early. From now on, none is.
     fn may_ask_again(&mut self, is_early: bool) -> bool {
         let may_ask = is_early && self.verb != Verb::Stou;
         if may_ask {
-            self.content = None;
             self.client.go_one_by_one();
         }
         may_ask
@@ -338,7 +317,6 @@ pub(super) fn prepare(
         opening: None,
         listening: None,
         is_early: false,
-        is_other_port: false,
     };
     preparation.run(deadline)
 }
@@ -352,7 +330,6 @@ struct Preparation<'a> {
     listening: Option<Listening>,
     /// As in [`Prepared`].
     is_early: bool,
-    is_other_port: bool,
 }
 
 impl Preparation<'_> {
@@ -375,7 +352,11 @@ impl Preparation<'_> {
                     if matches!(command.verb(), Verb::Epsv | Verb::Pasv) {
                         self.is_early = self.client.control.has_answer(&command);
                     }
-                    let reply = self.client.control.request(&command)?;
+                    let reply = match command.verb() {
+                        Verb::Type => self.client.request_with_proof(&command)?,
+                        Verb::Epsv => self.request_epsv(&command)?,
+                        _ => self.client.control.request(&command)?,
+                    };
                     self.hear(&command, reply)?;
                 }
                 SetupStep::SendTogether(commands) => {
@@ -394,16 +375,6 @@ impl Preparation<'_> {
                 }
                 SetupStep::Listen(way) => self.listen(way)?,
                 SetupStep::Connect(place) => {
-                    let port = Some(place.port);
-                    if self.client.spoiled_port == port {
-                        trace::note(format_args!(
-                            "a failed upload may have left data at this port"
-                        ));
-                        self.client.control.close();
-                        return Err(Error::Closed);
-                    }
-                    let last = std::mem::replace(&mut self.client.last_port, port);
-                    self.is_other_port = last.is_some() && last != port;
                     if let Err(error) = self.connect(&place) {
                         return Ok(Some(self.end(Err(error))));
                     }
@@ -425,6 +396,18 @@ impl Preparation<'_> {
         let opening = self.opening.take().or(listener.map(Opening::Listening));
         let opening = opening.expect("the dialogue has led to an opening");
         Ok(Some(self.end(Ok(opening))))
+    }
+
+    /// Sends `EPSV`. If that ends or blocks the session, the next connections use `PASV`.
+    fn request_epsv(&mut self, command: &Command) -> Result<Reply, Error> {
+        match self.client.control.request(command) {
+            Err(error @ (Error::Closed | Error::Timeout(Phase::Reply(_)))) => {
+                trace::note(format_args!("EPSV has ended the session: the next one uses PASV"));
+                self.client.config.learned.epsv_fails.set();
+                Err(error)
+            }
+            asked => asked,
+        }
     }
 
     fn listen(&mut self, way: Verb) -> Result<(), Error> {
@@ -519,8 +502,7 @@ impl Preparation<'_> {
 
     fn end(self, opening: Result<Opening, Error>) -> Prepared {
         let agreed = self.agreed.expect("the dialogue has agreed on a way");
-        let Self { is_early, is_other_port, .. } = self;
-        Prepared { agreed, opening, is_early, is_other_port }
+        Prepared { agreed, opening, is_early: self.is_early }
     }
 }
 

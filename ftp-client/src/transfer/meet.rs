@@ -18,7 +18,7 @@ use super::{Begun, Transfer, accepted, faulted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::coding::Coding;
-use crate::data::{Advance, Delivered, KeptConnection, Opening};
+use crate::data::{Advance, KeptConnection, Opening};
 use crate::error::{Error, Phase};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
@@ -30,21 +30,17 @@ const STRANGERS: Duration = Duration::from_secs(1);
 
 /// The result of waiting for a transfer to begin.
 pub(super) enum BeginOutcome {
-    Begun { data: Option<Stream>, delivered: Delivered, first: Reply, ended: Option<Reply> },
+    Begun { data: Option<Stream>, first: Reply, ended: Option<Reply> },
     NoData(Error),
 }
 
 /// Waits for the data connection and for the first reply, in either order. A negative reply ends
 /// the wait. After a positive final reply, the transfer is already over, and only its data
 /// connection may still arrive.
-///
-/// `content` is a whole file to upload. In passive mode, it goes over the data connection as soon as
-/// that is open. A server that refuses the upload closes the port, and the content is lost with it.
 pub(super) fn meet(
     client: &mut Client,
     verb: Verb,
     opening: Opening,
-    content: Option<&[u8]>,
     reply_deadline: Deadline,
 ) -> Result<BeginOutcome, Error> {
     let control = &mut client.control;
@@ -67,11 +63,9 @@ pub(super) fn meet(
         data_deadline,
         reply_deadline,
         start,
-        content: content.filter(|_| is_passive),
         opening: Some(opening),
         stranger: None,
         data: None,
-        delivered: Delivered::default(),
         failure: None,
     };
     meeting.run()
@@ -88,13 +82,11 @@ struct BeginWait<'a> {
     data_deadline: Deadline,
     reply_deadline: Deadline,
     start: TransferStart,
-    content: Option<&'a [u8]>,
     /// `None` once the data connection is open.
     opening: Option<Opening>,
     /// The last other host that connected to the client.
     stranger: Option<IpAddr>,
     data: Option<Stream>,
-    delivered: Delivered,
     /// Why there is no data connection.
     failure: Option<Error>,
 }
@@ -117,7 +109,7 @@ impl BeginWait<'_> {
             return Ok(BeginOutcome::NoData(error));
         }
         let (first, ended) = self.start.into_replies().expect("data moves only after a reply");
-        Ok(BeginOutcome::Begun { data: self.data, delivered: self.delivered, first, ended })
+        Ok(BeginOutcome::Begun { data: self.data, first, ended })
     }
 
     fn hear(&mut self, reply: &Reply) -> Result<(), Error> {
@@ -130,14 +122,11 @@ impl BeginWait<'_> {
         Ok(())
     }
 
-    fn open(&mut self, mut stream: Stream) {
+    fn open(&mut self, stream: Stream) {
         if self.verb.is_upload() {
             stream.reset_when_closed();
             // Fails only on a socket that can no longer send.
             let _ = stream.send_at_once();
-        }
-        if let Some(content) = self.content.take() {
-            self.delivered = Delivered::send(&mut stream, content);
         }
         self.data = Some(stream);
         self.start.data_opened();
@@ -170,7 +159,7 @@ impl BeginWait<'_> {
     }
 
     /// Waits, and returns whether the data connection is ready.
-    fn wait(&self, opening: &Opening, has_come: bool) -> Result<bool, Error> {
+    fn wait(&mut self, opening: &Opening, has_come: bool) -> Result<bool, Error> {
         if self.start.has_begun() && opening.is_ready()? {
             return Ok(true);
         }
@@ -193,12 +182,6 @@ impl BeginWait<'_> {
                 went_on.or_else(|error| self.give_up(error))
             }
             Ok(Advance::Open(stream)) => {
-                if self.content.is_some()
-                    && let Some((_, reply)) = self.control.poll_reply()?
-                {
-                    // The server may have refused the upload already.
-                    self.hear(&reply)?;
-                }
                 self.open(stream);
                 Ok(())
             }
@@ -348,8 +331,7 @@ impl Client {
             let _ = data.send_at_once();
         }
         let (data, coding) = (Some(data), Some(coding));
-        let delivered = Delivered::default();
-        Ok(Begun { verb, data, delivered, coding, first, ended, started, modified })
+        Ok(Begun { verb, data, coding, first, ended, started, modified })
     }
 
     fn first_reply(

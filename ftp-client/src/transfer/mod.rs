@@ -9,7 +9,7 @@ mod meet;
 mod secure;
 mod upload;
 
-pub(crate) use begin::{begin, begin_whole, begin_with_time};
+pub(crate) use begin::{begin, begin_with_time};
 pub use download::Download;
 pub use upload::Upload;
 pub(crate) use upload::{Source, Watch};
@@ -30,7 +30,6 @@ use rustix::fd::AsFd;
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::control::ControlConnection;
-use crate::data::Delivered;
 use crate::data::coding::{Coding, RawData};
 use crate::error::{Error, Phase, TlsError};
 use crate::lock;
@@ -89,8 +88,6 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     /// The data connection; `None` if the server ended the transfer without one, or once it is
     /// closed.
     data: Option<Stream>,
-    /// What the data connection took before the transfer began.
-    delivered: Delivered,
     /// The form of the data; `None` in mode S.
     coding: Option<Box<Coding>>,
     /// The first reply: 1xx, or the final reply if there was no 1xx.
@@ -116,7 +113,6 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
 pub(crate) struct Begun {
     verb: Verb,
     data: Option<Stream>,
-    delivered: Delivered,
     coding: Option<Box<Coding>>,
     first: Reply,
     ended: Option<Reply>,
@@ -127,12 +123,11 @@ pub(crate) struct Begun {
 
 impl<C: BorrowMut<Client>> Transfer<C> {
     pub(crate) fn new(client: C, begun: Begun) -> Self {
-        let Begun { verb, data, delivered, coding, first, ended, started, .. } = begun;
+        let Begun { verb, data, coding, first, ended, started, .. } = begun;
         Self {
             client: HeldClient::new(client),
             verb,
             data,
-            delivered,
             coding,
             first,
             ended,
@@ -151,7 +146,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         Begun {
             verb: self.verb,
             data: self.data.take(),
-            delivered: self.delivered,
             coding: self.coding.take(),
             first: self.first.clone(),
             ended: self.ended.take(),
@@ -364,6 +358,7 @@ impl<C: BorrowMut<Client>> RawData for Transfer<C> {
                 Err(refused) => refused,
             },
         };
+        let reason = self.client.blame_blocks(reason);
         self.failed = Some(reason.clone());
         reason
     }
@@ -416,6 +411,9 @@ impl<C: BorrowMut<Client>> DerefMut for HeldClient<C> {
 /// the final reply alone then decides whether the transfer succeeded.
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// The longest wait for the confirmation of an upload while mode B is tried.
+const TRIAL: Duration = Duration::from_secs(10);
+
 impl<C: BorrowMut<Client>> Transfer<C> {
     /// Ends the transfer after its last byte: marks the end of written data, and waits for the
     /// confirmation. If the result of a download depends on the size of the file at `path`, asks for
@@ -426,6 +424,19 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         path: Option<&Pathname>,
     ) -> Result<Report, Error> {
         self.check()?;
+        let is_in_blocks = self.coding.as_deref().is_some_and(Coding::is_in_blocks);
+        let concluded = self.conclude_by(length, path);
+        if concluded.is_ok() && is_in_blocks && self.client.tries_blocks() {
+            self.client.config.learned.blocks.prove();
+        }
+        concluded.map_err(|error| self.client.blame_blocks(error))
+    }
+
+    fn conclude_by(
+        &mut self,
+        length: TransferLength,
+        path: Option<&Pathname>,
+    ) -> Result<Report, Error> {
         let mut evidence = TransferEvidence::new(self.verb);
         evidence.has_begun = !self.is_over_at_once();
         evidence.length = length;
@@ -434,13 +445,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         // If data was sent, the server must not confirm the upload before it has seen the end of
         // the data.
         let has_sent = is_upload && (length.moved > 0 || self.coding.is_some());
-        // The end of the data may have gone ahead, so the confirmation may have arrived. Without a 1xx,
-        // it is not this upload's.
-        let is_whole = self.delivered.is_whole;
-        if has_sent && is_whole && self.is_over_at_once() {
-            return Err(error_of(TransferFault::Early, self.verb, &self.first));
-        }
-        let is_marked = is_in_blocks || is_whole;
         if has_sent && is_in_blocks {
             // The server may confirm the upload as soon as it has the last block.
             self.reject_early_reply()?;
@@ -451,14 +455,18 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             let next = std::mem::take(&mut self.next);
             self.client.send_ahead(next)?;
         }
-        if has_sent && !is_marked {
+        if has_sent && !is_in_blocks {
             self.reject_early_reply()?;
         }
-        let limit = self.client.config.timeouts.final_reply;
+        let mut limit = self.client.config.timeouts.final_reply;
+        if is_in_blocks && self.client.tries_blocks() {
+            // A server that has stayed in mode S waits for the end of the connection.
+            limit = limit.min(TRIAL);
+        }
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
         let (mut cut, mut questions) = (self.cut.take(), Vec::new());
         let sent_at = SystemTime::now();
-        if is_marked {
+        if is_in_blocks {
             // The last block ends the file, and the server decides whether to close the connection.
         } else if is_upload {
             // The connection stays open until the reply, because a server that sees a reset may

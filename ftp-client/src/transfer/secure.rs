@@ -280,7 +280,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
     let Ok(opening) = prepared.opening else { return Ok(()) };
     let deadline = client.control.reply_deadline();
     client.control.send(Verb::Nlst, &line, deadline)?;
-    let (mut data, mut ended) = match meet(client, Verb::Nlst, opening, None, deadline) {
+    let (mut data, mut ended) = match meet(client, Verb::Nlst, opening, deadline) {
         Ok(BeginOutcome::Begun { data: Some(data), ended, .. }) => (data, ended),
         Ok(_) => return resync(&mut client.control, None),
         Err(Error::Refused(..)) => return Ok(()),

@@ -137,8 +137,7 @@ impl<'a> Upload<'a> {
             RepresentationType::Image => None,
             RepresentationType::Ascii => Some(AsciiOut::default()),
         };
-        let bytes = transfer.delivered.bytes;
-        Self { transfer, bytes, offset, path, is_checked, text }
+        Self { transfer, bytes: 0, offset, path, is_checked, text }
     }
 
     /// Returns the offset in the file at which the upload began, in bytes.
@@ -218,11 +217,6 @@ impl<'a> Upload<'a> {
         if !self.transfer.next.is_empty() && self.transfer.may_go_ahead(&path) {
             self.transfer.next.insert(1, Command::Mfmt(time, path));
         }
-    }
-
-    /// Returns whether content was sent before the first reply ([`Client::store_whole`]).
-    pub(crate) const fn was_early(&self) -> bool {
-        self.transfer.delivered.bytes > 0
     }
 
     /// Ends the upload: marks the end of the data, and waits for the server's confirmation.
@@ -464,22 +458,6 @@ impl Upload<'_> {
             Err(Broken::Here(error)) => Err(self.leave(Error::Local(error))),
             Err(Broken::There(error)) => Err(self.fail(error)),
         }
-    }
-
-    /// Sends what is left of a whole `content` ([`Client::store_whole`]), and finishes the upload.
-    pub(crate) fn finish_whole(
-        mut self,
-        content: &[u8],
-        watch: &mut Watch<'_>,
-    ) -> Result<Report, Error> {
-        let sent = usize::try_from(self.transferred()).unwrap_or(content.len());
-        let written = self.write_all(content.get(sent..).unwrap_or_default());
-        watch.moved = self.transferred();
-        if let Err(error) = written {
-            return Err(self.fail(error));
-        }
-        watch.pass(content);
-        self.finish()
     }
 
     /// Sends a local file from its position to its end, as

@@ -62,9 +62,8 @@ impl Repeat {
     /// In a tree, each object has its event, [`Event::Removed`] or [`Event::Failed`], and a failure
     /// does not end the removal of the others. An object that one command removes has no event.
     ///
-    /// If the login has shown that the server takes several commands at once
-    /// ([`ClientBuilder::first_transfer`](crate::ClientBuilder::first_transfer)), files are removed
-    /// together. If their replies are lost with the connection, they have no events.
+    /// If the server takes several commands at once, files are removed together. If their replies are
+    /// lost with the connection, they have no events.
     ///
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
@@ -97,6 +96,7 @@ impl Repeat {
         on: &dyn Observer,
     ) -> Result<Summary, Error> {
         let none = Summary::default();
+        client.tests_flights |= options.recursive;
         loop {
             let path = Pathname::without_slash(place.path()).to_vec();
             let error = match self.delete(client, &path) {

@@ -34,7 +34,9 @@ fn greetings_cl_03_hc_29() {
         ("421 too many", "the server is closing the connection: 421 too many"),
         ("530 not you", "unexpected greeting: 530 not you"),
         ("230 come in", "unexpected greeting: 230 come in"),
-        ("SSH-2.0-x", "protocol error: invalid reply: unexpected character"),
+        ("hello", "protocol error: invalid reply: unexpected character"),
+        ("SSH-2.0-x", "not supported: this is an SSH server, and SFTP is another protocol"),
+        ("HTTP/1.1 400 no", "not supported: this is a web server, not an FTP server"),
     ] {
         let server = Server::start(move |mut peer| {
             peer.reply(greeting);
@@ -542,5 +544,66 @@ fn an_unreadable_time_is_not_taken_for_none() {
     let mut bytes = Vec::new();
     let mut get = Get::to_writer(Place::at("a"), &mut bytes, &options);
     assert!(matches!(get.attempt(&mut client, &()), Err(Error::UnreadableTime(_))));
+    server.end();
+}
+
+#[test]
+fn a_reply_that_ends_with_another_code_does_not_wait_for_its_own_rp_18() {
+    for (answer, is_stored) in [
+        ("553-old file\r\n553- is replaced\r\n150 Opening", true),
+        ("150-welcome\r\n553 no", false),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", answer);
+            if is_stored {
+                assert_eq!(peer.read_data(), b"hello");
+                peer.reply("226 done");
+            }
+            peer.answer("NOOP", "200 ok");
+        });
+        let stored = client.store("a").and_then(|upload| upload.copy_from(&mut &b"hello"[..]));
+        assert_eq!(stored.is_ok(), is_stored, "{stored:?}");
+        client.noop().unwrap();
+        server.end();
+    }
+    // A line with other digits inside a reply is text, if more follows.
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("CWD a", "250-news\r\n550 is only text\r\n250 in");
+        peer.answer("NOOP", "200 ok");
+    });
+    client.cwd("a").unwrap();
+    client.noop().unwrap();
+    server.end();
+}
+
+#[test]
+fn odd_codes_of_simple_commands_are_understood_cl_18() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("FEAT", "221 what is that");
+        peer.answer("RNFR a", "250 go on");
+        peer.answer("RNTO b", "250 done");
+        // -1, as an unsigned number.
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE a", "213 18446744073709551615");
+        peer.answer("SIZE a", "213 9223372036854775807");
+    });
+    assert_eq!(client.features().unwrap().iter().count(), 0);
+    client.rename("a", "b").unwrap();
+    assert_eq!(client.size("a").unwrap(), None);
+    assert_eq!(client.size("a").unwrap(), Some(i64::MAX.unsigned_abs()));
+    server.end();
+}
+
+#[test]
+fn a_directory_that_is_answered_twice_costs_no_session_cl_13() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("CWD d", "200 ok\r\n250 in");
+        peer.answer("SYST", "215 UNIX");
+        peer.answer("DELE a", "250 gone");
+    });
+    client.cwd("d").unwrap();
+    client.system().unwrap();
+    client.delete("a").unwrap();
     server.end();
 }

@@ -36,7 +36,6 @@ mod step;
 mod trace;
 mod uploads;
 mod uploads_ahead;
-mod uploads_early;
 mod uploads_resumed;
 mod walks;
 mod watching;

@@ -192,12 +192,6 @@ impl Peer {
         port
     }
 
-    /// Returns the port at which the peer listens for data.
-    pub(crate) fn port(&self) -> u16 {
-        let listener = self.passive.as_ref().expect("the script listened before");
-        listener.local_addr().expect("a bound address").port()
-    }
-
     /// Returns the listener for data.
     pub(crate) fn listener(&mut self) -> TcpListener {
         self.passive.take().expect("the script listened before")

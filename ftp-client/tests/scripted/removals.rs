@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use ftp_client::error::JobFault;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::{RemoveOptions, Summary};
-use ftp_client::{Client, Error, ErrorKind, Event, Place, RepresentationType};
+use ftp_client::{Client, Error, ErrorKind, Event, Place};
 
 use crate::logins::far;
 use crate::peer::{Peer, Server, timeouts};
@@ -240,7 +240,8 @@ fn counts(done: Result<Summary, Error>) -> (usize, usize) {
 fn kept(dele: &'static str, rmd: &'static str) -> (Result<Summary, Error>, Vec<String>) {
     let (server, mut client) = Server::logged_in(move |mut peer| {
         peer.answer("DELE t", dele);
-        peer.answer("FEAT", "211-have\r\n MLST type*;\r\n211 end");
+        peer.expect_together(&["FEAT", "PWD"]);
+        peer.send("211-have\r\n MLST type*;\r\n211 end\r\n257 \"/\"\r\n");
         peer.answer("MLST t", "250-it\r\n type=dir; t\r\n250 end");
         peer.epsv();
         peer.answer("LIST -a", "150 list");
@@ -289,10 +290,10 @@ fn together(
     let server = Server::start(move |mut peer| {
         peer.reply("220 ready");
         peer.answer("USER u", "331 password");
-        peer.expect_together(&["PASS p", "TYPE A", "EPSV"]);
-        peer.send("230 in\r\n200 ok\r\n425 later\r\n");
+        peer.answer("PASS p", "230 in");
         peer.answer("DELE t", "550 Is a directory");
-        peer.answer("FEAT", "211-have\r\n MLST type*;\r\n211 end");
+        peer.expect_together(&["FEAT", "PWD"]);
+        peer.send("211-have\r\n MLST type*;\r\n211 end\r\n257 \"/\"\r\n");
         peer.answer("MLST t", "250-it\r\n type=dir; t\r\n250 end");
         peer.epsv();
         peer.answer("LIST -a", "150 list");
@@ -319,7 +320,6 @@ fn together(
         }
     });
     let builder = Client::builder().timeouts(timeouts()).connector(far);
-    let builder = builder.first_transfer(RepresentationType::Ascii);
     let mut client = server.connect(builder).unwrap();
     client.login("u", "p").unwrap();
     let gone = Mutex::new(Vec::new());

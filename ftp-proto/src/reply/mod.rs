@@ -384,6 +384,8 @@ pub struct ReplyDecoder {
     line: Vec<u8>,
     /// The code of a reply of several lines whose last line has not arrived yet.
     code: Option<ReplyCode>,
+    /// The other code of the last line of such a reply, if that line looks like the end of a reply.
+    other: Option<ReplyCode>,
     /// The kept lines of the reply, separated by LF.
     text: Vec<u8>,
     /// Whether a line did not fit; further lines except the last are then dropped.
@@ -409,6 +411,7 @@ impl ReplyDecoder {
             input: ReadAhead::new(),
             line: Vec::new(),
             code: None,
+            other: None,
             text: Vec::new(),
             full: false,
             text_limit: limits::REPLY_TEXT,
@@ -467,6 +470,21 @@ impl ReplyDecoder {
     pub fn is_clear(&self) -> bool {
         let idle = self.line.is_empty() && self.code.is_none() && self.failed.is_none();
         idle && self.input.is_empty()
+    }
+
+    /// Returns whether a reply of several lines has come to a line that would end it, but for its code.
+    #[must_use]
+    pub const fn may_have_ended(&self) -> bool {
+        self.other.is_some() && self.line.is_empty() && self.input.is_empty()
+    }
+
+    /// Makes such a line the end of its reply, which then has the code of that line. Call this if nothing
+    /// follows for some time: some servers end a reply with another code than they begin it with.
+    pub fn end(&mut self) -> Option<Reply> {
+        let code = self.other.take().filter(|_| self.line.is_empty() && self.input.is_empty())?;
+        self.code = None;
+        self.total = 0;
+        Some(Reply::received(code, std::mem::take(&mut self.text), std::mem::take(&mut self.full)))
     }
 
     /// Returns the next reply, or `None` until more bytes are pushed.
@@ -548,11 +566,12 @@ impl ReplyDecoder {
                 // The last line is always kept: it holds the value of a 227 or 257.
                 self.text.push(b'\n');
                 self.text.extend_from_slice(text);
-                self.code = None;
+                (self.code, self.other) = (None, None);
                 let is_cut = std::mem::take(&mut self.full);
                 Ok(Some(Reply::received(code, std::mem::take(&mut self.text), is_cut)))
             }
-            (Some(_), _) => {
+            (Some(_), code) => {
+                self.other = code.filter(|_| separator == Some(b' '));
                 self.keep(line);
                 Ok(None)
             }
@@ -629,9 +648,11 @@ impl Exchange {
             return unexpected;
         }
         // Any reply to an unknown command is allowed; nothing depends on it. Any reply to FEAT but
-        // 211 means that there are no features (RFC 2389 §3.2); some servers send 331 or 350.
+        // 211 means that there are no features (RFC 2389 §3.2); some servers send 331 or 350. Some
+        // accept RNFR with 250.
         let allowed = codes_of(self.verb).is_none_or(|codes| match code.severity() {
             Severity::Intermediate if self.verb == Verb::Feat => true,
+            Severity::Completion if self.verb == Verb::Rnfr => true,
             Severity::Completion | Severity::Intermediate => {
                 codes.iter().any(|listed| listed / 100 == code.value() / 100)
             }

@@ -467,3 +467,24 @@ fn has_matches_the_whole_word() {
     let features = Features::read(&reply);
     assert!(features.has("size") && !features.has("MDTM") && !features.has("SIZ"));
 }
+
+#[test]
+fn a_line_with_another_code_may_end_a_reply_rp_18() {
+    for (input, may, want) in [
+        (&b"553-a\r\n553- b\r\n150 c\r\n"[..], true, Some(150)),
+        (b"553-a\r\n150 c\r\n more\r\n", false, None),
+        (b"553-a\r\n150 c\r\nm", false, None),
+        (b"553-a\r\n150-c\r\n", false, None),
+        (b"553-a\r\n", false, None),
+        (b"553-a\r\n150 c\r\n553 d\r\n", false, None),
+    ] {
+        let mut decoder = ReplyDecoder::new();
+        assert_eq!(decoder.push(input), input.len());
+        let whole = decoder.next().unwrap();
+        assert_eq!(decoder.may_have_ended(), may, "{}", input.escape_ascii());
+        let ended = decoder.end();
+        assert_eq!(ended.map(|reply| reply.code().value()), want, "{}", input.escape_ascii());
+        assert!(whole.is_none() || decoder.is_clear());
+        assert_eq!(decoder.is_clear(), may || whole.is_some(), "{}", input.escape_ascii());
+    }
+}

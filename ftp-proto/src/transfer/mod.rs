@@ -102,7 +102,8 @@ impl DataRules {
     }
 
     /// Returns whether `PASV` may replace `EPSV`, or `PORT` may replace `EPRT`.
-    fn may_fall_back(&self) -> bool {
+    #[must_use]
+    pub fn may_fall_back(&self) -> bool {
         let extended = match self.mode {
             Mode::Passive => self.epsv,
             Mode::Active => self.eprt,

@@ -46,7 +46,7 @@ type Shown = Result<(), String>;
 impl Ability {
     /// Returns all abilities; slow ones only for IPv4.
     pub(super) fn all(family: Family) -> Vec<Self> {
-        let ways = [Way::Epsv, Way::Pasv, Way::Eprt, Way::Port, Way::Active, Way::Early];
+        let ways = [Way::Epsv, Way::Pasv, Way::Eprt, Way::Port, Way::Active];
         let ways = ways.map(Self::By);
         let simple = [
             Self::Sizes,

@@ -68,8 +68,6 @@ enum Way {
     Port,
     /// `EPRT`, else `PORT`.
     Active,
-    /// `EPSV` together with `PASS`, as over a slow network, else one by one.
-    Early,
 }
 
 /// An operation that is tested with a server; results are compared byte by byte. Without a [`Way`],

@@ -1,12 +1,12 @@
 //! The operations in terms of the client's methods: the only file of these tests that uses them.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ftp_client::listing::{ListOptions, ListingForm, Walked};
 use ftp_client::{Client, ClientBuilder, Entry, Error, Extended, ListLine};
-use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts, Transport};
+use ftp_client::{Mode, RepresentationType, TimeVal, Timeouts};
 use ftp_tests::site::Site;
 
 use super::Way;
@@ -37,20 +37,6 @@ impl Session {
                 Way::Epsv | Way::Pasv => builder.epsv(only(way == Way::Epsv)),
                 Way::Eprt | Way::Port => builder.mode(Mode::Active).eprt(only(way == Way::Eprt)),
                 Way::Active => builder.mode(Mode::Active),
-                Way::Early => {
-                    let host = site.address.ip();
-                    // As slow as over a network that saves round trips.
-                    let far = move |_: &str, port, is_data: bool, limit| -> io::Result<_> {
-                        let at = SocketAddr::new(host, port);
-                        let stream: Box<dyn Transport> =
-                            Box::new(TcpStream::connect_timeout(&at, limit)?);
-                        if !is_data {
-                            std::thread::sleep(Duration::from_millis(25));
-                        }
-                        Ok(stream)
-                    };
-                    builder.connector(far).first_transfer(RepresentationType::Image)
-                }
             },
         )
     }

@@ -171,10 +171,8 @@ impl<'a> Mirror<'a> {
         let mut both = Vec::new();
         for url in [source, target].iter().filter_map(|end| end.url()) {
             let mut sessions = Sessions::new(self.options, stdio, &self.cleanup)?;
-            match logins.is_empty() {
-                // The listing comes first, and then the files.
-                true => sessions.expect_listing(RepresentationType::Image),
-                false => sessions.log_in_as(url, logins.remove(0)),
+            if !logins.is_empty() {
+                sessions.log_in_as(url, logins.remove(0));
             }
             let pool = sessions.pool_of(url)?;
             both.push((sessions, pool));

@@ -23,10 +23,6 @@ use crate::trace;
 use crate::transfer::{Report, Source, Upload, Watch};
 use crate::url_path::Place;
 
-/// The largest file that is sent before the server's first reply, in bytes. It fits into the buffer of a
-/// new connection.
-const SMALL: u64 = 32_768;
-
 /// The number of bytes to compare at a time.
 const BLOCK: usize = 64 * 1_024;
 
@@ -60,8 +56,6 @@ impl Job<'_> {
         }
         // Whether the server alone chooses the name of a unique file.
         let mut is_nameless = false;
-        // Whether content was sent before the server's first reply.
-        let mut was_early = false;
         let sent = loop {
             if start.mode == UploadMode::Nothing {
                 break Ok(None);
@@ -70,8 +64,7 @@ impl Job<'_> {
             self.note_sent(start.offset);
             self.past.is_final = matches!(self.store, StoreAs::Append | StoreAs::Unique);
             let path = if is_nameless { b"" } else { self.place.path() };
-            let whole = self.small_content(client, source, &start)?;
-            let error = match begin(client, path, &start, whole.as_deref()) {
+            let error = match begin(client, path, &start) {
                 Ok(mut upload) => {
                     if let Some(Following { path: Some(next), due, .. }) = &self.following {
                         upload.plan_next(next);
@@ -80,21 +73,19 @@ impl Job<'_> {
                         }
                     }
                     self.note_begun(on, source, &start);
-                    was_early = upload.was_early();
-                    let copied = match (&mut *source, whole) {
-                        (_, Some(whole)) => upload.finish_whole(&whole, watch),
-                        (OpenedSource::Regular { file, path, .. }, None) => {
+                    let copied = match &mut *source {
+                        OpenedSource::Regular { file, path, .. } => {
                             let mut file: &File = file;
                             match file.seek(SeekFrom::Start(start.offset)) {
                                 Ok(_) => upload.copy_from_watched(Source::File(file), watch),
                                 Err(error) => Err(upload.fail(named(path, &error))),
                             }
                         }
-                        (OpenedSource::Pipe { file, .. }, None) => {
+                        OpenedSource::Pipe { file, .. } => {
                             let mut file: &File = file;
                             self.copy_once(upload, &mut file, watch, &mut digest)
                         }
-                        (OpenedSource::Stream(stream), None) => {
+                        OpenedSource::Stream(stream) => {
                             self.copy_once(upload, &mut **stream, watch, &mut digest)
                         }
                     };
@@ -112,11 +103,6 @@ impl Job<'_> {
                 break Err(error);
             }
         };
-        let is_cut = matches!(&sent, Err(Error::Refused(_, reply)) if reply.code() == ReplyCode::TRANSFER_ABORTED);
-        if was_early && is_cut {
-            // The server may take the early end of the data for a broken connection.
-            client.go_one_by_one();
-        }
         let report = sent.map_err(|error| self.described(error, &start))?;
         let (bytes, duration) =
             report.as_ref().map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
@@ -136,46 +122,12 @@ impl Job<'_> {
             done.name = Some(name.into_bytes());
         }
         let finished = self.finish(client, on, source, &mut start, (&mut done, digest), report);
-        if let Err(Error::Incomplete { bytes, announced: Some(all) }) = &finished
-            && was_early
-            && bytes < all
-        {
-            let text =
-                "the server lost data that came before its first reply: sending the file again";
-            on.event(Event::Note { target: self.place.path(), text });
-            client.go_one_by_one();
-            // The bytes that are there need not be the first ones.
-            self.past.from_start = true;
-            start.remove_journal();
-            return self.upload(client, on, source);
-        }
         let finished = finished.and_then(|()| self.check_changed(client, source, start.old.take()));
         // A later run must not take bytes that are proved to be wrong for a part of the file.
         if finished.as_ref().map_or_else(|error| error.kind() == ErrorKind::Integrity, |()| true) {
             start.remove_journal();
         }
         finished.map(|()| done)
-    }
-
-    /// Reads a small file for a server that is far away, so that its content need not wait for a reply.
-    /// Only the size of the server's file then proves that the content arrived.
-    fn small_content(
-        &self,
-        client: &Client,
-        source: &OpenedSource<'_>,
-        start: &UploadStart,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let OpenedSource::Regular { file, path, facts } = source else { return Ok(None) };
-        let is_plain = start.mode == UploadMode::Store && self.options.rate_limit.is_none();
-        let is_small = (1..=SMALL).contains(&facts.size);
-        if !is_plain || !is_small || !self.verifies_size() || !client.may_send_early() {
-            return Ok(None);
-        }
-        let failed = |error| Error::Local(named(path, &error));
-        let (mut file, mut content): (&File, _) = (file, Vec::new());
-        file.rewind().map_err(failed)?;
-        file.take(SMALL + 1).read_to_end(&mut content).map_err(failed)?;
-        Ok(Some(content).filter(|content| content.len() as u64 == facts.size))
     }
 
     /// Records that the server has begun the upload.
@@ -592,18 +544,14 @@ impl Job<'_> {
     }
 }
 
-/// Asks the server to begin an upload. `whole` is the content of a small file.
+/// Asks the server to begin an upload.
 fn begin<'c>(
     client: &'c mut Client,
     path: &[u8],
     start: &UploadStart,
-    whole: Option<&[u8]>,
 ) -> Result<Upload<'c>, Error> {
     match start.mode {
-        UploadMode::Store | UploadMode::Nothing => match whole {
-            Some(whole) => client.store_whole(path, whole),
-            None => client.store(path),
-        },
+        UploadMode::Store | UploadMode::Nothing => client.store(path),
         UploadMode::Rest => client.store_from(path, start.offset),
         // APPE, as in curl, because some servers refuse REST before STOR.
         UploadMode::Append => client.append(path),

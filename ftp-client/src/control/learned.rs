@@ -1,0 +1,117 @@
+//! What the clients of a builder and its clones have learned of each server: whether it takes what no
+//! other client sends, and which of its commands must not be sent again. It holds for the whole run, over
+//! all connections.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::lock;
+use crate::net::Server;
+
+/// What is known of one server, and of all others to which the clones of a builder connect.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Learned {
+    here: Arc<Knowledge>,
+    servers: Arc<Mutex<HashMap<Server, Arc<Knowledge>>>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Knowledge {
+    /// Whether the server answers several commands in one write.
+    pub(crate) flights: Test,
+    /// Whether the server answers questions after the confirmation of a download, even if it got them
+    /// before.
+    pub(crate) early: Test,
+    /// Whether mode B works, where nobody has asked for it.
+    pub(crate) blocks: Test,
+    /// Whether `EPSV` has ended or blocked a session.
+    pub(crate) epsv_fails: Flag,
+}
+
+impl Learned {
+    /// Uses what is known of this server from now on.
+    pub(crate) fn go_to(&mut self, server: &Server) {
+        let mut servers = lock(&self.servers);
+        self.here = Arc::clone(servers.entry(server.clone()).or_default());
+    }
+}
+
+impl Deref for Learned {
+    type Target = Knowledge;
+
+    fn deref(&self) -> &Knowledge {
+        &self.here
+    }
+}
+
+/// Something that can only become true.
+#[derive(Debug, Default)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A test that one client at a time makes: only that one may lose its connection by it.
+#[derive(Debug, Default)]
+pub(crate) struct Test(AtomicU8);
+
+const OPEN: u8 = 0;
+const RUNNING: u8 = 1;
+const FAILED: u8 = 2;
+const PROVED: u8 = 3;
+/// The test has failed, and no connection has replaced yet the one that it has cost.
+const CUT: u8 = 4;
+
+impl Test {
+    pub(crate) fn begin(&self) -> bool {
+        self.change(OPEN, RUNNING)
+    }
+
+    /// Ends a test that has not failed, so that the next client can begin its own.
+    pub(crate) fn end(&self) {
+        self.change(RUNNING, OPEN);
+    }
+
+    /// Ends the test for all clients, also after it was proved.
+    pub(crate) fn fail(&self) {
+        self.0.store(FAILED, Ordering::Relaxed);
+    }
+
+    /// Ends the test as [`fail`](Self::fail) does, with the connection.
+    pub(crate) fn cut(&self) {
+        self.0.store(CUT, Ordering::Relaxed);
+    }
+
+    /// Ends a test that all clients may rely on.
+    pub(crate) fn prove(&self) {
+        if !self.has_failed() {
+            self.0.store(PROVED, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_proved(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == PROVED
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        [FAILED, CUT].contains(&self.0.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether the next connection replaces the one that the test has cost.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == CUT
+    }
+
+    fn change(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
