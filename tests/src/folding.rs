@@ -313,6 +313,13 @@ impl State {
         keys.is_empty() || self.nodes.get(keys).is_some_and(is_directory)
     }
 
+    /// Returns the link count of a directory.
+    fn links(&self, keys: &[String]) -> usize {
+        let is_inside =
+            |path: &&Vec<String>| path.len() == keys.len() + 1 && path.starts_with(keys);
+        2 + self.nodes.keys().filter(is_inside).filter(|path| self.is_directory(path)).count()
+    }
+
     /// Returns the keys of a path after all symbolic links in it.
     fn resolved(&self, keys: Vec<String>) -> Vec<String> {
         let mut keys = keys;
@@ -680,12 +687,21 @@ impl<'a> Session<'a> {
             "MLSD" => facts(node, &node.name),
             "NLST" => node.name.clone(),
             _ => {
-                let kind = if node.content.is_some() { '-' } else { 'd' };
-                let size = node.content.as_ref().map_or(0, Vec::len);
-                format!("{kind}rwxr-xr-x 1 ftp ftp {size} {} {}", day(&node.modified), node.name)
+                let below = [&keys[..], &[self.kind.key(&node.name)]].concat();
+                let (kind, links, leads) = match (&node.leads, &node.content) {
+                    (Some(leads), _) => ('l', 1, format!(" -> /{}", leads.join("/"))),
+                    (None, Some(_)) => ('-', 1, String::new()),
+                    (None, None) => ('d', lock(self.state).links(&below), String::new()),
+                };
+                let (size, day) = (node.content.as_ref().map_or(0, Vec::len), day(&node.modified));
+                format!("{kind}rwxr-xr-x {links} ftp ftp {size} {day} {}{leads}", node.name)
             }
         };
-        let text: String = nodes.iter().map(|node| line(node) + "\r\n").collect();
+        let mut text: String = nodes.iter().map(|node| line(node) + "\r\n").collect();
+        if verb == "LIST" {
+            let links = lock(self.state).links(&keys);
+            text = format!("drwxr-xr-x {links} ftp ftp 0 Jan 1 2026 .\r\n{text}");
+        }
         self.say("150 list")?;
         self.connected()?.write_all(text.as_bytes())?;
         self.say("226 done")

@@ -9,7 +9,6 @@ use super::copy::{
     Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, no_local_side,
     no_remote_links, overlaps,
 };
-use super::entry::TreeEntry;
 use super::execute::{Summary, act};
 use super::fault::{Reporter, Setting, TreeFault};
 use super::hand::Hand;
@@ -335,7 +334,7 @@ fn plan_across<'s>(
                 true => from.hand.ask(|client| Ok(identified(client, from.top)?))?,
                 false => None,
             };
-            let top = top.filter(|top| top.modified.is_some()).map(TreeEntry::from);
+            let top = top.and_then(|top| top.unique);
             let mut source =
                 RemoteTree::new(&mut from.hand, from.top, options.list).patient(reporter);
             look_at(&mut source, target.kept())?;

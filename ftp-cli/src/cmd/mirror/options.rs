@@ -91,6 +91,7 @@ impl MirrorOptions {
         let sync = SyncOptions::new()
             .listing(form.unwrap_or_default())
             .replaces_changed(options.has("force"))
+            .no_links(options.has("no-links"))
             .permissions(options.has("perms"));
         Ok(Self {
             filter: Filter::from_options(options, source, input)?,
