@@ -75,7 +75,7 @@ impl ShownLinks {
         is_mlsd: bool,
     ) -> Result<(), Error> {
         let is_vsftpd = |line: &[u8]| line.windows(6).any(|at| at.eq_ignore_ascii_case(b"vsftpd"));
-        self.in_list |= client.welcome().lines().any(|line| is_vsftpd(line));
+        self.in_list |= client.welcome().lines().any(is_vsftpd);
         let shown = if is_mlsd { &mut self.in_mlsd } else { &mut self.in_list };
         let Some(path) = path.filter(|_| !*shown && self.tries < TRIES) else { return Ok(()) };
         self.tries += 1;

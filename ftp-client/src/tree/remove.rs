@@ -101,7 +101,8 @@ impl Repeat {
             {
                 let budget = Budget::new().entries(MOST_OBJECTS);
                 let no_links = options.no_links;
-                let mut tree = Tree { client, repeat: self, on, budget, shown, no_links, done: none };
+                let mut tree =
+                    Tree { client, repeat: self, on, budget, shown, no_links, done: none };
                 let proof = match seen.proof {
                     _ if no_links => Proof::Directory,
                     proof if options.is_directory => proof.or_named(),
@@ -295,7 +296,8 @@ impl Tree<'_> {
         };
         let held = listed.len() * LINK_FACTS;
         self.budget.hold(held)?;
-        let kind_of = |entry: &Entry| listed.get(&*entry.name).map_or(entry.kind, |listed| listed.kind);
+        let kind_of =
+            |entry: &Entry| listed.get(&*entry.name).map_or(entry.kind, |listed| listed.kind);
         let is_directory = |entry: &&Entry| kind_of(entry) == Some(EntryKind::Directory);
         let count = listing.entries.iter().filter(is_directory).count();
         let is_marked = if listing.form == ListingForm::Mlsd && listed.is_empty() {
@@ -380,8 +382,11 @@ impl Tree<'_> {
         };
         if listing.form != ListingForm::List {
             let directories = listing.entries.iter().filter(is_asked);
-            let facts =
-                |entry: &Entry| LinkFacts { kind: entry.kind, links: entry.links, is_listed: false };
+            let facts = |entry: &Entry| LinkFacts {
+                kind: entry.kind,
+                links: entry.links,
+                is_listed: false,
+            };
             listed.extend(directories.map(|entry| (&*entry.name, facts(entry))));
         }
         if listed.is_empty() {

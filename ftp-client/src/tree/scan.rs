@@ -395,7 +395,16 @@ pub(crate) struct RemoteTree<'a, 'p> {
 impl<'a, 'p> RemoteTree<'a, 'p> {
     pub(crate) fn new(hand: &'a mut Hand<'p>, top: &'a [u8], options: ListOptions) -> Self {
         let (first, times, link) = (None, HashMap::new(), None);
-        Self { hand, top, options, first, times, link, shown: ShownLinks::default(), reporter: None }
+        Self {
+            hand,
+            top,
+            options,
+            first,
+            times,
+            link,
+            shown: ShownLinks::default(),
+            reporter: None,
+        }
     }
 
     /// Makes it ask again for a listing that the server refuses for now.

@@ -58,7 +58,8 @@ impl<'a> Copier<'a> {
         is_shared: bool,
         removals: &[&Removal],
     ) -> Result<Look, TreeFault> {
-        let mut look = Look { stays: vec![None; removals.len()], names: Vec::new(), has_more: false };
+        let mut look =
+            Look { stays: vec![None; removals.len()], names: Vec::new(), has_more: false };
         let name_of = |removal: &Removal| Pathname::split(&removal.path).1.to_vec();
         if is_shared {
             let names: Vec<_> = removals
@@ -66,6 +67,10 @@ impl<'a> Copier<'a> {
                 .map(|removal| (name_of(removal), removal.seen.kind == ObjectKind::File))
                 .collect();
             look.stays = self.absence(path, &names)?;
+            for (removal, stays) in removals.iter().zip(&mut look.stays) {
+                // What goes first makes way for an object of the source with this name.
+                *stays = stays.filter(|_| !removal.is_first);
+            }
         }
         if matches!(self, Self::Down(_)) {
             return Ok(look);
@@ -113,7 +118,8 @@ impl<'a> Copier<'a> {
         });
         let marked: Vec<_> = marked.collect();
         let limits = Budget::new().entries(OBJECTS);
-        let listed = RemoteTree::new(&mut from.hand, from.place.top, from.place.list).list(&[], limits);
+        let listed =
+            RemoteTree::new(&mut from.hand, from.place.top, from.place.list).list(&[], limits);
         let mut found = None;
         for (path, directory, name) in &marked {
             let _ = directory.remove(name, false);
@@ -139,7 +145,8 @@ impl<'a> Copier<'a> {
             Self::Up(Up { from, .. }) => {
                 let directory =
                     from.top.below(path).map_err(|error| TreeFault::local(path, &error))?;
-                let told = |(name, _): &(Vec<u8>, bool)| told(directory.has(name).ok().map(|is| !is));
+                let told =
+                    |(name, _): &(Vec<u8>, bool)| told(directory.has(name).ok().map(|is| !is));
                 return Ok(names.iter().map(told).collect());
             }
             Self::Down(Down { from, .. }) => {
@@ -150,13 +157,16 @@ impl<'a> Copier<'a> {
         };
         if asks {
             let top = Pathname::join(far.place.top, path);
-            let paths: Vec<_> =
-                names.iter().map(|(name, is_file)| (Pathname::join(&top, name), *is_file)).collect();
+            let paths: Vec<_> = names
+                .iter()
+                .map(|(name, is_file)| (Pathname::join(&top, name), *is_file))
+                .collect();
             let answers = far.hand.ask(|client| Ok(absent(client, &paths)?))?;
             return Ok(answers.into_iter().map(told).collect());
         }
         let limits = Budget::new().entries(OBJECTS);
-        let listed = RemoteTree::new(&mut far.hand, far.place.top, far.place.list).list(path, limits)?;
+        let listed =
+            RemoteTree::new(&mut far.hand, far.place.top, far.place.list).list(path, limits)?;
         let shown: HashSet<&[u8]> = listed.items.iter().map(|item| item.name.as_slice()).collect();
         Ok(names
             .iter()

@@ -81,7 +81,8 @@ impl<'a> Run<'a> {
             && proof != Proof::Directory
             && !plan.shows_links
         {
-            let why = TreeFault::item(ErrorKind::Unsupported, "not deleted: it may be a symbolic link");
+            let why =
+                TreeFault::item(ErrorKind::Unsupported, "not deleted: it may be a symbolic link");
             let why = why.about(&removal.path).of(Setting::NoLinks);
             looks.stays.entry(number).or_insert(Some(why));
         }
@@ -203,12 +204,16 @@ impl<'a> Run<'a> {
         for path in still.unwrap_or_default().into_iter().flat_map(|(_, left)| left) {
             self.done.done = self.done.done.saturating_sub(1);
             self.done.removed = self.done.removed.saturating_sub(1);
-            self.report(&path, kept("the server has confirmed its removal, but still lists it", &path));
+            self.report(
+                &path,
+                kept("the server has confirmed its removal, but still lists it", &path),
+            );
             unproved.insert(path);
         }
         let above = |path: &&'a [u8]| Some(Pathname::split(path).0).filter(|_| !path.is_empty());
-        let is_gone =
-            |path: &&'a [u8]| !std::iter::successors(Some(*path), above).any(|it| unproved.contains(it));
+        let is_gone = |path: &&'a [u8]| {
+            !std::iter::successors(Some(*path), above).any(|it| unproved.contains(it))
+        };
         paths.into_iter().filter(is_gone).collect()
     }
 }

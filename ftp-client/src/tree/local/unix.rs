@@ -90,7 +90,8 @@ impl Directory {
     /// Returns the system's errors, even if only part of the directory is unreadable. Returns
     /// `QuotaExceeded` if the directory exceeds `limits`.
     pub(crate) fn items(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
-        let changed = || rustix::fs::fstat(&self.descriptor).map(|at| (at.st_ctime, at.st_ctime_nsec));
+        let changed =
+            || rustix::fs::fstat(&self.descriptor).map(|at| (at.st_ctime, at.st_ctime_nsec));
         let mut looks = 1;
         loop {
             let before = changed()?;

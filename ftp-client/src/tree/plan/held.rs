@@ -237,9 +237,8 @@ impl Twins {
 
     /// Returns the names of this fold.
     pub(crate) fn alike(&self, folded: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let is_alike = |names: &&Arc<Vec<Vec<u8>>>| {
-            names.first().is_some_and(|first| fold(first) == folded)
-        };
+        let is_alike =
+            |names: &&Arc<Vec<Vec<u8>>>| names.first().is_some_and(|first| fold(first) == folded);
         self.0.iter().find(is_alike).into_iter().flat_map(|names| names.iter()).map(Vec::as_slice)
     }
 

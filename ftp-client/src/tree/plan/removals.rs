@@ -52,7 +52,8 @@ impl SeenEntry {
     /// Returns whether `now`, a later listing of the same name, shows another object or a change. A
     /// removal in a directory changes the time of that directory.
     pub(crate) fn differs(&self, now: &TreeEntry) -> bool {
-        let are_apart = |one: Stamp, two: Stamp| one.latest < two.earliest || two.latest < one.earliest;
+        let are_apart =
+            |one: Stamp, two: Stamp| one.latest < two.earliest || two.latest < one.earliest;
         let stamps = self.stamp.zip(now.stamp);
         self.kind != now.kind
             || self.kind != ObjectKind::Directory
