@@ -447,7 +447,10 @@ fn advice(error: &Error) -> &'static str {
         Error::DataConnection(_) if error.demands_tls() => {
             "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
-        Error::Job(JobFault::MayBeLink | JobFault::ShownAsDirectory) => NO_LINKS,
+        Error::Job(JobFault::MayBeLink) => {
+            "; use --no-links if this server has no links to directories, or add / to the name"
+        }
+        Error::Job(JobFault::ShownAsDirectory) => NO_LINKS,
         Error::Job(JobFault::TooMany) => "; run rm again to remove the rest",
         _ => "",
     }
