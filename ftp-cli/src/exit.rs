@@ -79,6 +79,9 @@ pub(crate) fn table() -> impl Iterator<Item = (Exit, &'static str)> {
     explained.map(|(exit, _, meaning)| (*exit, *meaning))
 }
 
+/// Advice about a directory that may be a link.
+const NO_LINKS: &str = "; use --no-links if this server has no links to directories";
+
 /// The hint after a failure because of a missing directory.
 pub(crate) const CREATE_DIRECTORIES: &str = "; use --create-dirs to create directories";
 
@@ -370,6 +373,7 @@ impl From<&TreeFault> for Failure {
             }
             Some(Setting::Manifest) => ("--manifest: ", ""),
             Some(Setting::Moves) => ("--remove-source: ", ""),
+            Some(Setting::NoLinks) => ("", NO_LINKS),
             Some(Setting::Parents) if failure.exit != Exit::Temporary => ("", CREATE_DIRECTORIES),
             Some(Setting::Permissions) => ("--perms: ", ""),
             Some(Setting::Replaced) => ("", "; use --delete to replace it"),
@@ -448,7 +452,10 @@ fn advice(error: &Error) -> &'static str {
         Error::DataConnection(_) if error.demands_tls() => {
             "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
-        Error::Job(JobFault::MayBeLink) => "; if it is a directory, add / to the name",
+        Error::Job(JobFault::MayBeLink) => {
+            "; use --no-links if this server has no links to directories, or add / to the name"
+        }
+        Error::Job(JobFault::ShownAsDirectory) => NO_LINKS,
         Error::Job(JobFault::TooMany) => "; run rm again to remove the rest",
         _ => "",
     }

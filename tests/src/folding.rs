@@ -31,6 +31,14 @@ pub struct Kind {
     pub hides_dots: bool,
     /// The last name of each directory that has more than one is not listed.
     pub cuts_lists: bool,
+    /// Each listing ends after this number of names.
+    pub cuts_at: Option<usize>,
+    /// `RMD` removes a directory with all that is in it.
+    pub rmd_takes_all: bool,
+    /// `DELE` is always confirmed, and removes nothing.
+    pub dele_lies: bool,
+    /// The link count of each directory is 1, as on Btrfs.
+    pub counts_no_links: bool,
     /// `RNTO` onto an existing file is refused.
     pub keeps_targets: bool,
     /// Listings only in the form of `LIST`.
@@ -324,6 +332,13 @@ impl State {
         keys.is_empty() || self.nodes.get(keys).is_some_and(is_directory)
     }
 
+    /// Returns the link count of a directory.
+    fn links(&self, keys: &[String]) -> usize {
+        let is_inside =
+            |path: &&Vec<String>| path.len() == keys.len() + 1 && path.starts_with(keys);
+        2 + self.nodes.keys().filter(is_inside).filter(|path| self.is_directory(path)).count()
+    }
+
     /// Returns the keys of a path after all symbolic links in it.
     fn resolved(&self, keys: Vec<String>) -> Vec<String> {
         let mut keys = keys;
@@ -354,6 +369,7 @@ impl State {
                 shown.push(node.clone());
             }
         }
+        shown.truncate(kind.cuts_at.unwrap_or(usize::MAX));
         if kind.cuts_lists && shown.len() > 1 {
             shown.pop();
         }
@@ -589,12 +605,14 @@ impl<'a> Session<'a> {
             "RMD" if node.is_some() && is_directory => {
                 let mut state = lock(self.state);
                 let is_full = state.nodes.keys().any(|other| other.len() > keys.len() && other.starts_with(&keys));
+                let is_full = is_full && !self.kind.rmd_takes_all;
                 if !is_full {
-                    state.nodes.remove(&keys);
+                    state.nodes.retain(|other, _| !other.starts_with(&keys));
                 }
                 drop(state);
                 self.say(if is_full { "550 Directory not empty" } else { "250 removed" })
             }
+            "DELE" if self.kind.dele_lies => self.say("250 deleted"),
             "DELE" if content.is_some() => {
                 lock(self.state).nodes.remove(&keys);
                 self.say("250 deleted")
@@ -692,12 +710,25 @@ impl<'a> Session<'a> {
             "MLSD" => facts(node, &node.name),
             "NLST" => node.name.clone(),
             _ => {
-                let kind = if node.content.is_some() { '-' } else { 'd' };
-                let size = node.content.as_ref().map_or(0, Vec::len);
-                format!("{kind}rwxr-xr-x 1 ftp ftp {size} {} {}", day(&node.modified), node.name)
+                let below = [&keys[..], &[self.kind.key(&node.name)]].concat();
+                let count = || match self.kind.counts_no_links {
+                    true => 1,
+                    false => lock(self.state).links(&below),
+                };
+                let (kind, links, leads) = match (&node.leads, &node.content) {
+                    (Some(leads), _) => ('l', 1, format!(" -> /{}", leads.join("/"))),
+                    (None, Some(_)) => ('-', 1, String::new()),
+                    (None, None) => ('d', count(), String::new()),
+                };
+                let (size, day) = (node.content.as_ref().map_or(0, Vec::len), day(&node.modified));
+                format!("{kind}rwxr-xr-x {links} ftp ftp {size} {day} {}{leads}", node.name)
             }
         };
-        let text: String = nodes.iter().map(|node| line(node) + "\r\n").collect();
+        let mut text: String = nodes.iter().map(|node| line(node) + "\r\n").collect();
+        if verb == "LIST" && !self.kind.hides_dots {
+            let links = if self.kind.counts_no_links { 1 } else { lock(self.state).links(&keys) };
+            text = format!("drwxr-xr-x {links} ftp ftp 0 Jan 1 2026 .\r\n{text}");
+        }
         self.say("150 list")?;
         self.connected()?.write_all(text.as_bytes())?;
         self.say("226 done")

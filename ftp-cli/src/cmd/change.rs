@@ -186,7 +186,8 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
         let how = RemoveOptions::new()
             .recursive(recursive)
             .ignore_missing(force)
-            .is_directory(is_directory);
+            .is_directory(is_directory)
+            .no_links(options.has("no-links"));
         if globs || pattern::is_pattern(url) {
             return remove_named(client, url, globs, how, reporter, repeat);
         }

@@ -417,6 +417,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Trees,    "",  "delete",           No,                            TREES,    "remove files and directories from DST that SRC lacks"),
     row(Trees,    "",  "max-delete",       Needed("N"),                   TREES,    "do nothing if more than N objects would be removed"),
     row(Trees,    "",  "ignore-errors",    No,                            TREES,    "remove from directories that failures do not affect"),
+    row(Trees,    "",  "no-links",         No,                            TREES,    "with --delete, take what DST's server lists as a directory for one, not for a link"),
     row(Trees,    "",  "include",          Needed("GLOB"),                CHOOSERS, "include matching names in a tree; the last matching GLOB wins (repeatable)"),
     row(Trees,    "",  "exclude",          Needed("GLOB"),                CHOOSERS, "skip matching names in a tree and never remove them (repeatable)"),
     row(Trees,    "",  "exclude-from",     Needed("FILE"),                CHOOSERS, "read GLOBs to skip from FILE, as in .gitignore (-: standard input) (repeatable)"),
@@ -431,6 +432,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Trees,    "",  "stats",            No,                            TREES,    "print what was done as a table instead of one line"),
     row(Transfer, "",  "stop-on-error",    No,                            &[Batch], "stop at the first line that fails"),
     row(Listing,  "r", "recursive",        No,                            &[Rm],    "remove directories and all that they contain"),
+    row(Listing,  "",  "no-links",         No,                            &[Rm],    "with -r, take what the server lists as a directory for one, not for a link"),
     row(Listing,  "f", "force",            No,                            &[Rm],    "ignore missing files"),
     row(Listing,  "g", "glob",             No,                            &[Rm],    "use the last part of each URL as a pattern for names"),
     row(Listing,  "n", "no-clobber",       No,                            &[Mv],    "do nothing if NEWPATH exists (MLST, LIST)"),
@@ -594,9 +596,10 @@ pub(super) const EXCLUSIONS: &[Exclusion] = &[
 pub(super) const NEEDS: &[(&[Command], &[&str], &str)] = &[
     (&[Get, Put], &["include", "exclude", "exclude-from", "dry-run"], "recursive"),
     (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "exclude-from", "dry-run", "size-only", "listing", "delete",
-        "max-delete", "ignore-errors", "stats"], "recursive"),
+        "max-delete", "ignore-errors", "no-links", "stats"], "recursive"),
+    (&[Rm], &["no-links"], "recursive"),
     (&[Mirror], &["force"], "manifest"),
-    (&[Mirror, Fxp], &["max-delete", "ignore-errors"], "delete"),
+    (&[Mirror, Fxp], &["max-delete", "ignore-errors", "no-links"], "delete"),
     (ALL, &["retry-delay"], "retry"),
 ];
 

@@ -74,7 +74,7 @@ fn batch_commands_work_with_every_server() {
         assert_eq!(here.read("three"), b"1\n2\n", "{name}");
         assert_eq!(site.root.read("d e/lines"), b"1\n2\n", "{name}");
         assert!(!site.root.join("d e/f/text").exists(), "{name}");
-        let ran = run_with(&mut batch(&here, &["-q", &site.url("")]), b"rm -r 'd e'\n", LIMIT);
+        let ran = run_with(&mut batch(&here, &["-q", &site.url("")]), b"rm -r 'd e/'\n", LIMIT);
         assert_eq!((ran.code(), said(&ran).as_str()), (Some(0), ""), "{name}: {ran:?}");
         site.assert_only(&[]);
     }

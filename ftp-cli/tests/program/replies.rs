@@ -399,7 +399,7 @@ fn a_command_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
         (&["rm", "none"], "", 8, "DELE refused: 550", "", ""),
         (&["rm", "-r", "a"], "DELE", 0, "", "/a", ""),
         (&["rmdir", "e"], "RMD", 0, "", "", ""),
-        (&["rm", "-r", "e"], "RMD", 0, "", "", ""),
+        (&["rm", "-r", "e/"], "RMD", 0, "", "", ""),
         (&["mkdir", "m"], "MKD", 8, "perhaps made by this run", "", ""),
         (&["mkdir", "e"], "", 8, "MKD refused: 550", "", ""),
         (&["mkdir", "-p", "m"], "MKD", 0, "", "", ""),
@@ -456,7 +456,7 @@ fn a_batch_repeats_commands_whose_reply_was_lost() {
     for (lines, loses, exit, words, gone, come) in [
         ("rm a", "DELE", 0, "", "/a", ""),
         ("rm none", "", 8, "DELE refused: 550", "", ""),
-        ("rm -r e", "RMD", 0, "", "", ""),
+        ("rm -r e/", "RMD", 0, "", "", ""),
         ("rmdir e", "RMD", 0, "", "", ""),
         ("mkdir m", "MKD", 8, "perhaps made by this run", "", ""),
         ("mkdir -p m/n", "MKD", 0, "", "", ""),

@@ -76,6 +76,32 @@ impl Client {
         Ok(replies.map(|replies| replies.into_iter().map(result).collect()))
     }
 
+    /// Returns the codes of the replies to a question about each path, together if the server takes
+    /// several commands at once; `None` for a path that cannot be sent.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`together`](Self::together).
+    pub(crate) fn codes_of(
+        &mut self,
+        paths: &[Vec<u8>],
+        question: fn(Pathname) -> Command,
+    ) -> Result<Vec<Option<ReplyCode>>, Error> {
+        let mut codes = Vec::new();
+        while let Some(rest) = paths.get(codes.len()..)
+            && let Some(next) = rest.first()
+        {
+            match self.together(rest, question)? {
+                Some(replies) => codes.extend(replies.iter().map(|reply| Some(reply.code()))),
+                None => codes.push(match self.pathname(next) {
+                    Err(Error::Argument(_)) => None,
+                    path => Some(self.request(&question(path?))?.code()),
+                }),
+            }
+        }
+        Ok(codes)
+    }
+
     /// Sends a command for each of the first paths, as many as fit into one flight with `PWD` at its
     /// end, and returns the replies. Returns `None` if the server takes one command at a time, or a path
     /// cannot be sent.

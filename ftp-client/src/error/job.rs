@@ -182,9 +182,13 @@ pub enum JobFault {
     )]
     ShownAsDirectory,
     /// Nothing proves that the object is a directory and not a symbolic link, so its content was
-    /// kept. [`RemoveOptions::is_directory`](crate::tree::RemoveOptions::is_directory) removes it.
+    /// kept. [`RemoveOptions::is_directory`](crate::tree::RemoveOptions::is_directory) and
+    /// [`no_links`](crate::tree::RemoveOptions::no_links) remove it.
     #[error("it may be a symbolic link, so its content was kept")]
     MayBeLink,
+    /// The server confirmed the removal, but the object is still there.
+    #[error("the server has confirmed the removal, but it is still there")]
+    StillThere,
     /// The directory is too many levels below the first one. Its content was kept.
     #[error("the tree is too deep; its content was kept")]
     TooDeep,
@@ -295,6 +299,8 @@ pub enum Setting {
     Moves,
     /// [`creates_parents`](crate::tree::SyncOptions::creates_parents).
     Parents,
+    /// [`no_links`](crate::tree::SyncOptions::no_links).
+    NoLinks,
     /// [`permissions`](crate::tree::SyncOptions::permissions).
     Permissions,
     /// [`deletes`](crate::tree::SyncOptions::deletes): what an object of another type would replace.

@@ -1,31 +1,25 @@
 //! Decides whether a listed directory may be a symbolic link to a directory.
 //!
 //! Some servers follow links in all listings. What looks like a directory may be a link, and
-//! removing its content would remove objects elsewhere. `LIST` may show links where `MLSD` does
-//! not. If both follow links, the link count of a directory shows how many real subdirectories it
-//! has: a directory has two links, and one more per subdirectory.
+//! removing its content would remove objects elsewhere. No command that removes is sent to find out.
+//! A directory is proved to be one if
+//!
+//! - a listing shows it as a directory, and this kind of listing has shown a link as a link
+//!   ([`ShownLinks`]), or
+//! - the link count of its parent is that of the listed directories: a directory has two links, and
+//!   one more per subdirectory ([`Proof`]), or
+//! - the user says that the server has no links to directories.
+
+use ftp_proto::Pathname;
 
 use crate::client::Client;
 use crate::error::Error;
 use crate::listing::{Budget, ListOptions, Listing, ListingForm};
 
-/// Lower-case words in replies that refuse an object because it is not a directory, or a directory
-/// because it is not empty. They come from the servers' operating systems.
-pub(crate) const NO_DIRECTORY: &[&[u8]] = &[b"not a directory", b"enotdir"];
-pub(crate) const NOT_EMPTY: &[&[u8]] = &[b"not empty", b"notempty", b"isn't empty"];
-
-/// Returns whether the reply that caused `error` contains one of `words`.
-pub(crate) fn says(error: &Error, words: &[&[u8]]) -> bool {
-    let Some(reply) = error.reply() else { return false };
-    let text = reply.text().to_ascii_lowercase();
-    words.iter().any(|words| text.windows(words.len()).any(|window| window == *words))
-}
-
 /// Evidence on whether a listed directory is real or a link.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Proof {
-    /// The link count allows all listed directories to be real, or the user says that this is a
-    /// directory.
+    /// All listed directories are real, or the user says that this is a directory.
     Directory,
     /// More directories are listed than can exist.
     TooMany,
@@ -35,12 +29,13 @@ pub(crate) enum Proof {
 
 impl Proof {
     /// Judges by the number of listed subdirectories and the link count. A count of one means that
-    /// the file system does not count links.
+    /// the file system does not count links. If directories are hidden, a link can take the place of
+    /// one of them in the count.
     pub(crate) fn by_count(directories: usize, links: Option<u64>) -> Self {
         match links.and_then(|links| links.checked_sub(2)) {
-            Some(most) if directories as u64 <= most => Self::Directory,
-            Some(_) => Self::TooMany,
-            None => Self::None,
+            Some(most) if directories as u64 == most => Self::Directory,
+            Some(most) if directories as u64 > most => Self::TooMany,
+            _ => Self::None,
         }
     }
 
@@ -50,6 +45,63 @@ impl Proof {
             Self::TooMany => Self::TooMany,
             Self::Directory | Self::None => Self::Directory,
         }
+    }
+}
+
+/// Largest number of links of a run that are followed to find one that leads to something.
+const TRIES: u8 = 8;
+
+/// What a server has shown of links in this run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ShownLinks {
+    /// Whether `LIST`, and whether `MLSD`, shows links as links.
+    pub(crate) in_list: bool,
+    pub(crate) in_mlsd: bool,
+    tries: u8,
+}
+
+impl ShownLinks {
+    /// Notes that a listing shows the object at `path` as a link. That proves something only if the
+    /// link leads to an object: some servers show only broken links as links (Pure-FTPd with `-b`).
+    /// vsFTPd, which names itself in its greeting, always shows links.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors of the connection.
+    pub(crate) fn note(
+        &mut self,
+        client: &mut Client,
+        path: Option<&[u8]>,
+        is_mlsd: bool,
+    ) -> Result<(), Error> {
+        let is_vsftpd = |line: &[u8]| line.windows(6).any(|at| at.eq_ignore_ascii_case(b"vsftpd"));
+        self.in_list |= client.welcome().lines().any(is_vsftpd);
+        let shown = if is_mlsd { &mut self.in_mlsd } else { &mut self.in_list };
+        let Some(path) = path.filter(|_| !*shown && self.tries < TRIES) else { return Ok(()) };
+        self.tries += 1;
+        let leads = client.visits(path)? == Some(true)
+            || match client.size(path) {
+                Err(Error::Refused(..) | Error::Argument(_)) => false,
+                size => size?.is_some(),
+            };
+        *shown = leads;
+        Ok(())
+    }
+
+    /// Notes the first link of a listing of the directory at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors of the connection.
+    pub(crate) fn note_listing(
+        &mut self,
+        client: &mut Client,
+        path: &[u8],
+        listing: &Listing,
+    ) -> Result<(), Error> {
+        let link = listing.entries.iter().find(|entry| entry.is_link());
+        let link = link.map(|entry| Pathname::join(path, &entry.name));
+        self.note(client, link.as_deref(), listing.form == ListingForm::Mlsd)
     }
 }
 

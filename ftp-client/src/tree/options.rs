@@ -58,6 +58,7 @@ pub struct SyncOptions<'a> {
     pub(crate) deletes: bool,
     pub(crate) most_deletions: Option<usize>,
     pub(crate) ignores_errors: bool,
+    pub(crate) no_links: bool,
     pub(crate) links: LinkChoice,
     pub(crate) permissions: bool,
     pub(crate) moves: bool,
@@ -90,6 +91,7 @@ impl Default for SyncOptions<'_> {
             deletes: false,
             most_deletions: None,
             ignores_errors: false,
+            no_links: false,
             links: LinkChoice::Skip,
             permissions: false,
             moves: false,
@@ -171,6 +173,13 @@ impl<'a> SyncOptions<'a> {
     /// which and below which nothing failed (default: no).
     pub const fn ignores_errors(mut self, on: bool) -> Self {
         self.ignores_errors = on;
+        self
+    }
+
+    /// Sets whether the target has no symbolic links to directories (default: no). Then what it lists
+    /// as a directory is one; without this, an extra directory stays unless listings prove that.
+    pub const fn no_links(mut self, on: bool) -> Self {
+        self.no_links = on;
         self
     }
 

@@ -1,28 +1,20 @@
 //! Removes an object, and with it a whole tree.
 //!
 //! FTP has no command to remove a tree, and servers differ in how they list symbolic links. Some
-//! list a link to a directory as a directory. The target of a link must never be touched, so each
-//! "directory" must pass these checks before anything in it is removed:
+//! list a link to a directory as a directory. The target of a link must never be touched, so a
+//! directory is entered only if it is proved to be none ([`links`](super::links)), or if the caller
+//! says so ([`RemoveOptions::is_directory`], [`RemoveOptions::no_links`]); else it stays.
 //!
-//! - no listing shows it as a link; after `MLSD`, `LIST` is sent too;
-//! - `DELE` is refused: on servers that implement it with `unlink`, `DELE` removes a link but not a
-//!   directory;
-//! - `RMD` is refused, and the reply does not say that the object is not a directory;
-//! - the server's reply says that the directory is not empty, or the link count of the parent
-//!   allows all listed directories. (A directory has two links, and one more per subdirectory; some
-//!   servers and file systems always report 1 or 2.)
-//!
-//! If the server's replies give no reason and its listings no usable link counts, nothing proves
-//! that a directory is not a link. Such a directory stays. Examples are aioftp with a link in the
-//! login directory, and any directory on Btrfs. In these cases the caller decides:
-//! [`RemoveOptions::is_directory`].
+//! `DELE` is sent only for what a listing shows as a file or a link, and `RMD` only after all that is
+//! listed in the directory is gone: on some servers, `RMD` removes a directory with its content.
 
 use std::collections::{HashMap, HashSet};
 
 use ftp_proto::{Entry, EntryKind, ListLine, Pathname, Verb};
 
 use super::execute::Summary;
-use super::links::{NO_DIRECTORY, NOT_EMPTY, Proof, by_list, list, says};
+use super::links::{Proof, ShownLinks, by_list, list};
+use super::probe::absent;
 use crate::client::Client;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
@@ -42,6 +34,9 @@ pub struct RemoveOptions {
     /// Whether the caller knows that the object is a directory, not a link to one (default: false).
     /// The server's listings can still contradict that.
     pub is_directory: bool,
+    /// Whether the server has no links to directories, so that what it lists as a directory is one
+    /// (default: false).
+    pub no_links: bool,
 }
 
 ftp_proto::settings! {
@@ -49,6 +44,7 @@ ftp_proto::settings! {
         recursive: bool = false,
         ignore_missing: bool = false,
         is_directory: bool = false,
+        no_links: bool = false,
     }
 }
 
@@ -99,20 +95,27 @@ impl Repeat {
         client.tests_flights |= options.recursive;
         loop {
             let path = Pathname::without_slash(place.path()).to_vec();
+            let mut shown = ShownLinks::default();
+            if options.recursive
+                && let Some(seen) = tree_at(client, &path, &mut shown)?
+            {
+                let budget = Budget::new().entries(MOST_OBJECTS);
+                let no_links = options.no_links;
+                let mut tree =
+                    Tree { client, repeat: self, on, budget, shown, no_links, done: none };
+                let proof = match seen.proof {
+                    _ if no_links => Proof::Directory,
+                    proof if options.is_directory => proof.or_named(),
+                    proof => proof,
+                };
+                tree.directory(&path, Seen { proof, ..seen })?;
+                return Ok(tree.done);
+            }
             let error = match self.delete(client, &path) {
                 Ok(()) => return Ok(Summary { removed: 1, ..none }),
                 Err(error) if is_refusal(&error) => error,
                 Err(error) => return Err(error),
             };
-            if options.recursive
-                && let Some(seen) = tree_at(client, &path)?
-            {
-                let budget = Budget::new().entries(MOST_OBJECTS);
-                let mut tree = Tree { client, repeat: self, on, budget, done: none };
-                let proof = if options.is_directory { seen.proof.or_named() } else { seen.proof };
-                tree.directory(&path, Seen { proof, ..seen })?;
-                return Ok(tree.done);
-            }
             match place.enter(client, &error)? {
                 true => {}
                 _ if options.ignore_missing && is_missing(client, &path)? => return Ok(none),
@@ -155,15 +158,24 @@ struct Seen {
 
 /// Returns what listings show about the directory at `path`. Returns `None` if it is not a
 /// directory, or if the server shows it as a link.
-fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
+fn tree_at(
+    client: &mut Client,
+    path: &[u8],
+    shown: &mut ShownLinks,
+) -> Result<Option<Seen>, Error> {
     let (directory, name) = Pathname::split(path);
     let found = client.look(path, ListingForm::Auto)?;
-    if !found.is_some_and(|entry| entry.is_dir()) {
+    let is_directory = match found.and_then(|entry| entry.kind) {
+        None => client.visits(path)? == Some(true),
+        Some(kind) => kind == EntryKind::Directory,
+    };
+    if !is_directory {
         return Ok(None);
     }
     let Some(beside) = by_list(client, directory, Budget::default())? else {
         return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
     };
+    shown.note_listing(client, directory, &beside)?;
     let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
     // Two listings are never held at a time.
     let (itself, listed) = (beside.itself, named(beside.entries, name));
@@ -175,10 +187,15 @@ fn tree_at(client: &mut Client, path: &[u8]) -> Result<Option<Seen>, Error> {
             by_list(client, above, Budget::default())?.and_then(|above| named(above.entries, name))
         }
     };
-    let proof = Proof::by_count(count, itself.and_then(|itself| itself.links));
     Ok(match listed {
         Some(listed) if listed.is_link() => None,
-        listed => Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof }),
+        listed => {
+            let proof = match &listed {
+                Some(listed) if shown.in_list && listed.is_dir() => Proof::Directory,
+                _ => Proof::by_count(count, itself.and_then(|itself| itself.links)),
+            };
+            Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof })
+        }
     })
 }
 
@@ -194,6 +211,8 @@ struct Tree<'a> {
     /// The number of objects that may still be listed, and the memory for the listings of the
     /// directories on the way.
     budget: Budget,
+    shown: ShownLinks,
+    no_links: bool,
     done: Summary,
 }
 
@@ -201,9 +220,13 @@ struct Tree<'a> {
 type ListedLinks<'n> = HashMap<&'n [u8], LinkFacts>;
 
 struct LinkFacts {
-    is_link: bool,
+    kind: Option<EntryKind>,
     links: Option<u64>,
+    /// Whether `LIST` shows the object.
+    is_listed: bool,
 }
+
+const NO_TYPE: &str = "the removal of what a listing shows without a type";
 
 /// Bytes of memory that one of them takes at most.
 const LINK_FACTS: usize = 100;
@@ -213,66 +236,79 @@ impl Tree<'_> {
     /// ends the removal of the whole tree.
     fn directory(&mut self, path: &[u8], seen: Seen) -> Result<bool, Error> {
         let Seen { depth, links, proof } = seen;
-        // An empty directory needs no listing.
-        let refused = match self.repeat.rmdir(self.client, path) {
-            Ok(()) => return Ok(self.gone(path)),
-            Err(error) if is_refusal(&error) => error,
-            Err(error) => return Err(error),
-        };
         match proof {
-            _ if says(&refused, NO_DIRECTORY) => {
-                return self.keep(path, JobFault::ShownAsDirectory);
-            }
+            Proof::Directory if depth >= DEPTH => return self.keep(path, JobFault::TooDeep),
             Proof::Directory => {}
-            _ if says(&refused, NOT_EMPTY) => {}
             Proof::TooMany => return self.keep(path, JobFault::ShownAsDirectory),
             Proof::None => return self.keep(path, JobFault::MayBeLink),
         }
-        if depth >= DEPTH {
-            return self.keep(path, JobFault::TooDeep);
-        }
-        let mut form = ListingForm::Auto;
+        let mut before = None;
         loop {
+            let form = if before.is_none() { ListingForm::Auto } else { ListingForm::List };
             let listing = match list(self.client, path, form, self.budget)? {
                 Ok(listing) => listing,
                 Err(error) => return self.fail(path, error),
             };
             let held = listing.weight();
             self.budget.hold(held)?;
-            let is_empty = self.contents(path, &listing, depth, links)?;
+            let is_empty = self.contents(path, &listing, (depth, links), before.as_ref())?;
             self.budget.release(held);
             if !is_empty {
                 // The reason is reported already.
                 return Ok(false);
             }
             match self.repeat.rmdir(self.client, path) {
+                Ok(()) if depth == 0 && self.is_still_there(path)? => {
+                    return self.keep(path, JobFault::StillThere);
+                }
                 Ok(()) => return Ok(self.gone(path)),
-                // MLSD can omit entries that LIST shows, such as dangling links on ProFTPD.
-                Err(error) if is_refusal(&error) && listing.form != ListingForm::List => {
-                    form = ListingForm::List;
+                // MLSD can omit entries that LIST shows, such as dangling links on ProFTPD. What was
+                // removed, but is listed, was not removed.
+                Err(error) if is_refusal(&error) && before.is_none() => {
+                    before = Some(listing.entries.into_iter().map(|entry| entry.name).collect());
                 }
                 Err(error) => return self.fail(path, error),
             }
         }
     }
 
-    /// Removes the content of a directory. Returns whether all listed entries were removed.
+    /// Returns whether a directory is there after its removal was confirmed.
+    fn is_still_there(&mut self, path: &[u8]) -> Result<bool, Error> {
+        match absent(self.client, &[(path.to_vec(), false)]) {
+            Err(Error::Refused(..)) => Ok(false),
+            told => Ok(told?.contains(&Some(false))),
+        }
+    }
+
+    /// Removes the content of a directory. Returns whether all listed entries were removed. `before`
+    /// has the names that were removed already.
     fn contents(
         &mut self,
         path: &[u8],
         listing: &Listing,
-        depth: usize,
-        links: Option<u64>,
+        (depth, links): (usize, Option<u64>),
+        before: Option<&HashSet<Vec<u8>>>,
     ) -> Result<bool, Error> {
+        self.shown.note_listing(self.client, path, listing)?;
         let listed = match self.links(path, listing) {
             Ok(listed) => listed,
             Err(error) => return self.fail(path, error),
         };
         let held = listed.len() * LINK_FACTS;
         self.budget.hold(held)?;
-        let is_link = |entry: &Entry| listed.get(&*entry.name).is_some_and(|listed| listed.is_link);
-        let directories = listing.entries.iter().filter(|entry| entry.is_dir());
-        let proof = Proof::by_count(directories.filter(|entry| !is_link(entry)).count(), links);
+        let kind_of =
+            |entry: &Entry| listed.get(&*entry.name).map_or(entry.kind, |listed| listed.kind);
+        let is_directory = |entry: &&Entry| kind_of(entry) == Some(EntryKind::Directory);
+        let count = listing.entries.iter().filter(is_directory).count();
+        let is_marked = if listing.form == ListingForm::Mlsd && listed.is_empty() {
+            self.shown.in_mlsd
+        } else {
+            self.shown.in_list && !listed.values().any(|listed| !listed.is_listed)
+        };
+        let proof = match is_marked || self.no_links {
+            true => Proof::Directory,
+            false => Proof::by_count(count, links),
+        };
         let (mut all_gone, mut files) = (true, Vec::new());
         let mut seen = HashSet::new();
         // A name that is listed twice is one object.
@@ -280,16 +316,23 @@ impl Tree<'_> {
             let left = self.budget.entries.checked_sub(1);
             self.budget.entries = left.ok_or(Error::Job(JobFault::TooMany))?;
             let path = Pathname::join(path, &entry.name);
-            all_gone &= if !entry.is_safe_name() {
-                self.keep(&path, JobFault::UnsafeName)?
-            } else if is_link(entry) || !may_be_directory(entry) {
-                files.push(path);
-                files.len() < TOGETHER || self.files(&mut files)?
-            } else {
-                let links = listed.get(&*entry.name).map_or(entry.links, |listed| listed.links);
-                // What follows can end the run.
-                self.files(&mut files)?
-                    & self.entry(&path, Some(Seen { depth: depth + 1, links, proof }))?
+            all_gone &= match kind_of(entry) {
+                _ if !entry.is_safe_name() => self.keep(&path, JobFault::UnsafeName)?,
+                _ if before.is_some_and(|before| before.contains(&entry.name)) => {
+                    self.done.removed -= 1;
+                    self.keep(&path, JobFault::StillThere)?
+                }
+                None => self.fail(&path, Error::Unsupported(NO_TYPE))?,
+                Some(EntryKind::Directory) => {
+                    let links = listed.get(&*entry.name).map_or(entry.links, |listed| listed.links);
+                    // What follows can end the run.
+                    self.files(&mut files)?
+                        & self.directory(&path, Seen { depth: depth + 1, links, proof })?
+                }
+                Some(_) => {
+                    files.push(path);
+                    files.len() < TOGETHER || self.files(&mut files)?
+                }
             };
         }
         self.budget.release(held);
@@ -306,7 +349,7 @@ impl Tree<'_> {
             // All that were removed are reported before the first error.
             let mut ended = Ok(());
             for (path, result) in paths.drain(..results.len()).zip(results) {
-                match self.after_delete(&path, None, result) {
+                match self.after_delete(&path, result) {
                     Ok(is_gone) => all_gone &= is_gone,
                     Err(error) => ended = ended.and(Err(error)),
                 }
@@ -314,43 +357,36 @@ impl Tree<'_> {
             ended?;
         }
         for path in paths.drain(..) {
-            all_gone &= self.entry(&path, None)?;
+            let result = self.client.delete(&path);
+            all_gone &= self.after_delete(&path, result)?;
         }
         Ok(all_gone)
     }
 
-    /// Removes a listed entry, which may be a directory.
-    fn entry(&mut self, path: &[u8], directory: Option<Seen>) -> Result<bool, Error> {
-        let result = self.client.delete(path);
-        self.after_delete(path, directory, result)
-    }
-
     /// Goes on after the reply to `DELE`.
-    fn after_delete(
-        &mut self,
-        path: &[u8],
-        directory: Option<Seen>,
-        result: Result<(), Error>,
-    ) -> Result<bool, Error> {
-        let error = match result {
-            Ok(()) => return Ok(self.gone(path)),
-            Err(error) if is_refusal(&error) => error,
-            Err(error) => return Err(error),
-        };
-        match directory {
-            Some(_) if says(&error, NO_DIRECTORY) => self.keep(path, JobFault::ShownAsDirectory),
-            Some(seen) => self.directory(path, seen),
-            None => self.fail(path, error),
+    fn after_delete(&mut self, path: &[u8], result: Result<(), Error>) -> Result<bool, Error> {
+        match result {
+            Ok(()) => Ok(self.gone(path)),
+            Err(error) if is_refusal(&error) => self.fail(path, error),
+            Err(error) => Err(error),
         }
     }
 
     /// Returns what `LIST` shows about the objects of `listing` that may be directories. Asks nothing
-    /// if there are none, or if `listing` is itself from `LIST`.
+    /// if there are none, if `listing` is itself from `LIST`, or if `MLSD` marks links.
     fn links<'n>(&mut self, path: &[u8], listing: &'n Listing) -> Result<ListedLinks<'n>, Error> {
         let mut listed = HashMap::new();
+        let is_asked = |entry: &&Entry| match entry.kind {
+            Some(EntryKind::Directory) => !self.shown.in_mlsd && !self.no_links,
+            kind => kind.is_none(),
+        };
         if listing.form != ListingForm::List {
-            let directories = listing.entries.iter().filter(|entry| may_be_directory(entry));
-            let facts = |entry: &Entry| LinkFacts { is_link: false, links: entry.links };
+            let directories = listing.entries.iter().filter(is_asked);
+            let facts = |entry: &Entry| LinkFacts {
+                kind: entry.kind,
+                links: entry.links,
+                is_listed: false,
+            };
             listed.extend(directories.map(|entry| (&*entry.name, facts(entry))));
         }
         if listed.is_empty() {
@@ -361,15 +397,19 @@ impl Tree<'_> {
             Err(error) if error.is_no() => return Ok(listed),
             entries => entries?,
         };
+        let mut link = None;
         for (number, item) in entries.enumerate() {
             match item {
                 Ok(_) if number >= self.budget.entries => {
                     return Err(Error::ListingCut(ListingCut::TooLong));
                 }
                 Ok(ListLine::Entry(entry)) => {
+                    if link.is_none() && entry.is_link() {
+                        link = Some(Pathname::join(path, &entry.name));
+                    }
                     if let Some(facts) = listed.get_mut(&*entry.name) {
-                        facts.is_link |= entry.is_link();
-                        facts.links = entry.links;
+                        let (kind, links) = (entry.kind.or(facts.kind), entry.links);
+                        *facts = LinkFacts { kind, links, is_listed: true };
                     }
                 }
                 Ok(ListLine::Unparsed(_)) => {}
@@ -378,6 +418,7 @@ impl Tree<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.shown.note(self.client, link.as_deref(), false)?;
         Ok(listed)
     }
 
@@ -402,11 +443,6 @@ impl Tree<'_> {
         self.on.event(Event::Failed { path, why: &error });
         Ok(false)
     }
-}
-
-/// Returns whether a listing shows an object as a directory, or does not tell what it is.
-fn may_be_directory(entry: &Entry) -> bool {
-    matches!(entry.kind, None | Some(EntryKind::Directory))
 }
 
 /// Returns whether the server refused the removal, permanently or temporarily: some servers reply

@@ -9,7 +9,7 @@ use ftp_proto::{Escaped, HiddenFile, Pathname};
 use super::entry::{self, Clock, Identity, ObjectKind, Stamp, TreeEntry};
 use super::fault::{Reporter, Setting, TreeFault};
 use super::hand::Hand;
-use super::links::{Proof, by_list};
+use super::links::{Proof, ShownLinks, by_list};
 use super::local::Directory;
 use super::manifest::{Sum, first_32};
 use super::names::{Relation, look};
@@ -198,6 +198,11 @@ pub(crate) trait Scan {
         Ok(Links::marked())
     }
 
+    /// Returns whether listings are known to show links as links.
+    fn shows_links(&self) -> bool {
+        false
+    }
+
     /// Returns the memory of a listing that is kept for [`list`](Self::list), in bytes.
     fn kept(&self) -> usize {
         0
@@ -288,9 +293,10 @@ pub(crate) struct LocalTree<'a>(pub(super) Option<&'a Directory>);
 impl Scan for LocalTree<'_> {
     fn list(&mut self, path: &[u8], limits: Budget) -> Result<Contents, TreeFault> {
         let Some(top) = self.0 else { return Ok(Contents::default()) };
-        let items = top.below(path).and_then(|directory| directory.items(limits));
-        let items = items.map_err(|error| TreeFault::local(path, &error))?;
-        Ok(Contents { items, ..Contents::default() })
+        let listed = top.below(path).and_then(|directory| directory.items(limits));
+        let (items, is_whole) = listed.map_err(|error| TreeFault::local(path, &error))?;
+        let doubt = (!is_whole).then(|| "it changes while it is listed".to_owned());
+        Ok(Contents { items, doubt, ..Contents::default() })
     }
 
     fn modified(&mut self, _path: &[u8]) -> Result<Option<i64>, TreeFault> {
@@ -386,13 +392,26 @@ pub(crate) struct RemoteTree<'a, 'p> {
     pub(crate) first: Option<Contents>,
     /// The modification times that were asked for together, by path.
     times: HashMap<Vec<u8>, Option<i64>>,
+    /// A link that `MLSD` has shown, and what is known of links.
+    link: Option<Vec<u8>>,
+    shown: ShownLinks,
     /// How often a listing is asked for that the server refuses for now.
     reporter: Option<&'a Reporter<'a>>,
 }
 
 impl<'a, 'p> RemoteTree<'a, 'p> {
     pub(crate) fn new(hand: &'a mut Hand<'p>, top: &'a [u8], options: ListOptions) -> Self {
-        Self { hand, top, options, first: None, times: HashMap::new(), reporter: None }
+        let (first, times, link) = (None, HashMap::new(), None);
+        Self {
+            hand,
+            top,
+            options,
+            first,
+            times,
+            link,
+            shown: ShownLinks::default(),
+            reporter: None,
+        }
     }
 
     /// Makes it ask again for a listing that the server refuses for now.
@@ -479,6 +498,10 @@ impl Scan for RemoteTree<'_, '_> {
             None
         };
         let hides = !listing.shows_hidden;
+        let mut links = listing.entries.iter().filter(|entry| entry.is_link());
+        if let Some(link) = links.next().filter(|_| listing.form == ListingForm::Mlsd) {
+            self.link = Some(Pathname::join(&path, &link.name));
+        }
         // With a duplicate name, two files would have the same path. If a store lists a file and a
         // directory of one name, which one a command means is unknown.
         let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
@@ -590,6 +613,11 @@ impl Scan for RemoteTree<'_, '_> {
         limits: Budget,
     ) -> Result<Links, TreeFault> {
         let path = self.named(path);
+        let (shown, link) = (&mut self.shown, self.link.take());
+        self.hand.ask(|client| Ok(shown.note(client, link.as_deref(), true)?))?;
+        if self.shown.in_mlsd {
+            return Ok(Links::marked());
+        }
         let mut known = match count {
             Some(count) => count,
             None => self.count_of(&path, limits)?,
@@ -597,6 +625,8 @@ impl Scan for RemoteTree<'_, '_> {
         let mut looks = 1;
         loop {
             let Some(listed) = self.by_list(&path, limits)? else { return Ok(Links::unproved()) };
+            let shown = &mut self.shown;
+            self.hand.ask(|client| Ok(shown.note_listing(client, &path, &listed)?))?;
             let count = listed.entries.iter().filter(|entry| entry.is_dir()).count();
             let own = listed.itself.as_ref().map_or(known, |itself| itself.links);
             let proof = Proof::by_count(count, own);
@@ -611,6 +641,7 @@ impl Scan for RemoteTree<'_, '_> {
                     continue;
                 }
             }
+            let proof = if self.shown.in_list { Proof::Directory } else { proof };
             let mut links = Links { proof, ..Links::unproved() };
             for entry in listed.entries {
                 if entry.is_dir() {
@@ -621,6 +652,10 @@ impl Scan for RemoteTree<'_, '_> {
             }
             return Ok(links);
         }
+    }
+
+    fn shows_links(&self) -> bool {
+        self.shown.in_list
     }
 
     fn is_local(&self) -> bool {

@@ -9,7 +9,6 @@ use super::copy::{
     Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, no_local_side,
     no_remote_links, overlaps,
 };
-use super::entry::TreeEntry;
 use super::execute::{Summary, act};
 use super::fault::{Reporter, Setting, TreeFault};
 use super::hand::Hand;
@@ -17,7 +16,7 @@ use super::local::{Backup, Directory};
 use super::manifest::Deploy;
 use super::options::{Compare, LinkChoice, OBJECTS, SyncOptions};
 use super::plan::{Plan, PlanOptions, Rule};
-use super::probe::learn_names;
+use super::probe::{learn_names, tells_absence};
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
@@ -256,7 +255,12 @@ fn plan_down<'s>(
         let mut source = RemoteTree::new(&mut from.hand, from.top, options.list).patient(reporter);
         look_at(&mut source, 0)?;
         let mut target = LocalTree(found.as_ref());
-        Plan::make(&mut source, &mut target, found.is_none(), &wish, None)
+        let mut plan = Plan::make(&mut source, &mut target, found.is_none(), &wish, None)?;
+        if !plan.removals.is_empty() && !from.hand.ask(|client| Ok(tells_absence(client)?))? {
+            let text = "only listings show what to delete: the server offers neither MLST nor MDTM nor SIZE";
+            plan.left_out.push(text.to_owned());
+        }
+        Ok(plan)
     })?;
     Ok((plan, Ends::Down { from, here, found }))
 }
@@ -336,7 +340,7 @@ fn plan_across<'s>(
                 true => from.hand.ask(|client| Ok(identified(client, from.top)?))?,
                 false => None,
             };
-            let top = top.filter(|top| top.modified.is_some()).map(TreeEntry::from);
+            let top = top.and_then(|top| top.unique);
             let mut source =
                 RemoteTree::new(&mut from.hand, from.top, options.list).patient(reporter);
             look_at(&mut source, target.kept())?;

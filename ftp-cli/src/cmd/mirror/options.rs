@@ -95,6 +95,7 @@ impl MirrorOptions {
         let sync = SyncOptions::new()
             .listing(form.unwrap_or_default())
             .replaces_changed(options.has("force"))
+            .no_links(options.has("no-links"))
             .permissions(options.has("perms"))
             .own_files(own_files(options));
         Ok(Self {

@@ -5,8 +5,10 @@ use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use super::looks::{CHANGED, GONE};
+use crate::error::ErrorKind as FaultKind;
 use crate::system::OsStrExt;
-use crate::tree::entry::may_be_partial;
+use crate::tree::entry::{TreeEntry, may_be_partial};
 use crate::tree::fault::TreeFault;
 use crate::tree::local::{Backup, Directory};
 use crate::tree::names::{Relation, ShownNames};
@@ -120,24 +122,30 @@ impl<'a> LocalSide<'a> {
         if matches!(removal.what, Removed::Below { .. }) {
             return Ok(false);
         }
+        let here = |error: io::Error| TreeFault::local(&removal.path, &error);
         let (path, name) = Pathname::split(&removal.path);
         let is_directory = removal.what == Removed::Directory;
-        let directory = self.top.below(path);
-        let gone = directory.and_then(|directory| {
-            // A run that began after the plan was made may be writing to the file.
-            let _held = match !is_directory && may_be_partial(name) {
-                true => directory.hold(name)?,
-                false => None,
-            };
-            match self.backup.filter(|_| !is_directory) {
-                Some(backup) => backup.take(&directory, path, name),
-                None => directory.remove(name, is_directory),
-            }
-        });
-        match gone {
+        let directory = self.top.below(path).map_err(here)?;
+        let why = match directory.found(name).map_err(here)? {
             // In the meantime, a copy may have renamed this partial file to its final name.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-            gone => gone.map(|()| true).map_err(|error| TreeFault::local(&removal.path, &error)),
+            None if may_be_partial(name) => return Ok(true),
+            None => Some(GONE),
+            Some(found) if removal.seen.differs(&TreeEntry::local(name, &found)) => Some(CHANGED),
+            Some(_) => None,
+        };
+        if let Some(why) = why {
+            return Err(TreeFault::item(FaultKind::Integrity, why).about(&removal.path));
         }
+        // A run that began after the plan was made may be writing to the file.
+        let held = match !is_directory && may_be_partial(name) {
+            true => directory.hold(name).map_err(here)?,
+            false => None,
+        };
+        let gone = match self.backup.filter(|_| !is_directory) {
+            Some(backup) => backup.take(&directory, path, name),
+            None => directory.remove(name, is_directory),
+        };
+        drop(held);
+        gone.map(|()| true).map_err(here)
     }
 }

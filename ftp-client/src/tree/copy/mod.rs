@@ -3,6 +3,7 @@
 mod across;
 mod down;
 mod local_side;
+mod looks;
 mod remote_backup;
 mod remote_side;
 mod up;

@@ -15,7 +15,6 @@ use crate::listing::ListOptions;
 use crate::system::MetadataExt;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;
-use crate::tree::links::{NO_DIRECTORY, NOT_EMPTY, Proof, says};
 use crate::tree::names::{Relation, ShownNames, look};
 use crate::tree::plan::{Removal, Removed};
 use crate::tree::probe::{Names, is_text};
@@ -166,7 +165,8 @@ impl<'a> RemoteSide<'a> {
                 Ok(false) => repeat.delete(client, &path),
                 gone => gone.map(drop),
             },
-            Removed::Below { proof } => return look_before(client, &path, proof, repeat),
+            // The listings have shown that it is a directory.
+            Removed::Below { .. } => return Ok(false),
         };
         gone.map(|()| true).map_err(|error| TreeFault::from(error).about(&path))
     }
@@ -253,34 +253,6 @@ impl<'a> RemoteSide<'a> {
         let Self { hand, place } = self;
         let path = Pathname::join(place.top, path);
         place.set_time(hand.client()?, &path, Some(seconds))
-    }
-}
-
-/// Ensures that a listed directory is not a symbolic link to a directory. Returns whether the
-/// object was removed. If the server implements `DELE` with `unlink`, `DELE` removes a link but
-/// not a directory. `RMD` removes an empty directory; for a link, many servers reply that it is
-/// not a directory. Unless `proof` is [`Proof::Directory`], the reply to `RMD` must say that
-/// the directory is not empty.
-fn look_before(
-    client: &mut Client,
-    path: &[u8],
-    proof: Proof,
-    repeat: &mut Repeat,
-) -> Result<bool, TreeFault> {
-    match repeat.delete(client, path) {
-        Err(Error::Refused(..)) => {}
-        gone => return gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path)),
-    }
-    match repeat.rmdir(client, path) {
-        Err(error @ Error::Refused(..)) => {
-            if says(&error, NO_DIRECTORY) || !(proof == Proof::Directory || says(&error, NOT_EMPTY))
-            {
-                let why = "not deleted: it may be a symbolic link";
-                return Err(TreeFault::item(ErrorKind::Refused, why).about(path));
-            }
-            Ok(false)
-        }
-        gone => gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path)),
     }
 }
 

@@ -10,13 +10,17 @@ use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{AGAIN, Relation, fold, lacking, replaced};
 use crate::tree::plan::Twins;
 
+/// The largest number of names of equal [`fold`] that the target is asked about before one of them is
+/// written: a hostile source can have any number of them.
+const SOME_TWINS: usize = 8;
+
 impl<'a> Run<'a> {
     /// Remembers a name that the target did not list before.
     pub(crate) fn note_written(&mut self, directory: &'a [u8], name: &'a [u8]) {
         if !self.notes_names {
             return;
         }
-        self.written.entry(directory).or_default().push(name);
+        self.written.entry(directory).or_default().insert(name);
     }
 
     /// Records that the target does not tell whether a name that was written is another object's.
@@ -38,20 +42,29 @@ impl<'a> Run<'a> {
         twins: &Twins,
     ) -> Result<Option<TreeFault>, TreeFault> {
         let path = Pathname::join(directory, name);
+        let written = self.written.get(directory);
+        let is_written = |twin: &&[u8]| written.is_some_and(|written| written.contains(twin));
         let mut unclear = None;
         // The temporary name is written first.
         let names = copier.temporary(name).into_iter().chain([name.to_vec()]);
         for own in names {
             let folded = fold(&own);
-            let is_twin = |twin: &&[u8]| ![name, &own].contains(twin) && fold(twin) == folded;
-            let found = replaced(twins.iter().filter(is_twin), |twin| {
+            let is_twin = |twin: &&[u8]| ![name, &own].contains(twin);
+            // One clear answer tells whether `own` is free, whichever twin it names.
+            let alike = || twins.alike(&folded).filter(is_twin);
+            let some: Vec<&[u8]> = alike().filter(is_written).take(SOME_TWINS).collect();
+            let some = if some.is_empty() { alike().take(1).collect() } else { some };
+            let mut is_free = false;
+            let found = replaced(some, |twin| {
+                if is_free {
+                    return Ok(Relation::Two);
+                }
                 let relation = with_retries(copier, self.reporter, &path, |copier| {
                     copier.relation(directory, twin, &own)
                 })?;
+                is_free = relation == Relation::Two;
                 // A twin that was not written cannot be replaced.
-                let is_written =
-                    self.written.get(directory).is_some_and(|written| written.contains(&twin));
-                let is_safe = relation == Relation::Unclear && !is_written;
+                let is_safe = relation == Relation::Unclear && !is_written(&twin);
                 Ok::<_, TreeFault>(if is_safe { Relation::Two } else { relation })
             })?;
             let Some((twin, relation)) = found else { continue };

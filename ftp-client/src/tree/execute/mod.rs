@@ -4,6 +4,7 @@
 mod confirm;
 mod copies;
 mod deploy;
+mod looks;
 mod removals;
 
 use ftp_proto::Pathname;
@@ -259,7 +260,7 @@ struct Run<'a> {
     copied: Vec<(usize, Copied)>,
     /// Names that this run wrote and the target did not list before, by the path of their
     /// directory, as far as they must be confirmed or have twins.
-    written: HashMap<&'a [u8], Vec<&'a [u8]>>,
+    written: HashMap<&'a [u8], HashSet<&'a [u8]>>,
     /// Whether those names are needed.
     notes_names: bool,
     /// Directories that do not show all of those names: nothing is deleted there, and no source of

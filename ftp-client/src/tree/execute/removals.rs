@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 
+use super::looks::Looks;
 use super::{Copier, DirectoryState, Run, with_retries};
 use crate::client::flight::TOGETHER;
 use crate::event::Event;
 use crate::tree::fault::{TreeFault, is_below};
 use crate::tree::plan::{Removal, Removed};
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     /// Removes the source files that were copied, or that were equal to the target's files.
     pub(super) fn remove_sources(&mut self, copier: &mut Copier<'_>) {
         let plan = self.plan;
@@ -44,16 +45,20 @@ impl Run<'_> {
     /// Removes the extras that go first, or all others, unless a failure holds them back.
     pub(super) fn remove_all(&mut self, copier: &mut Copier<'_>, first: bool) {
         let plan = self.plan;
-        // The last listed directory that turned out to be a link or empty, and was removed.
-        let mut gone: Option<&[u8]> = None;
+        let mut looks = Looks::new(plan, first);
+        if looks.directories().next().is_none() || !self.is_apart(copier, &looks) {
+            return;
+        }
+        let mark = copier.mark();
+        looks.mark = mark.as_ref().map(|mark| mark.name.clone());
         // The last object that could not be removed.
         let mut kept: Option<&[u8]> = None;
-        let mut is_withheld = false;
+        let (mut is_withheld, mut gone) = (false, Vec::new());
         let mut sent = SentRemovals::default();
         for (number, removal) in plan.removals.iter().enumerate() {
             // What was sent is reported, whatever happened since.
             if self.is_over() && sent.results.is_empty() {
-                return;
+                break;
             }
             if removal.is_first != first || self.renamed.contains(removal.path.as_slice()) {
                 continue;
@@ -68,16 +73,22 @@ impl Run<'_> {
             if self.unconfirmed.contains(&removal.place) || kept.is_some_and(is_near) {
                 continue;
             }
-            let is_counted = !matches!(removal.what, Removed::Below { .. });
-            if gone.is_some_and(|gone| is_below(&removal.path, gone)) {
-                self.done.done += usize::from(is_counted);
-                continue;
-            }
             let path = &removal.path;
-            let mut repeat = self.reporter.memory();
             if number >= sent.end {
-                sent = self.send(copier, number);
+                self.look(copier, &mut looks, number);
+                if let Some(why) = looks.stays.remove(&number) {
+                    if let Some(why) = why {
+                        self.fail_apart(removal.place, path, why, self.state(removal.place));
+                    }
+                    kept = Some(path);
+                    continue;
+                }
+                if self.is_over() {
+                    break;
+                }
+                sent = self.send(copier, &mut looks, number);
             }
+            let mut repeat = self.reporter.memory();
             if sent.is_lost {
                 copier.lose_removal(removal, &mut repeat);
             }
@@ -88,15 +99,8 @@ impl Run<'_> {
             match done {
                 Ok(false) => {}
                 Ok(true) => {
-                    if let Some(deploy) = &mut self.deploy {
-                        deploy.forget(path);
-                    }
-                    match is_counted {
-                        true => self.done.done += 1,
-                        // The object was a link or an empty directory; the step that removes the
-                        // object itself counts it.
-                        false => gone = Some(&removal.path),
-                    }
+                    gone.push(number);
+                    self.done.done += 1;
                     self.done.removed += 1;
                     self.reporter.on.event(Event::Removed { path: &removal.path });
                 }
@@ -105,6 +109,12 @@ impl Run<'_> {
                     self.fail_apart(removal.place, path, failure, self.state(removal.place));
                     kept = Some(path);
                 }
+            }
+        }
+        drop(mark);
+        for path in self.confirm_removals(copier, &gone) {
+            if let Some(deploy) = &mut self.deploy {
+                deploy.forget(path);
             }
         }
         if is_withheld {
@@ -119,16 +129,29 @@ impl Run<'_> {
 
     /// Sends the removal `number`, which is permitted, together with those that follow, if they are
     /// files. None of them depends on another one.
-    fn send(&self, copier: &mut Copier<'_>, number: usize) -> SentRemovals {
-        let next = self.plan.removals.iter().skip(number).take(TOGETHER);
-        let is_free = |next: &&Removal| {
-            next.what == Removed::Entry
-                && next.is_first == self.plan.removals.get(number).is_some_and(|it| it.is_first)
+    fn send(
+        &mut self,
+        copier: &mut Copier<'_>,
+        looks: &mut Looks<'a>,
+        number: usize,
+    ) -> SentRemovals {
+        let plan = self.plan;
+        let is_first = plan.removals.get(number).is_some_and(|it| it.is_first);
+        let mut files = Vec::new();
+        for (number, next) in plan.removals.iter().enumerate().skip(number).take(TOGETHER) {
+            let is_free = next.what == Removed::Entry
+                && next.is_first == is_first
                 && !self.renamed.contains(next.path.as_slice())
                 && self.is_permitted(next)
-                && !self.unconfirmed.contains(&next.place)
-        };
-        let files: Vec<_> = next.take_while(is_free).collect();
+                && !self.unconfirmed.contains(&next.place);
+            if is_free {
+                self.look(copier, looks, number);
+            }
+            if !is_free || self.is_over() || looks.stays.contains_key(&number) {
+                break;
+            }
+            files.push(next);
+        }
         let all = files.len().max(1);
         let (sent, results, is_lost) = match copier.remove_together(&files) {
             // The others are sent next.

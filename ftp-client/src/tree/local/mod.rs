@@ -18,7 +18,7 @@ pub(crate) use unix::{Backup, Directory};
 pub(crate) use windows::{Backup, Directory};
 
 use super::entry::TEMPORARY;
-use super::names::{Answer, Relation, relation};
+use super::names::{Answer, Relation, fold, relation};
 use crate::file::local::set_modified;
 use crate::system::MetadataExt;
 
@@ -27,6 +27,9 @@ pub(crate) type FileId = (u64, u64);
 
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Largest number of times that a directory is listed that changes meanwhile.
+const LOOKS: u32 = 10;
 
 /// Reason to keep a temporary file.
 const IN_USE: &str = "another program may be writing to it";
@@ -60,6 +63,21 @@ impl Directory {
             && directory.lists(name)?
             && directory.lists(Pathname::split(listed).1)?;
         Ok(if are_two { Relation::Two } else { relation })
+    }
+
+    /// Returns whether the directory has an object of this name. Where case does not count, an object
+    /// that is listed in another spelling is not one.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors.
+    pub(crate) fn has(&self, name: &[u8]) -> io::Result<bool> {
+        if self.found(name)?.is_none() {
+            return Ok(false);
+        }
+        let folded = fold(name);
+        let alike = self.names(|listed| fold(listed) == folded)?;
+        Ok(alike.is_empty() || alike.contains(name))
     }
 
     /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether the

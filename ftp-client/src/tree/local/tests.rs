@@ -31,7 +31,7 @@ fn files_of_another_file_system_are_synced_one_by_one() {
 fn a_directory_that_is_removed_meanwhile_is_not_listed_as_empty() {
     let (root, tree) = scene();
     let inside = tree.below(b"d").unwrap();
-    assert!(inside.items(Budget::default()).unwrap().is_empty());
+    assert!(inside.items(Budget::default()).unwrap().0.is_empty());
     fs::remove_dir(root.path().join("tree/d")).unwrap();
     assert_eq!(inside.items(Budget::default()).unwrap_err().kind(), ErrorKind::NotFound);
 }
@@ -76,7 +76,7 @@ fn names_that_leave_the_directory_are_refused_hc_05_hc_08() {
         assert!(tree.prepare(&tempfile::tempfile().unwrap(), name, None).is_err(), "{shown}");
     }
     assert!(tree.below(b"../outside").is_err());
-    assert_eq!(tree.items(most(10)).unwrap().len(), 1);
+    assert_eq!(tree.items(most(10)).unwrap().0.len(), 1);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn only_regular_files_are_read_and_fifos_do_not_block() {
         kinds
     };
     let want = [(b"d".to_vec(), ObjectKind::Directory), (b"p".to_vec(), ObjectKind::Special)];
-    assert_eq!(kinds(tree.items(most(2)).unwrap()), want);
+    assert_eq!(kinds(tree.items(most(2)).unwrap().0), want);
     assert_eq!(tree.items(most(1)).unwrap_err().kind(), ErrorKind::QuotaExceeded);
 }
 

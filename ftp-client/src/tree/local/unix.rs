@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
-use super::{ELSEWHERE, FileId, IN_USE, MADE, names};
+use super::{ELSEWHERE, FileId, IN_USE, LOOKS, MADE, names};
 use crate::listing::Budget;
 use crate::system::{
     OsStrExt, is_in_user_space, local_name, lock, path_of_directory, rename_new_at,
@@ -89,14 +89,32 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Returns the entries of this directory.
+    /// Returns the entries of this directory, and whether they are all. While the directory changes, a
+    /// listing can lack a name that exists at every moment (tmpfs, Btrfs): then it is listed again, a
+    /// few times.
     ///
     /// # Errors
     ///
     /// Returns the system's errors, even if only part of the directory is unreadable. Returns
     /// `QuotaExceeded` if the directory exceeds `limits`.
-    pub(crate) fn items(&self, limits: Budget) -> io::Result<Vec<TreeEntry>> {
-        let (mut items, mut held) = (Vec::new(), 0);
+    pub(crate) fn items(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
+        let changed =
+            || rustix::fs::fstat(&self.descriptor).map(|at| (at.st_ctime, at.st_ctime_nsec));
+        let mut looks = 1;
+        loop {
+            let before = changed()?;
+            let (items, is_steady) = self.look(limits)?;
+            let is_whole = is_steady && before == changed()?;
+            if is_whole || looks == LOOKS {
+                return Ok((items, is_whole));
+            }
+            looks += 1;
+        }
+    }
+
+    /// Returns the entries that one listing shows, and whether each was there when it was looked at.
+    fn look(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
+        let (mut items, mut held, mut is_steady) = (Vec::new(), 0, true);
         for entry in Dir::read_from(&self.descriptor)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -110,7 +128,7 @@ impl Directory {
             match self.stat(name) {
                 Ok(stat) => items.push(self.entry(name, &stat)),
                 // The object was removed in the meantime.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => is_steady = false,
                 Err(error) => return Err(error),
             }
         }
@@ -119,7 +137,7 @@ impl Directory {
         if items.is_empty() && rustix::fs::fstat(&self.descriptor)?.st_nlink == 0 {
             return Err(ErrorKind::NotFound.into());
         }
-        Ok(items)
+        Ok((items, is_steady))
     }
 
     /// Returns the names in this directory that `wants` accepts.
@@ -149,7 +167,7 @@ impl Directory {
     }
 
     /// Returns the status of the object with this name, if the object exists.
-    pub(super) fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+    pub(crate) fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.descriptor, local_name(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
@@ -309,7 +327,7 @@ impl Directory {
 
 impl TreeEntry {
     /// Returns the entry of a local object.
-    pub(super) fn local(name: &[u8], stat: &Stat) -> Self {
+    pub(crate) fn local(name: &[u8], stat: &Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => ObjectKind::File,
             FileType::Directory => ObjectKind::Directory,

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::IN_USE;
-use super::{ELSEWHERE, FileId, names};
+use super::{ELSEWHERE, FileId, LOOKS, names};
 use crate::listing::Budget;
 use crate::system::{
     ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, local_name,
@@ -64,8 +64,19 @@ impl Directory {
         Ok(directory)
     }
 
-    pub(crate) fn items(&self, limits: Budget) -> io::Result<Vec<TreeEntry>> {
-        let (mut items, mut held) = (Vec::new(), 0);
+    pub(crate) fn items(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
+        let mut looks = 1;
+        loop {
+            let (items, is_steady) = self.look(limits)?;
+            if is_steady || looks == LOOKS {
+                return Ok((items, is_steady));
+            }
+            looks += 1;
+        }
+    }
+
+    fn look(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
+        let (mut items, mut held, mut is_steady) = (Vec::new(), 0, true);
         for entry in fs::read_dir(&self.place)? {
             let entry = entry?;
             let name = name_of(&entry);
@@ -75,11 +86,11 @@ impl Directory {
             }
             match self.stat(&entry.path()) {
                 Ok(found) => items.push(self.entry(&name, &entry.path(), &found)),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => is_steady = false,
                 Err(error) => return Err(error),
             }
         }
-        Ok(items)
+        Ok((items, is_steady))
     }
 
     fn entry(&self, name: &[u8], path: &Path, found: &Metadata) -> TreeEntry {
@@ -127,7 +138,7 @@ impl Directory {
         local_name(name).map(|name| self.place.join(name))
     }
 
-    pub(super) fn found(&self, name: &[u8]) -> io::Result<Option<Metadata>> {
+    pub(crate) fn found(&self, name: &[u8]) -> io::Result<Option<Metadata>> {
         match fs::symlink_metadata(self.at(name)?) {
             Ok(found) => Ok(Some(found)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -256,7 +267,7 @@ impl Backup {
 }
 
 impl TreeEntry {
-    fn local(name: &[u8], found: &Metadata) -> Self {
+    pub(crate) fn local(name: &[u8], found: &Metadata) -> Self {
         let kind = match found.file_type() {
             kind if kind.is_file() => ObjectKind::File,
             kind if kind.is_dir() => ObjectKind::Directory,

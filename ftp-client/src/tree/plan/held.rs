@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Copied, PlannedCopy, PlannedDirectory, Planner, Subdirectory};
+use super::{Copied, PlannedCopy, PlannedDirectory, Planner, SeenEntry, Subdirectory};
 use crate::error::{Error, ErrorKind, ListingCut};
 use crate::listing::Budget;
 use crate::tree::entry::{self, TreeEntry};
 use crate::tree::fault::TreeFault;
 use crate::tree::manifest::weight_of;
+use crate::tree::names::fold;
 use crate::tree::scan::{Contents, Links};
 
 /// Numbers of the plan's steps and messages that are counted in the budget.
@@ -87,7 +88,12 @@ impl Planner<'_> {
                 .map(|link| 2 * name(&link.name) + name(&link.link))
                 .sum::<usize>()
             + plan.modes.iter().skip(modes).map(|mode| 2 * name(&mode.path)).sum::<usize>()
-            + plan.removals.iter().skip(removals).map(|gone| 2 * name(&gone.path)).sum::<usize>()
+            + plan
+                .removals
+                .iter()
+                .skip(removals)
+                .map(|gone| 2 * name(&gone.path) + size_of::<SeenEntry>())
+                .sum::<usize>()
             + plan.temporary.iter().skip(temporary).map(|path| name(path)).sum::<usize>()
             + plan.failures.iter().skip(failures).map(TreeFault::weight).sum::<usize>()
             + messages(&plan.left_out, left_out)
@@ -229,8 +235,11 @@ impl Twins {
         self.0.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().flat_map(|names| names.iter()).map(Vec::as_slice)
+    /// Returns the names of this fold.
+    pub(crate) fn alike(&self, folded: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let is_alike =
+            |names: &&Arc<Vec<Vec<u8>>>| names.first().is_some_and(|first| fold(first) == folded);
+        self.0.iter().find(is_alike).into_iter().flat_map(|names| names.iter()).map(Vec::as_slice)
     }
 
     /// Returns the memory of the value without the lists.
@@ -255,8 +264,9 @@ mod tests {
         ] {
             let mut twins = Twins::default();
             twins.add(&names(listed), &[b"a".as_slice(), b"A"]);
+            let shown = twins.0.iter().flat_map(|names| names.iter());
             let want: Vec<&[u8]> = want.iter().map(|name: &&str| name.as_bytes()).collect();
-            assert_eq!(twins.iter().collect::<Vec<_>>(), want);
+            assert_eq!(shown.collect::<Vec<_>>(), want);
             assert_eq!(twins.is_empty(), want.is_empty());
         }
     }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 pub(crate) use self::held::Twins;
 use self::held::{TargetEntries, Weighed, find};
-pub(crate) use self::removals::{Removal, Removed};
+pub(crate) use self::removals::{Removal, Removed, SeenEntry};
 pub(crate) use self::same::{Difference, Rule};
 use self::spellings::{Spelling, Spellings};
 use super::entry::{
@@ -52,8 +52,8 @@ pub(crate) struct PlanOptions<'a> {
     pub(crate) rule: Rule,
     /// Largest number of objects in both trees.
     pub(crate) objects: usize,
-    /// The source's top by `MLST`, if the target may be on the same server.
-    pub(crate) top: Option<TreeEntry>,
+    /// The unique fact of the source's top (`MLST`), if the target may be on the same server.
+    pub(crate) top: Option<Vec<u8>>,
 }
 
 /// Steps of a mirror, in order: directories, copies, links, removals, permissions. Files of the
@@ -72,6 +72,8 @@ pub(crate) struct Plan {
     /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
     /// directory itself.
     pub(crate) removals: Vec<Removal>,
+    /// Whether the target is known to show links as links, so that what it lists as a directory is one.
+    pub(crate) shows_links: bool,
     /// Temporary files at the target; some may be leftovers of killed runs.
     pub(crate) temporary: Vec<Vec<u8>>,
     /// Steps that cannot be done.
@@ -229,6 +231,7 @@ impl Plan {
             weighed: Weighed::default(),
             above: top.into_iter().collect(),
             listings: Vec::new(),
+            top_listing: 0,
             is_link: false,
             links: HashMap::new(),
             clock: None,
@@ -239,7 +242,9 @@ impl Plan {
         planner.begin_deploy()?;
         planner.enter(&[], top_is_new, Twins::default())?;
         planner.check_modes();
+        let shows_links = planner.target.shows_links();
         let mut plan = planner.plan;
+        plan.shows_links = shows_links;
         plan.withhold();
         if wish.options.backup.is_none() && !wish.options.permissions {
             plan.pair_renames();
@@ -351,6 +356,8 @@ struct Planner<'a> {
     above: Vec<Vec<u8>>,
     /// Hashes of the listings of those directories, to notice a link that leads to one of them.
     listings: Vec<u64>,
+    /// Hash of the listing of the source's top.
+    top_listing: u64,
     /// Whether a link on a server leads to the current directory, or to one above it.
     is_link: bool,
     /// Links of the target, by directory.
@@ -399,6 +406,9 @@ impl Planner<'_> {
             return Err(TreeFault::new(ErrorKind::Refused, message));
         }
         let listing = hash_of(&contents.items);
+        if path.is_empty() {
+            self.top_listing = listing;
+        }
         if !contents.items.is_empty() && self.is_link && self.listings.contains(&listing) {
             let failure =
                 TreeFault::item(ErrorKind::Protocol, format!("{}: contains itself", shown(path)));
@@ -761,7 +771,10 @@ impl Planner<'_> {
             let may_be_link = match self.links(above) {
                 // If listings prove nothing, the source's directory of the same name counts as
                 // proof.
-                Ok(links) => links.names.contains(name) || links.proof.or_named() == Proof::TooMany,
+                Ok(links) => {
+                    let is_proved = self.wish.options.no_links || self.target.shows_links();
+                    links.names.contains(name) || !is_proved && links.proof == Proof::TooMany
+                }
                 Err(failure) if failure.ends_run() => return Err(failure),
                 Err(failure) => return Ok(Some(failure.to_string())),
             };

@@ -6,10 +6,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use super::held::within;
-use super::{DEPTH, OF_RUN, Planner, name_of};
+use super::{DEPTH, OF_RUN, Planner, hash_of, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
-use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
+use crate::tree::entry::{self, ObjectKind, Stamp, TreeEntry, check_name};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::links::Proof;
 use crate::tree::names::{fold, replaced};
@@ -25,6 +25,7 @@ pub(crate) struct Removal {
     /// Path from the top.
     pub(crate) path: Vec<u8>,
     pub(crate) what: Removed,
+    pub(crate) seen: SeenEntry,
     /// Whether a copy renames the object instead.
     pub(crate) is_renamed: bool,
     /// Whether the object goes before anything is written: an object of another type takes its name.
@@ -32,8 +33,34 @@ pub(crate) struct Removal {
 }
 
 impl Removal {
-    const fn of(place: usize, path: Vec<u8>, what: Removed) -> Self {
-        Self { place, path, what, is_renamed: false, is_first: false }
+    fn of(place: usize, path: Vec<u8>, what: Removed, item: &TreeEntry) -> Self {
+        let seen = SeenEntry::of(item);
+        Self { place, path, what, seen, is_renamed: false, is_first: false }
+    }
+}
+
+/// What a listing shows of an object to remove. Before the removal, another look must show the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SeenEntry {
+    pub(crate) kind: ObjectKind,
+    size: Option<u64>,
+    stamp: Option<Stamp>,
+}
+
+impl SeenEntry {
+    fn of(item: &TreeEntry) -> Self {
+        Self { kind: item.kind, size: item.size, stamp: item.stamp }
+    }
+
+    /// Returns whether `now`, a later listing of the same name, shows another object or a change. A
+    /// removal in a directory changes the time of that directory.
+    pub(crate) fn differs(&self, now: &TreeEntry) -> bool {
+        let are_apart =
+            |one: Stamp, two: Stamp| one.latest < two.earliest || two.latest < one.earliest;
+        let stamps = self.stamp.zip(now.stamp);
+        self.kind != now.kind
+            || self.kind != ObjectKind::Directory
+                && (self.size != now.size || stamps.is_some_and(|(one, two)| are_apart(one, two)))
     }
 }
 
@@ -44,10 +71,10 @@ pub(crate) enum Removed {
     Entry,
     /// A directory; its entries are removed first.
     Directory,
-    /// No removal, but a check that this is a directory, before its entries are removed. Servers
-    /// list links to directories as directories, and the target of a link must never be touched.
+    /// No removal, but the entrance to a directory whose entries are removed. Servers list links to
+    /// directories as directories, and the target of a link must never be touched.
     Below {
-        /// Whether listings prove that the object is a directory.
+        /// Whether the listing of its parent proves that it is a directory.
         proof: Proof,
     },
 }
@@ -234,10 +261,8 @@ impl Planner<'_> {
             return Err(fault.of(Setting::Deployed));
         }
         // Two addresses, or two users, of one server can have different paths of the same directory.
-        let is_same = |top: &TreeEntry| (&top.unique, top.stamp) == (&item.unique, item.stamp);
-        if self.wish.top.as_ref().is_some_and(is_same) {
-            let text = "is in DST, but has SRC's unique and modify (MLST), so it may be SRC; nothing was done";
-            return Err(TreeFault::new(ErrorKind::Usage, text).about(&its_path));
+        if self.wish.top.as_ref().is_some_and(|top| Some(top) == item.unique.as_ref()) {
+            return Err(may_be_source(&its_path, "SRC's unique fact (MLST)"));
         }
         let is_own = kind == ObjectKind::Own;
         let needed = is_own.then(|| OF_RUN.to_owned());
@@ -255,7 +280,7 @@ impl Planner<'_> {
                 return Ok(false);
             }
             ObjectKind::Directory
-                if !self.remove_below(place, &its_path, links.proof, depth)? =>
+                if !self.remove_below(place, &its_path, item, links.proof, depth)? =>
             {
                 return Ok(false);
             }
@@ -269,7 +294,7 @@ impl Planner<'_> {
                 Removed::Entry
             }
         };
-        self.plan.removals.push(Removal::of(place, its_path, what));
+        self.plan.removals.push(Removal::of(place, its_path, what, item));
         Ok(true)
     }
 
@@ -278,6 +303,7 @@ impl Planner<'_> {
         &mut self,
         place: usize,
         path: &[u8],
+        item: &TreeEntry,
         proof: Proof,
         depth: usize,
     ) -> Result<bool, TreeFault> {
@@ -294,8 +320,13 @@ impl Planner<'_> {
             self.keep(path, self.side_of_target(), doubt);
             return Ok(false);
         }
+        let is_listed_alike = !below.items.is_empty() && hash_of(&below.items) == self.top_listing;
+        if !self.source.is_local() && !self.target.is_local() && is_listed_alike {
+            return Err(may_be_source(path, "SRC's names, sizes and times"));
+        }
+        let proof = if self.wish.options.no_links { Proof::Directory } else { proof };
         let what = Removed::Below { proof };
-        self.plan.removals.push(Removal::of(place, path.to_vec(), what));
+        self.plan.removals.push(Removal::of(place, path.to_vec(), what, item));
         let held = below.weight();
         self.hold(held)?;
         self.weigh()?;
@@ -318,6 +349,12 @@ impl Planner<'_> {
         self.links.insert(path.to_vec(), Rc::clone(&links));
         Ok(links)
     }
+}
+
+/// Returns the failure if the directory to remove may be the source itself.
+fn may_be_source(path: &[u8], fact: &str) -> TreeFault {
+    let text = format!("is in DST, but has {fact}, so it may be SRC; nothing was done");
+    TreeFault::new(ErrorKind::Usage, text).about(path)
 }
 
 /// Checks that an object of this name can be removed.

@@ -185,9 +185,12 @@ impl Planner<'_> {
         let mut found = Vec::new();
         for other in known.iter() {
             let relation = self.target.relation(&Pathname::join(path, other), &its_path)?;
-            if relation != Relation::Two {
-                found.push((other, relation));
+            if relation == Relation::Two {
+                // The name is free, whichever other name the question is about.
+                found.clear();
+                break;
             }
+            found.push((other, relation));
         }
         let is_source = |other: &Vec<u8>| {
             spellings.sources.get(&own).is_some_and(|names| names.contains(other))

@@ -1,0 +1,181 @@
+//! Looks at both sides again before something is removed: the plan is older, and a name that a
+//! listing lacks may exist all the same.
+
+use std::collections::HashSet;
+use std::fs::File;
+
+use ftp_proto::Pathname;
+
+use super::{Copier, Down, Up};
+use crate::listing::Budget;
+use crate::tree::entry::ObjectKind;
+use crate::tree::fault::TreeFault;
+use crate::tree::local::Directory;
+use crate::tree::options::OBJECTS;
+use crate::tree::plan::Removal;
+use crate::tree::probe::{absent, create_probe, tells_absence};
+use crate::tree::scan::{Contents, RemoteTree, Scan};
+
+/// Why an object stays that the plan removes.
+pub(super) const CHANGED: &str = "not deleted: it has changed since it was listed";
+pub(super) const GONE: &str = "not deleted: it is gone since it was listed";
+const THERE: &str = "not deleted: SRC has this name";
+const UNSURE: &str = "not deleted: SRC does not tell whether it has this name";
+
+/// What both sides show of the objects to remove in one directory.
+pub(crate) struct Look {
+    /// For each of them, why it stays, if it does.
+    pub(crate) stays: Vec<Option<&'static str>>,
+    /// The names in the directory, if the target is a server.
+    pub(crate) names: Vec<Vec<u8>>,
+    /// Whether the directory has more objects than these.
+    pub(crate) has_more: bool,
+}
+
+/// A file in the top of a local source, until this is dropped.
+pub(crate) struct Mark<'a> {
+    top: &'a Directory,
+    pub(crate) name: Vec<u8>,
+    _held: File,
+}
+
+impl Drop for Mark<'_> {
+    fn drop(&mut self) {
+        let _ = self.top.remove(&self.name, false);
+    }
+}
+
+impl<'a> Copier<'a> {
+    /// Asks both sides about objects to remove in the directory at `path` of the target, which the
+    /// source has too if `is_shared`. A local object is looked at when it is removed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of a question. Then nothing is known of any of the objects.
+    pub(crate) fn look(
+        &mut self,
+        path: &[u8],
+        is_shared: bool,
+        removals: &[&Removal],
+    ) -> Result<Look, TreeFault> {
+        let mut look =
+            Look { stays: vec![None; removals.len()], names: Vec::new(), has_more: false };
+        let name_of = |removal: &Removal| Pathname::split(&removal.path).1.to_vec();
+        if is_shared {
+            let names: Vec<_> = removals
+                .iter()
+                .map(|removal| (name_of(removal), removal.seen.kind == ObjectKind::File))
+                .collect();
+            look.stays = self.absence(path, &names)?;
+            for (removal, stays) in removals.iter().zip(&mut look.stays) {
+                // What goes first makes way for an object of the source with this name.
+                *stays = stays.filter(|_| !removal.is_first);
+            }
+        }
+        if matches!(self, Self::Down(_)) {
+            return Ok(look);
+        }
+        let Contents { items, lacks, .. } = self.list(path)?;
+        for (removal, stays) in removals.iter().zip(&mut look.stays) {
+            let name = name_of(removal);
+            let now = items.binary_search_by(|item| item.name.cmp(&name));
+            let why = match now.ok().and_then(|at| items.get(at)) {
+                None => Some(GONE),
+                Some(now) if removal.seen.differs(now) => Some(CHANGED),
+                Some(_) => None,
+            };
+            *stays = stays.or(why);
+        }
+        look.has_more = lacks;
+        look.names = items.into_iter().map(|item| item.name).collect();
+        Ok(look)
+    }
+
+    /// Marks the top of a local source with a file while something is removed: a directory of the
+    /// target that shows it is the source itself. Returns `None` if the source is on a server, or
+    /// cannot be written to.
+    pub(crate) fn mark(&self) -> Option<Mark<'a>> {
+        let Self::Up(Up { from, .. }) = self else { return None };
+        let (name, held) = create_probe(from.top).ok()?;
+        Some(Mark { top: from.top, name, _held: held })
+    }
+
+    /// Returns the first of these directories of a local target that is the top of the source: each
+    /// is marked with a file, and the top is listed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of the listing.
+    pub(crate) fn source_among<'d>(
+        &mut self,
+        directories: impl Iterator<Item = &'d [u8]>,
+    ) -> Result<Option<&'d [u8]>, TreeFault> {
+        let Self::Down(Down { from, to, .. }) = self else { return Ok(None) };
+        let opened = directories.filter_map(|path| Some((path, to.top.below(path).ok()?)));
+        let marked = opened.filter_map(|(path, directory)| {
+            let name = create_probe(&directory).ok()?.0;
+            Some((path, directory, name))
+        });
+        let marked: Vec<_> = marked.collect();
+        let limits = Budget::new().entries(OBJECTS);
+        let listed =
+            RemoteTree::new(&mut from.hand, from.place.top, from.place.list).list(&[], limits);
+        let mut found = None;
+        for (path, directory, name) in &marked {
+            let _ = directory.remove(name, false);
+            let is_shown = |listed: &Contents| listed.items.iter().any(|item| item.name == *name);
+            found = found.or(listed.as_ref().is_ok_and(is_shown).then_some(*path));
+        }
+        listed.map(|_| found)
+    }
+
+    /// Returns for each name in the directory at `path` of the source, and whether it is that of a
+    /// file, why the source may have it, if it may.
+    fn absence(
+        &mut self,
+        path: &[u8],
+        names: &[(Vec<u8>, bool)],
+    ) -> Result<Vec<Option<&'static str>>, TreeFault> {
+        let told = |is_absent: Option<bool>| match is_absent {
+            Some(true) => None,
+            Some(false) => Some(THERE),
+            None => Some(UNSURE),
+        };
+        let (far, asks) = match self {
+            Self::Up(Up { from, .. }) => {
+                let directory =
+                    from.top.below(path).map_err(|error| TreeFault::local(path, &error))?;
+                let told =
+                    |(name, _): &(Vec<u8>, bool)| told(directory.has(name).ok().map(|is| !is));
+                return Ok(names.iter().map(told).collect());
+            }
+            Self::Down(Down { from, .. }) => {
+                let asks = from.hand.ask(|client| Ok(tells_absence(client)?))?;
+                (from, asks)
+            }
+            Self::Across(across) => (&mut across.from, false),
+        };
+        if asks {
+            let top = Pathname::join(far.place.top, path);
+            let paths: Vec<_> = names
+                .iter()
+                .map(|(name, is_file)| (Pathname::join(&top, name), *is_file))
+                .collect();
+            let answers = far.hand.ask(|client| Ok(absent(client, &paths)?))?;
+            return Ok(answers.into_iter().map(told).collect());
+        }
+        let limits = Budget::new().entries(OBJECTS);
+        let listed =
+            RemoteTree::new(&mut far.hand, far.place.top, far.place.list).list(path, limits)?;
+        let shown: HashSet<&[u8]> = listed.items.iter().map(|item| item.name.as_slice()).collect();
+        Ok(names
+            .iter()
+            .map(|(name, _)| match shown.contains(name.as_slice()) {
+                true => Some(THERE),
+                false if listed.doubt.is_some() => Some(UNSURE),
+                false if listed.hides && name.first() == Some(&b'.') => Some(UNSURE),
+                false => None,
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,224 @@
+//! Asks both sides again before something is removed, and the target once more afterwards.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use ftp_proto::Pathname;
+
+use super::{Copier, Run, with_retries};
+use crate::error::ErrorKind;
+use crate::tree::fault::{Setting, TreeFault};
+use crate::tree::links::Proof;
+use crate::tree::names::{AGAIN, lacking};
+use crate::tree::plan::{Plan, Removal, Removed};
+
+/// The longest time from a look at an object to its removal.
+const AGE: Duration = Duration::from_secs(60);
+
+/// The largest number of objects of a directory that one look is about.
+const SOME: usize = 2_000;
+
+/// What was seen before removals.
+pub(super) struct Looks<'a> {
+    /// The numbers of the removals in each directory.
+    inside: HashMap<&'a [u8], Vec<usize>>,
+    /// When each directory was looked at, and the last removal that the look was about.
+    at: HashMap<&'a [u8], (Instant, usize)>,
+    /// Removals that must not be tried, and why; `None` if that is reported.
+    pub(super) stays: HashMap<usize, Option<TreeFault>>,
+    /// Directories with objects that are not removed.
+    pub(super) full: HashSet<&'a [u8]>,
+    /// The name of the file that marks the top of the source.
+    pub(super) mark: Option<Vec<u8>>,
+}
+
+impl<'a> Looks<'a> {
+    pub(super) fn new(plan: &'a Plan, first: bool) -> Self {
+        let mut inside: HashMap<&[u8], Vec<usize>> = HashMap::new();
+        for (number, removal) in plan.removals.iter().enumerate() {
+            if removal.is_first == first {
+                inside.entry(Pathname::split(&removal.path).0).or_default().push(number);
+            }
+        }
+        let (at, stays, full) = (HashMap::new(), HashMap::new(), HashSet::new());
+        Self { inside, at, stays, full, mark: None }
+    }
+
+    /// Returns the directories in which something is removed.
+    pub(super) fn directories(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.inside.keys().copied()
+    }
+
+    fn is_fresh(&self, directory: &[u8], number: usize) -> bool {
+        let at = self.at.get(directory);
+        at.is_some_and(|(at, last)| at.elapsed() < AGE && number <= *last)
+    }
+}
+
+/// Returns why an object must stay.
+fn kept(why: &str, path: &[u8]) -> TreeFault {
+    TreeFault::item(ErrorKind::Integrity, why).about(path)
+}
+
+impl<'a> Run<'a> {
+    /// Looks at the directories on the way to a removal, unless that was done a moment before.
+    pub(super) fn look(&mut self, copier: &mut Copier<'_>, looks: &mut Looks<'a>, number: usize) {
+        let plan = self.plan;
+        let Some(removal) = plan.removals.get(number) else { return };
+        let place = plan.directories.get(removal.place).map_or(&[][..], |place| &place.path);
+        let inner = match removal.what {
+            Removed::Directory => &removal.path[..],
+            Removed::Entry | Removed::Below { .. } => Pathname::split(&removal.path).0,
+        };
+        let is_end = |at: &usize| *at == place.len() || inner.get(*at).is_none_or(|it| *it == b'/');
+        for end in (place.len()..=inner.len()).filter(is_end) {
+            let directory = inner.get(..end).unwrap_or_default();
+            if !self.is_over() && !looks.is_fresh(directory, number) {
+                self.look_in(copier, looks, directory, end == place.len(), number);
+            }
+        }
+        if let Removed::Below { proof } = removal.what
+            && proof != Proof::Directory
+            && !plan.shows_links
+        {
+            let why =
+                TreeFault::item(ErrorKind::Unsupported, "not deleted: it may be a symbolic link");
+            let why = why.about(&removal.path).of(Setting::NoLinks);
+            looks.stays.entry(number).or_insert(Some(why));
+        }
+        if removal.what == Removed::Directory && looks.full.contains(removal.path.as_slice()) {
+            let why = "not deleted: it has objects that are not removed";
+            looks.stays.entry(number).or_insert_with(|| Some(kept(why, &removal.path)));
+        }
+    }
+
+    /// Looks at the next removals in one directory.
+    fn look_in(
+        &mut self,
+        copier: &mut Copier<'_>,
+        looks: &mut Looks<'a>,
+        directory: &'a [u8],
+        is_shared: bool,
+        number: usize,
+    ) {
+        let numbers = looks.inside.get(directory).map_or(&[][..], Vec::as_slice);
+        let next = numbers.get(numbers.partition_point(|it| *it < number)..).unwrap_or_default();
+        // Names of a server's source are asked for one by one.
+        let most = if matches!(copier, Copier::Down(_)) { SOME } else { usize::MAX };
+        let next: Vec<usize> = next.iter().copied().take(most).collect();
+        let plan = self.plan;
+        let removals: Vec<&Removal> =
+            next.iter().filter_map(|number| plan.removals.get(*number)).collect();
+        let looked = with_retries(copier, self.reporter, directory, |copier| {
+            copier.look(directory, is_shared, &removals)
+        });
+        match looked {
+            Ok(look) if looks.mark.as_ref().is_some_and(|mark| look.names.contains(mark)) => {
+                self.report(directory, is_source(directory));
+            }
+            Ok(look) => {
+                for (removal, (number, why)) in removals.iter().zip(next.iter().zip(look.stays)) {
+                    if let Some(why) = why {
+                        looks.stays.insert(*number, Some(kept(why, &removal.path)));
+                    }
+                }
+                let expected: HashSet<&[u8]> =
+                    removals.iter().map(|removal| Pathname::split(&removal.path).1).collect();
+                let is_new = |name: &Vec<u8>| !expected.contains(&**name);
+                let is_full = look.has_more || look.names.iter().any(is_new);
+                match is_full {
+                    true => looks.full.insert(directory),
+                    false => looks.full.remove(directory),
+                };
+            }
+            Err(failure) => {
+                looks.stays.extend(next.iter().map(|number| (*number, None)));
+                looks.full.insert(directory);
+                let failure = failure.then("nothing deleted there");
+                match next.first() {
+                    Some(first) if !failure.ends_run() => {
+                        looks.stays.insert(*first, Some(failure));
+                    }
+                    _ => self.report(directory, failure),
+                }
+            }
+        }
+        let last = if next.len() < most { None } else { next.last().copied() };
+        looks.at.insert(directory, (Instant::now(), last.unwrap_or(usize::MAX)));
+    }
+
+    /// Returns whether none of the local directories in which something is removed is the source
+    /// itself. Else, ends the run.
+    pub(super) fn is_apart(&mut self, copier: &mut Copier<'_>, looks: &Looks<'a>) -> bool {
+        let found = with_retries(copier, self.reporter, b"", |copier| {
+            copier.source_among(looks.directories())
+        });
+        match found {
+            Ok(None) => return true,
+            Ok(Some(path)) => self.report(path, is_source(path)),
+            Err(failure) => self.report(b"", failure.then("nothing deleted")),
+        }
+        false
+    }
+
+    /// Lists again the directories of a server from which objects were removed: some servers confirm
+    /// what they do not do. Returns the paths of the objects that are gone.
+    pub(super) fn confirm_removals(
+        &mut self,
+        copier: &mut Copier<'_>,
+        gone: &[usize],
+    ) -> Vec<&'a [u8]> {
+        let (plan, reporter) = (self.plan, self.reporter);
+        let removals = gone.iter().filter_map(|number| plan.removals.get(*number));
+        let paths: HashSet<&[u8]> = removals.map(|removal| removal.path.as_slice()).collect();
+        let mut inside: HashMap<&[u8], HashSet<&[u8]>> = HashMap::new();
+        // What was in a directory that is gone is gone.
+        for (above, name) in paths.iter().map(|path| Pathname::split(path)) {
+            if !paths.contains(above) && !matches!(copier, Copier::Down(_)) {
+                inside.entry(above).or_default().insert(name);
+            }
+        }
+        let mut unproved: HashSet<Vec<u8>> = HashSet::new();
+        let pause = |_: &mut Copier<'_>| {
+            reporter.pause(AGAIN);
+            Ok(())
+        };
+        let still = lacking(copier, inside, pause, |copier, (above, names)| {
+            if self.is_over() {
+                return Err(());
+            }
+            match with_retries(copier, reporter, above, |copier| copier.list(above)) {
+                Ok(listed) => {
+                    let listed = listed.items.into_iter().map(|item| item.name);
+                    let left = listed.filter(|name| names.contains(name.as_slice()));
+                    let left: Vec<_> = left.map(|name| Pathname::join(above, &name)).collect();
+                    Ok(Some(left).filter(|left| !left.is_empty()))
+                }
+                Err(failure) => {
+                    unproved.insert(above.to_vec());
+                    self.report(above, failure);
+                    Ok(None)
+                }
+            }
+        });
+        for path in still.unwrap_or_default().into_iter().flat_map(|(_, left)| left) {
+            self.done.done = self.done.done.saturating_sub(1);
+            self.done.removed = self.done.removed.saturating_sub(1);
+            self.report(
+                &path,
+                kept("the server has confirmed its removal, but still lists it", &path),
+            );
+            unproved.insert(path);
+        }
+        let above = |path: &&'a [u8]| Some(Pathname::split(path).0).filter(|_| !path.is_empty());
+        let is_gone = |path: &&'a [u8]| {
+            !std::iter::successors(Some(*path), above).any(|it| unproved.contains(it))
+        };
+        paths.into_iter().filter(is_gone).collect()
+    }
+}
+
+fn is_source(path: &[u8]) -> TreeFault {
+    let text = "is SRC itself, which lies in DST; nothing more was done";
+    TreeFault::new(ErrorKind::Usage, text).about(if path.is_empty() { b"." } else { path })
+}
