@@ -14,7 +14,7 @@ use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, remove_sidecar};
 use super::small::parent;
 use crate::system::{
-    ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_path, lock, lockable, name_file, nameless,
+    ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_path, close_copy, lock, lockable, name_file, nameless,
     rename_new, take_over, unlock,
 };
 use crate::unpoisoned;
@@ -332,6 +332,7 @@ impl LocalFile {
             growing.keep();
         }
         self.begin()?;
+        close_copy(self.file())?;
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
                 growing.partial.complete();
@@ -349,7 +350,8 @@ impl LocalFile {
             Kind::Replacing(temporary) => temporary.publish(replaces),
         };
         match done {
-            Ok(()) => Ok(Committed::Done),
+            // The owner and the name have changed since.
+            Ok(()) => close_copy(self.file()).map(|()| Committed::Done),
             Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
                 self.discard();
                 Ok(Committed::Exists)

@@ -18,8 +18,8 @@ use super::small::{self, parent};
 use crate::digest::hex;
 use crate::error::io_again;
 use crate::system::{
-    MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, lock, lockable, set_length,
-    unlock,
+    MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, close_copy, lock, lockable,
+    set_length, unlock,
 };
 
 /// The number of received bytes after which they are written to disk and recorded.
@@ -110,7 +110,7 @@ impl PartialFile {
     /// since the last flush, a later run resumes none.
     pub(super) fn sync(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
         if self.fault.is_none() {
-            self.fault = sync(&self.file).err();
+            self.fault = sync(&self.file).and_then(|()| close_copy(&self.file)).err();
             match self.fault {
                 Some(_) => self.store_record(self.flushed),
                 None => self.flushed = self.length,
