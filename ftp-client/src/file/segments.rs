@@ -44,13 +44,13 @@ struct Missing {
 }
 
 /// A file whose ranges have all arrived and been verified.
-pub(crate) struct Whole {
+struct Whole {
     /// The local file, still without its final name.
-    pub(crate) file: LocalFile,
+    file: LocalFile,
     /// The size and time of the server's file.
-    pub(crate) origin: Origin,
+    origin: Origin,
     /// The result of the job.
-    pub(crate) done: Done,
+    done: Done,
 }
 
 impl Get<'_> {
@@ -98,11 +98,13 @@ impl Get<'_> {
         if self.job.options.moves {
             return self.attempt(&mut *pool.take()?, on);
         }
-        if let Some(why) = self.skips(&mut *pool.take()?)? {
+        let mut client = pool.take()?;
+        self.begin(&mut client)?;
+        if let Some(why) = self.skips(&mut client)? {
             return Ok(Done::skipped(why));
         }
+        drop(client);
         let Some(Whole { file, origin, done }) = self.gather(pool, most, on)? else {
-            self.job.past.begin();
             return self.job.fetch(&mut *pool.take()?, on, &mut self.to);
         };
         let target = file.target().to_owned();
@@ -123,13 +125,12 @@ impl Get<'_> {
     /// # Errors
     ///
     /// Returns the errors of [`attempt_over`](Self::attempt_over).
-    pub(crate) fn gather(
+    fn gather(
         &mut self,
         pool: &Pool<'_>,
         most: usize,
         on: &dyn Observer,
     ) -> Result<Option<Whole>, Error> {
-        self.job.past.begin();
         let is_image = self.job.options.representation == RepresentationType::Image;
         let target = match self.to {
             Sink::Path(target) if is_image && self.job.like.is_none() => target,
