@@ -14,9 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{Severity, TimeVal};
-use sha2::{Digest, Sha256};
 
 use super::evidence::{Fit, ServerFacts, check_size};
+use super::identity::ServerFile;
 use super::{Done, small};
 use crate::client::Client;
 use crate::control::login::Login;
@@ -58,14 +58,6 @@ impl LocalFacts {
     }
 }
 
-/// The server's file that an upload writes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct UploadTarget {
-    pub(super) login: Login,
-    /// The path, from the login directory or from the root.
-    pub(super) path: Vec<u8>,
-}
-
 /// The content of a journal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct JournalContent {
@@ -79,7 +71,7 @@ pub(super) struct JournalContent {
 /// The places of the journal of one upload.
 #[derive(Debug)]
 pub(super) struct UploadJournal {
-    target: UploadTarget,
+    target: ServerFile,
     /// Beside the local file, and in the caller's directory.
     paths: Vec<PathBuf>,
 }
@@ -87,7 +79,7 @@ pub(super) struct UploadJournal {
 impl UploadJournal {
     /// Returns the journal for uploads of the file at `local` to `target`; `directory` is used if
     /// that of the local file cannot be written.
-    pub(super) fn of(local: &Path, target: UploadTarget, directory: Option<&Path>) -> Self {
+    pub(super) fn of(local: &Path, target: ServerFile, directory: Option<&Path>) -> Self {
         // The file that a symbolic link leads to has one journal, whatever the name of the link.
         let local = fs::canonicalize(local).unwrap_or_else(|_| local.to_owned());
         let name = local.file_name().unwrap_or_default().as_bytes();
@@ -152,20 +144,12 @@ impl UploadJournal {
 }
 
 /// Returns the name of the journal of a local file, which `local` names, and a target.
-fn file_name(local: &[&[u8]], target: &UploadTarget) -> String {
-    let port = target.login.port.to_string();
-    let remote: [&[u8]; 4] =
-        [target.login.host.as_bytes(), port.as_bytes(), &target.login.user, &target.path];
-    let mut hash = Sha256::new();
-    for part in local.iter().copied().chain(remote) {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    let digest = hash.finalize();
+fn file_name(local: &[&[u8]], target: &ServerFile) -> String {
+    let digest = target.sum(local);
     format!(".{}{UPLOAD_JOURNAL}", hex(digest.get(..8).unwrap_or_default()))
 }
 
-fn encode(sent: &JournalContent, target: &UploadTarget) -> String {
+fn encode(sent: &JournalContent, target: &ServerFile) -> String {
     let LocalFacts { inode, size, modified, changed } = sent.local;
     let Login { host, port, user, .. } = &target.login;
     let (host, user, path) = (hex(host.as_bytes()), hex(user), hex(&target.path));
@@ -176,7 +160,7 @@ fn encode(sent: &JournalContent, target: &UploadTarget) -> String {
     )
 }
 
-fn parse(text: &str, target: &UploadTarget) -> Option<JournalContent> {
+fn parse(text: &str, target: &ServerFile) -> Option<JournalContent> {
     let field =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let number = |name: &str| field(name)?.parse::<u64>().ok();
@@ -374,10 +358,10 @@ fn is_renamed(before: Option<&[Option<ServerFacts>; 2]>, now: &[Option<ServerFac
 mod tests {
     use super::*;
 
-    fn target(host: &str, port: u16, user: &str, path: &str) -> UploadTarget {
+    fn target(host: &str, port: u16, user: &str, path: &str) -> ServerFile {
         let mut login = Login::for_tests(host, port);
         login.user = user.as_bytes().to_vec();
-        UploadTarget { login, path: path.as_bytes().to_vec() }
+        ServerFile { login, path: path.as_bytes().to_vec() }
     }
 
     #[test]

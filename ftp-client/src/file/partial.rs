@@ -183,12 +183,17 @@ impl PartialFile {
     /// synced.
     pub(super) fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
-            set_length(&self.file, start)?;
             (self.length, self.flushed) = (start, 0);
-            if start > 0 && self.record().is_some() {
+            let is_kept = start > 0 && self.record().is_some();
+            if is_kept {
+                // This record fits before and after the file is cut.
                 self.sync(File::sync_data)?;
+                self.store_record(self.flushed);
             }
-            self.store_record(self.flushed);
+            set_length(&self.file, start)?;
+            if !is_kept {
+                self.store_record(self.flushed);
+            }
             self.start = None;
         }
         Ok(&mut self.file)

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::fchown;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, RawMode, fchmod, flock};
+use rustix::fs::{Access, FlockOperation, Mode, OFlags, RawMode, fchmod, flock};
 
 /// Reads the descriptor that [`Waker`] wakes.
 pub(crate) type Woken = io::PipeReader;
@@ -115,6 +115,11 @@ pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
         Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => Ok(()),
         synced => synced,
     }
+}
+
+/// Returns the error if no file of a directory can be made or replaced.
+pub(crate) fn check_directory(directory: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
 }
 
 /// Closes another descriptor of a file. Some file systems tell only then that they could not store

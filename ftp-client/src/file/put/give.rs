@@ -83,7 +83,10 @@ impl Job<'_> {
         let here = source.facts().ok_or(Error::Job(JobFault::NotRegular))?;
         let mut journal = None;
         if let StoreAs::Under(_) = self.store {
-            let name = self.name.clone().unwrap_or_else(|| MovedName::of(client, &self.origin));
+            let name = match &self.name {
+                Some(name) => name.clone(),
+                None => MovedName::of(client, &self.origin)?,
+            };
             journal = Some(MoveJournal::of(local, &name));
         }
         if let Some(journal) = &journal

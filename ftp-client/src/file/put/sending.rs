@@ -390,9 +390,22 @@ impl Job<'_> {
         };
         let size = start.before + done.bytes;
         if self.verifies_size() {
-            done.verified = check_stored_size(client, &path, size, verify)?;
+            done.verified = match check_stored_size(client, &path, size, verify) {
+                // Others may append, too.
+                Err(Error::Incomplete { bytes, announced: Some(all) })
+                    if self.store == StoreAs::Append && bytes > all =>
+                {
+                    Verify::Size
+                }
+                verified => verified?,
+            };
             if done.verified == Verify::None {
-                let text = "the server confirms the upload, but does not report its size";
+                let is_missing =
+                    size == 0 && matches!(client.is_there(&path), Ok(Some(false)));
+                let text = match is_missing {
+                    true => "the server confirms the empty file, but does not show it",
+                    false => "the server confirms the upload, but does not report its size",
+                };
                 on.event(Event::Note { target: &path, text });
             }
         } else if start.offset > 0 {
@@ -494,7 +507,8 @@ impl Job<'_> {
         have: Option<u64>,
     ) -> Result<Option<ServerFacts>, Error> {
         match (self.options.moves || self.proves_new, source.facts()) {
-            (true, Some(here)) if have == Some(here.size) => {
+            // Two empty files are equal.
+            (true, Some(here)) if here.size > 0 && have == Some(here.size) => {
                 ServerFacts::ask(client, self.place.path())
             }
             _ => Ok(None),

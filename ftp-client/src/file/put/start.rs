@@ -9,8 +9,10 @@ use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer, Why};
+use crate::file::begin::is_busy;
 use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, compare_first, judge, read_end};
-use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
+use crate::file::identity::ServerFile;
+use crate::file::journal::{LocalFacts, UploadJournal};
 use crate::file::options::Existing;
 use crate::file::small::parent;
 use crate::system::{FileExt, MetadataExt, OsStrExt};
@@ -75,13 +77,21 @@ impl Job<'_> {
         let is_file = source.facts().is_some();
         let is_needed = match self.store {
             StoreAs::Unique => false,
-            StoreAs::Append => self.verifies_size(),
+            StoreAs::Append => {
+                let asks = self.verifies_size() || self.may_be_itself(client, source);
+                let size = asks.then(|| client.size(self.place.path()));
+                return size.transpose().map(Option::flatten).or_else(unless_busy);
+            }
             StoreAs::Final | StoreAs::Under(_) => {
                 is_file && (self.looks() || self.options.moves || self.proves_new)
             }
         };
         match is_needed {
-            true => client.size_at_rest(self.place.path(), on),
+            // A file of the same size must be told from the new one.
+            true if self.options.moves || self.proves_new => {
+                client.size_at_rest(self.place.path(), on)
+            }
+            true => client.size_at_rest(self.place.path(), on).or_else(unless_busy),
             false if self.may_be_itself(client, source) => {
                 Ok(client.size(self.place.path()).ok().flatten())
             }
@@ -118,7 +128,7 @@ impl Job<'_> {
         if !self.looks() {
             return Ok(start);
         }
-        let journal = self.journal(client, path);
+        let journal = self.journal(client, path)?;
         let start = UploadStart { replaced: have, journal, ..start };
         let begun = self.resumed(client, on, (file, *facts), start, have)?;
         if begun.offset == 0 {
@@ -266,23 +276,14 @@ impl Job<'_> {
         Ok((here != there).then_some(Why::TailDiffers))
     }
 
-    /// Returns the journal of this upload, if the session says who it belongs to.
-    fn journal(&self, client: &mut Client, local: &Path) -> Option<UploadJournal> {
+    /// Returns the journal of this upload, if something identifies the server's file.
+    fn journal(&self, client: &mut Client, local: &Path) -> Result<Option<UploadJournal>, Error> {
         if self.options.resume == Resume::Own {
-            return None;
+            return Ok(None);
         }
-        let login = client.identity()?.clone();
-        let whole = self.place.whole();
-        let is_known = whole.starts_with(b"/") || !client.has_moved() || self.place.is_entered();
-        let path = match is_known {
-            true => whole,
-            false => match client.pwd() {
-                Ok(directory) => [directory.as_bytes(), b"/", whole.as_slice()].concat(),
-                Err(_) => return None,
-            },
-        };
+        let target = ServerFile::ask(client, &self.place)?;
         let directory = self.options.journals.as_deref();
-        Some(UploadJournal::of(local, UploadTarget { login, path }, directory))
+        Ok(target.map(|target| UploadJournal::of(local, target, directory)))
     }
 
     /// Returns whether the upload may change its own source: the server is this computer, and the
@@ -319,11 +320,16 @@ impl Job<'_> {
             Some(time) => time.unix_seconds() == facts.modified_seconds(),
             None => !client.features()?.has("MDTM"),
         };
-        if is_alike && shares_directory(client, &real_path(path), &there) {
-            return Err(Error::Job(JobFault::SameFile));
+        match is_alike && shares_directory(client, &real_path(path), &there)? {
+            true => Err(Error::Job(JobFault::SameFile)),
+            false => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// Returns an unknown size for a server that does not tell it now.
+fn unless_busy(error: Error) -> Result<Option<u64>, Error> {
+    if is_busy(&error) { Ok(None) } else { Err(error) }
 }
 
 fn real_path(path: &Path) -> PathBuf {
@@ -331,14 +337,18 @@ fn real_path(path: &Path) -> PathBuf {
 }
 
 /// Returns whether the server's directory of `there` is that of the local file `real`. If this cannot
-/// be tried because the local directory takes no file, the directories count as one.
-fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> bool {
+/// be tried because the local directory takes no file, the directories count as one. A question that
+/// costs the connection is the error.
+fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> Result<bool, Error> {
     let probed = Directory::open(parent(real)).and_then(|directory| {
         with_probe(&directory, |name| {
             client.is_there(Pathname::join(Pathname::split(there).0, name))
         })
     });
-    probed.is_err() || matches!(probed, Ok(Ok(Some(true))))
+    match probed {
+        Ok(Err(error)) if !client.is_settled() => Err(error),
+        probed => Ok(probed.is_err() || matches!(probed, Ok(Ok(Some(true))))),
+    }
 }
 
 impl Job<'_> {
