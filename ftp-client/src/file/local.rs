@@ -14,8 +14,8 @@ use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, remove_sidecar};
 use super::small::parent;
 use crate::system::{
-    ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_directory, check_path, close_copy, is_mount_point, lock, lockable, name_file, nameless,
-    rename_new, take_over, unlock,
+    ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_directory, check_path, close_copy,
+    is_mount_point, lock, lockable, name_file, nameless, rename_new, take_over, unlock,
 };
 use crate::unpoisoned;
 

@@ -400,8 +400,7 @@ impl Job<'_> {
                 verified => verified?,
             };
             if done.verified == Verify::None {
-                let is_missing =
-                    size == 0 && matches!(client.is_there(&path), Ok(Some(false)));
+                let is_missing = size == 0 && matches!(client.is_there(&path), Ok(Some(false)));
                 let text = match is_missing {
                     true => "the server confirms the empty file, but does not show it",
                     false => "the server confirms the upload, but does not report its size",

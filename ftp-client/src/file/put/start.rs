@@ -198,7 +198,9 @@ impl Job<'_> {
             Step::Whole if !is_own && !is_proven => Some(Why::NoRecord),
             Step::Continue { kept, .. } if kept < have => Some(Why::NoRecord),
             Step::Whole | Step::Continue { .. } if is_proven => None,
-            Step::Whole | Step::Continue { .. } => self.compare_end(client, file, (have, is_all))?,
+            Step::Whole | Step::Continue { .. } => {
+                self.compare_end(client, file, (have, is_all))?
+            }
             Step::FromZero(why) => Some(why),
             // The digest was asked for; without an answer, nothing proves the bytes.
             Step::AskDigest => Some(Why::NoRecord),

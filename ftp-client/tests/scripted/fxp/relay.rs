@@ -30,9 +30,7 @@ fn facts(there: &str, time: &str) -> String {
 fn ends(of_source: &str, of_target: &str) -> String {
     let end = |at: &str, name: &str, bytes: &str| match bytes {
         "" => format!("{at}#\n {at}> RETR {name}\n {at}< 550 no\n"),
-        _ => format!(
-            "{at}#\n {at}> RETR {name}\n {at}< 150 go\n {at}= {bytes}\n {at}< 226 done\n"
-        ),
+        _ => format!("{at}#\n {at}> RETR {name}\n {at}< 150 go\n {at}= {bytes}\n {at}< 226 done\n"),
     };
     [NO_DIGEST, &end("s", "a", of_source), &end("t", "b", of_target)].concat()
 }
