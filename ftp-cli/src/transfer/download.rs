@@ -136,7 +136,15 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
         (Error::Local(error), _) if error.kind() == io::ErrorKind::AlreadyExists => {
             Failure::item(Exit::Partial, error.to_string())
         }
-        (Error::Local(error), Target::File(_)) => Failure::new(Exit::Local, error.to_string()),
+        (Error::Local(error), Target::File(path)) => {
+            use io::ErrorKind::{PermissionDenied, ResourceBusy};
+            let is_closed = matches!(error.kind(), PermissionDenied | ResourceBusy);
+            let hint = match is_closed && !context.settings.in_place && path.is_file() {
+                true => "; use --in-place to write to the file itself",
+                false => "",
+            };
+            Failure::new(Exit::Local, format!("{error}{hint}"))
+        }
         (Error::Incomplete { bytes, announced: Some(asked) }, _)
             if matches!(left, Left::Ranges(_)) && bytes > asked =>
         {

@@ -95,6 +95,7 @@ fn remove_source_keeps_files_whose_copy_is_not_verified() {
                 ("RETR", ten()),
                 size(),
                 time("213 20260101000000"),
+                time("213 20260101000000"),
                 time("213 20260101000001"),
                 time("213 20260101000001"),
             ],

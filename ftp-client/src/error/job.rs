@@ -65,6 +65,10 @@ pub enum JobFault {
          size"
     )]
     Leftover,
+    /// An earlier attempt sent all bytes, but its confirmation was lost, and the server neither lets
+    /// them be compared nor takes the file again; or the source cannot be read again.
+    #[error("perhaps complete, but could not be compared: {0}")]
+    NotCompared(Box<Error>),
     /// The server does not report the name that it chose (`STOU`).
     #[error("the server does not report the name that it chose")]
     NoName,
@@ -248,6 +252,7 @@ impl JobFault {
             Self::Longer { .. }
             | Self::Appended(_)
             | Self::OtherName(_)
+            | Self::NotCompared(_)
             | Self::PerhapsRenamed { .. }
             | Self::PerhapsSameName(_) => Some(Recovery::Impossible),
             // The transfer itself is complete.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ftp_proto::{BlockFault, DeflateFault};
+use ftp_proto::{BlockFault, DeflateFault, Severity};
 
 use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, decide, judge};
 use super::local::{Committed, LocalFile};
@@ -372,7 +372,10 @@ impl GetJob<'_> {
         })?;
         let mut start = DownloadStart::at_0(Writing::File(file));
         if self.is_repeated {
-            start.origin = Some(Origin::ask(client, self.place.path())?);
+            start.origin = match Origin::ask(client, self.place.path()) {
+                Err(error) if is_busy(&error) => None,
+                origin => Some(origin?),
+            };
         }
         Ok(start)
     }
@@ -444,12 +447,16 @@ impl GetJob<'_> {
         };
         let part_length = part.as_ref().map_or(0, |part| part.length);
         let local_length = local.as_ref().map_or(0, |local| local.length);
-        let source = SourceId::ask(client, &there)?;
+        let source = SourceId::ask(client, &self.place)?;
         // The listing is enough for the record of a new file, but not for a decision about bytes.
         let is_new = part_length == 0 && local_length == 0;
         let listed = self.in_tree.as_ref().filter(|_| is_new).map(|in_tree| in_tree.listed);
         let listed = listed.unwrap_or_default();
-        let origin = listed.or_ask(client, &there)?;
+        let origin = match listed.or_ask(client, &there) {
+            // Nothing is lost without the size.
+            Err(error) if is_new && is_busy(&error) => listed,
+            origin => origin?,
+        };
         let now = Record::new(source, origin);
         let is_taken = self.past.from_start;
         // A file that this program has completed, and that has not changed since.
@@ -586,6 +593,11 @@ impl GetJob<'_> {
             }
         }
     }
+}
+
+/// Returns whether the server does not answer a question now (4yz).
+pub(super) fn is_busy(error: &Error) -> bool {
+    matches!(error, Error::Refused(_, reply) if reply.code().severity() == Severity::Transient)
 }
 
 /// Returns another handle of a found file.

@@ -13,9 +13,10 @@
 //! a result is right, and whether the source of a copy may go.
 
 use std::fs::File;
+use std::io::Read as _;
 use std::time::Duration;
 
-use ftp_proto::{Reply, Severity, TimeVal};
+use ftp_proto::{Pathname, Reply, Severity, TimeVal};
 
 use super::checksum::Checksum;
 use crate::client::Client;
@@ -103,7 +104,8 @@ pub(crate) fn judge<E>(
     ask: impl FnOnce() -> Result<Asked, E>,
 ) -> Result<Step, E> {
     let step = decide(known);
-    if step != Step::AskDigest && (!must_ask || known.digest != Asked::NotYet) {
+    let is_asked = must_ask && known.digest == Asked::NotYet;
+    if step != Step::AskDigest && (!is_asked || matches!(step, Step::FromZero(_))) {
         return Ok(step);
     }
     known.digest = ask()?;
@@ -302,6 +304,27 @@ fn compare(
         if deadline.remaining().is_err() {
             return Ok(Compared::NoAnswer(error));
         }
+    }
+}
+
+/// Downloads `length` bytes at the end of the server's file, or more if the server sends more.
+pub(crate) fn read_end(
+    client: &mut Client,
+    path: &[u8],
+    (from, length): (u64, u64),
+) -> Result<Vec<u8>, Error> {
+    let path = Pathname::new(path)?;
+    let mut download = client.retrieve_from(path.as_bytes(), from)?;
+    let mut bytes = Vec::new();
+    let read = (&mut download).take(length + OVERLAP).read_to_end(&mut bytes);
+    match read {
+        Ok(_) if bytes.len() as u64 <= length => download.finish().map(|_| bytes),
+        // More than there is: the caller sees the difference, whatever the end is.
+        Ok(_) => {
+            let _ = download.finish();
+            Ok(bytes)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

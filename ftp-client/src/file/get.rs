@@ -184,15 +184,7 @@ impl<'a> Get<'a> {
     ///   option needs, or if the source may be the target.
     /// - [`Error::Job`] for the failures of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
-        if self.job.past.left == Left::Stream {
-            // The stream would have its first bytes twice.
-            return Err(Error::Unsupported("another download to a stream with bytes of the first"));
-        }
-        self.job.past.begin();
-        if let Sink::Path(target) | Sink::InPlace(target) = self.to {
-            check_path(target).map_err(|error| Error::Local(named(target, &error)))?;
-        }
-        self.check_apart(client)?;
+        self.begin(client)?;
         match self.to {
             // An interrupted move continues before any file is skipped.
             Sink::Path(target) if self.job.options.moves => self.take(client, on, target),
@@ -202,6 +194,19 @@ impl<'a> Get<'a> {
                 None => self.job.fetch(client, on, &mut self.to),
             },
         }
+    }
+
+    /// Begins another attempt, if the target allows it.
+    pub(super) fn begin(&mut self, client: &mut Client) -> Result<(), Error> {
+        if self.job.past.left == Left::Stream {
+            // The stream would have its first bytes twice.
+            return Err(Error::Unsupported("another download to a stream with bytes of the first"));
+        }
+        self.job.past.begin();
+        if let Sink::Path(target) | Sink::InPlace(target) = self.to {
+            check_path(target).map_err(|error| Error::Local(named(target, &error)))?;
+        }
+        self.check_apart(client)
     }
 }
 

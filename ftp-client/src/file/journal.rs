@@ -14,9 +14,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{Severity, TimeVal};
-use sha2::{Digest, Sha256};
 
 use super::evidence::{Fit, ServerFacts, check_size};
+use super::identity::ServerFile;
 use super::{Done, small};
 use crate::client::Client;
 use crate::control::login::Login;
@@ -58,14 +58,6 @@ impl LocalFacts {
     }
 }
 
-/// The server's file that an upload writes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct UploadTarget {
-    pub(super) login: Login,
-    /// The path, from the login directory or from the root.
-    pub(super) path: Vec<u8>,
-}
-
 /// The content of a journal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct JournalContent {
@@ -79,7 +71,7 @@ pub(super) struct JournalContent {
 /// The places of the journal of one upload.
 #[derive(Debug)]
 pub(super) struct UploadJournal {
-    target: UploadTarget,
+    target: ServerFile,
     /// Beside the local file, and in the caller's directory.
     paths: Vec<PathBuf>,
 }
@@ -87,7 +79,7 @@ pub(super) struct UploadJournal {
 impl UploadJournal {
     /// Returns the journal for uploads of the file at `local` to `target`; `directory` is used if
     /// that of the local file cannot be written.
-    pub(super) fn of(local: &Path, target: UploadTarget, directory: Option<&Path>) -> Self {
+    pub(super) fn of(local: &Path, target: ServerFile, directory: Option<&Path>) -> Self {
         // The file that a symbolic link leads to has one journal, whatever the name of the link.
         let local = fs::canonicalize(local).unwrap_or_else(|_| local.to_owned());
         let name = local.file_name().unwrap_or_default().as_bytes();
@@ -152,20 +144,12 @@ impl UploadJournal {
 }
 
 /// Returns the name of the journal of a local file, which `local` names, and a target.
-fn file_name(local: &[&[u8]], target: &UploadTarget) -> String {
-    let port = target.login.port.to_string();
-    let remote: [&[u8]; 4] =
-        [target.login.host.as_bytes(), port.as_bytes(), &target.login.user, &target.path];
-    let mut hash = Sha256::new();
-    for part in local.iter().copied().chain(remote) {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    let digest = hash.finalize();
+fn file_name(local: &[&[u8]], target: &ServerFile) -> String {
+    let digest = target.sum(local);
     format!(".{}{UPLOAD_JOURNAL}", hex(digest.get(..8).unwrap_or_default()))
 }
 
-fn encode(sent: &JournalContent, target: &UploadTarget) -> String {
+fn encode(sent: &JournalContent, target: &ServerFile) -> String {
     let LocalFacts { inode, size, modified, changed } = sent.local;
     let Login { host, port, user, .. } = &target.login;
     let (host, user, path) = (hex(host.as_bytes()), hex(user), hex(&target.path));
@@ -176,7 +160,7 @@ fn encode(sent: &JournalContent, target: &UploadTarget) -> String {
     )
 }
 
-fn parse(text: &str, target: &UploadTarget) -> Option<JournalContent> {
+fn parse(text: &str, target: &ServerFile) -> Option<JournalContent> {
     let field =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let number = |name: &str| field(name)?.parse::<u64>().ok();
@@ -202,20 +186,18 @@ pub(crate) type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<(), E
 #[derive(Debug)]
 pub(crate) struct Stored {
     done: Done,
-    /// The facts of the temporary file and of the target before the first rename, if they were
+    /// The facts of the temporary file and of the target directly before the rename, if they were
     /// asked for.
     before: Option<[Option<ServerFacts>; 2]>,
     /// Whether the server may have renamed the file.
     is_tried: bool,
     /// Whether an attempt to rename it failed.
     is_later: bool,
-    /// Whether a misplaced reply came after the confirmation, which then counts no more.
-    is_doubtful: bool,
 }
 
 impl Stored {
     pub(crate) const fn new(done: Done) -> Self {
-        Self { done, before: None, is_tried: false, is_later: false, is_doubtful: false }
+        Self { done, before: None, is_tried: false, is_later: false }
     }
 }
 
@@ -227,22 +209,20 @@ pub(crate) struct Renaming<'a> {
     pub(crate) repeats: bool,
     /// Whether the file keeps its temporary name if the server refuses the final one.
     pub(crate) keeps: bool,
-    /// How to verify a size that is not verified yet, in an attempt after the first one; `None`:
-    /// not at all.
-    pub(crate) verify: Option<Verify>,
 }
 
 impl Renaming<'_> {
-    /// Gives the file in `slot` its final name. Returns `None` if nothing proves any more that the
-    /// server has all of it, so that it must be sent again. After an error, `slot` still has the
-    /// file if another attempt can rename it.
+    /// Gives the file in `slot` its final name. Another attempt renames it only if it still has the
+    /// facts that were noted before: others can take the temporary name, or answer on the new
+    /// connection. Returns `None` if nothing proves that the server has the file, so that it must be
+    /// uploaded again. After an error, `slot` still has the file if another attempt can rename it.
     ///
     /// # Errors
     ///
     /// - [`JobFault::NotRenamed`] with the error of `before_rename` or of the rename.
     /// - [`JobFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts
     ///   do not tell what happened. No other attempt may follow.
-    /// - The errors of the questions for size and facts.
+    /// - The errors of the questions for facts.
     pub(crate) fn run(
         &self,
         client: &mut Client,
@@ -250,56 +230,56 @@ impl Renaming<'_> {
         before_rename: &mut BeforeRename<'_>,
     ) -> Result<Option<Done>, Error> {
         let Self { from, to, .. } = *self;
-        let Some(mut stored) = slot.take() else {
+        let Some(stored) = slot else {
             return Err(Error::Job(JobFault::Spent));
         };
-        if let Some(verify) = self.verify
-            && stored.is_later
-            && stored.done.verified == Verify::None
-        {
-            // The connection may have ended before the size was known.
-            stored.done.verified = check_stored_size(client, from, stored.done.size, verify)?;
-        }
-        if stored.is_doubtful && !stored.is_tried && stored.done.verified == Verify::None {
-            return Ok(None);
-        }
-        if stored.is_tried {
-            // The reply to a rename was lost. Whether it happened, only the facts can tell.
-            let now = [ServerFacts::ask(client, from)?, ServerFacts::ask(client, to)?];
-            if is_renamed(stored.before.as_ref(), &now) {
-                return Ok(Some(stored.done));
+        let ask = |client: &mut Client| -> Result<_, Error> {
+            Ok([ServerFacts::ask(client, from)?, ServerFacts::ask(client, to)?])
+        };
+        if stored.is_later {
+            let now = match stored.before {
+                Some(_) => ask(client)?,
+                None => [None, None],
+            };
+            if stored.is_tried && is_renamed(stored.before.as_ref(), &now) {
+                return Ok(slot.take().map(|stored| stored.done));
             }
             let is_there = matches!((&now, &stored.before),
-                ([Some(now), _], Some([Some(before), _])) if now == before);
-            if !is_there {
-                let temporary = from.to_vec();
-                return Err(Error::Job(JobFault::PerhapsRenamed { temporary }));
+                ([Some(now), _], Some([Some(before), _])) if now == before && now.is_telling());
+            match is_there {
+                true => stored.before = Some(now),
+                false if stored.is_tried => {
+                    let temporary = from.to_vec();
+                    *slot = None;
+                    return Err(Error::Job(JobFault::PerhapsRenamed { temporary }));
+                }
+                false => {
+                    *slot = None;
+                    return Ok(None);
+                }
             }
         }
         // The caller may set times, and move away what the target has.
         let mut noted = before_rename(client, from);
         if noted.is_ok() && self.repeats && stored.before.is_none() {
-            noted = ServerFacts::ask(client, from).and_then(|source| {
-                stored.before = Some([source, ServerFacts::ask(client, to)?]);
-                Ok(())
-            });
+            noted = ask(client).map(|facts| stored.before = Some(facts));
         }
         let begun = noted.and_then(|()| client.rename_from(from, to));
         let is_begun = begun.is_ok();
         let error = match begun.and_then(|command| client.rename_to(&command)) {
-            Ok(()) => return Ok(Some(stored.done)),
+            Ok(()) => return Ok(slot.take().map(|stored| stored.done)),
             Err(error) => error,
         };
         let is_refused = matches!(error, Error::Refused(..));
         let removed = is_refused && !self.keeps && client.delete(from).is_ok();
-        if !removed {
-            stored.is_tried |= is_begun && !is_refused;
-            stored.is_later = true;
-            if error.is_out_of_step() && stored.done.verified != Verify::Digest {
-                stored.is_doubtful = true;
-                stored.done.verified = Verify::None;
-            }
-            *slot = Some(stored);
+        stored.is_tried |= is_begun && !is_refused;
+        stored.is_later = true;
+        if error.is_out_of_step() && !stored.is_tried {
+            // The confirmation and the facts count no more.
+            stored.before = None;
+        }
+        if removed {
+            *slot = None;
         }
         let (temporary, cause) = (from.to_vec(), Box::new(error));
         Err(Error::Job(JobFault::NotRenamed { temporary, cause, removed }))
@@ -378,10 +358,10 @@ fn is_renamed(before: Option<&[Option<ServerFacts>; 2]>, now: &[Option<ServerFac
 mod tests {
     use super::*;
 
-    fn target(host: &str, port: u16, user: &str, path: &str) -> UploadTarget {
+    fn target(host: &str, port: u16, user: &str, path: &str) -> ServerFile {
         let mut login = Login::for_tests(host, port);
         login.user = user.as_bytes().to_vec();
-        UploadTarget { login, path: path.as_bytes().to_vec() }
+        ServerFile { login, path: path.as_bytes().to_vec() }
     }
 
     #[test]

@@ -14,8 +14,8 @@ use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, remove_sidecar};
 use super::small::parent;
 use crate::system::{
-    ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_path, lock, lockable, name_file, nameless,
-    rename_new, take_over, unlock,
+    ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_directory, check_path, close_copy,
+    is_mount_point, lock, lockable, name_file, nameless, rename_new, take_over, unlock,
 };
 use crate::unpoisoned;
 
@@ -42,6 +42,18 @@ enum Kind {
 /// Returns the mode of a new file that will replace `old`.
 pub(super) fn mode_beside(old: Option<&Metadata>) -> u32 {
     if old.is_some() { 0o600 } else { 0o666 }
+}
+
+/// Returns the error if no complete file can get this name, before a byte is received in vain.
+fn check_replaceable(target: &Path) -> io::Result<()> {
+    check_directory(parent(target))?;
+    match is_mount_point(target) {
+        true => Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            "a mount point can only be written in place",
+        )),
+        false => Ok(()),
+    }
 }
 
 /// A partial file.
@@ -84,6 +96,7 @@ impl LocalFile {
     ///
     /// Returns the system's error if no file can be created next to `target`.
     pub(super) fn replacing_like(target: &Path, like: &Path) -> io::Result<Self> {
+        check_replaceable(target)?;
         Temporary::make(target, like).map(Kind::Replacing).map(Self)
     }
 
@@ -119,6 +132,7 @@ impl LocalFile {
         record: Option<Record>,
     ) -> io::Result<Self> {
         check_path(target)?;
+        check_replaceable(target).map_err(|error| named(target, &error))?;
         let old = fs::metadata(like).ok();
         let mode = mode_beside(old.as_ref());
         let growing = Growing::open(path, length, offset, mode, record)?;
@@ -332,6 +346,7 @@ impl LocalFile {
             growing.keep();
         }
         self.begin()?;
+        close_copy(self.file())?;
         let done = match &mut self.0 {
             Kind::InPlace(growing) => {
                 growing.partial.complete();
@@ -349,7 +364,8 @@ impl LocalFile {
             Kind::Replacing(temporary) => temporary.publish(replaces),
         };
         match done {
-            Ok(()) => Ok(Committed::Done),
+            // The owner and the name have changed since.
+            Ok(()) => close_copy(self.file()).map(|()| Committed::Done),
             Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
                 self.discard();
                 Ok(Committed::Exists)

@@ -22,6 +22,7 @@ pub(crate) mod begin;
 pub(crate) mod checksum;
 pub(crate) mod evidence;
 pub(crate) mod get;
+mod identity;
 pub(crate) mod journal;
 pub(crate) mod local;
 mod moving;

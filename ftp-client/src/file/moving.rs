@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::evidence::ServerFacts;
+use super::identity::ServerFile;
 use super::journal::LocalFacts;
 use super::partial::named;
 use super::small::{self, parent};
@@ -34,13 +35,17 @@ pub(super) struct MovedName {
 
 impl MovedName {
     /// Returns the name that the session gives the file.
-    pub(super) fn of(client: &Client, place: &Place) -> Self {
-        let (server, user) = match client.identity() {
-            Some(login) => (format!("{}:{}", login.host, login.port), login.user.clone()),
-            None => (String::new(), Vec::new()),
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Unsupported`] if nothing identifies the file, and the errors of
+    /// [`ServerFile::ask`].
+    pub(super) fn of(client: &mut Client, place: &Place) -> Result<Self, Error> {
+        let Some(ServerFile { login, path }) = ServerFile::ask(client, place)? else {
+            return Err(Error::Unsupported("nothing identifies the server's file for a move"));
         };
-        let path = place.whole();
-        Self { name: format!("{server}/{}", hex(&path)), user }
+        let name = format!("{}:{}/{}", login.host, login.port, hex(&path));
+        Ok(Self { name, user: login.user.clone() })
     }
 }
 

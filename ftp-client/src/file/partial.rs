@@ -18,8 +18,8 @@ use super::small::{self, parent};
 use crate::digest::hex;
 use crate::error::io_again;
 use crate::system::{
-    MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, lock, lockable, set_length,
-    unlock,
+    MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, close_copy, lock, lockable,
+    set_length, unlock,
 };
 
 /// The number of received bytes after which they are written to disk and recorded.
@@ -110,7 +110,7 @@ impl PartialFile {
     /// since the last flush, a later run resumes none.
     pub(super) fn sync(&mut self, sync: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
         if self.fault.is_none() {
-            self.fault = sync(&self.file).err();
+            self.fault = sync(&self.file).and_then(|()| close_copy(&self.file)).err();
             match self.fault {
                 Some(_) => self.store_record(self.flushed),
                 None => self.flushed = self.length,
@@ -183,12 +183,17 @@ impl PartialFile {
     /// synced.
     pub(super) fn begun(&mut self) -> io::Result<&mut File> {
         if let Some(start) = self.start {
-            set_length(&self.file, start)?;
             (self.length, self.flushed) = (start, 0);
-            if start > 0 && self.record().is_some() {
+            let is_kept = start > 0 && self.record().is_some();
+            if is_kept {
+                // This record fits before and after the file is cut.
                 self.sync(File::sync_data)?;
+                self.store_record(self.flushed);
             }
-            self.store_record(self.flushed);
+            set_length(&self.file, start)?;
+            if !is_kept {
+                self.store_record(self.flushed);
+            }
             self.start = None;
         }
         Ok(&mut self.file)

@@ -24,7 +24,7 @@ use super::partial::named;
 use super::targets::{NameTurn, Targets};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
-use crate::event::Observer;
+use crate::event::{Event, Observer, Why};
 use crate::system::OsStrExt;
 use crate::url_path::Place;
 
@@ -149,9 +149,7 @@ pub(crate) struct PutPast {
     extended: bool,
     /// Whether the server's bytes may be wrong, so that only byte 0 is left.
     from_start: bool,
-    /// Whether the server refuses to send the last bytes before the resume point.
-    is_mute: bool,
-    /// How often in a row these bytes were lost on the way.
+    /// How often in a row the last bytes before the resume point were lost on the way.
     lost_ends: u8,
     /// Whether the question for a digest cost the connection.
     has_no_digest: bool,
@@ -539,8 +537,8 @@ impl<'a> Job<'a> {
             if let Some(done) = self.publish(client, names, &mut moving).transpose() {
                 break done;
             }
-            // The bytes that are there are of no use.
-            self.past.from_start = true;
+            let target = temporary.as_deref().unwrap_or_default();
+            on.event(Event::FromZero { target, why: Why::NoRecord });
         };
         if self.store != StoreAs::Unique {
             self.place.set_name(&own);

@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use ftp_proto::{RepresentationType, TimeVal};
+use ftp_proto::{ReplyCode, RepresentationType, TimeVal, Verb};
 
 use super::begin::{DownloadStart, GetJob, Writing};
 use super::checksum::Checksum;
@@ -65,9 +65,15 @@ impl Request<'_, '_> {
                 self.job.past.no_restart = true;
                 return Ok(Ended::FromZero(Why::NoRestart));
             }
-            if !self.job.place.enter(client, &error)? {
-                return Err(error);
+            if self.job.place.enter(client, &error)? {
+                continue;
             }
+            // Some servers refuse only the request from another byte.
+            if from > 0 && is_of_download(&error) {
+                self.job.past.no_restart = true;
+                return Ok(Ended::FromZero(Why::NoRestart));
+            }
+            return Err(error);
         };
         let (written, is_listed, error) = match received? {
             Received::All(moved) => return Ok(Ended::Complete(moved)),
@@ -205,6 +211,12 @@ impl Request<'_, '_> {
         };
         Ok(Received::Broken { written, is_listed: size.or(announced).is_none(), error })
     }
+}
+
+/// Returns whether a server refuses a download for a reason that may lie in its first byte.
+fn is_of_download(error: &Error) -> bool {
+    matches!(error, Error::Refused(Verb::Rest | Verb::Retr, reply)
+        if ![ReplyCode::NO_DATA_CONNECTION, ReplyCode::NOT_LOGGED_IN].contains(&reply.code()))
 }
 
 /// How the data of a download ended.

@@ -16,11 +16,13 @@ use ftp_proto::TimeVal;
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::{Fit, OVERLAP, Origin};
+use super::identity::ServerFile;
 use super::small::{self, parent};
 use crate::client::Client;
 use crate::digest::{hex, unhex};
 use crate::error::Error;
 use crate::system::{FileExt, MetadataExt, OsStrExt, attribute, remove_attribute, set_attribute};
+use crate::url_path::Place;
 
 /// The name of the attribute.
 const ATTRIBUTE: &str = "user.ftp-cli.record";
@@ -45,35 +47,13 @@ type Sha256Sum = [u8; 32];
 pub(crate) struct SourceId(Sha256Sum);
 
 impl SourceId {
-    /// Returns the source for the file at `path` in the current directory of the session, or `None`
-    /// if the session has no login.
-    ///
-    /// A relative path after `CWD` leads to another file than after the login, so the current
-    /// directory is asked for (`PWD`).
+    /// Returns the source at `place`, or `None` if nothing identifies it.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::pwd`], except refusals: then the source is unknown.
-    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
-        let mut from = Vec::new();
-        if client.has_moved() && !path.starts_with(b"/") {
-            match client.pwd() {
-                Ok(directory) => from = directory.as_bytes().to_vec(),
-                Err(Error::Refused(..) | Error::Protocol(_)) if client.is_settled() => {
-                    return Ok(None);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let Some(login) = client.identity() else { return Ok(None) };
-        let mut sum = Sha256::new();
-        let port = login.port.to_be_bytes();
-        let host = login.host.to_ascii_lowercase();
-        for part in [host.as_bytes(), &port, &login.user, &from, path] {
-            sum.update((part.len() as u64).to_be_bytes());
-            sum.update(part);
-        }
-        Ok(Some(Self(sum.finalize().into())))
+    /// Returns the errors of [`ServerFile::ask`].
+    pub(crate) fn ask(client: &mut Client, place: &Place) -> Result<Option<Self>, Error> {
+        Ok(ServerFile::ask(client, place)?.map(|file| Self(file.sum(&[]))))
     }
 }
 
@@ -169,13 +149,12 @@ impl Record {
     /// Returns whether the record of a growing file is that of `file`, by the bytes in it.
     fn is_of(&self, file: &File) -> bool {
         match &self.state {
+            // A program that was killed may have emptied the file before it stored the record.
+            FileState::Part { .. } if file.metadata().is_ok_and(|file| file.len() == 0) => true,
             FileState::Part { flushed, tail: Some(tail), .. } => {
                 tail_of(file, *flushed).is_ok_and(|found| found == *tail)
             }
-            FileState::Part { tail: None, .. } => {
-                file.metadata().is_ok_and(|metadata| metadata.len() == 0)
-            }
-            FileState::Whole { .. } => false,
+            FileState::Part { tail: None, .. } | FileState::Whole { .. } => false,
         }
     }
 

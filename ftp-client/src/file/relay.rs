@@ -318,14 +318,12 @@ impl<'a> Relay<'a> {
                 to: self.to.path(),
                 repeats: self.repeats,
                 keeps: self.options.resume != Resume::Own,
-                verify: None,
             };
             let stored = &mut self.past.stored;
             if let Some(done) = renaming.run(target, stored, before_rename)? {
                 return Ok(done);
             }
-            // The bytes that are there are of no use.
-            self.start_over();
+            on.event(Event::FromZero { target: &from, why: Why::NoRecord });
         }
     }
 

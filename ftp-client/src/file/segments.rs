@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Features, RepresentationType};
 
-use super::begin::{DownloadStart, Sink, Writing, is_corrupt, named_once};
+use super::begin::{DownloadStart, Sink, Writing, is_busy, is_corrupt, named_once};
 use super::checksum::Checksum;
 use super::evidence::Origin;
 use super::get::Get;
@@ -44,13 +44,13 @@ struct Missing {
 }
 
 /// A file whose ranges have all arrived and been verified.
-pub(crate) struct Whole {
+struct Whole {
     /// The local file, still without its final name.
-    pub(crate) file: LocalFile,
+    file: LocalFile,
     /// The size and time of the server's file.
-    pub(crate) origin: Origin,
+    origin: Origin,
     /// The result of the job.
-    pub(crate) done: Done,
+    done: Done,
 }
 
 impl Get<'_> {
@@ -98,11 +98,13 @@ impl Get<'_> {
         if self.job.options.moves {
             return self.attempt(&mut *pool.take()?, on);
         }
-        if let Some(why) = self.skips(&mut *pool.take()?)? {
+        let mut client = pool.take()?;
+        self.begin(&mut client)?;
+        if let Some(why) = self.skips(&mut client)? {
             return Ok(Done::skipped(why));
         }
+        drop(client);
         let Some(Whole { file, origin, done }) = self.gather(pool, most, on)? else {
-            self.job.past.begin();
             return self.job.fetch(&mut *pool.take()?, on, &mut self.to);
         };
         let target = file.target().to_owned();
@@ -123,13 +125,12 @@ impl Get<'_> {
     /// # Errors
     ///
     /// Returns the errors of [`attempt_over`](Self::attempt_over).
-    pub(crate) fn gather(
+    fn gather(
         &mut self,
         pool: &Pool<'_>,
         most: usize,
         on: &dyn Observer,
     ) -> Result<Option<Whole>, Error> {
-        self.job.past.begin();
         let is_image = self.job.options.representation == RepresentationType::Image;
         let target = match self.to {
             Sink::Path(target) if is_image && self.job.like.is_none() => target,
@@ -170,7 +171,10 @@ impl Get<'_> {
         on: &'s dyn Observer,
     ) -> Result<Result<Segments<'s>, Option<&'static str>>, Error> {
         let path = self.job.place.path();
-        let origin = Origin::ask(client, path)?;
+        let origin = match Origin::ask(client, path) {
+            Err(error) if is_busy(&error) => Origin::default(),
+            origin => origin?,
+        };
         let (Some(size), Some(_)) = (origin.size, origin.modified) else {
             // A file of which nothing is known may be missing.
             let is_known = origin != Origin::default();
@@ -184,7 +188,7 @@ impl Get<'_> {
             // Fails before the download if the server cannot compute a digest.
             evidence::checksum(client)?;
         }
-        let Some(record) = Record::new(SourceId::ask(client, path)?, origin) else {
+        let Some(record) = Record::new(SourceId::ask(client, &self.job.place)?, origin) else {
             return Ok(Err(Some("nothing identifies the server's file")));
         };
         let pieces = Pieces::of(target, self.job.parts_of(target), self.job.targets, record)
@@ -418,6 +422,7 @@ impl Segments<'_> {
             return Err(Error::Local(named(&path, &io::Error::other(message))));
         }
         let length = compare + (to - from);
+        let had_no_range = client.no_range;
         let download = client.retrieve_range(self.path, from - compare, length)?;
         let mut file = Writing::File(file);
         let mut joiner = Joiner {
@@ -438,11 +443,12 @@ impl Segments<'_> {
         if is_other {
             return Ok(ReceivedRanges::Others);
         }
+        let is_long = matches!(error, Error::Incomplete { bytes, .. } if bytes > length);
         match file {
             Writing::File(file) if is_corrupt(&error) => file.discard(),
             Writing::File(mut file) => {
                 // The piece keeps the beginning of its range, unless the server sent too much.
-                if matches!(error, Error::Incomplete { bytes, .. } if bytes > length) {
+                if is_long {
                     file.restore();
                 }
                 // After an error, fewer bytes are resumed.
@@ -450,7 +456,11 @@ impl Segments<'_> {
             }
             Writing::Stream(_) | Writing::Target(_) => {}
         }
-        Err(error)
+        // A server that goes on after the end of a range can still begin at a byte (REST).
+        match is_long && client.no_range && !had_no_range {
+            true => self.receive(client, missing),
+            false => Err(error),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::Path;
 
-use crate::system::{ALONE, OpenOptionsExt};
+use crate::system::{ALONE, OpenOptionsExt, close_copy};
 
 /// The longest journal in bytes.
 pub(super) const JOURNAL: usize = 64 << 10;
@@ -70,9 +70,11 @@ pub(super) fn replace(path: &Path, text: &str, syncs: bool) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
     let written = file.write_all(text.as_bytes());
     let synced = written.and_then(|()| if syncs { file.sync_all() } else { Ok(()) });
-    synced.and_then(|()| fs::rename(&new, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&new);
-    })
+    synced.and_then(|()| close_copy(&file)).and_then(|()| fs::rename(&new, path)).inspect_err(
+        |_| {
+            let _ = fs::remove_file(&new);
+        },
+    )
 }
 
 #[cfg(test)]

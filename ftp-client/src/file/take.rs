@@ -14,7 +14,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::begin::{Sink, named_once};
 use super::evidence::{ServerFacts, TICK, prove_copy};
@@ -31,18 +31,6 @@ use crate::error::{Error, JobFault};
 use crate::event::Observer;
 use crate::listing::ListingForm;
 use crate::system::sync_directory;
-use crate::tree::entry::{BEHIND, ZONES};
-
-/// Age of a file, in seconds by this computer's clock, from which any later change gives it a
-/// different modification time. It allows for a server's clock that is a few seconds slow, and for
-/// times in whole seconds.
-const SETTLED: i64 = 10;
-
-/// Returns whether a file of this age in seconds is older than [`SETTLED`], also if the server reports
-/// its local time as UTC, as vsftpd can.
-const fn is_settled(age: i64) -> bool {
-    age >= BEHIND || age >= 0 && age % ZONES >= SETTLED
-}
 
 /// Number of changes to a very new file after which its download is given up.
 const CHANGES: usize = 5;
@@ -56,7 +44,10 @@ impl<'a> Get<'a> {
         target: &'a Path,
     ) -> Result<Done, Error> {
         let _lock = hold(target)?;
-        let name = self.job.name.clone().unwrap_or_else(|| MovedName::of(client, &self.job.place));
+        let name = match &self.job.name {
+            Some(name) => name.clone(),
+            None => MovedName::of(client, &self.job.place)?,
+        };
         let journal = MoveJournal::of(target, &name);
         if let Some(record) = journal.read()?
             && let Some(done) = self.go_on(client, target, &journal, record)?
@@ -114,16 +105,13 @@ impl<'a> Get<'a> {
         done
     }
 
-    /// Returns the facts of the server's file before its download. If the file is very new, waits
-    /// first, so that any later change gets a different time.
+    /// Returns the facts of the server's file before its download. Waits first, so that any later
+    /// change gets a different time: the clock of the server does not tell how old the file is.
     fn settled(&self, client: &mut Client) -> Result<ServerFacts, Error> {
         let path = self.job.place.path();
         let mut facts = ServerFacts::ask_each(client, path)?;
         for _ in 0..CHANGES {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-            let age = |modified: i64| now.saturating_sub(modified);
-            if facts.modified.is_none_or(|time| is_settled(age(time.unix_seconds()))) {
+            if facts.modified.is_none() {
                 return Ok(facts);
             }
             client.control.waiter().sleep(TICK)?;
@@ -244,28 +232,5 @@ fn copy_at(path: &Path) -> Result<Option<LocalFacts>, Error> {
         Ok(metadata) => Ok(Some(LocalFacts::of(&metadata))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::Local(named(path, &error))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_new_file_of_a_server_with_local_times_is_not_settled() {
-        for (age, want) in [
-            (-3_600, false),
-            (0, false),
-            (9, false),
-            (10, true),
-            (899, true),
-            (5 * 3_600 + 9, false),
-            (5 * 3_600 + 10, true),
-            (12_600 + 1, false),
-            (BEHIND, true),
-            (i64::MAX, true),
-        ] {
-            assert_eq!(is_settled(age), want, "{age}");
-        }
     }
 }

@@ -1,11 +1,14 @@
 //! Where a copy begins: after the bytes of the target that are proved to be the beginning of the
 //! source's file, otherwise at byte 0.
 //!
-//! Two things prove: the bytes came from earlier attempts of the same job, and the source's file
-//! has not changed since (own); or both servers compute the same digest of them. Sizes and times of
-//! the two files prove nothing. The client never sees the data, so it cannot compare an overlap.
+//! Two things prove: both servers compute the same digest of the bytes; or they came from earlier
+//! attempts of the same job, the source's file has not changed since (own), and both servers send the
+//! same last bytes of them. Sizes and times of the two files prove nothing, and a number of own bytes
+//! may come from another writer, or from another server of that name.
 
-use ftp_proto::TimeVal;
+use std::io::Read as _;
+
+use ftp_proto::{TimeVal, TransferMode};
 
 use super::RemoteFile;
 use super::pair::Failure;
@@ -14,7 +17,7 @@ use crate::digest::HashAlgorithm;
 use crate::error::Error;
 use crate::error::fxp::Side;
 use crate::event::{Observer, Why};
-use crate::file::evidence::{Asked, Known, Resume, Step, judge};
+use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, judge, read_end};
 
 /// The size and time of the source's file. Without a known time, there is no version: another file
 /// could have the same size.
@@ -125,7 +128,7 @@ pub(super) fn find(
         digest: Asked::NotYet,
     };
     let has_no_digest = memory.as_ref().is_some_and(|memory| memory.has_no_digest);
-    let step = judge(&mut known, false, || match trusts || has_no_digest {
+    let step = judge(&mut known, is_own && !trusts, || match trusts || has_no_digest {
         // The caller renounced proofs, but the source's file is newer than the target's; or the
         // question cost an earlier attempt a connection.
         true => Ok(Asked::NoAnswer),
@@ -136,6 +139,19 @@ pub(super) fn find(
         }),
     })?;
     let is_digested = known.digest == Asked::Equal;
+    let is_kept = matches!(step, Step::Whole | Step::Continue { .. });
+    let step = match is_kept && is_own && !is_digested && !trusts {
+        true => match compare_ends(source, target, have) {
+            Ok(None) => step,
+            Ok(Some(why)) => Step::FromZero(why),
+            Err(failure) => {
+                // The next attempt begins at byte 0.
+                memory.map(std::mem::take);
+                return Err(failure);
+            }
+        },
+        false => step,
+    };
     let (offset, is_whole, why) = match step {
         // A digest proves that the file exists. A size may belong to an interrupted upload whose
         // file lacks its final name.
@@ -149,6 +165,41 @@ pub(super) fn find(
         Step::AskDigest => (0, false, Some(Why::NoRecord)),
     };
     Ok(CopyStart { offset, is_whole, is_digested, why, ..start })
+}
+
+/// Compares the last of the first `have` bytes of both files. Returns why they are not kept: they
+/// differ, or a server does not send them.
+fn compare_ends(
+    source: &mut RemoteFile<'_>,
+    target: &mut RemoteFile<'_>,
+    have: u64,
+) -> Result<Option<Why>, Failure> {
+    let length = have.min(OVERLAP);
+    let from = have - length;
+    // The source's file may go on, the target's may not.
+    let end = source.client.retrieve_range(source.path, from, length).and_then(|mut part| {
+        let mut bytes = Vec::new();
+        part.read_to_end(&mut bytes)?;
+        part.finish().map(|_| bytes)
+    });
+    let of_source = sent(source.client, end).map_err(|error| (Side::Source, error))?;
+    let end = read_end(target.client, target.path, (from, length));
+    let of_target = sent(target.client, end).map_err(|error| (Side::Target, error))?;
+    Ok(match (of_source, of_target) {
+        (Some(source), Some(target)) if source == target => None,
+        (Some(_), Some(_)) => Some(Why::TailDiffers),
+        _ => Some(Why::NoRecord),
+    })
+}
+
+/// Returns the bytes that a server has sent; `None` if it refused, or sent fewer.
+fn sent(client: &mut Client, bytes: Result<Vec<u8>, Error>) -> Result<Option<Vec<u8>>, Error> {
+    let bytes = match bytes {
+        Err(Error::Incomplete { .. }) => None,
+        bytes => answered(bytes)?,
+    };
+    // The client may use another mode for its own transfers.
+    client.put_mode_in_force(TransferMode::Stream).map(|()| bytes)
 }
 
 /// Returns whether the source's file is newer than the target's, as far as both servers say.

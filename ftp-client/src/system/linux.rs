@@ -10,7 +10,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, XattrFlags,
+};
 use rustix::fs::{fgetxattr, fremovexattr, fsetxattr, linkat, openat, renameat_with};
 use rustix::io::Errno;
 
@@ -55,6 +57,12 @@ pub(crate) fn rename_new_at(
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM) => None,
         renamed => Some(renamed.map_err(Into::into)),
     }
+}
+
+/// Returns whether an existing file is a mount point, which no other file can replace.
+pub(crate) fn is_mount_point(path: &Path) -> bool {
+    let found = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Makes `to` share the content of `from`. Returns whether the file system can do that.

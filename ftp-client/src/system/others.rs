@@ -23,6 +23,10 @@ pub(crate) const fn rename_new(_: &Path, _: &Path) -> Option<io::Result<()>> {
     None
 }
 
+pub(crate) const fn is_mount_point(_: &Path) -> bool {
+    false
+}
+
 pub(crate) const fn share_content(_: &File, _: &File) -> bool {
     false
 }

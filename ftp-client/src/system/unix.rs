@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::fchown;
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, RawMode, fchmod, flock};
+use rustix::fs::{Access, FlockOperation, Mode, OFlags, RawMode, fchmod, flock};
 
 /// Reads the descriptor that [`Waker`] wakes.
 pub(crate) type Woken = io::PipeReader;
@@ -103,15 +103,33 @@ pub(super) fn is_at(file: &impl AsFd, path: &Path) -> bool {
     own.is_ok() && own == found
 }
 
-/// Syncs the entries of a directory to disk.
+/// Syncs the entries of a directory to disk. Some file systems cannot do that, and some directories
+/// cannot be opened.
 ///
 /// # Errors
 ///
-/// Returns the system's error if the directory cannot be opened or synced.
+/// Returns the system's error if the directory could be synced, but was not.
 pub(crate) fn sync_directory(directory: &Path) -> io::Result<()> {
-    match File::open(directory)?.sync_all() {
-        // Some file systems cannot sync directories.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match File::open(directory).and_then(|directory| directory.sync_all()) {
+        Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => {
+            Ok(())
+        }
         synced => synced,
     }
+}
+
+/// Returns the error if no file of a directory can be made or replaced.
+pub(crate) fn check_directory(directory: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+/// Closes another descriptor of a file. Some file systems tell only then that they could not store
+/// what was written: those in user space, of a network, or with quotas.
+///
+/// # Errors
+///
+/// Returns the system's error.
+pub(crate) fn close_copy(file: &File) -> io::Result<()> {
+    Ok(nix::unistd::close(file.try_clone()?)?)
 }

@@ -46,7 +46,7 @@ fn patient() -> Limits {
 
 impl Meeting {
     /// Plays `script`, one line per step of the source (`s`) or the target (`t`). `> LINE` expects
-    /// a command, `< LINE` sends a reply, `^` expects `ABOR` with its synch, `!` closes the control
+    /// a command, `< LINE` sends a reply, `#` answers `EPSV`, `= DATA` sends all data, `^` expects `ABOR` with its synch, `!` closes the control
     /// connection, `~` floods it with 1yz until it is closed, `*` cancels its client, `.` waits 300
     /// ms. Then each server expects a `NOOP` or the end.
     fn new(script: &str, then: [Then; 2]) -> Self {
@@ -123,6 +123,8 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
         match rest.split_at(1) {
             (">", line) => there.expect(line.trim()),
             ("<", line) => there.reply(line.trim()),
+            ("#", _) => there.epsv(),
+            ("=", data) => there.send_data(data.trim().as_bytes()),
             ("^", _) => there.expect_abort(),
             ("*", _) => button.as_ref().unwrap().cancel(),
             (".", _) => std::thread::sleep(Duration::from_millis(300)),

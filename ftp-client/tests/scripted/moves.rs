@@ -38,6 +38,8 @@ fn take_in(peer: &mut Peer, name: &str) {
 fn download(peer: &mut Peer) {
     peer.answer("FEAT", "502 what");
     peer.answer("TYPE I", "200 ok");
+    // Twice: a later change gets another time, whatever the server's clock shows.
+    about(peer, "a");
     about(peer, "a");
     peer.epsv();
     peer.answer("RETR a", "150 Opening for a (5 bytes)");
@@ -122,6 +124,51 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
         assert!(names(root.path()).is_empty());
         server.end();
     }
+}
+
+#[test]
+fn a_killed_move_goes_on_only_in_its_own_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("f");
+    fs::write(&path, "hello").unwrap();
+    let options = FileOptions::new().moves(true);
+    let put = || {
+        let job = Put::from_path(&path, Place::at("f"), &options);
+        job.under(Some(TemporaryName::standard()))
+    };
+    let begin = |peer: &mut Peer, directory: &str| {
+        peer.answer(&format!("CWD {directory}"), "250 in");
+        peer.answer("PWD", &format!("257 \"/{directory}\""));
+    };
+    let send = |peer: &mut Peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE .in.f", "550 no such file");
+        take_in(peer, ".in.f");
+        peer.answer("FEAT", "502 what");
+        about(peer, ".in.f");
+        peer.answer("RNFR .in.f", "350 go on");
+        peer.expect("RNTO f");
+    };
+    // The reply to the rename is lost, and so is the job.
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        begin(&mut peer, "a");
+        send(&mut peer);
+        peer.close();
+    });
+    client.cwd("a").unwrap();
+    put().attempt(&mut client, &()).unwrap_err();
+    server.end();
+    assert!(names(root.path()).len() > 1);
+    // There is no file of this name in the other directory.
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        begin(&mut peer, "b");
+        send(&mut peer);
+        peer.reply("553 not here");
+    });
+    client.cwd("b").unwrap();
+    put().attempt(&mut client, &()).unwrap_err();
+    server.end();
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
 }
 
 #[test]

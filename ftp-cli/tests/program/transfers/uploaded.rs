@@ -21,7 +21,7 @@ fn a_spent_source_has_one_attempt_whatever_fails_after_the_data() {
     for (options, acts, code) in [
         (&[][..], vec![("STOR", Act::TakeAndRefuse("150 go", 3, "426 cut"))], 9),
         (&[], vec![("STOR", Act::Take("150 go", "451 no"))], 9),
-        (&[], vec![("STOR", Act::TakeAndBreak("150 go"))], 4),
+        (&[], vec![("STOR", Act::TakeAndBreak("150 go"))], 11),
         (&[], vec![("STOR", TAKE), ("SIZE", Act::Say("213 4"))], 11),
         (&["--verify", "size"], vec![("STOR", TAKE), ("SIZE", Act::Say("450 busy"))], 9),
         (
@@ -145,7 +145,7 @@ fn a_file_is_not_uploaded_onto_itself() {
 }
 
 #[test]
-fn a_rename_is_tried_on_a_new_connection_if_it_had_not_begun() {
+fn a_file_whose_rename_had_not_begun_is_sent_again_on_a_new_connection() {
     let here = TempRoot::new();
     let file = text(&here.write("file", &ten(b'x')));
     let size = ("SIZE", Act::Say("213 10"));
@@ -154,7 +154,8 @@ fn a_rename_is_tried_on_a_new_connection_if_it_had_not_begun() {
         vec![size, ("RNFR", Act::Say("350 go")), ("RNTO", Act::Say("250 ok")), ("STOR", TAKE)];
     let peer = Peer::start_several(vec![first, second]);
     run(&mut ftp(&["put", "--temp", &file, &peer.url("x")])).exited(0);
-    assert_eq!(count(&peer, "STOR"), 1, "{}", peer.seen());
+    // Another file may have the temporary name there.
+    assert_eq!(count(&peer, "STOR"), 2, "{}", peer.seen());
 }
 
 #[test]

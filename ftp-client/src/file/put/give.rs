@@ -70,7 +70,7 @@ impl Job<'_> {
     /// Begins the move of a regular file: locks it, and reads it as it is under the lock. Breaks with
     /// the result if an earlier run has moved all of it but the source.
     pub(super) fn begin_move(
-        &self,
+        &mut self,
         client: &mut Client,
         on: &dyn Observer,
         source: &mut OpenedSource<'_>,
@@ -83,7 +83,10 @@ impl Job<'_> {
         let here = source.facts().ok_or(Error::Job(JobFault::NotRegular))?;
         let mut journal = None;
         if let StoreAs::Under(_) = self.store {
-            let name = self.name.clone().unwrap_or_else(|| MovedName::of(client, &self.origin));
+            let name = match &self.name {
+                Some(name) => name.clone(),
+                None => MovedName::of(client, &self.origin)?,
+            };
             journal = Some(MoveJournal::of(local, &name));
         }
         if let Some(journal) = &journal
@@ -99,6 +102,7 @@ impl Job<'_> {
                 return Ok(ControlFlow::Break(done));
             }
             journal.remove()?;
+            self.past.stored = None;
             if is_same {
                 let (target, why) = (self.place.path(), Why::Vanished);
                 on.event(Event::FromZero { target, why });

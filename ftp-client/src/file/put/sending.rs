@@ -11,7 +11,7 @@ use super::give::Moving;
 use super::start::{UploadMode, UploadStart};
 use super::{Following, Job, OpenedSource, StoreAs};
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, JobFault};
+use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::file::Done;
 use crate::file::checksum::Checksum;
@@ -190,7 +190,19 @@ impl Job<'_> {
         let was_partway = self.place.is_partway();
         let is_entered = self.place.enter(client, &error)?;
         self.past.left_directory |= self.place.is_partway() && !was_partway;
-        if is_entered { Ok(()) } else { Err(error) }
+        let size = self.past.local.map(|local| local.size);
+        let is_stored = size > Some(0) && self.past.sent == size;
+        match error {
+            _ if is_entered => Ok(()),
+            // A server that takes each name once.
+            Error::Refused(Verb::Stor, reply)
+                if is_stored && reply.code().severity() == Severity::Permanent =>
+            {
+                let cause = Box::new(Error::Refused(Verb::Stor, reply));
+                Err(Error::Job(JobFault::NotCompared(cause)))
+            }
+            error => Err(error),
+        }
     }
 
     /// Enters the directory of the path, because the server creates a unique file in the current
@@ -247,10 +259,19 @@ impl Job<'_> {
         watch: &mut Watch<'_>,
         digest: &mut Option<Checksum>,
     ) -> Result<Report, Error> {
-        let mut once = Once { stream, has_begun: false, digest: digest.as_mut() };
+        let (has_begun, has_ended) = (false, false);
+        let mut once = Once { stream, has_begun, has_ended, digest: digest.as_mut() };
         let sent = upload.copy_from_watched(Source::Stream(&mut once), watch);
         self.past.is_final |= once.has_begun;
-        sent
+        match sent {
+            // Another attempt would have looked at what the server has.
+            Err(error @ (Error::Closed | Error::Io(_) | Error::Timeout(Phase::FinalReply)))
+                if once.has_ended && self.options.retried =>
+            {
+                Err(Error::Job(JobFault::NotCompared(Box::new(error))))
+            }
+            sent => sent,
+        }
     }
 
     /// Records what a later run can resume: at most `most` bytes are on the server.
@@ -330,9 +351,21 @@ impl Job<'_> {
         };
         let size = start.before + done.bytes;
         if self.verifies_size() {
-            done.verified = check_stored_size(client, &path, size, verify)?;
+            done.verified = match check_stored_size(client, &path, size, verify) {
+                // Others may append, too.
+                Err(Error::Incomplete { bytes, announced: Some(all) })
+                    if self.store == StoreAs::Append && bytes > all =>
+                {
+                    Verify::Size
+                }
+                verified => verified?,
+            };
             if done.verified == Verify::None {
-                let text = "the server confirms the upload, but does not report its size";
+                let is_missing = size == 0 && matches!(client.is_there(&path), Ok(Some(false)));
+                let text = match is_missing {
+                    true => "the server confirms the empty file, but does not show it",
+                    false => "the server confirms the upload, but does not report its size",
+                };
                 on.event(Event::Note { target: &path, text });
             }
         } else if start.offset > 0 {
@@ -471,7 +504,8 @@ impl Job<'_> {
     ) -> Result<Option<ServerFacts>, Error> {
         let decides = self.options.moves || self.proves_new || client.breaks_uploads;
         match (decides, source.facts()) {
-            (true, Some(here)) if have == Some(here.size) => {
+            // Two empty files are equal.
+            (true, Some(here)) if here.size > 0 && have == Some(here.size) => {
                 ServerFacts::ask(client, self.place.path())
             }
             _ => Ok(None),
@@ -528,7 +562,6 @@ impl Job<'_> {
             to: self.place.path(),
             repeats: self.may_follow(),
             keeps: self.options.resume != Resume::Own || self.options.moves,
-            verify: self.verifies_size().then_some(self.options.verify),
         };
         let noted = &mut self.before_rename;
         let mut note = |client: &mut Client, path: &[u8]| match (&mut *moving, &mut *noted) {
@@ -583,6 +616,7 @@ fn reads_back(client: &mut Client, path: &[u8], file: &File, size: u64) -> io::R
 struct Once<'s> {
     stream: &'s mut dyn Read,
     has_begun: bool,
+    has_ended: bool,
     digest: Option<&'s mut Checksum>,
 }
 
@@ -592,6 +626,7 @@ impl Read for Once<'_> {
         // Even the end of a pipe comes only once: its next reader would wait for another writer.
         self.has_begun |= read.is_ok();
         let count = read?;
+        self.has_ended |= count == 0;
         if let Some(digest) = &mut self.digest {
             digest.update(buffer.get(..count).unwrap_or_default());
         }

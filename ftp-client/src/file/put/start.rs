@@ -1,19 +1,20 @@
 //! Where an upload begins: the evidence, gathered before a byte is sent.
 
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use ftp_proto::{Pathname, RepresentationType};
+use ftp_proto::{Pathname, ReplyCode, RepresentationType};
 
 use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer, Why};
+use crate::file::begin::is_busy;
 use crate::file::evidence::{
-    Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge,
+    Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge, read_end,
 };
-use crate::file::journal::{LocalFacts, UploadJournal, UploadTarget};
+use crate::file::identity::ServerFile;
+use crate::file::journal::{LocalFacts, UploadJournal};
 use crate::file::options::Existing;
 use crate::file::small::parent;
 use crate::system::{FileExt, MetadataExt, OsStrExt};
@@ -81,8 +82,17 @@ impl Job<'_> {
         on: &dyn Observer,
         source: &OpenedSource<'_>,
     ) -> Result<Option<u64>, Error> {
+        if matches!(self.store, StoreAs::Append) {
+            let asks = self.verifies_size() || self.may_be_itself(client, source);
+            let size = asks.then(|| client.size(self.place.path()));
+            return size.transpose().map(Option::flatten).or_else(unless_busy);
+        }
         match self.asks_size(client, source) {
-            true => client.size_at_rest(self.place.path(), on),
+            // A file of the same size must be told from the new one.
+            true if self.options.moves || self.proves_new => {
+                client.size_at_rest(self.place.path(), on)
+            }
+            true => client.size_at_rest(self.place.path(), on).or_else(unless_busy),
             false if self.may_be_itself(client, source) => {
                 Ok(client.size(self.place.path()).ok().flatten())
             }
@@ -130,7 +140,7 @@ impl Job<'_> {
         if !self.looks() {
             return Ok(start);
         }
-        let journal = self.journal(client, path);
+        let journal = self.journal(client, path)?;
         let start = UploadStart { replaced: have, journal, ..start };
         let begun = self.resumed(client, on, (file, *facts), start, have)?;
         if begun.offset == 0 {
@@ -182,9 +192,14 @@ impl Job<'_> {
             digest: if self.past.has_no_digest { Asked::NoAnswer } else { Asked::NotYet },
         };
         // A journal does not say that all bytes arrived, only that no more were sent. Whether an
-        // equally long file is the whole one, only this job or a digest knows.
+        // equally long file is the whole one, only this job or a digest knows. Own bytes are asked
+        // for too: another server, or another writer, may have given their number.
         let is_all = have == facts.size;
-        let must_ask = is_all && !is_own && self.options.resume == Resume::Proven;
+        let must_ask = match self.options.resume {
+            Resume::Own => is_own,
+            Resume::Proven => is_own || is_all,
+            Resume::Trusted => false,
+        };
         let step = judge(&mut known, must_ask, || {
             on.event(Event::Comparing { target: &target, bytes: have });
             compare_first(client, &target, (file, have), Some(have))?
@@ -192,33 +207,27 @@ impl Job<'_> {
         })?;
         let is_proven = known.digest == Asked::Equal;
         let why = match step {
-            Step::Whole if !is_own && !is_proven => Why::NoRecord,
-            Step::Whole => {
-                // Late bytes of an earlier attempt may have come before those that were appended.
-                let end = (have, have.min(OVERLAP));
-                let is_plain = is_proven || !self.past.extended;
-                if is_plain || self.has_same_end(client, file, end)? {
-                    return self.whole(client, start, have, is_proven);
-                }
-                Why::TailDiffers
+            Step::Whole if !is_own && !is_proven => Some(Why::NoRecord),
+            Step::Continue { kept, .. } if kept < have => Some(Why::NoRecord),
+            Step::Whole | Step::Continue { .. } if is_proven => None,
+            Step::Whole | Step::Continue { .. } => {
+                self.compare_end(client, file, (have, is_all))?
             }
-            Step::Continue { kept, .. } if kept < have => Why::NoRecord,
-            Step::Continue { kept, compare } => {
-                match !is_proven && !self.has_same_end(client, file, (kept, compare))? {
-                    true => Why::TailDiffers,
-                    false if is_all => return self.whole(client, start, have, is_proven),
-                    false => {
-                        let mode = UploadMode::Append;
-                        return Ok(UploadStart { mode, offset: kept, before: kept, ..start });
-                    }
-                }
-            }
-            Step::FromZero(why) => why,
+            Step::FromZero(why) => Some(why),
             // The digest was asked for; without an answer, nothing proves the bytes.
-            Step::AskDigest => Why::NoRecord,
+            Step::AskDigest => Some(Why::NoRecord),
         };
-        on.event(Event::FromZero { target: &target, why });
-        Ok(start)
+        match why {
+            None if is_all => self.whole(client, start, have, is_proven),
+            None => {
+                let mode = UploadMode::Append;
+                Ok(UploadStart { mode, offset: have, before: have, ..start })
+            }
+            Some(why) => {
+                on.event(Event::FromZero { target: &target, why });
+                Ok(start)
+            }
+        }
     }
 
     /// Returns the start if the server has all bytes. A server may report the size of an
@@ -244,59 +253,51 @@ impl Job<'_> {
         Ok(there.is_some_and(|there| there.unix_seconds() < here.modified_seconds()))
     }
 
-    /// Compares the last `compare` of the first `kept` bytes of the server's file with those of the
-    /// local file. A refusal refutes nothing, and the question is not repeated. If the bytes are lost
-    /// on the way, the next attempt compares again, because the server may have got late bytes of an
-    /// earlier attempt; if that fails too, the one after it begins at byte 0.
-    fn has_same_end(
+    /// Compares the last of the `have` bytes of the server's file with those of the local file.
+    /// Returns why they are not kept. If the bytes are lost on the way, the next attempt compares
+    /// again, because the server may have got late bytes of an earlier attempt; if that fails too, or
+    /// the server did not answer in time, the one after it begins at byte 0.
+    fn compare_end(
         &mut self,
         client: &mut Client,
         file: &File,
-        (kept, compare): (u64, u64),
-    ) -> Result<bool, Error> {
-        if self.past.is_mute || compare == 0 {
-            return Ok(true);
-        }
-        let from = kept - compare;
-        let there = match read_end(client, self.place.path(), (from, compare)) {
+        (have, is_all): (u64, bool),
+    ) -> Result<Option<Why>, Error> {
+        let length = have.min(OVERLAP);
+        let from = have - length;
+        let there = match read_end(client, self.place.path(), (from, length)) {
             Ok(there) => there,
             Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
             Err(error) if error.is_out_of_step() => return Err(error),
-            // 42x is about connections.
-            Err(Error::Refused(_, reply)) if reply.code().value() / 10 != 42 => {
-                self.past.is_mute = true;
+            Err(Error::Refused(_, reply)) if reply.code() != ReplyCode::TRANSFER_ABORTED => {
                 // Without a connection, the next attempt goes on: the error of the question is not
                 // that of the upload.
-                return client.make_ready().map(|()| true);
+                client.make_ready()?;
+                // A server that keeps the bytes of an upload apart may have no name for them yet.
+                let is_kept = !is_all && reply.code() == ReplyCode::FILE_BUSY;
+                let is_taken = is_kept || self.options.resume == Resume::Trusted;
+                return Ok((!is_taken).then_some(Why::NoRecord));
             }
             Err(error) => {
-                self.past.lost_ends += 1;
+                let is_late = matches!(error, Error::Timeout(_));
+                self.past.lost_ends += if is_late { 2 } else { 1 };
                 return Err(error);
             }
         };
         self.past.lost_ends = 0;
-        let mut here = vec![0; usize::try_from(compare).unwrap_or(0)];
+        let mut here = vec![0; usize::try_from(length).unwrap_or(0)];
         file.read_exact_at(&mut here, from).map_err(Error::Local)?;
-        Ok(here == there)
+        Ok((here != there).then_some(Why::TailDiffers))
     }
 
-    /// Returns the journal of this upload, if the session says who it belongs to.
-    fn journal(&self, client: &mut Client, local: &Path) -> Option<UploadJournal> {
+    /// Returns the journal of this upload, if something identifies the server's file.
+    fn journal(&self, client: &mut Client, local: &Path) -> Result<Option<UploadJournal>, Error> {
         if self.options.resume == Resume::Own {
-            return None;
+            return Ok(None);
         }
-        let login = client.identity()?.clone();
-        let whole = self.place.whole();
-        let is_known = whole.starts_with(b"/") || !client.has_moved() || self.place.is_entered();
-        let path = match is_known {
-            true => whole,
-            false => match client.pwd() {
-                Ok(directory) => [directory.as_bytes(), b"/", whole.as_slice()].concat(),
-                Err(_) => return None,
-            },
-        };
+        let target = ServerFile::ask(client, &self.place)?;
         let directory = self.options.journals.as_deref();
-        Some(UploadJournal::of(local, UploadTarget { login, path }, directory))
+        Ok(target.map(|target| UploadJournal::of(local, target, directory)))
     }
 
     /// Returns whether the upload may change its own source: the server is this computer, and the
@@ -333,11 +334,16 @@ impl Job<'_> {
             Some(time) => time.unix_seconds() == facts.modified_seconds(),
             None => !client.features()?.has("MDTM"),
         };
-        if is_alike && shares_directory(client, &real_path(path), &there) {
-            return Err(Error::Job(JobFault::SameFile));
+        match is_alike && shares_directory(client, &real_path(path), &there)? {
+            true => Err(Error::Job(JobFault::SameFile)),
+            false => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// Returns an unknown size for a server that does not tell it now.
+fn unless_busy(error: Error) -> Result<Option<u64>, Error> {
+    if is_busy(&error) { Ok(None) } else { Err(error) }
 }
 
 fn real_path(path: &Path) -> PathBuf {
@@ -345,34 +351,17 @@ fn real_path(path: &Path) -> PathBuf {
 }
 
 /// Returns whether the server's directory of `there` is that of the local file `real`. If this cannot
-/// be tried because the local directory takes no file, the directories count as one.
-fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> bool {
+/// be tried because the local directory takes no file, the directories count as one. A question that
+/// costs the connection is the error.
+fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> Result<bool, Error> {
     let probed = Directory::open(parent(real)).and_then(|directory| {
         with_probe(&directory, |name| {
             client.is_there(Pathname::join(Pathname::split(there).0, name))
         })
     });
-    probed.is_err() || matches!(probed, Ok(Ok(Some(true))))
-}
-
-/// Downloads `length` bytes at the end of the server's file, or more if the server sends more.
-fn read_end(
-    client: &mut Client,
-    path: &[u8],
-    (from, length): (u64, u64),
-) -> Result<Vec<u8>, Error> {
-    let path = Pathname::new(path)?;
-    let mut download = client.retrieve_from(path.as_bytes(), from)?;
-    let mut bytes = Vec::new();
-    let read = (&mut download).take(length + OVERLAP).read_to_end(&mut bytes);
-    match read {
-        Ok(_) if bytes.len() as u64 <= length => download.finish().map(|_| bytes),
-        // More than there is: the caller sees the difference, whatever the end is.
-        Ok(_) => {
-            let _ = download.finish();
-            Ok(bytes)
-        }
-        Err(error) => Err(error.into()),
+    match probed {
+        Ok(Err(error)) if !client.is_settled() => Err(error),
+        probed => Ok(probed.is_err() || matches!(probed, Ok(Ok(Some(true))))),
     }
 }
 

@@ -26,6 +26,15 @@ fn facts(there: &str, time: &str) -> String {
     format!("t> SIZE b\n t< {size}\n s> SIZE a\n s< 213 9\n s> MDTM a\n s< {time}\n")
 }
 
+/// The last bytes of both files, of servers without digests.
+fn ends(of_source: &str, of_target: &str) -> String {
+    let end = |at: &str, name: &str, bytes: &str| match bytes {
+        "" => format!("{at}#\n {at}> RETR {name}\n {at}< 550 no\n"),
+        _ => format!("{at}#\n {at}> RETR {name}\n {at}< 150 go\n {at}= {bytes}\n {at}< 226 done\n"),
+    };
+    [NO_DIGEST, &end("s", "a", of_source), &end("t", "b", of_target)].concat()
+}
+
 const TIME: &str = "213 20260101000000";
 
 fn job(options: &FileOptions) -> Relay<'_> {
@@ -55,9 +64,10 @@ fn attempt(job: &mut Relay<'_>, script: &str, then: [Then; 2]) -> (Result<Done, 
 #[test]
 fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
     let options = FileOptions::new();
-    let copy = |rest: &str, kept: u64| {
-        let digests = if kept > 0 { NO_DIGEST } else { "" };
-        [TARGET_LISTENS, rest, BEGUN, SENT, SIZES, digests].concat()
+    let copy = |rest: &str, kept: usize| {
+        let bytes = "1234567".get(..kept).unwrap();
+        let ends = if kept > 0 { ends(bytes, bytes) } else { String::new() };
+        [&ends, TARGET_LISTENS, rest, BEGUN, SENT, SIZES].concat()
     };
     let other = "213 20260101000001";
     for (before, first, after, second, kept, want) in [
@@ -80,7 +90,7 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
         let script = [TYPES, &facts(after, second), &copy(rest, kept)].concat();
         let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
         let done = done.unwrap_or_else(|error| panic!("{error}\n{script}"));
-        assert_eq!((said.as_str(), done.size, done.resumed), (want, 9, kept), "{script}");
+        assert_eq!((said.as_str(), done.size, done.resumed), (want, 9, kept as u64), "{script}");
         assert_eq!(job.size(), Some(9));
     }
     // The target waits until it has noticed the end of the first attempt. A server that does not
@@ -100,6 +110,34 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
     attempt(&mut once, &script, [Usable, Usable]).0.unwrap_err();
     let script = [TYPES, &copy("", 0)].concat();
     assert_eq!(attempt(&mut once, &script, [Usable, Usable]).0.unwrap().resumed, 0);
+}
+
+/// As many bytes as this job sent can be those of another program, or of another server behind the
+/// same name.
+#[test]
+fn own_bytes_of_a_copy_count_only_if_both_servers_send_them_as_09() {
+    let options = FileOptions::new();
+    for (have, of_source, of_target, want) in [
+        ("7", "1234567", "12345_7", "TailDiffers"),
+        ("7", "1234567", "123456", "TailDiffers"),
+        ("7", "123456", "1234567", "NoRecord"),
+        ("7", "1234567", "123456789", "TailDiffers"),
+        ("9", "123456789", "12345678_", "TailDiffers"),
+        ("7", "", "1234567", "NoRecord"),
+        ("7", "1234567", "", "NoRecord"),
+        ("9", "123456789", "", "NoRecord"),
+    ] {
+        let mut job = job(&options).repeats(true);
+        let lost = "s< 226 sent\n t!\n";
+        let script = [TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
+        attempt(&mut job, &script, [Usable, Closed]).0.unwrap_err();
+        let ends = ends(of_source, of_target);
+        let copied = [TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+        let script = [TYPES, &facts(have, TIME), &ends, &copied].concat();
+        let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
+        assert_eq!(done.unwrap().resumed, 0, "{script}");
+        assert_eq!(said, format!("{want} at 0 done 9"));
+    }
 }
 
 #[test]
@@ -150,7 +188,8 @@ fn own_bytes_can_be_the_whole_file() {
             }
             None => String::new(),
         };
-        let script = [TYPES, &facts("9", TIME), shown, &more, NO_DIGEST].concat();
+        let ends = ends("123456789", "123456789");
+        let script = [TYPES, &facts("9", TIME), &ends, shown, &more].concat();
         let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
         let done = done.unwrap();
         assert_eq!((done.bytes, done.resumed, said.as_str()), (0, 9, "at 9 done 0"));

@@ -90,6 +90,50 @@ fn a_rename_that_lost_its_reply_is_done_only_if_the_facts_moved() {
     }
 }
 
+/// The connection ends after the upload is verified. On the next one, another file may have its
+/// temporary name.
+#[test]
+fn what_has_the_temporary_name_on_another_connection_is_looked_at_before_its_rename() {
+    for (now, is_same) in [
+        ([FIVE, THEN], true),
+        (["213 3", THEN], false),
+        ([FIVE, LATER], false),
+        ([NONE, NONE], false),
+        // A size alone tells nothing.
+        ([FIVE, "500 what"], false),
+    ] {
+        let server = Server::start(vec![
+            on(|mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                opened(&mut peer, "STOR .in.a").read_to_end(&mut Vec::new()).unwrap();
+                peer.reply("226 done");
+                peer.answer("SIZE .in.a", FIVE);
+                peer.answer("FEAT", "502 what");
+                about_both(&mut peer, [FIVE, THEN], [NONE, NONE]);
+                peer.expect("RNFR .in.a");
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                about_both(&mut peer, now, [NONE, NONE]);
+                if !is_same {
+                    let mut bytes = Vec::new();
+                    opened(&mut peer, "STOR .in.a").read_to_end(&mut bytes).unwrap();
+                    assert_eq!(bytes, b"hello");
+                    peer.reply("226 done");
+                    peer.answer("SIZE .in.a", FIVE);
+                    about_both(&mut peer, [FIVE, LATER], [NONE, NONE]);
+                }
+                peer.answer("RNFR .in.a", "350 go on");
+                peer.answer("RNTO a", "250 done");
+            }),
+        ]);
+        put(&server).unwrap_or_else(|error| panic!("{now:?}: {error}"));
+        server.end();
+    }
+}
+
 #[test]
 fn a_rename_that_did_not_happen_is_repeated() {
     let server = Server::start(vec![

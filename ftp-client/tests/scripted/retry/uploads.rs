@@ -2,7 +2,8 @@
 
 use std::io::{Cursor, Read, Write};
 
-use ftp_client::{Error, FileOptions};
+use ftp_client::error::JobFault;
+use ftp_client::{Error, ErrorKind, FileOptions};
 
 use super::{Local, Script, Server, THEN, on, opened};
 use crate::peer::{Peer, reset, was_reset};
@@ -12,10 +13,10 @@ fn about_upload(peer: &mut Peer, size: &str) {
     peer.answer("SIZE a", size);
 }
 
-/// The request for the last bytes before the resume point, which this server refuses.
+/// The question for the last bytes before the resume point, of a server without digests.
 fn about_end(peer: &mut Peer) {
-    peer.epsv();
-    peer.answer("RETR a", "550 no");
+    peer.answer("FEAT", "502 what");
+    send_end(peer, b"hello");
 }
 
 fn read_all(mut data: std::net::TcpStream) -> Vec<u8> {
@@ -49,8 +50,6 @@ fn an_interrupted_upload_resumes_at_the_end_of_the_servers_file() {
                 assert_eq!(read_all(data), b", world");
                 peer.reply("226 done");
                 peer.answer("SIZE a", "213 12");
-                // A digest would prove the whole file.
-                peer.answer("FEAT", "502 what");
                 peer.answer("QUIT", "221 bye");
             }),
         ]);
@@ -73,6 +72,7 @@ fn an_upload_that_lost_its_final_reply_is_confirmed_with_appe() {
             peer.answer("SIZE a", "213 12");
             peer.answer("MDTM a", "550 no such file");
             peer.answer("FEAT", "211-x\r\n MDTM\r\n211 end");
+            send_end(&mut peer, b"hello, world");
             peer.answer("MDTM a", "550 no such file");
             peer.answer("MLST a", "550 no such file");
             let data = opened(&mut peer, "REST 12, STOR a");
@@ -109,7 +109,7 @@ fn an_appended_file_of_the_right_size_is_compared_too() {
         on(|mut peer| {
             peer.answer("TYPE I", "200 ok");
             about_upload(&mut peer, "213 5");
-            send_end(&mut peer, b"hello");
+            about_end(&mut peer);
             let data = opened(&mut peer, "APPE a");
             assert_eq!(read_all(data), b", world");
             peer.close();
@@ -119,6 +119,7 @@ fn an_appended_file_of_the_right_size_is_compared_too() {
             about_upload(&mut peer, "213 12");
             // It is not the local file itself.
             peer.answer("MDTM a", THEN);
+            peer.answer("FEAT", "502 what");
             send_end(&mut peer, b"hello,, worl");
             send_all(&mut peer);
         }),
@@ -129,11 +130,101 @@ fn an_appended_file_of_the_right_size_is_compared_too() {
 }
 
 #[test]
+fn own_bytes_that_a_server_does_not_send_are_sent_again_as_09() {
+    // The size after the gap, the answer to the question for the last bytes, whether these are
+    // kept: those that a server may keep apart without a name, but never as the whole file.
+    for (size, refusal, is_kept) in [
+        ("213 12", "550 no", false),
+        ("213 12", "450 busy", false),
+        ("213 12", "425 no port", false),
+        ("213 5", "550 no", false),
+        ("213 5", "425 no port", false),
+        ("213 5", "450 busy", true),
+    ] {
+        let server = Server::start(vec![
+            interrupted_upload("550 no such file"),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about_upload(&mut peer, size);
+                if size == "213 12" {
+                    peer.answer("MDTM a", THEN);
+                }
+                peer.answer("FEAT", "502 what");
+                peer.epsv();
+                peer.answer("RETR a", refusal);
+                if !is_kept {
+                    return send_all(&mut peer);
+                }
+                assert_eq!(read_all(opened(&mut peer, "APPE a")), b", world");
+                peer.reply("226 done");
+                peer.answer("SIZE a", "213 12");
+            }),
+        ]);
+        let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+        assert_eq!(done.resumed > 0, is_kept, "{size} {refusal}");
+        server.end();
+    }
+}
+
+#[test]
+fn a_file_of_equal_size_after_a_lost_reply_is_compared_as_09() {
+    for (end, is_own) in [("hello, world", true), ("other, bytes", false)] {
+        let server = Server::start(vec![
+            interrupted_upload("550 no such file"),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about_upload(&mut peer, "213 12");
+                peer.answer("MDTM a", THEN);
+                peer.answer("FEAT", "502 what");
+                send_end(&mut peer, end.as_bytes());
+                match is_own {
+                    true => {
+                        peer.answer("MDTM a", THEN);
+                        peer.answer("SIZE a", "213 12");
+                    }
+                    false => send_all(&mut peer),
+                }
+            }),
+        ]);
+        let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+        assert_eq!(done.bytes == 0, is_own);
+        server.end();
+    }
+}
+
+/// A drop box: it neither shows a file nor replaces one.
+#[test]
+fn a_file_that_can_neither_be_compared_nor_sent_again_is_perhaps_complete() {
+    for size in ["213 12", "550 no"] {
+        let server = Server::start(vec![
+            interrupted_upload("550 no such file"),
+            on(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                about_upload(&mut peer, size);
+                if size == "213 12" {
+                    peer.answer("MDTM a", THEN);
+                    peer.answer("FEAT", "502 what");
+                    peer.epsv();
+                    peer.answer("RETR a", "550 no");
+                }
+                peer.epsv();
+                peer.answer("STOR a", "553 exists");
+            }),
+        ]);
+        let error = Local::holding("hello, world").upload(&mut server.queue()).unwrap_err();
+        assert!(matches!(error, Error::Job(JobFault::NotCompared(_))), "{error}");
+        assert_eq!(error.kind(), ErrorKind::Integrity);
+        server.end();
+    }
+}
+
+#[test]
 fn an_upload_whose_end_is_lost_twice_on_the_way_starts_again() {
     let lost = || {
         on(|mut peer| {
             peer.answer("TYPE I", "200 ok");
             about_upload(&mut peer, "213 5");
+            peer.answer("FEAT", "502 what");
             reset(opened(&mut peer, "RETR a"));
             peer.close();
         })
