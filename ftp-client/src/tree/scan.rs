@@ -134,6 +134,15 @@ pub(crate) trait Scan {
         Ok(Told::Missing)
     }
 
+    /// Returns whether the server, asked for it by name, says that there is no object at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn denies(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(false)
+    }
+
     /// Returns whether `path`, a link or a name that a listing does not show, leads to a directory of
     /// a server.
     ///
@@ -519,6 +528,14 @@ impl Scan for RemoteTree<'_, '_> {
         self.hand.ask(|client| match told(client, &path) {
             Err(Error::Refused(..) | Error::Argument(_)) => Ok(Told::Nothing),
             told => told.map_err(TreeFault::from),
+        })
+    }
+
+    fn denies(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        self.hand.ask(|client| match client.denies(&path) {
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+            denies => Ok(denies?.unwrap_or(false)),
         })
     }
 

@@ -474,7 +474,7 @@ impl Job<'_> {
     ) -> Result<Option<ServerFacts>, Error> {
         match (self.options.moves || self.proves_new, source.facts()) {
             (true, Some(here)) if have == Some(here.size) => {
-                ServerFacts::ask(client, self.place.path())
+                ServerFacts::before_upload(client, self.place.path()).map(Some)
             }
             _ => Ok(None),
         }
@@ -491,7 +491,7 @@ impl Job<'_> {
             return Ok(());
         };
         let path = self.place.path();
-        if ServerFacts::ask(client, path)?.is_some_and(|now| now != old) {
+        if old.proves_new(client, path)? {
             return Ok(());
         }
         if self.options.verify != Verify::Digest

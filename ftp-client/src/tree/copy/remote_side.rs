@@ -341,6 +341,11 @@ pub(super) fn prove_content(
     }
 }
 
+/// Returns the failure of a confirmed upload over a file of its size that nothing shows to be new.
+pub(super) fn not_replaced(path: &[u8]) -> TreeFault {
+    TreeFault::from(Error::Job(JobFault::NotReplaced)).of_one().about(path)
+}
+
 fn differs(path: &[u8]) -> TreeFault {
     let text = "source not removed: the two files differ";
     TreeFault::item(ErrorKind::Integrity, text).about(path).never_retried()

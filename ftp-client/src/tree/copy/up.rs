@@ -9,7 +9,7 @@ use std::time::Duration;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::local_side::LocalSide;
-use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
+use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, prove_facts};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
@@ -21,7 +21,7 @@ use crate::transfer::RateLimit;
 use crate::tree::entry::{Identity, MODE};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
-use crate::tree::plan::{Copied, Difference, Plan, PlannedCopy};
+use crate::tree::plan::{Copied, Plan, PlannedCopy};
 use crate::tree::probe::is_text;
 use crate::url_path::Place;
 
@@ -90,10 +90,16 @@ impl Up<'_> {
         self.ahead.is_on && self.to.hand.open().is_some_and(Client::goes_ahead)
     }
 
+    /// Returns whether the size of the server's file does not show that it is the copy.
+    fn is_doubtful(&self, copy: &PlannedCopy) -> bool {
+        copy.replaces_equal_size() && (self.temporary.is_none() || self.moves)
+    }
+
     /// Announces the copy that follows the current one.
     pub(super) fn plan(&mut self, plan: &Plan, next: Option<&PlannedCopy>) {
         self.ahead.has_more = next.is_some();
-        let next = next.filter(|_| self.goes_ahead());
+        // What proves a copy new is asked for before and after its upload.
+        let next = next.filter(|copy| self.goes_ahead() && !self.is_doubtful(copy));
         self.ahead.following = next.and_then(|copy| {
             let place = plan.directories.get(copy.place)?;
             Some((place.path.clone(), copy.name.clone()))
@@ -173,7 +179,8 @@ impl Up<'_> {
         on: &dyn Observer,
     ) -> Result<SentUpload, Error> {
         // A name that is not UTF-8 is asked for after its upload.
-        let is_small = before.len() <= SMALL && is_text(below);
+        let is_doubtful = self.is_doubtful(copy);
+        let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful;
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
         let next =
@@ -208,7 +215,7 @@ impl Up<'_> {
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
             .under(self.temporary.cloned())
             .apart()
-            .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
+            .proves_new(is_doubtful)
             .following(following)
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
@@ -234,6 +241,7 @@ impl Up<'_> {
             // The target does not get the source's time, so the next run considers the file changed
             // and sends it again.
             Error::Job(JobFault::LocalChanged) => TreeFault::from(error).about(below),
+            Error::Job(JobFault::NotReplaced) => not_replaced(&target),
             Error::Job(JobFault::NotRenamed { .. }) => TreeFault::from(error).about(&target),
             error => TreeFault::from(error).about(&there),
         }

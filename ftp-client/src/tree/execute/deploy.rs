@@ -25,6 +25,11 @@ impl<'a> Run<'a> {
             return false;
         }
         let path = self.plan.path_of(copy);
+        self.look(copier, Pathname::split(from).0);
+        self.look(copier, Pathname::split(&path).0);
+        if self.foreign(from, "").or_else(|| self.foreign_copy(copy)).is_some() {
+            return false;
+        }
         let mut tries = 0;
         let renamed = with_retries(copier, self.reporter, &path, |copier| {
             tries += 1;

@@ -1,5 +1,6 @@
 //! Removes what a plan removes: the sources of moved files, and the extras of the target.
 
+use ftp_proto::Pathname;
 use std::collections::VecDeque;
 
 use super::{Copier, DirectoryState, Run, with_retries};
@@ -76,6 +77,12 @@ impl Run<'_> {
             let path = &removal.path;
             let mut repeat = self.reporter.memory();
             if number >= sent.end {
+                self.look(copier, Pathname::split(path).0);
+                if let Some(fault) = self.foreign(path, "not deleted") {
+                    self.fail_apart(removal.place, path, fault, self.state(removal.place));
+                    kept = Some(path);
+                    continue;
+                }
                 sent = self.send(copier, number);
             }
             if sent.is_lost {
@@ -88,7 +95,10 @@ impl Run<'_> {
             match done {
                 Ok(false) => {}
                 Ok(true) => {
-                    if let Some(deploy) = &mut self.deploy {
+                    // What a removed directory had is asked for by name in the next run.
+                    if let Some(deploy) =
+                        self.deploy.as_mut().filter(|_| removal.what == Removed::Entry)
+                    {
                         deploy.forget(path);
                     }
                     match is_counted {
@@ -121,8 +131,12 @@ impl Run<'_> {
     /// files. None of them depends on another one.
     fn send(&self, copier: &mut Copier<'_>, number: usize) -> SentRemovals {
         let next = self.plan.removals.iter().skip(number).take(TOGETHER);
+        let above = |removal: &Removal| Pathname::split(&removal.path).0.to_vec();
+        let looked = self.plan.removals.get(number).filter(|_| self.deploy.is_some()).map(above);
         let is_free = |next: &&Removal| {
             next.what == Removed::Entry
+                && looked.as_ref().is_none_or(|looked| *looked == above(next))
+                && self.foreign(&next.path, "").is_none()
                 && next.is_first == self.plan.removals.get(number).is_some_and(|it| it.is_first)
                 && !self.renamed.contains(next.path.as_slice())
                 && self.is_permitted(next)
