@@ -437,15 +437,14 @@ fn a_server_with_two_second_timestamps_gets_a_file_once() {
     File::options().write(true).open(file).unwrap().set_modified(odd).unwrap();
     let list = b"type=file;size=6;modify=20200101000000; f\r\n";
     // The old file has the size of the new one, so only a file with rounded times is as it should be.
-    for (told, stores, code) in
-        [("213 20010909014642", 1, 0), ("213 20010909014641", 2, 11)]
-    {
+    for (told, stores, code) in [("213 20010909014642", 1, 0), ("213 20010909014641", 2, 11)] {
         let peer = Peer::start(&[
             (
                 "FEAT",
                 Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n MFMT\r\n SIZE\r\n211 end"),
             ),
             ("MLST t/ftp-cli-probe", Act::Say("550 no such file")),
+            ("MDTM t/ftp-cli-probe", Act::Say("550 no such file")),
             ("MLST", Act::Say("250-listing\r\n type=dir; t\r\n250 end")),
             ("MLSD", Act::Send("150 list", list.to_vec(), "226 done")),
             ("STOR", Act::Take("150 go", "226 all of it")),

@@ -432,7 +432,8 @@ impl ServerFacts {
     fn ask_changing(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         let (size, unique) = (None, None);
         if client.features()?.has("MLST")
-            && let Some(Entry { modified: Some(Modified { time, .. }), unique, .. }) = client.stat(path)?
+            && let Some(Entry { modified: Some(Modified { time, .. }), unique, .. }) =
+                client.stat(path)?
         {
             return Ok(Self { size, modified: Some(time), unique });
         }

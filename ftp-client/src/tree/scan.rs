@@ -238,6 +238,16 @@ pub(crate) trait Scan {
     /// Returns errors that end the connection.
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault>;
 
+    /// Returns whether a server that lists the command for it does not keep the time that it is to set,
+    /// measured with a test file.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn drops_times(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(false)
+    }
+
     /// Returns an empty digest of an algorithm that the server offers.
     ///
     /// # Errors
@@ -645,6 +655,11 @@ impl Scan for RemoteTree<'_, '_> {
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let path = self.named(path);
         self.hand.ask(|client| probe::is_coarse(client, &path))
+    }
+
+    fn drops_times(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        self.hand.ask(|client| probe::drops_times(client, &path))
     }
 
     fn checksum(&mut self) -> Result<Checksum, TreeFault> {

@@ -37,7 +37,7 @@ impl Across<'_> {
         let own = Pathname::join(self.to.place.top, &below);
         let from = self.from.hand.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
-            None if self.to.place.takes_times => modified(from, &source)?,
+            None if self.to.place.times.holds() => modified(from, &source)?,
             time => time,
         };
         let RemoteSide { hand, place } = &mut self.to;

@@ -360,7 +360,7 @@ impl<'a> Copier<'a> {
     /// Returns whether a server is on this computer, or cannot set times, so that the files of one
     /// directory do not count as equal.
     pub(crate) fn may_share_disk(&self) -> bool {
-        matches!(self, Self::Up(Up { to, .. }) if !to.place.takes_times)
+        matches!(self, Self::Up(Up { to, .. }) if !to.place.times.holds())
             || self.client().is_some_and(Client::is_near)
     }
 

@@ -11,6 +11,7 @@ use crate::error::ErrorKind;
 use crate::lock;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::plan::{Plan, PlannedCopy, Removal, Removed};
+use crate::tree::scan::Contents;
 
 /// The largest age of the listing by which a file is replaced or removed.
 const AGE: Duration = Duration::from_secs(60);
@@ -57,13 +58,16 @@ impl Run<'_> {
     }
 
     /// Notes which planned steps in the directory at `path` the new listing forbids.
-    fn note_look(&mut self, path: &[u8], listed: Result<crate::tree::scan::Contents, TreeFault>) {
+    fn note_look(&mut self, path: &[u8], listed: &Result<Contents, TreeFault>) {
         let plan: &Plan = self.plan;
         let Some(deploy) = &self.deploy else { return };
         let items = listed.as_ref().ok().filter(|it| it.doubt.is_none()).map(|it| &it.items);
         let found = |name: &[u8]| {
             let items = items?;
-            items.binary_search_by(|item| item.name.as_slice().cmp(name)).ok().and_then(|at| items.get(at))
+            items
+                .binary_search_by(|item| item.name.as_slice().cmp(name))
+                .ok()
+                .and_then(|at| items.get(at))
         };
         let removed = plan.removals.iter().filter(|removal| removal.what == Removed::Entry);
         let removed = removed.map(|Removal { path, .. }| (path.clone(), None));
@@ -84,7 +88,7 @@ impl Run<'_> {
     pub(super) fn look(&mut self, copier: &mut Copier<'_>, path: &[u8]) {
         if self.is_look_due(path) {
             let listed = with_retries(copier, self.reporter, path, |copier| copier.list(path));
-            self.note_look(path, listed);
+            self.note_look(path, &listed);
         }
     }
 }
@@ -94,7 +98,7 @@ pub(super) fn look_apart(run: &Mutex<Run<'_>>, copier: &mut Copier<'_>, path: &[
     let reporter = lock(run).reporter;
     if lock(run).is_look_due(path) {
         let listed = with_retries(copier, reporter, path, |copier| copier.list(path));
-        lock(run).note_look(path, listed);
+        lock(run).note_look(path, &listed);
     }
 }
 

@@ -95,11 +95,13 @@ impl Run<'_> {
             match done {
                 Ok(false) => {}
                 Ok(true) => {
-                    // What a removed directory had is asked for by name in the next run.
-                    if let Some(deploy) =
-                        self.deploy.as_mut().filter(|_| removal.what == Removed::Entry)
-                    {
-                        deploy.forget(path);
+                    match (&mut self.deploy, removal.what) {
+                        (Some(deploy), Removed::Entry) => deploy.forget(path),
+                        // After a lost reply, the next run asks for what was in it by name.
+                        (Some(deploy), Removed::Directory) if !repeat.is_uncertain() => {
+                            deploy.forget_directory(path);
+                        }
+                        _ => {}
                     }
                     match is_counted {
                         true => self.done.done += 1,

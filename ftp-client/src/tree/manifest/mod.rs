@@ -254,6 +254,11 @@ impl Deploy {
         self.has_changed |= files.remove(path).is_some() | pending.remove(path).is_some();
     }
 
+    /// Removes what is at `path` and below it from the list.
+    pub(crate) fn forget_directory(&mut self, path: &[u8]) {
+        self.take(path);
+    }
+
     /// Returns whether a planned step may still replace or remove the file at `path`, which the
     /// target now lists as `there`. A file that the list does not name was compared when the copy was
     /// planned; if there was none, others have stored it since.
@@ -264,7 +269,9 @@ impl Deploy {
         there: Option<&TreeEntry>,
     ) -> bool {
         if self.record(path).is_none() {
-            return copy.is_none_or(PlannedCopy::replaces) || there.is_none() || self.replaces_changed;
+            return copy.is_none_or(PlannedCopy::replaces)
+                || there.is_none()
+                || self.replaces_changed;
         }
         let facts = self.facts(path, copy.and_then(|copy| copy.sum.as_deref()), there);
         let step = step(facts, true, self.replaces_changed);
@@ -320,7 +327,8 @@ impl Deploy {
     pub(crate) fn forget_all(&mut self, path: &[u8]) {
         let below = below(&self.list.files, path).map(|(path, _)| path.clone());
         let gone: Vec<_> = below.chain([path.to_vec()]).collect();
-        self.has_changed |= gone.iter().fold(false, |has, path| self.list.files.remove(path).is_some() | has);
+        self.has_changed |=
+            gone.iter().fold(false, |has, path| self.list.files.remove(path).is_some() | has);
     }
 
     /// Returns whether the list has a file at `path`, or below it.

@@ -259,10 +259,11 @@ impl Planner<'_> {
             find(items, name).is_some() || targets.had(name) || targets.may_lack(name)
         });
         for path in missing {
-            if self.asked < ASKED && self.target.denies(&path)? {
-                if let Some(deploy) = &mut self.plan.deploy {
-                    deploy.forget_all(&path);
-                }
+            if self.asked < ASKED
+                && self.target.denies(&path)?
+                && let Some(deploy) = &mut self.plan.deploy
+            {
+                deploy.forget_all(&path);
             }
             self.asked += 1;
         }

@@ -102,6 +102,8 @@ pub(crate) struct Plan {
     pub(crate) bytes: u64,
     /// With a manifest, what is known of the target.
     pub(crate) deploy: Option<Box<Deploy>>,
+    /// Whether the server has shown that it does not set modification times.
+    pub(crate) drops_times: bool,
     /// When the first listing was asked for.
     pub(crate) begun: Option<Instant>,
 }
@@ -241,6 +243,7 @@ impl Plan {
             coarse: None,
             lacks_modes: false,
             asked: 0,
+            has_set_time: false,
         };
         planner.begin_deploy()?;
         planner.enter(&[], top_is_new, Twins::default())?;
@@ -371,6 +374,8 @@ struct Planner<'a> {
     lacks_modes: bool,
     /// Number of missing names of the list of a deploy that the target was asked for.
     asked: usize,
+    /// Whether the server was asked to set the time of a test file.
+    has_set_time: bool,
 }
 
 /// A subdirectory of the source's current directory.
