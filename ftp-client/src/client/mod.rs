@@ -7,6 +7,7 @@ mod listing;
 pub(crate) mod login;
 mod objects;
 pub(crate) mod permissions;
+pub(crate) mod promise;
 pub(crate) mod repeat;
 mod transfers;
 

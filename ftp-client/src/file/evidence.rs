@@ -14,9 +14,9 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use ftp_proto::{Pathname, Reply, Severity, TimeVal};
+use ftp_proto::{Entry, Modified, Pathname, Reply, Severity, TimeVal};
 
 use super::checksum::Checksum;
 use crate::client::Client;
@@ -442,6 +442,42 @@ impl ServerFacts {
         Ok(Self { size, modified, unique: entry.and_then(|entry| entry.unique) })
     }
 
+    /// Asks for what an upload over the file at `path` will change. Times are told in seconds, so an
+    /// upload within the second of the last one waits for the next: otherwise nothing would show it.
+    pub(crate) fn before_upload(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        let facts = Self::ask_changing(client, path)?;
+        if facts.modified.is_some_and(|time| is_young(time, SystemTime::now())) {
+            client.control.waiter().sleep(TICK)?;
+        }
+        Ok(facts)
+    }
+
+    fn ask_changing(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        let (size, unique) = (None, None);
+        if client.features()?.has("MLST")
+            && let Some(Entry { modified: Some(Modified { time, .. }), unique, .. }) =
+                client.stat(path)?
+        {
+            return Ok(Self { size, modified: Some(time), unique });
+        }
+        Ok(Self { size, modified: client.modified(path)?, unique })
+    }
+
+    /// Verifies after an upload that the file at `path` is another one than that with these facts. A
+    /// server can confirm an upload that it stored under another name, or dropped; the old file can
+    /// have the size of the new one, and must not get its time.
+    pub(crate) fn proves_new(&self, client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+        let now = Self::ask_changing(client, path)?;
+        Ok(self.differs(&now))
+    }
+
+    /// Only what both times told can differ.
+    fn differs(&self, now: &Self) -> bool {
+        let unique = self.unique.as_ref().zip(now.unique.as_ref());
+        self.modified.zip(now.modified).is_some_and(|(then, now)| then != now)
+            || unique.is_some_and(|(then, now)| then != now)
+    }
+
     /// Returns whether a file with these facts can be told from others: by its identifier, or by
     /// size and time.
     pub(crate) const fn is_telling(&self) -> bool {
@@ -449,9 +485,52 @@ impl ServerFacts {
     }
 }
 
+/// Returns whether `time` is about `now` at a server whose clock goes by another time zone, perhaps.
+fn is_young(time: TimeVal, now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).ok();
+    let now = now.and_then(|now| i64::try_from(now.as_secs()).ok()).unwrap_or_default();
+    (now - time.unix_seconds() + 1).rem_euclid(QUARTER) < 4
+}
+
+/// The difference of two time zones is a multiple of this number of seconds.
+const QUARTER: i64 = 900;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_fact_that_was_told_twice_and_differs_proves_a_file_new() {
+        let facts = |time: Option<i64>, unique: Option<&[u8]>| ServerFacts {
+            size: Some(5),
+            modified: time.and_then(TimeVal::from_unix_seconds),
+            unique: unique.map(<[u8]>::to_vec),
+        };
+        for (old, now, want) in [
+            (facts(Some(1), None), facts(Some(2), None), true),
+            (facts(Some(2), None), facts(Some(1), None), true),
+            (facts(Some(1), None), facts(Some(1), None), false),
+            (facts(Some(1), None), facts(None, None), false),
+            (facts(None, None), facts(Some(1), None), false),
+            (facts(Some(1), Some(b"u")), facts(Some(1), Some(b"v")), true),
+            (facts(Some(1), Some(b"u")), facts(Some(1), None), false),
+            (facts(Some(1), Some(b"u")), facts(Some(2), Some(b"u")), true),
+            (facts(None, None), facts(None, None), false),
+        ] {
+            assert_eq!(old.differs(&now), want, "{old:?} {now:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_of_this_moment_is_known_in_each_time_zone() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        for (time, want) in [(0, true), (-2, true), (1, true), (-3, false), (2, false)] {
+            for zone in [0, 9 * 3_600, -35 * 900] {
+                let time = TimeVal::from_unix_seconds(1_800_000_000 + time + zone).unwrap();
+                assert_eq!(is_young(time, now), want, "{time} {zone}");
+            }
+        }
+    }
 
     /// How the existing bytes relate to those of the source.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -85,7 +85,7 @@ pub(crate) fn check_apart(
     }
 }
 
-/// Returns whether `MLST` gives the same `unique`, size and time for the file `source` of one
+/// Returns whether `MLST` gives the same `unique`, and size and time unless they change, for the file `source` of one
 /// session and the file `target` of the other. Then the two addresses probably lead to one server.
 /// Other servers give the same facts for two files only if they number their files alike, for example
 /// as clones of one disk image.
@@ -94,8 +94,12 @@ pub(crate) fn check_apart(
 ///
 /// Returns errors of the connections. A refusal shows nothing.
 fn are_alike([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Result<bool, Error> {
-    let there = exact_facts(at, target)?;
-    Ok(there.is_some() && exact_facts(from, source)? == there)
+    let Some(there) = exact_facts(at, target)? else { return Ok(false) };
+    let Some(here) = exact_facts(from, source)?.filter(|here| here.0 == there.0) else {
+        return Ok(false);
+    };
+    // A file that is being written differs from itself.
+    Ok(here == there || exact_facts(at, target)? != Some(there))
 }
 
 type ExactFacts = (Vec<u8>, Option<u64>, Option<Modified>);
@@ -131,7 +135,15 @@ fn compare(
 ) -> Result<FileRelation, Error> {
     let Some(there) = at.look(target, ListingForm::Auto)? else { return Ok(FileRelation::Two) };
     let Some(here) = from.look(source, ListingForm::Auto)? else { return Ok(FileRelation::Two) };
-    Ok(relation(&here, &there))
+    match relation(&here, &there) {
+        // A file that is being written differs from itself.
+        FileRelation::Two
+            if there.unique.is_none() && at.look(target, ListingForm::Auto)? != Some(there) =>
+        {
+            Ok(FileRelation::Unknown)
+        }
+        relation => Ok(relation),
+    }
 }
 
 fn relation(here: &Entry, there: &Entry) -> FileRelation {

@@ -21,8 +21,8 @@ use crate::listing::{Budget, ListOptions};
 
 /// Writes a file into `directory`, optionally sets its time to `set`, asks for its modification
 /// time, and removes it. Returns the local time before the file was written, the reported time, and
-/// the local time after it was written. Returns `None` if the server refuses a step other than the
-/// removal, or reports no time.
+/// the local time after it was written. Returns `None` if the server stores no file, or reports no
+/// time.
 fn time_of_file(
     client: &mut Client,
     directory: &[u8],
@@ -44,7 +44,11 @@ fn time_of_file(
     }
     let after = now();
     let set = match set.and_then(TimeVal::from_unix_seconds) {
-        Some(time) => client.set_modified(&path, time).map(drop),
+        Some(time) => match client.set_modified(&path, time) {
+            // The reported time shows it.
+            Err(Error::Refused(..)) => Ok(()),
+            set => set.map(drop),
+        },
         None => Ok(()),
     };
     let times = set.and_then(|()| client.modified(&path));
@@ -84,6 +88,17 @@ pub(crate) fn clock(client: &mut Client, directory: &[u8]) -> Result<Option<Cloc
 pub(crate) fn is_coarse(client: &mut Client, directory: &[u8]) -> Result<bool, TreeFault> {
     let times = time_of_file(client, directory, Some(ODD_TIME))?;
     Ok(times.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() == 1))
+}
+
+/// Returns whether the server does not keep the time that it is to set. A time zone is no other time.
+///
+/// # Errors
+///
+/// Returns errors that end the connection.
+pub(crate) fn drops_times(client: &mut Client, directory: &[u8]) -> Result<bool, TreeFault> {
+    const DAY: i64 = 86_400;
+    let times = time_of_file(client, directory, Some(ODD_TIME))?;
+    Ok(times.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() > DAY))
 }
 
 /// Warns about a test object that the server does not remove.

@@ -134,6 +134,15 @@ pub(crate) trait Scan {
         Ok(Told::Missing)
     }
 
+    /// Returns whether the server, asked for it by name, says that there is no object at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn denies(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(false)
+    }
+
     /// Returns whether `path`, a link or a name that a listing does not show, leads to a directory of
     /// a server.
     ///
@@ -233,6 +242,16 @@ pub(crate) trait Scan {
     ///
     /// Returns errors that end the connection.
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault>;
+
+    /// Returns whether a server that lists the command for it does not keep the time that it is to set,
+    /// measured with a test file.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn drops_times(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(false)
+    }
 
     /// Returns an empty digest of an algorithm that the server offers.
     ///
@@ -561,6 +580,14 @@ impl Scan for RemoteTree<'_, '_> {
         })
     }
 
+    fn denies(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        self.hand.ask(|client| match client.denies(&path) {
+            Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+            denies => Ok(denies?.unwrap_or(false)),
+        })
+    }
+
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let path = self.named(path);
         self.hand.ask(|client| match client.enters(&path) {
@@ -676,6 +703,11 @@ impl Scan for RemoteTree<'_, '_> {
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let path = self.named(path);
         self.hand.ask(|client| probe::is_coarse(client, &path))
+    }
+
+    fn drops_times(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        self.hand.ask(|client| probe::drops_times(client, &path))
     }
 
     fn checksum(&mut self) -> Result<Checksum, TreeFault> {

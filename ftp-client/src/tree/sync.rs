@@ -4,6 +4,7 @@ use ftp_proto::Pathname;
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{self, Path, PathBuf};
+use std::sync::Arc;
 
 use super::copy::{
     Across, Ahead, Copier, Down, LocalSide, RemoteBackup, RemoteSide, RemoteTop, Up, no_local_side,
@@ -18,6 +19,7 @@ use super::options::{Compare, LinkChoice, OBJECTS, SyncOptions};
 use super::plan::{Plan, PlanOptions, Rule};
 use super::probe::{learn_names, tells_absence};
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
+use crate::client::promise::Promise;
 use crate::error::{Error, ErrorKind};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
@@ -422,7 +424,8 @@ fn run_up(
         to.hand.reuse_data()?;
     }
     let source = RemoteTop::source(to.top, options.list);
-    let top = RemoteTop { takes_times: seen.takes_times, names, backup, ..source };
+    let times = Arc::new(Promise::of(seen.takes_times && !plan.drops_times));
+    let top = RemoteTop { times, names, backup, ..source };
     let (jobs, most) = jobs(options, &plan);
     let copiers = to.hands(most).map(|hand| {
         let to = RemoteSide::new(hand, top.clone());
@@ -460,7 +463,8 @@ fn run_across(
     let (jobs, most) = jobs(options, &plan);
     let of_source = RemoteTop::source(from.top, options.list);
     let of_target = RemoteTop::source(to.top, options.list);
-    let of_target = RemoteTop { takes_times: seen.takes_times, names, ..of_target };
+    let times = Arc::new(Promise::of(seen.takes_times && !plan.drops_times));
+    let of_target = RemoteTop { times, names, ..of_target };
     let copiers = from.hands(most).zip(to.hands(most)).map(|(from, to)| {
         let from = RemoteSide::new(from, of_source.clone());
         let to = RemoteSide::new(to, of_target.clone());

@@ -6,12 +6,13 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::peer::{Peer as Tool, RealServer};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 
-use super::{Tells, at_every_server, mirror, shown};
+use super::{Tells, age, at_every_server, mirror, shown};
 use crate::peer::{Act, Peer};
 use crate::privileges::is_root;
 use crate::{failed, ftp, with_servers};
@@ -384,6 +385,77 @@ fn a_source_stays_if_the_server_kept_an_old_file_of_the_same_size() {
         let ran = mirror(options, shown(&here.join("up")), &peer.url("t"));
         assert_ne!(ran.code(), Some(0), "{options:?} {ran:?}");
         assert!(source.exists(), "{options:?} {ran:?}");
+    }
+}
+
+#[test]
+fn an_old_file_that_the_server_kept_never_gets_the_time_of_the_new_one() {
+    let here = TempRoot::new();
+    here.write("up/f", b"newer");
+    let listing = b"type=file;size=5;modify=20200101000000;unique=u; f\r\n".to_vec();
+    let facts = "250-it\r\n type=file;size=5;modify=20200101000000;unique=u; f\r\n250 end";
+    for kept in [true, false] {
+        let mut acts = vec![
+            (
+                "FEAT",
+                Act::Say(
+                    "211-have\r\n MLST type*;size*;modify*;unique*;\r\n SIZE\r\n MDTM\r\n MFMT\r\n211 end",
+                ),
+            ),
+            ("MLSD", Act::Send("150 list", listing.clone(), "226 done")),
+            ("MLST t/ftp-cli-probe", Act::Say("550 none")),
+            ("STOR", Act::Take("150 go", "226 stored as f.1")),
+            ("SIZE", Act::Say("213 5")),
+            ("MFMT", Act::Say("213 modify=20200101000000; f")),
+        ];
+        match kept {
+            true => acts.push(("MLST t/f", Act::Say(facts))),
+            false => acts.extend([
+                ("MLST t/f", Act::Say(facts)),
+                (
+                    "MLST t/f",
+                    Act::Say(
+                        "250-it\r\n type=file;size=5;modify=20200101000000;unique=v; f\r\n250 end",
+                    ),
+                ),
+            ]),
+        }
+        let peer = Peer::start(&acts);
+        let ran = mirror(&[], shown(&here.join("up")), &peer.url("t"));
+        assert_eq!(ran.code(), Some(if kept { 11 } else { 0 }), "{ran:?} {}", peer.seen());
+        assert_eq!(peer.seen().contains("MFMT"), !kept, "{}", peer.seen());
+    }
+}
+
+#[test]
+fn a_file_that_grows_between_the_listings_is_not_uploaded_onto_itself() {
+    let here = TempRoot::new();
+    here.write("up/log", b"it has grown");
+    let peer = Peer::start(&[
+        ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n MFMT\r\n211 end")),
+        ("MLSD", Act::Send("150 list", b"type=file;size=2; log\r\n".to_vec(), "226 done")),
+        // The server shows what was made here: the directories are one.
+        ("MLST", Act::Say("250-it\r\n type=file;size=0; x\r\n250 end")),
+    ]);
+    let ran = mirror(&[], shown(&here.join("up")), &peer.url("t"));
+    failed(&ran, 2, "are the same directory; no file was copied");
+    assert!(!peer.seen().contains("STOR"), "{}", peer.seen());
+}
+
+#[test]
+fn a_server_that_lists_mfmt_and_refuses_it_keeps_its_own_times() {
+    for (refusal, code) in [("550 not yours", 0), ("502 not implemented", 0), ("450 not now", 9)] {
+        let kind = Kind { refuses: vec![("MFMT", refusal)], ..Kind::default() };
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+        for name in ["a", "b", "c"] {
+            age(&here.write(format!("up/{name}"), b"content"), 1);
+        }
+        let ran = mirror(&[], shown(&here.join("up")), &server.url("t"));
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(ran.code(), Some(code), "{ran:?}");
+        let told = said.matches("copies keep the times that the server gives them").count();
+        assert_eq!(told, usize::from(code == 0), "{said}");
+        assert_eq!(server.files().len(), 3, "{said}");
     }
 }
 

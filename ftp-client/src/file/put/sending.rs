@@ -506,7 +506,7 @@ impl Job<'_> {
         match (decides, source.facts()) {
             // Two empty files are equal.
             (true, Some(here)) if here.size > 0 && have == Some(here.size) => {
-                ServerFacts::ask(client, self.place.path())
+                ServerFacts::before_upload(client, self.place.path()).map(Some)
             }
             _ => Ok(None),
         }
@@ -523,7 +523,7 @@ impl Job<'_> {
             return Ok(());
         };
         let path = self.place.path();
-        if ServerFacts::ask(client, path)?.is_some_and(|now| now != old) {
+        if old.proves_new(client, path)? {
             return Ok(());
         }
         if self.options.verify != Verify::Digest

@@ -1,11 +1,11 @@
 //! Copies from server to server.
 
-use super::remote_side::{RemoteSide, modified};
+use super::remote_side::{RemoteSide, modified, not_replaced};
 use crate::client::Client;
 use crate::error::fxp::Side;
 use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
-use crate::file::evidence::Resume;
+use crate::file::evidence::{Resume, ServerFacts};
 use crate::file::options::FileOptions;
 use crate::file::put::TemporaryName;
 use crate::file::relay::Relay;
@@ -37,7 +37,7 @@ impl Across<'_> {
         let own = Pathname::join(self.to.place.top, &below);
         let from = self.from.hand.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
-            None if self.to.place.takes_times => modified(from, &source)?,
+            None if self.to.place.times.holds() => modified(from, &source)?,
             time => time,
         };
         let RemoteSide { hand, place } = &mut self.to;
@@ -45,9 +45,14 @@ impl Across<'_> {
         // Only a target of a different size can be a partial file to resume.
         let is_other = copy.why == Difference::Size;
         let resume = if is_other { self.resume } else { Resume::Own };
-        // Without resuming or a temporary file, STOR empties the target, which may be the source
-        // itself.
-        let may_be_source = copy.replaces() && !is_other && self.temporary.is_none();
+        // Without a temporary file, STOR empties the target, which may be the source itself. Its size
+        // can differ in two listings: it may have grown meanwhile.
+        let may_be_source = copy.replaces() && self.temporary.is_none();
+        let old = match copy.replaces_equal_size() && self.temporary.is_none() {
+            true => Some(ServerFacts::before_upload(at, &own)),
+            false => None,
+        };
+        let old = old.transpose().map_err(|error| TreeFault::from(error).about(&own))?;
         let options = FileOptions::new().resume(resume);
         let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
             .listed(copy.size)
@@ -70,6 +75,11 @@ impl Across<'_> {
         self.listener = job.listened().or(self.listener);
         let bytes = job.size().or(copy.size).unwrap_or_default();
         on.event(Event::Moved { bytes });
+        if let Some(old) = old
+            && !old.proves_new(at, &own).map_err(|error| TreeFault::from(error).about(&own))?
+        {
+            return Err(not_replaced(&own));
+        }
         if self.temporary.is_none() {
             unset = place.set_time_of_copy(at, &own, time)?;
         }

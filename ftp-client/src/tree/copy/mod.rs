@@ -358,11 +358,18 @@ impl<'a> Copier<'a> {
         probed.map_err(|error| TreeFault::local(path, &error))?
     }
 
-    /// Returns whether files are written under their own names to a server that cannot set times.
-    /// If so, an upload of a tree onto itself would truncate its files.
+    /// Returns whether a server is on this computer, or cannot set times, so that the files of one
+    /// directory do not count as equal.
+    pub(crate) fn may_share_disk(&self) -> bool {
+        matches!(self, Self::Up(Up { to, .. }) if !to.place.times.holds())
+            || self.client().is_some_and(Client::is_near)
+    }
+
+    /// Returns whether files are written under their own names to a server. If so, an upload of a
+    /// tree onto itself would truncate its files.
     pub(crate) fn writes_in_place(&self) -> bool {
         match self {
-            Self::Up(Up { to, temporary, .. }) => !to.place.takes_times && temporary.is_none(),
+            Self::Up(Up { temporary, .. }) => temporary.is_none(),
             // A download replaces a file only when it is complete, and copies between servers
             // compare each file.
             Self::Down(_) | Self::Across(_) => false,

@@ -2,11 +2,13 @@
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
+use std::sync::Arc;
 
-use ftp_proto::{Pathname, Permissions, TimeVal};
+use ftp_proto::{Escaped, Pathname, Permissions, TimeVal};
 
 use super::remote_backup::RemoteBackup;
 use crate::client::Client;
+use crate::client::promise::Promise;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind, JobFault, Recovery};
 use crate::file::checksum::Checksum;
@@ -29,8 +31,8 @@ pub(crate) struct RemoteSide<'a> {
 #[derive(Clone)]
 pub(crate) struct RemoteTop<'a> {
     pub(crate) top: &'a [u8],
-    /// Whether the server can set modification times.
-    pub(crate) takes_times: bool,
+    /// Whether the server sets modification times. All jobs share it.
+    pub(crate) times: Arc<Promise>,
     /// The server's treatment of names that are not UTF-8.
     pub(crate) names: Names,
     /// The kind of listings.
@@ -43,9 +45,9 @@ pub(crate) struct RemoteTop<'a> {
 
 impl<'a> RemoteTop<'a> {
     /// Returns a tree with the settings of a source.
-    pub(crate) const fn source(top: &'a [u8], list: ListOptions) -> Self {
-        let (takes_times, lacks_modes) = (false, false);
-        Self { top, takes_times, names: Names::UNKNOWN, list, backup: None, lacks_modes }
+    pub(crate) fn source(top: &'a [u8], list: ListOptions) -> Self {
+        let times = Arc::new(Promise::of(false));
+        Self { top, times, names: Names::UNKNOWN, list, backup: None, lacks_modes: false }
     }
 
     /// Rejects a name that the server would change.
@@ -116,18 +118,34 @@ impl<'a> RemoteTop<'a> {
         }
     }
 
-    /// Sets the modification time of a copy.
+    /// Sets the modification time of a copy that this run has stored. If the server lists the command
+    /// and refuses it, it counts as one that cannot set times, which is no failure.
     pub(super) fn set_time(
         &self,
         client: &mut Client,
         path: &[u8],
         seconds: Option<i64>,
     ) -> Result<(), TreeFault> {
-        let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.takes_times);
+        let time = seconds.and_then(TimeVal::from_unix_seconds).filter(|_| self.times.holds());
         let Some(time) = time else { return Ok(()) };
-        client.set_modified(path, time).map(drop).map_err(|error| {
-            TreeFault::from(error).about(path).then("copied, but without its modification time")
-        })
+        let Err(error) = client.set_modified(path, time) else {
+            self.times.kept();
+            return Ok(());
+        };
+        if error.reply().is_some_and(|reply| self.times.refused(reply, true)) {
+            log::warn!(
+                target: "ftp_client",
+                "{}: {error}: copies keep the times that the server gives them",
+                Escaped(path)
+            );
+        }
+        match self.times.holds() {
+            false if matches!(error, Error::Refused(..)) => Ok(()),
+            _ => {
+                let fault = TreeFault::from(error).about(path);
+                Err(fault.then("copied, but without its modification time"))
+            }
+        }
     }
 }
 
@@ -311,6 +329,11 @@ pub(super) fn prove_content(
         Err(Error::Mismatch { .. }) => Err(differs(path)),
         Err(error) => Err(TreeFault::from(error).about(path)),
     }
+}
+
+/// Returns the failure of a confirmed upload over a file of its size that nothing shows to be new.
+pub(super) fn not_replaced(path: &[u8]) -> TreeFault {
+    TreeFault::from(Error::Job(JobFault::NotReplaced)).of_one().about(path)
 }
 
 fn differs(path: &[u8]) -> TreeFault {

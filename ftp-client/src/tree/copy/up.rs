@@ -9,11 +9,11 @@ use std::time::Duration;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::local_side::LocalSide;
-use super::remote_side::{RemoteSide, TimeProof, prove_content, prove_facts};
+use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, prove_facts};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
-use crate::file::evidence::Resume;
+use crate::file::evidence::{Resume, ServerFacts};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt, lock};
@@ -21,7 +21,7 @@ use crate::transfer::RateLimit;
 use crate::tree::entry::{Identity, MODE};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
-use crate::tree::plan::{Copied, Difference, Plan, PlannedCopy};
+use crate::tree::plan::{Copied, Plan, PlannedCopy};
 use crate::tree::probe::is_text;
 use crate::url_path::Place;
 
@@ -84,16 +84,25 @@ const SMALL: u64 = 64 * 1_024;
 /// Age from which a file cannot change without another time, also on disks that keep even seconds.
 const GRAIN: Duration = Duration::from_secs(2);
 
+/// Age from which the system has written what a program changed in memory.
+const WRITTEN: Duration = Duration::from_secs(60);
+
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
     fn goes_ahead(&self) -> bool {
         self.ahead.is_on && self.to.hand.open().is_some_and(Client::goes_ahead)
     }
 
+    /// Returns whether the size of the server's file does not show that it is the copy.
+    fn is_doubtful(&self, copy: &PlannedCopy) -> bool {
+        copy.replaces_equal_size() && self.temporary.is_none()
+    }
+
     /// Announces the copy that follows the current one.
     pub(super) fn plan(&mut self, plan: &Plan, next: Option<&PlannedCopy>) {
         self.ahead.has_more = next.is_some();
-        let next = next.filter(|_| self.goes_ahead());
+        // What proves a copy new is asked for before and after its upload.
+        let next = next.filter(|copy| self.goes_ahead() && !self.is_doubtful(copy));
         self.ahead.following = next.and_then(|copy| {
             let place = plan.directories.get(copy.place)?;
             Some((place.path.clone(), copy.name.clone()))
@@ -111,7 +120,13 @@ impl Up<'_> {
         let below = Pathname::join(path, name);
         let here = |error: io::Error| TreeFault::local(&below, &error).of_one();
         let file = self.from.directory(path)?.read(name).map_err(here)?;
-        let before = file.metadata().map_err(here)?;
+        let mut before = file.metadata().map_err(here)?;
+        // A program that writes through memory changes the times only once the page is written: then
+        // its next write changes them too. A disk that cannot do that is no failure of the copy.
+        if self.moves || is_younger(&before, WRITTEN) {
+            let _ = file.sync_data();
+            before = file.metadata().map_err(here)?;
+        }
         Ok(Opened { below, file, before })
     }
 
@@ -131,6 +146,11 @@ impl Up<'_> {
             _ => self.open(path, &copy.name)?,
         };
         self.ahead.due = due;
+        let target = Pathname::join(self.to.place.top, &below);
+        let old = match self.is_doubtful(copy) {
+            true => Some(self.to.hand.ask(|at| Ok(ServerFacts::before_upload(at, &target)?))?),
+            false => None,
+        };
         let resume = if before.len() > SMALL { self.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
             // What the server has cannot be the beginning.
@@ -139,7 +159,6 @@ impl Up<'_> {
             }
             sent => sent,
         };
-        let target = Pathname::join(self.to.place.top, &below);
         // A file that was opened ahead may have changed before its upload began.
         let sent = sent.and_then(|sent| match file.metadata() {
             Ok(now) if Identity::of(&now) == Identity::of(&before) => Ok(sent),
@@ -147,11 +166,17 @@ impl Up<'_> {
             Err(error) => Err(Error::Local(error)),
         });
         let sent = sent.map_err(|error| self.failure(error, &below))?;
+        if let Some(old) = old
+            && !self.to.hand.ask(|at| Ok(old.proves_new(at, &target)?))?
+            && prove_content(self.to.hand.client()?, &target, &file, &before).is_err()
+        {
+            return Err(not_replaced(&target));
+        }
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
         let source = Some(Identity::of(&before));
         if self.ahead.is_requested {
-            let due_time = self.to.place.takes_times.then(|| before.mtime());
+            let due_time = self.to.place.times.holds().then(|| before.mtime());
             self.ahead.due =
                 due_time.and_then(TimeVal::from_unix_seconds).map(|time| (target, time));
             return Ok(Copied { bytes: sent.bytes, source, due_time, unset: None });
@@ -173,18 +198,18 @@ impl Up<'_> {
         on: &dyn Observer,
     ) -> Result<SentUpload, Error> {
         // A name that is not UTF-8 is asked for after its upload.
-        let is_small = before.len() <= SMALL && is_text(below);
+        let is_doubtful = self.is_doubtful(copy);
+        let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful;
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
         let next =
             self.ahead.opened.as_ref().map(|next| Pathname::join(self.to.place.top, &next.below));
         // Otherwise, other commands come between this upload and the next one.
         let is_plain = self.temporary.is_none() && copy.mode.is_none() && is_text(below);
-        let has_more = self.ahead.has_more && is_plain;
+        let has_more = self.ahead.has_more && is_plain && !is_doubtful;
         // A file that changes again in this second would keep its time: that shows only once it is sent.
-        let is_old =
-            before.modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age >= GRAIN));
-        let seconds = Some(before.mtime()).filter(|_| is_old && self.to.place.takes_times);
+        let seconds = Some(before.mtime())
+            .filter(|_| !is_younger(before, GRAIN) && self.to.place.times.holds());
         let time = seconds.and_then(TimeVal::from_unix_seconds);
         let due = self.ahead.due.take();
         let following = has_more.then_some(Following { path: next, due, time });
@@ -208,7 +233,7 @@ impl Up<'_> {
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
             .under(self.temporary.cloned())
             .apart()
-            .proves_new(self.moves && copy.replaces() && copy.why != Difference::Size)
+            .proves_new(self.moves && copy.replaces_equal_size() && !is_doubtful)
             .following(following)
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
@@ -234,6 +259,7 @@ impl Up<'_> {
             // The target does not get the source's time, so the next run considers the file changed
             // and sends it again.
             Error::Job(JobFault::LocalChanged) => TreeFault::from(error).about(below),
+            Error::Job(JobFault::NotReplaced) => not_replaced(&target),
             Error::Job(JobFault::NotRenamed { .. }) => TreeFault::from(error).about(&target),
             error => TreeFault::from(error).about(&there),
         }
@@ -255,7 +281,7 @@ impl Up<'_> {
         match copied.and_then(|copied| copied.source) {
             Some(sent) if sent != before => return Err(changed(&below)),
             Some(_) => {
-                let takes_times = self.to.place.takes_times;
+                let takes_times = self.to.place.times.holds();
                 let proof = if takes_times { TimeProof::OfUpload } else { TimeProof::Nothing };
                 prove_facts(self.to.hand.client()?, &there, &found, &proof)?;
             }
@@ -284,6 +310,11 @@ struct SentUpload {
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.
     is_finished: bool,
+}
+
+/// Returns whether the file changed less than `age` ago.
+fn is_younger(file: &Metadata, age: Duration) -> bool {
+    !file.modified().is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed >= age))
 }
 
 /// Moves the old file back from the backup, after its replacement could not be published.

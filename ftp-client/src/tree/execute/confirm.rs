@@ -94,6 +94,11 @@ impl<'a> Run<'a> {
                 continue;
             }
             let path = plan.path_of(copy);
+            self.look_again(copier, &place.path);
+            if let Some(fault) = self.foreign_copy(copy) {
+                self.count_copy(number, Err(fault));
+                continue;
+            }
             let copied = self.check_twins(copier, &place.path, &copy.name, &copy.twins).and_then(
                 |unclear| {
                     let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {

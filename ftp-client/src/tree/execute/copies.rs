@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
 
+use super::age::look_apart;
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
@@ -117,10 +118,24 @@ impl Worker for TreeWorker<'_, '_, '_> {
             return Ok(false);
         }
         let path = plan.path_of(copy);
+        // A copy that the server already waits for was looked at with the one before.
+        if !self.copier.has_next() {
+            look_apart(self.run, self.copier, &place.path);
+            if let Some(fault) = lock(self.run).foreign_copy(copy) {
+                return Err(fault.into());
+            }
+        }
         // A copy that will not be tried must not be announced.
+        let is_planned = |number: &usize, copy: &PlannedCopy| {
+            let run = lock(self.run);
+            let path = plan.directories.get(copy.place).map_or(&[][..], |place| &place.path);
+            let is_free = !run.is_look_due(path) && run.foreign_copy(copy).is_none();
+            drop(run);
+            is_free && is_tried(number, copy)
+        };
         let copies = copies
             .iter()
-            .filter_map(|number| plan.apart().get(*number).filter(|copy| is_tried(number, copy)));
+            .filter_map(|number| plan.apart().get(*number).filter(|copy| is_planned(number, copy)));
         self.copier.plan(plan, &copies.collect::<Vec<_>>());
         let is_proven = &mut self.is_proven;
         let copied = retried(self.copier, reporter, &path, is_out_of_step, |copier| {

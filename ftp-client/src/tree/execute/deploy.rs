@@ -25,6 +25,11 @@ impl<'a> Run<'a> {
             return false;
         }
         let path = self.plan.path_of(copy);
+        self.look_again(copier, Pathname::split(from).0);
+        self.look_again(copier, Pathname::split(&path).0);
+        if self.foreign(from, "").or_else(|| self.foreign_copy(copy)).is_some() {
+            return false;
+        }
         let mut tries = 0;
         let renamed = with_retries(copier, self.reporter, &path, |copier| {
             tries += 1;
@@ -32,9 +37,8 @@ impl<'a> Run<'a> {
         });
         match renamed {
             Ok(false) => {
-                // A rename whose reply was lost may have taken the file: this run leaves it.
                 if tries > 1 {
-                    self.renamed.insert(from);
+                    self.settle_rename(copier, copy.place, from);
                 }
                 return false;
             }
@@ -54,6 +58,27 @@ impl<'a> Run<'a> {
             Err(failure) => self.fail(copy.place, &path, failure, super::DirectoryState::Failed),
         }
         true
+    }
+
+    /// After a rename whose reply was lost, asks whether the old name is still there: then it is removed
+    /// with the other extras. If nothing tells, it stays, which is a failure.
+    fn settle_rename(&mut self, copier: &mut Copier<'_>, place: usize, from: &'a [u8]) {
+        let is_there = with_retries(copier, self.reporter, from, |copier| {
+            copier.on_target(|client, place| Ok(client.is_there(Pathname::join(place.top, from))?))
+        });
+        let fault = match is_there {
+            Ok(Some(true)) => return,
+            Ok(Some(false)) => None,
+            Ok(None) => {
+                let why = "not deleted: the reply to its renaming was lost; delete it yourself";
+                Some(TreeFault::item(ErrorKind::Integrity, why).about(from))
+            }
+            Err(fault) => Some(fault),
+        };
+        self.renamed.insert(from);
+        if let Some(fault) = fault {
+            self.fail_apart(place, from, fault, super::DirectoryState::Failed);
+        }
     }
 
     /// Writes the list that is true from now on, unless it is as before. After a failure that ended

@@ -1,6 +1,7 @@
 //! Executes a plan: directories first, then copies in parallel jobs, links, removals and
 //! permissions. Files of the source are removed last.
 
+mod age;
 mod confirm;
 mod copies;
 mod deploy;
@@ -9,13 +10,15 @@ mod removals;
 
 use ftp_proto::Pathname;
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
+use self::age::Seen;
 use self::copies::copy_all;
 use super::copy::Copier;
 use super::entry::Identity;
 use super::fault::{Causes, Reporter, Setting, TreeFault, is_below};
 use super::manifest::Deploy;
-use super::plan::{Copied, Difference, Plan, PlannedCopy, PlannedMode};
+use super::plan::{Copied, Plan, PlannedMode};
 use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::{Event, Observer};
 use crate::file::evidence::TICK;
@@ -126,8 +129,7 @@ fn prepare_moves(
 }
 
 /// Verifies that no file is uploaded onto itself: most servers empty a file when its upload begins.
-/// If the server sets times, the files of a tree that is mirrored onto itself count as equal, and
-/// are not uploaded.
+/// Facts that differ prove nothing: a file can grow between the listings of the two sides.
 ///
 /// # Errors
 ///
@@ -141,14 +143,14 @@ fn prepare_copies(
     if !copier.writes_in_place() {
         return Ok(());
     }
-    let of_equal_size = |copy: &&PlannedCopy| copy.replaces() && copy.why != Difference::Size;
-    let mut checked = None;
-    for copy in plan.copies.iter().filter(of_equal_size) {
-        let Some(place) = plan.directories.get(copy.place) else { continue };
-        if checked.replace(copy.place) == Some(copy.place) {
-            continue;
-        }
-        let path = place.path.as_slice();
+    let replaced = plan.copies.iter().filter(|copy| copy.replaces());
+    let mut places: Vec<usize> = replaced.map(|copy| copy.place).collect();
+    places.dedup();
+    // Elsewhere, the disk can still be one that is mounted here, which the top shows.
+    if !places.is_empty() && !copier.may_share_disk() {
+        places = vec![0];
+    }
+    for path in places.iter().filter_map(|at| plan.directories.get(*at)).map(|it| &*it.path) {
         match with_retries(copier, reporter, path, |copier| copier.is_same_directory(path)) {
             Ok(true) => {
                 let text = "source and target are the same directory; no file was copied";
@@ -216,6 +218,7 @@ pub(crate) fn act(
         deploy,
         stored: Vec::new(),
         renamed: HashSet::new(),
+        looks: Seen::since(plan.begun.unwrap_or_else(Instant::now)),
     };
     for fault in &plan.failures {
         run.report(b"", fault.clone());
@@ -273,6 +276,8 @@ struct Run<'a> {
     stored: Vec<(usize, Option<Identity>)>,
     /// Files of the target that got another name.
     renamed: HashSet<&'a [u8]>,
+    /// With the list of a deploy, what the target has shown since the plan.
+    looks: Seen,
 }
 
 impl<'a> Run<'a> {

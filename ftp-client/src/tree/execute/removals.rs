@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         drop(mark);
         for path in self.confirm_removals(copier, &gone) {
             if let Some(deploy) = &mut self.deploy {
-                deploy.forget(path);
+                deploy.forget_directory(path);
             }
         }
         if is_withheld {

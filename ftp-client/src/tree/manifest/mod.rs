@@ -17,12 +17,15 @@ use std::ops::Bound;
 
 pub(crate) use self::text::first_32;
 
-use self::decide::{Claim, Here, There};
+use self::decide::{Claim, Here, ManifestStep, There, step};
+use ftp_proto::Pathname;
+
 use super::entry::{Identity, Stamp, TreeEntry};
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::fault::{Setting, TreeFault};
+use crate::tree::plan::PlannedCopy;
 
 /// Largest size of a list in bytes. A run holds the text and two lists, each of which takes about as
 /// much memory.
@@ -245,9 +248,37 @@ impl Deploy {
         self.has_changed |= was_pending || before != Some(record);
     }
 
-    /// Removes what is at `path` and below it from the list.
+    /// Removes the file at `path` from the list.
     pub(crate) fn forget(&mut self, path: &[u8]) {
+        let Manifest { files, pending, .. } = &mut self.list;
+        self.has_changed |= files.remove(path).is_some() | pending.remove(path).is_some();
+    }
+
+    /// Removes what is at `path` and below it from the list.
+    pub(crate) fn forget_directory(&mut self, path: &[u8]) {
         self.take(path);
+    }
+
+    /// Returns whether a planned step may still replace or remove the file at `path`, which the
+    /// target now lists as `there`. A file that the list does not name was compared when the copy was
+    /// planned; if there was none, others have stored it since.
+    pub(crate) fn permits(
+        &self,
+        path: &[u8],
+        copy: Option<&PlannedCopy>,
+        there: Option<&TreeEntry>,
+    ) -> bool {
+        if self.record(path).is_none() {
+            return copy.is_none_or(PlannedCopy::replaces)
+                || there.is_none()
+                || self.replaces_changed;
+        }
+        let facts = self.facts(path, copy.and_then(|copy| copy.sum.as_deref()), there);
+        let step = step(facts, true, self.replaces_changed);
+        match copy {
+            Some(_) => !matches!(step, ManifestStep::Tell),
+            None => step == ManifestStep::Remove,
+        }
     }
 
     /// Gives what is at `old` and below it the path `new`, which the target takes for the same one.
@@ -278,21 +309,26 @@ impl Deploy {
         })
     }
 
-    /// Forgets the files that neither side has, from the names in the directory at `path`. A file
-    /// that is pending stays in the list: another run may be about to send it.
-    pub(crate) fn forget_missing(&mut self, path: &[u8], is_there: impl Fn(&[u8]) -> bool) {
-        let mut gone: Vec<Vec<u8>> = Vec::new();
-        for (listed, _) in below(&self.list.files, path) {
-            let rest = listed.get(path.len() + usize::from(!path.is_empty())..);
-            let name = rest.and_then(|rest| rest.split(|byte| *byte == b'/').next());
-            if name.is_some_and(|name| !is_there(name)) {
-                gone.push(listed.clone());
-            }
-        }
-        self.has_changed |= !gone.is_empty();
-        for path in &gone {
-            self.list.files.remove(path);
-        }
+    /// Returns the paths in the directory at `path` that neither side has, from its names, but at or
+    /// below which the list has files. A file that is pending stays in the list: another run may be
+    /// about to send it.
+    pub(crate) fn missing(&self, path: &[u8], is_there: impl Fn(&[u8]) -> bool) -> Vec<Vec<u8>> {
+        let start = path.len() + usize::from(!path.is_empty());
+        let names = below(&self.list.files, path).filter_map(|(listed, _)| {
+            let name = listed.get(start..)?.split(|byte| *byte == b'/').next()?;
+            (!is_there(name)).then(|| Pathname::join(path, name))
+        });
+        let mut paths: Vec<_> = names.collect();
+        paths.dedup();
+        paths
+    }
+
+    /// Forgets the files at and below `path`, which the target proves to be gone.
+    pub(crate) fn forget_all(&mut self, path: &[u8]) {
+        let below = below(&self.list.files, path).map(|(path, _)| path.clone());
+        let gone: Vec<_> = below.chain([path.to_vec()]).collect();
+        self.has_changed |=
+            gone.iter().fold(false, |has, path| self.list.files.remove(path).is_some() | has);
     }
 
     /// Returns whether the list has a file at `path`, or below it.

@@ -3,6 +3,7 @@
 use super::decide::{Claim, Here, There};
 use super::*;
 use crate::tree::entry::ObjectKind;
+use crate::tree::plan::{Difference, Twins};
 
 fn record(size: u64, modified: Option<(i64, i64)>) -> ManifestRecord {
     ManifestRecord {
@@ -262,12 +263,18 @@ fn what_neither_side_has_is_forgotten_and_only_that_cl_81() {
     let records: Vec<_> = files.iter().map(|path| (*path, record(1, None))).collect();
     let mut deploy = deploy(list(&records, &[(b"z/p", record(1, None))]));
     assert!(deploy.owns_below(b"b") && deploy.owns_below(b"z") && !deploy.owns_below(b"bb"));
-    deploy.forget_missing(b"", |name| name == b"a" || name == b"b" || name == b"z");
+    let missing = deploy.missing(b"", |name| name == b"a" || name == b"b" || name == b"z");
+    assert_eq!(missing, [&b"bb"[..], b"x"]);
+    missing.iter().for_each(|path| deploy.forget_all(path));
     let left = |deploy: &Deploy| deploy.list.files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(left(&deploy), [&b"a"[..], b"b/c", b"b/d/e"]);
-    deploy.forget_missing(b"b", |name| name == b"d");
+    assert_eq!(deploy.missing(b"b", |name| name == b"d"), [b"b/c"]);
+    deploy.forget(b"b/c");
     assert_eq!(left(&deploy), [&b"a"[..], b"b/d/e"]);
+    // Only the file of that name was removed by its own command.
     deploy.forget(b"b");
+    assert_eq!(left(&deploy), [&b"a"[..], b"b/d/e"]);
+    deploy.forget_all(b"b");
     assert_eq!(left(&deploy), [&b"a"[..]]);
     assert!(deploy.has_changed && deploy.owns_below(b"z"));
     assert!(deploy.is_own(b"l") && deploy.is_own(b"l.new") && !deploy.is_own(b"l.newer"));
@@ -282,5 +289,37 @@ fn two_runs_at_once_leave_what_both_sent_uncertain_cl_81() {
     for (path, size) in [(b"f", 200), (b"g", 9)] {
         let found = both.pending[&path[..]];
         assert_eq!((found.size, found.modified), (size, None));
+    }
+}
+
+#[test]
+fn what_others_change_after_the_plan_is_neither_replaced_nor_removed_cl_81() {
+    let sum = Sum { size: 9, digest: [9; 32], identity: identity() };
+    let copy = |why| {
+        let (name, sum) = (b"f".to_vec(), Some(Box::new(sum)));
+        let (size, stamp, mode, from) = (Some(9), None, None, None);
+        let (is_spelled, twins) = (false, Twins::default());
+        PlannedCopy { place: 0, name, size, stamp, why, mode, is_spelled, twins, sum, from }
+    };
+    let (new, other) = (copy(Difference::New), copy(Difference::Content));
+    let (as_listed, edited) = (file(5, (1, 1)), file(5, (7, 7)));
+    for (is_listed, copy, there, want, by_force) in [
+        (true, Some(&other), Some(&as_listed), true, true),
+        (true, Some(&other), Some(&edited), false, true),
+        (true, Some(&other), None, true, true),
+        (true, None, Some(&as_listed), true, true),
+        (true, None, Some(&edited), false, true),
+        (true, None, None, false, false),
+        // Somebody has stored a file where there was none.
+        (false, Some(&new), Some(&edited), false, true),
+        (false, Some(&new), None, true, true),
+        (false, Some(&other), Some(&edited), true, true),
+    ] {
+        let files = if is_listed { vec![(&b"f"[..], record(5, Some((1, 1))))] } else { vec![] };
+        let mut deploy = deploy(list(&files, &[]));
+        let shown = format!("{is_listed} {:?} {there:?}", copy.map(|copy| copy.why));
+        assert_eq!(deploy.permits(b"f", copy, there), want, "{shown}");
+        deploy.replaces_changed = true;
+        assert_eq!(deploy.permits(b"f", copy, there), by_force, "{shown}");
     }
 }

@@ -15,6 +15,9 @@ use crate::tree::options::Compare;
 use crate::tree::plan::Difference;
 use crate::tree::scan::Told;
 
+/// The largest number of missing names that a run asks for. The others wait for the next run.
+const ASKED: usize = 64;
+
 impl Planner<'_> {
     /// Counts the list's memory, and says what it proves.
     pub(super) fn begin_deploy(&mut self) -> Result<(), TreeFault> {
@@ -242,17 +245,29 @@ impl Planner<'_> {
         }
     }
 
-    /// Forgets listed files in and below a directory that neither side has.
+    /// Forgets listed files in and below a directory that neither side has. A listing can leave out
+    /// a name, and an unlisted file would belong to nobody, so each is asked for by its name. In doubt
+    /// it stays in the list, where it does no harm.
     pub(super) fn forget_missing(
         &mut self,
         path: &[u8],
         items: &[TreeEntry],
         targets: &TargetEntries,
-    ) {
-        let Some(deploy) = &mut self.plan.deploy else { return };
-        deploy.forget_missing(path, |name| {
+    ) -> Result<(), TreeFault> {
+        let Some(deploy) = &self.plan.deploy else { return Ok(()) };
+        let missing = deploy.missing(path, |name| {
             find(items, name).is_some() || targets.had(name) || targets.may_lack(name)
         });
+        for path in missing {
+            if self.asked < ASKED
+                && self.target.denies(&path)?
+                && let Some(deploy) = &mut self.plan.deploy
+            {
+                deploy.forget_all(&path);
+            }
+            self.asked += 1;
+        }
+        Ok(())
     }
 }
 

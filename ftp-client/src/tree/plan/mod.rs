@@ -12,6 +12,7 @@ use ftp_proto::{HiddenFile, Pathname};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+use std::time::Instant;
 
 pub(crate) use self::held::Twins;
 use self::held::{TargetEntries, Weighed, find};
@@ -108,6 +109,10 @@ pub(crate) struct Plan {
     pub(crate) bytes: u64,
     /// With a manifest, what is known of the target.
     pub(crate) deploy: Option<Box<Deploy>>,
+    /// Whether the server has shown that it does not set modification times.
+    pub(crate) drops_times: bool,
+    /// When the first listing was asked for.
+    pub(crate) begun: Option<Instant>,
 }
 
 /// A directory to mirror.
@@ -199,6 +204,12 @@ impl PlannedCopy {
     pub(crate) fn replaces(&self) -> bool {
         self.why != Difference::New
     }
+
+    /// Returns whether the target may have a file of the same name and size. Until the facts of that
+    /// file have changed, nothing shows that it is the copy.
+    pub(crate) fn replaces_equal_size(&self) -> bool {
+        self.replaces() && self.why != Difference::Size
+    }
 }
 
 impl Plan {
@@ -224,6 +235,7 @@ impl Plan {
                 moves: wish.options.moves,
                 ignores_errors: wish.options.ignores_errors,
                 deploy: deploy.map(Box::new),
+                begun: Some(Instant::now()),
                 ..Self::default()
             },
             seen: 0,
@@ -238,6 +250,8 @@ impl Plan {
             refused: Vec::new(),
             coarse: None,
             lacks_modes: false,
+            asked: 0,
+            has_set_time: false,
         };
         planner.begin_deploy()?;
         planner.enter(&[], top_is_new, Twins::default())?;
@@ -370,6 +384,10 @@ struct Planner<'a> {
     coarse: Option<(Vec<u8>, bool)>,
     /// With `--perms`, whether permissions are missing in a listing.
     lacks_modes: bool,
+    /// Number of missing names of the list of a deploy that the target was asked for.
+    asked: usize,
+    /// Whether the server was asked to set the time of a test file.
+    has_set_time: bool,
 }
 
 /// A subdirectory of the source's current directory.
@@ -476,7 +494,7 @@ impl Planner<'_> {
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
         if targets.doubt.is_none() {
-            self.forget_missing(path, &items, &targets);
+            self.forget_missing(path, &items, &targets)?;
         }
         self.note_exposed(path, &targets);
         let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;

@@ -54,7 +54,7 @@ impl Planner<'_> {
         item: TreeEntry,
         other: TreeEntry,
     ) -> Result<(), TreeFault> {
-        let rule = self.wish.rule;
+        let rule = self.rule();
         let goes_by_clocks = rule == Rule::NotBefore && item.size == other.size;
         let clocks = match goes_by_clocks {
             true => [self.clock_of_source(), self.clock(path)?],
@@ -68,6 +68,17 @@ impl Planner<'_> {
             && self.is_coarse(path)?
         {
             verdict = Verdict::Same;
+        }
+        let is_later = |pair: &FilePair| {
+            let times = pair.item.stamp.zip(pair.other.stamp);
+            times.is_some_and(|(here, there)| there.earliest > here.latest)
+        };
+        if verdict == Verdict::Differs(Difference::Time)
+            && rule == Rule::SameTime
+            && is_later(&pair)
+            && self.drops_times(path)?
+        {
+            return self.compare(place, path, pair.item, pair.other);
         }
         self.plan_verdict(place, pair, verdict)
     }
@@ -124,7 +135,7 @@ impl Planner<'_> {
         targets: &TargetEntries,
     ) -> Result<usize, TreeFault> {
         // The comparison of a file with the target's clock measures that clock first.
-        if self.wish.rule == Rule::NotBefore && self.clock.is_none() {
+        if self.rule() == Rule::NotBefore && self.clock.is_none() {
             return Ok(1);
         }
         let mut unknown = [Vec::new(), Vec::new()];
@@ -163,7 +174,7 @@ impl Planner<'_> {
             return [false; 2];
         }
         let needs_item = lacks(item) && self.needs_times();
-        let rule = self.wish.rule;
+        let rule = self.rule();
         let (Some(other), false) = (other, rule == Rule::SameHash) else {
             return [needs_item, false];
         };
@@ -258,6 +269,28 @@ impl Planner<'_> {
         }
         self.refused.push(directory.to_vec());
         Ok(Clock::UNKNOWN)
+    }
+
+    /// Returns the rule by which files are compared.
+    fn rule(&self) -> Rule {
+        match self.wish.rule {
+            Rule::SameTime if self.plan.drops_times => Rule::NotBefore,
+            rule => rule,
+        }
+    }
+
+    /// Returns whether the target does not keep the times that it is to set, which is measured once,
+    /// and only for a file that is newer there, as all would be.
+    fn drops_times(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        if self.wish.options.is_dry || std::mem::replace(&mut self.has_set_time, true) {
+            return Ok(false);
+        }
+        self.plan.drops_times = self.target.drops_times(Pathname::split(path).0)?;
+        if self.plan.drops_times {
+            let note = "the server does not set modification times, although it lists the command: a file of equal size counts as unchanged if the server's was written later";
+            self.plan.left_out.push(note.to_owned());
+        }
+        Ok(self.plan.drops_times)
     }
 
     /// Returns whether the target stores only even seconds in the directory of `path`.

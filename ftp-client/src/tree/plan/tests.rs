@@ -28,6 +28,8 @@ struct Tree {
     cut: Option<&'static str>,
     clock: Option<Clock>,
     is_coarse: bool,
+    /// Whether it does not set modification times.
+    drops_times: bool,
     /// Files whose content is not that of their size.
     changed: Vec<&'static str>,
     /// What is told of two names of equal fold.
@@ -90,6 +92,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
         cut,
         clock,
         is_coarse,
+        drops_times: false,
         changed: Vec::new(),
         relation: Relation::Two,
         hidden: Vec::new(),
@@ -186,6 +189,15 @@ impl Scan for Tree {
     fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         self.asked.push(format!("coarse {}", String::from_utf8_lossy(path)));
         Ok(self.is_coarse)
+    }
+
+    fn drops_times(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        self.asked.push(format!("times {}", String::from_utf8_lossy(path)));
+        Ok(self.drops_times)
+    }
+
+    fn denies(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        Ok(self.tells && !self.hidden.iter().any(|text| entry_of(text).name == path))
     }
 
     fn sum(&mut self, path: &[u8]) -> Result<Sum, TreeFault> {
@@ -642,6 +654,22 @@ fn the_clock_is_measured_once_and_only_if_it_matters() {
     assert_eq!(asked(Rule::NotBefore, true), (0, 1));
     assert_eq!(asked(Rule::SameTime, false), (0, 0));
     assert_eq!(asked(Rule::SizeOnly, false), (0, 0));
+}
+
+#[test]
+fn a_server_that_sets_no_times_gets_a_file_once() {
+    // `b` is older there, as if another program had written it.
+    let (here, there) = (["a=5@100", "b=5@100", "c=5@100"], ["a=5@200", "b=5@90", "c=5@300"]);
+    for (drops_times, want) in [(true, "b"), (false, "a b c")] {
+        let mut target = tree(&there, false);
+        target.drops_times = drops_times;
+        let options = SyncOptions::new();
+        let wish = PlanOptions { options: &options, rule: Rule::SameTime, objects: 99, top: None };
+        let plan = Plan::make(&mut tree(&here, true), &mut target, false, &wish, None).unwrap();
+        assert_eq!((summary(&plan).as_str(), plan.drops_times), (want, drops_times));
+        let asked = target.asked.iter().filter(|asked| asked.starts_with("times")).count();
+        assert_eq!(asked, 1, "{:?}", target.asked);
+    }
 }
 
 #[test]

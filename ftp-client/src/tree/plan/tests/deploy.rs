@@ -78,6 +78,25 @@ fn no_file_is_renamed_out_of_a_directory_that_may_be_a_link_cl_81_hc_08() {
 }
 
 #[test]
+fn a_file_that_one_listing_leaves_out_stays_in_the_list_cl_81() {
+    let options = SyncOptions::new().deletes(true);
+    let files = ["a=1@1", "b=2@1", "c/d=3@1"];
+    for (tells, hidden, left) in [
+        (true, vec!["b=2@1"], "a b"),
+        (true, vec!["c/"], "a c/d"),
+        (true, vec![], "a"),
+        // In doubt, the list keeps what it has.
+        (false, vec![], "a b c/d"),
+    ] {
+        let mut target = Tree { tells, hidden, ..tree(&files[..1], false) };
+        let plan = make_deploy(&mut tree(&files[..1], true), &mut target, &files, &options);
+        let list = plan.deploy.unwrap().list;
+        let names: Vec<_> = list.files.keys().map(|path| String::from_utf8_lossy(path)).collect();
+        assert_eq!(names.join(" "), left, "{tells}");
+    }
+}
+
+#[test]
 fn a_rename_counts_as_a_deletion_cl_81() {
     let options = SyncOptions::new().deletes(true);
     let (here, there) = (["x=1@5", "y=2@5"], ["a=1@1", "b=2@1", "c=3@1"]);
