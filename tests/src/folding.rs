@@ -316,6 +316,10 @@ impl State {
         let Some(name) = path.last() else { return };
         let modified = "20260101000000".to_owned();
         match self.nodes.get_mut(&kind.keys(path)) {
+            // Each upload changes the time.
+            Some(node) if node.modified == modified => {
+                (node.content, node.modified) = (content, "20260101000001".to_owned());
+            }
             Some(node) => (node.content, node.modified) = (content, modified),
             None => {
                 let (name, unlisted) = (kind.stored(name), kind.lists_late);

@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 const READERS: [&str; 34] = [
     "ftp-cli/src/console/output.rs",
     "ftp-client/src/file/begin.rs",
+    "ftp-client/src/file/evidence.rs",
     "ftp-client/src/file/get.rs",
     "ftp-client/src/file/local.rs",
     "ftp-client/src/file/segments.rs",
-    "ftp-client/src/file/take.rs",
     "ftp-client/src/listing/entries.rs",
     "ftp-client/src/system/windows.rs",
     "ftp-client/src/transfer/mod.rs",

@@ -133,8 +133,17 @@ fn an_upload_without_a_final_reply_is_confirmed_by_a_retry() {
         [(Act::TakeAndBreak("150 go"), "20"), (Act::TakeAndHang("150 go"), "250ms")]
     {
         // On a busy machine, the reply to another attempt may be late too.
-        let mut scripts =
-            vec![[kept(), vec![("STOR", Act::Take("150 go", "226 done"))]].concat(); 9];
+        let mut scripts = vec![
+            [
+                kept(),
+                vec![
+                    ("RETR", Act::Send("150 data", b"content".to_vec(), "226 done")),
+                    ("STOR", Act::Take("150 go", "226 done"))
+                ]
+            ]
+            .concat();
+            9
+        ];
         scripts.insert(0, vec![("SIZE", Act::Say("550 no")), ("STOR", lost)]);
         let peer = Peer::start_several(scripts);
         let mut put = ftp(&["put", "-c", "--retry", "8", "--retry-delay", "0"]);

@@ -253,6 +253,9 @@ fn a_directory_created_meanwhile_is_not_taken_for_a_link() {
         let peer = Peer::start(&[
             ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n211 end")),
             ("MLSD t/d", facts(b"type=file;size=4;modify=20200101000000; extra\r\n")),
+            // The directory is looked at again before and after the removal.
+            ("MLSD t/d", facts(b"type=file;size=4;modify=20200101000000; extra\r\n")),
+            ("MLSD t/d", facts(b"")),
             ("MLSD t", facts(b"type=dir; d\r\n")),
             ("LIST -a t", list(2, "d")),
             ("LIST -a t", list(2, "d")),
@@ -284,6 +287,6 @@ fn a_directory_with_a_blank_in_its_name_is_listed_completely() {
         for name in ["my dir/f", "my dir/in ner/g", "my dir/[x]/h", "plain/i"] {
             assert_eq!(local.read(format!("t/{name}")), name.as_bytes(), "{form} {name}");
         }
-        tool(&["rm", "-r", &site.url("t")]).exited(0);
+        tool(&["rm", "-r", &site.url("t/")]).exited(0);
     });
 }

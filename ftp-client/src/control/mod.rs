@@ -12,8 +12,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    Command, Exchange, ParseError, Reply, ReplyCode, ReplyDecoder, Severity, Verb, is_listed,
-    limits,
+    Command, Exchange, ParseError, ParseErrorKind, Reply, ReplyCode, ReplyDecoder, Severity, Verb,
+    is_listed, limits,
 };
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -295,10 +295,10 @@ impl ControlConnection {
         loop {
             let reply = self.read_reply(deadline).map_err(|error| match error {
                 Error::Protocol(_) if self.buffer.starts_with(b"SSH-") => {
-                    Error::Unsupported("this is an SSH server, and SFTP is another protocol")
+                    not_ftp("greeting of an SSH server, whose SFTP is another protocol")
                 }
                 Error::Protocol(_) if self.buffer.starts_with(b"HTTP/") => {
-                    Error::Unsupported("this is a web server, not an FTP server")
+                    not_ftp("greeting of a web server")
                 }
                 error => error,
             })?;
@@ -608,6 +608,11 @@ fn secrets_in(verb: Verb, line: &[u8]) -> Vec<Vec<u8>> {
         secrets.extend(secret.split(|byte| *byte == b' ').map(<[u8]>::to_vec));
     }
     secrets
+}
+
+/// Returns the error of a greeting in another protocol.
+fn not_ftp(what: &'static str) -> Error {
+    Error::Protocol(ParseError::new(what, 0, ParseErrorKind::UnexpectedByte))
 }
 
 /// Maps a reset to `Closed`: it is another way for a server to hang up.

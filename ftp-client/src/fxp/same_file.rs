@@ -85,8 +85,8 @@ pub(crate) fn check_apart(
     }
 }
 
-/// Returns whether `MLST` gives the same `unique`, and size and time unless they change, for the file `source` of one
-/// session and the file `target` of the other. Then the two addresses probably lead to one server.
+/// Returns whether `MLST` gives the same `unique`, and size and time unless they change, for the file
+/// `source` of one session and the file `target` of the other. Then the two addresses probably lead to one server.
 /// Other servers give the same facts for two files only if they number their files alike, for example
 /// as clones of one disk image.
 ///

@@ -90,7 +90,7 @@ pub(crate) fn is_coarse(client: &mut Client, directory: &[u8]) -> Result<bool, T
     Ok(times.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() == 1))
 }
 
-/// Returns whether the server does not keep the time that it is to set. A time zone is no other time.
+/// Returns whether the server does not keep the time that it is to set. A time zone is not another time.
 ///
 /// # Errors
 ///

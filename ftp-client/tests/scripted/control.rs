@@ -35,8 +35,14 @@ fn greetings_cl_03_hc_29() {
         ("530 not you", "unexpected greeting: 530 not you"),
         ("230 come in", "unexpected greeting: 230 come in"),
         ("hello", "protocol error: invalid reply: unexpected character"),
-        ("SSH-2.0-x", "not supported: this is an SSH server, and SFTP is another protocol"),
-        ("HTTP/1.1 400 no", "not supported: this is a web server, not an FTP server"),
+        (
+            "SSH-2.0-x",
+            "protocol error: invalid greeting of an SSH server, whose SFTP is another protocol: unexpected character",
+        ),
+        (
+            "HTTP/1.1 400 no",
+            "protocol error: invalid greeting of a web server: unexpected character",
+        ),
     ] {
         let server = Server::start(move |mut peer| {
             peer.reply(greeting);

@@ -358,6 +358,12 @@ impl Job<'_> {
                 {
                     Verify::Size
                 }
+                // The lost connection explains missing bytes, and another attempt can send them.
+                Err(Error::Incomplete { .. })
+                    if report.as_ref().is_some_and(|report| report.cut.is_some()) =>
+                {
+                    return report.map_or(Ok(()), |report| report.proved(None, false).map(drop));
+                }
                 verified => verified?,
             };
             if done.verified == Verify::None {
@@ -506,7 +512,7 @@ impl Job<'_> {
         match (decides, source.facts()) {
             // Two empty files are equal.
             (true, Some(here)) if here.size > 0 && have == Some(here.size) => {
-                ServerFacts::before_upload(client, self.place.path()).map(Some)
+                ServerFacts::ask(client, self.place.path())
             }
             _ => Ok(None),
         }

@@ -191,13 +191,13 @@ impl Job<'_> {
             restarts: true,
             digest: if self.past.has_no_digest { Asked::NoAnswer } else { Asked::NotYet },
         };
-        // A journal does not say that all bytes arrived, only that no more were sent. Whether an
-        // equally long file is the whole one, only this job or a digest knows. Own bytes are asked
-        // for too: another server, or another writer, may have given their number.
+        // A journal does not say that all bytes arrived, only that no more were sent; another server,
+        // or another writer, may have given the number of own bytes. Where a digest tells, the server
+        // need not send the end of its file.
         let is_all = have == facts.size;
         let must_ask = match self.options.resume {
             Resume::Own => is_own,
-            Resume::Proven => is_own || is_all,
+            Resume::Proven => true,
             Resume::Trusted => false,
         };
         let step = judge(&mut known, must_ask, || {
@@ -210,9 +210,7 @@ impl Job<'_> {
             Step::Whole if !is_own && !is_proven => Some(Why::NoRecord),
             Step::Continue { kept, .. } if kept < have => Some(Why::NoRecord),
             Step::Whole | Step::Continue { .. } if is_proven => None,
-            Step::Whole | Step::Continue { .. } => {
-                self.compare_end(client, file, (have, is_all))?
-            }
+            Step::Whole | Step::Continue { .. } => self.compare_end(client, file, have)?,
             Step::FromZero(why) => Some(why),
             // The digest was asked for; without an answer, nothing proves the bytes.
             Step::AskDigest => Some(Why::NoRecord),
@@ -261,7 +259,7 @@ impl Job<'_> {
         &mut self,
         client: &mut Client,
         file: &File,
-        (have, is_all): (u64, bool),
+        have: u64,
     ) -> Result<Option<Why>, Error> {
         let length = have.min(OVERLAP);
         let from = have - length;
@@ -273,10 +271,7 @@ impl Job<'_> {
                 // Without a connection, the next attempt goes on: the error of the question is not
                 // that of the upload.
                 client.make_ready()?;
-                // A server that keeps the bytes of an upload apart may have no name for them yet.
-                let is_kept = !is_all && reply.code() == ReplyCode::FILE_BUSY;
-                let is_taken = is_kept || self.options.resume == Resume::Trusted;
-                return Ok((!is_taken).then_some(Why::NoRecord));
+                return Ok((self.options.resume != Resume::Trusted).then_some(Why::NoRecord));
             }
             Err(error) => {
                 let is_late = matches!(error, Error::Timeout(_));

@@ -5,11 +5,10 @@ use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::looks::{CHANGED, GONE};
 use crate::error::ErrorKind as FaultKind;
 use crate::system::OsStrExt;
 use crate::tree::entry::{TreeEntry, may_be_partial};
-use crate::tree::fault::TreeFault;
+use crate::tree::fault::{CHANGED, GONE, TreeFault};
 use crate::tree::local::{Backup, Directory};
 use crate::tree::names::{Relation, ShownNames};
 use crate::tree::plan::{PlannedLink, Removal, Removed};

@@ -9,7 +9,7 @@ use ftp_proto::Pathname;
 use super::{Copier, Down, Up};
 use crate::listing::Budget;
 use crate::tree::entry::ObjectKind;
-use crate::tree::fault::TreeFault;
+use crate::tree::fault::{CHANGED, GONE, TreeFault};
 use crate::tree::local::Directory;
 use crate::tree::options::OBJECTS;
 use crate::tree::plan::Removal;
@@ -17,8 +17,6 @@ use crate::tree::probe::{absent, create_probe, tells_absence};
 use crate::tree::scan::{Contents, RemoteTree, Scan};
 
 /// Why an object stays that the plan removes.
-pub(super) const CHANGED: &str = "not deleted: it has changed since it was listed";
-pub(super) const GONE: &str = "not deleted: it is gone since it was listed";
 const THERE: &str = "not deleted: SRC has this name";
 const UNSURE: &str = "not deleted: SRC does not tell whether it has this name";
 

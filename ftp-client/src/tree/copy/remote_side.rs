@@ -119,7 +119,7 @@ impl<'a> RemoteTop<'a> {
     }
 
     /// Sets the modification time of a copy that this run has stored. If the server lists the command
-    /// and refuses it, it counts as one that cannot set times, which is no failure.
+    /// and refuses it, it counts as one that cannot set times, which is not a failure.
     pub(super) fn set_time(
         &self,
         client: &mut Client,

@@ -122,7 +122,7 @@ impl Up<'_> {
         let file = self.from.directory(path)?.read(name).map_err(here)?;
         let mut before = file.metadata().map_err(here)?;
         // A program that writes through memory changes the times only once the page is written: then
-        // its next write changes them too. A disk that cannot do that is no failure of the copy.
+        // its next write changes them too. A disk that cannot do that does not fail the copy.
         if self.moves || is_younger(&before, WRITTEN) {
             let _ = file.sync_data();
             before = file.metadata().map_err(here)?;

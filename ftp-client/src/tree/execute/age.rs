@@ -70,13 +70,16 @@ impl Run<'_> {
                 .ok()
                 .and_then(|at| items.get(at))
         };
-        for copy in &plan.copies {
-            let its_path = plan.path_of(copy);
+        let copies = plan.copies.iter();
+        let copies = copies.flat_map(|copy| {
+            let content = (copy.replaces(), copy.sum.as_deref());
+            let from = copy.from.iter().map(|from| (from.clone(), None));
+            from.chain([(plan.path_of(copy), Some(content))])
+        });
+        for (its_path, content) in copies {
             let (above, name) = Pathname::split(&its_path);
-            if above != path {
-                continue;
-            }
-            if items.is_none() || !deploy.permits(&its_path, Some(copy), found(name)) {
+            let is_here = above == path;
+            if is_here && (items.is_none() || !deploy.permits(&its_path, content, found(name))) {
                 self.looks.changed.insert(its_path);
             }
         }

@@ -25,7 +25,6 @@ use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::fault::{Setting, TreeFault};
-use crate::tree::plan::PlannedCopy;
 
 /// Largest size of a list in bytes. A run holds the text and two lists, each of which takes about as
 /// much memory.
@@ -261,19 +260,20 @@ impl Deploy {
 
     /// Returns whether a planned step may still replace or remove the file at `path`, which the
     /// target now lists as `there`. A file that the list does not name was compared when the copy was
-    /// planned; if there was none, others have stored it since.
+    /// planned; if there was none, others have stored it since. Of a copy, `copy` has whether it
+    /// replaces a file, and its content.
     pub(crate) fn permits(
         &self,
         path: &[u8],
-        copy: Option<&PlannedCopy>,
+        copy: Option<(bool, Option<&Sum>)>,
         there: Option<&TreeEntry>,
     ) -> bool {
         if self.record(path).is_none() {
-            return copy.is_none_or(PlannedCopy::replaces)
+            return copy.is_none_or(|(replaces, _)| replaces)
                 || there.is_none()
                 || self.replaces_changed;
         }
-        let facts = self.facts(path, copy.and_then(|copy| copy.sum.as_deref()), there);
+        let facts = self.facts(path, copy.and_then(|(_, sum)| sum), there);
         let step = step(facts, true, self.replaces_changed);
         match copy {
             Some(_) => !matches!(step, ManifestStep::Tell),

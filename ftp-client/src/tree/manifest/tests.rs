@@ -3,7 +3,6 @@
 use super::decide::{Claim, Here, There};
 use super::*;
 use crate::tree::entry::ObjectKind;
-use crate::tree::plan::{Difference, Twins};
 
 fn record(size: u64, modified: Option<(i64, i64)>) -> ManifestRecord {
     ManifestRecord {
@@ -295,29 +294,23 @@ fn two_runs_at_once_leave_what_both_sent_uncertain_cl_81() {
 #[test]
 fn what_others_change_after_the_plan_is_neither_replaced_nor_removed_cl_81() {
     let sum = Sum { size: 9, digest: [9; 32], identity: identity() };
-    let copy = |why| {
-        let (name, sum) = (b"f".to_vec(), Some(Box::new(sum)));
-        let (size, stamp, mode, from) = (Some(9), None, None, None);
-        let (is_spelled, twins) = (false, Twins::default());
-        PlannedCopy { place: 0, name, size, stamp, why, mode, is_spelled, twins, sum, from }
-    };
-    let (new, other) = (copy(Difference::New), copy(Difference::Content));
+    let (new, other) = ((false, Some(&sum)), (true, Some(&sum)));
     let (as_listed, edited) = (file(5, (1, 1)), file(5, (7, 7)));
     for (is_listed, copy, there, want, by_force) in [
-        (true, Some(&other), Some(&as_listed), true, true),
-        (true, Some(&other), Some(&edited), false, true),
-        (true, Some(&other), None, true, true),
+        (true, Some(other), Some(&as_listed), true, true),
+        (true, Some(other), Some(&edited), false, true),
+        (true, Some(other), None, true, true),
         (true, None, Some(&as_listed), true, true),
         (true, None, Some(&edited), false, true),
         (true, None, None, false, false),
         // Somebody has stored a file where there was none.
-        (false, Some(&new), Some(&edited), false, true),
-        (false, Some(&new), None, true, true),
-        (false, Some(&other), Some(&edited), true, true),
+        (false, Some(new), Some(&edited), false, true),
+        (false, Some(new), None, true, true),
+        (false, Some(other), Some(&edited), true, true),
     ] {
         let files = if is_listed { vec![(&b"f"[..], record(5, Some((1, 1))))] } else { vec![] };
         let mut deploy = deploy(list(&files, &[]));
-        let shown = format!("{is_listed} {:?} {there:?}", copy.map(|copy| copy.why));
+        let shown = format!("{is_listed} {:?} {there:?}", copy.map(|(replaces, _)| replaces));
         assert_eq!(deploy.permits(b"f", copy, there), want, "{shown}");
         deploy.replaces_changed = true;
         assert_eq!(deploy.permits(b"f", copy, there), by_force, "{shown}");

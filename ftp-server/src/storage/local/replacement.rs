@@ -493,11 +493,12 @@ impl Upload for Replacement {
         let policy = self.output.policy();
         // Closes the file. Programs that watch the directory need not wait for the disk.
         drop(self);
-        directory.sync(policy).map_err(unsynced)?;
+        // One sync is for both. A record that outlasted it would refuse a complete file after a power
+        // cut, and disks with a journal keep the order.
         if let Some((stored, record)) = record {
             record.end(&directory, stored);
         }
-        Ok(())
+        directory.sync(policy).map_err(unsynced)
     }
 
     fn abort(mut self: Box<Self>, end: StreamEnd) {

@@ -389,7 +389,7 @@ impl<'a> Walk<'a> {
         let is_left = match looked {
             Ok(()) | Err(Errno::NOENT) => true,
             Err(Errno::WOULDBLOCK) => false,
-            // Without locks, the upload may be running, or resumed; but not for so long.
+            // Without locks, the upload may be running, or resumed, but not after that time.
             Err(_) => hidden::is_older_than(found, RECORDED),
         };
         if !is_left {
