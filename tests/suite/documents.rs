@@ -300,7 +300,11 @@ fn every_assumption_has_its_world() {
         Claims::of(&sources()).tests.into_iter().filter_map(|(_, name)| name).collect();
     worlds.extend(promises());
     let is_file = |name: &str| {
-        let path = root().join("ftp-server/src").join(name);
+        let (krate, name) = name
+            .split_once('/')
+            .filter(|(first, _)| first.starts_with("ftp-"))
+            .unwrap_or(("ftp-server", name));
+        let path = root().join(krate).join("src").join(name);
         path.with_extension("rs").is_file() || path.join("mod.rs").is_file()
     };
     let faults = ledger_faults(&text, &worlds, is_file);

@@ -143,8 +143,8 @@ pub(crate) fn create_probe(directory: &Directory) -> io::Result<(Vec<u8>, File)>
 }
 
 /// The questions about a single name, by their feature, and whether each also tells of directories.
-type Question = (&'static str, fn(Pathname) -> Command, bool);
-const QUESTIONS: [Question; 3] = [
+type NameQuestion = (&'static str, fn(Pathname) -> Command, bool);
+const QUESTIONS: [NameQuestion; 3] = [
     ("MLST", |path| Command::Mlst(Some(path)), true),
     ("MDTM", Command::Mdtm, false),
     ("SIZE", Command::Size, false),

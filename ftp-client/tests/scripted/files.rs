@@ -232,9 +232,9 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
         peer.answer("XCRC b", "250 00000000");
         // This upload leaves a journal.
         store(&mut peer, "426 cut");
-        // The last bytes there are compared, and the whole file when it is complete.
+        // The bytes there are compared by their digest, and the whole file when it is complete.
         peer.answer("SIZE b", "213 5");
-        end(&mut peer, b"hello");
+        peer.answer("XCRC b", "250 3610A686");
         peer.epsv();
         peer.answer("APPE b", "150 ok");
         assert_eq!(peer.read_data(), b", world");
@@ -251,6 +251,7 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
         peer.answer("XCRC b", "550 no");
         store(&mut peer, "426 cut");
         peer.answer("SIZE b", "213 5");
+        peer.answer("XCRC b", "550 no");
         end(&mut peer, b"other");
         store(&mut peer, "451 no");
         // The server cannot resume uploads.

@@ -18,7 +18,7 @@ use crate::tree::scan::Contents;
 const AGE: Duration = Duration::from_secs(60);
 
 /// What a run of a deploy has seen of the target since its plan.
-pub(super) struct Seen {
+pub(super) struct LooksAtTarget {
     /// When the plan was begun.
     planned: Instant,
     /// When a directory was listed again.
@@ -27,7 +27,7 @@ pub(super) struct Seen {
     changed: HashSet<Vec<u8>>,
 }
 
-impl Seen {
+impl LooksAtTarget {
     pub(super) fn since(planned: Instant) -> Self {
         Self { planned, listed: HashMap::new(), changed: HashSet::new() }
     }
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn nothing_goes_by_a_listing_that_is_older_than_a_minute_cl_81() {
         let planned = Instant::now();
-        let mut looks = Seen::since(planned);
+        let mut looks = LooksAtTarget::since(planned);
         assert!(!looks.is_due(b"d", planned + AGE / 2));
         assert!(looks.is_due(b"d", planned + AGE));
         looks.listed.insert(b"d".to_vec(), planned + AGE);

@@ -12,7 +12,7 @@ use ftp_proto::Pathname;
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use self::age::Seen;
+use self::age::LooksAtTarget;
 use self::copies::copy_all;
 use super::copy::Copier;
 use super::entry::Identity;
@@ -218,7 +218,7 @@ pub(crate) fn act(
         deploy,
         stored: Vec::new(),
         renamed: HashSet::new(),
-        looks: Seen::since(plan.begun.unwrap_or_else(Instant::now)),
+        looks: LooksAtTarget::since(plan.begun.unwrap_or_else(Instant::now)),
     };
     for fault in &plan.failures {
         run.report(b"", fault.clone());
@@ -277,7 +277,7 @@ struct Run<'a> {
     /// Files of the target that got another name.
     renamed: HashSet<&'a [u8]>,
     /// With the list of a deploy, what the target has shown since the plan.
-    looks: Seen,
+    looks: LooksAtTarget,
 }
 
 impl<'a> Run<'a> {

@@ -361,7 +361,7 @@ impl Directory {
     pub(crate) fn entry(&self, name: &CStr, stat: &Stat) -> TreeEntry {
         let mut entry = TreeEntry::local(name.to_bytes(), stat);
         match entry.kind {
-            ObjectKind::File if self.own.contains(&(stat.st_dev, stat.st_ino)) => {
+            ObjectKind::File if is_among(&self.own, stat) => {
                 entry.kind = ObjectKind::Own;
             }
             ObjectKind::Link => {
@@ -434,6 +434,13 @@ impl Directory {
         };
         Ok(rustix::fs::fchmod(object, bits(mode) | kept)?)
     }
+}
+
+/// Systems number devices with and without a sign.
+fn is_among(own: &[FileId], stat: &Stat) -> bool {
+    own.iter().any(|(device, inode)| {
+        i128::from(*device) == i128::from(stat.st_dev) && *inode == stat.st_ino
+    })
 }
 
 /// Returns the identifier of a directory.
