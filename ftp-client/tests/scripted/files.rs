@@ -256,6 +256,7 @@ fn an_upload_compares_the_size_and_resumes_after_an_interruption() {
         store(&mut peer, "451 no");
         // The server cannot resume uploads.
         peer.answer("SIZE b", "213 4");
+        peer.answer("XCRC b", "550 no");
         end(&mut peer, b"hell");
         peer.epsv();
         peer.answer("APPE b", "451 b: Restart not permitted, try again");
