@@ -33,9 +33,9 @@ const SESSION_MEMORY: u64 = (IDLE + largest(&UNREAD)) as u64;
 /// its own, the C library maps each allocation separately.
 const SESSION_SPACE: u64 = limits::SESSION_STACK as u64 + SPACE_IN_USE;
 
-/// Descriptors of a session that resumes an upload over an existing file: two connections, the
-/// directory, the new file, the old one, and the record.
-const DESCRIPTORS: u64 = 6;
+/// Descriptors of a session: two connections, a directory and a file. An upload over an existing file
+/// has two more for its time; the reserve and idle sessions pay for them, and a shortage is a refusal.
+const DESCRIPTORS: u64 = 4;
 
 /// Address space in bytes that a running session may still map.
 const SPACE_IN_USE: u64 = 128 * 1024;
