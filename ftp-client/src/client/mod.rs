@@ -1,6 +1,7 @@
 //! `Client`: one method per FTP service. Transfers, listings, directories and attributes have their
 //! own modules.
 
+mod absence;
 mod digest;
 pub(crate) mod flight;
 mod listing;

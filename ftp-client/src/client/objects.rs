@@ -165,33 +165,6 @@ impl Client {
         Ok(self.modified(path)?.is_some() || self.stat(path)?.is_some())
     }
 
-    /// Returns whether the server tells that there is no object at `path`: it refuses `MLST` with 550,
-    /// or `MDTM` and to enter a directory. Returns `None` if it offers neither question (`FEAT`).
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`exists`](Self::exists).
-    pub(crate) fn denies(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
-        let mlst = Command::Mlst(self.pathname_or_none(path)?);
-        let mut denies = None;
-        for question in [mlst, Command::Mdtm(self.pathname(path)?)] {
-            if !self.features()?.has(question.verb().as_str()) {
-                continue;
-            }
-            denies = Some(false);
-            match self.request(&question)?.code() {
-                ReplyCode::FILE_UNAVAILABLE if question.verb() == Verb::Mlst => {
-                    return Ok(Some(true));
-                }
-                // `MDTM` of a directory is refused too.
-                ReplyCode::FILE_UNAVAILABLE => return Ok(Some(!self.enters(path)?)),
-                code if code.severity() == Severity::Permanent => {}
-                _ => break,
-            }
-        }
-        Ok(denies)
-    }
-
     /// Sets the modification time of the object at `path` (`MFMT`; `SITE UTIME` if the server does
     /// not know `MFMT` and lists `UTIME`).
     ///

@@ -7,9 +7,7 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use ftp_proto::{
-    Command, Entry, Escaped, Pathname, ReplyCode, RepresentationType, Severity, TimeVal,
-};
+use ftp_proto::{Entry, Escaped, Pathname, TimeVal};
 
 use super::entry::{Clock, PROBE, TEMPORARY};
 use super::fault::TreeFault;
@@ -140,66 +138,6 @@ pub(crate) fn create_probe(directory: &Directory) -> io::Result<(Vec<u8>, File)>
             Err(error) => return Err(error),
         }
     }
-}
-
-/// The questions about a single name, by their feature, and whether each also tells of directories.
-type NameQuestion = (&'static str, fn(Pathname) -> Command, bool);
-const QUESTIONS: [NameQuestion; 3] = [
-    ("MLST", |path| Command::Mlst(Some(path)), true),
-    ("MDTM", Command::Mdtm, false),
-    ("SIZE", Command::Size, false),
-];
-
-/// Returns whether the server offers a question that proves a single file missing.
-///
-/// # Errors
-///
-/// Returns errors of the connection.
-pub(crate) fn tells_absence(client: &mut Client) -> Result<bool, Error> {
-    let features = client.features()?;
-    Ok(QUESTIONS.iter().any(|(name, ..)| features.has(name)))
-}
-
-/// Returns for each path, and whether it is that of a file, whether the server proves that nothing is
-/// there: it answers 550 to a question that it offers, or does not enter the directory. Returns
-/// `Some(false)` for what is there, and `None` for what it does not tell of.
-///
-/// # Errors
-///
-/// Returns errors of the connection.
-pub(crate) fn absent(
-    client: &mut Client,
-    paths: &[(Vec<u8>, bool)],
-) -> Result<Vec<Option<bool>>, Error> {
-    let features = client.features()?;
-    let mut told = vec![None; paths.len()];
-    for (name, question, of_all) in QUESTIONS.iter().filter(|(name, ..)| features.has(name)) {
-        let open = || {
-            let both = paths.iter().zip(&told).enumerate();
-            both.filter(|(_, ((_, is_file), told))| told.is_none() && (*of_all || *is_file))
-        };
-        let (places, asked): (Vec<_>, Vec<_>) =
-            open().map(|(at, ((path, _), _))| (at, path.clone())).unzip();
-        if *name == "SIZE" && !asked.is_empty() {
-            client.put_in_force(RepresentationType::Image)?;
-        }
-        for (at, code) in places.into_iter().zip(client.codes_of(&asked, *question)?) {
-            let is_absent = code.and_then(|code| match code.severity() {
-                _ if code == ReplyCode::FILE_UNAVAILABLE => Some(true),
-                Severity::Completion => Some(false),
-                _ => None,
-            });
-            if let Some(told) = told.get_mut(at) {
-                *told = is_absent;
-            }
-        }
-    }
-    for ((path, is_file), told) in paths.iter().zip(&mut told) {
-        if told.is_none() && !is_file {
-            *told = client.visits(path)?.map(|is_entered| !is_entered);
-        }
-    }
-    Ok(told)
 }
 
 /// A server's treatment of names that are not UTF-8.

@@ -14,7 +14,6 @@ use ftp_proto::{Entry, EntryKind, ListLine, Pathname, Verb};
 
 use super::execute::Summary;
 use super::links::{Proof, ShownLinks, by_list, list};
-use super::probe::absent;
 use crate::client::Client;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
@@ -274,7 +273,7 @@ impl Tree<'_> {
 
     /// Returns whether a directory is there after its removal was confirmed.
     fn is_still_there(&mut self, path: &[u8]) -> Result<bool, Error> {
-        match absent(self.client, &[(path.to_vec(), false)]) {
+        match self.client.absent(&[(path.to_vec(), false)]) {
             Err(Error::Refused(..)) => Ok(false),
             told => Ok(told?.contains(&Some(false))),
         }

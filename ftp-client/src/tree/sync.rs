@@ -17,7 +17,7 @@ use super::local::{Backup, Directory};
 use super::manifest::Deploy;
 use super::options::{Compare, LinkChoice, OBJECTS, SyncOptions};
 use super::plan::{Plan, PlanOptions, Rule};
-use super::probe::{learn_names, tells_absence};
+use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use crate::client::promise::Promise;
 use crate::error::{Error, ErrorKind};
@@ -258,7 +258,7 @@ fn plan_down<'s>(
         look_at(&mut source, 0)?;
         let mut target = LocalTree(found.as_ref());
         let mut plan = Plan::make(&mut source, &mut target, found.is_none(), &wish, None)?;
-        if !plan.removals.is_empty() && !from.hand.ask(|client| Ok(tells_absence(client)?))? {
+        if !plan.removals.is_empty() && !from.hand.ask(|client| Ok(client.tells_absence()?))? {
             let text = "only listings show what to delete: the server offers neither MLST nor MDTM nor SIZE";
             plan.left_out.push(text.to_owned());
         }

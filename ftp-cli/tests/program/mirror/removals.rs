@@ -67,6 +67,19 @@ fn a_listing_that_is_cut_deletes_nothing_that_the_server_has_cl_52() {
 }
 
 #[test]
+fn what_a_busy_server_cannot_tell_of_is_not_absent_cl_52() {
+    let refuses = vec![("MLST", "450 busy"), ("MDTM", "550 no"), ("SIZE", "550 no")];
+    let kind = Kind { refuses, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    server.write("t/a", b"a");
+    here.write("down/a", b"a");
+    here.write("down/old", b"old");
+    let ran = mirror(&["--delete", "--size-only"], &server.url("t"), shown(&here.join("down")));
+    failed(&ran, 12, "old: not deleted: SRC does not tell whether it has this name");
+    assert!(here.join("down/old").exists());
+}
+
+#[test]
 fn a_directory_that_may_be_a_link_stays_unless_the_user_knows_better_cl_52_hc_08() {
     let kind = Kind { counts_no_links: true, ..Kind::default() };
     let (here, server) = (TempRoot::new(), FoldingServer::start(kind));

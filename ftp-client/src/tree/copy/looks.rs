@@ -13,7 +13,7 @@ use crate::tree::fault::{CHANGED, GONE, TreeFault};
 use crate::tree::local::Directory;
 use crate::tree::options::OBJECTS;
 use crate::tree::plan::Removal;
-use crate::tree::probe::{absent, create_probe, tells_absence};
+use crate::tree::probe::create_probe;
 use crate::tree::scan::{Contents, RemoteTree, Scan};
 
 /// Why an object stays that the plan removes.
@@ -148,7 +148,7 @@ impl<'a> Copier<'a> {
                 return Ok(names.iter().map(told).collect());
             }
             Self::Down(Down { from, .. }) => {
-                let asks = from.hand.ask(|client| Ok(tells_absence(client)?))?;
+                let asks = from.hand.ask(|client| Ok(client.tells_absence()?))?;
                 (from, asks)
             }
             Self::Across(across) => (&mut across.from, false),
@@ -159,7 +159,7 @@ impl<'a> Copier<'a> {
                 .iter()
                 .map(|(name, is_file)| (Pathname::join(&top, name), *is_file))
                 .collect();
-            let answers = far.hand.ask(|client| Ok(absent(client, &paths)?))?;
+            let answers = far.hand.ask(|client| Ok(client.absent(&paths)?))?;
             return Ok(answers.into_iter().map(told).collect());
         }
         let limits = Budget::new().entries(OBJECTS);

@@ -1,0 +1,101 @@
+//! Whether a server proves that there is no object of a name. That a listing lacks the name proves
+//! nothing.
+
+use ftp_proto::{Command, Pathname, ReplyCode, RepresentationType, Severity, Verb};
+
+use super::Client;
+use crate::error::Error;
+
+/// A question about one name, and whether it also tells of directories. `FEAT` lists its verb.
+type NameQuestion = (Verb, fn(Pathname) -> Command, bool);
+
+const QUESTIONS: [NameQuestion; 3] = [
+    (Verb::Mlst, |path| Command::Mlst(Some(path)), true),
+    (Verb::Mdtm, Command::Mdtm, false),
+    (Verb::Size, Command::Size, false),
+];
+
+impl Client {
+    /// Returns whether the server tells that there is no object at `path`: it refuses `MLST` with 550,
+    /// or `MDTM` and to enter a directory. Returns `None` if it offers neither question (`FEAT`).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`exists`](Self::exists).
+    pub(crate) fn denies(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
+        let mlst = Command::Mlst(self.pathname_or_none(path)?);
+        let mut denies = None;
+        for question in [mlst, Command::Mdtm(self.pathname(path)?)] {
+            if !self.features()?.has(question.verb().as_str()) {
+                continue;
+            }
+            denies = Some(false);
+            match self.request(&question)?.code() {
+                ReplyCode::FILE_UNAVAILABLE if question.verb() == Verb::Mlst => {
+                    return Ok(Some(true));
+                }
+                // `MDTM` of a directory is refused too.
+                ReplyCode::FILE_UNAVAILABLE => return Ok(Some(!self.enters(path)?)),
+                code if code.severity() == Severity::Permanent => {}
+                _ => break,
+            }
+        }
+        Ok(denies)
+    }
+
+    /// Returns whether the server offers a question that proves a single file missing.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors of the connection.
+    pub(crate) fn tells_absence(&mut self) -> Result<bool, Error> {
+        let features = self.features()?;
+        Ok(QUESTIONS.iter().any(|(verb, ..)| features.has(verb.as_str())))
+    }
+
+    /// Returns for each path, and whether it is that of a file, whether the server proves that nothing
+    /// is there: it answers 550 to a question that it offers, or does not enter the directory. Returns
+    /// `Some(false)` for what is there, and `None` for what it does not tell of.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors of the connection.
+    pub(crate) fn absent(&mut self, paths: &[(Vec<u8>, bool)]) -> Result<Vec<Option<bool>>, Error> {
+        let features = self.features()?;
+        let mut told = vec![None; paths.len()];
+        // An object that the server cannot tell of now may be there, whatever it says to another question.
+        let mut is_busy = vec![false; paths.len()];
+        for (verb, question, of_all) in QUESTIONS {
+            if !features.has(verb.as_str()) {
+                continue;
+            }
+            let both = paths.iter().zip(told.iter().zip(&is_busy)).enumerate();
+            let open = both.filter(|(_, ((_, is_file), (told, is_busy)))| {
+                told.is_none() && !**is_busy && (of_all || *is_file)
+            });
+            let (places, asked): (Vec<_>, Vec<_>) =
+                open.map(|(at, ((path, _), _))| (at, path.clone())).unzip();
+            if verb == Verb::Size && !asked.is_empty() {
+                self.put_in_force(RepresentationType::Image)?;
+            }
+            for (at, code) in places.into_iter().zip(self.codes_of(&asked, question)?) {
+                let Some((told, is_busy)) = told.get_mut(at).zip(is_busy.get_mut(at)) else {
+                    continue;
+                };
+                let severity = code.map(ReplyCode::severity);
+                *is_busy = severity == Some(Severity::Transient);
+                *told = match severity {
+                    _ if code == Some(ReplyCode::FILE_UNAVAILABLE) => Some(true),
+                    Some(Severity::Completion) => Some(false),
+                    _ => None,
+                };
+            }
+        }
+        for (((path, is_file), told), is_busy) in paths.iter().zip(&mut told).zip(is_busy) {
+            if told.is_none() && !is_busy && !is_file {
+                *told = self.visits(path)?.map(|is_entered| !is_entered);
+            }
+        }
+        Ok(told)
+    }
+}
