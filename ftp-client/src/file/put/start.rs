@@ -83,7 +83,7 @@ impl Job<'_> {
         source: &OpenedSource<'_>,
     ) -> Result<Option<u64>, Error> {
         if matches!(self.store, StoreAs::Append) {
-            let asks = self.verifies_size() || self.may_be_itself(client, source);
+            let asks = self.asks_size(client, source) || self.may_be_itself(client, source);
             let size = asks.then(|| client.size(self.place.path()));
             return size.transpose().map(Option::flatten).or_else(unless_busy);
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ftp_proto::Pathname;
 
@@ -11,11 +11,9 @@ use super::{Copier, Run, with_retries};
 use crate::error::ErrorKind;
 use crate::lock;
 use crate::tree::fault::{Setting, TreeFault};
+use crate::tree::options::LOOK_AGE;
 use crate::tree::plan::{Plan, PlannedCopy};
 use crate::tree::scan::Contents;
-
-/// The largest age of the listing by which a file is replaced or removed.
-const AGE: Duration = Duration::from_secs(60);
 
 /// What a run of a deploy has seen of the target since its plan.
 pub(super) struct LooksAtTarget {
@@ -36,7 +34,7 @@ impl LooksAtTarget {
     /// removed.
     fn is_due(&self, path: &[u8], now: Instant) -> bool {
         let last = self.listed.get(path).map_or(self.planned, |last| *last);
-        now.saturating_duration_since(last) >= AGE
+        now.saturating_duration_since(last) >= LOOK_AGE
     }
 }
 
@@ -70,17 +68,17 @@ impl Run<'_> {
                 .ok()
                 .and_then(|at| items.get(at))
         };
-        let copies = plan.copies.iter();
-        let copies = copies.flat_map(|copy| {
+        for copy in &plan.copies {
+            let is_here = plan.directories.get(copy.place).is_some_and(|place| place.path == path);
             let content = (copy.replaces(), copy.sum.as_deref());
-            let from = copy.from.iter().map(|from| (from.clone(), None));
-            from.chain([(plan.path_of(copy), Some(content))])
-        });
-        for (its_path, content) in copies {
-            let (above, name) = Pathname::split(&its_path);
-            let is_here = above == path;
-            if is_here && (items.is_none() || !deploy.permits(&its_path, content, found(name))) {
-                self.looks.changed.insert(its_path);
+            let own = is_here.then(|| (plan.path_of(copy), Some(content)));
+            let from = copy.from.iter().filter(|from| Pathname::split(from).0 == path);
+            for (its_path, content) in own.into_iter().chain(from.map(|from| (from.clone(), None)))
+            {
+                let there = found(Pathname::split(&its_path).1);
+                if items.is_none() || !deploy.permits(&its_path, content, there) {
+                    self.looks.changed.insert(its_path);
+                }
             }
         }
         self.looks.listed.insert(path.to_vec(), Instant::now());
@@ -112,11 +110,11 @@ mod tests {
     fn nothing_goes_by_a_listing_that_is_older_than_a_minute_cl_81() {
         let planned = Instant::now();
         let mut looks = LooksAtTarget::since(planned);
-        assert!(!looks.is_due(b"d", planned + AGE / 2));
-        assert!(looks.is_due(b"d", planned + AGE));
-        looks.listed.insert(b"d".to_vec(), planned + AGE);
-        assert!(!looks.is_due(b"d", planned + AGE + AGE / 2));
-        assert!(looks.is_due(b"d", planned + AGE + AGE));
-        assert!(looks.is_due(b"e", planned + AGE));
+        assert!(!looks.is_due(b"d", planned + LOOK_AGE / 2));
+        assert!(looks.is_due(b"d", planned + LOOK_AGE));
+        looks.listed.insert(b"d".to_vec(), planned + LOOK_AGE);
+        assert!(!looks.is_due(b"d", planned + LOOK_AGE + LOOK_AGE / 2));
+        assert!(looks.is_due(b"d", planned + LOOK_AGE + LOOK_AGE));
+        assert!(looks.is_due(b"e", planned + LOOK_AGE));
     }
 }

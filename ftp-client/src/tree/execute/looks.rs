@@ -1,7 +1,7 @@
 //! Asks both sides again before something is removed, and the target once more afterwards.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ftp_proto::Pathname;
 
@@ -10,10 +10,8 @@ use crate::error::ErrorKind;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::links::Proof;
 use crate::tree::names::{AGAIN, lacking};
+use crate::tree::options::LOOK_AGE;
 use crate::tree::plan::{Plan, Removal, Removed};
-
-/// The longest time from a look at an object to its removal.
-const AGE: Duration = Duration::from_secs(60);
 
 /// The largest number of objects of a directory that one look is about.
 const SOME: usize = 2_000;
@@ -51,7 +49,7 @@ impl<'a> Looks<'a> {
 
     fn is_fresh(&self, directory: &[u8], number: usize) -> bool {
         let at = self.at.get(directory);
-        at.is_some_and(|(at, last)| at.elapsed() < AGE && number <= *last)
+        at.is_some_and(|(at, last)| at.elapsed() < LOOK_AGE && number <= *last)
     }
 }
 
