@@ -12,7 +12,7 @@ use crate::figures::memory;
 use crate::serve::Served;
 
 /// In KiB.
-const GROWTH: u64 = 1_280;
+const GROWTH: u64 = 1_024;
 
 /// The first byte must come within 50 ms after the 150; a busy machine gets 20 times as long.
 const FIRST_BYTE: Duration = Duration::from_secs(1);

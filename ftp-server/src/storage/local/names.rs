@@ -104,7 +104,7 @@ impl DirectoryNames {
                 self.room = NamesPlace::claim();
             }
             while !self.has_ended && self.room.is_some() && self.size() < WHOLE {
-                self.read(4 * limits::NAMES, &[])?;
+                self.read(2 * limits::NAMES, &[])?;
             }
             if self.has_ended {
                 self.settle(opened)?;
