@@ -30,6 +30,9 @@ fn flights(site: &Site, files: usize, options: &[&str]) -> usize {
     relay.take_flights()
 }
 
+/// How often the count is repeated that one round trip of a test can change.
+const ATTEMPTS: usize = 12;
+
 #[test]
 fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
     let host = Ipv4Addr::LOCALHOST;
@@ -52,9 +55,12 @@ fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
     for (name, site, each) in &sites {
         for (options, want) in [(&[][..], *each), (&["--pipeline"], 1)] {
             let flown = |files| flights(site, files, options);
-            // The first files also test which questions can come together.
-            let more = flown(20) - flown(10);
-            assert!((10 * want..=10 * want + 1).contains(&more), "{name} {options:?}: {more}");
+            // One of the first files also tests whether questions can come before a confirmation. Which
+            // one, and so whether it costs a round trip more, depends on when data and reply arrive.
+            let found: Vec<_> = (0..ATTEMPTS)
+                .map_while(|_| Some(flown(13) - flown(3)).filter(|more| *more != 10 * want))
+                .collect();
+            assert!(found.len() < ATTEMPTS, "{name} {options:?}: {found:?}");
         }
     }
 }

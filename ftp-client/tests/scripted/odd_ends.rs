@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use ftp_client::file::Verify;
@@ -90,11 +91,8 @@ fn an_upload_reset_after_its_confirmation_is_an_error_hc_20() {
     }
 }
 
-/// Sends a file of five bytes; then resets the data connection and confirms, or the other way round.
-fn sends_and_resets(peer: &mut Peer, confirms_first: bool, first: &str, bytes: &[u8], last: &str) {
-    peer.answer("RETR a", first);
-    let mut data = peer.data();
-    data.write_all(bytes).unwrap();
+/// Confirms a transfer and resets its data connection, in this or the other order.
+fn confirm_and_reset(peer: &mut Peer, data: TcpStream, confirms_first: bool, last: &str) {
     if confirms_first {
         peer.reply(last);
     }
@@ -102,6 +100,14 @@ fn sends_and_resets(peer: &mut Peer, confirms_first: bool, first: &str, bytes: &
     if !confirms_first {
         peer.reply(last);
     }
+}
+
+/// Sends a file of five bytes; then resets the data connection and confirms, or the other way round.
+fn sends_and_resets(peer: &mut Peer, confirms_first: bool, first: &str, bytes: &[u8], last: &str) {
+    peer.answer("RETR a", first);
+    let mut data = peer.data();
+    data.write_all(bytes).unwrap();
+    confirm_and_reset(peer, data, confirms_first, last);
 }
 
 #[test]
@@ -192,13 +198,7 @@ fn takes_and_resets(peer: &mut Peer, confirms_first: bool, last: &str) {
     let mut bytes = Vec::new();
     data.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"hello");
-    if confirms_first {
-        peer.reply(last);
-    }
-    reset(data);
-    if !confirms_first {
-        peer.reply(last);
-    }
+    confirm_and_reset(peer, data, confirms_first, last);
 }
 
 #[test]

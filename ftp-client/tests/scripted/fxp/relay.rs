@@ -112,7 +112,7 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
     assert_eq!(attempt(&mut once, &script, [Usable, Usable]).0.unwrap().resumed, 0);
 }
 
-/// As many bytes as this job sent can be those of another program, or of another server behind the
+/// As many bytes as this job sent can be those of another program, or of another server with the
 /// same name.
 #[test]
 fn own_bytes_of_a_copy_count_only_if_both_servers_send_them_as_09() {
