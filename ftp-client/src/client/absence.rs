@@ -62,40 +62,37 @@ impl Client {
     /// Returns errors of the connection.
     pub(crate) fn absent(&mut self, paths: &[(Vec<u8>, bool)]) -> Result<Vec<Option<bool>>, Error> {
         let features = self.features()?;
-        let mut told = vec![None; paths.len()];
-        // An object that the server cannot tell of now may be there, whatever it says to another question.
-        let mut is_busy = vec![false; paths.len()];
+        // What the server cannot tell now (4yz) may be there, whatever it says to another question.
+        let mut told: Vec<Option<Option<bool>>> = vec![None; paths.len()];
         for (verb, question, of_all) in QUESTIONS {
             if !features.has(verb.as_str()) {
                 continue;
             }
-            let both = paths.iter().zip(told.iter().zip(&is_busy)).enumerate();
-            let open = both.filter(|(_, ((_, is_file), (told, is_busy)))| {
-                told.is_none() && !**is_busy && (of_all || *is_file)
-            });
-            let (places, asked): (Vec<_>, Vec<_>) =
-                open.map(|(at, ((path, _), _))| (at, path.clone())).unzip();
+            let both = paths.iter().zip(&told).enumerate();
+            let open = both
+                .filter(|(_, ((_, is_file), told))| told.is_none() && (of_all || *is_file))
+                .map(|(at, ((path, _), _))| (at, path.clone()));
+            let (places, asked): (Vec<_>, Vec<_>) = open.unzip();
             if verb == Verb::Size && !asked.is_empty() {
                 self.put_in_force(RepresentationType::Image)?;
             }
             for (at, code) in places.into_iter().zip(self.codes_of(&asked, question)?) {
-                let Some((told, is_busy)) = told.get_mut(at).zip(is_busy.get_mut(at)) else {
-                    continue;
-                };
-                let severity = code.map(ReplyCode::severity);
-                *is_busy = severity == Some(Severity::Transient);
-                *told = match severity {
-                    _ if code == Some(ReplyCode::FILE_UNAVAILABLE) => Some(true),
-                    Some(Severity::Completion) => Some(false),
+                let answer = code.and_then(|code| match code.severity() {
+                    _ if code == ReplyCode::FILE_UNAVAILABLE => Some(Some(true)),
+                    Severity::Completion => Some(Some(false)),
+                    Severity::Transient => Some(None),
                     _ => None,
-                };
+                });
+                if let Some(told) = told.get_mut(at) {
+                    *told = answer;
+                }
             }
         }
-        for (((path, is_file), told), is_busy) in paths.iter().zip(&mut told).zip(is_busy) {
-            if told.is_none() && !is_busy && !is_file {
-                *told = self.visits(path)?.map(|is_entered| !is_entered);
+        for ((path, is_file), told) in paths.iter().zip(&mut told) {
+            if told.is_none() && !is_file {
+                *told = Some(self.visits(path)?.map(|is_entered| !is_entered));
             }
         }
-        Ok(told)
+        Ok(told.into_iter().map(Option::flatten).collect())
     }
 }

@@ -139,22 +139,21 @@ impl Client {
     /// another one for a moment.
     pub(crate) fn connect(config: &Config, server: &Server) -> Result<Self, Error> {
         let until = Instant::now() + config.timeouts.connect;
+        let mut learned = config.learned.clone();
+        learned.go_to(server);
         loop {
             let connected = Self::connect_once(config.clone(), server.clone());
-            let mut learned = config.learned.clone();
-            learned.go_to(server);
             let is_cut = learned.flights.is_cut();
-            if is_cut
-                && matches!(connected, Err(Error::ServiceClosing(_)))
-                && Instant::now() < until
-            {
-                Waiter::new(config.overall, config.canceller.clone()).sleep(AGAIN)?;
-                continue;
+            match connected {
+                Err(Error::ServiceClosing(_)) if is_cut && Instant::now() < until => {
+                    Waiter::new(config.overall, config.canceller.clone()).sleep(AGAIN)?;
+                }
+                Ok(_) if is_cut => {
+                    learned.flights.fail();
+                    return connected;
+                }
+                connected => return connected,
             }
-            if is_cut && connected.is_ok() {
-                learned.flights.fail();
-            }
-            return connected;
         }
     }
 

@@ -74,10 +74,8 @@ impl Client {
                 Err(error) => error,
                 size => return size,
             };
-            let is_busy = matches!(&error, Error::Refused(_, reply)
-                if reply.code().severity() == Severity::Transient);
             let left = deadline.remaining().unwrap_or_default();
-            if !is_busy || left < pause || !self.control.waiter().pause(pause)? {
+            if !error.is_not_now() || left < pause || !self.control.waiter().pause(pause)? {
                 return Err(error);
             }
             if pause == PAUSE {

@@ -387,6 +387,11 @@ impl Error {
                 && reply.code() != ReplyCode::NOT_LOGGED_IN)
     }
 
+    /// Returns whether the server does not carry out a command now (4yz).
+    pub(crate) fn is_not_now(&self) -> bool {
+        matches!(self, Self::Refused(_, it) if it.code().severity() == Severity::Transient)
+    }
+
     /// Returns whether a refused listing says that the directory has no files, as some servers do for an
     /// empty one. That proves nothing unless the server is inside the directory.
     pub(crate) fn says_no_files(&self) -> bool {

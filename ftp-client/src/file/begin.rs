@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use ftp_proto::{BlockFault, DeflateFault, Severity};
+use ftp_proto::{BlockFault, DeflateFault};
 
 use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, decide, judge};
 use super::local::{Committed, LocalFile};
@@ -373,7 +373,7 @@ impl GetJob<'_> {
         let mut start = DownloadStart::at_0(Writing::File(file));
         if self.is_repeated {
             start.origin = match Origin::ask(client, self.place.path()) {
-                Err(error) if is_busy(&error) => None,
+                Err(error) if error.is_not_now() => None,
                 origin => Some(origin?),
             };
         }
@@ -454,7 +454,7 @@ impl GetJob<'_> {
         let listed = listed.unwrap_or_default();
         let origin = match listed.or_ask(client, &there) {
             // Nothing is lost without the size.
-            Err(error) if is_new && is_busy(&error) => listed,
+            Err(error) if is_new && error.is_not_now() => listed,
             origin => origin?,
         };
         let now = Record::new(source, origin);
@@ -593,11 +593,6 @@ impl GetJob<'_> {
             }
         }
     }
-}
-
-/// Returns whether the server does not answer a question now (4yz).
-pub(super) fn is_busy(error: &Error) -> bool {
-    matches!(error, Error::Refused(_, reply) if reply.code().severity() == Severity::Transient)
 }
 
 /// Returns another handle of a found file.

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
-use ftp_proto::{Entry, Modified, Pathname, Reply, Severity, TimeVal};
+use ftp_proto::{Entry, Modified, Pathname, Reply, TimeVal};
 
 use super::checksum::Checksum;
 use crate::client::Client;
@@ -293,9 +293,7 @@ fn compare(
             Err(error) if error.is_out_of_step() => return Err(error),
             Err(error) => error,
         };
-        let is_busy = matches!(&error, Error::Refused(_, reply)
-            if reply.code().severity() == Severity::Transient);
-        if !is_busy || deadline.remaining().is_ok_and(|left| left < PAUSE) {
+        if !error.is_not_now() || deadline.remaining().is_ok_and(|left| left < PAUSE) {
             return Ok(Compared::NoAnswer(error));
         }
         if !client.control.waiter().pause(PAUSE)? {

@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 
 use ftp_proto::{Features, RepresentationType};
 
-use super::begin::{DownloadStart, Sink, Writing, is_busy, is_corrupt, named_once};
+use super::begin::{DownloadStart, Sink, Writing, is_corrupt, named_once};
 use super::checksum::Checksum;
 use super::evidence::Origin;
 use super::get::Get;
@@ -172,7 +172,7 @@ impl Get<'_> {
     ) -> Result<Result<Segments<'s>, Option<&'static str>>, Error> {
         let path = self.job.place.path();
         let origin = match Origin::ask(client, path) {
-            Err(error) if is_busy(&error) => Origin::default(),
+            Err(error) if error.is_not_now() => Origin::default(),
             origin => origin?,
         };
         let (Some(size), Some(_)) = (origin.size, origin.modified) else {

@@ -9,7 +9,6 @@ use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
 use crate::event::{Event, Observer, Why};
-use crate::file::begin::is_busy;
 use crate::file::evidence::{
     Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge, read_end,
 };
@@ -338,7 +337,7 @@ impl Job<'_> {
 
 /// Returns an unknown size for a server that does not tell it now.
 fn unless_busy(error: Error) -> Result<Option<u64>, Error> {
-    if is_busy(&error) { Ok(None) } else { Err(error) }
+    if error.is_not_now() { Ok(None) } else { Err(error) }
 }
 
 fn real_path(path: &Path) -> PathBuf {
