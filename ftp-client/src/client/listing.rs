@@ -33,9 +33,10 @@ impl Client {
     /// Lists a directory as `options` say.
     ///
     /// `LIST` and `NLST` are sent without an argument, from inside the directory (`CWD`), since many
-    /// servers misread an argument; so is `MLSD` if the path could be a pattern or options. The next command that is not a listing returns to the previous
-    /// directory first. If the server reports no current directory (`PWD`), or if it lists `MLST`
-    /// and the path has no blank or other special character, the path is sent as the argument.
+    /// servers misread an argument; so is `MLSD` if the path could be a pattern or options. The next
+    /// command that is not a listing returns to the previous directory first. If the server reports no
+    /// current directory (`PWD`), or if it lists `MLST` and the path has no blank or other special
+    /// character, the path is sent as the argument.
     /// `LIST` of a file lists the file itself.
     ///
     /// If the server refuses `MLSD` or `NLST`, the client uses `LIST`.

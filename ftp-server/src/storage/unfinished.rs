@@ -227,12 +227,6 @@ impl Overtaken {
         self.signs.is_superseded.load(Ordering::SeqCst)
     }
 
-    /// Returns what [`is_superseded`](Self::is_superseded) does, which only a later upload makes true
-    /// again.
-    pub(crate) fn claim(&self) -> bool {
-        self.signs.is_superseded.swap(false, Ordering::SeqCst)
-    }
-
     /// Returns how often a file was stored at the place of the upload, or renamed or removed.
     pub(crate) fn changes(&self) -> u64 {
         self.signs.changes.load(Ordering::SeqCst)

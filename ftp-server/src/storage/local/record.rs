@@ -422,30 +422,17 @@ impl LocalRecord {
         self.sync.wait(directory)
     }
 
-    /// Notes that the upload was stored, which ends the records of all users. If the same user has
-    /// begun another upload since, which still runs, the record is that one's.
-    pub(super) fn stored(&self) -> (Ending, OwnRecord) {
+    /// Ends the records of all users, because the upload was stored. If the same user has begun
+    /// another upload since, which still runs, the record is that one's.
+    pub(super) fn stored(self, directory: &Directory) {
         RUNNING.stored(&self.place, u64::MAX);
-        let own = match RUNNING.has_other(&self.user, &self.place, &self.overtaken) {
-            true => OwnRecord::OfAnother,
-            // From now on, this tells whether a later upload has begun.
-            false if self.overtaken.claim() => OwnRecord::Former,
-            false => OwnRecord::Own,
-        };
-        (Ending { place: Some(self.place.clone()), at: Instant::now() }, own)
-    }
-
-    /// Ends the records once the new name is on the disk: after a power cut before, the old file
-    /// would have none.
-    pub(super) fn end(self, directory: &Directory, (ending, own): (Ending, OwnRecord)) {
-        match own {
-            OwnRecord::Former if !self.overtaken.is_superseded() => {
-                end(directory, self.place.0, &self.record, || false);
+        if !RUNNING.has_other(&self.user, &self.place, &self.overtaken) {
+            match self.overtaken.is_superseded() {
+                true => end(directory, self.place.0, &self.record, || false),
+                false => self.withdraw(directory),
             }
-            OwnRecord::Own => self.withdraw(directory),
-            OwnRecord::Former | OwnRecord::OfAnother => {}
         }
-        ending.end(directory);
+        Ending { place: Some(self.place.clone()), at: Instant::now() }.end(directory);
     }
 
     /// Removes the record, unless it belongs to a newer upload of the same user.
@@ -521,15 +508,6 @@ impl LocalRecord {
         drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
         Ok(facts.part(directory.path(), self.place.0, &self.record, length))
     }
-}
-
-/// The record of the user whose upload was stored.
-#[derive(Clone, Copy)]
-pub(super) enum OwnRecord {
-    Own,
-    /// That of a later upload, which was cut before.
-    Former,
-    OfAnother,
 }
 
 /// The end of the records of a place, once what ends them is on the disk.

@@ -485,19 +485,16 @@ impl Upload for Replacement {
             return Err(self.refuse(errno));
         }
         Phase::Published.comes_next();
-        let record = self.record.take().map(|record| (record.stored(), record));
-        if record.is_none() {
-            record::extended(&self.directory, &self.name);
+        // One sync is for the name and the end of the record. A record that outlasted it would refuse a
+        // complete file after a power cut, and disks with a journal keep the order.
+        match self.record.take() {
+            Some(record) => record.stored(&self.directory),
+            None => record::extended(&self.directory, &self.name),
         }
         let directory = self.directory.clone();
         let policy = self.output.policy();
         // Closes the file. Programs that watch the directory need not wait for the disk.
         drop(self);
-        // One sync is for both. A record that outlasted it would refuse a complete file after a power
-        // cut, and disks with a journal keep the order.
-        if let Some((stored, record)) = record {
-            record.end(&directory, stored);
-        }
         directory.sync(policy).map_err(unsynced)
     }
 
