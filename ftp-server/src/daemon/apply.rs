@@ -1,5 +1,6 @@
 //! Puts a configuration to use: the same steps start a server and reload it. New parts are built and
-//! checked, then used together; after a failure, the former parts stay in use.
+//! checked, then used together; after a failure, the former parts stay in use. Only building waits
+//! for disks, so a reload builds in a thread of its own.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -15,6 +16,7 @@ use super::logging::{LOG, Transfers};
 use super::logins::{LoginProgram, Logins};
 use super::metrics::Metrics;
 use super::own_files::OwnFiles;
+use super::patience::{Answer, answers};
 use super::run::Sockets;
 use super::stores::Stores;
 use super::users::{ConfinementNote, Homes, Users};
@@ -77,8 +79,13 @@ impl Draft {
             return Err(DaemonError::configuration(why));
         }
         let note = self.homes.look(self.config.has_file())?;
-        let lacks = lacks_of_permission(&self.config).into_iter();
-        for lack in lacks.chain(overlaps(&self.config)).chain(locked_out(&self.config)) {
+        let config = Arc::clone(&self.config);
+        let lacks = answers(vec![config], |config| {
+            let lacks = lacks_of_permission(&config).into_iter();
+            lacks.chain(overlaps(&config)).chain(locked_out(&config)).collect::<Vec<_>>()
+        });
+        // A directory that does not answer is named already.
+        for lack in lacks.into_iter().filter_map(Answer::given).flatten() {
             log::warn!(target: LOG, "{lack}");
         }
         self.spool = self.hooks.open(&self.config)?;
@@ -117,31 +124,103 @@ impl Parts {
         }
     }
 
-    /// Builds the parts of `config`, and replaces the current ones. `serve` makes a server use the
-    /// draft: it calls [`Draft::look`] and [`Draft::switch`], in this order, and returns the
-    /// confinement. Nothing after it can fail.
+    /// Returns what is needed to build other parts, in any thread.
+    pub(super) fn plan(&self) -> Plan {
+        Plan {
+            certificates: self.certificates.clone(),
+            tls: self.tls.clone(),
+            stores: Arc::clone(&self.stores),
+            own: Arc::clone(&self.own),
+            users: Arc::clone(&self.users),
+            transfers: Arc::clone(&self.transfers),
+            hooks: Arc::clone(&self.hooks),
+            logins: Arc::clone(&self.logins),
+            is_running: self.is_running,
+        }
+    }
+
+    /// Replaces the parts by new ones. `serve` makes a server use the draft: it calls
+    /// [`Draft::switch`] after [`Draft::look`], and returns the confinement. Nothing after it can
+    /// fail. It must not wait for a disk.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `serve`. Nothing has changed then.
+    pub(super) fn replace<T>(
+        &mut self,
+        built: Built,
+        serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
+    ) -> Result<T, DaemonError> {
+        let Built { draft, certificates, tls, watch, own, .. } = built;
+        let (config, stores) = (Arc::clone(&draft.config), Arc::clone(&draft.stores));
+        let homes = Arc::clone(&draft.homes);
+        let (served, kept) = serve(draft).inspect_err(|_| {
+            self.logins.undo();
+            self.hooks.undo();
+        })?;
+        log::debug!(target: LOG, "configuration applied to the {} server", self.which());
+        stores.use_keys(&self.stores);
+        self.sweeper = sweep(&homes, self.sweeper.take());
+        self.watch = watch.after(&self.watch);
+        self.metrics.set_certificates(tls.ends());
+        (self.config, self.tls, self.stores) = (config, tls, stores);
+        (self.kept, self.own, self.certificates) = (kept, own, certificates);
+        self.is_running = true;
+        Ok(served)
+    }
+
+    fn which(&self) -> &'static str {
+        if self.is_running { "running" } else { "new" }
+    }
+}
+
+/// What new parts are built from, besides their configuration.
+pub(super) struct Plan {
+    certificates: Certificates,
+    tls: Loaded,
+    stores: Arc<Stores>,
+    own: Arc<OwnFiles>,
+    users: Arc<Users>,
+    transfers: Arc<Transfers>,
+    hooks: Arc<Hooks>,
+    logins: Arc<Logins>,
+    is_running: bool,
+}
+
+/// New parts that nothing uses yet.
+pub(super) struct Built {
+    pub(super) draft: Draft,
+    /// The confinement of sessions, if the directories were looked at.
+    pub(super) kept: Option<ConfinementNote>,
+    certificates: Certificates,
+    tls: Loaded,
+    watch: Watch,
+    own: Arc<OwnFiles>,
+}
+
+impl Plan {
+    /// Builds the parts of `config`; `look` calls [`Draft::look`], now or when the server starts.
     ///
     /// # Errors
     ///
     /// Returns the reason for a failure. Nothing has changed then.
-    pub(super) fn apply<T>(
-        &mut self,
+    pub(super) fn build(
+        self,
         config: Config,
-        serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
-    ) -> Result<T, DaemonError> {
-        let applied = self.build(config, serve);
-        if applied.is_err() {
-            self.logins.undo();
-            self.hooks.undo();
-        }
-        applied
+        look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
+    ) -> Result<Built, DaemonError> {
+        let (logins, hooks) = (Arc::clone(&self.logins), Arc::clone(&self.hooks));
+        self.built(config, look).inspect_err(|_| {
+            logins.undo();
+            hooks.undo();
+        })
     }
 
-    fn build<T>(
-        &mut self,
+    fn built(
+        mut self,
         config: Config,
-        serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
-    ) -> Result<T, DaemonError> {
+        look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
+    ) -> Result<Built, DaemonError> {
         let config = Arc::new(config);
         let settings = &config.settings;
         // Before the server creates any file.
@@ -156,33 +235,21 @@ impl Parts {
         let program = program.map_err(|error| DaemonError::no_thread("logins", &error))?;
         let stores = Stores::open(settings, self.is_running.then_some(&*self.stores))?;
         let homes = Arc::new(config.homes(&stores, &own).asking(program.clone()));
-        let draft = Draft {
+        let mut draft = Draft {
             config: Arc::clone(&config),
-            homes: Arc::clone(&homes),
-            users: Arc::clone(&self.users),
+            homes,
+            users: self.users,
             tls: tls.tls.clone(),
-            stores: Arc::clone(&stores),
+            stores,
             program,
             log,
-            transfers: Arc::clone(&self.transfers),
-            hooks: Arc::clone(&self.hooks),
+            transfers: self.transfers,
+            hooks: self.hooks,
             spool: None,
-            logins: Arc::clone(&self.logins),
+            logins: self.logins,
         };
-        let (served, kept) = serve(draft)?;
-        log::debug!(target: LOG, "configuration applied to the {} server", self.which());
-        stores.use_keys(&self.stores);
-        self.sweeper = sweep(&homes, self.sweeper.take());
-        self.watch = watch.after(&self.watch);
-        self.metrics.set_certificates(tls.ends());
-        (self.config, self.tls, self.stores) = (config, tls, stores);
-        (self.kept, self.own) = (kept, own);
-        self.is_running = true;
-        Ok(served)
-    }
-
-    fn which(&self) -> &'static str {
-        if self.is_running { "running" } else { "new" }
+        let kept = look(&mut draft)?;
+        Ok(Built { draft, kept, certificates: self.certificates, tls, watch, own })
     }
 }
 
@@ -273,11 +340,11 @@ mod tests {
         let mut parts = Parts::new();
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("log");
-        let serve = |mut draft: Draft| {
-            let kept = draft.look()?;
+        let serve = |draft: Draft| {
             draft.switch();
-            Ok(((), kept))
+            Ok(((), None))
         };
+        let build = |parts: &Parts, config| parts.plan().build(config, Draft::look);
         let users = |parts: &Parts| {
             let current = parts.users.current();
             [&b"anna"[..], b"bob", b"carl"].map(|name| current.has_user(name))
@@ -285,14 +352,15 @@ mod tests {
         for (user, want) in [("anna", [true, false, false]), ("bob", [false, true, false])] {
             let before = (Arc::clone(&parts.config), users(&parts));
             // One part cannot be built, or the server refuses all of them.
-            let not_reached = |_: Draft| -> Result<((), _), _> { panic!("a part is missing") };
-            let missing = parts.apply(config("carl", "/proc/none/log"), not_reached).unwrap_err();
+            let missing = build(&parts, config("carl", "/proc/none/log")).err().unwrap();
             assert_eq!(missing.kind, DaemonErrorKind::Local);
             let refused = |_: Draft| Err(DaemonError::new(DaemonErrorKind::Network, "refused"));
-            parts.apply::<()>(config("carl", ""), refused).unwrap_err();
+            let built = build(&parts, config("carl", "")).unwrap();
+            parts.replace::<()>(built, refused).unwrap_err();
             assert!(Arc::ptr_eq(&parts.config, &before.0), "{user}");
             assert_eq!(users(&parts), before.1, "{user}");
-            parts.apply(config(user, log.to_str().unwrap()), serve).unwrap();
+            let built = build(&parts, config(user, log.to_str().unwrap())).unwrap();
+            parts.replace(built, serve).unwrap();
             assert_eq!(users(&parts), want);
             assert!(parts.is_running && log.exists());
         }

@@ -28,8 +28,10 @@ mod logging;
 mod logins;
 mod metrics;
 mod own_files;
+mod patience;
 mod privileges;
 mod programs;
+mod reload;
 mod run;
 mod running;
 #[cfg_attr(not(all(feature = "s3", feature = "redis")), path = "stores_absent.rs")]

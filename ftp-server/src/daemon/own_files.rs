@@ -18,6 +18,7 @@ use super::config::{
     Config, ConfiguredRoot, Fixed, MetricsAddress, NOT_A_NAME, is_name, key_of_store,
 };
 use super::hooks::spool_files;
+use super::patience::{Answer, answers};
 use super::toml_text::shown;
 use super::{DaemonError, certificate};
 use crate::daemon::values::{counted, shown_path};
@@ -254,11 +255,15 @@ impl OwnFiles {
     }
 
     /// Returns one line for each root of the configuration that leads to a file.
-    pub(super) fn objections(&self, config: &Config) -> Vec<String> {
-        let objection = |(whose, root): (String, ConfiguredRoot)| {
-            self.objection(&root).map(|objection| format!("{whose}: {objection}"))
+    ///
+    /// A root that does not answer has none: each login asks again.
+    pub(super) fn objections(self: &Arc<Self>, config: &Config) -> Vec<String> {
+        let own = Arc::clone(self);
+        let objection = move |(whose, root): (String, ConfiguredRoot)| {
+            own.objection(&root).map(|objection| format!("{whose}: {objection}"))
         };
-        all_places(config).into_iter().filter_map(objection).collect()
+        let all = answers(all_places(config), objection);
+        all.into_iter().filter_map(Answer::given).flatten().collect()
     }
 
     /// Returns one line for each private file that has another name, which could be below a root. It
@@ -283,7 +288,7 @@ impl OwnFiles {
     /// # Errors
     ///
     /// Returns `Configuration` if one of them leads to a file.
-    pub(super) fn check(&self, config: &Config) -> Result<(), DaemonError> {
+    pub(super) fn check(self: &Arc<Self>, config: &Config) -> Result<(), DaemonError> {
         self.linked(config).iter().for_each(|line| log::warn!("{line}"));
         let all = self.objections(config);
         let Some(first) = all.first() else { return Ok(()) };
@@ -536,7 +541,7 @@ mod tests {
     ];
 
     fn objections(config: &Config) -> Vec<String> {
-        OwnFiles::of(config, &OwnFiles::default()).objections(config)
+        Arc::new(OwnFiles::of(config, &OwnFiles::default())).objections(config)
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::config::Config;
 use super::control::protocol::SessionTarget;
 use super::control::{ControlCall, ControlSocket, Status};
 use super::hooks::Hooks;
-use super::logging::DaemonLog;
+use super::logging::{DaemonLog, LOG};
 use super::metrics::MetricsEndpoint;
+use super::reload::{Prepared, Reloads, Waiter};
 use super::running::Running;
 use super::systemd::Service;
 use super::{DaemonError, DaemonErrorKind, start_thread};
@@ -129,9 +130,12 @@ impl Daemon {
     /// # Errors
     ///
     /// Returns the reason if the configuration is invalid or cannot be used, or `Internal` if the
-    /// daemon is stopping. Nothing has changed then.
+    /// daemon is stopping. Nothing has changed then. Also returns `Local` if a file or directory does
+    /// not answer within 20 s; the configuration takes effect when it does.
     pub fn apply(&self, config: Config) -> Result<String, DaemonError> {
-        self.call(move |running| running.apply(config)).unwrap_or_else(|| Err(stopping()))
+        let (sender, outcome) = mpsc::channel();
+        let sent = self.events.send(DaemonEvent::Apply(Box::new(config), sender));
+        sent.ok().and_then(|()| outcome.recv().ok()).unwrap_or_else(|| Err(stopping()))
     }
 
     /// Requests a reload: the logs are reopened, and the configuration file and the certificates
@@ -228,33 +232,77 @@ fn work(
     mut queue: EventQueue,
     sender: &Sender<DaemonEvent>,
 ) {
+    let mut reloads = Reloads::default();
     loop {
-        match queue.next(service, running) {
+        let can_start = match queue.next(service, running, &reloads) {
             DaemonEvent::Stop => return,
-            // The log has the outcome.
-            DaemonEvent::Reload => drop(reload(running, service)),
+            DaemonEvent::Reload => reloads.add(None, Waiter::Signal),
+            DaemonEvent::Apply(config, caller) => {
+                reloads.add(Some(config), Waiter::Program(caller))
+            }
+            DaemonEvent::ReloadLate => {
+                reloads.tell_delay();
+                service.ready(&running.server);
+                false
+            }
+            DaemonEvent::Prepared(prepared) => {
+                // The log has the outcome too.
+                reloads.end(&running.finish(*prepared));
+                service.ready(&running.server);
+                true
+            }
             DaemonEvent::CertificatesDue => {
                 let sender = sender.clone();
                 // A server that is stopping no longer needs new certificates.
                 let deliver =
                     move |renewed| drop(sender.send(DaemonEvent::Certificates(Box::new(renewed))));
                 running.attend_certificates(deliver);
+                false
             }
-            DaemonEvent::Certificates(renewed) => running.take_certificates(*renewed),
-            DaemonEvent::Act(act) => act(running),
-            DaemonEvent::Control(call) => {
-                let answer = call.request.answer(running, |running| reload(running, service));
-                call.answer(answer);
+            DaemonEvent::Certificates(renewed) => {
+                running.take_certificates(*renewed);
+                false
             }
+            DaemonEvent::Act(act) => {
+                act(running);
+                false
+            }
+            DaemonEvent::Control(call) => match call.request.answer(running) {
+                Some(answer) => {
+                    call.answer(answer);
+                    false
+                }
+                None => reloads.add(None, Waiter::Control(call)),
+            },
+        };
+        if can_start {
+            start_next(running, service, &mut reloads, sender);
         }
     }
 }
 
-fn reload(running: &mut Running, service: &mut Service) -> Result<String, String> {
+/// Starts the next reload that was requested, if there is one.
+fn start_next(
+    running: &mut Running,
+    service: &mut Service,
+    reloads: &mut Reloads,
+    sender: &Sender<DaemonEvent>,
+) {
+    let Some((config, waiters)) = reloads.take() else { return };
     service.reloading();
-    let outcome = running.reload();
-    service.ready(&running.server);
-    outcome
+    let reload = running.reload(config);
+    reloads.begin(Arc::clone(&reload.stage), waiters);
+    let sender = sender.clone();
+    let prepare = move || {
+        // A server that is stopping no longer needs the parts.
+        drop(sender.send(DaemonEvent::Prepared(Box::new(reload.prepare()))));
+    };
+    if let Err(error) = start_thread("reload", prepare) {
+        let failure = DaemonError::no_thread("a reload", &error);
+        log::error!(target: LOG, "{}", failure.message);
+        reloads.end(&Err(failure));
+        service.ready(&running.server);
+    }
 }
 
 /// An event for the daemon's thread.
@@ -263,6 +311,12 @@ pub(super) enum DaemonEvent {
     Stop,
     /// A request to reload.
     Reload,
+    /// A request of the program to apply a configuration, and where the outcome goes.
+    Apply(Box<Config>, Sender<Result<String, DaemonError>>),
+    /// A reload takes so long that those who wait are told what it waits for.
+    ReloadLate,
+    /// A reload has prepared new parts, or failed.
+    Prepared(Box<Prepared>),
     /// It is time to check the certificate files, or to report certificates that expire soon.
     CertificatesDue,
     /// The certificate files were checked.
@@ -286,7 +340,12 @@ impl EventQueue {
 
     /// Waits for the next event. A stop comes first, and several reloads count as one. Notifies the
     /// watchdog of the service manager while it waits.
-    fn next(&mut self, service: &mut Service, running: &mut Running) -> DaemonEvent {
+    fn next(
+        &mut self,
+        service: &mut Service,
+        running: &mut Running,
+        reloads: &Reloads,
+    ) -> DaemonEvent {
         loop {
             // Many requests in a row must not delay the watchdog.
             if service.pause().is_some_and(|pause| pause.is_zero()) {
@@ -300,13 +359,18 @@ impl EventQueue {
             if certificates.is_some_and(|pause| pause.is_zero()) {
                 return DaemonEvent::CertificatesDue;
             }
+            let late = reloads.pause();
+            if late.is_some_and(|pause| pause.is_zero()) {
+                return DaemonEvent::ReloadLate;
+            }
             let check = match running.has_drained() {
                 Some(true) => return DaemonEvent::Stop,
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
             let hooks = running.parts.hooks.attend();
-            let pauses = [service.pause(), check, certificates, running.check_logins(), hooks];
+            let pauses =
+                [service.pause(), check, certificates, late, running.check_logins(), hooks];
             let received = match pauses.into_iter().flatten().min() {
                 Some(pause) => self.receiver.recv_timeout(pause),
                 None => self.receiver.recv().map_err(RecvTimeoutError::from),
@@ -492,12 +556,16 @@ mod tests {
         let said = messages::of(log::Level::Debug, || {
             let running = Running::start(config.clone(), Setup::default(), None, &service);
             let mut running = running.unwrap();
+            let mut apply = |config| {
+                let prepared = running.reload(Some(Box::new(config))).prepare();
+                running.finish(prepared)
+            };
             for banner in ["one", "two"] {
                 config.set("server.banner", banner).unwrap();
-                running.apply(config.clone()).unwrap();
+                apply(config.clone()).unwrap();
             }
             config.set("anonymous.enabled", "true").unwrap();
-            running.apply(config).unwrap_err();
+            apply(config).unwrap_err();
             running.shut_down();
         });
         let applied: Vec<_> =

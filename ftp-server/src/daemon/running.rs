@@ -8,13 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use ftp_proto::Escaped;
 use log::Level;
 
-use super::apply::{Parts, start};
+use super::apply::{Built, Parts, start};
 use super::certificate::watch::{Renewal, Renewed};
 use super::certificate::watch::{Validity, urgent_validity, validity};
 use super::certificate::{self, FileCertificate, Loaded};
 use super::config::{Config, Fixed, LogFormat, MISSING, MetricsAddress, is_missing};
 use super::control::{ControlAnswer, ControlRequest, SessionTarget, Status, who};
 use super::logging::{DaemonLog, LOG};
+use super::reload::{Prepared, Reload, Source};
 use super::run::{OnceListening, Setup};
 use super::systemd::Service;
 use super::users::{ConfinementNote, Homes};
@@ -66,7 +67,8 @@ impl Running {
         }
         let Setup { sockets, once_bound, once_listening, .. } = setup;
         let once_bound = move || once_bound.map_or(Ok(()), |act| act());
-        let server = parts.apply(config, |draft| start(draft, builder, sockets, once_bound))?;
+        let built = parts.plan().build(config, |_| Ok(None))?;
+        let server = parts.replace(built, |draft| start(draft, builder, sockets, once_bound))?;
         let started = Arc::clone(&parts.config);
         let mut running = Self {
             server,
@@ -172,26 +174,39 @@ impl Running {
         self.is_draining.then(|| self.server.sessions().is_empty())
     }
 
-    /// Reopens the logs and reloads the configuration and certificate, after SIGHUP or a request.
-    /// Returns the changes in the words of the log, preceded by the reasons why former certificates
-    /// stay in use. If there is neither a configuration file nor a certificate, returns which logs
-    /// were reopened, or that there is no file to reload.
+    /// Returns the work of a reload, for a thread of its own: it waits for disks. `config` is the
+    /// new configuration; without one, the logs are reopened and the files read again.
+    pub(super) fn reload(&self, config: Option<Box<Config>>) -> Reload {
+        let source = match config {
+            Some(config) => Source::Given(config),
+            None if self.started.has_file() || self.started.settings.tls.certificate.is_some() => {
+                Source::Files(Arc::clone(&self.parts.config))
+            }
+            None => Source::Nothing,
+        };
+        let (log, transfers) = (self.log.clone(), Arc::clone(&self.parts.transfers));
+        Reload { source, log, transfers, plan: self.parts.plan(), stage: Arc::default() }
+    }
+
+    /// Uses what a reload has prepared for new sessions, or nothing of it. Logs and returns the
+    /// changes in the words of the log, preceded by the reasons why former certificates stay in use.
     ///
     /// # Errors
     ///
     /// Returns the reasons if a log was not reopened, or if the configuration or certificate was
-    /// not reloaded.
-    pub(super) fn reload(&mut self) -> Result<String, String> {
-        // Reopens the logs even if the configuration file has errors, because a log rotation
-        // depends on that.
-        let reopened = self.reopen_logs();
-        let loads = self.started.has_file() || self.started.settings.tls.certificate.is_some();
-        let outcome = match loads {
-            true => {
-                let config = self.parts.config.again();
-                self.change(config).map_err(|error| error.whole())
-            }
-            false => Ok("there is no configuration file to reload".to_owned()),
+    /// not reloaded. They are in the log too.
+    pub(super) fn finish(&mut self, prepared: Prepared) -> Result<String, DaemonError> {
+        let Prepared { reopened, built } = prepared;
+        let loads = built.is_some();
+        let outcome = match built {
+            Some(built) => built.and_then(|built| self.replace(*built)).map_err(|error| {
+                let DaemonError { kind, message, lines } = error;
+                lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
+                let message = format!("{message}; configuration unchanged");
+                log::error!(target: LOG, "{message}");
+                DaemonError { kind, message, lines }
+            }),
+            None => Ok("there is no configuration file to reload".to_owned()),
         };
         self.parts.metrics.set_reloaded(outcome.is_ok());
         match (reopened, outcome) {
@@ -201,37 +216,21 @@ impl Running {
                 Ok(reopened)
             }
             (Ok(_), outcome) => outcome,
-            (Err(reasons), Ok(outcome) | Err(outcome)) => Err(format!("{outcome}\n{reasons}")),
+            (Err(reasons), Ok(outcome)) => {
+                Err(DaemonError::new(DaemonErrorKind::Local, format!("{outcome}\n{reasons}")))
+            }
+            (Err(reasons), Err(error)) => {
+                let message = format!("{}\n{reasons}", error.message);
+                Err(DaemonError { message, ..error })
+            }
         }
     }
 
-    /// Applies a configuration to new sessions, or rejects it as a whole. Logs and returns the
-    /// changes.
-    ///
-    /// # Errors
-    ///
-    /// Returns the reason for a failure, which is in the log too. Nothing has changed then.
-    pub(super) fn apply(&mut self, config: Config) -> Result<String, DaemonError> {
-        let checked = config.validate().map(|()| config);
-        let outcome = self.change(checked);
-        self.parts.metrics.set_reloaded(outcome.is_ok());
-        outcome
-    }
-
-    fn change(&mut self, config: Result<Config, DaemonError>) -> Result<String, DaemonError> {
-        config.and_then(|config| self.replace(config)).map_err(|error| {
-            let DaemonError { kind, message, lines } = error;
-            lines.iter().for_each(|line| log::error!(target: LOG, "{line}"));
-            let message = format!("{message}; configuration unchanged");
-            log::error!(target: LOG, "{message}");
-            DaemonError { kind, message, lines }
-        })
-    }
-
-    fn replace(&mut self, config: Config) -> Result<String, DaemonError> {
-        let mut fixed = config.settings.changes(&self.started.settings);
+    fn replace(&mut self, built: Built) -> Result<String, DaemonError> {
+        let new = Arc::clone(&built.draft.config);
+        let mut fixed = new.settings.changes(&self.started.settings);
         fixed.retain(|key| Fixed::of(key) == Some(Fixed::AtStart));
-        if self.parts.hooks.has_other_spool(&config.settings) {
+        if self.parts.hooks.has_other_spool(&new.settings) {
             fixed.push("hooks.spool");
         }
         for key in &fixed {
@@ -240,12 +239,10 @@ impl Running {
         let former = Arc::clone(&self.parts.config);
         let (former_users, former_tls) = (self.parts.users.current(), self.parts.tls.clone());
         let former_kept = self.parts.kept.clone();
-        let server = &self.server;
-        self.parts.apply(config, |mut draft| {
-            let kept = draft.look()?;
-            let server_config = draft.config.settings.server();
-            let users = Arc::clone(&draft.users);
-            let changed = server.reconfigure_with_tls(server_config, users, draft.tls.clone());
+        let (server, kept) = (&self.server, built.kept.clone());
+        self.parts.replace(built, |draft| {
+            let (config, users) = (new.settings.server(), Arc::clone(&draft.users));
+            let changed = server.reconfigure_with_tls(config, users, draft.tls.clone());
             changed
                 .map_err(|error| DaemonError::new(DaemonErrorKind::Internal, in_full(&error)))?;
             draft.switch();
@@ -362,22 +359,6 @@ impl Running {
         Ok(())
     }
 
-    /// Reopens the log files by their names, and returns their keys.
-    fn reopen_logs(&self) -> Result<Vec<&'static str>, String> {
-        let mut keys = Vec::new();
-        let mut failures = Vec::new();
-        let events = self.log.as_ref().and_then(|log| log.open_again());
-        let files = [("log.target", events), ("log.transfers", self.parts.transfers.open_again())];
-        for (key, opened) in files {
-            match opened {
-                None => {}
-                Some(Ok(())) => keys.push(key),
-                Some(Err(reason)) => failures.push(format!("{key}: {reason}")),
-            }
-        }
-        if failures.is_empty() { Ok(keys) } else { Err(failures.join("\n")) }
-    }
-
     /// Dismisses users whose login was in progress during the last reload. Returns the time until
     /// that is due, or `None` if it is done.
     pub(super) fn check_logins(&mut self) -> Option<Duration> {
@@ -463,13 +444,9 @@ impl Running {
 }
 
 impl ControlRequest {
-    /// Carries out the request. `reload` reloads the configuration.
-    pub(super) fn answer(
-        &self,
-        running: &mut Running,
-        reload: impl FnOnce(&mut Running) -> Result<String, String>,
-    ) -> ControlAnswer {
-        match self {
+    /// Carries out the request; `None` for a reload, whose answer comes later.
+    pub(super) fn answer(&self, running: &mut Running) -> Option<ControlAnswer> {
+        Some(match self {
             Self::Who(style) => ControlAnswer::done(who(&running.server.sessions(), *style)),
             Self::Status(style) => ControlAnswer::done(running.status().text(*style)),
             Self::Kick(target) => match running.kick(target) {
@@ -486,10 +463,8 @@ impl ControlRequest {
                 (0, Some(host)) => ControlAnswer::refused(format!("{host} is not banned")),
                 (count, _) => ControlAnswer::done(format!("bans ended: {count}\n")),
             },
-            Self::Reload => {
-                ControlAnswer { outcome: reload(running).map(|changes| changes + "\n") }
-            }
-        }
+            Self::Reload => return None,
+        })
     }
 }
 

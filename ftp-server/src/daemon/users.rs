@@ -18,6 +18,7 @@ use super::home::{Home, Open, Places, Role, lack_of_walls};
 use super::logging::LOG;
 use super::logins::LoginProgram;
 use super::own_files::OwnFiles;
+use super::patience::{Answer, answers};
 use super::privileges::{FileGroup, FileOwner};
 use super::stores::Stores;
 use super::values::in_full;
@@ -287,8 +288,8 @@ impl Homes {
         (rights, known.fold(Capabilities::NONE, BitOr::bitor))
     }
 
-    /// Opens all directories, logs those that cannot be opened, and returns the confinement of
-    /// sessions in the others.
+    /// Opens all directories, logs those that cannot be opened or do not answer, and returns the
+    /// confinement of sessions in the others.
     ///
     /// # Errors
     ///
@@ -306,9 +307,20 @@ impl Homes {
             ));
         }
         let homes = self.all_homes();
-        for home in &homes {
+        let opened = answers(homes.clone(), |home| home.open());
+        for (home, opened) in homes.iter().zip(opened) {
             let shown = home.shown();
-            match home.open() {
+            let opened = match opened {
+                Answer::Given(opened) => opened,
+                silent => {
+                    is_usable = true;
+                    if matches!(silent, Answer::Missing) {
+                        log::error!(target: LOG, "{shown} does not answer; users with this directory cannot log in until it does");
+                    }
+                    continue;
+                }
+            };
+            match opened {
                 Ok(Open { storage, walls: of_home }) => {
                     // A mounted directory is not kept open, so that its disk can be unmounted.
                     if home.role == Role::Mounted {

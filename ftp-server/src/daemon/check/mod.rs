@@ -15,6 +15,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use ftp_proto::AddressClass;
 use rustix::fs::{Access, access};
@@ -57,7 +58,7 @@ fn check(
 ) -> CheckReport {
     let mut findings = Findings::default();
     let settings = &config.settings;
-    let own = OwnFiles::of(config, &OwnFiles::default());
+    let own = Arc::new(OwnFiles::of(config, &OwnFiles::default()));
     for objection in own.objections(config) {
         findings.fail(DaemonErrorKind::Configuration, format_args!("{objection}"));
     }

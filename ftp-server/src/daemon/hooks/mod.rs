@@ -70,6 +70,15 @@ impl Hooks {
     /// why a thread cannot be started.
     pub(super) fn open(&self, config: &Config) -> Result<Option<Arc<Spool>>, DaemonError> {
         let hooks = &config.settings.hooks;
+        if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters)
+            && !path.is_dir()
+        {
+            let shown = shown_path(path);
+            log::warn!(
+                target: LOG,
+                "hooks.dead_letters: {shown} is not a directory; until it is one, undelivered events are kept only in the log"
+            );
+        }
         let mut spool = self.spool.get().cloned();
         for HookRunner { form, pool, .. } in &self.runners {
             if form.command(hooks).is_none() {
@@ -100,15 +109,6 @@ impl Hooks {
     /// Applies settings to later events; [`open`](Self::open) has returned their spool.
     pub(super) fn set(&self, settings: &Settings, spool: Option<Arc<Spool>>) {
         let hooks = &settings.hooks;
-        if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters)
-            && !path.is_dir()
-        {
-            let shown = shown_path(path);
-            log::warn!(
-                target: LOG,
-                "hooks.dead_letters: {shown} is not a directory; until it is one, undelivered events are kept only in the log"
-            );
-        }
         let Some(spool) = spool else { return };
         let spool = self.spool.get_or_init(|| spool);
         for HookRunner { form, hook, pool } in &self.runners {

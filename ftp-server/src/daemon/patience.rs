@@ -1,0 +1,149 @@
+//! Asks the disks questions in threads of their own. A file system whose server is away holds a
+//! thread until that server returns, and no signal but SIGKILL ends the wait. The thread that feeds
+//! the watchdog, answers the control socket and stops the daemon must never be that thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use super::start_thread;
+use crate::lock::Lock;
+
+/// Longest time between two answers. Disks that must spin up first are only reported too early.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Largest number of threads that ask the same kind of question at once.
+const ASKING: usize = 4;
+
+/// Largest number of threads in the process that ask or still wait for an answer. Beyond it, no
+/// question is asked: each reload would leave more of them behind.
+const MOST: usize = 32;
+
+/// Number of threads that ask or wait.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// What became of a question.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Answer<T> {
+    Given(T),
+    /// The question was asked, and nothing has answered it.
+    Missing,
+    /// Too many other questions wait for their answers.
+    NotAsked,
+}
+
+impl<T> Answer<T> {
+    /// Returns the answer, if there is one.
+    pub(super) fn given(self) -> Option<T> {
+        match self {
+            Self::Given(answer) => Some(answer),
+            Self::Missing | Self::NotAsked => None,
+        }
+    }
+}
+
+/// One of the threads that count.
+struct Seat;
+
+impl Seat {
+    fn take() -> Option<Self> {
+        let more = |waiting| (waiting < MOST).then_some(waiting + 1);
+        let taken = WAITING.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
+        taken.ok().map(|_| Self)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Asks all questions, several at a time, and returns what became of each, in the same order. Goes
+/// on without the rest once none was answered for [`PATIENCE`].
+pub(super) fn answers<Q: Send + 'static, A: Send + 'static>(
+    questions: Vec<Q>,
+    ask: impl Fn(Q) -> A + Send + Sync + 'static,
+) -> Vec<Answer<A>> {
+    answers_within(PATIENCE, questions, ask)
+}
+
+fn answers_within<Q: Send + 'static, A: Send + 'static>(
+    patience: Duration,
+    questions: Vec<Q>,
+    ask: impl Fn(Q) -> A + Send + Sync + 'static,
+) -> Vec<Answer<A>> {
+    let mut all: Vec<Answer<A>> = questions.iter().map(|_| Answer::NotAsked).collect();
+    let queue = Arc::new(Lock::new(questions.into_iter().enumerate()));
+    let (ask, (sender, given)) = (Arc::new(ask), mpsc::channel());
+    for _ in 0..ASKING.min(all.len()) {
+        let Some(seat) = Seat::take() else { break };
+        let (queue, ask, sender) = (Arc::clone(&queue), Arc::clone(&ask), sender.clone());
+        let work = move || {
+            let _seat = seat;
+            loop {
+                let Some((at, question)) = queue.lock().next() else { return };
+                // If nobody waits any more, the queue is empty too.
+                let _ = sender.send((at, None));
+                let _ = sender.send((at, Some(ask(question))));
+            }
+        };
+        if start_thread("disks", work).is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    loop {
+        match given.recv_timeout(patience) {
+            Ok((at, answer)) => {
+                if let Some(place) = all.get_mut(at) {
+                    *place = answer.map_or(Answer::Missing, Answer::Given);
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return all,
+            Err(RecvTimeoutError::Timeout) => {
+                // Threads that come back must not ask more.
+                queue.lock().by_ref().for_each(drop);
+                return all;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ftp_tests::wait::wait_until;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_answer_holds_up_nothing_but_its_own_thread() {
+        assert_eq!(answers(Vec::<u8>::new(), |_| ()), []);
+        let short = Duration::from_millis(50);
+        assert_eq!(answers((0..100).collect(), |number: u32| number * 2).len(), 100);
+        let (release, held) = mpsc::channel::<()>();
+        let held = Lock::new(held);
+        let silent = move |number: u32| {
+            if number == 1 {
+                // Until the test ends it.
+                let _ = held.lock().recv();
+            }
+            number * 2
+        };
+        let found = answers_within(short, vec![0, 1, 2, 3, 4, 5], silent);
+        let want = [0, 0, 4, 6, 8, 10].map(Answer::Given);
+        for (at, (found, want)) in found.iter().zip(&want).enumerate() {
+            assert_eq!(found, if at == 1 { &Answer::Missing } else { want });
+        }
+        // Where all threads wait, the rest is not asked.
+        let (all, held) = mpsc::channel::<()>();
+        let held = Lock::new(held);
+        let found =
+            answers_within(short, (0..6).collect(), move |_: u32| held.lock().recv().is_ok());
+        let counted = |want: &Answer<bool>| found.iter().filter(|found| *found == want).count();
+        assert_eq!((counted(&Answer::Missing), counted(&Answer::NotAsked)), (ASKING, 2));
+        drop((release, all));
+        wait_until("the threads have ended", || WAITING.load(Ordering::SeqCst) == 0);
+    }
+}
