@@ -10,6 +10,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{Gid, Mode, OFlags, fchmod, fchown, fstat, open};
+
 use super::config::{ConfiguredRoot, User};
 use super::logging::LOG;
 use super::own_files::OwnFiles;
@@ -181,7 +183,7 @@ impl Home {
     pub(super) fn make(&self) -> StorageResult<()> {
         if self.role == Role::MadeRoot
             && let Some(path) = self.root.directory().filter(|path| !path.exists())
-            && create(path)?
+            && create(path, self.config)?
         {
             log::info!(target: LOG, "created {}", shown_path(path));
         }
@@ -234,19 +236,35 @@ fn identity(root: &ConfiguredRoot) -> StorageResult<DirectoryIdentity> {
     Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
-/// Creates the root if it is missing, accessible only to the server's user. Returns whether the
-/// root was missing.
+/// Creates the root if it is missing, accessible only to the server's user unless the settings give
+/// directories a mode or a group. Returns whether the root was missing.
 ///
 /// Creates only the last directory of the path, and does not follow a symbolic link in its place.
-fn create(root: &Path) -> StorageResult<bool> {
+fn create(root: &Path, config: LocalConfig) -> StorageResult<bool> {
     match fs::DirBuilder::new().mode(0o700).create(root) {
         Ok(()) => {
+            if let Err(error) = furnish(root, config) {
+                let shown = shown_path(root);
+                log::warn!(target: LOG, "{shown}: cannot set its group and mode: {error}");
+            }
             sync_name(root)?;
             Ok(true)
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives a new root the group and the mode that the settings name.
+fn furnish(root: &Path, config: LocalConfig) -> io::Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = open(root, flags, Mode::empty())?;
+    if let Some(group) = config.group {
+        fchown(&made, None, Some(Gid::from_raw(group)))?;
+    }
+    let Some(mode) = config.directory_mode else { return Ok(()) };
+    let passed_on = fstat(&made)?.st_mode & 0o7000;
+    Ok(fchmod(&made, Mode::from_raw_mode(mode | passed_on))?)
 }
 
 /// Syncs the name of a new directory: otherwise, a power cut could remove it with the first uploads,
@@ -363,12 +381,24 @@ fn is_walked_with(outer: &Path, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::thread;
 
     use crate::{VirtualPath, WriteMode};
 
     use super::*;
     use crate::storage::{Keep, RoomFor};
+
+    #[test]
+    fn a_new_root_has_the_mode_of_directories_if_that_is_set() {
+        let parent = tempfile::tempdir().unwrap();
+        for (name, mode, want) in [("a", None, 0o700), ("b", Some(0o775), 0o775)] {
+            let root = parent.path().join(name);
+            let config = LocalConfig::new().directory_mode(mode);
+            assert!(create(&root, config).unwrap() && !create(&root, config).unwrap());
+            assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o7777, want);
+        }
+    }
 
     #[test]
     fn quota_usage_is_remembered_between_sessions_hp_23() {

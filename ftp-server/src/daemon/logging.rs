@@ -249,7 +249,7 @@ impl Syslog {
     }
 
     /// Sends a message. After a failure, tries once more over a new socket, because the daemon may
-    /// have been restarted.
+    /// have been restarted. While there is no daemon, the line would have to wait.
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
         if let Some(socket) = &self.socket {
             match socket.send(message) {
@@ -258,7 +258,10 @@ impl Syslog {
                 Err(_) => self.socket = None,
             }
         }
-        let socket = self.open()?;
+        let socket = self.open().map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ErrorKind::WouldBlock.into(),
+            _ => error,
+        })?;
         socket.send(message)?;
         self.socket = Some(socket);
         Ok(())
@@ -421,9 +424,11 @@ mod tests {
         // A process that another test is just starting may keep a copy for a moment.
         daemon.shutdown(std::net::Shutdown::Both).unwrap();
         drop(daemon);
-        assert!(syslog.write_all(b"<6>lost\n").is_err());
+        // Lines wait until there is a daemon again.
+        let mut fails = || syslog.write_all(b"<6>three\n").unwrap_err().kind();
+        assert_eq!(fails(), ErrorKind::WouldBlock);
         std::fs::remove_file(&path).unwrap();
-        assert!(syslog.write_all(b"<6>lost\n").is_err());
+        assert_eq!(fails(), ErrorKind::WouldBlock);
         let daemon = UnixDatagram::bind(&path).unwrap();
         syslog.write_all(b"<3>three\n").unwrap();
         assert_eq!(received(&daemon), format!("<91>ftp-cli[{id}]: three"));

@@ -495,6 +495,9 @@ fn besides(sockets: &[TcpListener], mut all: Vec<SocketAddr>) -> Vec<SocketAddr>
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
+    use ftp_tests::lying_disk::LyingDisk;
     use ftp_tests::raw::RawSession;
     use ftp_tests::root::TempRoot;
     use ftp_tests::wait::wait_until;
@@ -544,7 +547,52 @@ mod tests {
         assert!(lines.contains("login session=") && lines.contains("stopped; "), "{lines}");
     }
 
-    /// `apply` is the only function that puts a configuration to use.
+    /// As a network mount whose server is away does, at a start, a reload, a stop.
+    #[test]
+    fn a_disk_that_does_not_answer_holds_up_only_its_own_users() {
+        let (root, silent) = (TempRoot::new(), TempRoot::new());
+        root.write("f", b"content");
+        let Some(disk) = LyingDisk::mount(silent.path(), [("d/f", "x")]) else { return };
+        let mut config = Config::new();
+        config.share(root.path(), Rights::FULL);
+        config.add_user("u", "p");
+        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+        for number in 0..6 {
+            let user = format!("users.s{number}");
+            let place = silent.join("d").display().to_string();
+            config.set(&format!("{user}.password"), hash).unwrap();
+            config.set(&format!("{user}.root"), &place).unwrap();
+            config.set(&format!("{user}.quota"), &format!("{} MiB", number + 1)).unwrap();
+        }
+        config.set("listen.addresses", "127.0.0.1:0").unwrap();
+        // The disk answers nothing as long as the test holds what it says.
+        let held = disk.lies();
+        let mut daemon = None;
+        let said = messages::of(log::Level::Warn, || {
+            daemon = Some(Daemon::start(config.clone()).unwrap());
+        });
+        assert!(said.iter().any(|line| line.contains("does not answer")), "{said:?}");
+        let daemon = daemon.unwrap();
+        let address = daemon.local_addrs()[0];
+        let mut session = RawSession::login(address, "u", "p");
+        config.set("server.banner", "Changed").unwrap();
+        thread::scope(|scope| {
+            let reload = scope.spawn(|| daemon.apply(config.clone()));
+            while !reload.is_finished() {
+                // Each question is one that the daemon's thread answers.
+                assert!(daemon.status().is_some_and(|status| status.sessions.len() == 1));
+                session.expect("SIZE f", 213);
+            }
+            let changes = reload.join().unwrap().unwrap();
+            assert_eq!(changes, "configuration reloaded; changed: server.banner");
+        });
+        session.expect("QUIT", 221);
+        daemon.stop();
+        daemon.join().unwrap();
+        drop(held);
+    }
+
+    /// `replace` is the only function that puts a configuration to use.
     #[test]
     fn a_start_and_each_reload_apply_a_configuration_in_the_same_way_hf_15() {
         let root = TempRoot::new();

@@ -293,7 +293,7 @@ impl Homes {
     ///
     /// # Errors
     ///
-    /// Returns `Local` if sessions cannot be confined as required. Also returns `Local` if none of
+    /// Returns `Unsupported` if sessions cannot be confined as required, or `Local` if none of
     /// the directories is usable, unless the server has a file (`has_file`).
     pub(super) fn look(&self, has_file: bool) -> Result<Option<ConfinementNote>, DaemonError> {
         let mut walls = None;
@@ -302,7 +302,7 @@ impl Homes {
         // `auth.program` names the directories of its users only when they log in.
         if let Some(why) = self.program.as_ref().and_then(|_| lack_of_walls(self.config)) {
             return Err(DaemonError::new(
-                DaemonErrorKind::Local,
+                DaemonErrorKind::Unsupported,
                 format!("cannot confine sessions: {why}"),
             ));
         }
@@ -348,7 +348,7 @@ impl Homes {
                 Err(error) if error.kind == StorageErrorKind::Unsupported => {
                     let why = in_full(&error);
                     let message = format!("cannot confine sessions to {shown}: {why}");
-                    return Err(DaemonError::new(DaemonErrorKind::Local, message));
+                    return Err(DaemonError::new(DaemonErrorKind::Unsupported, message));
                 }
                 Err(error) => {
                     let why = reason(&error);

@@ -96,6 +96,16 @@ fn fail2ban_finds_only_hosts_with_failed_logins_hs_18() {
             .collect();
         let lines = log.lines();
         assert_eq!(found(&fail2ban, &lines), want, "JSON: {is_json}: {lines:#?}");
+        // Of many refusals a second, one line tells of several.
+        let (word, more) = match is_json {
+            false => ("reason=credentials", " unsaid=15"),
+            true => ("\"reason\":\"credentials\"", ",\"unsaid\":15"),
+        };
+        let several = lines.iter().map(|line| match line.rsplit_once(word) {
+            Some((before, after)) => format!("{before}{word}{more}{after}"),
+            None => line.clone(),
+        });
+        assert_eq!(found(&fail2ban, &several.collect::<Vec<_>>()), want, "JSON: {is_json}");
         // In the format of the journal.
         let journal: Vec<_> =
             lines.iter().map(|line| format!("host ftp-cli[12]: {line}")).collect();

@@ -51,8 +51,13 @@ fn is_open(policy: TlsPolicy) -> bool {
 pub(in crate::daemon) fn overlaps(config: &Config) -> Vec<String> {
     let homes = all_homes(config);
     let mut lines = Vec::new();
-    for (index, one) in homes.iter().enumerate() {
-        for other in homes.iter().skip(index + 1) {
+    // Pairs of other homes are nobody's mistake. There may be many thousands of them.
+    let is_special = |home: &CheckedRoot| home.is_anonymous || home.rights.is_drop_box();
+    for (index, one) in homes.iter().enumerate().filter(|(_, home)| is_special(home)) {
+        let others = homes.iter().enumerate();
+        for (_, other) in
+            others.filter(|(at, other)| *at > index || *at < index && !is_special(other))
+        {
             let is_meant = one.shared_by.is_some() && one.shared_by == other.shared_by;
             lines.extend(match (one.is_anonymous, other.is_anonymous) {
                 _ if is_meant => None,

@@ -104,7 +104,7 @@ fn check(
     if let Some(why) = lack_of_walls(settings.local).filter(|_| is_on_disk) {
         let cure = "use a newer kernel, or \"best-effort\"";
         let words = format!("security.confine: {why}; {cure}");
-        findings.fail(DaemonErrorKind::Local, words);
+        findings.fail(DaemonErrorKind::Unsupported, words);
     }
     directories(config, service.is_some(), &mut findings);
     users(config, &mut findings);
@@ -325,6 +325,12 @@ fn announced(settings: &Settings, findings: &mut Findings) {
                 Some(address) => reach(address, "PASV", false, findings),
                 None if outside.is_empty() => {
                     findings.ok(format_args!("PASV announces a loopback address, as the server listens on"));
+                }
+                None if outside.iter().any(IpAddr::is_unspecified) => {
+                    findings.note(format_args!(
+                        "PASV announces the address that a client has reached; without a default \
+                         route, this check cannot tell which that is"
+                    ));
                 }
                 None => findings.note(format_args!(
                     "PASV fails for other computers: the server has only loopback IPv4 addresses"

@@ -181,8 +181,10 @@ impl LocalStorage {
     pub fn configured(self, config: LocalConfig) -> StorageResult<Self> {
         let root = &self.files.root;
         if config.confine == ConfinementPolicy::Require && !root.is_kernel_confined() {
-            let source =
-                std::io::Error::other("this system has no openat2; it needs Linux 5.6 or later");
+            let source = std::io::Error::other(
+                "openat2 does not work: Linux is older than 5.6, or a filter of system calls turns \
+                 it off, as RestrictSUIDSGID in a unit of systemd does",
+            );
             return Err(StorageError::caused_by(StorageErrorKind::Unsupported, source));
         }
         let landlock = Confinement::check(config.confine, &[root.as_fd()])?;
