@@ -3,6 +3,7 @@
 //! for disks, so a reload builds in a thread of its own.
 
 use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 
 use super::certificate::watch::Watch;
@@ -16,8 +17,7 @@ use super::logging::{LOG, Transfers};
 use super::logins::{LoginProgram, Logins};
 use super::metrics::Metrics;
 use super::own_files::OwnFiles;
-use super::patience::{Answer, answers};
-use super::run::Sockets;
+use super::patience::{DiskAnswer, answers};
 use super::stores::Stores;
 use super::users::{ConfinementNote, Homes, Users};
 use super::values::in_full;
@@ -85,7 +85,7 @@ impl Draft {
             lacks.chain(overlaps(&config)).chain(locked_out(&config)).collect::<Vec<_>>()
         });
         // A directory that does not answer is named already.
-        for lack in lacks.into_iter().filter_map(Answer::given).flatten() {
+        for lack in lacks.into_iter().filter_map(DiskAnswer::given).flatten() {
             log::warn!(target: LOG, "{lack}");
         }
         self.spool = self.hooks.open(&self.config)?;
@@ -125,8 +125,8 @@ impl Parts {
     }
 
     /// Returns what is needed to build other parts, in any thread.
-    pub(super) fn plan(&self) -> Plan {
-        Plan {
+    pub(super) fn plan(&self) -> PartsPlan {
+        PartsPlan {
             certificates: self.certificates.clone(),
             tls: self.tls.clone(),
             stores: Arc::clone(&self.stores),
@@ -148,10 +148,10 @@ impl Parts {
     /// Returns the error of `serve`. Nothing has changed then.
     pub(super) fn replace<T>(
         &mut self,
-        built: Built,
+        built: BuiltParts,
         serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
     ) -> Result<T, DaemonError> {
-        let Built { draft, certificates, tls, watch, own, .. } = built;
+        let BuiltParts { draft, certificates, tls, watch, own, .. } = built;
         let (config, stores) = (Arc::clone(&draft.config), Arc::clone(&draft.stores));
         let homes = Arc::clone(&draft.homes);
         let (served, kept) = serve(draft).inspect_err(|_| {
@@ -175,7 +175,7 @@ impl Parts {
 }
 
 /// What new parts are built from, besides their configuration.
-pub(super) struct Plan {
+pub(super) struct PartsPlan {
     certificates: Certificates,
     tls: Loaded,
     stores: Arc<Stores>,
@@ -188,7 +188,7 @@ pub(super) struct Plan {
 }
 
 /// New parts that nothing uses yet.
-pub(super) struct Built {
+pub(super) struct BuiltParts {
     pub(super) draft: Draft,
     /// The confinement of sessions, if the directories were looked at.
     pub(super) kept: Option<ConfinementNote>,
@@ -198,7 +198,7 @@ pub(super) struct Built {
     own: Arc<OwnFiles>,
 }
 
-impl Plan {
+impl PartsPlan {
     /// Builds the parts of `config`; `look` calls [`Draft::look`], now or when the server starts.
     ///
     /// # Errors
@@ -208,7 +208,7 @@ impl Plan {
         self,
         config: Config,
         look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
-    ) -> Result<Built, DaemonError> {
+    ) -> Result<BuiltParts, DaemonError> {
         let (logins, hooks) = (Arc::clone(&self.logins), Arc::clone(&self.hooks));
         self.built(config, look).inspect_err(|_| {
             logins.undo();
@@ -220,7 +220,7 @@ impl Plan {
         mut self,
         config: Config,
         look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
-    ) -> Result<Built, DaemonError> {
+    ) -> Result<BuiltParts, DaemonError> {
         let config = Arc::new(config);
         let settings = &config.settings;
         // Before the server creates any file.
@@ -249,7 +249,7 @@ impl Plan {
             logins: self.logins,
         };
         let kept = look(&mut draft)?;
-        Ok(Built { draft, kept, certificates: self.certificates, tls, watch, own })
+        Ok(BuiltParts { draft, kept, certificates: self.certificates, tls, watch, own })
     }
 }
 
@@ -320,6 +320,44 @@ fn sweep(homes: &Homes, former: Option<Sweeper>) -> Option<Sweeper> {
     }
     let failed = |error| log::warn!(target: LOG, "cannot start a thread to remove old partial files: {error}");
     Sweeper::start(homes).map_err(failed).ok()
+}
+
+/// Listening sockets that the program has passed.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    pub(super) plaintext: Vec<TcpListener>,
+    pub(super) implicit: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Returns `all` addresses without those of the plaintext sockets.
+    pub(super) fn plaintext_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        besides(&self.plaintext, all)
+    }
+
+    /// Returns `all` addresses without those of the sockets with implicit TLS.
+    pub(super) fn implicit_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        besides(&self.implicit, all)
+    }
+
+    /// Makes the server accept connections on all sockets.
+    pub(super) fn serve(self, mut builder: ServerBuilder) -> ServerBuilder {
+        for socket in self.plaintext {
+            builder = builder.listener(socket);
+        }
+        for socket in self.implicit {
+            builder = builder.implicit_tls_listener(socket);
+        }
+        builder
+    }
+}
+
+fn besides(sockets: &[TcpListener], mut all: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let is_passed = |address: &SocketAddr| {
+        sockets.iter().any(|socket| socket.local_addr().is_ok_and(|at| at == *address))
+    };
+    all.retain(|address| !is_passed(address));
+    all
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::config::{
     Config, ConfiguredRoot, Fixed, MetricsAddress, NOT_A_NAME, is_name, key_of_store,
 };
 use super::hooks::spool_files;
-use super::patience::{Answer, answers};
+use super::patience::{DiskAnswer, answers};
 use super::toml_text::shown;
 use super::{DaemonError, certificate};
 use crate::daemon::values::{counted, shown_path};
@@ -263,7 +263,7 @@ impl OwnFiles {
             own.objection(&root).map(|objection| format!("{whose}: {objection}"))
         };
         let all = answers(all_places(config), objection);
-        all.into_iter().filter_map(Answer::given).flatten().collect()
+        all.into_iter().filter_map(DiskAnswer::given).flatten().collect()
     }
 
     /// Returns one line for each private file that has another name, which could be below a root. It

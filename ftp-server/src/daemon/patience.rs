@@ -25,7 +25,7 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 /// What became of a question.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Answer<T> {
+pub(super) enum DiskAnswer<T> {
     Given(T),
     /// The question was asked, and nothing has answered it.
     Missing,
@@ -33,7 +33,7 @@ pub(super) enum Answer<T> {
     NotAsked,
 }
 
-impl<T> Answer<T> {
+impl<T> DiskAnswer<T> {
     /// Returns the answer, if there is one.
     pub(super) fn given(self) -> Option<T> {
         match self {
@@ -65,7 +65,7 @@ impl Drop for Seat {
 pub(super) fn answers<Q: Send + 'static, A: Send + 'static>(
     questions: Vec<Q>,
     ask: impl Fn(Q) -> A + Send + Sync + 'static,
-) -> Vec<Answer<A>> {
+) -> Vec<DiskAnswer<A>> {
     answers_within(PATIENCE, questions, ask)
 }
 
@@ -73,8 +73,8 @@ fn answers_within<Q: Send + 'static, A: Send + 'static>(
     patience: Duration,
     questions: Vec<Q>,
     ask: impl Fn(Q) -> A + Send + Sync + 'static,
-) -> Vec<Answer<A>> {
-    let mut all: Vec<Answer<A>> = questions.iter().map(|_| Answer::NotAsked).collect();
+) -> Vec<DiskAnswer<A>> {
+    let mut all: Vec<DiskAnswer<A>> = questions.iter().map(|_| DiskAnswer::NotAsked).collect();
     let queue = Arc::new(Lock::new(questions.into_iter().enumerate()));
     let (ask, (sender, given)) = (Arc::new(ask), mpsc::channel());
     for _ in 0..ASKING.min(all.len()) {
@@ -98,7 +98,7 @@ fn answers_within<Q: Send + 'static, A: Send + 'static>(
         match given.recv_timeout(patience) {
             Ok((at, answer)) => {
                 if let Some(place) = all.get_mut(at) {
-                    *place = answer.map_or(Answer::Missing, Answer::Given);
+                    *place = answer.map_or(DiskAnswer::Missing, DiskAnswer::Given);
                 }
             }
             Err(RecvTimeoutError::Disconnected) => return all,
@@ -132,17 +132,17 @@ mod tests {
             number * 2
         };
         let found = answers_within(short, vec![0, 1, 2, 3, 4, 5], silent);
-        let want = [0, 0, 4, 6, 8, 10].map(Answer::Given);
+        let want = [0, 0, 4, 6, 8, 10].map(DiskAnswer::Given);
         for (at, (found, want)) in found.iter().zip(&want).enumerate() {
-            assert_eq!(found, if at == 1 { &Answer::Missing } else { want });
+            assert_eq!(found, if at == 1 { &DiskAnswer::Missing } else { want });
         }
         // Where all threads wait, the rest is not asked.
         let (all, held) = mpsc::channel::<()>();
         let held = Lock::new(held);
         let found =
             answers_within(short, (0..6).collect(), move |_: u32| held.lock().recv().is_ok());
-        let counted = |want: &Answer<bool>| found.iter().filter(|found| *found == want).count();
-        assert_eq!((counted(&Answer::Missing), counted(&Answer::NotAsked)), (ASKING, 2));
+        let counted = |want: &DiskAnswer<bool>| found.iter().filter(|found| *found == want).count();
+        assert_eq!((counted(&DiskAnswer::Missing), counted(&DiskAnswer::NotAsked)), (ASKING, 2));
         drop((release, all));
         wait_until("the threads have ended", || WAITING.load(Ordering::SeqCst) == 0);
     }

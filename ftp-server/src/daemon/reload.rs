@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use super::apply::{Built, Draft, Plan};
+use super::apply::{BuiltParts, Draft, PartsPlan};
 use super::config::Config;
 use super::control::{ControlAnswer, ControlCall};
 use super::logging::{DaemonLog, LOG, Transfers};
@@ -19,7 +19,7 @@ use crate::lock::Lock;
 const LONG: Duration = Duration::from_secs(20);
 
 /// Where a reload has its configuration from.
-pub(super) enum Source {
+pub(super) enum ReloadSource {
     /// The caller.
     Given(Box<Config>),
     /// The file and the certificates of this configuration. The logs are reopened too.
@@ -29,11 +29,11 @@ pub(super) enum Source {
 }
 
 /// The work of a reload.
-pub(super) struct Reload {
-    pub(super) source: Source,
+pub(super) struct ReloadWork {
+    pub(super) source: ReloadSource,
     pub(super) log: Option<Arc<DaemonLog>>,
     pub(super) transfers: Arc<Transfers>,
-    pub(super) plan: Plan,
+    pub(super) plan: PartsPlan,
     /// What the work waits for.
     pub(super) stage: Arc<Lock<&'static str>>,
 }
@@ -43,10 +43,10 @@ pub(super) struct Prepared {
     /// The keys of the logs that were reopened, or why one was not.
     pub(super) reopened: Result<Vec<&'static str>, String>,
     /// The new parts; `None` if there is no file to reload.
-    pub(super) built: Option<Result<Box<Built>, DaemonError>>,
+    pub(super) built: Option<Result<Box<BuiltParts>, DaemonError>>,
 }
 
-impl Reload {
+impl ReloadWork {
     /// Does the work. Changes nothing but the open log files. A panic is a failure: without a result,
     /// no further reload would begin.
     pub(super) fn prepare(self) -> Prepared {
@@ -62,16 +62,16 @@ impl Reload {
         enter("the logs");
         // Even if the configuration file has errors, because a log rotation depends on that.
         let reopened = match source {
-            Source::Given(_) => Ok(Vec::new()),
-            Source::Files(_) | Source::Nothing => reopen(log.as_deref(), &transfers),
+            ReloadSource::Given(_) => Ok(Vec::new()),
+            ReloadSource::Files(_) | ReloadSource::Nothing => reopen(log.as_deref(), &transfers),
         };
         let config = match source {
-            Source::Given(config) => config.validate().map(|()| *config),
-            Source::Files(former) => {
+            ReloadSource::Given(config) => config.validate().map(|()| *config),
+            ReloadSource::Files(former) => {
                 enter("the configuration file");
                 former.again()
             }
-            Source::Nothing => return Prepared { reopened, built: None },
+            ReloadSource::Nothing => return Prepared { reopened, built: None },
         };
         enter("a file that the settings name");
         let look = |draft: &mut Draft| {
@@ -130,13 +130,13 @@ struct RunningReload {
 }
 
 /// A request to reload: the new configuration, unless it is read from files, and who waits.
-type Request = (Option<Box<Config>>, Waiter);
+type ReloadRequest = (Option<Box<Config>>, Waiter);
 
 /// The reload that is running, and those that wait for its end.
 #[derive(Default)]
 pub(super) struct Reloads {
     running: Option<RunningReload>,
-    next: VecDeque<Request>,
+    next: VecDeque<ReloadRequest>,
 }
 
 impl Reloads {
@@ -160,9 +160,9 @@ impl Reloads {
         let (config, first) = self.next.pop_front()?;
         let mut waiters = vec![first];
         if config.is_none() {
-            while let Some((_, waiter)) = self.next.pop_front_if(|(config, _)| config.is_none()) {
-                waiters.push(waiter);
-            }
+            let is_other = |(config, _): &ReloadRequest| config.is_some();
+            let end = self.next.iter().position(is_other).unwrap_or(self.next.len());
+            waiters.extend(self.next.drain(..end).map(|(_, waiter)| waiter));
         }
         Some((config, waiters))
     }

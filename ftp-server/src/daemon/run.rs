@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::apply::Sockets;
 use super::certificate::watch::Renewed;
 use super::config::Config;
 use super::control::protocol::SessionTarget;
@@ -23,7 +24,7 @@ use super::systemd::Service;
 use super::{DaemonError, DaemonErrorKind, start_thread};
 use crate::builder::OnceBound;
 use crate::lock::Lock;
-use crate::{ServerBuilder, SessionInfo, ShutdownHandle};
+use crate::{SessionInfo, ShutdownHandle};
 
 /// Interval at which a draining server checks whether the last session has ended.
 const DRAIN_CHECK: Duration = Duration::from_millis(200);
@@ -453,44 +454,6 @@ impl Setup {
     pub fn log(self, log: impl Into<Arc<DaemonLog>>) -> Self {
         Self { log: Some(log.into()), ..self }
     }
-}
-
-/// Listening sockets that the program has passed.
-#[derive(Debug, Default)]
-pub(super) struct Sockets {
-    plaintext: Vec<TcpListener>,
-    implicit: Vec<TcpListener>,
-}
-
-impl Sockets {
-    /// Returns `all` addresses without those of the plaintext sockets.
-    pub(super) fn plaintext_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        besides(&self.plaintext, all)
-    }
-
-    /// Returns `all` addresses without those of the sockets with implicit TLS.
-    pub(super) fn implicit_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        besides(&self.implicit, all)
-    }
-
-    /// Makes the server accept connections on all sockets.
-    pub(super) fn serve(self, mut builder: ServerBuilder) -> ServerBuilder {
-        for socket in self.plaintext {
-            builder = builder.listener(socket);
-        }
-        for socket in self.implicit {
-            builder = builder.implicit_tls_listener(socket);
-        }
-        builder
-    }
-}
-
-fn besides(sockets: &[TcpListener], mut all: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let is_passed = |address: &SocketAddr| {
-        sockets.iter().any(|socket| socket.local_addr().is_ok_and(|at| at == *address))
-    };
-    all.retain(|address| !is_passed(address));
-    all
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant, SystemTime};
 use ftp_proto::Escaped;
 use log::Level;
 
-use super::apply::{Built, Parts, start};
+use super::apply::{BuiltParts, Parts, start};
 use super::certificate::watch::{Renewal, Renewed};
 use super::certificate::watch::{Validity, urgent_validity, validity};
 use super::certificate::{self, FileCertificate, Loaded};
 use super::config::{Config, Fixed, LogFormat, MISSING, MetricsAddress, is_missing};
 use super::control::{ControlAnswer, ControlRequest, SessionTarget, Status, who};
 use super::logging::{DaemonLog, LOG};
-use super::reload::{Prepared, Reload, Source};
+use super::reload::{Prepared, ReloadSource, ReloadWork};
 use super::run::{OnceListening, Setup};
 use super::systemd::Service;
 use super::users::{ConfinementNote, Homes};
@@ -176,16 +176,16 @@ impl Running {
 
     /// Returns the work of a reload, for a thread of its own: it waits for disks. `config` is the
     /// new configuration; without one, the logs are reopened and the files read again.
-    pub(super) fn reload(&self, config: Option<Box<Config>>) -> Reload {
+    pub(super) fn reload(&self, config: Option<Box<Config>>) -> ReloadWork {
         let source = match config {
-            Some(config) => Source::Given(config),
+            Some(config) => ReloadSource::Given(config),
             None if self.started.has_file() || self.started.settings.tls.certificate.is_some() => {
-                Source::Files(Arc::clone(&self.parts.config))
+                ReloadSource::Files(Arc::clone(&self.parts.config))
             }
-            None => Source::Nothing,
+            None => ReloadSource::Nothing,
         };
         let (log, transfers) = (self.log.clone(), Arc::clone(&self.parts.transfers));
-        Reload { source, log, transfers, plan: self.parts.plan(), stage: Arc::default() }
+        ReloadWork { source, log, transfers, plan: self.parts.plan(), stage: Arc::default() }
     }
 
     /// Uses what a reload has prepared for new sessions, or nothing of it. Logs and returns the
@@ -226,7 +226,7 @@ impl Running {
         }
     }
 
-    fn replace(&mut self, built: Built) -> Result<String, DaemonError> {
+    fn replace(&mut self, built: BuiltParts) -> Result<String, DaemonError> {
         let new = Arc::clone(&built.draft.config);
         let mut fixed = new.settings.changes(&self.started.settings);
         fixed.retain(|key| Fixed::of(key) == Some(Fixed::AtStart));

@@ -18,7 +18,7 @@ use super::home::{Home, Open, Places, Role, lack_of_walls};
 use super::logging::LOG;
 use super::logins::LoginProgram;
 use super::own_files::OwnFiles;
-use super::patience::{Answer, answers};
+use super::patience::{DiskAnswer, answers};
 use super::privileges::{FileGroup, FileOwner};
 use super::stores::Stores;
 use super::values::in_full;
@@ -311,10 +311,10 @@ impl Homes {
         for (home, opened) in homes.iter().zip(opened) {
             let shown = home.shown();
             let opened = match opened {
-                Answer::Given(opened) => opened,
+                DiskAnswer::Given(opened) => opened,
                 silent => {
                     is_usable = true;
-                    if matches!(silent, Answer::Missing) {
+                    if matches!(silent, DiskAnswer::Missing) {
                         log::error!(target: LOG, "{shown} does not answer; users with this directory cannot log in until it does");
                     }
                     continue;
