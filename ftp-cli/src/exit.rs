@@ -10,6 +10,7 @@ use ftp_client::error::{CertificateFault, JobFault, Phase, TlsError};
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{Error, ErrorKind};
 use ftp_proto::{FtpUrl, Severity, Verb};
+#[cfg(feature = "server")]
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 
 /// Defines the enum and its columns together: the number, the library's kind of failure with this
@@ -116,6 +117,7 @@ impl From<ErrorKind> for Exit {
     }
 }
 
+#[cfg(feature = "server")]
 impl From<DaemonErrorKind> for Exit {
     fn from(kind: DaemonErrorKind) -> Self {
         match kind {
@@ -128,6 +130,7 @@ impl From<DaemonErrorKind> for Exit {
     }
 }
 
+#[cfg(feature = "server")]
 impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         Self::new(error.kind().into(), error.to_string())

@@ -5,7 +5,7 @@
 //! schema. Without the option, [`Events`] only counts the items. A [`Tally`] counts the items that
 //! were done, failed or not tried, and derives the exit code.
 
-pub(crate) use ftp_server::daemon::json::Object;
+pub(crate) use ftp_proto::text::json::Object;
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;

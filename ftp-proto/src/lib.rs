@@ -78,6 +78,8 @@ mod listing;
 mod parameters;
 mod pattern;
 mod reply;
+#[cfg(feature = "text")]
+pub mod text;
 mod time_val;
 mod transfer;
 mod url;

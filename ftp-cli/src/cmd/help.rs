@@ -3,6 +3,7 @@
 
 use std::fmt::Write;
 
+#[cfg(feature = "server")]
 use ftp_server::daemon::SettingHelp;
 
 use crate::console::{Stdio, output};
@@ -134,7 +135,8 @@ fn about(command: Command) -> String {
     }
     list_options(&mut text, || command.rows());
     list_examples(&mut text, examples.into_iter());
-    if cfg!(feature = "server") && command == Command::Serve {
+    #[cfg(feature = "server")]
+    if command == Command::Serve {
         settings(&mut text);
     }
     text
@@ -142,6 +144,7 @@ fn about(command: Command) -> String {
 
 /// Lists the settings of `serve`. Settings of `users`, `hosts` and `stores` are listed without
 /// defaults.
+#[cfg(feature = "server")]
 fn settings(text: &mut String) {
     text.push_str(
         "\nSettings of --config and --set KEY=VALUE (in --set, commas separate list items)\n",

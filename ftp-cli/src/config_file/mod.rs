@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ftp_proto::FtpUrl;
-use ftp_server::daemon::toml_text::{Lines, shown};
+use ftp_proto::text::toml_text::{Lines, shown};
 use rustix::process::geteuid;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};

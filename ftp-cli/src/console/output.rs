@@ -30,8 +30,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use env_logger::{Builder, Target};
 use ftp_client::{Counts, Error};
+pub(crate) use ftp_proto::text::values::{counted, rounded_size, timestamp};
 use ftp_proto::{Escaped, FtpUrl, TimeVal};
-pub(crate) use ftp_server::daemon::values::{counted, rounded_size, timestamp};
+#[cfg(feature = "server")]
 use ftp_server::{EventLog, LogWriter};
 use log::LevelFilter;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -241,13 +242,16 @@ pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result {
 /// Clears the progress bar, acts, and draws the bar again.
 pub(crate) type Suspend = Arc<dyn Fn(&dyn Fn()) + Send + Sync>;
 
+/// Waits a short time for queued messages.
+type Flush = Box<dyn Fn() -> bool + Send + Sync>;
+
 /// Standard error, shared by messages, progress and trace.
 #[derive(Clone)]
 pub(crate) struct Messages {
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
     is_terminal: bool,
-    /// Queue for messages that must not block.
-    queue: Arc<OnceLock<LogWriter>>,
+    /// Waits for queued messages, if they are queued.
+    flush: Arc<OnceLock<Flush>>,
     /// Progress bar that is cleared before messages.
     bar: Arc<Mutex<Option<Suspend>>>,
     /// Arguments that are never shown.
@@ -283,14 +287,15 @@ impl Log {
 }
 
 /// Maximum time that the program waits, before it exits, for queued messages to be written.
+#[cfg(feature = "server")]
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
     pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        let (queue, bar, hidden, log, replies, usage) = Default::default();
+        let (flush, bar, hidden, log, replies, usage) = Default::default();
         let writer: Box<dyn Write + Send> = Box::new(writer);
         let writer = Arc::new(Mutex::new(writer));
-        Self { writer, is_terminal, queue, bar, hidden, log, replies, usage }
+        Self { writer, is_terminal, flush, bar, hidden, log, replies, usage }
     }
 
     /// Returns the count of what the run does about replies that are out of step.
@@ -332,18 +337,20 @@ impl Messages {
     /// # Errors
     ///
     /// Returns the system's error if a thread cannot be started.
+    #[cfg(feature = "server")]
     pub(crate) fn queued(&self) -> io::Result<LogWriter> {
         let queue = LogWriter::start("the log", io::sink())?;
         let mut writer = lock(&self.writer);
         queue.replace(std::mem::replace(&mut *writer, Box::new(queue.clone())));
-        let _ = self.queue.set(queue.clone());
+        let flushed = queue.clone();
+        let _ = self.flush.set(Box::new(move || flushed.flush(LAST_WORDS)));
         Ok(queue)
     }
 
     /// Waits a short time for queued messages to be written.
     pub(crate) fn settle(&self) {
-        if let Some(queue) = self.queue.get() {
-            queue.flush(LAST_WORDS);
+        if let Some(flush) = self.flush.get() {
+            flush();
         }
     }
 
@@ -515,6 +522,7 @@ pub(crate) fn start(options: &Options, messages: &Messages, usual: LevelFilter) 
 
 /// Starts to write a server's log messages to its event log. Omits its events, which `serve` logs
 /// there itself.
+#[cfg(feature = "server")]
 pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
     let level = level(options, LevelFilter::Info);
     let log = Arc::clone(log);

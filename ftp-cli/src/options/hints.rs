@@ -3,7 +3,7 @@
 
 use getopts::Fail;
 
-use ftp_server::daemon::values;
+use ftp_proto::text::values;
 
 use super::table::{Command, Group, Row, Value, all_rows};
 use crate::exit::Failure;

@@ -12,7 +12,7 @@ pub(crate) mod configured;
 mod hints;
 mod table;
 
-pub(crate) use ftp_server::daemon::values;
+pub(crate) use ftp_proto::text::values;
 pub(crate) use table::{
     Command, Completes, Group, MAN_PAGES, Row, SHELLS, Synonym, TABLE, Value, all_rows, global_rows,
 };

@@ -20,9 +20,9 @@ use super::own_files::OwnFiles;
 use super::patience::{DiskAnswer, answers};
 use super::stores::Stores;
 use super::users::{ConfinementNote, Homes, Users};
-use super::values::in_full;
 use super::{DaemonError, DaemonErrorKind};
 use crate::{Error, Server, ServerBuilder, Tls};
+use ftp_proto::text::values::in_full;
 
 /// Everything that a configuration determines.
 pub(super) struct Parts {

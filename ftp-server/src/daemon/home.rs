@@ -18,11 +18,11 @@ use super::own_files::OwnFiles;
 use super::start_thread;
 use super::stores::Stores;
 use super::users::Homes;
-use super::values::{in_full, shown_path};
 use crate::lock::Lock;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{ConfinementStatus, StorageResult, Tally};
 use crate::{Capabilities, LocalConfig, LocalStorage, Storage};
+use ftp_proto::text::values::{in_full, shown_path};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
 /// store.

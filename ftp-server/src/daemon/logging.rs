@@ -16,9 +16,9 @@ use rustix::fs::OFlags;
 use super::DaemonError;
 use super::config::{Config, LogFormat, LogTarget, Settings, SyslogFormat};
 use super::privileges::{RunAs, is_root};
-use super::values::{shown_path, timestamp};
 use crate::lock::Lock;
 use crate::{Event, EventKind, EventLog, LogWriter, Observer, Xferlog};
+use ftp_proto::text::values::{shown_path, timestamp};
 
 /// Target of the `log` crate for messages of the daemon itself.
 pub(super) const LOG: &str = "ftp_server";

@@ -12,12 +12,12 @@ use socket2::Socket;
 
 use super::config::{MetricsAddress, Settings};
 use super::local_socket::{LocalSocket, Serving, SocketClient, start_serving};
-use super::values::shown_path;
 use super::{DaemonError, DaemonErrorKind};
 use crate::deadline::unix_now;
 use crate::lock::Lock;
 use crate::net::socket;
 use crate::{Direction, Event, EventKind, Observer, Transfer};
+use ftp_proto::text::values::shown_path;
 
 /// Upper bounds of the histogram of durations, in seconds.
 const BOUNDS: [f64; 8] = [0.01, 0.1, 0.5, 1.0, 10.0, 60.0, 600.0, 3600.0];

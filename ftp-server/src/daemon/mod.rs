@@ -22,7 +22,6 @@ mod config;
 pub mod control;
 mod home;
 mod hooks;
-pub mod json;
 mod local_socket;
 mod logging;
 mod logins;
@@ -37,9 +36,7 @@ mod running;
 #[cfg_attr(not(all(feature = "s3", feature = "redis")), path = "stores_absent.rs")]
 mod stores;
 mod systemd;
-pub mod toml_text;
 mod users;
-pub mod values;
 
 pub use self::check::CheckReport;
 pub use self::config::{Config, SettingHelp};
@@ -100,7 +97,7 @@ impl DaemonError {
 
     /// Returns the refusal of the configuration `name` because of these errors.
     pub(crate) fn refused(name: &str, lines: Vec<String>) -> Self {
-        let errors = values::counted(lines.len(), "error");
+        let errors = ftp_proto::text::values::counted(lines.len(), "error");
         Self { lines, ..Self::configuration(format!("{name}: {errors}")) }
     }
 

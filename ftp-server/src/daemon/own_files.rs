@@ -19,11 +19,11 @@ use super::config::{
 };
 use super::hooks::spool_files;
 use super::patience::{DiskAnswer, answers};
-use super::toml_text::shown;
 use super::{DaemonError, certificate};
-use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;
 use crate::net::socket::is_ready;
+use ftp_proto::text::toml_text::shown;
+use ftp_proto::text::values::{counted, shown_path};
 
 /// Maximum number of paths on the way to one file: more are a loop of links or of mounts, and no
 /// directory is served.

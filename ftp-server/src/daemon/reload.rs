@@ -11,9 +11,9 @@ use super::apply::{BuiltParts, Draft, PartsPlan};
 use super::config::Config;
 use super::control::{ControlAnswer, ControlCall};
 use super::logging::{DaemonLog, LOG, Transfers};
-use super::values::show;
 use super::{DaemonError, DaemonErrorKind};
 use crate::lock::Lock;
+use ftp_proto::text::values::show;
 
 /// Time after which those who wait for a reload are told what it waits for.
 const LONG: Duration = Duration::from_secs(20);

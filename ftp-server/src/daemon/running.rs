@@ -19,9 +19,9 @@ use super::reload::{Prepared, ReloadSource, ReloadWork};
 use super::run::{OnceListening, Setup};
 use super::systemd::Service;
 use super::users::{ConfinementNote, Homes};
-use super::values::{counted, in_full, show};
 use super::{DaemonError, DaemonErrorKind, start_thread};
 use crate::{Activity, Server, SessionInfo};
+use ftp_proto::text::values::{counted, in_full, show};
 
 /// Time after a reload until sessions are checked once more: a login that was in progress may have
 /// been accepted before the reload and have become a session after it.

@@ -14,13 +14,13 @@ use self::ledger::OpenLedger;
 use super::check::Findings;
 use super::config::{Environment, Objects, Settings, StoreSettings, key_of_store};
 use super::logging::LOG;
-use crate::daemon::values::{in_full, shown_path, without_mark};
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::storage::StorageResult;
 use crate::{
     LocalConfig, PartialPolicy, S3Error, S3Features, S3Store, S3StoreBuilder, SharedState, Storage,
     StorageError, StorageErrorKind,
 };
+use ftp_proto::text::values::{in_full, shown_path, without_mark};
 
 /// The stores by name, and the ledger.
 #[derive(Default)]

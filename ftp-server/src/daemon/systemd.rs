@@ -14,9 +14,9 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::config::Environment;
 use super::logging::LOG;
-use super::values::{counted, rounded_size};
 use crate::command::file_direction;
 use crate::{Activity, Event, EventKind, Observer, Server, SessionInfo};
+use ftp_proto::text::values::{counted, rounded_size};
 
 /// Environment variables that are not passed on to the programs that the server starts.
 pub(super) const VARIABLES: &[&str] = &[

@@ -21,7 +21,6 @@ use super::own_files::OwnFiles;
 use super::patience::{DiskAnswer, answers};
 use super::privileges::{FileGroup, FileOwner};
 use super::stores::Stores;
-use super::values::in_full;
 use super::{DaemonError, DaemonErrorKind};
 use crate::auth::{self, Accounts, Secret, is_anonymous_name};
 use crate::lock::Lock;
@@ -30,6 +29,7 @@ use crate::{
     AuthError, Authenticator, Capabilities, ConfinementPolicy, LocalConfig, Login, LoginAttempt,
     MemoryStorage, MountedStorage, Rights, Storage, StorageError, StorageErrorKind, VirtualPath,
 };
+use ftp_proto::text::values::in_full;
 
 /// Users and their directories. Directories are opened by path at login, so that a directory that
 /// was recreated or mounted in the meantime is found.

@@ -7,7 +7,9 @@ use std::time::Instant;
 
 use log::Level;
 
-use super::line::{self, Line, Stamp};
+use ftp_proto::text::Stamp;
+
+use super::line::{self, Line};
 use super::observer::{Event, EventKind, Observer, SessionEnd};
 use super::writer::LogWriter;
 use crate::lock::Lock;

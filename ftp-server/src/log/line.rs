@@ -1,8 +1,9 @@
 //! One log line: an event word and fields in a fixed order, as text or as JSON.
 
 use std::fmt::{self, Write as _};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use ftp_proto::text::Stamp;
 use ftp_proto::{Escaped, RepresentationType, TimeVal};
 use log::Level;
 
@@ -309,35 +310,6 @@ const fn word(kind: &EventKind<'_>) -> &'static str {
 pub(super) fn printable(text: &str) -> String {
     let parts: Vec<_> = text.split('\\').map(|part| Escaped(part.as_bytes()).to_string()).collect();
     parts.join("\\")
-}
-
-/// A time in the form of RFC 3339: UTC, with milliseconds.
-pub(crate) struct Stamp(SystemTime);
-
-impl Stamp {
-    pub(crate) fn now() -> Self {
-        Self(SystemTime::now())
-    }
-}
-
-impl fmt::Display for Stamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = calendar(self.0);
-        write!(f, "{}.{:03}Z", to_seconds(time), time.nanosecond() / 1_000_000)
-    }
-}
-
-/// Returns the date and time of day in UTC; the first day of year 0 for years before 0 or after
-/// 9999, which have no format.
-pub(crate) fn calendar(time: SystemTime) -> TimeVal {
-    let unknown = TimeVal::new(0, 1, 1, 0, 0, 0).expect("the first day of year 0 exists");
-    TimeVal::try_from(time).unwrap_or(unknown)
-}
-
-/// Formats a time in the form of RFC 3339, without the fraction and the zone.
-pub(crate) fn to_seconds(time: TimeVal) -> String {
-    let date = format!("{:04}-{:02}-{:02}", time.year(), time.month(), time.day());
-    format!("{date}T{:02}:{:02}:{:02}", time.hour(), time.minute(), time.second())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod xferlog;
 pub use event_log::EventLog;
 pub(crate) use line::Line;
 #[cfg(feature = "daemon")]
-pub(crate) use line::{Stamp, calendar, to_seconds, unescaped};
+pub(crate) use line::unescaped;
 pub(crate) use observer::Settle;
 pub use observer::{
     Direction, Event, EventKind, Observer, Refusal, SessionEnd, Transfer, TransferEnd,

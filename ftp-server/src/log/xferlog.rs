@@ -5,11 +5,11 @@ use std::time::SystemTime;
 
 use ftp_proto::{Escaped, RepresentationType};
 
-use super::line::calendar;
 use super::writer::LogWriter;
 use crate::auth::is_anonymous_name;
 use crate::command::file_direction;
 use crate::log::{Direction, Event, EventKind, Observer, Transfer, TransferEnd};
+use ftp_proto::text::calendar;
 
 /// An [`Observer`] that writes a line in the format of xferlog(5) for each file that was sent or
 /// received, completely or not. Listings, and transfers that never had a data connection, have no

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
+#[cfg(feature = "server")]
 use ftp_server::daemon::{Config, SettingHelp};
 
 use crate::console::{Stdio, output};
@@ -137,6 +138,7 @@ fn option(row: &Row, names_commands: bool) -> String {
 }
 
 /// Returns server.toml(5).
+#[cfg(feature = "server")]
 fn of_settings() -> String {
     let settings = SettingHelp::all();
     let keys = |table: &str| -> String {
@@ -161,6 +163,7 @@ fn of_settings() -> String {
 }
 
 /// Returns a key with its default and its meaning.
+#[cfg(feature = "server")]
 fn key(setting: &SettingHelp) -> String {
     let SettingHelp { key, literal, meaning, .. } = setting;
     let restart = if setting.needs_restart { "Changes take effect after a restart.\n" } else { "" };

@@ -6,8 +6,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use ftp_proto::Escaped;
+use ftp_proto::text::toml_text::shown;
 use ftp_server::Rights;
-use ftp_server::daemon::toml_text::shown;
 use ftp_server::daemon::{Config, DaemonError};
 
 use super::sockets::Sockets;

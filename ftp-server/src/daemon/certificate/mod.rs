@@ -14,11 +14,11 @@ use rustix::fs::CWD;
 
 use super::check::Findings;
 use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
-use crate::daemon::values::{in_full, shown_path};
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::deadline::unix_now;
 use crate::storage::rename_new;
 use crate::{PassiveAddress, Tls, TlsError};
+use ftp_proto::text::values::{in_full, shown_path};
 
 /// File of the self-signed certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";

@@ -11,7 +11,7 @@ use log::Level;
 
 use super::{Certificates, DAY, FileCertificate, Loaded, SOON, in_days, seconds_left};
 use crate::daemon::config::{Config, Settings};
-use crate::daemon::values::shown_path;
+use ftp_proto::text::values::shown_path;
 
 /// Pause between two reports of a certificate that expires soon.
 const PAUSE: Duration = Duration::from_secs(24 * 60 * 60);

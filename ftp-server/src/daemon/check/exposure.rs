@@ -6,9 +6,9 @@ use std::path::Path;
 use super::findings::{Findings, NAMED};
 use super::users::{CheckedRoot, all_homes};
 use crate::daemon::config::{Config, ConfiguredRoot};
-use crate::daemon::toml_text::shown;
-use crate::daemon::values::counted;
 use crate::{Rights, TlsPolicy};
+use ftp_proto::text::toml_text::shown;
+use ftp_proto::text::values::counted;
 
 /// Adds warnings about passwords in plaintext and about roots that overlap.
 pub(super) fn check(config: &Config, findings: &mut Findings) {

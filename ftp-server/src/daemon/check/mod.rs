@@ -37,8 +37,8 @@ use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
 use crate::PassiveAddress;
 use crate::daemon::DaemonErrorKind;
-use crate::daemon::values::shown_path;
 use crate::data::announce::{addresses_of, usable};
+use ftp_proto::text::values::shown_path;
 
 impl Config {
     /// Checks whether a daemon would work with this configuration. Binds the addresses for a

@@ -8,7 +8,7 @@ use super::Findings;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::Config;
 use crate::daemon::hooks;
-use crate::daemon::values::{show, shown_path};
+use ftp_proto::text::values::{show, shown_path};
 
 /// Checks that the programs can be started, and that the server can write dead letters.
 pub(super) fn check(config: &Config, findings: &mut Findings) {

@@ -18,7 +18,7 @@ use crate::daemon::config::{Config, MISSING, MetricsAddress, Settings, is_missin
 use crate::daemon::control::{ControlRequest, ControlStyle};
 use crate::daemon::local_socket::is_stale;
 use crate::daemon::privileges::is_root;
-use crate::daemon::values::shown_path;
+use ftp_proto::text::values::shown_path;
 
 /// Checks that the process can bind the control socket and the address of the metrics, and that it
 /// can give the control socket to `control.group`.

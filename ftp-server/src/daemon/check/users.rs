@@ -17,11 +17,11 @@ use crate::auth::is_anonymous_name;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{ANONYMOUS, Config, ConfiguredRoot, MountPoint, User, key_of};
 use crate::daemon::privileges::{FileGroup, FileOwner};
-use crate::daemon::toml_text::shown;
-use crate::daemon::values::{rounded_size, shown_path};
 use crate::storage::free_bytes;
 use crate::storage::server_rights::{exceeds_access, may_access, may_give_to_user, owns_all_files};
 use crate::{LocalConfig, PartialPolicy, Rights, VirtualPath};
+use ftp_proto::text::toml_text::shown;
+use ftp_proto::text::values::{rounded_size, shown_path};
 
 /// A root that users log in to.
 pub(super) struct CheckedRoot {

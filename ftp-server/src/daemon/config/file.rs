@@ -13,9 +13,11 @@ use super::reader::Reader;
 use super::table::Settings;
 use super::user::{Table, User};
 use super::value::{TomlEntry, TomlValue, ValueContent, entries};
-use crate::daemon::toml_text::Lines;
-use crate::daemon::values::counted;
-use crate::daemon::{DaemonError, DaemonErrorKind, values};
+use ftp_proto::text::values;
+
+use crate::daemon::{DaemonError, DaemonErrorKind};
+use ftp_proto::text::toml_text::Lines;
+use ftp_proto::text::values::counted;
 
 /// Maximum size of a configuration file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;

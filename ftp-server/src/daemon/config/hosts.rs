@@ -10,8 +10,8 @@ use super::row::{Origins, SetOption, Setting, row};
 use super::table::Settings;
 use super::user::User;
 use crate::VirtualHost;
-use crate::daemon::toml_text::shown;
-use crate::daemon::values::did_you_mean;
+use ftp_proto::text::toml_text::shown;
+use ftp_proto::text::values::did_you_mean;
 
 /// Name of the table that contains the hosts and `hosts.names`.
 pub(super) const HOST_TABLES: &str = "hosts";

@@ -4,7 +4,7 @@ use toml::de::DeValue;
 
 use super::value::{Checked, TomlEntry, TomlValue, ValueContent, ValueType};
 use crate::Rights;
-use crate::daemon::toml_text::unquoted;
+use ftp_proto::text::toml_text::unquoted;
 
 /// Kind of a value. `--set` accepts the same values as a file; most kinds can also be plain text
 /// there, with commas between the items of a list.

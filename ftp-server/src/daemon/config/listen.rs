@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 
-use crate::daemon::values::is_absolute;
+use ftp_proto::text::values::is_absolute;
 
 /// Default port, on this computer only.
 const PORT: u16 = 2_121;

@@ -56,9 +56,9 @@ use ftp_proto::Escaped;
 
 use super::DaemonError;
 use super::privileges::{RunAs, is_root};
-use super::toml_text::shown;
-use super::values::{counted, shown_path};
 use crate::{Rights, TlsPolicy};
+use ftp_proto::text::toml_text::shown;
+use ftp_proto::text::values::{counted, shown_path};
 
 /// The configuration of a [`Daemon`](super::Daemon). Values that are set override those of the
 /// file, and those override the defaults.

@@ -9,8 +9,8 @@ use super::stores::{ITSELF, STORE, STORE_TABLES, StoreSettings, key_of_store, ob
 use super::table::{Settings, TABLE, suggestion};
 use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER_TABLES, User};
 use super::value::{Objection, TomlEntry, TomlValue};
-use crate::daemon::toml_text::{Lines, shown};
-use crate::daemon::values::{did_you_mean, nearest};
+use ftp_proto::text::toml_text::{Lines, shown};
+use ftp_proto::text::values::{did_you_mean, nearest};
 
 /// Tables whose keys are not in [`TABLE`].
 const NAMED_TABLES: [&str; 4] = [DEFAULTS, GROUP_TABLES, USER_TABLES, STORE_TABLES];

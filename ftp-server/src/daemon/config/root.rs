@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use ftp_proto::Escaped;
 
-use crate::daemon::toml_text::is_bare;
-use crate::daemon::values::shown_path;
+use ftp_proto::text::toml_text::is_bare;
+use ftp_proto::text::values::shown_path;
 
 /// Placeholder for the user's name in paths on disk and in prefixes.
 const NAME: &str = "%u";

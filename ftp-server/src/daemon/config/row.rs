@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use super::kind::Kind;
 use super::value::{Checked, TomlValue};
-use crate::daemon::values::did_you_mean;
+use ftp_proto::text::values::did_you_mean;
 
 /// One key of a `T`: its help, and how the field is read and shown.
 pub(crate) struct Setting<T: 'static> {

@@ -11,8 +11,8 @@ use super::row::{Origin, Origins, SetOption, Setting, row, with_defaults};
 use super::table::Settings;
 use super::user::User;
 use crate::PartialPolicy;
-use crate::daemon::toml_text::{is_bare, shown};
-use crate::daemon::values::did_you_mean;
+use ftp_proto::text::toml_text::{is_bare, shown};
+use ftp_proto::text::values::did_you_mean;
 
 /// Name of the table that contains the stores.
 pub(super) const STORE_TABLES: &str = "stores";

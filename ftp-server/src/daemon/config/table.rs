@@ -29,8 +29,8 @@ use super::user::{
     DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER, USER_TABLES, User, UserLayers,
 };
 use crate::daemon::privileges::{FileGroup, RunAs};
-use crate::daemon::values;
 use crate::{Limits, LocalConfig, PartialPolicy, ServerConfig, TlsPolicy};
+use ftp_proto::text::values;
 
 with_defaults! {
     /// Settings of a server, without the directory and the users on the command line.

@@ -18,12 +18,12 @@ use super::root::ConfiguredRoot;
 use super::row::{Origins, Setting, row, with_defaults};
 use crate::auth::{all_rights, rights_at};
 use crate::daemon::privileges::{FileGroup, FileOwner};
-use crate::daemon::toml_text::{is_bare, shown};
-use crate::daemon::values::did_you_mean;
 use crate::{
     Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage, SyncPolicy, TlsPolicy,
     UserLimits, VirtualPath,
 };
+use ftp_proto::text::toml_text::{is_bare, shown};
+use ftp_proto::text::values::did_you_mean;
 
 with_defaults! {
     /// A user of the file.

@@ -6,7 +6,7 @@ use serde_core::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::daemon::toml_text::{quoted, shown};
+use ftp_proto::text::toml_text::{quoted, shown};
 
 /// A value, and the byte offset in the file at which it starts.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -22,14 +22,14 @@ use ftp_proto::Escaped;
 use self::protocol::read_request;
 pub use self::protocol::{ControlAnswer, ControlRequest, ControlStyle, SessionTarget};
 use super::config::Settings;
-use super::json::Object;
 use super::local_socket::{
     LIMIT, LocalSocket, Serving, SocketClient, Timed, connect, start_serving,
 };
 use super::logging::LOG;
-use super::values::{instant, rounded_size as size, show, shown_path, timestamp};
 use super::{DaemonError, DaemonErrorKind};
 use crate::{Activity, SessionInfo};
+use ftp_proto::text::json::Object;
+use ftp_proto::text::values::{instant, rounded_size as size, show, shown_path, timestamp};
 
 impl ControlRequest {
     /// Sends the request to the control socket at `path`, and returns the answer.

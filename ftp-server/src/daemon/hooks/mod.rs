@@ -21,9 +21,9 @@ use super::DaemonError;
 use super::config::{Config, HookEvent, Settings};
 use super::logging::LOG;
 use super::programs::pool::{Job, ProgramPool};
-use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;
 use crate::log::Settle;
+use ftp_proto::text::values::{counted, shown_path};
 
 /// Time limit at shutdown for killed programs to end. It is longer than the time limit for a single
 /// killed program.

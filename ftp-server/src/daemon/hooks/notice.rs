@@ -18,11 +18,11 @@ use crate::daemon::config::{
 use crate::daemon::logging::LOG;
 use crate::daemon::programs::pool::{Job, ProgramPool, Queued};
 use crate::daemon::programs::{self as process, Stuck};
-use crate::daemon::values::shown_path;
 use crate::log::unescaped;
 use crate::net::random;
 use crate::storage::is_hidden_name;
 use crate::{Direction, Event, EventKind, SyncPolicy, Transfer, TransferEnd, Verb};
+use ftp_proto::text::values::shown_path;
 
 /// Longest pause before a retry, or `hooks.retry_delay` if that is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);

@@ -22,9 +22,9 @@ use crate::daemon::DaemonError;
 use crate::daemon::config::{Config, Settings};
 use crate::daemon::logging::LOG;
 use crate::daemon::start_thread;
-use crate::daemon::values::{counted, shown_path};
 use crate::lock::Lock;
 use crate::storage::{lock, rename_new, unlock};
+use ftp_proto::text::values::{counted, shown_path};
 
 /// Maximum time that a session or the shutdown waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(3);

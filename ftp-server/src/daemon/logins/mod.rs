@@ -19,11 +19,11 @@ use self::question::{Asked, Question};
 use super::config::{Settings, User, ValueContent, ValueType, is_name, json_object};
 use super::logging::LOG;
 use super::programs::pool::ProgramPool;
-use crate::daemon::toml_text;
-use crate::daemon::values::shown_path;
 use crate::lock::Lock;
 use crate::net::complaints::Ration;
 use crate::net::random;
+use ftp_proto::text::toml_text;
+use ftp_proto::text::values::shown_path;
 
 /// Time that the shutdown leaves for killed programs to end.
 const KILLED: Duration = Duration::from_secs(3);

@@ -7,10 +7,10 @@ use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
-use crate::daemon::json::Object;
 use crate::daemon::programs::pool::{Job, Queued};
 use crate::daemon::programs::{self as process, Stuck};
 use crate::lock::{Lock, unpoisoned};
+use ftp_proto::text::json::Object;
 
 /// Processes of `auth.program` that were killed but have not ended.
 static STUCK: Stuck = Stuck::new();

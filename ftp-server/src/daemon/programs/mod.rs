@@ -16,8 +16,8 @@ use rustix::fs::{MemfdFlags, OFlags, fcntl_setfl, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::daemon::systemd;
-use crate::daemon::values::show;
 use crate::lock::Lock;
+use ftp_proto::text::values::show;
 
 /// Shortest and longest pause between checks of whether a program has ended; the pauses grow.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));

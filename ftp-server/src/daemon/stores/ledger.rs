@@ -8,12 +8,12 @@ use super::{AccountKeys, Store, Stores, builder, first_line};
 use crate::daemon::check::Findings;
 use crate::daemon::config::{LedgerUrl, Settings};
 use crate::daemon::logging::LOG;
-use crate::daemon::values::{in_full, shown_path};
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::{
     LedgerError, LocalConfig, RedisLedger, S3Ledger, S3Store, S3Timeouts, SharedState, Storage,
     WithoutLedger, percent,
 };
+use ftp_proto::text::values::{in_full, shown_path};
 
 /// Effect of `on_failure = "allow"`, for messages.
 const NOT_KEPT: &str = "limits across servers are not enforced";

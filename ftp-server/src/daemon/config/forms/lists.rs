@@ -10,8 +10,8 @@ use crate::daemon::config::forms::Form;
 use crate::daemon::config::kind::Kind;
 use crate::daemon::config::listen::{Listen, duplicate};
 use crate::daemon::config::value::{Checked, TomlValue, ValueContent, all};
-use crate::daemon::values::{did_you_mean, nearest};
 use crate::{NamePattern, PassiveAddress, Rights};
+use ftp_proto::text::values::{did_you_mean, nearest};
 
 pub(crate) const ADDRESSES: Form<Vec<Listen>> = Form::new(
     Kind::List,

@@ -12,12 +12,12 @@ use crate::daemon::config::kind::Kind;
 use crate::daemon::config::listen::MetricsAddress;
 use crate::daemon::config::root::{ConfiguredRoot, Objects, is_bucket};
 use crate::daemon::privileges::{FileGroup, FileOwner, RunAs};
-use crate::daemon::values;
 use crate::{
     ClientCertificates, ConfinementPolicy, PartialPolicy, PassiveAddress, PasswordHash,
     PasswordHashError, RepresentationType, SessionReuse, SyncPolicy, TlsPolicy, TlsVersion,
     WithoutLedger,
 };
+use ftp_proto::text::values;
 
 /// Returns the form of a text that `read` checks.
 const fn string(read: fn(&str) -> Result<String, String>) -> Scalar<String> {

@@ -3,13 +3,13 @@
 
 use std::fmt::Display;
 use std::iter;
-use std::os::unix::ffi::OsStrExt;
+
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ftp_proto::{Escaped, ParseError, ParseErrorKind, PortRanges};
+use crate::{Escaped, ParseError, ParseErrorKind, PortRanges};
 
-use crate::log::{Stamp, calendar, to_seconds};
+use super::stamp::{Stamp, calendar, to_seconds};
 
 /// Longest time of any setting, short enough that adding two of them does not overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -145,7 +145,7 @@ pub fn rate(text: &str) -> Result<u64, String> {
 
 /// Formats a number of bytes in the largest unit of which it is a multiple.
 #[must_use]
-pub(crate) fn show_size(bytes: &u64) -> String {
+pub fn show_size(bytes: &u64) -> String {
     let units = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let whole = |(shift, _): &&(u32, &str)| *bytes > 0 && bytes.is_multiple_of(1 << shift);
     match units.iter().find(whole) {
@@ -191,7 +191,8 @@ pub fn host(text: &str) -> Result<String, String> {
 }
 
 /// Returns whether this is an absolute path that the system accepts.
-pub(crate) fn is_absolute(path: &str) -> bool {
+#[must_use]
+pub fn is_absolute(path: &str) -> bool {
     path.starts_with('/') && !path.contains('\0')
 }
 
@@ -220,7 +221,7 @@ pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<
 }
 
 /// Returns a hint to the most similar word of `known`, or nothing if no word is similar enough.
-pub(crate) fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> String {
     nearest(given, known).map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
@@ -264,17 +265,20 @@ pub fn timestamp() -> String {
 }
 
 /// Returns a time in UTC, to the second: `2024-02-29T13:45:59Z`.
-pub(crate) fn instant(time: SystemTime) -> String {
+#[must_use]
+pub fn instant(time: SystemTime) -> String {
     format!("{}Z", to_seconds(calendar(time)))
 }
 
 /// Returns a path for messages.
-pub(crate) fn shown_path(path: &Path) -> String {
-    Escaped(path.as_os_str().as_bytes()).to_string()
+#[must_use]
+pub fn shown_path(path: &Path) -> String {
+    // On Unix, these bytes are those of the path.
+    Escaped(path.as_os_str().as_encoded_bytes()).to_string()
 }
 
 /// Returns an error with its causes.
-pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
+pub fn in_full(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -12,7 +12,7 @@ pub struct Object(String);
 
 impl Object {
     /// Starts an object that is not an event. It begins with `"v":1` too.
-    pub(crate) fn start() -> Self {
+    pub fn start() -> Self {
         Self("{\"v\":1".to_owned())
     }
 

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 /// Returns a TOML string.
-pub(crate) fn quoted(text: &str) -> String {
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for char in text.chars() {
         match char {
@@ -19,7 +20,8 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// Returns a value without the quotes around it.
-pub(crate) fn unquoted(text: &str) -> &str {
+#[must_use]
+pub fn unquoted(text: &str) -> &str {
     text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text)
 }
 
@@ -33,7 +35,8 @@ pub fn shown(key: &str) -> String {
 }
 
 /// Returns whether a key needs no quotes: it consists of letters, digits, - and _.
-pub(crate) fn is_bare(key: &str) -> bool {
+#[must_use]
+pub fn is_bare(key: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     !key.is_empty() && key.bytes().all(is_plain)
 }
@@ -41,7 +44,8 @@ pub(crate) fn is_bare(key: &str) -> bool {
 /// Start offsets of lines, to find the line of a byte offset.
 #[derive(Debug)]
 pub struct Lines<'a> {
-    pub(crate) text: &'a str,
+    /// The text.
+    pub text: &'a str,
     starts: Vec<usize>,
 }
 
@@ -54,16 +58,20 @@ impl<'a> Lines<'a> {
     }
 
     /// Returns the line of a byte, counted from 1.
-    pub(crate) fn line(&self, at: usize) -> usize {
+    #[must_use]
+    pub fn line(&self, at: usize) -> usize {
         self.starts.partition_point(|start| *start <= at)
     }
 
-    pub(crate) fn count(&self) -> usize {
+    /// Returns the number of lines.
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.starts.len()
     }
 
     /// Returns the byte offset at which a line starts.
-    pub(crate) fn start(&self, line: usize) -> usize {
+    #[must_use]
+    pub fn start(&self, line: usize) -> usize {
         self.starts.get(line.saturating_sub(1)).copied().unwrap_or_default()
     }
 
@@ -73,7 +81,9 @@ impl<'a> Lines<'a> {
         (self.line(at), self.column(at))
     }
 
-    pub(crate) fn column(&self, at: usize) -> usize {
+    /// Returns the column of a byte in its line, in characters, counted from 1.
+    #[must_use]
+    pub fn column(&self, at: usize) -> usize {
         let start = self.start(self.line(at));
         self.text.get(start..at).map_or(0, |before| before.chars().count()) + 1
     }
