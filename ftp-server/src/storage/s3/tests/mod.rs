@@ -13,6 +13,7 @@ mod platform;
 mod proof;
 mod removals;
 mod sessions;
+mod worlds;
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
