@@ -17,6 +17,7 @@ mod documents;
 mod files;
 mod goals;
 mod haproxy;
+mod held;
 mod interop_curl;
 mod interop_ftplib;
 mod interop_fxp;

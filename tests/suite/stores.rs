@@ -56,7 +56,7 @@ fn serve(place: &str) -> Server {
 }
 
 /// Returns the installed stores; in a plain run, this many of them.
-fn stores(plain: usize) -> impl Iterator<Item = ObjectStore> {
+pub(super) fn stores(plain: usize) -> impl Iterator<Item = ObjectStore> {
     let starts = vec![ObjectStore::seaweedfs, ObjectStore::moto, ObjectStore::garage];
     scale::some(starts, plain).into_iter().filter_map(|start| start())
 }

@@ -23,6 +23,8 @@ mod remote;
 mod s3;
 pub(crate) mod space;
 mod stall;
+#[cfg(test)]
+mod tests;
 pub(crate) mod unfinished;
 
 pub use confinement::{Confine, ConfinementPolicy};
@@ -206,9 +208,9 @@ pub trait Storage: Send + Sync {
     /// prove what it has sent, and sends the file from byte 0. Otherwise an error of [`unfinished`](Self::unfinished).
     fn kept(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Box<dyn Source>>;
 
-    /// Discards the record of `user`'s unfinished upload to `path`, and the kept bytes. The user's
-    /// uploads to `path` that are running leave no record any more. Returns the record. The server
-    /// calls this method when the user removes `path`, even if there is no file.
+    /// Discards the record of `user`'s unfinished upload to `path`, and the kept bytes. If there is no
+    /// file, the user's uploads to `path` that are running leave no record any more. Returns the record.
+    /// The server calls this method when the user removes `path`, even if there is no file.
     ///
     /// # Errors
     ///

@@ -322,7 +322,6 @@ impl Storage for MountedStorage {
     }
 
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
-        self.check_new(path, Kind::NotFound)?;
         let MountPlace { storage, path, .. } = self.place(path)?;
         storage.forget(&path, user)
     }

@@ -27,7 +27,7 @@ mod sign;
 mod source;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod upload;
 mod web_identity;
 mod xml;

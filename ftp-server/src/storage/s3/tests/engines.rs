@@ -7,6 +7,7 @@ use ftp_tests::scale::{count, is_full};
 use ftp_tests::wait::at_last;
 
 use super::*;
+use crate::storage::tests::broken;
 use crate::testing::storage_contract;
 
 /// Returns a storage below the prefix, for a store that may be busy.
@@ -25,6 +26,8 @@ pub(super) fn on_engine(engine: &ObjectStore, prefix: &str) -> S3Storage {
 fn works(engine: &ObjectStore) {
     let make = || (on_engine(engine, &Inner::unique().unwrap()).rename_trees(100), ());
     storage_contract(1..=count(1, 4) as u64, make).unwrap();
+    let found = broken("S3", || (Arc::new(make().0), Arc::new(())));
+    assert!(found.is_empty(), "{}: {}", engine.name, found.join("\n"));
     keeps_files(engine);
     resumes_uploads(engine);
     keeps_odd_names(engine);

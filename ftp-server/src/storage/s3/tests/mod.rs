@@ -13,6 +13,7 @@ mod platform;
 mod proof;
 mod removals;
 mod sessions;
+mod worlds;
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use self::fake::Fake;
 use super::*;
 use crate::storage::StreamEnd;
+use crate::storage::tests::{Shipped, with_quota};
 
 const USER: &[u8] = b"ann";
 
@@ -78,6 +80,43 @@ fn store_at(fake: &Fake) -> S3Store {
 
 fn on(fake: &Fake) -> S3Storage {
     store_at(fake).storage("").unwrap()
+}
+
+/// Returns the storages on the fake store: alone, with times, and with a quota and its ledger.
+pub(in crate::storage) fn shipped() -> [Shipped; 3] {
+    [
+        Shipped {
+            name: "S3",
+            make: || {
+                let fake = Fake::start();
+                (Arc::new(on(&fake).rename_trees(100)), Arc::new(fake))
+            },
+            reopen: Some(|(_, kept)| {
+                let fake = kept.downcast_ref::<Fake>().unwrap();
+                Arc::new(on(fake).rename_trees(100))
+            }),
+        },
+        Shipped {
+            name: "S3 with times",
+            make: || {
+                let fake = Fake::start();
+                (Arc::new(on(&fake).rename_trees(100).keep_times(true)), Arc::new(fake))
+            },
+            reopen: None,
+        },
+        Shipped {
+            name: "S3 with a quota",
+            make: || {
+                let fake = Fake::start();
+                let store = store_at(&fake);
+                let ledger = S3Ledger::open(&store, "").unwrap();
+                let files = store.storage("files").unwrap().rename_trees(100);
+                let (storage, state) = with_quota(files, ledger);
+                (storage, Arc::new((fake, state)))
+            },
+            reopen: None,
+        },
+    ]
 }
 
 /// Returns bytes that reveal a wrong offset: every 251 bytes begin with another byte.

@@ -96,8 +96,14 @@ impl Asked {
 }
 
 impl Answer {
+    /// Returns an answer of the store.
     pub(super) fn ok(body: impl Into<Vec<u8>>) -> Self {
-        Self { status: 200, headers: Vec::new(), body: body.into(), length: None }
+        Self::page(200, body).with("x-amz-request-id", "4711")
+    }
+
+    /// Returns an answer of another program.
+    pub(super) fn page(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self { status, headers: Vec::new(), body: body.into(), length: None }
     }
 
     pub(super) fn refusal(status: u16, code: &str) -> Self {

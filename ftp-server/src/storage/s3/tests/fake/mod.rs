@@ -3,6 +3,7 @@
 
 mod http;
 mod keys;
+mod odd;
 mod state;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,6 +16,8 @@ use ftp_tests::wait::wait_until;
 
 use self::http::{Answer, Asked};
 use self::keys::Issued;
+pub(super) use self::odd::{Odd, Stranger};
+use self::odd::OddRequests;
 use self::state::State;
 use crate::lock::Lock;
 
@@ -70,11 +73,11 @@ pub(super) enum Page {
 
 impl Page {
     fn answer(self, status: u16) -> Answer {
-        let html = Answer { status, ..Answer::ok("<html><title>Welcome</title></html>") };
+        let html = Answer::page(status, "<html><title>Welcome</title></html>");
         let html = html.with("content-type", "text/html; charset=utf-8");
         match self {
             Self::Html | Self::Cut => html,
-            Self::Empty => Answer { status, ..Answer::ok("") },
+            Self::Empty => Answer::page(status, ""),
             Self::Tagged => html.with("etag", "\"5f1-23\""),
         }
     }
@@ -100,6 +103,7 @@ struct Shared {
     counts: Lock<Vec<(&'static str, u64)>>,
     /// Whether the held responses may be sent.
     is_released: AtomicBool,
+    odd: Lock<OddRequests>,
     is_over: AtomicBool,
 }
 
@@ -119,6 +123,7 @@ impl Fake {
             faults: Lock::default(),
             counts: Lock::default(),
             is_released: AtomicBool::new(false),
+            odd: Lock::default(),
             is_over: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
@@ -298,6 +303,13 @@ fn serve(shared: &Shared, stream: TcpStream) {
     while let Some(asked) = connection.next() {
         let operation = asked.operation();
         let fault = shared.fault(operation);
+        if let Some(odd) = shared.odd(operation, &asked) {
+            match odd.serve(shared, connection, operation, asked) {
+                Some(same) => connection = same,
+                None => return,
+            }
+            continue;
+        }
         let answer = match fault {
             Some(Fault::Stall) => {
                 // Stall until the client gives up.
