@@ -3,7 +3,7 @@
 
 use ftp_proto::TimeVal;
 
-use crate::storage::{EntryKind, Metadata};
+use crate::storage::{Entry, EntryKind, Metadata};
 
 /// Maximum age in seconds at which `LIST` shows the time of day instead of the year: 180 days.
 const RECENT: i64 = 180 * 86_400;
@@ -17,27 +17,26 @@ const RECENT: i64 = 180 * 86_400;
 ///
 /// Owner and group appear as `ftp`. With `show_ids`, they appear as numbers if the storage has
 /// them. Their names are not looked up, because a lookup could block, or read files that the
-/// session may not see. The line of a symbolic link begins with `l` and does not show the target.
-/// Lines of FIFOs, sockets and devices all begin with `s`, because FTP cannot use any of them.
+/// session may not see. The line of a symbolic link begins with `l`. If the storage follows the link,
+/// the line has the size and time of what it leads to, and ends with the text of the link if clients
+/// may see it. Lines of FIFOs, sockets and devices all begin with `s`, because FTP cannot use any of them.
 ///
 /// ```text
 /// -rw-r--r--   1 ftp ftp       1234 Mar 05 14:03 name
 /// drwxr-xr-x   2 ftp ftp       4096 Mar 05  2019 name
+/// lrwxrwxrwx   1 ftp ftp       1234 Mar 05 14:03 name -> text
 /// ```
-pub(crate) fn list_line(
-    name: &[u8],
-    metadata: &Metadata,
-    now: i64,
-    show_ids: bool,
-    out: &mut Vec<u8>,
-) {
-    let Metadata { kind, size, modified, mode, links, ids, .. } = *metadata;
-    out.push(match kind {
-        EntryKind::File => b'-',
-        EntryKind::Directory => b'd',
-        EntryKind::Symlink => b'l',
-        EntryKind::Special => b's',
-    });
+pub(crate) fn list_line(entry: &Entry, now: i64, show_ids: bool, out: &mut Vec<u8>) {
+    let Entry { name, metadata, link } = entry;
+    let Metadata { kind, size, modified, ids, .. } = *metadata;
+    let (letter, mode, links) = match kind {
+        _ if link.is_some() => (b'l', 0o777, 1),
+        EntryKind::File => (b'-', metadata.mode, metadata.links),
+        EntryKind::Directory => (b'd', metadata.mode, metadata.links),
+        EntryKind::Symlink => (b'l', metadata.mode, metadata.links),
+        EntryKind::Special => (b's', metadata.mode, metadata.links),
+    };
+    out.push(letter);
     permissions(mode, out);
     out.push(b' ');
     number::<10>(links, 3, b' ', out);
@@ -71,6 +70,10 @@ pub(crate) fn list_line(
         out.push(b' ');
     }
     out.extend_from_slice(name);
+    if let Some(text) = link.as_ref().filter(|text| !text.is_empty() && !has_line_break(text)) {
+        out.extend_from_slice(b" -> ");
+        out.extend_from_slice(text);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -179,27 +182,35 @@ impl FactSelection {
 }
 
 /// Writes one entry of `MLSD` or `MLST` without line ending: the selected facts, one SP, and
-/// `name`. For `MLST`, the caller puts another SP before the entry.
+/// the name. For `MLST`, the caller puts another SP before the entry.
 ///
 /// `perm` has the letters of RFC 3659 §7.5.5 that the user's rights allow. `size` appears for files
-/// only, and `modify` only for times in the years 1970 to 9999. A symbolic link that leads nowhere
-/// or out of the root has the type `OS.unix=slink`; FIFOs, sockets and devices have
-/// `OS.unix=special`.
+/// only, and `modify` only for times in the years 1970 to 9999. A symbolic link to a directory, and one
+/// that leads nowhere or out of the root, has the type `OS.unix=slink`; FIFOs, sockets and devices have
+/// `OS.unix=special`. A link to a file is a file: NcFTP leaves out other types, without a word. The type
+/// of a link shows its text, unless a `;` or SP in it could end the fact or all facts.
 pub(crate) fn mlsx_facts(
-    name: &[u8],
-    metadata: &Metadata,
+    entry: &Entry,
     perm: &str,
     selection: FactSelection,
     out: &mut Vec<u8>,
 ) {
+    let Entry { name, metadata, link } = entry;
     let Metadata { kind, size, modified, mode, identity: (device, inode), .. } = *metadata;
     if selection.has(Fact::Type) {
+        let link = link.as_ref().filter(|_| kind == EntryKind::Directory);
         out.extend_from_slice(match kind {
-            EntryKind::File => &b"type=file;"[..],
-            EntryKind::Directory => b"type=dir;",
-            EntryKind::Symlink => b"type=OS.unix=slink;",
-            EntryKind::Special => b"type=OS.unix=special;",
+            EntryKind::File => &b"type=file"[..],
+            EntryKind::Directory if link.is_none() => b"type=dir",
+            EntryKind::Directory | EntryKind::Symlink => b"type=OS.unix=slink",
+            EntryKind::Special => b"type=OS.unix=special",
         });
+        let ends = |byte: &u8| matches!(byte, b';' | b' ' | b'\r' | b'\n' | 0);
+        if let Some(text) = link.filter(|text| !text.is_empty() && !text.iter().any(ends)) {
+            out.push(b':');
+            out.extend_from_slice(text);
+        }
+        out.push(b';');
     }
     if selection.has(Fact::Size) && kind == EntryKind::File {
         out.extend_from_slice(b"size=");
@@ -246,8 +257,8 @@ pub(crate) fn has_line_break(name: &[u8]) -> bool {
 
 /// Returns the argument of `LIST`, `NLST` or `STAT` without its first word if that word holds flags
 /// for `ls`, such as `-al`. A word of flags is `-` and 1 to 8 characters, each a letter or `1`,
-/// followed by SP or the end of the argument. The flags have no effect. If a name looks like flags,
-/// clients must put `./` before it, as in `./-x`.
+/// followed by SP or the end of the argument. If a name looks like flags, clients must put `./` before
+/// it, as in `./-x`.
 pub(crate) fn strip_flags(argument: &[u8]) -> &[u8] {
     let space = argument.iter().position(|&byte| byte == b' ').unwrap_or(argument.len());
     let Some((word, rest)) = argument.split_at_checked(space) else { return argument };
@@ -284,8 +295,13 @@ mod tests {
         Metadata::file(1_234).modified(NOW).owner(1000, 4_294_967_294).identity(0xfd01, 0x2a);
 
     fn line(name: &[u8], metadata: Metadata) -> String {
+        through(None, name, metadata)
+    }
+
+    fn through(link: Option<&[u8]>, name: &[u8], metadata: Metadata) -> String {
         let mut out = Vec::new();
-        list_line(name, &metadata, NOW, false, &mut out);
+        let entry = Entry::new(name, metadata).through(link.map(<[u8]>::to_vec));
+        list_line(&entry, NOW, false, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -293,7 +309,7 @@ mod tests {
     fn list_shows_numeric_owner_and_group_or_ftp_ls_21() {
         for (ids, want) in [(FILE.ids, "1000 4294967294"), (None, "ftp ftp")] {
             let mut out = Vec::new();
-            list_line(b"name", &Metadata { ids, ..FILE }, NOW, true, &mut out);
+            list_line(&Entry::new("name", Metadata { ids, ..FILE }), NOW, true, &mut out);
             let want = format!("-rw-r--r--   1 {want}       1234 Mar 05 14:03 name\r\n");
             assert_eq!(String::from_utf8(out).unwrap(), want);
         }
@@ -397,14 +413,14 @@ mod tests {
         }
         for now in [i64::MIN, i64::MAX] {
             let mut out = Vec::new();
-            list_line(b"n", &FILE, now, false, &mut out);
+            list_line(&Entry::new("n", FILE), now, false, &mut out);
             assert!(String::from_utf8(out).unwrap().contains("Mar 05  2024"));
         }
     }
 
     fn facts(metadata: Metadata, selection: FactSelection) -> String {
         let mut out = Vec::new();
-        mlsx_facts(b" a;b= c", &metadata, "adfrw", selection, &mut out);
+        mlsx_facts(&Entry::new(" a;b= c", metadata), "adfrw", selection, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -422,6 +438,32 @@ mod tests {
             assert_eq!(line, format!("{want}{tail}"));
             let read = ftp_proto::Facts::parse(line.as_bytes()).unwrap();
             assert_eq!(read.name(), b" a;b= c");
+        }
+    }
+
+    #[test]
+    fn a_link_is_told_from_the_directory_to_which_it_leads_ls_13_ls_22() {
+        for (text, shown, told) in [
+            (&b"d/f"[..], " -> d/f", ":d/f"),
+            (b"", "", ""),
+            (b"a b;c", " -> a b;c", ""),
+            (b"a;", " -> a;", ""),
+            (b"a\r\nx", "", ""),
+        ] {
+            for kind in [EntryKind::File, EntryKind::Directory] {
+                let metadata = Metadata { kind, mode: 0o640, links: 7, ..FILE };
+                let line = through(Some(text), b"name", metadata);
+                let want = format!("lrwxrwxrwx   1 ftp ftp       1234 Mar 05 14:03 name{shown}\r\n");
+                assert_eq!(line, want);
+                let entry = Entry::new("name", metadata).through(Some(text.to_vec()));
+                let mut out = Vec::new();
+                mlsx_facts(&entry, "", FactSelection::parse(b"type;"), &mut out);
+                let want = match kind {
+                    EntryKind::Directory => format!("type=OS.unix=slink{told}; name"),
+                    _ => "type=file; name".to_owned(),
+                };
+                assert_eq!(String::from_utf8(out).unwrap(), want);
+            }
         }
     }
 

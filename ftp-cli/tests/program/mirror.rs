@@ -351,7 +351,7 @@ enum Tells {
 /// Runs a check with each available server.
 fn at_every_server(check: &dyn Fn(&Site, Tells)) {
     let host = Ipv4Addr::LOCALHOST;
-    check(&OurServer::start(), Tells::Nothing);
+    check(&OurServer::start(), Tells::Links);
     for (server, tells) in [
         (RealServer::vsftpd(), Tells::Links),
         (RealServer::proftpd_at(host), Tells::Links),

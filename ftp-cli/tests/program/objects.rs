@@ -39,8 +39,7 @@ fn with_every_server(work: impl Fn(&Server) + Sync) {
         ("ftp-srv", |host| RealServer::ftp_srv_at(host), false),
         ("aioftp", |host| RealServer::aioftp_at(host), false),
     ];
-    // It lists links as what they lead to.
-    work(&Server { name: "ours", site: Box::new(OurServer::start()), knows_links: false });
+    work(&Server { name: "ours", site: Box::new(OurServer::start()), knows_links: true });
     at_once(4, some(theirs, 4), |(name, start, knows_links)| {
         if let Some(server) = start(Ipv4Addr::LOCALHOST) {
             work(&Server { name, site: Box::new(server), knows_links });

@@ -16,7 +16,7 @@ use crate::listing::{self, FactSelection};
 use crate::reply::{self, Purpose};
 use crate::session::{Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    Ask, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageErrorKind,
+    Ask, Capabilities, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageErrorKind,
     StorageResult, VirtualPath,
 };
 
@@ -38,15 +38,19 @@ struct ListingTarget {
     pattern: Option<Pattern>,
 }
 
-/// `LIST [<path>]`: sends a line about each entry, in the form of `ls -l`.
+/// `LIST [<path>]`: sends a line about each entry, in the form of `ls -l`. The flag `a` adds a line about
+/// the directory itself: from its link count, clients conclude that it has no links to directories.
 pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
     // The date format depends on the current time.
     let now = unix_now();
     let show_ids = session.context.config.show_ids;
     let line = move |entry: &Entry, _prefix: &[u8], out: &mut Vec<u8>| {
-        listing::list_line(&entry.name, &entry.metadata, now, show_ids, out);
+        listing::list_line(entry, now, show_ids, out);
     };
-    show(session, path, Ask::Facts, Box::new(line))
+    let text = path.map_or(&[][..], Pathname::as_bytes);
+    let flags = text.len() - listing::strip_all_flags(text).len();
+    let shows_itself = text.iter().take(flags).any(|flag| *flag == b'a');
+    show(session, path, (Ask::Facts, shows_itself), Box::new(line))
 }
 
 /// `NLST [<path>]`: sends the names, in a form that RETR accepts (RFC 1123 §4.1.2.7).
@@ -56,7 +60,7 @@ pub(super) fn nlst(session: &Session, path: Option<&Pathname>) -> Result<Prepare
         out.extend_from_slice(&entry.name);
         out.extend_from_slice(b"\r\n");
     };
-    show(session, path, Ask::Names, Box::new(line))
+    show(session, path, (Ask::Names, false), Box::new(line))
 }
 
 /// A function that appends the line of an entry; the second argument goes before the entry's name.
@@ -65,19 +69,28 @@ type LineWriter = Box<dyn Fn(&Entry, &[u8], &mut Vec<u8>)>;
 fn show(
     session: &Session,
     path: Option<&Pathname>,
-    ask: Ask,
+    (ask, shows_itself): (Ask, bool),
     write_line: LineWriter,
 ) -> Result<PreparedTransfer, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
-    let ListingTarget { path, prefix, items, pattern, .. } =
+    let ListingTarget { path, is_single, prefix, items, pattern } =
         target(session, storage, path, ask).map_err(reply::failure_of(Purpose::Existing))?;
     let is_pattern = pattern.is_some();
+    let mut itself = Vec::new();
+    if shows_itself
+        && !is_single
+        && !is_pattern
+        && !storage.capabilities().contains(Capabilities::REMOTE)
+        && let Ok(metadata) = storage.stat(&path, Ask::Facts)
+    {
+        write_line(&Entry::new(".", metadata), b"", &mut itself);
+    }
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
         if is_shown(&entry.name, pattern.as_ref()) {
             write_line(entry, &prefix, out);
         }
     };
-    let outgoing = ListingOutgoing::new(items, Box::new(line));
+    let outgoing = ListingOutgoing::new(items, Box::new(line)).after(itself);
     let outgoing = if is_pattern { outgoing.not_empty() } else { outgoing };
     Ok(PreparedTransfer::send(path, outgoing))
 }
@@ -138,8 +151,7 @@ impl Work for StatListing {
         };
         if is_shown(&entry.name, self.target.pattern.as_ref()) {
             let start = self.lines.len();
-            let Entry { name, metadata, .. } = &entry;
-            listing::list_line(name, metadata, self.now, self.show_ids, &mut self.lines);
+            listing::list_line(&entry, self.now, self.show_ids, &mut self.lines);
             // The reply doubles each 0xFF (RFC 854).
             let line = self.lines.get(start..).unwrap_or_default();
             let doubled = line.iter().filter(|byte| **byte == 0xff).count();
@@ -313,7 +325,8 @@ pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Result<Rep
     let shown = ShownFacts::of(session, path.clone());
     let rights = session.rights_at(&path);
     let is_fixed = path.is_root() || session.holds_rules(&path);
-    shown.about(path.as_bytes(), &metadata, rights, is_fixed, &mut line);
+    let named = Entry::new(path.as_bytes(), metadata);
+    shown.about(&named, rights, is_fixed, &mut line);
     if metadata.kind == EntryKind::File {
         unfinished::tell_file(session, &path);
     }
@@ -353,27 +366,19 @@ impl ShownFacts {
 
     /// Writes the facts of an entry of the directory.
     fn about_entry(&self, entry: &Entry, out: &mut Vec<u8>) {
-        let Entry { name, metadata, .. } = entry;
         if self.rules.is_empty() {
-            return self.about(name, metadata, self.rights, false, out);
+            return self.about(entry, self.rights, false, out);
         }
-        let path = self.directory.join(name);
+        let path = self.directory.join(&entry.name);
         let rights = rights_at(self.rights, &self.rules, &path);
-        self.about(name, metadata, rights, holds_rules(&self.rules, &path), out);
+        self.about(entry, rights, holds_rules(&self.rules, &path), out);
     }
 
     /// Writes the facts of an object. `is_fixed` tells whether rules forbid to rename it and, if it is
     /// a directory, to remove it.
-    fn about(
-        &self,
-        name: &[u8],
-        metadata: &Metadata,
-        rights: Rights,
-        is_fixed: bool,
-        out: &mut Vec<u8>,
-    ) {
-        let perm = self.letters(name, metadata, rights, is_fixed);
-        listing::mlsx_facts(name, metadata, &perm, self.facts, out);
+    fn about(&self, entry: &Entry, rights: Rights, is_fixed: bool, out: &mut Vec<u8>) {
+        let perm = self.letters(&entry.name, &entry.metadata, rights, is_fixed);
+        listing::mlsx_facts(entry, &perm, self.facts, out);
     }
 
     /// Returns the letters of `perm`, one for each allowed kind of command. `name` may have a

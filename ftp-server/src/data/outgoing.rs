@@ -234,6 +234,11 @@ impl ListingOutgoing {
         Self { head: Vec::new(), items, line, needs_line: false }
     }
 
+    /// Lets other lines come before those of the items.
+    pub(crate) fn after(self, head: Vec<u8>) -> Self {
+        Self { head, ..self }
+    }
+
     /// Makes an empty listing fail with `NotFound`. [`prepare`](Outgoing::prepare) searches for the
     /// first line, so that a listing without a line gets 550 instead of 150. In a large directory,
     /// the search can take a long time.

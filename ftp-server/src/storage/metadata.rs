@@ -14,15 +14,29 @@ pub struct Entry {
     pub name: Vec<u8>,
     /// The metadata of the object.
     pub metadata: Metadata,
+    /// The text of the link, if the name is a symbolic link that the storage follows: `metadata` is
+    /// that of the object to which it leads. The text is empty if clients may not see it.
+    pub link: Option<Vec<u8>>,
 }
 
-ftp_proto::debug_fields!(Entry { name: ftp_proto::Escaped(name), metadata });
+ftp_proto::debug_fields!(Entry {
+    name: ftp_proto::Escaped(name),
+    metadata,
+    link: link.as_deref().map(ftp_proto::Escaped),
+});
 
 impl Entry {
     /// Returns an entry named `name`, which must have no directory part.
     #[must_use]
     pub fn new(name: impl Into<Vec<u8>>, metadata: Metadata) -> Self {
-        Self { name: name.into(), metadata }
+        Self { name: name.into(), metadata, link: None }
+    }
+
+    /// Makes the entry that of a symbolic link with this text, or not.
+    #[must_use]
+    pub fn through(mut self, link: Option<Vec<u8>>) -> Self {
+        self.link = link;
+        self
     }
 }
 

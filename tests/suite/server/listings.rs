@@ -19,6 +19,11 @@ fn lines(data: &[u8]) -> Vec<String> {
     lines
 }
 
+/// Returns the lines without that of the directory itself.
+fn others(data: &[u8]) -> Vec<String> {
+    lines(data).into_iter().filter(|line| !line.ends_with(" .")).collect()
+}
+
 fn tree() -> Fixture {
     let fixture = Fixture::with(|builder| builder.user("blind", "p", Rights::WRITE));
     std::fs::create_dir(fixture.path("dir")).expect("a directory");
@@ -83,7 +88,7 @@ fn ls_25_ls_26_dv_09_ls_flags_do_not_change_a_listing() {
     let mut session = fixture.session();
     let plain = lines(&session.download("LIST"));
     for line in ["LIST -a", "LIST -la", "LIST -aL", "LIST -al /", "LIST -R", "LIST -l ."] {
-        assert_eq!(lines(&session.download(line)), plain, "{line}");
+        assert_eq!(others(&session.download(line)), plain, "{line}");
     }
     assert_eq!(lines(&session.download("NLST -l")).len(), 5);
     assert_eq!(lines(&session.download("LIST ./-x")).len(), 1);
@@ -96,7 +101,7 @@ fn ls_flags_can_be_given_in_several_words_ls_25_dv_09() {
     let mut session = fixture.session();
     let plain = lines(&session.download("LIST"));
     for line in ["LIST -l -a", "LIST -l -x", "LIST -l -a -1 .", "LIST -l -a /"] {
-        assert_eq!(lines(&session.download(line)), plain, "{line}");
+        assert_eq!(others(&session.download(line)), plain, "{line}");
     }
     let in_dir = ["dir/x.txt", "dir/y.dat"];
     assert_eq!(lines(&session.download("NLST -l -a dir")), in_dir);
@@ -383,7 +388,7 @@ fn ls_11_mlst_and_mlsd_take_patterns_and_flags_literally() {
 }
 
 #[test]
-fn ls_13_ls_14_symlinks_are_listed_as_their_targets() {
+fn symlinks_can_be_told_and_their_targets_used_ls_13_ls_14_ls_22() {
     let fixture = tree();
     let link = |target: &str, name: &str| {
         std::os::unix::fs::symlink(target, fixture.path(name)).expect("a link");
@@ -397,13 +402,15 @@ fn ls_13_ls_14_symlinks_are_listed_as_their_targets() {
     let list = lines(&session.download("MLSD"));
     for (name, want) in [
         ("to-file", "type=file;size=5;"),
-        ("to-dir", "type=dir;"),
+        ("to-dir", "type=OS.unix=slink:dir;"),
         ("dangling", "type=OS.unix=slink;"),
         ("out", "type=OS.unix=slink;"),
     ] {
         let line = list.iter().find(|line| line.ends_with(&format!("; {name}"))).expect(name);
         assert!(line.starts_with(want) && !line.contains("passwd"), "{line}");
         let told = session.expect(format!("MLST {name}"), 250).lines.remove(1);
+        // The commands on the name meet what the link leads to.
+        let want = if name == "to-dir" { "type=dir;" } else { want };
         assert!(told.get(1..).expect("SP").starts_with(want.as_bytes()), "{name}");
     }
     assert!(!list.iter().any(|line| line.contains("socket")), "{list:?}");
@@ -415,6 +422,27 @@ fn ls_13_ls_14_symlinks_are_listed_as_their_targets() {
     assert!(target.contains(&unique("to-dir")), "{target}");
     let long = lines(&session.download("LIST"));
     assert!(!long.iter().any(|line| line.contains("passwd")), "{long:?}");
+    for end in [" dangling", " out", " to-dir -> dir", " to-file -> dir/x.txt"] {
+        let is_it = |line: &&String| line.starts_with('l') && line.ends_with(end);
+        assert_eq!(long.iter().filter(is_it).count(), 1, "{end}: {long:?}");
+    }
+}
+
+/// Clients count subdirectories before they remove a tree: a directory that is a link is one too many.
+#[test]
+fn a_listing_of_all_names_has_the_link_count_of_the_directory_ls_22_ls_25() {
+    let fixture = tree();
+    let mut session = fixture.session();
+    for (line, links) in [("LIST -a", 3), ("LIST -la dir", 2), ("LIST -l -a /", 3)] {
+        let listed = session.download(line);
+        let text = String::from_utf8(listed).expect("UTF-8");
+        let first: Vec<&str> = text.lines().next().expect("a line").split_whitespace().collect();
+        assert_eq!((first[0], first[1], first[8]), ("drwxr-xr-x", &*links.to_string(), "."), "{line}");
+        assert_eq!(text.matches(" .\r\n").count(), 1, "{line}");
+    }
+    for line in ["LIST", "LIST -l", "LIST -a dir/x.txt", "LIST -a d*"] {
+        assert!(!session.download(line).ends_with(b" .\r\n"), "{line}");
+    }
 }
 
 /// Returns the commands that `MLST` permits for a path.

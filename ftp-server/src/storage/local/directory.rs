@@ -1,13 +1,13 @@
 //! A directory below the root: held open while names in it change, its entries, and the storage
 //! errors for the errors of system calls in it.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
     Access, AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, StatxAttributes,
-    accessat, fsync, openat, readlink, renameat, renameat_with, seek, syncfs,
+    accessat, fsync, openat, readlink, readlinkat, renameat, renameat_with, seek, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;
@@ -268,16 +268,19 @@ impl DirectoryEntries {
         Self { root, path: path.clone(), names, only_names: ask == Ask::Names, directory_use }
     }
 
-    /// Returns the metadata of the object `name`; `None` if the object no longer exists. Of an object
+    /// Returns the entry of the object `name`; `None` if the object no longer exists. Of an object
     /// that cannot be examined, such as another user's FUSE mount, only the kind is known: a client
     /// that does not see the name would remove its copy.
-    fn metadata(&self, name: &CStr, kind: FileType) -> Result<Option<Metadata>> {
+    fn entry(&self, name: &CStr, kind: FileType) -> Result<Option<Entry>> {
+        let entry = |metadata| Some(Entry::new(name.to_bytes(), metadata));
         match root::metadata_at(&self.names, name, AtFlags::empty()) {
             Ok(link) if link.kind == EntryKind::Symlink => {
                 // The link may lead through a parent directory, which only a lookup from the root
                 // can follow. If this directory was moved meanwhile, the link is still there.
                 let target = self.root.stat(self.path.join(name.to_bytes()).relative());
-                Ok(Some(target.unwrap_or(link)))
+                let target = target.ok().filter(|target| target.kind != EntryKind::Symlink);
+                let text = target.map(|_| self.text_of_link(name));
+                Ok(entry(target.unwrap_or(link)).map(|entry| entry.through(text)))
             }
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::NOTCONN | Errno::STALE | Errno::ACCESS | Errno::PERM) => {
@@ -287,15 +290,28 @@ impl DirectoryEntries {
                     _ => EntryKind::Special,
                 };
                 // A time that no fact can have.
-                Ok(Some(Metadata::new(kind).modified(i64::MAX)))
+                Ok(entry(Metadata::new(kind).modified(i64::MAX)))
             }
             metadata => metadata.map(|found| {
                 let mut found = turn::settled(found);
                 if found.kind == EntryKind::File {
                     found.directory_use = self.directory_use;
                 }
-                Some(found)
+                entry(found)
             }),
+        }
+    }
+
+    /// Returns the text of a link. Returns an empty text if the text itself does not lead to an object
+    /// below the root: another program may have exchanged the link since it was followed.
+    fn text_of_link(&self, name: &CStr) -> Vec<u8> {
+        let text = retry_on_intr(|| readlinkat(&self.names, name, Vec::new()));
+        let text = text.map(CString::into_bytes).unwrap_or_default();
+        let path = [self.path.relative(), b"/", &text].concat();
+        let path = path.strip_prefix(b"/").unwrap_or(&path);
+        match !text.starts_with(b"/") && self.root.open_beneath(path, OFlags::PATH).is_ok() {
+            true => text,
+            false => Vec::new(),
         }
     }
 }
@@ -311,11 +327,10 @@ impl Iterator for DirectoryEntries {
                 // Links are looked up as in a listing with metadata, so that both list the same
                 // names. Some file systems report no kinds.
                 let needs_look = matches!(kind, FileType::Symlink | FileType::Unknown);
-                let metadata = match self.only_names && !needs_look {
-                    true => Some(Metadata::file(0)),
-                    false => self.metadata(name, kind)?,
-                };
-                Ok(metadata.map(|metadata| Entry::new(name.to_bytes(), metadata)))
+                match self.only_names && !needs_look {
+                    true => Ok(Some(Entry::new(name.to_bytes(), Metadata::file(0)))),
+                    false => self.entry(name, kind),
+                }
             });
             match listed {
                 Ok(Some(entry)) => return Some(Ok(entry)),

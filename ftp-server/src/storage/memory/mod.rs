@@ -382,7 +382,7 @@ impl Iterator for MemoryListing {
         let entries = tree.directory(&self.path).ok()?;
         let (name, object) = entries.range((self.last.clone(), Bound::Unbounded)).next()?;
         self.last = Bound::Excluded(name.clone());
-        Some(Ok(Entry { name: name.clone(), metadata: object.metadata() }))
+        Some(Ok(Entry::new(&**name, object.metadata())))
     }
 }
 

@@ -122,7 +122,12 @@ impl MemoryObject {
     pub(super) fn metadata(&self) -> Metadata {
         let (kind, size, links) = match &self.node {
             Node::File(content) => (EntryKind::File, content.bytes.len() as u64, 1),
-            Node::Directory(_) => (EntryKind::Directory, 0, 2),
+            // As on a disk: `..` of each subdirectory is a link to the directory.
+            Node::Directory(entries) => {
+                let is_directory = |entry: &&Self| matches!(entry.node, Node::Directory(_));
+                let below = entries.values().filter(is_directory).count() as u64;
+                (EntryKind::Directory, 0, 2 + below)
+            }
         };
         let found = Metadata::new(kind).size(size).links(links).mode(self.mode);
         found.modified(self.modified).identity(0, self.number)

@@ -104,6 +104,34 @@ fn a_link_to_a_file_outside_is_neither_read_nor_changed_hp_02_cm_140() {
 }
 
 #[test]
+fn the_text_of_a_link_is_told_only_if_it_stays_in_the_tree_ls_13_ls_22() {
+    let tree = Tree::new();
+    fs::create_dir(tree.root.join("d")).unwrap();
+    tree.put("f", "f");
+    let back = format!("../{}/f", tree.root.file_name().unwrap().to_str().unwrap());
+    let links: [(&str, &str, Option<&str>); 6] = [
+        ("f", "file", Some("f")),
+        ("../d", "d/directory", Some("../d")),
+        ("file", "twice", Some("file")),
+        ("nowhere", "dangling", None),
+        ("../outside/secret", "out", None),
+        (&back, "back", None),
+    ];
+    links.iter().for_each(|(text, name, _)| tree.link(text, name));
+    for storage in tree.storages() {
+        for (_, name, want) in links {
+            let link = path(name);
+            let mut listed = storage.list(&link.parent().unwrap(), Ask::Facts).unwrap();
+            let entry = listed.find_map(|entry| {
+                entry.ok().filter(|entry| Some(&*entry.name) == link.name())
+            });
+            let told = entry.unwrap().link.map(|text| String::from_utf8(text).unwrap());
+            assert_eq!(told.as_deref(), want, "{name}");
+        }
+    }
+}
+
+#[test]
 fn dot_components_in_a_storage_path_are_refused_hp_01() {
     let tree = Tree::new();
     tree.put("f", "f");
