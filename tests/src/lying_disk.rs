@@ -34,7 +34,27 @@ pub struct Lies {
     pub space_error: i32,
     /// Whether the disk tells no size.
     pub hides_size: bool,
+    /// A call that fails, and its error. FLUSH fails only for a file that was written to, which then
+    /// loses its content, as on disks that store at `close`.
+    pub fails: Option<(u32, i32)>,
+    /// The nodes that were written to.
+    written: BTreeSet<u64>,
+    /// The nodes of the files that were made or renamed, by path.
+    nodes: BTreeMap<String, u64>,
+    /// The number of files that were made.
+    made: u64,
 }
+
+/// The number of the call that writes.
+pub const WRITE: u32 = 16;
+/// The number of the call that `close` makes.
+pub const FLUSH: u32 = 25;
+/// The number of the call that makes a file.
+pub const CREATE: u32 = 35;
+/// The number of the call that replaces a file by another one.
+pub const RENAME: u32 = 12;
+/// The number of the call that syncs a file.
+pub const FSYNC: u32 = 20;
 
 /// A mounted file system that lies; unmounted on drop.
 pub struct LyingDisk {
@@ -98,6 +118,9 @@ const ENOSYS: i32 = 38;
 
 /// The node of the root.
 const ROOT: u64 = 1;
+
+/// A number above the nodes of files that nobody made.
+const FIRST_MADE: u64 = 1_000_003;
 
 /// Largest request.
 const REQUEST: usize = 256 * 1024;
@@ -175,6 +198,15 @@ impl Server {
 
     fn answer(&self, request: &Request) -> Result<Vec<u8>, i32> {
         let mut lies = self.lies.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, error)) = lies.fails.filter(|(call, _)| *call == request.operation) {
+            if request.operation == FLUSH {
+                if !lies.written.contains(&request.node) {
+                    return Ok(Vec::new());
+                }
+                lies.content(request.node)?.clear();
+            }
+            return Err(error);
+        }
         match request.operation {
             // LOOKUP
             1 => {
@@ -182,16 +214,39 @@ impl Server {
                 if let Some((_, error)) = unknown {
                     return Err(*error);
                 }
-                let node = node(&lies.at(request.node, &request.name(0))?);
-                let attributes = lies.attributes(node)?;
-                let names = if lies.keeps_names { 3_600 } else { 0 };
-                Ok([words64([node, 1, names, 0, 0]), attributes].concat())
+                let path = lies.at(request.node, &request.name(0))?;
+                lies.entry(&path)
             }
-            // GETATTR and SETATTR, which changes nothing
-            3 | 4 => Ok([vec![0; 16], lies.attributes(request.node)?].concat()),
+            // GETATTR and SETATTR, which changes only the size
+            3 | 4 => {
+                // The kernel says with one bit which attribute changes.
+                if request.operation == 4 && bytes::<1>(&request.body, 0)[0] & 8 != 0 {
+                    let size = usize::try_from(request.number(16)).expect("a small file");
+                    lies.content(request.node)?.resize(size, 0);
+                }
+                Ok([vec![0; 16], lies.attributes(request.node)?].concat())
+            }
+            CREATE => {
+                let path = lies.at(request.node, &request.name(16))?;
+                lies.made += 1;
+                let node = FIRST_MADE + lies.made;
+                lies.nodes.insert(path.clone(), node);
+                lies.files.insert(path.clone(), Vec::new());
+                Ok([lies.entry(&path)?, vec![0; 16]].concat())
+            }
+            WRITE => {
+                let from = usize::try_from(request.number(8)).expect("a small file");
+                let new = request.body.get(40..).unwrap_or_default();
+                lies.written.insert(request.node);
+                let content = lies.content(request.node)?;
+                content.resize(content.len().max(from + new.len()), 0);
+                content.splice(from..from + new.len(), new.iter().copied());
+                Ok(words64([new.len() as u64]))
+            }
             // UNLINK
             10 => {
                 let path = lies.at(request.node, &request.name(0))?;
+                lies.nodes.remove(&path);
                 lies.files.remove(&path).map(|_| Vec::new()).ok_or(ENOENT)
             }
             // RMDIR
@@ -201,8 +256,8 @@ impl Server {
                 Ok(Vec::new())
             }
             // RENAME and RENAME2
-            12 | 45 => {
-                let start = if request.operation == 12 { 8 } else { 16 };
+            RENAME | 45 => {
+                let start = if request.operation == RENAME { 8 } else { 16 };
                 let from = request.name(start);
                 let to = lies.at(request.number(0), &request.name(start + from.len() + 1))?;
                 let from = lies.at(request.node, &from)?;
@@ -211,6 +266,9 @@ impl Server {
                     return Err(EEXIST);
                 }
                 let content = lies.files.remove(&from).ok_or(ENOENT)?;
+                let node = lies.node(&from);
+                lies.nodes.remove(&from);
+                lies.nodes.insert(to.clone(), node);
                 lies.files.insert(to, content);
                 Ok(Vec::new())
             }
@@ -242,8 +300,8 @@ impl Server {
             }
             // READDIR
             28 => lies.listing(&lies.path(request.node)?, request.number(8)),
-            // RELEASE, FSYNC, FLUSH, RELEASEDIR and FSYNCDIR
-            18 | 20 | 25 | 29 | 30 => Ok(Vec::new()),
+            // RELEASE, FSYNC, RELEASEDIR and FSYNCDIR
+            18 | FSYNC | FLUSH | 29 | 30 => Ok(Vec::new()),
             _ => Err(ENOSYS),
         }
     }
@@ -251,11 +309,6 @@ impl Server {
 
 fn words64<const N: usize>(words: [u64; N]) -> Vec<u8> {
     words.map(u64::to_ne_bytes).concat()
-}
-
-/// Returns the node of a path, which is empty for the root.
-fn node(path: &str) -> u64 {
-    path.bytes().fold(ROOT, |node, byte| (node * 131 + u64::from(byte)) % 1_000_003)
 }
 
 impl Lies {
@@ -268,9 +321,29 @@ impl Lies {
         })
     }
 
+    /// Returns the node of a path, which is empty for the root.
+    fn node(&self, path: &str) -> u64 {
+        let digest =
+            || path.bytes().fold(ROOT, |node, byte| (node * 131 + u64::from(byte)) % FIRST_MADE);
+        self.nodes.get(path).copied().unwrap_or_else(digest)
+    }
+
     fn path(&self, wanted: u64) -> Result<String, i32> {
         let mut paths = self.paths().chain([""]);
-        paths.find(|path| node(path) == wanted).map(str::to_owned).ok_or(ENOENT)
+        paths.find(|path| self.node(path) == wanted).map(str::to_owned).ok_or(ENOENT)
+    }
+
+    fn content(&mut self, node: u64) -> Result<&mut Vec<u8>, i32> {
+        let path = self.path(node)?;
+        self.files.get_mut(&path).ok_or(ENOENT)
+    }
+
+    /// Returns the answer about a name, with the attributes of its object.
+    fn entry(&self, path: &str) -> Result<Vec<u8>, i32> {
+        let node = self.node(path);
+        let attributes = self.attributes(node)?;
+        let names = if self.keeps_names { 3_600 } else { 0 };
+        Ok([words64([node, 1, names, 0, 0]), attributes].concat())
     }
 
     /// Returns the path of a name in a directory.
@@ -308,7 +381,7 @@ impl Lies {
             .collect();
         let at = usize::try_from(from).unwrap_or(usize::MAX);
         let Some(name) = names.into_iter().nth(at) else { return Ok(Vec::new()) };
-        let node = node(&self.at(node(directory), name)?);
+        let node = self.node(&self.at(self.node(directory), name)?);
         let kind: u32 = match self.files.contains_key(&self.path(node)?) {
             _ if self.hides_kinds => 0,
             true => 8,

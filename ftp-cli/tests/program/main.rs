@@ -33,6 +33,7 @@ mod interop;
 mod interrupted;
 mod json;
 mod ledgers;
+mod lies;
 mod log;
 mod log_file;
 mod log_target;
