@@ -13,7 +13,7 @@ use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, pro
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
-use crate::file::evidence::{Resume, ServerFacts};
+use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt, lock};
@@ -147,10 +147,6 @@ impl Up<'_> {
         };
         self.ahead.due = due;
         let target = Pathname::join(self.to.place.top, &below);
-        let old = match self.is_doubtful(copy) {
-            true => Some(self.to.hand.ask(|at| Ok(ServerFacts::before_upload(at, &target)?))?),
-            false => None,
-        };
         let resume = if before.len() > SMALL { self.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
             // What the server has cannot be the beginning.
@@ -166,12 +162,6 @@ impl Up<'_> {
             Err(error) => Err(Error::Local(error)),
         });
         let sent = sent.map_err(|error| self.failure(error, &below))?;
-        if let Some(old) = old
-            && !self.to.hand.ask(|at| Ok(old.proves_new(at, &target)?))?
-            && prove_content(self.to.hand.client()?, &target, &file, &before).is_err()
-        {
-            return Err(not_replaced(&target));
-        }
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
         let source = Some(Identity::of(&before));
@@ -233,7 +223,7 @@ impl Up<'_> {
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
             .under(self.temporary.cloned())
             .apart()
-            .proves_new(self.moves && copy.replaces_equal_size() && !is_doubtful)
+            .proves_new(is_doubtful || self.moves && copy.replaces_equal_size())
             .following(following)
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);

@@ -2,25 +2,50 @@
 //! listing before anything is removed.
 
 use ftp_proto::Pathname;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{AGAIN, Relation, fold, lacking, replaced};
-use crate::tree::plan::Twins;
+use crate::tree::plan::Plan;
 
 /// The largest number of names of equal [`fold`] that the target is asked about before one of them is
 /// written: a hostile source can have any number of them.
 const SOME_TWINS: usize = 8;
 
+/// The names that this run has written to each directory, by their [`fold`], as far as it writes
+/// another name of that fold.
+#[derive(Default)]
+pub(super) struct WrittenAlike<'a>(HashMap<&'a [u8], HashMap<Vec<u8>, Vec<&'a [u8]>>>);
+
+impl<'a> WrittenAlike<'a> {
+    pub(super) fn of(plan: &'a Plan, copier: &Copier<'_>) -> Self {
+        let mut this = Self::default();
+        for place in plan.directories.iter().filter(|place| place.has_twins) {
+            let (above, name) = Pathname::split(&place.path);
+            this.0.entry(above).or_default().insert(fold(name), Vec::new());
+        }
+        for copy in plan.copies.iter().filter(|copy| copy.has_twins) {
+            let Some(place) = plan.directories.get(copy.place) else { continue };
+            let names = copier.temporary(&copy.name).into_iter().chain([copy.name.clone()]);
+            let folds = names.map(|name| (fold(&name), Vec::new()));
+            this.0.entry(&place.path).or_default().extend(folds);
+        }
+        this
+    }
+}
+
 impl<'a> Run<'a> {
     /// Remembers a name that the target did not list before.
     pub(crate) fn note_written(&mut self, directory: &'a [u8], name: &'a [u8]) {
-        if !self.notes_names {
-            return;
+        let alike = self.alike.0.get_mut(directory).and_then(|alike| alike.get_mut(&fold(name)));
+        if let Some(alike) = alike.filter(|alike| alike.len() < SOME_TWINS) {
+            alike.push(name);
         }
-        self.written.entry(directory).or_default().insert(name);
+        if self.notes_names {
+            self.written.entry(directory).or_default().insert(name);
+        }
     }
 
     /// Records that the target does not tell whether a name that was written is another object's.
@@ -28,8 +53,8 @@ impl<'a> Run<'a> {
         self.fail_apart(place, path, failure, DirectoryState::Failed);
     }
 
-    /// Checks that writing `name` replaces none of `twins` that this run has written, or that the
-    /// target has. Returns the failure to report if the target does not tell.
+    /// Checks that writing `name` replaces nothing that this run has written. Returns the failure to
+    /// report if the target does not tell.
     ///
     /// # Errors
     ///
@@ -39,23 +64,17 @@ impl<'a> Run<'a> {
         copier: &mut Copier<'_>,
         directory: &[u8],
         name: &[u8],
-        twins: &Twins,
     ) -> Result<Option<TreeFault>, TreeFault> {
+        let Some(written) = self.alike.0.get(directory) else { return Ok(None) };
         let path = Pathname::join(directory, name);
-        let written = self.written.get(directory);
-        let is_written = |twin: &&[u8]| written.is_some_and(|written| written.contains(twin));
         let mut unclear = None;
         // The temporary name is written first.
         let names = copier.temporary(name).into_iter().chain([name.to_vec()]);
         for own in names {
-            let folded = fold(&own);
-            let is_twin = |twin: &&[u8]| ![name, &own].contains(twin);
-            // One clear answer tells whether `own` is free, whichever twin it names.
-            let alike = || twins.alike(&folded).filter(is_twin);
-            let some: Vec<&[u8]> = alike().filter(is_written).take(SOME_TWINS).collect();
-            let some = if some.is_empty() { alike().take(1).collect() } else { some };
+            let alike = written.get(&fold(&own)).into_iter().flatten().copied();
             let mut is_free = false;
-            let found = replaced(some, |twin| {
+            let found = replaced(alike.filter(|twin| ![name, &own].contains(twin)), |twin| {
+                // One clear answer tells whether `own` is free, whichever twin it names.
                 if is_free {
                     return Ok(Relation::Two);
                 }
@@ -63,9 +82,7 @@ impl<'a> Run<'a> {
                     copier.relation(directory, twin, &own)
                 })?;
                 is_free = relation == Relation::Two;
-                // A twin that was not written cannot be replaced.
-                let is_safe = relation == Relation::Unclear && !is_written(&twin);
-                Ok::<_, TreeFault>(if is_safe { Relation::Two } else { relation })
+                Ok::<_, TreeFault>(relation)
             })?;
             let Some((twin, relation)) = found else { continue };
             let (path, twin) = (shown(&path), shown(twin));
@@ -99,7 +116,7 @@ impl<'a> Run<'a> {
                 self.count_copy(number, Err(fault));
                 continue;
             }
-            let copied = self.check_twins(copier, &place.path, &copy.name, &copy.twins).and_then(
+            let copied = self.check_twins(copier, &place.path, &copy.name).and_then(
                 |unclear| {
                     let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
                         let on = OfPath { on: reporter.on, path: &path };

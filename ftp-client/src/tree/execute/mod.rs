@@ -13,6 +13,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
 use self::age::LooksAtTarget;
+use self::confirm::WrittenAlike;
 use self::copies::copy_all;
 use super::copy::Copier;
 use super::entry::Identity;
@@ -201,9 +202,8 @@ pub(crate) fn act(
     let done = Summary { same: plan.same, done: plan.same, ..Summary::default() };
     let causes = plan.causes.clone();
     let (copied, written, unconfirmed) = (Vec::new(), HashMap::new(), HashSet::new());
-    let has_twins = plan.apart().len() < plan.copies.len()
-        || plan.directories.iter().any(|place| !place.twins.is_empty());
-    let notes_names = has_twins || plan.moves || !plan.removals.is_empty();
+    let alike = copiers.first().map(|first| WrittenAlike::of(plan, first)).unwrap_or_default();
+    let notes_names = plan.moves || !plan.removals.is_empty();
     let mut run = Run {
         plan,
         reporter,
@@ -213,6 +213,7 @@ pub(crate) fn act(
         causes,
         copied,
         written,
+        alike,
         notes_names,
         unconfirmed,
         deploy,
@@ -262,9 +263,11 @@ struct Run<'a> {
     /// With `--remove-source`, the copies of this run, with their numbers in the plan.
     copied: Vec<(usize, Copied)>,
     /// Names that this run wrote and the target did not list before, by the path of their
-    /// directory, as far as they must be confirmed or have twins.
+    /// directory, as far as they must be confirmed.
     written: HashMap<&'a [u8], HashSet<&'a [u8]>>,
-    /// Whether those names are needed.
+    /// Those of them that the target may take for the name of a copy or directory.
+    alike: WrittenAlike<'a>,
+    /// Whether names must be confirmed.
     notes_names: bool,
     /// Directories that do not show all of those names: nothing is deleted there, and no source of
     /// theirs is removed.
@@ -327,7 +330,7 @@ impl<'a> Run<'a> {
             } else if place.is_new && !self.is_over() {
                 let (above, name) = Pathname::split(path);
                 let made =
-                    self.check_twins(copier, above, name, &place.twins).and_then(|unclear| {
+                    self.check_twins(copier, above, name).and_then(|unclear| {
                         let mut repeat = self.reporter.memory();
                         with_retries(copier, self.reporter, path, |copier| {
                             copier.make(path, &mut repeat)

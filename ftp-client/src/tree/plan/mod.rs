@@ -14,7 +14,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Instant;
 
-pub(crate) use self::held::Twins;
 use self::held::{TargetEntries, Weighed, find};
 pub(crate) use self::removals::{Removal, Removed, SeenEntry};
 pub(crate) use self::same::{Difference, Rule};
@@ -87,7 +86,7 @@ pub(crate) struct Plan {
     pub(crate) is_withheld: bool,
     /// Messages about names that the target spells in another way.
     pub(crate) spelled: Vec<String>,
-    /// Number of the first copy with [`twins`](PlannedCopy::twins), or that is a rename: those are
+    /// Number of the first copy that [has twins](PlannedCopy::has_twins), or that is a rename: those are
     /// the last ones, and one job makes them in turn.
     pub(crate) first_twin: usize,
     /// Messages about objects that are left out on purpose, and about limits of the comparison.
@@ -124,8 +123,8 @@ pub(crate) struct PlannedDirectory {
     pub(crate) is_new: bool,
     /// Whether a step in the directory is impossible.
     pub(crate) has_failed: bool,
-    /// Names in the parent directory that the target may take for this directory's name.
-    pub(crate) twins: Twins,
+    /// Whether the target may take another name of the source for this directory's name.
+    pub(crate) has_twins: bool,
 }
 
 /// A file to copy.
@@ -141,9 +140,9 @@ pub(crate) struct PlannedCopy {
     pub(crate) mode: Option<u16>,
     /// Whether the target does not list the name, but has the file under another spelling.
     pub(crate) is_spelled: bool,
-    /// Other names of this run in the directory that the target may take for the file's name, or
-    /// for its temporary name.
-    pub(crate) twins: Twins,
+    /// Whether the target may take another name of the source for the file's name, or for its
+    /// temporary name.
+    pub(crate) has_twins: bool,
     /// With a manifest, the content.
     pub(crate) sum: Option<Box<Sum>>,
     /// The path of the target's file of this content, which is renamed instead of removed.
@@ -195,9 +194,8 @@ impl PlannedCopy {
     /// Returns the copy of a file in the directory `place`.
     fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
         let TreeEntry { name, size, stamp, mode, .. } = item;
-        let (is_spelled, twins) = (false, Twins::default());
-        let (sum, from) = (None, None);
-        Self { place, name, size, stamp, why, mode, is_spelled, twins, sum, from }
+        let (is_spelled, has_twins, sum, from) = (false, false, None, None);
+        Self { place, name, size, stamp, why, mode, is_spelled, has_twins, sum, from }
     }
 
     /// Returns whether the target already has a file of the same name.
@@ -254,7 +252,7 @@ impl Plan {
             has_set_time: false,
         };
         planner.begin_deploy()?;
-        planner.enter(&[], top_is_new, Twins::default())?;
+        planner.enter(&[], top_is_new, false)?;
         planner.check_modes();
         let shows_links = planner.target.shows_links();
         let mut plan = planner.plan;
@@ -265,7 +263,7 @@ impl Plan {
         }
         plan.note_sent();
         // Stable: the order of all other copies stays.
-        let is_apart = |copy: &PlannedCopy| copy.twins.is_empty() && copy.from.is_none();
+        let is_apart = |copy: &PlannedCopy| !copy.has_twins && copy.from.is_none();
         plan.copies.sort_by_key(|copy| !is_apart(copy));
         plan.first_twin = plan.copies.partition_point(is_apart);
         plan.has_empty_source = plan.copies.is_empty() && plan.same == 0 && !plan.has_unfit;
@@ -399,15 +397,22 @@ struct Subdirectory {
     unique: Option<Vec<u8>>,
     /// Permission bits to set.
     mode: Option<u16>,
-    /// As [`PlannedDirectory::twins`].
-    twins: Twins,
+    /// As [`PlannedDirectory::has_twins`].
+    has_twins: bool,
     /// Whether a link on a server leads to the directory.
     is_link: bool,
 }
 
+impl Subdirectory {
+    fn of(item: TreeEntry, is_new: bool, mode: Option<u16>, is_link: bool) -> Self {
+        let TreeEntry { name, unique, .. } = item;
+        Self { name, is_new, unique, mode, has_twins: false, is_link }
+    }
+}
+
 impl Planner<'_> {
     /// Plans a directory and everything below it.
-    fn enter(&mut self, path: &[u8], is_new: bool, twins: Twins) -> Result<(), TreeFault> {
+    fn enter(&mut self, path: &[u8], is_new: bool, has_twins: bool) -> Result<(), TreeFault> {
         let contents = match self.read_source(path) {
             Ok(contents) => contents,
             Err(failure) if failure.ends_run() || path.is_empty() => return Err(failure),
@@ -447,7 +452,8 @@ impl Planner<'_> {
             },
         };
         let place = self.plan.directories.len();
-        let planned = PlannedDirectory { path: path.to_vec(), is_new, has_failed: false, twins };
+        let path_of = path.to_vec();
+        let planned = PlannedDirectory { path: path_of, is_new, has_failed: false, has_twins };
         self.plan.directories.push(planned);
 
         let of_target = there.weight();
@@ -517,11 +523,8 @@ impl Planner<'_> {
             self.weigh()?;
         }
         let copies = self.plan.copies.get_mut(first..).unwrap_or_default();
-        let has_twins =
-            spellings.mark_twins(copies) | spellings.mark_directories(&mut subdirectories);
-        if !has_twins {
-            self.budget.release(spellings.held);
-        }
+        spellings.mark_twins(copies, &mut subdirectories);
+        self.budget.release(spellings.held);
         self.check_temporary(path, first, &items, &targets)?;
         if let Some(temporary) = temporary {
             // What an interrupted upload has left is replaced, or resumed.
@@ -653,8 +656,7 @@ impl Planner<'_> {
                 if is_spelled {
                     targets.take(&name_there);
                 }
-                let (name, unique, twins) = (item.name, item.unique, Twins::default());
-                return Ok(Some(Subdirectory { name, is_new, unique, mode, twins, is_link }));
+                return Ok(Some(Subdirectory::of(item, is_new, mode, is_link)));
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                 // What the target has there is not an extra.
@@ -664,15 +666,7 @@ impl Planner<'_> {
                         self.deploy_file(place, its_path, mode, item, Told::Missing)?;
                         return Ok(None);
                     }
-                    let (name, unique, twins) = (item.name, item.unique, Twins::default());
-                    return Ok(Some(Subdirectory {
-                        name,
-                        is_new: true,
-                        unique,
-                        mode,
-                        twins,
-                        is_link,
-                    }));
+                    return Ok(Some(Subdirectory::of(item, true, mode, is_link)));
                 }
                 let why = "the target has an object of another type with this name";
                 let failure = TreeFault::item(self.side_of_target(), why).about(&its_path);
@@ -706,7 +700,7 @@ impl Planner<'_> {
         place: usize,
         subdirectory: Subdirectory,
     ) -> Result<(), TreeFault> {
-        let Subdirectory { name, is_new, unique, mode, twins, is_link } = subdirectory;
+        let Subdirectory { name, is_new, unique, mode, has_twins, is_link } = subdirectory;
         self.weigh()?;
         let below = Pathname::join(path, &name);
         if self.above.len() >= DEPTH {
@@ -721,7 +715,7 @@ impl Planner<'_> {
         let inside = self.plan.directories.len();
         let is_outer_link = self.is_link;
         self.is_link |= is_link;
-        self.enter(&below, is_new, twins)?;
+        self.enter(&below, is_new, has_twins)?;
         self.is_link = is_outer_link;
         self.above.pop();
         if let Some(mode) = mode.filter(|_| self.plan.directories.len() > inside) {
