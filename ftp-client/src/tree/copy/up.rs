@@ -9,7 +9,9 @@ use std::time::Duration;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::local_side::LocalSide;
-use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, prove_facts};
+use super::remote_side::{
+    RemoteSide, RemoteTop, TimeProof, not_replaced, prove_content, prove_facts,
+};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
@@ -173,7 +175,12 @@ impl Up<'_> {
         }
         let unset = match sent.is_finished {
             true => sent.unset,
-            false => self.to.place.finish(client, &target, mode_of(copy, &before), &before)?,
+            false => {
+                let place = &mut self.to.place;
+                outlast(client, place, &file, &before)
+                    .map_err(|error| TreeFault::from(error).about(&below))?;
+                place.finish(client, &target, mode_of(copy, &before), &before)?
+            }
         };
         Ok(Copied { bytes: sent.bytes, source, due_time: None, unset })
     }
@@ -189,7 +196,8 @@ impl Up<'_> {
     ) -> Result<SentUpload, Error> {
         // A name that is not UTF-8 is asked for after its upload.
         let is_doubtful = self.is_doubtful(copy);
-        let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful;
+        let is_young = young(before).is_some();
+        let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful && !is_young;
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
         let next =
@@ -198,8 +206,7 @@ impl Up<'_> {
         let is_plain = self.temporary.is_none() && copy.mode.is_none() && is_text(below);
         let has_more = self.ahead.has_more && is_plain && !is_doubtful;
         // A file that changes again in this second would keep its time: that shows only once it is sent.
-        let seconds = Some(before.mtime())
-            .filter(|_| !is_younger(before, GRAIN) && self.to.place.times.holds());
+        let seconds = Some(before.mtime()).filter(|_| !is_young && self.to.place.times.holds());
         let time = seconds.and_then(TimeVal::from_unix_seconds);
         let due = self.ahead.due.take();
         let following = has_more.then_some(Following { path: next, due, time });
@@ -215,6 +222,7 @@ impl Up<'_> {
         let past = self.past.take().filter(|past| past.0 == below);
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
+            outlast(client, place, file, before)?;
             unset = place.finish(client, there, mode_of(copy, before), before)?;
             kept = place.back_up_replaced(client, below, copy.replaces())?;
             is_finished = true;
@@ -300,6 +308,32 @@ struct SentUpload {
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.
     is_finished: bool,
+}
+
+/// Returns how long the file can still change without another time, if it can.
+fn young(file: &Metadata) -> Option<Duration> {
+    let ahead = match file.modified().ok()?.elapsed() {
+        Ok(elapsed) => return GRAIN.checked_sub(elapsed).filter(|left| !left.is_zero()),
+        Err(error) => error.duration(),
+    };
+    (ahead < GRAIN).then(|| GRAIN + ahead)
+}
+
+/// Before the server's copy gets the time of the file, waits until another change of the file would
+/// show in that time, and verifies that there was none.
+fn outlast(
+    client: &Client,
+    place: &RemoteTop<'_>,
+    file: &File,
+    before: &Metadata,
+) -> Result<(), Error> {
+    let Some(left) = young(before).filter(|_| place.times.holds()) else { return Ok(()) };
+    client.control.waiter().sleep(left)?;
+    let now = file.metadata().map_err(Error::Local)?;
+    match Identity::of(&now) == Identity::of(before) {
+        true => Ok(()),
+        false => Err(Error::Job(JobFault::LocalChanged)),
+    }
 }
 
 /// Returns whether the file changed less than `age` ago.

@@ -2,47 +2,17 @@
 //! listing before anything is removed.
 
 use ftp_proto::Pathname;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{AGAIN, Relation, fold, lacking, replaced};
-use crate::tree::plan::Plan;
-
-/// The largest number of names of equal [`fold`] that the target is asked about before one of them is
-/// written: a hostile source can have any number of them.
-const SOME_TWINS: usize = 8;
-
-/// The names that this run has written to each directory, by their [`fold`], as far as it writes
-/// another name of that fold.
-#[derive(Default)]
-pub(super) struct WrittenAlike<'a>(HashMap<&'a [u8], HashMap<Vec<u8>, Vec<&'a [u8]>>>);
-
-impl<'a> WrittenAlike<'a> {
-    pub(super) fn of(plan: &'a Plan, copier: &Copier<'_>) -> Self {
-        let mut this = Self::default();
-        for place in plan.directories.iter().filter(|place| place.has_twins) {
-            let (above, name) = Pathname::split(&place.path);
-            this.0.entry(above).or_default().insert(fold(name), Vec::new());
-        }
-        for copy in plan.copies.iter().filter(|copy| copy.has_twins) {
-            let Some(place) = plan.directories.get(copy.place) else { continue };
-            let names = copier.temporary(&copy.name).into_iter().chain([copy.name.clone()]);
-            let folds = names.map(|name| (fold(&name), Vec::new()));
-            this.0.entry(&place.path).or_default().extend(folds);
-        }
-        this
-    }
-}
 
 impl<'a> Run<'a> {
     /// Remembers a name that the target did not list before.
     pub(crate) fn note_written(&mut self, directory: &'a [u8], name: &'a [u8]) {
-        let alike = self.alike.0.get_mut(directory).and_then(|alike| alike.get_mut(&fold(name)));
-        if let Some(alike) = alike.filter(|alike| alike.len() < SOME_TWINS) {
-            alike.push(name);
-        }
+        self.alike.note(directory, name);
         if self.notes_names {
             self.written.entry(directory).or_default().insert(name);
         }
@@ -65,13 +35,12 @@ impl<'a> Run<'a> {
         directory: &[u8],
         name: &[u8],
     ) -> Result<Option<TreeFault>, TreeFault> {
-        let Some(written) = self.alike.0.get(directory) else { return Ok(None) };
         let path = Pathname::join(directory, name);
         let mut unclear = None;
         // The temporary name is written first.
         let names = copier.temporary(name).into_iter().chain([name.to_vec()]);
         for own in names {
-            let alike = written.get(&fold(&own)).into_iter().flatten().copied();
+            let alike = self.alike.written(directory, &own);
             let mut is_free = false;
             let found = replaced(alike.filter(|twin| ![name, &own].contains(twin)), |twin| {
                 // One clear answer tells whether `own` is free, whichever twin it names.
@@ -104,7 +73,7 @@ impl<'a> Run<'a> {
         let (plan, reporter) = (self.plan, self.reporter);
         for (number, copy) in plan.copies.iter().enumerate().skip(plan.apart().len()) {
             let Some(place) = plan.directories.get(copy.place) else { continue };
-            if self.is_over() || self.state(copy.place) == DirectoryState::Missing {
+            if self.is_over() || !self.may_copy(copy) {
                 continue;
             }
             if self.rename(copier, number, copy) {
@@ -116,18 +85,16 @@ impl<'a> Run<'a> {
                 self.count_copy(number, Err(fault));
                 continue;
             }
-            let copied = self.check_twins(copier, &place.path, &copy.name).and_then(
-                |unclear| {
-                    let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
-                        let on = OfPath { on: reporter.on, path: &path };
-                        copier.copy(&place.path, copy, &on)
-                    })?;
-                    unclear
-                        .into_iter()
-                        .for_each(|failure| self.note_unclear(copy.place, &path, failure));
-                    Ok(copied)
-                },
-            );
+            let copied = self.check_twins(copier, &place.path, &copy.name).and_then(|unclear| {
+                let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
+                    let on = OfPath { on: reporter.on, path: &path };
+                    copier.copy(&place.path, copy, &on)
+                })?;
+                unclear
+                    .into_iter()
+                    .for_each(|failure| self.note_unclear(copy.place, &path, failure));
+                Ok(copied)
+            });
             self.count_copy(number, copied);
         }
     }

@@ -1,6 +1,6 @@
 //! What a plan holds in memory: all of it is counted, since a server can invent names without end.
 
-use super::{Copied, PlannedCopy, PlannedDirectory, Planner, SeenEntry, Subdirectory};
+use super::{Copied, PlannedCopy, PlannedDirectory, Planner, Removal, SeenEntry, Subdirectory};
 use crate::error::{Error, ErrorKind, ListingCut};
 use crate::listing::Budget;
 use crate::tree::entry::{self, TreeEntry};
@@ -8,18 +8,14 @@ use crate::tree::fault::TreeFault;
 use crate::tree::manifest::weight_of;
 use crate::tree::scan::{Contents, Links};
 
-/// Numbers of the plan's steps and messages that are counted in the budget.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Weighed {
-    directories: usize,
-    copies: usize,
-    equal: usize,
-    links: usize,
-    modes: usize,
-    removals: usize,
-    temporary: usize,
-    failures: usize,
-    messages: [usize; 2],
+/// Numbers of the plan's steps and messages that are counted in the budget, list by list.
+pub(super) type Weighed = [usize; 10];
+
+/// Returns the memory of the items of a list that are not counted yet, and counts them.
+fn newer<T>(list: &[T], counted: &mut usize, weight: impl Fn(&T) -> usize) -> usize {
+    let bytes = list.iter().skip(*counted).map(weight).sum();
+    *counted = list.len();
+    bytes
 }
 
 impl Planner<'_> {
@@ -54,9 +50,8 @@ impl Planner<'_> {
     pub(super) fn weigh(&mut self) -> Result<(), TreeFault> {
         let plan = &self.plan;
         let name = |name: &[u8]| Budget::weight_of_name(name);
-        let Weighed { directories, copies, equal, links, modes, removals, temporary, .. } =
-            self.weighed;
-        let (failures, [left_out, spelled]) = (self.weighed.failures, self.weighed.messages);
+        let [directories, copies, equal, links, modes, removals, temporary, failures, notes @ ..] =
+            &mut self.weighed;
         // The result of a copy is kept until its source is removed.
         let result = if plan.moves { size_of::<(usize, Copied)>() } else { 0 };
         let copy = |copy: &PlannedCopy| {
@@ -66,46 +61,26 @@ impl Planner<'_> {
                 .sum
                 .as_ref()
                 .map_or(0, |sum| size_of_val(&**sum) + 3 * (weight_of(&copy.name) + place));
-            size_of::<PlannedCopy>() + name(&copy.name) + result + sum
+            // Of a name with twins, the fold is kept.
+            let twins = if copy.has_twins { 3 * name(&copy.name) } else { 0 };
+            size_of::<PlannedCopy>() + name(&copy.name) + result + twins + sum
         };
         // Names that are written are remembered by their address.
         let directory = |place: &PlannedDirectory| {
-            size_of::<PlannedDirectory>() + 2 * name(&[]) + name(&place.path)
+            size_of::<PlannedDirectory>() + 2 * name(&[]) + 2 * name(&place.path)
         };
-        let messages = |messages: &[String], from: usize| {
-            messages.iter().skip(from).map(|text| name(text.as_bytes())).sum::<usize>()
-        };
-        let bytes = plan.directories.iter().skip(directories).map(directory).sum::<usize>()
-            + plan.copies.iter().skip(copies).map(copy).sum::<usize>()
-            + plan.equal.iter().skip(equal).map(copy).sum::<usize>()
-            + plan
-                .links
-                .iter()
-                .skip(links)
-                .map(|link| 2 * name(&link.name) + name(&link.link))
-                .sum::<usize>()
-            + plan.modes.iter().skip(modes).map(|mode| 2 * name(&mode.path)).sum::<usize>()
-            + plan
-                .removals
-                .iter()
-                .skip(removals)
-                .map(|gone| 2 * name(&gone.path) + size_of::<SeenEntry>())
-                .sum::<usize>()
-            + plan.temporary.iter().skip(temporary).map(|path| name(path)).sum::<usize>()
-            + plan.failures.iter().skip(failures).map(TreeFault::weight).sum::<usize>()
-            + messages(&plan.left_out, left_out)
-            + messages(&plan.spelled, spelled);
-        self.weighed = Weighed {
-            directories: plan.directories.len(),
-            copies: plan.copies.len(),
-            equal: plan.equal.len(),
-            links: plan.links.len(),
-            modes: plan.modes.len(),
-            removals: plan.removals.len(),
-            temporary: plan.temporary.len(),
-            failures: plan.failures.len(),
-            messages: [plan.left_out.len(), plan.spelled.len()],
-        };
+        let removal = |gone: &Removal| 2 * name(&gone.path) + size_of::<SeenEntry>();
+        let mut bytes = newer(&plan.directories, directories, directory)
+            + newer(&plan.copies, copies, copy)
+            + newer(&plan.equal, equal, copy)
+            + newer(&plan.links, links, |link| 2 * name(&link.name) + name(&link.link))
+            + newer(&plan.modes, modes, |mode| 2 * name(&mode.path))
+            + newer(&plan.removals, removals, removal)
+            + newer(&plan.temporary, temporary, |path| name(path))
+            + newer(&plan.failures, failures, TreeFault::weight);
+        for (texts, counted) in [&plan.left_out, &plan.spelled].into_iter().zip(notes) {
+            bytes += newer(texts, counted, |text| name(text.as_bytes()));
+        }
         self.hold(bytes)
     }
 
