@@ -7,7 +7,7 @@ use ftp_proto::{
 };
 
 use super::Client;
-use super::objects::{Inside, MlsdArgument, first_name};
+use super::directories::{Inside, MlsdArgument, first_name};
 use crate::error::{Error, ListingCut};
 use crate::listing::{Beginning, Budget, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;

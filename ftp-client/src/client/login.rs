@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::{Command, Features, FtpUrl, Password};
 
 use super::Client;
-use super::objects::Position;
+use super::directories::Position;
 use crate::config::{ClientBuilder, for_scheme};
 use crate::control::login::{self, Login};
 use crate::error::Error;

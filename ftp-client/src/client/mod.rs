@@ -2,11 +2,14 @@
 //! own modules.
 
 mod absence;
+mod by_name;
 mod digest;
+mod directories;
 pub(crate) mod flight;
 mod listing;
 pub(crate) mod login;
 mod objects;
+mod order;
 pub(crate) mod permissions;
 pub(crate) mod promise;
 pub(crate) mod repeat;
@@ -106,7 +109,7 @@ pub struct Client {
     hash: Option<String>,
     /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
     no_mlsd: bool,
-    mlsd_argument: objects::MlsdArgument,
+    mlsd_argument: directories::MlsdArgument,
     /// Whether the server refused `NLST`, but accepted `LIST`.
     no_nlst: bool,
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
@@ -126,7 +129,7 @@ pub struct Client {
     pub(crate) is_other_session: bool,
     /// The directory that the last `CWD` led back to, if its reply proves nothing.
     returned_to: Option<Pathname>,
-    position: objects::Position,
+    position: directories::Position,
     /// The server and the user, once logged in.
     identity: Option<Login>,
     /// The time it took to connect, and to log in.
@@ -221,7 +224,7 @@ impl Client {
             knows_iac: false,
             hash: None,
             no_mlsd: false,
-            mlsd_argument: objects::MlsdArgument::default(),
+            mlsd_argument: directories::MlsdArgument::default(),
             no_nlst: false,
             no_flags: false,
             no_range: false,
@@ -232,7 +235,7 @@ impl Client {
             moved: false,
             is_other_session: false,
             returned_to: None,
-            position: objects::Position::default(),
+            position: directories::Position::default(),
             identity: None,
             connecting,
             login_time: Duration::ZERO,
@@ -416,6 +419,11 @@ impl Client {
 
     /// Sends `RNFR`, which changes nothing, and returns the command that renames.
     pub(crate) fn rename_from(&mut self, from: &[u8], to: &[u8]) -> Result<Command, Error> {
+        if !self.can_rename(from, to) {
+            return Err(Error::Unsupported(
+                "a move to another directory: the server takes no paths",
+            ));
+        }
         let to = Pathname::new(to)?;
         let from = Command::Rnfr(self.pathname(from)?);
         let to = Command::Rnto(self.pathname(to.as_bytes())?);
@@ -552,80 +560,6 @@ impl Client {
             Ok(_) | Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Aborts a transfer that was dropped early, and returns to the caller's current directory.
-    pub(crate) fn settle(&mut self) -> Result<(), Error> {
-        self.stop_abandoned()?;
-        self.come_back()
-    }
-
-    /// Aborts a transfer that was dropped early.
-    fn stop_abandoned(&mut self) -> Result<(), Error> {
-        self.control.check()?;
-        let data = self.abandoned.take();
-        match self.control.outstanding() {
-            Some(verb) if verb.uses_data() || self.plan.is_requested() => self.stop_transfer(data),
-            // The command was cancelled before its reply arrived. `ABOR` stops only transfers, so
-            // the connection must be closed.
-            Some(_) => {
-                self.control.close();
-                Err(Error::Closed)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Aborts a transfer that was dropped early. If the success of `verb` proves nothing by its
-    /// code, also makes sure that the next reply answers the next command.
-    fn make_ready_for(&mut self, verb: Verb) -> Result<(), Error> {
-        self.settle()?;
-        if self.control.needs_proof(verb) { self.get_in_step() } else { Ok(()) }
-    }
-
-    /// Makes sure, after a transfer or an extra reply, that the next reply answers the next
-    /// command: asks for the current directory (`PWD`), or for the system (`SYST`) if the server
-    /// keeps that to itself. A 257 or 215 cannot be the late answer to another command. Fails if
-    /// the server sends neither; the connection is then closed.
-    pub(crate) fn get_in_step(&mut self) -> Result<(), Error> {
-        let reply = match self.in_a_form(&Command::Pwd) {
-            // The server knows neither PWD nor XPWD. No transfer ends with such a reply.
-            Err(Error::Refused(_, reply)) if is_unknown(&reply) => {
-                self.control.trust_replies();
-                return Ok(());
-            }
-            Err(Error::Refused(..)) => self.control.request(&Command::Syst)?,
-            answer => answer?,
-        };
-        if self.control.is_in_doubt() {
-            return Err(self.control.out_of_step(Some(Verb::Pwd), reply));
-        }
-        self.check_directory(&reply)
-    }
-
-    /// Fails if the reply to `PWD` shows another directory than the one that the last `CWD` led back
-    /// to.
-    fn check_directory(&mut self, reply: &Reply) -> Result<(), Error> {
-        let here = self.returned_to.take();
-        match here.zip(Pathname::parse_quoted(reply.text()).ok()) {
-            Some((here, shown)) if here != shown => {
-                Err(self.control.out_of_step(Some(Verb::Cwd), reply.clone()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn request(&mut self, command: &Command) -> Result<Reply, Error> {
-        if let Some(reply) = self.reply_ahead(command)? {
-            return Ok(reply);
-        }
-        self.settle()?;
-        self.control.request(command)
-    }
-
-    fn order(&mut self, command: &Command) -> Result<Reply, Error> {
-        self.make_ready_for(command.verb())?;
-        self.control.order(command)
     }
 
     /// Checks a path. Before the first path with non-ASCII characters, also sends `OPTS UTF8 ON` if the

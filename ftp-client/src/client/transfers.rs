@@ -424,13 +424,13 @@ impl Client {
     /// Returns how many downloads to [plan](Self::plan_downloads): 0 if none is requested ahead, as far
     /// as known.
     #[must_use]
-    pub const fn downloads_ahead(&self) -> usize {
+    pub fn downloads_ahead(&self) -> usize {
         if self.goes_ahead() { DownloadPlan::DOWNLOADS } else { 0 }
     }
 
     /// Returns whether planned transfers are requested ahead, as far as known.
-    pub(crate) const fn goes_ahead(&self) -> bool {
-        self.reuses && !self.state.no_blocks
+    pub(crate) fn goes_ahead(&self) -> bool {
+        self.reuses && !self.state.no_blocks && !self.config.learned.only_names.is_set()
     }
 
     /// Returns whether mode B is used, without having been asked for, and no file has gone over it yet.

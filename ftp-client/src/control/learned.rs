@@ -28,6 +28,10 @@ pub(crate) struct Knowledge {
     pub(crate) blocks: Test,
     /// Whether `EPSV` has ended or blocked a session.
     pub(crate) epsv_fails: Flag,
+    /// Whether the server has taken the path of an object in another directory.
+    pub(crate) takes_paths: Flag,
+    /// Whether it takes only names in the current directory.
+    pub(crate) only_names: Flag,
 }
 
 impl Learned {

@@ -60,10 +60,32 @@ pub(crate) fn begin_with_time(
 fn begin_by(
     client: &mut Client,
     command: &Command,
-    shape: impl FnOnce(TransferSetup) -> TransferSetup,
+    shape: impl Fn(TransferSetup) -> TransferSetup,
 ) -> Result<Begun, Error> {
-    let begun = begin_shaped(client, command, shape);
+    let begun = begin_placed(client, command, shape);
     begun.map_err(|error| client.blame_blocks(error))
+}
+
+/// Begins a transfer of the path, or of the name where the server takes no paths.
+fn begin_placed(
+    client: &mut Client,
+    command: &Command,
+    shape: impl Fn(TransferSetup) -> TransferSetup,
+) -> Result<Begun, Error> {
+    client.settle()?;
+    if let Some(named) = client.by_name(command)? {
+        return client.stay_inside(|client| begin_shaped(client, &named, shape));
+    }
+    let begun = begin_shaped(client, command, &shape);
+    let code = match &begun {
+        Ok(_) => ReplyCode::ABOUT_TO_OPEN_DATA,
+        Err(Error::Refused(verb, reply)) if *verb == command.verb() => reply.code(),
+        Err(_) => return begun,
+    };
+    let Some(named) = client.again_by_name(command, code)? else { return begun };
+    let again = client.stay_inside(|client| begin_shaped(client, &named, shape));
+    client.note_name(again.is_err());
+    again.or(begun)
 }
 
 fn begin_shaped(

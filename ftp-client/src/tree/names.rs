@@ -142,6 +142,38 @@ pub(crate) fn replaced<'n, E>(
     Ok(unclear)
 }
 
+/// The largest number of names of equal [`fold`] that the target is asked about before one of them is
+/// written: a hostile source can have any number of them.
+const SOME_TWINS: usize = 8;
+
+/// The names that a run has written to each directory, by their [`fold`], as far as it writes several
+/// of that fold. Each costs the same, however many there are.
+#[derive(Default)]
+pub(crate) struct WrittenAlike<'a>(HashMap<&'a [u8], NamesByFold<'a>>);
+
+type NamesByFold<'a> = HashMap<Vec<u8>, Vec<&'a [u8]>>;
+
+impl<'a> WrittenAlike<'a> {
+    /// Expects another name of the fold of `name`.
+    pub(crate) fn expect(&mut self, directory: &'a [u8], name: &[u8]) {
+        self.0.entry(directory).or_default().insert(fold(name), Vec::new());
+    }
+
+    /// Notes a name that was written.
+    pub(crate) fn note(&mut self, directory: &[u8], name: &'a [u8]) {
+        let alike = self.0.get_mut(directory).and_then(|alike| alike.get_mut(&fold(name)));
+        if let Some(alike) = alike.filter(|alike| alike.len() < SOME_TWINS) {
+            alike.push(name);
+        }
+    }
+
+    /// Returns some of the written names of the fold of `name`.
+    pub(crate) fn written(&self, directory: &[u8], name: &[u8]) -> impl Iterator<Item = &'a [u8]> {
+        let alike = self.0.get(directory).and_then(|alike| alike.get(&fold(name)));
+        alike.into_iter().flatten().copied()
+    }
+}
+
 /// The pause before a directory that lacks new names is listed once more: some servers list from a
 /// cache.
 pub(crate) const AGAIN: Duration = Duration::from_secs(2);

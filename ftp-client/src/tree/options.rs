@@ -49,73 +49,109 @@ pub enum LinkChoice {
     Follow,
 }
 
-/// Options of [`TreeSync`](super::TreeSync).
-///
-/// By default all files are copied that differ in size or time, nothing is deleted, links are left
-/// out, and nothing is retried.
-#[derive(Clone)]
-#[must_use]
-pub struct SyncOptions<'a> {
-    pub(crate) compare: Option<Compare>,
-    pub(crate) manifest: Option<String>,
-    pub(crate) replaces_changed: bool,
-    pub(crate) deletes: bool,
-    pub(crate) most_deletions: Option<usize>,
-    pub(crate) ignores_errors: bool,
-    pub(crate) no_links: bool,
-    pub(crate) links: LinkChoice,
-    pub(crate) permissions: bool,
-    pub(crate) moves: bool,
-    pub(crate) resume: Resume,
-    pub(crate) is_dry: bool,
-    pub(crate) creates_parents: bool,
-    pub(crate) temporary: Option<TemporaryName>,
-    pub(crate) backup: Option<PathBuf>,
-    pub(crate) journals: Option<PathBuf>,
-    pub(crate) own: Arc<[FileId]>,
-    pub(crate) choice: Arc<Choice<'a>>,
-    pub(crate) selection: Selection,
-    pub(crate) list: ListOptions,
-    pub(crate) jobs: Option<usize>,
-    pub(crate) rate_limit: Option<RateLimit>,
-    pub(crate) listener: Option<Side>,
-    pub(crate) address: AddressRule,
-    pub(crate) patience: Patience,
+/// Defines the options: those of the first list have a function that sets them.
+macro_rules! sync_options {
+    ($($(#[$about:meta])* $field:ident: $value:ty = $default:expr;)* ..
+     $($kept:ident: $its:ty = $first:expr;)*) => {
+        /// Options of [`TreeSync`](super::TreeSync).
+        ///
+        /// By default all files are copied that differ in size or time, nothing is deleted, links are
+        /// left out, and nothing is retried.
+        #[derive(Clone)]
+        #[must_use]
+        pub struct SyncOptions<'a> {
+            $(pub(crate) $field: $value,)*
+            $(pub(crate) $kept: $its,)*
+        }
+
+        impl Default for SyncOptions<'_> {
+            fn default() -> Self {
+                Self { $($field: $default,)* $($kept: $first,)* }
+            }
+        }
+
+        impl SyncOptions<'_> {
+            $($(#[$about])*
+            pub fn $field(mut self, $field: $value) -> Self {
+                self.$field = $field;
+                self
+            })*
+        }
+    };
 }
 
 /// Decides whether a file or directory takes part, by its path in the tree and whether it is a directory.
 type Choice<'a> = dyn Fn(&[u8], bool) -> bool + Send + Sync + 'a;
 
-impl Default for SyncOptions<'_> {
-    fn default() -> Self {
-        Self {
-            compare: None,
-            manifest: None,
-            replaces_changed: false,
-            deletes: false,
-            most_deletions: None,
-            ignores_errors: false,
-            no_links: false,
-            links: LinkChoice::Skip,
-            permissions: false,
-            moves: false,
-            resume: Resume::Own,
-            is_dry: false,
-            creates_parents: false,
-            temporary: None,
-            backup: None,
-            journals: None,
-            own: Arc::default(),
-            choice: Arc::new(|_, _| true),
-            selection: Selection::default(),
-            list: ListOptions { all: true, form: ListingForm::Auto },
-            jobs: None,
-            rate_limit: None,
-            listener: None,
-            address: AddressRule::Peer,
-            patience: Patience::new().attempts(1),
-        }
-    }
+sync_options! {
+    /// Sets the name of a file in the target's top that lists what these runs have stored there,
+    /// with SHA-256 of each file (default: none). Only for uploads.
+    ///
+    /// With it, files are compared by content, without help of the server, and only files are
+    /// deleted that the list names and that are still as an earlier run left them. A file that
+    /// changed on the server, or that the list does not name, is not replaced, which is a failure.
+    /// A list that is missing or incomplete proves nothing: then all files are compared with the
+    /// server's, and nothing is deleted. A source with a file of this name is refused.
+    manifest: Option<String> = None;
+    /// Sets whether files that changed on the server since the [manifest](Self::manifest) was
+    /// written are replaced, and deleted if the source lacks them (default: no).
+    replaces_changed: bool = false;
+    /// Sets whether objects that only the target has are deleted (default: no).
+    ///
+    /// Deletions come last. If an object of the source may be missing in the target, nothing is
+    /// deleted.
+    deletes: bool = false;
+    /// Sets the largest number of deletions; a plan with more is refused (default: none). A rename
+    /// counts as one: the server may refuse it. A source without files deletes only if there is such
+    /// a number.
+    most_deletions: Option<usize> = None;
+    /// Sets whether deletions take place, despite failures elsewhere, in directories in which, above
+    /// which and below which nothing failed (default: no).
+    ignores_errors: bool = false;
+    /// Sets whether the target has no symbolic links to directories (default: no). Then what it lists
+    /// as a directory is one; without this, an extra directory stays unless listings prove that.
+    no_links: bool = false;
+    /// Sets the treatment of symbolic links (default: [`LinkChoice::Skip`]).
+    links: LinkChoice = LinkChoice::Skip;
+    /// Sets whether the target gets the permission bits of the source (default: no).
+    permissions: bool = false;
+    /// Sets whether files of the source are removed once the target provably has them (default:
+    /// no). One side must be local.
+    moves: bool = false;
+    /// Sets what may be resumed (default: [`Resume::Own`], which resumes nothing in a new run).
+    resume: Resume = Resume::Own;
+    /// Sets whether nothing may be written, not even a test file (default: no). Then only the
+    /// [plan](super::TreeSync::steps) is of use, and [`run`](super::TreeSync::run) is an error.
+    is_dry: bool = false;
+    /// Sets whether missing parents of the target's top are created (default: no).
+    creates_parents: bool = false;
+    /// Sets the temporary name of uploads (default: none).
+    temporary: Option<TemporaryName> = None;
+    /// Sets the directory of the target's side that keeps replaced and deleted files (default:
+    /// none). It and the target must not contain each other. One side must be local. On a server,
+    /// uploads then get temporary names.
+    backup: Option<PathBuf> = None;
+    /// Sets the directory for journals, as [`FileOptions::journals`](crate::FileOptions::journals)
+    /// does.
+    journals: Option<PathBuf> = None;
+    /// Sets a limit of bytes per second for all copies together (default: none).
+    rate_limit: Option<RateLimit> = None;
+    /// Sets the server that listens for the data of a copy between two servers, as
+    /// [`Relay::listener`](crate::file::Relay::listener) does.
+    listener: Option<Side> = None;
+    /// Sets the host to which one server must connect for a copy between two servers, as
+    /// [`Relay::address`](crate::file::Relay::address) does.
+    address: AddressRule = AddressRule::Peer;
+    /// Sets the attempts and pauses after transient failures, and what ends them (default: one
+    /// attempt).
+    patience: Patience = Patience::new().attempts(1);
+    ..
+    compare: Option<Compare> = None;
+    own: Arc<[FileId]> = Arc::default();
+    choice: Arc<Choice<'a>> = Arc::new(|_, _| true);
+    selection: Selection = Selection::default();
+    list: ListOptions = ListOptions { all: true, form: ListingForm::Auto };
+    jobs: Option<usize> = None;
 }
 
 impl<'a> SyncOptions<'a> {
@@ -133,116 +169,6 @@ impl<'a> SyncOptions<'a> {
     /// otherwise files are sent again).
     pub const fn compare(mut self, compare: Compare) -> Self {
         self.compare = Some(compare);
-        self
-    }
-
-    /// Sets the name of a file in the target's top that lists what these runs have stored there,
-    /// with SHA-256 of each file (default: none). Only for uploads.
-    ///
-    /// With it, files are compared by content, without help of the server, and only files are
-    /// deleted that the list names and that are still as an earlier run left them. A file that
-    /// changed on the server, or that the list does not name, is not replaced, which is a failure.
-    /// A list that is missing or incomplete proves nothing: then all files are compared with the
-    /// server's, and nothing is deleted. A source with a file of this name is refused.
-    pub fn manifest(mut self, name: Option<String>) -> Self {
-        self.manifest = name;
-        self
-    }
-
-    /// Sets whether files that changed on the server since the [manifest](Self::manifest) was
-    /// written are replaced, and deleted if the source lacks them (default: no).
-    pub const fn replaces_changed(mut self, on: bool) -> Self {
-        self.replaces_changed = on;
-        self
-    }
-
-    /// Sets whether objects that only the target has are deleted (default: no).
-    ///
-    /// Deletions come last. If an object of the source may be missing in the target, nothing is
-    /// deleted.
-    pub const fn deletes(mut self, on: bool) -> Self {
-        self.deletes = on;
-        self
-    }
-
-    /// Sets the largest number of deletions; a plan with more is refused (default: none). A rename
-    /// counts as one: the server may refuse it. A source without files deletes only if there is such
-    /// a number.
-    pub const fn most_deletions(mut self, most: Option<usize>) -> Self {
-        self.most_deletions = most;
-        self
-    }
-
-    /// Sets whether deletions take place, despite failures elsewhere, in directories in which, above
-    /// which and below which nothing failed (default: no).
-    pub const fn ignores_errors(mut self, on: bool) -> Self {
-        self.ignores_errors = on;
-        self
-    }
-
-    /// Sets whether the target has no symbolic links to directories (default: no). Then what it lists
-    /// as a directory is one; without this, an extra directory stays unless listings prove that.
-    pub const fn no_links(mut self, on: bool) -> Self {
-        self.no_links = on;
-        self
-    }
-
-    /// Sets the treatment of symbolic links (default: [`LinkChoice::Skip`]).
-    pub const fn links(mut self, links: LinkChoice) -> Self {
-        self.links = links;
-        self
-    }
-
-    /// Sets whether the target gets the permission bits of the source (default: no).
-    pub const fn permissions(mut self, on: bool) -> Self {
-        self.permissions = on;
-        self
-    }
-
-    /// Sets whether files of the source are removed once the target provably has them (default:
-    /// no). One side must be local.
-    pub const fn moves(mut self, on: bool) -> Self {
-        self.moves = on;
-        self
-    }
-
-    /// Sets what may be resumed (default: [`Resume::Own`], which resumes nothing in a new run).
-    pub const fn resume(mut self, resume: Resume) -> Self {
-        self.resume = resume;
-        self
-    }
-
-    /// Sets whether nothing may be written, not even a test file (default: no). Then only the
-    /// [plan](super::TreeSync::steps) is of use, and [`run`](super::TreeSync::run) is an error.
-    pub const fn is_dry(mut self, on: bool) -> Self {
-        self.is_dry = on;
-        self
-    }
-
-    /// Sets whether missing parents of the target's top are created (default: no).
-    pub const fn creates_parents(mut self, on: bool) -> Self {
-        self.creates_parents = on;
-        self
-    }
-
-    /// Sets the temporary name of uploads (default: none).
-    pub fn temporary(mut self, name: Option<TemporaryName>) -> Self {
-        self.temporary = name;
-        self
-    }
-
-    /// Sets the directory of the target's side that keeps replaced and deleted files (default:
-    /// none). It and the target must not contain each other. One side must be local. On a server,
-    /// uploads then get temporary names.
-    pub fn backup(mut self, directory: Option<PathBuf>) -> Self {
-        self.backup = directory;
-        self
-    }
-
-    /// Sets the directory for journals, as [`FileOptions::journals`](crate::FileOptions::journals)
-    /// does.
-    pub fn journals(mut self, directory: Option<PathBuf>) -> Self {
-        self.journals = directory;
         self
     }
 
@@ -288,33 +214,6 @@ impl<'a> SyncOptions<'a> {
     /// while the time that files wait for replies is worth another login.
     pub fn jobs(mut self, most: impl Into<Option<usize>>) -> Self {
         self.jobs = most.into();
-        self
-    }
-
-    /// Sets a limit of bytes per second for all copies together (default: none).
-    pub fn rate_limit(mut self, limit: Option<RateLimit>) -> Self {
-        self.rate_limit = limit;
-        self
-    }
-
-    /// Sets the server that listens for the data of a copy between two servers, as
-    /// [`Relay::listener`](crate::file::Relay::listener) does.
-    pub const fn listener(mut self, listener: Option<Side>) -> Self {
-        self.listener = listener;
-        self
-    }
-
-    /// Sets the host to which one server must connect for a copy between two servers, as
-    /// [`Relay::address`](crate::file::Relay::address) does.
-    pub const fn address(mut self, rule: AddressRule) -> Self {
-        self.address = rule;
-        self
-    }
-
-    /// Sets the attempts and pauses after transient failures, and what ends them (default: one
-    /// attempt).
-    pub fn patience(mut self, patience: Patience) -> Self {
-        self.patience = patience;
         self
     }
 }

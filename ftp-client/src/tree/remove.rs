@@ -10,16 +10,16 @@
 
 use std::collections::{HashMap, HashSet};
 
-use ftp_proto::{Entry, EntryKind, ListLine, Pathname, Verb};
+use ftp_proto::{Entry, EntryKind, Pathname, Verb};
 
 use super::execute::Summary;
 use super::links::{Proof, ShownLinks, by_list, list};
 use crate::client::Client;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
-use crate::error::{Error, JobFault, ListingCut};
+use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
-use crate::listing::{Budget, ListOptions, Listing, ListingForm, MOST_OBJECTS};
+use crate::listing::{Budget, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::Place;
 
 /// Options of a [removal](Repeat::remove).
@@ -92,6 +92,7 @@ impl Repeat {
     ) -> Result<Summary, Error> {
         let none = Summary::default();
         client.tests_flights |= options.recursive;
+        client.names_are_listed |= options.recursive;
         loop {
             let path = Pathname::without_slash(place.path()).to_vec();
             let mut shown = ShownLinks::default();
@@ -391,33 +392,14 @@ impl Tree<'_> {
         if listed.is_empty() {
             return Ok(listed);
         }
-        let options = ListOptions { all: true, form: ListingForm::List };
-        let entries = match self.client.list_directory(path, options) {
-            Err(error) if error.is_no() => return Ok(listed),
-            entries => entries?,
-        };
-        let mut link = None;
-        for (number, item) in entries.enumerate() {
-            match item {
-                Ok(_) if number >= self.budget.entries => {
-                    return Err(Error::ListingCut(ListingCut::TooLong));
-                }
-                Ok(ListLine::Entry(entry)) => {
-                    if link.is_none() && entry.is_link() {
-                        link = Some(Pathname::join(path, &entry.name));
-                    }
-                    if let Some(facts) = listed.get_mut(&*entry.name) {
-                        let (kind, links) = (entry.kind.or(facts.kind), entry.links);
-                        *facts = LinkFacts { kind, links, is_listed: true };
-                    }
-                }
-                Ok(ListLine::Unparsed(_)) => {}
-                // Some servers refuse a listing only at its end.
-                Err(error) if error.is_no() => break,
-                Err(error) => return Err(error),
+        let Some(by_list) = by_list(self.client, path, self.budget)? else { return Ok(listed) };
+        self.shown.note_listing(self.client, path, &by_list)?;
+        for entry in by_list.entries {
+            if let Some(facts) = listed.get_mut(&*entry.name) {
+                let (kind, links) = (entry.kind.or(facts.kind), entry.links);
+                *facts = LinkFacts { kind, links, is_listed: true };
             }
         }
-        self.shown.note(self.client, link.as_deref(), false)?;
         Ok(listed)
     }
 

@@ -34,6 +34,7 @@ mod retry;
 mod servers;
 mod step;
 mod trace;
+mod trees;
 mod uploads;
 mod uploads_ahead;
 mod uploads_resumed;

@@ -114,7 +114,6 @@ impl Job<'_> {
             && !client.has_planned_upload()
             && report.as_ref().is_none_or(|report| report.cut.is_none())
             && self.verifies_size()
-            && !self.proves_new
         {
             client.ask_after_upload(self.place.path(), time)?;
         }
@@ -500,19 +499,20 @@ impl Job<'_> {
         set_time(client, path, time)
     }
 
-    /// Returns the facts of a file that a moved source replaces, if only a change of them can show
-    /// that the server stored the upload: a file of the same size is there already.
+    /// Returns the facts of the file that the upload replaces, if only a change of them can show that
+    /// the server stored it: a file of the same size is there already, as the caller says or `have`.
     pub(super) fn facts_to_change(
         &self,
         client: &mut Client,
         source: &OpenedSource<'_>,
         have: Option<u64>,
     ) -> Result<Option<ServerFacts>, Error> {
+        let is_told = self.proves_new && !self.is_under();
         let decides = self.options.moves || self.proves_new || client.breaks_uploads;
         match (decides, source.facts()) {
             // Two empty files are equal.
-            (true, Some(here)) if here.size > 0 && have == Some(here.size) => {
-                ServerFacts::ask(client, self.place.path())
+            (true, Some(here)) if here.size > 0 && (is_told || have == Some(here.size)) => {
+                ServerFacts::before_upload(client, self.place.path()).map(Some)
             }
             _ => Ok(None),
         }
@@ -528,22 +528,15 @@ impl Job<'_> {
         let (Some(old), OpenedSource::Regular { file, facts, .. }) = (old, source) else {
             return Ok(());
         };
-        let path = self.place.path();
-        if old.proves_new(client, path)? {
-            return Ok(());
-        }
-        if self.options.verify != Verify::Digest
-            && let Some(mut digest) = Checksum::for_server(client)?
-        {
-            digest.update_from(file, facts.size).map_err(Error::Local)?;
-            if compare_digest(client, path, digest.finish())?.proves(false)? {
-                return Ok(());
-            }
-        }
         match self.options.verify {
             Verify::Digest => Ok(()),
-            _ => Err(Error::Job(JobFault::NotReplaced)),
+            _ => old.check_replaced(client, self.place.path(), (file, facts.size)),
         }
+    }
+
+    /// Returns whether the upload has a temporary name.
+    pub(super) const fn is_under(&self) -> bool {
+        matches!(self.store, StoreAs::Under(_))
     }
 
     /// Returns whether another attempt may have to tell whether the server has renamed the file. The

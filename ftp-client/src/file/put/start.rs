@@ -102,7 +102,8 @@ impl Job<'_> {
     /// Returns whether a decision needs the size of the server's file.
     pub(super) fn asks_size(&self, client: &Client, source: &OpenedSource<'_>) -> bool {
         let may_break = client.breaks_uploads && self.verifies_size();
-        let decides = self.looks() || self.options.moves || self.proves_new;
+        // In place, the caller knows the size of the old file.
+        let decides = self.looks() || self.options.moves || self.proves_new && self.is_under();
         match self.store {
             StoreAs::Unique => false,
             StoreAs::Append => self.verifies_size(),

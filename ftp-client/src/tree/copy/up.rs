@@ -9,11 +9,13 @@ use std::time::Duration;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::local_side::LocalSide;
-use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, prove_facts};
+use super::remote_side::{
+    RemoteSide, RemoteTop, TimeProof, not_replaced, prove_content, prove_facts,
+};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
-use crate::file::evidence::{Resume, ServerFacts};
+use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt, lock};
@@ -147,10 +149,6 @@ impl Up<'_> {
         };
         self.ahead.due = due;
         let target = Pathname::join(self.to.place.top, &below);
-        let old = match self.is_doubtful(copy) {
-            true => Some(self.to.hand.ask(|at| Ok(ServerFacts::before_upload(at, &target)?))?),
-            false => None,
-        };
         let resume = if before.len() > SMALL { self.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
             // What the server has cannot be the beginning.
@@ -166,12 +164,6 @@ impl Up<'_> {
             Err(error) => Err(Error::Local(error)),
         });
         let sent = sent.map_err(|error| self.failure(error, &below))?;
-        if let Some(old) = old
-            && !self.to.hand.ask(|at| Ok(old.proves_new(at, &target)?))?
-            && prove_content(self.to.hand.client()?, &target, &file, &before).is_err()
-        {
-            return Err(not_replaced(&target));
-        }
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
         let source = Some(Identity::of(&before));
@@ -183,7 +175,12 @@ impl Up<'_> {
         }
         let unset = match sent.is_finished {
             true => sent.unset,
-            false => self.to.place.finish(client, &target, mode_of(copy, &before), &before)?,
+            false => {
+                let place = &mut self.to.place;
+                outlast(client, place, &file, &before)
+                    .map_err(|error| TreeFault::from(error).about(&below))?;
+                place.finish(client, &target, mode_of(copy, &before), &before)?
+            }
         };
         Ok(Copied { bytes: sent.bytes, source, due_time: None, unset })
     }
@@ -199,7 +196,8 @@ impl Up<'_> {
     ) -> Result<SentUpload, Error> {
         // A name that is not UTF-8 is asked for after its upload.
         let is_doubtful = self.is_doubtful(copy);
-        let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful;
+        let is_young = young(before).is_some();
+        let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful && !is_young;
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
         let next =
@@ -208,8 +206,7 @@ impl Up<'_> {
         let is_plain = self.temporary.is_none() && copy.mode.is_none() && is_text(below);
         let has_more = self.ahead.has_more && is_plain && !is_doubtful;
         // A file that changes again in this second would keep its time: that shows only once it is sent.
-        let seconds = Some(before.mtime())
-            .filter(|_| !is_younger(before, GRAIN) && self.to.place.times.holds());
+        let seconds = Some(before.mtime()).filter(|_| !is_young && self.to.place.times.holds());
         let time = seconds.and_then(TimeVal::from_unix_seconds);
         let due = self.ahead.due.take();
         let following = has_more.then_some(Following { path: next, due, time });
@@ -225,6 +222,7 @@ impl Up<'_> {
         let past = self.past.take().filter(|past| past.0 == below);
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
+            outlast(client, place, file, before)?;
             unset = place.finish(client, there, mode_of(copy, before), before)?;
             kept = place.back_up_replaced(client, below, copy.replaces())?;
             is_finished = true;
@@ -233,7 +231,7 @@ impl Up<'_> {
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
             .under(self.temporary.cloned())
             .apart()
-            .proves_new(self.moves && copy.replaces_equal_size() && !is_doubtful)
+            .proves_new(is_doubtful || self.moves && copy.replaces_equal_size())
             .following(following)
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
@@ -310,6 +308,32 @@ struct SentUpload {
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.
     is_finished: bool,
+}
+
+/// Returns how long the file can still change without another time, if it can.
+fn young(file: &Metadata) -> Option<Duration> {
+    let ahead = match file.modified().ok()?.elapsed() {
+        Ok(elapsed) => return GRAIN.checked_sub(elapsed).filter(|left| !left.is_zero()),
+        Err(error) => error.duration(),
+    };
+    (ahead < GRAIN).then(|| GRAIN + ahead)
+}
+
+/// Before the server's copy gets the time of the file, waits until another change of the file would
+/// show in that time, and verifies that there was none.
+fn outlast(
+    client: &Client,
+    place: &RemoteTop<'_>,
+    file: &File,
+    before: &Metadata,
+) -> Result<(), Error> {
+    let Some(left) = young(before).filter(|_| place.times.holds()) else { return Ok(()) };
+    client.control.waiter().sleep(left)?;
+    let now = file.metadata().map_err(Error::Local)?;
+    match Identity::of(&now) == Identity::of(before) {
+        true => Ok(()),
+        false => Err(Error::Job(JobFault::LocalChanged)),
+    }
 }
 
 /// Returns whether the file changed less than `age` ago.

@@ -34,8 +34,13 @@ impl LooksAtTarget {
     /// removed.
     fn is_due(&self, path: &[u8], now: Instant) -> bool {
         let last = self.listed.get(path).map_or(self.planned, |last| *last);
-        now.saturating_duration_since(last) >= LOOK_AGE
+        is_old(last, now)
     }
+}
+
+/// Returns whether a look was too long ago for a command that removes or replaces.
+pub(super) fn is_old(look: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(look) >= LOOK_AGE
 }
 
 impl Run<'_> {

@@ -8,19 +8,14 @@ use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_r
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{AGAIN, Relation, fold, lacking, replaced};
-use crate::tree::plan::Twins;
-
-/// The largest number of names of equal [`fold`] that the target is asked about before one of them is
-/// written: a hostile source can have any number of them.
-const SOME_TWINS: usize = 8;
 
 impl<'a> Run<'a> {
     /// Remembers a name that the target did not list before.
     pub(crate) fn note_written(&mut self, directory: &'a [u8], name: &'a [u8]) {
-        if !self.notes_names {
-            return;
+        self.alike.note(directory, name);
+        if self.notes_names {
+            self.written.entry(directory).or_default().insert(name);
         }
-        self.written.entry(directory).or_default().insert(name);
     }
 
     /// Records that the target does not tell whether a name that was written is another object's.
@@ -28,8 +23,8 @@ impl<'a> Run<'a> {
         self.fail_apart(place, path, failure, DirectoryState::Failed);
     }
 
-    /// Checks that writing `name` replaces none of `twins` that this run has written, or that the
-    /// target has. Returns the failure to report if the target does not tell.
+    /// Checks that writing `name` replaces nothing that this run has written. Returns the failure to
+    /// report if the target does not tell.
     ///
     /// # Errors
     ///
@@ -39,23 +34,16 @@ impl<'a> Run<'a> {
         copier: &mut Copier<'_>,
         directory: &[u8],
         name: &[u8],
-        twins: &Twins,
     ) -> Result<Option<TreeFault>, TreeFault> {
         let path = Pathname::join(directory, name);
-        let written = self.written.get(directory);
-        let is_written = |twin: &&[u8]| written.is_some_and(|written| written.contains(twin));
         let mut unclear = None;
         // The temporary name is written first.
         let names = copier.temporary(name).into_iter().chain([name.to_vec()]);
         for own in names {
-            let folded = fold(&own);
-            let is_twin = |twin: &&[u8]| ![name, &own].contains(twin);
-            // One clear answer tells whether `own` is free, whichever twin it names.
-            let alike = || twins.alike(&folded).filter(is_twin);
-            let some: Vec<&[u8]> = alike().filter(is_written).take(SOME_TWINS).collect();
-            let some = if some.is_empty() { alike().take(1).collect() } else { some };
+            let alike = self.alike.written(directory, &own);
             let mut is_free = false;
-            let found = replaced(some, |twin| {
+            let found = replaced(alike.filter(|twin| ![name, &own].contains(twin)), |twin| {
+                // One clear answer tells whether `own` is free, whichever twin it names.
                 if is_free {
                     return Ok(Relation::Two);
                 }
@@ -63,9 +51,7 @@ impl<'a> Run<'a> {
                     copier.relation(directory, twin, &own)
                 })?;
                 is_free = relation == Relation::Two;
-                // A twin that was not written cannot be replaced.
-                let is_safe = relation == Relation::Unclear && !is_written(&twin);
-                Ok::<_, TreeFault>(if is_safe { Relation::Two } else { relation })
+                Ok::<_, TreeFault>(relation)
             })?;
             let Some((twin, relation)) = found else { continue };
             let (path, twin) = (shown(&path), shown(twin));
@@ -87,7 +73,7 @@ impl<'a> Run<'a> {
         let (plan, reporter) = (self.plan, self.reporter);
         for (number, copy) in plan.copies.iter().enumerate().skip(plan.apart().len()) {
             let Some(place) = plan.directories.get(copy.place) else { continue };
-            if self.is_over() || self.state(copy.place) == DirectoryState::Missing {
+            if self.is_over() || !self.may_copy(copy) {
                 continue;
             }
             if self.rename(copier, number, copy) {
@@ -99,18 +85,16 @@ impl<'a> Run<'a> {
                 self.count_copy(number, Err(fault));
                 continue;
             }
-            let copied = self.check_twins(copier, &place.path, &copy.name, &copy.twins).and_then(
-                |unclear| {
-                    let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
-                        let on = OfPath { on: reporter.on, path: &path };
-                        copier.copy(&place.path, copy, &on)
-                    })?;
-                    unclear
-                        .into_iter()
-                        .for_each(|failure| self.note_unclear(copy.place, &path, failure));
-                    Ok(copied)
-                },
-            );
+            let copied = self.check_twins(copier, &place.path, &copy.name).and_then(|unclear| {
+                let copied = retried(copier, reporter, &path, is_out_of_step, |copier| {
+                    let on = OfPath { on: reporter.on, path: &path };
+                    copier.copy(&place.path, copy, &on)
+                })?;
+                unclear
+                    .into_iter()
+                    .for_each(|failure| self.note_unclear(copy.place, &path, failure));
+                Ok(copied)
+            });
             self.count_copy(number, copied);
         }
     }

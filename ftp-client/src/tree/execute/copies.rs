@@ -23,7 +23,7 @@ fn copy_large(run: &mut Run<'_>, jobs: &mut [Copier<'_>]) -> HashSet<usize> {
     for number in plan.large.iter().copied() {
         let Some(copy) = plan.copies.get(number) else { continue };
         let Some(place) = plan.directories.get(copy.place) else { continue };
-        if run.is_over() || run.state(copy.place) == DirectoryState::Missing {
+        if run.is_over() || !run.may_copy(copy) {
             continue;
         }
         let path = plan.path_of(copy);
@@ -111,8 +111,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
         // Without its directory, or after the end, the copy counts as not tried.
         let copies: Vec<_> = [&[number], following].concat();
         let is_tried = |number: &usize, copy: &PlannedCopy| {
-            let is_missing = lock(self.run).state(copy.place) == DirectoryState::Missing;
-            !is_missing && !self.settled.contains(number)
+            lock(self.run).may_copy(copy) && !self.settled.contains(number)
         };
         if lock(self.run).is_over() || !is_tried(&number, copy) {
             return Ok(false);

@@ -7,7 +7,7 @@ use super::{Copier, Run, with_retries};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::tree::fault::{Setting, TreeFault};
-use crate::tree::manifest::{Deploy, ManifestRecord, remote};
+use crate::tree::manifest::{Deploy, ManifestRecord, Sum, remote};
 use crate::tree::plan::PlannedCopy;
 
 impl<'a> Run<'a> {
@@ -47,9 +47,6 @@ impl<'a> Run<'a> {
                 self.done.renamed += 1;
                 let place = self.plan.directories.get(copy.place);
                 self.note_written(place.map_or(&[], |place| &place.path), &copy.name);
-                if let Some(deploy) = &mut self.deploy {
-                    deploy.forget(from);
-                }
                 self.stored.push((number, copy.sum.as_ref().map(|sum| sum.identity)));
                 self.renamed.insert(from);
                 self.reporter.on.event(Event::Renamed { from, path: &path });
@@ -141,9 +138,18 @@ impl<'a> Run<'a> {
                     _ => copier.sum(&path).ok().filter(|now| Some(now.identity) == sent),
                 };
                 let size = found.and_then(|found| found.size);
-                if let Some(sum) = sum.filter(|sum| found.is_none() || size == Some(sum.size)) {
+                // Only a listing shows that a rename was carried out.
+                let from = copy.from.as_deref().filter(|from| self.renamed.contains(from));
+                let is_told = |sum: &Sum| match found {
+                    None => from.is_none(),
+                    Some(_) => size == Some(sum.size),
+                };
+                if let Some(sum) = sum.filter(is_told) {
                     *record = ManifestRecord { size: sum.size, digest: sum.digest, ..*record };
                     deploy.stored(&path, found.and_then(|found| found.stamp));
+                    if let Some(from) = from {
+                        deploy.forget(from);
+                    }
                 } else {
                     // The source changed while it was sent or since, or another program has changed
                     // the file: it stays uncertain, up to this size.

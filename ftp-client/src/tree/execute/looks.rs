@@ -5,12 +5,12 @@ use std::time::Instant;
 
 use ftp_proto::Pathname;
 
+use super::age::is_old;
 use super::{Copier, Run, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::links::Proof;
 use crate::tree::names::{AGAIN, lacking};
-use crate::tree::options::LOOK_AGE;
 use crate::tree::plan::{Plan, Removal, Removed};
 
 /// The largest number of objects of a directory that one look is about.
@@ -49,7 +49,7 @@ impl<'a> Looks<'a> {
 
     fn is_fresh(&self, directory: &[u8], number: usize) -> bool {
         let at = self.at.get(directory);
-        at.is_some_and(|(at, last)| at.elapsed() < LOOK_AGE && number <= *last)
+        at.is_some_and(|(at, last)| !is_old(*at, Instant::now()) && number <= *last)
     }
 }
 

@@ -9,7 +9,7 @@ mod looks;
 mod removals;
 
 use ftp_proto::Pathname;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 use self::age::LooksAtTarget;
@@ -18,7 +18,8 @@ use super::copy::Copier;
 use super::entry::Identity;
 use super::fault::{Causes, Reporter, Setting, TreeFault, is_below};
 use super::manifest::Deploy;
-use super::plan::{Copied, Plan, PlannedMode};
+use super::names::WrittenAlike;
+use super::plan::{Copied, Plan, PlannedCopy, PlannedMode};
 use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::{Event, Observer};
 use crate::file::evidence::TICK;
@@ -93,76 +94,53 @@ enum DirectoryState {
     Missing,
 }
 
-/// Verifies that no file is moved to itself, and ensures that later changes to the sources can be
-/// detected.
-///
-/// # Errors
-///
-/// Returns `Usage` if a directory is the same on both sides, because the move would delete its
-/// files. Also returns the failures of the checks.
-fn prepare_moves(
-    plan: &Plan,
-    copier: &mut Copier<'_>,
-    reporter: &Reporter<'_>,
-) -> Result<(), TreeFault> {
-    let moved: HashSet<usize> =
-        plan.copies.iter().chain(&plan.equal).map(|copy| copy.place).collect();
-    for (at, place) in plan.directories.iter().enumerate() {
-        if place.is_new || !moved.contains(&at) {
-            continue;
-        }
-        let path = place.path.as_slice();
-        if with_retries(copier, reporter, path, |copier| copier.is_same_directory(path))? {
-            let text = "source and target are the same directory; no file was copied or removed";
-            let fault = TreeFault::new(ErrorKind::Usage, text).of(Setting::Moves);
-            return Err(fault.about(if path.is_empty() { b"." } else { path }));
-        }
-    }
-    if !plan.copies.is_empty()
-        && with_retries(copier, reporter, b"", |copier| copier.relies_on_times())?
-    {
-        // The listing already has the times. A file that changes after this pause, for example
-        // during its download, gets a different time, whichever clock sets it.
-        reporter.pause(TICK);
-    }
-    Ok(())
-}
-
-/// Verifies that no file is uploaded onto itself: most servers empty a file when its upload begins.
-/// Facts that differ prove nothing: a file can grow between the listings of the two sides.
+/// Verifies that no file is moved to itself, or uploaded onto itself: most servers empty a file when its
+/// upload begins. Facts that differ prove nothing: a file can grow between the listings of the two
+/// sides. Ensures that later changes to the sources of moves can be detected.
 ///
 /// # Errors
 ///
 /// Returns `Usage` if a directory is the same on both sides. Also returns the failures of the
 /// checks.
-fn prepare_copies(
+fn check_sides(
     plan: &Plan,
     copier: &mut Copier<'_>,
     reporter: &Reporter<'_>,
 ) -> Result<(), TreeFault> {
-    if !copier.writes_in_place() {
-        return Ok(());
-    }
     let replaced = plan.copies.iter().filter(|copy| copy.replaces());
-    let mut places: Vec<usize> = replaced.map(|copy| copy.place).collect();
-    places.dedup();
-    // Elsewhere, the disk can still be one that is mounted here, which the top shows.
-    if !places.is_empty() && !copier.may_share_disk() {
-        places = vec![0];
-    }
-    for path in places.iter().filter_map(|at| plan.directories.get(*at)).map(|it| &*it.path) {
+    let places: BTreeSet<usize> = match plan.moves {
+        true => plan.copies.iter().chain(&plan.equal).map(|copy| copy.place).collect(),
+        false if !copier.writes_in_place() => BTreeSet::new(),
+        // Elsewhere, the disk can still be one that is mounted here, which the top shows.
+        false if !copier.may_share_disk() => replaced.take(1).map(|_| 0).collect(),
+        false => replaced.map(|copy| copy.place).collect(),
+    };
+    let places = places.iter().filter_map(|at| plan.directories.get(*at));
+    for path in places.filter(|place| !place.is_new).map(|place| place.path.as_slice()) {
         match with_retries(copier, reporter, path, |copier| copier.is_same_directory(path)) {
             Ok(true) => {
-                let text = "source and target are the same directory; no file was copied";
+                let text =
+                    "source and target are the same directory; no file was copied or removed";
                 let fault = TreeFault::new(ErrorKind::Usage, text);
+                let fault = if plan.moves { fault.of(Setting::Moves) } else { fault };
                 return Err(fault.about(if path.is_empty() { b"." } else { path }));
             }
             Ok(false) => {}
             // A read-only source is not an error, nor is a server that does not report whether a
-            // file exists.
-            Err(fault) if [ErrorKind::Local, ErrorKind::Unsupported].contains(&fault.kind()) => {}
+            // file exists, unless sources are removed.
+            Err(fault)
+                if !plan.moves
+                    && [ErrorKind::Local, ErrorKind::Unsupported].contains(&fault.kind()) => {}
             Err(failure) => return Err(failure),
         }
+    }
+    if plan.moves
+        && !plan.copies.is_empty()
+        && with_retries(copier, reporter, b"", |copier| copier.relies_on_times())?
+    {
+        // The listing already has the times. A file that changes after this pause, for example
+        // during its download, gets a different time, whichever clock sets it.
+        reporter.pause(TICK);
     }
     Ok(())
 }
@@ -181,14 +159,10 @@ pub(crate) fn act(
     sync: &dyn Fn() -> Result<(), TreeFault>,
     deploy: Option<Deploy>,
 ) -> (Summary, Result<(), TreeFault>) {
-    if let Some(first) = copiers.first_mut() {
-        let checked = match plan.moves {
-            true => prepare_moves(plan, first, reporter),
-            false => prepare_copies(plan, first, reporter),
-        };
-        if let Err(failure) = checked {
-            return (Summary::default(), Err(failure));
-        }
+    if let Some(first) = copiers.first_mut()
+        && let Err(failure) = check_sides(plan, first, reporter)
+    {
+        return (Summary::default(), Err(failure));
     }
     let new = plan.directories.iter().filter(|place| place.is_new).count();
     let steps = new + plan.copies.len() + plan.links.len() + plan.modes.len();
@@ -201,9 +175,20 @@ pub(crate) fn act(
     let done = Summary { same: plan.same, done: plan.same, ..Summary::default() };
     let causes = plan.causes.clone();
     let (copied, written, unconfirmed) = (Vec::new(), HashMap::new(), HashSet::new());
-    let has_twins = plan.apart().len() < plan.copies.len()
-        || plan.directories.iter().any(|place| !place.twins.is_empty());
-    let notes_names = has_twins || plan.moves || !plan.removals.is_empty();
+    let mut alike = WrittenAlike::default();
+    for place in plan.directories.iter().filter(|place| place.has_twins) {
+        let (above, name) = Pathname::split(&place.path);
+        alike.expect(above, name);
+    }
+    for copy in plan.copies.iter().filter(|copy| copy.has_twins) {
+        let Some(place) = plan.directories.get(copy.place) else { continue };
+        let temporary = copiers.first().and_then(|first| first.temporary(&copy.name));
+        [Some(copy.name.clone()), temporary]
+            .into_iter()
+            .flatten()
+            .for_each(|name| alike.expect(&place.path, &name));
+    }
+    let notes_names = plan.moves || !plan.removals.is_empty();
     let mut run = Run {
         plan,
         reporter,
@@ -213,11 +198,13 @@ pub(crate) fn act(
         causes,
         copied,
         written,
+        alike,
         notes_names,
         unconfirmed,
         deploy,
         stored: Vec::new(),
         renamed: HashSet::new(),
+        blocked: HashSet::new(),
         looks: LooksAtTarget::since(plan.begun.unwrap_or_else(Instant::now)),
     };
     for fault in &plan.failures {
@@ -262,9 +249,11 @@ struct Run<'a> {
     /// With `--remove-source`, the copies of this run, with their numbers in the plan.
     copied: Vec<(usize, Copied)>,
     /// Names that this run wrote and the target did not list before, by the path of their
-    /// directory, as far as they must be confirmed or have twins.
+    /// directory, as far as they must be confirmed.
     written: HashMap<&'a [u8], HashSet<&'a [u8]>>,
-    /// Whether those names are needed.
+    /// Those of them that the target may take for the name of a copy or directory.
+    alike: WrittenAlike<'a>,
+    /// Whether names must be confirmed.
     notes_names: bool,
     /// Directories that do not show all of those names: nothing is deleted there, and no source of
     /// theirs is removed.
@@ -276,6 +265,8 @@ struct Run<'a> {
     stored: Vec<(usize, Option<Identity>)>,
     /// Files of the target that got another name.
     renamed: HashSet<&'a [u8]>,
+    /// Names that objects of another type still have, which should have gone first.
+    blocked: HashSet<&'a [u8]>,
     /// With the list of a deploy, what the target has shown since the plan.
     looks: LooksAtTarget,
 }
@@ -283,6 +274,12 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn state(&self, place: usize) -> DirectoryState {
         self.states.get(place).copied().unwrap_or(DirectoryState::Missing)
+    }
+
+    /// Returns whether nothing keeps the copy from being tried.
+    fn may_copy(&self, copy: &PlannedCopy) -> bool {
+        self.state(copy.place) != DirectoryState::Missing
+            && (self.blocked.is_empty() || !self.blocked.contains(&*self.plan.path_of(copy)))
     }
 
     /// Records a failure that leaves something of the source without its copy.
@@ -320,23 +317,23 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         for (at, place) in plan.directories.iter().enumerate() {
             let path = place.path.as_slice();
+            if self.blocked.contains(path) {
+                missing.push(path);
+            }
             if missing.iter().any(|missing| is_below(path, missing)) {
                 if let Some(state) = self.states.get_mut(at) {
                     *state = DirectoryState::Missing;
                 }
             } else if place.is_new && !self.is_over() {
                 let (above, name) = Pathname::split(path);
-                let made =
-                    self.check_twins(copier, above, name, &place.twins).and_then(|unclear| {
-                        let mut repeat = self.reporter.memory();
-                        with_retries(copier, self.reporter, path, |copier| {
-                            copier.make(path, &mut repeat)
-                        })?;
-                        unclear
-                            .into_iter()
-                            .for_each(|failure| self.note_unclear(at, path, failure));
-                        Ok(())
-                    });
+                let made = self.check_twins(copier, above, name).and_then(|unclear| {
+                    let mut repeat = self.reporter.memory();
+                    with_retries(copier, self.reporter, path, |copier| {
+                        copier.make(path, &mut repeat)
+                    })?;
+                    unclear.into_iter().for_each(|failure| self.note_unclear(at, path, failure));
+                    Ok(())
+                });
                 match made {
                     Ok(()) => {
                         self.done.done += 1;

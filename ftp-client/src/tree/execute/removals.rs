@@ -1,6 +1,6 @@
 //! Removes what a plan removes: the sources of moved files, and the extras of the target.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use super::looks::Looks;
 use super::{Copier, DirectoryState, Run, with_retries};
@@ -112,6 +112,14 @@ impl<'a> Run<'a> {
             }
         }
         drop(mark);
+        if first {
+            let done: HashSet<usize> = gone.iter().copied().collect();
+            let left = plan.removals.iter().enumerate().filter(|(number, removal)| {
+                let is_check = matches!(removal.what, Removed::Below { .. });
+                removal.is_first && !is_check && !done.contains(number)
+            });
+            self.blocked = left.map(|(_, removal)| removal.path.as_slice()).collect();
+        }
         for path in self.confirm_removals(copier, &gone) {
             if let Some(deploy) = &mut self.deploy {
                 deploy.forget_directory(path);

@@ -17,9 +17,10 @@ pub(crate) use unix::{Backup, Directory};
 #[cfg(windows)]
 pub(crate) use windows::{Backup, Directory};
 
-use super::entry::TEMPORARY;
+use super::entry::{TEMPORARY, TreeEntry};
 use super::names::{Answer, Relation, fold, relation};
 use crate::file::local::set_modified;
+use crate::listing::Budget;
 use crate::system::MetadataExt;
 
 /// Device and inode of a file.
@@ -44,6 +45,24 @@ const ELSEWHERE: &str = "the backup must be on the same file system as the targe
 pub(crate) const ODD_TIME: i64 = 1_000_000_001;
 
 impl Directory {
+    /// Returns the entries of this directory, and whether they are all. While the directory changes, a
+    /// listing can lack a name that exists at every moment (tmpfs, Btrfs): then it is listed again, a
+    /// few times.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, even if only part of the directory is unreadable. Returns
+    /// `QuotaExceeded` if the directory exceeds `limits`.
+    pub(crate) fn items(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
+        for _ in 1..LOOKS {
+            let listed = self.look(limits)?;
+            if listed.1 {
+                return Ok(listed);
+            }
+        }
+        self.look(limits)
+    }
+
     /// Returns whether `unlisted` is the object `listed`. Both are paths in one directory.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
-use super::{ELSEWHERE, FileId, IN_USE, LOOKS, MADE, names};
+use super::{ELSEWHERE, FileId, IN_USE, MADE, names};
 use crate::listing::Budget;
 use crate::system::{
     OsStrExt, is_in_user_space, local_name, lock, path_of_directory, rename_new_at,
@@ -89,31 +89,12 @@ impl Directory {
         Ok(directory)
     }
 
-    /// Returns the entries of this directory, and whether they are all. While the directory changes, a
-    /// listing can lack a name that exists at every moment (tmpfs, Btrfs): then it is listed again, a
-    /// few times.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors, even if only part of the directory is unreadable. Returns
-    /// `QuotaExceeded` if the directory exceeds `limits`.
-    pub(crate) fn items(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
+    /// Returns the entries that one listing shows, and whether each was there when it was looked at,
+    /// and the directory did not change.
+    pub(super) fn look(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
         let changed =
             || rustix::fs::fstat(&self.descriptor).map(|at| (at.st_ctime, at.st_ctime_nsec));
-        let mut looks = 1;
-        loop {
-            let before = changed()?;
-            let (items, is_steady) = self.look(limits)?;
-            let is_whole = is_steady && before == changed()?;
-            if is_whole || looks == LOOKS {
-                return Ok((items, is_whole));
-            }
-            looks += 1;
-        }
-    }
-
-    /// Returns the entries that one listing shows, and whether each was there when it was looked at.
-    fn look(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
+        let before = changed()?;
         let (mut items, mut held, mut is_steady) = (Vec::new(), 0, true);
         for entry in Dir::read_from(&self.descriptor)? {
             let entry = entry?;
@@ -137,6 +118,7 @@ impl Directory {
         if items.is_empty() && rustix::fs::fstat(&self.descriptor)?.st_nlink == 0 {
             return Err(ErrorKind::NotFound.into());
         }
+        let is_steady = is_steady && before == changed()?;
         Ok((items, is_steady))
     }
 

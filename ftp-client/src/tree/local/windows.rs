@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::IN_USE;
-use super::{ELSEWHERE, FileId, LOOKS, names};
+use super::{ELSEWHERE, FileId, names};
 use crate::listing::Budget;
 use crate::system::{
     ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, local_name,
@@ -64,18 +64,7 @@ impl Directory {
         Ok(directory)
     }
 
-    pub(crate) fn items(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
-        let mut looks = 1;
-        loop {
-            let (items, is_steady) = self.look(limits)?;
-            if is_steady || looks == LOOKS {
-                return Ok((items, is_steady));
-            }
-            looks += 1;
-        }
-    }
-
-    fn look(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
+    pub(super) fn look(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
         let (mut items, mut held, mut is_steady) = (Vec::new(), 0, true);
         for entry in fs::read_dir(&self.place)? {
             let entry = entry?;

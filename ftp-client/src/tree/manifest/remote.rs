@@ -119,6 +119,18 @@ impl Deploy {
                     _ => write(client, &path, &list),
                 })
             });
+        let announced = announced.and_then(|()| match self.distrust {
+            // A server that hides names with a dot, and does not send them, would get all files again
+            // in each run.
+            Some(Distrust::Missing) => hand.ask(|client| match read(client, &path)? {
+                Ok(now) if now.generation == list.generation => Ok(()),
+                _ => {
+                    let text = "the server does not send the list that it has stored; give it another name";
+                    Err(TreeFault::new(ErrorKind::Unsupported, text).about(&path))
+                }
+            }),
+            _ => Ok(()),
+        });
         announced.map_err(|fault| fault.ending(true).of(Setting::Manifest))?;
         (self.list.generation, self.distrust) = (list.generation, None);
         self.has_changed = true;

@@ -357,3 +357,25 @@ fn check(model: &Model, before: &[&str], sources: &[&str], night: u8, done: &Run
         assert!(!NAMES.iter().any(is_left), "{}", shown());
     }
 }
+
+#[test]
+fn twenty_thousand_names_that_fold_alike_cost_no_more_than_their_number() {
+    // 15 letters, each in either case.
+    let names: Vec<Vec<u8>> = (0..20_000_u32)
+        .map(|number| {
+            let letter = |at: u32| if number >> at & 1 == 0 { b'a' } else { b'A' };
+            (0..15_u32).map(letter).collect()
+        })
+        .collect();
+    let mut alike = WrittenAlike::default();
+    for name in &names {
+        alike.expect(b"d", name);
+    }
+    let mut asked = 0;
+    for name in &names {
+        asked += alike.written(b"d", name).count();
+        alike.note(b"d", name);
+    }
+    assert!(asked <= names.len() * SOME_TWINS, "{asked}");
+    assert_eq!(alike.written(b"other", &names[0]).count(), 0);
+}

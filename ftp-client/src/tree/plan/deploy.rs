@@ -293,7 +293,7 @@ impl Plan {
             }
         }
         let is_new = |copy: &&mut PlannedCopy| {
-            copy.why == Difference::New && copy.twins.is_empty() && !copy.is_spelled
+            copy.why == Difference::New && !copy.has_twins && !copy.is_spelled
         };
         for copy in self.copies.iter_mut().filter(is_new) {
             let Some(sum) = &copy.sum else { continue };

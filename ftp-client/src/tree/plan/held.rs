@@ -1,28 +1,21 @@
 //! What a plan holds in memory: all of it is counted, since a server can invent names without end.
 
-use std::sync::Arc;
-
-use super::{Copied, PlannedCopy, PlannedDirectory, Planner, SeenEntry, Subdirectory};
+use super::{Copied, PlannedCopy, PlannedDirectory, Planner, Removal, SeenEntry, Subdirectory};
 use crate::error::{Error, ErrorKind, ListingCut};
 use crate::listing::Budget;
 use crate::tree::entry::{self, TreeEntry};
 use crate::tree::fault::TreeFault;
 use crate::tree::manifest::weight_of;
-use crate::tree::names::fold;
 use crate::tree::scan::{Contents, Links};
 
-/// Numbers of the plan's steps and messages that are counted in the budget.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Weighed {
-    directories: usize,
-    copies: usize,
-    equal: usize,
-    links: usize,
-    modes: usize,
-    removals: usize,
-    temporary: usize,
-    failures: usize,
-    messages: [usize; 2],
+/// Numbers of the plan's steps and messages that are counted in the budget, list by list.
+pub(super) type Weighed = [usize; 10];
+
+/// Returns the memory of the items of a list that are not counted yet, and counts them.
+fn newer<T>(list: &[T], counted: &mut usize, weight: impl Fn(&T) -> usize) -> usize {
+    let bytes = list.iter().skip(*counted).map(weight).sum();
+    *counted = list.len();
+    bytes
 }
 
 impl Planner<'_> {
@@ -57,9 +50,8 @@ impl Planner<'_> {
     pub(super) fn weigh(&mut self) -> Result<(), TreeFault> {
         let plan = &self.plan;
         let name = |name: &[u8]| Budget::weight_of_name(name);
-        let Weighed { directories, copies, equal, links, modes, removals, temporary, .. } =
-            self.weighed;
-        let (failures, [left_out, spelled]) = (self.weighed.failures, self.weighed.messages);
+        let [directories, copies, equal, links, modes, removals, temporary, failures, notes @ ..] =
+            &mut self.weighed;
         // The result of a copy is kept until its source is removed.
         let result = if plan.moves { size_of::<(usize, Copied)>() } else { 0 };
         let copy = |copy: &PlannedCopy| {
@@ -69,46 +61,26 @@ impl Planner<'_> {
                 .sum
                 .as_ref()
                 .map_or(0, |sum| size_of_val(&**sum) + 3 * (weight_of(&copy.name) + place));
-            size_of::<PlannedCopy>() + name(&copy.name) + result + copy.twins.weight() + sum
+            // Of a name with twins, the fold is kept.
+            let twins = if copy.has_twins { 3 * name(&copy.name) } else { 0 };
+            size_of::<PlannedCopy>() + name(&copy.name) + result + twins + sum
         };
         // Names that are written are remembered by their address.
         let directory = |place: &PlannedDirectory| {
-            size_of::<PlannedDirectory>() + 2 * name(&[]) + name(&place.path) + place.twins.weight()
+            size_of::<PlannedDirectory>() + 2 * name(&[]) + 2 * name(&place.path)
         };
-        let messages = |messages: &[String], from: usize| {
-            messages.iter().skip(from).map(|text| name(text.as_bytes())).sum::<usize>()
-        };
-        let bytes = plan.directories.iter().skip(directories).map(directory).sum::<usize>()
-            + plan.copies.iter().skip(copies).map(copy).sum::<usize>()
-            + plan.equal.iter().skip(equal).map(copy).sum::<usize>()
-            + plan
-                .links
-                .iter()
-                .skip(links)
-                .map(|link| 2 * name(&link.name) + name(&link.link))
-                .sum::<usize>()
-            + plan.modes.iter().skip(modes).map(|mode| 2 * name(&mode.path)).sum::<usize>()
-            + plan
-                .removals
-                .iter()
-                .skip(removals)
-                .map(|gone| 2 * name(&gone.path) + size_of::<SeenEntry>())
-                .sum::<usize>()
-            + plan.temporary.iter().skip(temporary).map(|path| name(path)).sum::<usize>()
-            + plan.failures.iter().skip(failures).map(TreeFault::weight).sum::<usize>()
-            + messages(&plan.left_out, left_out)
-            + messages(&plan.spelled, spelled);
-        self.weighed = Weighed {
-            directories: plan.directories.len(),
-            copies: plan.copies.len(),
-            equal: plan.equal.len(),
-            links: plan.links.len(),
-            modes: plan.modes.len(),
-            removals: plan.removals.len(),
-            temporary: plan.temporary.len(),
-            failures: plan.failures.len(),
-            messages: [plan.left_out.len(), plan.spelled.len()],
-        };
+        let removal = |gone: &Removal| 2 * name(&gone.path) + size_of::<SeenEntry>();
+        let mut bytes = newer(&plan.directories, directories, directory)
+            + newer(&plan.copies, copies, copy)
+            + newer(&plan.equal, equal, copy)
+            + newer(&plan.links, links, |link| 2 * name(&link.name) + name(&link.link))
+            + newer(&plan.modes, modes, |mode| 2 * name(&mode.path))
+            + newer(&plan.removals, removals, removal)
+            + newer(&plan.temporary, temporary, |path| name(path))
+            + newer(&plan.failures, failures, TreeFault::weight);
+        for (texts, counted) in [&plan.left_out, &plan.spelled].into_iter().zip(notes) {
+            bytes += newer(texts, counted, |text| name(text.as_bytes()));
+        }
         self.hold(bytes)
     }
 
@@ -138,7 +110,7 @@ impl Subdirectory {
     /// Returns the memory of the value.
     pub(super) fn weight(&self) -> usize {
         let unique = self.unique.as_deref().map_or(0, Budget::weight_of_name);
-        size_of::<Self>() + Budget::weight_of_name(&self.name) + unique + self.twins.weight()
+        size_of::<Self>() + Budget::weight_of_name(&self.name) + unique
     }
 }
 
@@ -216,58 +188,4 @@ impl TargetEntries {
 /// Returns the place of a name in sorted entries.
 pub(super) fn find(items: &[TreeEntry], name: &[u8]) -> Option<usize> {
     items.binary_search_by(|item| item.name.as_slice().cmp(name)).ok()
-}
-
-/// Names in one directory that the target may take for a name. All names of equal fold share one
-/// list, which includes the name itself: many names could otherwise take memory by their square.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Twins(Vec<Arc<Vec<Vec<u8>>>>);
-
-impl Twins {
-    /// Adds a list, unless it has no name but `own`s.
-    pub(super) fn add(&mut self, names: &Arc<Vec<Vec<u8>>>, own: &[&[u8]]) {
-        if names.iter().any(|name| !own.contains(&name.as_slice())) {
-            self.0.push(Arc::clone(names));
-        }
-    }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns the names of this fold.
-    pub(crate) fn alike(&self, folded: &[u8]) -> impl Iterator<Item = &[u8]> {
-        let is_alike =
-            |names: &&Arc<Vec<Vec<u8>>>| names.first().is_some_and(|first| fold(first) == folded);
-        self.0.iter().find(is_alike).into_iter().flat_map(|names| names.iter()).map(Vec::as_slice)
-    }
-
-    /// Returns the memory of the value without the lists.
-    fn weight(&self) -> usize {
-        self.0.len() * 2 * size_of::<Arc<Vec<Vec<u8>>>>()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_other_names_are_twins() {
-        let bytes = |name: &&str| name.as_bytes().to_vec();
-        let names = |names: &[&str]| Arc::new(names.iter().map(bytes).collect::<Vec<_>>());
-        for (listed, want) in [
-            (&[][..], &[][..]),
-            (&["a"], &[]),
-            (&["a", "A"], &[]),
-            (&["a", "\u{e1}"], &["a", "\u{e1}"]),
-        ] {
-            let mut twins = Twins::default();
-            twins.add(&names(listed), &[b"a".as_slice(), b"A"]);
-            let shown = twins.0.iter().flat_map(|names| names.iter());
-            let want: Vec<&[u8]> = want.iter().map(|name: &&str| name.as_bytes()).collect();
-            assert_eq!(shown.collect::<Vec<_>>(), want);
-            assert_eq!(twins.is_empty(), want.is_empty());
-        }
-    }
 }

@@ -4,33 +4,32 @@
 mod deploy;
 mod held;
 mod links;
+mod model;
 mod removals;
 mod same;
 mod spellings;
 
 use ftp_proto::{HiddenFile, Pathname};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Instant;
 
-pub(crate) use self::held::Twins;
 use self::held::{TargetEntries, Weighed, find};
-pub(crate) use self::removals::{Removal, Removed, SeenEntry};
-pub(crate) use self::same::{Difference, Rule};
-use self::spellings::{Spelling, Spellings};
-use super::entry::{
-    Clock, Identity, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece, is_temporary,
+pub(crate) use self::model::{
+    Copied, Difference, LARGE, Plan, PlannedCopy, PlannedDirectory, PlannedLink, PlannedMode,
+    Removal, Removed, Rule, SeenEntry,
 };
-use super::fault::{Causes, Setting, TreeFault, shown};
+use self::spellings::{Spelling, Spellings};
+use super::entry::{Clock, ObjectKind, TreeEntry, check_name, file_of_piece, is_temporary};
+use super::fault::{Setting, TreeFault, shown};
 use super::links::Proof;
-use super::manifest::{Deploy, Sum};
+use super::manifest::Deploy;
 use super::options::SyncOptions;
-use super::probe::{is_text, now};
+use super::probe::now;
 use super::scan::{self, Contents, Links, Scan, Told};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
-use crate::pool::crew::SMALL;
 
 /// Largest depth of a tree: a server can list an endless tree.
 const DEPTH: usize = 128;
@@ -41,12 +40,6 @@ const OLD: i64 = 90 * 86_400;
 /// Why an object is left out on both sides.
 const OF_RUN: &str = "it is a file of this run";
 
-/// Up to this number of small files, each has a data connection of its own.
-const FEW: usize = 7;
-
-/// Smallest size of a large file in bytes.
-pub(crate) const LARGE: u64 = 16 << 20;
-
 /// What decides a plan.
 pub(crate) struct PlanOptions<'a> {
     pub(crate) options: &'a SyncOptions<'a>,
@@ -55,161 +48,6 @@ pub(crate) struct PlanOptions<'a> {
     pub(crate) objects: usize,
     /// The unique fact of the source's top (`MLST`), if the target may be on the same server.
     pub(crate) top: Option<Vec<u8>>,
-}
-
-/// Steps of a mirror, in order: directories, copies, links, removals, permissions. Files of the
-/// source are removed last.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    /// All directories of the source that are mirrored, parents first. The first is the top.
-    pub(crate) directories: Vec<PlannedDirectory>,
-    pub(crate) copies: Vec<PlannedCopy>,
-    /// Numbers of the copies that all connections download together.
-    pub(crate) large: Vec<usize>,
-    /// Symbolic links to create.
-    pub(crate) links: Vec<PlannedLink>,
-    /// Permission bits of directories, and of files that are otherwise equal.
-    pub(crate) modes: Vec<PlannedMode>,
-    /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
-    /// directory itself.
-    pub(crate) removals: Vec<Removal>,
-    /// Whether the target is known to show links as links, so that what it lists as a directory is one.
-    pub(crate) shows_links: bool,
-    /// Temporary files at the target; some may be leftovers of killed runs.
-    pub(crate) temporary: Vec<Vec<u8>>,
-    /// Steps that cannot be done.
-    pub(crate) failures: Vec<TreeFault>,
-    /// The failures after which nothing is deleted.
-    pub(crate) causes: Causes,
-    /// Whether [`SyncOptions::ignores_errors`] limits the causes to their directories.
-    pub(crate) ignores_errors: bool,
-    /// Whether the causes hold back removals.
-    pub(crate) is_withheld: bool,
-    /// Messages about names that the target spells in another way.
-    pub(crate) spelled: Vec<String>,
-    /// Number of the first copy with [`twins`](PlannedCopy::twins), or that is a rename: those are
-    /// the last ones, and one job makes them in turn.
-    pub(crate) first_twin: usize,
-    /// Messages about objects that are left out on purpose, and about limits of the comparison.
-    pub(crate) left_out: Vec<String>,
-    /// Number of files and links that are equal on both sides.
-    pub(crate) same: usize,
-    /// Whether the source has no files, or only files that patterns exclude. Those do not show that the
-    /// right source is there: one with nothing but an ignore file may be a disk that is not mounted.
-    pub(crate) has_empty_source: bool,
-    /// Whether the source has a file whose size or time the options exclude.
-    pub(crate) has_unfit: bool,
-    /// Number of files of the source that the options exclude.
-    pub(crate) unselected: usize,
-    /// With `--remove-source`, the files that are equal on both sides.
-    pub(crate) equal: Vec<PlannedCopy>,
-    /// Whether files of the source are removed once the target has them.
-    pub(crate) moves: bool,
-    /// Total size of all copies in bytes, as far as sizes are known.
-    pub(crate) bytes: u64,
-    /// With a manifest, what is known of the target.
-    pub(crate) deploy: Option<Box<Deploy>>,
-    /// Whether the server has shown that it does not set modification times.
-    pub(crate) drops_times: bool,
-    /// When the first listing was asked for.
-    pub(crate) begun: Option<Instant>,
-}
-
-/// A directory to mirror.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct PlannedDirectory {
-    /// Path from the top; the path of the top itself is empty.
-    pub(crate) path: Vec<u8>,
-    /// Whether the target lacks the directory.
-    pub(crate) is_new: bool,
-    /// Whether a step in the directory is impossible.
-    pub(crate) has_failed: bool,
-    /// Names in the parent directory that the target may take for this directory's name.
-    pub(crate) twins: Twins,
-}
-
-/// A file to copy.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct PlannedCopy {
-    /// Index of the file's directory in the plan.
-    pub(crate) place: usize,
-    pub(crate) name: Vec<u8>,
-    pub(crate) size: Option<u64>,
-    pub(crate) stamp: Option<Stamp>,
-    pub(crate) why: Difference,
-    /// With `--perms`, the permission bits of the source, if known.
-    pub(crate) mode: Option<u16>,
-    /// Whether the target does not list the name, but has the file under another spelling.
-    pub(crate) is_spelled: bool,
-    /// Other names of this run in the directory that the target may take for the file's name, or
-    /// for its temporary name.
-    pub(crate) twins: Twins,
-    /// With a manifest, the content.
-    pub(crate) sum: Option<Box<Sum>>,
-    /// The path of the target's file of this content, which is renamed instead of removed.
-    pub(crate) from: Option<Vec<u8>>,
-}
-
-/// Result of a copy.
-#[derive(Debug)]
-pub(crate) struct Copied {
-    /// Transferred bytes; between servers, the size of the file.
-    pub(crate) bytes: u64,
-    /// Identity of the source's file, if it is local.
-    pub(crate) source: Option<Identity>,
-    /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
-    pub(crate) due_time: Option<i64>,
-    /// The failure to set the time or the permissions of the complete copy.
-    pub(crate) unset: Option<TreeFault>,
-}
-
-impl Copied {
-    pub(crate) fn far(bytes: u64) -> Self {
-        Self { bytes, source: None, due_time: None, unset: None }
-    }
-}
-
-/// A symbolic link to create.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct PlannedLink {
-    /// Index of the link's directory in the plan.
-    pub(crate) place: usize,
-    pub(crate) name: Vec<u8>,
-    /// Target of the link.
-    pub(crate) link: Vec<u8>,
-    /// Whether an existing link of that name is replaced.
-    pub(crate) replaces: bool,
-}
-
-/// Permission bits to set.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct PlannedMode {
-    /// Index of the directory whose state decides whether the bits are set.
-    pub(crate) place: usize,
-    /// Path from the top.
-    pub(crate) path: Vec<u8>,
-    pub(crate) mode: u16,
-}
-
-impl PlannedCopy {
-    /// Returns the copy of a file in the directory `place`.
-    fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
-        let TreeEntry { name, size, stamp, mode, .. } = item;
-        let (is_spelled, twins) = (false, Twins::default());
-        let (sum, from) = (None, None);
-        Self { place, name, size, stamp, why, mode, is_spelled, twins, sum, from }
-    }
-
-    /// Returns whether the target already has a file of the same name.
-    pub(crate) fn replaces(&self) -> bool {
-        self.why != Difference::New
-    }
-
-    /// Returns whether the target may have a file of the same name and size. Until the facts of that
-    /// file have changed, nothing shows that it is the copy.
-    pub(crate) fn replaces_equal_size(&self) -> bool {
-        self.replaces() && self.why != Difference::Size
-    }
 }
 
 impl Plan {
@@ -252,9 +90,10 @@ impl Plan {
             lacks_modes: false,
             asked: 0,
             has_set_time: false,
+            lacks_times: false,
         };
         planner.begin_deploy()?;
-        planner.enter(&[], top_is_new, Twins::default())?;
+        planner.enter(&[], top_is_new, false)?;
         planner.check_modes();
         let shows_links = planner.target.shows_links();
         let mut plan = planner.plan;
@@ -265,94 +104,11 @@ impl Plan {
         }
         plan.note_sent();
         // Stable: the order of all other copies stays.
-        let is_apart = |copy: &PlannedCopy| copy.twins.is_empty() && copy.from.is_none();
+        let is_apart = |copy: &PlannedCopy| !copy.has_twins && copy.from.is_none();
         plan.copies.sort_by_key(|copy| !is_apart(copy));
         plan.first_twin = plan.copies.partition_point(is_apart);
         plan.has_empty_source = plan.copies.is_empty() && plan.same == 0 && !plan.has_unfit;
         Ok(plan)
-    }
-
-    /// Removes the removals that the causes do not permit. Reports this once, with the first cause.
-    fn withhold(&mut self) {
-        let Self { directories, causes, ignores_errors, removals, .. } = self;
-        let before = removals.len();
-        removals.retain(|removal| {
-            let place = directories.get(removal.place).map_or(&[][..], |place| &place.path);
-            causes.permit(place, *ignores_errors)
-        });
-        if before == removals.len() {
-            return;
-        }
-        match self.failures.is_empty() {
-            true => {
-                let first = self.causes.first().unwrap_or_default();
-                let text = format!("nothing deleted; first failure: {first}");
-                let fault = TreeFault::item(ErrorKind::Integrity, text);
-                self.failures.push(fault.of(Setting::Deletions));
-            }
-            false => self.is_withheld = true,
-        }
-    }
-
-    /// Returns whether enough small files are copied for one data connection for all of them to save
-    /// time, where a server offers that.
-    pub(crate) fn has_small_files(&self) -> bool {
-        let small = |copy: &&PlannedCopy| copy.size.is_some_and(|size| size <= SMALL);
-        self.apart().iter().filter(small).nth(FEW).is_some()
-    }
-
-    /// Returns the copies without twins that are no renames, which jobs can make in parallel.
-    pub(crate) fn apart(&self) -> &[PlannedCopy] {
-        self.copies.get(..self.first_twin).unwrap_or(&self.copies)
-    }
-
-    /// Returns the objects to remove.
-    pub(crate) fn removed(&self) -> impl Iterator<Item = &Removal> {
-        let is_check = |removal: &Removal| matches!(removal.what, Removed::Below { .. });
-        self.removals.iter().filter(move |removal| !is_check(removal) && !removal.is_renamed)
-    }
-
-    /// Returns the largest number of objects that may be removed: if the server refuses a rename, the
-    /// file is sent, and its old name removed.
-    pub(crate) fn most_removed(&self) -> usize {
-        let renamed = self.copies.iter().filter(|copy| copy.from.is_some());
-        self.removed().count() + renamed.count()
-    }
-
-    /// Returns the path of a copy, from the top.
-    pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
-        let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
-        Pathname::join(place, &copy.name)
-    }
-
-    /// Returns whether all names that are written to the target are UTF-8.
-    pub(crate) fn is_all_text(&self) -> bool {
-        let mut made = self.directories.iter().filter(|place| place.is_new);
-        self.copies.iter().all(|copy| is_text(&self.path_of(copy)))
-            && made.all(|place| is_text(&place.path))
-    }
-
-    /// Returns the numbers of the copies of large files. Over a single connection, such a file
-    /// would still be in transfer when the other connections are idle.
-    pub(crate) fn large_files(&self, jobs: usize) -> Vec<usize> {
-        let is_large = |copy: &PlannedCopy| {
-            let size = copy.size.unwrap_or_default();
-            jobs > 1 && size >= LARGE && size.saturating_mul(jobs as u64) > self.bytes
-        };
-        let numbered = self.apart().iter().enumerate();
-        numbered.filter(|(_, copy)| is_large(copy)).map(|(number, _)| number).collect()
-    }
-
-    /// Returns the temporary files at the target that this run cannot use: all but the pieces of
-    /// large files.
-    pub(crate) fn leftovers(&self) -> impl Iterator<Item = &[u8]> {
-        let large = self.large.iter().filter_map(|number| self.copies.get(*number));
-        let large: HashSet<Vec<u8>> = large.map(|copy| self.path_of(copy)).collect();
-        let is_used = move |path: &[u8]| {
-            let (above, name) = Pathname::split(path);
-            file_of_piece(name).is_some_and(|file| large.contains(&Pathname::join(above, file)))
-        };
-        self.temporary.iter().map(Vec::as_slice).filter(move |path| !is_used(path))
     }
 }
 
@@ -388,6 +144,8 @@ struct Planner<'a> {
     asked: usize,
     /// Whether the server was asked to set the time of a test file.
     has_set_time: bool,
+    /// Whether the source's server does not tell the time of a file that may be unchanged.
+    lacks_times: bool,
 }
 
 /// A subdirectory of the source's current directory.
@@ -399,15 +157,22 @@ struct Subdirectory {
     unique: Option<Vec<u8>>,
     /// Permission bits to set.
     mode: Option<u16>,
-    /// As [`PlannedDirectory::twins`].
-    twins: Twins,
+    /// As [`PlannedDirectory::has_twins`].
+    has_twins: bool,
     /// Whether a link on a server leads to the directory.
     is_link: bool,
 }
 
+impl Subdirectory {
+    fn of(item: TreeEntry, is_new: bool, mode: Option<u16>, is_link: bool) -> Self {
+        let TreeEntry { name, unique, .. } = item;
+        Self { name, is_new, unique, mode, has_twins: false, is_link }
+    }
+}
+
 impl Planner<'_> {
     /// Plans a directory and everything below it.
-    fn enter(&mut self, path: &[u8], is_new: bool, twins: Twins) -> Result<(), TreeFault> {
+    fn enter(&mut self, path: &[u8], is_new: bool, has_twins: bool) -> Result<(), TreeFault> {
         let contents = match self.read_source(path) {
             Ok(contents) => contents,
             Err(failure) if failure.ends_run() || path.is_empty() => return Err(failure),
@@ -447,7 +212,8 @@ impl Planner<'_> {
             },
         };
         let place = self.plan.directories.len();
-        let planned = PlannedDirectory { path: path.to_vec(), is_new, has_failed: false, twins };
+        let path_of = path.to_vec();
+        let planned = PlannedDirectory { path: path_of, is_new, has_failed: false, has_twins };
         self.plan.directories.push(planned);
 
         let of_target = there.weight();
@@ -517,11 +283,8 @@ impl Planner<'_> {
             self.weigh()?;
         }
         let copies = self.plan.copies.get_mut(first..).unwrap_or_default();
-        let has_twins =
-            spellings.mark_twins(copies) | spellings.mark_directories(&mut subdirectories);
-        if !has_twins {
-            self.budget.release(spellings.held);
-        }
+        spellings.mark_twins(copies, &mut subdirectories);
+        self.budget.release(spellings.held);
         self.check_temporary(path, first, &items, &targets)?;
         if let Some(temporary) = temporary {
             // What an interrupted upload has left is replaced, or resumed.
@@ -653,8 +416,7 @@ impl Planner<'_> {
                 if is_spelled {
                     targets.take(&name_there);
                 }
-                let (name, unique, twins) = (item.name, item.unique, Twins::default());
-                return Ok(Some(Subdirectory { name, is_new, unique, mode, twins, is_link }));
+                return Ok(Some(Subdirectory::of(item, is_new, mode, is_link)));
             }
             (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
                 // What the target has there is not an extra.
@@ -664,15 +426,7 @@ impl Planner<'_> {
                         self.deploy_file(place, its_path, mode, item, Told::Missing)?;
                         return Ok(None);
                     }
-                    let (name, unique, twins) = (item.name, item.unique, Twins::default());
-                    return Ok(Some(Subdirectory {
-                        name,
-                        is_new: true,
-                        unique,
-                        mode,
-                        twins,
-                        is_link,
-                    }));
+                    return Ok(Some(Subdirectory::of(item, true, mode, is_link)));
                 }
                 let why = "the target has an object of another type with this name";
                 let failure = TreeFault::item(self.side_of_target(), why).about(&its_path);
@@ -706,7 +460,7 @@ impl Planner<'_> {
         place: usize,
         subdirectory: Subdirectory,
     ) -> Result<(), TreeFault> {
-        let Subdirectory { name, is_new, unique, mode, twins, is_link } = subdirectory;
+        let Subdirectory { name, is_new, unique, mode, has_twins, is_link } = subdirectory;
         self.weigh()?;
         let below = Pathname::join(path, &name);
         if self.above.len() >= DEPTH {
@@ -721,7 +475,7 @@ impl Planner<'_> {
         let inside = self.plan.directories.len();
         let is_outer_link = self.is_link;
         self.is_link |= is_link;
-        self.enter(&below, is_new, twins)?;
+        self.enter(&below, is_new, has_twins)?;
         self.is_link = is_outer_link;
         self.above.pop();
         if let Some(mode) = mode.filter(|_| self.plan.directories.len() > inside) {

@@ -6,78 +6,16 @@ use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 
 use super::held::within;
+use super::model::{Removal, Removed};
 use super::{DEPTH, OF_RUN, Planner, hash_of, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
-use crate::tree::entry::{self, ObjectKind, Stamp, TreeEntry, check_name};
+use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::links::Proof;
 use crate::tree::names::{fold, replaced};
 use crate::tree::options::SyncOptions;
 use crate::tree::scan::Links;
-
-/// An object to remove from the target.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Removal {
-    /// Index of the planned directory that contains the object, directly or in a subdirectory. If
-    /// anything in that directory fails, the object stays.
-    pub(crate) place: usize,
-    /// Path from the top.
-    pub(crate) path: Vec<u8>,
-    pub(crate) what: Removed,
-    pub(crate) seen: SeenEntry,
-    /// Whether a copy renames the object instead.
-    pub(crate) is_renamed: bool,
-    /// Whether the object goes before anything is written: an object of another type takes its name.
-    pub(crate) is_first: bool,
-}
-
-impl Removal {
-    fn of(place: usize, path: Vec<u8>, what: Removed, item: &TreeEntry) -> Self {
-        let seen = SeenEntry::of(item);
-        Self { place, path, what, seen, is_renamed: false, is_first: false }
-    }
-}
-
-/// What a listing shows of an object to remove. Before the removal, another look must show the same.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct SeenEntry {
-    pub(crate) kind: ObjectKind,
-    size: Option<u64>,
-    stamp: Option<Stamp>,
-}
-
-impl SeenEntry {
-    fn of(item: &TreeEntry) -> Self {
-        Self { kind: item.kind, size: item.size, stamp: item.stamp }
-    }
-
-    /// Returns whether `now`, a later listing of the same name, shows another object or a change. A
-    /// removal in a directory changes the time of that directory.
-    pub(crate) fn differs(&self, now: &TreeEntry) -> bool {
-        let are_apart =
-            |one: Stamp, two: Stamp| one.latest < two.earliest || two.latest < one.earliest;
-        let stamps = self.stamp.zip(now.stamp);
-        self.kind != now.kind
-            || self.kind != ObjectKind::Directory
-                && (self.size != now.size || stamps.is_some_and(|(one, two)| are_apart(one, two)))
-    }
-}
-
-/// An object to remove, or a check before a removal.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Removed {
-    /// A file or a link.
-    Entry,
-    /// A directory; its entries are removed first.
-    Directory,
-    /// No removal, but the entrance to a directory whose entries are removed. Servers list links to
-    /// directories as directories, and the target of a link must never be touched.
-    Below {
-        /// Whether the listing of its parent proves that it is a directory.
-        proof: Proof,
-    },
-}
 
 /// Why an object stays that the source shows only in one of its listings.
 const HIDDEN: &str =

@@ -4,6 +4,7 @@
 use ftp_proto::Pathname;
 
 use super::held::TargetEntries;
+use super::model::{Difference, Rule};
 use super::{PlannedCopy, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::tree::entry::{Clock, ObjectKind, Stamp, TreeEntry};
@@ -210,7 +211,14 @@ impl Planner<'_> {
                 }
             }
             Verdict::Differs(why) => self.copy(place, pair.item, why),
-            Verdict::Unclear => self.copy(place, pair.item, Difference::Doubt),
+            Verdict::Unclear => {
+                if !self.source.is_local() && pair.rule == Rule::SameTime && !self.lacks_times {
+                    self.lacks_times = true;
+                    let note = "the server reports no exact times of its files (MDTM), so files of equal size are copied again, changed or not; compare by size instead";
+                    self.plan.left_out.push(note.to_owned());
+                }
+                self.copy(place, pair.item, Difference::Doubt);
+            }
         }
         Ok(())
     }
@@ -324,23 +332,6 @@ fn difference(clock: Clock) -> Option<String> {
     })
 }
 
-/// Condition, besides an equal size, for two files to count as the same.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Rule {
-    /// No further condition: `--size-only`.
-    SizeOnly,
-    /// The same digest, which the caller requests.
-    SameHash,
-    /// The same modification time, to the second: for targets whose times can be set.
-    SameTime,
-    /// The target was written after the last change of the source: for targets whose server cannot
-    /// set times and uses its own clock.
-    ///
-    /// The modification time alone is not enough: a file that was renamed over the source keeps its
-    /// old modification time. If both times are in the same second, the source counts as changed.
-    NotBefore,
-}
-
 /// Result of a comparison.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verdict {
@@ -348,34 +339,6 @@ enum Verdict {
     Differs(Difference),
     /// The listings do not decide: times are missing or too coarse, or contents must be compared.
     Unclear,
-}
-
-/// The reason to copy a file.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Difference {
-    /// The target has no such file.
-    New,
-    /// The sizes differ.
-    Size,
-    /// The modification times differ.
-    Time,
-    /// The digests differ.
-    Content,
-    /// It is unknown whether the files differ, so the file is copied.
-    Doubt,
-}
-
-impl Difference {
-    /// Returns the reason in words.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Size => "another size",
-            Self::Time => "another time",
-            Self::Content => "another content",
-            Self::Doubt => "not known to be the same",
-        }
-    }
 }
 
 /// Compares a file with the file of the same name at the target. A file without the facts that

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use super::held::{TargetEntries, Twins, find, too_many};
+use super::held::{TargetEntries, find, too_many};
 use super::{PlannedCopy, Planner, Subdirectory};
 use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
@@ -87,39 +87,23 @@ impl<'a> Spellings<'a> {
         Ok(Self { sources: of_sources, listed: of_targets, taken, temporary, held })
     }
 
-    /// Sets the twins of the copies of this directory. Returns whether there are any.
-    pub(crate) fn mark_twins(&self, copies: &mut [PlannedCopy]) -> bool {
-        let mut has_twins = false;
+    /// Marks the copies and new subdirectories of this directory that have twins.
+    pub(crate) fn mark_twins(&self, copies: &mut [PlannedCopy], below: &mut [Subdirectory]) {
         for copy in copies {
-            let mut twins = Twins::default();
+            let temporary = self.temporary.map(|temporary| temporary.of(&copy.name));
             // A listed name is not another listed name.
-            if !copy.replaces() {
-                self.add_twins(&mut twins, &copy.name, &copy.name);
-            }
-            if let Some(temporary) = self.temporary {
-                self.add_twins(&mut twins, &temporary.of(&copy.name), &copy.name);
-            }
-            has_twins |= !twins.is_empty();
-            copy.twins = twins;
+            copy.has_twins = !copy.replaces() && self.has_twins(&copy.name, &copy.name)
+                || temporary.is_some_and(|temporary| self.has_twins(&temporary, &copy.name));
         }
-        has_twins
+        for directory in below.iter_mut().filter(|directory| directory.is_new) {
+            directory.has_twins = self.has_twins(&directory.name, &directory.name);
+        }
     }
 
-    /// Sets the twins of new subdirectories. Returns whether there are any.
-    pub(crate) fn mark_directories(&self, subdirectories: &mut [Subdirectory]) -> bool {
-        let mut has_twins = false;
-        for directory in subdirectories.iter_mut().filter(|directory| directory.is_new) {
-            self.add_twins(&mut directory.twins, &directory.name, &directory.name);
-            has_twins |= !directory.twins.is_empty();
-        }
-        has_twins
-    }
-
-    /// Adds the names of this run that may be the same object as `name`, other than `own`.
-    fn add_twins(&self, twins: &mut Twins, name: &[u8], own: &[u8]) {
-        if let Some(names) = self.sources.get(&fold(name)) {
-            twins.add(names, &[name, own]);
-        }
+    /// Returns whether the source has a name that may be the same object as `name`, other than `own`.
+    fn has_twins(&self, name: &[u8], own: &[u8]) -> bool {
+        let names = self.sources.get(&fold(name)).into_iter().flat_map(|names| names.iter());
+        names.into_iter().any(|other| other != name && other != own)
     }
 }
 

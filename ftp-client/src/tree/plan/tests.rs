@@ -1,14 +1,19 @@
 //! Tests plans for mirrors of two trees that are written as text.
 
+use std::collections::HashSet;
+
 use super::*;
 use crate::digest::Digest;
 use crate::file::put::TemporaryName;
 use crate::listing::Budget;
 use crate::tree::LinkChoice;
+use crate::tree::entry::Stamp;
+use crate::tree::manifest::Sum;
 use crate::tree::names::Relation;
 
 mod deploy;
 mod large;
+mod times;
 
 /// A tree as text: `d/` is a directory, `f=5@100` a file of size 5 and time 100, `l>` a link, `?x`
 /// an object of unknown type.

@@ -13,7 +13,7 @@ fn plan(sizes: &[u64]) -> Plan {
         why: Difference::New,
         mode: None,
         is_spelled: false,
-        twins: Twins::default(),
+        has_twins: false,
         sum: None,
         from: None,
     };
@@ -21,7 +21,7 @@ fn plan(sizes: &[u64]) -> Plan {
         path: b"d".to_vec(),
         is_new: false,
         has_failed: false,
-        twins: Twins::default(),
+        has_twins: false,
     };
     let copies = sizes.iter().map(copy).collect();
     let bytes = sizes.iter().sum();

@@ -1,0 +1,127 @@
+//! Servers that find an object only by its name in the current directory: commands other than `CWD`
+//! take no path. The client learns that from the first refusal of a path in a tree, and from then on
+//! enters the directory before each command (RFC 1738 §3.2.2).
+
+use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity};
+
+use super::Client;
+use super::directories::Inside;
+use crate::error::Error;
+use crate::trace;
+
+/// Returns the path in a command that acts on one object.
+const fn path_in(command: &mut Command) -> Option<&mut Pathname> {
+    match command {
+        Command::Retr(path)
+        | Command::Stor(path)
+        | Command::Appe(path)
+        | Command::Dele(path)
+        | Command::Rmd(path)
+        | Command::Mkd(path)
+        | Command::Rnfr(path)
+        | Command::Rnto(path)
+        | Command::Size(path)
+        | Command::Mdtm(path)
+        | Command::Mlst(Some(path))
+        | Command::Mfmt(_, path) => Some(path),
+        _ => None,
+    }
+}
+
+impl Client {
+    /// Returns whether the refusal of a path with this code can mean that the server takes only names.
+    pub(super) fn may_need_names(&self, code: ReplyCode) -> bool {
+        let tells = |word| self.features.as_ref().is_none_or(|features| features.has(word));
+        matches!(code.value(), 501 | 550 | 553)
+            && self.names_are_listed
+            && !tells("TVFS")
+            && !tells("MLST")
+    }
+
+    /// Returns whether both paths can be named in one directory, if the server takes only names.
+    pub(super) fn can_rename(&self, from: &[u8], to: &[u8]) -> bool {
+        !self.config.learned.only_names.is_set() || Pathname::split(from).0 == Pathname::split(to).0
+    }
+
+    /// If the server takes only names, enters the directory of the object, and returns the command
+    /// with the name. The next call of [`settle`](Self::settle) comes back.
+    pub(crate) fn by_name(&mut self, command: &Command) -> Result<Option<Command>, Error> {
+        match self.config.learned.only_names.is_set() {
+            true => self.inside(command),
+            false => Ok(None),
+        }
+    }
+
+    fn inside(&mut self, command: &Command) -> Result<Option<Command>, Error> {
+        let mut named = command.clone();
+        let Some(path) = path_in(&mut named) else { return Ok(None) };
+        let whole = path.as_bytes().to_vec();
+        let (directory, name) = Pathname::split(&whole);
+        if directory.is_empty() || name.is_empty() {
+            return Ok(None);
+        }
+        *path = Pathname::new(name)?;
+        match self.go_inside(directory)? {
+            Inside::Entered => Ok(Some(named)),
+            Inside::Refused(Error::Refused(_, reply)) => Err(Error::Refused(command.verb(), reply)),
+            Inside::Refused(error) => Err(error),
+            Inside::Fixed => Ok(None),
+        }
+    }
+
+    /// Returns the command to try once more after a reply with this code to the one with the whole
+    /// path: with only the name, if a tree may be on a server that takes no paths. The caller then
+    /// calls [`note_name`](Self::note_name).
+    pub(crate) fn again_by_name(
+        &mut self,
+        command: &Command,
+        code: ReplyCode,
+    ) -> Result<Option<Command>, Error> {
+        let mut named = command.clone();
+        if !path_in(&mut named).is_some_and(|path| path.as_bytes().contains(&b'/')) {
+            return Ok(None);
+        }
+        if !matches!(code.severity(), Severity::Transient | Severity::Permanent) {
+            self.config.learned.takes_paths.set();
+        }
+        if self.config.learned.takes_paths.is_set() || !self.may_need_names(code) {
+            return Ok(None);
+        }
+        self.settle()?;
+        match self.inside(command) {
+            Err(Error::Refused(..)) => Ok(None),
+            named => named,
+        }
+    }
+
+    /// Notes the reply to a name whose path was refused.
+    pub(crate) fn note_name(&mut self, is_refused: bool) {
+        if !is_refused && !self.config.learned.only_names.is_set() {
+            trace::note(format_args!("the server takes no paths: entering each directory"));
+            self.config.learned.only_names.set();
+            self.go_one_by_one();
+        }
+    }
+
+    /// Sends a command by `send`, with the path of its object or, if the server takes only names,
+    /// with the name. Returns the reply.
+    pub(super) fn exchange(
+        &mut self,
+        command: &Command,
+        send: impl Fn(&mut Self, &Command) -> Result<Reply, Error>,
+    ) -> Result<Reply, Error> {
+        let named = match self.by_name(command) {
+            Err(Error::Refused(_, reply)) => return Ok(reply),
+            named => named?,
+        };
+        if let Some(named) = named {
+            return self.stay_inside(|client| send(client, &named));
+        }
+        let reply = send(self, command)?;
+        let Some(named) = self.again_by_name(command, reply.code())? else { return Ok(reply) };
+        let again = self.stay_inside(|client| send(client, &named))?;
+        let is_refused = again.code().severity() == Severity::Permanent;
+        self.note_name(is_refused);
+        Ok(if is_refused { reply } else { again })
+    }
+}

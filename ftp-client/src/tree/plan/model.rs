@@ -1,0 +1,367 @@
+//! What a plan consists of: the steps of a mirror, in order.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use ftp_proto::Pathname;
+
+use crate::error::ErrorKind;
+use crate::pool::crew::SMALL;
+use crate::tree::entry::{Identity, ObjectKind, Stamp, TreeEntry, file_of_piece};
+use crate::tree::fault::{Causes, Setting, TreeFault};
+use crate::tree::links::Proof;
+use crate::tree::manifest::{Deploy, Sum};
+use crate::tree::probe::is_text;
+
+/// Up to this number of small files, each has a data connection of its own.
+const FEW: usize = 7;
+
+/// Smallest size of a large file in bytes.
+pub(crate) const LARGE: u64 = 16 << 20;
+
+/// Steps of a mirror, in order: directories, copies, links, removals, permissions. Files of the
+/// source are removed last.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    /// All directories of the source that are mirrored, parents first. The first is the top.
+    pub(crate) directories: Vec<PlannedDirectory>,
+    pub(crate) copies: Vec<PlannedCopy>,
+    /// Numbers of the copies that all connections download together.
+    pub(crate) large: Vec<usize>,
+    /// Symbolic links to create.
+    pub(crate) links: Vec<PlannedLink>,
+    /// Permission bits of directories, and of files that are otherwise equal.
+    pub(crate) modes: Vec<PlannedMode>,
+    /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
+    /// directory itself.
+    pub(crate) removals: Vec<Removal>,
+    /// Whether the target is known to show links as links, so that what it lists as a directory is one.
+    pub(crate) shows_links: bool,
+    /// Temporary files at the target; some may be leftovers of killed runs.
+    pub(crate) temporary: Vec<Vec<u8>>,
+    /// Steps that cannot be done.
+    pub(crate) failures: Vec<TreeFault>,
+    /// The failures after which nothing is deleted.
+    pub(crate) causes: Causes,
+    /// Whether [`SyncOptions::ignores_errors`] limits the causes to their directories.
+    pub(crate) ignores_errors: bool,
+    /// Whether the causes hold back removals.
+    pub(crate) is_withheld: bool,
+    /// Messages about names that the target spells in another way.
+    pub(crate) spelled: Vec<String>,
+    /// Number of the first copy that [has twins](PlannedCopy::has_twins), or that is a rename: those are
+    /// the last ones, and one job makes them in turn.
+    pub(crate) first_twin: usize,
+    /// Messages about objects that are left out on purpose, and about limits of the comparison.
+    pub(crate) left_out: Vec<String>,
+    /// Number of files and links that are equal on both sides.
+    pub(crate) same: usize,
+    /// Whether the source has no files, or only files that patterns exclude. Those do not show that the
+    /// right source is there: one with nothing but an ignore file may be a disk that is not mounted.
+    pub(crate) has_empty_source: bool,
+    /// Whether the source has a file whose size or time the options exclude.
+    pub(crate) has_unfit: bool,
+    /// Number of files of the source that the options exclude.
+    pub(crate) unselected: usize,
+    /// With `--remove-source`, the files that are equal on both sides.
+    pub(crate) equal: Vec<PlannedCopy>,
+    /// Whether files of the source are removed once the target has them.
+    pub(crate) moves: bool,
+    /// Total size of all copies in bytes, as far as sizes are known.
+    pub(crate) bytes: u64,
+    /// With a manifest, what is known of the target.
+    pub(crate) deploy: Option<Box<Deploy>>,
+    /// Whether the server has shown that it does not set modification times.
+    pub(crate) drops_times: bool,
+    /// When the first listing was asked for.
+    pub(crate) begun: Option<Instant>,
+}
+
+/// A directory to mirror.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedDirectory {
+    /// Path from the top; the path of the top itself is empty.
+    pub(crate) path: Vec<u8>,
+    /// Whether the target lacks the directory.
+    pub(crate) is_new: bool,
+    /// Whether a step in the directory is impossible.
+    pub(crate) has_failed: bool,
+    /// Whether the target may take another name of the source for this directory's name.
+    pub(crate) has_twins: bool,
+}
+
+/// A file to copy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedCopy {
+    /// Index of the file's directory in the plan.
+    pub(crate) place: usize,
+    pub(crate) name: Vec<u8>,
+    pub(crate) size: Option<u64>,
+    pub(crate) stamp: Option<Stamp>,
+    pub(crate) why: Difference,
+    /// With `--perms`, the permission bits of the source, if known.
+    pub(crate) mode: Option<u16>,
+    /// Whether the target does not list the name, but has the file under another spelling.
+    pub(crate) is_spelled: bool,
+    /// Whether the target may take another name of the source for the file's name, or for its
+    /// temporary name.
+    pub(crate) has_twins: bool,
+    /// With a manifest, the content.
+    pub(crate) sum: Option<Box<Sum>>,
+    /// The path of the target's file of this content, which is renamed instead of removed.
+    pub(crate) from: Option<Vec<u8>>,
+}
+
+/// Condition, besides an equal size, for two files to count as the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rule {
+    /// No further condition: `--size-only`.
+    SizeOnly,
+    /// The same digest, which the caller requests.
+    SameHash,
+    /// The same modification time, to the second: for targets whose times can be set.
+    SameTime,
+    /// The target was written after the last change of the source: for targets whose server cannot
+    /// set times and uses its own clock.
+    ///
+    /// The modification time alone is not enough: a file that was renamed over the source keeps its
+    /// old modification time. If both times are in the same second, the source counts as changed.
+    NotBefore,
+}
+
+/// The reason to copy a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Difference {
+    /// The target has no such file.
+    New,
+    /// The sizes differ.
+    Size,
+    /// The modification times differ.
+    Time,
+    /// The digests differ.
+    Content,
+    /// It is unknown whether the files differ, so the file is copied.
+    Doubt,
+}
+
+impl Difference {
+    /// Returns the reason in words.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Size => "another size",
+            Self::Time => "another time",
+            Self::Content => "another content",
+            Self::Doubt => "not known to be the same",
+        }
+    }
+}
+
+/// Result of a copy.
+#[derive(Debug)]
+pub(crate) struct Copied {
+    /// Transferred bytes; between servers, the size of the file.
+    pub(crate) bytes: u64,
+    /// Identity of the source's file, if it is local.
+    pub(crate) source: Option<Identity>,
+    /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
+    pub(crate) due_time: Option<i64>,
+    /// The failure to set the time or the permissions of the complete copy.
+    pub(crate) unset: Option<TreeFault>,
+}
+
+impl Copied {
+    pub(crate) fn far(bytes: u64) -> Self {
+        Self { bytes, source: None, due_time: None, unset: None }
+    }
+}
+
+/// A symbolic link to create.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedLink {
+    /// Index of the link's directory in the plan.
+    pub(crate) place: usize,
+    pub(crate) name: Vec<u8>,
+    /// Target of the link.
+    pub(crate) link: Vec<u8>,
+    /// Whether an existing link of that name is replaced.
+    pub(crate) replaces: bool,
+}
+
+/// Permission bits to set.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct PlannedMode {
+    /// Index of the directory whose state decides whether the bits are set.
+    pub(crate) place: usize,
+    /// Path from the top.
+    pub(crate) path: Vec<u8>,
+    pub(crate) mode: u16,
+}
+
+impl PlannedCopy {
+    /// Returns the copy of a file in the directory `place`.
+    pub(super) fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
+        let TreeEntry { name, size, stamp, mode, .. } = item;
+        let (is_spelled, has_twins, sum, from) = (false, false, None, None);
+        Self { place, name, size, stamp, why, mode, is_spelled, has_twins, sum, from }
+    }
+
+    /// Returns whether the target already has a file of the same name.
+    pub(crate) fn replaces(&self) -> bool {
+        self.why != Difference::New
+    }
+
+    /// Returns whether the target may have a file of the same name and size. Until the facts of that
+    /// file have changed, nothing shows that it is the copy.
+    pub(crate) fn replaces_equal_size(&self) -> bool {
+        self.replaces() && self.why != Difference::Size
+    }
+}
+
+/// An object to remove from the target.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Removal {
+    /// Index of the planned directory that contains the object, directly or in a subdirectory. If
+    /// anything in that directory fails, the object stays.
+    pub(crate) place: usize,
+    /// Path from the top.
+    pub(crate) path: Vec<u8>,
+    pub(crate) what: Removed,
+    pub(crate) seen: SeenEntry,
+    /// Whether a copy renames the object instead.
+    pub(crate) is_renamed: bool,
+    /// Whether the object goes before anything is written: an object of another type takes its name.
+    pub(crate) is_first: bool,
+}
+
+impl Removal {
+    pub(super) fn of(place: usize, path: Vec<u8>, what: Removed, item: &TreeEntry) -> Self {
+        let seen = SeenEntry::of(item);
+        Self { place, path, what, seen, is_renamed: false, is_first: false }
+    }
+}
+
+/// What a listing shows of an object to remove. Before the removal, another look must show the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct SeenEntry {
+    pub(crate) kind: ObjectKind,
+    size: Option<u64>,
+    stamp: Option<Stamp>,
+}
+
+impl SeenEntry {
+    fn of(item: &TreeEntry) -> Self {
+        Self { kind: item.kind, size: item.size, stamp: item.stamp }
+    }
+
+    /// Returns whether `now`, a later listing of the same name, shows another object or a change. A
+    /// removal in a directory changes the time of that directory.
+    pub(crate) fn differs(&self, now: &TreeEntry) -> bool {
+        let are_apart =
+            |one: Stamp, two: Stamp| one.latest < two.earliest || two.latest < one.earliest;
+        let stamps = self.stamp.zip(now.stamp);
+        self.kind != now.kind
+            || self.kind != ObjectKind::Directory
+                && (self.size != now.size || stamps.is_some_and(|(one, two)| are_apart(one, two)))
+    }
+}
+
+/// An object to remove, or a check before a removal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Removed {
+    /// A file or a link.
+    Entry,
+    /// A directory; its entries are removed first.
+    Directory,
+    /// No removal, but the entrance to a directory whose entries are removed. Servers list links to
+    /// directories as directories, and the target of a link must never be touched.
+    Below {
+        /// Whether the listing of its parent proves that it is a directory.
+        proof: Proof,
+    },
+}
+
+impl Plan {
+    /// Removes the removals that the causes do not permit. Reports this once, with the first cause.
+    pub(super) fn withhold(&mut self) {
+        let Self { directories, causes, ignores_errors, removals, .. } = self;
+        let before = removals.len();
+        removals.retain(|removal| {
+            let place = directories.get(removal.place).map_or(&[][..], |place| &place.path);
+            causes.permit(place, *ignores_errors)
+        });
+        if before == removals.len() {
+            return;
+        }
+        match self.failures.is_empty() {
+            true => {
+                let first = self.causes.first().unwrap_or_default();
+                let text = format!("nothing deleted; first failure: {first}");
+                let fault = TreeFault::item(ErrorKind::Integrity, text);
+                self.failures.push(fault.of(Setting::Deletions));
+            }
+            false => self.is_withheld = true,
+        }
+    }
+
+    /// Returns whether enough small files are copied for one data connection for all of them to save
+    /// time, where a server offers that.
+    pub(crate) fn has_small_files(&self) -> bool {
+        let small = |copy: &&PlannedCopy| copy.size.is_some_and(|size| size <= SMALL);
+        self.apart().iter().filter(small).nth(FEW).is_some()
+    }
+
+    /// Returns the copies without twins that are no renames, which jobs can make in parallel.
+    pub(crate) fn apart(&self) -> &[PlannedCopy] {
+        self.copies.get(..self.first_twin).unwrap_or(&self.copies)
+    }
+
+    /// Returns the objects to remove.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = &Removal> {
+        let is_check = |removal: &Removal| matches!(removal.what, Removed::Below { .. });
+        self.removals.iter().filter(move |removal| !is_check(removal) && !removal.is_renamed)
+    }
+
+    /// Returns the largest number of objects that may be removed: if the server refuses a rename, the
+    /// file is sent, and its old name removed.
+    pub(crate) fn most_removed(&self) -> usize {
+        let renamed = self.copies.iter().filter(|copy| copy.from.is_some());
+        self.removed().count() + renamed.count()
+    }
+
+    /// Returns the path of a copy, from the top.
+    pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
+        let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
+        Pathname::join(place, &copy.name)
+    }
+
+    /// Returns whether all names that are written to the target are UTF-8.
+    pub(crate) fn is_all_text(&self) -> bool {
+        let mut made = self.directories.iter().filter(|place| place.is_new);
+        self.copies.iter().all(|copy| is_text(&self.path_of(copy)))
+            && made.all(|place| is_text(&place.path))
+    }
+
+    /// Returns the numbers of the copies of large files. Over a single connection, such a file
+    /// would still be in transfer when the other connections are idle.
+    pub(crate) fn large_files(&self, jobs: usize) -> Vec<usize> {
+        let is_large = |copy: &PlannedCopy| {
+            let size = copy.size.unwrap_or_default();
+            jobs > 1 && size >= LARGE && size.saturating_mul(jobs as u64) > self.bytes
+        };
+        let numbered = self.apart().iter().enumerate();
+        numbered.filter(|(_, copy)| is_large(copy)).map(|(number, _)| number).collect()
+    }
+
+    /// Returns the temporary files at the target that this run cannot use: all but the pieces of
+    /// large files.
+    pub(crate) fn leftovers(&self) -> impl Iterator<Item = &[u8]> {
+        let large = self.large.iter().filter_map(|number| self.copies.get(*number));
+        let large: HashSet<Vec<u8>> = large.map(|copy| self.path_of(copy)).collect();
+        let is_used = move |path: &[u8]| {
+            let (above, name) = Pathname::split(path);
+            file_of_piece(name).is_some_and(|file| large.contains(&Pathname::join(above, file)))
+        };
+        self.temporary.iter().map(Vec::as_slice).filter(move |path| !is_used(path))
+    }
+}

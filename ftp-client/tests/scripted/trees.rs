@@ -1,0 +1,273 @@
+//! Trees on a model of a server, which counts its commands.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use ftp_client::pool::Repeat;
+use ftp_client::tree::{Compare, RemoveOptions, Summary, SyncOptions, TreeSide, TreeSync};
+use ftp_client::{Client, Event, Place, Pool, TimeVal};
+
+use crate::peer::{Peer, timeouts};
+
+/// A server: its files, `None` for a directory, and the commands that it got.
+#[derive(Debug, Default)]
+struct Model {
+    world: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
+    lines: Mutex<Vec<String>>,
+    /// The reply to a path in any command but `CWD`, if only names are taken.
+    no_paths: Option<&'static str>,
+    /// Whether `CWD` takes one name only.
+    one_step: bool,
+    /// Whether it sets times (`MFMT`), and the times that it has.
+    sets_times: bool,
+    times: Mutex<BTreeMap<String, String>>,
+    /// A local file and its content, which is written when the first time is set.
+    rewrites: Mutex<Option<(PathBuf, &'static str)>>,
+}
+
+impl Model {
+    /// Starts the server, which takes any number of connections.
+    fn start(self) -> (Arc<Self>, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let model = Arc::new(self);
+        let shared = Arc::clone(&model);
+        std::thread::spawn(move || {
+            for control in listener.incoming() {
+                let model = Arc::clone(&shared);
+                std::thread::spawn(move || model.serve(Peer::new(control.unwrap())));
+            }
+        });
+        (model, address)
+    }
+
+    fn files(&self) -> Vec<String> {
+        self.world.lock().unwrap().keys().cloned().collect()
+    }
+
+    fn serve(&self, mut peer: Peer) {
+        let mut cwd = String::new();
+        peer.reply("220 ready");
+        loop {
+            let line = String::from_utf8(peer.line()).unwrap();
+            let (verb, argument) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+            self.lines.lock().unwrap().push(line.trim_end().to_owned());
+            let argument = argument.strip_prefix("-a").unwrap_or(argument).trim();
+            let is_path = argument.trim_start_matches('/').contains('/');
+            let path = match argument.strip_prefix('/') {
+                Some(path) => path.to_owned(),
+                None if cwd.is_empty() => argument.to_owned(),
+                None => format!("{cwd}/{argument}"),
+            };
+            let path = path.trim_matches('/').to_owned();
+            let above = path.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
+            let mut world = self.world.lock().unwrap();
+            let is_directory =
+                |path: &str| path.is_empty() || world.get(path).is_some_and(Option::is_none);
+            let (is_there, is_above) = (is_directory(&path), is_directory(&above));
+            let refusal = self.no_paths.filter(|_| is_path && verb != "CWD");
+            match verb {
+                "" => return,
+                "USER" => peer.reply("331 password"),
+                "PASS" => peer.reply("230 in"),
+                "TYPE" | "NOOP" => peer.reply("200 ok"),
+                "PWD" => peer.reply(&format!("257 \"/{cwd}\"")),
+                "QUIT" => return peer.reply("221 bye"),
+                "EPSV" => {
+                    let port = peer.listen();
+                    peer.reply(&format!("229 here (|||{port}|)"));
+                }
+                "CWD" if is_there && !(is_path && self.one_step) => {
+                    cwd = path;
+                    peer.reply("250 in");
+                }
+                "CWD" => peer.reply("550 no such directory"),
+                _ if refusal.is_some() => peer.reply(&format!("{} no path", refusal.unwrap())),
+                "LIST" => {
+                    let mut text = String::new();
+                    let times = self.times.lock().unwrap();
+                    for (path_of, content) in world.iter() {
+                        let (above, name) = path_of.rsplit_once('/').unwrap_or(("", path_of));
+                        let (kind, size) =
+                            content.as_ref().map_or(("d", 0), |content| ("-", content.len()));
+                        let time =
+                            times.get(path_of).map_or("Jan 2 2020".to_owned(), |time| listed(time));
+                        if above == path {
+                            writeln!(text, "{kind}rw-r--r-- 1 u g {size} {time} {name}\r").unwrap();
+                        }
+                    }
+                    drop(times);
+                    drop(world);
+                    peer.reply("150 list");
+                    peer.send_data(text.as_bytes());
+                    peer.reply("226 done");
+                }
+                "FEAT" if self.sets_times => peer.reply("211-have\r\n MFMT\r\n211 end"),
+                "MFMT" if self.sets_times => {
+                    let (time, path) = argument.split_once(' ').unwrap();
+                    self.times.lock().unwrap().insert(path.to_owned(), time.to_owned());
+                    if let Some((file, content)) = self.rewrites.lock().unwrap().take() {
+                        fs::write(file, content).unwrap();
+                    }
+                    peer.reply("213 set");
+                }
+                "MDTM" if self.sets_times => match self.times.lock().unwrap().get(&path) {
+                    Some(time) => peer.reply(&format!("213 {time}")),
+                    None => peer.reply("550 no such file"),
+                },
+                "SIZE" => match world.get(&path) {
+                    Some(Some(content)) => peer.reply(&format!("213 {}", content.len())),
+                    _ => peer.reply("550 no such file"),
+                },
+                "RETR" => match world.get(&path).cloned().flatten() {
+                    Some(content) => {
+                        peer.reply("150 here");
+                        peer.send_data(&content);
+                        peer.reply("226 done");
+                    }
+                    None => peer.reply("550 no such file"),
+                },
+                "STOR" if is_above && !is_there => {
+                    peer.reply("150 send");
+                    let content = peer.read_data();
+                    self.times.lock().unwrap().insert(path.clone(), now());
+                    world.insert(path, Some(content));
+                    peer.reply("226 done");
+                }
+                "MKD" if is_above && !world.contains_key(&path) => {
+                    world.insert(path, None);
+                    peer.reply("257 made");
+                }
+                "DELE" if matches!(world.get(&path), Some(Some(_))) => {
+                    world.remove(&path);
+                    peer.reply("250 gone");
+                }
+                "RMD"
+                    if is_there && !world.keys().any(|it| it.starts_with(&format!("{path}/"))) =>
+                {
+                    world.remove(&path);
+                    peer.reply("250 gone");
+                }
+                "STOR" | "MKD" | "DELE" | "RMD" => peer.reply("550 no"),
+                _ => peer.reply("502 what"),
+            }
+        }
+    }
+}
+
+/// Returns a time as `LIST` shows it.
+fn listed(time: &str) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month: usize = time[4..6].parse().unwrap();
+    format!("{} {} {}:{}", MONTHS.get(month - 1).unwrap(), &time[6..8], &time[8..10], &time[10..12])
+}
+
+/// Returns the time of this moment, as `MDTM` reports it.
+fn now() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let time = TimeVal::from_unix_seconds(since.as_secs().try_into().unwrap()).unwrap();
+    time.to_string().chars().take(14).collect()
+}
+
+fn connected(address: SocketAddr) -> Client {
+    let mut client = Client::builder().timeouts(timeouts()).connect(&address.to_string()).unwrap();
+    client.login("u", "p").unwrap();
+    client
+}
+
+/// Makes the second tree equal to the first one, and fails for each failure of an object.
+fn sync(sides: [&TreeSide<'_>; 2], options: &SyncOptions<'_>) -> Summary {
+    let on = |event: Event<'_>| {
+        if let Event::Failed { path, why } = event {
+            panic!("{}: {why}", String::from_utf8_lossy(path));
+        }
+    };
+    let (summary, done) = TreeSync::plan(sides[0], sides[1], options, &on).unwrap().run(&on);
+    done.unwrap();
+    summary
+}
+
+fn write(top: &Path, files: &[(&str, &str)]) {
+    for (name, content) in files {
+        let path = top.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+}
+
+#[test]
+fn trees_work_where_only_cwd_takes_a_path_cl_60() {
+    for no_paths in [Some("550"), Some("553"), Some("501"), None] {
+        for one_step in [false, true] {
+            let (model, address) = Model { no_paths, one_step, ..Model::default() }.start();
+            let local = tempfile::tempdir().unwrap();
+            let here = local.path().join("up");
+            write(&here, &[("h", "1"), ("a/g", "22"), ("a/b/f", "333"), ("old/x", "4")]);
+            let pool = Pool::new(|| Ok(connected(address)));
+            let (up, there) = (TreeSide::local(&here), TreeSide::remote(&pool, "top/www"));
+            let options = SyncOptions::new().creates_parents(true).jobs(1);
+            assert_eq!(sync([&up, &there], &options).copied, 4, "{no_paths:?} {one_step}");
+            let want =
+                ["top", "top/www", "top/www/a", "top/www/a/b", "top/www/a/b/f", "top/www/a/g"];
+            assert_eq!(model.files()[..6], want, "{no_paths:?} {one_step}");
+
+            let down = local.path().join("down");
+            let side = TreeSide::local(&down);
+            assert_eq!(sync([&there, &side], &SyncOptions::new().jobs(1)).copied, 4);
+            assert_eq!(fs::read_to_string(down.join("a/b/f")).unwrap(), "333");
+            assert_eq!(fs::read_to_string(down.join("old/x")).unwrap(), "4");
+
+            fs::remove_dir_all(here.join("old")).unwrap();
+            let options = SyncOptions::new().compare(Compare::Size);
+            let options = options.deletes(true).no_links(true).jobs(1);
+            assert_eq!(sync([&up, &there], &options).removed, 2, "{no_paths:?} {one_step}");
+            assert!(!model.files().contains(&"top/www/old".to_owned()));
+
+            let options = RemoveOptions::new().recursive(true).no_links(true);
+            let mut client = connected(address);
+            let done =
+                Repeat::single().remove(&mut client, Place::at("top"), options, &()).unwrap();
+            assert_eq!((done.failed, model.files().len()), (0, 0), "{no_paths:?} {one_step}");
+        }
+    }
+}
+
+#[test]
+fn a_removal_costs_one_round_trip_and_its_proofs_a_twentieth_more() {
+    const FILES: usize = 400;
+    let world = (0..FILES).map(|number| (format!("old{number}"), Some(Vec::new()))).collect();
+    let (model, address) = Model { world: Mutex::new(world), ..Model::default() }.start();
+    let local = tempfile::tempdir().unwrap();
+    write(local.path(), &[("new", "1")]);
+    let pool = Pool::new(|| Ok(connected(address)));
+    let (up, there) = (TreeSide::local(local.path()), TreeSide::remote(&pool, ""));
+    let options = SyncOptions::new().deletes(true).jobs(1);
+    assert_eq!(sync([&up, &there], &options).removed, FILES);
+    assert_eq!(model.files(), ["new"]);
+    let lines = model.lines.lock().unwrap();
+    let removals = lines.iter().filter(|line| line.starts_with("DELE")).count();
+    let others: Vec<_> = lines.iter().filter(|line| !line.starts_with("DELE")).collect();
+    assert_eq!(removals, FILES);
+    assert!(others.len() <= FILES / 20 + 30, "{others:?}");
+}
+
+#[test]
+fn a_file_that_changes_again_within_its_second_is_sent_again() {
+    let local = tempfile::tempdir().unwrap();
+    let file = local.path().join("counter");
+    let rewrites = Mutex::new(Some((file.clone(), "2")));
+    let (model, address) = Model { sets_times: true, rewrites, ..Model::default() }.start();
+    let pool = Pool::new(|| Ok(connected(address)));
+    let (up, there) = (TreeSide::local(local.path()), TreeSide::remote(&pool, ""));
+    fs::write(&file, "1").unwrap();
+    assert_eq!(sync([&up, &there], &SyncOptions::new()).copied, 1);
+    assert_eq!(sync([&up, &there], &SyncOptions::new()).copied, 1);
+    assert_eq!(model.world.lock().unwrap().get("counter"), Some(&Some(b"2".to_vec())));
+    assert_eq!(sync([&up, &there], &SyncOptions::new()).same, 1);
+}
