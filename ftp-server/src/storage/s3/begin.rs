@@ -62,12 +62,12 @@ impl S3Storage {
             }
             _ => None,
         };
-        let (condition, refusal) = match (mode, &old) {
-            (WriteMode::Replace, _) => (Condition::None, Kind::Exists),
-            (_, Some(old)) => (Condition::Is(old.tag.clone()), Kind::Exists),
-            (_, None) => (Condition::New, Kind::Exists),
+        let condition = Condition::of(old.as_ref());
+        let refusal = match mode {
+            WriteMode::Replace => None,
+            _ if leaves_record => Some(Kind::Exists),
+            _ => Some(Kind::Busy),
         };
-        let refusal = if leaves_record { refusal } else { Kind::Busy };
         let record = leaves_record.then(|| {
             let keys = (&*key, &*note_key);
             let keeps = is_image && self.keeps(user);

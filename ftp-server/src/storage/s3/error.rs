@@ -113,6 +113,12 @@ impl S3Error {
         self.status() == Some(412) || self.code() == "PreconditionFailed"
     }
 
+    /// Returns whether the object is no longer the one of the condition. Some stores say that it is
+    /// missing.
+    pub(super) fn is_changed(&self) -> bool {
+        self.is_precondition() || self.is_missing() && self.code() != "NoSuchUpload"
+    }
+
     /// Returns whether the object or the upload is missing.
     pub(super) fn is_missing(&self) -> bool {
         self.status() == Some(404) && !matches!(self.code(), "" | "NoSuchBucket")

@@ -39,11 +39,12 @@ impl S3Storage {
         if to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
-        let publishing = match replace {
+        let mut publishing = match replace {
             true => Publishing::always(),
             false => self.inner.publish_new(&to_key),
         };
         let target = self.inner.client.head(&to_key)?;
+        publishing.condition = Condition::of(target.as_ref());
         let mut failed = None;
         match (&target, replace) {
             (Some(_), false) => return Err(Kind::Exists.into()),
@@ -62,10 +63,10 @@ impl S3Storage {
         let latest = self.inner.latest();
         let moved = match source {
             Some(source) => {
-                let (keys, condition) = ((&*from_key, &*to_key), &publishing.condition);
-                let id = Inner::unique()?;
+                let (keys, id) = ((&*from_key, &*to_key), Inner::unique()?);
                 self.inner.publish(&to_key, &publishing, |turn| {
-                    move_file(&self.inner, turn, keys, &source, condition, &id).map(drop)
+                    let condition = turn.condition.clone();
+                    move_file(&self.inner, turn, keys, &source, &condition, &id).map(drop)
                 })
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),

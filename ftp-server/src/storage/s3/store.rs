@@ -13,10 +13,12 @@ use super::error::S3Error;
 use super::http::{Client, Removals, S3Timeouts};
 use super::inner::Inner;
 use super::keys::Keys;
+use super::late::LateChanges;
 use super::multipart::LEAST;
 use super::partial;
 use super::platform::Platform;
-use super::probe::{self, S3Features};
+use super::probe::{self, Checks, S3Features};
+use super::proof::Signs;
 use super::rivals::Rivals;
 use super::sign::Credentials;
 use super::web_identity::{self, Issuer, KeySource, WebIdentity};
@@ -359,11 +361,14 @@ impl S3StoreBuilder {
             skew: AtomicI64::new(0),
             timeouts,
             removals: Removals::new(),
+            checks: Checks::default(),
+            late: LateChanges::default(),
+            signs: Signs::default(),
+            addresses,
         };
         let hidden = format!("{}/", self.hidden.trim_matches('/'));
         let inner = Arc::new(Inner {
             client,
-            addresses,
             pool: BufferPool::new(self.memory),
             part_size: self.part_size,
             largest_part: self.memory / 2,
@@ -430,9 +435,7 @@ fn keep(store: &Weak<Inner>, tick: Duration) {
         store.renew_leases();
         if looked_up.elapsed() >= LOOK_UP {
             looked_up = Instant::now();
-            if let Err(error) = store.addresses.look_up() {
-                log::warn!("{error}");
-            }
+            store.client.addresses.look_up();
         }
         if swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
             swept = Some(Instant::now());

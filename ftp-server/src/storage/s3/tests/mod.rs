@@ -6,6 +6,7 @@ mod faults;
 mod files;
 mod identity;
 mod killed;
+mod late;
 mod ledger;
 mod listings;
 mod partial;

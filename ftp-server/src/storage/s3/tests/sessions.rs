@@ -418,6 +418,9 @@ fn store_errors_map_to_reply_codes_cm_105() {
     fake.store("f", &content(1_000));
     let timeouts = S3Timeouts::new().retries(Duration::ZERO);
     let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
+    // An upload without a response does not block its path at a store that is proved to check
+    // conditions.
+    assert!(store.inner.checks("PutObject"));
     let builder = Server::builder().storage(store.storage("").unwrap());
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();
     let mut session = login(&server);

@@ -21,6 +21,9 @@ use crate::lock::Lock;
 /// The name under which new connections are counted.
 pub(super) const CONNECTION: &str = "connection";
 
+/// The name under which requests with [`Fault::Late`] are counted, once they are executed.
+pub(super) const LATE: &str = "late";
+
 /// A fault of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
@@ -66,6 +69,10 @@ pub(super) enum Page {
     Cut,
     /// A page with an entity tag.
     Tagged,
+    /// An answer of a web service, with a weak entity tag, and without content if `true`.
+    Json(bool),
+    /// A file of a web server, with an entity tag.
+    Text,
 }
 
 impl Page {
@@ -75,7 +82,19 @@ impl Page {
         match self {
             Self::Html | Self::Cut => html,
             Self::Empty => Answer { status, ..Answer::ok("") },
-            Self::Tagged => html.with("etag", "\"5f1-23\""),
+            Self::Tagged => {
+                let html = Answer { status, ..Answer::ok("<html>") };
+                html.with("content-type", "TEXT/HTML").with("etag", "\"5f1-23\"")
+            }
+            Self::Json(is_empty) => {
+                let body = if is_empty { "" } else { "{\"ok\":true}" };
+                let json = Answer { status, ..Answer::ok(body) }.with("etag", "W/\"2-a\"");
+                json.with("content-type", "application/json; charset=utf-8")
+            }
+            Self::Text => {
+                let text = Answer { status, ..Answer::ok("Welcome") };
+                text.with("content-type", "text/plain").with("etag", "\"5f1-23\"")
+            }
         }
     }
 }
@@ -214,6 +233,11 @@ impl Fake {
         self.state().hides_times = true;
     }
 
+    /// Lets the responses lack `x-amz-request-id`.
+    pub(super) fn hide_ids(&self) {
+        self.state().hides_ids = true;
+    }
+
     /// Makes objects and parts without a digest fail, as a bucket with Object Lock does.
     pub(super) fn lock_objects(&self) {
         self.state().locks_objects = true;
@@ -252,6 +276,11 @@ impl Fake {
     /// Sets whether the conditions of removals are ignored.
     pub(super) fn ignore_conditions_of_removals(&self, ignore: bool) {
         self.state().removes_always = ignore;
+    }
+
+    /// Ignores the conditions on the targets of copies.
+    pub(super) fn ignore_conditions_of_copies(&self) {
+        self.state().copies_always = true;
     }
 
     /// Makes the bucket keep old versions, with these lifecycle rules.
@@ -307,7 +336,9 @@ fn serve(shared: &Shared, stream: TcpStream) {
             Some(Fault::Reset) => return connection.reset(),
             Some(Fault::Late) => {
                 wait_until("release", || shared.is_released.load(Ordering::SeqCst));
-                answer(shared, operation, &asked)
+                let answer = answer(shared, operation, &asked);
+                let _ = shared.fault(LATE);
+                answer
             }
             Some(Fault::Refuse(status, code)) => Answer::refusal(status, code),
             Some(Fault::Page { status, page, is_late }) => {
@@ -363,5 +394,7 @@ fn answer(shared: &Shared, operation: &'static str, asked: &Asked) -> Answer {
     if !asked.has_its_digest() {
         return Answer::refusal(400, "BadDigest");
     }
-    shared.state.lock().answer(operation, asked)
+    let mut state = shared.state.lock();
+    let answer = state.answer(operation, asked);
+    if state.hides_ids { answer } else { answer.with("x-amz-request-id", "1") }
 }

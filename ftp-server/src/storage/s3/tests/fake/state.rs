@@ -40,10 +40,14 @@ pub(super) struct State {
     pub(super) refuses_checksums: bool,
     /// Whether responses to HEAD and GET lack `Last-Modified`.
     pub(super) hides_times: bool,
+    /// Whether responses lack `x-amz-request-id`.
+    pub(super) hides_ids: bool,
     /// Whether objects and parts need a digest, as in a bucket with Object Lock.
     pub(super) locks_objects: bool,
     /// Whether `DeleteObject` ignores its condition.
     pub(super) removes_always: bool,
+    /// Whether `CopyObject` ignores the condition on its target.
+    pub(super) copies_always: bool,
     /// Whether the bucket keeps old versions.
     pub(super) keeps_versions: bool,
     /// The lifecycle rules of the bucket.
@@ -206,7 +210,7 @@ impl State {
             Ok(object) => object.bytes.clone(),
             Err(refusal) => return refusal,
         };
-        if let Some(refusal) = self.refusal(asked) {
+        if let Some(refusal) = self.refusal(asked).filter(|_| !self.copies_always) {
             return refusal;
         }
         let tag = self.store(&asked.key, bytes, asked.metadata(), true);
