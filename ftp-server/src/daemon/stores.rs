@@ -252,7 +252,9 @@ impl Store {
         for lack in lacks(&features) {
             findings.warn(format_args!("{key}: {lack}"));
         }
-        if features.conditional_writes && features.conditional_completion {
+        let S3Features { conditional_writes, conditional_completion, .. } = features;
+        let S3Features { conditional_copy, conditional_removal, .. } = features;
+        if conditional_writes && conditional_completion && conditional_copy && conditional_removal {
             findings.ok(format_args!("{key}: the store supports conditional writes"));
         }
         if features.removes_abandoned {
@@ -317,7 +319,7 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
         (
             features.conditional_completion,
             "the store ignores conditions of CompleteMultipartUpload: if two clients store one new name \
-             at once, in parts, both succeed",
+             at once, in parts, both succeed, and APPE can lose what another server stores at the same moment",
         ),
         (
             features.conditional_copy,

@@ -150,6 +150,7 @@ fn moto_supports_the_storage_contract() {
     assert_eq!(
         features.missing(),
         [
+            "conditional CompleteMultipartUpload",
             "conditional CopyObject",
             "checks of x-amz-checksum-sha256",
             "a lifecycle rule AbortIncompleteMultipartUpload"

@@ -101,6 +101,23 @@ fn a_file_that_was_replaced_meanwhile_is_replaced_in_its_newer_version() {
 }
 
 #[test]
+fn an_upload_that_is_refused_when_its_client_is_gone_replaces_nothing() {
+    let fake = Fake::start();
+    fake.store("f", b"old");
+    let (one, other) = (on(&fake), on(&fake));
+    let mut upload = one.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
+    upload.write_all(b"late").unwrap();
+    fake.fail("PutObject", 0, 1, Fault::Late);
+    let job = crate::threads::ThreadJob::begin(move || kind(upload.commit())).unwrap();
+    wait_until("the file is published", || fake.count("PutObject") == 1);
+    put(&other, "f", WriteMode::Replace, b"newer").unwrap();
+    job.cancel();
+    fake.release();
+    assert!(job.finish().unwrap().is_some());
+    assert_eq!(fake.content("f").unwrap(), b"newer");
+}
+
+#[test]
 fn a_time_is_not_set_on_a_file_that_was_stored_meanwhile() {
     let fake = Fake::start();
     fake.store("f", b"old");
