@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::buffer::BufferPool;
@@ -45,6 +45,9 @@ pub(super) struct Inner {
     pub(super) latest: AtomicU64,
     /// Sessions of this process that publish under the same key.
     pub(super) rivals: Rivals,
+    /// Whether the store checks conditions of copies and of completions, once a test has shown it.
+    pub(super) copies: OnceLock<bool>,
+    pub(super) completions: OnceLock<bool>,
     /// Directories that were found, with the time of each check.
     pub(super) seen: Lock<HashMap<String, Instant>>,
     /// Directories with objects without a path, which were logged.

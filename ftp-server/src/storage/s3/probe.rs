@@ -1,5 +1,6 @@
 //! Tests the features of a store, because some stores silently ignore the conditions of a request.
 
+use super::aliases;
 use super::encode::base64;
 use super::error::S3Error;
 use super::http::{Client, Request};
@@ -147,6 +148,7 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
     if !is_listed {
         return Err(S3Error::wrong("ListObjectsV2", "the object that was just stored is missing"));
     }
+    aliases::check(store, key)?;
     let tag = match client.head(key)? {
         Some(object) => object.tag,
         None => tag,

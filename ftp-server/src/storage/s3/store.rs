@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, RwLock, Weak};
+use std::sync::{Arc, OnceLock, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::S3Storage;
@@ -375,6 +375,8 @@ impl S3StoreBuilder {
             running: RunningUploads::new(),
             latest: AtomicU64::new(0),
             rivals: Rivals::default(),
+            copies: OnceLock::new(),
+            completions: OnceLock::new(),
             seen: Lock::default(),
             told: Lock::default(),
         });

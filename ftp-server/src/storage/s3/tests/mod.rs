@@ -8,6 +8,7 @@ mod identity;
 mod killed;
 mod ledger;
 mod listings;
+mod moves;
 mod partial;
 mod platform;
 mod proof;
