@@ -176,7 +176,9 @@ impl S3Error {
 
     /// Returns the error of a change that is made, but not with all that belongs to it.
     pub(super) fn after_change(error: impl Into<StorageError>) -> StorageError {
-        StorageError { kind: Kind::Unknown, ..error.into() }
+        let error: StorageError = error.into();
+        let source = error.source.unwrap_or_else(|| io::Error::other(error.kind.to_string()));
+        StorageError::caused_by(Kind::Unknown, source)
     }
 
     fn kind(&self) -> Kind {

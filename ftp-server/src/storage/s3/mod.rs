@@ -1,5 +1,6 @@
 //! Files in a bucket of an object store that supports the protocol of Amazon S3.
 
+mod aliases;
 mod begin;
 mod buffer;
 mod closing;
@@ -62,7 +63,7 @@ use super::{
 /// begins with the prefix, the path of the directory and a `/`. `MKD` stores an empty object whose
 /// key is the prefix, the path of the directory and a `/`. If another program made the directory
 /// without this object, the directory disappears with its last file. Names are UTF-8 without ASCII
-/// control characters, and keys have at most 1,023 bytes.
+/// control characters and `\`, and keys have at most 1,023 bytes.
 ///
 /// # Uploads
 ///
@@ -384,6 +385,8 @@ impl Storage for S3Storage {
         }
         let key = self.keys.directory(path)?;
         self.check_parent(path)?;
+        // Another server may have removed a directory that was found before.
+        self.inner.seen.lock().remove(&key);
         match self.object(path) {
             Err(error) if error.kind == Kind::NotFound => {}
             Err(error) if error.kind != Kind::IsDirectory => return Err(error),
@@ -412,8 +415,7 @@ impl Storage for S3Storage {
             _ => error,
         };
         let key = self.existing(path).map_err(as_file)?;
-        let publishing = Publishing { refusal: Some(Kind::Busy), ..Publishing::always() };
-        self.inner.publish(&key, &publishing, |turn| {
+        self.inner.publish(&key, &Publishing::always(), |turn| {
             let (_, object) = self.object(path).map_err(as_file)?;
             if object.size > rename::COPIED {
                 return Err(Kind::Unsupported.into());

@@ -13,6 +13,13 @@ pub(super) const ID: &str = "x-amz-meta-ftp-id";
 /// Metadata with the modification time in seconds since 1970, in the format of rclone and s3fs.
 pub(super) const MTIME: &str = "x-amz-meta-mtime";
 
+/// The storage class, which the response for an object of the default class lacks.
+const CLASS: &str = "x-amz-storage-class";
+
+/// The classes that a copy keeps: those that Amazon accepts for new objects that can be read at once.
+const CLASSES: [&str; 5] =
+    ["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY"];
+
 /// The condition for a change to an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Condition {
@@ -69,21 +76,23 @@ impl StoredObject {
         let answered = header(headers, "date").and_then(http_time).unwrap_or_else(now);
         let text = |name| header(headers, name).map(str::to_owned);
         let is_kept = |name: &str| {
-            const MORE: [&str; 5] = [
+            const MORE: [&str; 6] = [
                 "cache-control",
                 "content-disposition",
                 "content-encoding",
                 "content-language",
                 "content-type",
+                "expires",
             ];
             name.starts_with("x-amz-meta-") || MORE.contains(&name)
         };
         // For an object stored in parts, the store reports a digest of the parts' digests, and an
         // entity tag that ends in a dash and a number.
         let is_whole = !header(headers, "etag").unwrap_or_default().contains('-');
-        let kept = headers.iter().filter(|(name, _)| is_kept(name.as_str()));
-        let kept = kept.filter_map(|(name, value)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        let kept = headers.iter().filter_map(|(name, value)| {
+            let (name, value) = (name.as_str(), str::from_utf8(value.as_bytes()).ok()?);
+            let is_kept = is_kept(name) || name == CLASS && CLASSES.contains(&value);
+            is_kept.then(|| (name.to_owned(), value.to_owned()))
         });
         Self {
             size: length(headers).unwrap_or(0),

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::aliases;
 use super::encode::base64;
 use super::error::S3Error;
 use super::http::{Client, Request};
@@ -13,18 +14,18 @@ use super::xml;
 /// The content of test objects.
 const CONTENT: &[u8] = b"a probe of ftp-server";
 
-/// The operations with conditions.
-const CONDITIONAL: [&str; 4] =
-    ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject"];
+/// What is tested once it matters: whether the store checks the conditions of these operations, and
+/// whether it has the last one at all.
+const TESTED: [&str; 5] =
+    ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject", "UploadPartCopy"];
 
-/// Which of the [`CONDITIONAL`] operations have conditions that the store checks, once a test has
-/// shown it.
+/// The results of these tests.
 #[derive(Default)]
-pub(super) struct Checks([OnceLock<bool>; 4]);
+pub(super) struct Checks([OnceLock<bool>; TESTED.len()]);
 
 impl Checks {
     fn cell(&self, operation: &str) -> Option<&OnceLock<bool>> {
-        self.0.iter().zip(CONDITIONAL).find_map(|(cell, name)| (name == operation).then_some(cell))
+        self.0.iter().zip(TESTED).find_map(|(cell, name)| (name == operation).then_some(cell))
     }
 
     pub(super) fn known(&self, operation: &str) -> Option<bool> {
@@ -33,21 +34,26 @@ impl Checks {
 }
 
 impl Inner {
-    /// Returns whether the store is proved to check the condition of this operation. The first call
-    /// tests it; if the test fails, so does the next call.
-    pub(super) fn checks(&self, operation: &str) -> bool {
-        let Some(cell) = self.client.checks.cell(operation) else { return false };
+    /// Returns whether the store is proved to check the condition of this operation, or to copy
+    /// parts. The first call tests it; if the test fails, the next one does so again.
+    pub(super) fn test(&self, operation: &str) -> Result<bool, S3Error> {
+        let Some(cell) = self.client.checks.cell(operation) else { return Ok(false) };
         if let Some(is_checked) = cell.get() {
-            return *is_checked;
+            return Ok(*is_checked);
         }
-        match test(self, operation) {
-            Ok(is_checked) => *cell.get_or_init(|| is_checked),
-            Err(error) if is_unsupported(&error) => *cell.get_or_init(|| false),
-            Err(error) => {
-                log::warn!("bucket {}: cannot test the store: {error}", self.client.bucket);
-                false
-            }
-        }
+        let is_checked = match test(self, operation) {
+            Err(error) if is_unsupported(&error) => false,
+            tested => tested?,
+        };
+        Ok(*cell.get_or_init(|| is_checked))
+    }
+
+    /// Returns whether the store is proved to check the condition of this operation.
+    pub(super) fn checks(&self, operation: &str) -> bool {
+        self.test(operation).unwrap_or_else(|error| {
+            log::warn!("bucket {}: cannot test the store: {error}", self.client.bucket);
+            false
+        })
     }
 }
 
@@ -115,7 +121,6 @@ impl S3Features {
     }
 }
 
-/// Returns whether the store checks the condition of one of the [`CONDITIONAL`] operations.
 fn test(store: &Inner, operation: &str) -> Result<bool, S3Error> {
     match operation {
         "PutObject" => return Ok(keeps_conditions(store)?.is_some()),
@@ -124,16 +129,13 @@ fn test(store: &Inner, operation: &str) -> Result<bool, S3Error> {
     }
     let id = Inner::unique()?;
     let key = format!("{}probe/{id}", store.hidden);
+    let put = || store.client.put(&key, CONTENT, &Condition::New, &id, store.checksums);
     let tested = match operation {
-        "CopyObject" => {
-            let put = store.client.put(&key, CONTENT, &Condition::New, &id, store.checksums);
-            put.and_then(|tag| Ok(copies(store, &key, &tag)?.1))
-        }
+        "CopyObject" => put().and_then(|tag| Ok(copies(store, &key, &tag)?.1)),
+        "UploadPartCopy" => put().and_then(|tag| part_copies(store, &key, &tag)),
         _ => parts(store, &key, &id),
     };
-    for key in [format!("{key}-copy"), key] {
-        store.client.delete(&key, &Condition::None)?;
-    }
+    store.client.delete(&key, &Condition::None)?;
     tested
 }
 
@@ -142,7 +144,7 @@ pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
     let id = Inner::unique()?;
     let key = format!("{}probe/{id}", store.hidden);
     let probed = with_objects(store, &key, &id);
-    for key in [key.clone(), format!("{key}-parts"), format!("{key}-copy")] {
+    for key in [key.clone(), format!("{key}-parts")] {
         let removed = store.client.delete(&key, &Condition::None);
         // The earlier error is more useful than the error of the removal.
         if probed.is_ok() {
@@ -213,6 +215,7 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
     if !is_listed {
         return Err(S3Error::wrong("ListObjectsV2", "the object that was just stored is missing"));
     }
+    aliases::check(store, key)?;
     let tag = match client.head(key)? {
         Some(object) => object.tag,
         None => tag,
@@ -265,10 +268,9 @@ fn removes_old_versions(rules: &str, prefix: &str) -> bool {
 
 /// Returns whether the store copies objects, and whether it checks the condition on the target.
 fn copies(store: &Inner, key: &str, tag: &str) -> Result<(bool, bool), S3Error> {
-    let to = format!("{key}-copy");
     let copy = |condition: &Condition| {
         let metadata = [(ID.to_owned(), Inner::unique()?)];
-        store.client.copy(key, tag, &to, condition, &metadata)
+        store.client.copy(key, tag, key, condition, &metadata)
     };
     let copied = copy(&Condition::None);
     let Ok(own) = copied else { return Ok((is_supported(copied.map(drop))?, false)) };
@@ -347,7 +349,7 @@ fn is_refused<T>(result: Result<T, S3Error>) -> Result<bool, S3Error> {
 
 /// Returns whether the store knows no such conditions.
 fn is_unsupported(error: &S3Error) -> bool {
-    matches!(error.status(), Some(400 | 405 | 501))
+    matches!(error.status(), Some(400 | 405 | 501)) && !error.is_expiry()
 }
 
 /// Returns whether the store supports an operation.

@@ -41,7 +41,7 @@ pub(super) struct RivalsWatch(Arc<AtomicBool>);
 /// The conditions under which a file is published.
 #[derive(Clone)]
 pub(super) struct Publishing {
-    /// The version of the object that was looked at last; `None` if it is still to be looked at.
+    /// The version of the object that was looked at last; `None` if `act` looks at it.
     pub(super) condition: Condition,
     pub(super) watch: RivalsWatch,
     /// The error if the condition is not met. `None`: the object is looked at again, and the newer
@@ -50,9 +50,10 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    /// Replaces any object. Each request carries the version that was looked at last.
+    /// Publishes whatever others do meanwhile. The caller looks at the object itself.
     pub(super) fn always() -> Self {
-        Self { condition: Condition::None, watch: RivalsWatch::default(), refusal: None }
+        let (condition, watch) = (Condition::None, RivalsWatch::default());
+        Self { condition, watch, refusal: Some(Kind::Busy) }
     }
 }
 
@@ -80,34 +81,27 @@ impl Inner {
         let mut turn = self.rivals.turn(key, watch);
         turn.condition = condition.clone();
         self.check_late(key)?;
+        let Some(refusal) = *refusal else { return self.replace(&mut turn, act) };
         let is_rivalled = watch.0.load(Ordering::SeqCst);
-        let Some(refusal) = *refusal else {
-            return self.replace(&mut turn, !is_rivalled && *condition != Condition::None, act);
-        };
         if is_rivalled && !condition.is_met(self.client.head(key)?.as_ref()) {
             return Err(refusal.into());
         }
         act(&mut turn)
     }
 
-    /// Publishes over the object that is there, which was looked at before if `is_known`.
+    /// Publishes over the object that is there.
     fn replace<T>(
         &self,
         turn: &mut Turn<'_>,
-        is_known: bool,
         mut act: impl FnMut(&mut Turn<'_>) -> StorageResult<T>,
     ) -> StorageResult<T> {
-        let look = |turn: &Turn<'_>| -> StorageResult<Condition> {
-            Ok(Condition::of(self.client.head(&turn.key)?.as_ref()))
-        };
-        if !is_known {
-            turn.condition = look(turn)?;
-        }
         for _ in 0..LOOKS {
             turn.refused = None;
             let done = act(turn);
             turn.condition = match turn.refused {
-                Some(ConditionRefusal::Changed) => http::pause(|| look(turn))?,
+                Some(ConditionRefusal::Changed) => {
+                    Condition::of(http::pause(|| self.client.head(&turn.key))?.as_ref())
+                }
                 Some(ConditionRefusal::Unknown) if turn.condition != Condition::None => {
                     Condition::None
                 }

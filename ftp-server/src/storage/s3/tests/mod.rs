@@ -9,6 +9,7 @@ mod killed;
 mod late;
 mod ledger;
 mod listings;
+mod moves;
 mod partial;
 mod platform;
 mod proof;

@@ -24,6 +24,9 @@ pub(super) const CONNECTION: &str = "connection";
 /// The name under which requests with [`Fault::Late`] are counted, once they are executed.
 pub(super) const LATE: &str = "late";
 
+/// The name under which all requests are counted.
+pub(super) const ANY: &str = "any request";
+
 /// A fault of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
@@ -278,9 +281,25 @@ impl Fake {
         self.state().removes_always = ignore;
     }
 
-    /// Ignores the conditions on the targets of copies.
+    /// Makes copies ignore the condition on their target.
     pub(super) fn ignore_conditions_of_copies(&self) {
         self.state().copies_always = true;
+    }
+
+    /// Makes each key lead to the object with the key that `alias` returns.
+    pub(super) fn take_keys_for_one(&self, alias: fn(&str) -> String) {
+        self.state().alias = Some(alias);
+    }
+
+    /// Stores an object with these headers.
+    pub(super) fn store_with(&self, key: &str, bytes: &[u8], headers: &[(&str, &str)]) {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.state().store(key, bytes.to_vec(), headers.collect(), true);
+    }
+
+    /// Returns the headers that an object was stored with.
+    pub(super) fn headers(&self, key: &str) -> Vec<(String, String)> {
+        self.state().objects.get(key).map(|it| it.metadata.clone()).unwrap_or_default()
     }
 
     /// Makes the bucket keep old versions, with these lifecycle rules.
@@ -324,9 +343,13 @@ fn serve(shared: &Shared, stream: TcpStream) {
     // New connections are only counted; they never fail.
     let _ = shared.fault(CONNECTION);
     let mut connection = http::Connection::new(stream);
-    while let Some(asked) = connection.next() {
+    while let Some(mut asked) = connection.next() {
+        if let Some(alias) = shared.state.lock().alias {
+            asked.key = alias(&asked.key);
+        }
         let operation = asked.operation();
-        let fault = shared.fault(operation);
+        let any = shared.fault(ANY);
+        let fault = shared.fault(operation).or(any);
         let answer = match fault {
             Some(Fault::Stall) => {
                 // Stall until the client gives up.

@@ -15,7 +15,7 @@ pub(super) struct Object {
     sum: Sum,
     tag: String,
     pub(super) modified: i64,
-    metadata: Vec<(String, String)>,
+    pub(super) metadata: Vec<(String, String)>,
     /// Whether one request stored the object, so that its checksum is that of its content.
     is_whole: bool,
 }
@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) removes_always: bool,
     /// Whether `CopyObject` ignores the condition on its target.
     pub(super) copies_always: bool,
+    /// The key of the object that a key leads to.
+    pub(super) alias: Option<fn(&str) -> String>,
     /// Whether the bucket keeps old versions.
     pub(super) keeps_versions: bool,
     /// The lifecycle rules of the bucket.
@@ -284,10 +286,15 @@ impl State {
         let bytes = match operation {
             "UploadPartCopy" => match self.source(asked) {
                 Ok(object) => {
-                    let range = asked.header("x-amz-copy-source-range").unwrap();
-                    let (first, last) =
-                        range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-                    object.bytes[first.parse().unwrap()..=last.parse().unwrap()].to_vec()
+                    let range = asked.header("x-amz-copy-source-range").map(|range| {
+                        range.strip_prefix("bytes=").unwrap().split_once('-').unwrap()
+                    });
+                    range.map_or_else(
+                        || object.bytes.clone(),
+                        |(first, last)| {
+                            object.bytes[first.parse().unwrap()..=last.parse().unwrap()].to_vec()
+                        },
+                    )
                 }
                 Err(refusal) => return refusal,
             },
