@@ -330,7 +330,7 @@ impl Move<'_> {
             let mut parts = match object.size {
                 0 => vec![client.upload_part(&upload, 1, &[])?],
                 // Stores copy no range of a small object.
-                ..=LEAST => vec![client.copy_whole(&upload, self.from, object)?],
+                1..=LEAST => vec![client.copy_whole(&upload, self.from, object)?],
                 _ => Vec::new(),
             };
             let mut at = parts.first().map_or(0, |part| part.size);

@@ -34,7 +34,9 @@ fn change_late(
     let storage = hasty(fake, limit).keep_times(true);
     let store = settings(&fake.endpoint()).timeouts(storage.inner.client.timeouts.late(late));
     let storage = store.build().unwrap().storage("").unwrap().keep_times(true);
-    storage.inner.checks("DeleteObject");
+    for tested in ["DeleteObject", "CopyObject", "CompleteMultipartUpload", "UploadPartCopy"] {
+        storage.inner.test(tested).unwrap();
+    }
     fake.fail(operation, 0, 1, Fault::Late);
     change(&storage).unwrap();
     storage
