@@ -97,6 +97,8 @@ mod net {
     pub(crate) mod ban;
     pub(crate) mod complaints;
     pub(crate) mod listener;
+    #[cfg(any(feature = "redis", feature = "s3"))]
+    pub(crate) mod lookup;
     pub(crate) mod random;
     pub(crate) mod socket;
 }

@@ -23,31 +23,43 @@ pub(crate) enum Purpose {
     NewName,
 }
 
+/// What the log says about a storage error that a reply tells a client. The reply itself does not
+/// say it: a client cannot change it, and need not know it.
+#[derive(Default)]
+pub(crate) struct Explanation {
+    /// Why the system forbade what the command needed; `None` if the user's rights or the storage
+    /// itself refused it.
+    pub(crate) cause: Option<&'static str>,
+    /// What the system or the store has said, if there is no cause.
+    pub(crate) error: Option<String>,
+}
+
 thread_local! {
-    /// What the log says about the last storage error that a reply of this thread tells a client. The
-    /// reply itself does not say it: a client cannot change it, and need not know it.
-    static CAUSE: Cell<Option<&'static str>> = const { Cell::new(None) };
+    /// The explanation of the last such error of this thread.
+    static EXPLANATION: Cell<Explanation> =
+        const { Cell::new(Explanation { cause: None, error: None }) };
 }
 
-/// Returns why the system forbade what the last command of this thread needed, and forgets it;
-/// `None` if the user's rights or the storage itself refused the command.
-pub(crate) fn take_cause() -> Option<&'static str> {
-    CAUSE.take()
+/// Returns the explanation of the last command of this thread, and forgets it.
+pub(crate) fn take_explanation() -> Explanation {
+    EXPLANATION.take()
 }
 
-fn note_cause(error: &StorageError) {
+fn explain(error: &StorageError) {
     let errno = error.source.as_ref().and_then(Errno::from_io_error);
-    CAUSE.set(match errno {
+    let cause = match errno {
         _ if let Kind::Fixed(reason) = error.kind => Some(reason),
         Some(Errno::ACCESS | Errno::PERM) => Some("permission of the server's user"),
         Some(Errno::ROFS) => Some("read-only file system"),
         _ => None,
-    });
+    };
+    let error = if cause.is_none() { error.reason() } else { None };
+    EXPLANATION.set(Explanation { cause, error });
 }
 
 /// Returns the reply to a command that the storage refused.
 pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
-    note_cause(error);
+    explain(error);
     let makes = !matches!(purpose, Purpose::Existing | Purpose::Digest);
     let code = match error.kind {
         Kind::NameNotAllowed if makes => ReplyCode::NAME_NOT_ALLOWED,
@@ -80,7 +92,7 @@ pub(crate) fn failure_of(purpose: Purpose) -> impl Fn(StorageError) -> Reply {
 /// is. A name that may not be created, and errors such as a full disk, get their usual reply. All
 /// other errors get "Permission denied".
 pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
-    note_cause(error);
+    explain(error);
     let makes = matches!(purpose, Purpose::MakeFile | Purpose::MakeDirectory);
     match error.kind {
         Kind::Exists | Kind::IsDirectory | Kind::NotFile | Kind::Busy if makes => {
@@ -101,7 +113,7 @@ pub(crate) fn blind_failure(error: &StorageError, purpose: Purpose) -> Reply {
 
 /// Returns the final reply of a transfer whose storage failed after the 150.
 pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
-    note_cause(error);
+    explain(error);
     let code = match error.kind {
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
@@ -205,6 +217,35 @@ mod tests {
         ] {
             let reply = storage_failure(&kind.into(), purpose);
             assert_eq!(reply.code().value(), code, "{purpose:?} {kind:?}");
+        }
+    }
+
+    #[test]
+    fn the_log_has_what_a_storage_says_beyond_the_reply() {
+        let store = || std::io::Error::other("PutObject: the store responds with 403 SlowDown");
+        let system = std::io::Error::from;
+        let permission = Some("permission of the server's user");
+        for (error, cause, text) in [
+            (StorageError::new(Kind::Busy), None, None),
+            (StorageError::caused_by(Kind::Busy, store()), None, Some(store().to_string())),
+            (system(Errno::NOENT).into(), None, None),
+            (system(Errno::NOTEMPTY).into(), None, None),
+            (system(Errno::IO).into(), None, Some("Input/output error".to_owned())),
+            (system(Errno::ACCESS).into(), permission, None),
+            (system(Errno::PERM).into(), permission, None),
+            (system(Errno::ROFS).into(), Some("read-only file system"), None),
+        ] {
+            let replies: [&dyn Fn() -> Reply; 3] = [
+                &|| storage_failure(&error, Purpose::Existing),
+                &|| blind_failure(&error, Purpose::MakeFile),
+                &|| transfer_failure(&error),
+            ];
+            for reply in replies {
+                reply();
+                let told = take_explanation();
+                assert_eq!((told.cause, told.error), (cause, text.clone()), "{error:?}");
+            }
+            assert!(take_explanation().cause.is_none());
         }
     }
 

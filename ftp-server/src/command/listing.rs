@@ -16,8 +16,8 @@ use crate::listing::{self, FactSelection};
 use crate::reply::{self, Purpose};
 use crate::session::{Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    Ask, Capabilities, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageErrorKind,
-    StorageResult, VirtualPath,
+    Ask, Capabilities, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage,
+    StorageErrorKind, StorageResult, VirtualPath,
 };
 
 /// Length of the longest pattern in bytes. A longer one is plain text: names have at most 255 bytes,

@@ -17,8 +17,8 @@ use super::logging::LOG;
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::storage::StorageResult;
 use crate::{
-    LocalConfig, PartialPolicy, S3Error, S3Features, S3Store, S3StoreBuilder, SharedState, Storage,
-    StorageError, StorageErrorKind,
+    LocalConfig, PartialPolicy, S3Error, S3Features, S3Store, S3StoreBuilder, S3Timeouts,
+    SharedState, Storage, StorageError, StorageErrorKind,
 };
 use ftp_proto::text::values::{in_full, shown_path, without_mark};
 
@@ -252,7 +252,9 @@ impl Store {
         for lack in lacks(&features) {
             findings.warn(format_args!("{key}: {lack}"));
         }
-        if features.conditional_writes && features.conditional_completion {
+        let S3Features { conditional_writes, conditional_completion, .. } = features;
+        let S3Features { conditional_copy, conditional_removal, .. } = features;
+        if conditional_writes && conditional_completion && conditional_copy && conditional_removal {
             findings.ok(format_args!("{key}: the store supports conditional writes"));
         }
         if features.removes_abandoned {
@@ -274,6 +276,7 @@ fn builder(
         .part_size(settings.part_size)
         .memory(settings.memory)
         .lease(settings.lease)
+        .timeouts(S3Timeouts::new().late(settings.late))
         .checksums(settings.checksums);
     builder = match keys {
         AccountKeys::Known { access_key, secret_key, session_token } => {
@@ -310,17 +313,23 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
         (
             features.conditional_writes,
             "the store ignores If-Match and If-None-Match: two clients that store one new name at once both \
-             succeed, and two servers can resume one upload; use one server for this bucket",
+             succeed, two servers can resume one upload, and a request without a response can replace newer bytes \
+             once `late` is over; use one server for this bucket",
         ),
         (
             features.conditional_completion,
             "the store ignores conditions of CompleteMultipartUpload: if two clients store one new name \
-             at once, in parts, both succeed",
+             at once, in parts, both succeed, and APPE can lose what another server stores at the same moment",
+        ),
+        (
+            features.conditional_copy,
+            "the store ignores conditions of CopyObject: RNTO and MFMT can lose a file that another server \
+             stores at the same moment; use one server for this bucket",
         ),
         (
             features.conditional_removal,
-            "the store ignores conditions of DeleteObject: RNTO can lose a file that another server stores \
-             at the same moment; use one server for this bucket",
+            "the store ignores conditions of DeleteObject: RNTO, DELE and RMD can lose a file that another \
+             server stores at the same moment; use one server for this bucket",
         ),
         (features.copies, "the store lacks CopyObject: RNTO and MFMT fail"),
         (

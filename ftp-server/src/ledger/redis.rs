@@ -5,7 +5,6 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::time::Duration;
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -13,7 +12,8 @@ use rustls_pki_types::ServerName;
 
 use super::{Ledger, LedgerAnswer, LedgerError};
 use crate::lock::Lock;
-use crate::{limits, percent, threads, tls};
+use crate::net::lookup::Lookup;
+use crate::{percent, tls};
 
 /// Timeout for connecting, and for each read and write. Sessions wait meanwhile.
 const WAIT: Duration = Duration::from_secs(4);
@@ -437,79 +437,9 @@ impl RedisPlace {
     }
 }
 
-// The addresses of a host, which can change while the server runs. A thread looks them up, because
-// a session that is confined to its root cannot read the files that this needs.
-
-/// Maximum time to wait for a lookup. After that, the known addresses are used.
-const LOOKUP_WAIT: Duration = Duration::from_secs(1);
-
-/// The addresses of a host, and the thread that looks them up until this value is dropped.
-pub(super) struct Lookup {
-    known: Arc<Lock<Vec<SocketAddr>>>,
-    asks: Lock<Sender<SyncSender<()>>>,
-}
-
-impl Lookup {
-    /// Looks up a host with `find`.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of the lookup, `NotFound` if it finds no address, or an error of the system
-    /// if the thread cannot be started.
-    pub(super) fn start(
-        find: impl Fn() -> io::Result<Vec<SocketAddr>> + Send + 'static,
-    ) -> io::Result<Self> {
-        let found = find()?;
-        if found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has none"));
-        }
-        let known = Arc::new(Lock::new(found));
-        let (asks, asked) = mpsc::channel();
-        let own = Arc::clone(&known);
-        threads::start(Some("redis-host"), limits::LOOKUP_STACK, move || {
-            answer(&asked, &own, find);
-        })?;
-        Ok(Self { known, asks: Lock::new(asks) })
-    }
-
-    /// Looks up the host again, and returns its addresses.
-    pub(super) fn again(&self) -> Vec<SocketAddr> {
-        let (done, is_done) = mpsc::sync_channel(1);
-        if self.asks.lock().send(done).is_ok() {
-            let _ = is_done.recv_timeout(LOOKUP_WAIT);
-        }
-        self.known()
-    }
-
-    pub(super) fn known(&self) -> Vec<SocketAddr> {
-        self.known.lock().clone()
-    }
-}
-
-fn answer(
-    asked: &Receiver<SyncSender<()>>,
-    known: &Lock<Vec<SocketAddr>>,
-    find: impl Fn() -> io::Result<Vec<SocketAddr>>,
-) {
-    while let Ok(first) = asked.recv() {
-        // Not those that ask later: this lookup may already have its answer by then.
-        let waiting: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
-        // On failure, the known addresses stay.
-        if let Ok(found) = find()
-            && !found.is_empty()
-        {
-            *known.lock() = found;
-        }
-        for done in waiting {
-            let _ = done.send(());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU16, Ordering};
 
     use ftp_tests::peer::Redis;
 
@@ -622,20 +552,6 @@ mod tests {
         ] {
             let error = RedisPlace::of(wrong).err().unwrap().to_string();
             assert!(error.starts_with("invalid URL of Redis"), "{error}");
-        }
-    }
-
-    #[test]
-    fn each_question_is_answered_by_a_lookup_that_began_after_it() {
-        let count = Arc::new(AtomicU16::new(0));
-        let number = Arc::clone(&count);
-        let host = Lookup::start(move || {
-            Ok(vec![([127, 0, 0, 1], number.fetch_add(1, Ordering::SeqCst)).into()])
-        });
-        let host = host.unwrap();
-        for _ in 0..5_000 {
-            let before = count.load(Ordering::SeqCst);
-            assert!(host.again()[0].port() >= before);
         }
     }
 }

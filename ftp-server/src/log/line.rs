@@ -9,6 +9,7 @@ use log::Level;
 
 use crate::limits;
 use crate::log::{Event, EventKind, SessionEnd, Transfer};
+use crate::storage::without_number;
 
 /// A log line without its time. [`Display`](fmt::Display) gives the text form.
 pub(crate) struct Line {
@@ -50,6 +51,7 @@ impl Line {
             line.number("unsaid", unsaid);
         }
         event.cause.into_iter().for_each(|cause| line.bytes("cause", cause.as_bytes()));
+        event.error.into_iter().for_each(|error| line.bytes("error", error.as_bytes()));
         event.host.into_iter().for_each(|host| line.word("host", host));
         line
     }
@@ -73,10 +75,7 @@ impl Line {
                 self.seconds(duration);
                 self.word("end", end.as_str());
                 if let SessionEnd::Failed(error) = end {
-                    let text = error.to_string();
-                    // The error number adds nothing to the text before it.
-                    let words = text.split(" (os error ").next().unwrap_or_default();
-                    self.bytes("error", words.as_bytes());
+                    self.bytes("error", without_number(&error.to_string()).as_bytes());
                 }
             }
             EventKind::Transferred(transfer) => self.transfer(&transfer),

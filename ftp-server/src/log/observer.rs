@@ -98,6 +98,9 @@ pub struct Event<'a> {
     /// Why the system forbade a refused command or a failed transfer, such as "permission of the
     /// server's user"; `None` if the user's rights or the storage itself refused it.
     pub cause: Option<&'static str>,
+    /// What the system or the store has said about a refused command or a failed transfer; `None` if
+    /// it has said nothing, or no more than the reply and the cause.
+    pub error: Option<&'a str>,
     /// Number of similar events that the log has left out since its last line about such an event;
     /// `None` if it leaves out this event too.
     pub(crate) unsaid: Option<u64>,
@@ -109,8 +112,9 @@ impl<'a> Event<'a> {
     /// Returns an event that belongs to no session, so no session's limit of log lines applies to
     /// it.
     pub(crate) const fn of_peer(peer: SocketAddr, kind: EventKind<'a>) -> Self {
-        let (session, user, tls, host, cause, local_paths) = (None, None, None, None, None, None);
-        Self { session, peer, user, tls, host, kind, cause, unsaid: Some(0), local_paths }
+        let (session, user, tls, host, local_paths) = (None, None, None, None, None);
+        let (cause, error) = (None, None);
+        Self { session, peer, user, tls, host, kind, cause, error, unsaid: Some(0), local_paths }
     }
 
     /// Returns the path on disk of what was transferred completely, made or renamed, if the user's

@@ -448,7 +448,7 @@ impl Runner {
         });
         let is_measured = self.is_heavy || self.is_in_debt;
         let clock = had_user.then(|| ProcessorClock::start(is_measured));
-        reply::take_cause();
+        drop(reply::take_explanation());
         let away = self.session.peer.away.clone();
         let mut dispatch = || command::dispatch(&mut self.session, verb, argument);
         let (outcome, interrupted) = match away {

@@ -316,7 +316,6 @@ impl Runner {
             }
             PumpEnd::Stalled => Conclusion::aborted(TransferEnd::Stall, "Data connection stalled"),
             PumpEnd::Storage(error) => {
-                self.session.peer.complaints.warn("storage", &error.in_full());
                 let end = match error.kind {
                     // The file is published all the same.
                     StorageErrorKind::Unsynced => TransferEnd::Fin,

@@ -23,10 +23,11 @@ use crate::log::{Event, EventKind};
 use crate::net::balancer::Ends;
 use crate::net::complaints::SessionComplaints;
 use crate::pace::{Rate, Throttle};
+use crate::reply::{self, Explanation};
 use crate::service::{Away, LateTeller};
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy, TlsRules};
-use crate::{deadline, limits, reply};
+use crate::{deadline, limits};
 
 /// Everything the server knows about one client. `REIN` and `AUTH` replace whole parts of it: a
 /// field that must survive them belongs in [`Peer`].
@@ -416,10 +417,17 @@ impl Session {
 
     /// Sends an event about this session to the observers.
     pub(crate) fn tell(&self, kind: EventKind<'_>) {
-        self.context.observers.tell(&self.event(kind));
+        let Explanation { cause, error } = match kind {
+            EventKind::Transferred(_) | EventKind::CommandRefused { .. } => {
+                reply::take_explanation()
+            }
+            _ => Explanation::default(),
+        };
+        let event = Event { cause, error: error.as_deref(), ..self.event(kind) };
+        self.context.observers.tell(&event);
     }
 
-    /// Returns an event of this session.
+    /// Returns an event of this session without an explanation.
     pub(crate) fn event<'a>(&'a self, kind: EventKind<'a>) -> Event<'a> {
         let local_paths = self.user().and_then(|user| user.local_paths.as_deref());
         let user = self.user().map(|user| &*user.name);
@@ -427,12 +435,8 @@ impl Session {
         let peer = self.peer.address;
         let tls = self.tls();
         let host = self.shown_host();
-        let cause = match kind {
-            EventKind::Transferred(_) | EventKind::CommandRefused { .. } => reply::take_cause(),
-            _ => None,
-        };
         let unsaid = self.unsaid(&kind);
-        Event { session, peer, user, tls, host, kind, cause, unsaid, local_paths }
+        Event { session, user, tls, host, unsaid, local_paths, ..Event::of_peer(peer, kind) }
     }
 
     /// Returns [`Event::unsaid`] for an event. Logs leave out frequent refusals, because refusals

@@ -127,6 +127,17 @@ impl StorageError {
         let why = self.source.as_ref().map_or(String::new(), |why| format!(": {why}"));
         format!("{self}{why}")
     }
+
+    /// Returns what the underlying error says, unless the kind says the same.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let text = without_number(&self.source.as_ref()?.to_string()).to_owned();
+        (!text.eq_ignore_ascii_case(&self.kind.to_string())).then_some(text)
+    }
+}
+
+/// Returns the text of a system error without its number, which adds nothing to it.
+pub(crate) fn without_number(text: &str) -> &str {
+    text.split(" (os error ").next().unwrap_or_default()
 }
 
 impl From<StorageErrorKind> for StorageError {

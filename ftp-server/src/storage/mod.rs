@@ -30,7 +30,7 @@ pub(crate) mod unfinished;
 pub use confinement::{Confine, ConfinementPolicy};
 pub(crate) use confinement::{ConfinementStatus, close_confinements, confine};
 pub use error::{StorageError, StorageErrorKind};
-pub(crate) use error::{StorageResult, is_made};
+pub(crate) use error::{StorageResult, is_made, without_number};
 pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]

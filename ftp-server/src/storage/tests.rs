@@ -253,11 +253,7 @@ fn cut(storage: &dyn Storage, name: &str, bytes: &[u8], end: StreamEnd) -> Ended
     Ok(())
 }
 
-fn record(
-    storage: &dyn Storage,
-    name: &str,
-    user: Option<&[u8]>,
-) -> Ended<Option<Unfinished>> {
+fn record(storage: &dyn Storage, name: &str, user: Option<&[u8]>) -> Ended<Option<Unfinished>> {
     ok(&format!("unfinished {name}"), storage.unfinished(&path(name), user))
 }
 
@@ -310,7 +306,9 @@ fn an_upload_tells_its_size(storage: &dyn Storage) -> Ended {
 
 fn each_end_leaves_its_record(storage: &dyn Storage) -> Ended {
     put(storage, "/f", WriteMode::Create, ANN, b"old")?;
-    for (end, leaves) in [(StreamEnd::Refused, false), (StreamEnd::Failed, true), (StreamEnd::Cut, true)] {
+    for (end, leaves) in
+        [(StreamEnd::Refused, false), (StreamEnd::Failed, true), (StreamEnd::Cut, true)]
+    {
         let bytes: &[u8] = if end == StreamEnd::Refused { b"" } else { b"0123456789" };
         cut(storage, "/f", bytes, end)?;
         let found = record(storage, "/f", ANN)?;
@@ -323,7 +321,11 @@ fn each_end_leaves_its_record(storage: &dyn Storage) -> Ended {
     drop(ok("write /g", upload(storage, "/g", WriteMode::Create, ANN, b"0123456789"))?);
     let found = record(storage, "/g", ANN)?;
     holds("unfinished /g: None after an upload was dropped", found.is_some())?;
-    fails("stat /g after its upload was dropped", storage.stat(&path("/g"), Ask::Facts), Kind::NotFound)?;
+    fails(
+        "stat /g after its upload was dropped",
+        storage.stat(&path("/g"), Ask::Facts),
+        Kind::NotFound,
+    )?;
     let found = record(storage, "/none/f", ANN);
     holds(&format!("unfinished /none/f: {found:?}"), found == Ok(None))
 }
@@ -367,7 +369,9 @@ fn a_running_upload_over_a_file_keeps_its_record(storage: &dyn Storage) -> Ended
 
 fn a_record_ends_with_its_file(storage: &dyn Storage) -> Ended {
     let ends: [(&str, fn(&dyn Storage) -> Ended); 4] = [
-        ("an upload of another user", |it| put(it, "/f", WriteMode::Replace, BOB, b"his").map(drop)),
+        ("an upload of another user", |it| {
+            put(it, "/f", WriteMode::Replace, BOB, b"his").map(drop)
+        }),
         ("remove /f", |it| ok("remove /f", it.remove(&path("/f")))),
         ("rename /f /g", |it| ok("rename /f /g", it.rename(&path("/f"), &path("/g"), true))),
         ("rename /g /f", |it| ok("rename /g /f", it.rename(&path("/g"), &path("/f"), true))),
@@ -407,7 +411,10 @@ fn listings_and_stat_agree(storage: &dyn Storage) -> Ended {
             let found = ok(&format!("stat {full}"), storage.stat(&full, Ask::Facts))?;
             let is_same = found.kind == kind
                 && (kind != EntryKind::File || (found.size, found.modified) == (size, modified));
-            holds(&format!("list {directory}, {name}: {size} {modified}, stat {found:?}"), is_same)?;
+            holds(
+                &format!("list {directory}, {name}: {size} {modified}, stat {found:?}"),
+                is_same,
+            )?;
         }
     }
     fails("list of a file", storage.list(&path("/f"), Ask::Facts), Kind::NotDirectory)?;

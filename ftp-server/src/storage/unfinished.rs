@@ -239,8 +239,6 @@ impl Overtaken {
 
     /// Returns whether an upload that ended like this leaves neither a record nor bytes.
     pub(crate) fn leaves_nothing(&self, end: StreamEnd) -> bool {
-        self.is_superseded()
-            || self.is_gone()
-            || self.is_first && end == StreamEnd::Refused
+        self.is_superseded() || self.is_gone() || self.is_first && end == StreamEnd::Refused
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::forms::{
-    ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, WAITING_TIME,
+    ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, TIME, WAITING_TIME,
 };
 use super::root::{ConfiguredRoot, IS_BUILT, Objects, StoreName};
 use super::row::{Origin, Origins, SetOption, Setting, row, with_defaults};
@@ -49,6 +49,8 @@ with_defaults! {
         pub(crate) part_size: u64 = 8 * 1024 * 1024,
         pub(crate) memory: u64 = 128 * 1024 * 1024,
         pub(crate) lease: Duration = Duration::from_secs(60),
+        /// Time for which a change without a response blocks its path; 0: it blocks nothing.
+        pub(crate) late: Duration = Duration::from_secs(60),
         /// Maximum number of objects in a renamed directory; 0: renames of directories fail.
         pub(crate) rename_directories: usize,
         pub(crate) keep_times: bool,
@@ -75,6 +77,7 @@ pub(crate) static STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "part_size",               SIZE,         part_size,               "Size of each of the first 1,000 parts of an upload, at least 5 MiB; doubled after every 1,000 parts."),
     row!(StoreSettings, "memory",                  SIZE,         memory,                  "Maximum memory for the parts of all uploads together; at least twice part_size."),
     row!(StoreSettings, "lease",                   WAITING_TIME, lease,                   "Time after which another server can resume the uploads of a dead server; at least 2 s."),
+    row!(StoreSettings, "late",                    TIME,         late,                    "Time for which a change without a response blocks its path with 450, if the store does not check conditions (0: not at all)."),
     row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a directory that clients can rename (0: they cannot rename directories)."),
     row!(StoreSettings, "keep_times",              SWITCH,       keep_times,              "Let clients set modification times; each change copies the object."),
     row!(StoreSettings, "checksums",               SWITCH,       checksums,               "Send SHA-256 checksums of files that fit in one part, for the store to check and keep."),

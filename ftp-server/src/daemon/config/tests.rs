@@ -362,6 +362,7 @@ const OF_TABLES: &[&str] = &[
     "STORE.part_size=5 MiB",
     "STORE.memory=16 MiB",
     "STORE.lease=5",
+    "STORE.late=7",
     "STORE.rename_directories=1",
     "STORE.keep_times=true",
     "STORE.checksums=false",

@@ -51,16 +51,14 @@ impl S3Storage {
         };
         let id = new_id(old.as_ref(), leaves_record)?;
         let keeps = is_image && self.keeps(user);
-        let mut begun =
-            Begun { store: Arc::clone(store), key, id, multipart: None, record: None };
+        let mut begun = Begun { store: Arc::clone(store), key, id, multipart: None, record: None };
         let resumed = match mode {
             WriteMode::Append | WriteMode::From(_) => None,
             WriteMode::Resume(from) => {
                 if store.running.has(user, &begun.key.as_bytes().to_vec()) {
                     return Err(Kind::Busy.into());
                 }
-                let resumed =
-                    ResumedUpload::take_up(store, &note_key, found, old.as_ref(), from)?;
+                let resumed = ResumedUpload::take_up(store, &note_key, found, old.as_ref(), from)?;
                 let ((note, tag), key) = (resumed.note, begun.key.clone());
                 begun.multipart = note.upload.clone().map(|upload| Multipart { key, upload });
                 begun.id.clone_from(&note.object);
@@ -70,16 +68,17 @@ impl S3Storage {
             }
             WriteMode::Create | WriteMode::Replace => {
                 let found = found.as_ref();
-                begun.record = Some(begun.new_record(&note_key, user, keeps, old.as_ref(), found)?);
+                begun.record =
+                    Some(begun.new_record(&note_key, user, keeps, old.as_ref(), found)?);
                 None
             }
         };
-        let (condition, refusal) = match (mode, &old) {
-            (WriteMode::Replace, _) => (Condition::None, Kind::Exists),
-            (_, Some(old)) => (Condition::Is(old.tag.clone()), Kind::Exists),
-            (_, None) => (Condition::New, Kind::Exists),
+        let condition = Condition::of(old.as_ref());
+        let refusal = match mode {
+            WriteMode::Replace => None,
+            _ if leaves_record => Some(Kind::Exists),
+            _ => Some(Kind::Busy),
         };
-        let refusal = if leaves_record { refusal } else { Kind::Busy };
         let watch = watch.unwrap_or_default();
         let upload = S3Upload::new(begun, Publishing { condition, watch, refusal });
         Ok(Box::new(match (resumed, old) {
@@ -122,9 +121,8 @@ impl Begun {
         found: Option<&Found>,
     ) -> StorageResult<Arc<Record>> {
         let store = &self.store;
-        let has_ended = |found: &Found| {
-            !found.is_running && has_ended(found.note.old.as_deref(), old)
-        };
+        let has_ended =
+            |found: &Found| !found.is_running && has_ended(found.note.old.as_deref(), old);
         let earlier = store.memory.of_note(note_key);
         let note = Note {
             owner: Inner::unique()?,

@@ -1,6 +1,6 @@
 //! The addresses of a server, and connections to it.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 
 use ureq::Agent;
@@ -12,7 +12,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use super::error::S3Error;
 use super::http::S3Timeouts;
-use crate::lock::Lock;
+use crate::net::lookup::Lookup;
 
 /// The connections to one server, whose name is resolved in advance.
 pub(super) struct Connections {
@@ -135,33 +135,34 @@ const MOST: usize = 8;
 
 /// The addresses of one host.
 #[derive(Clone, Debug)]
-pub(super) struct Addresses {
-    host: String,
-    port: u16,
-    known: Arc<Lock<Vec<SocketAddr>>>,
-}
+pub(super) struct Addresses(Arc<Lookup>);
 
 impl Addresses {
     /// Resolves a host name.
     pub(super) fn of(host: &str, port: u16) -> Result<Self, S3Error> {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let addresses = Self { host, port, known: Arc::default() };
-        addresses.look_up()?;
-        Ok(addresses)
+        let name = host.clone();
+        let find = move || {
+            #[cfg(test)]
+            if let Some((_, address)) = HOSTS.lock().iter().find(|(host, _)| *host == name) {
+                return Ok(vec![*address]);
+            }
+            Ok((&*name, port).to_socket_addrs()?.take(MOST).collect())
+        };
+        let lookup = Lookup::start(find);
+        Ok(Self(Arc::new(lookup.map_err(|source| S3Error::Unresolved { host, source })?)))
     }
 
-    /// Resolves the host name again. On failure the known addresses stay.
-    pub(super) fn look_up(&self) -> Result<(), S3Error> {
-        let failed = |source| S3Error::Unresolved { host: self.host.clone(), source };
-        let found = (&*self.host, self.port).to_socket_addrs().map_err(failed)?;
-        let found: Vec<_> = found.take(MOST).collect();
-        if found.is_empty() {
-            return Err(failed(std::io::ErrorKind::NotFound.into()));
-        }
-        *self.known.lock() = found;
-        Ok(())
+    /// Resolves the host name again, in another thread. On failure the known addresses stay.
+    pub(super) fn look_up(&self) {
+        drop(self.0.ask());
     }
 }
+
+/// Host names that only tests have.
+#[cfg(test)]
+pub(super) static HOSTS: crate::lock::Lock<Vec<(String, std::net::SocketAddr)>> =
+    crate::lock::Lock::new(Vec::new());
 
 impl Resolver for Addresses {
     fn resolve(
@@ -171,8 +172,8 @@ impl Resolver for Addresses {
         _timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let mut addresses = self.empty();
-        for address in self.known.lock().iter() {
-            addresses.push(*address);
+        for address in self.0.known() {
+            addresses.push(address);
         }
         Ok(addresses)
     }

@@ -2,12 +2,14 @@
 //! With such a store, the server looks at the object right before the removal, and meanwhile no
 //! session of this process publishes an object under the same key.
 
+use std::time::Instant;
+
 use super::error::S3Error;
-use super::http::{Client, Request, retried};
+use super::http::{self, Client, LOOKS, Request, Retries};
 use super::inner::Inner;
 use super::objects::Condition;
-use super::probe;
 use crate::lock::unpoisoned;
+use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
 impl Client {
     /// Removes an object. A removal without proof counts if the object is then missing.
@@ -19,19 +21,33 @@ impl Client {
             headers: condition.header().into_iter().collect(),
             ..Request::default()
         };
+        let mut retries = Retries::new(self.timeouts.retries);
         let mut is_undecided = false;
-        let done = retried(self.timeouts.retries, || {
-            self.once(&request).inspect_err(|error| is_undecided |= error.is_undecided())
-        });
-        match done {
-            Err(error) if error.is_missing() => Ok(()),
+        loop {
+            let error = match self.once(&request) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_missing() => return Ok(()),
+                Err(error) => error,
+            };
+            is_undecided |= error.is_undecided();
             // The effect of an earlier attempt can be the reason why the store refuses.
-            Err(error) if is_undecided || error.is_precondition() => match self.head(key) {
-                Ok(None) => Ok(()),
-                Err(_) if is_undecided => Err(S3Error::Undecided(Box::new(error))),
-                found => found.and(Err(error)),
-            },
-            done => done.map(drop),
+            if is_undecided || error.is_precondition() {
+                let found = self.head(key);
+                if let Ok(None) = found {
+                    return Ok(());
+                }
+                if error.is_undecided() {
+                    self.late.add(&request, self.timeouts.late);
+                }
+                match found {
+                    Err(_) if is_undecided => return Err(S3Error::Undecided(Box::new(error))),
+                    found => found?,
+                };
+            }
+            match error.is_transient() {
+                true => retries.again(error)?,
+                false => return Err(error),
+            }
         }
     }
 }
@@ -43,7 +59,7 @@ impl Inner {
     ///
     /// Returns an error for a condition that is not met if another session has replaced the object.
     pub(super) fn delete_if(&self, key: &str, tag: &str) -> Result<(), S3Error> {
-        if self.checks_removals() {
+        if self.checks("DeleteObject") {
             return self.client.delete(key, &Condition::Is(tag.to_owned()));
         }
         let _alone = self.client.removals.lock(key).map(|lock| unpoisoned(lock.write()));
@@ -59,18 +75,25 @@ impl Inner {
         }
     }
 
-    /// Returns whether the store checks the condition of a removal. The first call tests it.
-    fn checks_removals(&self) -> bool {
-        let removals = &self.client.removals;
-        if let Some(is_checked) = removals.is_checked.get() {
-            return *is_checked;
-        }
-        match probe::checks_removals(self) {
-            Ok(is_checked) => *removals.is_checked.get_or_init(|| is_checked),
-            Err(error) => {
-                log::warn!("bucket {}: cannot test the store: {error}", self.client.bucket);
-                false
+    /// Removes the object at `key`, also if another session has replaced the one with this entity
+    /// tag. Each request carries the version that was looked at last.
+    pub(super) fn delete_latest(&self, key: &str, mut tag: String) -> StorageResult<()> {
+        self.check_late(key)?;
+        let begun = Instant::now();
+        for _ in 0..LOOKS {
+            let error = match http::change(|| self.delete_if(key, &tag)) {
+                Err(error) if error.is_precondition() => error,
+                done => return Ok(done?),
+            };
+            // An attempt without a response may have removed the old object. The newer one stays.
+            if self.client.late.has_since(key, begun) {
+                return Err(S3Error::Undecided(Box::new(error)).into());
+            }
+            match http::pause(|| self.client.head(key))? {
+                Some(object) => tag = object.tag,
+                None => return Ok(()),
             }
         }
+        Err(Kind::Busy.into())
     }
 }

@@ -113,6 +113,12 @@ impl S3Error {
         self.status() == Some(412) || self.code() == "PreconditionFailed"
     }
 
+    /// Returns whether the object is no longer the one of the condition. Some stores say that it is
+    /// missing.
+    pub(super) fn is_changed(&self) -> bool {
+        self.is_precondition() || self.is_missing() && self.code() != "NoSuchUpload"
+    }
+
     /// Returns whether the object or the upload is missing.
     pub(super) fn is_missing(&self) -> bool {
         self.status() == Some(404) && !matches!(self.code(), "" | "NoSuchBucket")
@@ -170,7 +176,9 @@ impl S3Error {
 
     /// Returns the error of a change that is made, but not with all that belongs to it.
     pub(super) fn after_change(error: impl Into<StorageError>) -> StorageError {
-        StorageError { kind: Kind::Unknown, ..error.into() }
+        let error: StorageError = error.into();
+        let source = error.source.unwrap_or_else(|| io::Error::other(error.kind.to_string()));
+        StorageError::caused_by(Kind::Unknown, source)
     }
 
     fn kind(&self) -> Kind {

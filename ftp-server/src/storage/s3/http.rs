@@ -6,17 +6,21 @@ use std::cell::Cell;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::{self, ErrorKind, Read as _};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{OnceLock, RwLock, RwLockReadGuard};
+use std::sync::{RwLock, RwLockReadGuard};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request as HttpRequest, Response};
 use ureq::{Agent, Body, Error, Timeout};
 
+use super::connection::Addresses;
 use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
 use super::error::S3Error;
+use super::late::LateChanges;
+use super::probe::Checks;
+use super::proof::{self, Signs};
 use super::sign::{Credentials, Signed};
-use super::{proof, xml};
+use super::xml;
 use crate::lock::unpoisoned;
 use crate::net::random;
 use crate::threads;
@@ -51,6 +55,9 @@ pub struct S3Timeouts {
     pub retries: Duration,
     /// Maximum wait of an upload for memory that other uploads use (default: 60 s).
     pub memory: Duration,
+    /// Time for which a change without a response blocks its path, if the store does not check the
+    /// condition of the change (default: 60 s). It begins when the connection is closed.
+    pub late: Duration,
 }
 
 ftp_proto::settings! {
@@ -61,6 +68,7 @@ ftp_proto::settings! {
         commit: Duration = Duration::from_secs(600),
         retries: Duration = Duration::from_secs(60),
         memory: Duration = Duration::from_secs(60),
+        late: Duration = Duration::from_secs(60),
     }
 }
 
@@ -112,29 +120,24 @@ impl StoreAnswer {
 /// Number of locks. Keys share them.
 const LOCKS: usize = 64;
 
-/// What removals of a process know about the store, and about its other changes.
-pub(super) struct Removals {
-    /// Whether the store checks the condition of a removal, once a test has shown it.
-    pub(super) is_checked: OnceLock<bool>,
-    /// Changes that publish an object share the lock of its key; a removal has it alone.
-    locks: [RwLock<()>; LOCKS],
-}
+/// The locks of the keys, for stores that do not check the condition of a removal: changes that
+/// publish an object share the lock of its key; a removal has it alone.
+pub(super) struct Removals([RwLock<()>; LOCKS]);
 
 impl Removals {
     pub(super) const fn new() -> Self {
-        Self { is_checked: OnceLock::new(), locks: [const { RwLock::new(()) }; LOCKS] }
+        Self([const { RwLock::new(()) }; LOCKS])
     }
 
     pub(super) fn lock(&self, key: &str) -> Option<&RwLock<()>> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-        self.locks.get(usize::try_from(hash % LOCKS as u64).unwrap_or_default())
+        self.0.get(usize::try_from(hash % LOCKS as u64).unwrap_or_default())
     }
 
     /// Waits for the removal of the object at `key`, and keeps others from beginning until the
     /// guard is dropped. Needs no guard if the store checks the condition of a removal.
-    pub(super) fn publishing(&self, key: &str) -> Option<RwLockReadGuard<'_, ()>> {
-        let is_checked = self.is_checked.get().is_some_and(|is_checked| *is_checked);
-        let lock = self.lock(key).filter(|_| !is_checked)?;
+    pub(super) fn publishing(&self, key: &str, checks: &Checks) -> Option<RwLockReadGuard<'_, ()>> {
+        let lock = self.lock(key).filter(|_| checks.known("DeleteObject") != Some(true))?;
         Some(unpoisoned(lock.read()))
     }
 }
@@ -159,6 +162,12 @@ pub(super) struct Client {
     pub(super) skew: AtomicI64,
     pub(super) timeouts: S3Timeouts,
     pub(super) removals: Removals,
+    /// Which conditions the store checks.
+    pub(super) checks: Checks,
+    /// The changes that had no response.
+    pub(super) late: LateChanges,
+    pub(super) signs: Signs,
+    pub(super) addresses: Addresses,
 }
 
 impl Client {
@@ -175,7 +184,7 @@ impl Client {
             "HEAD" => String::new(),
             _ => read_text(body, request.operation)?,
         };
-        proof::check_content(request.operation, &body)?;
+        self.check_whole(request.operation, &body)?;
         Ok(StoreAnswer { headers: parts.headers, body })
     }
 
@@ -216,10 +225,15 @@ impl Client {
             }
             None => self.agent.run(signed),
         };
-        let response = sent.map_err(|error| (lost(operation, &error), None))?;
+        let response = sent.map_err(|error| {
+            // The store may have moved.
+            self.addresses.look_up();
+            (lost(operation, &error), None)
+        })?;
         let status = response.status().as_u16();
         if (200..300).contains(&status) {
-            let proved = proof::check_head(request, status, response.headers());
+            let proved = proof::check_head(request, status, response.headers())
+                .and_then(|()| self.check_sign(request, response.headers()));
             return proved.map(|()| response).map_err(|error| (error, None));
         }
         let date = header(response.headers(), "date").and_then(http_time);
@@ -391,6 +405,16 @@ pub(super) fn change<T>(send: impl FnOnce() -> Result<T, S3Error>) -> Result<T, 
     let sent = send();
     IS_CHANGING.set(false);
     sent
+}
+
+/// Number of times that a change of whatever is under a key looks at the object.
+pub(super) const LOOKS: u32 = 4;
+
+/// Looks again at an object that has changed. First waits until the session, which may have been
+/// paused together with this thread, has had the time to see that its client is gone.
+pub(super) fn pause<T>(look: impl FnOnce() -> T) -> T {
+    thread::sleep(2 * STEP);
+    look()
 }
 
 /// Returns whether this thread is making a [`change`] that its session has given up.

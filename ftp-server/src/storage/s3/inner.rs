@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::buffer::BufferPool;
-use super::connection::Addresses;
 use super::error::S3Error;
 use super::http::Client;
 use super::keys::Keys;
@@ -28,7 +27,6 @@ const MOST_TOLD: usize = 64;
 
 pub(super) struct Inner {
     pub(super) client: Client,
-    pub(super) addresses: Addresses,
     pub(super) pool: Arc<BufferPool>,
     pub(super) part_size: u64,
     /// Maximum size of a part, limited by the memory for uploads.

@@ -124,9 +124,11 @@ pub(super) fn tails(hidden: &str) -> String {
     format!("{hidden}tails/")
 }
 
+/// Returns whether keys may have this name. Some stores take `\` for `/`, so with a `\` a name would
+/// be a path.
 fn is_name(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
-        && !name.contains(|character: char| character.is_ascii_control())
+        && !name.contains(|character: char| character.is_ascii_control() || character == '\\')
 }
 
 #[cfg(test)]
@@ -149,12 +151,12 @@ mod tests {
             assert!(file.starts_with(&root));
             assert_eq!(keys.file(&VirtualPath::root()).unwrap_err().kind, Kind::IsDirectory);
         }
-        for prefix in ["a//b", "..", "a/./b", "a\nb", ".ftp-server", ".ftp-server/x"] {
+        for prefix in ["a//b", "..", "a/./b", "a\nb", "a\\b", ".ftp-server", ".ftp-server/x"] {
             assert!(Keys::new(prefix, ".ftp-server/").is_none(), "{prefix}");
         }
         let keys = Keys::new("", ".ftp-server/").unwrap();
         let root = VirtualPath::root();
-        for name in [&b"\xff"[..], b"a\x01", b".ftp-server", &[b'x'; 1_024]] {
+        for name in [&b"\xff"[..], b"a\x01", b"a\\b", b"\\a", b".ftp-server", &[b'x'; 1_024]] {
             let refused = keys.file(&root.join(name)).unwrap_err();
             assert_eq!(refused.kind, Kind::NameNotAllowed, "{name:?}");
         }

@@ -7,11 +7,14 @@ use super::error::S3Error;
 use super::inner::Inner;
 use super::keys::Keys;
 use super::pages::{Page, Pages};
-use super::{directory_metadata, file_metadata};
+use super::{directory_metadata, file_metadata, http};
 use crate::storage::{Entry, StorageResult};
 
 /// Number of entries in a page.
 const PAGE: u32 = 1_000;
+
+/// Number of objects whose metadata are requested at the same time.
+const AT_ONCE: usize = 8;
 
 /// The entries of a directory, with one page at a time in memory.
 pub(super) struct Listing {
@@ -19,6 +22,10 @@ pub(super) struct Listing {
     keys: Keys,
     pages: Pages,
     page: VecDeque<Entry>,
+    /// The entries whose times are known.
+    asked: VecDeque<Entry>,
+    /// The objects whose names a directory on this page or a later one may have.
+    names: HashSet<String>,
     /// Whether to request the metadata of each object, because the store's listing does not contain
     /// the times that clients have set.
     asks_times: bool,
@@ -33,7 +40,8 @@ impl Listing {
         asks_times: bool,
     ) -> Result<Option<Self>, S3Error> {
         let (pages, page) = (Pages::of_directory(prefix, PAGE), VecDeque::new());
-        let mut listing = Self { store, keys, pages, page, asks_times };
+        let (asked, names) = (VecDeque::new(), HashSet::new());
+        let mut listing = Self { store, keys, pages, page, asked, names, asks_times };
         let is_there = listing.turn()?;
         Ok(is_there.then_some(listing))
     }
@@ -45,6 +53,8 @@ impl Listing {
             keys: keys.clone(),
             pages: Pages::none(),
             page: VecDeque::new(),
+            asked: VecDeque::new(),
+            names: HashSet::new(),
             asks_times: false,
         }
     }
@@ -56,7 +66,7 @@ impl Listing {
         Ok(true)
     }
 
-    fn entries(&self, page: &Page) -> VecDeque<Entry> {
+    fn entries(&mut self, page: &Page) -> VecDeque<Entry> {
         let directory = &*self.pages.prefix;
         let name_of = |key: &'_ str| -> Option<String> {
             if !self.keys.has_path(key) {
@@ -65,26 +75,40 @@ impl Listing {
             }
             key.strip_prefix(directory).map(str::to_owned)
         };
-        let mut names = HashSet::new();
         let mut entries = VecDeque::new();
         // The object of the directory itself has no name.
         for object in page.keys.iter().filter(|object| object.key != directory) {
             let Some(name) = name_of(&object.key) else { continue };
             let metadata = file_metadata(&self.store, &object.key, object.size, object.modified);
             entries.push_back(Entry::new(&*name, metadata));
-            names.insert(name);
+            self.names.insert(name);
         }
         for directory in &page.directories {
             let key = directory.strip_suffix('/').unwrap_or(directory);
-            // If a directory has the same name as an object on this page, the listing shows only
-            // the object.
+            // If a directory has the same name as an object, the listing shows only the object.
             if let Some(name) = name_of(key)
-                && !names.contains(&name)
+                && !self.names.contains(&name)
             {
                 entries.push_back(Entry::new(name, directory_metadata(&self.store, directory)));
             }
         }
+        // Keys are in order: only names that begin with the name of the object come between it and
+        // a directory of that name.
+        let keys = page.keys.iter().map(|object| &object.key).chain(&page.directories);
+        let last = keys.filter_map(|key| key.strip_prefix(directory)).max().unwrap_or_default();
+        self.names.retain(|name| last.starts_with(&**name));
         entries
+    }
+
+    /// Returns these entries with their times, which it requests at the same time.
+    fn ask(&self, mut entries: Vec<Entry>) -> Result<Vec<Entry>, S3Error> {
+        if !self.asks_times || entries.len() < 2 {
+            let asked = entries.into_iter().map(|entry| self.asked(entry));
+            return asked.filter_map(Result::transpose).collect();
+        }
+        let second = entries.split_off(entries.len() / 2);
+        let (first, second) = http::both(|| self.ask(entries), || self.ask(second))?;
+        Ok([first?, second?].concat())
     }
 
     /// Returns the entry of a file with the time from the object's metadata, if this listing
@@ -108,12 +132,16 @@ impl Iterator for Listing {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(entry) = self.page.pop_front() {
-                match self.asked(entry) {
-                    Ok(None) => continue,
-                    Ok(Some(entry)) => return Some(Ok(entry)),
+            if let Some(entry) = self.asked.pop_front() {
+                return Some(Ok(entry));
+            }
+            if !self.page.is_empty() {
+                let few = self.page.drain(..self.page.len().min(AT_ONCE)).collect();
+                match self.ask(few) {
+                    Ok(asked) => self.asked.extend(asked),
                     Err(error) => return Some(Err(error.into())),
                 }
+                continue;
             }
             match self.turn() {
                 Ok(true) => {}

@@ -1,5 +1,6 @@
 //! Files in a bucket of an object store that supports the protocol of Amazon S3.
 
+mod aliases;
 mod begin;
 mod buffer;
 mod closing;
@@ -11,6 +12,7 @@ mod error;
 mod http;
 mod inner;
 mod keys;
+mod late;
 mod ledger;
 mod listing;
 mod multipart;
@@ -61,7 +63,7 @@ use super::{
 /// begins with the prefix, the path of the directory and a `/`. `MKD` stores an empty object whose
 /// key is the prefix, the path of the directory and a `/`. If another program made the directory
 /// without this object, the directory disappears with its last file. Names are UTF-8 without ASCII
-/// control characters, and keys have at most 1,023 bytes.
+/// control characters and `\`, and keys have at most 1,023 bytes.
 ///
 /// # Uploads
 ///
@@ -89,12 +91,25 @@ use super::{
 ///   received 1 MiB.
 /// - If the server dies while it publishes a file, the file may or may not become visible.
 ///
+/// # Requests without a response
+///
+/// A store may make a change long after the server has given up waiting for the response. So each
+/// change carries the version of the object that it was made for, also when it is sent again. If
+/// another session has changed the object, an upload or a removal looks at the object again, and
+/// then replaces or removes the newer version. A late request changes nothing newer, with two
+/// exceptions: if a client stores exactly the same bytes again, stores take the new object for the
+/// old one; and a file that was new, and was removed since, can come back.
+///
+/// If the store does not check the condition of a change (see [`S3Store::probe`]), other changes of
+/// its path fail with `Busy` for the time [`S3Timeouts::late`]. A request that the store makes even
+/// later, or after a restart of the server, replaces or removes newer bytes.
+///
 /// # Renaming
 ///
 /// A rename copies the object, checks the copy, and removes the original. Until the removal, both
 /// names exist; if the server dies, both stay. If the original changes in the meantime, it stays,
 /// and the rename fails with `Busy`. The copy may stay too. If the store ignores the condition of a
-/// removal (see [`S3Store::probe`]), this holds only for changes by the same server.
+/// removal or of a copy (see [`S3Store::probe`]), this holds only for changes by the same server.
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. The storage moves the files one by one, so an error leaves some files at the old path
@@ -334,9 +349,9 @@ impl Storage for S3Storage {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        let (key, _) = self.object(path)?;
+        let (key, object) = self.object(path)?;
         let latest = self.inner.latest();
-        http::change(|| self.inner.client.delete(&key, &Condition::None))?;
+        self.inner.delete_latest(&key, object.tag)?;
         self.inner.forget_directories();
         self.end_records(&key, latest).map_err(S3Error::after_change)
     }
@@ -346,7 +361,7 @@ impl Storage for S3Storage {
             return Err(Kind::Denied.into());
         }
         let prefix = &*self.directory(path)?;
-        let (mut pages, mut is_there) = (Pages::of_keys(prefix, 2), false);
+        let (mut pages, mut marker) = (Pages::of_keys(prefix, 2), None);
         while let Some(page) = pages.next(&self.inner.client)? {
             if let Some(listed) = page.keys.iter().find(|listed| listed.key != prefix) {
                 if !self.keys.has_path(&listed.key) {
@@ -354,16 +369,14 @@ impl Storage for S3Storage {
                 }
                 return Err(Kind::NotEmpty.into());
             }
-            is_there = true;
+            marker = page.keys.into_iter().next();
         }
-        if !is_there {
-            return Err(self.no_directory(path)?.into());
-        }
+        let Some(marker) = marker else { return Err(self.no_directory(path)?.into()) };
         if self.inner.running.has_below(self.existing(path)?.as_bytes()) {
             return Err(Kind::Busy.into());
         }
         // A file that another session stores at this moment stays, and so does the directory.
-        http::change(|| self.inner.client.delete(prefix, &Condition::None))?;
+        self.inner.delete_latest(prefix, marker.tag.unwrap_or_default())?;
         self.inner.forget_directories();
         let ended = partial::discard_all(&self.inner, &self.keys.notes(prefix), |_| true);
         ended.map_err(S3Error::after_change)
@@ -375,11 +388,14 @@ impl Storage for S3Storage {
         }
         let key = self.keys.directory(path)?;
         self.check_parent(path)?;
+        // Another server may have removed a directory that was found before.
+        self.inner.seen.lock().remove(&key);
         match self.object(path) {
             Err(error) if error.kind == Kind::NotFound => {}
             Err(error) if error.kind != Kind::IsDirectory => return Err(error),
             _ => return Err(Kind::Exists.into()),
         }
+        self.inner.check_late(&key)?;
         let (id, checksums) = (Inner::unique()?, self.inner.checksums);
         let put = || self.inner.client.put(&key, &[], &Condition::New, &id, checksums);
         match http::change(put) {
@@ -402,8 +418,7 @@ impl Storage for S3Storage {
             _ => error,
         };
         let key = self.existing(path).map_err(as_file)?;
-        let publishing = Publishing::always();
-        self.inner.publish(&key, &publishing, |turn| {
+        self.inner.publish(&key, &Publishing::always(), |turn| {
             let (_, object) = self.object(path).map_err(as_file)?;
             if object.size > rename::COPIED {
                 return Err(Kind::Unsupported.into());
@@ -412,10 +427,11 @@ impl Storage for S3Storage {
             metadata.retain(|(name, _)| name != MTIME && name != ID);
             metadata.push((MTIME.to_owned(), modified.to_string()));
             metadata.push((ID.to_owned(), record::new_id(Some(&object), false)?));
-            let (client, condition) = (&self.inner.client, &publishing.condition);
-            let copy = || client.copy(&key, &object.tag, &key, condition, &metadata);
+            // A newer file keeps its own time.
+            let (client, condition) = (&self.inner.client, Condition::of(Some(&object)));
+            let copy = || client.copy(&key, &object.tag, &key, &condition, &metadata);
             match turn.change(copy) {
-                Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
+                Err(error) if error.is_changed() => Err(Kind::Busy.into()),
                 Err(error) => Err(error.into()),
                 Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),
             }

@@ -13,6 +13,13 @@ pub(super) const ID: &str = "x-amz-meta-ftp-id";
 /// Metadata with the modification time in seconds since 1970, in the format of rclone and s3fs.
 pub(super) const MTIME: &str = "x-amz-meta-mtime";
 
+/// The storage class, which the response for an object of the default class lacks.
+const CLASS: &str = "x-amz-storage-class";
+
+/// The classes that a copy keeps: those that Amazon accepts for new objects that can be read at once.
+const CLASSES: [&str; 5] =
+    ["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY"];
+
 /// The condition for a change to an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Condition {
@@ -30,6 +37,11 @@ impl Condition {
             Self::New => Some(("if-none-match", "*".to_owned())),
             Self::Is(tag) => Some(("if-match", tag.clone())),
         }
+    }
+
+    /// Returns the condition that the object is still this one, or is still missing.
+    pub(super) fn of(object: Option<&StoredObject>) -> Self {
+        object.map_or(Self::New, |object| Self::Is(object.tag.clone()))
     }
 
     /// Returns whether the condition is met by this object.
@@ -64,21 +76,23 @@ impl StoredObject {
         let answered = header(headers, "date").and_then(http_time).unwrap_or_else(now);
         let text = |name| header(headers, name).map(str::to_owned);
         let is_kept = |name: &str| {
-            const MORE: [&str; 5] = [
+            const MORE: [&str; 6] = [
                 "cache-control",
                 "content-disposition",
                 "content-encoding",
                 "content-language",
                 "content-type",
+                "expires",
             ];
             name.starts_with("x-amz-meta-") || MORE.contains(&name)
         };
         // For an object stored in parts, the store reports a digest of the parts' digests, and an
         // entity tag that ends in a dash and a number.
         let is_whole = !header(headers, "etag").unwrap_or_default().contains('-');
-        let kept = headers.iter().filter(|(name, _)| is_kept(name.as_str()));
-        let kept = kept.filter_map(|(name, value)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        let kept = headers.iter().filter_map(|(name, value)| {
+            let (name, value) = (name.as_str(), str::from_utf8(value.as_bytes()).ok()?);
+            let is_kept = is_kept(name) || name == CLASS && CLASSES.contains(&value);
+            is_kept.then(|| (name.to_owned(), value.to_owned()))
         });
         Self {
             size: length(headers).unwrap_or(0),
@@ -235,12 +249,9 @@ impl Client {
         checksums: bool,
     ) -> Result<String, S3Error> {
         let sum = sha256(bytes);
-        let mut headers = vec![(ID, id.to_owned())];
+        let mut headers = vec![(ID, id.to_owned()), ("content-md5", md5(bytes))];
         headers.extend(condition.header());
-        headers.push(match checksums {
-            true => ("x-amz-checksum-sha256", base64(&sum)),
-            false => ("content-md5", md5(bytes)),
-        });
+        headers.extend(checksums.then(|| ("x-amz-checksum-sha256", base64(&sum))));
         let request = Request {
             operation: "PutObject",
             method: "PUT",
@@ -250,24 +261,21 @@ impl Client {
             sum: Some(sum),
             ..Request::default()
         };
-        self.decided(key, id, || {
-            let answer = self.once(&request)?;
-            check_sum(&request, &answer)?;
-            Ok(answer.tag())
-        })
+        self.decided(&request, id, |answer| check_sum(&request, answer).map(|()| answer.tag()))
     }
 
     /// Makes a change that gives an object the metadata `id`, and returns the entity tag. After an
     /// error that leaves the result unknown, first checks whether the change was made, and retries
-    /// only if it was not. Without this check, the effect of the first attempt could make the
-    /// second one fail.
+    /// only if it was not, with the same condition. Without this check, the effect of the first
+    /// attempt could make the second one fail.
     pub(super) fn decided(
         &self,
-        key: &str,
+        request: &Request<'_>,
         id: &str,
-        change: impl Fn() -> Result<String, S3Error>,
+        tag: impl Fn(&StoreAnswer) -> Result<String, S3Error>,
     ) -> Result<String, S3Error> {
-        let _publishing = self.removals.publishing(key);
+        let key = request.key.unwrap_or_default();
+        let _publishing = self.removals.publishing(key, &self.checks);
         let made = || -> Result<Option<String>, S3Error> {
             let object = self.head(key)?;
             Ok(object.filter(|object| object.metadata(ID) == Some(id)).map(|object| object.tag))
@@ -275,16 +283,21 @@ impl Client {
         let mut retries = Retries::new(self.timeouts.retries);
         let mut is_undecided = false;
         loop {
-            let error = match change() {
+            let error = match self.once(request).and_then(|answer| tag(&answer)) {
                 Ok(tag) => return Ok(tag),
                 Err(error) => error,
             };
             is_undecided |= error.is_undecided();
             // A refusal after a lost response can be the effect of the first attempt.
-            match if is_undecided { made() } else { Ok(None) } {
-                Ok(Some(tag)) => return Ok(tag),
-                Ok(None) => {}
-                Err(_) => return Err(S3Error::Undecided(Box::new(error))),
+            let found = if is_undecided { made() } else { Ok(None) };
+            if let Ok(Some(tag)) = found {
+                return Ok(tag);
+            }
+            if error.is_undecided() {
+                self.late.add(request, self.timeouts.late);
+            }
+            if found.is_err() {
+                return Err(S3Error::Undecided(Box::new(error)));
             }
             // After an earlier attempt without a response, only a condition that is not met is a refusal.
             let hides_doubt = is_undecided && !error.is_undecided() && !error.is_precondition();
@@ -324,7 +337,7 @@ impl Client {
             ..Request::default()
         };
         let id = id.unwrap_or_default();
-        self.decided(to, &id, || Ok(self.once(&request)?.text("ETag")))
+        self.decided(&request, &id, |answer| Ok(answer.text("ETag")))
     }
 
     /// Returns the value of `x-amz-copy-source` for an object of this bucket.

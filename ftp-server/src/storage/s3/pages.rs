@@ -150,9 +150,7 @@ impl Page {
         for prefix in xml::elements(result, "CommonPrefixes") {
             page.directories.extend(key_of(xml::text(prefix, "Prefix")?));
         }
-        if xml::text(result, "IsTruncated").as_deref() == Some("true") {
-            page.next = Some(xml::text(result, "NextContinuationToken")?);
-        }
+        page.next = xml::next_page(result, "NextContinuationToken")?;
         Some(page)
     }
 }
@@ -174,6 +172,14 @@ mod tests {
         for (cut, with) in [("<Size>5</Size>", ""), ("NextContinuationToken>t", "x"), ("5<", "x<")]
         {
             assert!(Page::read(&body.replace(cut, with)).is_none(), "{cut}");
+        }
+        for (said, is_last) in [("TRUE", false), ("False", true), (" false ", true)] {
+            let page = Page::read(&body.replace(">true<", &format!(">{said}<"))).unwrap();
+            assert_eq!(page.next.is_none(), is_last, "{said}");
+        }
+        for unclear in ["<IsTruncated>1</IsTruncated>", "<IsTruncated/>", ""] {
+            let cut = "<IsTruncated>true</IsTruncated>";
+            assert!(Page::read(&body.replace(cut, unclear)).is_none(), "{unclear}");
         }
         // A truncated page must not look like an empty directory.
         assert!(Page::read(&body[..body.len() - 5]).is_none());

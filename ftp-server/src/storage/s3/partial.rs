@@ -510,11 +510,7 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
 
 /// Removes the bytes that a note names and that are still too old; and the note, unless it must
 /// forbid for longer. Returns `false` if nothing was removed, or if the note was written again.
-fn sweep_note(
-    store: &Inner,
-    listed: &Listed,
-    (now, oldest): (i64, i64),
-) -> Result<bool, S3Error> {
+fn sweep_note(store: &Inner, listed: &Listed, (now, oldest): (i64, i64)) -> Result<bool, S3Error> {
     let Some((object, note)) = read(store, &listed.key)? else { return Ok(false) };
     // If the response has no time, the one in the listing counts. Since then, another session can
     // have resumed the upload or begun another one: its note has another tag. Some listings leave

@@ -1,5 +1,8 @@
 //! Tests the features of a store, because some stores silently ignore the conditions of a request.
 
+use std::sync::OnceLock;
+
+use super::aliases;
 use super::encode::base64;
 use super::error::S3Error;
 use super::http::{Client, Request};
@@ -11,6 +14,49 @@ use super::xml;
 /// The content of test objects.
 const CONTENT: &[u8] = b"a probe of ftp-server";
 
+/// What is tested once it matters: whether the store checks the conditions of these operations, and
+/// whether it has the last one at all.
+const TESTED: [&str; 5] =
+    ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject", "UploadPartCopy"];
+
+/// The results of these tests.
+#[derive(Default)]
+pub(super) struct Checks([OnceLock<bool>; TESTED.len()]);
+
+impl Checks {
+    fn cell(&self, operation: &str) -> Option<&OnceLock<bool>> {
+        self.0.iter().zip(TESTED).find_map(|(cell, name)| (name == operation).then_some(cell))
+    }
+
+    pub(super) fn known(&self, operation: &str) -> Option<bool> {
+        self.cell(operation)?.get().copied()
+    }
+}
+
+impl Inner {
+    /// Returns whether the store is proved to check the condition of this operation, or to copy
+    /// parts. The first call tests it; if the test fails, the next one does so again.
+    pub(super) fn test(&self, operation: &str) -> Result<bool, S3Error> {
+        let Some(cell) = self.client.checks.cell(operation) else { return Ok(false) };
+        if let Some(is_checked) = cell.get() {
+            return Ok(*is_checked);
+        }
+        let is_checked = match test(self, operation) {
+            Err(error) if is_unsupported(&error) => false,
+            tested => tested?,
+        };
+        Ok(*cell.get_or_init(|| is_checked))
+    }
+
+    /// Returns whether the store is proved to check the condition of this operation.
+    pub(super) fn checks(&self, operation: &str) -> bool {
+        self.test(operation).unwrap_or_else(|error| {
+            log::warn!("bucket {}: cannot test the store: {error}", self.client.bucket);
+            false
+        })
+    }
+}
+
 /// The optional features of an object store.
 ///
 /// A store that lacks some features is still usable. [`missing`](Self::missing) names the missing
@@ -20,13 +66,17 @@ const CONTENT: &[u8] = b"a probe of ftp-server";
 pub struct S3Features {
     /// The store refuses a write if its condition is not met. A condition requires that the object
     /// is new, or that it has not changed. Without this feature, two clients that create the same
-    /// file at once may both succeed, and two servers may resume the same upload.
+    /// file at once may both succeed, two servers may resume the same upload, and a request without a
+    /// response may replace newer bytes.
     pub conditional_writes: bool,
     /// The store checks such conditions when it completes a multipart upload, not only when it
     /// stores an object in one request.
     pub conditional_completion: bool,
-    /// The store removes an object only if a condition is met. Without this feature, `RNTO` can lose
-    /// a file that another server stores at the same moment.
+    /// The store checks such conditions on the target of a copy. Without this feature, `RNTO` and
+    /// `MFMT` can lose a file that another server stores at the same moment.
+    pub conditional_copy: bool,
+    /// The store removes an object only if a condition is met. Without this feature, `RNTO`, `DELE`
+    /// and `RMD` can lose a file that another server stores at the same moment.
     pub conditional_removal: bool,
     /// The store copies objects, which `RNTO` and `MFMT` require.
     pub copies: bool,
@@ -57,6 +107,7 @@ impl S3Features {
         [
             (self.conditional_writes, "conditional writes (If-Match, If-None-Match)"),
             (self.conditional_completion, "conditional CompleteMultipartUpload"),
+            (self.conditional_copy, "conditional CopyObject"),
             (self.conditional_removal, "conditional DeleteObject"),
             (self.copies, "CopyObject"),
             (self.part_copies, "UploadPartCopy"),
@@ -70,12 +121,30 @@ impl S3Features {
     }
 }
 
+fn test(store: &Inner, operation: &str) -> Result<bool, S3Error> {
+    match operation {
+        "PutObject" => return Ok(keeps_conditions(store)?.is_some()),
+        "DeleteObject" => return checks_removals(store),
+        _ => {}
+    }
+    let id = Inner::unique()?;
+    let key = format!("{}probe/{id}", store.hidden);
+    let put = || store.client.put(&key, CONTENT, &Condition::New, &id, store.checksums);
+    let tested = match operation {
+        "CopyObject" => put().and_then(|tag| Ok(copies(store, &key, &tag)?.1)),
+        "UploadPartCopy" => put().and_then(|tag| part_copies(store, &key, &tag)),
+        _ => parts(store, &key, &id),
+    };
+    store.client.delete(&key, &Condition::None)?;
+    tested
+}
+
 /// Tests each operation with temporary objects below the hidden prefix.
 pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
     let id = Inner::unique()?;
     let key = format!("{}probe/{id}", store.hidden);
     let probed = with_objects(store, &key, &id);
-    for key in [key.clone(), format!("{key}-parts"), format!("{key}-copy")] {
+    for key in [key.clone(), format!("{key}-parts")] {
         let removed = store.client.delete(&key, &Condition::None);
         // The earlier error is more useful than the error of the removal.
         if probed.is_ok() {
@@ -115,14 +184,13 @@ fn conditions(store: &Inner, key: &str, id: &str) -> Result<(bool, String), S3Er
 }
 
 /// Returns whether the store removes an object only if a condition is met, and then removes it.
-pub(super) fn checks_removals(store: &Inner) -> Result<bool, S3Error> {
+fn checks_removals(store: &Inner) -> Result<bool, S3Error> {
     let id = Inner::unique()?;
     let key = format!("{}probe/{id}", store.hidden);
     let client = &store.client;
     let tag = client.put(&key, CONTENT, &Condition::New, &id, store.checksums)?;
     let is_refused = match client.delete(&key, &Condition::Is(format!("\"{id}\""))) {
-        // The store may refuse any condition.
-        Err(error) if matches!(error.status(), Some(400 | 405 | 501)) => Ok(false),
+        Err(error) if is_unsupported(&error) => Ok(false),
         done => is_refused(done),
     };
     let removed = client.delete(&key, &Condition::Is(tag));
@@ -147,21 +215,21 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
     if !is_listed {
         return Err(S3Error::wrong("ListObjectsV2", "the object that was just stored is missing"));
     }
+    aliases::check(store, key)?;
     let tag = match client.head(key)? {
         Some(object) => object.tag,
         None => tag,
     };
     let conditional_completion = parts(store, &format!("{key}-parts"), id)?;
-    let metadata = [(ID.to_owned(), Inner::unique()?)];
-    let to = format!("{key}-copy");
-    let copied = client.copy(key, &tag, &to, &Condition::None, &metadata);
+    let (copies, conditional_copy) = copies(store, key, &tag)?;
     let rules = client.setting("GetBucketLifecycleConfiguration", "lifecycle")?;
     let versioning = client.setting("GetBucketVersioning", "versioning")?;
     Ok(S3Features {
         conditional_writes,
         conditional_completion,
+        conditional_copy,
         conditional_removal: checks_removals(store)?,
-        copies: is_supported(copied.map(drop))?,
+        copies,
         part_copies: part_copies(store, key, &tag)?,
         checksums: checksums(store, key)?,
         removes_abandoned: rules.contains("AbortIncompleteMultipartUpload"),
@@ -198,8 +266,24 @@ fn removes_old_versions(rules: &str, prefix: &str) -> bool {
     })
 }
 
-/// Makes an object with a multipart upload. Returns whether the store then refuses a second upload
-/// whose object must be new.
+/// Returns whether the store copies objects, and whether it checks the condition on the target.
+fn copies(store: &Inner, key: &str, tag: &str) -> Result<(bool, bool), S3Error> {
+    let copy = |condition: &Condition| {
+        let metadata = [(ID.to_owned(), Inner::unique()?)];
+        store.client.copy(key, tag, key, condition, &metadata)
+    };
+    let copied = copy(&Condition::None);
+    let Ok(own) = copied else { return Ok((is_supported(copied.map(drop))?, false)) };
+    let refuses = |condition: &Condition| match copy(condition) {
+        Err(error) if is_unsupported(&error) => Ok(false),
+        done => is_refused(done),
+    };
+    let is_checked = refuses(&Condition::New)? && refuses(&Condition::Is("\"none\"".to_owned()))?;
+    Ok((true, is_checked && copy(&Condition::Is(own)).is_ok()))
+}
+
+/// Makes an object with a multipart upload. Returns whether the store then checks the conditions of
+/// further uploads.
 fn parts(store: &Inner, key: &str, id: &str) -> Result<bool, S3Error> {
     let client = &store.client;
     let complete = |id: &str, condition: &Condition| {
@@ -218,7 +302,10 @@ fn parts(store: &Inner, key: &str, id: &str) -> Result<bool, S3Error> {
         done
     };
     complete(id, &Condition::New)?;
-    is_refused(complete(&Inner::unique()?, &Condition::New))
+    let refuses = |condition: &Condition| is_refused(complete(&Inner::unique()?, condition));
+    let is_checked = refuses(&Condition::New)? && refuses(&Condition::Is(format!("\"{id}\"")))?;
+    let Some(object) = client.head(key)?.filter(|_| is_checked) else { return Ok(false) };
+    Ok(complete(&Inner::unique()?, &Condition::Is(object.tag)).is_ok())
 }
 
 fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<bool, S3Error> {
@@ -258,6 +345,11 @@ fn is_refused<T>(result: Result<T, S3Error>) -> Result<bool, S3Error> {
         Err(error) if error.is_precondition() => Ok(true),
         Err(error) => Err(error),
     }
+}
+
+/// Returns whether the store knows no such conditions.
+fn is_unsupported(error: &S3Error) -> bool {
+    matches!(error.status(), Some(400 | 405 | 501)) && !error.is_expiry()
 }
 
 /// Returns whether the store supports an operation.

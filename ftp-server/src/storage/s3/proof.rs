@@ -1,11 +1,35 @@
 //! The proof that a response comes from the store. Proxies, captive portals and block pages also
 //! respond, with any status: without its proof, a response counts as lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use ureq::http::HeaderMap;
 
 use super::error::S3Error;
-use super::http::{Request, header, hidden_refusal};
+use super::http::{Client, Request, header, hidden_refusal};
 use super::xml;
+
+/// Headers that only stores send.
+const SIGNS: [&str; 3] = ["x-amz-request-id", "x-amz-id-2", "x-amzn-requestid"];
+
+/// Whether the store sends one of the [`SIGNS`], as it is known so far.
+#[derive(Default)]
+pub(super) struct Signs {
+    are_sent: AtomicBool,
+    /// Whether a response without a sign was proved by its content.
+    are_left_out: AtomicBool,
+}
+
+/// The sign that a response needs besides its status, its tag and its content.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum NeededSign {
+    /// None: only a store sends such content.
+    Content,
+    /// A sign, if the store sends them.
+    Usual,
+    /// A sign. A response without one counts as lost, and the object decides.
+    Always,
+}
 
 /// What a response to an operation must have, so that it proves success.
 struct Row {
@@ -13,6 +37,7 @@ struct Row {
     statuses: &'static [u16],
     /// Whether the header `ETag` must have a value.
     has_tag: bool,
+    sign: NeededSign,
     content: ExpectedContent,
 }
 
@@ -33,7 +58,12 @@ const fn row(
     has_tag: bool,
     content: ExpectedContent,
 ) -> Row {
-    Row { operation, statuses, has_tag, content }
+    let sign = match content {
+        ExpectedContent::Element(..) => NeededSign::Content,
+        ExpectedContent::Object => NeededSign::Usual,
+        ExpectedContent::Nothing => NeededSign::Always,
+    };
+    Row { operation, statuses, has_tag, sign, content }
 }
 
 /// All operations that the server uses.
@@ -50,7 +80,11 @@ const ROWS: [Row; 14] = [
         false,
         ExpectedContent::Element(&["InitiateMultipartUploadResult"], "UploadId"),
     ),
-    row("UploadPart", &[200], true, ExpectedContent::Nothing),
+    Row {
+        // The completion fails if the part is not there.
+        sign: NeededSign::Usual,
+        ..row("UploadPart", &[200], true, ExpectedContent::Nothing)
+    },
     row("UploadPartCopy", &[200], false, ExpectedContent::Element(&["CopyPartResult"], "ETag")),
     row(
         "CompleteMultipartUpload",
@@ -100,11 +134,14 @@ pub(super) fn check_head(
     if !row.statuses.contains(&status) {
         return Err(unproved(operation, &format!("the status {status}")));
     }
-    if row.has_tag && header(headers, "etag").is_none_or(str::is_empty) {
-        return Err(unproved(operation, "no ETag"));
+    // Frameworks for web servers add weak tags to all their answers.
+    let is_strong = |tag: &str| !tag.is_empty() && !tag.starts_with("W/");
+    if row.has_tag && !header(headers, "etag").is_some_and(is_strong) {
+        return Err(unproved(operation, "no strong ETag"));
     }
     // A web server adds an entity tag to its pages too, but not the headers of S3.
-    let is_html = header(headers, "content-type").is_some_and(|text| text.starts_with("text/html"));
+    let media = header(headers, "content-type").unwrap_or_default().to_ascii_lowercase();
+    let is_html = ["text/html", "application/xhtml+xml"].iter().any(|it| media.starts_with(it));
     let is_s3 = || headers.keys().any(|name| name.as_str().starts_with("x-amz-"));
     if matches!(row.content, ExpectedContent::Object) && is_html && !is_s3() {
         return Err(unproved(operation, "a page"));
@@ -120,9 +157,61 @@ pub(super) fn check_head(
     Ok(())
 }
 
+impl Client {
+    /// Checks the sign of a response with a status of success. If the response has none, and it is
+    /// not known yet whether the store sends them, first asks the store for a list of keys, which
+    /// is proved by its content.
+    pub(super) fn check_sign(
+        &self,
+        request: &Request<'_>,
+        headers: &HeaderMap,
+    ) -> Result<(), S3Error> {
+        let operation = request.operation;
+        if SIGNS.iter().any(|name| headers.contains_key(*name)) {
+            self.signs.are_sent.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let failed = || unproved(operation, "no header of S3");
+        match row_of(operation)?.sign {
+            NeededSign::Content => return Ok(()),
+            NeededSign::Always => return Err(failed()),
+            NeededSign::Usual => {}
+        }
+        if !self.signs.are_sent.load(Ordering::Relaxed)
+            && !self.signs.are_left_out.load(Ordering::Relaxed)
+        {
+            self.clock().map_err(|_| failed())?;
+        }
+        match self.signs.are_sent.load(Ordering::Relaxed) {
+            true => Err(failed()),
+            false => Ok(()),
+        }
+    }
+
+    /// Returns whether the store is known to send signs.
+    pub(super) fn sends_signs(&self) -> bool {
+        self.signs.are_sent.load(Ordering::Relaxed)
+    }
+
+    /// Checks the content of a response with a status of success, and learns from it whether the
+    /// store sends signs.
+    pub(super) fn check_whole(
+        &self,
+        operation: &'static str,
+        content: &str,
+    ) -> Result<(), S3Error> {
+        check_content(operation, content)?;
+        if row_of(operation)?.sign == NeededSign::Content {
+            // Has no effect if this or another response had a sign.
+            self.signs.are_left_out.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
 /// Checks the content of a response with a status of success. Stores can send this status before
 /// they know the result, so the content can also be an error.
-pub(super) fn check_content(operation: &'static str, content: &str) -> Result<(), S3Error> {
+fn check_content(operation: &'static str, content: &str) -> Result<(), S3Error> {
     match row_of(operation)?.content {
         ExpectedContent::Object => Ok(()),
         ExpectedContent::Nothing if content.trim().is_empty() => Ok(()),

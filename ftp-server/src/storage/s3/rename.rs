@@ -1,16 +1,20 @@
 //! Renames objects by a copy and a removal, because stores have no rename.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::io;
 
+use super::encode::{hex, sha256};
 use super::error::S3Error;
 use super::inner::Inner;
-use super::multipart::PARTS;
+use super::multipart::{LEAST, PARTS};
 use super::objects::{Condition, ID, StoredObject};
 use super::pages::Listed;
 use super::partial::{self, Moved};
 use super::rivals::{Publishing, Turn};
 use super::{S3Storage, http, keys};
-use crate::storage::{StorageErrorKind as Kind, StorageResult, VirtualPath, check_rename};
+use crate::storage::{
+    StorageError, StorageErrorKind as Kind, StorageResult, VirtualPath, check_rename,
+};
 
 /// Maximum size of an object that one request can copy, in bytes.
 pub(super) const COPIED: u64 = 5 * 1024 * 1024 * 1024;
@@ -28,7 +32,7 @@ impl S3Storage {
         check_rename(from, to)?;
         let (from_key, to_key) = (self.existing(from)?, self.keys.file(to)?);
         let source = self.inner.client.head(&from_key)?;
-        let is_directory = source.is_none() && self.inner.has_directory(&self.directory(from)?)?;
+        let is_directory = source.is_none() && self.inner.has_keys(&self.directory(from)?)?;
         if source.is_none() && !is_directory {
             return Err(Kind::NotFound.into());
         }
@@ -49,7 +53,7 @@ impl S3Storage {
             (Some(_), false) => return Err(Kind::Exists.into()),
             (Some(_), true) if is_directory => return Err(Kind::NotDirectory.into()),
             (Some(_), true) => {}
-            (None, _) if self.inner.has_directory(&self.directory(to)?)? => {
+            (None, _) if self.inner.has_keys(&self.directory(to)?)? => {
                 if is_directory {
                     failed = self.failed_move(&self.directory(from)?, &self.directory(to)?)?;
                 }
@@ -61,11 +65,12 @@ impl S3Storage {
         }
         let latest = self.inner.latest();
         let moved = match source {
-            Some(source) => {
-                let (keys, condition) = ((&*from_key, &*to_key), &publishing.condition);
+            Some(object) => {
                 let id = Inner::unique()?;
+                let file = Move { store: &self.inner, from: &from_key, to: &to_key, object, id };
                 self.inner.publish(&to_key, &publishing, |turn| {
-                    move_file(&self.inner, turn, keys, &source, condition, &id).map(drop)
+                    file.copy(turn, target.as_ref(), replace)?;
+                    file.remove()
                 })
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
@@ -81,8 +86,9 @@ impl S3Storage {
         self.end_records(key, latest).map_err(S3Error::after_change)
     }
 
-    /// Returns the id of an earlier move to the directory `to` that has failed; `None` if there was
-    /// none, or if the directory has other files too.
+    /// Returns the id of an earlier move to the directory `to` that has failed. Returns `None` if
+    /// there was none, or if the directory has a file that is not the copy of what is still in
+    /// `from`: that file could be the only one of its content.
     fn failed_move(&self, from: &str, to: &str) -> StorageResult<Option<String>> {
         let client = &self.inner.client;
         let key = keys::tree_move(&self.inner.hidden, (from, to));
@@ -90,15 +96,25 @@ impl S3Storage {
         let Some(id) = found.and_then(|(_, bytes)| String::from_utf8(bytes).ok()) else {
             return Ok(None);
         };
+        let mut left = HashSet::new();
+        self.inner.each_key(from, |listed| {
+            left.extend(listed.key.strip_prefix(from).map(str::to_owned));
+            Ok(())
+        })?;
         let mut is_own = true;
         self.inner.each_key(to, |listed| {
             let is_marker = listed.key.ends_with('/') && listed.size == 0;
-            if is_own && !is_marker {
-                let object = client.head(&listed.key)?;
-                is_own = object.is_none_or(|object| {
-                    object.metadata(ID).is_some_and(|copy| copy.starts_with(&id))
-                });
+            if !is_own || is_marker {
+                return Ok(());
             }
+            let Some(copy) = client.head(&listed.key)? else { return Ok(()) };
+            let rest = listed.key.strip_prefix(to).unwrap_or_default();
+            let source = match left.contains(rest) {
+                true => client.head(&format!("{from}{rest}"))?,
+                false => None,
+            };
+            let own = copy.metadata(ID).unwrap_or_default();
+            is_own = source.map_or(own.starts_with(&id), |it| own == copy_id(&id, &it));
             Ok(())
         })?;
         Ok(is_own.then_some(id))
@@ -128,6 +144,17 @@ impl S3Storage {
     /// Moves all objects of a directory, or those that are left if a move with the id `failed` has
     /// failed.
     fn move_tree(&self, from: &str, to: &str, failed: Option<String>) -> StorageResult<()> {
+        let mut is_changed = false;
+        let moved = self.move_objects((from, to), failed, &mut is_changed);
+        moved.map_err(|error| if is_changed { S3Error::after_change(error) } else { error })
+    }
+
+    fn move_objects(
+        &self,
+        (from, to): (&str, &str),
+        failed: Option<String>,
+        is_changed: &mut bool,
+    ) -> StorageResult<()> {
         let (store, objects) = (&self.inner, self.tree(from)?);
         let own_key = keys::tree_move(&store.hidden, (from, to));
         let is_again = failed.is_some();
@@ -147,7 +174,7 @@ impl S3Storage {
         // The object of a directory is listed before its files, so the new directory exists first.
         let mut moved = Moved::new();
         let (mut directories, mut markers) = (BTreeSet::new(), Vec::new());
-        for (Listed { key, size, .. }, publishing) in objects.iter().zip(&publishings) {
+        for (Listed { key, size, tag, .. }, publishing) in objects.iter().zip(&publishings) {
             let Some(rest) = key.strip_prefix(from) else { continue };
             let new = format!("{to}{rest}");
             let slashes = key.match_indices('/').map(|(at, _)| at + 1);
@@ -156,24 +183,33 @@ impl S3Storage {
             if key.ends_with('/') && *size == 0 {
                 // Some stores cannot copy the object of a directory.
                 let unique = Inner::unique()?;
-                store.client.put(&new, &[], &Condition::None, &unique, store.checksums)?;
-                markers.push(key);
+                refused(store.client.put(&new, &[], &Condition::New, &unique, store.checksums))?;
+                *is_changed = true;
+                markers.push((key, tag));
                 continue;
             }
             let versions = store.publish(&new, publishing, |turn| {
                 // Another session may have removed the object.
                 let Some(object) = store.client.head(key)? else { return Ok(None) };
-                let copied = if is_again { store.client.head(&new)? } else { None };
-                let condition = copied.map_or(Condition::New, |copied| Condition::Is(copied.tag));
-                let own = format!("{id}{}", Inner::unique()?.get(..16).unwrap_or_default());
-                let copy = move_file(store, turn, (key, &new), &object, &condition, &own)?;
-                Ok(Some((object.version(), copy.version())))
+                let (id, version) = (copy_id(&id, &object), object.version());
+                let file = Move { store, from: key, to: &new, object, id };
+                let made = if is_again { store.client.head(&new)? } else { None };
+                let copy = match made.filter(|made| file.has_made(made)) {
+                    Some(copy) => copy,
+                    None => file.copy(turn, None, false)?,
+                };
+                *is_changed = true;
+                file.remove()?;
+                Ok(Some((version, copy.version())))
             })?;
             moved.extend(versions.map(|versions| (new, versions)));
         }
         // SeaweedFS keeps a directory whose object is removed before its files.
-        for key in markers.into_iter().rev() {
-            store.client.delete(key, &Condition::None)?;
+        for (key, tag) in markers.into_iter().rev() {
+            refused(match tag {
+                Some(tag) => store.delete_if(key, tag),
+                None => store.client.delete(key, &Condition::None),
+            })?;
         }
         // These uploads go on to the old name, of a directory that is gone.
         store.running.supersede_below(from.trim_end_matches('/').as_bytes(), store.latest());
@@ -186,71 +222,133 @@ impl S3Storage {
     }
 }
 
-/// Copies an object, checks the copy, which gets the metadata `id`, and removes the original if it
-/// has not changed. Returns the copy.
-fn move_file(
-    store: &Inner,
-    turn: &mut Turn<'_>,
-    (from, to): (&str, &str),
-    object: &StoredObject,
-    condition: &Condition,
-    id: &str,
-) -> StorageResult<StoredObject> {
-    let mut metadata = object.kept.clone();
-    metadata.retain(|(name, _)| name != ID);
-    metadata.push((ID.to_owned(), id.to_owned()));
-    let copied = match object.size <= COPIED {
-        true => {
-            turn.change(|| store.client.copy(from, &object.tag, to, condition, &metadata)).map(drop)
-        }
-        false => copy_parts(store, turn, (from, to), object, condition, &metadata, id),
-    };
-    match copied {
-        Err(error) if error.is_precondition() && *condition == Condition::New => {
-            // Either the target exists now, or the original has changed.
-            let is_taken = store.client.head(to)?.is_some();
-            return Err(if is_taken { Kind::Exists } else { Kind::Busy }.into());
-        }
-        Err(error) if error.is_precondition() => return Err(Kind::Busy.into()),
-        copied => copied?,
-    }
-    let is_whole = |copy: &StoredObject| copy.size == object.size && copy.metadata(ID) == Some(id);
-    let copy = store.client.head(to)?.filter(is_whole).ok_or(Kind::Busy)?;
-    match store.delete_if(from, &object.tag) {
-        // Another session has stored a newer file under the old name. The newer file stays.
-        Err(error) if error.is_precondition() => Err(Kind::Busy.into()),
-        done => Ok(done.map(|()| copy)?),
+/// Returns the metadata `id` of the copy of this version of an object by the move of a directory.
+fn copy_id(id: &str, object: &StoredObject) -> String {
+    let digest = sha256(object.tag.as_bytes());
+    format!("{id}{}", hex(digest.get(..8).unwrap_or_default()))
+}
+
+/// Returns whether a change was made, or refused because of its condition.
+fn refused<T>(changed: Result<T, S3Error>) -> Result<bool, S3Error> {
+    match changed {
+        Err(error) if error.is_precondition() => Ok(true),
+        changed => changed.map(|_| false),
     }
 }
 
-/// Copies an object that is too large for one request.
-fn copy_parts(
-    store: &Inner,
-    turn: &mut Turn<'_>,
-    (from, to): (&str, &str),
-    object: &StoredObject,
-    condition: &Condition,
-    metadata: &[(String, String)],
-    id: &str,
-) -> Result<(), S3Error> {
-    const STEP: u64 = 1024 * 1024 * 1024;
-    let client = &store.client;
-    let upload = client.create_upload(to, metadata)?;
-    let step = STEP.max(object.size / u64::from(PARTS / 2));
-    let mut copy = || {
-        let mut parts = Vec::new();
-        let mut at = 0;
-        while at < object.size {
-            let end = (at + step).min(object.size);
-            let number = u32::try_from(parts.len()).unwrap_or(PARTS) + 1;
-            let copy = || client.copy_part(&upload, number, from, &object.tag, at..end);
-            parts.push(http::change(copy)?);
-            at = end;
+/// The move of an object.
+struct Move<'a> {
+    store: &'a Inner,
+    from: &'a str,
+    to: &'a str,
+    /// The original, which must not have changed.
+    object: StoredObject,
+    /// The metadata that identifies the copy.
+    id: String,
+}
+
+impl Move<'_> {
+    /// Copies the object, and returns the copy. Replaces the object `target` that was seen under the
+    /// new name, or a later one if `replace` is set.
+    fn copy(
+        &self,
+        turn: &mut Turn<'_>,
+        target: Option<&StoredObject>,
+        replace: bool,
+    ) -> StorageResult<StoredObject> {
+        const TRIES: u32 = 3;
+        let client = &self.store.client;
+        let mut condition = Condition::of(target);
+        for _ in 0..TRIES {
+            if self.send(turn, &condition)? {
+                let copy = client.head(self.to).map_err(S3Error::after_change)?;
+                let why = || io::Error::other("the copy is not under the new name");
+                return copy.filter(|copy| self.has_made(copy)).ok_or_else(|| {
+                    S3Error::after_change(StorageError::caused_by(Kind::Busy, why()))
+                });
+            }
+            // Either the target or the original has changed.
+            let target = client.head(self.to)?;
+            match client.head(self.from)? {
+                _ if target.is_some() && !replace => return Err(Kind::Exists.into()),
+                None => return Err(Kind::NotFound.into()),
+                Some(now) if now.tag != self.object.tag => break,
+                Some(_) => condition = Condition::of(target.as_ref()),
+            }
         }
-        turn.change(|| client.complete(&upload, &parts, condition, id)).map(drop)
-    };
-    copy().inspect_err(|_| {
-        // If the store keeps the parts, its lifecycle rule removes them.
-        let _ = client.abort_upload(&upload);
-    })
+        let why = "the file or the one under the new name changed meanwhile";
+        Err(StorageError::caused_by(Kind::Busy, io::Error::other(why)))
+    }
+
+    /// Returns whether an object is the copy.
+    fn has_made(&self, copy: &StoredObject) -> bool {
+        copy.size == self.object.size && copy.metadata(ID) == Some(&self.id)
+    }
+
+    /// Removes the original if it has not changed since it was copied.
+    fn remove(&self) -> StorageResult<()> {
+        self.store.delete_if(self.from, &self.object.tag).map_err(S3Error::after_change)
+    }
+
+    /// Lets the store copy the object. Returns whether the condition was met.
+    fn send(&self, turn: &mut Turn<'_>, condition: &Condition) -> StorageResult<bool> {
+        let (store, client) = (self.store, &self.store.client);
+        let mut metadata = self.object.kept.clone();
+        metadata.retain(|(name, _)| name != ID);
+        metadata.push((ID.to_owned(), self.id.clone()));
+        let is_large = self.object.size > COPIED;
+        let as_copy = !is_large && store.test("CopyObject")?;
+        let in_parts =
+            !as_copy && store.test("CompleteMultipartUpload")? && store.test("UploadPartCopy")?;
+        let is_checked = as_copy || in_parts;
+        if !is_checked && !condition.is_met(client.head(self.to)?.as_ref()) {
+            return Ok(false);
+        }
+        let sent = match in_parts || is_large {
+            true => self.copy_parts(turn, condition, &metadata),
+            false => {
+                let tag = &self.object.tag;
+                turn.change(|| client.copy(self.from, tag, self.to, condition, &metadata)).map(drop)
+            }
+        };
+        match sent {
+            Err(error) if error.is_precondition() || error.is_missing() => Ok(false),
+            sent => Ok(sent.map(|()| true)?),
+        }
+    }
+
+    /// Copies the object with a multipart upload: an object that is too large for one request, or a
+    /// store that checks the condition of the completion alone.
+    fn copy_parts(
+        &self,
+        turn: &mut Turn<'_>,
+        condition: &Condition,
+        metadata: &[(String, String)],
+    ) -> Result<(), S3Error> {
+        const STEP: u64 = 1024 * 1024 * 1024;
+        let (client, object) = (&self.store.client, &self.object);
+        let upload = client.create_upload(self.to, metadata)?;
+        let step = STEP.max(object.size / u64::from(PARTS / 2));
+        let mut copy = || {
+            let mut parts = match object.size {
+                0 => vec![client.upload_part(&upload, 1, &[])?],
+                // Stores copy no range of a small object.
+                1..=LEAST => vec![client.copy_whole(&upload, self.from, object)?],
+                _ => Vec::new(),
+            };
+            let mut at = parts.first().map_or(0, |part| part.size);
+            while at < object.size {
+                let end = (at + step).min(object.size);
+                let number = u32::try_from(parts.len()).unwrap_or(PARTS) + 1;
+                let part = || client.copy_part(&upload, number, self.from, &object.tag, at..end);
+                parts.push(http::change(part)?);
+                at = end;
+            }
+            turn.change(|| client.complete(&upload, &parts, condition, &self.id)).map(drop)
+        };
+        copy().inspect_err(|_| {
+            // If the store keeps the parts, its lifecycle rule removes them.
+            let _ = client.abort_upload(&upload);
+        })
+    }
 }

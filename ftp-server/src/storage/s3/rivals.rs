@@ -3,15 +3,15 @@
 //! request only if another object was published.
 //!
 //! Publications under one key take turns in the order in which they came, appends, renames and
-//! changes of times too. One with an unknown outcome counts: it may be made at any time. One that the
-//! store has refused does not. The running uploads of
+//! changes of times too. One that may still be made is left to `late`. The running uploads of
 //! `storage::unfinished` are separate: they concern only uploads with records, also notice removals,
 //! ignore unknown outcomes, and never wait.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Weak};
 
 use super::error::S3Error;
-use super::http;
+use super::http::{self, LOOKS};
 use super::inner::Inner;
 use super::objects::Condition;
 use crate::lock::{Lock, unpoisoned};
@@ -30,37 +30,30 @@ struct RivalsState {
     /// The keys of the publications that go on or wait, in the order in which they came.
     turns: Vec<Arc<str>>,
     /// The publications that depend on what the caller has seen under their keys.
-    watched: Vec<(Arc<str>, Weak<Lock<PublicationOutcome>>)>,
+    watched: Vec<(Arc<str>, Weak<AtomicBool>)>,
 }
 
-/// What has come of a publication.
-#[derive(Clone, Copy, Default, Eq, Ord, PartialEq, PartialOrd)]
-enum PublicationOutcome {
-    /// Nothing was sent, or the store has refused it.
-    #[default]
-    NotMade,
-    Made,
-    InDoubt,
-}
-
-/// What has come of the other publications since the caller has looked at an object. The default
-/// watches nothing.
+/// Whether another publication was or may have been made since the caller has looked at an object.
+/// The default watches nothing.
 #[derive(Clone, Default)]
-pub(super) struct RivalsWatch(Arc<Lock<PublicationOutcome>>);
+pub(super) struct RivalsWatch(Arc<AtomicBool>);
 
 /// The conditions under which a file is published.
 #[derive(Clone)]
 pub(super) struct Publishing {
+    /// The version of the object that was looked at last; `None` if `act` looks at it.
     pub(super) condition: Condition,
     pub(super) watch: RivalsWatch,
-    /// The error if the condition is not met.
-    pub(super) refusal: Kind,
+    /// The error if the condition is not met. `None`: the object is looked at again, and the newer
+    /// version is replaced.
+    pub(super) refusal: Option<Kind>,
 }
 
 impl Publishing {
-    /// Replaces any object.
+    /// Publishes whatever others do meanwhile. The caller looks at the object itself.
     pub(super) fn always() -> Self {
-        Self { condition: Condition::None, watch: RivalsWatch::default(), refusal: Kind::Busy }
+        let (condition, watch) = (Condition::None, RivalsWatch::default());
+        Self { condition, watch, refusal: Some(Kind::Busy) }
     }
 }
 
@@ -68,32 +61,54 @@ impl Inner {
     /// Returns the conditions for a new object at `key`. Call this before you look for another one.
     pub(super) fn publish_new(&self, key: &str) -> Publishing {
         let watch = self.rivals.watch(key);
-        Publishing { condition: Condition::New, watch, refusal: Kind::Exists }
+        Publishing { condition: Condition::New, watch, refusal: Some(Kind::Exists) }
     }
 
-    /// Publishes an object under `key`, one publication at a time. `act` sends the change with
-    /// [`Turn::change`].
+    /// Publishes an object under `key`, one publication at a time. `act` sends the change, with the
+    /// condition of its [`Turn`], by [`Turn::change`].
     ///
     /// # Errors
     ///
     /// Returns the refusal if another object was published since the watch began, and the condition
-    /// is not met now; `Busy` if another one may have been published; or an error of `act`.
+    /// is not met now; `Busy` if an earlier request may still change the object; or an error of
+    /// `act`.
     pub(super) fn publish<T>(
         &self,
         key: &str,
         Publishing { condition, watch, refusal }: &Publishing,
-        act: impl FnOnce(&mut Turn<'_>) -> StorageResult<T>,
+        mut act: impl FnMut(&mut Turn<'_>) -> StorageResult<T>,
     ) -> StorageResult<T> {
         let mut turn = self.rivals.turn(key, watch);
-        let others = *watch.0.lock();
-        match others {
-            PublicationOutcome::NotMade => act(&mut turn),
-            PublicationOutcome::Made if condition.is_met(self.client.head(key)?.as_ref()) => {
-                act(&mut turn)
-            }
-            PublicationOutcome::Made => Err((*refusal).into()),
-            PublicationOutcome::InDoubt => Err(Kind::Busy.into()),
+        turn.condition = condition.clone();
+        self.check_late(key)?;
+        let Some(refusal) = *refusal else { return self.replace(&mut turn, act) };
+        let is_rivalled = watch.0.load(Ordering::SeqCst);
+        if is_rivalled && !condition.is_met(self.client.head(key)?.as_ref()) {
+            return Err(refusal.into());
         }
+        act(&mut turn)
+    }
+
+    /// Publishes over the object that is there.
+    fn replace<T>(
+        &self,
+        turn: &mut Turn<'_>,
+        mut act: impl FnMut(&mut Turn<'_>) -> StorageResult<T>,
+    ) -> StorageResult<T> {
+        for _ in 0..LOOKS {
+            turn.refused = None;
+            let done = act(turn);
+            turn.condition = match turn.refused {
+                Some(ConditionRefusal::Changed) => {
+                    Condition::of(http::pause(|| self.client.head(&turn.key))?.as_ref())
+                }
+                Some(ConditionRefusal::Unknown) if turn.condition != Condition::None => {
+                    Condition::None
+                }
+                _ => return done,
+            };
+        }
+        Err(Kind::Busy.into())
     }
 }
 
@@ -110,8 +125,10 @@ impl Rivals {
 
     /// Waits for the end of all publications under `key` that came before.
     pub(super) fn turn(&self, key: &str, watch: &RivalsWatch) -> Turn<'_> {
-        let outcome = PublicationOutcome::NotMade;
-        let turn = Turn { rivals: self, key: key.into(), watch: watch.clone(), outcome };
+        let is_made = false;
+        let (condition, refused) = (Condition::None, None);
+        let (key, watch) = (key.into(), watch.clone());
+        let turn = Turn { rivals: self, key, watch, is_made, condition, refused };
         let mut state = self.state.lock();
         state.turns.push(Arc::clone(&turn.key));
         let must_wait = |state: &mut RivalsState| {
@@ -128,7 +145,20 @@ pub(super) struct Turn<'a> {
     rivals: &'a Rivals,
     key: Arc<str>,
     watch: RivalsWatch,
-    outcome: PublicationOutcome,
+    /// Whether the object was or may have been published.
+    is_made: bool,
+    /// The condition that the change must carry.
+    pub(super) condition: Condition,
+    refused: Option<ConditionRefusal>,
+}
+
+/// Why the store refused a change with a condition.
+#[derive(Clone, Copy)]
+enum ConditionRefusal {
+    /// The object has changed.
+    Changed,
+    /// The store knows no such conditions.
+    Unknown,
 }
 
 impl Turn<'_> {
@@ -137,12 +167,12 @@ impl Turn<'_> {
         &mut self,
         send: impl FnOnce() -> Result<T, S3Error>,
     ) -> Result<T, S3Error> {
-        self.outcome = PublicationOutcome::InDoubt;
         let sent = http::change(send);
-        self.outcome = match &sent {
-            Ok(_) => PublicationOutcome::Made,
-            Err(error) if error.is_in_doubt() => PublicationOutcome::InDoubt,
-            Err(_) => PublicationOutcome::NotMade,
+        self.is_made = sent.as_ref().map_or_else(S3Error::is_in_doubt, |_| true);
+        self.refused = match &sent {
+            Err(error) if error.is_changed() => Some(ConditionRefusal::Changed),
+            Err(error) if error.status() == Some(501) => Some(ConditionRefusal::Unknown),
+            _ => None,
         };
         sent
     }
@@ -152,11 +182,10 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.rivals.state.lock();
         state.turns.retain(|other| !Arc::ptr_eq(other, &self.key));
-        let is_own = |other: &Arc<Lock<PublicationOutcome>>| Arc::ptr_eq(&self.watch.0, other);
+        let is_own = |other: &Arc<AtomicBool>| Arc::ptr_eq(&self.watch.0, other);
         let here = state.watched.iter().filter(|(key, _)| *key == self.key);
         for rival in here.filter_map(|(_, rival)| rival.upgrade()).filter(|it| !is_own(it)) {
-            let mut others = rival.lock();
-            *others = self.outcome.max(*others);
+            rival.fetch_or(self.is_made, Ordering::SeqCst);
         }
         self.rivals.ended.notify_all();
     }

@@ -71,7 +71,9 @@ impl Signed<'_> {
         let names = names.join(";");
         let mut request = format!("{method}\n{path}\n{}\n", self.query());
         for (name, value) in &headers {
-            request.push_str(&format!("{name}:{}\n", value.trim()));
+            // Spaces count as one, wherever they are.
+            let words: Vec<_> = value.split_whitespace().collect();
+            request.push_str(&format!("{name}:{}\n", words.join(" ")));
         }
         request.push_str(&format!("\n{names}\n{body}"));
         let day = time.get(..8).unwrap_or_default();
@@ -177,6 +179,15 @@ mod tests {
             signature("GET", "/", &[("prefix", "J"), ("max-keys", "2")], &[], EMPTY),
             "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7"
         );
+    }
+
+    #[test]
+    fn spaces_in_signed_headers_count_as_one() {
+        let sign = |value| signature("GET", "/f", &[], &[("x-amz-meta-title", value)], EMPTY);
+        for value in [" a b", "a  b ", "a   b"] {
+            assert_eq!(sign(value), sign("a b"), "{value:?}");
+        }
+        assert_ne!(sign("ab"), sign("a b"));
     }
 
     /// RFC 4231, test cases 2 and 6.

@@ -13,10 +13,12 @@ use super::error::S3Error;
 use super::http::{Client, Removals, S3Timeouts};
 use super::inner::Inner;
 use super::keys::Keys;
+use super::late::LateChanges;
 use super::multipart::LEAST;
 use super::partial;
 use super::platform::Platform;
-use super::probe::{self, S3Features};
+use super::probe::{self, Checks, S3Features};
+use super::proof::Signs;
 use super::record::Memory;
 use super::rivals::Rivals;
 use super::sign::Credentials;
@@ -371,6 +373,10 @@ impl S3StoreBuilder {
             skew: AtomicI64::new(0),
             timeouts,
             removals: Removals::new(),
+            checks: Checks::default(),
+            late: LateChanges::default(),
+            signs: Signs::default(),
+            addresses,
         };
         let hidden = format!("{}/", self.hidden.trim_matches('/'));
         let bucket = format!("{}://{}/{}/{hidden}", client.scheme, client.authority, client.bucket);
@@ -379,7 +385,6 @@ impl S3StoreBuilder {
         let memory = Memory::of(bucket);
         let inner = Arc::new(Inner {
             client,
-            addresses,
             pool: BufferPool::new(self.memory),
             part_size: self.part_size,
             largest_part: self.memory / 2,
@@ -456,9 +461,7 @@ fn keep(store: &Weak<Inner>, tick: Duration) {
         let Some(store) = store.upgrade() else { return };
         if looked_up.elapsed() >= LOOK_UP {
             looked_up = Instant::now();
-            if let Err(error) = store.addresses.look_up() {
-                log::warn!("{error}");
-            }
+            store.client.addresses.look_up();
         }
         if swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
             swept = Some(Instant::now());

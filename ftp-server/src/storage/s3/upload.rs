@@ -279,15 +279,15 @@ fn publish(
 ) -> StorageResult<()> {
     let Begun { store, key, id, multipart, record } = begun;
     begun.prove()?;
-    let Publishing { condition, refusal, .. } = publishing;
+    let refusal = publishing.refusal.unwrap_or(Kind::Busy);
     let latest = store.publish(key, publishing, |turn| {
-        let latest = store.latest();
+        let (latest, condition) = (store.latest(), &turn.condition.clone());
         let published = turn.change(|| match multipart {
             Some(multipart) => store.client.complete(multipart, parts, condition, id),
             None => store.client.put(key, bytes, condition, id, store.checksums),
         });
         published.map(|_| latest).map_err(|error| match error.is_precondition() {
-            true => (*refusal).into(),
+            true => refusal.into(),
             false if error.is_missing() => Kind::Busy.into(),
             false => error.into(),
         })

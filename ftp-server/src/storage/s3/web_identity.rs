@@ -225,9 +225,7 @@ pub(super) fn keep_valid(store: &Weak<Inner>, issuer: &Issuer, mut due: Instant)
         if now < earliest || (now < due && !is_expired) {
             continue;
         }
-        if let Err(error) = issuer.connections.addresses.look_up() {
-            log::warn!("{error}");
-        }
+        issuer.connections.addresses.look_up();
         // The request may take a long time, and the store may be dropped meanwhile.
         let issued = issuer.issue(issuer.timeouts.retries);
         let Some(store) = store.upgrade() else { return };

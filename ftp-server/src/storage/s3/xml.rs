@@ -87,6 +87,16 @@ pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
+/// Returns the marker of the next page, in the element `name`, if the element `IsTruncated` says that
+/// another page follows. Returns `None` if the page does not say clearly whether it is the last one.
+pub(super) fn next_page(page: &str, name: &str) -> Option<Option<String>> {
+    match text(page, "IsTruncated")?.trim() {
+        is_cut if is_cut.eq_ignore_ascii_case("true") => Some(Some(text(page, name)?)),
+        is_cut if is_cut.eq_ignore_ascii_case("false") => Some(None),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -152,7 +152,12 @@ fn moto_supports_the_storage_contract() {
     let features = S3Store { inner: storage.inner }.probe().unwrap();
     assert_eq!(
         features.missing(),
-        ["checks of x-amz-checksum-sha256", "a lifecycle rule AbortIncompleteMultipartUpload"]
+        [
+            "conditional CompleteMultipartUpload",
+            "conditional CopyObject",
+            "checks of x-amz-checksum-sha256",
+            "a lifecycle rule AbortIncompleteMultipartUpload"
+        ]
     );
 }
 
@@ -198,9 +203,10 @@ fn garage_supports_the_storage_contract_with_a_killed_node() {
     works(&engine);
     let features = S3Store { inner: storage.inner }.probe().unwrap();
     let missing = features.missing();
-    let [writes, completion, removal, rule] = missing[..] else { panic!("{missing:?}") };
+    let [writes, completion, copy, removal, rule] = missing[..] else { panic!("{missing:?}") };
     assert!(writes.starts_with("conditional writes"), "{missing:?}");
     assert!(completion.starts_with("conditional CompleteMultipartUpload"), "{missing:?}");
+    assert!(copy.starts_with("conditional CopyObject"), "{missing:?}");
     assert!(removal.starts_with("conditional DeleteObject"), "{missing:?}");
     assert!(rule.starts_with("a lifecycle rule"), "{missing:?}");
 }

@@ -270,7 +270,9 @@ fn no_client_mixes_an_old_file_with_the_end_of_its_own_whatever_cuts_the_upload_
     });
     let at = |point| points.iter().filter(|other| **other == point).count();
     let [refused, open, checked] = [Point::BeforeData, Point::BeforeNote, Point::Checked].map(at);
-    println!("{number} cases: {refused} before the data, {open} before the note, {checked} checked");
+    println!(
+        "{number} cases: {refused} before the data, {open} before the note, {checked} checked"
+    );
     assert!(checked > number / 2 && open < number / 10, "{open}, {checked} of {number}");
 }
 

@@ -76,3 +76,29 @@ fn a_key_without_the_prefix_is_no_key_of_a_listing() {
     fake.fail("ListObjectsV2", 0, 1, Fault::OtherPrefix);
     assert_eq!(kind(on(&fake).list(&path("x"), Ask::Facts)), Some(Kind::Io));
 }
+
+#[test]
+fn times_of_a_listing_are_requested_eight_at_a_time() {
+    let fake = Fake::start();
+    for number in 0..20 {
+        fake.store(&format!("f{number:02}"), b"");
+    }
+    fake.store("f05", b"a file");
+    let storage = on(&fake).keep_times(true);
+    storage.set(&path("f05"), Change::Modified(938_565_235)).unwrap();
+    let before = fake.count("HeadObject");
+    fake.fail("HeadObject", 0, 8, Fault::Hold);
+    let lister = storage.clone();
+    let listing = std::thread::spawn(move || {
+        let entries = lister.list(&path("/"), Ask::Facts).unwrap();
+        entries.map(Result::unwrap).collect::<Vec<_>>()
+    });
+    ftp_tests::wait::wait_until("eight are asked", || fake.count("HeadObject") == before + 8);
+    fake.release();
+    let listed = listing.join().unwrap();
+    assert_eq!(fake.count("HeadObject"), before + 20);
+    let names: Vec<_> = (0..20).map(|number| format!("f{number:02}").into_bytes()).collect();
+    assert_eq!(listed.iter().map(|entry| entry.name.clone()).collect::<Vec<_>>(), names);
+    assert_eq!((listed[5].metadata.modified, listed[5].metadata.size), (938_565_235, 6));
+    assert!(listed.iter().enumerate().all(|(at, it)| at == 5 || it.metadata.modified > 1 << 30));
+}

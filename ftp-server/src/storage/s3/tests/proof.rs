@@ -12,9 +12,16 @@ use crate::server::Server;
 
 /// Returns the pages. Each `is_late` one comes after the store has executed the request.
 fn pages() -> impl Iterator<Item = Fault> {
-    [200, 404, 403, 302, 503].into_iter().flat_map(|status| {
-        let kinds = [Page::Html, Page::Empty, Page::Cut, Page::Tagged];
-        let kinds = kinds.into_iter().take(if [200, 404].contains(&status) { 4 } else { 1 });
+    [200, 404, 204, 403, 302, 503].into_iter().flat_map(|status| {
+        let services = [Page::Json(false), Page::Json(true), Page::Text];
+        let kinds = [Page::Html, Page::Empty, Page::Cut, Page::Tagged].into_iter().chain(services);
+        let (skipped, most) = match status {
+            200 => (0, 7),
+            404 => (0, 4),
+            204 => (1, 1),
+            _ => (0, 1),
+        };
+        let kinds = kinds.skip(skipped).take(most);
         kinds.flat_map(move |page| {
             // Only these show whether the store is asked what it has done.
             let late = [false, true].into_iter();
@@ -181,6 +188,53 @@ fn a_page_of_another_program_is_neither_a_success_nor_a_refusal() {
     at_once(32, all.step_by(every).collect::<Vec<_>>(), |(operation, page, count)| {
         doubt(operation, count, page, &large);
     });
+}
+
+#[test]
+fn a_page_is_no_file_even_if_it_is_the_first_response_of_the_store() {
+    for page in [Page::Html, Page::Tagged, Page::Json(false), Page::Text] {
+        for operation in ["GetObject", "HeadObject"] {
+            let fake = Fake::start();
+            fake.store("f", b"bytes");
+            fake.fail(operation, 0, 1, Fault::Page { status: 200, page, is_late: false });
+            let storage = on(&fake);
+            assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().size, 5, "{page:?}");
+            assert_eq!(read(&storage, "f").unwrap(), b"bytes", "{page:?}");
+        }
+    }
+}
+
+#[test]
+fn a_store_whose_responses_have_no_request_id_is_asked_again() {
+    let fake = Fake::start();
+    fake.hide_ids();
+    let storage = on(&fake).rename_trees(9).keep_times(true);
+    let large = content(PART + 9);
+    for bytes in [b"bytes", &large[..]] {
+        put(&storage, "f", WriteMode::Replace, bytes).unwrap();
+        assert!(read(&storage, "f").unwrap() == bytes);
+    }
+    put(&storage, "f", WriteMode::Append, b"more").unwrap();
+    storage.set(&path("f"), Change::Modified(9)).unwrap();
+    storage.mkdir(&path("d")).unwrap();
+    storage.rename(&path("f"), &path("d/f"), false).unwrap();
+    storage.rename(&path("d"), &path("e"), false).unwrap();
+    assert_eq!(fake.content("e/f").unwrap().len(), PART + 13);
+    let upload = storage.inner.client.create_upload("f", &[]).unwrap();
+    storage.inner.client.abort_upload(&upload).unwrap();
+    assert_eq!(fake.uploads(), 0);
+    storage.remove(&path("e/f")).unwrap();
+    storage.rmdir(&path("e")).unwrap();
+    assert_eq!(fake.keys(""), [""; 0]);
+    // A removal that this store has not made is none.
+    fake.store("f", b"bytes");
+    fake.fail(
+        "DeleteObject",
+        0,
+        99,
+        Fault::Page { status: 204, page: Page::Empty, is_late: false },
+    );
+    assert_eq!(kind(storage.remove(&path("f"))), Some(Kind::Io));
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn a_rename_keeps_a_file_that_is_stored_meanwhile_on_every_store() {
             let result = rename_meanwhile(&fake, operation, times, fault);
             let found = fake.content("f");
             assert_eq!(found.as_deref(), Some(&b"stored meanwhile"[..]), "{operation}");
-            let want = (operation == "CopyObject").then_some(Kind::Busy);
+            let want = (operation == "CopyObject").then_some(Kind::Unknown);
             assert_eq!(result, want, "{operation} {is_ignored}");
             assert_eq!(fake.content("g").unwrap(), b"old");
         }
@@ -79,13 +79,20 @@ fn a_store_that_ignores_the_condition_of_a_removal_is_found() {
     let features = store_at(&fake).probe().unwrap();
     assert!(features.conditional_writes && !features.conditional_removal);
     assert!(features.missing().contains(&"conditional DeleteObject"));
-    assert!(fake.keys("").is_empty());
+    assert!(fake.keys("").is_empty() && features.conditional_copy);
+    let other = Fake::start();
+    other.ignore_conditions_of_copies();
+    let features = store_at(&other).probe().unwrap();
+    assert!(features.copies && !features.conditional_copy && features.conditional_removal);
+    assert!(features.missing().contains(&"conditional CopyObject"));
+    assert!(other.keys("").is_empty());
     // A store may refuse each removal with a condition.
     fake.ignore_conditions_of_removals(false);
     for fault in [Fault::Refuse(501, "NotImplemented"), Fault::Refuse(403, "AccessDenied")] {
         let storage = on(&fake);
         fake.store("f", b"");
-        fake.fail("DeleteObject", 0, 2, fault);
+        // The first one ends the test of copies.
+        fake.fail("DeleteObject", 1, 2, fault);
         storage.rename(&path("f"), &path("g"), true).unwrap();
         assert_eq!(fake.content("f"), None, "{fault:?}");
     }

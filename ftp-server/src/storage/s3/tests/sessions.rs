@@ -418,6 +418,9 @@ fn store_errors_map_to_reply_codes_cm_105() {
     fake.store("f", &content(1_000));
     let timeouts = S3Timeouts::new().retries(Duration::ZERO);
     let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
+    // An upload without a response does not block its path at a store that is proved to check
+    // conditions.
+    assert!(store.inner.checks("PutObject"));
     let builder = Server::builder().storage(store.storage("").unwrap());
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();
     let mut session = login(&server);
@@ -455,6 +458,73 @@ fn store_errors_map_to_reply_codes_cm_105() {
         fake.works();
     }
     assert_eq!(session.download("RETR f"), content(1_000));
+}
+
+/// What the log says of refused commands.
+#[derive(Clone, Default)]
+struct Said(Arc<Lock<Vec<(String, String)>>>);
+
+impl Observer for Said {
+    fn observe(&self, event: &Event<'_>) {
+        let verb = match event.kind {
+            EventKind::CommandRefused { verb, .. } => verb,
+            EventKind::Transferred(transfer) => transfer.verb,
+            _ => return,
+        };
+        let error = event.error.unwrap_or_default().to_owned();
+        self.0.lock().push((verb.to_string(), error));
+    }
+}
+
+#[test]
+fn the_log_has_the_reason_of_the_store_for_each_refused_command() {
+    let (fake, said) = (Fake::start(), Said::default());
+    let store = || store_at(&fake).storage("").unwrap().keep_times(true);
+    let builder = Server::builder().storage(store()).observer(said.clone());
+    let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();
+    let mut session = login(&server);
+    fake.store("f", b"old");
+    fake.store("d/g", b"");
+    for command in [
+        "SIZE f",
+        "MDTM f",
+        "MFMT 20200101000000 f",
+        "MLST f",
+        "CWD d",
+        "MKD m",
+        "RMD d",
+        "DELE f",
+        "RNFR f",
+        "RNTO g",
+        "MLSD d",
+        "LIST d",
+        "NLST d",
+        "RETR f",
+        "STOR f",
+        "APPE f",
+        "STOU",
+    ] {
+        session.passive();
+        if command == "RNTO g" {
+            session.expect("RNFR f", 350);
+        }
+        fake.fail(fake::ANY, 0, 10_000, Fault::Refuse(403, "SignatureDoesNotMatch"));
+        let code = session.ask(command).code;
+        fake.works();
+        assert_eq!(code, 451, "{command}");
+        let (verb, error) = said.0.lock().pop().unwrap_or_default();
+        assert!(command.starts_with(&verb), "{command} {verb}");
+        assert!(error.contains("SignatureDoesNotMatch: by the test"), "{command}: {error}");
+        assert!(said.0.lock().is_empty(), "{command}");
+    }
+    let mut data = session.passive();
+    session.expect("STOR g", 150);
+    fake.fail(fake::ANY, 0, 10_000, Fault::Refuse(403, "SignatureDoesNotMatch"));
+    data.write_all(b"some");
+    data.close();
+    session.expect_reply(451);
+    let (verb, error) = said.0.lock().pop().unwrap();
+    assert!(verb == "STOR" && error.contains("PutObject: the store responds with 403"), "{error}");
 }
 
 /// Returns the number of requests so far, in each group.

@@ -32,7 +32,8 @@ impl Asked {
     }
 
     pub(super) fn metadata(&self) -> Vec<(String, String)> {
-        let is_kept = |name: &str| name.starts_with("x-amz-meta-") || name == "content-type";
+        const MORE: [&str; 3] = ["content-type", "expires", "x-amz-storage-class"];
+        let is_kept = |name: &str| name.starts_with("x-amz-meta-") || MORE.contains(&name);
         self.headers.iter().filter(|(name, _)| is_kept(name)).cloned().collect()
     }
 

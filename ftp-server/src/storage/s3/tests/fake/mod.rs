@@ -16,13 +16,19 @@ use ftp_tests::wait::wait_until;
 
 use self::http::{Answer, Asked};
 use self::keys::Issued;
-pub(super) use self::odd::{Odd, Stranger};
 use self::odd::OddRequests;
+pub(super) use self::odd::{Odd, Stranger};
 use self::state::State;
 use crate::lock::Lock;
 
 /// The name under which new connections are counted.
 pub(super) const CONNECTION: &str = "connection";
+
+/// The name under which requests with [`Fault::Late`] are counted, once they are executed.
+pub(super) const LATE: &str = "late";
+
+/// The name under which all requests are counted.
+pub(super) const ANY: &str = "any request";
 
 /// A fault of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,6 +75,10 @@ pub(super) enum Page {
     Cut,
     /// A page with an entity tag.
     Tagged,
+    /// An answer of a web service, with a weak entity tag, and without content if `true`.
+    Json(bool),
+    /// A file of a web server, with an entity tag.
+    Text,
 }
 
 impl Page {
@@ -78,7 +88,19 @@ impl Page {
         match self {
             Self::Html | Self::Cut => html,
             Self::Empty => Answer::page(status, ""),
-            Self::Tagged => html.with("etag", "\"5f1-23\""),
+            Self::Tagged => {
+                let html = Answer { status, ..Answer::ok("<html>") };
+                html.with("content-type", "TEXT/HTML").with("etag", "\"5f1-23\"")
+            }
+            Self::Json(is_empty) => {
+                let body = if is_empty { "" } else { "{\"ok\":true}" };
+                let json = Answer { status, ..Answer::ok(body) }.with("etag", "W/\"2-a\"");
+                json.with("content-type", "application/json; charset=utf-8")
+            }
+            Self::Text => {
+                let text = Answer { status, ..Answer::ok("Welcome") };
+                text.with("content-type", "text/plain").with("etag", "\"5f1-23\"")
+            }
         }
     }
 }
@@ -224,6 +246,11 @@ impl Fake {
         self.state().hides_times = true;
     }
 
+    /// Lets the responses lack `x-amz-request-id`.
+    pub(super) fn hide_ids(&self) {
+        self.state().hides_ids = true;
+    }
+
     /// Makes objects and parts without a digest fail, as a bucket with Object Lock does.
     pub(super) fn lock_objects(&self) {
         self.state().locks_objects = true;
@@ -262,6 +289,27 @@ impl Fake {
     /// Sets whether the conditions of removals are ignored.
     pub(super) fn ignore_conditions_of_removals(&self, ignore: bool) {
         self.state().removes_always = ignore;
+    }
+
+    /// Makes copies ignore the condition on their target.
+    pub(super) fn ignore_conditions_of_copies(&self) {
+        self.state().copies_always = true;
+    }
+
+    /// Makes each key lead to the object with the key that `alias` returns.
+    pub(super) fn take_keys_for_one(&self, alias: fn(&str) -> String) {
+        self.state().alias = Some(alias);
+    }
+
+    /// Stores an object with these headers.
+    pub(super) fn store_with(&self, key: &str, bytes: &[u8], headers: &[(&str, &str)]) {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        self.state().store(key, bytes.to_vec(), headers.collect(), true);
+    }
+
+    /// Returns the headers that an object was stored with.
+    pub(super) fn headers(&self, key: &str) -> Vec<(String, String)> {
+        self.state().objects.get(key).map(|it| it.metadata.clone()).unwrap_or_default()
     }
 
     /// Makes the bucket keep old versions, with these lifecycle rules.
@@ -305,9 +353,13 @@ fn serve(shared: &Shared, stream: TcpStream) {
     // New connections are only counted; they never fail.
     let _ = shared.fault(CONNECTION);
     let mut connection = http::Connection::new(stream);
-    while let Some(asked) = connection.next() {
+    while let Some(mut asked) = connection.next() {
+        if let Some(alias) = shared.state.lock().alias {
+            asked.key = alias(&asked.key);
+        }
         let operation = asked.operation();
-        let fault = shared.fault(operation);
+        let any = shared.fault(ANY);
+        let fault = shared.fault(operation).or(any);
         if let Some(odd) = shared.odd(operation, &asked) {
             match odd.serve(shared, connection, operation, asked) {
                 Some(same) => connection = same,
@@ -324,7 +376,9 @@ fn serve(shared: &Shared, stream: TcpStream) {
             Some(Fault::Reset) => return connection.reset(),
             Some(Fault::Late) => {
                 wait_until("release", || shared.is_released.load(Ordering::SeqCst));
-                answer(shared, operation, &asked)
+                let answer = answer(shared, operation, &asked);
+                let _ = shared.fault(LATE);
+                answer
             }
             Some(Fault::Refuse(status, code)) => Answer::refusal(status, code),
             Some(Fault::Page { status, page, is_late }) => {
@@ -380,5 +434,7 @@ fn answer(shared: &Shared, operation: &'static str, asked: &Asked) -> Answer {
     if !asked.has_its_digest() {
         return Answer::refusal(400, "BadDigest");
     }
-    shared.state.lock().answer(operation, asked)
+    let mut state = shared.state.lock();
+    let answer = state.answer(operation, asked);
+    if state.hides_ids { answer } else { answer.with("x-amz-request-id", "1") }
 }

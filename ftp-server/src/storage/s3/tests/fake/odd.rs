@@ -116,7 +116,8 @@ impl Shared {
             return None;
         }
         if is_met {
-            return Some(Odd::Outage(false)).filter(|_| matches!(fault, Odd::Outage(_)) && !is_let_go);
+            return Some(Odd::Outage(false))
+                .filter(|_| matches!(fault, Odd::Outage(_)) && !is_let_go);
         }
         if *its_operation != operation {
             return None;

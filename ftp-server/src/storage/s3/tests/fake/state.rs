@@ -15,7 +15,7 @@ pub(super) struct Object {
     sum: Sum,
     tag: String,
     pub(super) modified: i64,
-    metadata: Vec<(String, String)>,
+    pub(super) metadata: Vec<(String, String)>,
     /// Whether one request stored the object, so that its checksum is that of its content.
     is_whole: bool,
 }
@@ -40,10 +40,16 @@ pub(super) struct State {
     pub(super) refuses_checksums: bool,
     /// Whether responses to HEAD and GET lack `Last-Modified`.
     pub(super) hides_times: bool,
+    /// Whether responses lack `x-amz-request-id`.
+    pub(super) hides_ids: bool,
     /// Whether objects and parts need a digest, as in a bucket with Object Lock.
     pub(super) locks_objects: bool,
     /// Whether `DeleteObject` ignores its condition.
     pub(super) removes_always: bool,
+    /// Whether `CopyObject` ignores the condition on its target.
+    pub(super) copies_always: bool,
+    /// The key of the object that a key leads to.
+    pub(super) alias: Option<fn(&str) -> String>,
     /// Whether the bucket keeps old versions.
     pub(super) keeps_versions: bool,
     /// The lifecycle rules of the bucket.
@@ -206,7 +212,7 @@ impl State {
             Ok(object) => object.bytes.clone(),
             Err(refusal) => return refusal,
         };
-        if let Some(refusal) = self.refusal(asked) {
+        if let Some(refusal) = self.refusal(asked).filter(|_| !self.copies_always) {
             return refusal;
         }
         let tag = self.store(&asked.key, bytes, asked.metadata(), true);
@@ -280,10 +286,15 @@ impl State {
         let bytes = match operation {
             "UploadPartCopy" => match self.source(asked) {
                 Ok(object) => {
-                    let range = asked.header("x-amz-copy-source-range").unwrap();
-                    let (first, last) =
-                        range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-                    object.bytes[first.parse().unwrap()..=last.parse().unwrap()].to_vec()
+                    let range = asked.header("x-amz-copy-source-range").map(|range| {
+                        range.strip_prefix("bytes=").unwrap().split_once('-').unwrap()
+                    });
+                    range.map_or_else(
+                        || object.bytes.clone(),
+                        |(first, last)| {
+                            object.bytes[first.parse().unwrap()..=last.parse().unwrap()].to_vec()
+                        },
+                    )
                 }
                 Err(refusal) => return refusal,
             },

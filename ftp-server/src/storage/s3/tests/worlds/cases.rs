@@ -79,10 +79,8 @@ pub(super) fn commands() -> Vec<Command> {
         names,
     };
     let tree = [moved("d/", "t/"), moved("d/x", "t/x"), moved("d/y", "t/y")].concat();
-    let (append, from) = (
-        Step::Append("f".to_owned(), "A".to_owned()),
-        Step::From("f".to_owned(), "A".to_owned()),
-    );
+    let (append, from) =
+        (Step::Append("f".to_owned(), "A".to_owned()), Step::From("f".to_owned(), "A".to_owned()));
     let large = Step::Append("f".to_owned(), "LARGE".to_owned());
     let remove = |key: &str| Step::Remove(key.to_owned());
     let none: &[&str] = &[];

@@ -257,7 +257,8 @@ fn compare(what: &str, played: &[(String, Result<(), String>)], known: &[&str]) 
     let mended: Vec<_> = known.iter().filter(|known| !fails(known)).collect();
     let is_known = |row: &str| known.iter().any(|known| is_of(row, known));
     let new = failed.iter().filter(|(row, _)| !is_known(row));
-    let new: Vec<_> = new.map(|(row, end)| format!("{row}: {}", end.as_ref().unwrap_err())).collect();
+    let new: Vec<_> =
+        new.map(|(row, end)| format!("{row}: {}", end.as_ref().unwrap_err())).collect();
     println!(
         "{what}: {} cases, {} known failures; rows of the table without a failure: {mended:#?}",
         played.len(),
