@@ -26,6 +26,13 @@ const MOST_SEEN: usize = 1_024;
 /// Maximum number of log lines about directories with objects without a path.
 const MOST_TOLD: usize = 64;
 
+/// Whether the store checks that an object is new, and that it has not changed.
+#[derive(Clone, Copy, Default)]
+pub(super) struct CheckedConditions {
+    pub(super) new: bool,
+    pub(super) same: bool,
+}
+
 pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) addresses: Addresses,
@@ -45,9 +52,9 @@ pub(super) struct Inner {
     pub(super) latest: AtomicU64,
     /// Sessions of this process that publish under the same key.
     pub(super) rivals: Rivals,
-    /// Whether the store checks conditions of copies and of completions, once a test has shown it.
-    pub(super) copies: OnceLock<bool>,
-    pub(super) completions: OnceLock<bool>,
+    /// Which conditions of copies and of completions the store checks, once a test has shown it.
+    pub(super) copies: OnceLock<CheckedConditions>,
+    pub(super) completions: OnceLock<CheckedConditions>,
     /// Directories that were found, with the time of each check.
     pub(super) seen: Lock<HashMap<String, Instant>>,
     /// Directories with objects without a path, which were logged.

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::encode::{hex, sha256};
 use super::error::S3Error;
-use super::inner::Inner;
+use super::inner::{CheckedConditions, Inner};
 use super::multipart::{LEAST, PARTS};
 use super::objects::{Condition, ID, StoredObject};
 use super::pages::Listed;
@@ -297,10 +297,13 @@ impl Move<'_> {
         metadata.retain(|(name, _)| name != ID);
         metadata.push((ID.to_owned(), self.id.clone()));
         let is_large = self.object.size > COPIED;
-        let as_copy = !is_large && store.checks_copies()?;
-        let in_parts = !as_copy && store.checks_completions()?;
-        let is_checked = as_copy || in_parts;
-        if !is_checked && !condition.is_met(client.head(self.to)?.as_ref()) {
+        let is_checked = |checks: CheckedConditions| match condition {
+            Condition::New => checks.new,
+            _ => checks.same,
+        };
+        let as_copy = !is_large && is_checked(store.checks_copies()?);
+        let in_parts = !as_copy && is_checked(store.checks_completions()?);
+        if !as_copy && !in_parts && !condition.is_met(client.head(self.to)?.as_ref()) {
             return Ok(false);
         }
         let sent = match in_parts || is_large {
@@ -329,12 +332,12 @@ impl Move<'_> {
         let upload = client.create_upload(self.to, metadata)?;
         let step = STEP.max(object.size / u64::from(PARTS / 2));
         let mut copy = || {
-            let mut parts = match object.size {
-                0 => vec![client.upload_part(&upload, 1, &[])?],
-                // Stores copy no range of a small object.
-                ..=LEAST => vec![client.copy_whole(&upload, self.from, object)?],
-                _ => Vec::new(),
-            };
+            let mut parts = Vec::new();
+            if object.size == 0 {
+                parts.push(client.upload_part(&upload, 1, &[])?);
+            } else if object.size <= LEAST {
+                parts.push(client.copy_whole(&upload, self.from, object)?);
+            }
             let mut at = parts.first().map_or(0, |part| part.size);
             while at < object.size {
                 let end = (at + step).min(object.size);
@@ -353,18 +356,17 @@ impl Move<'_> {
 }
 
 impl Inner {
-    /// Returns whether the store checks the condition on the target of a copy. The first call tests
-    /// it.
-    fn checks_copies(&self) -> Result<bool, S3Error> {
+    /// Returns which conditions on the target of a copy the store checks. The first call tests it.
+    fn checks_copies(&self) -> Result<CheckedConditions, S3Error> {
         tested(self, &self.copies, |key, object, condition| {
             let metadata = [(ID.to_owned(), Self::unique()?)];
             self.client.copy(key, &object.tag, key, condition, &metadata).map(drop)
         })
     }
 
-    /// Returns whether the store copies parts of objects, and checks the condition of the completion
-    /// of a multipart upload. The first call tests it.
-    fn checks_completions(&self) -> Result<bool, S3Error> {
+    /// Returns which conditions of the completion of a multipart upload the store checks, if it
+    /// copies parts of objects. The first call tests it.
+    fn checks_completions(&self) -> Result<CheckedConditions, S3Error> {
         tested(self, &self.completions, |key, object, condition| {
             let id = Self::unique()?;
             let upload = self.client.create_upload(key, &[(ID.to_owned(), id.clone())])?;
@@ -378,33 +380,34 @@ impl Inner {
     }
 }
 
-/// Returns whether the store checks the condition of a change, which a test object shows once.
+/// Returns which conditions of a change the store checks. A test object shows that once.
 fn tested(
     store: &Inner,
-    known: &OnceLock<bool>,
+    known: &OnceLock<CheckedConditions>,
     change: impl Fn(&str, &StoredObject, &Condition) -> Result<(), S3Error>,
-) -> Result<bool, S3Error> {
-    if let Some(is_checked) = known.get() {
-        return Ok(*is_checked);
+) -> Result<CheckedConditions, S3Error> {
+    if let Some(checks) = known.get() {
+        return Ok(*checks);
     }
     let (id, client) = (Inner::unique()?, &store.client);
     let key = format!("{}probe/{id}", store.hidden);
     client.put(&key, b"a probe of ftp-server", &Condition::New, &id, store.checksums)?;
-    let is_checked = client.head(&key).and_then(|object| {
-        let Some(object) = object else { return Ok(false) };
+    let checks = client.head(&key).and_then(|object| {
+        let Some(object) = object else { return Ok(CheckedConditions::default()) };
         let is_refused = |condition| refused(change(&key, &object, &condition));
-        Ok(is_refused(Condition::New)?
-            && is_refused(Condition::Is(format!("\"{id}\"")))?
-            // A store may refuse each change with a condition.
-            && !is_refused(Condition::Is(object.tag.clone()))?)
+        let new = is_refused(Condition::New)?;
+        let same = is_refused(Condition::Is(format!("\"{id}\"")))?;
+        // A store may refuse each change with a condition.
+        let is_usable = !is_refused(Condition::Is(object.tag.clone()))?;
+        Ok(CheckedConditions { new: new && is_usable, same: same && is_usable })
     });
     let is_unsupported =
         |error: &S3Error| matches!(error.status(), Some(400 | 405 | 501)) && !error.is_expiry();
-    let is_checked = match is_checked {
-        Err(error) if is_unsupported(&error) => Ok(false),
-        is_checked => is_checked,
+    let checks = match checks {
+        Err(error) if is_unsupported(&error) => Ok(CheckedConditions::default()),
+        checks => checks,
     };
     let removed = client.delete(&key, &Condition::None);
-    let is_checked = is_checked?;
-    removed.map(|()| *known.get_or_init(|| is_checked))
+    let checks = checks?;
+    removed.map(|()| *known.get_or_init(|| checks))
 }
