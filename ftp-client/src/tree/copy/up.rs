@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
 use crate::file::evidence::{Resume, ServerFacts};
+use crate::file::journal::{is_younger, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt, lock};
@@ -84,9 +85,6 @@ const SMALL: u64 = 64 * 1_024;
 /// Age from which a file cannot change without another time, also on disks that keep even seconds.
 const GRAIN: Duration = Duration::from_secs(2);
 
-/// Age from which the system has written what a program changed in memory.
-const WRITTEN: Duration = Duration::from_secs(60);
-
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
     fn goes_ahead(&self) -> bool {
@@ -120,13 +118,7 @@ impl Up<'_> {
         let below = Pathname::join(path, name);
         let here = |error: io::Error| TreeFault::local(&below, &error).of_one();
         let file = self.from.directory(path)?.read(name).map_err(here)?;
-        let mut before = file.metadata().map_err(here)?;
-        // A program that writes through memory changes the times only once the page is written: then
-        // its next write changes them too. A disk that cannot do that does not fail the copy.
-        if self.moves || is_younger(&before, WRITTEN) {
-            let _ = file.sync_data();
-            before = file.metadata().map_err(here)?;
-        }
+        let before = written(&file, self.moves).map_err(here)?;
         Ok(Opened { below, file, before })
     }
 
@@ -310,11 +302,6 @@ struct SentUpload {
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.
     is_finished: bool,
-}
-
-/// Returns whether the file changed less than `age` ago.
-fn is_younger(file: &Metadata, age: Duration) -> bool {
-    !file.modified().is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed >= age))
 }
 
 /// Moves the old file back from the backup, after its replacement could not be published.
