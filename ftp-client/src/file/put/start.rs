@@ -8,7 +8,7 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType};
 use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
-use crate::event::{Event, Observer, Why};
+use crate::event::{Event, Observer, Verify, Why};
 use crate::file::evidence::{
     Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge, read_end,
 };
@@ -428,6 +428,7 @@ impl Job<'_> {
         let differs = match client.size(self.place.path())? {
             Some(0) => None,
             Some(size) if size > sent => Some(Why::TailDiffers),
+            Some(_) if self.options.verify == Verify::None => None,
             Some(size) => self.compare_end(client, file, size)?,
             None => Some(Why::NoRecord),
         };
