@@ -130,8 +130,7 @@ impl PutItem<'_> {
 
     /// Returns the size in bytes; `None` if it is not a regular file.
     fn size(&self) -> Option<u64> {
-        let metadata = std::fs::metadata(self.local).ok().filter(Metadata::is_file);
-        metadata.map(|metadata| metadata.len())
+        std::fs::metadata(self.local).ok().filter(Metadata::is_file).map(|it| it.len())
     }
 
     fn shown(&self) -> String {

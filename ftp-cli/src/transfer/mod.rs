@@ -517,8 +517,7 @@ fn failure_of(
             Failure::item(Exit::Unsupported, message)
         }
         Error::Refused(Verb::Stor, _) if settings.temporary.is_some() => {
-            let failure = Failure::from(error);
-            if sent.is_empty() { failure } else { failure.context(Escaped(sent)) }
+            Failure::from(error).context(Escaped(sent))
         }
         Error::Refused(Verb::Appe, reply)
             if settings.resume
@@ -545,14 +544,12 @@ fn faulty(fault: &JobFault, error: &Error) -> Failure {
         JobFault::LocalChanged => item(format!("{fault}; use --verify none to accept that")),
         JobFault::SameFile => item(format!("{fault}; use --temp if they are not")),
         JobFault::NoName => item(format!("--verify: {fault}")),
-        JobFault::NoTime => item(format!("--preserve: {fault}")),
-        JobFault::NotTimed(_) => item(format!("--preserve: {fault}")),
+        JobFault::NoTime | JobFault::NotTimed(_) => item(format!("--preserve: {fault}")),
         JobFault::Appended(cause) => {
             let failure = Failure::from(&**cause);
             let message = format!("{}; the number of appended bytes is unknown", failure.message);
             Failure { message, ..failure }.never_retried()
         }
-        JobFault::NotRenamed { .. } => error.into(),
         _ => not_moved(error),
     }
 }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::process::{Command, Stdio};
 
+use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{LIMIT, Ran, Running, run, run_with};
 use ftp_tests::root::TempRoot;
@@ -366,4 +367,19 @@ fn listing_a_directory_does_not_change_into_it() {
     let ran = run_with(&mut batch(&here, &[&peer.url("")]), b"ls d\nmkdir x\n", LIMIT);
     failed(&ran, 12, "1 line done, 1 failed");
     assert!(!peer.seen().contains("MKD"), "{}", peer.seen());
+}
+
+#[test]
+fn an_upload_does_not_replace_another_one_of_the_same_batch() {
+    for (kind, code) in [(Kind { no_case: true, ..Kind::default() }, 12), (Kind::default(), 0)] {
+        let (server, here) = (FoldingServer::start(kind), TempRoot::new());
+        here.write("README", b"one");
+        here.write("Readme", b"two");
+        let mut batch = batch(&here, &[&server.url("")]);
+        let ran = run_with(&mut batch, b"put README\nput Readme\nput README\n", LIMIT);
+        assert_eq!(ran.code(), Some(code), "{ran:?}");
+        assert_eq!(server.read("README").as_deref(), Some(&b"one"[..]));
+        let words = "the server stores it as the same file as README";
+        assert_eq!(said(&ran).contains(words), code != 0, "{ran:?}");
+    }
 }

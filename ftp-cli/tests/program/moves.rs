@@ -4,16 +4,23 @@
 use std::fs::{self, File, FileTimes};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Instant;
 
 use ftp_tests::at_once::at_once;
+use ftp_tests::content::binary;
 use ftp_tests::folding::{FoldingServer, Kind};
-use ftp_tests::process::run;
+use ftp_tests::peer::{impossible, skipped};
+use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
+use rustix::fs::statfs;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::mirror::age;
 use crate::peer::{Act, Peer};
@@ -196,6 +203,60 @@ fn an_upload_whose_rename_lost_its_reply_is_done_in_the_next_attempt() {
     server.assert_only(&[b"a"]);
 }
 
+/// More commands than any run below sends.
+const COMMANDS: usize = 20;
+
+#[test]
+fn a_client_killed_at_any_of_its_commands_loses_no_file() {
+    let content = binary(200_000, 9);
+    let commands = [
+        "put --temp a URL",
+        "put -c a URL",
+        "put --remove-source a URL",
+        "put --temp --remove-source a URL",
+        "get -c URL a",
+        "get --remove-source URL a",
+    ];
+    let cases = commands.iter().flat_map(|it| (1..=COMMANDS).map(move |number| (*it, number)));
+    let killed = at_once(8, cases, |(command, number)| {
+        let (server, here) = (OurServer::start(), TempRoot::new());
+        let (source, target) = match command.starts_with("put") {
+            true => (here.write("a", &content), server.root.join("f")),
+            false => (server.root.write("f", &content), here.join("a")),
+        };
+        let child = Arc::new(Mutex::new(None));
+        let victim = Arc::clone(&child);
+        let kill = Meddling::Run(Box::new(move || {
+            kill_process(victim.lock().unwrap().unwrap(), Signal::KILL).unwrap();
+        }));
+        let url = url(meddle(&server, "", number, kill), "f");
+        let words: Vec<_> = command.split(' ').map(|word| word.replace("URL", &url)).collect();
+        let mut first = ftp(&[]);
+        first.args(&words).current_dir(here.path()).stderr(Stdio::null());
+        let mut running = {
+            let mut child = child.lock().unwrap();
+            let running = Running::start(&mut first);
+            *child = Some(Pid::from_child(&running.child));
+            running
+        };
+        let status = running.wait(Instant::now() + LIMIT).expect("it ends in time");
+        let was_killed = status.signal() == Some(Signal::KILL.as_raw());
+        // The last command only says goodbye.
+        let is_over = was_killed && !source.exists();
+        let ran = was_killed.then(|| run(ftp(&[]).args(&words).current_dir(here.path())));
+        let code = ran.as_ref().map_or(status.code(), |ran| ran.code());
+        let what = format!("{command}, killed at command {number}: {status:?}, then {ran:?}");
+        let there = fs::read(&target).ok();
+        assert!(code == Some(0) || is_over, "{what}");
+        assert!(there.as_ref() == Some(&content), "{what}");
+        assert_eq!(source.exists(), !command.contains("--remove-source"), "{what}");
+        usize::from(was_killed)
+    });
+    let killed: usize = killed.into_iter().sum();
+    println!("{killed} runs were killed");
+    assert!(killed > 6 * 8, "{killed}");
+}
+
 /// Returns the journal in a directory.
 fn journal(here: &Path) -> Option<std::path::PathBuf> {
     let mut paths = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().path());
@@ -257,6 +318,44 @@ fn a_local_file_written_during_its_upload_is_not_removed() {
     let url = url(meddle(&server, "SIZE", 2, rewrite), "a");
     in_directory(&here, &["put", "--remove-source", "a", &url]).exited(11);
     assert_eq!((here.read("a"), server.root.read("a")), (b"BBBB".to_vec(), b"AAAA".to_vec()));
+}
+
+/// Changes the first byte of `a` through memory, and again after each line of its input.
+const WRITER: &str = "import mmap, sys
+with open('a', 'r+b') as file, mmap.mmap(file.fileno(), 0) as memory:
+    while True:
+        memory[0] += 1
+        print('written', flush=True)
+        if not sys.stdin.readline():
+            break
+";
+
+#[test]
+fn a_source_that_is_written_through_memory_is_not_removed() {
+    let (server, here) = (OurServer::start(), TempRoot::on_disk());
+    // That of tmpfs, where no time shows such a write.
+    if statfs(here.path()).unwrap().f_type == 0x0102_1994 {
+        return impossible("the temporary files are in memory");
+    }
+    here.write("a", &[1; 10_000]);
+    let mut writer = Command::new("python3");
+    writer.args(["-c", WRITER]).current_dir(here.path());
+    let Ok(mut writer) = writer.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        return skipped("no python3");
+    };
+    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "written");
+    let pipes = Mutex::new((writer.stdin.take().unwrap(), lines));
+    let again = Meddling::Run(Box::new(move || {
+        let (input, lines) = &mut *pipes.lock().unwrap();
+        input.write_all(b"\n").unwrap();
+        assert_eq!(lines.next().unwrap().unwrap(), "written");
+    }));
+    let url = url(meddle(&server, "SIZE", 2, again), "a");
+    in_directory(&here, &["put", "--remove-source", "a", &url]).exited(11);
+    assert_eq!((here.read("a")[0], server.root.read("a")[0]), (3, 2));
+    let _ = writer.kill();
+    writer.wait().unwrap();
 }
 
 #[test]

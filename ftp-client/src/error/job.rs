@@ -58,11 +58,11 @@ pub enum JobFault {
     /// The server confirmed the upload, but still has a file with the facts of the old one.
     #[error("confirmed, but nothing shows that the server's file is the new one")]
     NotReplaced,
-    /// An earlier attempt may have left an incomplete file, and the server does not report its
-    /// size.
+    /// An earlier attempt may have left an incomplete file, and the server does not report its size,
+    /// or does not let its end be compared.
     #[error(
-        "an earlier attempt may have left an incomplete file, and the server does not report its \
-         size"
+        "an earlier attempt may have left an incomplete file, which could not be compared with the \
+         local one"
     )]
     Leftover,
     /// An earlier attempt sent all bytes, but its confirmation was lost, and the server neither lets
@@ -151,6 +151,9 @@ pub enum JobFault {
     /// The local file was uploaded, but has changed since, so it was not removed.
     #[error("uploaded, but not removed: the local file changed")]
     SourceChanged,
+    /// The local file was uploaded, but another program has locked it, so it was not removed.
+    #[error("uploaded, but not removed: another program has locked the local file")]
+    SourceInUse,
     /// The file was uploaded, but the server does not report its size, so the local file was not
     /// removed.
     #[error("uploaded, but not removed: the server does not report the size of the file")]
@@ -256,7 +259,7 @@ impl JobFault {
             | Self::PerhapsRenamed { .. }
             | Self::PerhapsSameName(_) => Some(Recovery::Impossible),
             // The transfer itself is complete.
-            Self::SourceChanged | Self::ServerChanged | Self::NotShown(_) => {
+            Self::SourceChanged | Self::SourceInUse | Self::ServerChanged | Self::NotShown(_) => {
                 Some(Recovery::Impossible)
             }
             _ => None,

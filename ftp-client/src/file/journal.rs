@@ -9,9 +9,10 @@
 //! Also what gives a complete file on a server its time and its final name: the rename, also after
 //! its reply was lost, and what follows from its failure.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use ftp_proto::{Severity, TimeVal};
 
@@ -56,6 +57,28 @@ impl LocalFacts {
     pub(super) const fn modified_seconds(&self) -> i64 {
         self.modified.0
     }
+}
+
+/// Age from which the system has written what a program changed in memory.
+const WRITTEN: Duration = Duration::from_secs(60);
+
+/// Returns the metadata of a file that is sent next. A program that writes through memory changes the
+/// times only once the page is written: then its next write changes them too. A disk that cannot do
+/// that does not fail the upload.
+pub(crate) fn written(file: &File, moves: bool) -> io::Result<Metadata> {
+    let found = file.metadata()?;
+    match found.is_file() && (moves || is_younger(&found, WRITTEN)) {
+        true => {
+            let _ = file.sync_data();
+            file.metadata()
+        }
+        false => Ok(found),
+    }
+}
+
+/// Returns whether the file changed less than `age` ago.
+pub(crate) fn is_younger(file: &Metadata, age: Duration) -> bool {
+    !file.modified().is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed >= age))
 }
 
 /// The content of a journal.
@@ -199,6 +222,12 @@ impl Stored {
     pub(crate) const fn new(done: Done) -> Self {
         Self { done, before: None, is_tried: false, is_later: false }
     }
+
+    /// Returns whether the temporary file has another size than the one that was verified.
+    fn is_replaced(&self) -> bool {
+        let there = self.before.as_ref().and_then(|[there, _]| there.as_ref()?.size);
+        self.done.verified != Verify::None && there.is_some_and(|there| there != self.done.size)
+    }
 }
 
 /// The rename of a complete file from its temporary to its final path.
@@ -263,6 +292,10 @@ impl Renaming<'_> {
         let mut noted = before_rename(client, from);
         if noted.is_ok() && self.repeats && stored.before.is_none() {
             noted = ask(client).map(|facts| stored.before = Some(facts));
+            if stored.is_replaced() {
+                *slot = None;
+                return Ok(None);
+            }
         }
         let begun = noted.and_then(|()| client.rename_from(from, to));
         let is_begun = begun.is_ok();

@@ -17,7 +17,7 @@ use std::path::Path;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::Done;
-use super::journal::{BeforeRename, LocalFacts, Stored};
+use super::journal::{BeforeRename, LocalFacts, Stored, written};
 use super::moving::MovedName;
 use super::options::FileOptions;
 use super::partial::named;
@@ -180,8 +180,12 @@ enum OpenedSource<'s> {
 }
 
 impl<'s> OpenedSource<'s> {
-    fn of(file: &'s File, path: &'s Path) -> Result<Self, Error> {
-        let metadata = file.metadata().map_err(|error| Error::Local(named(path, &error)))?;
+    fn of(file: &'s File, path: &'s Path, options: &FileOptions) -> Result<Self, Error> {
+        let metadata = match options.moves || options.preserve {
+            true => written(file, options.moves),
+            false => file.metadata(),
+        };
+        let metadata = metadata.map_err(|error| Error::Local(named(path, &error)))?;
         Ok(match metadata.is_file() {
             true => Self::Regular { file, path, facts: LocalFacts::of(&metadata) },
             false => Self::Pipe { file, path },
@@ -491,9 +495,9 @@ impl<'a> Job<'a> {
         let mut source = match from {
             LocalSource::Path(path) => {
                 opened = File::open(&**path).map_err(|error| Error::Local(named(path, &error)))?;
-                OpenedSource::of(&opened, path)?
+                OpenedSource::of(&opened, path, self.options)?
             }
-            LocalSource::File(file, path) => OpenedSource::of(file, path)?,
+            LocalSource::File(file, path) => OpenedSource::of(file, path, self.options)?,
             LocalSource::Stream(stream) => OpenedSource::Stream(*stream),
         };
         self.past.left_directory = false;
@@ -514,7 +518,7 @@ impl<'a> Job<'a> {
             self.past.local = facts;
         }
         if self.past.stored.is_none()
-            && let Some(why) = self.skips(client, facts)?
+            && let Some(why) = self.skips(client, &source)?
         {
             return self.end_turn(turn, Done::skipped(why));
         }

@@ -201,6 +201,13 @@ impl Targets {
         this
     }
 
+    /// Adds a target of a run that does not know its targets before: its upload does not replace an
+    /// earlier one that the server takes for the same file.
+    pub fn add(&mut self, place: &Place) {
+        let (directory, name) = whole(place);
+        self.twins.entry((directory, fold(&name))).or_default();
+    }
+
     /// Removes the sources of the completed moves that wait for their names, and calls `each` with
     /// the path of every source and the result.
     ///
@@ -439,8 +446,10 @@ mod tests {
         for directory in [b"other".as_slice(), b"", b"i"] {
             assert!(folds(directory).is_empty(), "{directory:?}");
         }
+        let mut targets = targets;
+        targets.add(&Place::at("in/d"));
         for (path, is_several, has_turns) in
-            [("in/A", true, true), ("in/b", true, false), ("a", false, false)]
+            [("in/A", true, true), ("in/b", true, false), ("in/D", true, true), ("a", false, false)]
         {
             let place = Place::at(path);
             assert_eq!(targets.are_several(&place), is_several, "{path}");

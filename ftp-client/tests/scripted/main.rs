@@ -21,6 +21,7 @@ mod fxp;
 mod listings;
 mod local_files;
 mod logins;
+mod moments;
 mod moves;
 mod odd_ends;
 mod one_call;

@@ -207,3 +207,68 @@ fn only_a_file_with_a_path_is_moved() {
     assert!(matches!(refused, Error::Job(JobFault::NotRegular)), "{refused}");
     server.end();
 }
+
+#[test]
+fn an_old_file_of_equal_size_gets_no_time_and_costs_no_source() {
+    for (moves, preserves) in [(true, false), (true, true), (false, true)] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("b");
+        fs::write(&path, "hello").unwrap();
+        // The server stores the upload under another name.
+        let (server, mut client) = Server::logged_in(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", "213 5");
+            peer.answer("FEAT", "502 what");
+            about(&mut peer, "a");
+            take_in(&mut peer, "a");
+            peer.answer("MDTM a", THEN);
+        });
+        let options = FileOptions::new().moves(moves).preserve(preserves);
+        let failed = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
+        let failed = failed.unwrap_err();
+        assert!(matches!(failed, Error::Job(JobFault::NotReplaced)), "{failed}");
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+        drop(client);
+        server.end();
+    }
+}
+
+#[test]
+fn a_source_that_another_program_has_locked_is_not_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("b");
+    fs::write(&path, "hello").unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE a", "550 no such file");
+        take_in(&mut peer, "a");
+    });
+    let other = fs::File::open(&path).unwrap();
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let options = FileOptions::new().moves(true);
+    let failed = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
+    let failed = failed.unwrap_err();
+    assert!(matches!(failed, Error::Job(JobFault::SourceInUse)), "{failed}");
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+    server.end();
+}
+
+#[test]
+fn an_empty_source_is_removed_if_the_servers_file_is_empty_too() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("b");
+    fs::write(&path, "").unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE a", "213 0");
+        peer.epsv();
+        peer.answer("STOR a", "150 ok");
+        assert_eq!(peer.read_data(), b"");
+        peer.reply("226 done");
+        peer.answer("SIZE a", "213 0");
+    });
+    let options = FileOptions::new().moves(true);
+    Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &()).unwrap();
+    assert!(names(root.path()).is_empty());
+    server.end();
+}

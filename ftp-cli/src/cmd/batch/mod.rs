@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 
+use ftp_client::file::Targets;
+
 use self::line::Order;
 use self::queue::{Count, Queue};
 use crate::connect::Sessions;
@@ -58,6 +60,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         url: &url,
         representation,
         entered: Vec::new(),
+        uploads: Targets::default(),
         is_full: false,
         failed_cd: None,
         returns: None,

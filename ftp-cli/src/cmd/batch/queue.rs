@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
+use ftp_client::file::Targets;
 use ftp_client::listing::ListOptions;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
@@ -35,6 +36,8 @@ pub(super) struct Queue<'a> {
     pub(super) representation: RepresentationType,
     /// Directories that `cd` entered, to enter them again on a new connection.
     pub(super) entered: Vec<Vec<u8>>,
+    /// The targets of the uploads to the current directory.
+    pub(super) uploads: Targets,
     /// Whether the server has run out of space for uploads.
     pub(super) is_full: bool,
     /// Line of a failed `cd`. Later lines with relative paths are skipped, because these paths
@@ -234,6 +237,7 @@ impl<'a> Queue<'a> {
     /// Records a new current directory, so that later connections enter it.
     fn went_to(&mut self, path: &[u8]) {
         self.failed_cd = None;
+        self.uploads = Targets::default();
         if path.starts_with(b"/") {
             self.entered.clear();
         }
@@ -326,11 +330,14 @@ impl<'a> Queue<'a> {
         let fields = |object: Object| {
             object.name("source", local).name("target", &path).number("line", number as u64)
         };
-        let Self { sessions, context, url, entered, representation, .. } = self;
+        let to = Place::at(&path);
+        self.uploads.add(&to);
+        let Self { sessions, context, url, entered, representation, uploads, .. } = self;
         let settings = context.settings;
         let options = settings.of_file(*representation);
-        let to = Place::at(&path);
-        let mut put = settings.store(Put::from_file(&file, OsStr::from_bytes(local), to, &options));
+        let mut put = settings
+            .store(Put::from_file(&file, OsStr::from_bytes(local), to, &options))
+            .among(uploads);
         let done = settings.retrying.run(&context.witness, &here, &fields, |_| {
             let client = connected(sessions, url, entered)?;
             settings.check_source(Some(&metadata))?;

@@ -488,3 +488,17 @@ fn a_resumed_transfer_reports_its_offset() {
     assert!(last().ends_with(", resumed after 1.0 KiB"), "{}", last());
     assert_eq!(here.read("new"), [7; 3_000]);
 }
+
+#[test]
+fn a_refused_download_after_rest_is_tried_once_from_the_start() {
+    for refusal in ["450 no", "451 no", "426 no", "501 no", "550 no", "554 no"] {
+        let here = TempRoot::new();
+        let new = text(&here.join("new"));
+        let mut again = told(EIGHTY, OLD, Act::Say(refusal));
+        again.push(("RETR", Act::Send(PLAIN, numbers(), "226 done")));
+        let peer = Peer::start_several(vec![cut_late(), again]);
+        run(&mut ftp(&["get", "-c", &peer.url("x"), &new])).exited(9);
+        run(&mut ftp(&["get", "-c", &peer.url("x"), &new])).exited(0);
+        assert!(here.read("new") == numbers(), "{refusal}: {}", peer.seen());
+    }
+}

@@ -15,6 +15,7 @@
 //! [`RemoteTargets::finish`](crate::file::RemoteTargets::finish) has seen all of them.
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::digest::hex;
-use crate::error::{Error, ErrorKind, JobFault};
+use crate::error::{self, Error, JobFault};
 use crate::event::{Event, Observer, Why};
 use crate::file::evidence::ServerFacts;
 use crate::file::journal::LocalFacts;
@@ -31,7 +32,7 @@ use crate::file::partial::named;
 use crate::file::small::parent;
 use crate::file::targets::MovedSource;
 use crate::file::{Done, Verify};
-use crate::system::{MetadataExt, sync_directory};
+use crate::system::{MetadataExt, lock, sync_directory};
 use crate::url_path::Place;
 
 /// A move in progress.
@@ -54,6 +55,10 @@ impl Moving {
         temporary: &[u8],
     ) -> Result<(), Error> {
         let there = ServerFacts::ask_each(client, path)?;
+        // Another sender may have taken the temporary name.
+        if let Some(bytes) = there.size.filter(|size| *size != self.here.size) {
+            return Err(Error::Incomplete { bytes, announced: Some(self.here.size) });
+        }
         let record = MoveRecord::default()
             .with_part("here", &MoveRecord::of_unchanged(&self.here))
             .with_part("there", &MoveRecord::of_server(&there))
@@ -79,7 +84,8 @@ impl Job<'_> {
             return Err(Error::Job(JobFault::NotRegular));
         };
         let _lock = hold(local)?;
-        *source = opened(file, local)?;
+        check_name(file, local)?;
+        *source = OpenedSource::of(file, local, self.options)?;
         let here = source.facts().ok_or(Error::Job(JobFault::NotRegular))?;
         let mut journal = None;
         if let StoreAs::Under(_) = self.store {
@@ -122,7 +128,7 @@ impl Job<'_> {
         let done = done.inspect_err(|error| {
             // The refusal is certain and nothing is published, so the next run starts from the
             // beginning.
-            if error.kind() == ErrorKind::Refused
+            if error.kind() == error::ErrorKind::Refused
                 && let Some(journal) = &journal
             {
                 let _ = journal.remove();
@@ -191,12 +197,12 @@ impl Job<'_> {
     }
 }
 
-/// Returns the source as it is under the lock: another run may have moved the open file before.
-fn opened<'s>(file: &'s File, local: &'s Path) -> Result<OpenedSource<'s>, Error> {
+/// Checks that the open file still has its name: another run may have moved it before the lock.
+fn check_name(file: &File, local: &Path) -> Result<(), Error> {
     let failed = |error| Error::Local(named(local, &error));
     let (held, found) = (file.metadata().map_err(failed)?, fs::metadata(local).map_err(failed)?);
     match (held.dev(), held.ino()) == (found.dev(), found.ino()) {
-        true => OpenedSource::of(file, local),
+        true => Ok(()),
         false => Err(Error::Job(JobFault::OtherSource)),
     }
 }
@@ -208,6 +214,11 @@ impl MovedSource {
         let now = fs::metadata(&self.local).map_err(|error| failed(&self.local, error))?;
         if LocalFacts::of(&now) != self.facts {
             return Err(Error::Job(JobFault::SourceChanged));
+        }
+        // A server that receives this file, or another run, holds a lock.
+        let file = File::open(&self.local).map_err(|error| failed(&self.local, error))?;
+        if lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+            return Err(Error::Job(JobFault::SourceInUse));
         }
         fs::remove_file(&self.local).map_err(|error| failed(&self.local, error))?;
         let directory = parent(&self.local);

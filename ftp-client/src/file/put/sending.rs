@@ -50,7 +50,9 @@ impl Job<'_> {
         self.check_apart(client, source, have)?;
         let old = self.facts_to_change(client, source, have)?;
         let mut start = self.start(client, on, source, have)?;
-        (start.have, start.old) = (have.or(is_asked.then_some(0)), old);
+        start.have = have.or(is_asked.then_some(0));
+        // Kept bytes are compared, and the file had another size before this job.
+        start.old = old.filter(|_| start.offset == 0);
         if start.mode == UploadMode::Unique {
             self.enter_for_unique(client)?;
         }
@@ -121,7 +123,6 @@ impl Job<'_> {
             done.name = Some(name.into_bytes());
         }
         let finished = self.finish(client, on, source, &mut start, (&mut done, digest), report);
-        let finished = finished.and_then(|()| self.check_changed(client, source, start.old.take()));
         // A later run must not take bytes that are proved to be wrong for a part of the file.
         if finished.as_ref().map_or_else(|error| error.kind() == ErrorKind::Integrity, |()| true) {
             start.remove_journal();
@@ -393,6 +394,8 @@ impl Job<'_> {
             report.proved(stored, is_new)?;
         }
         self.check_name(client, &path)?;
+        // Before the time is set: an old file would look like the new one.
+        self.check_changed(client, source, start.old.take())?;
         if self.options.preserve {
             self.set_time(client, &path, source)?;
         }
@@ -499,6 +502,12 @@ impl Job<'_> {
         set_time(client, path, time)
     }
 
+    /// Returns whether a file of the same size must be proved to be the new one: the source is removed,
+    /// or the file gets the time of the source.
+    pub(super) const fn must_be_new(&self) -> bool {
+        self.options.moves || self.options.preserve || self.proves_new
+    }
+
     /// Returns the facts of the file that the upload replaces, if only a change of them can show that
     /// the server stored it: a file of the same size is there already, as the caller says or `have`.
     pub(super) fn facts_to_change(
@@ -508,7 +517,7 @@ impl Job<'_> {
         have: Option<u64>,
     ) -> Result<Option<ServerFacts>, Error> {
         let is_told = self.proves_new && !self.is_under();
-        let decides = self.options.moves || self.proves_new || client.breaks_uploads;
+        let decides = self.must_be_new() || client.breaks_uploads;
         match (decides, source.facts()) {
             // Two empty files are equal.
             (true, Some(here)) if here.size > 0 && (is_told || have == Some(here.size)) => {

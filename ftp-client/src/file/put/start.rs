@@ -8,7 +8,7 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType};
 use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, JobFault, Phase};
-use crate::event::{Event, Observer, Why};
+use crate::event::{Event, Observer, Verify, Why};
 use crate::file::evidence::{
     Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge, read_end,
 };
@@ -91,6 +91,8 @@ impl Job<'_> {
             true if self.options.moves || self.proves_new => {
                 client.size_at_rest(self.place.path(), on)
             }
+            // Nothing is resumed, so that no other upload need be waited for.
+            true if !self.looks() => client.size(self.place.path()).or_else(unless_busy),
             true => client.size_at_rest(self.place.path(), on).or_else(unless_busy),
             false if self.may_be_itself(client, source) => {
                 Ok(client.size(self.place.path()).ok().flatten())
@@ -103,7 +105,8 @@ impl Job<'_> {
     pub(super) fn asks_size(&self, client: &Client, source: &OpenedSource<'_>) -> bool {
         let may_break = client.breaks_uploads && self.verifies_size();
         // In place, the caller knows the size of the old file.
-        let decides = self.looks() || self.options.moves || self.proves_new && self.is_under();
+        let is_asked = self.options.moves || self.options.preserve;
+        let decides = self.looks() || is_asked || self.proves_new && self.is_under();
         match self.store {
             StoreAs::Unique => false,
             StoreAs::Append => self.verifies_size(),
@@ -365,9 +368,9 @@ impl Job<'_> {
     pub(super) fn skips(
         &mut self,
         client: &mut Client,
-        here: Option<LocalFacts>,
+        source: &OpenedSource<'_>,
     ) -> Result<Option<&'static str>, Error> {
-        let selection = self.options.selection;
+        let (selection, here) = (self.options.selection, source.facts());
         let times = here.map(|here| (here.modified_seconds(), here.modified_seconds()));
         if let Some(why) = selection.refuses(here.map(|here| here.size), times) {
             return Ok(Some(why));
@@ -380,7 +383,7 @@ impl Job<'_> {
             _ => None,
         };
         match why {
-            Some(why) if !self.is_leftover(client)? => Ok(Some(why)),
+            Some(why) if !self.is_leftover(client, source)? => Ok(Some(why)),
             _ => Ok(None),
         }
     }
@@ -412,14 +415,28 @@ impl Job<'_> {
         Ok((!is_rounded || is_coarse(client, Pathname::split(path).0)?).then_some("unchanged"))
     }
 
-    /// Returns whether the server's file can be the incomplete file of an earlier attempt. A
-    /// temporary name does not count: the final name is asked for.
-    fn is_leftover(&mut self, client: &mut Client) -> Result<bool, Error> {
+    /// Returns whether the server's file is the incomplete file of an earlier attempt: another program
+    /// may have stored one of any size since. A temporary name does not count: the final name is asked
+    /// for.
+    fn is_leftover(
+        &mut self,
+        client: &mut Client,
+        source: &OpenedSource<'_>,
+    ) -> Result<bool, Error> {
         let sent = self.past.sent.filter(|_| !matches!(self.store, StoreAs::Under(_)));
-        let Some(sent) = sent else { return Ok(false) };
-        match client.size(self.place.path())? {
-            Some(size) => Ok(size <= sent),
-            None => {
+        let (Some(sent), OpenedSource::Regular { file, .. }) = (sent, source) else {
+            return Ok(false);
+        };
+        let differs = match client.size(self.place.path())? {
+            Some(0) => None,
+            Some(size) if size > sent => Some(Why::TailDiffers),
+            Some(_) if self.options.verify == Verify::None => None,
+            Some(size) => self.compare_end(client, file, size)?,
+            None => Some(Why::NoRecord),
+        };
+        match differs {
+            None | Some(Why::TailDiffers) => Ok(differs.is_none()),
+            Some(_) => {
                 self.past.is_final = true;
                 Err(Error::Job(JobFault::Leftover))
             }

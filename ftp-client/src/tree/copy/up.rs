@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
+use crate::file::journal::written;
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt, lock};
@@ -86,9 +87,6 @@ const SMALL: u64 = 64 * 1_024;
 /// Age from which a file cannot change without another time, also on disks that keep even seconds.
 const GRAIN: Duration = Duration::from_secs(2);
 
-/// Age from which the system has written what a program changed in memory.
-const WRITTEN: Duration = Duration::from_secs(60);
-
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
     fn goes_ahead(&self) -> bool {
@@ -122,13 +120,7 @@ impl Up<'_> {
         let below = Pathname::join(path, name);
         let here = |error: io::Error| TreeFault::local(&below, &error).of_one();
         let file = self.from.directory(path)?.read(name).map_err(here)?;
-        let mut before = file.metadata().map_err(here)?;
-        // A program that writes through memory changes the times only once the page is written: then
-        // its next write changes them too. A disk that cannot do that does not fail the copy.
-        if self.moves || is_younger(&before, WRITTEN) {
-            let _ = file.sync_data();
-            before = file.metadata().map_err(here)?;
-        }
+        let before = written(&file, self.moves).map_err(here)?;
         Ok(Opened { below, file, before })
     }
 
@@ -334,11 +326,6 @@ fn outlast(
         true => Ok(()),
         false => Err(Error::Job(JobFault::LocalChanged)),
     }
-}
-
-/// Returns whether the file changed less than `age` ago.
-fn is_younger(file: &Metadata, age: Duration) -> bool {
-    !file.modified().is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed >= age))
 }
 
 /// Moves the old file back from the backup, after its replacement could not be published.

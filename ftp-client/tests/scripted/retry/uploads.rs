@@ -3,6 +3,7 @@
 use std::io::{Cursor, Read, Write};
 
 use ftp_client::error::JobFault;
+use ftp_client::file::Existing;
 use ftp_client::{Error, ErrorKind, FileOptions};
 
 use super::{Local, Script, Server, THEN, on, opened};
@@ -404,4 +405,54 @@ fn a_directory_that_another_job_made_meanwhile_is_used() {
     assert_eq!(done.attempts, 1);
     drop(queue);
     server.end();
+}
+
+/// Answers questions about `a`, which has this content, and sends it. Returns the first other
+/// command.
+fn asked(peer: &mut Peer, content: Option<&str>) -> String {
+    loop {
+        let line = String::from_utf8(peer.line()).unwrap();
+        match (line.trim_end(), content) {
+            ("FEAT", _) => peer.reply("211-have\r\n SIZE\r\n MDTM\r\n211 end"),
+            ("TYPE I", _) => peer.reply("200 ok"),
+            ("SIZE a", Some(content)) => peer.reply(&format!("213 {}", content.len())),
+            ("MDTM a", Some(_)) => peer.reply(THEN),
+            ("SIZE a" | "MDTM a" | "MLST a", _) => peer.reply("550 no such file"),
+            ("MLSD" | "LIST" | "LIST -a" | "NLST", _) => peer.reply("502 what"),
+            ("EPSV", _) => {
+                let port = peer.listen();
+                peer.reply(&format!("229 ok (|||{port}|)"));
+            }
+            ("RETR a", Some(content)) => {
+                peer.reply("150 go on");
+                peer.send_data(content.as_bytes());
+                peer.reply("226 done");
+            }
+            (line, _) => return line.to_owned(),
+        }
+    }
+}
+
+#[test]
+fn a_file_that_another_program_stored_meanwhile_is_kept_with_no_clobber() {
+    for (there, next) in [("hello", "APPE a"), ("olleh", "")] {
+        let server = Server::start(vec![
+            on(|mut peer| {
+                assert_eq!(asked(&mut peer, None), "STOR a");
+                peer.reply("150 go on");
+                assert_eq!(peer.read_data(), b"hello, world");
+                peer.close();
+            }),
+            on(move |mut peer| assert_eq!(asked(&mut peer, Some(there)), next)),
+        ]);
+        let (local, mut queue) = (Local::holding("hello, world"), server.queue().attempts(2));
+        let options = FileOptions::new().existing(Existing::Keep).retried(true);
+        let done = queue.upload_from(local.path("a"), "a", &options);
+        match next {
+            "" => assert_eq!(done.unwrap().skipped, Some("exists")),
+            _ => drop(done.unwrap_err()),
+        }
+        drop(queue);
+        server.end();
+    }
 }
