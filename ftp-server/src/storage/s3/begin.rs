@@ -80,7 +80,7 @@ impl S3Storage {
         let upload = S3Upload::new(begun, Publishing { condition, watch, refusal });
         Ok(Box::new(match (resumed, old) {
             (Some(resumed), _) => upload.resumed(resumed),
-            (None, Some(old)) if copied > 0 => upload.after(Copying::new(old.tag, copied)),
+            (None, Some(old)) if copied > 0 => upload.after(Copying::new(old.tag, copied))?,
             (None, _) => upload,
         }))
     }

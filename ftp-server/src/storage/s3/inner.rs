@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use super::buffer::BufferPool;
 use super::connection::Addresses;
 use super::error::S3Error;
 use super::http::Client;
@@ -15,6 +14,7 @@ use super::partial::NoteLease;
 use super::rivals::Rivals;
 use crate::lock::Lock;
 use crate::net::random;
+use crate::shares::Shares;
 use crate::storage::unfinished::RunningUploads;
 
 /// Time for which a directory, once found, is assumed to exist.
@@ -29,7 +29,8 @@ const MOST_TOLD: usize = 64;
 pub(super) struct Inner {
     pub(super) client: Client,
     pub(super) addresses: Addresses,
-    pub(super) pool: Arc<BufferPool>,
+    /// The memory for parts.
+    pub(super) pool: Arc<Shares>,
     pub(super) part_size: u64,
     /// Maximum size of a part, limited by the memory for uploads.
     pub(super) largest_part: u64,
