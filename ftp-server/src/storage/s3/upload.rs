@@ -243,7 +243,8 @@ impl S3Upload {
         let longest = self.begun.store.client.timeouts.memory;
         self.is_too_slow = self.buffer.holds_up(longest / 2);
         if self.is_too_slow || self.buffer.waits_in_vain(longest) {
-            return Err(Kind::Busy.into());
+            let cause = io::Error::other("there is not enough memory for parts");
+            return Err(StorageError::caused_by(Kind::Busy, cause));
         }
         self.buffer.extend(self.part_sizes(), limit)
     }
