@@ -84,6 +84,10 @@ pub(crate) const WAITING: usize = 128;
 /// Maximum number of command lines that wait for the end of a transfer.
 pub(crate) const WAITING_LINES: usize = 256;
 
+/// Maximum time for which an upload waits for memory while no other upload gets any. An upload to which
+/// nobody sends for half of that time gives its memory back.
+pub(crate) const PART_WAIT: Duration = Duration::from_secs(120);
+
 /// Number of connections that can wait at a passive port until its transfer begins. If strangers
 /// fill this queue, the system ignores the client's connection, and the client would hang.
 pub(crate) const PORT_QUEUE: i32 = 512;

@@ -1,8 +1,9 @@
 //! Starts the threads of the server, and moves sessions to new ones (the relay).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, MutexGuard};
@@ -99,6 +100,20 @@ impl<T> Slot<T> {
 thread_local! {
     /// Whether the work of this thread was cancelled.
     static CANCELLED: RefCell<Arc<AtomicBool>> = RefCell::default();
+
+    /// The client for which this thread works.
+    static CLIENT: Cell<IpAddr> = const { Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) };
+}
+
+/// Sets the client for which this thread and the jobs that it begins work.
+pub(crate) fn serve(client: IpAddr) {
+    CLIENT.set(client);
+}
+
+/// Returns the client for which this thread works. Without a session, all work is that of one client.
+#[cfg(feature = "s3")]
+pub(crate) fn client() -> IpAddr {
+    CLIENT.get()
 }
 
 /// Returns whether the work of this thread must begin no change any more: see [`JobEnd::cancel`].
@@ -123,11 +138,12 @@ impl JobEnd {
     pub(crate) fn begin(work: Box<dyn FnOnce() + Send>) -> io::Result<Self> {
         let (ending, end) = mpsc::channel();
         let is_cancelled = Arc::<AtomicBool>::default();
-        let own = Arc::clone(&is_cancelled);
+        let (own, client) = (Arc::clone(&is_cancelled), CLIENT.get());
         let work = move || {
             // Dropped last, also by a panic.
             let _ending = ending;
             CANCELLED.set(own);
+            serve(client);
             work();
         };
         start(Some("storage"), JOB_STACK, work)?;

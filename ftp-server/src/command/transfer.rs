@@ -16,6 +16,7 @@ use crate::storage::{
     Ask, Keep, Storage, StorageError, StorageErrorKind, StorageResult, Upload, VirtualPath,
     WaitLimit, WriteMode, check_directory, is_made,
 };
+use crate::threads;
 
 /// `REST <offset>`: 350. The offset counts bytes as they are transferred in the type of the next
 /// transfer.
@@ -135,6 +136,7 @@ fn receive(
         true => nearest_directory(storage, &directory),
         false => directory.clone(),
     };
+    threads::serve(session.peer.ip());
     let begin = || {
         session.check_new_name(&path)?;
         storage.write(&path, mode, Keep::new(session.owner(&path), !is_ascii))

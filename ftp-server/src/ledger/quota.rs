@@ -126,20 +126,20 @@ impl SharedQuota {
         Ok(Box::new(QuotaUpload::new(begin()?, reservation, target, (kept, resumed))))
     }
 
-    /// Makes a change that removes or moves the objects at these paths. `freed` returns the cost
-    /// that the change frees.
+    /// Makes a change that removes or moves the objects at these paths. `costs` returns the cost that
+    /// the change frees, and the cost of what it moves: see [`Reservation::settle`].
     fn change(
         &self,
         paths: &[&VirtualPath],
-        freed: impl FnOnce() -> Cost,
+        costs: impl FnOnce() -> (Cost, Option<Cost>),
         change: impl FnOnce() -> StorageResult<()>,
     ) -> StorageResult<()> {
         let mut reservation = Reservation::new(&self.account)?;
         reservation.claim(paths.iter().map(|path| digest(path.as_bytes())).collect())?;
-        let freed = freed();
+        let (freed, moved) = costs();
         let changed = change();
         match &changed {
-            Ok(()) => reservation.settle(Cost::default(), freed),
+            Ok(()) => reservation.settle(Cost::default(), freed, moved),
             Err(error) => reservation.fail_to_free(error),
         }
         changed
@@ -186,11 +186,13 @@ impl Storage for SharedQuota {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.change(&[path], || cost_of(self.inner(), path), || self.inner().remove(path))
+        let costs = || (cost_of(self.inner(), path), Some(Cost::default()));
+        self.change(&[path], costs, || self.inner().remove(path))
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.change(&[path], || Cost::DIRECTORY, || self.inner().rmdir(path))
+        let costs = || (Cost::DIRECTORY, Some(Cost::default()));
+        self.change(&[path], costs, || self.inner().rmdir(path))
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -198,18 +200,21 @@ impl Storage for SharedQuota {
         reservation.add(Cost::DIRECTORY)?;
         let made = self.inner().mkdir(path);
         match &made {
-            Ok(()) => reservation.settle(Cost::DIRECTORY, Cost::default()),
+            Ok(()) => reservation.settle(Cost::DIRECTORY, Cost::default(), Some(Cost::default())),
             Err(error) => reservation.fail(error),
         }
         made
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        let freed = || match from == to || !replace {
-            true => Cost::default(),
-            false => cost_of(self.inner(), to),
+        let costs = || {
+            let freed = match from == to || !replace {
+                true => Cost::default(),
+                false => cost_of(self.inner(), to),
+            };
+            (freed, size_of(self.inner(), from).map(Cost::of_file))
         };
-        self.change(&[from, to], freed, || self.inner().rename(from, to, replace))
+        self.change(&[from, to], costs, || self.inner().rename(from, to, replace))
     }
 
     fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {

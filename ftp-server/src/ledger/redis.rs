@@ -43,8 +43,8 @@ const REPLACE: &str = "if (redis.call('GET', KEYS[1]) or '') == ARGV[1] then \
 /// replica or loads its data, all connections are closed. So if the name or the address leads to
 /// another master, the next change reaches it.
 ///
-/// A Redis server that keeps its data only in memory forgets the usage of quotas when it restarts.
-/// The files are then counted again.
+/// A Redis server that keeps its data only in memory, or restarts from a snapshot, forgets the usage of
+/// quotas. A server of files that has seen later changes notices, and counts the files again.
 pub struct RedisLedger {
     host: Lookup,
     /// The settings of TLS and the name in the certificate; `None` without TLS.

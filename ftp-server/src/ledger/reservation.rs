@@ -175,10 +175,11 @@ impl Reservation {
         self.account.shared().hold(&self.account.record, &self.id, held);
     }
 
-    /// Ends the reservation: `added` now counts as used, and `freed` no longer does.
-    pub(super) fn settle(mut self, added: Cost, freed: Cost) {
+    /// Ends the reservation: `added` now counts as used, and `freed` no longer does. `moved` has
+    /// another name; `None` is a tree of unknown cost.
+    pub(super) fn settle(mut self, added: Cost, freed: Cost, moved: Option<Cost>) {
         let id = self.id.clone();
-        self.end(Some(Later::Settle { id, added, freed }));
+        self.end(Some(Later::Settle { id, added, freed, moved }));
     }
 
     /// Lets the reservation expire, because it is unknown whether its bytes are stored. After that,
@@ -347,7 +348,7 @@ impl QuotaUpload {
     fn settle(&mut self) {
         if let Some(reservation) = self.reservation.take() {
             let added = Cost::of_file(self.kept.saturating_add(self.written));
-            reservation.settle(added, self.replaced);
+            reservation.settle(added, self.replaced, Some(Cost::default()));
         }
     }
 

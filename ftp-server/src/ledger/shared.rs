@@ -5,7 +5,9 @@ use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
+use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
@@ -39,6 +41,10 @@ const LONGEST_NAME: usize = 120;
 /// Number of locks for changes to records. This server makes only one change to a record at a time,
 /// so that its sessions do not compete.
 const TURNS: usize = 16;
+
+/// Maximum number of records that this server renews at a time: a thousand users with a session each
+/// have a thousand records, and each takes a request or two.
+const AT_ONCE: usize = 8;
 
 /// The behaviour of a server while it cannot use the ledger, for example because the ledger does
 /// not answer. With either value, the server logs a warning, and failed logins count only on this
@@ -97,6 +103,8 @@ pub(super) struct SharedInner {
     books: Lock<LedgerAccount>,
     /// The signal that the thread has work, or that the work is done.
     signal: Condvar,
+    /// The number of changes that each counted record had when this server last saw it.
+    seen: Lock<HashMap<String, u64>>,
     /// The last failure, and the time until which all calls fail with it.
     failure: Lock<Option<(LedgerError, Instant)>>,
 }
@@ -168,6 +176,7 @@ impl SharedState {
             turns: Default::default(),
             books: Lock::default(),
             signal: Condvar::new(),
+            seen: Lock::default(),
             failure: Lock::default(),
         });
         let end = End(Arc::clone(&inner));
@@ -334,14 +343,22 @@ impl SharedInner {
                 None => UsageRecord::default(),
             };
             let mut record = former.clone();
+            let seen = self.seen.lock().get(name).copied();
+            if let Some(seen) = seen.filter(|seen| former.changes < *seen) {
+                log::warn!("ledger record {name:?}: its last changes are lost");
+                record.lose(seen);
+            }
             let now = Time::try_from(found.time.as_millis()).unwrap_or(Time::MAX);
             let lease = Time::try_from(self.lease.as_millis()).unwrap_or(Time::MAX);
             waiting.iter().for_each(|later| record.apply(later, now));
             let done = act(&mut record, (now, now.saturating_add(lease)));
             if record == former {
+                self.see(name, &record);
                 return Ok((done, false));
             }
+            record.changes += 1;
             if self.ledger.replace(name, version, record.encode().as_bytes())? {
+                self.see(name, &record);
                 return Ok((done, true));
             }
             if begun.elapsed() >= PATIENCE {
@@ -350,7 +367,15 @@ impl SharedInner {
             // The delay is random, so that the servers do not collide again.
             tries = u32::min(tries + 1, 6);
             let spread = random::number().unwrap_or_default() % (2 << tries);
-            std::thread::sleep(Duration::from_millis(spread));
+            thread::sleep(Duration::from_millis(spread));
+        }
+    }
+
+    /// Remembers the number of changes of a record, so that this server notices if the ledger loses
+    /// some.
+    fn see(&self, name: &str, record: &UsageRecord) {
+        if record.is_counted() {
+            self.seen.lock().insert(name.to_owned(), record.changes);
         }
     }
 
@@ -388,7 +413,8 @@ impl SharedInner {
                 match held.clone() {
                     Held::Count => record.renew_count(id, until),
                     Held::Lease { cost, names, limit } => {
-                        record.renew(id, Lease { until, cost, names }, limit);
+                        let lease = Lease { until, cost, names, ..Lease::default() };
+                        record.renew(id, lease, limit);
                     }
                 }
             }
@@ -398,11 +424,33 @@ impl SharedInner {
     /// Makes the delayed changes. Returns `false` if a change failed.
     fn settle(&self) -> bool {
         let names: Vec<String> = self.books.lock().later.keys().cloned().collect();
-        let mut is_done = true;
-        for name in &names {
-            is_done &= self.change(name, |_, _| ()).is_ok();
-        }
-        is_done
+        self.each(names, |name| self.change(name, |_, _| ()))
+    }
+
+    /// Calls `act` for each record, several at a time. Returns `false` if a call failed.
+    fn each(
+        &self,
+        names: Vec<String>,
+        act: impl Fn(&str) -> Result<(), LedgerError> + Sync,
+    ) -> bool {
+        let (more, names) = (names.len().min(AT_ONCE), Lock::new(names.into_iter()));
+        let have_failed = AtomicBool::new(false);
+        let next = || names.lock().next();
+        let work = || {
+            while let Some(name) = next() {
+                // `change` has logged the error.
+                have_failed.fetch_or(act(&name).is_err(), Ordering::SeqCst);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..more {
+                let builder = Builder::new().name("ledger".to_owned());
+                // Without more threads, this one does all of it.
+                drop(builder.stack_size(threads::JOB_STACK).spawn_scoped(scope, work));
+            }
+            work();
+        });
+        !have_failed.into_inner()
     }
 }
 
@@ -433,10 +481,8 @@ fn keep(shared: &SharedInner) {
         if Instant::now() >= due {
             renewed = Instant::now();
             let names: Vec<String> = shared.books.lock().held.keys().cloned().collect();
-            for name in names {
-                // `change` has logged the error. The next attempt comes before the lease expires.
-                let _ = shared.renew(&name);
-            }
+            // The next attempt comes before the leases expire.
+            shared.each(names, |name| shared.renew(name));
         }
         is_away = !shared.settle();
     }

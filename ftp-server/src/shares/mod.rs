@@ -1,4 +1,4 @@
-//! The one way of sharing what is scarce: connections, passive ports, turns and places.
+//! The one way of sharing what is scarce: connections, passive ports, memory, turns and places.
 //!
 //! A client claims units of a scarce thing. The claim is granted at once if the units are free, or
 //! waits for its turn. Turns go to networks of growing size: first to the widest network that holds
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::thread::{self, Thread};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use debts::Debts;
 use ftp_proto::{Network, NetworkProtocol};
@@ -41,6 +41,11 @@ struct Holdings {
     networks: HashMap<Prefix, Holding>,
     /// The claims that wait, by number.
     waiting: BTreeMap<u64, Claim>,
+    /// Work whose units grow, in the order in which it began.
+    growing: Vec<Growing>,
+    /// The time of the last grant, and of the last look at slow work.
+    granted: Instant,
+    looked: Instant,
     /// The number of the next claim.
     next: u64,
     /// Number of grants so far.
@@ -62,9 +67,43 @@ struct Holding {
 struct Claim {
     networks: Networks,
     units: u64,
+    /// The work that asks for more, if it has begun, and the units that are enough for it.
+    work: Option<(Option<u64>, u64)>,
+    since: Instant,
     /// The thread that waits, once it waits.
     thread: Option<Thread>,
 }
+
+impl Claim {
+    fn new(networks: Networks, units: u64) -> Self {
+        Self { networks, units, work: None, since: Instant::now(), thread: None }
+    }
+}
+
+/// Work whose units grow until they are enough. Then it ends, and returns all of them.
+#[derive(Debug)]
+struct Growing {
+    /// The number of its first claim.
+    number: u64,
+    units: u64,
+    enough: u64,
+    /// The time of its last grant.
+    grown: Instant,
+}
+
+impl Growing {
+    /// Returns the units that it still needs.
+    const fn room(&self) -> u64 {
+        self.enough.saturating_sub(self.units)
+    }
+}
+
+/// Time without a grant after which work that grows counts as slow: room is kept for it only if it is
+/// the oldest.
+const SLOW: Duration = Duration::from_secs(30);
+
+/// Interval at which claims that wait look for slow work.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A client's claim to some units, granted or not yet granted. Dropping it returns the units, or
 /// withdraws the claim.
@@ -75,6 +114,8 @@ pub(crate) struct Share {
     units: u64,
     /// The number of the claim.
     number: u64,
+    /// For more units: the number of the work that gets them.
+    work: Option<u64>,
 }
 
 impl Shares {
@@ -84,6 +125,9 @@ impl Shares {
             held: 0,
             networks: HashMap::new(),
             waiting: BTreeMap::new(),
+            growing: Vec::new(),
+            granted: Instant::now(),
+            looked: Instant::now(),
             next: 0,
             grants: 0,
         });
@@ -93,13 +137,27 @@ impl Shares {
     /// Claims `units` for a client; a claim to more than all units is a claim to all. The share may
     /// have to [wait](Share::wait).
     pub(crate) fn claim(self: &Arc<Self>, peer: IpAddr, units: u64) -> Share {
-        let networks = Networks::around(peer);
+        self.enter(Claim::new(Networks::around(peer), units))
+    }
+
+    /// Claims the first `units` of work that [asks for more](Share::more) until it has `enough`.
+    /// Once the work has begun, room is kept for it, so that it can end whatever others do.
+    #[cfg_attr(not(feature = "s3"), allow(dead_code, reason = "only parts for stores grow"))]
+    pub(crate) fn begin(self: &Arc<Self>, peer: IpAddr, units: u64, enough: u64) -> Share {
+        let claim = Claim::new(Networks::around(peer), units);
+        self.enter(Claim { work: Some((None, enough.max(units))), ..claim })
+    }
+
+    fn enter(self: &Arc<Self>, mut claim: Claim) -> Share {
         let mut ledger = self.ledger.lock();
-        let units = units.min(ledger.total);
-        let number = ledger.enlist(networks, units);
+        claim.units = claim.units.min(ledger.total);
+        claim.work = claim.work.map(|(work, enough)| (work, enough.min(ledger.total)));
+        let (networks, units, work) =
+            (claim.networks, claim.units, claim.work.and_then(|work| work.0));
+        let number = ledger.enlist(claim);
         ledger.grant(self.scarce);
         drop(ledger);
-        Share { shares: Arc::clone(self), networks, units, number }
+        Share { shares: Arc::clone(self), networks, units, number, work }
     }
 
     pub(crate) fn total(&self) -> u64 {
@@ -171,7 +229,7 @@ impl Share {
     /// Takes as many units of another thing for the same client, even if too few are free.
     pub(crate) fn also(&self, shares: &Arc<Shares>) -> Self {
         let mut ledger = shares.ledger.lock();
-        let number = ledger.enlist(self.networks, self.units);
+        let number = ledger.enlist(Claim::new(self.networks, self.units));
         ledger.give(number);
         drop(ledger);
         Self { shares: Arc::clone(shares), number, ..*self }
@@ -184,8 +242,8 @@ impl Share {
         let mut ledger = self.shares.ledger.lock();
         let mut others = ledger.waiting.values();
         if others.any(|claim| ledger.holds_less(claim.networks, self.networks)) {
-            ledger.leave(self.number, self.networks, self.units);
-            self.number = ledger.enlist(self.networks, self.units);
+            ledger.leave(self);
+            self.number = ledger.enlist(Claim::new(self.networks, self.units));
             ledger.served(self.networks);
             ledger.grant(self.shares.scarce);
         }
@@ -197,6 +255,11 @@ impl Share {
     pub(crate) fn wait(&mut self, deadline: Instant) -> bool {
         loop {
             let mut ledger = self.shares.ledger.lock();
+            if !ledger.growing.is_empty() && ledger.looked.elapsed() >= LOOK {
+                // Time alone can make work slow, whose room is free then.
+                ledger.looked = Instant::now();
+                ledger.grant(self.shares.scarce);
+            }
             let Some(claim) = ledger.waiting.get_mut(&self.number) else { return true };
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -209,23 +272,77 @@ impl Share {
     }
 }
 
+/// Work that grows: see [`Shares::begin`].
+#[cfg_attr(not(feature = "s3"), allow(dead_code, reason = "only parts for stores grow"))]
+impl Share {
+    /// Returns the number of units.
+    pub(crate) const fn units(&self) -> u64 {
+        self.units
+    }
+
+    /// Claims more units for this work. Once they are granted, they [join](Self::join) it.
+    pub(crate) fn more(&self, units: u64) -> Self {
+        let enough = self.shares.ledger.lock().enough(self.number);
+        let claim = Claim::new(self.networks, units);
+        self.shares.enter(Claim { work: Some((Some(self.number), enough)), ..claim })
+    }
+
+    /// Adds units that were granted to [more](Self::more).
+    pub(crate) fn join(&mut self, mut more: Self) {
+        self.units += std::mem::take(&mut more.units);
+    }
+
+    /// Takes more units than are enough, if nobody waits and a quarter of all stays free. Returns
+    /// whether it got them.
+    pub(crate) fn grow(&mut self, units: u64) -> bool {
+        let mut ledger = self.shares.ledger.lock();
+        let work = Some((Some(self.number), ledger.enough(self.number)));
+        let claim = Claim { work, ..Claim::new(self.networks, units) };
+        let is_free = ledger.waiting.is_empty()
+            && ledger.held + units <= ledger.total - ledger.total / 4
+            && ledger.leaves_room(self.shares.scarce, &claim);
+        if is_free {
+            let number = ledger.enlist(claim);
+            ledger.give(number);
+            self.units += units;
+        }
+        is_free
+    }
+
+    /// Returns whether others wait, and this work, the oldest, has got no units for the time
+    /// `limit`: what it holds helps nobody.
+    pub(crate) fn holds_up(&self, limit: Duration) -> bool {
+        let ledger = self.shares.ledger.lock();
+        let oldest = ledger.growing.first();
+        !ledger.waiting.is_empty()
+            && oldest.is_some_and(|it| it.number == self.number && it.grown.elapsed() >= limit)
+    }
+
+    /// Returns whether this claim waits, and nobody has got units for the time `limit`.
+    pub(crate) fn waits_in_vain(&self, limit: Duration) -> bool {
+        let ledger = self.shares.ledger.lock();
+        let since = ledger.waiting.get(&self.number).map(|claim| claim.since.max(ledger.granted));
+        since.is_some_and(|since| since.elapsed() >= limit)
+    }
+}
+
 impl Drop for Share {
     fn drop(&mut self) {
         let mut ledger = self.shares.ledger.lock();
-        ledger.leave(self.number, self.networks, self.units);
+        ledger.leave(self);
         ledger.grant(self.shares.scarce);
     }
 }
 
 impl Holdings {
-    fn enlist(&mut self, networks: Networks, units: u64) -> u64 {
+    fn enlist(&mut self, claim: Claim) -> u64 {
         let number = self.next;
         self.next += 1;
-        for prefix in networks.all() {
+        for prefix in claim.networks.all() {
             let new = || Holding { served: self.grants, ..Holding::default() };
             self.networks.entry(*prefix).or_insert_with(new).waiting += 1;
         }
-        self.waiting.insert(number, Claim { networks, units, thread: None });
+        self.waiting.insert(number, claim);
         number
     }
 
@@ -238,7 +355,18 @@ impl Holdings {
 
     /// Grants a claim that waits.
     fn give(&mut self, number: u64) {
-        let Some(Claim { networks, units, thread }) = self.waiting.remove(&number) else { return };
+        let Some(claim) = self.waiting.remove(&number) else { return };
+        let Claim { networks, units, work, since: _, thread } = claim;
+        self.granted = Instant::now();
+        match work {
+            Some((Some(work), _)) => self.grows(work, |it| {
+                (it.units, it.grown) = (it.units + units, Instant::now());
+            }),
+            Some((None, enough)) => {
+                self.growing.push(Growing { number, units, enough, grown: self.granted });
+            }
+            None => {}
+        }
         self.held += units;
         self.grants += 1;
         for prefix in networks.all() {
@@ -257,8 +385,12 @@ impl Holdings {
     fn turn(&self, scarce: &Scarce) -> Option<u64> {
         let free = self.total.saturating_sub(self.held);
         let may = self.waiting.iter().filter(|(_, claim)| {
-            // A claim that must leave the reserve alone does not hold up the others.
-            claim.units > free || self.leaves_reserve(scarce, claim, self.held)
+            // A claim that must leave the reserve alone does not hold up the others, nor does one of
+            // work that grows.
+            match claim.work {
+                Some(_) => self.leaves_room(scarce, claim),
+                None => claim.units > free || self.leaves_reserve(scarce, claim, self.held),
+            }
         });
         let order = |(number, claim): &(&u64, &Claim)| {
             let of = |prefix: &Prefix| {
@@ -277,7 +409,43 @@ impl Holdings {
             total if scarce.has_reserve && total > 1 => (total / 8).max(1),
             _ => 0,
         };
-        self.held_by(claim.networks.holder()) == 0 || held + claim.units <= self.total - reserve
+        let own = self.held_by(claim.networks.holder());
+        let is_least =
+            own == 0 || claim.work.is_some_and(|(_, enough)| own + claim.units <= enough);
+        is_least || held + claim.units <= self.total - reserve
+    }
+
+    /// Returns whether all work that began before that of this claim can end if the claim is granted,
+    /// one after the other and even if other work stands still. So never does all work wait for each
+    /// other. Room for what grows steadily is kept in addition, so that it does not end one by one.
+    fn leaves_room(&self, scarce: &Scarce, claim: &Claim) -> bool {
+        let free = self.total.saturating_sub(self.held);
+        let Some(free) = free.checked_sub(claim.units) else { return false };
+        let own = claim.work.and_then(|(work, _)| work);
+        if own.is_some() && own == self.growing.first().map(|it| it.number) {
+            return true;
+        }
+        let (mut later, mut kept) = (free, 0);
+        for it in self.growing.iter().take_while(|it| Some(it.number) != own) {
+            if it.room() > later {
+                return false;
+            }
+            later += it.units;
+            kept += if it.grown.elapsed() < SLOW { it.room() } else { 0 };
+        }
+        kept <= free && self.leaves_reserve(scarce, claim, self.held)
+    }
+
+    /// Changes the entry of work that grows.
+    fn grows(&mut self, number: u64, change: impl FnOnce(&mut Growing)) {
+        if let Some(it) = self.growing.iter_mut().find(|it| it.number == number) {
+            change(it);
+        }
+    }
+
+    /// Returns the units that are enough for this work.
+    fn enough(&self, number: u64) -> u64 {
+        self.growing.iter().find(|it| it.number == number).map_or(0, |it| it.enough)
     }
 
     fn richest<'a, T>(&self, shares: impl Iterator<Item = (&'a Share, T)>) -> Option<T> {
@@ -309,10 +477,15 @@ impl Holdings {
     }
 
     /// Withdraws a claim, or returns its units.
-    fn leave(&mut self, number: u64, networks: Networks, units: u64) {
-        let has_waited = self.waiting.remove(&number).is_some();
+    fn leave(&mut self, share: &Share) {
+        let (networks, units) = (share.networks, share.units);
+        let has_waited = self.waiting.remove(&share.number).is_some();
         if !has_waited {
             self.held -= units;
+            self.growing.retain(|it| it.number != share.number);
+            if let Some(work) = share.work {
+                self.grows(work, |it| it.units -= units);
+            }
         }
         for prefix in networks.all() {
             let Entry::Occupied(mut entry) = self.networks.entry(*prefix) else { continue };

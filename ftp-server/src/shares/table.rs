@@ -100,6 +100,15 @@ pub(crate) const PORTS: Scarce = Scarce {
     has_reserve: true,
 };
 
+#[cfg_attr(not(feature = "s3"), allow(dead_code, reason = "only parts for stores grow"))]
+pub(crate) const PARTS: Scarce = Scarce {
+    thing: "memory for parts",
+    number: "`memory` of a store",
+    patience: Patience::For(limits::PART_WAIT),
+    kept: "until the part is stored, or 60 s without 512 KiB",
+    has_reserve: true,
+};
+
 pub(crate) const PROCESSOR: Scarce = Scarce {
     thing: "processor time of commands",
     number: "half of the processors",
@@ -110,8 +119,8 @@ pub(crate) const PROCESSOR: Scarce = Scarce {
 
 /// All rows, in the order of the documentation.
 #[cfg(test)]
-const ALL: [&Scarce; 10] = [
-    &SEATS, &PENDING, &HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &ENCODERS, &TURNS, &PORTS,
+const ALL: [&Scarce; 11] = [
+    &SEATS, &PENDING, &HASHES, &PROGRAMS, &DIGESTS, &SEARCHES, &ENCODERS, &TURNS, &PORTS, &PARTS,
     &PROCESSOR,
 ];
 

@@ -201,3 +201,112 @@ fn the_fast_path_needs_one_short_lock() {
     drop(held);
     assert_eq!(Patience::Login.duration(), Duration::ZERO);
 }
+
+/// Work of one client: what it holds, and its claim to more.
+#[derive(Default)]
+struct Work {
+    held: Option<Share>,
+    wanted: Option<Share>,
+}
+
+impl Work {
+    /// Makes a step: begins, gets what was claimed, claims one more, or ends. Returns whether it has
+    /// ended.
+    fn go_on(&mut self, shares: &Arc<Shares>, peer: &str, enough: u64) -> bool {
+        if let Some(more) = self.wanted.take_if(|wanted| wanted.wait(now())) {
+            match &mut self.held {
+                Some(held) => held.join(more),
+                held => *held = Some(more),
+            }
+        }
+        match &self.held {
+            _ if self.wanted.is_some() => {}
+            None => self.wanted = Some(shares.begin(address(peer), 1, enough)),
+            Some(held) if held.units() < enough => self.wanted = Some(held.more(1)),
+            Some(_) => *self = Self::default(),
+        }
+        self.held.is_none() && self.wanted.is_none()
+    }
+}
+
+/// All sequences of steps by three clients that may stand still or leave, compared with the promise:
+/// the oldest work never waits, and all of it ends.
+#[test]
+fn work_that_grows_never_waits_for_each_other() {
+    const CLIENTS: [&str; 3] = ["192.0.2.1", "192.0.2.1", "2001:db8::1"];
+    const DEPTH: u32 = 4;
+    // The third client needs another number of units.
+    for (scarce, total, enough, other) in
+        [(&PLAIN, 3, 3, 3), (&PLAIN, 4, 3, 2), (&RESERVED, 5, 3, 4), (&RESERVED, 8, 4, 3)]
+    {
+        for mut code in 0..9_u32.pow(DEPTH) {
+            let shares = Shares::new(scarce, total);
+            let mut all: [Work; 3] = Default::default();
+            let enough = |client: usize| if client == 2 { other } else { enough };
+            for _ in 0..DEPTH {
+                let (client, act) = ((code % 3) as usize, code / 3 % 3);
+                code /= 9;
+                match act {
+                    0 => drop(all[client].go_on(&shares, CLIENTS[client], enough(client))),
+                    1 => all[client] = Work::default(),
+                    _ => {
+                        let number = all[client].held.as_ref().map(Share::number);
+                        let mut ledger = shares.ledger.lock();
+                        let it = ledger.growing.iter_mut().find(|it| Some(it.number) == number);
+                        if let Some(it) = it {
+                            it.grown -= 2 * SLOW;
+                        }
+                    }
+                }
+                let ledger = shares.ledger.lock();
+                assert!(ledger.held <= total);
+                let oldest = ledger.growing.first().map(|it| it.number);
+                let waits = |claim: &Claim| oldest.is_some() && claim.work.unwrap().0 == oldest;
+                assert!(!ledger.waiting.values().any(waits), "{ledger:?}");
+            }
+            let mut going: Vec<_> = all.iter_mut().enumerate().collect();
+            for round in 0.. {
+                shares.ledger.lock().grant(scarce);
+                going.retain_mut(|(at, it)| !it.go_on(&shares, CLIENTS[*at], enough(*at)));
+                if going.is_empty() {
+                    break;
+                }
+                assert!(round < 100, "{:?}", shares.ledger.lock());
+            }
+            let ledger = shares.ledger.lock();
+            assert!(ledger.networks.is_empty() && ledger.growing.is_empty() && ledger.held == 0);
+        }
+    }
+}
+
+#[test]
+fn work_that_grows_is_charged_for_what_it_holds() {
+    let shares = Shares::new(&PLAIN, 20);
+    let begin = |peer: &str| shares.begin(address(peer), 1, 5);
+    let mut first: Vec<_> = (0..4).map(|_| begin("192.0.2.1")).collect();
+    assert!(first.iter_mut().all(|share| share.wait(now())));
+    // As long as they grow, the room of four is kept.
+    let mut next = begin("192.0.2.2");
+    assert!(!next.wait(now()) && !next.waits_in_vain(SLOW) && next.waits_in_vain(Duration::ZERO));
+    assert!(!first[0].holds_up(SLOW) && !first[0].grow(1));
+    shares.ledger.lock().growing.iter_mut().for_each(|it| it.grown -= SLOW);
+    shares.ledger.lock().grant(&PLAIN);
+    // Then only that of the oldest.
+    assert!(next.wait(now()) && !first[0].holds_up(SLOW), "nobody waits");
+    let mut rest: Vec<_> = (0..11).map(|_| next.more(1)).collect();
+    assert_eq!(rest.iter_mut().filter(|more| more.is_granted()).count(), 11);
+    let mut newcomer = begin("192.0.2.3");
+    assert!(!newcomer.wait(now()) && first[0].holds_up(SLOW) && !first[1].holds_up(SLOW));
+    let mut more = first[0].more(4);
+    assert!(more.wait(now()), "its room was kept");
+    first[0].join(more);
+    assert_eq!((first[0].units(), shares.held()), (5, 20));
+    first.remove(0);
+    assert!(newcomer.wait(now()));
+    drop(rest);
+    drop((first, next, newcomer));
+    assert_eq!(shares.held(), 0);
+    // More than is enough is taken only from what nobody needs.
+    let mut alone = begin("192.0.2.1");
+    assert_eq!((0..20).filter(|_| alone.grow(1)).count(), 14);
+}

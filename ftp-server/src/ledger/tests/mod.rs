@@ -47,6 +47,12 @@ fn put(storage: &SharedQuota, name: &str, mode: WriteMode, length: usize) -> Sto
     upload.commit()
 }
 
+/// Returns the end of a change that adds a byte.
+fn settled(id: String) -> record::Later {
+    let (added, freed) = (Cost::bytes(1), Cost::default());
+    record::Later::Settle { id, added, freed, moved: Some(freed) }
+}
+
 /// Returns the bytes of all files.
 fn stored(files: &MemoryStorage) -> u64 {
     files.files().into_iter().map(|path| files.get(path).unwrap().len() as u64).sum()
@@ -88,11 +94,10 @@ fn assert_compare_and_replace<L: Ledger>(open: &impl Fn() -> L) {
 fn assert_no_change_is_lost<L: Ledger + 'static>(open: &(impl Fn() -> L + Sync)) {
     let made = at_once(4, 0..4, |_| {
         let node = node(open(), LONG);
-        let added = Cost::bytes(1);
         let mut count = 0;
         for number in 0..25 {
             let id = format!("{}", number % 2);
-            let later = record::Later::Settle { id, added, freed: Cost::default() };
+            let later = settled(id);
             let change = node.inner.change("changes", |record, (now, _)| record.apply(&later, now));
             count += u64::from(change.is_ok());
         }
@@ -307,8 +312,7 @@ fn a_flush_waits_for_a_delayed_change_in_progress() {
     // The thread that makes delayed changes must not get this one first.
     node.die();
     wait_until("the thread has ended", || Arc::strong_count(&node.inner) == 2);
-    let (id, added) = ("id".to_owned(), Cost::bytes(1));
-    node.inner.later("r", record::Later::Settle { id, added, freed: Cost::default() });
+    node.inner.later("r", settled("id".to_owned()));
     std::thread::scope(|scope| {
         scope.spawn(|| node.inner.change("r", |_, _| ()).unwrap());
         gated.gate.wait();

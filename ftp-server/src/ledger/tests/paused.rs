@@ -1,5 +1,7 @@
 //! Uploads of a server that was paused for longer than its lease, and uploads of one name at once.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use super::*;
 use crate::ledger::shared::record_name;
 use crate::storage::{Keep, Upload};
@@ -77,4 +79,63 @@ fn a_new_name_that_two_sessions_store_at_once_counts_once() {
     second.commit().unwrap();
     assert_eq!((recorded(&nodes.each_ref(), &one), stored(&files)), (400_001, 400_001));
     put(&one, "g", WriteMode::Create, 599_999).unwrap();
+}
+
+#[test]
+fn a_ledger_that_lost_its_last_changes_is_noticed() {
+    let (ledger, files) = (Arc::new(MemoryLedger::new()), Arc::new(MemoryStorage::new()));
+    let nodes = [node(Arc::clone(&ledger), LONG), node(Arc::clone(&ledger), LONG)];
+    let on = |node: &SharedState| node.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
+    let [one, other] = nodes.each_ref().map(on);
+    let recorded = || recorded(&nodes.each_ref(), &one);
+    put(&one, "old", WriteMode::Create, 100_000).unwrap();
+    assert_eq!(recorded(), 100_000);
+    let snapshot = ledger.records.lock().clone();
+    put(&other, "new", WriteMode::Create, 800_000).unwrap();
+    assert_eq!(recorded(), 900_000);
+    // As after a restart from the snapshot, or at a replica that lagged.
+    *ledger.records.lock() = snapshot;
+    assert_eq!(kind(put(&one, "f", WriteMode::Create, 100_001)), Some(Kind::OverQuota));
+    put(&one, "f", WriteMode::Create, 100_000).unwrap();
+    assert_eq!((recorded(), stored(&files)), (1_000_000, 1_000_000));
+}
+
+/// A ledger that counts its calls at the same time.
+#[derive(Debug, Default)]
+struct Crowded {
+    ledger: MemoryLedger,
+    is_slow: AtomicBool,
+    inside: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Ledger for Crowded {
+    fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
+        if self.is_slow.load(Ordering::SeqCst) {
+            let inside = self.inside.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(inside, Ordering::SeqCst);
+            wait_until("others come", || self.most.load(Ordering::SeqCst) >= 4);
+            self.inside.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.ledger.read(name)
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        version: Option<&[u8]>,
+        content: &[u8],
+    ) -> Result<bool, LedgerError> {
+        self.ledger.replace(name, version, content)
+    }
+}
+
+#[test]
+fn the_leases_of_many_users_are_renewed_several_at_a_time() {
+    let ledger = Arc::new(Crowded::default());
+    let node = node(Arc::clone(&ledger), SHORT);
+    let users = (0..40).map(|user| node.enter(format!("u{user}").as_bytes(), 1).unwrap().unwrap());
+    let _users: Vec<_> = users.collect();
+    ledger.is_slow.store(true, Ordering::SeqCst);
+    wait_until("the leases are renewed", || ledger.most.load(Ordering::SeqCst) >= 4);
 }

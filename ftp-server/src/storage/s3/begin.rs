@@ -83,7 +83,7 @@ impl S3Storage {
         let upload = S3Upload::new(begun, Publishing { condition, watch, refusal });
         Ok(Box::new(match (resumed, old) {
             (Some((parts, tail)), _) => upload.resumed(parts, tail),
-            (None, Some(old)) if copied > 0 => upload.after(Copying::new(old.tag, copied)),
+            (None, Some(old)) if copied > 0 => upload.after(Copying::new(old.tag, copied))?,
             (None, _) => upload,
         }))
     }

@@ -23,7 +23,7 @@ use super::sign::{Credentials, Signed};
 use super::xml;
 use crate::lock::unpoisoned;
 use crate::net::random;
-use crate::threads;
+use crate::{limits, threads};
 
 /// Maximum length in bytes of a response other than the content of an object. A listing of 1,000
 /// keys of 1,024 bytes fits, even percent-encoded.
@@ -53,7 +53,8 @@ pub struct S3Timeouts {
     /// Time after which a failed request is no longer retried (default: 60 s). A request is retried
     /// three times at most.
     pub retries: Duration,
-    /// Maximum wait of an upload for memory that other uploads use (default: 60 s).
+    /// Maximum wait of an upload for memory while no other upload gets any (default: 120 s). If the
+    /// upload that others wait for gets less than 512 KiB in half of this time, it fails.
     pub memory: Duration,
     /// Time for which a change without a response blocks its path, if the store does not check the
     /// condition of the change (default: 60 s). It begins when the connection is closed.
@@ -67,7 +68,7 @@ ftp_proto::settings! {
         answer: Duration = Duration::from_secs(30),
         commit: Duration = Duration::from_secs(600),
         retries: Duration = Duration::from_secs(60),
-        memory: Duration = Duration::from_secs(60),
+        memory: Duration = limits::PART_WAIT,
         late: Duration = Duration::from_secs(60),
     }
 }

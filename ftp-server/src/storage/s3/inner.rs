@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::buffer::BufferPool;
 use super::error::S3Error;
 use super::http::Client;
 use super::keys::Keys;
@@ -14,6 +13,7 @@ use super::record::Memory;
 use super::rivals::Rivals;
 use crate::lock::Lock;
 use crate::net::random;
+use crate::shares::Shares;
 use crate::storage::unfinished::RunningUploads;
 
 /// Time for which a directory, once found, is assumed to exist.
@@ -27,7 +27,8 @@ const MOST_TOLD: usize = 64;
 
 pub(super) struct Inner {
     pub(super) client: Client,
-    pub(super) pool: Arc<BufferPool>,
+    /// The memory for parts.
+    pub(super) pool: Arc<Shares>,
     pub(super) part_size: u64,
     /// Maximum size of a part, limited by the memory for uploads.
     pub(super) largest_part: u64,

@@ -17,6 +17,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::buffer::PartBuffer;
 use super::error::S3Error;
 use super::inner::Inner;
 use super::keys;
@@ -269,7 +270,7 @@ pub(super) struct ResumedUpload {
     pub(super) note: (Note, String),
     pub(super) parts: Vec<Part>,
     /// The bytes that follow the parts.
-    pub(super) tail: Vec<u8>,
+    pub(super) tail: PartBuffer,
 }
 
 impl ResumedUpload {
@@ -297,19 +298,18 @@ impl ResumedUpload {
         };
         let (owner, length) = kept.tail.clone().unwrap_or_default();
         let more = from.checked_sub(kept.stored()).filter(|more| *more <= length);
-        let tail = match more.ok_or(Kind::BadRestart)? {
-            0 => Vec::new(),
-            more => {
-                let found = store.client.get_small(&keys::tail(&store.hidden, &owner), more)?;
-                let tail = found.map(|(_, bytes)| bytes).unwrap_or_default();
-                if tail.len() as u64 != more {
-                    return Err(Kind::BadRestart.into());
-                }
-                tail
+        let (more, mut tail) = (more.ok_or(Kind::BadRestart)?, PartBuffer::new(&store.pool));
+        if more > 0 {
+            tail.hold(more)?;
+            let found = store.client.get_small(&keys::tail(&store.hidden, &owner), more)?;
+            let bytes = found.map(|(_, bytes)| bytes).unwrap_or_default();
+            if bytes.len() as u64 != more {
+                return Err(Kind::BadRestart.into());
             }
-        };
+            tail.set(bytes);
+        }
         // Bytes after the first `from` ones are given up, even if this upload fails.
-        kept.tail = kept.tail.map(|(owner, _)| (owner, tail.len() as u64));
+        kept.tail = kept.tail.map(|(owner, _)| (owner, more));
         let note = take_over(store, note_key, &found, &kept)?;
         Ok(Self { note, parts: kept.parts, tail })
     }

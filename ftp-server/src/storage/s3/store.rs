@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use super::S3Storage;
-use super::buffer::BufferPool;
+use super::buffer;
 use super::connection::{Connections, StorePlace};
 use super::error::S3Error;
 use super::http::{Client, Removals, S3Timeouts};
@@ -288,8 +288,10 @@ impl S3StoreBuilder {
 
     /// Sets the memory for the parts of all uploads together, in bytes (default: 128 MiB).
     ///
-    /// An upload of more than 1 MiB needs memory for one or two parts. A part is at most half of
-    /// this memory, so the memory also limits the size of files: by default to about 500 GiB.
+    /// An upload takes it in steps of 512 KiB, beyond 1 MiB of its own. Without room, it waits until
+    /// others have stored their parts; a part is then stored at half of its size, but not below 5
+    /// MiB. A part is at most half of this memory, so the memory also limits the size of files: by
+    /// default to about 500 GiB, and to half of that if memory is always scarce.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = bytes;
         self
@@ -385,7 +387,7 @@ impl S3StoreBuilder {
         let memory = Memory::of(bucket);
         let inner = Arc::new(Inner {
             client,
-            pool: BufferPool::new(self.memory),
+            pool: buffer::pool(self.memory),
             part_size: self.part_size,
             largest_part: self.memory / 2,
             lease: self.lease,

@@ -7,15 +7,15 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::buffer::{PartBuffer, WRITE};
+use super::buffer::PartBuffer;
 use super::closing::Closing;
 use super::copying::Copying;
 use super::error::S3Error;
 use super::http::STEP;
 use super::inner::Inner;
-use super::multipart::{Multipart, PARTS, Part};
+use super::multipart::{LEAST, Multipart, PARTS, Part};
 use super::objects::ID;
 use super::record::{Record, SMALL};
 use super::rivals::Publishing;
@@ -84,8 +84,8 @@ pub(super) struct S3Upload {
     is_whole: bool,
     /// Whether the last part of the file is stored or is being stored.
     is_last_stored: bool,
-    /// The time since which the upload has been waiting for memory.
-    waiting: Option<Instant>,
+    /// Whether the upload gave up its memory because its client is slow while others wait.
+    is_too_slow: bool,
     /// Whether the request to publish the file was sent.
     is_tried: bool,
     /// The size of the file, once all its bytes are ready to be published.
@@ -96,7 +96,7 @@ pub(super) struct S3Upload {
 
 impl S3Upload {
     pub(super) fn new(begun: Begun, publishing: Publishing) -> Self {
-        let buffer = PartBuffer::new(Arc::clone(&begun.store.pool));
+        let buffer = PartBuffer::new(&begun.store.pool);
         Self {
             begun,
             publishing,
@@ -107,7 +107,7 @@ impl S3Upload {
             received: 0,
             is_whole: false,
             is_last_stored: false,
-            waiting: None,
+            is_too_slow: false,
             is_tried: false,
             size: None,
             is_over: false,
@@ -115,24 +115,33 @@ impl S3Upload {
     }
 
     /// Makes the upload begin with the first bytes of an existing object.
-    pub(super) fn after(mut self, copying: Copying) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Returns `Busy` if there is no memory for bytes that this server gets.
+    pub(super) fn after(mut self, copying: Copying) -> StorageResult<Self> {
+        if copying.length < LEAST {
+            self.buffer.hold(copying.length)?;
+        }
         self.copying = Some(copying);
-        self
+        Ok(self)
     }
 
     /// Makes the upload go on with an unfinished one.
-    pub(super) fn resumed(mut self, parts: Vec<Part>, tail: Vec<u8>) -> Self {
+    pub(super) fn resumed(mut self, parts: Vec<Part>, tail: PartBuffer) -> Self {
         self.parts = parts;
-        self.buffer.set(tail);
+        self.buffer = tail;
         self
     }
 
-    /// Returns the size of the next part.
-    fn part_size(&self) -> usize {
+    /// Returns the least and the greatest size of the next part.
+    fn part_sizes(&self) -> (usize, usize) {
         let Inner { part_size, largest_part, .. } = &*self.begun.store;
-        let doubled = u32::try_from(self.parts.len()).unwrap_or(PARTS) / DOUBLED;
+        let before = self.parts.len() + usize::from(self.sending.is_some());
+        let doubled = u32::try_from(before).unwrap_or(PARTS) / DOUBLED;
         let size = part_size.saturating_mul(1 << doubled.min(16)).min(*largest_part);
-        usize::try_from(size).unwrap_or(usize::MAX)
+        let length = |bytes| usize::try_from(bytes).unwrap_or(usize::MAX);
+        (length(LEAST.max(size / 2)), length(size))
     }
 
     /// Waits up to `limit` for the part that is being stored. Returns whether no part is pending.
@@ -162,35 +171,37 @@ impl S3Upload {
         }
     }
 
-    /// Starts to store the buffer as the next part.
-    fn send(&mut self) -> StorageResult<()> {
+    /// Starts to store the buffer as the next part. The bytes of the last one stay in memory.
+    fn send(&mut self, is_last: bool) -> StorageResult<()> {
         let number = u32::try_from(self.parts.len()).unwrap_or(PARTS) + 1;
         if number > PARTS {
             return Err(Kind::OverQuota.into());
         }
         let empty = self.buffer.another();
-        let buffer = std::mem::replace(&mut self.buffer, empty);
+        let mut buffer = std::mem::replace(&mut self.buffer, empty);
         let mut begun = self.begun.clone();
         self.sending = Some(ThreadJob::begin(move || {
             let part = store_part(&mut begun, number, buffer.bytes());
+            if part.is_ok() && !is_last {
+                // Others need not wait until the session looks.
+                buffer = buffer.another();
+            }
             Sent { begun, part, buffer }
         })?);
         Ok(())
     }
 
-    /// Waits up to `limit` for memory, and returns whether it was reserved. Returns `Busy` if the
-    /// total wait exceeds the timeout for memory.
+    /// Waits up to `limit` for memory, and returns whether the buffer takes the next bytes or is to
+    /// be stored. Returns `Busy` if nobody gets memory for too long, or if others have to wait for
+    /// the bytes of this client.
     fn reserve(&mut self, limit: Duration) -> StorageResult<bool> {
-        let part = self.part_size();
-        if self.buffer.reserve(part, limit)? {
-            self.waiting = None;
-            return Ok(true);
+        let longest = self.begun.store.client.timeouts.memory;
+        self.is_too_slow = self.buffer.holds_up(longest / 2);
+        if self.is_too_slow || self.buffer.waits_in_vain(longest) {
+            let cause = io::Error::other("there is not enough memory for parts");
+            return Err(StorageError::caused_by(Kind::Busy, cause));
         }
-        let since = *self.waiting.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.begun.store.client.timeouts.memory {
-            return Err(Kind::Busy.into());
-        }
-        Ok(false)
+        self.buffer.extend(self.part_sizes(), limit)
     }
 
     /// Stores the remaining bytes, after the session has written the whole file. Takes up to
@@ -198,13 +209,14 @@ impl S3Upload {
     /// contain them.
     fn finish_parts(&mut self, limit: Duration) -> StorageResult<bool> {
         self.is_whole = true;
+        self.buffer.end();
         if !self.poll(limit)? {
             return Ok(false);
         }
         if self.begun.multipart.is_none() || self.is_last_stored || self.buffer.bytes().is_empty() {
             return Ok(true);
         }
-        self.send()?;
+        self.send(true)?;
         self.is_last_stored = true;
         self.poll(limit)
     }
@@ -249,6 +261,7 @@ impl S3Upload {
         if self.is_last_stored && self.sending.is_none() {
             self.parts.pop();
         }
+        self.buffer.end();
         let empty = self.buffer.another();
         let closing = Closing {
             begun: self.begun.clone(),
@@ -257,7 +270,7 @@ impl S3Upload {
             sending: self.sending.take(),
             is_last: self.is_last_stored,
             is_tried: self.is_tried,
-            reason: end,
+            reason: if self.is_too_slow { StreamEnd::Cut } else { end },
         };
         closing.begin();
     }
@@ -305,25 +318,19 @@ impl io::Write for S3Upload {
         if bytes.is_empty() {
             return Ok(0);
         }
-        if self.buffer.is_full(self.part_size()) {
+        while !self.reserve(STEP)? {}
+        if self.buffer.is_complete(self.part_sizes()) {
             while !self.poll(STEP)? {}
-            self.send()?;
+            self.send(false)?;
         }
-        let part = self.part_size();
-        loop {
-            match self.buffer.add(bytes, part) {
-                0 => while !self.reserve(STEP)? {},
-                count => {
-                    self.received += count as u64;
-                    if let Some(record) = &self.begun.record
-                        && self.received >= SMALL
-                    {
-                        record.note_now(&self.begun.store);
-                    }
-                    return Ok(count);
-                }
-            }
+        let count = self.buffer.add(bytes, self.part_sizes().1);
+        self.received += count as u64;
+        if let Some(record) = &self.begun.record
+            && self.received >= SMALL
+        {
+            record.note_now(&self.begun.store);
         }
+        Ok(count)
     }
 
     /// Marks the end of the content. [`ready`](Upload::ready) waits until all of it is stored.
@@ -345,15 +352,14 @@ impl Upload for S3Upload {
         if self.is_whole {
             return self.finish_parts(STEP);
         }
-        // The next write may complete this part and start to store it. That write must not wait for
-        // the previous part.
-        let is_near = self.buffer.is_full(self.part_size().saturating_sub(WRITE));
-        let is_free = self.poll(if is_near { STEP } else { Duration::ZERO })?;
-        if is_near && !is_free {
+        let is_free = self.poll(Duration::ZERO)?;
+        self.begun.record.as_ref().map_or(Ok(()), |record| record.check())?;
+        if !self.reserve(STEP)? {
             return Ok(false);
         }
-        self.begun.record.as_ref().map_or(Ok(()), |record| record.check())?;
-        if self.buffer.is_roomy() { Ok(true) } else { self.reserve(STEP) }
+        // The next write may complete this part and start to store it. That write must not wait for
+        // the previous part.
+        Ok(is_free || self.buffer.is_roomy(self.part_sizes().1) || self.poll(STEP)?)
     }
 
     fn prepare_commit(&mut self) -> StorageResult<bool> {

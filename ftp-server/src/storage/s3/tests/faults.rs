@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use ftp_tests::at_once::at_once;
-use ftp_tests::wait::patiently;
+use ftp_tests::wait::{patiently, wait_until};
 
 use super::super::http::lost;
 use super::fake::Fault;
@@ -406,7 +406,8 @@ fn uploads_wait_for_memory_until_a_timeout() {
     let timeouts = S3Timeouts::new().memory(Duration::from_secs(1));
     let store = settings(&fake.endpoint()).memory(2 * PART as u64).timeouts(timeouts);
     let storage = store.build().unwrap().storage("").unwrap();
-    let begin = |name: &str| storage.write(&path(name), WriteMode::Replace, Keep::Shared).unwrap();
+    let keep = Keep::Bytes(USER);
+    let begin = |name: &str| storage.write(&path(name), WriteMode::Replace, keep).unwrap();
     let two_mebibytes = content(2 << 20);
     let mut holding = [begin("a"), begin("b")];
     holding.iter_mut().for_each(|upload| upload.write_all(&two_mebibytes).unwrap());
@@ -415,6 +416,7 @@ fn uploads_wait_for_memory_until_a_timeout() {
     let mut waiting = begin("c");
     let refused = waiting.write_all(&two_mebibytes).map_err(StorageError::from);
     assert_eq!(kind(refused), Some(Kind::Busy));
+    drop(waiting);
     let mut late = begin("d");
     late.write_all(&two_mebibytes[..1 << 20]).unwrap();
     assert!(!late.ready().unwrap());
@@ -422,7 +424,47 @@ fn uploads_wait_for_memory_until_a_timeout() {
     first.commit().unwrap();
     while !late.ready().unwrap() {}
     late.write_all(&two_mebibytes[1 << 20..]).unwrap();
+    // An upload whose client is slow while others wait gives its memory back, and keeps its bytes.
+    let (mut second, mut next) = (second, begin("e"));
+    next.write_all(&two_mebibytes[..1 << 20]).unwrap();
+    wait_until("it gives up", || {
+        assert!(!next.ready().unwrap());
+        kind(second.ready()) == Some(Kind::Busy)
+    });
+    second.abort(StreamEnd::Failed);
+    while !next.ready().unwrap() {}
     late.commit().unwrap();
-    second.commit().unwrap();
     assert!(fake.content("d").unwrap() == two_mebibytes);
+    let kept = storage.unfinished(&path("b"), Some(USER)).unwrap().unwrap();
+    assert_eq!(kept.kept, 2 << 20);
+}
+
+#[test]
+fn old_bytes_of_uploads_count_as_memory() {
+    let fake = Fake::start();
+    let store = settings(&fake.endpoint()).memory(2 * PART as u64).build().unwrap();
+    let (storage, pool) = (store.storage("").unwrap(), Arc::clone(&store.inner.pool));
+    let bytes = content(PART - 1);
+    for name in ["cut1", "cut2"] {
+        cut(&storage, name, WriteMode::Replace, &bytes);
+    }
+    fake.store("old1", &bytes);
+    fake.store("old2", &bytes);
+    let resume = WriteMode::Resume(bytes.len() as u64);
+    for (mode, names) in [(resume, ["cut1", "cut2"]), (WriteMode::Append, ["old1", "old2"])] {
+        let begin = |name: &str| storage.write(&path(name), mode, Keep::Bytes(USER));
+        let mut first = begin(names[0]).unwrap();
+        assert_eq!(pool.held(), 10, "{mode:?}");
+        assert_eq!(kind(begin(names[1])), Some(Kind::Busy), "{mode:?}");
+        while !first.prepare().unwrap() {}
+        first.write_all(b"more").unwrap();
+        first.commit().unwrap();
+        assert_eq!(pool.held(), 0, "{mode:?}");
+        let mut second = begin(names[1]).unwrap();
+        while !second.prepare().unwrap() {}
+        second.commit().unwrap();
+        assert!(fake.content(names[1]).unwrap() == bytes, "{mode:?}");
+        let all = [&bytes[..], b"more"].concat();
+        assert!(fake.content(names[0]).unwrap() == all, "{mode:?}");
+    }
 }

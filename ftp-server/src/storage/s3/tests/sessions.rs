@@ -1,6 +1,7 @@
 //! Sessions on a store that stalls. They reply to their client, and end with the server.
 
 use std::net::Shutdown;
+use std::sync::Barrier;
 use std::time::Instant;
 
 use ftp_proto::{DeflateEncoder, DeflateLevel};
@@ -410,6 +411,56 @@ fn confined_sessions_store_and_read_and_open_no_file() {
     assert!(session.download("RETR f") == bytes);
     let free = on(&fake).confine(ConfinementPolicy::Off).unwrap();
     assert!(matches!(Storage::confine(&free), Confine::No));
+}
+
+/// Begins an upload, and sends these bytes.
+fn sent(server: &Server, name: &str, bytes: &[u8]) -> (RawSession, RawData) {
+    let mut session = login(server);
+    let mut data = session.passive();
+    session.expect(format!("STOR {name}"), 150);
+    data.write_all(bytes);
+    (session, data)
+}
+
+#[test]
+fn a_hundred_uploads_of_unknown_size_share_little_memory() {
+    let fake = Fake::start();
+    let store = settings(&fake.endpoint()).memory(32 << 20).build().unwrap();
+    let pool = Arc::clone(&store.inner.pool);
+    let server = serve_storage(store.storage("").unwrap());
+    // All of them have begun before any one ends.
+    let begun = Barrier::new(100);
+    at_once(100, 0..100, |number: usize| {
+        let length = if number.is_multiple_of(20) { 7 << 20 } else { 5 << 18 };
+        let (name, bytes) = (format!("f{number}"), content(length));
+        let (first, rest) = bytes.split_at(1_100_000);
+        let (mut session, mut data) = sent(&server, &name, first);
+        begun.wait();
+        data.write_all(rest);
+        data.close();
+        session.expect_reply(226);
+        assert!(pool.held() <= 64 && fake.content(&name).unwrap() == bytes, "{name}");
+    });
+    wait_until("the memory is free", || pool.held() == 0);
+}
+
+#[test]
+fn slow_uploads_of_one_address_do_not_stop_others() {
+    let fake = Fake::start();
+    let store = settings(&fake.endpoint()).memory(128 << 20).build().unwrap();
+    let pool = Arc::clone(&store.inner.pool);
+    let server = serve_storage(store.storage("").unwrap());
+    let bytes = content(1_110_000);
+    let slow = |number| sent(&server, &format!("slow{number}"), &bytes);
+    let slow: Vec<_> = (0..16).map(slow).collect();
+    wait_until("they hold memory", || pool.held() == 16 * 3);
+    let large = content(12 << 20);
+    login(&server).upload("STOR f", &large);
+    assert!(fake.content("f").unwrap() == large);
+    for (mut session, data) in slow {
+        data.close();
+        session.expect_reply(226);
+    }
 }
 
 #[test]
