@@ -189,12 +189,7 @@ impl FactSelection {
 /// that leads nowhere or out of the root, has the type `OS.unix=slink`; FIFOs, sockets and devices have
 /// `OS.unix=special`. A link to a file is a file: NcFTP leaves out other types, without a word. The type
 /// of a link shows its text, unless a `;` or SP in it could end the fact or all facts.
-pub(crate) fn mlsx_facts(
-    entry: &Entry,
-    perm: &str,
-    selection: FactSelection,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn mlsx_facts(entry: &Entry, perm: &str, selection: FactSelection, out: &mut Vec<u8>) {
     let Entry { name, metadata, link } = entry;
     let Metadata { kind, size, modified, mode, identity: (device, inode), .. } = *metadata;
     if selection.has(Fact::Type) {
@@ -453,7 +448,8 @@ mod tests {
             for kind in [EntryKind::File, EntryKind::Directory] {
                 let metadata = Metadata { kind, mode: 0o640, links: 7, ..FILE };
                 let line = through(Some(text), b"name", metadata);
-                let want = format!("lrwxrwxrwx   1 ftp ftp       1234 Mar 05 14:03 name{shown}\r\n");
+                let want =
+                    format!("lrwxrwxrwx   1 ftp ftp       1234 Mar 05 14:03 name{shown}\r\n");
                 assert_eq!(line, want);
                 let entry = Entry::new("name", metadata).through(Some(text.to_vec()));
                 let mut out = Vec::new();

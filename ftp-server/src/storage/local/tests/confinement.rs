@@ -122,9 +122,8 @@ fn the_text_of_a_link_is_told_only_if_it_stays_in_the_tree_ls_13_ls_22() {
         for (_, name, want) in links {
             let link = path(name);
             let mut listed = storage.list(&link.parent().unwrap(), Ask::Facts).unwrap();
-            let entry = listed.find_map(|entry| {
-                entry.ok().filter(|entry| Some(&*entry.name) == link.name())
-            });
+            let entry = listed
+                .find_map(|entry| entry.ok().filter(|entry| Some(&*entry.name) == link.name()));
             let told = entry.unwrap().link.map(|text| String::from_utf8(text).unwrap());
             assert_eq!(told.as_deref(), want, "{name}");
         }
