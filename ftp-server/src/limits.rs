@@ -113,7 +113,7 @@ pub(crate) const LOOKUP_STACK: usize = 2 * 1024 * 1024;
 pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;
 
 /// Maximum length of a reply, in bytes as it is sent. While a client does not read, the session holds
-/// the reply three times: its text, its encoding, and its TLS records.
+/// the reply twice: its encoding, or its text, and its TLS records.
 pub(crate) const REPLY: usize = 16 * 1024;
 
 /// Size of the first buffer of a transfer, in bytes. Under TLS, a download has two.
@@ -121,7 +121,7 @@ pub(crate) const BUFFER: usize = 16 * 1024;
 
 /// Maximum memory of names that a listing of local files has read ahead, in bytes. More of them take
 /// one of a bounded number of places.
-pub(crate) const NAMES: usize = 32 * 1024;
+pub(crate) const NAMES: usize = 16 * 1024;
 
 /// Maximum number of transfers that compress data at the same time (`MODE Z`). Each needs about 300
 /// KiB of memory; together, they use at most a sixteenth of the memory.

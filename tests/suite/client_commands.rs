@@ -151,7 +151,7 @@ fn a_tree_is_walked_ls_48() {
         server.root.write(file, b"1");
     }
     let root = server.root.path();
-    // A link is shown as its target within the root, and as a link if it leads out.
+    // A link to a directory is shown as a link, whether it leads out or not.
     symlink("..", root.join("a/up")).unwrap();
     symlink("/etc", root.join("a/out")).unwrap();
     let mut client = client(&server);

@@ -175,8 +175,9 @@ pub(super) struct OwnFiles {
 struct Ways {
     /// Device and inode of each file, and of each directory from which it can be reached.
     reached: BTreeMap<(u64, u64), usize>,
-    /// Full paths of files and directories on the way that do not exist yet.
-    missing: BTreeMap<PathBuf, usize>,
+    /// Full paths of the files and of the directories on the way: some do not exist yet, and some disks
+    /// give what they have other numbers later.
+    paths: BTreeMap<PathBuf, usize>,
     /// A file to which more than [`MOST`] paths lead, so that some of them are unknown.
     endless: Option<usize>,
 }
@@ -240,11 +241,7 @@ impl OwnFiles {
         }
         let found = fs::metadata(directory).ok();
         let index = found.and_then(|found| ways.reached.get(&(found.dev(), found.ino())));
-        // What was missing may have been created since, such as the directory of the own certificate.
-        let index = index.or_else(|| {
-            let missing = Some(&ways.missing).filter(|missing| !missing.is_empty())?;
-            missing.get(&in_full(directory))
-        });
+        let index = index.or_else(|| ways.paths.get(&in_full(directory)));
         let OwnFile { key, path, .. } = self.files.get(*index?)?;
         let what_to_do = match directory == Path::new("/") {
             true => "list other directories in [users.NAME.mounts], or use one as the root",
@@ -323,11 +320,9 @@ impl Ways {
                         devices.insert(format!("{}:{}", major(found.dev()), minor(found.dev())));
                         self.reached.entry((found.dev(), found.ino())).or_insert(index);
                     }
-                    Err(error) if error.kind() == ErrorKind::NotFound => {
-                        self.missing.entry(in_full(place)).or_insert(index);
-                    }
-                    Err(_) => is_hidden = true,
+                    Err(error) => is_hidden |= error.kind() != ErrorKind::NotFound,
                 }
+                self.paths.entry(in_full(place)).or_insert(index);
                 if let (Ok(target), Some(parent)) = (fs::read_link(place), place.parent()) {
                     next.push(without_dots(&parent.join(target)));
                 }
@@ -602,6 +597,21 @@ mod tests {
             let is_followed = usize::from(*key != "tls.self_signed");
             assert_eq!(config(&at("ftp-keys")), is_followed, "{key}");
         }
+    }
+
+    #[test]
+    fn a_root_is_refused_by_its_path_although_its_numbers_change_hp_27() {
+        let base = tempfile::tempdir().unwrap();
+        let (root, file) = (base.path().join("root"), base.path().join("root/file"));
+        fs::create_dir(&root).unwrap();
+        fs::write(&file, "[users]").unwrap();
+        let mut config = Config::read(&file).unwrap();
+        set(&mut config, &format!("users.a.root={}", root.display()));
+        let own = OwnFiles::of(&config, &OwnFiles::default());
+        // As on a FUSE disk, which gives its directories other numbers later.
+        fs::rename(&root, base.path().join("former")).unwrap();
+        fs::create_dir(&root).unwrap();
+        assert_eq!(own.objections(&config).len(), 1);
     }
 
     #[test]

@@ -222,16 +222,18 @@ impl Runner {
         if let Some(reply) = replies.first() {
             self.session.tell_of_refusal(verb, argument, reply, start);
         }
-        self.send_all(&replies)?;
+        self.send_all(replies)?;
         Ok(next)
     }
 
     /// Sends replies in one piece.
-    fn send_all(&mut self, replies: &[Reply]) -> io::Result<()> {
+    fn send_all(&mut self, replies: Vec<Reply>) -> io::Result<()> {
         if replies.is_empty() {
             return Ok(());
         }
-        let bytes: Vec<u8> = replies.iter().flat_map(encoded).collect();
+        // The client may leave the bytes unread, so nothing else is kept meanwhile.
+        let bytes = replies.iter().map(encoded).collect::<Vec<_>>().concat();
+        drop(replies);
         self.control.send_bytes(&bytes)
     }
 
@@ -253,7 +255,7 @@ impl Runner {
         if let Some(error) = failed {
             return Err(error);
         }
-        self.send_all(&replies)?;
+        self.send_all(replies)?;
         Ok(next)
     }
 

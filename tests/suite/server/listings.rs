@@ -437,11 +437,8 @@ fn a_listing_of_all_names_has_the_link_count_of_the_directory_ls_22_ls_25() {
         let listed = session.download(line);
         let text = String::from_utf8(listed).expect("UTF-8");
         let first: Vec<&str> = text.lines().next().expect("a line").split_whitespace().collect();
-        assert_eq!(
-            (first[0], first[1], first[8]),
-            ("drwxr-xr-x", &*links.to_string(), "."),
-            "{line}"
-        );
+        assert!(first[0].starts_with('d'), "{line}: {text}");
+        assert_eq!((first[1], first[8]), (&*links.to_string(), "."), "{line}");
         assert_eq!(text.matches(" .\r\n").count(), 1, "{line}");
     }
     for line in ["LIST", "LIST -l", "LIST -a dir/x.txt", "LIST -a d*"] {

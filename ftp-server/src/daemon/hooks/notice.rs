@@ -280,16 +280,18 @@ fn field<'a>(fields: &'a [TomlEntry], name: &str) -> Option<&'a str> {
 
 /// Returns whether a server died before it published the upload of an event: the event is
 /// incomplete, or the upload's file, which has this inode, still has a hidden name. Device numbers
-/// are not compared, because those of btrfs and of network file systems change.
+/// are not compared, because those of btrfs and of network file systems change. Inode numbers of FAT
+/// and FUSE disks change too: a file with fewer bytes than were uploaded is another one.
 pub(super) fn is_unpublished(json: &str, inode: u64) -> bool {
     let Ok(fields) = json_object(json.as_bytes()) else { return true };
     let local_path = unescaped(field(&fields, "local_path").unwrap_or_default());
     let path = PathBuf::from(OsString::from_vec(local_path));
     // A symbolic link leads to the directory of the upload.
     let path = path.canonicalize().unwrap_or(path);
+    let bytes = field(&fields, "bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
     let is_same = |entry: DirEntry| {
         is_hidden_name(entry.file_name().as_bytes())
-            && entry.metadata().is_ok_and(|found| found.ino() == inode)
+            && entry.metadata().is_ok_and(|found| found.ino() == inode && found.len() >= bytes)
     };
     let entries = path.parent().map(fs::read_dir).and_then(Result::ok);
     entries.is_some_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_same)))

@@ -220,7 +220,7 @@ pub(super) fn all_names(
     failure: Errno,
     wanted: &dyn Fn(&[u8]) -> bool,
 ) -> Result<()> {
-    let mut buffer = Vec::with_capacity(limits::NAMES / 2);
+    let mut buffer = Vec::with_capacity(limits::NAMES);
     seek(directory, SeekFrom::Start(0))?;
     let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     while let Some(entry) = entries.next() {
@@ -264,7 +264,8 @@ impl DirectoryEntries {
             Ask::Permissions => use_of(&directory),
             _ => DirectoryUse::Full,
         };
-        let (root, names) = (Arc::clone(root), DirectoryNames::new(directory));
+        let names = DirectoryNames::new(directory, ask != Ask::Start);
+        let root = Arc::clone(root);
         Self { root, path: path.clone(), names, only_names: ask == Ask::Names, directory_use }
     }
 

@@ -12,12 +12,14 @@ use rustix::io::{Errno, Result};
 use super::{name, root};
 use crate::{budget, limits};
 
-/// Size of the buffer for each of the first two system calls, in bytes.
-const PIECE: usize = limits::NAMES / 2;
+/// Size of the buffer for the first system call, in bytes. The names that it returns fill a reply: a
+/// line of `LIST` is longer than what the system says of a name.
+const PIECE: usize = limits::NAMES;
+const _: () = assert!(PIECE >= limits::REPLY);
 
 /// Maximum memory of the names that are read before the first is listed, in bytes: about 10,000 names.
 /// A larger directory is listed while it is read.
-const WHOLE: usize = 10 * limits::NAMES;
+const WHOLE: usize = 20 * limits::NAMES;
 
 /// Memory of one listing that reads more than [`limits::NAMES`] ahead, in bytes: the names, and a
 /// buffer for all of them.
@@ -37,6 +39,8 @@ pub(super) struct DirectoryNames {
     directory: OwnedFd,
     /// The time of the last change when the directory was opened; `None` once the names are read.
     opened: Option<ChangeTimes>,
+    /// Whether a directory of more than [`PIECE`] is read to its end before the first name is listed.
+    reads_ahead: bool,
     /// The names, each with a NUL at its end. They share one allocation: a separate one for each name
     /// would take almost half of the processor time of `NLST`.
     text: Vec<u8>,
@@ -53,10 +57,11 @@ pub(super) struct DirectoryNames {
 type ChangeTimes = Option<[Duration; 2]>;
 
 impl DirectoryNames {
-    pub(super) fn new(directory: OwnedFd) -> Self {
+    pub(super) fn new(directory: OwnedFd, reads_ahead: bool) -> Self {
         Self {
             opened: Some(stamp(&directory)),
             directory,
+            reads_ahead,
             text: Vec::new(),
             places: Vec::new(),
             next: 0,
@@ -97,20 +102,17 @@ impl DirectoryNames {
         (self.text, self.places, self.next, self.room) = (Vec::new(), Vec::new(), 0, None);
         if let Some(opened) = self.opened.take() {
             self.read(PIECE, &[])?;
-            if !self.has_ended {
-                self.read(PIECE, &[])?;
-            }
-            if !self.has_ended {
+            if !self.has_ended && self.reads_ahead {
                 self.room = NamesPlace::claim();
             }
             while !self.has_ended && self.room.is_some() && self.size() < WHOLE {
-                self.read(2 * limits::NAMES, &[])?;
+                self.read(4 * limits::NAMES, &[])?;
             }
             if self.has_ended {
                 self.settle(opened)?;
             }
         } else {
-            self.read(limits::NAMES, &[])?;
+            self.read(PIECE, &[])?;
         }
         // The names stay while the client reads slowly.
         self.text.shrink_to_fit();
