@@ -218,7 +218,7 @@ impl ProofStep {
 
     /// Takes a reply that arrived while no command was outstanding. Returns whether it is the extra
     /// reply that may arrive.
-    fn read_idle(&mut self, code: ReplyCode) -> bool {
+    pub(super) fn read_idle(&mut self, code: ReplyCode) -> bool {
         let is_late = match self.late {
             Some(Late::Banner) => is_banner(code),
             Some(Late::Proof) => code == ReplyCode::PATHNAME,
@@ -254,7 +254,7 @@ impl ProofStep {
     }
 
     /// Records the final reply of a transfer.
-    fn end_transfer(&mut self, verb: Verb, code: ReplyCode) {
+    pub(super) fn end_transfer(&mut self, verb: Verb, code: ReplyCode) {
         let is_done = code.severity() == Severity::Completion;
         self.late = is_done.then(|| Late::Transfer(Instant::now()));
         self.upload = Some(verb).filter(|verb| is_done && verb.is_upload());
@@ -264,7 +264,7 @@ impl ProofStep {
     }
 
     /// Records that a transfer was aborted, and that its replies were counted.
-    fn abort_transfer(&mut self) {
+    pub(super) fn abort_transfer(&mut self) {
         (self.late, self.upload) = (None, None);
         self.is_in_doubt = true;
         self.is_proved = false;
@@ -311,12 +311,12 @@ impl ProofStep {
 
     /// Returns whether the extra reply of a transfer may still arrive, or another one would put an
     /// upload in question.
-    const fn may_lag(&self) -> bool {
+    pub(super) const fn may_lag(&self) -> bool {
         !matches!(self.late, None | Some(Late::Banner)) || self.upload.is_some()
     }
 
     /// Returns when to stop waiting for the extra reply of a server that always sends one.
-    fn lag_ends(&self) -> Option<Instant> {
+    pub(super) fn lag_ends(&self) -> Option<Instant> {
         match self.late {
             Some(Late::Transfer(ended)) if self.lags => Some(ended + LAG),
             _ => None,
