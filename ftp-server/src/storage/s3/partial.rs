@@ -68,7 +68,7 @@ impl Note {
         Self { old: Some(String::new()), ..Self::default() }
     }
 
-    const fn has_bytes(&self) -> bool {
+    pub(super) const fn has_bytes(&self) -> bool {
         self.upload.is_some() || self.tail.is_some()
     }
 

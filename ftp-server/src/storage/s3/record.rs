@@ -147,8 +147,9 @@ pub(super) struct Record {
     is_attended: AtomicBool,
     /// Whether the store may have the note.
     is_noted: AtomicBool,
-    /// Whether another session has taken over the upload.
+    /// Whether another session has replaced the note, and whether it has taken over the bytes.
     is_lost: AtomicBool,
+    has_lost_bytes: AtomicBool,
     /// Whether the note is not to be written any more.
     is_over: AtomicBool,
     /// Whether the upload has ended, and only the note is still to be written.
@@ -208,6 +209,7 @@ impl Record {
             is_attended: AtomicBool::new(false),
             is_noted: AtomicBool::new(is_noted),
             is_lost: AtomicBool::new(false),
+            has_lost_bytes: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             is_pending: AtomicBool::new(false),
         });
@@ -226,7 +228,7 @@ impl Record {
 
     /// Returns `Busy` if another session is known to have taken over the bytes of the upload.
     pub(super) fn check(&self) -> StorageResult<()> {
-        match self.keeps && self.is_lost.load(Ordering::SeqCst) {
+        match self.has_lost_bytes.load(Ordering::SeqCst) {
             true => Err(Kind::Busy.into()),
             false => Ok(()),
         }
@@ -268,13 +270,18 @@ impl Record {
                 Ok(())
             }
             Err(error) if error.is_precondition() || error.is_missing() => {
-                self.is_lost.store(true, Ordering::SeqCst);
-                self.is_over.store(true, Ordering::SeqCst);
+                self.lose(&state.note);
                 (state.tag, *self.due.lock()) = (None, None);
                 Ok(())
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn lose(&self, note: &Note) {
+        self.is_lost.store(true, Ordering::SeqCst);
+        self.is_over.store(true, Ordering::SeqCst);
+        self.has_lost_bytes.fetch_or(self.keeps && note.has_bytes(), Ordering::SeqCst);
     }
 
     /// Writes the note of an upload over an existing object, in a thread, unless that was begun.
@@ -327,8 +334,8 @@ impl Record {
         let Some(tag) = state.tag.take() else { return Ok(self.check().is_ok()) };
         match store.delete_if(&self.note_key, &tag) {
             Err(error) if error.is_precondition() => {
-                self.is_lost.store(true, Ordering::SeqCst);
-                return Ok(!self.keeps);
+                self.lose(&state.note);
+                return Ok(self.check().is_ok());
             }
             done => done?,
         }
@@ -339,6 +346,8 @@ impl Record {
     /// object proves that it has ended.
     pub(super) fn stored(self: &Arc<Self>, store: &Arc<Inner>) {
         self.is_over.store(true, Ordering::SeqCst);
+        // A thread that still writes the note holds the record.
+        self.memory.running.end(&self.overtaken);
         // The object does not name what was stored since the upload began.
         let has_others = self.overtaken.changes() > 1;
         if !has_others && !self.is_noted.load(Ordering::SeqCst) {
