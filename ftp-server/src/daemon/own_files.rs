@@ -607,7 +607,7 @@ mod tests {
         fs::write(&file, "[users]").unwrap();
         let mut config = Config::read(&file).unwrap();
         set(&mut config, &format!("users.a.root={}", root.display()));
-        let own = OwnFiles::of(&config, &OwnFiles::default());
+        let own = Arc::new(OwnFiles::of(&config, &OwnFiles::default()));
         // As on a FUSE disk, which gives its directories other numbers later.
         fs::rename(&root, base.path().join("former")).unwrap();
         fs::create_dir(&root).unwrap();
