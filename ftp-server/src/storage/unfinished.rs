@@ -227,6 +227,11 @@ impl Overtaken {
         self.signs.is_superseded.load(Ordering::SeqCst)
     }
 
+    /// Returns whether the file at the place was removed or renamed, and no other one stored since.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.signs.is_gone.load(Ordering::SeqCst)
+    }
+
     /// Returns how often a file was stored at the place of the upload, or renamed or removed.
     pub(crate) fn changes(&self) -> u64 {
         self.signs.changes.load(Ordering::SeqCst)
@@ -234,8 +239,6 @@ impl Overtaken {
 
     /// Returns whether an upload that ended like this leaves neither a record nor bytes.
     pub(crate) fn leaves_nothing(&self, end: StreamEnd) -> bool {
-        self.is_superseded()
-            || self.signs.is_gone.load(Ordering::SeqCst)
-            || self.is_first && end == StreamEnd::Refused
+        self.is_superseded() || self.is_gone() || self.is_first && end == StreamEnd::Refused
     }
 }

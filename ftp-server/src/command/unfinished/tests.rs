@@ -94,7 +94,7 @@ pub(crate) fn is_of_others(act: Act) -> bool {
 pub(crate) enum World {
     /// No other program reaches them.
     Closed,
-    /// In an object store, where each change of a file ends its record.
+    /// In an object store, which cannot read kept bytes.
     Objects,
     /// In this directory.
     Disk(PathBuf),
@@ -193,8 +193,9 @@ struct Model {
     /// The number of the client's latest file.
     upload: u8,
     next: u32,
-    /// Whether each change of the file ends the record. An object store does not know better yet.
-    ends_with_every_change: bool,
+    /// Whether an upload that was begun again forbids to resume at the length of a file that was stored
+    /// since.
+    forbids_late: bool,
     is_on_disk: bool,
 }
 
@@ -217,7 +218,7 @@ impl Model {
     fn name_changed(&mut self, file: Option<Vec<u8>>, change: Change) {
         let identity = self.number();
         self.file = file.map(|file| (file, identity));
-        if change != Change::Extended || self.ends_with_every_change {
+        if change != Change::Extended {
             self.record = None;
         }
         for begun in &mut self.begun {
@@ -242,14 +243,14 @@ impl Model {
         let is_over_nothing = begun.old.is_some() && self.file.is_none();
         if begun.leaves_nothing {
             // Another upload has stored the file since, so its length is not that of this one.
-            let forbids = self.is_on_disk && begun.is_void && self.file.is_some();
+            let forbids = self.forbids_late && begun.is_void && self.file.is_some();
             if forbids && self.record.is_none() && !self.runs() {
                 let number = self.number();
                 self.record = Some(Kept { bytes: Vec::new(), old: self.identity(), number });
             }
             return;
         }
-        if begun.is_gone || is_over_nothing || !is_unchanged && self.ends_with_every_change {
+        if begun.is_gone || is_over_nothing {
             self.record = None;
             return;
         }
@@ -559,10 +560,10 @@ impl Model {
 /// Carries out a sequence, and compares each reply and the file with the model.
 pub(crate) fn check<S: Storage + Clone + 'static>(storage: S, acts: &[Act], world: World) {
     storage.mkdir(&DIRECTORY.into()).unwrap();
-    let ends_with_every_change = matches!(world, World::Objects);
+    let forbids_late = !matches!(world, World::Closed);
     let is_on_disk = matches!(world, World::Disk(_));
     let mut served = Served::new(storage, world);
-    let mut model = Model { ends_with_every_change, is_on_disk, ..Model::default() };
+    let mut model = Model { forbids_late, is_on_disk, ..Model::default() };
     for (at, act) in acts.iter().enumerate() {
         let got = served.act(*act, &model);
         let want = model.act(*act);

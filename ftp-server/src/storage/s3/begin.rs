@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::copying::Copying;
 use super::inner::Inner;
-use super::objects::{Condition, StoredObject};
-use super::partial::{self, ResumedUpload};
-use super::record::StoreRecord;
+use super::multipart::Multipart;
+use super::objects::{Condition, ID, StoredObject};
+use super::partial::{self, Found, Note, ResumedUpload};
+use super::record::{Record, has_ended, new_id};
 use super::rivals::Publishing;
 use super::upload::{Begun, S3Upload};
 use super::{S3Storage, http};
@@ -32,7 +33,12 @@ impl S3Storage {
             true => http::both(find_old, || partial::find(store, &note_key))?,
             false => (find_old(), Ok(None)),
         };
-        let (old, found) = (old?, found?);
+        let (old, mut found) = (old?, found?);
+        // If another program has stored the file, no later version proves that a record has ended.
+        let is_of_others = old.as_ref().is_some_and(|old| old.metadata(ID).is_none());
+        if is_of_others && leaves_record && !self.keeps(user) {
+            found = partial::find(store, &note_key)?;
+        }
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
@@ -43,24 +49,29 @@ impl S3Storage {
             WriteMode::Append => size,
             _ => 0,
         };
-        // A note about another version of the object does not count as a record.
-        let version = old.as_ref().map(StoredObject::version);
-        let is_first = found.as_ref().is_none_or(|found| found.note.old != version);
-        // An upload that began earlier leaves no record, whether it runs at this server or not.
-        let has_rival = match &found {
-            Some(_) if matches!(mode, WriteMode::Resume(_)) => false,
-            Some(found) if found.is_running => !store.end_leases(&note_key)?,
-            Some(found) => partial::discard(store, &note_key, found).map(|()| false)?,
-            None => false,
-        };
+        let id = new_id(old.as_ref(), leaves_record)?;
+        let keeps = is_image && self.keeps(user);
+        let mut begun = Begun { store: Arc::clone(store), key, id, multipart: None, record: None };
         let resumed = match mode {
-            WriteMode::Resume(_) if store.running.has(user, &key.as_bytes().to_vec()) => {
-                return Err(Kind::Busy.into());
-            }
+            WriteMode::Append | WriteMode::From(_) => None,
             WriteMode::Resume(from) => {
-                Some(ResumedUpload::take_up(store, &note_key, found, old.as_ref(), from)?)
+                if store.running.has(user, &begun.key.as_bytes().to_vec()) {
+                    return Err(Kind::Busy.into());
+                }
+                let resumed = ResumedUpload::take_up(store, &note_key, found, old.as_ref(), from)?;
+                let ((note, tag), key) = (resumed.note, begun.key.clone());
+                begun.multipart = note.upload.clone().map(|upload| Multipart { key, upload });
+                begun.id.clone_from(&note.object);
+                let note = (note, Some(tag));
+                begun.record = Some(Record::begin(store, &note_key, user, note, false)?);
+                Some((resumed.parts, resumed.tail))
             }
-            _ => None,
+            WriteMode::Create | WriteMode::Replace => {
+                let found = found.as_ref();
+                begun.record =
+                    Some(begun.new_record(&note_key, user, keeps, old.as_ref(), found)?);
+                None
+            }
         };
         let (condition, refusal) = match (mode, &old) {
             (WriteMode::Replace, _) => (Condition::None, Kind::Exists),
@@ -68,18 +79,10 @@ impl S3Storage {
             (_, None) => (Condition::New, Kind::Exists),
         };
         let refusal = if leaves_record { refusal } else { Kind::Busy };
-        let record = leaves_record.then(|| {
-            let keys = (&*key, &*note_key);
-            let keeps = is_image && self.keeps(user);
-            let (facts, old) = ((keeps, has_rival, is_first), old.as_ref());
-            StoreRecord::begin(store, keys, user, old, facts)
-        });
-        let (id, store) = (Inner::unique()?, Arc::clone(store));
-        let begun = Begun { store, key, id, multipart: None, record, lease: None };
         let watch = watch.unwrap_or_default();
         let upload = S3Upload::new(begun, Publishing { condition, watch, refusal });
         Ok(Box::new(match (resumed, old) {
-            (Some(resumed), _) => upload.resumed(resumed),
+            (Some((parts, tail)), _) => upload.resumed(parts, tail),
             (None, Some(old)) if copied > 0 => upload.after(Copying::new(old.tag, copied)),
             (None, _) => upload,
         }))
@@ -102,5 +105,51 @@ impl S3Storage {
             Err(error) if error.kind == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Begun {
+    /// Begins the record of an upload from byte 0. An upload of the same user that began earlier
+    /// leaves no record any more, whether it runs at this server or not, and the bytes of its record,
+    /// which is `found`, are discarded. Over an existing object, the record goes on without a gap.
+    fn new_record(
+        &self,
+        note_key: &str,
+        user: Option<&[u8]>,
+        keeps: bool,
+        old: Option<&StoredObject>,
+        found: Option<&Found>,
+    ) -> StorageResult<Arc<Record>> {
+        let store = &self.store;
+        let has_ended =
+            |found: &Found| !found.is_running && has_ended(found.note.old.as_deref(), old);
+        let earlier = store.memory.of_note(note_key);
+        let note = Note {
+            owner: Inner::unique()?,
+            key: self.key.clone(),
+            object: self.id.clone(),
+            is_active: true,
+            keeps,
+            old: old.map(StoredObject::version),
+            ..Note::default()
+        };
+        let is_first = found.is_none_or(has_ended);
+        let record = Record::begin(store, note_key, user, (note, None), is_first)?;
+        let Some(found) = found else { return Ok(record) };
+        // An upload of this process goes on, and may still be the last one to be stored.
+        let runs_here = found.is_running && !earlier.is_empty();
+        if old.is_none() || is_first {
+            earlier.iter().try_for_each(|earlier| earlier.end(store).map(drop))?;
+            if !runs_here {
+                partial::supersede(store, note_key)?;
+            }
+            return Ok(record);
+        }
+        if !runs_here {
+            partial::discard_bytes(store, &found.note)?;
+        }
+        earlier.iter().for_each(|earlier| earlier.give_up_note());
+        record.write(store)?;
+        Ok(record)
     }
 }

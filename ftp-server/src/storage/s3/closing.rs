@@ -4,9 +4,6 @@
 use super::buffer::PartBuffer;
 use super::error::S3Error;
 use super::multipart::Part;
-use super::objects::{Condition, StoredObject};
-use super::partial;
-use super::record::StoreRecord;
 use super::upload::{Begun, Sent};
 use crate::storage::StreamEnd;
 use crate::threads::ThreadJob;
@@ -26,24 +23,24 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Ends the upload in a thread, and waits briefly for that thread.
+    /// Ends the upload in a thread, and waits briefly for that thread. If the record cannot be left,
+    /// the process remembers it.
     pub(super) fn begin(self) {
-        let key = self.begun.key.clone();
-        let own_key = key.clone();
+        let (key, record) = (self.begun.key.clone(), self.begun.record.clone());
         let patience = self.begun.store.patience;
-        let ended = ThreadJob::begin(move || {
-            if let Err(error) = self.end() {
-                log::warn!("{own_key:?}: cannot keep or remove the interrupted upload: {error}");
+        let failed = move |error: S3Error| {
+            log::warn!("{key:?}: cannot keep or remove the interrupted upload: {error}");
+            if let Some(record) = &record {
+                record.remember();
             }
-        });
-        match ended {
+        };
+        let late = failed.clone();
+        match ThreadJob::begin(move || self.end().unwrap_or_else(late)) {
             Ok(job) => {
                 let _: Option<_> = job.wait(patience);
             }
             // The store keeps the parts, as after a crash of the server.
-            Err(error) => {
-                log::warn!("{key:?}: cannot keep or remove the interrupted upload: {error}");
-            }
+            Err(error) => failed(S3Error::Local(error)),
         }
     }
 
@@ -65,42 +62,27 @@ impl Closing {
     }
 
     fn leave_record(&self, tail: &[u8]) -> Result<(), S3Error> {
-        let Begun { store, key, record, lease, .. } = &self.begun;
-        let leaves = |record: &&StoreRecord| !record.leaves_nothing(self.reason);
-        let Some(record) = record.as_ref().filter(leaves) else {
-            return self.discard();
-        };
-        if store.client.head(key)?.as_ref().map(StoredObject::version) != record.old {
-            return self.discard();
-        }
+        let Begun { store, record, .. } = &self.begun;
+        let Some(record) = record else { return self.discard() };
         let keeps = record.keeps && self.reason == StreamEnd::Cut;
-        if keeps && self.is_tried && lease.is_some() {
+        if keeps && self.is_tried && record.stop_renewing() {
             // The bytes after the parts are lost. Once the lease has expired, the upload can be
             // resumed from its stored parts, as after a crash of the server.
             return Ok(());
         }
         let received = (keeps && !self.is_tried).then_some((&*self.parts, tail));
-        match lease {
-            Some(lease) => lease.leave(store, received),
-            None => {
-                self.begun.supersede()?;
-                let note = self.begun.note()?;
-                partial::leave(store, &record.note_key, &note, received, &Condition::None)
-            }
+        match record.leave(store, self.reason, received)? {
+            true => Ok(()),
+            false => self.discard(),
         }
     }
 
     fn discard(&self) -> Result<(), S3Error> {
-        let Begun { store, multipart, lease, record, .. } = &self.begun;
-        let is_own = match lease {
-            Some(lease) => lease.end(store)?,
-            None => true,
-        };
+        let Begun { store, multipart, record, .. } = &self.begun;
+        let is_own = record.as_ref().map_or(Ok(true), |record| record.end(store))?;
         match multipart {
             // Otherwise another session has resumed the upload.
-            Some(multipart) if is_own || record.as_ref().is_none_or(|record| !record.keeps) => {
-                store.client.abort_upload(multipart)
-            }
+            Some(multipart) if is_own => store.client.abort_upload(multipart),
             _ => Ok(()),
         }
     }

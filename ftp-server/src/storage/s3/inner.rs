@@ -1,8 +1,8 @@
 //! The state that the clones of a store share: connections, memory, leases and known directories.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::buffer::BufferPool;
@@ -11,7 +11,7 @@ use super::error::S3Error;
 use super::http::Client;
 use super::keys::Keys;
 use super::pages::{Listed, Pages};
-use super::partial::NoteLease;
+use super::record::Memory;
 use super::rivals::Rivals;
 use crate::lock::Lock;
 use crate::net::random;
@@ -38,11 +38,10 @@ pub(super) struct Inner {
     pub(super) patience: Duration,
     pub(super) hidden: String,
     pub(super) checksums: bool,
-    pub(super) leases: Lock<Vec<Weak<NoteLease>>>,
+    /// What this process knows of its uploads to the bucket.
+    pub(super) memory: Arc<Memory>,
     /// The uploads of this process that leave a record, by their keys.
-    pub(super) running: RunningUploads<Vec<u8>>,
-    /// The number of the latest of these uploads.
-    pub(super) latest: AtomicU64,
+    pub(super) running: Arc<RunningUploads<Vec<u8>>>,
     /// Sessions of this process that publish under the same key.
     pub(super) rivals: Rivals,
     /// Directories that were found, with the time of each check.
@@ -62,12 +61,7 @@ impl Inner {
     /// object. Uploads that begin later may see the change before the response comes: whether it
     /// concerns them, only the version of the object tells.
     pub(super) fn latest(&self) -> u64 {
-        self.latest.load(Ordering::SeqCst)
-    }
-
-    /// Adds a lease, which the background thread renews until the lease is dropped.
-    pub(super) fn add_lease(&self, lease: &Arc<NoteLease>) {
-        self.leases.lock().push(Arc::downgrade(lease));
+        self.memory.latest.load(Ordering::SeqCst)
     }
 
     /// Calls `each` for all objects whose keys begin with `prefix`.
@@ -121,30 +115,5 @@ impl Inner {
                 self.client.bucket
             );
         }
-    }
-
-    fn leases(&self) -> Vec<Arc<NoteLease>> {
-        let mut leases = self.leases.lock();
-        leases.retain(|lease| lease.strong_count() > 0);
-        leases.iter().filter_map(Weak::upgrade).collect()
-    }
-
-    /// Renews the leases of all running uploads.
-    pub(super) fn renew_leases(&self) {
-        for lease in self.leases() {
-            if let Err(error) = lease.renew(self) {
-                let key = &lease.note_key;
-                log::warn!("{key:?}: cannot renew the lease of a running upload: {error}");
-            }
-        }
-    }
-
-    /// Removes the note of uploads of this process, which go on without it. Returns whether there
-    /// is such an upload.
-    pub(super) fn end_leases(&self, note_key: &str) -> Result<bool, S3Error> {
-        let mut leases = self.leases();
-        leases.retain(|lease| lease.note_key == note_key);
-        leases.iter().try_for_each(|lease| lease.end(self).map(drop))?;
-        Ok(!leases.is_empty())
     }
 }

@@ -77,13 +77,16 @@ use super::{
 /// - [`WriteMode::Append`] and [`WriteMode::From`] copy the old bytes to a new object, because
 ///   objects cannot grow. The store itself copies 5 MiB or more; the server copies smaller amounts.
 ///   Both modes fail with `Busy` if the object changes in the meantime.
-/// - An interrupted upload is kept for 12 hours (see [`keep_partials`](Self::keep_partials)), unless
-///   the file that it was to replace changes. Every server that uses the bucket can resume the
-///   upload for the same user. Resuming at an offset inside the stored parts fails with
-///   `BadRestart`, because stores do not return the content of parts.
+/// - The bytes of an interrupted upload are kept for 12 hours (see
+///   [`keep_partials`](Self::keep_partials)), unless the file that it was to replace changes. Its
+///   record stays for up to 90 days, until a server stores, renames or removes the file. Every
+///   server that uses the bucket can resume the upload for the same user. Resuming at an offset
+///   inside the stored parts fails with `BadRestart`, because stores do not return the content of
+///   parts.
 /// - If the server dies, its uploads can be resumed when the [lease](S3StoreBuilder::lease) has
 ///   expired; until then, resuming them fails with `Busy`. The last stored part and the bytes after
-///   it are lost. An upload that had not stored a part leaves no record.
+///   it are lost. An upload over an existing file leaves a record if it had run for a second or had
+///   received 1 MiB.
 /// - If the server dies while it publishes a file, the file may or may not become visible.
 ///
 /// # Renaming
@@ -408,7 +411,7 @@ impl Storage for S3Storage {
             let mut metadata = object.kept.clone();
             metadata.retain(|(name, _)| name != MTIME && name != ID);
             metadata.push((MTIME.to_owned(), modified.to_string()));
-            metadata.push((ID.to_owned(), Inner::unique()?));
+            metadata.push((ID.to_owned(), record::new_id(Some(&object), false)?));
             let (client, condition) = (&self.inner.client, &publishing.condition);
             let copy = || client.copy(&key, &object.tag, &key, condition, &metadata);
             match turn.change(copy) {

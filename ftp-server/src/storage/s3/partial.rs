@@ -1,10 +1,13 @@
-//! Unfinished uploads. Notes in the store allow any server to resume an upload. Leases ensure that
-//! only one session at a time resumes it.
+//! The notes about unfinished uploads in the store. They forbid every server to resume an upload at
+//! the length of the object that it was to replace, and allow any of them to resume it at its own.
 //!
 //! A note names the multipart upload at the store, and the object with the last bytes, which are
 //! too few for a part. It also names the version of the object that the upload is to replace. A
 //! session that writes renews its note. Another session can take over the upload when the age of the
 //! note, by the store's clock, exceeds the lease. The servers' own clocks do not matter.
+//!
+//! The bytes count for 12 hours, and as long as the object is the one that the upload was to
+//! replace. The note stays for 90 days, unless it has [ended](has_ended).
 //!
 //! Parts are stored one after the other. So all listed parts except the last are complete and
 //! belong together. The last part can be the end of the file. If `SIZE` counted that part, the
@@ -12,9 +15,7 @@
 //! does not count.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 
 use super::error::S3Error;
 use super::inner::Inner;
@@ -22,14 +23,17 @@ use super::keys;
 use super::multipart::{Multipart, Part};
 use super::objects::{Condition, StoredObject};
 use super::pages::Listed;
-use crate::lock::Lock;
-use crate::storage::unfinished::REMEMBERED;
+use super::record::has_ended;
+use crate::storage::unfinished::{RECORDED, REMEMBERED};
 use crate::storage::{StorageErrorKind as Kind, StorageResult};
 
 /// Maximum length of a note, in bytes. An upload id takes a few hundred bytes.
 const LONGEST: u64 = 4_096;
 
 const TITLE: &str = "ftp-server partial upload 1";
+
+/// Time for which a note without bytes is kept. A sweep that removes its bytes writes it again.
+const BARE: Duration = RECORDED.saturating_sub(REMEMBERED);
 
 /// The content of a note.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -53,10 +57,26 @@ pub(super) struct Note {
     /// The `owner` in the key of the object with the last bytes, and the number of these bytes.
     pub(super) tail: Option<(String, u64)>,
     /// The version of the object that the upload is to replace; `None` if there was no object.
+    /// An empty text differs from every version.
     pub(super) old: Option<String>,
 }
 
 impl Note {
+    /// Returns what a note counts for that cannot be read: it has no bytes, and forbids.
+    fn doubtful() -> Self {
+        Self { old: Some(String::new()), ..Self::default() }
+    }
+
+    pub(super) const fn has_bytes(&self) -> bool {
+        self.upload.is_some() || self.tail.is_some()
+    }
+
+    /// Returns a note of the same upload that names no bytes.
+    fn bare(&self) -> Self {
+        let (upload, tail, is_active, parts, stored) = (None, None, false, 0, 0);
+        Self { upload, tail, is_active, parts, stored, ..self.clone() }
+    }
+
     /// Returns the number of bytes that the note names.
     fn size(&self) -> u64 {
         self.stored + self.tail.as_ref().map_or(0, |(_, length)| *length)
@@ -99,8 +119,7 @@ impl Note {
         let by = value("tail")?;
         let length = value("length")?.parse().ok()?;
         let tail = (by != "-").then(|| (by.to_owned(), length));
-        // Notes of earlier versions, which are only swept, do not have this line.
-        let old = value("old").filter(|old| *old != "-").map(str::to_owned);
+        let old = value("old").map(|old| (old != "-").then(|| old.to_owned()))?;
         Some(Self { owner, key, object, upload, is_active, keeps, parts, stored, tail, old })
     }
 }
@@ -114,6 +133,8 @@ pub(super) struct Found {
     pub(super) when: i64,
     /// Whether the session that wrote the note is still writing.
     pub(super) is_running: bool,
+    /// Whether the bytes are too old to be resumed.
+    is_old: bool,
 }
 
 /// The bytes of an unfinished upload.
@@ -138,17 +159,21 @@ impl KeptBytes {
     }
 }
 
-/// Returns the note with this key; `None` if the note is missing, too old or unreadable.
+/// Returns the note with this key; `None` if it is missing or too old.
 pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
     let Some((object, note)) = read(store, key)? else { return Ok(None) };
-    let age = u64::try_from(object.age()).unwrap_or(0);
-    let Some(note) = note.filter(|_| age < REMEMBERED.as_secs()) else { return Ok(None) };
-    let is_running = note.is_active && age <= store.lease.as_secs();
-    Ok(Some(Found { note, when: object.changed(), tag: object.tag, is_running }))
+    let age = Duration::from_secs(u64::try_from(object.age()).unwrap_or(0));
+    let note = note.unwrap_or_else(Note::doubtful);
+    let is_old = age >= REMEMBERED;
+    if age >= RECORDED || is_old && note.old.is_none() {
+        return Ok(None);
+    }
+    let is_running = note.is_active && age <= store.lease;
+    Ok(Some(Found { note, when: object.changed(), tag: object.tag, is_running, is_old }))
 }
 
-/// Returns the object of a note of any age, and the note; `None` if the object is missing. A note
-/// from another version of the server cannot be parsed, and stays until it is too old.
+/// Returns the object of a note of any age, and the note if it can be parsed; `None` if the object is
+/// missing.
 fn read(store: &Inner, key: &str) -> Result<Option<(StoredObject, Option<Note>)>, S3Error> {
     let found = store.client.get_small(key, LONGEST)?;
     Ok(found.map(|(object, bytes)| (object, str::from_utf8(&bytes).ok().and_then(Note::parse))))
@@ -157,6 +182,9 @@ fn read(store: &Inner, key: &str) -> Result<Option<(StoredObject, Option<Note>)>
 /// Returns the bytes of a note that can be resumed; `None` if there are none.
 pub(super) fn load(store: &Inner, found: &Found) -> Result<Option<KeptBytes>, S3Error> {
     let note = &found.note;
+    if found.is_old {
+        return Ok(None);
+    }
     let listed = match &note.upload {
         Some(_) if !note.keeps => return Ok(None),
         Some(upload) => {
@@ -200,7 +228,7 @@ fn sum(parts: &[Part]) -> u64 {
 /// Removes a note and the bytes that it names. A newer note with the same key stays.
 pub(super) fn discard(store: &Inner, note_key: &str, found: &Found) -> Result<(), S3Error> {
     match store.delete_if(note_key, &found.tag) {
-        Ok(()) => abort(store, &found.note).and_then(|()| delete_tail(store, &found.note)),
+        Ok(()) => discard_bytes(store, &found.note),
         // Another session has resumed the upload or replaced the note.
         Err(error) if error.is_precondition() => Ok(()),
         Err(error) => Err(error),
@@ -220,145 +248,25 @@ pub(super) fn supersede(store: &Inner, note_key: &str) -> Result<(), S3Error> {
     Ok(())
 }
 
+/// Removes the bytes that a note names.
+pub(super) fn discard_bytes(store: &Inner, note: &Note) -> Result<(), S3Error> {
+    abort(store, note).and_then(|()| delete_tail(store, note))
+}
+
 fn abort(store: &Inner, note: &Note) -> Result<(), S3Error> {
     let Some(upload) = note.upload.clone() else { return Ok(()) };
     store.client.abort_upload(&Multipart { key: note.key.clone(), upload })
 }
 
-fn delete_tail(store: &Inner, note: &Note) -> Result<(), S3Error> {
+pub(super) fn delete_tail(store: &Inner, note: &Note) -> Result<(), S3Error> {
     let Some((owner, _)) = &note.tail else { return Ok(()) };
     store.client.delete(&keys::tail(&store.hidden, owner), &Condition::None)
 }
 
-/// The right to write to an unfinished upload. It lasts while the note is renewed.
-#[derive(Debug)]
-pub(super) struct NoteLease {
-    pub(super) note_key: String,
-    state: Lock<LeaseState>,
-    is_lost: AtomicBool,
-}
-
-#[derive(Debug)]
-struct LeaseState {
-    note: Note,
-    /// The entity tag of the note; `None` when the note is no longer renewed.
-    tag: Option<String>,
-    renewed: Instant,
-}
-
-impl NoteLease {
-    /// Writes a note for a new upload.
-    pub(super) fn begin(store: &Inner, note_key: &str, note: Note) -> Result<Arc<Self>, S3Error> {
-        let tag = write(store, note_key, &note, &Condition::None)?;
-        Ok(Self::register(store, note_key, note, tag))
-    }
-
-    /// Takes over an unfinished upload, to resume it.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Busy` if another session has taken over the upload first, or an error of the store.
-    pub(super) fn take_up(
-        store: &Inner,
-        note_key: &str,
-        found: &Found,
-        kept: &KeptBytes,
-    ) -> StorageResult<Arc<Self>> {
-        let note = Note {
-            owner: Inner::unique()?,
-            is_active: true,
-            parts: u32::try_from(kept.parts.len()).unwrap_or(u32::MAX),
-            stored: kept.stored(),
-            tail: kept.tail.clone(),
-            ..found.note.clone()
-        };
-        match write(store, note_key, &note, &Condition::Is(found.tag.clone())) {
-            Ok(tag) => Ok(Self::register(store, note_key, note, tag)),
-            Err(error) if error.is_precondition() || error.is_missing() => Err(Kind::Busy.into()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn register(store: &Inner, note_key: &str, note: Note, tag: String) -> Arc<Self> {
-        let state = Lock::new(LeaseState { note, tag: Some(tag), renewed: Instant::now() });
-        let note_key = note_key.to_owned();
-        let lease = Arc::new(Self { note_key, state, is_lost: AtomicBool::new(false) });
-        store.add_lease(&lease);
-        lease
-    }
-
-    /// Returns `Busy` if the lease is known to be lost to another session.
-    pub(super) fn check(&self) -> StorageResult<()> {
-        if self.is_lost.load(Ordering::SeqCst) { Err(Kind::Busy.into()) } else { Ok(()) }
-    }
-
-    /// Returns `Busy` if another session has taken over the upload. Renews the note first if at
-    /// least half of the lease has passed.
-    pub(super) fn prove(&self, store: &Inner) -> StorageResult<()> {
-        if self.state.lock().renewed.elapsed() >= store.lease / 2 {
-            self.renew(store)?;
-        }
-        self.check()
-    }
-
-    /// Adds the id of the multipart upload to a note that began without one.
-    pub(super) fn begin_parts(&self, store: &Inner, upload: &str) -> Result<(), S3Error> {
-        self.state.lock().note.upload = Some(upload.to_owned());
-        self.renew(store)
-    }
-
-    /// Renews the note.
-    pub(super) fn renew(&self, store: &Inner) -> Result<(), S3Error> {
-        let mut state = self.state.lock();
-        let Some(tag) = &state.tag else { return Ok(()) };
-        let condition = Condition::Is(tag.clone());
-        match write(store, &self.note_key, &state.note, &condition) {
-            Ok(tag) => {
-                (state.tag, state.renewed) = (Some(tag), Instant::now());
-                Ok(())
-            }
-            Err(error) if error.is_precondition() || error.is_missing() => {
-                self.is_lost.store(true, Ordering::SeqCst);
-                state.tag = None;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Ends an upload that leaves its record, as [`leave`] does.
-    pub(super) fn leave(
-        &self,
-        store: &Inner,
-        received: Option<(&[Part], &[u8])>,
-    ) -> Result<(), S3Error> {
-        let mut state = self.state.lock();
-        let Some(tag) = state.tag.take() else { return Ok(()) };
-        leave(store, &self.note_key, &state.note, received, &Condition::Is(tag))
-    }
-
-    /// Removes the note of an upload that leaves no record. Returns whether the parts still belong
-    /// to this session.
-    pub(super) fn end(&self, store: &Inner) -> Result<bool, S3Error> {
-        let mut state = self.state.lock();
-        let Some(tag) = state.tag.take() else { return Ok(self.check().is_ok()) };
-        match store.delete_if(&self.note_key, &tag) {
-            Err(error) if error.is_precondition() => {
-                self.is_lost.store(true, Ordering::SeqCst);
-                return Ok(false);
-            }
-            done => done?,
-        }
-        delete_tail(store, &state.note).map(|()| true)
-    }
-}
-
 /// An unfinished upload that this session resumes.
 pub(super) struct ResumedUpload {
-    pub(super) lease: Arc<NoteLease>,
-    /// The metadata that identifies the object once it is stored.
-    pub(super) id: String,
-    pub(super) multipart: Option<Multipart>,
+    /// The note, and its entity tag.
+    pub(super) note: (Note, String),
     pub(super) parts: Vec<Part>,
     /// The bytes that follow the parts.
     pub(super) tail: Vec<u8>,
@@ -367,6 +275,11 @@ pub(super) struct ResumedUpload {
 impl ResumedUpload {
     /// Takes over the upload of a note, to go on after its first `from` bytes. `old` is the object
     /// to replace.
+    ///
+    /// # Errors
+    ///
+    /// Returns `BadRestart` if these bytes are not kept; `Busy` if another session has taken over
+    /// the upload first; or an error of the store.
     pub(super) fn take_up(
         store: &Inner,
         note_key: &str,
@@ -397,10 +310,31 @@ impl ResumedUpload {
         };
         // Bytes after the first `from` ones are given up, even if this upload fails.
         kept.tail = kept.tail.map(|(owner, _)| (owner, tail.len() as u64));
-        let lease = NoteLease::take_up(store, note_key, &found, &kept)?;
-        let (key, id) = (found.note.key, found.note.object);
-        let multipart = found.note.upload.map(|upload| Multipart { key, upload });
-        Ok(Self { lease, id, multipart, parts: kept.parts, tail })
+        let note = take_over(store, note_key, &found, &kept)?;
+        Ok(Self { note, parts: kept.parts, tail })
+    }
+}
+
+/// Writes the note of an upload that another session resumes, so that no third one does. Returns the
+/// note and its entity tag.
+pub(super) fn take_over(
+    store: &Inner,
+    note_key: &str,
+    found: &Found,
+    kept: &KeptBytes,
+) -> StorageResult<(Note, String)> {
+    let note = Note {
+        owner: Inner::unique()?,
+        is_active: true,
+        parts: u32::try_from(kept.parts.len()).unwrap_or(u32::MAX),
+        stored: kept.stored(),
+        tail: kept.tail.clone(),
+        ..found.note.clone()
+    };
+    match write(store, note_key, &note, &Condition::Is(found.tag.clone())) {
+        Ok(tag) => Ok((note, tag)),
+        Err(error) if error.is_precondition() || error.is_missing() => Err(Kind::Busy.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -440,7 +374,12 @@ pub(super) fn leave(
 
 /// Writes a note, and returns its entity tag. A session writes its note again and again, so the id
 /// of the object must tell the writes apart: after an error, it shows whether this one was made.
-fn write(store: &Inner, key: &str, note: &Note, condition: &Condition) -> Result<String, S3Error> {
+pub(super) fn write(
+    store: &Inner,
+    key: &str,
+    note: &Note,
+    condition: &Condition,
+) -> Result<String, S3Error> {
     let id = Inner::unique()?;
     store.client.put(key, note.encode().as_bytes(), condition, &id, store.checksums)
 }
@@ -482,14 +421,21 @@ pub(super) fn move_notes(
             (found.note.key.strip_prefix(old).unwrap_or_default(), format!("{to}{name}"));
         let mut note = Note { key: format!("{new}{rest}"), ..found.note.clone() };
         let versions = moved.get(&note.key);
-        let is_other = note.old.as_ref() != versions.map(|(before, _)| before);
-        let is_unsure = is_there && note.old.is_none();
+        let has_ended = note.old.is_some() != versions.is_some();
+        let is_unsure = note.old.is_none() && (is_there || note.upload.is_some());
         // A note that is there already is of a later upload.
-        if note.upload.is_some() || is_other || is_unsure || find(store, &moved_key)?.is_some() {
+        if has_ended || is_unsure || find(store, &moved_key)?.is_some() {
             discard(store, &key, &found)?;
             continue;
         }
-        note.old = versions.map(|(_, after)| after.clone());
+        if let (Some(is), Some((before, after))) = (&mut note.old, versions) {
+            // If the object is another one, the note still forbids to resume at its length.
+            *is = if is == before { after.clone() } else { String::new() };
+        }
+        if note.upload.is_some() {
+            discard_bytes(store, &found.note)?;
+            note = note.bare();
+        }
         match write(store, &moved_key, &note, &Condition::New) {
             Err(error) if error.is_precondition() => discard(store, &key, &found)?,
             written => written.and_then(|_| store.delete_if(&key, &found.tag))?,
@@ -501,8 +447,8 @@ pub(super) fn move_notes(
 /// Maximum number of objects that a sweep cannot remove. After that, the store itself is at fault.
 const FAILURES: u32 = 10;
 
-/// Removes the records that are too old, and returns their number. An object that cannot be read or
-/// removed is left to the next sweep.
+/// Removes the records that are too old or have ended, and the bytes of others that are too old.
+/// Returns their number. An object that cannot be read or removed is left to the next sweep.
 pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let now = store.client.clock()?.unwrap_or_else(super::encode::now);
     let oldest = now - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
@@ -518,7 +464,7 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     let mut removed = 0;
     store.each_key(&keys::notes(&store.hidden), |listed| {
         if listed.modified <= oldest {
-            let swept = sweep_note(store, &listed, oldest);
+            let swept = sweep_note(store, &listed, (now, oldest));
             removed += usize::from(pass(&listed.key, swept)?);
         }
         Ok(())
@@ -562,9 +508,9 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     Ok(removed)
 }
 
-/// Removes a note that is still too old, and the bytes that it names. Returns `false` if it was
-/// removed or written again since it was listed.
-fn sweep_note(store: &Inner, listed: &Listed, oldest: i64) -> Result<bool, S3Error> {
+/// Removes the bytes that a note names and that are still too old; and the note, unless it must
+/// forbid for longer. Returns `false` if nothing was removed, or if the note was written again.
+fn sweep_note(store: &Inner, listed: &Listed, (now, oldest): (i64, i64)) -> Result<bool, S3Error> {
     let Some((object, note)) = read(store, &listed.key)? else { return Ok(false) };
     // If the response has no time, the one in the listing counts. Since then, another session can
     // have resumed the upload or begun another one: its note has another tag. Some listings leave
@@ -577,19 +523,35 @@ fn sweep_note(store: &Inner, listed: &Listed, oldest: i64) -> Result<bool, S3Err
     if is_new {
         return Ok(false);
     }
-    let note = note.unwrap_or_default();
+    let bare = now.saturating_sub(object.modified.unwrap_or(listed.modified));
+    let is_too_old = u64::try_from(bare).is_ok_and(|age| age >= BARE.as_secs());
+    let note = note.unwrap_or_else(Note::doubtful);
+    let is_over = is_too_old || note.old.is_none() || {
+        let now = if note.key.is_empty() { None } else { store.client.head(&note.key)? };
+        !note.key.is_empty() && has_ended(note.old.as_deref(), now.as_ref())
+    };
+    if !is_over && !note.has_bytes() {
+        return Ok(false);
+    }
     // No session can resume the upload any more. Without the note, no server would find parts that
     // the store has not removed. But without times no upload is too old to be resumed, and only the
-    // removal of the note proves that no session has resumed it.
-    let is_over = object.modified.is_some();
-    if is_over {
+    // change of the note proves that no session has resumed it.
+    let has_times = object.modified.is_some();
+    if has_times {
         abort(store, &note)?;
     }
-    match store.delete_if(&listed.key, &object.tag) {
+    let changed = match is_over {
+        true => store.delete_if(&listed.key, &object.tag),
+        false => {
+            let condition = Condition::Is(object.tag.clone());
+            write(store, &listed.key, &note.bare(), &condition).map(drop)
+        }
+    };
+    match changed {
         Err(error) if error.is_precondition() => return Ok(false),
-        deleted => deleted?,
+        changed => changed?,
     }
-    if !is_over {
+    if !has_times {
         abort(store, &note)?;
     }
     delete_tail(store, &note).map(|()| true)

@@ -73,7 +73,10 @@ impl S3Storage {
         self.inner.forget_directories();
         moved?;
         self.inner.running.stored(&to_key.as_bytes().to_vec(), latest);
-        // The records of the other name remember that there was no file, or another one.
+        // A record of the new name ends, unless the name was free.
+        if target.is_some() {
+            self.discard_records(&to_key).map_err(S3Error::after_change)?;
+        }
         let key = if is_directory { &to_key } else { &from_key };
         self.end_records(key, latest).map_err(S3Error::after_change)
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,11 +17,11 @@ use super::multipart::LEAST;
 use super::partial;
 use super::platform::Platform;
 use super::probe::{self, S3Features};
+use super::record::Memory;
 use super::rivals::Rivals;
 use super::sign::Credentials;
 use super::web_identity::{self, Issuer, KeySource, WebIdentity};
 use crate::lock::{Lock, unpoisoned};
-use crate::storage::unfinished::RunningUploads;
 use crate::{limits, threads};
 
 /// Default part size, in bytes.
@@ -41,7 +41,7 @@ const LOOK_UP: Duration = Duration::from_secs(300);
 /// Interval at which the background thread removes abandoned partial uploads.
 const SWEEP: Duration = Duration::from_secs(3_600);
 
-/// Maximum interval at which the background thread renews leases.
+/// Maximum time after which the background thread first sweeps.
 const LONGEST_TICK: Duration = Duration::from_secs(20);
 
 /// A bucket of an object store that supports the protocol of Amazon S3.
@@ -49,11 +49,11 @@ const LONGEST_TICK: Duration = Duration::from_secs(20);
 /// [`storage`](Self::storage) returns a storage with the files below a prefix.
 /// [`probe`](Self::probe) tests which features the store supports.
 ///
-/// Clones share the connections and the memory. A background thread resolves the endpoint
-/// regularly, renews the [leases](S3StoreBuilder::lease) of running uploads, and removes partial
-/// uploads after 12 hours. With a [role](S3StoreBuilder::web_identity), another thread renews the
-/// access keys. Both threads end after the last clone and the last storage of the store are
-/// dropped.
+/// Clones share the connections and the memory. Background threads resolve the endpoint
+/// regularly, renew the [leases](S3StoreBuilder::lease) of running uploads, and remove the bytes
+/// of partial uploads after 12 hours. With a [role](S3StoreBuilder::web_identity), another thread
+/// renews the access keys. The threads end after the last clone and the last storage of the store
+/// are dropped.
 ///
 /// ```no_run
 /// use ftp_server::{Rights, S3Store, Server};
@@ -92,6 +92,8 @@ pub struct S3StoreBuilder {
     patience: Duration,
     hidden: String,
     checksums: bool,
+    #[cfg(test)]
+    process: usize,
 }
 
 impl fmt::Debug for S3Store {
@@ -125,6 +127,8 @@ impl S3Store {
             patience: PATIENCE,
             hidden: ".ftp-server/".to_owned(),
             checksums: true,
+            #[cfg(test)]
+            process: 0,
         }
     }
 
@@ -169,9 +173,9 @@ impl S3Store {
             Ok(Credentials { access_key, secret_key, session_token });
     }
 
-    /// Removes the records of uploads that ended without success more than 12 hours ago, and their
-    /// bytes. Returns their number. The background
-    /// thread calls this method soon after its start, and then every hour. It logs a warning for an
+    /// Removes the bytes of uploads that ended without success more than 12 hours ago, and their
+    /// records, except those that forbid to resume an upload at the length of an older file: these
+    /// stay for up to 90 days. Returns the number of uploads. The background thread calls this method soon after its start, and then every hour. It logs a warning for an
     /// object that cannot be read or removed, and goes on.
     ///
     /// # Errors
@@ -297,6 +301,14 @@ impl S3StoreBuilder {
         self
     }
 
+    /// Lets stores share what they remember of their uploads only if they have the same number, as if
+    /// others were in another process.
+    #[cfg(test)]
+    pub(super) fn process(mut self, number: usize) -> Self {
+        self.process = number;
+        self
+    }
+
     /// Sets the time after which another server may resume the uploads of a server that died
     /// (default: 60 s, minimum: 2 s). All servers of a bucket need the same value.
     pub fn lease(mut self, lease: Duration) -> Self {
@@ -361,6 +373,10 @@ impl S3StoreBuilder {
             removals: Removals::new(),
         };
         let hidden = format!("{}/", self.hidden.trim_matches('/'));
+        let bucket = format!("{}://{}/{}/{hidden}", client.scheme, client.authority, client.bucket);
+        #[cfg(test)]
+        let bucket = format!("{bucket} {}", self.process);
+        let memory = Memory::of(bucket);
         let inner = Arc::new(Inner {
             client,
             addresses,
@@ -371,9 +387,8 @@ impl S3StoreBuilder {
             patience: self.patience,
             hidden,
             checksums: self.checksums,
-            leases: Lock::default(),
-            running: RunningUploads::new(),
-            latest: AtomicU64::new(0),
+            running: Arc::clone(&memory.running),
+            memory,
             rivals: Rivals::default(),
             seen: Lock::default(),
             told: Lock::default(),
@@ -381,6 +396,9 @@ impl S3StoreBuilder {
         let weak = Arc::downgrade(&inner);
         let tick = (self.lease / 3).min(LONGEST_TICK);
         threads::start(Some("s3-store"), limits::LOOKUP_STACK, move || keep(&weak, tick))
+            .map_err(S3Error::Local)?;
+        let weak = Arc::downgrade(&inner);
+        threads::start(Some("s3-notes"), limits::LOOKUP_STACK, move || attend(&weak))
             .map_err(S3Error::Local)?;
         if let Some((issuer, due)) = renewal {
             let weak = Arc::downgrade(&inner);
@@ -418,7 +436,16 @@ impl S3StoreBuilder {
     }
 }
 
-/// Does the background work of a store, until the store is dropped.
+/// Lets the notes be written and renewed that are due, until the store is dropped.
+fn attend(store: &Weak<Inner>) {
+    loop {
+        std::thread::sleep(limits::TICK);
+        let Some(store) = store.upgrade() else { return };
+        store.attend();
+    }
+}
+
+/// Does the other background work of a store, until the store is dropped.
 fn keep(store: &Weak<Inner>, tick: Duration) {
     let mut looked_up = Instant::now();
     // The first sweep comes soon, so that even a server that never runs for long removes old
@@ -427,7 +454,6 @@ fn keep(store: &Weak<Inner>, tick: Duration) {
     loop {
         std::thread::sleep(tick);
         let Some(store) = store.upgrade() else { return };
-        store.renew_leases();
         if looked_up.elapsed() >= LOOK_UP {
             looked_up = Instant::now();
             if let Err(error) = store.addresses.look_up() {

@@ -17,8 +17,7 @@ use super::http::STEP;
 use super::inner::Inner;
 use super::multipart::{Multipart, PARTS, Part};
 use super::objects::ID;
-use super::partial::{self, Note, NoteLease, ResumedUpload};
-use super::record::StoreRecord;
+use super::record::{Record, SMALL};
 use super::rivals::Publishing;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
 use crate::threads::{ThreadJob, is_cancelled};
@@ -37,14 +36,12 @@ pub(super) struct Begun {
     pub(super) multipart: Option<Multipart>,
     /// The record that the upload leaves if it does not end with success; `None` if it leaves
     /// nothing.
-    pub(super) record: Option<StoreRecord>,
-    /// The lease, once the note is written.
-    pub(super) lease: Option<Arc<NoteLease>>,
+    pub(super) record: Option<Arc<Record>>,
 }
 
 impl Begun {
     /// Returns the multipart upload, and begins it if necessary. This method then also writes or
-    /// updates the note of the upload, unless another server would find nothing in it.
+    /// updates the note of the upload.
     pub(super) fn multipart(&mut self) -> Result<Multipart, S3Error> {
         if let Some(multipart) = &self.multipart {
             return Ok(multipart.clone());
@@ -52,58 +49,15 @@ impl Begun {
         let metadata = [(ID.to_owned(), self.id.clone())];
         let multipart = self.store.client.create_upload(&self.key, &metadata)?;
         self.multipart = Some(multipart.clone());
-        match (&self.lease, &self.record) {
-            (Some(lease), _) => lease.begin_parts(&self.store, &multipart.upload)?,
-            (None, Some(record))
-                if (record.keeps || record.old.is_some()) && !record.is_overtaken() =>
-            {
-                self.supersede()?;
-                self.lease = Some(NoteLease::begin(&self.store, &record.note_key, self.note()?)?);
-            }
-            (None, _) => {}
+        if let Some(record) = &self.record {
+            record.begin_parts(&self.store, &multipart.upload)?;
         }
         Ok(multipart)
     }
 
-    /// Returns the note of an upload from byte 0.
-    pub(super) fn note(&self) -> Result<Note, S3Error> {
-        Ok(Note {
-            owner: Inner::unique()?,
-            key: self.key.clone(),
-            object: self.id.clone(),
-            upload: self.multipart.as_ref().map(|multipart| multipart.upload.clone()),
-            is_active: true,
-            keeps: self.record.as_ref().is_some_and(|record| record.keeps),
-            old: self.record.as_ref().and_then(|record| record.old.clone()),
-            ..Note::default()
-        })
-    }
-
-    /// Discards the upload at another server that this one overtakes, unless that was done when the
-    /// note was written.
-    pub(super) fn supersede(&self) -> Result<(), S3Error> {
-        match &self.record {
-            Some(record) if record.has_rival && self.lease.is_none() => {
-                partial::supersede(&self.store, &record.note_key)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Returns the lease, if another session can take over the upload.
-    fn contested(&self) -> Option<&NoteLease> {
-        let keeps = self.record.as_ref().is_some_and(|record| record.keeps);
-        self.lease.as_deref().filter(|_| keeps)
-    }
-
-    /// Returns `Busy` if the lease is known to be lost to another session.
-    fn check(&self) -> StorageResult<()> {
-        self.contested().map_or(Ok(()), NoteLease::check)
-    }
-
     /// Returns `Busy` if another session has taken over the upload.
     fn prove(&self) -> StorageResult<()> {
-        self.contested().map_or(Ok(()), |lease| lease.prove(&self.store))
+        self.record.as_ref().map_or(Ok(()), |record| record.prove(&self.store))
     }
 }
 
@@ -124,6 +78,8 @@ pub(super) struct S3Upload {
     /// too, until the file is published.
     buffer: PartBuffer,
     sending: Option<ThreadJob<Sent>>,
+    /// Number of bytes that the session has written.
+    received: u64,
     /// Whether the session has written all bytes.
     is_whole: bool,
     /// Whether the last part of the file is stored or is being stored.
@@ -148,6 +104,7 @@ impl S3Upload {
             parts: Vec::new(),
             buffer,
             sending: None,
+            received: 0,
             is_whole: false,
             is_last_stored: false,
             waiting: None,
@@ -164,9 +121,7 @@ impl S3Upload {
     }
 
     /// Makes the upload go on with an unfinished one.
-    pub(super) fn resumed(mut self, resumed: ResumedUpload) -> Self {
-        let ResumedUpload { lease, id, multipart, parts, tail } = resumed;
-        (self.begun.lease, self.begun.id, self.begun.multipart) = (Some(lease), id, multipart);
+    pub(super) fn resumed(mut self, parts: Vec<Part>, tail: Vec<u8>) -> Self {
         self.parts = parts;
         self.buffer.set(tail);
         self
@@ -322,7 +277,7 @@ fn publish(
     bytes: &[u8],
     publishing: &Publishing,
 ) -> StorageResult<()> {
-    let Begun { store, key, id, multipart, lease, .. } = begun;
+    let Begun { store, key, id, multipart, record } = begun;
     begun.prove()?;
     let Publishing { condition, refusal, .. } = publishing;
     let latest = store.publish(key, publishing, |turn| {
@@ -338,10 +293,8 @@ fn publish(
         })
     })?;
     store.running.stored(&key.as_bytes().to_vec(), latest);
-    let ended = lease.as_ref().map_or(Ok(()), |lease| lease.end(store).map(drop));
-    if let Err(error) = ended.and_then(|()| begun.supersede()) {
-        // The file is stored, so this is not an error. The note names another version of it.
-        log::warn!("{key:?}: cannot remove the record of an unfinished upload: {error}");
+    if let Some(record) = record {
+        record.stored(store);
     }
     Ok(())
 }
@@ -360,7 +313,15 @@ impl io::Write for S3Upload {
         loop {
             match self.buffer.add(bytes, part) {
                 0 => while !self.reserve(STEP)? {},
-                count => return Ok(count),
+                count => {
+                    self.received += count as u64;
+                    if let Some(record) = &self.begun.record
+                        && self.received >= SMALL
+                    {
+                        record.note_now(&self.begun.store);
+                    }
+                    return Ok(count);
+                }
             }
         }
     }
@@ -391,7 +352,7 @@ impl Upload for S3Upload {
         if is_near && !is_free {
             return Ok(false);
         }
-        self.begun.check()?;
+        self.begun.record.as_ref().map_or(Ok(()), |record| record.check())?;
         if self.buffer.is_roomy() { Ok(true) } else { self.reserve(STEP) }
     }
 

@@ -139,3 +139,23 @@ fn two_servers_keep_a_quota_although_one_is_killed() {
         });
     }
 }
+
+#[test]
+fn a_server_that_is_killed_after_a_second_leaves_the_record_of_a_replaced_object_fs_13_fs_15() {
+    let fake = Fake::start();
+    fake.store("files/f", &content(LENGTH));
+    let (mut child, address) = start(&fake.endpoint());
+    let mut session = RawSession::login(address, "u", "p");
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("STOR f", 150);
+    data.write_all(b"begin");
+    wait_until("the note is there", || !fake.keys(".ftp-server/partial/").is_empty());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let other = store_at(&fake).storage("files").unwrap();
+    let found = || other.unfinished(&path("f"), Some(b"u")).unwrap().unwrap();
+    assert!(found().is_running);
+    fake.age_below(".ftp-server/partial/", 100);
+    assert_eq!((found().is_running, found().kept), (false, 0));
+}

@@ -5,6 +5,7 @@ mod fake;
 mod faults;
 mod files;
 mod identity;
+mod interrupted;
 mod killed;
 mod ledger;
 mod listings;
@@ -15,6 +16,7 @@ mod removals;
 mod sessions;
 
 use std::io::{Read as _, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use self::fake::Fake;
@@ -50,10 +52,13 @@ fn kind<T>(result: StorageResult<T>) -> Option<Kind> {
     result.err().map(|error| error.kind)
 }
 
-/// Returns settings for a store that always responds, on a computer that may be busy.
+/// Returns settings for a store that always responds, on a computer that may be busy. Each of these
+/// stores is as if it were in a process of its own.
 fn settings(endpoint: &str) -> S3StoreBuilder {
+    static PROCESSES: AtomicUsize = AtomicUsize::new(0);
     let timeouts = S3Timeouts::new().retries(Duration::from_secs(12));
     S3Store::builder(endpoint, "bucket")
+        .process(PROCESSES.fetch_add(1, Ordering::SeqCst))
         .credentials("key", "secret")
         .timeouts(timeouts)
         .patience(Duration::from_secs(60))

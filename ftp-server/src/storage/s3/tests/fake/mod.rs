@@ -167,6 +167,11 @@ impl Fake {
         self.state().store(key, bytes.to_vec(), Vec::new(), false);
     }
 
+    /// Removes an object, as another program would.
+    pub(super) fn remove(&self, key: &str) {
+        self.state().objects.remove(key);
+    }
+
     /// Returns the number of multipart uploads that are neither complete nor aborted.
     pub(super) fn uploads(&self) -> usize {
         self.state().uploads.len()
