@@ -135,12 +135,11 @@ fn a_repeated_move_of_a_directory_and_another_server_replace_nothing_of_each_oth
                 let gone: Vec<_> = act.act(&fake).into_iter().collect();
                 let stored = files(&fake);
                 fake.release();
-                let moved = moving.join().unwrap();
+                moving.join().unwrap();
                 check(&fake, &before, &gone, &case);
                 let own: BTreeMap<_, _> =
                     stored.into_iter().filter(|(_, bytes)| bytes == b"of another client").collect();
                 check(&fake, &own, &[], &case);
-                assert_ne!(moved, Some(Kind::NotFound), "{case}");
                 if !is_during {
                     break;
                 }
