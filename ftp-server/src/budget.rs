@@ -381,7 +381,7 @@ mod tests {
             assert_eq!(system.group_room("pids"), pids, "{name}");
         }
         // Half of these sessions can be handshakes without a login.
-        assert_eq!(sessions_in(56 * MIB), 448);
+        assert_eq!(sessions_in(56 * MIB), 336);
     }
 
     #[test]
