@@ -22,12 +22,14 @@ use crate::testing::{restart_contract, storage_contract};
 /// A storage, and what lives as long: files, a store, a ledger.
 type Made = (Arc<dyn Storage>, Arc<dyn Any + Send + Sync>);
 
+type Reopen = fn(&Made) -> Arc<dyn Storage>;
+
 /// A storage of this crate.
 pub(super) struct Shipped {
     pub(super) name: &'static str,
     pub(super) make: fn() -> Made,
     /// Opens a storage again after a restart of the server; `None` if a restart loses its files.
-    pub(super) reopen: Option<fn(&Made) -> Arc<dyn Storage>>,
+    pub(super) reopen: Option<Reopen>,
 }
 
 /// The part of a tree below one directory.
@@ -174,6 +176,8 @@ pub(super) fn with_quota(
 
 type Ended<T = ()> = Result<T, String>;
 
+type Check = fn(&dyn Storage) -> Ended;
+
 const ANN: Option<&[u8]> = Some(b"ann");
 const BOB: Option<&[u8]> = Some(b"bob");
 
@@ -253,11 +257,7 @@ fn cut(storage: &dyn Storage, name: &str, bytes: &[u8], end: StreamEnd) -> Ended
     Ok(())
 }
 
-fn record(
-    storage: &dyn Storage,
-    name: &str,
-    user: Option<&[u8]>,
-) -> Ended<Option<Unfinished>> {
+fn record(storage: &dyn Storage, name: &str, user: Option<&[u8]>) -> Ended<Option<Unfinished>> {
     ok(&format!("unfinished {name}"), storage.unfinished(&path(name), user))
 }
 
@@ -310,7 +310,9 @@ fn an_upload_tells_its_size(storage: &dyn Storage) -> Ended {
 
 fn each_end_leaves_its_record(storage: &dyn Storage) -> Ended {
     put(storage, "/f", WriteMode::Create, ANN, b"old")?;
-    for (end, leaves) in [(StreamEnd::Refused, false), (StreamEnd::Failed, true), (StreamEnd::Cut, true)] {
+    for (end, leaves) in
+        [(StreamEnd::Refused, false), (StreamEnd::Failed, true), (StreamEnd::Cut, true)]
+    {
         let bytes: &[u8] = if end == StreamEnd::Refused { b"" } else { b"0123456789" };
         cut(storage, "/f", bytes, end)?;
         let found = record(storage, "/f", ANN)?;
@@ -323,7 +325,11 @@ fn each_end_leaves_its_record(storage: &dyn Storage) -> Ended {
     drop(ok("write /g", upload(storage, "/g", WriteMode::Create, ANN, b"0123456789"))?);
     let found = record(storage, "/g", ANN)?;
     holds("unfinished /g: None after an upload was dropped", found.is_some())?;
-    fails("stat /g after its upload was dropped", storage.stat(&path("/g"), Ask::Facts), Kind::NotFound)?;
+    fails(
+        "stat /g after its upload was dropped",
+        storage.stat(&path("/g"), Ask::Facts),
+        Kind::NotFound,
+    )?;
     let found = record(storage, "/none/f", ANN);
     holds(&format!("unfinished /none/f: {found:?}"), found == Ok(None))
 }
@@ -366,8 +372,10 @@ fn a_running_upload_over_a_file_keeps_its_record(storage: &dyn Storage) -> Ended
 }
 
 fn a_record_ends_with_its_file(storage: &dyn Storage) -> Ended {
-    let ends: [(&str, fn(&dyn Storage) -> Ended); 4] = [
-        ("an upload of another user", |it| put(it, "/f", WriteMode::Replace, BOB, b"his").map(drop)),
+    let ends: [(&str, Check); 4] = [
+        ("an upload of another user", |it| {
+            put(it, "/f", WriteMode::Replace, BOB, b"his").map(drop)
+        }),
         ("remove /f", |it| ok("remove /f", it.remove(&path("/f")))),
         ("rename /f /g", |it| ok("rename /f /g", it.rename(&path("/f"), &path("/g"), true))),
         ("rename /g /f", |it| ok("rename /g /f", it.rename(&path("/g"), &path("/f"), true))),
@@ -407,7 +415,10 @@ fn listings_and_stat_agree(storage: &dyn Storage) -> Ended {
             let found = ok(&format!("stat {full}"), storage.stat(&full, Ask::Facts))?;
             let is_same = found.kind == kind
                 && (kind != EntryKind::File || (found.size, found.modified) == (size, modified));
-            holds(&format!("list {directory}, {name}: {size} {modified}, stat {found:?}"), is_same)?;
+            holds(
+                &format!("list {directory}, {name}: {size} {modified}, stat {found:?}"),
+                is_same,
+            )?;
         }
     }
     fails("list of a file", storage.list(&path("/f"), Ask::Facts), Kind::NotDirectory)?;
@@ -521,7 +532,7 @@ fn a_rename_moves_all(storage: &dyn Storage) -> Ended {
 }
 
 /// The promises, each with a new storage.
-const PROMISES: [(&str, fn(&dyn Storage) -> Ended); 13] = [
+const PROMISES: [(&str, Check); 13] = [
     ("an upload is seen only at its end", an_upload_is_seen_only_at_its_end),
     ("an upload tells its size", an_upload_tells_its_size),
     ("each end leaves its record", each_end_leaves_its_record),
@@ -542,7 +553,7 @@ const KNOWN: [(&str, &str); 1] = [("S3", "a running upload keeps its record")];
 
 /// Returns the broken promises of new storages: the promise, and the call.
 pub(super) fn broken(name: &str, make: impl Fn() -> Made) -> Vec<String> {
-    let check = |(promise, check): &(&str, fn(&dyn Storage) -> Ended)| {
+    let check = |(promise, check): &(&str, Check)| {
         let (storage, _kept) = make();
         let found = check(&*storage).err().map(|call| format!("{name}: {promise}: {call}"));
         match KNOWN.iter().any(|(storage, known)| name.starts_with(storage) && known == promise) {

@@ -16,8 +16,8 @@ use ftp_tests::wait::wait_until;
 
 use self::http::{Answer, Asked};
 use self::keys::Issued;
-pub(super) use self::odd::{Odd, Stranger};
 use self::odd::OddRequests;
+pub(super) use self::odd::{Odd, Stranger};
 use self::state::State;
 use crate::lock::Lock;
 
@@ -257,6 +257,11 @@ impl Fake {
     /// Sets whether the conditions of removals are ignored.
     pub(super) fn ignore_conditions_of_removals(&self, ignore: bool) {
         self.state().removes_always = ignore;
+    }
+
+    /// Lets copies ignore their conditions on the target, as in moto.
+    pub(super) fn ignore_conditions_of_copies(&self) {
+        self.state().copies_always = true;
     }
 
     /// Makes the bucket keep old versions, with these lifecycle rules.

@@ -76,8 +76,10 @@ fn outages(sent: &'static str) -> Vec<(String, Result<(), String>)> {
     let requests = requests_of(&command);
     let cases = requests.into_iter().flat_map(|request| {
         let after = [false, true].map(Odd::Outage);
-        let places = after.into_iter().flat_map(|odd| [Place::Same, Place::Other].map(|it| (odd, it)));
-        let all = places.flat_map(|case| [Resumes::Curl, Resumes::Lftp].map(|client| (case, client)));
+        let places =
+            after.into_iter().flat_map(|odd| [Place::Same, Place::Other].map(|it| (odd, it)));
+        let all =
+            places.flat_map(|case| [Resumes::Curl, Resumes::Lftp].map(|client| (case, client)));
         all.map(move |case| (request, case))
     });
     at_once(16, cases.collect::<Vec<_>>(), |((operation, passed), ((odd, place), client))| {
@@ -107,7 +109,8 @@ fn outages(sent: &'static str) -> Vec<(String, Result<(), String>)> {
 
 /// Returns a row and its end for clients that vanish without a word in the middle of an upload.
 fn silences() -> Vec<(String, Result<(), String>)> {
-    let cases = SENT.into_iter().flat_map(|sent| [Resumes::Curl, Resumes::Lftp].map(|it| (sent, it)));
+    let cases =
+        SENT.into_iter().flat_map(|sent| [Resumes::Curl, Resumes::Lftp].map(|it| (sent, it)));
     at_once(4, cases.collect::<Vec<_>>(), |(sent, client)| {
         let (fake, _) = bucket();
         let [mut one, other] = NODES.map(|name| Node::hasty(&fake, name));
