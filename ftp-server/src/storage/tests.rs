@@ -22,12 +22,14 @@ use crate::testing::{restart_contract, storage_contract};
 /// A storage, and what lives as long: files, a store, a ledger.
 type Made = (Arc<dyn Storage>, Arc<dyn Any + Send + Sync>);
 
+type Reopen = fn(&Made) -> Arc<dyn Storage>;
+
 /// A storage of this crate.
 pub(super) struct Shipped {
     pub(super) name: &'static str,
     pub(super) make: fn() -> Made,
     /// Opens a storage again after a restart of the server; `None` if a restart loses its files.
-    pub(super) reopen: Option<fn(&Made) -> Arc<dyn Storage>>,
+    pub(super) reopen: Option<Reopen>,
 }
 
 /// The part of a tree below one directory.
@@ -173,6 +175,8 @@ pub(super) fn with_quota(
 }
 
 type Ended<T = ()> = Result<T, String>;
+
+type Check = fn(&dyn Storage) -> Ended;
 
 const ANN: Option<&[u8]> = Some(b"ann");
 const BOB: Option<&[u8]> = Some(b"bob");
@@ -368,7 +372,7 @@ fn a_running_upload_over_a_file_keeps_its_record(storage: &dyn Storage) -> Ended
 }
 
 fn a_record_ends_with_its_file(storage: &dyn Storage) -> Ended {
-    let ends: [(&str, fn(&dyn Storage) -> Ended); 4] = [
+    let ends: [(&str, Check); 4] = [
         ("an upload of another user", |it| {
             put(it, "/f", WriteMode::Replace, BOB, b"his").map(drop)
         }),
@@ -528,7 +532,7 @@ fn a_rename_moves_all(storage: &dyn Storage) -> Ended {
 }
 
 /// The promises, each with a new storage.
-const PROMISES: [(&str, fn(&dyn Storage) -> Ended); 13] = [
+const PROMISES: [(&str, Check); 13] = [
     ("an upload is seen only at its end", an_upload_is_seen_only_at_its_end),
     ("an upload tells its size", an_upload_tells_its_size),
     ("each end leaves its record", each_end_leaves_its_record),
@@ -549,7 +553,7 @@ const KNOWN: [(&str, &str); 1] = [("S3", "a running upload keeps its record")];
 
 /// Returns the broken promises of new storages: the promise, and the call.
 pub(super) fn broken(name: &str, make: impl Fn() -> Made) -> Vec<String> {
-    let check = |(promise, check): &(&str, fn(&dyn Storage) -> Ended)| {
+    let check = |(promise, check): &(&str, Check)| {
         let (storage, _kept) = make();
         let found = check(&*storage).err().map(|call| format!("{name}: {promise}: {call}"));
         match KNOWN.iter().any(|(storage, known)| name.starts_with(storage) && known == promise) {

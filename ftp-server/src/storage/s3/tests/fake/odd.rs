@@ -13,6 +13,8 @@ pub(in super::super) enum Odd {
     LateAnswer,
     /// It is carried out and answered late, as a request of a node that was stopped.
     LateWork,
+    /// The source of a copy is read at once, and the copy is made and answered late.
+    SlowCopy,
     /// It is carried out at once, and the connection is lost.
     LostAnswer,
     /// The store restarts, and has never received it.
@@ -151,11 +153,13 @@ impl Odd {
             Self::Other(_, true) => Some(work()),
             _ => None,
         };
+        let read = (self == Self::SlowCopy).then(|| shared.state.lock().read_source(&asked));
         if !matches!(self, Self::Twice | Self::Outage(_)) {
             shared.is_held();
         }
         let came = match self {
             Self::LateWork => work(),
+            Self::SlowCopy => shared.state.lock().end_copy(&asked, read?),
             Self::LateAnswer | Self::Twice => came?,
             Self::Other(stranger, _) => stranger.answer(),
             Self::LostAnswer | Self::Restart | Self::Adrift | Self::Outage(_) => {

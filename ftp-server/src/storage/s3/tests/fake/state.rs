@@ -208,8 +208,19 @@ impl State {
     }
 
     fn copy(&mut self, asked: &Asked) -> Answer {
-        let bytes = match self.source(asked) {
-            Ok(object) => object.bytes.clone(),
+        let read = self.read_source(asked);
+        self.end_copy(asked, read)
+    }
+
+    /// Does the first half of a copy, or returns the refusal.
+    pub(super) fn read_source(&self, asked: &Asked) -> Result<Vec<u8>, Answer> {
+        self.source(asked).map(|object| object.bytes.clone())
+    }
+
+    /// Does the second half of a copy.
+    pub(super) fn end_copy(&mut self, asked: &Asked, read: Result<Vec<u8>, Answer>) -> Answer {
+        let bytes = match read {
+            Ok(bytes) => bytes,
             Err(refusal) => return refusal,
         };
         if let Some(refusal) = self.refusal(asked).filter(|_| !self.copies_always) {

@@ -14,13 +14,15 @@ pub(super) struct Command {
     pub(super) steps: Vec<Step>,
     /// The names that the other node changes.
     names: &'static [&'static str],
+    /// Whether the store ignores the condition on the target of a copy.
+    pub(super) copies_always: bool,
 }
 
 impl Command {
     /// Returns an upload over a file.
     pub(super) fn over(sent: &'static str) -> Self {
         let (name, line, steps, names): (_, _, _, &[&str]) = ("STOR", "STOR f", Vec::new(), &["f"]);
-        Self { name, before: &[], line, sent: Some(sent), steps, names }
+        Self { name, before: &[], line, sent: Some(sent), steps, names, copies_always: false }
     }
 }
 
@@ -77,6 +79,7 @@ pub(super) fn commands() -> Vec<Command> {
         sent,
         steps: steps.to_vec(),
         names,
+        copies_always: name.starts_with("moto: "),
     };
     let tree = [moved("d/", "t/"), moved("d/x", "t/x"), moved("d/y", "t/y")].concat();
     let (append, from) =
@@ -99,6 +102,9 @@ pub(super) fn commands() -> Vec<Command> {
         of("RNTO over", &["RNFR f"], "RNTO g", None, &moved("f", "g"), &["f", "g"]),
         of("RNTO tree", &["RNFR d"], "RNTO t", None, &tree, &["d/x", "t/x"]),
         of("MFMT", none, "MFMT 20200101000000 f", None, &[], &["f"]),
+        of("moto: RNTO new", &["RNFR f"], "RNTO n", None, &moved("f", "n"), &["f", "n"]),
+        of("moto: RNTO over", &["RNFR f"], "RNTO g", None, &moved("f", "g"), &["f", "g"]),
+        of("moto: MFMT", none, "MFMT 20200101000000 f", None, &[], &["f"]),
     ]
 }
 
@@ -115,6 +121,9 @@ pub(super) fn odds(operation: &str) -> Vec<(Odd, Moment)> {
         (Odd::Restart, Moment::During),
     ];
     all.extend(STRANGERS.map(|stranger| (Odd::Other(stranger, false), Moment::During)));
+    if operation == "CopyObject" {
+        all.extend([(Odd::SlowCopy, Moment::During), (Odd::SlowCopy, Moment::Left)]);
+    }
     if !reads {
         all.extend(STRANGERS.map(|stranger| (Odd::Other(stranger, true), Moment::During)));
         all.push((Odd::LostAnswer, Moment::During));

@@ -23,7 +23,7 @@ pub(super) const OPEN: [&str; 14] = [
 ];
 
 /// What must be mended.
-pub(super) const KNOWN: [&str; 22] = [
+pub(super) const KNOWN: [&str; 27] = [
     // A request without a condition replaces or removes what is newer.
     "STOR | PutObject | LateWork Left",
     "STOR | CompleteMultipartUpload | LateWork Left",
@@ -33,6 +33,8 @@ pub(super) const KNOWN: [&str; 22] = [
     "DELE | DeleteObject | Adrift After",
     "DELE | DeleteObject | Twice After",
     "RNTO | CopyObject | LateWork Left",
+    "MFMT | CopyObject | SlowCopy",
+    "moto: MFMT | CopyObject | SlowCopy",
     // The answer of another program is a success.
     "STOR | PutObject | Other(Nothing, false)",
     "APPE | PutObject | Other(Nothing, false)",
@@ -49,6 +51,9 @@ pub(super) const KNOWN: [&str; 22] = [
     "RNTO | CopyObject",
     "RNTO | DeleteObject",
     "RNTO tree | PutObject",
+    "moto: RNTO | HeadObject",
+    "moto: RNTO | CopyObject",
+    "moto: RNTO | DeleteObject",
 ];
 
 /// The same for uploads that are resumed: the size, the request, the fault and the client.
