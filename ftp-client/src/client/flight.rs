@@ -11,7 +11,7 @@ use ftp_proto::{
 
 use super::Client;
 use crate::control::Answers;
-use crate::control::replies::is_in_place;
+use crate::control::proof::is_in_place;
 use crate::error::{Error, Phase};
 use crate::trace;
 

@@ -3,7 +3,8 @@
 
 pub(crate) mod learned;
 pub(crate) mod login;
-pub(crate) mod replies;
+pub(crate) mod proof;
+mod replies;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -24,7 +25,7 @@ use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
 use crate::trace;
 use learned::Learned;
-use replies::ProofStep;
+use proof::ProofStep;
 
 /// The number of bytes to read at a time: a few replies.
 const BUFFER: usize = 1_024;
@@ -237,7 +238,7 @@ impl ControlConnection {
     /// Returns whether the next reply may belong to another command, and `verb` must not be sent
     /// before that is settled.
     pub(crate) fn needs_proof(&self, verb: Verb) -> bool {
-        self.is_in_doubt() && replies::needs_proof(verb)
+        self.is_in_doubt() && proof::needs_proof(verb)
     }
 
     /// Puts replies in doubt before another removal, unless a reply has proved that the server
@@ -386,7 +387,7 @@ impl ControlConnection {
     ) -> Result<(), Error> {
         self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
-        if self.step.awaits_proof() && replies::answers_proof(verb) {
+        if self.step.awaits_proof() && proof::answers_proof(verb) {
             // A late 257 must not pass for the answer.
             self.request(&Command::Noop)?;
         }

@@ -14,7 +14,8 @@ use ftp_proto::{
     TimeVal, TransferEvidence, TransferStart, Verb,
 };
 
-use super::{Begun, Transfer, accepted, faulted, resync};
+use super::end::faulted;
+use super::{Begun, Transfer, accepted, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::coding::Coding;

@@ -1,41 +1,40 @@
-//! Transfers: the code that both directions share, and how a transfer ends (RFC 959 §5.4 and §6): by the
-//! server's confirmation after the last byte, or by an abort before that.
-//! [`resync`] aborts: it sends `ABOR`, and counts replies until none is outstanding (RFC 959 §4.1.3).
-//! [`Watch`] limits the rate of a copy and reports its progress.
+//! Transfers: the code that both directions share. [`Watch`] limits the rate of a copy and reports its progress.
 
 mod begin;
 mod download;
+mod end;
 mod meet;
+mod rate_limit;
 mod secure;
 mod upload;
 
 pub(crate) use begin::{begin, begin_with_time};
 pub use download::Download;
+pub(crate) use end::{accepted, confirm, resync};
+pub use rate_limit::RateLimit;
 pub use upload::Upload;
 pub(crate) use upload::{Source, Watch};
+
+use end::error_of;
 
 use std::borrow::{Borrow, BorrowMut};
 use std::io;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{
-    AbortStep, Command, Confirmation, DataEnd, Pathname, Progress, Reply, Severity, TimeVal,
-    TransferAbort, TransferEvidence, TransferFault, TransferLength, Verb,
+    Command, DataEnd, Pathname, Progress, Reply, TimeVal, TransferEvidence, TransferFault,
+    TransferLength, Verb,
 };
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
 use crate::client::Client;
 use crate::config::Timeouts;
-use crate::control::ControlConnection;
 use crate::data::coding::{Coding, RawData};
 use crate::error::{Error, Phase, TlsError};
-use crate::lock;
 use crate::net::Stream;
 use crate::net::wait::Deadline;
-use crate::trace;
 
 /// A successful transfer.
 #[derive(Clone, Debug)]
@@ -601,101 +600,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
     }
 }
 
-/// Returns [`Error::Refused`] unless the reply is 2xx.
-pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
-    match reply.code().severity() {
-        Severity::Completion => Ok(()),
-        _ => Err(Error::Refused(verb, reply.clone())),
-    }
-}
-
-/// Fails unless the final reply confirms a transfer. Closes the control connection if the replies
-/// are out of step. Fails if the reply may belong to another command and more bytes follow it.
-pub(crate) fn confirm(
-    control: &mut ControlConnection,
-    evidence: TransferEvidence,
-    reply: &Reply,
-) -> Result<(), Error> {
-    match evidence.with_reply(reply.code()).confirmation() {
-        Ok(Confirmation::Certain) => Ok(()),
-        Ok(Confirmation::Doubtful) => control.expect_silence(),
-        Err(fault) => Err(faulted(control, fault, evidence.verb, reply)),
-    }
-}
-
-/// Returns the error for a fault, as [`error_of`] does. Closes the control connection if the replies
-/// are out of step.
-fn faulted(
-    control: &mut ControlConnection,
-    fault: TransferFault,
-    verb: Verb,
-    reply: &Reply,
-) -> Error {
-    if fault == TransferFault::OutOfStep {
-        control.close();
-    }
-    error_of(fault, verb, reply)
-}
-
-/// Returns the error for a fault; `reply` is the final reply.
-fn error_of(fault: TransferFault, verb: Verb, reply: &Reply) -> Error {
-    match fault {
-        TransferFault::Refused => Error::Refused(verb, reply.clone()),
-        TransferFault::Incomplete { bytes, announced } => Error::Incomplete { bytes, announced },
-        _ => Error::Unexpected(verb, reply.clone()),
-    }
-}
-
-/// The time for all replies to an abort. A server that ignores the control connection during a
-/// transfer notices the closed data connection instead. If it notices neither, closing the control
-/// connection is better than a longer wait.
-const ABORT: Duration = Duration::from_secs(10);
-
-/// The time without a reply after which the client sends `NOOP`. After a cancel, the closing
-/// dialogue ends earlier, so no `NOOP` is sent.
-const SILENCE: Duration = Duration::from_millis(1_500);
-
-/// Stops the outstanding transfer and closes `data`. Afterwards, the control connection either is
-/// closed or has no outstanding replies. [`TransferAbort`] counts the replies.
-pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> Result<(), Error> {
-    let deadline = control.reply_deadline().or(Some(control.deadline(ABORT, Phase::Reply(None))));
-    // A transfer that has already ended, as short downloads often have, needs no ABOR.
-    while control.is_outstanding() && control.poll_reply()?.is_some() {
-        // A server may send 1xx without end.
-        control.go_on_or_close(deadline)?;
-    }
-    if !control.is_outstanding() {
-        return Ok(());
-    }
-    if control.has_following() {
-        // Nothing tells the replies to these commands from those to ABOR.
-        control.close();
-        return Err(Error::Closed);
-    }
-    trace::note(format_args!("aborting the unfinished transfer"));
-    control.send_abort(deadline)?;
-    drop(data);
-    let mut abort = TransferAbort::new();
-    loop {
-        match abort.step() {
-            AbortStep::AwaitReply => {
-                let patience = control.deadline(SILENCE, Phase::Reply(None)).or(Some(deadline));
-                match control.any_reply_in(patience)? {
-                    Some(reply) => abort.reply(&reply),
-                    None => {
-                        control.send_noop(deadline)?;
-                        abort.asked();
-                    }
-                }
-            }
-            AbortStep::AwaitNoop => abort.reply(&control.read_reply(deadline)?),
-            _ => break,
-        }
-    }
-    control.settled();
-    Ok(())
-}
-
 /// The number of bytes to copy at first: a small file should not cost a large buffer.
 const FIRST: usize = 16 * 1_024;
 
@@ -737,89 +641,4 @@ impl Block {
 enum Broken {
     Here(io::Error),
     There(io::Error),
-}
-
-/// The number of pieces per second, high enough that no piece is noticeable as a burst.
-const PIECES: u64 = 10;
-
-/// A limit in bytes per second, shared by all transfers that have a clone of it (see
-/// [`FileOptions::rate_limit`](crate::FileOptions::rate_limit)).
-///
-/// A [`Canceller`](crate::Canceller) of the client also ends the pauses for the limit.
-#[derive(Clone, Debug)]
-pub struct RateLimit {
-    rate: u64,
-    /// The earliest time at which the next byte may move.
-    until: Arc<Mutex<Instant>>,
-}
-
-impl RateLimit {
-    /// Returns a limit of `rate` bytes per second; 0 counts as 1.
-    #[must_use]
-    pub fn new(rate: u64) -> Self {
-        Self { rate: rate.max(1), until: Arc::new(Mutex::new(Instant::now())) }
-    }
-
-    /// Returns how many bytes may move at once: at least 1, at most `most`.
-    fn piece(&self, most: usize) -> usize {
-        usize::try_from((self.rate / PIECES).max(1)).unwrap_or(most).min(most)
-    }
-
-    /// Counts moved bytes, and returns how long to wait before the next ones.
-    fn count(&self, bytes: usize) -> Duration {
-        let time = bytes as u128 * 1_000_000_000 / u128::from(self.rate);
-        let time = Duration::from_nanos(u64::try_from(time).unwrap_or(u64::MAX));
-        let now = Instant::now();
-        let mut until = lock(&self.until);
-        // Idle time is not credited.
-        *until = (*until).max(now) + time;
-        until.duration_since(now)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::{Read, Write};
-    use std::net::TcpListener;
-    use std::thread;
-
-    use ftp_proto::{Command, Verb};
-
-    use super::*;
-    use crate::client::Client;
-
-    #[test]
-    fn a_transfer_before_other_commands_is_not_aborted_but_its_connection_closed() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = thread::spawn(move || {
-            let (mut control, _) = listener.accept().unwrap();
-            control.write_all(b"220 ready\r\n").unwrap();
-            let mut seen = String::new();
-            control.read_to_string(&mut seen).unwrap();
-            seen
-        });
-        let mut client = Client::builder().connect(&address.to_string()).unwrap();
-        let control = &mut client.control;
-        let deadline = control.reply_deadline();
-        control.send(Verb::Retr, b"RETR a\r\n", deadline).unwrap();
-        control.send_more(&[Command::Noop], deadline).unwrap();
-        assert!(matches!(resync(control, None), Err(Error::Closed)));
-        assert_eq!(server.join().unwrap(), "RETR a\r\nNOOP\r\n");
-    }
-
-    #[test]
-    fn a_shared_rate_limit_is_not_exceeded() {
-        let limit = RateLimit::new(100_000);
-        assert_eq!((limit.piece(1 << 18), limit.piece(10)), (10_000, 10));
-        assert_eq!((RateLimit::new(3).piece(100), RateLimit::new(0).piece(100)), (1, 1));
-        let start = Instant::now();
-        thread::scope(|threads| {
-            for _ in 0..2 {
-                threads.spawn(|| (0..5).for_each(|_| thread::sleep(limit.count(2_000))));
-            }
-        });
-        // A shorter time would exceed the limit; a longer one can happen on a busy machine.
-        assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
-    }
 }

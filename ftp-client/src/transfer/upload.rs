@@ -11,7 +11,8 @@ use ftp_proto::{
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::{Block, Broken, RateLimit, Report, Transfer, error_of};
+use super::end::error_of;
+use super::{Block, Broken, RateLimit, Report, Transfer};
 use crate::client::Client;
 use crate::data::coding::RawData;
 use crate::error::Error;

@@ -204,7 +204,7 @@ pub(crate) fn act(
         deploy,
         stored: Vec::new(),
         renamed: HashSet::new(),
-        blocked: HashSet::new(),
+        blocked: plan.blocked.iter().map(Vec::as_slice).collect(),
         looks: LooksAtTarget::since(plan.begun.unwrap_or_else(Instant::now)),
     };
     for fault in &plan.failures {

@@ -118,7 +118,7 @@ impl<'a> Run<'a> {
                 let is_check = matches!(removal.what, Removed::Below { .. });
                 removal.is_first && !is_check && !done.contains(number)
             });
-            self.blocked = left.map(|(_, removal)| removal.path.as_slice()).collect();
+            self.blocked.extend(left.map(|(_, removal)| removal.path.as_slice()));
         }
         for path in self.confirm_removals(copier, &gone) {
             if let Some(deploy) = &mut self.deploy {

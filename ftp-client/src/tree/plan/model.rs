@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
     /// directory itself.
     pub(crate) removals: Vec<Removal>,
+    /// Names under which nothing is written: an object of another type that has the name stays.
+    pub(crate) blocked: Vec<Vec<u8>>,
     /// Whether the target is known to show links as links, so that what it lists as a directory is one.
     pub(crate) shows_links: bool,
     /// Temporary files at the target; some may be leftovers of killed runs.
@@ -284,11 +286,15 @@ pub(crate) enum Removed {
 impl Plan {
     /// Removes the removals that the causes do not permit. Reports this once, with the first cause.
     pub(super) fn withhold(&mut self) {
-        let Self { directories, causes, ignores_errors, removals, .. } = self;
+        let Self { directories, causes, ignores_errors, removals, blocked, .. } = self;
         let before = removals.len();
         removals.retain(|removal| {
             let place = directories.get(removal.place).map_or(&[][..], |place| &place.path);
-            causes.permit(place, *ignores_errors)
+            let stays = !causes.permit(place, *ignores_errors);
+            if stays && removal.is_first && !matches!(removal.what, Removed::Below { .. }) {
+                blocked.push(removal.path.clone());
+            }
+            !stays
         });
         if before == removals.len() {
             return;
