@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use ftp_client::pool::Repeat;
 use ftp_client::tree::{Compare, RemoveOptions, Summary, SyncOptions, TreeSide, TreeSync};
-use ftp_client::{Client, Event, Place, Pool, TimeVal};
+use ftp_client::{Client, Error, Event, Place, Pool, TimeVal};
 
 use crate::peer::{Peer, timeouts};
 
@@ -26,6 +26,10 @@ struct Model {
     /// Whether it sets times (`MFMT`), and the times that it has.
     sets_times: bool,
     times: Mutex<BTreeMap<String, String>>,
+    /// Whether it neither lists nor sends names that begin with a dot.
+    hides_dots: bool,
+    /// The first `RNTO` to this path ends the connection, and later renames of its file are refused.
+    loses: Mutex<Option<&'static str>>,
     /// A local file and its content, which is written when the first time is set.
     rewrites: Mutex<Option<(PathBuf, &'static str)>>,
 }
@@ -51,7 +55,7 @@ impl Model {
     }
 
     fn serve(&self, mut peer: Peer) {
-        let mut cwd = String::new();
+        let (mut cwd, mut from) = (String::new(), String::new());
         peer.reply("220 ready");
         loop {
             let line = String::from_utf8(peer.line()).unwrap();
@@ -70,6 +74,7 @@ impl Model {
             let is_directory =
                 |path: &str| path.is_empty() || world.get(path).is_some_and(Option::is_none);
             let (is_there, is_above) = (is_directory(&path), is_directory(&above));
+            let is_hidden = self.hides_dots && path.starts_with('.');
             let refusal = self.no_paths.filter(|_| is_path && verb != "CWD");
             match verb {
                 "" => return,
@@ -97,7 +102,7 @@ impl Model {
                             content.as_ref().map_or(("d", 0), |content| ("-", content.len()));
                         let time =
                             times.get(path_of).map_or("Jan 2 2020".to_owned(), |time| listed(time));
-                        if above == path {
+                        if above == path && !(self.hides_dots && name.starts_with('.')) {
                             writeln!(text, "{kind}rw-r--r-- 1 u g {size} {time} {name}\r").unwrap();
                         }
                     }
@@ -120,10 +125,27 @@ impl Model {
                     Some(time) => peer.reply(&format!("213 {time}")),
                     None => peer.reply("550 no such file"),
                 },
+                "SIZE" | "RETR" if is_hidden => peer.reply("550 no such file"),
                 "SIZE" => match world.get(&path) {
                     Some(Some(content)) => peer.reply(&format!("213 {}", content.len())),
                     _ => peer.reply("550 no such file"),
                 },
+                "RNFR" if self.loses.lock().unwrap().is_some_and(|path| path == "lost") => {
+                    peer.reply("550 no");
+                }
+                "RNFR" if matches!(world.get(&path), Some(Some(_))) => {
+                    from = path;
+                    peer.reply("350 to");
+                }
+                "RNTO" if self.loses.lock().unwrap().take_if(|lost| *lost == path).is_some() => {
+                    *self.loses.lock().unwrap() = Some("lost");
+                    return;
+                }
+                "RNTO" => {
+                    let content = world.remove(&from).unwrap();
+                    world.insert(path, content);
+                    peer.reply("250 renamed");
+                }
                 "RETR" => match world.get(&path).cloned().flatten() {
                     Some(content) => {
                         peer.reply("150 here");
@@ -270,4 +292,69 @@ fn a_file_that_changes_again_within_its_second_is_sent_again() {
     assert_eq!(sync([&up, &there], &SyncOptions::new()).copied, 1);
     assert_eq!(model.world.lock().unwrap().get("counter"), Some(&Some(b"2".to_vec())));
     assert_eq!(sync([&up, &there], &SyncOptions::new()).same, 1);
+}
+
+/// A deploy of `here` to the server at `address`, with two attempts.
+fn deploy(address: SocketAddr, here: &Path) -> (Summary, Vec<String>, Result<(), Error>) {
+    let pool = Pool::new(|| Ok(connected(address)));
+    let (up, there) = (TreeSide::local(here), TreeSide::remote(&pool, ""));
+    let failed = Mutex::new(Vec::new());
+    let on = |event: Event<'_>| {
+        if let Event::Failed { path, why } = event {
+            let path = String::from_utf8_lossy(path);
+            failed.lock().unwrap().push(format!("{path}: {why}"));
+        }
+    };
+    let options = SyncOptions::new().manifest(Some(SyncOptions::MANIFEST.to_owned()));
+    let options = options.deletes(true).jobs(1);
+    let (summary, done) = TreeSync::plan(&up, &there, &options, &on).unwrap().run(&on);
+    drop(pool);
+    (summary, failed.into_inner().unwrap(), done)
+}
+
+#[test]
+fn a_rename_whose_reply_was_lost_leaves_no_old_name_in_silence() {
+    let loses = Mutex::new(Some("new.html"));
+    let (model, address) = Model { sets_times: true, loses, ..Model::default() }.start();
+    let local = tempfile::tempdir().unwrap();
+    write(local.path(), &[("old.html", "page")]);
+    let (first, failed, done) = deploy(address, local.path());
+    assert_eq!((first.copied, failed.len(), done.is_ok()), (1, 0, true), "{failed:?}");
+    fs::rename(local.path().join("old.html"), local.path().join("new.html")).unwrap();
+    let (second, failed, done) = deploy(address, local.path());
+    let files = model.files();
+    assert!(files.contains(&"new.html".to_owned()), "{files:?} {second:?} {failed:?}");
+    // It is gone, or somebody hears of it.
+    let is_told = !failed.is_empty() || done.is_err();
+    assert!(is_told || !files.contains(&"old.html".to_owned()), "{files:?} {second:?}");
+}
+
+#[test]
+fn a_server_that_does_not_send_the_list_of_a_deploy_gets_no_file() {
+    let (model, address) = Model { hides_dots: true, ..Model::default() }.start();
+    let local = tempfile::tempdir().unwrap();
+    write(local.path(), &[("page", "1")]);
+    let (summary, _, done) = deploy(address, local.path());
+    let error = done.unwrap_err().to_string();
+    assert!(error.contains("does not send the list"), "{error}");
+    assert_eq!(summary.copied, 0);
+    assert!(!model.files().contains(&"page".to_owned()));
+}
+
+#[test]
+fn nothing_is_written_under_a_name_that_an_object_of_another_type_still_has() {
+    let (model, address) = Model { sets_times: true, ..Model::default() }.start();
+    let local = tempfile::tempdir().unwrap();
+    write(local.path(), &[("a", "1"), ("b", "2")]);
+    assert!(deploy(address, local.path()).2.is_ok());
+    // Others have changed one of the files, which holds back all removals.
+    model.world.lock().unwrap().insert("b".to_owned(), Some(b"of others".to_vec()));
+    fs::remove_file(local.path().join("a")).unwrap();
+    write(local.path(), &[("a/x", "3"), ("b", "4")]);
+    model.lines.lock().unwrap().clear();
+    let (summary, failed, _) = deploy(address, local.path());
+    assert_eq!((summary.made, summary.copied, failed.len()), (0, 0, 1), "{failed:?}");
+    assert!(summary.not_tried >= 2, "{summary:?}");
+    let lines = model.lines.lock().unwrap();
+    assert!(!lines.iter().any(|line| line.starts_with("MKD") || line == "STOR a/x"), "{lines:?}");
 }
