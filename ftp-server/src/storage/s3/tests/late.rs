@@ -96,7 +96,15 @@ fn a_file_that_was_replaced_meanwhile_is_replaced_in_its_newer_version() {
                 true => other.remove(&path("f")).unwrap(),
                 false => put(&other, "f", WriteMode::Replace, b"newer").unwrap(),
             }
-            upload.commit().unwrap();
+            let done = upload.commit();
+            // The change has ended the record of an upload in parts, and the parts with it.
+            if length > PART && done.is_err() {
+                assert_eq!(kind(done), Some(Kind::Busy));
+                let newer = (!is_removed).then(|| b"newer".to_vec());
+                assert_eq!(fake.content("f"), newer, "{is_removed}");
+                continue;
+            }
+            done.unwrap();
             assert!(fake.content("f").unwrap() == bytes, "{length} {is_removed}");
         }
     }

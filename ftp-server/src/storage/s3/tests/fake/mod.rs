@@ -89,16 +89,16 @@ impl Page {
             Self::Html | Self::Cut => html,
             Self::Empty => Answer::page(status, ""),
             Self::Tagged => {
-                let html = Answer { status, ..Answer::ok("<html>") };
+                let html = Answer::page(status, "<html>");
                 html.with("content-type", "TEXT/HTML").with("etag", "\"5f1-23\"")
             }
             Self::Json(is_empty) => {
                 let body = if is_empty { "" } else { "{\"ok\":true}" };
-                let json = Answer { status, ..Answer::ok(body) }.with("etag", "W/\"2-a\"");
+                let json = Answer::page(status, body).with("etag", "W/\"2-a\"");
                 json.with("content-type", "application/json; charset=utf-8")
             }
             Self::Text => {
-                let text = Answer { status, ..Answer::ok("Welcome") };
+                let text = Answer::page(status, "Welcome");
                 text.with("content-type", "text/plain").with("etag", "\"5f1-23\"")
             }
         }
