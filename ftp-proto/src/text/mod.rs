@@ -1,5 +1,5 @@
 //! The text that programs around the protocol share: values of options and settings, lines of JSON,
-//! TOML, and times. Not part of the protocol; behind the feature `text`.
+//! TOML, and times. Not part of the protocol; needs the feature `text`.
 
 pub mod json;
 mod stamp;

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 const ASKING: usize = 4;
 
 /// Largest number of threads in the process that ask or still wait for an answer. Beyond it, no
-/// question is asked: each reload would leave more of them behind.
+/// question is asked: each reload would add to them.
 const MOST: usize = 32;
 
 /// Number of threads that ask or wait.

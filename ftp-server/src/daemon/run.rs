@@ -314,7 +314,7 @@ pub(super) enum DaemonEvent {
     Reload,
     /// A request of the program to apply a configuration, and where the outcome goes.
     Apply(Box<Config>, Sender<Result<String, DaemonError>>),
-    /// A reload takes so long that those who wait are told what it waits for.
+    /// Those who wait for a reload are to be told what it waits for.
     ReloadLate,
     /// A reload has prepared new parts, or failed.
     Prepared(Box<Prepared>),

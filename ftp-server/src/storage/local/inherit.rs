@@ -169,8 +169,8 @@ impl Given {
         }
         if let Some(bits) = mode {
             // A directory keeps the bits that its parent has passed on. A filter of system calls may
-            // forbid to set them again. Then the mode of `mkdir` stays, unless nobody but the server
-            // could use the directory.
+            // forbid to set them again. Then the mode of `mkdir` stays, unless only the server could
+            // use the directory.
             let kept = if now.kind == EntryKind::Directory { now.mode & 0o7000 } else { 0 };
             let all = bits | Mode::from_raw_mode(kept);
             let stays = kept != 0 && self.owner.is_none() && self.group.is_none();
