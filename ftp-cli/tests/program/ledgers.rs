@@ -217,7 +217,9 @@ fn answer_everything(mut stream: &TcpStream) -> Option<()> {
         }
         std::io::copy(&mut requests.by_ref().take(length), &mut std::io::sink()).ok()?;
         let status = if method == "DELETE" { "204 No Content" } else { "200 OK" };
-        let head = format!("HTTP/1.1 {status}\r\nETag: \"1\"\r\nContent-Length: 0\r\n");
+        let head = format!(
+            "HTTP/1.1 {status}\r\nx-amz-request-id: 1\r\nETag: \"1\"\r\nContent-Length: 0\r\n"
+        );
         let date = "Date: Sun, 22 Nov 2026 12:00:00 GMT\r\n\r\n";
         stream.write_all(format!("{head}{date}").as_bytes()).ok()?;
     }

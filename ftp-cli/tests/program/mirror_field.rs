@@ -486,6 +486,7 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
             ("STOR t/.ftp-cli-clock.tmp", Act::Take("150 go", "226 all of it")),
             ("STOR t/f", Act::Take("150 go", "226 all of it")),
             ("SIZE", Act::Say("213 6")),
+            ("MDTM t/f", Act::Say("213 20260101000000")),
             ("MFMT", Act::Say("213 Modify=20200101000001; x")),
             ("DELE", Act::Say("250 gone")),
         ]);

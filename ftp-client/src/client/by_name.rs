@@ -2,7 +2,7 @@
 //! take no path. The client learns that from the first refusal of a path in a tree, and from then on
 //! enters the directory before each command (RFC 1738 §3.2.2).
 
-use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity};
+use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity, Verb};
 
 use super::Client;
 use super::directories::Inside;
@@ -29,13 +29,21 @@ const fn path_in(command: &mut Command) -> Option<&mut Pathname> {
 }
 
 impl Client {
+    /// Returns whether nothing that the server has said of itself excludes that it takes only names.
+    fn promises_no_paths(&self) -> bool {
+        let tells = |word| self.features.as_ref().is_none_or(|features| features.has(word));
+        self.names_are_listed && !tells("TVFS") && !tells("MLST")
+    }
+
+    /// Returns whether the server may take only names, because it has not shown yet that it takes
+    /// paths.
+    pub(super) fn may_take_only_names(&self) -> bool {
+        self.promises_no_paths() && !self.config.learned.takes_paths.is_set()
+    }
+
     /// Returns whether the refusal of a path with this code can mean that the server takes only names.
     pub(super) fn may_need_names(&self, code: ReplyCode) -> bool {
-        let tells = |word| self.features.as_ref().is_none_or(|features| features.has(word));
-        matches!(code.value(), 501 | 550 | 553)
-            && self.names_are_listed
-            && !tells("TVFS")
-            && !tells("MLST")
+        matches!(code.value(), 501 | 550 | 553) && self.promises_no_paths()
     }
 
     /// Returns whether both paths can be named in one directory, if the server takes only names.
@@ -57,11 +65,15 @@ impl Client {
         let Some(path) = path_in(&mut named) else { return Ok(None) };
         let whole = path.as_bytes().to_vec();
         let (directory, name) = Pathname::split(&whole);
-        if directory.is_empty() || name.is_empty() {
+        // Some servers take a name that begins with a tilde for a home directory.
+        if directory.is_empty() || name.is_empty() || name.starts_with(b"~") {
             return Ok(None);
         }
         *path = Pathname::new(name)?;
+        let changes = !matches!(command.verb(), Verb::Retr | Verb::Size | Verb::Mdtm | Verb::Mlst);
         match self.go_inside(directory)? {
+            // A name in a directory that was not entered would be another object.
+            Inside::Entered if changes && self.is_still_home()? => Ok(None),
             Inside::Entered => Ok(Some(named)),
             Inside::Refused(Error::Refused(_, reply)) => Err(Error::Refused(command.verb(), reply)),
             Inside::Refused(error) => Err(error),
@@ -100,6 +112,19 @@ impl Client {
             trace::note(format_args!("the server takes no paths: entering each directory"));
             self.config.learned.only_names.set();
             self.go_one_by_one();
+        }
+    }
+
+    /// Returns `RNTO` with the name alone, if `RNFR` has named its object so: no other command may come
+    /// between the two.
+    pub(super) fn second_name(&self, to: &Command) -> Result<Option<Command>, Error> {
+        let mut named = to.clone();
+        match path_in(&mut named) {
+            Some(path) if self.config.learned.only_names.is_set() && self.is_inside() => {
+                *path = Pathname::new(Pathname::split(path.as_bytes()).1)?;
+                Ok(Some(named))
+            }
+            _ => Ok(None),
         }
     }
 

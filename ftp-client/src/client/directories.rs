@@ -342,6 +342,8 @@ impl Client {
             && self.may_need_names(reply.code())
         {
             entered = self.enter_by_parts(&target, &home);
+            // After a failure, it is home again.
+            at = at.filter(|_| entered.is_ok());
         }
         self.moved = moved;
         (self.position.home, self.position.at, self.position.last) = (Some(home), at, last);
@@ -404,6 +406,11 @@ impl Client {
     pub(super) fn is_still_home(&mut self) -> Result<bool, Error> {
         let here = self.stay_inside(Self::reported_directory)?;
         Ok(here.is_some() && here == self.position.home)
+    }
+
+    /// Returns whether the connection is in a directory that was entered.
+    pub(super) const fn is_inside(&self) -> bool {
+        self.position.at.is_some()
     }
 
     /// Runs a command in the directory that was entered.

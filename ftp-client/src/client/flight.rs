@@ -114,6 +114,10 @@ impl Client {
         paths: &[Vec<u8>],
         command: fn(Pathname) -> Command,
     ) -> Result<Option<Vec<Reply>>, Error> {
+        // Refusals of all paths would say nothing about the objects.
+        if self.may_take_only_names() && paths.iter().any(|path| path.contains(&b'/')) {
+            return Ok(None);
+        }
         let (mut left, mut flight) = (SEGMENT, Vec::new());
         for path in paths {
             let command = match self.pathname(path) {
@@ -151,7 +155,8 @@ impl Client {
     /// Returns the errors of [`fly`](Self::fly).
     pub(crate) fn ask_together(&mut self, path: &[u8]) -> Result<(), Error> {
         let is_image = self.state.representation == Some(RepresentationType::Image);
-        if !self.may_fly() || !is_image || self.needs_agreement(path) {
+        let needs_name = self.may_take_only_names() && path.contains(&b'/');
+        if !self.may_fly() || !is_image || needs_name || self.needs_agreement(path) {
             return Ok(());
         }
         let path = Pathname::new(path)?;

@@ -419,26 +419,33 @@ impl Client {
 
     /// Sends `RNFR`, which changes nothing, and returns the command that renames.
     pub(crate) fn rename_from(&mut self, from: &[u8], to: &[u8]) -> Result<Command, Error> {
-        if !self.can_rename(from, to) {
-            return Err(Error::Unsupported(
-                "a move to another directory: the server takes no paths",
-            ));
+        let impossible =
+            || Error::Unsupported("a move to another directory: the server takes no paths");
+        let is_possible = |client: &Self| client.can_rename(from, to);
+        if !is_possible(self) {
+            return Err(impossible());
         }
-        let to = Pathname::new(to)?;
-        let from = Command::Rnfr(self.pathname(from)?);
-        let to = Command::Rnto(self.pathname(to.as_bytes())?);
-        to.encode()?;
-        let reply = self.request(&from)?;
+        let from_name = Command::Rnfr(self.pathname(from)?);
+        let new = Command::Rnto(self.pathname(to)?);
+        new.encode()?;
+        let reply = self.request(&from_name)?;
         match reply.code().severity() {
             // Some servers answer 250.
-            Severity::Intermediate | Severity::Completion => Ok(to),
-            _ => Err(Error::Refused(Verb::Rnfr, reply)),
+            Severity::Intermediate | Severity::Completion => {}
+            _ => return Err(Error::Refused(Verb::Rnfr, reply)),
         }
+        // The reply to this very command can have shown that the server takes only names.
+        if is_possible(self) { Ok(new) } else { Err(impossible()) }
     }
 
     /// Sends `RNTO`.
     pub(crate) fn rename_to(&mut self, to: &Command) -> Result<(), Error> {
-        self.order(to).map(drop)
+        let Some(named) = self.second_name(to)? else { return self.order(to).map(drop) };
+        let reply = self.stay_inside(|client| client.control.request(&named))?;
+        match reply.code().severity() {
+            Severity::Completion => Ok(()),
+            _ => Err(Error::Refused(Verb::Rnto, reply)),
+        }
     }
 
     /// Checks that the server answers (`NOOP`).

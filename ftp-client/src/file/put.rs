@@ -17,6 +17,7 @@ use std::path::Path;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::Done;
+use super::evidence::ServerFacts;
 use super::journal::{BeforeRename, LocalFacts, Stored, written};
 use super::moving::MovedName;
 use super::options::FileOptions;
@@ -127,6 +128,8 @@ struct Job<'a> {
     is_apart: bool,
     /// Whether the upload must be proved to have replaced a file of the same size.
     proves_new: bool,
+    /// The facts of the file that was replaced, which the caller compares.
+    replaced: Option<ServerFacts>,
     following: Option<Following>,
     /// What identifies the journal of a move, if the session does not.
     name: Option<MovedName>,
@@ -269,6 +272,7 @@ impl<'a> Put<'a> {
             repeats,
             is_apart,
             proves_new,
+            replaced: None,
             following,
             name,
             targets,
@@ -349,6 +353,12 @@ impl<'a> Put<'a> {
     pub(crate) fn after(mut self, past: PutPast) -> Self {
         self.job.past = past;
         self
+    }
+
+    /// Returns the facts of the file that the last attempt replaced, if the caller wanted a proof
+    /// that it is the new one: the caller compares them, perhaps on another connection.
+    pub(crate) fn take_replaced(&mut self) -> Option<ServerFacts> {
+        self.job.replaced.take()
     }
 
     /// Returns what the attempts did, for another job.

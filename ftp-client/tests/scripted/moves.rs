@@ -219,7 +219,7 @@ fn an_old_file_of_equal_size_gets_no_time_and_costs_no_source() {
             peer.answer("TYPE I", "200 ok");
             peer.answer("SIZE a", "213 5");
             peer.answer("FEAT", "502 what");
-            about(&mut peer, "a");
+            peer.answer("MDTM a", THEN);
             take_in(&mut peer, "a");
             peer.answer("MDTM a", THEN);
         });

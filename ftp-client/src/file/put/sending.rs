@@ -395,7 +395,10 @@ impl Job<'_> {
         }
         self.check_name(client, &path)?;
         // Before the time is set: an old file would look like the new one.
-        self.check_changed(client, source, start.old.take())?;
+        match start.old.take() {
+            old if self.proves_new && !self.is_under() => self.replaced = old,
+            old => self.check_changed(client, source, old)?,
+        }
         if self.options.preserve {
             self.set_time(client, &path, source)?;
         }

@@ -15,7 +15,7 @@ use super::remote_side::{
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
-use crate::file::evidence::Resume;
+use crate::file::evidence::{Resume, ServerFacts};
 use crate::file::journal::written;
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
@@ -156,6 +156,19 @@ impl Up<'_> {
             Err(error) => Err(Error::Local(error)),
         });
         let sent = sent.map_err(|error| self.failure(error, &below))?;
+        if let Some(old) = &sent.replaced {
+            let proved = self.to.hand.ask(|at| {
+                match old.check_replaced(at, &target, (&file, before.len())) {
+                    Err(Error::Job(JobFault::NotReplaced)) => Ok(false),
+                    checked => Ok(checked.map(|()| true)?),
+                }
+            });
+            match proved {
+                Ok(true) => {}
+                Ok(false) => return Err(not_replaced(&target)),
+                Err(failure) => return Err(failure.about(&target)),
+            }
+        }
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
         let source = Some(Identity::of(&before));
@@ -228,11 +241,12 @@ impl Up<'_> {
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
         let sent = put.attempt(client, on);
+        let replaced = put.take_replaced();
         if sent.is_err() {
             self.past = Some(Box::new((below.to_vec(), put.into_past())));
         }
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
-        Ok(SentUpload { bytes: sent.bytes, unset, is_finished })
+        Ok(SentUpload { bytes: sent.bytes, replaced, unset, is_finished })
     }
 
     /// Returns the failure of an upload.
@@ -296,6 +310,8 @@ impl Up<'_> {
 /// The result of one upload.
 struct SentUpload {
     bytes: u64,
+    /// The facts of the file that was replaced, if a change of them must prove the upload.
+    replaced: Option<ServerFacts>,
     /// The failure to set the time or the permissions of the complete copy.
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.

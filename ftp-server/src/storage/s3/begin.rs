@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::copying::Copying;
 use super::inner::Inner;
 use super::multipart::Multipart;
-use super::objects::{Condition, ID, StoredObject};
+use super::objects::{Condition, StoredObject};
 use super::partial::{self, Found, Note, ResumedUpload};
 use super::record::{Record, has_ended, new_id};
 use super::rivals::Publishing;
@@ -29,16 +29,11 @@ impl S3Storage {
         let leaves_record = !matches!(mode, WriteMode::Append | WriteMode::From(_));
         let watch = (mode != WriteMode::Replace).then(|| store.rivals.watch(&key));
         let find_old = || self.old(path, &key, mode);
-        let (old, found) = match leaves_record && self.keeps(user) {
+        let (old, found) = match leaves_record {
             true => http::both(find_old, || partial::find(store, &note_key))?,
             false => (find_old(), Ok(None)),
         };
-        let (old, mut found) = (old?, found?);
-        // If another program has stored the file, no later version proves that a record has ended.
-        let is_of_others = old.as_ref().is_some_and(|old| old.metadata(ID).is_none());
-        if is_of_others && leaves_record && !self.keeps(user) {
-            found = partial::find(store, &note_key)?;
-        }
+        let (old, found) = (old?, found?);
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
@@ -135,21 +130,43 @@ impl Begun {
         };
         let is_first = found.is_none_or(has_ended);
         let record = Record::begin(store, note_key, user, (note, None), is_first)?;
-        let Some(found) = found else { return Ok(record) };
-        // An upload of this process goes on, and may still be the last one to be stored.
-        let runs_here = found.is_running && !earlier.is_empty();
+        let replaced = self.replace_record(
+            note_key,
+            old,
+            found,
+            is_first,
+            (&record, &earlier, user.is_none()),
+        );
+        // The earlier records hold no longer, so this one must.
+        replaced.inspect_err(|_| record.remember())?;
+        Ok(record)
+    }
+
+    /// Puts the record in the place of `earlier` ones of this process, and of that in the store.
+    fn replace_record(
+        &self,
+        note_key: &str,
+        old: Option<&StoredObject>,
+        found: Option<&Found>,
+        is_first: bool,
+        (record, earlier, is_shared): (&Arc<Record>, &[Arc<Record>], bool),
+    ) -> StorageResult<()> {
+        let store = &self.store;
+        let Some(found) = found else { return Ok(()) };
+        // An upload of this process goes on, and may still be the last one to be stored. So does one
+        // of a shared login, which may be that of another client.
+        let goes_on = found.is_running && (!earlier.is_empty() || is_shared);
         if old.is_none() || is_first {
             earlier.iter().try_for_each(|earlier| earlier.end(store).map(drop))?;
-            if !runs_here {
+            if !goes_on {
                 partial::supersede(store, note_key)?;
             }
-            return Ok(record);
+            return Ok(());
         }
-        if !runs_here {
+        if !goes_on {
             partial::discard_bytes(store, &found.note)?;
         }
         earlier.iter().for_each(|earlier| earlier.give_up_note());
-        record.write(store)?;
-        Ok(record)
+        Ok(record.write(store)?)
     }
 }

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::multipart::LEAST;
 use crate::shares::table::PARTS;
 use crate::shares::{Share, Shares};
 use crate::storage::{StorageErrorKind as Kind, StorageResult};
@@ -107,7 +108,9 @@ impl PartBuffer {
     pub(super) fn hold(&mut self, bytes: u64) -> StorageResult<()> {
         let bytes = usize::try_from(bytes).map_err(|_| Kind::Busy)?;
         if bytes > FREE {
-            self.wanted = Some(self.pool.begin(self.client, units(bytes), units(bytes)));
+            // Room to fill a part, else many that resume at once could wait for each other.
+            let least = usize::try_from(LEAST).unwrap_or(usize::MAX);
+            self.wanted = Some(self.pool.begin(self.client, units(bytes), units(bytes.max(least))));
             if !self.get(PATIENCE)? {
                 return Err(Kind::Busy.into());
             }

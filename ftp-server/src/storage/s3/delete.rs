@@ -59,8 +59,11 @@ impl Inner {
     ///
     /// Returns an error for a condition that is not met if another session has replaced the object.
     pub(super) fn delete_if(&self, key: &str, tag: &str) -> Result<(), S3Error> {
-        if self.checks("DeleteObject") {
-            return self.client.delete(key, &Condition::Is(tag.to_owned()));
+        match self.test("DeleteObject") {
+            Ok(true) => return self.client.delete(key, &Condition::Is(tag.to_owned())),
+            // This is no proof that the store ignores the condition.
+            Err(error) if error.is_transient() || error.is_undecided() => return Err(error),
+            _ => {}
         }
         let _alone = self.client.removals.lock(key).map(|lock| unpoisoned(lock.write()));
         match self.client.head(key)? {

@@ -349,7 +349,8 @@ fn is_refused<T>(result: Result<T, S3Error>) -> Result<bool, S3Error> {
 
 /// Returns whether the store knows no such conditions.
 fn is_unsupported(error: &S3Error) -> bool {
-    matches!(error.status(), Some(400 | 405 | 501)) && !error.is_expiry()
+    let is_refusal = matches!(error.status(), Some(400 | 405 | 501));
+    is_refusal && !error.is_expiry() && !error.is_transient()
 }
 
 /// Returns whether the store supports an operation.

@@ -7,6 +7,7 @@
 //! reload. A note of a file that was stored since needs no removal: the object names the versions
 //! that it has replaced.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -124,8 +125,12 @@ impl Inner {
         let busy = records.iter().filter(|record| record.is_attended.load(Ordering::SeqCst));
         let free = AT_A_TIME.saturating_sub(busy.count());
         let now = Instant::now();
-        let is_due = |record: &&Arc<Record>| record.due.lock().is_some_and(|due| due <= now);
-        records.iter().filter(is_due).take(free).for_each(|record| record.attend(self));
+        let due = |record: &Arc<Record>| record.due.lock().filter(|due| *due <= now);
+        let mut all: Vec<_> =
+            records.iter().filter_map(|record| Some((due(record)?, record))).collect();
+        // Those that wait longest come first, so that all have their turn.
+        all.sort_by_key(|(due, _)| *due);
+        all.into_iter().take(free).for_each(|(_, record)| record.attend(self));
     }
 }
 
@@ -357,8 +362,7 @@ impl Record {
         let ended = ThreadJob::begin(move || {
             let ended = record.end(&own).and_then(|_| {
                 let all = record.note_key.rsplit_once('-').filter(|_| has_others);
-                let left = |found: &Found| !found.is_running;
-                all.map_or(Ok(()), |(all, _)| partial::discard_all(&own, &format!("{all}-"), left))
+                all.map_or(Ok(()), |(all, _)| discard_ended(&own, &record.key, &format!("{all}-")))
             });
             if let Err(error) = ended {
                 let key = &record.key;
@@ -405,7 +409,12 @@ impl Record {
             // Another upload has stored the file since, so its length is not that of this one.
             now => {
                 let note = Note { old: now, upload: None, tail: None, ..note };
-                partial::leave(store, &self.note_key, &note, none, &Condition::New)?;
+                // The own note, if it is still there, becomes this one.
+                let condition = match condition {
+                    Condition::None => Condition::New,
+                    own => own,
+                };
+                partial::leave(store, &self.note_key, &note, none, &condition)?;
                 Ok(false)
             }
         }
@@ -435,8 +444,14 @@ impl Record {
     fn settle(&self, store: &Inner) -> Result<(), S3Error> {
         if !self.overtaken.leaves_nothing(StreamEnd::Failed) {
             let now = store.client.head(&self.key)?;
-            if !has_ended(self.old.as_deref(), now.as_ref()) {
-                let note = self.state.lock().note.clone();
+            let has_ended = has_ended(self.old.as_deref(), now.as_ref());
+            // What was stored while the upload was running is not the file that it was to replace.
+            let is_other = now.is_some() && self.overtaken.changes() > 0;
+            if is_other || !has_ended {
+                let mut note = self.state.lock().note.clone();
+                if is_other {
+                    note.old = now.as_ref().map(StoredObject::version);
+                }
                 partial::leave(store, &self.note_key, &note, None, &Condition::New)?;
             }
         }
@@ -502,7 +517,10 @@ impl S3Storage {
             Err(error) => return Err(error),
         };
         let old = found.note.old.as_deref();
-        if has_ended(old, now.as_ref()) {
+        // If its server died, others may have stored the file while the upload was running.
+        let is_own = |now: &StoredObject| now.metadata(ID) == Some(&found.note.object);
+        let may_end = !found.note.is_active || now.as_ref().is_none_or(is_own);
+        if may_end && has_ended(old, now.as_ref()) {
             return Ok(None);
         }
         let is_unchanged = old == now.as_ref().map(StoredObject::version).as_deref();
@@ -523,7 +541,19 @@ impl S3Storage {
 
     /// Ends the records of all users whose uploads to `key` do not run.
     pub(super) fn discard_records(&self, key: &str) -> StorageResult<()> {
-        let prefix = self.keys.notes_of(key);
-        Ok(partial::discard_all(&self.inner, &prefix, |found| !found.is_running)?)
+        Ok(discard_ended(&self.inner, key, &self.keys.notes_of(key))?)
     }
+}
+
+/// Discards the notes of all users about the object at `key`, which was stored, removed or replaced:
+/// those of uploads that do not run, and do not replace what is there now. If that cannot be looked
+/// at, all stay.
+fn discard_ended(store: &Inner, key: &str, prefix: &str) -> Result<(), S3Error> {
+    let now = OnceCell::new();
+    partial::discard_all(store, prefix, |found| {
+        let look = || store.client.head(key).map(|now| now.map(|now| now.version())).ok();
+        let now: &Option<Option<String>> = now.get_or_init(look);
+        let is_ended = now.as_ref().is_some_and(|now| now.is_none() || found.note.old != *now);
+        !found.is_running && is_ended
+    })
 }
