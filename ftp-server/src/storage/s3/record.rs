@@ -251,6 +251,12 @@ impl Record {
         self.check()
     }
 
+    /// Writes the note of an upload over an existing object, unless the store has it already.
+    pub(super) fn note_first(&self, store: &Inner) -> Result<(), S3Error> {
+        let is_needed = self.old.is_some() && !self.state.lock().is_written;
+        if is_needed { self.write(store) } else { Ok(()) }
+    }
+
     /// Adds the id of the multipart upload to the note, and writes it, if another server would find
     /// something in it.
     pub(super) fn begin_parts(&self, store: &Inner, upload: &str) -> Result<(), S3Error> {

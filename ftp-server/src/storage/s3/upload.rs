@@ -46,6 +46,9 @@ impl Begun {
         if let Some(multipart) = &self.multipart {
             return Ok(multipart.clone());
         }
+        if let Some(record) = &self.record {
+            record.note_first(&self.store)?;
+        }
         let metadata = [(ID.to_owned(), self.id.clone())];
         let multipart = self.store.client.create_upload(&self.key, &metadata)?;
         self.multipart = Some(multipart.clone());
