@@ -7,7 +7,7 @@ use super::inner::Inner;
 use super::multipart::Multipart;
 use super::objects::{Condition, StoredObject};
 use super::partial::{self, Found, Note, ResumedUpload};
-use super::record::{Record, has_ended, new_id};
+use super::record::{StoreRecord, has_ended, new_id};
 use super::rivals::Publishing;
 use super::upload::{Begun, S3Upload};
 use super::{S3Storage, http};
@@ -58,7 +58,7 @@ impl S3Storage {
                 begun.multipart = note.upload.clone().map(|upload| Multipart { key, upload });
                 begun.id.clone_from(&note.object);
                 let note = (note, Some(tag));
-                begun.record = Some(Record::begin(store, &note_key, user, note, false)?);
+                begun.record = Some(StoreRecord::begin(store, &note_key, user, note, false)?);
                 Some((resumed.parts, resumed.tail))
             }
             WriteMode::Create | WriteMode::Replace => {
@@ -114,7 +114,7 @@ impl Begun {
         keeps: bool,
         old: Option<&StoredObject>,
         found: Option<&Found>,
-    ) -> StorageResult<Arc<Record>> {
+    ) -> StorageResult<Arc<StoreRecord>> {
         let store = &self.store;
         let has_ended =
             |found: &Found| !found.is_running && has_ended(found.note.old.as_deref(), old);
@@ -129,7 +129,7 @@ impl Begun {
             ..Note::default()
         };
         let is_first = found.is_none_or(has_ended);
-        let record = Record::begin(store, note_key, user, (note, None), is_first)?;
+        let record = StoreRecord::begin(store, note_key, user, (note, None), is_first)?;
         let replaced = self.replace_record(
             note_key,
             old,
@@ -149,7 +149,7 @@ impl Begun {
         old: Option<&StoredObject>,
         found: Option<&Found>,
         is_first: bool,
-        (record, earlier, is_shared): (&Arc<Record>, &[Arc<Record>], bool),
+        (record, earlier, is_shared): (&Arc<StoreRecord>, &[Arc<StoreRecord>], bool),
     ) -> StorageResult<()> {
         let store = &self.store;
         let Some(found) = found else { return Ok(()) };

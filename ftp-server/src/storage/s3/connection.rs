@@ -2,6 +2,7 @@
 
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ureq::Agent;
 use ureq::config::Config;
@@ -11,8 +12,45 @@ use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use super::error::S3Error;
-use super::http::S3Timeouts;
+use crate::limits;
 use crate::net::lookup::Lookup;
+
+/// Timeouts for the phases of a request to an object store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct S3Timeouts {
+    /// Maximum time to connect, including the TLS handshake (default: 10 s).
+    pub connect: Duration,
+    /// Maximum time without a byte sent or received (default: 30 s). The body of a request must be
+    /// sent within this time plus 1 s for each 64 KiB.
+    pub idle: Duration,
+    /// Maximum wait for the response to a request (default: 30 s).
+    pub answer: Duration,
+    /// Maximum wait for the response to a copy or to the completion of a multipart upload; stores
+    /// may need minutes for these (default: 600 s).
+    pub commit: Duration,
+    /// Time after which a failed request is no longer retried (default: 60 s). A request is retried
+    /// three times at most.
+    pub retries: Duration,
+    /// Maximum wait of an upload for memory while no other upload gets any (default: 120 s). If the
+    /// upload that others wait for gets less than 512 KiB in half of this time, it fails.
+    pub memory: Duration,
+    /// Time for which a change without a response blocks its path, if the store does not check the
+    /// condition of the change (default: 60 s). It begins when the connection is closed.
+    pub late: Duration,
+}
+
+ftp_proto::settings! {
+    S3Timeouts {
+        connect: Duration = Duration::from_secs(10),
+        idle: Duration = Duration::from_secs(30),
+        answer: Duration = Duration::from_secs(30),
+        commit: Duration = Duration::from_secs(600),
+        retries: Duration = Duration::from_secs(60),
+        memory: Duration = limits::PART_WAIT,
+        late: Duration = Duration::from_secs(60),
+    }
+}
 
 /// The connections to one server, whose name is resolved in advance.
 pub(super) struct Connections {

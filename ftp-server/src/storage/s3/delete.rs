@@ -37,7 +37,7 @@ impl Client {
                     return Ok(());
                 }
                 if error.is_undecided() {
-                    self.late.add(&request, self.timeouts.late);
+                    self.note_late(&request);
                 }
                 match found {
                     Err(_) if is_undecided => return Err(S3Error::Undecided(Box::new(error))),
@@ -61,7 +61,7 @@ impl Inner {
     pub(super) fn delete_if(&self, key: &str, tag: &str) -> Result<(), S3Error> {
         match self.test("DeleteObject") {
             Ok(true) => return self.client.delete(key, &Condition::Is(tag.to_owned())),
-            // This is no proof that the store ignores the condition.
+            // This does not prove that the store ignores the condition.
             Err(error) if error.is_transient() || error.is_undecided() => return Err(error),
             _ => {}
         }

@@ -6,24 +6,23 @@ use std::cell::Cell;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::{self, ErrorKind, Read as _};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{RwLock, RwLockReadGuard};
+use std::sync::{OnceLock, RwLock, RwLockReadGuard};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
 use ureq::http::{HeaderMap, Request as HttpRequest, Response};
 use ureq::{Agent, Body, Error, Timeout};
 
-use super::connection::Addresses;
+use super::connection::{Addresses, S3Timeouts};
 use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
 use super::error::S3Error;
 use super::late::LateChanges;
-use super::probe::Checks;
-use super::proof::{self, Signs};
+use super::proof::{self, StoreSigns};
 use super::sign::{Credentials, Signed};
 use super::xml;
 use crate::lock::unpoisoned;
 use crate::net::random;
-use crate::{limits, threads};
+use crate::threads;
 
 /// Maximum length in bytes of a response other than the content of an object. A listing of 1,000
 /// keys of 1,024 bytes fits, even percent-encoded.
@@ -35,43 +34,6 @@ const MESSAGE: usize = 200;
 /// The wait before the second attempt. Each later wait is four times as long as the previous one. A
 /// random time, shorter than the wait, is added to each wait.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// Timeouts for the phases of a request to an object store.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct S3Timeouts {
-    /// Maximum time to connect, including the TLS handshake (default: 10 s).
-    pub connect: Duration,
-    /// Maximum time without a byte sent or received (default: 30 s). The body of a request must be
-    /// sent within this time plus 1 s for each 64 KiB.
-    pub idle: Duration,
-    /// Maximum wait for the response to a request (default: 30 s).
-    pub answer: Duration,
-    /// Maximum wait for the response to a copy or to the completion of a multipart upload; stores
-    /// may need minutes for these (default: 600 s).
-    pub commit: Duration,
-    /// Time after which a failed request is no longer retried (default: 60 s). A request is retried
-    /// three times at most.
-    pub retries: Duration,
-    /// Maximum wait of an upload for memory while no other upload gets any (default: 120 s). If the
-    /// upload that others wait for gets less than 512 KiB in half of this time, it fails.
-    pub memory: Duration,
-    /// Time for which a change without a response blocks its path, if the store does not check the
-    /// condition of the change (default: 60 s). It begins when the connection is closed.
-    pub late: Duration,
-}
-
-ftp_proto::settings! {
-    S3Timeouts {
-        connect: Duration = Duration::from_secs(10),
-        idle: Duration = Duration::from_secs(30),
-        answer: Duration = Duration::from_secs(30),
-        commit: Duration = Duration::from_secs(600),
-        retries: Duration = Duration::from_secs(60),
-        memory: Duration = limits::PART_WAIT,
-        late: Duration = Duration::from_secs(60),
-    }
-}
 
 /// The timeout that applies to the response.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -143,6 +105,25 @@ impl Removals {
     }
 }
 
+/// What is tested once it matters: whether the store checks the conditions of these operations, and
+/// whether it has the last one at all.
+const TESTED: [&str; 5] =
+    ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject", "UploadPartCopy"];
+
+/// The results of these tests.
+#[derive(Default)]
+pub(super) struct Checks([OnceLock<bool>; TESTED.len()]);
+
+impl Checks {
+    pub(super) fn cell(&self, operation: &str) -> Option<&OnceLock<bool>> {
+        self.0.iter().zip(TESTED).find_map(|(cell, name)| (name == operation).then_some(cell))
+    }
+
+    pub(super) fn known(&self, operation: &str) -> Option<bool> {
+        self.cell(operation)?.get().copied()
+    }
+}
+
 /// The connections to a store, and the settings of all requests.
 pub(super) struct Client {
     pub(super) agent: Agent,
@@ -167,11 +148,18 @@ pub(super) struct Client {
     pub(super) checks: Checks,
     /// The changes that had no response.
     pub(super) late: LateChanges,
-    pub(super) signs: Signs,
+    pub(super) signs: StoreSigns,
     pub(super) addresses: Addresses,
 }
 
 impl Client {
+    /// Notes a change without a response, whose connection is closed.
+    pub(super) fn note_late(&self, request: &Request<'_>) {
+        let has_condition = request.headers.iter().any(|(name, _)| name.starts_with("if-"));
+        let change = (request.key.unwrap_or_default(), request.operation);
+        self.late.add(change, has_condition, self.timeouts.late);
+    }
+
     /// Sends a request, and retries it after transient failures.
     pub(super) fn call(&self, request: &Request<'_>) -> Result<StoreAnswer, S3Error> {
         retried(self.timeouts.retries, || self.once(request))

@@ -1,6 +1,7 @@
 //! The state that the clones of a store share: connections, memory, leases and known directories.
 
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use crate::lock::Lock;
 use crate::net::random;
 use crate::shares::Shares;
 use crate::storage::unfinished::RunningUploads;
+use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult};
 
 /// Time for which a directory, once found, is assumed to exist.
 const SEEN: Duration = Duration::from_secs(5);
@@ -114,5 +116,18 @@ impl Inner {
                 self.client.bucket
             );
         }
+    }
+}
+
+impl Inner {
+    /// Returns `Busy` if an earlier change of this object may still replace or remove what another
+    /// one stores now.
+    pub(super) fn check_late(&self, key: &str) -> StorageResult<()> {
+        let limit = self.client.timeouts.late;
+        if !self.client.late.has_pending(key, limit, |operation| self.checks(operation)) {
+            return Ok(());
+        }
+        let why = "the store may still make an earlier change of this object";
+        Err(StorageError::caused_by(Kind::Busy, io::Error::other(why)))
     }
 }

@@ -23,6 +23,7 @@ mod platform;
 mod probe;
 mod proof;
 mod record;
+mod records;
 mod rename;
 mod rivals;
 mod sign;
@@ -34,8 +35,8 @@ mod upload;
 mod web_identity;
 mod xml;
 
+pub use connection::S3Timeouts;
 pub use error::S3Error;
-pub use http::S3Timeouts;
 pub use ledger::S3Ledger;
 pub use probe::S3Features;
 pub use store::{S3Store, S3StoreBuilder};

@@ -294,7 +294,7 @@ impl Client {
                 return Ok(tag);
             }
             if error.is_undecided() {
-                self.late.add(request, self.timeouts.late);
+                self.note_late(request);
             }
             if found.is_err() {
                 return Err(S3Error::Undecided(Box::new(error)));

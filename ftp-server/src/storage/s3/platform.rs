@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::http::Request;
 
+use super::connection::S3Timeouts;
 use super::connection::{Connections, StorePlace};
 use super::encode::{http_time, now};
 use super::error::{PLATFORM_OPERATION, S3Error};
-use super::http::{S3Timeouts, header, lost, read_text, refused};
+use super::http::{header, lost, read_text, refused};
 use super::web_identity::{Issued, issued, read_token};
 
 /// Address of the metadata service of EC2.

@@ -1,7 +1,5 @@
 //! Tests the features of a store, because some stores silently ignore the conditions of a request.
 
-use std::sync::OnceLock;
-
 use super::aliases;
 use super::encode::base64;
 use super::error::S3Error;
@@ -13,25 +11,6 @@ use super::xml;
 
 /// The content of test objects.
 const CONTENT: &[u8] = b"a probe of ftp-server";
-
-/// What is tested once it matters: whether the store checks the conditions of these operations, and
-/// whether it has the last one at all.
-const TESTED: [&str; 5] =
-    ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject", "UploadPartCopy"];
-
-/// The results of these tests.
-#[derive(Default)]
-pub(super) struct Checks([OnceLock<bool>; TESTED.len()]);
-
-impl Checks {
-    fn cell(&self, operation: &str) -> Option<&OnceLock<bool>> {
-        self.0.iter().zip(TESTED).find_map(|(cell, name)| (name == operation).then_some(cell))
-    }
-
-    pub(super) fn known(&self, operation: &str) -> Option<bool> {
-        self.cell(operation)?.get().copied()
-    }
-}
 
 impl Inner {
     /// Returns whether the store is proved to check the condition of this operation, or to copy

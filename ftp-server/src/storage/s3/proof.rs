@@ -14,7 +14,7 @@ const SIGNS: [&str; 3] = ["x-amz-request-id", "x-amz-id-2", "x-amzn-requestid"];
 
 /// Whether the store sends one of the [`SIGNS`], as it is known so far.
 #[derive(Default)]
-pub(super) struct Signs {
+pub(super) struct StoreSigns {
     are_sent: AtomicBool,
     /// Whether a response without a sign was proved by its content.
     are_left_out: AtomicBool,

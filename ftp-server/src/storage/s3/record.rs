@@ -18,12 +18,11 @@ use super::error::S3Error;
 use super::inner::Inner;
 use super::multipart::Part;
 use super::objects::{Condition, ID, StoredObject};
-use super::partial::{self, Found, Note};
-use super::{S3Storage, identity};
+use super::partial::{self, Note};
 use crate::limits;
 use crate::lock::Lock;
 use crate::storage::unfinished::{Overtaken, RunningUploads};
-use crate::storage::{StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, VirtualPath};
+use crate::storage::{StorageErrorKind as Kind, StorageResult, StreamEnd};
 use crate::threads::ThreadJob;
 
 /// Time after which an upload over an existing object is noted. Quicker ones need no request more.
@@ -87,9 +86,9 @@ pub(super) struct Memory {
     pub(super) running: Arc<RunningUploads<Vec<u8>>>,
     /// The number of the latest of these uploads.
     pub(super) latest: AtomicU64,
-    pub(super) records: Lock<Vec<Weak<Record>>>,
+    pub(super) records: Lock<Vec<Weak<StoreRecord>>>,
     /// The records of uploads that have ended, which the store does not have yet.
-    pub(super) pending: Lock<Vec<Arc<Record>>>,
+    pub(super) pending: Lock<Vec<Arc<StoreRecord>>>,
 }
 
 static MEMORIES: Lock<BTreeMap<String, Arc<Memory>>> = Lock::new(BTreeMap::new());
@@ -100,14 +99,14 @@ impl Memory {
         Arc::clone(MEMORIES.lock().entry(bucket).or_default())
     }
 
-    fn records(&self) -> Vec<Arc<Record>> {
+    fn records(&self) -> Vec<Arc<StoreRecord>> {
         let mut records = self.records.lock();
         records.retain(|record| record.strong_count() > 0);
         records.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Returns the records of uploads of this process whose note has this key.
-    pub(super) fn of_note(&self, note_key: &str) -> Vec<Arc<Record>> {
+    pub(super) fn of_note(&self, note_key: &str) -> Vec<Arc<StoreRecord>> {
         let mut records = self.records();
         records.retain(|record| record.note_key == note_key);
         records
@@ -125,7 +124,7 @@ impl Inner {
         let busy = records.iter().filter(|record| record.is_attended.load(Ordering::SeqCst));
         let free = AT_A_TIME.saturating_sub(busy.count());
         let now = Instant::now();
-        let due = |record: &Arc<Record>| record.due.lock().filter(|due| *due <= now);
+        let due = |record: &Arc<StoreRecord>| record.due.lock().filter(|due| *due <= now);
         let mut all: Vec<_> =
             records.iter().filter_map(|record| Some((due(record)?, record))).collect();
         // Those that wait longest come first, so that all have their turn.
@@ -136,7 +135,7 @@ impl Inner {
 
 /// The record that a running upload leaves if it does not end with success. The upload runs until
 /// the last clone is dropped.
-pub(super) struct Record {
+pub(super) struct StoreRecord {
     pub(super) note_key: String,
     /// The version of the object that the upload is to replace; `None` if there was no object.
     pub(super) old: Option<String>,
@@ -170,13 +169,13 @@ struct NoteState {
     renewed: Instant,
 }
 
-impl Drop for Record {
+impl Drop for StoreRecord {
     fn drop(&mut self) {
         self.memory.running.end(&self.overtaken);
     }
 }
 
-impl Record {
+impl StoreRecord {
     /// Begins the record of an upload. `tag` is the entity tag of its note if that is written.
     ///
     /// # Errors
@@ -223,7 +222,7 @@ impl Record {
     }
 
     /// Returns whether there was no object when the upload began, or it was removed since.
-    fn has_nothing_to_mix_with(&self) -> bool {
+    pub(super) fn has_nothing_to_mix_with(&self) -> bool {
         self.overtaken.is_gone() || self.old.is_none() && self.overtaken.changes() == 0
     }
 
@@ -467,94 +466,10 @@ impl Record {
     }
 }
 
-impl S3Storage {
-    /// Returns whether the received bytes of this user's uploads are kept.
-    pub(super) fn keeps(&self, user: Option<&[u8]>) -> bool {
-        user.is_some() && self.keeps_partials
-    }
-
-    /// Returns the record of `user`'s upload to `path`. If `forgets` is set, discards it; the
-    /// user's uploads to `path` that this process runs then leave no record any more, unless there
-    /// is a file: to resume at its length is forbidden.
-    pub(super) fn record(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-        forgets: bool,
-    ) -> StorageResult<Option<Unfinished>> {
-        let Ok(key) = self.existing(path) else { return Ok(None) };
-        let note_key = self.keys.note(&key, user.unwrap_or_default());
-        let (store, place) = (&self.inner, key.into_bytes());
-        let running = Unfinished { is_running: true, ..Unfinished::default() };
-        let runs_here = store.running.has(user, &place);
-        if forgets {
-            let here = store.memory.of_note(&note_key);
-            if here.iter().all(|record| record.has_nothing_to_mix_with()) {
-                store.running.forget(user, &place);
-                here.iter().try_for_each(|record| record.end(store).map(drop))?;
-            }
-        }
-        if runs_here {
-            return Ok(Some(running));
-        }
-        let Some(found) = partial::find(store, &note_key)? else { return Ok(None) };
-        if found.is_running {
-            return Ok(Some(running));
-        }
-        let record = self.describe(path, user, &found)?;
-        if forgets {
-            partial::discard(store, &note_key, &found)?;
-        }
-        Ok(record)
-    }
-
-    /// Returns what a note says; `None` if it has ended. The bytes count as long as the object is
-    /// the one that the upload was to replace.
-    fn describe(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-        found: &Found,
-    ) -> StorageResult<Option<Unfinished>> {
-        let now = match self.object(path) {
-            Ok((_, object)) => Some(object),
-            Err(error) if error.kind == Kind::NotFound => None,
-            Err(error) if error.kind == Kind::IsDirectory => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let old = found.note.old.as_deref();
-        // If its server died, others may have stored the file while the upload was running.
-        let is_own = |now: &StoredObject| now.metadata(ID) == Some(&found.note.object);
-        let may_end = !found.note.is_active || now.as_ref().is_none_or(is_own);
-        if may_end && has_ended(old, now.as_ref()) {
-            return Ok(None);
-        }
-        let is_unchanged = old == now.as_ref().map(StoredObject::version).as_deref();
-        let kept = match is_unchanged && self.keeps(user) {
-            true => partial::load(&self.inner, found)?.map_or(0, |kept| kept.received()),
-            false => 0,
-        };
-        let (number, _) = identity(&self.inner, &found.tag);
-        Ok(Some(Unfinished { kept, number, when: found.when, is_running: false }))
-    }
-
-    /// Ends the records of all users, because the object at `key` was removed or replaced. Uploads
-    /// that are running go on. `latest` is the number before the removal.
-    pub(super) fn end_records(&self, key: &str, latest: u64) -> StorageResult<()> {
-        self.inner.running.removed(&key.as_bytes().to_vec(), latest);
-        self.discard_records(key)
-    }
-
-    /// Ends the records of all users whose uploads to `key` do not run.
-    pub(super) fn discard_records(&self, key: &str) -> StorageResult<()> {
-        Ok(discard_ended(&self.inner, key, &self.keys.notes_of(key))?)
-    }
-}
-
 /// Discards the notes of all users about the object at `key`, which was stored, removed or replaced:
 /// those of uploads that do not run, and do not replace what is there now. If that cannot be looked
 /// at, all stay.
-fn discard_ended(store: &Inner, key: &str, prefix: &str) -> Result<(), S3Error> {
+pub(super) fn discard_ended(store: &Inner, key: &str, prefix: &str) -> Result<(), S3Error> {
     let now = OnceCell::new();
     partial::discard_all(store, prefix, |found| {
         let look = || store.client.head(key).map(|now| now.map(|now| now.version())).ok();

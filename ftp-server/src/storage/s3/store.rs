@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 
 use super::S3Storage;
 use super::buffer;
+use super::connection::S3Timeouts;
 use super::connection::{Connections, StorePlace};
 use super::error::S3Error;
-use super::http::{Client, Removals, S3Timeouts};
+use super::http::{Checks, Client, Removals};
 use super::inner::Inner;
 use super::keys::Keys;
 use super::late::LateChanges;
 use super::multipart::LEAST;
 use super::partial;
 use super::platform::Platform;
-use super::probe::{self, Checks, S3Features};
-use super::proof::Signs;
+use super::probe::{self, S3Features};
+use super::proof::StoreSigns;
 use super::record::Memory;
 use super::rivals::Rivals;
 use super::sign::Credentials;
@@ -377,7 +378,7 @@ impl S3StoreBuilder {
             removals: Removals::new(),
             checks: Checks::default(),
             late: LateChanges::default(),
-            signs: Signs::default(),
+            signs: StoreSigns::default(),
             addresses,
         };
         let hidden = format!("{}/", self.hidden.trim_matches('/'));

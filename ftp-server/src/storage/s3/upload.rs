@@ -17,7 +17,7 @@ use super::http::STEP;
 use super::inner::Inner;
 use super::multipart::{LEAST, Multipart, PARTS, Part};
 use super::objects::ID;
-use super::record::{Record, SMALL};
+use super::record::{SMALL, StoreRecord};
 use super::rivals::Publishing;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
 use crate::threads::{ThreadJob, is_cancelled};
@@ -36,7 +36,7 @@ pub(super) struct Begun {
     pub(super) multipart: Option<Multipart>,
     /// The record that the upload leaves if it does not end with success; `None` if it leaves
     /// nothing.
-    pub(super) record: Option<Arc<Record>>,
+    pub(super) record: Option<Arc<StoreRecord>>,
 }
 
 impl Begun {

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use ureq::http::Request;
 
+use super::connection::S3Timeouts;
 use super::connection::{Connections, StorePlace};
 use super::encode::{http_time, iso_time, now, percent};
 use super::error::{S3Error, STS_OPERATION};
-use super::http::{S3Timeouts, header, lost, read_text, refused, retried};
+use super::http::{header, lost, read_text, refused, retried};
 use super::inner::Inner;
 use super::platform::Platform;
 use super::sign::Credentials;

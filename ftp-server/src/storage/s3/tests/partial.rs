@@ -3,7 +3,7 @@
 use ftp_tests::wait::wait_until;
 
 use super::super::partial::{self, Note};
-use super::super::record::Record;
+use super::super::record::StoreRecord;
 use super::fake::Fault;
 use super::*;
 use crate::command::unfinished::tests::{Act, World, check, check_random, is_of_others};
@@ -110,7 +110,7 @@ fn a_note_that_the_store_has_not_written_is_written_again_fs_15_fs_18() {
         };
         let fail = |skipped| fake.fail("PutObject", skipped, 1, fault);
         fail(0);
-        let record = Record::begin(store, &key, Some(USER), (note, None), true).unwrap();
+        let record = StoreRecord::begin(store, &key, Some(USER), (note, None), true).unwrap();
         record.write(store).unwrap();
         // A session that dies now names its multipart upload.
         fail(0);
