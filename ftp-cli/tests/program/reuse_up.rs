@@ -86,7 +86,10 @@ fn an_upload_with_its_time_costs_one_flight_cl_76() {
         // The listing of a missing directory asks for a data connection that is never opened.
         server.root.mkdir("www");
         for number in 0..files {
-            here.write(format!("src/{number:03}"), b"content");
+            let file = here.write(format!("src/{number:03}"), b"content");
+            // A file of this second is waited for.
+            let file = fs::File::options().write(true).open(file).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
         }
         let ran = run(&mut to_ours(&here, &server, relay.address, &["--json"]));
         ran.exited(0);
