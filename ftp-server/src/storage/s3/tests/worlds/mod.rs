@@ -263,13 +263,13 @@ fn is_of(row: &str, known: &str) -> bool {
 fn compare(what: &str, played: &[(String, Result<(), String>)], known: &[&str]) {
     let failed: Vec<_> = played.iter().filter(|(_, end)| end.is_err()).collect();
     let fails = |known: &str| failed.iter().any(|(row, _)| is_of(row, known));
-    let mended: Vec<_> = known.iter().filter(|known| !fails(known)).collect();
+    let passing: Vec<_> = known.iter().filter(|known| !fails(known)).collect();
     let is_known = |row: &str| known.iter().any(|known| is_of(row, known));
     let new = failed.iter().filter(|(row, _)| !is_known(row));
     let new: Vec<_> =
         new.map(|(row, end)| format!("{row}: {}", end.as_ref().unwrap_err())).collect();
     println!(
-        "{what}: {} cases, {} known failures; rows of the table without a failure: {mended:#?}",
+        "{what}: {} cases, {} known failures; rows of the table without a failure: {passing:#?}",
         played.len(),
         failed.len() - new.len(),
     );
