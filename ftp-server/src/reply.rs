@@ -73,7 +73,7 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         Kind::BadRestart => ReplyCode::BAD_RESTART,
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
-        Kind::Busy | Kind::Unavailable => ReplyCode::FILE_BUSY,
+        Kind::Busy | Kind::Unavailable | Kind::NotNow => ReplyCode::FILE_BUSY,
         Kind::Io | Kind::Stalled | Kind::Unknown | Kind::Unsynced => ReplyCode::LOCAL_ERROR,
         Kind::Unsupported => ReplyCode::NOT_IMPLEMENTED,
         _ => ReplyCode::FILE_UNAVAILABLE,
@@ -119,9 +119,18 @@ pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
         // Another session has taken the name since the 150, or the file system refuses it only now.
         Kind::Exists | Kind::NameNotAllowed => ReplyCode::NAME_NOT_ALLOWED,
+        Kind::Refused => ReplyCode::FILE_UNAVAILABLE,
+        // Without an error of the system, such as EROFS, the storage itself has decided: for good.
+        Kind::Denied | Kind::NotFile | Kind::Unsupported if error.source.is_none() => {
+            ReplyCode::FILE_UNAVAILABLE
+        }
+        Kind::NotNow => ReplyCode::FILE_BUSY,
         _ => ReplyCode::LOCAL_ERROR,
     };
-    Reply::new(code, sentence(error.kind))
+    match (error.kind, &error.source) {
+        (Kind::Refused, Some(why)) => Reply::new(code, why.to_string()),
+        _ => Reply::new(code, sentence(error.kind)),
+    }
 }
 
 /// Returns the reply for a missing right.

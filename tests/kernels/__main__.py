@@ -195,7 +195,7 @@ class Case:
     def refused_if_required(self, prefix, root):
         command = [*prefix, *self.program, "serve", "--listen", "127.0.0.1:0", "--set", "security.confine=require"]
         run = subprocess.run([*command, root], capture_output=True, text=True, timeout=20, check=False)
-        assert run.returncode == 3 and "cannot confine sessions" in run.stderr, run.stderr
+        assert run.returncode == 14 and "cannot confine sessions" in run.stderr, run.stderr
 
 
 def has(text, wanted):

@@ -1,6 +1,8 @@
 //! `hooks.stored`: a program that runs for each stored file. [`notices`] and [`trouble`] are about
-//! `hooks.program`, which gets each event, [`spool`] about what is left when a server ends.
+//! `hooks.program`, which gets each event, [`spool`] about what is left when a server ends, and
+//! [`check`] about `hooks.check`, which accepts or refuses a file before it has its name.
 
+mod check;
 pub(crate) mod notices;
 mod spool;
 mod trouble;

@@ -2,6 +2,7 @@
 //! files, and the space to keep free.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
@@ -294,6 +295,10 @@ impl Upload for GuardedUpload {
 
     fn inode(&self) -> Option<u64> {
         self.upload.inode()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.upload.descriptor()
     }
 
     fn commit(self: Box<Self>) -> StorageResult<()> {

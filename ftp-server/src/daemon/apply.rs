@@ -19,6 +19,7 @@ use super::metrics::Metrics;
 use super::own_files::OwnFiles;
 use super::patience::{DiskAnswer, answers};
 use super::stores::Stores;
+use super::upload_check::UploadChecks;
 use super::users::{ConfinementNote, Homes, Users};
 use super::{DaemonError, DaemonErrorKind};
 use crate::{Error, Server, ServerBuilder, Tls};
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     pub(super) transfers: Arc<Transfers>,
     pub(super) hooks: Arc<Hooks>,
     pub(super) logins: Arc<Logins>,
+    pub(super) checks: Arc<UploadChecks>,
     pub(super) metrics: Arc<Metrics>,
     /// Whether the parts belong to a running server.
     is_running: bool,
@@ -64,6 +66,7 @@ pub(super) struct Draft {
     /// The spool of the hooks, once it is open.
     spool: Option<Arc<Spool>>,
     logins: Arc<Logins>,
+    checks: Arc<UploadChecks>,
 }
 
 impl Draft {
@@ -98,6 +101,7 @@ impl Draft {
         self.transfers.set(self.log);
         self.hooks.set(settings, self.spool);
         self.logins.set(settings, self.program);
+        self.checks.set(settings);
         self.users.set(self.homes);
     }
 }
@@ -118,6 +122,7 @@ impl Parts {
             transfers: Arc::default(),
             hooks: Arc::new(Hooks::new()),
             logins: Arc::new(Logins::new()),
+            checks: Arc::new(UploadChecks::new()),
             metrics: Arc::default(),
             is_running: false,
             config: Arc::new(config),
@@ -135,6 +140,7 @@ impl Parts {
             transfers: Arc::clone(&self.transfers),
             hooks: Arc::clone(&self.hooks),
             logins: Arc::clone(&self.logins),
+            checks: Arc::clone(&self.checks),
             is_running: self.is_running,
         }
     }
@@ -156,6 +162,7 @@ impl Parts {
         let homes = Arc::clone(&draft.homes);
         let (served, kept) = serve(draft).inspect_err(|_| {
             self.logins.undo();
+            self.checks.undo();
             self.hooks.undo();
         })?;
         log::debug!(target: LOG, "configuration applied to the {} server", self.which());
@@ -184,6 +191,7 @@ pub(super) struct PartsPlan {
     transfers: Arc<Transfers>,
     hooks: Arc<Hooks>,
     logins: Arc<Logins>,
+    checks: Arc<UploadChecks>,
     is_running: bool,
 }
 
@@ -210,8 +218,10 @@ impl PartsPlan {
         look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
     ) -> Result<BuiltParts, DaemonError> {
         let (logins, hooks) = (Arc::clone(&self.logins), Arc::clone(&self.hooks));
+        let checks = Arc::clone(&self.checks);
         self.built(config, look).inspect_err(|_| {
             logins.undo();
+            checks.undo();
             hooks.undo();
         })
     }
@@ -233,8 +243,11 @@ impl PartsPlan {
         let log = self.transfers.prepare(settings)?;
         let program = self.logins.prepare(settings);
         let program = program.map_err(|error| DaemonError::no_thread("logins", &error))?;
+        let check = self.checks.prepare(settings);
+        let check = check.map_err(|error| DaemonError::no_thread("hooks.check", &error))?;
         let stores = Stores::open(settings, self.is_running.then_some(&*self.stores))?;
-        let homes = Arc::new(config.homes(&stores, &own).asking(program.clone()));
+        let homes = config.homes(&stores, &own).asking(program.clone()).checking(check);
+        let homes = Arc::new(homes);
         let mut draft = Draft {
             config: Arc::clone(&config),
             homes,
@@ -247,6 +260,7 @@ impl PartsPlan {
             hooks: self.hooks,
             spool: None,
             logins: self.logins,
+            checks: self.checks,
         };
         let kept = look(&mut draft)?;
         Ok(BuiltParts { draft, kept, certificates: self.certificates, tls, watch, own })

@@ -36,6 +36,7 @@ mod running;
 #[cfg_attr(not(all(feature = "s3", feature = "redis")), path = "stores_absent.rs")]
 mod stores;
 mod systemd;
+mod upload_check;
 mod users;
 
 pub use self::check::CheckReport;

@@ -87,9 +87,12 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     add("control.socket", settings.control_socket.as_deref(), None);
     let metrics = settings.metrics.as_ref().and_then(MetricsAddress::path);
     add("metrics.listen", metrics, None);
-    for (key, command) in
-        [("auth.program", &settings.auth.program), ("hooks.stored", &settings.hooks.stored)]
-    {
+    let hooks = &settings.hooks;
+    for (key, command) in [
+        ("auth.program", &settings.auth.program),
+        ("hooks.stored", &hooks.stored),
+        ("hooks.check", &hooks.check),
+    ] {
         let mut words = command.iter().map(Path::new);
         add(key, words.next(), None);
         // A script is an argument of its interpreter. Directories may be what the program works on.

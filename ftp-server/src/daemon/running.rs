@@ -419,6 +419,7 @@ impl Running {
         let Self { server, parts, log, .. } = self;
         let report = server.shutdown(grace);
         parts.logins.finish();
+        parts.checks.end();
         // Hooks also run for files that were stored in the grace period.
         parts.hooks.finish(grace.saturating_sub(start.elapsed()));
         parts.transfers.flush();

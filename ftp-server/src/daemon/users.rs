@@ -21,6 +21,7 @@ use super::own_files::OwnFiles;
 use super::patience::{DiskAnswer, answers};
 use super::privileges::{FileGroup, FileOwner};
 use super::stores::Stores;
+use super::upload_check::{UploadCheck, Uploader};
 use super::{DaemonError, DaemonErrorKind};
 use crate::auth::{self, Accounts, Secret, is_anonymous_name};
 use crate::lock::Lock;
@@ -43,6 +44,8 @@ pub(super) struct Homes {
     hosts: HashMap<HostName, Host>,
     /// `auth.program`, which checks the logins of users who are not in the configuration.
     program: Option<Arc<LoginProgram>>,
+    /// `hooks.check`, which accepts or refuses uploads.
+    check: Option<Arc<UploadCheck>>,
     /// Directories that stay open without a session: at most [`KEPT`], because each takes
     /// descriptors.
     kept: Lock<Vec<Arc<dyn Storage>>>,
@@ -57,7 +60,8 @@ impl Config {
     /// Returns the users and their homes; roots can name `stores`, and must not lead to `own` files.
     pub(super) fn homes(&self, stores: &Arc<Stores>, own: &Arc<OwnFiles>) -> Homes {
         let places = Places::new(Arc::clone(stores), Arc::clone(own));
-        let mut homes = Homes::new(self.settings.local, places);
+        let whole = self.settings.hooks.has_check();
+        let mut homes = Homes::new(self.settings.local.whole(whole), places);
         for (name, user) in self.users_of_file() {
             homes = homes.user(name, user);
         }
@@ -83,12 +87,18 @@ impl Homes {
     pub(super) fn new(config: LocalConfig, places: Places) -> Self {
         let (accounts, written, hosts, kept) = Default::default();
         let nowhere = Arc::new(MemoryStorage::new());
-        Self { accounts, config, written, places, hosts, program: None, kept, nowhere }
+        let (program, check) = (None, None);
+        Self { accounts, config, written, places, hosts, program, check, kept, nowhere }
     }
 
     /// Sets `auth.program`.
     pub(super) fn asking(self, program: Option<Arc<LoginProgram>>) -> Self {
         Self { program, ..self }
+    }
+
+    /// Sets `hooks.check`.
+    pub(super) fn checking(self, check: Option<Arc<UploadCheck>>) -> Self {
+        Self { check, ..self }
     }
 
     /// Adds a user of the file.
@@ -256,6 +266,10 @@ impl Homes {
             AuthError::NoHome
         })?;
         login.local_paths = Some(Arc::new(move |path| tree.local_path(path)));
+        if let Some(check) = &self.check {
+            let uploader = Uploader::of(&login, attempt);
+            login.storage = check.of_uploads(login.storage, uploader);
+        }
         Ok(login)
     }
 

@@ -1,6 +1,7 @@
 //! Reservations: the bytes and paths that a change of a storage needs, and uploads whose bytes are
 //! reserved before they are stored.
 
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{io, thread};
@@ -402,6 +403,10 @@ impl Upload for QuotaUpload {
 
     fn inode(&self) -> Option<u64> {
         self.inner.as_ref().and_then(|upload| upload.inode())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.as_ref().and_then(|upload| upload.descriptor())
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {

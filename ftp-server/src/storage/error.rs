@@ -74,6 +74,13 @@ pub enum StorageErrorKind {
     /// The storage does not support the operation.
     #[error("not supported by the storage")]
     Unsupported,
+    /// The storage does not accept the content of this file. The reply shows the text of
+    /// [`source`](StorageError::source) if there is one, so it must be fit for clients.
+    #[error("content refused")]
+    Refused,
+    /// The storage cannot decide on the content of this file now; a later attempt may succeed.
+    #[error("content cannot be checked now, try again later")]
+    NotNow,
     /// The change is made, but it could not be synced: a power failure can undo it.
     #[error("done, but not safely on the disk")]
     Unsynced,

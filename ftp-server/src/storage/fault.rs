@@ -403,6 +403,10 @@ impl Upload for Faulty<Box<dyn Upload>> {
         self.inner.inode()
     }
 
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor()
+    }
+
     fn commit(self: Box<Self>) -> StorageResult<()> {
         if let Err(error) = self.plan.call(StorageCall::UploadCommit, 0) {
             self.inner.abort(StreamEnd::Failed);

@@ -83,19 +83,21 @@ use crate::forward_storage;
 ///
 /// | [`StorageErrorKind`] | reply |
 /// |---|---|
-/// | `NotFound`, `Denied`, `Fixed`, `NotDirectory`, `NotEmpty`, `CrossesMounts` | 550 |
+/// | `NotFound`, `Denied`, `Fixed`, `NotDirectory`, `NotEmpty`, `CrossesMounts`, `Refused` | 550 |
 /// | `NameNotAllowed` | 553 if the command makes this name, otherwise 550 |
 /// | `Exists` | 553 for uploads and `RNTO`, 550 for `MKD` |
 /// | `IsDirectory`, `NotFile` | 553 for uploads (a directory also for `HASH`), otherwise 550 |
-/// | `Busy`, `Unavailable` | 450 |
+/// | `Busy`, `Unavailable`, `NotNow` | 450 |
 /// | `Io`, `Stalled`, `Unknown`, `Unsynced` | 451 |
 /// | `NoSpace`, `Uncounted` | 452 |
 /// | `OverQuota` | 552 |
 /// | `BadRestart` | 554 |
 /// | `Unsupported` | 502 |
 ///
-/// After the 150 of a transfer, only the rows with 452, 552 and 553 have their codes; all others are
-/// 451.
+/// After the 150 of a transfer, only the rows with 452, 552 and 553 have their codes, and those that
+/// decide on the content of a file: `Refused` gets 550, with the text of the error's source, and
+/// `NotNow` 450. `Denied`, `NotFile` and `Unsupported` without an error of the system get 550. All
+/// others are 451.
 ///
 /// # Objects in place of files
 ///
@@ -539,6 +541,13 @@ pub trait Upload: io::Write + Send {
     /// Returns the inode of the hidden file that [`commit`](Self::commit) will rename to the final
     /// name; `None` (default) if the upload has no such file.
     fn inode(&self) -> Option<u64> {
+        None
+    }
+
+    /// Returns the hidden file with all bytes that were received, so that a program can read it before
+    /// [`commit`](Self::commit) gives it the final name; `None` (default) if the upload has no such
+    /// file. Ask after [`flush`](io::Write::flush).
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 

@@ -114,6 +114,10 @@ impl Upload for Awaited<Box<dyn Upload>> {
         self.inner.inode()
     }
 
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.descriptor()
+    }
+
     fn commit(self: Box<Self>) -> StorageResult<()> {
         self.inner.commit()
     }

@@ -31,6 +31,9 @@ fn check_hooks(config: &Config, findings: &mut Findings) {
     if let Some(path) = settings.stored.first() {
         check_program("hooks.stored", Path::new(path), findings);
     }
+    if let Some(path) = settings.check.first() {
+        check_program("hooks.check", Path::new(path), findings);
+    }
     if let Some(path) = &settings.program {
         check_program("hooks.program", path, findings);
     }

@@ -58,8 +58,8 @@ impl Kind {
         match self {
             Self::Overrides => format!(":\n{}", self.wanted()),
             Self::Arguments => {
-                ": [\"/path/program\", \"argument\"].\nFTP_ID, FTP_USER, FTP_PEER, FTP_PATH, \
-                 FTP_LOCAL_PATH and FTP_BYTES describe the upload."
+                ": [\"/path/program\", \"argument\"].\nFTP_USER, FTP_PEER, FTP_PATH, FTP_LOCAL_PATH and \
+                 FTP_BYTES describe the upload."
                     .to_owned()
             }
             Self::Program => format!(":\n{}.", self.wanted()),

@@ -239,10 +239,22 @@ impl Settings {
             let counts = counts.into_iter().filter(|(_, is_set)| *is_set);
             wrong.extend(counts.map(|(key, _)| (key, NOT_COUNTED.to_owned())));
         }
-        let mut roots = user.mounts.iter().map(|mount| &mount.root).chain([&user.root]);
         let publishes = user.partial == Some(PartialPolicy::Publish);
-        if publishes && roots.any(|root| root.objects().is_some()) {
-            wrong.push(("partial", NOT_PUBLISHED.to_owned()));
+        let mut mounted = user.mounts.iter().map(|mount| &mount.root);
+        let has_objects = [
+            ("root", user.root.objects().is_some()),
+            ("mounts", mounted.any(|root| root.objects().is_some())),
+        ];
+        for (key, _) in has_objects.into_iter().filter(|(_, has_objects)| *has_objects) {
+            if publishes {
+                wrong.push(("partial", NOT_PUBLISHED.to_owned()));
+            }
+            if self.hooks.has_check() {
+                wrong.push((key, NOT_CHECKED.to_owned()));
+            }
+        }
+        if publishes && self.hooks.has_check() {
+            wrong.push(("partial", UNCHECKED.to_owned()));
         }
         wrong
     }
@@ -256,6 +268,13 @@ const NOT_COUNTED: &str =
 pub(super) const NOT_PUBLISHED: &str =
     "publish is not available in object stores; use resume or discard";
 
+/// Message about `hooks.check` and an object store, whose uploads no program can read first.
+const NOT_CHECKED: &str = "hooks.check cannot read uploads to an object store; use a directory";
+
+/// Message about `hooks.check` and the policy `publish`.
+pub(super) const UNCHECKED: &str =
+    "publish gives unchecked bytes their name, but hooks.check is set; use resume or discard";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +287,26 @@ mod tests {
             settings.assign(assignment).unwrap();
         }
         settings.contradictions().join("\n")
+    }
+
+    #[test]
+    #[cfg(all(feature = "s3", feature = "redis"))]
+    fn what_cannot_be_checked_is_refused_hf_20() {
+        let check = "hooks.check=[\"/bin/true\"]";
+        for (more, want) in [
+            (&[][..], "users.a.root: hooks.check cannot read uploads to an object store"),
+            (&["users.a.root=/a"], ""),
+            (&["users.a.root=/a", "transfer.partial=publish"], "transfer.partial: publish gives"),
+            (&["users.a.root=/a", "users.a.partial=publish"], "users.a.partial: publish gives"),
+            (
+                &["users.a.root=/a", "users.a.mounts={ '/b' = 'store:main/b' }"],
+                "users.a.mounts: hooks.check cannot read uploads to an object store",
+            ),
+        ] {
+            let found = found(&[&USER[..], &[check], more].concat());
+            assert_eq!(found.is_empty(), want.is_empty(), "{more:?}: {found}");
+            assert!(found.contains(want), "{more:?}: {found}");
+        }
     }
 
     /// A user whose root names a store.

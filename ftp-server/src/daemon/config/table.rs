@@ -24,7 +24,7 @@ use super::protection::Protection;
 use super::row::{
     Fields, Fixed, Origins, SetOption, Setting, are_same, fields, row, with_defaults,
 };
-use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings};
+use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings, UNCHECKED};
 use super::user::{
     DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER, USER_TABLES, User, UserLayers,
 };
@@ -192,6 +192,9 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "control.mode" AtStart,           MODE,         control_mode,                      "Permissions of the control socket."),
     row!(Settings, "metrics.listen" AtStart,         METRICS,      metrics,                           "Address of Prometheus metrics: 127.0.0.1:9121 or unix:/path (empty: none)."),
     row!(Settings, "hooks.stored",                   ARGUMENTS,    hooks.stored,                      "Program to run after each completed upload"),
+    row!(Settings, "hooks.check",                    ARGUMENTS,    hooks.check,                       "Program that accepts or refuses each complete upload before the file gets its name"),
+    row!(Settings, "hooks.check_timeout",            WAITING_TIME, hooks.check_timeout,               "Time after which an upload that hooks.check has not accepted gets 450, with the wait for a process."),
+    row!(Settings, "hooks.check_workers",            PROCESSES,    hooks.check_workers,               "Maximum processes of hooks.check at once; further uploads wait."),
     row!(Settings, "hooks.program",                  FILE,         hooks.program,                     "Program that runs for each event in hooks.events and reads the event as JSON from standard input (empty: none)."),
     row!(Settings, "hooks.events",                   EVENTS,       hooks.events,                      "Events for hooks.program: login, login-failed, logout, stored, cut (upload not completed), retrieved, deleted, renamed, made (directory created)."),
     row!(Settings, "hooks.timeout",                  WAITING_TIME, hooks.timeout,                     "Time after which a hook is killed."),
@@ -346,6 +349,9 @@ impl Settings {
         if self.local.partial == PartialPolicy::Publish && !self.stores.is_empty() {
             add("transfer.partial", NOT_PUBLISHED);
         }
+        if self.local.partial == PartialPolicy::Publish && self.hooks.has_check() {
+            add("transfer.partial", UNCHECKED);
+        }
         for (key, why) in self.objections_to_stores(&self.anonymous) {
             add(&format!("anonymous.{key}"), &why);
         }
@@ -436,7 +442,13 @@ with_defaults! {
     pub(crate) struct HookSettings {
         /// Program to run after each completed upload, with its arguments; empty for none.
         pub(crate) stored: Vec<String>,
-        /// Timeout of one process of either program.
+        /// Program that accepts or refuses each complete upload, with its arguments; empty for none.
+        pub(crate) check: Vec<String>,
+        /// Time for which an upload waits for `check`.
+        pub(crate) check_timeout: Duration = Duration::from_secs(15),
+        /// Largest number of simultaneous processes of `check`.
+        pub(crate) check_workers: usize = 4,
+        /// Timeout of one process of either other program.
         pub(crate) timeout: Duration = Duration::from_secs(60),
         /// Program that gets events as JSON.
         pub(crate) program: Option<PathBuf>,
@@ -456,6 +468,11 @@ with_defaults! {
 }
 
 impl HookSettings {
+    /// Returns whether a program accepts or refuses uploads.
+    pub(crate) fn has_check(&self) -> bool {
+        !self.check.is_empty()
+    }
+
     /// Returns a contradiction, if there is one: the wrong key, and what it needs.
     pub(super) fn contradictions(&self) -> Option<(&'static str, String)> {
         match (&self.program, self.events.is_empty()) {

@@ -8,22 +8,18 @@ mod question;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::{AuthError, LoginAttempt};
-use ftp_proto::Escaped;
 use sha2::{Digest, Sha256};
 
 use self::question::{Asked, Question};
 use super::config::{Settings, User, ValueContent, ValueType, is_name, json_object};
-use super::logging::LOG;
+use super::programs::answer::Failures;
 use super::programs::pool::ProgramPool;
 use crate::lock::Lock;
-use crate::net::complaints::Ration;
 use crate::net::random;
 use ftp_proto::text::toml_text;
-use ftp_proto::text::values::shown_path;
 
 /// Time that the shutdown leaves for killed programs to end.
 const KILLED: Duration = Duration::from_secs(3);
@@ -99,7 +95,7 @@ pub(super) struct LoginProgram {
     /// Settings that supply `[defaults]` and groups, and that reveal contradictions in an answer.
     settings: Settings,
     cache: Cache,
-    failures: Lock<Ration>,
+    failures: Failures,
     pool: Arc<ProgramPool<Question>>,
 }
 
@@ -112,7 +108,7 @@ impl LoginProgram {
             limit: auth.timeout,
             settings: settings.for_answers(),
             cache: Cache::new(auth.cache),
-            failures: Lock::default(),
+            failures: Failures::default(),
             pool: Arc::clone(pool),
         }
     }
@@ -163,17 +159,8 @@ impl LoginProgram {
 
     /// Logs why there is no valid answer, unless there are too many such messages.
     fn log(&self, attempt: &LoginAttempt<'_>, why: &str) {
-        let due = self.failures.lock().due(MESSAGES, PERIOD, Instant::now());
-        let Some(unsaid) = due else { return };
-        let program = self.command.first().map_or_else(String::new, |path| shown(path));
-        let user = Escaped(attempt.user);
         let why = without(why, attempt.password);
-        let why = Escaped(why.as_bytes());
-        let others = match unsaid {
-            0 => String::new(),
-            count => format!("; earlier failures without a message: {count}"),
-        };
-        log::error!(target: LOG, "auth.program: {program} for {user}: {why}{others}");
+        self.failures.log("auth.program", &self.command, attempt.user, &why);
     }
 
     /// Returns the user in an answer, or `None` if the answer refuses the login.
@@ -209,16 +196,6 @@ fn without(why: &str, password: &[u8]) -> String {
     }
     "invalid answer (not shown: it contains the password)".to_owned()
 }
-
-fn shown(path: &str) -> String {
-    shown_path(Path::new(path))
-}
-
-/// Largest number of messages in a period about logins for which the program gave no valid answer.
-const MESSAGES: u32 = 20;
-
-/// Length of a period.
-const PERIOD: Duration = Duration::from_secs(10);
 
 /// Largest number of logins in the cache.
 const MOST: usize = 1_000;
@@ -420,23 +397,6 @@ mod tests {
                 "invalid answer (not shown: it contains the password)"
             );
         }
-    }
-}
-
-#[cfg(test)]
-mod tests_of_failures {
-    use super::*;
-
-    #[test]
-    fn a_flood_of_failures_is_rate_limited_and_counted() {
-        let mut failures = Ration::default();
-        let mut due = |now| failures.due(MESSAGES, PERIOD, now);
-        let start = Instant::now();
-        let said = (0..1_000).filter_map(|_| due(start)).collect::<Vec<_>>();
-        assert_eq!(said, [0; 20]);
-        assert_eq!(due(start + PERIOD / 2), None);
-        assert_eq!(due(start + PERIOD), Some(981));
-        assert_eq!(due(start + PERIOD), Some(0));
     }
 }
 

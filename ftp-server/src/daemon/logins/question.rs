@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
+use crate::daemon::programs::answer::Answer;
 use crate::daemon::programs::pool::{Job, Queued};
 use crate::daemon::programs::{self as process, Stuck};
-use crate::lock::{Lock, unpoisoned};
 use ftp_proto::text::json::Object;
 
 /// Processes of `auth.program` that were killed but have not ended.
@@ -57,10 +56,7 @@ pub(super) struct Question {
     limit: Duration,
     /// The time at which the session gives up.
     deadline: Instant,
-    outcome: Lock<Option<ProgramOutcome>>,
-    /// Whether the client has gone, so that the answer is useless.
-    is_abandoned: AtomicBool,
-    settled: Condvar,
+    answer: Answer<ProgramOutcome>,
 }
 
 /// The output of the program, or why there is no answer.
@@ -78,18 +74,16 @@ impl Question {
             input: asked.line(),
             limit,
             deadline,
-            outcome: Lock::new(None),
-            is_abandoned: AtomicBool::new(false),
-            settled: Condvar::new(),
+            answer: Answer::new(),
         }
     }
 
     /// Waits for the answer, until the session's login times out. If `is_gone` returns `true`, ends
     /// the program and returns `None`.
     pub(super) fn wait(&self, is_gone: &dyn Fn() -> bool) -> Option<ProgramOutcome> {
-        let mut outcome = self.outcome.lock();
+        let mut pause = Duration::ZERO;
         loop {
-            if let Some(outcome) = outcome.take() {
+            if let Some(outcome) = self.answer.wait(pause) {
                 return Some(outcome);
             }
             let left = self.deadline.saturating_duration_since(Instant::now());
@@ -97,22 +91,16 @@ impl Question {
                 return Some(Err(LATE.to_owned()));
             }
             if is_gone() {
-                self.is_abandoned.store(true, Ordering::SeqCst);
+                self.answer.abandon();
                 return None;
             }
-            let waited = self.settled.wait_timeout(outcome, left.min(LOOK));
-            outcome = unpoisoned(waited).0;
+            pause = left.min(LOOK);
         }
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.is_abandoned.load(Ordering::SeqCst)
     }
 
     /// Settles the question, unless it is settled already.
     pub(super) fn settle(&self, outcome: ProgramOutcome) {
-        self.outcome.lock().get_or_insert(outcome);
-        self.settled.notify_all();
+        self.answer.settle(outcome);
     }
 }
 
@@ -137,7 +125,7 @@ impl Queued for Question {
 impl Job for Question {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        if self.is_abandoned() {
+        if self.answer.is_abandoned() {
             return Err(GONE.to_owned());
         }
         let Some((program, arguments)) = self.command.split_first().filter(|_| !left.is_zero())
@@ -148,7 +136,7 @@ impl Job for Question {
         let mut command = process::command(program);
         // The program's standard error may show the password.
         command.args(arguments).stdin(input).stdout(Stdio::piped()).stderr(Stdio::null());
-        let is_over = || is_over() || self.is_abandoned();
+        let is_over = || is_over() || self.answer.is_abandoned();
         let answer = process::ask(&mut command, self.limit.min(left), &is_over, &STUCK)?;
         self.settle(Ok(answer));
         Ok(())

@@ -1,6 +1,7 @@
 //! Runs the operator's programs: their processes, with their environment, streams and end, and the
 //! threads and queues that start them.
 
+pub(super) mod answer;
 pub(super) mod pool;
 
 use std::ffi::OsStr;
@@ -8,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,44 @@ pub(crate) fn ask(
     is_over: &dyn Fn() -> bool,
     stuck: &Stuck,
 ) -> Result<Vec<u8>, String> {
+    let (ended, output) = end_of(command, limit, is_over, stuck)?;
+    let ended = ended.and_then(|status| match status.success() {
+        true => Ok(()),
+        false => Err(status.to_string()),
+    });
+    ended.map_err(|why| output.explained(why))?;
+    match output.answer.is_longer {
+        true => Err(TOO_LONG.to_owned()),
+        false => Ok(output.answer.kept),
+    }
+}
+
+/// Runs a program like [`ask`]. Returns how it has ended by itself, and the first line of its
+/// standard output, else of its standard error.
+///
+/// # Errors
+///
+/// Returns a message if the program could not be started or was killed.
+pub(crate) fn judge(
+    command: &mut Command,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+    stuck: &Stuck,
+) -> Result<(ExitStatus, String), String> {
+    let (ended, output) = end_of(command, limit, is_over, stuck)?;
+    let status = ended.map_err(|why| output.explained(why))?;
+    let lines = [output.answer.first_line(), output.complaint.first_line()];
+    let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
+    Ok((status, line.to_owned()))
+}
+
+/// Runs a program until it ends, and returns how it has ended.
+fn end_of(
+    command: &mut Command,
+    limit: Duration,
+    is_over: &dyn Fn() -> bool,
+    stuck: &Stuck,
+) -> Result<(Result<ExitStatus, String>, ProgramOutput), String> {
     if stuck.count() >= STUCK_AT_MOST {
         return Err(format!("not started: {STUCK_AT_MOST} earlier programs cannot be killed"));
     }
@@ -119,14 +158,7 @@ pub(crate) fn ask(
     if let Ok(None) = child.try_wait() {
         stuck.push(child);
     }
-    ended.map_err(|why| match output.complaint.first_line() {
-        "" => why,
-        line => format!("{why}: {line}"),
-    })?;
-    match output.answer.is_longer {
-        true => Err(TOO_LONG.to_owned()),
-        false => Ok(output.answer.kept),
-    }
+    Ok((ended, output))
 }
 
 fn wait(
@@ -134,15 +166,13 @@ fn wait(
     limit: Duration,
     is_over: &dyn Fn() -> bool,
     output: &mut ProgramOutput,
-) -> Result<(), String> {
+) -> Result<ExitStatus, String> {
     let start = Instant::now();
     let group = Pid::from_child(child);
     let mut pause = PAUSES.0;
     loop {
-        match child.try_wait().map_err(|error| error.to_string())? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => return Err(status.to_string()),
-            None => {}
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            return Ok(status);
         }
         let left = limit.saturating_sub(start.elapsed());
         let is_late = left.is_zero();
@@ -197,6 +227,14 @@ impl ProgramOutput {
     fn read(&mut self) {
         self.answer.read();
         self.complaint.read();
+    }
+
+    /// Returns the reason for a failure, with what the program says about it.
+    fn explained(&self, why: String) -> String {
+        match self.complaint.first_line() {
+            "" => why,
+            line => format!("{why}: {line}"),
+        }
     }
 }
 

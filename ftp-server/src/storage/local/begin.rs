@@ -2,6 +2,7 @@
 //! an upload waits until the files below the root are counted.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use super::append::Appending;
@@ -27,7 +28,7 @@ pub(super) fn begin(
     }
     name::check_new(path)?;
     let target = Target::find(&files.root, path, mode)?;
-    let old = if is_in_place(&target, mode) { None } else { target.existing };
+    let old = if is_in_place(files, &target, mode) { None } else { target.existing };
     let wanted = usage::wanted(name_of(&target), old.as_ref());
     match files.knows_usage(wanted, STEP)? {
         true => begin_at(files, target, mode, user),
@@ -51,7 +52,10 @@ fn name_of(target: &Target) -> Cost {
 }
 
 /// Returns whether the upload adds to the end of the existing file.
-fn is_in_place(target: &Target, mode: WriteMode) -> bool {
+fn is_in_place(files: &Files, target: &Target, mode: WriteMode) -> bool {
+    if files.config.whole {
+        return false;
+    }
     let size = target.existing.map(|old| old.size);
     match mode {
         WriteMode::Append => size.is_some(),
@@ -101,7 +105,11 @@ fn begin_at(
     if matches!(mode, WriteMode::From(from) if from > size) {
         return Err(StorageErrorKind::BadRestart.into());
     }
-    let is_in_place = is_in_place(&target, mode);
+    let is_in_place = is_in_place(files, &target, mode);
+    let mode = match mode {
+        WriteMode::Append if !is_in_place && target.existing.is_some() => WriteMode::From(size),
+        mode => mode,
+    };
     if !is_in_place {
         target.check_replaceable(given)?;
     }
@@ -199,6 +207,10 @@ impl Upload for Waiting {
 
     fn inode(&self) -> Option<u64> {
         self.begun.as_ref().and_then(|upload| upload.inode())
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.begun.as_ref().and_then(|upload| upload.descriptor())
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {

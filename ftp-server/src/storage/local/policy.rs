@@ -143,6 +143,11 @@ pub struct LocalConfig {
     /// of its names; partial uploads and running uploads of new files count too. Replacing a file
     /// or appending to it does not increase the number.
     pub max_files: u64,
+    /// Whether an append, too, makes a complete new file that takes the place of the old one (default:
+    /// `false`), so that [`Upload::descriptor`](crate::Upload::descriptor) has the whole content before
+    /// anything of it is visible. Each append then copies the old content. If the file changes
+    /// meanwhile, the upload fails with `Busy`.
+    pub whole: bool,
 }
 
 ftp_proto::settings! {
@@ -161,6 +166,7 @@ ftp_proto::settings! {
         directory_mode: Option<u32> = None,
         quota: u64 = 0,
         max_files: u64 = 0,
+        whole: bool = false,
     }
 }
 

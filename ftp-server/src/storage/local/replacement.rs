@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -96,7 +96,7 @@ impl Replacement {
         let mut new = Self {
             output: Output::new(file, 0, config.sync, charge),
             copying: None,
-            begins_with_old: keep > 0,
+            begins_with_old: matches!(mode, WriteMode::From(_)),
             hidden: Some(hidden),
             made,
             is_locked,
@@ -463,6 +463,10 @@ impl Upload for Replacement {
 
     fn inode(&self) -> Option<u64> {
         self.hidden.as_ref().map(|_| self.made.identity.1)
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.hidden.as_ref().map(|_| self.output.as_fd())
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
