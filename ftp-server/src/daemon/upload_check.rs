@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ftp_proto::text::values::show;
 
 use super::config::Settings;
-use super::programs::answer::{Answer, Failures};
+use super::programs::answer::{Failures, ProgramAnswer};
 use super::programs::pool::{Job, ProgramPool, Queued};
 use super::programs::{self as process, Stuck};
 use crate::auth::LocalPaths;
@@ -45,7 +45,7 @@ const LOOK: Duration = Duration::from_millis(100);
 const KILLED: Duration = Duration::from_secs(3);
 
 /// The threads that start the program; they outlive reloads.
-pub(super) struct UploadChecks(Arc<ProgramPool<Question>>);
+pub(super) struct UploadChecks(Arc<ProgramPool<UploadQuestion>>);
 
 impl UploadChecks {
     pub(super) fn new() -> Self {
@@ -102,7 +102,7 @@ pub(super) struct UploadCheck {
     /// Time for which an upload waits, first for a process and then for its answer.
     limit: Duration,
     failures: Failures,
-    pool: Arc<ProgramPool<Question>>,
+    pool: Arc<ProgramPool<UploadQuestion>>,
 }
 
 impl UploadCheck {
@@ -122,14 +122,14 @@ impl UploadCheck {
         file: BorrowedFd<'_>,
         uploader: &Uploader,
         path: &VirtualPath,
-    ) -> io::Result<Arc<Question>> {
-        let question = Arc::new(Question {
+    ) -> io::Result<Arc<UploadQuestion>> {
+        let question = Arc::new(UploadQuestion {
             check: Arc::clone(self),
             file: file.try_clone_to_owned()?,
             user: uploader.name.clone(),
             variables: uploader.variables(path),
             deadline: Instant::now() + self.limit,
-            answer: Answer::new(),
+            answer: ProgramAnswer::new(),
         });
         self.pool.push(Arc::clone(&question));
         Ok(question)
@@ -165,7 +165,7 @@ impl Uploader {
 }
 
 /// What the program says about an upload.
-enum Verdict {
+enum ContentVerdict {
     Accepted,
     /// The first line of its output, for the client.
     Refused(String),
@@ -174,7 +174,7 @@ enum Verdict {
     Failed,
 }
 
-impl Verdict {
+impl ContentVerdict {
     fn into_result(self) -> StorageResult<()> {
         match self {
             Self::Accepted => Ok(()),
@@ -190,17 +190,17 @@ impl Verdict {
 }
 
 /// An upload that waits for its verdict.
-struct Question {
+struct UploadQuestion {
     check: Arc<UploadCheck>,
     /// The hidden file. The session may drop the upload meanwhile, so this is a descriptor of its own.
     file: OwnedFd,
     user: Vec<u8>,
     variables: Vec<(&'static str, OsString)>,
     deadline: Instant,
-    answer: Answer<Verdict>,
+    answer: ProgramAnswer<ContentVerdict>,
 }
 
-impl Question {
+impl UploadQuestion {
     /// Returns the path of the hidden file, or a path of the descriptor if the file has none.
     fn path(&self, opened: &File) -> PathBuf {
         let named = std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
@@ -211,13 +211,13 @@ impl Question {
         named.ok().filter(is_same).unwrap_or_else(|| "/proc/self/fd/0".into())
     }
 
-    fn verdict(&self, is_over: &dyn Fn() -> bool) -> Result<Verdict, String> {
+    fn verdict(&self, is_over: &dyn Fn() -> bool) -> Result<ContentVerdict, String> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         let Some((program, arguments)) = self.check.command.split_first() else {
             return Err("no program".to_owned());
         };
         if left.is_zero() || self.answer.is_abandoned() {
-            return Ok(Verdict::NotNow);
+            return Ok(ContentVerdict::NotNow);
         }
         // Opened anew: the program reads from the beginning, and cannot write.
         let file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
@@ -230,15 +230,15 @@ impl Question {
         let is_over = || is_over() || self.answer.is_abandoned();
         match process::judge(&mut command, left, &is_over, &STUCK) {
             Ok((status, line)) => match status.code() {
-                Some(0) => Ok(Verdict::Accepted),
-                Some(REFUSED) => Ok(Verdict::Refused(line)),
-                Some(NOT_NOW) => Ok(Verdict::NotNow),
+                Some(0) => Ok(ContentVerdict::Accepted),
+                Some(REFUSED) => Ok(ContentVerdict::Refused(line)),
+                Some(NOT_NOW) => Ok(ContentVerdict::NotNow),
                 _ if line.is_empty() => Err(status.to_string()),
                 _ => Err(format!("{status}: {line}")),
             },
             Err(_) if Instant::now() >= self.deadline => {
                 self.report(&format!("no answer within {}", show(self.check.limit)));
-                Ok(Verdict::NotNow)
+                Ok(ContentVerdict::NotNow)
             }
             Err(why) => Err(why),
         }
@@ -251,7 +251,7 @@ impl Question {
     }
 }
 
-impl Queued for Question {
+impl Queued for UploadQuestion {
     fn user(&self) -> &[u8] {
         &self.user
     }
@@ -261,7 +261,7 @@ impl Queued for Question {
     }
 }
 
-impl Job for Question {
+impl Job for UploadQuestion {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
         let verdict = self.verdict(is_over)?;
         self.answer.settle(verdict);
@@ -270,12 +270,12 @@ impl Job for Question {
 
     fn fail(&self, why: &str) {
         self.report(why);
-        self.answer.settle(Verdict::Failed);
+        self.answer.settle(ContentVerdict::Failed);
     }
 
     fn refuse(self: Arc<Self>) {
         self.report("not started: too many uploads wait");
-        self.answer.settle(Verdict::NotNow);
+        self.answer.settle(ContentVerdict::NotNow);
     }
 }
 
@@ -306,7 +306,7 @@ impl Storage for CheckedStorage {
 
 enum CheckState {
     Due,
-    Asked(Arc<Question>),
+    Asked(Arc<UploadQuestion>),
     Accepted,
 }
 
@@ -346,7 +346,7 @@ impl CheckedUpload {
                         self.looks += 1;
                         return Ok(false);
                     }
-                    None => Verdict::NotNow,
+                    None => ContentVerdict::NotNow,
                 };
                 verdict.into_result()?;
                 self.state = CheckState::Accepted;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
-use crate::daemon::programs::answer::Answer;
+use crate::daemon::programs::answer::ProgramAnswer;
 use crate::daemon::programs::pool::{Job, Queued};
 use crate::daemon::programs::{self as process, Stuck};
 use ftp_proto::text::json::Object;
@@ -56,7 +56,7 @@ pub(super) struct Question {
     limit: Duration,
     /// The time at which the session gives up.
     deadline: Instant,
-    answer: Answer<ProgramOutcome>,
+    answer: ProgramAnswer<ProgramOutcome>,
 }
 
 /// The output of the program, or why there is no answer.
@@ -74,7 +74,7 @@ impl Question {
             input: asked.line(),
             limit,
             deadline,
-            answer: Answer::new(),
+            answer: ProgramAnswer::new(),
         }
     }
 

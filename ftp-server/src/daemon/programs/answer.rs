@@ -14,13 +14,13 @@ use crate::lock::{Lock, unpoisoned};
 use crate::net::complaints::Ration;
 
 /// An answer that one thread waits for and another one gives.
-pub(crate) struct Answer<T> {
+pub(crate) struct ProgramAnswer<T> {
     given: Lock<Option<T>>,
     settled: Condvar,
     is_abandoned: AtomicBool,
 }
 
-impl<T> Answer<T> {
+impl<T> ProgramAnswer<T> {
     pub(crate) const fn new() -> Self {
         let is_abandoned = AtomicBool::new(false);
         Self { given: Lock::new(None), settled: Condvar::new(), is_abandoned }
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_first_answer_counts_and_is_taken_once() {
-        let answer = Answer::new();
+        let answer = ProgramAnswer::new();
         assert_eq!(answer.wait(Duration::ZERO), None);
         answer.settle(1);
         answer.settle(2);
