@@ -64,7 +64,14 @@ fn hash_returns_the_digest_of_the_content() {
     assert_eq!(hash(&mut client, None).unwrap(), sha256);
     assert_eq!(hash(&mut client, Some(HashAlgorithm::Sha1)).unwrap(), sha1);
     assert_eq!(hash(&mut client, Some(HashAlgorithm::Sha256)).unwrap(), sha256);
-    assert!(matches!(hash(&mut client, Some(HashAlgorithm::Crc32)), Err(Error::Unsupported(_))));
+    assert_eq!(hash(&mut client, Some(HashAlgorithm::Crc32)).unwrap(), "352441c2");
+    assert_eq!(
+        hash(&mut client, Some(HashAlgorithm::Md5)).unwrap(),
+        "900150983cd24fb0d6963f7d28e17f72"
+    );
+    assert!(
+        matches!(hash(&mut client, Some(HashAlgorithm::Sha512)), Ok(digest) if digest.len() == 128)
+    );
     assert!(matches!(client.hash("gone", None), Err(Error::Refused(..))));
     client.quit().unwrap();
 }

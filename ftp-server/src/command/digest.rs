@@ -1,10 +1,12 @@
-//! HASH (draft-bryan-ftpext-hash-02). The digest is computed in pieces, so that the session can
-//! check its control connection in between.
+//! HASH (draft-bryan-ftpext-hash-02), and the older XCRC, XMD5, XSHA1 and XSHA256, which no document
+//! specifies. The digest is computed in pieces, so that the session can check its control connection
+//! in between.
 
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use ftp_proto::{FileDigest, Pathname, Reply, ReplyCode};
+use flate2::Crc;
+use ftp_proto::{FileDigest, Pathname, Reply, ReplyCode, Verb};
 use sha2::digest::DynDigest;
 
 use crate::limits;
@@ -19,10 +21,10 @@ const PIECE: usize = 32 * 1024;
 /// A digest in progress.
 pub(super) struct Digesting {
     source: Box<dyn Source>,
-    algorithm: Algorithm,
-    hasher: Box<dyn DynDigest + Send>,
-    /// The name of the file as the client wrote it.
-    pathname: Pathname,
+    hasher: Hasher,
+    /// The algorithm and the name of the file as the client wrote it, for the reply to HASH; `None` for
+    /// an older command.
+    told: Option<(Algorithm, Pathname)>,
     /// Number of bytes to digest; `None`: all.
     length: Option<u64>,
     /// Bytes read so far.
@@ -34,17 +36,30 @@ pub(super) struct Digesting {
 }
 
 impl Digesting {
-    pub(super) fn new(
-        (source, length): (Box<dyn Source>, Option<u64>),
+    /// Returns the digest for HASH.
+    pub(super) fn of_hash(
+        opened: (Box<dyn Source>, Option<u64>),
         algorithm: Algorithm,
         pathname: Pathname,
+    ) -> Self {
+        Self::new(opened, Hasher::Digest(algorithm.begin()), Some((algorithm, pathname)))
+    }
+
+    /// Returns the digest for an older command.
+    pub(super) fn of_range(opened: (Box<dyn Source>, Option<u64>), hasher: Hasher) -> Self {
+        Self::new(opened, hasher, None)
+    }
+
+    fn new(
+        (source, length): (Box<dyn Source>, Option<u64>),
+        hasher: Hasher,
+        told: Option<(Algorithm, Pathname)>,
     ) -> Self {
         Self {
             source,
             length,
-            algorithm,
-            hasher: algorithm.begin(),
-            pathname,
+            hasher,
+            told,
             done: 0,
             begun: Instant::now(),
             limit: limits::DIGEST_TIME,
@@ -87,18 +102,85 @@ impl Work for Digesting {
     }
 
     fn finish(&mut self) -> Reply {
+        let digest = self.hasher.finish();
+        let Some((algorithm, pathname)) = self.told.take() else {
+            let digits: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+            return Reply::new(ReplyCode::FILE_ACTION_OKAY, digits);
+        };
         let digest = FileDigest {
-            algorithm: self.algorithm.name().to_owned(),
+            algorithm: algorithm.name().to_owned(),
             first: 0,
             last: self.done.saturating_sub(1),
-            digest: self.hasher.finalize_reset().into_vec(),
-            pathname: self.pathname.clone(),
+            digest,
+            pathname,
         };
         Reply::new(ReplyCode::FILE_STATUS, digest.encode())
     }
 
     fn done(&self) -> u64 {
         self.done
+    }
+}
+
+/// The state of a digest.
+pub(super) enum Hasher {
+    Digest(Box<dyn DynDigest + Send>),
+    Crc32(Crc),
+}
+
+impl Hasher {
+    /// Returns the hasher of an older command; `None` for other verbs.
+    pub(super) fn of(verb: Verb) -> Option<Self> {
+        Some(match verb {
+            Verb::Xcrc => Self::Crc32(Crc::new()),
+            Verb::Xmd5 => Self::Digest(Box::<md5::Md5>::default()),
+            Verb::Xsha1 => Self::Digest(Algorithm::Sha1.begin()),
+            Verb::Xsha256 => Self::Digest(Algorithm::Sha256.begin()),
+            _ => return None,
+        })
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Digest(digest) => digest.update(bytes),
+            Self::Crc32(crc) => crc.update(bytes),
+        }
+    }
+
+    fn finish(&mut self) -> Vec<u8> {
+        match self {
+            Self::Digest(digest) => digest.finalize_reset().into_vec(),
+            Self::Crc32(crc) => crc.sum().to_be_bytes().to_vec(),
+        }
+    }
+}
+
+/// The argument of an older command: a path, and the part of the file to digest. Only after a path in
+/// quotes can there be a part: otherwise `XCRC report 2024` could be another file.
+pub(super) struct RangeArgument {
+    pub(super) path: Pathname,
+    pub(super) first: u64,
+    /// The offset after the last byte; `None`: the end of the file.
+    pub(super) end: Option<u64>,
+}
+
+impl RangeArgument {
+    /// Returns `None` if the argument is invalid.
+    pub(super) fn parse(argument: &[u8]) -> Option<Self> {
+        let Some(rest) = argument.strip_prefix(b"\"") else {
+            return Some(Self { path: Pathname::new(argument).ok()?, first: 0, end: None });
+        };
+        let close = rest.iter().rposition(|&byte| byte == b'"')?;
+        let (path, numbers) = (rest.get(..close)?, str::from_utf8(rest.get(close + 1..)?).ok()?);
+        let mut numbers = numbers.split_whitespace().map(|number| number.parse().ok());
+        let (first, end) = (numbers.next(), numbers.next());
+        if numbers.next().is_some() {
+            return None;
+        }
+        let first = first.map_or(Some(0), |first| first)?;
+        let end = end.map_or(Some(None), |end: Option<u64>| end.map(Some))?;
+        let path = Pathname::new(path).ok()?;
+        end.is_none_or(|end| end >= first).then_some(Self { path, first, end })
     }
 }
 
@@ -185,7 +267,7 @@ mod tests {
         end: Option<ErrorKind>,
     ) -> Digesting {
         let source = Box::new(Dripping { rest: content, interrupt: false, end });
-        Digesting::new((source, None), algorithm, Pathname::new("a name").unwrap())
+        Digesting::of_hash((source, None), algorithm, Pathname::new("a name").unwrap())
     }
 
     fn reply(mut digesting: Digesting) -> String {
@@ -229,6 +311,43 @@ mod tests {
         ] {
             let want = format!("213 {} {range} {want} a name\r\n", algorithm.name());
             assert_eq!(reply(digesting(content, algorithm, None)), want);
+        }
+    }
+
+    #[test]
+    fn older_commands_match_the_standards_cm_127() {
+        for (verb, want) in [
+            (Verb::Xcrc, "352441C2"),
+            (Verb::Xmd5, "900150983CD24FB0D6963F7D28E17F72"),
+            (Verb::Xsha1, "A9993E364706816ABA3E25717850C26C9CD0D89D"),
+            (Verb::Xsha256, "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"),
+        ] {
+            let source = Box::new(Dripping { rest: b"abc", interrupt: false, end: None });
+            let digesting = Digesting::of_range((source, None), Hasher::of(verb).unwrap());
+            assert_eq!(reply(digesting), format!("250 {want}\r\n"), "{verb:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_path_in_quotes_has_a_range_cm_127() {
+        let parse = |text: &str| {
+            let found = RangeArgument::parse(text.as_bytes())?;
+            Some((found.path.as_bytes().to_vec(), found.first, found.end))
+        };
+        let is = |path: &str, first, end| Some((path.as_bytes().to_vec(), first, end));
+        for (text, want) in [
+            ("report 2024", is("report 2024", 0, None)),
+            ("\"report 2024\"", is("report 2024", 0, None)),
+            ("\"a \"b\" c\" 5", is("a \"b\" c", 5, None)),
+            ("\"a\" 5 5", is("a", 5, Some(5))),
+            ("\"a\" 5 4", None),
+            ("\"a\" 5 6 7", None),
+            ("\"a\" x", None),
+            ("\"a\" 1 -1", None),
+            ("\"a", None),
+            ("", None),
+        ] {
+            assert_eq!(parse(text), want, "{text}");
         }
     }
 

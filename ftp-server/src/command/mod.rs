@@ -20,6 +20,7 @@ pub(crate) use rules::{decides_login, file_direction};
 
 use ftp_proto::{Command, ParseErrorKind, Pathname, Reply, ReplyCode, Severity, Verb};
 
+use self::digest::Hasher;
 use self::parameter::only;
 use self::rules::gate;
 use crate::auth::AuthError;
@@ -137,6 +138,9 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Pbsz(_) => access::pbsz(session).into(),
         Command::Prot(level) => access::prot(session, *level).into(),
         Command::Known(Verb::Sscn, argument) => access::sscn(session, argument).into(),
+        Command::Known(verb, argument) if let Some(hasher) = Hasher::of(*verb) => {
+            objects::xdigest(session, hasher, argument).into()
+        }
         Command::Ccc => access::ccc(session).into(),
         Command::Cwd(path) => objects::cwd(session, path).into(),
         Command::Cdup => objects::cdup(session).into(),

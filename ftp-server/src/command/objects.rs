@@ -1,12 +1,12 @@
 //! Files and directories (RFC 959 §4.1.1 and §4.1.3; RFC 3659 §3 and §4; draft-somers-ftp-mfxx-04):
-//! SIZE, HASH, MDTM, DELE, RNFR, RNTO; CWD, CDUP, PWD, MKD, RMD; MFMT and MFF.
+//! SIZE, HASH and XCRC, MDTM, DELE, RNFR, RNTO; CWD, CDUP, PWD, MKD, RMD; MFMT and MFF.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, RepresentationType, TimeVal};
 
-use super::digest::Digesting;
+use super::digest::{Digesting, Hasher, RangeArgument};
 use super::{space, unfinished};
 use crate::auth::Rights;
 use crate::data::AsciiOutgoing;
@@ -15,8 +15,8 @@ use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Place, Session, Working};
 use crate::storage::{
-    Ask, Capabilities, Change, Metadata, Storage, StorageErrorKind, StorageResult, VirtualPath,
-    check_directory, is_made,
+    Ask, Capabilities, Change, Metadata, Source, Storage, StorageErrorKind, StorageResult,
+    VirtualPath, check_directory, is_made,
 };
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
@@ -65,14 +65,44 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
 /// content.
 pub(super) fn hash(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let resolved = session.resolve(path);
-    let storage = session.storage_at(&resolved, Rights::RETRIEVE)?;
-    let (source, length) = unfinished::digested(session, storage, &resolved)
-        .map_err(reply::failure_of(Purpose::Digest))?;
-    if source.size() > limits::DIGEST_SIZE {
-        return Err(reply::too_much_to_digest());
-    }
-    let digesting = Digesting::new((source, length), session.transfer.algorithm, path.clone());
+    let opened = digested(session, &resolved)?;
+    let digesting = Digesting::of_hash(opened, session.transfer.algorithm, path.clone());
     Ok(Working::new(resolved, digesting, Place::Digest))
+}
+
+/// `XCRC "<file>" [<start> [<end>]]` and similar: 250 with the digest of the file, or of its bytes from
+/// `start` to before `end`.
+pub(super) fn xdigest(
+    session: &Session,
+    hasher: Hasher,
+    argument: &[u8],
+) -> Result<Working, Reply> {
+    let wrong = |text: &str| Reply::new(ReplyCode::BAD_ARGUMENT, text);
+    let RangeArgument { path, first, end } = RangeArgument::parse(argument)
+        .ok_or_else(|| wrong("Expected a path, or a path in quotes and a range"))?;
+    let resolved = session.resolve(&path);
+    let (mut source, length) = digested(session, &resolved)?;
+    let size = length.unwrap_or_else(|| source.size());
+    if end.unwrap_or(first) > size {
+        return Err(wrong("The range ends after the file"));
+    }
+    source.seek_to(first).map_err(reply::failure_of(Purpose::Digest))?;
+    let length = end.or(length).map(|end| end - first);
+    Ok(Working::new(resolved, Digesting::of_range((source, length), hasher), Place::Digest))
+}
+
+/// Opens the file at `path`, or the kept bytes of an upload; they have a length.
+fn digested(
+    session: &Session,
+    path: &VirtualPath,
+) -> Result<(Box<dyn Source>, Option<u64>), Reply> {
+    let storage = session.storage_at(path, Rights::RETRIEVE)?;
+    let opened = unfinished::digested(session, storage, path);
+    let (source, length) = opened.map_err(reply::failure_of(Purpose::Digest))?;
+    match source.size() > limits::DIGEST_SIZE {
+        true => Err(reply::too_much_to_digest()),
+        false => Ok((source, length)),
+    }
 }
 
 /// `MDTM <file>`: 213 with the modification time; 550 for a directory.

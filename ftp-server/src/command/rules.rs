@@ -135,6 +135,14 @@ const fn rule_for_all(verb: Verb, help: &'static str) -> Rule {
     Rule { login: LoginState::Any, ..rule(verb, help) }
 }
 
+/// Returns the rule of a digest command that is older than HASH.
+const fn xdigest(verb: Verb, help: &'static str, feature: &'static str) -> Rule {
+    rule(verb, help)
+        .needs(Needs::Storage(&[Capabilities::DIGEST]))
+        .rights(&[Rights::RETRIEVE])
+        .feature(feature)
+}
+
 /// Every served command, in the order of `HELP`. Other known verbs get 502.
 pub(super) const RULES: &[Rule] = &[
     Rule { login: LoginState::Before, ..rule(Verb::User, "USER <name>") },
@@ -213,6 +221,10 @@ pub(super) const RULES: &[Rule] = &[
         .needs(Needs::Storage(&[Capabilities::DIGEST]))
         .rights(&[Rights::RETRIEVE])
         .feature("HASH"),
+    xdigest(Verb::Xcrc, "XCRC \"<file>\" [<start> [<end>]]", "XCRC filename;start;end"),
+    xdigest(Verb::Xmd5, "XMD5 \"<file>\" [<start> [<end>]]", "XMD5 filename;start;end"),
+    xdigest(Verb::Xsha1, "XSHA1 \"<file>\" [<start> [<end>]]", "XSHA1 filename;start;end"),
+    xdigest(Verb::Xsha256, "XSHA256 \"<file>\" [<start> [<end>]]", "XSHA256 filename;start;end"),
     rule(Verb::Avbl, "AVBL [<directory>]")
         .needs(Needs::Storage(&[Capabilities::SPACE]))
         .rights(&[Rights::LIST])

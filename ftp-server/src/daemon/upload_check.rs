@@ -219,7 +219,7 @@ impl UploadQuestion {
         if left.is_zero() || self.answer.is_abandoned() {
             return Ok(ContentVerdict::NotNow);
         }
-        // Opened anew: the program reads from the beginning, and cannot write.
+        // Another descriptor: the program reads from the beginning, and cannot write.
         let file = File::open(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
         let file = file.map_err(|error| format!("cannot read the upload: {error}"))?;
         let size = file.metadata().map_err(|error| error.to_string())?.len();

@@ -22,7 +22,7 @@ fn known_but_unsupported_commands_fail_with_502_cm_51_cm_89_cm_96_cm_125_cm_127(
         "PRET RETR x",
         "RMDA x",
         "MFCT",
-        "XCRC x",
+        "XSHA512 x",
         "RANG 1 2",
         "COMB a",
     ] {
@@ -582,6 +582,10 @@ fn cm_137_feat_lists_the_supported_features() {
             " SIZE",
             " TVFS",
             " UTF8",
+            " XCRC filename;start;end",
+            " XMD5 filename;start;end",
+            " XSHA1 filename;start;end",
+            " XSHA256 filename;start;end",
             "211 End",
         ]
     );

@@ -43,9 +43,41 @@ fn hash_returns_the_digest_of_a_file_cm_126() {
     let mut lister = RawSession::login(fixture.server.local_addr(), "lister", "p");
     lister.expect("HASH a b", 550);
     assert!(!lister.expect("FEAT", 211).text().contains("HASH"), "CM-137");
-    for verb in ["XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512", "RANG", "COMB", "DSIZ"] {
+    for verb in ["XSHA", "XSHA512", "RANG", "COMB", "DSIZ"] {
         session.expect(format!("{verb} a b"), 502);
     }
+    lister.expect("XCRC a b", 550);
+}
+
+#[test]
+fn older_digest_commands_have_a_path_and_perhaps_a_range_cm_127() {
+    let fixture = Fixture::new();
+    fixture.write("a b", "hello");
+    fixture.write("a", "other");
+    let mut session = fixture.session();
+    let whole = HELLO.to_uppercase();
+    for (line, want) in [
+        ("XCRC a b", "3610A686"),
+        ("XCRC \"a b\"", "3610A686"),
+        ("XCRC \"a b\" 1", "7834B20B"),
+        ("XCRC \"a b\" 5 5", "00000000"),
+        ("XMD5 a b", "5D41402ABC4B2A76B9719D911017C592"),
+        ("XSHA1 a b", "AAF4C61DDCC5E8A2DABEDE0F3B482CD9AEA9434D"),
+        ("XSHA256 \"a b\" 0 5", &whole),
+    ] {
+        assert_eq!(session.expect(line, 250).text(), format!("250 {want}"), "{line}");
+    }
+    play(
+        &mut session,
+        &[
+            // Without quotes, this is another file.
+            ("XCRC a 1", 550),
+            ("XCRC \"a\" 0 6", 501),
+            ("XCRC \"a\" 6", 501),
+            ("XCRC \"a\" 3 2", 501),
+            ("XCRC", 501),
+        ],
+    );
 }
 
 #[test]

@@ -111,7 +111,10 @@ fn feat_depends_on_the_rights_of_the_user_cm_137() {
     let blind = ["MFF Modify;", "MFMT", "MODE B", "REST STREAM"];
     assert_eq!(of("blind"), [&always[..], &blind, &last].concat());
     let more = ["AVBL", hash, "MDTM", FACTS, "MODE B", "REST STREAM", "SIZE"];
-    let mut reader = [&always[..], &more, &last].concat();
+    let older =
+        ["XCRC", "XMD5", "XSHA1", "XSHA256"].map(|verb| format!("{verb} filename;start;end"));
+    let older = older.each_ref().map(String::as_str);
+    let mut reader = [&always[..], &more, &last, &older].concat();
     reader.sort_unstable();
     assert_eq!(of("reader"), reader);
 }
