@@ -582,6 +582,7 @@ fn cm_137_feat_lists_the_supported_features() {
             " SIZE",
             " TVFS",
             " UTF8",
+            " X-LINKS",
             "211 End",
         ]
     );
