@@ -382,7 +382,6 @@ fn run_down(
         first.is_new = false;
     }
     plan.large = plan.large_files(options.jobs.unwrap_or(1));
-    clear(&ground, plan.leftovers());
     if options.resume == Resume::Own && plan.has_small_files() {
         from.hand.reuse_data()?;
     }
@@ -574,14 +573,6 @@ fn make_here(here: &Path, options: &SyncOptions<'_>) -> Result<(), TreeFault> {
             _ => fault,
         }
     })
-}
-
-/// Removes leftovers of killed runs. Ignores failures.
-fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
-    for path in leftovers {
-        let (above, name) = Pathname::split(path);
-        let _ = ground.below(above).and_then(|directory| directory.clear(name));
-    }
 }
 
 /// Checks that two trees of one user on one server do not contain each other: the source would be

@@ -259,6 +259,9 @@ impl<'a> Mirror<'a> {
         }
         if !self.options.is_quiet() {
             sync.notes().for_each(|note| stdio.messages.say(note));
+            if sync.skips_links() {
+                stdio.messages.say("mirror --links follow copies what symbolic links lead to");
+            }
         }
         let limit = self.limit(sync);
         if !self.wanted.is_dry {

@@ -1,6 +1,7 @@
 //! Copies from server to server.
 
 use super::remote_side::{RemoteSide, modified, not_replaced};
+use crate::age;
 use crate::client::Client;
 use crate::error::fxp::Side;
 use crate::error::{Error, JobFault};
@@ -37,7 +38,13 @@ impl Across<'_> {
         let own = Pathname::join(self.to.place.top, &below);
         let from = self.from.hand.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
-            None if self.to.place.times.holds() => modified(from, &source)?,
+            None if self.to.place.times.holds() => {
+                let time = modified(from, &source)?;
+                if time.is_some_and(|time| age::is_young(time, 0, age::now())) {
+                    from.control.waiter().sleep(age::TICK)?;
+                }
+                time
+            }
             time => time,
         };
         let RemoteSide { hand, place } = &mut self.to;

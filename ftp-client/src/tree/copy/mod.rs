@@ -19,6 +19,7 @@ use std::collections::HashSet;
 
 use ftp_proto::{Pathname, Verb};
 
+use super::entry::Stamp;
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::manifest::Sum;
@@ -376,18 +377,21 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Returns whether only the time of a source file shows that it has changed. If so, a later
-    /// change within the same second goes unnoticed.
+    /// Returns whether a change of a source file within the second of its listed time would go
+    /// unnoticed. Before a source is removed, the server's clock is not trusted.
     ///
     /// # Errors
     ///
     /// Returns errors that end the connection.
-    pub(crate) fn relies_on_times(&mut self) -> Result<bool, TreeFault> {
+    pub(crate) fn relies_on_times(&mut self, plan: &Plan) -> Result<bool, TreeFault> {
         match self {
-            Self::Down(Down { from, .. }) => {
-                Ok(Checksum::for_server(from.hand.client()?)?.is_none())
+            // The age of a local file is known when its copy gets the time.
+            Self::Up(_) => Ok(false),
+            Self::Down(Down { from, .. }) if plan.moves => Ok(!plan.copies.is_empty()
+                && Checksum::for_server(from.hand.client()?)?.is_none()),
+            Self::Down(_) | Self::Across(_) => {
+                Ok(plan.copies.iter().any(|copy| copy.stamp.is_some_and(Stamp::is_young)))
             }
-            Self::Up(_) | Self::Across(_) => Ok(false),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind, JobFault, Recovery};
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{compare_digest, prove_copy};
+use crate::file::journal::{LocalFacts, outlast};
 use crate::listing::ListOptions;
 use crate::system::MetadataExt;
 use crate::tree::fault::{Setting, TreeFault};
@@ -57,6 +58,19 @@ impl<'a> RemoteTop<'a> {
         }
         let why = "not copied: the server changes names that are not UTF-8";
         Err(TreeFault::item(ErrorKind::Refused, why).about(path))
+    }
+
+    /// Verifies that the local file of an upload cannot change any more without another time.
+    pub(super) fn outlast(
+        &self,
+        client: &Client,
+        file: &File,
+        sent: &Metadata,
+    ) -> Result<(), Error> {
+        match self.times.holds() {
+            true => outlast(client, file, LocalFacts::of(sent)),
+            false => Ok(()),
+        }
     }
 
     /// Sets time and permissions of the complete upload `there`. Returns the failure to set one of

@@ -4,24 +4,22 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ftp_proto::{Pathname, TimeVal};
 
 use super::local_side::LocalSide;
-use super::remote_side::{
-    RemoteSide, RemoteTop, TimeProof, not_replaced, prove_content, prove_facts,
-};
+use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, prove_facts};
+use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
 use crate::file::evidence::{Resume, ServerFacts};
-use crate::file::journal::written;
+use crate::file::journal::{LocalFacts, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast, TemporaryName};
 use crate::system::{MetadataExt, OsStrExt, lock};
 use crate::transfer::RateLimit;
-use crate::tree::entry::{Identity, MODE};
+use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
 use crate::tree::plan::{Copied, Plan, PlannedCopy};
@@ -83,9 +81,6 @@ struct Opened {
 /// end is confirmed, the old file could get the time, and look like a copy. After an interruption, the
 /// next run sends every file again whose time was not set, so only small files may wait for their times.
 const SMALL: u64 = 64 * 1_024;
-
-/// Age from which a file cannot change without another time, also on disks that keep even seconds.
-const GRAIN: Duration = Duration::from_secs(2);
 
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
@@ -151,7 +146,7 @@ impl Up<'_> {
         };
         // A file that was opened ahead may have changed before its upload began.
         let sent = sent.and_then(|sent| match file.metadata() {
-            Ok(now) if Identity::of(&now) == Identity::of(&before) => Ok(sent),
+            Ok(now) if LocalFacts::of(&now) == LocalFacts::of(&before) => Ok(sent),
             Ok(_) => Err(Error::Job(JobFault::LocalChanged)),
             Err(error) => Err(Error::Local(error)),
         });
@@ -171,7 +166,7 @@ impl Up<'_> {
         }
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
-        let source = Some(Identity::of(&before));
+        let source = Some(LocalFacts::of(&before));
         if self.ahead.is_requested {
             let due_time = self.to.place.times.holds().then(|| before.mtime());
             self.ahead.due =
@@ -182,7 +177,7 @@ impl Up<'_> {
             true => sent.unset,
             false => {
                 let place = &mut self.to.place;
-                outlast(client, place, &file, &before)
+                place.outlast(client, &file, &before)
                     .map_err(|error| TreeFault::from(error).about(&below))?;
                 place.finish(client, &target, mode_of(copy, &before), &before)?
             }
@@ -201,7 +196,7 @@ impl Up<'_> {
     ) -> Result<SentUpload, Error> {
         // A name that is not UTF-8 is asked for after its upload.
         let is_doubtful = self.is_doubtful(copy);
-        let is_young = young(before).is_some();
+        let is_young = age::settles_in(before).is_some();
         let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful && !is_young;
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
@@ -227,7 +222,7 @@ impl Up<'_> {
         let past = self.past.take().filter(|past| past.0 == below);
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
-            outlast(client, place, file, before)?;
+            place.outlast(client, file, before)?;
             unset = place.finish(client, there, mode_of(copy, before), before)?;
             kept = place.back_up_replaced(client, below, copy.replaces())?;
             is_finished = true;
@@ -281,7 +276,7 @@ impl Up<'_> {
         let directory = self.from.directory(path)?;
         let file = directory.read(&copy.name).map_err(|error| here(&error))?;
         let found = file.metadata().map_err(|error| here(&error))?;
-        let before = Identity::of(&found);
+        let before = LocalFacts::of(&found);
         match copied.and_then(|copied| copied.source) {
             Some(sent) if sent != before => return Err(changed(&below)),
             Some(_) => {
@@ -294,7 +289,7 @@ impl Up<'_> {
         // The proof can take a long time. Meanwhile, another file may have taken the name.
         let directory = self.from.directory(path)?;
         let now = directory.read(&copy.name).and_then(|file| file.metadata());
-        if Identity::of(&now.map_err(|error| here(&error))?) != before {
+        if LocalFacts::of(&now.map_err(|error| here(&error))?) != before {
             return Err(changed(&below));
         }
         // A server that receives this file, or another run, holds a lock.
@@ -316,32 +311,6 @@ struct SentUpload {
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.
     is_finished: bool,
-}
-
-/// Returns how long the file can still change without another time, if it can.
-fn young(file: &Metadata) -> Option<Duration> {
-    let ahead = match file.modified().ok()?.elapsed() {
-        Ok(elapsed) => return GRAIN.checked_sub(elapsed).filter(|left| !left.is_zero()),
-        Err(error) => error.duration(),
-    };
-    (ahead < GRAIN).then(|| GRAIN + ahead)
-}
-
-/// Before the server's copy gets the time of the file, waits until another change of the file would
-/// show in that time, and verifies that there was none.
-fn outlast(
-    client: &Client,
-    place: &RemoteTop<'_>,
-    file: &File,
-    before: &Metadata,
-) -> Result<(), Error> {
-    let Some(left) = young(before).filter(|_| place.times.holds()) else { return Ok(()) };
-    client.control.waiter().sleep(left)?;
-    let now = file.metadata().map_err(Error::Local)?;
-    match Identity::of(&now) == Identity::of(before) {
-        true => Ok(()),
-        false => Err(Error::Job(JobFault::LocalChanged)),
-    }
 }
 
 /// Moves the old file back from the backup, after its replacement could not be published.

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use ftp_proto::Pathname;
 
-use super::age::is_old;
 use super::{Copier, Run, with_retries};
+use crate::age::is_old;
 use crate::error::ErrorKind;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::links::Proof;

@@ -20,9 +20,10 @@ pub(crate) use self::text::first_32;
 use self::decide::{Claim, Here, ManifestStep, There, step};
 use ftp_proto::Pathname;
 
-use super::entry::{Identity, Stamp, TreeEntry};
+use super::entry::{Stamp, TreeEntry};
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
+use crate::file::journal::LocalFacts;
 use crate::listing::Budget;
 use crate::tree::fault::{Setting, TreeFault};
 
@@ -37,7 +38,7 @@ pub(crate) struct Sum {
     /// SHA-256.
     pub(crate) digest: [u8; 32],
     /// What shows that the file is unchanged since.
-    pub(crate) identity: Identity,
+    pub(crate) identity: LocalFacts,
 }
 
 /// What a list says of a file.

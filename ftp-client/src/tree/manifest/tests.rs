@@ -252,8 +252,8 @@ fn without_times_the_size_of_an_interrupted_upload_counts_only_where_no_file_was
     }
 }
 
-fn identity() -> Identity {
-    Identity::of(&std::fs::metadata(".").unwrap())
+fn identity() -> LocalFacts {
+    LocalFacts::of(&std::fs::metadata(".").unwrap())
 }
 
 #[test]

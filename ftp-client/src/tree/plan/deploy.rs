@@ -196,17 +196,14 @@ impl Planner<'_> {
             return Ok(true);
         }
         let facts = self.facts(path, None, Some(item))?;
-        let Some(deploy) = &mut self.plan.deploy else { return Ok(true) };
+        let Some(deploy) = &self.plan.deploy else { return Ok(true) };
         let failure = |why| Err(TreeFault::item(ErrorKind::Integrity, why).about(path));
         match step(facts, true, deploy.replaces_changed) {
             ManifestStep::Remove => Ok(true),
-            ManifestStep::Spare if facts.0 == Claim::Pending => {
-                // Since the interruption, another program may have taken the name.
-                deploy.forget(path);
-                failure(
-                    "not deleted: an interrupted run may have written it, or another program; delete it yourself",
-                )
-            }
+            // Since the interruption, another program may have taken the name.
+            ManifestStep::Spare if facts.0 == Claim::Pending => failure(
+                "not deleted: an interrupted run may have written it, or another program; delete it yourself",
+            ),
             ManifestStep::Spare => {
                 failure("not deleted: changed on the server since it was deployed")
                     .map_err(|failure| failure.of(Setting::Changed))

@@ -1,13 +1,13 @@
 //! What a plan consists of: the steps of a mirror, in order.
 
-use std::collections::HashSet;
 use std::time::Instant;
 
 use ftp_proto::Pathname;
 
 use crate::error::ErrorKind;
+use crate::file::journal::LocalFacts;
 use crate::pool::crew::SMALL;
-use crate::tree::entry::{Identity, ObjectKind, Stamp, TreeEntry, file_of_piece};
+use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Causes, Setting, TreeFault};
 use crate::tree::links::Proof;
 use crate::tree::manifest::{Deploy, Sum};
@@ -39,8 +39,6 @@ pub(crate) struct Plan {
     pub(crate) blocked: Vec<Vec<u8>>,
     /// Whether the target is known to show links as links, so that what it lists as a directory is one.
     pub(crate) shows_links: bool,
-    /// Temporary files at the target; some may be leftovers of killed runs.
-    pub(crate) temporary: Vec<Vec<u8>>,
     /// Steps that cannot be done.
     pub(crate) failures: Vec<TreeFault>,
     /// The failures after which nothing is deleted.
@@ -56,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) first_twin: usize,
     /// Messages about objects that are left out on purpose, and about limits of the comparison.
     pub(crate) left_out: Vec<String>,
+    /// Whether symbolic links are left out that could be followed.
+    pub(crate) skips_links: bool,
     /// Number of files and links that are equal on both sides.
     pub(crate) same: usize,
     /// Whether the source has no files, or only files that patterns exclude. Those do not show that the
@@ -164,8 +164,8 @@ impl Difference {
 pub(crate) struct Copied {
     /// Transferred bytes; between servers, the size of the file.
     pub(crate) bytes: u64,
-    /// Identity of the source's file, if it is local.
-    pub(crate) source: Option<Identity>,
+    /// LocalFacts of the source's file, if it is local.
+    pub(crate) source: Option<LocalFacts>,
     /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
     pub(crate) due_time: Option<i64>,
     /// The failure to set the time or the permissions of the complete copy.
@@ -357,17 +357,5 @@ impl Plan {
         };
         let numbered = self.apart().iter().enumerate();
         numbered.filter(|(_, copy)| is_large(copy)).map(|(number, _)| number).collect()
-    }
-
-    /// Returns the temporary files at the target that this run cannot use: all but the pieces of
-    /// large files.
-    pub(crate) fn leftovers(&self) -> impl Iterator<Item = &[u8]> {
-        let large = self.large.iter().filter_map(|number| self.copies.get(*number));
-        let large: HashSet<Vec<u8>> = large.map(|copy| self.path_of(copy)).collect();
-        let is_used = move |path: &[u8]| {
-            let (above, name) = Pathname::split(path);
-            file_of_piece(name).is_some_and(|file| large.contains(&Pathname::join(above, file)))
-        };
-        self.temporary.iter().map(Vec::as_slice).filter(move |path| !is_used(path))
     }
 }

@@ -128,11 +128,11 @@ impl Planner<'_> {
         }
         let doubt = match doubt {
             None => self.doubt_on_the_way(path)?,
-            doubt => doubt,
+            Some(doubt) => Some(TreeFault::item(ErrorKind::Protocol, doubt)),
         };
         if let Some(doubt) = doubt {
-            let message = format!("{}: nothing deleted there: {doubt}", name_of(path));
-            self.plan.failures.push(TreeFault::item(ErrorKind::Protocol, message));
+            let place = format!("{}: nothing deleted there", name_of(path));
+            self.plan.failures.push(doubt.in_words(place));
             return Ok(false);
         }
         Ok(self.remove_all(path, place, extra, 1)? && are_all)

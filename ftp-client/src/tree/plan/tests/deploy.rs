@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::*;
+use crate::file::journal::LocalFacts;
 use crate::file::put::TemporaryName;
 use crate::tree::Compare;
-use crate::tree::entry::Identity;
 use crate::tree::manifest::{Manifest, ManifestRecord};
 
 /// Returns the size, the time and the content of a file as text.
@@ -14,7 +14,7 @@ fn facts(text: &str) -> (&[u8], Sum, i64) {
     let (size, time) = facts.split_once('@').unwrap();
     let size: u64 = size.parse().unwrap();
     let digest = [u8::try_from(size).unwrap(); 32];
-    let identity = Identity::of(&fs::metadata(".").unwrap());
+    let identity = LocalFacts::of(&fs::metadata(".").unwrap());
     (path.as_bytes(), Sum { size, digest, identity }, time.parse().unwrap())
 }
 
@@ -94,6 +94,16 @@ fn a_file_that_one_listing_leaves_out_stays_in_the_list_cl_81() {
         let names: Vec<_> = list.files.keys().map(|path| String::from_utf8_lossy(path)).collect();
         assert_eq!(names.join(" "), left, "{tells}");
     }
+}
+
+#[test]
+fn what_an_interrupted_run_may_have_written_is_told_in_each_run_cl_81() {
+    let options = SyncOptions::new().deletes(true);
+    let mut target = tree(&["a=1@1", "x=1@5"], false);
+    let plan = make_deploy(&mut tree(&["a=1@1"], true), &mut target, &["a=1@1", "!x=2@9"], &options);
+    assert_eq!((plan.failures.len(), plan.removed().count()), (1, 0));
+    // The list still names it.
+    assert!(plan.deploy.unwrap().list.pending.contains_key(&b"x"[..]));
 }
 
 #[test]
