@@ -15,15 +15,13 @@ pub(crate) use remote_backup::{RemoteBackup, overlaps};
 pub(crate) use remote_side::{RemoteSide, RemoteTop};
 pub(crate) use up::{Ahead, Up};
 
-use std::collections::HashSet;
-
 use ftp_proto::{Pathname, Verb};
 
 use super::entry::Stamp;
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::manifest::Sum;
-use super::names::{Relation, ShownNames};
+use super::names::Relation;
 use super::options::OBJECTS;
 use super::plan::{Copied, Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::with_probe;
@@ -117,26 +115,9 @@ impl<'a> Copier<'a> {
     pub(crate) fn temporary(&self, name: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Down(_) => None,
-            Self::Up(Up { temporary, .. }) | Self::Across(Across { temporary, .. }) => {
-                temporary.map(|temporary| temporary.of(name))
+            Self::Up(Up { options, .. }) | Self::Across(Across { options, .. }) => {
+                options.temporary.as_ref().map(|temporary| temporary.of(name))
             }
-        }
-    }
-
-    /// Lists a directory of the target again. Returns those of its names that are wanted, or `None`
-    /// if the directory cannot be listed.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same failures as [`make`](Self::make).
-    pub(crate) fn names(
-        &mut self,
-        path: &[u8],
-        wanted: &HashSet<&[u8]>,
-    ) -> Result<Option<ShownNames>, TreeFault> {
-        match self {
-            Self::Down(Down { to, .. }) => to.names(path, wanted).map(Some),
-            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path, wanted),
         }
     }
 
@@ -153,8 +134,8 @@ impl<'a> Copier<'a> {
     /// Returns how many announced copies are requested or asked for ahead, as far as known.
     pub(crate) fn ahead(&self) -> usize {
         match self {
-            Self::Down(Down { resume, .. }) => {
-                let own = self.client().filter(|_| *resume == Resume::Own);
+            Self::Down(Down { options, .. }) => {
+                let own = self.client().filter(|_| options.resume == Resume::Own);
                 own.map_or(0, Client::downloads_ahead).max(1)
             }
             Self::Up(_) => 1,
@@ -252,15 +233,19 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Lists a directory of the target, with its entries sorted by name.
+    /// Lists a directory of the target, that of a server with its entries sorted by name.
     ///
     /// # Errors
     ///
     /// Returns the failure, which is fatal unless it concerns only this directory.
     pub(crate) fn list(&mut self, path: &[u8]) -> Result<Contents, TreeFault> {
-        let RemoteSide { hand, place } = self.far();
         let limits = Budget::new().entries(OBJECTS);
-        RemoteTree::new(hand, place.top, place.list).list(path, limits)
+        match self {
+            Self::Down(Down { to, .. }) => LocalTree(Some(to.top)).list(path, limits),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
+                RemoteTree::new(&mut to.hand, to.place.top, to.place.list).list(path, limits)
+            }
+        }
     }
 
     /// Returns the content of a file of a local source.
@@ -370,7 +355,7 @@ impl<'a> Copier<'a> {
     /// tree onto itself would truncate its files.
     pub(crate) fn writes_in_place(&self) -> bool {
         match self {
-            Self::Up(Up { temporary, .. }) => temporary.is_none(),
+            Self::Up(Up { options, .. }) => options.temporary.is_none(),
             // A download replaces a file only when it is complete, and copies between servers
             // compare each file.
             Self::Down(_) | Self::Across(_) => false,

@@ -1,6 +1,5 @@
 //! The remote side of a synchronization.
 
-use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ use crate::listing::ListOptions;
 use crate::system::MetadataExt;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;
-use crate::tree::names::{Relation, ShownNames, look};
+use crate::tree::names::{Relation, look};
 use crate::tree::plan::{Removal, Removed};
 use crate::tree::probe::{Names, is_text};
 
@@ -246,18 +245,6 @@ impl<'a> RemoteSide<'a> {
         let (listed, unlisted) =
             (Pathname::join(self.place.top, listed), Pathname::join(self.place.top, unlisted));
         Ok(look(self.hand.client()?, &listed, &unlisted)?)
-    }
-
-    /// Returns the wanted names that the server shows in a directory, or `None` if it refuses the
-    /// listing.
-    pub(super) fn names_in(
-        &mut self,
-        path: &[u8],
-        wanted: &HashSet<&[u8]>,
-    ) -> Result<Option<ShownNames>, TreeFault> {
-        let (path, options) = (Pathname::join(self.place.top, path), self.place.list);
-        let listed = ShownNames::list(self.hand.client()?, &path, options, wanted);
-        listed.map(Result::ok).map_err(|error| TreeFault::from(error).about(&path))
     }
 
     /// Returns whether the directory at `path` has an object called `name`.

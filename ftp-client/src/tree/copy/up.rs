@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
 
 use ftp_proto::{Pathname, TimeVal};
 
@@ -16,12 +15,12 @@ use crate::event::Observer;
 use crate::file::evidence::{Resume, ServerFacts};
 use crate::file::journal::{LocalFacts, written};
 use crate::file::options::FileOptions;
-use crate::file::put::{Following, Put, PutPast, TemporaryName};
+use crate::file::put::{Following, Put, PutPast};
 use crate::system::{MetadataExt, OsStrExt, lock};
-use crate::transfer::RateLimit;
 use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
+use crate::tree::options::SyncOptions;
 use crate::tree::plan::{Copied, Plan, PlannedCopy};
 use crate::tree::probe::is_text;
 use crate::url_path::Place;
@@ -29,16 +28,7 @@ use crate::url_path::Place;
 pub(crate) struct Up<'a> {
     pub(crate) from: LocalSide<'a>,
     pub(crate) to: RemoteSide<'a>,
-    pub(crate) resume: Resume,
-    /// Whether the sources are removed after the copies.
-    pub(crate) moves: bool,
-    /// The path of the local tree, for journals.
-    pub(crate) local: &'a Path,
-    pub(crate) journals: Option<PathBuf>,
-    pub(crate) rate_limit: Option<RateLimit>,
-    pub(crate) temporary: Option<&'a TemporaryName>,
-    /// Whether a failed upload may be attempted again.
-    pub(crate) repeats: bool,
+    pub(crate) options: &'a SyncOptions<'a>,
     /// The path of the last failed upload, and what its attempts did.
     pub(crate) past: Option<Box<(Vec<u8>, PutPast)>>,
     pub(crate) ahead: Box<Ahead>,
@@ -90,7 +80,7 @@ impl Up<'_> {
 
     /// Returns whether the size of the server's file does not show that it is the copy.
     fn is_doubtful(&self, copy: &PlannedCopy) -> bool {
-        copy.replaces_equal_size() && self.temporary.is_none()
+        copy.replaces_equal_size() && self.options.temporary.is_none()
     }
 
     /// Announces the copy that follows the current one.
@@ -115,7 +105,7 @@ impl Up<'_> {
         let below = Pathname::join(path, name);
         let here = |error: io::Error| TreeFault::local(&below, &error).of_one();
         let file = self.from.directory(path)?.read(name).map_err(here)?;
-        let before = written(&file, self.moves).map_err(here)?;
+        let before = written(&file, self.options.moves).map_err(here)?;
         Ok(Opened { below, file, before })
     }
 
@@ -136,7 +126,7 @@ impl Up<'_> {
         };
         self.ahead.due = due;
         let target = Pathname::join(self.to.place.top, &below);
-        let resume = if before.len() > SMALL { self.resume } else { Resume::Own };
+        let resume = if before.len() > SMALL { self.options.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
             // What the server has cannot be the beginning.
             Err(Error::Job(JobFault::Longer { .. })) => {
@@ -203,7 +193,7 @@ impl Up<'_> {
         let next =
             self.ahead.opened.as_ref().map(|next| Pathname::join(self.to.place.top, &next.below));
         // Otherwise, other commands come between this upload and the next one.
-        let is_plain = self.temporary.is_none() && copy.mode.is_none() && is_text(below);
+        let is_plain = self.options.temporary.is_none() && copy.mode.is_none() && is_text(below);
         let has_more = self.ahead.has_more && is_plain && !is_doubtful;
         // A file that changes again in this second would keep its time: that shows only once it is sent.
         let seconds = Some(before.mtime()).filter(|_| !is_young && self.to.place.times.holds());
@@ -211,12 +201,12 @@ impl Up<'_> {
         let due = self.ahead.due.take();
         let following = has_more.then_some(Following { path: next, due, time });
         let target = Pathname::join(self.to.place.top, below);
-        let local = self.local.join(OsStr::from_bytes(below));
+        let local = self.from.here.join(OsStr::from_bytes(below));
         let options = FileOptions::new()
             .resume(resume)
-            .rate_limit(self.rate_limit.clone())
-            .retried(self.repeats)
-            .journals(self.journals.clone());
+            .rate_limit(self.options.rate_limit.clone())
+            .retried(self.options.patience.repeats())
+            .journals(self.options.journals.clone());
         let RemoteSide { hand, place } = &mut self.to;
         let client = hand.client()?;
         let past = self.past.take().filter(|past| past.0 == below);
@@ -229,9 +219,9 @@ impl Up<'_> {
             Ok(())
         };
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
-            .under(self.temporary.cloned())
+            .under(self.options.temporary.clone())
             .apart()
-            .proves_new(is_doubtful || self.moves && copy.replaces_equal_size())
+            .proves_new(is_doubtful || self.options.moves && copy.replaces_equal_size())
             .following(following)
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
@@ -247,7 +237,8 @@ impl Up<'_> {
     /// Returns the failure of an upload.
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
         let target = Pathname::join(self.to.place.top, below);
-        let there = self.temporary.map_or_else(|| target.clone(), |name| name.of(&target));
+        let temporary = self.options.temporary.as_ref();
+        let there = temporary.map_or_else(|| target.clone(), |name| name.of(&target));
         let is_settled = self.to.hand.is_settled();
         match error {
             Error::Local(_) => TreeFault::from(error).of_one().ending(!is_settled).about(&there),

@@ -122,7 +122,7 @@ impl<'a> Run<'a> {
         }
         for path in self.confirm_removals(copier, &gone) {
             if let Some(deploy) = &mut self.deploy {
-                deploy.forget_directory(path);
+                deploy.take(path);
             }
         }
         if is_withheld {

@@ -99,21 +99,6 @@ impl Directory {
         Ok(alike.is_empty() || alike.contains(name))
     }
 
-    /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether the
-    /// file was removed.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn clear(&self, name: &[u8]) -> io::Result<bool> {
-        match self.hold(name) {
-            Ok(Some(_held)) => self.remove(name, false).map(|()| true),
-            Ok(None) => Ok(false),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Returns whether the file system stores only even seconds, like FAT, by testing it with a
     /// temporary file.
     ///

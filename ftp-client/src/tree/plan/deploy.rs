@@ -260,7 +260,7 @@ impl Planner<'_> {
                 && self.target.denies(&path)?
                 && let Some(deploy) = &mut self.plan.deploy
             {
-                deploy.forget_all(&path);
+                deploy.forget_stored(&path);
             }
             self.asked += 1;
         }
