@@ -59,8 +59,9 @@ pub(crate) fn is_young(time: i64, width: i64, now: i64) -> bool {
 /// Returns the time for the copy of a server's file whose time was asked for a moment before. While the
 /// file can still change without another time, it is one that the next run finds different.
 pub(crate) fn lasting(time: TimeVal) -> SystemTime {
-    let exact = SystemTime::from(time);
-    let other = exact.checked_sub(2 * GRAIN).filter(|_| is_young(time.unix_seconds(), 0, now()));
+    let (exact, seconds) = (SystemTime::from(time), time.unix_seconds());
+    // The run has waited since the listing: what was young then is two seconds old.
+    let other = exact.checked_sub(2 * GRAIN).filter(|_| is_young(seconds - 1, 0, now()));
     other.unwrap_or(exact)
 }
 
@@ -81,9 +82,13 @@ mod tests {
             assert!(!is_young(now + zone, 0, now), "{zone}");
         }
         // A listing shows the minute, or the day.
-        for (time, width, want) in
-            [(-61, 59, true), (-62, 59, false), (1, 59, true), (2, 59, false), (-86_000, 86_399, true)]
-        {
+        for (time, width, want) in [
+            (-61, 59, true),
+            (-62, 59, false),
+            (1, 59, true),
+            (2, 59, false),
+            (-86_000, 86_399, true),
+        ] {
             assert_eq!(is_young(now + time, width, now), want, "{time} {width}");
         }
     }

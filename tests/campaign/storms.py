@@ -81,6 +81,7 @@ def deploys_beside_edits(scene: "Scene") -> Optional[str]:
                 scene.disk = root
                 with scene.ours() as server:
                     site, listed = root / "site", server.root / "www/.ftp-cli-manifest.json"
+                    edits = 0
                     for turn in range(scene.rounds):
                         shutil.rmtree(site, ignore_errors=True)
                         shutil.rmtree(server.root / "www", ignore_errors=True)
@@ -97,6 +98,7 @@ def deploys_beside_edits(scene: "Scene") -> Optional[str]:
                         (site / gone).unlink()
                         # Its upload takes long enough for an edit.
                         (site / "large").write_bytes(scene.random.randbytes(400_000))
+                        os.utime(site / "large", (1_700_000_000, 1_700_000_000))
                         edited = held(server.root / "www" / gone) + scene.bytes(1, 100)
                         ended = threading.Event()
                         was = []
@@ -114,9 +116,12 @@ def deploys_beside_edits(scene: "Scene") -> Optional[str]:
                         code, said = scene.client(server, *words)
                         ended.set()
                         editor.join()
+                        edits += bool(was)
                         if was and (held(server.root / "www" / gone) != edited or code != 12):
                             where = f"{disk}, {form}, run {turn}"
                             return f"{where}: {gone} was edited after the plan: exit {code}: {said[-2000:]!r}"
+                    if edits < scene.rounds / 2:
+                        return f"{disk}, {form}: only {edits} of {scene.rounds} edits came in time"
                 scene.disk = None
                 for path in root.iterdir():
                     shutil.rmtree(path, ignore_errors=True)

@@ -390,7 +390,8 @@ fn unsendable_files_are_reported_and_the_rest_is_uploaded() {
 #[test]
 fn a_file_that_changes_again_right_after_its_copy_is_copied_again_cl_52() {
     let (one, other) = (Ipv4Addr::new(127, 0, 0, 23), Ipv4Addr::new(127, 0, 0, 24));
-    let (source, target) = (promiscuous(one, true, "127.0.0.24"), promiscuous(other, true, "127.0.0.23"));
+    let (source, target) =
+        (promiscuous(one, true, "127.0.0.24"), promiscuous(other, true, "127.0.0.23"));
     let here = TempRoot::new();
     here.mkdir("mine");
     target.root.mkdir("put");
@@ -399,7 +400,12 @@ fn a_file_that_changes_again_right_after_its_copy_is_copied_again_cl_52() {
     let (put, into) = (target.url("put"), target.url("put/"));
     for (written, copied, first, then) in [
         (source.root.join("tree/f"), here.join("mine/f"), vec!["mirror", &from, &mine], None),
-        (source.root.join("tree/f"), target.root.join("copy/f"), vec!["fxp", "-r", &from, &to], None),
+        (
+            source.root.join("tree/f"),
+            target.root.join("copy/f"),
+            vec!["fxp", "-r", &from, &to],
+            None,
+        ),
         (
             here.join("up/f"),
             target.root.join("put/f"),

@@ -276,7 +276,11 @@ fn trees_work_where_only_cwd_takes_a_path_cl_60() {
             assert_eq!((done.failed, model.files().len()), (0, 0), "{no_paths:?} {one_step}");
             // One for each run, and one for the client.
             let lines = model.lines.lock().unwrap();
-            assert_eq!(lines.iter().filter(|line| line.starts_with("USER")).count(), 4, "{lines:#?}");
+            assert_eq!(
+                lines.iter().filter(|line| line.starts_with("USER")).count(),
+                4,
+                "{lines:#?}"
+            );
         }
     }
 }

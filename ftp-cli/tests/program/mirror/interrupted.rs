@@ -202,7 +202,7 @@ fn an_interrupted_file_is_resumed_with_continue() {
     let whole = binary(1_000_000, 7);
     let interrupted = || {
         let _ = fs::remove_dir_all(&target);
-        server.root.write("t/f", &whole);
+        age(&server.root.write("t/f", &whole), 5);
         let cut = ["-c", "--limit-rate", "200K", "--timeout", "1s"];
         mirror(&cut, &server.url("t"), shown(&target)).exited(10);
         let part = target.join(".ftp-cli-part-f.part");

@@ -69,9 +69,10 @@ impl Down<'_> {
         let next = self.next.as_ref().map(|(next, asks_time)| (&**next, *asks_time));
         let target = CopyTarget { top, directory, inside, backup, path, copy, parts, next };
         let client = self.from.hand.client()?;
-        let done = target.fetch(&there, self.options.resume, self.options.rate_limit.as_ref(), |job| {
-            job.attempt(client, on).map_err(|error| (error, client.is_settled()))
-        })?;
+        let done =
+            target.fetch(&there, self.options.resume, self.options.rate_limit.as_ref(), |job| {
+                job.attempt(client, on).map_err(|error| (error, client.is_settled()))
+            })?;
         Ok(done.bytes)
     }
 

@@ -103,18 +103,14 @@ impl<'a> LocalSide<'a> {
         made.map_err(|error| TreeFault::local(path, &error))
     }
 
-    pub(crate) fn remove(&self, removal: &Removal) -> Result<bool, TreeFault> {
-        // Local directories are never opened through a link.
-        if matches!(removal.what, Removed::Below { .. }) {
-            return Ok(false);
-        }
+    pub(crate) fn remove(&self, removal: &Removal) -> Result<(), TreeFault> {
         let here = |error: io::Error| TreeFault::local(&removal.path, &error);
         let (path, name) = Pathname::split(&removal.path);
         let is_directory = removal.what == Removed::Directory;
         let directory = self.top.below(path).map_err(here)?;
         let why = match directory.found(name).map_err(here)? {
             // In the meantime, a copy may have renamed this partial file to its final name.
-            None if may_be_partial(name) => return Ok(true),
+            None if may_be_partial(name) => return Ok(()),
             None => Some(GONE),
             Some(found) if removal.seen.differs(&TreeEntry::local(name, &found)) => Some(CHANGED),
             Some(_) => None,
@@ -132,6 +128,6 @@ impl<'a> LocalSide<'a> {
             None => directory.remove(name, is_directory),
         };
         drop(held);
-        gone.map(|()| true).map_err(here)
+        gone.map_err(here)
     }
 }

@@ -198,8 +198,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Removes an object from the target, or checks an object before its removal. Returns whether
-    /// the object was removed. `repeat` remembers earlier attempts.
+    /// Removes an object from the target. `repeat` remembers earlier attempts.
     ///
     /// # Errors
     ///
@@ -208,7 +207,7 @@ impl<'a> Copier<'a> {
         &mut self,
         removal: &Removal,
         repeat: &mut Repeat,
-    ) -> Result<bool, TreeFault> {
+    ) -> Result<(), TreeFault> {
         match self {
             Self::Down(Down { to, .. }) => to.remove(removal),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal, repeat),
@@ -226,7 +225,7 @@ impl<'a> Copier<'a> {
     pub(crate) fn remove_together(
         &mut self,
         files: &[&Removal],
-    ) -> Result<Vec<Result<bool, TreeFault>>, TreeFault> {
+    ) -> Result<Vec<Result<(), TreeFault>>, TreeFault> {
         match self {
             Self::Down(_) => Ok(Vec::new()),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove_together(files),
@@ -372,8 +371,9 @@ impl<'a> Copier<'a> {
         match self {
             // The age of a local file is known when its copy gets the time.
             Self::Up(_) => Ok(false),
-            Self::Down(Down { from, .. }) if plan.moves => Ok(!plan.copies.is_empty()
-                && Checksum::for_server(from.hand.client()?)?.is_none()),
+            Self::Down(Down { from, .. }) if plan.moves => {
+                Ok(!plan.copies.is_empty() && Checksum::for_server(from.hand.client()?)?.is_none())
+            }
             Self::Down(_) | Self::Across(_) => {
                 Ok(plan.copies.iter().any(|copy| copy.stamp.is_some_and(Stamp::is_young)))
             }

@@ -182,11 +182,11 @@ impl<'a> RemoteSide<'a> {
         &mut self,
         removal: &Removal,
         repeat: &mut Repeat,
-    ) -> Result<bool, TreeFault> {
+    ) -> Result<(), TreeFault> {
         let Self { hand, place } = self;
         let client = hand.client()?;
         if removal.what == Removed::Entry && place.backup.is_some() {
-            return place.back_up(client, &removal.path).map(|_| true);
+            return place.back_up(client, &removal.path).map(drop);
         }
         let path = Pathname::join(place.top, &removal.path);
         let gone = match removal.what {
@@ -196,17 +196,15 @@ impl<'a> RemoteSide<'a> {
                 Ok(false) => repeat.delete(client, &path),
                 gone => gone.map(drop),
             },
-            // The listings have shown that it is a directory.
-            Removed::Below { .. } => return Ok(false),
         };
-        gone.map(|()| true).map_err(|error| TreeFault::from(error).about(&path))
+        gone.map_err(|error| TreeFault::from(error).about(&path))
     }
 
     /// Removes files together, as [`Copier::remove_together`](super::Copier::remove_together) does.
     pub(super) fn remove_together(
         &mut self,
         files: &[&Removal],
-    ) -> Result<Vec<Result<bool, TreeFault>>, TreeFault> {
+    ) -> Result<Vec<Result<(), TreeFault>>, TreeFault> {
         let Self { hand, place } = self;
         if place.backup.is_some() || files.len() < 2 {
             return Ok(Vec::new());
@@ -214,9 +212,10 @@ impl<'a> RemoteSide<'a> {
         let paths: Vec<_> =
             files.iter().map(|file| Pathname::join(place.top, &file.path)).collect();
         let gone = hand.client()?.delete_together(&paths)?.unwrap_or_default();
-        let gone = gone.into_iter().zip(&paths).map(|(gone, path)| {
-            gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path))
-        });
+        let about = |(gone, path): (Result<(), Error>, &Vec<u8>)| {
+            gone.map_err(|error| TreeFault::from(error).about(path))
+        };
+        let gone = gone.into_iter().zip(&paths).map(about);
         Ok(gone.collect())
     }
 

@@ -167,7 +167,8 @@ impl Up<'_> {
             true => sent.unset,
             false => {
                 let place = &mut self.to.place;
-                place.outlast(client, &file, &before)
+                place
+                    .outlast(client, &file, &before)
                     .map_err(|error| TreeFault::from(error).about(&below))?;
                 place.finish(client, &target, mode_of(copy, &before), &before)?
             }

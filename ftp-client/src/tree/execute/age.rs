@@ -8,8 +8,8 @@ use std::time::Instant;
 use ftp_proto::Pathname;
 
 use super::{Copier, Run, with_retries};
-use crate::error::ErrorKind;
 use crate::age::is_old;
+use crate::error::ErrorKind;
 use crate::lock;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::plan::{Plan, PlannedCopy};

@@ -8,7 +8,7 @@ mod unix;
 mod windows;
 
 use ftp_proto::Pathname;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 

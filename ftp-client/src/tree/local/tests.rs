@@ -1,6 +1,7 @@
 //! Tests of the local side.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 #[cfg(target_os = "linux")]
 use std::path::Path;

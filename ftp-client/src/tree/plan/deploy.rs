@@ -8,7 +8,7 @@ use super::{Plan, PlannedCopy, PlannedMode, Planner, Removed};
 use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
-use crate::tree::fault::{Setting, TreeFault, is_below, shown};
+use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::manifest::decide::{Claim, Here, ManifestStep, There, step};
 use crate::tree::manifest::{Deploy, ManifestRecord, Sum};
 use crate::tree::options::Compare;
@@ -273,20 +273,14 @@ impl Plan {
     pub(super) fn pair_renames(&mut self) {
         let Some(deploy) = &self.deploy else { return };
         let mut free: HashMap<_, Vec<usize>> = HashMap::new();
-        // Only the removals show that a directory is not a symbolic link, and they come last.
-        let mut unproved: Option<&[u8]> = None;
         for (number, removal) in self.removals.iter().enumerate() {
-            let is_inside = unproved.is_some_and(|above| is_below(&removal.path, above));
-            let record = deploy.list.files.get(&removal.path);
-            match (removal.what, record) {
-                _ if is_inside => {}
-                (Removed::Below { .. }, _) => unproved = Some(&removal.path),
-                (Removed::Entry, Some(ManifestRecord { size: 1.., digest, .. }))
-                    if !removal.is_first && !deploy.list.pending.contains_key(&removal.path) =>
-                {
-                    free.entry(*digest).or_default().push(number);
-                }
-                _ => {}
+            if let Some(ManifestRecord { size: 1.., digest, .. }) =
+                deploy.list.files.get(&removal.path)
+                && removal.what == Removed::Entry
+                && !removal.is_first
+                && !deploy.list.pending.contains_key(&removal.path)
+            {
+                free.entry(*digest).or_default().push(number);
             }
         }
         let is_new = |copy: &&mut PlannedCopy| {

@@ -18,7 +18,7 @@ use std::time::Instant;
 use self::held::{TargetEntries, Weighed, find};
 pub(crate) use self::model::{
     Copied, Difference, LARGE, Plan, PlannedCopy, PlannedDirectory, PlannedLink, PlannedMode,
-    Removal, Removed, Rule, SeenEntry,
+    Removal, Removed, Rule, SeenEntry, way_to,
 };
 use self::spellings::{Spelling, Spellings};
 use super::entry::{Clock, ObjectKind, TreeEntry, check_name, file_of_piece};
@@ -97,8 +97,8 @@ impl Plan {
         planner.check_modes();
         let shows_links = planner.target.shows_links();
         let mut plan = planner.plan;
-        plan.shows_links = shows_links;
         plan.withhold();
+        plan.keep_unproved(shows_links);
         if wish.options.backup.is_none() && !wish.options.permissions {
             plan.pair_renames();
         }

@@ -1,5 +1,6 @@
 //! What a plan consists of: the steps of a mirror, in order.
 
+use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use ftp_proto::Pathname;
@@ -9,7 +10,6 @@ use crate::file::journal::LocalFacts;
 use crate::pool::crew::SMALL;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Causes, Setting, TreeFault};
-use crate::tree::links::Proof;
 use crate::tree::manifest::{Deploy, Sum};
 use crate::tree::probe::is_text;
 
@@ -32,13 +32,13 @@ pub(crate) struct Plan {
     pub(crate) links: Vec<PlannedLink>,
     /// Permission bits of directories, and of files that are otherwise equal.
     pub(crate) modes: Vec<PlannedMode>,
-    /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
-    /// directory itself.
+    /// For each directory, first its entries, then the directory itself.
     pub(crate) removals: Vec<Removal>,
     /// Names under which nothing is written: an object of another type that has the name stays.
     pub(crate) blocked: Vec<Vec<u8>>,
-    /// Whether the target is known to show links as links, so that what it lists as a directory is one.
-    pub(crate) shows_links: bool,
+    /// Directories to remove that may be links, unless the target shows links. Servers list links to
+    /// directories as directories, and the target of a link must never be touched.
+    pub(super) unproved: Vec<Vec<u8>>,
     /// Steps that cannot be done.
     pub(crate) failures: Vec<TreeFault>,
     /// The failures after which nothing is deleted.
@@ -268,19 +268,13 @@ impl SeenEntry {
     }
 }
 
-/// An object to remove, or a check before a removal.
+/// Kind of an object to remove.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Removed {
     /// A file or a link.
     Entry,
     /// A directory; its entries are removed first.
     Directory,
-    /// No removal, but the entrance to a directory whose entries are removed. Servers list links to
-    /// directories as directories, and the target of a link must never be touched.
-    Below {
-        /// Whether the listing of its parent proves that it is a directory.
-        proof: Proof,
-    },
 }
 
 impl Plan {
@@ -291,7 +285,7 @@ impl Plan {
         removals.retain(|removal| {
             let place = directories.get(removal.place).map_or(&[][..], |place| &place.path);
             let stays = !causes.permit(place, *ignores_errors);
-            if stays && removal.is_first && !matches!(removal.what, Removed::Below { .. }) {
+            if stays && removal.is_first {
                 blocked.push(removal.path.clone());
             }
             !stays
@@ -310,6 +304,29 @@ impl Plan {
         }
     }
 
+    /// Keeps what may be reached through a link, and the directories above it, unless the target
+    /// shows links.
+    pub(super) fn keep_unproved(&mut self, shows_links: bool) {
+        let Self { removals, blocked, failures, unproved, .. } = self;
+        if shows_links {
+            return;
+        }
+        let inner: HashSet<&[u8]> = unproved.iter().map(Vec::as_slice).collect();
+        let outer: HashSet<&[u8]> = inner.iter().flat_map(|path| way_to(path)).collect();
+        let mut kept = BTreeSet::new();
+        let is_kept = |removal: &mut Removal| {
+            let link = way_to(&removal.path).filter(|at| inner.contains(at)).last();
+            kept.extend(link.map(<[u8]>::to_vec));
+            link.is_some() || outer.contains(&*removal.path)
+        };
+        let gone = removals.extract_if(.., is_kept).filter(|removal| removal.is_first);
+        blocked.extend(gone.map(|removal| removal.path));
+        failures.extend(kept.iter().map(|path| {
+            let why = "not deleted: it may be a symbolic link";
+            TreeFault::item(ErrorKind::Unsupported, why).about(path).of(Setting::NoLinks)
+        }));
+    }
+
     /// Returns whether enough small files are copied for one data connection for all of them to save
     /// time, where a server offers that.
     pub(crate) fn has_small_files(&self) -> bool {
@@ -324,8 +341,7 @@ impl Plan {
 
     /// Returns the objects to remove.
     pub(crate) fn removed(&self) -> impl Iterator<Item = &Removal> {
-        let is_check = |removal: &Removal| matches!(removal.what, Removed::Below { .. });
-        self.removals.iter().filter(move |removal| !is_check(removal) && !removal.is_renamed)
+        self.removals.iter().filter(|removal| !removal.is_renamed)
     }
 
     /// Returns the largest number of objects that may be removed: if the server refuses a rename, the
@@ -358,4 +374,9 @@ impl Plan {
         let numbered = self.apart().iter().enumerate();
         numbered.filter(|(_, copy)| is_large(copy)).map(|(number, _)| number).collect()
     }
+}
+
+/// Returns the paths of an object and of the directories above it; the last one is that of the top.
+pub(crate) fn way_to(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(path), |path| (!path.is_empty()).then(|| Pathname::split(path).0))
 }
