@@ -371,6 +371,9 @@ impl From<&TreeFault> for Failure {
             Some(Setting::Deployed) => {
                 ("", "; use --manifest, or exclude the list to delete all that SRC lacks")
             }
+            Some(Setting::Links) if fault.kind() != ErrorKind::Usage => {
+                ("", "; use --exclude to leave it out, or mirror to what the link leads to")
+            }
             Some(Setting::Manifest) if fault.kind() == ErrorKind::Usage => {
                 ("--manifest: ", "; choose another name with --manifest=NAME")
             }

@@ -250,6 +250,7 @@
 //! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use a name
 //!   in a local path.
 
+mod age;
 mod client;
 mod config;
 mod control;

@@ -3,7 +3,7 @@
     sudo python3 -B tests/campaign soak [--minutes N] [--seed N] [--first] [--program FILE]
          [--actions LIST] [--clients LIST] [--faults LIST] [--every N] [--workers N]
     sudo python3 -B tests/campaign watch [--minutes N] [--seed N] [--first] [--program FILE]
-    sudo python3 -B tests/campaign worlds [--seed N] [--first] [--program FILE] [NAME]...
+    sudo python3 -B tests/campaign worlds [--seed N] [--first] [--rounds N] [--program FILE] [NAME]...
     sudo python3 -B tests/campaign planted [--seed N] [NAME]...
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
     sudo python3 -B tests/campaign cuts [--seed N] [--first] [--program FILE] [NAME]...
@@ -35,6 +35,7 @@ differences
 --seed     seed of the random choices (default: from the clock); a soak with an odd seed does not confine
            sessions, so that they too see changes to the clock
 --first    stop at the first finding
+--rounds   how often mirrors_beside_saves and deploys_beside_edits mirror, of each kind (default: {rounds})
 --actions  only these, separated by commas: {actions}
 --clients  only these: {clients}; our client does what none of them can do
 --faults   only these: {faults}
@@ -102,7 +103,7 @@ def up_to(most: int) -> Callable[[str], int]:
 
 def arguments() -> argparse.Namespace:
     shown = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in ALL._asdict().items()}
-    parser = argparse.ArgumentParser(description=__doc__.format(**shown, days=DAYS), formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.format(**shown, days=DAYS, rounds=promises.ROUNDS), formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["soak", "watch", "worlds", "planted", "differences", "power", "cuts", "months"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--minutes", type=float, default=3.0)
@@ -110,6 +111,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--first", action="store_true")
+    parser.add_argument("--rounds", type=up_to(10_000), default=promises.ROUNDS)
     parser.add_argument("--program", default=str(place.TOP / "target/release/ftp-cli"))
     for name, value in ALL._asdict().items():
         kind = some_of(value) if isinstance(value, tuple) else up_to(200)
@@ -148,7 +150,7 @@ def run(wanted: argparse.Namespace) -> Findings:
     if wanted.part == "months":
         return months.Months(program, place.Place(), wanted.days).run()
     if wanted.part == "worlds":
-        return promises.check_worlds(program, place.Place(), wanted.seed, wanted.first, wanted.names)
+        return promises.check_worlds(program, place.Place(), wanted.seed, wanted.first, wanted.names, wanted.rounds)
     common = (program, place.Place(), wanted.seed, wanted.minutes, wanted.first)
     return soak.Soak(*common, wanted.scope).run() if wanted.part == "soak" else watch.Watch(*common).run()
 

@@ -15,6 +15,7 @@ import machines
 import odd_hosts
 import peers
 import programs
+import storms
 import worlds
 from findings import Findings, say
 from place import Place, Unavailable
@@ -27,6 +28,8 @@ TIMEOUT, LONGEST, SOON = 3, 40.0, 15.0
 CONTENT, STARTED = 16 << 10, 10.0
 # How often a promise is tested at most if the machine stands still meanwhile.
 TRIES = 3
+# How often a storm is repeated, unless --rounds says otherwise.
+ROUNDS = 3
 # Bytes of a quota that an empty file or a directory uses, according to docs/faq.md.
 COST = 4096
 
@@ -40,6 +43,7 @@ class Scene:
         self.password = f"secret-{chance.getrandbits(48):x}"
         # The usual directory for local files. The directory for the servers' files, if they must be on a certain disk.
         self.home, self.disk, self._servers = self.local, None, itertools.count()
+        self.rounds = ROUNDS
 
     def ours(self, *settings: str) -> peers.Server:
         kind = peers.ours(self.program, self.password, *settings, prefix=self.server_on.prefix)
@@ -466,7 +470,7 @@ def secrets_stay(scene: Scene) -> Optional[str]:
     return None
 
 
-WORLDS = [*worlds.ALL, *odd_hosts.ALL, *actors.ALL]
+WORLDS = [*worlds.ALL, *odd_hosts.ALL, *actors.ALL, *storms.ALL]
 ALL: list[Callable[[Scene], Optional[str]]] = [
     resume_of_another_file, listing_that_is_not_confirmed, names_with_a_dot, copy_that_cannot_begin,
     mirror_of_a_lying_server, stale_part, quota_never_falls, renames, offsets, sizes_of_blocks, syncs,
@@ -474,19 +478,21 @@ ALL: list[Callable[[Scene], Optional[str]]] = [
 ]  # fmt: skip
 
 
-def check_worlds(program: str, place: Place, seed: int, stops: bool, names: list[str]) -> Findings:
-    """Tests the promises with these names once; by default those of worlds that are not tame."""
+def check_worlds(program: str, place: Place, seed: int, stops: bool, names: list[str], rounds: int) -> Findings:
+    """Tests the promises with these names once; by default those of worlds that are not tame. Storms have rounds."""
     unknown = set(names) - {promise.__name__ for promise in ALL}
     if unknown:
         raise Unavailable(f"no such promise: {', '.join(sorted(unknown))}")
     findings, stands = Findings("worlds", stops), machines.Machines()
-    check_all(program, place, random.Random(f"{seed}/worlds"), stands, findings, names or [one.__name__ for one in WORLDS])
+    chance = random.Random(f"{seed}/worlds")
+    check_all(program, place, chance, stands, findings, names or [one.__name__ for one in WORLDS], rounds)
     stands.check(findings)
     return findings
 
 
 def check_all(
-    program: str, place: Place, chance: random.Random, stands: machines.Machines, findings: Findings, names: list[str] = ()
+    program: str, place: Place, chance: random.Random, stands: machines.Machines, findings: Findings,
+    names: list[str] = (), rounds: int = ROUNDS,
 ) -> None:
     """Tests each promise once, or those with these names."""
     for promise in [promise for promise in ALL if not names or promise.__name__ in names]:
@@ -496,6 +502,7 @@ def check_all(
             clean(place.local)
             begin = time.monotonic()
             scene = Scene(program, place, chance, stands)
+            scene.rounds = rounds
             try:
                 problem = promise(scene)
             except OSError as error:

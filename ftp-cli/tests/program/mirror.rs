@@ -387,6 +387,41 @@ fn unsendable_files_are_reported_and_the_rest_is_uploaded() {
     );
 }
 
+#[test]
+fn a_file_that_changes_again_right_after_its_copy_is_copied_again_cl_52() {
+    let (one, other) = (Ipv4Addr::new(127, 0, 0, 23), Ipv4Addr::new(127, 0, 0, 24));
+    let (source, target) =
+        (promiscuous(one, true, "127.0.0.24"), promiscuous(other, true, "127.0.0.23"));
+    let here = TempRoot::new();
+    here.mkdir("mine");
+    target.root.mkdir("put");
+    let [mine, up, file] = ["mine", "up", "up/f"].map(|name| here.join(name).display().to_string());
+    let (from, to) = (source.url("tree"), target.url("copy"));
+    let (put, into) = (target.url("put"), target.url("put/"));
+    for (written, copied, first, then) in [
+        (source.root.join("tree/f"), here.join("mine/f"), vec!["mirror", &from, &mine], None),
+        (
+            source.root.join("tree/f"),
+            target.root.join("copy/f"),
+            vec!["fxp", "-r", &from, &to],
+            None,
+        ),
+        (
+            here.join("up/f"),
+            target.root.join("put/f"),
+            vec!["put", "-p", &file, &into],
+            Some(vec!["mirror", &up, &put]),
+        ),
+    ] {
+        fs::create_dir_all(written.parent().unwrap()).unwrap();
+        fs::write(&written, "1").unwrap();
+        run(&mut ftp(&first)).exited(0);
+        fs::write(&written, "2").unwrap();
+        run(&mut ftp(then.as_ref().unwrap_or(&first))).exited(0);
+        assert_eq!(fs::read_to_string(&copied).unwrap(), "2", "{first:?}");
+    }
+}
+
 /// Starts our server for a user who may use FXP with `networks`.
 fn promiscuous(host: Ipv4Addr, active: bool, networks: &str) -> OurServer {
     let fxp_networks = vec![Network::parse(networks.as_bytes()).unwrap()];

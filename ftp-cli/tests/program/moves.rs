@@ -332,6 +332,12 @@ with open('a', 'r+b') as file, mmap.mmap(file.fileno(), 0) as memory:
 
 #[test]
 fn a_source_that_is_written_through_memory_is_not_removed() {
+    written_through_memory("put", "a");
+    written_through_memory("mirror", ".");
+}
+
+/// Moves a file to which a program writes through memory meanwhile.
+fn written_through_memory(command: &str, source: &str) {
     let (server, here) = (OurServer::start(), TempRoot::on_disk());
     // That of tmpfs, where no time shows such a write.
     if statfs(here.path()).unwrap().f_type == 0x0102_1994 {
@@ -351,9 +357,9 @@ fn a_source_that_is_written_through_memory_is_not_removed() {
         input.write_all(b"\n").unwrap();
         assert_eq!(lines.next().unwrap().unwrap(), "written");
     }));
-    let url = url(meddle(&server, "SIZE", 2, again), "a");
-    in_directory(&here, &["put", "--remove-source", "a", &url]).exited(11);
-    assert_eq!((here.read("a")[0], server.root.read("a")[0]), (3, 2));
+    let url = url(meddle(&server, "SIZE", 2, again), if source == "a" { "a" } else { "" });
+    in_directory(&here, &[command, "--remove-source", source, &url]).exited(11);
+    assert_eq!((here.read("a")[0], server.root.read("a")[0]), (3, 2), "{command}");
     let _ = writer.kill();
     writer.wait().unwrap();
 }

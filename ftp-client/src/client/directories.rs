@@ -83,15 +83,39 @@ impl Client {
     fn enter_by_parts(&mut self, path: &[u8], home: &[u8]) -> Result<(), Error> {
         let root = path.starts_with(b"/").then_some(&b"/"[..]);
         let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty());
+        let mut entered = Vec::new();
         for part in root.into_iter().chain(parts) {
             let command = Command::Cwd(self.pathname(part)?);
             if let Err(error) = self.in_a_form(&command) {
                 let back = Command::Cwd(self.pathname(home)?);
-                self.in_a_form(&back).inspect_err(|_| self.control.close())?;
+                let back = self.in_a_form(&back).map(drop);
+                back.or_else(|refusal| self.climb(refusal, &entered, home))
+                    .inspect_err(|_| self.control.close())?;
                 return Err(error);
             }
+            entered = Pathname::join(&entered, part);
         }
         Ok(())
+    }
+
+    /// Goes up from the directory `from` to `home`, whose path a server that takes only names has
+    /// refused. Only `PWD` proves that it is there: a link may have led elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Returns the refusal, and the errors of the commands.
+    fn climb(&mut self, refusal: Error, from: &[u8], home: &[u8]) -> Result<(), Error> {
+        if !matches!(&refusal, Error::Refused(_, reply) if self.may_need_names(reply.code())) {
+            return Err(refusal);
+        }
+        let below = from.strip_prefix(home).unwrap_or(from);
+        for _ in below.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b".")) {
+            self.in_a_form(&Command::Cdup)?;
+        }
+        match self.reported_directory()?.as_deref() == Some(home) {
+            true => Ok(()),
+            false => Err(refusal),
+        }
     }
 
     /// Returns to the directory that [`pwd`](Self::pwd) has reported. Saves the question whether
@@ -341,9 +365,11 @@ impl Client {
             && target.iter().skip(1).any(|byte| *byte == b'/')
             && self.may_need_names(reply.code())
         {
-            entered = self.enter_by_parts(&target, &home);
-            // After a failure, it is home again.
-            at = at.filter(|_| entered.is_ok());
+            if at.is_some() {
+                (self.position.home, self.position.at) = (Some(home.clone()), at.take());
+                self.come_back()?;
+            }
+            entered = self.enter_by_parts(directory, &home);
         }
         self.moved = moved;
         (self.position.home, self.position.at, self.position.last) = (Some(home), at, last);
@@ -394,11 +420,12 @@ impl Client {
     /// If the server refuses, the connection is closed: relative paths would have a different
     /// meaning from now on.
     pub(crate) fn come_back(&mut self) -> Result<(), Error> {
-        let (Some(_), Some(home)) = (self.position.at.take(), self.position.home.clone()) else {
+        let (Some(at), Some(home)) = (self.position.at.take(), self.position.home.clone()) else {
             return Ok(());
         };
-        let back = Pathname::new(&home).map_err(Error::from);
-        back.and_then(|home| self.go_back(home)).inspect_err(|_| self.control.close())
+        let back = Pathname::new(&home).map_err(Error::from).and_then(|home| self.go_back(home));
+        back.or_else(|refusal| self.climb(refusal, &at, &home))
+            .inspect_err(|_| self.control.close())
     }
 
     /// Returns whether the server reports that it is still in the caller's directory, after it has

@@ -14,11 +14,12 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ftp_proto::{Entry, Modified, Pathname, Reply, TimeVal};
 
 use super::checksum::Checksum;
+use crate::age;
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::{Error, JobFault, Phase};
@@ -352,10 +353,6 @@ pub(super) fn is_doubtful(reply: &Reply) -> bool {
         .any(|word| text.windows(word.len()).any(|part| part == *word))
 }
 
-/// Pause after which any change to a file also changes its modification time. FAT stores only even
-/// seconds.
-pub(crate) const TICK: Duration = Duration::from_millis(2_100);
-
 /// The size and time of a server's file. The file counts as unchanged while both are the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Origin {
@@ -444,8 +441,8 @@ impl ServerFacts {
     /// upload within the second of the last one waits for the next: otherwise nothing would show it.
     pub(crate) fn before_upload(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         let facts = Self::ask_changing(client, path)?;
-        if facts.modified.is_some_and(|time| is_young(time, SystemTime::now())) {
-            client.control.waiter().sleep(TICK)?;
+        if facts.modified.is_some_and(|time| age::is_young(time.unix_seconds(), 0, age::now())) {
+            client.control.waiter().sleep(age::TICK)?;
         }
         Ok(facts)
     }
@@ -504,16 +501,6 @@ impl ServerFacts {
     }
 }
 
-/// Returns whether `time` is about `now` at a server whose clock goes by another time zone, perhaps.
-fn is_young(time: TimeVal, now: SystemTime) -> bool {
-    let now = now.duration_since(SystemTime::UNIX_EPOCH).ok();
-    let now = now.and_then(|now| i64::try_from(now.as_secs()).ok()).unwrap_or_default();
-    (now - time.unix_seconds() + 1).rem_euclid(QUARTER) < 4
-}
-
-/// The difference of two time zones is a multiple of this number of seconds.
-const QUARTER: i64 = 900;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -537,17 +524,6 @@ mod tests {
             (facts(None, None), facts(None, None), false),
         ] {
             assert_eq!(old.differs(&now), want, "{old:?} {now:?}");
-        }
-    }
-
-    #[test]
-    fn a_time_of_this_moment_is_known_in_each_time_zone() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        for (time, want) in [(0, true), (-2, true), (1, true), (-3, false), (2, false)] {
-            for zone in [0, 9 * 3_600, -35 * 900] {
-                let time = TimeVal::from_unix_seconds(1_800_000_000 + time + zone).unwrap();
-                assert_eq!(is_young(time, now), want, "{time} {zone}");
-            }
         }
     }
 

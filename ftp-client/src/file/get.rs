@@ -19,6 +19,7 @@ use super::partial::named;
 use super::receive::{Ended, REPETITIONS, ReceivedBytes, Request};
 use super::small::parent;
 use super::targets::Targets;
+use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer, Verify, Why};
@@ -367,7 +368,7 @@ impl GetJob<'_> {
         let (kept, source) = (start.kept, path);
         let done = Done { verified, ..Done::moved(moved.bytes, kept, moved.duration) };
         let known = moved.modified.or(start.origin.and_then(|origin| origin.modified));
-        let known = known.filter(|_| self.in_tree.is_some()).map(SystemTime::from);
+        let known = known.filter(|_| self.in_tree.is_some()).map(age::lasting);
         if self.publish(start, done.size, time.or(known))? == Committed::Exists {
             return Ok(Some(Done::skipped("now exists")));
         }

@@ -12,13 +12,13 @@
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ftp_proto::{Severity, TimeVal};
 
 use super::evidence::{Fit, ServerFacts, check_size};
 use super::identity::ServerFile;
 use super::{Done, small};
+use crate::age;
 use crate::client::Client;
 use crate::control::login::Login;
 use crate::digest::hex;
@@ -59,15 +59,12 @@ impl LocalFacts {
     }
 }
 
-/// Age from which the system has written what a program changed in memory.
-const WRITTEN: Duration = Duration::from_secs(60);
-
 /// Returns the metadata of a file that is sent next. A program that writes through memory changes the
 /// times only once the page is written: then its next write changes them too. A disk that cannot do
 /// that does not fail the upload.
 pub(crate) fn written(file: &File, moves: bool) -> io::Result<Metadata> {
     let found = file.metadata()?;
-    match found.is_file() && (moves || is_younger(&found, WRITTEN)) {
+    match found.is_file() && (moves || age::may_be_unwritten(&found)) {
         true => {
             let _ = file.sync_data();
             file.metadata()
@@ -76,9 +73,16 @@ pub(crate) fn written(file: &File, moves: bool) -> io::Result<Metadata> {
     }
 }
 
-/// Returns whether the file changed less than `age` ago.
-pub(crate) fn is_younger(file: &Metadata, age: Duration) -> bool {
-    !file.modified().is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed >= age))
+/// Before the server's copy gets the time of the file, waits until another change of the file would
+/// show in that time, and verifies that there was none since it was `sent`.
+pub(crate) fn outlast(client: &Client, file: &File, sent: LocalFacts) -> Result<(), Error> {
+    let now = || file.metadata().map_err(Error::Local);
+    let Some(left) = age::settles_in(&now()?) else { return Ok(()) };
+    client.control.waiter().sleep(left)?;
+    match LocalFacts::of(&now()?) == sent {
+        true => Ok(()),
+        false => Err(Error::Job(JobFault::LocalChanged)),
+    }
 }
 
 /// The content of a journal.

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::begin::{Sink, named_once};
-use super::evidence::{ServerFacts, TICK, prove_copy};
+use super::evidence::{ServerFacts, prove_copy};
 use super::get::Get;
 use super::journal::LocalFacts;
 use super::local::rename;
@@ -26,6 +26,7 @@ use super::options::Existing;
 use super::partial::named;
 use super::small::parent;
 use super::{Done, Verify};
+use crate::age;
 use crate::client::Client;
 use crate::error::{Error, JobFault};
 use crate::event::Observer;
@@ -114,7 +115,7 @@ impl<'a> Get<'a> {
             if facts.modified.is_none() {
                 return Ok(facts);
             }
-            client.control.waiter().sleep(TICK)?;
+            client.control.waiter().sleep(age::TICK)?;
             let later = ServerFacts::ask_each(client, path)?;
             if later == facts {
                 return Ok(facts);

@@ -1,16 +1,9 @@
 //! Describes objects of a directory, local or remote, for the comparison of both sides.
 
-use std::fs::Metadata;
-
 use ftp_proto::{Entry, EntryKind, HiddenFile, Modified, Precision, TimeVal, Zone};
 
-use crate::system::{MetadataExt, is_one_part};
-
-/// Largest differences between local time and UTC, in the far east and in the far west, in seconds.
-const AHEAD: i64 = 14 * 3_600;
-pub(crate) const BEHIND: i64 = 12 * 3_600;
-/// Smallest difference between time zones in seconds.
-pub(crate) const ZONES: i64 = 15 * 60;
+use crate::age::{self, AHEAD, BEHIND, ZONES};
+use crate::system::is_one_part;
 
 /// Permission bits that are copied.
 pub(crate) const MODE: u16 = 0o777;
@@ -88,34 +81,19 @@ impl Stamp {
         (self.earliest == self.latest).then_some(self.earliest)
     }
 
+    /// Returns whether the file can still change without another time.
+    pub(crate) fn is_young(self) -> bool {
+        let (start, width) = match self.exact() {
+            Some(time) => (time, 0),
+            None => (self.earliest + AHEAD, self.latest - self.earliest - AHEAD - BEHIND),
+        };
+        age::is_young(start, width.max(0), age::now())
+    }
+
     /// Returns the time that `MDTM` would report, if the listing tells it. A fraction of a second
     /// is not kept, so a time with one counts as unknown.
     pub(crate) fn listed(self) -> Option<TimeVal> {
         self.exact().filter(|_| self.is_listed).and_then(TimeVal::from_unix_seconds)
-    }
-}
-
-/// The facts that identify an unchanged local file.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-    size: u64,
-    /// Modification time, in seconds and nanoseconds.
-    modified: (i64, i64),
-    /// Time of the last change of any kind, in seconds and nanoseconds. No program can set it.
-    changed: (i64, i64),
-}
-
-impl Identity {
-    pub(crate) fn of(file: &Metadata) -> Self {
-        Self {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.len(),
-            modified: (file.mtime(), file.mtime_nsec()),
-            changed: (file.ctime(), file.ctime_nsec()),
-        }
     }
 }
 
@@ -270,12 +248,6 @@ pub(crate) fn may_be_partial(name: &[u8]) -> bool {
     let first = name.get(..name.len() - digits).and_then(|name| name.strip_suffix(b".segment-"));
     HiddenFile::of(name).is_some()
         || first.filter(|_| digits > 0).unwrap_or(name).ends_with(b".part")
-}
-
-/// Returns whether a name is that of a temporary file that is not kept for resuming, such as a link
-/// that replaces another.
-pub(crate) fn is_temporary(name: &[u8]) -> bool {
-    HiddenFile::of(name) == Some(HiddenFile::Temporary) && name.starts_with(TEMPORARY)
 }
 
 #[cfg(test)]

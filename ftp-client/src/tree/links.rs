@@ -4,8 +4,8 @@
 //! removing its content would remove objects elsewhere. No command that removes is sent to find out.
 //! A directory is proved to be one if
 //!
-//! - a listing shows it as a directory, and this kind of listing has shown a link as a link
-//!   ([`ShownLinks`]), or
+//! - a listing shows it as a directory, and this kind of listing has shown a link as a link, or the
+//!   server promises that in `FEAT` ([`ShownLinks`]), or
 //! - the link count of its parent is that of the listed directories: a directory has two links, and
 //!   one more per subdirectory ([`Proof`]), or
 //! - the user says that the server has no links to directories.
@@ -48,6 +48,9 @@ impl Proof {
     }
 }
 
+/// The feature of this project's server that `LIST` and `MLSD` never show a link as a directory.
+const PROMISE: &str = "X-LINKS";
+
 /// Largest number of links of a run that are followed to find one that leads to something.
 const TRIES: u8 = 8;
 
@@ -75,7 +78,9 @@ impl ShownLinks {
         is_mlsd: bool,
     ) -> Result<(), Error> {
         let is_vsftpd = |line: &[u8]| line.windows(6).any(|at| at.eq_ignore_ascii_case(b"vsftpd"));
-        self.in_list |= client.welcome().lines().any(is_vsftpd);
+        let promises = client.features()?.has(PROMISE);
+        self.in_mlsd |= promises;
+        self.in_list |= promises || client.welcome().lines().any(is_vsftpd);
         let shown = if is_mlsd { &mut self.in_mlsd } else { &mut self.in_list };
         let Some(path) = path.filter(|_| !*shown && self.tries < TRIES) else { return Ok(()) };
         self.tries += 1;

@@ -3,7 +3,6 @@
 use std::fs::{self, Metadata};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ftp_proto::AddressRule;
 
@@ -19,9 +18,6 @@ use crate::tree::local::FileId;
 
 /// Largest number of objects in both trees, unless a lower limit is requested.
 pub(crate) const OBJECTS: usize = 1_000_000;
-
-/// The longest time from a look at an object to the command that removes or replaces it.
-pub(crate) const LOOK_AGE: Duration = Duration::from_secs(60);
 
 /// The facts by which files of the same name and size are compared.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::SystemTime;
 
 use ftp_proto::{Entry, Escaped, Pathname, TimeVal};
 
@@ -13,6 +12,7 @@ use super::entry::{Clock, PROBE, TEMPORARY};
 use super::fault::TreeFault;
 use super::hand::Hand;
 use super::local::{Directory, ODD_TIME};
+use crate::age::now;
 use crate::client::Client;
 use crate::error::Error;
 use crate::listing::{Budget, ListOptions};
@@ -59,12 +59,6 @@ fn time_of_file(
         Ok(times) => Ok(times.map(|there| (before, there.unix_seconds(), after))),
         Err(error) => refused(error),
     }
-}
-
-/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }
 
 /// Measures the server's clock: some servers report local time as UTC. Returns `None` if the server

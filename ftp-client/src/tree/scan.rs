@@ -9,7 +9,7 @@ use std::io;
 use ftp_proto::{HiddenFile, Pathname};
 
 pub(crate) use self::remote::{RemoteTree, TargetSeen, look_at, look_for};
-use super::entry::{self, Clock, Identity, ObjectKind, Stamp, TreeEntry};
+use super::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
 use super::fault::{Setting, TreeFault};
 use super::links::Proof;
 use super::local::Directory;
@@ -18,6 +18,7 @@ use super::names::Relation;
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
 use crate::file::checksum::Checksum;
+use crate::file::journal::LocalFacts;
 use crate::listing::Budget;
 
 /// Content of a directory.
@@ -359,8 +360,8 @@ impl Scan for LocalTree<'_> {
     fn sum(&mut self, path: &[u8]) -> Result<Sum, TreeFault> {
         let checksum = Checksum::new(HashAlgorithm::Sha256).ok_or_else(without_digest)?;
         let (digest, [before, after]) = self.digest_of(path, checksum)?;
-        let identity = Identity::of(&before);
-        if identity != Identity::of(&after) {
+        let identity = LocalFacts::of(&before);
+        if identity != LocalFacts::of(&after) {
             let text = "changed while it was read";
             return Err(TreeFault::item(ErrorKind::Integrity, text).about(path));
         }

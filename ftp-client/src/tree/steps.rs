@@ -117,6 +117,13 @@ impl TreeSync<'_> {
         self.plan.left_out.iter().map(String::as_str)
     }
 
+    /// Returns whether symbolic links are left out that
+    /// [`LinkChoice::Follow`](super::LinkChoice::Follow) would follow.
+    #[must_use]
+    pub const fn skips_links(&self) -> bool {
+        self.plan.skips_links
+    }
+
     /// Returns messages about names that the target spells in another way.
     pub fn spellings(&self) -> impl Iterator<Item = &str> {
         self.plan.spelled.iter().map(String::as_str)

@@ -382,7 +382,6 @@ fn run_down(
         first.is_new = false;
     }
     plan.large = plan.large_files(options.jobs.unwrap_or(1));
-    clear(&ground, plan.leftovers());
     if options.resume == Resume::Own && plan.has_small_files() {
         from.hand.reuse_data()?;
     }
@@ -391,9 +390,8 @@ fn run_down(
     let top = from.top;
     let copiers = from.hands(most).map(|hand| {
         let from = RemoteSide::new(hand, RemoteTop::source(top, options.list));
-        let (resume, rate_limit) = (options.resume, options.rate_limit.clone());
         let to = LocalSide::new(&ground, here, backup.as_ref());
-        Copier::Down(Down { from, to, resume, rate_limit, next: None })
+        Copier::Down(Down { from, to, options, next: None })
     });
     // Files whose content is only in memory would be lost in a power failure. One sync for all is
     // fast enough even for thousands of small files.
@@ -417,9 +415,9 @@ fn run_up(
         let deletes = plan.removed().next().is_some();
         deploy.announce((&mut to.hand, to.pool, to.top), deletes, reporter)?;
     }
-    let temporary = options.temporary.as_ref();
     // With a temporary name, permissions or a resume, other commands come between two uploads.
-    let is_plain = temporary.is_none() && !options.permissions && options.resume == Resume::Own;
+    let is_plain =
+        options.temporary.is_none() && !options.permissions && options.resume == Resume::Own;
     if is_plain && plan.has_small_files() {
         to.hand.reuse_data()?;
     }
@@ -430,22 +428,7 @@ fn run_up(
     let copiers = to.hands(most).map(|hand| {
         let to = RemoteSide::new(hand, top.clone());
         let (from, ahead) = (LocalSide::new(ground, here, None), Box::new(Ahead::new(is_plain)));
-        let (resume, moves, local) = (options.resume, options.moves, here);
-        let (journals, rate_limit) = (options.journals.clone(), options.rate_limit.clone());
-        let (repeats, past) = (options.patience.repeats(), None);
-        Copier::Up(Up {
-            from,
-            to,
-            resume,
-            moves,
-            local,
-            journals,
-            rate_limit,
-            temporary,
-            repeats,
-            past,
-            ahead,
-        })
+        Copier::Up(Up { from, to, options, past: None, ahead })
     });
     Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(()), deploy))
 }
@@ -468,9 +451,7 @@ fn run_across(
     let copiers = from.hands(most).zip(to.hands(most)).map(|(from, to)| {
         let from = RemoteSide::new(from, of_source.clone());
         let to = RemoteSide::new(to, of_target.clone());
-        let SyncOptions { resume, listener, address, .. } = *options;
-        let temporary = options.temporary.as_ref();
-        Copier::Across(Across { from, to, listener, address, resume, temporary })
+        Copier::Across(Across { from, to, listener: options.listener, options })
     });
     Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(()), None))
 }
@@ -574,14 +555,6 @@ fn make_here(here: &Path, options: &SyncOptions<'_>) -> Result<(), TreeFault> {
             _ => fault,
         }
     })
-}
-
-/// Removes leftovers of killed runs. Ignores failures.
-fn clear<'p>(ground: &Directory, leftovers: impl Iterator<Item = &'p [u8]>) {
-    for path in leftovers {
-        let (above, name) = Pathname::split(path);
-        let _ = ground.below(above).and_then(|directory| directory.clear(name));
-    }
 }
 
 /// Checks that two trees of one user on one server do not contain each other: the source would be

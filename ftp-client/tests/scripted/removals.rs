@@ -27,6 +27,8 @@ struct Habits {
     dele_lies: bool,
     /// Whether `RMD` removes all that is in a directory, also in one that a link leads to.
     rmd_takes_all: bool,
+    /// Whether `FEAT` promises that links are listed as links.
+    promises: bool,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,6 +91,9 @@ fn serve(mut peer: Peer, habits: Habits, world: &Mutex<World>) {
             "" => return,
             "NOOP" => return peer.reply("200 ok"),
             "TYPE" => peer.reply("200 ok"),
+            "FEAT" if habits.promises => {
+                peer.reply("211-have\r\n MLST type*;\r\n X-LINKS\r\n211 end");
+            }
             "FEAT" if habits.has_mlsd => peer.reply("211-have\r\n MLST type*;\r\n211 end"),
             "PWD" => peer.reply(&format!("257 \"/{cwd}\"")),
             "EPSV" => {
@@ -178,6 +183,7 @@ fn a_tree_goes_and_what_a_link_leads_to_stays() {
             deletes_links: is(4),
             dele_lies: is(5),
             rmd_takes_all: is(6),
+            promises: false,
         };
         for is_directory in [false, true] {
             let world = Arc::new(Mutex::new(world()));
@@ -216,6 +222,35 @@ fn a_tree_goes_and_what_a_link_leads_to_stays() {
         }
     }
     assert!(whole >= 24, "{whole}");
+}
+
+#[test]
+fn a_server_that_promises_to_list_links_needs_no_other_proof_cl_52() {
+    for (promises, has_link, want) in
+        [(false, false, (0, 1)), (true, false, (5, 0)), (true, true, (6, 0))]
+    {
+        let habits = Habits {
+            has_mlsd: true,
+            mlsd_shows_links: true,
+            list_shows_links: true,
+            counts: false,
+            deletes_links: true,
+            dele_lies: false,
+            rmd_takes_all: true,
+            promises,
+        };
+        let mut world = world();
+        world.retain(|_, node| has_link || *node != Node::Link);
+        let world = Arc::new(Mutex::new(world));
+        let of_peer = Arc::clone(&world);
+        let (server, mut client) = Server::logged_in(move |peer| serve(peer, habits, &of_peer));
+        let options = RemoveOptions::new().recursive(true);
+        let done = Repeat::single().remove(&mut client, Place::at("t"), options, &());
+        client.noop().unwrap();
+        server.end();
+        assert_eq!(counts(done), want, "{promises} {has_link}");
+        assert!(world.lock().unwrap().contains_key("outside/keep"));
+    }
 }
 
 /// The numbers of objects that were removed, and that were not.

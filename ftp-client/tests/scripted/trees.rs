@@ -23,6 +23,10 @@ struct Model {
     no_paths: Option<&'static str>,
     /// Whether `CWD` takes one name only.
     one_step: bool,
+    /// The login directory, of which all paths are.
+    login: &'static str,
+    /// The content that the file gets, and its time, when it was sent for the first time.
+    changes: Mutex<Option<&'static str>>,
     /// Whether it sets times (`MFMT`), and the times that it has.
     sets_times: bool,
     times: Mutex<BTreeMap<String, String>>,
@@ -81,7 +85,17 @@ impl Model {
                 "USER" => peer.reply("331 password"),
                 "PASS" => peer.reply("230 in"),
                 "TYPE" | "NOOP" => peer.reply("200 ok"),
-                "PWD" => peer.reply(&format!("257 \"/{cwd}\"")),
+                "PWD" if cwd.is_empty() && !self.login.is_empty() => {
+                    peer.reply(&format!("257 \"{}\"", self.login));
+                }
+                "PWD" => peer.reply(&format!("257 \"{}/{cwd}\"", self.login)),
+                "CDUP" => {
+                    cwd = cwd.rsplit_once('/').map_or("", |(above, _)| above).to_owned();
+                    peer.reply("250 up");
+                }
+                "CWD" if argument.starts_with('/') && !self.login.is_empty() => {
+                    peer.reply("550 no such directory");
+                }
                 "QUIT" => return peer.reply("221 bye"),
                 "EPSV" => {
                     let port = peer.listen();
@@ -150,6 +164,10 @@ impl Model {
                     Some(content) => {
                         peer.reply("150 here");
                         peer.send_data(&content);
+                        if let Some(text) = self.changes.lock().unwrap().take() {
+                            self.times.lock().unwrap().insert(path.clone(), now());
+                            world.insert(path, Some(text.into()));
+                        }
                         peer.reply("226 done");
                     }
                     None => peer.reply("550 no such file"),
@@ -226,8 +244,8 @@ fn write(top: &Path, files: &[(&str, &str)]) {
 #[test]
 fn trees_work_where_only_cwd_takes_a_path_cl_60() {
     for no_paths in [Some("550"), Some("553"), Some("501"), None] {
-        for one_step in [false, true] {
-            let (model, address) = Model { no_paths, one_step, ..Model::default() }.start();
+        for (one_step, login) in [(false, ""), (true, ""), (true, "/home/u")] {
+            let (model, address) = Model { no_paths, one_step, login, ..Model::default() }.start();
             let local = tempfile::tempdir().unwrap();
             let here = local.path().join("up");
             write(&here, &[("h", "1"), ("a/g", "22"), ("a/b/f", "333"), ("old/x", "4")]);
@@ -256,6 +274,13 @@ fn trees_work_where_only_cwd_takes_a_path_cl_60() {
             let done =
                 Repeat::single().remove(&mut client, Place::at("top"), options, &()).unwrap();
             assert_eq!((done.failed, model.files().len()), (0, 0), "{no_paths:?} {one_step}");
+            // One for each run, and one for the client.
+            let lines = model.lines.lock().unwrap();
+            assert_eq!(
+                lines.iter().filter(|line| line.starts_with("USER")).count(),
+                4,
+                "{lines:#?}"
+            );
         }
     }
 }
@@ -292,6 +317,40 @@ fn a_file_that_changes_again_within_its_second_is_sent_again() {
     assert_eq!(sync([&up, &there], &SyncOptions::new()).copied, 1);
     assert_eq!(model.world.lock().unwrap().get("counter"), Some(&Some(b"2".to_vec())));
     assert_eq!(sync([&up, &there], &SyncOptions::new()).same, 1);
+}
+
+#[test]
+fn a_file_that_changes_again_within_its_second_is_fetched_again_cl_52() {
+    let world = [("counter".to_owned(), Some(b"1".to_vec()))].into();
+    let times = Mutex::new([("counter".to_owned(), now())].into());
+    let changes = Mutex::new(Some("2"));
+    let model =
+        Model { world: Mutex::new(world), times, changes, sets_times: true, ..Model::default() };
+    let address = model.start().1;
+    let local = tempfile::tempdir().unwrap();
+    let pool = Pool::new(|| Ok(connected(address)));
+    let (there, down) = (TreeSide::remote(&pool, ""), TreeSide::local(local.path()));
+    assert_eq!(sync([&there, &down], &SyncOptions::new()).copied, 1);
+    assert_eq!(sync([&there, &down], &SyncOptions::new()).copied, 1);
+    assert_eq!(fs::read_to_string(local.path().join("counter")).unwrap(), "2");
+    assert_eq!(sync([&there, &down], &SyncOptions::new()).same, 1);
+}
+
+#[test]
+fn names_that_fold_alike_cost_a_few_commands_each() {
+    const NAMES: usize = 512;
+    let name = |number: usize| -> String {
+        (0..9).map(|at| if number >> at & 1 == 0 { 'a' } else { 'A' }).collect()
+    };
+    let local = tempfile::tempdir().unwrap();
+    (0..NAMES).for_each(|number| fs::write(local.path().join(name(number)), "1").unwrap());
+    let (model, address) = Model::default().start();
+    let pool = Pool::new(|| Ok(connected(address)));
+    let (up, there) = (TreeSide::local(local.path()), TreeSide::remote(&pool, ""));
+    assert_eq!(sync([&up, &there], &SyncOptions::new().jobs(1)).copied, NAMES);
+    assert_eq!(model.files().len(), NAMES);
+    let lines = model.lines.lock().unwrap().len();
+    assert!(lines <= 8 * NAMES, "{lines}");
 }
 
 /// A deploy of `here` to the server at `address`, with two attempts.

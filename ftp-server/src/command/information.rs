@@ -29,8 +29,9 @@ pub(super) fn feat(session: &Session) -> Reply {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
     let served = served.filter(|rule| rule.is_permitted(offer.0));
-    // TVFS is not a command: it describes how paths work here (RFC 3659 §6).
-    let mut features = vec!["TVFS".to_owned()];
+    // Two that are no commands: how paths work here (RFC 3659 §6), and that no listing shows a link as
+    // a directory.
+    let mut features = vec!["TVFS".to_owned(), "X-LINKS".to_owned()];
     for rule in served {
         let Some(feature) = rule.feature else { continue };
         features.push(match rule.verb {

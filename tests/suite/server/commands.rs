@@ -582,6 +582,7 @@ fn cm_137_feat_lists_the_supported_features() {
             " SIZE",
             " TVFS",
             " UTF8",
+            " X-LINKS",
             " XCRC filename;start;end",
             " XMD5 filename;start;end",
             " XSHA1 filename;start;end",

@@ -57,6 +57,7 @@ fn a_minimal_storage_offers_only_what_it_supports_cm_126_cm_127_cm_137() {
         "SIZE",
         "TVFS",
         "UTF8",
+        "X-LINKS",
     ];
     let mut greeted = RawSession::greeted(server.local_addr());
     assert_eq!(features(&mut greeted), want, "before login");
@@ -105,7 +106,7 @@ fn feat_depends_on_the_rights_of_the_user_cm_137() {
         features(&mut session)
     };
     let always = ["CLNT", "EPRT", "EPSV", "HOST", "LANG EN*"];
-    let last = ["TVFS", "UTF8"];
+    let last = ["TVFS", "UTF8", "X-LINKS"];
     let hash = "HASH SHA-256*;SHA-512;SHA-1;";
     assert_eq!(of("none"), [&always[..], &["MODE B"], &last].concat());
     let blind = ["MFF Modify;", "MFMT", "MODE B", "REST STREAM"];

@@ -7,7 +7,7 @@ use ftp_client::file::Why;
 use ftp_client::tree::Summary;
 use ftp_client::{Error, Event, FtpUrl, Observer};
 
-use super::Mirror;
+use super::{End, Ends, Mirror};
 use crate::connect::{RetryObserver, Retrying};
 use crate::console::output::{rounded_size, shown};
 use crate::console::{Board, Meter};
@@ -67,30 +67,14 @@ impl Observer for PlanDisplay<'_> {
     }
 }
 
-/// Functions from a path, relative to the top, to the names of the object on both sides.
-#[derive(Clone, Copy)]
-pub(super) struct Naming<'a> {
-    pub(super) source: &'a (dyn Fn(&[u8]) -> Vec<u8> + Sync),
-    pub(super) target: &'a (dyn Fn(&[u8]) -> Vec<u8> + Sync),
-}
-
-impl Naming<'_> {
-    /// Adds the fields that identify an object.
-    fn add(&self, object: Object, path: &[u8]) -> Object {
-        object.name("source", &(self.source)(path)).name("target", &(self.target)(path))
-    }
-}
-
 /// Shows what a mirror does.
 pub(super) struct MirrorDisplay<'a> {
-    naming: Naming<'a>,
+    ends: Ends<'a>,
     observer: &'a RetryObserver,
     retrying: Retrying,
     board: &'a Board,
     /// Whether to print a line for each object.
     each: bool,
-    /// Whether the target is on a server.
-    is_upload: bool,
     /// Whether the target has a list of what was deployed.
     is_deploy: bool,
     tally: Mutex<Tally<'a>>,
@@ -103,21 +87,19 @@ pub(super) struct MirrorDisplay<'a> {
 impl<'a> MirrorDisplay<'a> {
     pub(super) fn new(
         mirror: &Mirror<'_>,
-        naming: Naming<'a>,
+        ends: Ends<'a>,
         board: &'a Board,
         observer: &'a RetryObserver,
         all: usize,
-        is_upload: bool,
     ) -> Self {
         let RetryObserver { messages, events, .. } = observer;
         let tally = Tally::new(all, "objects mirrored", messages, events);
         Self {
-            naming,
+            ends,
             observer,
             retrying: mirror.wanted.transfer.retrying,
             board,
             each: mirror.options.is_verbose(),
-            is_upload,
             is_deploy: mirror.wanted.manifest.is_some(),
             tally: Mutex::new(tally),
             meters: Mutex::default(),
@@ -147,7 +129,7 @@ impl<'a> MirrorDisplay<'a> {
     /// Reports one object that was changed.
     fn changed(&self, path: &[u8], what: &str, bytes: u64) {
         let event = || {
-            let event = self.naming.add(Object::event("done"), path).text("action", what);
+            let event = self.ends.name(Object::event("done"), path).text("action", what);
             event.number("bytes", bytes)
         };
         self.observer.events.done(event, bytes);
@@ -165,8 +147,8 @@ impl<'a> MirrorDisplay<'a> {
     /// Reports a file of the target that got another name.
     fn renamed(&self, from: &[u8], path: &[u8]) {
         let event = || {
-            let event = self.naming.add(Object::event("done"), path).text("action", "renamed");
-            event.name("from", &(self.naming.target)(from)).number("bytes", 0)
+            let event = self.ends.name(Object::event("done"), path).text("action", "renamed");
+            event.name("from", &self.ends.target.named(from)).number("bytes", 0)
         };
         self.observer.events.done(event, 0);
         let is_said = !self.observer.quiet;
@@ -176,7 +158,7 @@ impl<'a> MirrorDisplay<'a> {
 
     /// Says why existing bytes of the target are not used.
     fn begins_again(&self, path: &[u8], why: Why) {
-        match self.is_upload {
+        match matches!(self.ends.target, End::Remote(_)) {
             true => {
                 let (is_usual, why) = transfer::reason(why);
                 // A nightly run with the same names meets the files of yesterday.
@@ -200,8 +182,8 @@ impl<'a> MirrorDisplay<'a> {
     fn of(&self, path: &[u8], event: &Event<'_>) {
         match event {
             Event::Begun { at, total, .. } => {
-                let (naming, own) = (self.naming, path.to_vec());
-                let fields = move |object: Object| naming.add(object, &own);
+                let (ends, own) = (self.ends, path.to_vec());
+                let fields = move |object: Object| ends.name(object, &own);
                 // The meter of an earlier attempt ends before the next one begins.
                 lock(&self.meters).remove(path);
                 let meter = self.board.begin(path, *at, *total, fields);
@@ -224,7 +206,7 @@ impl<'a> MirrorDisplay<'a> {
             }
             Event::Note { text, .. } => {
                 self.observer.messages.say_if(self.each, format_args!("{}: {text}", shown(path)));
-                let note = || self.naming.add(Object::event("note"), path).text("message", text);
+                let note = || self.ends.name(Object::event("note"), path).text("message", text);
                 self.observer.events.emit(note);
             }
             Event::Retry { attempt, why, pause } => {
@@ -232,7 +214,7 @@ impl<'a> MirrorDisplay<'a> {
                 if why.code.is_some() {
                     lock(&self.refusals).insert(path.to_vec(), why.message.clone());
                 }
-                let fields = |object: Object| self.naming.add(object, path);
+                let fields = |object: Object| self.ends.name(object, path);
                 let next = (*attempt, &why, *pause);
                 self.retrying.announce(next, self.observer, &shown(path), &fields);
             }
@@ -258,7 +240,7 @@ impl Observer for MirrorDisplay<'_> {
                 let fields = |error: Object| match path {
                     // The message of a failure of the plan names its object.
                     b"" => error,
-                    path => self.naming.add(error, path),
+                    path => self.ends.name(error, path),
                 };
                 let _ = lock(&self.tally).failed(failure, fields);
             }

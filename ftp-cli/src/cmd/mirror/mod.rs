@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use ftp_client::tree::{PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType};
 
-use self::display::{MirrorDisplay, Naming, PlanDisplay};
+use self::display::{MirrorDisplay, PlanDisplay};
 pub(super) use self::options::FxpWay;
 use self::options::MirrorOptions;
 use crate::connect::{Finder, RetryObserver, Sessions};
@@ -81,9 +81,8 @@ fn between(options: &Options, stdio: &mut Stdio, ends: [&End<'_>; 2], way: FxpWa
         Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, way, stdio));
     done.map_err(|failure| {
         if !failure.reported {
-            let [source, target] = ends.map(|end| end.named(b""));
-            let fields = |error: Object| error.name("source", &source).name("target", &target);
-            stdio.events.failed(&failure, fields);
+            let [source, target] = ends;
+            stdio.events.failed(&failure, |error| Ends { source, target }.name(error, b""));
         }
         Failure { reported: true, ..failure }
     })
@@ -110,6 +109,20 @@ impl End<'_> {
             Self::Local(_) => None,
             Self::Remote(url) => Some(url),
         }
+    }
+}
+
+/// Both ends of a mirror.
+#[derive(Clone, Copy)]
+struct Ends<'a> {
+    source: &'a End<'a>,
+    target: &'a End<'a>,
+}
+
+impl Ends<'_> {
+    /// Adds the fields that identify an object.
+    fn name(&self, object: Object, path: &[u8]) -> Object {
+        object.name("source", &self.source.named(path)).name("target", &self.target.named(path))
     }
 }
 
@@ -227,13 +240,7 @@ impl<'a> Mirror<'a> {
         let unselected = sync.unselected();
         // The count is at least 2, because the display shows no total for a single file.
         let board = Board::new(self.when, stdio, sync.copies().max(2), Some(sync.bytes()));
-        let of_source = |path: &[u8]| source.named(path);
-        let of_target = |path: &[u8]| target.named(path);
-        let naming = Naming { source: &of_source, target: &of_target };
-        let display = {
-            let is_upload = matches!(target, End::Remote(_));
-            MirrorDisplay::new(self, naming, &board, &observer, all, is_upload)
-        };
+        let display = MirrorDisplay::new(self, Ends { source, target }, &board, &observer, all);
         let (summary, result) = sync.run(&display);
         let result = display.finish(&summary, result).map_err(|failure| match failure.reported {
             true => failure,
@@ -259,6 +266,9 @@ impl<'a> Mirror<'a> {
         }
         if !self.options.is_quiet() {
             sync.notes().for_each(|note| stdio.messages.say(note));
+            if sync.skips_links() {
+                stdio.messages.say("mirror --links follow copies what symbolic links lead to");
+            }
         }
         let limit = self.limit(sync);
         if !self.wanted.is_dry {

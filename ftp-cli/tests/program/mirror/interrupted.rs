@@ -37,18 +37,18 @@ fn a_repeated_mirror_copies_only_what_failed_before() {
 }
 
 #[test]
-fn leftovers_of_a_killed_run_are_removed_by_the_next_run() {
+fn temporary_names_are_removed_only_with_delete() {
     let server = OurServer::start();
     server.root.write("tree/sub/f", b"whole");
     let here = TempRoot::new();
     let kept = here.write("mine/sub/.ftp-cli-part-f", b"to go on with");
     let left = [".ftp-cli-1f-0.tmp", "sub/.ftp-cli-1f-1.tmp"];
     let left = left.map(|name| here.write(format!("mine/{name}"), b"half"));
-    mirror(&["--dry-run"], &server.url("tree"), shown(&here.join("mine"))).exited(0);
-    assert!(left.iter().all(|path| path.exists()));
+    // Whoever wrote them: their names prove nothing.
     mirror(&[], &server.url("tree"), shown(&here.join("mine"))).exited(0);
-    assert!(!left.iter().any(|path| path.exists()));
-    assert!(kept.exists());
+    assert!(left.iter().chain([&kept]).all(|path| path.exists()));
+    mirror(&["--delete"], &server.url("tree"), shown(&here.join("mine"))).exited(0);
+    assert!(!left.iter().chain([&kept]).any(|path| path.exists()));
     assert_eq!(here.read("mine/sub/f"), b"whole");
 }
 
@@ -202,7 +202,7 @@ fn an_interrupted_file_is_resumed_with_continue() {
     let whole = binary(1_000_000, 7);
     let interrupted = || {
         let _ = fs::remove_dir_all(&target);
-        server.root.write("t/f", &whole);
+        age(&server.root.write("t/f", &whole), 5);
         let cut = ["-c", "--limit-rate", "200K", "--timeout", "1s"];
         mirror(&cut, &server.url("t"), shown(&target)).exited(10);
         let part = target.join(".ftp-cli-part-f.part");

@@ -175,13 +175,18 @@ fn a_large_file_that_changes_during_the_download_is_never_mixed() {
 }
 
 #[test]
-fn old_pieces_are_removed_when_one_connection_copies_the_file() {
+fn old_pieces_are_removed_with_delete_unless_their_file_is_copied() {
     let (server, _) = site(0);
     let here = TempRoot::new();
     for name in ["large.part", "large.part.segment-9", "gone.part"] {
         here.write(format!("mine/sub/.ftp-cli-pieces-{name}"), b"left");
     }
-    mirror(&[], &server.url("tree"), shown(&here.join("mine"))).exited(0);
+    let piece = |name: &str| here.join(format!("mine/sub/.ftp-cli-pieces-{name}"));
+    for (is_used, is_left) in [(true, false), (false, false)] {
+        mirror(&["--delete"], &server.url("tree"), shown(&here.join("mine"))).exited(0);
+        assert_eq!(piece("large.part").exists(), is_used);
+        assert_eq!(piece("gone.part").exists(), is_left);
+    }
     assert_eq!(tree(&server.root.join("tree")), tree(&here.join("mine")));
 }
 

@@ -103,7 +103,8 @@ fn a_changed_file_of_equal_size_is_found_whatever_a_server_does_with_questions_c
         write(&here, b"content");
         server.mkdir("t");
         assert_eq!(mirror(&[], shown(&here.join("up")), &server.url("t")).code(), Some(0));
-        age(&here.write("up/c", b"another"), 2);
+        // The listed day does not tell this time from the other.
+        age(&here.write("up/c", b"another"), 23);
         let ran = mirror(&[], shown(&here.join("up")), &server.url("t"));
         let case = format!("{kind:?}: {ran:?} {:?}", server.seen());
         assert_eq!(ran.code(), Some(0), "{case}");

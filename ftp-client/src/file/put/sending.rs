@@ -16,7 +16,9 @@ use crate::event::{Event, Observer, Verify, Why};
 use crate::file::Done;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{Resume, ServerFacts, checksum, compare_digest, is_doubtful};
-use crate::file::journal::{JournalContent, LocalFacts, Renaming, check_stored_size, set_time};
+use crate::file::journal::{
+    JournalContent, LocalFacts, Renaming, check_stored_size, outlast, set_time,
+};
 use crate::file::partial::named;
 use crate::system::FileExt;
 use crate::trace;
@@ -400,6 +402,9 @@ impl Job<'_> {
             old => self.check_changed(client, source, old)?,
         }
         if self.options.preserve {
+            if let OpenedSource::Regular { file, facts, .. } = source {
+                outlast(client, file, *facts)?;
+            }
             self.set_time(client, &path, source)?;
         }
         Ok(())

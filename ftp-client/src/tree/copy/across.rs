@@ -1,27 +1,27 @@
 //! Copies from server to server.
 
 use super::remote_side::{RemoteSide, modified, not_replaced};
+use crate::age;
 use crate::client::Client;
 use crate::error::fxp::Side;
 use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
 use crate::file::evidence::{Resume, ServerFacts};
 use crate::file::options::FileOptions;
-use crate::file::put::TemporaryName;
 use crate::file::relay::Relay;
 use crate::tree::entry::Stamp;
 use crate::tree::fault::TreeFault;
+use crate::tree::options::SyncOptions;
 use crate::tree::plan::{Copied, Difference, PlannedCopy};
 use crate::url_path::Place;
-use ftp_proto::{AddressRule, Pathname};
+use ftp_proto::Pathname;
 
 pub(crate) struct Across<'a> {
     pub(crate) from: RemoteSide<'a>,
     pub(crate) to: RemoteSide<'a>,
+    /// The server that listens, once one is known.
     pub(crate) listener: Option<Side>,
-    pub(crate) address: AddressRule,
-    pub(crate) resume: Resume,
-    pub(crate) temporary: Option<&'a TemporaryName>,
+    pub(crate) options: &'a SyncOptions<'a>,
 }
 
 impl Across<'_> {
@@ -37,18 +37,24 @@ impl Across<'_> {
         let own = Pathname::join(self.to.place.top, &below);
         let from = self.from.hand.client()?;
         let time = match copy.stamp.and_then(Stamp::exact) {
-            None if self.to.place.times.holds() => modified(from, &source)?,
+            None if self.to.place.times.holds() => {
+                let time = modified(from, &source)?;
+                if time.is_some_and(|time| age::is_young(time, 0, age::now())) {
+                    from.control.waiter().sleep(age::TICK)?;
+                }
+                time
+            }
             time => time,
         };
         let RemoteSide { hand, place } = &mut self.to;
         let at = hand.client()?;
         // Only a target of a different size can be a partial file to resume.
         let is_other = copy.why == Difference::Size;
-        let resume = if is_other { self.resume } else { Resume::Own };
+        let resume = if is_other { self.options.resume } else { Resume::Own };
         // Without a temporary file, STOR empties the target, which may be the source itself. Its size
         // can differ in two listings: it may have grown meanwhile.
-        let may_be_source = copy.replaces() && self.temporary.is_none();
-        let old = match copy.replaces_equal_size() && self.temporary.is_none() {
+        let may_be_source = copy.replaces() && self.options.temporary.is_none();
+        let old = match copy.replaces_equal_size() && self.options.temporary.is_none() {
             true => Some(ServerFacts::before_upload(at, &own)),
             false => None,
         };
@@ -56,9 +62,9 @@ impl Across<'_> {
         let options = FileOptions::new().resume(resume);
         let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
             .listed(copy.size)
-            .under(self.temporary.cloned())
+            .under(self.options.temporary.clone())
             .listener(self.listener)
-            .address(self.address)
+            .address(self.options.address)
             .apart(!may_be_source);
         let mut unset = None;
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
@@ -80,7 +86,7 @@ impl Across<'_> {
         {
             return Err(not_replaced(&own));
         }
-        if self.temporary.is_none() {
+        if self.options.temporary.is_none() {
             unset = place.set_time_of_copy(at, &own, time)?;
         }
         Ok(Copied { unset, ..Copied::far(bytes) })

@@ -27,14 +27,14 @@ use crate::transfer::RateLimit;
 use crate::tree::entry::{Stamp, name_of_pieces};
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::local::{Backup, Directory, part_of};
+use crate::tree::options::SyncOptions;
 use crate::tree::plan::{Copied, Plan, PlannedCopy};
 use crate::url_path::Place;
 
 pub(crate) struct Down<'a> {
     pub(crate) from: RemoteSide<'a>,
     pub(crate) to: LocalSide<'a>,
-    pub(crate) resume: Resume,
-    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) options: &'a SyncOptions<'a>,
     /// The path of the next file on the server, and whether its time must be asked for.
     pub(crate) next: Option<(Vec<u8>, bool)>,
 }
@@ -47,9 +47,11 @@ impl Down<'_> {
             (Pathname::join(top, &plan.path_of(copy)), listed_time(copy).is_none())
         };
         self.next = copies.get(1).map(names);
-        let Down { from, resume: Resume::Own, .. } = self else { return };
+        if self.options.resume != Resume::Own {
+            return;
+        }
         // If there is no connection, the copy itself reports the failure.
-        let Ok(client) = from.hand.client() else { return };
+        let Ok(client) = self.from.hand.client() else { return };
         client.plan_downloads(copies.iter().skip(client.planned_downloads()).map(names));
     }
 
@@ -67,9 +69,10 @@ impl Down<'_> {
         let next = self.next.as_ref().map(|(next, asks_time)| (&**next, *asks_time));
         let target = CopyTarget { top, directory, inside, backup, path, copy, parts, next };
         let client = self.from.hand.client()?;
-        let done = target.fetch(&there, self.resume, self.rate_limit.as_ref(), |job| {
-            job.attempt(client, on).map_err(|error| (error, client.is_settled()))
-        })?;
+        let done =
+            target.fetch(&there, self.options.resume, self.options.rate_limit.as_ref(), |job| {
+                job.attempt(client, on).map_err(|error| (error, client.is_settled()))
+            })?;
         Ok(done.bytes)
     }
 
@@ -211,12 +214,12 @@ pub(crate) fn copy_together(
         Copier::Down(down) => Some(down),
         Copier::Up(_) | Copier::Across(_) => None,
     });
-    let Some(Down { from, to, resume, rate_limit, .. }) = sides.next() else { return Ok(None) };
+    let Some(Down { from, to, options, .. }) = sides.next() else { return Ok(None) };
     let there = Pathname::join(from.place.top, &Pathname::join(path, &copy.name));
     let (top, backup) = (to.top, to.backup);
     let (directory, inside) = to.directory_and_path(path)?;
     // If a download over a single connection left a partial file, a single connection resumes it.
-    if *resume != Resume::Own && directory.has_part(&copy.name) {
+    if options.resume != Resume::Own && directory.has_part(&copy.name) {
         return Ok(None);
     }
     let mut count = 1;
@@ -227,7 +230,7 @@ pub(crate) fn copy_together(
     let pool = from.hand.give_back();
     let parts = name_of_pieces(&copy.name);
     let target = CopyTarget { top, directory, inside, backup, path, copy, parts, next: None };
-    let done = target.fetch(&there, Resume::Own, rate_limit.as_ref(), |job| {
+    let done = target.fetch(&there, Resume::Own, options.rate_limit.as_ref(), |job| {
         job.attempt_over(pool, count, on).map_err(|error| (error, true))
     });
     let fault = match done {
@@ -239,7 +242,10 @@ pub(crate) fn copy_together(
     }
     // A single connection starts from byte 0. The next run removes any remaining pieces.
     let _ = remove_pieces(&inside.join(OsStr::from_bytes(&target.parts)));
-    let _ = directory.clear(&[&target.parts, b".part".as_slice()].concat());
+    let part = [&target.parts, b".part".as_slice()].concat();
+    if let Ok(Some(_held)) = directory.hold(&part) {
+        let _ = directory.remove(&part, false);
+    }
     Ok(None)
 }
 

@@ -1,7 +1,6 @@
 //! The local side of a synchronization.
 
 use ftp_proto::Pathname;
-use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use crate::system::OsStrExt;
 use crate::tree::entry::{TreeEntry, may_be_partial};
 use crate::tree::fault::{CHANGED, GONE, TreeFault};
 use crate::tree::local::{Backup, Directory};
-use crate::tree::names::{Relation, ShownNames};
+use crate::tree::names::Relation;
 use crate::tree::plan::{PlannedLink, Removal, Removed};
 
 /// The reason if no path leads to an open directory.
@@ -25,7 +24,7 @@ pub(crate) struct LocalSide<'a> {
     /// The backup, if this is the target.
     pub(crate) backup: Option<&'a Backup>,
     /// The path of the tree as the caller wrote it.
-    here: &'a Path,
+    pub(super) here: &'a Path,
     /// The last used directory, which stays open while files in it are copied.
     held: Option<OpenDirectory>,
 }
@@ -50,18 +49,6 @@ impl<'a> LocalSide<'a> {
 
     pub(crate) fn relation(&self, listed: &[u8], unlisted: &[u8]) -> Result<Relation, TreeFault> {
         self.top.relation(listed, unlisted).map_err(|error| TreeFault::local(unlisted, &error))
-    }
-
-    pub(crate) fn names(
-        &self,
-        path: &[u8],
-        wanted: &HashSet<&[u8]>,
-    ) -> Result<ShownNames, TreeFault> {
-        let directory = self.top.below(path);
-        let names = directory.and_then(|directory| directory.names(|name| wanted.contains(name)));
-        let names = names.map_err(|error| TreeFault::local(path, &error))?;
-        let names = names.into_iter().map(|name| (name, None)).collect();
-        Ok(ShownNames { names, hides_dots: false })
     }
 
     pub(crate) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<(), TreeFault> {
@@ -116,18 +103,14 @@ impl<'a> LocalSide<'a> {
         made.map_err(|error| TreeFault::local(path, &error))
     }
 
-    pub(crate) fn remove(&self, removal: &Removal) -> Result<bool, TreeFault> {
-        // Local directories are never opened through a link.
-        if matches!(removal.what, Removed::Below { .. }) {
-            return Ok(false);
-        }
+    pub(crate) fn remove(&self, removal: &Removal) -> Result<(), TreeFault> {
         let here = |error: io::Error| TreeFault::local(&removal.path, &error);
         let (path, name) = Pathname::split(&removal.path);
         let is_directory = removal.what == Removed::Directory;
         let directory = self.top.below(path).map_err(here)?;
         let why = match directory.found(name).map_err(here)? {
             // In the meantime, a copy may have renamed this partial file to its final name.
-            None if may_be_partial(name) => return Ok(true),
+            None if may_be_partial(name) => return Ok(()),
             None => Some(GONE),
             Some(found) if removal.seen.differs(&TreeEntry::local(name, &found)) => Some(CHANGED),
             Some(_) => None,
@@ -145,6 +128,6 @@ impl<'a> LocalSide<'a> {
             None => directory.remove(name, is_directory),
         };
         drop(held);
-        gone.map(|()| true).map_err(here)
+        gone.map_err(here)
     }
 }

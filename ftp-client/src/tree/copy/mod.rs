@@ -15,14 +15,13 @@ pub(crate) use remote_backup::{RemoteBackup, overlaps};
 pub(crate) use remote_side::{RemoteSide, RemoteTop};
 pub(crate) use up::{Ahead, Up};
 
-use std::collections::HashSet;
-
 use ftp_proto::{Pathname, Verb};
 
+use super::entry::Stamp;
 use super::fault::{Setting, TreeFault};
 use super::hand::Hand;
 use super::manifest::Sum;
-use super::names::{Relation, ShownNames};
+use super::names::Relation;
 use super::options::OBJECTS;
 use super::plan::{Copied, Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::with_probe;
@@ -116,26 +115,9 @@ impl<'a> Copier<'a> {
     pub(crate) fn temporary(&self, name: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Down(_) => None,
-            Self::Up(Up { temporary, .. }) | Self::Across(Across { temporary, .. }) => {
-                temporary.map(|temporary| temporary.of(name))
+            Self::Up(Up { options, .. }) | Self::Across(Across { options, .. }) => {
+                options.temporary.as_ref().map(|temporary| temporary.of(name))
             }
-        }
-    }
-
-    /// Lists a directory of the target again. Returns those of its names that are wanted, or `None`
-    /// if the directory cannot be listed.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same failures as [`make`](Self::make).
-    pub(crate) fn names(
-        &mut self,
-        path: &[u8],
-        wanted: &HashSet<&[u8]>,
-    ) -> Result<Option<ShownNames>, TreeFault> {
-        match self {
-            Self::Down(Down { to, .. }) => to.names(path, wanted).map(Some),
-            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.names_in(path, wanted),
         }
     }
 
@@ -152,8 +134,8 @@ impl<'a> Copier<'a> {
     /// Returns how many announced copies are requested or asked for ahead, as far as known.
     pub(crate) fn ahead(&self) -> usize {
         match self {
-            Self::Down(Down { resume, .. }) => {
-                let own = self.client().filter(|_| *resume == Resume::Own);
+            Self::Down(Down { options, .. }) => {
+                let own = self.client().filter(|_| options.resume == Resume::Own);
                 own.map_or(0, Client::downloads_ahead).max(1)
             }
             Self::Up(_) => 1,
@@ -216,8 +198,7 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Removes an object from the target, or checks an object before its removal. Returns whether
-    /// the object was removed. `repeat` remembers earlier attempts.
+    /// Removes an object from the target. `repeat` remembers earlier attempts.
     ///
     /// # Errors
     ///
@@ -226,7 +207,7 @@ impl<'a> Copier<'a> {
         &mut self,
         removal: &Removal,
         repeat: &mut Repeat,
-    ) -> Result<bool, TreeFault> {
+    ) -> Result<(), TreeFault> {
         match self {
             Self::Down(Down { to, .. }) => to.remove(removal),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal, repeat),
@@ -244,22 +225,26 @@ impl<'a> Copier<'a> {
     pub(crate) fn remove_together(
         &mut self,
         files: &[&Removal],
-    ) -> Result<Vec<Result<bool, TreeFault>>, TreeFault> {
+    ) -> Result<Vec<Result<(), TreeFault>>, TreeFault> {
         match self {
             Self::Down(_) => Ok(Vec::new()),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove_together(files),
         }
     }
 
-    /// Lists a directory of the target, with its entries sorted by name.
+    /// Lists a directory of the target, that of a server with its entries sorted by name.
     ///
     /// # Errors
     ///
     /// Returns the failure, which is fatal unless it concerns only this directory.
     pub(crate) fn list(&mut self, path: &[u8]) -> Result<Contents, TreeFault> {
-        let RemoteSide { hand, place } = self.far();
         let limits = Budget::new().entries(OBJECTS);
-        RemoteTree::new(hand, place.top, place.list).list(path, limits)
+        match self {
+            Self::Down(Down { to, .. }) => LocalTree(Some(to.top)).list(path, limits),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
+                RemoteTree::new(&mut to.hand, to.place.top, to.place.list).list(path, limits)
+            }
+        }
     }
 
     /// Returns the content of a file of a local source.
@@ -369,25 +354,29 @@ impl<'a> Copier<'a> {
     /// tree onto itself would truncate its files.
     pub(crate) fn writes_in_place(&self) -> bool {
         match self {
-            Self::Up(Up { temporary, .. }) => temporary.is_none(),
+            Self::Up(Up { options, .. }) => options.temporary.is_none(),
             // A download replaces a file only when it is complete, and copies between servers
             // compare each file.
             Self::Down(_) | Self::Across(_) => false,
         }
     }
 
-    /// Returns whether only the time of a source file shows that it has changed. If so, a later
-    /// change within the same second goes unnoticed.
+    /// Returns whether a change of a source file within the second of its listed time would go
+    /// unnoticed. Before a source is removed, the server's clock is not trusted.
     ///
     /// # Errors
     ///
     /// Returns errors that end the connection.
-    pub(crate) fn relies_on_times(&mut self) -> Result<bool, TreeFault> {
+    pub(crate) fn relies_on_times(&mut self, plan: &Plan) -> Result<bool, TreeFault> {
         match self {
-            Self::Down(Down { from, .. }) => {
-                Ok(Checksum::for_server(from.hand.client()?)?.is_none())
+            // The age of a local file is known when its copy gets the time.
+            Self::Up(_) => Ok(false),
+            Self::Down(Down { from, .. }) if plan.moves => {
+                Ok(!plan.copies.is_empty() && Checksum::for_server(from.hand.client()?)?.is_none())
             }
-            Self::Up(_) | Self::Across(_) => Ok(false),
+            Self::Down(_) | Self::Across(_) => {
+                Ok(plan.copies.iter().any(|copy| copy.stamp.is_some_and(Stamp::is_young)))
+            }
         }
     }
 

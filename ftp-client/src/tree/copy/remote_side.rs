@@ -1,6 +1,5 @@
 //! The remote side of a synchronization.
 
-use std::collections::HashSet;
 use std::fs::{File, Metadata};
 use std::sync::Arc;
 
@@ -13,11 +12,12 @@ use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind, JobFault, Recovery};
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{compare_digest, prove_copy};
+use crate::file::journal::{LocalFacts, outlast};
 use crate::listing::ListOptions;
 use crate::system::MetadataExt;
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;
-use crate::tree::names::{Relation, ShownNames, look};
+use crate::tree::names::{Relation, look};
 use crate::tree::plan::{Removal, Removed};
 use crate::tree::probe::{Names, is_text};
 
@@ -57,6 +57,19 @@ impl<'a> RemoteTop<'a> {
         }
         let why = "not copied: the server changes names that are not UTF-8";
         Err(TreeFault::item(ErrorKind::Refused, why).about(path))
+    }
+
+    /// Verifies that the local file of an upload cannot change any more without another time.
+    pub(super) fn outlast(
+        &self,
+        client: &Client,
+        file: &File,
+        sent: &Metadata,
+    ) -> Result<(), Error> {
+        match self.times.holds() {
+            true => outlast(client, file, LocalFacts::of(sent)),
+            false => Ok(()),
+        }
     }
 
     /// Sets time and permissions of the complete upload `there`. Returns the failure to set one of
@@ -169,11 +182,11 @@ impl<'a> RemoteSide<'a> {
         &mut self,
         removal: &Removal,
         repeat: &mut Repeat,
-    ) -> Result<bool, TreeFault> {
+    ) -> Result<(), TreeFault> {
         let Self { hand, place } = self;
         let client = hand.client()?;
         if removal.what == Removed::Entry && place.backup.is_some() {
-            return place.back_up(client, &removal.path).map(|_| true);
+            return place.back_up(client, &removal.path).map(drop);
         }
         let path = Pathname::join(place.top, &removal.path);
         let gone = match removal.what {
@@ -183,17 +196,15 @@ impl<'a> RemoteSide<'a> {
                 Ok(false) => repeat.delete(client, &path),
                 gone => gone.map(drop),
             },
-            // The listings have shown that it is a directory.
-            Removed::Below { .. } => return Ok(false),
         };
-        gone.map(|()| true).map_err(|error| TreeFault::from(error).about(&path))
+        gone.map_err(|error| TreeFault::from(error).about(&path))
     }
 
     /// Removes files together, as [`Copier::remove_together`](super::Copier::remove_together) does.
     pub(super) fn remove_together(
         &mut self,
         files: &[&Removal],
-    ) -> Result<Vec<Result<bool, TreeFault>>, TreeFault> {
+    ) -> Result<Vec<Result<(), TreeFault>>, TreeFault> {
         let Self { hand, place } = self;
         if place.backup.is_some() || files.len() < 2 {
             return Ok(Vec::new());
@@ -201,9 +212,10 @@ impl<'a> RemoteSide<'a> {
         let paths: Vec<_> =
             files.iter().map(|file| Pathname::join(place.top, &file.path)).collect();
         let gone = hand.client()?.delete_together(&paths)?.unwrap_or_default();
-        let gone = gone.into_iter().zip(&paths).map(|(gone, path)| {
-            gone.map(|()| true).map_err(|error| TreeFault::from(error).about(path))
-        });
+        let about = |(gone, path): (Result<(), Error>, &Vec<u8>)| {
+            gone.map_err(|error| TreeFault::from(error).about(path))
+        };
+        let gone = gone.into_iter().zip(&paths).map(about);
         Ok(gone.collect())
     }
 
@@ -232,18 +244,6 @@ impl<'a> RemoteSide<'a> {
         let (listed, unlisted) =
             (Pathname::join(self.place.top, listed), Pathname::join(self.place.top, unlisted));
         Ok(look(self.hand.client()?, &listed, &unlisted)?)
-    }
-
-    /// Returns the wanted names that the server shows in a directory, or `None` if it refuses the
-    /// listing.
-    pub(super) fn names_in(
-        &mut self,
-        path: &[u8],
-        wanted: &HashSet<&[u8]>,
-    ) -> Result<Option<ShownNames>, TreeFault> {
-        let (path, options) = (Pathname::join(self.place.top, path), self.place.list);
-        let listed = ShownNames::list(self.hand.client()?, &path, options, wanted);
-        listed.map(Result::ok).map_err(|error| TreeFault::from(error).about(&path))
     }
 
     /// Returns whether the directory at `path` has an object called `name`.

@@ -3,27 +3,24 @@
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ftp_proto::{Pathname, TimeVal};
 
 use super::local_side::LocalSide;
-use super::remote_side::{
-    RemoteSide, RemoteTop, TimeProof, not_replaced, prove_content, prove_facts,
-};
+use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, prove_facts};
+use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
 use crate::file::evidence::{Resume, ServerFacts};
-use crate::file::journal::written;
+use crate::file::journal::{LocalFacts, written};
 use crate::file::options::FileOptions;
-use crate::file::put::{Following, Put, PutPast, TemporaryName};
+use crate::file::put::{Following, Put, PutPast};
 use crate::system::{MetadataExt, OsStrExt, lock};
-use crate::transfer::RateLimit;
-use crate::tree::entry::{Identity, MODE};
+use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
+use crate::tree::options::SyncOptions;
 use crate::tree::plan::{Copied, Plan, PlannedCopy};
 use crate::tree::probe::is_text;
 use crate::url_path::Place;
@@ -31,16 +28,7 @@ use crate::url_path::Place;
 pub(crate) struct Up<'a> {
     pub(crate) from: LocalSide<'a>,
     pub(crate) to: RemoteSide<'a>,
-    pub(crate) resume: Resume,
-    /// Whether the sources are removed after the copies.
-    pub(crate) moves: bool,
-    /// The path of the local tree, for journals.
-    pub(crate) local: &'a Path,
-    pub(crate) journals: Option<PathBuf>,
-    pub(crate) rate_limit: Option<RateLimit>,
-    pub(crate) temporary: Option<&'a TemporaryName>,
-    /// Whether a failed upload may be attempted again.
-    pub(crate) repeats: bool,
+    pub(crate) options: &'a SyncOptions<'a>,
     /// The path of the last failed upload, and what its attempts did.
     pub(crate) past: Option<Box<(Vec<u8>, PutPast)>>,
     pub(crate) ahead: Box<Ahead>,
@@ -84,9 +72,6 @@ struct Opened {
 /// next run sends every file again whose time was not set, so only small files may wait for their times.
 const SMALL: u64 = 64 * 1_024;
 
-/// Age from which a file cannot change without another time, also on disks that keep even seconds.
-const GRAIN: Duration = Duration::from_secs(2);
-
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
     fn goes_ahead(&self) -> bool {
@@ -95,7 +80,7 @@ impl Up<'_> {
 
     /// Returns whether the size of the server's file does not show that it is the copy.
     fn is_doubtful(&self, copy: &PlannedCopy) -> bool {
-        copy.replaces_equal_size() && self.temporary.is_none()
+        copy.replaces_equal_size() && self.options.temporary.is_none()
     }
 
     /// Announces the copy that follows the current one.
@@ -120,7 +105,7 @@ impl Up<'_> {
         let below = Pathname::join(path, name);
         let here = |error: io::Error| TreeFault::local(&below, &error).of_one();
         let file = self.from.directory(path)?.read(name).map_err(here)?;
-        let before = written(&file, self.moves).map_err(here)?;
+        let before = written(&file, self.options.moves).map_err(here)?;
         Ok(Opened { below, file, before })
     }
 
@@ -141,7 +126,7 @@ impl Up<'_> {
         };
         self.ahead.due = due;
         let target = Pathname::join(self.to.place.top, &below);
-        let resume = if before.len() > SMALL { self.resume } else { Resume::Own };
+        let resume = if before.len() > SMALL { self.options.resume } else { Resume::Own };
         let sent = match self.send(&below, copy, (&file, &before), resume, on) {
             // What the server has cannot be the beginning.
             Err(Error::Job(JobFault::Longer { .. })) => {
@@ -151,7 +136,7 @@ impl Up<'_> {
         };
         // A file that was opened ahead may have changed before its upload began.
         let sent = sent.and_then(|sent| match file.metadata() {
-            Ok(now) if Identity::of(&now) == Identity::of(&before) => Ok(sent),
+            Ok(now) if LocalFacts::of(&now) == LocalFacts::of(&before) => Ok(sent),
             Ok(_) => Err(Error::Job(JobFault::LocalChanged)),
             Err(error) => Err(Error::Local(error)),
         });
@@ -171,7 +156,7 @@ impl Up<'_> {
         }
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
-        let source = Some(Identity::of(&before));
+        let source = Some(LocalFacts::of(&before));
         if self.ahead.is_requested {
             let due_time = self.to.place.times.holds().then(|| before.mtime());
             self.ahead.due =
@@ -182,7 +167,8 @@ impl Up<'_> {
             true => sent.unset,
             false => {
                 let place = &mut self.to.place;
-                outlast(client, place, &file, &before)
+                place
+                    .outlast(client, &file, &before)
                     .map_err(|error| TreeFault::from(error).about(&below))?;
                 place.finish(client, &target, mode_of(copy, &before), &before)?
             }
@@ -201,14 +187,14 @@ impl Up<'_> {
     ) -> Result<SentUpload, Error> {
         // A name that is not UTF-8 is asked for after its upload.
         let is_doubtful = self.is_doubtful(copy);
-        let is_young = young(before).is_some();
+        let is_young = age::settles_in(before).is_some();
         let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful && !is_young;
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
         let next =
             self.ahead.opened.as_ref().map(|next| Pathname::join(self.to.place.top, &next.below));
         // Otherwise, other commands come between this upload and the next one.
-        let is_plain = self.temporary.is_none() && copy.mode.is_none() && is_text(below);
+        let is_plain = self.options.temporary.is_none() && copy.mode.is_none() && is_text(below);
         let has_more = self.ahead.has_more && is_plain && !is_doubtful;
         // A file that changes again in this second would keep its time: that shows only once it is sent.
         let seconds = Some(before.mtime()).filter(|_| !is_young && self.to.place.times.holds());
@@ -216,27 +202,27 @@ impl Up<'_> {
         let due = self.ahead.due.take();
         let following = has_more.then_some(Following { path: next, due, time });
         let target = Pathname::join(self.to.place.top, below);
-        let local = self.local.join(OsStr::from_bytes(below));
+        let local = self.from.here.join(OsStr::from_bytes(below));
         let options = FileOptions::new()
             .resume(resume)
-            .rate_limit(self.rate_limit.clone())
-            .retried(self.repeats)
-            .journals(self.journals.clone());
+            .rate_limit(self.options.rate_limit.clone())
+            .retried(self.options.patience.repeats())
+            .journals(self.options.journals.clone());
         let RemoteSide { hand, place } = &mut self.to;
         let client = hand.client()?;
         let past = self.past.take().filter(|past| past.0 == below);
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
-            outlast(client, place, file, before)?;
+            place.outlast(client, file, before)?;
             unset = place.finish(client, there, mode_of(copy, before), before)?;
             kept = place.back_up_replaced(client, below, copy.replaces())?;
             is_finished = true;
             Ok(())
         };
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
-            .under(self.temporary.cloned())
+            .under(self.options.temporary.clone())
             .apart()
-            .proves_new(is_doubtful || self.moves && copy.replaces_equal_size())
+            .proves_new(is_doubtful || self.options.moves && copy.replaces_equal_size())
             .following(following)
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
@@ -252,7 +238,8 @@ impl Up<'_> {
     /// Returns the failure of an upload.
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
         let target = Pathname::join(self.to.place.top, below);
-        let there = self.temporary.map_or_else(|| target.clone(), |name| name.of(&target));
+        let temporary = self.options.temporary.as_ref();
+        let there = temporary.map_or_else(|| target.clone(), |name| name.of(&target));
         let is_settled = self.to.hand.is_settled();
         match error {
             Error::Local(_) => TreeFault::from(error).of_one().ending(!is_settled).about(&there),
@@ -281,7 +268,7 @@ impl Up<'_> {
         let directory = self.from.directory(path)?;
         let file = directory.read(&copy.name).map_err(|error| here(&error))?;
         let found = file.metadata().map_err(|error| here(&error))?;
-        let before = Identity::of(&found);
+        let before = LocalFacts::of(&found);
         match copied.and_then(|copied| copied.source) {
             Some(sent) if sent != before => return Err(changed(&below)),
             Some(_) => {
@@ -294,7 +281,7 @@ impl Up<'_> {
         // The proof can take a long time. Meanwhile, another file may have taken the name.
         let directory = self.from.directory(path)?;
         let now = directory.read(&copy.name).and_then(|file| file.metadata());
-        if Identity::of(&now.map_err(|error| here(&error))?) != before {
+        if LocalFacts::of(&now.map_err(|error| here(&error))?) != before {
             return Err(changed(&below));
         }
         // A server that receives this file, or another run, holds a lock.
@@ -316,32 +303,6 @@ struct SentUpload {
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.
     is_finished: bool,
-}
-
-/// Returns how long the file can still change without another time, if it can.
-fn young(file: &Metadata) -> Option<Duration> {
-    let ahead = match file.modified().ok()?.elapsed() {
-        Ok(elapsed) => return GRAIN.checked_sub(elapsed).filter(|left| !left.is_zero()),
-        Err(error) => error.duration(),
-    };
-    (ahead < GRAIN).then(|| GRAIN + ahead)
-}
-
-/// Before the server's copy gets the time of the file, waits until another change of the file would
-/// show in that time, and verifies that there was none.
-fn outlast(
-    client: &Client,
-    place: &RemoteTop<'_>,
-    file: &File,
-    before: &Metadata,
-) -> Result<(), Error> {
-    let Some(left) = young(before).filter(|_| place.times.holds()) else { return Ok(()) };
-    client.control.waiter().sleep(left)?;
-    let now = file.metadata().map_err(Error::Local)?;
-    match Identity::of(&now) == Identity::of(before) {
-        true => Ok(()),
-        false => Err(Error::Job(JobFault::LocalChanged)),
-    }
 }
 
 /// Moves the old file back from the backup, after its replacement could not be published.

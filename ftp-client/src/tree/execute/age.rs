@@ -8,10 +8,10 @@ use std::time::Instant;
 use ftp_proto::Pathname;
 
 use super::{Copier, Run, with_retries};
+use crate::age::is_old;
 use crate::error::ErrorKind;
 use crate::lock;
 use crate::tree::fault::{Setting, TreeFault};
-use crate::tree::options::LOOK_AGE;
 use crate::tree::plan::{Plan, PlannedCopy};
 use crate::tree::scan::Contents;
 
@@ -36,11 +36,6 @@ impl LooksAtTarget {
         let last = self.listed.get(path).map_or(self.planned, |last| *last);
         is_old(last, now)
     }
-}
-
-/// Returns whether a look was too long ago for a command that removes or replaces.
-pub(super) fn is_old(look: Instant, now: Instant) -> bool {
-    now.saturating_duration_since(look) >= LOOK_AGE
 }
 
 impl Run<'_> {
@@ -104,22 +99,5 @@ pub(super) fn look_apart(run: &Mutex<Run<'_>>, copier: &mut Copier<'_>, path: &[
     if lock(run).is_look_due(path) {
         let listed = with_retries(copier, reporter, path, |copier| copier.list(path));
         lock(run).note_look(path, &listed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_goes_by_a_listing_that_is_older_than_a_minute_cl_81() {
-        let planned = Instant::now();
-        let mut looks = LooksAtTarget::since(planned);
-        assert!(!looks.is_due(b"d", planned + LOOK_AGE / 2));
-        assert!(looks.is_due(b"d", planned + LOOK_AGE));
-        looks.listed.insert(b"d".to_vec(), planned + LOOK_AGE);
-        assert!(!looks.is_due(b"d", planned + LOOK_AGE + LOOK_AGE / 2));
-        assert!(looks.is_due(b"d", planned + LOOK_AGE + LOOK_AGE));
-        assert!(looks.is_due(b"e", planned + LOOK_AGE));
     }
 }

@@ -7,7 +7,8 @@ use std::collections::HashSet;
 use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
-use crate::tree::names::{AGAIN, Relation, fold, lacking, replaced};
+use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, replaced};
+use crate::tree::scan::Contents;
 
 impl<'a> Run<'a> {
     /// Remembers a name that the target did not list before.
@@ -135,13 +136,15 @@ impl<'a> Run<'a> {
         let plan = self.plan;
         let path = plan.directories.get(at)?.path.as_slice();
         let names = self.written.get(path)?;
-        let wanted: HashSet<&[u8]> = names.iter().copied().collect();
-        let listed =
-            with_retries(copier, self.reporter, path, |copier| copier.names(path, &wanted));
+        let listed = with_retries(copier, self.reporter, path, |copier| copier.list(path));
         let listed = match listed {
+            Ok(Contents { items, hides, .. }) => {
+                let names = items.into_iter().map(|item| (item.name, item.size)).collect();
+                ShownNames { names, hides_dots: hides }
+            }
             // In a directory that cannot be listed, nothing is deleted, and the size of each file
             // has been compared.
-            Ok(listed) => listed?,
+            Err(failure) if failure.is_refusal() => return None,
             Err(failure) => {
                 self.fail_apart(at, path, failure, DirectoryState::Failed);
                 self.unconfirmed.insert(at);

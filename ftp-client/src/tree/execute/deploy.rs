@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
                     *record = ManifestRecord { size: sum.size, digest: sum.digest, ..*record };
                     deploy.stored(&path, found.and_then(|found| found.stamp));
                     if let Some(from) = from {
-                        deploy.forget(from);
+                        deploy.take(from);
                     }
                 } else {
                     // The source changed while it was sent or since, or another program has changed

@@ -5,13 +5,12 @@ use std::time::Instant;
 
 use ftp_proto::Pathname;
 
-use super::age::is_old;
 use super::{Copier, Run, with_retries};
+use crate::age::is_old;
 use crate::error::ErrorKind;
-use crate::tree::fault::{Setting, TreeFault};
-use crate::tree::links::Proof;
+use crate::tree::fault::TreeFault;
 use crate::tree::names::{AGAIN, lacking};
-use crate::tree::plan::{Plan, Removal, Removed};
+use crate::tree::plan::{Plan, Removal, Removed, way_to};
 
 /// The largest number of objects of a directory that one look is about.
 const SOME: usize = 2_000;
@@ -66,7 +65,7 @@ impl<'a> Run<'a> {
         let place = plan.directories.get(removal.place).map_or(&[][..], |place| &place.path);
         let inner = match removal.what {
             Removed::Directory => &removal.path[..],
-            Removed::Entry | Removed::Below { .. } => Pathname::split(&removal.path).0,
+            Removed::Entry => Pathname::split(&removal.path).0,
         };
         let is_end = |at: &usize| *at == place.len() || inner.get(*at).is_none_or(|it| *it == b'/');
         for end in (place.len()..=inner.len()).filter(is_end) {
@@ -74,15 +73,6 @@ impl<'a> Run<'a> {
             if !self.is_over() && !looks.is_fresh(directory, number) {
                 self.look_in(copier, looks, directory, end == place.len(), number);
             }
-        }
-        if let Removed::Below { proof } = removal.what
-            && proof != Proof::Directory
-            && !plan.shows_links
-        {
-            let why =
-                TreeFault::item(ErrorKind::Unsupported, "not deleted: it may be a symbolic link");
-            let why = why.about(&removal.path).of(Setting::NoLinks);
-            looks.stays.entry(number).or_insert(Some(why));
         }
         if removal.what == Removed::Directory && looks.full.contains(removal.path.as_slice()) {
             let why = "not deleted: it has objects that are not removed";
@@ -208,10 +198,7 @@ impl<'a> Run<'a> {
             );
             unproved.insert(path);
         }
-        let above = |path: &&'a [u8]| Some(Pathname::split(path).0).filter(|_| !path.is_empty());
-        let is_gone = |path: &&'a [u8]| {
-            !std::iter::successors(Some(*path), above).any(|it| unproved.contains(it))
-        };
+        let is_gone = |path: &&'a [u8]| !way_to(path).any(|it| unproved.contains(it));
         paths.into_iter().filter(is_gone).collect()
     }
 }

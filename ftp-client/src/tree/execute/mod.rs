@@ -15,14 +15,14 @@ use std::time::Instant;
 use self::age::LooksAtTarget;
 use self::copies::copy_all;
 use super::copy::Copier;
-use super::entry::Identity;
 use super::fault::{Causes, Reporter, Setting, TreeFault, is_below};
 use super::manifest::Deploy;
 use super::names::WrittenAlike;
 use super::plan::{Copied, Plan, PlannedCopy, PlannedMode};
+use crate::age::TICK;
 use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::{Event, Observer};
-use crate::file::evidence::TICK;
+use crate::file::journal::LocalFacts;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -134,10 +134,7 @@ fn check_sides(
             Err(failure) => return Err(failure),
         }
     }
-    if plan.moves
-        && !plan.copies.is_empty()
-        && with_retries(copier, reporter, b"", |copier| copier.relies_on_times())?
-    {
+    if with_retries(copier, reporter, b"", |copier| copier.relies_on_times(plan))? {
         // The listing already has the times. A file that changes after this pause, for example
         // during its download, gets a different time, whichever clock sets it.
         reporter.pause(TICK);
@@ -262,7 +259,7 @@ struct Run<'a> {
     deploy: Option<Deploy>,
     /// Numbers of the copies whose content the target has now, and the identity of what was sent; `None`
     /// if it changed meanwhile.
-    stored: Vec<(usize, Option<Identity>)>,
+    stored: Vec<(usize, Option<LocalFacts>)>,
     /// Files of the target that got another name.
     renamed: HashSet<&'a [u8]>,
     /// Names that objects of another type still have, which should have gone first.

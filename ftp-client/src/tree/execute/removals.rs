@@ -97,8 +97,7 @@ impl<'a> Run<'a> {
                 known.take().unwrap_or_else(|| copier.remove(removal, &mut repeat))
             });
             match done {
-                Ok(false) => {}
-                Ok(true) => {
+                Ok(()) => {
                     gone.push(number);
                     self.done.done += 1;
                     self.done.removed += 1;
@@ -114,15 +113,13 @@ impl<'a> Run<'a> {
         drop(mark);
         if first {
             let done: HashSet<usize> = gone.iter().copied().collect();
-            let left = plan.removals.iter().enumerate().filter(|(number, removal)| {
-                let is_check = matches!(removal.what, Removed::Below { .. });
-                removal.is_first && !is_check && !done.contains(number)
-            });
+            let left = plan.removals.iter().enumerate();
+            let left = left.filter(|(number, it)| it.is_first && !done.contains(number));
             self.blocked.extend(left.map(|(_, removal)| removal.path.as_slice()));
         }
         for path in self.confirm_removals(copier, &gone) {
             if let Some(deploy) = &mut self.deploy {
-                deploy.forget_directory(path);
+                deploy.take(path);
             }
         }
         if is_withheld {
@@ -177,7 +174,7 @@ struct SentRemovals {
     /// Number of the removal that follows the last one.
     end: usize,
     /// Results that were not reported yet; none if each removal is to be sent by itself.
-    results: VecDeque<Result<bool, TreeFault>>,
+    results: VecDeque<Result<(), TreeFault>>,
     /// Whether the results were lost with the connection. The first one is then its failure.
     is_lost: bool,
 }

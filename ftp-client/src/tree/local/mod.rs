@@ -8,7 +8,7 @@ mod unix;
 mod windows;
 
 use ftp_proto::Pathname;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -97,21 +97,6 @@ impl Directory {
         let folded = fold(name);
         let alike = self.names(|listed| fold(listed) == folded)?;
         Ok(alike.is_empty() || alike.contains(name))
-    }
-
-    /// Removes a temporary file of a killed run, if no process holds its lock. Returns whether the
-    /// file was removed.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn clear(&self, name: &[u8]) -> io::Result<bool> {
-        match self.hold(name) {
-            Ok(Some(_held)) => self.remove(name, false).map(|()| true),
-            Ok(None) => Ok(false),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Returns whether the file system stores only even seconds, like FAT, by testing it with a

@@ -1,13 +1,14 @@
 //! Tests of the local side.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 #[cfg(target_os = "linux")]
 use std::path::Path;
 
 use super::*;
 use crate::listing::Budget;
-use crate::tree::entry::{ObjectKind, TreeEntry, is_temporary};
+use crate::tree::entry::{ObjectKind, TreeEntry};
 
 fn scene() -> (tempfile::TempDir, Directory) {
     let root = tempfile::tempdir().unwrap();
@@ -80,33 +81,17 @@ fn names_that_leave_the_directory_are_refused_hc_05_hc_08() {
 }
 
 #[test]
-fn only_temporary_files_of_a_killed_run_are_removed() {
+fn only_a_regular_file_that_nobody_locks_is_held() {
     let (root, tree) = scene();
     let held = b".ftp-cli-3f-0.tmp";
     let file = tree.create(held).unwrap();
-    assert!(is_temporary(held));
-    assert!(!tree.clear(held).unwrap(), "somebody writes to it");
+    assert!(tree.hold(held).is_err(), "somebody writes to it");
     drop(file);
     // The state after a process was killed: no descriptor is open.
-    let left = b".ftp-cli-1f-0.tmp";
-    fs::write(root.path().join("tree/.ftp-cli-1f-0.tmp"), "half").unwrap();
+    assert!(tree.hold(held).unwrap().is_some());
     symlink("../outside/f", root.path().join("tree/.ftp-cli-2f-0.tmp")).unwrap();
-    assert!(tree.clear(left).unwrap());
-    assert!(!tree.clear(left).unwrap(), "it is gone");
-    assert!(!tree.clear(b".ftp-cli-2f-0.tmp").unwrap(), "it is a link");
-    assert!(root.path().join("outside/f").exists());
-    for name in [
-        &b"f.tmp"[..],
-        b".ftp-cli-part-f",
-        b".ftp-cli-part-f.tmp",
-        b".ftp-cli-Ab3xYz",
-        b".ftp-cli-1-2-3.tmp",
-        b".ftp-cli--2.tmp",
-        b".ftp-cli-.tmp",
-        b".ftp-cli-1-2",
-    ] {
-        assert!(!is_temporary(name), "{}", name.escape_ascii());
-    }
+    assert!(tree.hold(b".ftp-cli-2f-0.tmp").unwrap().is_none(), "it is a link");
+    assert!(tree.hold(b".ftp-cli-1f-0.tmp").unwrap().is_none(), "there is none");
 }
 
 #[test]

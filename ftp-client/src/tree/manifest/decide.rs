@@ -48,8 +48,6 @@ pub(crate) enum ManifestStep {
     Remove,
     /// The target's file would be removed, but stays, which is a failure.
     Spare,
-    /// The list need not name the file any more.
-    Forget,
     /// Nothing.
     Leave,
 }
@@ -71,7 +69,8 @@ const DECISIONS: &[Decision] = &[
     // What the list does not name belongs to others.
     Decision(&[Unlisted],         &[Same, Other], &[Missing],                                ManifestStep::Copy),
     Decision(&[Unlisted],         &[Same, Other], PRESENT,                                   ManifestStep::Tell),
-    Decision(&[Unknown, Unlisted], &[Absent],     &[AsListed, OtherSize, OtherTime, Missing], ManifestStep::Leave),
+    Decision(&[Unknown, Unlisted], &[Absent],     PRESENT,                                   ManifestStep::Leave),
+    Decision(&[Unknown, Unlisted, Stored, Pending], &[Absent], &[Missing],                   ManifestStep::Leave),
     Decision(&[Stored],           &[Same],        &[AsListed],                               ManifestStep::Keep),
     Decision(&[Stored],           &[Other],       &[AsListed],                               ManifestStep::Copy),
     // What was removed by hand comes back; what was changed by hand stays.
@@ -79,7 +78,6 @@ const DECISIONS: &[Decision] = &[
     Decision(&[Stored],           &[Same, Other], &[OtherSize, OtherTime],                   ManifestStep::Tell),
     Decision(&[Stored, Pending],  &[Absent],      &[AsListed],                               ManifestStep::Remove),
     Decision(&[Stored, Pending],  &[Absent],      &[OtherSize, OtherTime],                   ManifestStep::Spare),
-    Decision(&[Stored, Pending],  &[Absent],      &[Missing],                                ManifestStep::Forget),
     // What an interrupted run may have begun is sent again, unless its end is proved.
     Decision(&[Pending],          &[Same],        &[AsListed],                               ManifestStep::Keep),
     Decision(&[Pending],          &[Other],       &[AsListed],                               ManifestStep::Copy),
@@ -142,8 +140,7 @@ mod tests {
             (true, _) => is_settled && is_kind,
             (false, ManifestStep::Remove) => is_removable,
             (false, ManifestStep::Spare) => is_owned && deletes && is_there && !is_removable,
-            (false, ManifestStep::Forget) => is_owned && !is_there,
-            (false, ManifestStep::Leave) => !is_owned || !deletes && is_there,
+            (false, ManifestStep::Leave) => !is_owned || !deletes || !is_there,
             (false, _) => false,
         }
     }

@@ -20,9 +20,10 @@ pub(crate) use self::text::first_32;
 use self::decide::{Claim, Here, ManifestStep, There, step};
 use ftp_proto::Pathname;
 
-use super::entry::{Identity, Stamp, TreeEntry};
+use super::entry::{Stamp, TreeEntry};
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
+use crate::file::journal::LocalFacts;
 use crate::listing::Budget;
 use crate::tree::fault::{Setting, TreeFault};
 
@@ -37,7 +38,7 @@ pub(crate) struct Sum {
     /// SHA-256.
     pub(crate) digest: [u8; 32],
     /// What shows that the file is unchanged since.
-    pub(crate) identity: Identity,
+    pub(crate) identity: LocalFacts,
 }
 
 /// What a list says of a file.
@@ -247,17 +248,6 @@ impl Deploy {
         self.has_changed |= was_pending || before != Some(record);
     }
 
-    /// Removes the file at `path` from the list.
-    pub(crate) fn forget(&mut self, path: &[u8]) {
-        let Manifest { files, pending, .. } = &mut self.list;
-        self.has_changed |= files.remove(path).is_some() | pending.remove(path).is_some();
-    }
-
-    /// Removes what is at `path` and below it from the list.
-    pub(crate) fn forget_directory(&mut self, path: &[u8]) {
-        self.take(path);
-    }
-
     /// Returns whether a planned step may still replace or remove the file at `path`, which the
     /// target now lists as `there`. A file that the list does not name was compared when the copy was
     /// planned; if there was none, others have stored it since. Of a copy, `copy` has whether it
@@ -298,7 +288,7 @@ impl Deploy {
     }
 
     /// Takes what is at `path` and below it out of the list.
-    fn take(&mut self, path: &[u8]) -> [Records; 2] {
+    pub(crate) fn take(&mut self, path: &[u8]) -> [Records; 2] {
         [&mut self.list.files, &mut self.list.pending].map(|records| {
             let inside = below(records, path).map(|(path, _)| path.clone());
             let paths: Vec<_> = inside.chain([path.to_vec()]).collect();
@@ -323,12 +313,11 @@ impl Deploy {
         paths
     }
 
-    /// Forgets the files at and below `path`, which the target proves to be gone.
-    pub(crate) fn forget_all(&mut self, path: &[u8]) {
-        let below = below(&self.list.files, path).map(|(path, _)| path.clone());
-        let gone: Vec<_> = below.chain([path.to_vec()]).collect();
-        self.has_changed |=
-            gone.iter().fold(false, |has, path| self.list.files.remove(path).is_some() | has);
+    /// Forgets the files at and below `path`, which the target proves to be gone, but none that is
+    /// pending.
+    pub(crate) fn forget_stored(&mut self, path: &[u8]) {
+        let [_, pending] = self.take(path);
+        self.list.pending.extend(pending);
     }
 
     /// Returns whether the list has a file at `path`, or below it.

@@ -252,8 +252,8 @@ fn without_times_the_size_of_an_interrupted_upload_counts_only_where_no_file_was
     }
 }
 
-fn identity() -> Identity {
-    Identity::of(&std::fs::metadata(".").unwrap())
+fn identity() -> LocalFacts {
+    LocalFacts::of(&std::fs::metadata(".").unwrap())
 }
 
 #[test]
@@ -264,16 +264,13 @@ fn what_neither_side_has_is_forgotten_and_only_that_cl_81() {
     assert!(deploy.owns_below(b"b") && deploy.owns_below(b"z") && !deploy.owns_below(b"bb"));
     let missing = deploy.missing(b"", |name| name == b"a" || name == b"b" || name == b"z");
     assert_eq!(missing, [&b"bb"[..], b"x"]);
-    missing.iter().for_each(|path| deploy.forget_all(path));
+    missing.iter().for_each(|path| deploy.forget_stored(path));
     let left = |deploy: &Deploy| deploy.list.files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(left(&deploy), [&b"a"[..], b"b/c", b"b/d/e"]);
     assert_eq!(deploy.missing(b"b", |name| name == b"d"), [b"b/c"]);
-    deploy.forget(b"b/c");
+    deploy.forget_stored(b"b/c");
     assert_eq!(left(&deploy), [&b"a"[..], b"b/d/e"]);
-    // Only the file of that name was removed by its own command.
-    deploy.forget(b"b");
-    assert_eq!(left(&deploy), [&b"a"[..], b"b/d/e"]);
-    deploy.forget_all(b"b");
+    deploy.forget_stored(b"b");
     assert_eq!(left(&deploy), [&b"a"[..]]);
     assert!(deploy.has_changed && deploy.owns_below(b"z"));
     assert!(deploy.is_own(b"l") && deploy.is_own(b"l.new") && !deploy.is_own(b"l.newer"));

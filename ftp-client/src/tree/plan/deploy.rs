@@ -8,7 +8,7 @@ use super::{Plan, PlannedCopy, PlannedMode, Planner, Removed};
 use crate::error::ErrorKind;
 use crate::file::put::TemporaryName;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
-use crate::tree::fault::{Setting, TreeFault, is_below, shown};
+use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::manifest::decide::{Claim, Here, ManifestStep, There, step};
 use crate::tree::manifest::{Deploy, ManifestRecord, Sum};
 use crate::tree::options::Compare;
@@ -196,17 +196,14 @@ impl Planner<'_> {
             return Ok(true);
         }
         let facts = self.facts(path, None, Some(item))?;
-        let Some(deploy) = &mut self.plan.deploy else { return Ok(true) };
+        let Some(deploy) = &self.plan.deploy else { return Ok(true) };
         let failure = |why| Err(TreeFault::item(ErrorKind::Integrity, why).about(path));
         match step(facts, true, deploy.replaces_changed) {
             ManifestStep::Remove => Ok(true),
-            ManifestStep::Spare if facts.0 == Claim::Pending => {
-                // Since the interruption, another program may have taken the name.
-                deploy.forget(path);
-                failure(
-                    "not deleted: an interrupted run may have written it, or another program; delete it yourself",
-                )
-            }
+            // Since the interruption, another program may have taken the name.
+            ManifestStep::Spare if facts.0 == Claim::Pending => failure(
+                "not deleted: an interrupted run may have written it, or another program; delete it yourself",
+            ),
             ManifestStep::Spare => {
                 failure("not deleted: changed on the server since it was deployed")
                     .map_err(|failure| failure.of(Setting::Changed))
@@ -263,7 +260,7 @@ impl Planner<'_> {
                 && self.target.denies(&path)?
                 && let Some(deploy) = &mut self.plan.deploy
             {
-                deploy.forget_all(&path);
+                deploy.forget_stored(&path);
             }
             self.asked += 1;
         }
@@ -276,20 +273,14 @@ impl Plan {
     pub(super) fn pair_renames(&mut self) {
         let Some(deploy) = &self.deploy else { return };
         let mut free: HashMap<_, Vec<usize>> = HashMap::new();
-        // Only the removals show that a directory is not a symbolic link, and they come last.
-        let mut unproved: Option<&[u8]> = None;
         for (number, removal) in self.removals.iter().enumerate() {
-            let is_inside = unproved.is_some_and(|above| is_below(&removal.path, above));
-            let record = deploy.list.files.get(&removal.path);
-            match (removal.what, record) {
-                _ if is_inside => {}
-                (Removed::Below { .. }, _) => unproved = Some(&removal.path),
-                (Removed::Entry, Some(ManifestRecord { size: 1.., digest, .. }))
-                    if !removal.is_first && !deploy.list.pending.contains_key(&removal.path) =>
-                {
-                    free.entry(*digest).or_default().push(number);
-                }
-                _ => {}
+            if let Some(ManifestRecord { size: 1.., digest, .. }) =
+                deploy.list.files.get(&removal.path)
+                && removal.what == Removed::Entry
+                && !removal.is_first
+                && !deploy.list.pending.contains_key(&removal.path)
+            {
+                free.entry(*digest).or_default().push(number);
             }
         }
         let is_new = |copy: &&mut PlannedCopy| {

@@ -9,7 +9,7 @@ use crate::tree::manifest::weight_of;
 use crate::tree::scan::{Contents, Links};
 
 /// Numbers of the plan's steps and messages that are counted in the budget, list by list.
-pub(super) type Weighed = [usize; 10];
+pub(super) type Weighed = [usize; 9];
 
 /// Returns the memory of the items of a list that are not counted yet, and counts them.
 fn newer<T>(list: &[T], counted: &mut usize, weight: impl Fn(&T) -> usize) -> usize {
@@ -50,7 +50,7 @@ impl Planner<'_> {
     pub(super) fn weigh(&mut self) -> Result<(), TreeFault> {
         let plan = &self.plan;
         let name = |name: &[u8]| Budget::weight_of_name(name);
-        let [directories, copies, equal, links, modes, removals, temporary, failures, notes @ ..] =
+        let [directories, copies, equal, links, modes, removals, failures, notes @ ..] =
             &mut self.weighed;
         // The result of a copy is kept until its source is removed.
         let result = if plan.moves { size_of::<(usize, Copied)>() } else { 0 };
@@ -76,7 +76,6 @@ impl Planner<'_> {
             + newer(&plan.links, links, |link| 2 * name(&link.name) + name(&link.link))
             + newer(&plan.modes, modes, |mode| 2 * name(&mode.path))
             + newer(&plan.removals, removals, removal)
-            + newer(&plan.temporary, temporary, |path| name(path))
             + newer(&plan.failures, failures, TreeFault::weight);
         for (texts, counted) in [&plan.left_out, &plan.spelled].into_iter().zip(notes) {
             bytes += newer(texts, counted, |text| name(text.as_bytes()));

@@ -39,7 +39,10 @@ impl Planner<'_> {
         targets: &mut TargetEntries,
     ) {
         match self.wish.options.links {
-            LinkChoice::Skip => return self.leave_out(path, "a symbolic link"),
+            LinkChoice::Skip => {
+                self.plan.skips_links = true;
+                return self.leave_out(path, "a symbolic link");
+            }
             LinkChoice::Follow => {
                 let exit =
                     if self.source.is_local() { ErrorKind::Local } else { ErrorKind::Refused };

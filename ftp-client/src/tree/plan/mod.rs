@@ -18,16 +18,16 @@ use std::time::Instant;
 use self::held::{TargetEntries, Weighed, find};
 pub(crate) use self::model::{
     Copied, Difference, LARGE, Plan, PlannedCopy, PlannedDirectory, PlannedLink, PlannedMode,
-    Removal, Removed, Rule, SeenEntry,
+    Removal, Removed, Rule, SeenEntry, way_to,
 };
 use self::spellings::{Spelling, Spellings};
-use super::entry::{Clock, ObjectKind, TreeEntry, check_name, file_of_piece, is_temporary};
+use super::entry::{Clock, ObjectKind, TreeEntry, check_name, file_of_piece};
 use super::fault::{Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::Deploy;
 use super::options::SyncOptions;
-use super::probe::now;
 use super::scan::{self, Contents, Links, Scan, Told};
+use crate::age::now;
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 
@@ -97,8 +97,8 @@ impl Plan {
         planner.check_modes();
         let shows_links = planner.target.shows_links();
         let mut plan = planner.plan;
-        plan.shows_links = shows_links;
         plan.withhold();
+        plan.keep_unproved(shows_links);
         if wish.options.backup.is_none() && !wish.options.permissions {
             plan.pair_renames();
         }
@@ -218,11 +218,6 @@ impl Planner<'_> {
 
         let of_target = there.weight();
         self.hold(of_target)?;
-        if self.target.is_local() {
-            let is_leftover = |name: &[u8]| is_temporary(name) || file_of_piece(name).is_some();
-            let temporary = there.items.iter().filter(|item| is_leftover(&item.name));
-            self.plan.temporary.extend(temporary.map(|item| Pathname::join(path, &item.name)));
-        }
         let subdirectories = self.plan_items(path, place, contents, there)?;
         self.weigh()?;
         self.budget.release(of_source + of_target);
@@ -292,8 +287,12 @@ impl Planner<'_> {
             copies.iter().for_each(|copy| drop(targets.take(&temporary.of(&copy.name))));
         }
         if self.wish.options.deletes {
-            // Pieces are removed by the run that completes their file or does not need them.
-            let is_piece = |name: &[u8]| self.target.is_local() && file_of_piece(name).is_some();
+            // A copy may still use the pieces of its file.
+            let copies = self.plan.copies.get(first..).unwrap_or_default();
+            let is_piece = |name: &[u8]| {
+                let file = file_of_piece(name).filter(|_| self.target.is_local());
+                file.is_some_and(|file| copies.iter().any(|copy| copy.name == file))
+            };
             let doubt = targets.doubt.take();
             let mut extra = targets
                 .into_rest(|item| find(&items, &item.name).is_none() && !is_piece(&item.name));
@@ -431,8 +430,11 @@ impl Planner<'_> {
                 let why = "the target has an object of another type with this name";
                 let failure = TreeFault::item(self.side_of_target(), why).about(&its_path);
                 let is_owned = self.plan.deploy.as_ref().is_some_and(|it| it.owns(&its_path));
-                let is_spared = is_owned && !self.wish.options.deletes;
-                let failure = if is_spared { failure.of(Setting::Replaced) } else { failure };
+                let failure = match kind_there {
+                    Some(ObjectKind::Link) => failure.of(Setting::Links),
+                    _ if is_owned && !self.wish.options.deletes => failure.of(Setting::Replaced),
+                    _ => failure,
+                };
                 self.fail_with(place, failure);
             }
             (ObjectKind::Link, _) => {
@@ -533,27 +535,28 @@ impl Planner<'_> {
         self.plan.copies.push(PlannedCopy { mode, ..copy });
     }
 
-    /// Returns the reason why a directory of the target may be reached through a link, if any.
-    /// Nothing is removed from such a directory.
-    fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<String>, TreeFault> {
+    /// Returns why a directory of the target may be reached through a link, if it may. Nothing is
+    /// removed from such a directory.
+    fn doubt_on_the_way(&mut self, path: &[u8]) -> Result<Option<TreeFault>, TreeFault> {
+        let is_proved = self.wish.options.no_links || self.target.shows_links();
         let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         let ends: Vec<usize> = ends.chain((!path.is_empty()).then_some(path.len())).collect();
         for end in ends {
-            let (above, name) = Pathname::split(path.get(..end).unwrap_or_default());
-            let may_be_link = match self.links(above) {
+            let its_path = path.get(..end).unwrap_or_default();
+            let (above, name) = Pathname::split(its_path);
+            let (what, setting) = match self.links(above) {
+                Ok(links) if links.names.contains(name) => ("is a symbolic link", Setting::Links),
+                Ok(links) if !is_proved && links.proof == Proof::TooMany => {
+                    ("may be a symbolic link", Setting::NoLinks)
+                }
                 // If listings prove nothing, the source's directory of the same name counts as
                 // proof.
-                Ok(links) => {
-                    let is_proved = self.wish.options.no_links || self.target.shows_links();
-                    links.names.contains(name) || !is_proved && links.proof == Proof::TooMany
-                }
+                Ok(_) => continue,
                 Err(failure) if failure.ends_run() => return Err(failure),
-                Err(failure) => return Ok(Some(failure.to_string())),
+                Err(failure) => return Ok(Some(failure)),
             };
-            if may_be_link {
-                let above = name_of(path.get(..end).unwrap_or_default());
-                return Ok(Some(format!("{above} may be a symbolic link")));
-            }
+            let why = format!("{} {what}", name_of(its_path));
+            return Ok(Some(TreeFault::item(ErrorKind::Protocol, why).of(setting)));
         }
         Ok(None)
     }

@@ -1,15 +1,15 @@
 //! What a plan consists of: the steps of a mirror, in order.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use ftp_proto::Pathname;
 
 use crate::error::ErrorKind;
+use crate::file::journal::LocalFacts;
 use crate::pool::crew::SMALL;
-use crate::tree::entry::{Identity, ObjectKind, Stamp, TreeEntry, file_of_piece};
+use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Causes, Setting, TreeFault};
-use crate::tree::links::Proof;
 use crate::tree::manifest::{Deploy, Sum};
 use crate::tree::probe::is_text;
 
@@ -32,15 +32,13 @@ pub(crate) struct Plan {
     pub(crate) links: Vec<PlannedLink>,
     /// Permission bits of directories, and of files that are otherwise equal.
     pub(crate) modes: Vec<PlannedMode>,
-    /// For each directory: first the check [`Below`](Removed::Below), then its entries, then the
-    /// directory itself.
+    /// For each directory, first its entries, then the directory itself.
     pub(crate) removals: Vec<Removal>,
     /// Names under which nothing is written: an object of another type that has the name stays.
     pub(crate) blocked: Vec<Vec<u8>>,
-    /// Whether the target is known to show links as links, so that what it lists as a directory is one.
-    pub(crate) shows_links: bool,
-    /// Temporary files at the target; some may be leftovers of killed runs.
-    pub(crate) temporary: Vec<Vec<u8>>,
+    /// Directories to remove that may be links, unless the target shows links. Servers list links to
+    /// directories as directories, and the target of a link must never be touched.
+    pub(super) unproved: Vec<Vec<u8>>,
     /// Steps that cannot be done.
     pub(crate) failures: Vec<TreeFault>,
     /// The failures after which nothing is deleted.
@@ -56,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) first_twin: usize,
     /// Messages about objects that are left out on purpose, and about limits of the comparison.
     pub(crate) left_out: Vec<String>,
+    /// Whether symbolic links are left out that could be followed.
+    pub(crate) skips_links: bool,
     /// Number of files and links that are equal on both sides.
     pub(crate) same: usize,
     /// Whether the source has no files, or only files that patterns exclude. Those do not show that the
@@ -164,8 +164,8 @@ impl Difference {
 pub(crate) struct Copied {
     /// Transferred bytes; between servers, the size of the file.
     pub(crate) bytes: u64,
-    /// Identity of the source's file, if it is local.
-    pub(crate) source: Option<Identity>,
+    /// LocalFacts of the source's file, if it is local.
+    pub(crate) source: Option<LocalFacts>,
     /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
     pub(crate) due_time: Option<i64>,
     /// The failure to set the time or the permissions of the complete copy.
@@ -268,19 +268,13 @@ impl SeenEntry {
     }
 }
 
-/// An object to remove, or a check before a removal.
+/// Kind of an object to remove.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Removed {
     /// A file or a link.
     Entry,
     /// A directory; its entries are removed first.
     Directory,
-    /// No removal, but the entrance to a directory whose entries are removed. Servers list links to
-    /// directories as directories, and the target of a link must never be touched.
-    Below {
-        /// Whether the listing of its parent proves that it is a directory.
-        proof: Proof,
-    },
 }
 
 impl Plan {
@@ -291,7 +285,7 @@ impl Plan {
         removals.retain(|removal| {
             let place = directories.get(removal.place).map_or(&[][..], |place| &place.path);
             let stays = !causes.permit(place, *ignores_errors);
-            if stays && removal.is_first && !matches!(removal.what, Removed::Below { .. }) {
+            if stays && removal.is_first {
                 blocked.push(removal.path.clone());
             }
             !stays
@@ -310,6 +304,29 @@ impl Plan {
         }
     }
 
+    /// Keeps what may be reached through a link, and the directories above it, unless the target
+    /// shows links.
+    pub(super) fn keep_unproved(&mut self, shows_links: bool) {
+        let Self { removals, blocked, failures, unproved, .. } = self;
+        if shows_links {
+            return;
+        }
+        let inner: HashSet<&[u8]> = unproved.iter().map(Vec::as_slice).collect();
+        let outer: HashSet<&[u8]> = inner.iter().flat_map(|path| way_to(path)).collect();
+        let mut kept = BTreeSet::new();
+        let is_kept = |removal: &mut Removal| {
+            let link = way_to(&removal.path).filter(|at| inner.contains(at)).last();
+            kept.extend(link.map(<[u8]>::to_vec));
+            link.is_some() || outer.contains(&*removal.path)
+        };
+        let gone = removals.extract_if(.., is_kept).filter(|removal| removal.is_first);
+        blocked.extend(gone.map(|removal| removal.path));
+        failures.extend(kept.iter().map(|path| {
+            let why = "not deleted: it may be a symbolic link";
+            TreeFault::item(ErrorKind::Unsupported, why).about(path).of(Setting::NoLinks)
+        }));
+    }
+
     /// Returns whether enough small files are copied for one data connection for all of them to save
     /// time, where a server offers that.
     pub(crate) fn has_small_files(&self) -> bool {
@@ -324,8 +341,7 @@ impl Plan {
 
     /// Returns the objects to remove.
     pub(crate) fn removed(&self) -> impl Iterator<Item = &Removal> {
-        let is_check = |removal: &Removal| matches!(removal.what, Removed::Below { .. });
-        self.removals.iter().filter(move |removal| !is_check(removal) && !removal.is_renamed)
+        self.removals.iter().filter(|removal| !removal.is_renamed)
     }
 
     /// Returns the largest number of objects that may be removed: if the server refuses a rename, the
@@ -358,16 +374,9 @@ impl Plan {
         let numbered = self.apart().iter().enumerate();
         numbered.filter(|(_, copy)| is_large(copy)).map(|(number, _)| number).collect()
     }
+}
 
-    /// Returns the temporary files at the target that this run cannot use: all but the pieces of
-    /// large files.
-    pub(crate) fn leftovers(&self) -> impl Iterator<Item = &[u8]> {
-        let large = self.large.iter().filter_map(|number| self.copies.get(*number));
-        let large: HashSet<Vec<u8>> = large.map(|copy| self.path_of(copy)).collect();
-        let is_used = move |path: &[u8]| {
-            let (above, name) = Pathname::split(path);
-            file_of_piece(name).is_some_and(|file| large.contains(&Pathname::join(above, file)))
-        };
-        self.temporary.iter().map(Vec::as_slice).filter(move |path| !is_used(path))
-    }
+/// Returns the paths of an object and of the directories above it; the last one is that of the top.
+pub(crate) fn way_to(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(path), |path| (!path.is_empty()).then(|| Pathname::split(path).0))
 }

@@ -128,11 +128,11 @@ impl Planner<'_> {
         }
         let doubt = match doubt {
             None => self.doubt_on_the_way(path)?,
-            doubt => doubt,
+            Some(doubt) => Some(TreeFault::item(ErrorKind::Protocol, doubt)),
         };
         if let Some(doubt) = doubt {
-            let message = format!("{}: nothing deleted there: {doubt}", name_of(path));
-            self.plan.failures.push(TreeFault::item(ErrorKind::Protocol, message));
+            let place = format!("{}: nothing deleted there", name_of(path));
+            self.plan.failures.push(doubt.in_words(place));
             return Ok(false);
         }
         Ok(self.remove_all(path, place, extra, 1)? && are_all)
@@ -218,7 +218,7 @@ impl Planner<'_> {
                 return Ok(false);
             }
             ObjectKind::Directory
-                if !self.remove_below(place, &its_path, item, links.proof, depth)? =>
+                if !self.remove_below(place, &its_path, links.proof, depth)? =>
             {
                 return Ok(false);
             }
@@ -241,7 +241,6 @@ impl Planner<'_> {
         &mut self,
         place: usize,
         path: &[u8],
-        item: &TreeEntry,
         proof: Proof,
         depth: usize,
     ) -> Result<bool, TreeFault> {
@@ -262,9 +261,10 @@ impl Planner<'_> {
         if !self.source.is_local() && !self.target.is_local() && is_listed_alike {
             return Err(may_be_source(path, "SRC's names, sizes and times"));
         }
-        let proof = if self.wish.options.no_links { Proof::Directory } else { proof };
-        let what = Removed::Below { proof };
-        self.plan.removals.push(Removal::of(place, path.to_vec(), what, item));
+        if proof != Proof::Directory && !self.wish.options.no_links {
+            self.hold(Budget::weight_of_name(path))?;
+            self.plan.unproved.push(path.to_vec());
+        }
         let held = below.weight();
         self.hold(held)?;
         self.weigh()?;

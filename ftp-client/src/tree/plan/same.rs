@@ -6,11 +6,11 @@ use ftp_proto::Pathname;
 use super::held::TargetEntries;
 use super::model::{Difference, Rule};
 use super::{PlannedCopy, Planner, name_of};
+use crate::age::now;
 use crate::error::ErrorKind;
 use crate::tree::entry::{Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::TreeFault;
 use crate::tree::local::rounds_to;
-use crate::tree::probe::now;
 use crate::tree::scan::ask;
 
 /// Number of directories in which measuring the target's clock is tried before giving up.

@@ -18,10 +18,6 @@ use crate::tree::names::{Relation, look};
 use crate::tree::options::OBJECTS;
 use crate::tree::probe;
 
-/// Largest number of times that a directory is listed if it shows more subdirectories than its link
-/// count allows.
-const LOOKS: usize = 3;
-
 /// A tree on a server.
 pub(crate) struct RemoteTree<'a, 'p> {
     /// The connection. It is replaced if the server closes it between two questions.
@@ -267,40 +263,31 @@ impl Scan for RemoteTree<'_, '_> {
         if self.shown.in_mlsd {
             return Ok(Links::marked());
         }
-        let mut known = match count {
-            Some(count) => count,
-            None => self.count_of(&path, limits)?,
-        };
-        let mut looks = 1;
-        loop {
-            let Some(listed) = self.by_list(&path, limits)? else { return Ok(Links::unproved()) };
-            let shown = &mut self.shown;
-            self.hand.ask(|client| Ok(shown.note_listing(client, &path, &listed)?))?;
-            let count = listed.entries.iter().filter(|entry| entry.is_dir()).count();
-            let own = listed.itself.as_ref().map_or(known, |itself| itself.links);
-            let proof = Proof::by_count(count, own);
-            if proof == Proof::TooMany && looks < LOOKS {
-                // A subdirectory may have been created after the link count was read, so the
-                // directory is listed again.
-                looks += 1;
+        let Some(listed) = self.by_list(&path, limits)? else { return Ok(Links::unproved()) };
+        let shown = &mut self.shown;
+        self.hand.ask(|client| Ok(shown.note_listing(client, &path, &listed)?))?;
+        let own = match (&listed.itself, count) {
+            (Some(itself), _) => itself.links,
+            (None, Some(count)) => count,
+            (None, None) => {
                 let bytes = limits.bytes.saturating_sub(listed.weight());
-                let now = self.count_of(&path, Budget { bytes, ..limits })?;
-                let has_changed = std::mem::replace(&mut known, now) != now;
-                if listed.itself.is_some() || has_changed {
-                    continue;
-                }
+                self.count_of(&path, Budget { bytes, ..limits })?
             }
-            let proof = if self.shown.in_list { Proof::Directory } else { proof };
-            let mut links = Links { proof, ..Links::unproved() };
-            for entry in listed.entries {
-                if entry.is_dir() {
-                    links.counts.insert(entry.name, entry.links);
-                } else if entry.is_link() {
-                    links.names.insert(entry.name);
-                }
+        };
+        let directories = listed.entries.iter().filter(|entry| entry.is_dir()).count();
+        let proof = match self.shown.in_list {
+            true => Proof::Directory,
+            false => Proof::by_count(directories, own),
+        };
+        let mut links = Links { proof, ..Links::unproved() };
+        for entry in listed.entries {
+            if entry.is_dir() {
+                links.counts.insert(entry.name, entry.links);
+            } else if entry.is_link() {
+                links.names.insert(entry.name);
             }
-            return Ok(links);
         }
+        Ok(links)
     }
 
     fn shows_links(&self) -> bool {

@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::*;
+use crate::file::journal::LocalFacts;
 use crate::file::put::TemporaryName;
 use crate::tree::Compare;
-use crate::tree::entry::Identity;
 use crate::tree::manifest::{Manifest, ManifestRecord};
 
 /// Returns the size, the time and the content of a file as text.
@@ -14,7 +14,7 @@ fn facts(text: &str) -> (&[u8], Sum, i64) {
     let (size, time) = facts.split_once('@').unwrap();
     let size: u64 = size.parse().unwrap();
     let digest = [u8::try_from(size).unwrap(); 32];
-    let identity = Identity::of(&fs::metadata(".").unwrap());
+    let identity = LocalFacts::of(&fs::metadata(".").unwrap());
     (path.as_bytes(), Sum { size, digest, identity }, time.parse().unwrap())
 }
 
@@ -68,12 +68,19 @@ fn no_file_is_renamed_out_of_a_directory_that_may_be_a_link_cl_81_hc_08() {
     let there =
         ["d/", "d/a=1@1", "d/e/", "d/e/b=2@1", "e=3@1", "kept/", "kept/c=4@1", "kept/x=9@1"];
     let here = ["n/", "n/a=1@5", "n/b=2@5", "n/e=3@5", "n/c=4@5", "kept/", "kept/x=9@1"];
-    for proof in [Proof::Directory, Proof::None] {
+    for (proof, want, all) in [
+        (
+            Proof::Directory,
+            &["d/a n/a", "d/e/b n/b", "kept/c n/c", "e n/e"][..],
+            "+n/ n/a n/b n/c n/e -d/e -d",
+        ),
+        // The directory that stays was compared with the source's.
+        (Proof::None, &["kept/c n/c", "e n/e"], "+n/ n/a n/b n/c n/e !1"),
+    ] {
         let mut target = Tree { proof, ..tree(&there, false) };
         let plan = make_deploy(&mut tree(&here, true), &mut target, &files, &options);
-        // The directory that stays was compared with the source's.
-        assert_eq!(renames(&plan), ["kept/c n/c", "e n/e"], "{proof:?}");
-        assert_eq!(summary(&plan), "+n/ n/a n/b n/c n/e -d/a -d/e/b -d/e -d", "{proof:?}");
+        assert_eq!(renames(&plan), want, "{proof:?}");
+        assert_eq!(summary(&plan), all, "{proof:?}");
     }
 }
 
@@ -94,6 +101,17 @@ fn a_file_that_one_listing_leaves_out_stays_in_the_list_cl_81() {
         let names: Vec<_> = list.files.keys().map(|path| String::from_utf8_lossy(path)).collect();
         assert_eq!(names.join(" "), left, "{tells}");
     }
+}
+
+#[test]
+fn what_an_interrupted_run_may_have_written_is_told_in_each_run_cl_81() {
+    let options = SyncOptions::new().deletes(true);
+    let mut target = tree(&["a=1@1", "x=1@5"], false);
+    let plan =
+        make_deploy(&mut tree(&["a=1@1"], true), &mut target, &["a=1@1", "!x=2@9"], &options);
+    assert_eq!((plan.failures.len(), plan.removed().count()), (1, 0));
+    // The list still names it.
+    assert!(plan.deploy.unwrap().list.pending.contains_key(&b"x"[..]));
 }
 
 #[test]
@@ -143,7 +161,7 @@ fn a_listed_file_makes_way_for_a_directory_and_the_reverse_cl_81() {
     };
     let of = |text: &str, way, is_cured| (text.to_owned(), way, is_cured);
     assert_eq!(planned(&directory, &file, &listed, true), of("+a/ +a/c/ a/b a/c/d -a", 1, false));
-    assert_eq!(planned(&file, &directory, &listed, true), of("a -a/b -a/c/d -a/c -a", 6, false));
+    assert_eq!(planned(&file, &directory, &listed, true), of("a -a/b -a/c/d -a/c -a", 4, false));
     for (here, there) in [(&directory[..], &file[..]), (&file, &directory)] {
         // Without deletions, the cure is told; what others have stored stays.
         assert_eq!(planned(here, there, &listed, false), of("!1", 0, true));

@@ -1,4 +1,4 @@
-//! Tests which files are large, and which leftovers a run cannot use.
+//! Tests which files are large.
 
 use super::super::*;
 
@@ -43,21 +43,4 @@ fn a_file_is_large_if_it_would_outlast_the_other_connections() {
     ] {
         assert_eq!(plan(sizes).large_files(jobs), want, "{sizes:?} {jobs}");
     }
-}
-
-#[test]
-fn pieces_are_leftovers_unless_their_file_is_large() {
-    let mut plan = plan(&[20 * M, 5]);
-    let names = [
-        "d/.ftp-cli-1f-0.tmp".to_owned(),
-        "d/.ftp-cli-pieces-5.part".to_owned(),
-        format!("d/.ftp-cli-pieces-{}.part", 20 * M),
-        format!("d/.ftp-cli-pieces-{}.part.segment-7", 20 * M),
-        format!(".ftp-cli-pieces-{}.part", 20 * M),
-    ];
-    plan.temporary = names.iter().map(|name| name.clone().into_bytes()).collect();
-    assert_eq!(plan.leftovers().count(), 5);
-    plan.large = plan.large_files(2);
-    let left: Vec<_> = plan.leftovers().map(<[u8]>::to_vec).collect();
-    assert_eq!(left, [0, 1, 4].map(|number: usize| names[number].clone().into_bytes()));
 }
