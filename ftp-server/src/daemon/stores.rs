@@ -309,27 +309,39 @@ fn builder(
 
 /// Returns a message about the effects of each missing ability.
 fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
+    let has_parts = features.conditional_completion && features.part_copies;
     [
         (
             features.conditional_writes,
-            "the store ignores If-Match and If-None-Match: two clients that store one new name at once both \
-             succeed, two servers can resume one upload, and a request without a response can replace newer bytes \
-             once `late` is over; use one server for this bucket",
+            "the store does not check If-Match and If-None-Match: on two servers, two clients that store one \
+             name at once both succeed, and two can resume one upload; a request without a response can replace \
+             newer bytes once `late` is over; use one server for this bucket",
         ),
         (
             features.conditional_completion,
-            "the store ignores conditions of CompleteMultipartUpload: if two clients store one new name \
-             at once, in parts, both succeed, and APPE can lose what another server stores at the same moment",
+            "the store does not check conditions of CompleteMultipartUpload: if two clients of two servers \
+             store one new name at once, in parts, both succeed, and APPE can lose what another server stores at \
+             the same moment",
         ),
         (
-            features.conditional_copy,
-            "the store ignores conditions of CopyObject: RNTO and MFMT can lose a file that another server \
-             stores at the same moment; use one server for this bucket",
+            features.conditional_copy || has_parts,
+            "the store does not check conditions of CopyObject: RNTO can lose a file that another server \
+             stores at the same moment, and MFMT fails with 502; use one server for this bucket",
+        ),
+        (
+            features.conditional_copy || !has_parts,
+            "the store does not check conditions of CopyObject: RNTO and MFMT copy in parts, with three \
+             requests instead of one",
         ),
         (
             features.conditional_removal,
-            "the store ignores conditions of DeleteObject: RNTO, DELE and RMD can lose a file that another \
-             server stores at the same moment; use one server for this bucket",
+            "the store does not check conditions of DeleteObject: RNTO, DELE and RMD can lose a file that \
+             another server stores at the same moment; use one server for this bucket",
+        ),
+        (
+            !features.refuses_conditions,
+            "the store refuses requests with conditions: the server looks at the object before each of them, \
+             and sends it without a condition",
         ),
         (features.copies, "the store lacks CopyObject: RNTO and MFMT fail"),
         (

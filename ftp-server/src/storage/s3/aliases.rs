@@ -17,7 +17,7 @@ const OTHERS: [&str; 5] = ["aä b", "Aa\u{308} b", "Aä b.", "Aä b ", "Aä\u{a0
 /// Returns an error if the store has it there.
 pub(super) fn check(store: &Inner, key: &str) -> Result<(), S3Error> {
     let (own, client) = (format!("{key}-{NAME}"), &store.client);
-    client.put(&own, &[], &Condition::New, &Inner::unique()?, store.checksums)?;
+    client.put(&own, &[], &Condition::None, &Inner::unique()?, store.checksums)?;
     let checked =
         OTHERS.iter().try_for_each(|other| match client.head(&format!("{key}-{other}"))? {
             Some(_) => {

@@ -7,8 +7,7 @@ use super::inner::Inner;
 use super::multipart::Multipart;
 use super::objects::{Condition, StoredObject};
 use super::partial::{self, Found, Note, ResumedUpload};
-use super::record::{StoreRecord, has_ended, new_id};
-use super::rivals::Publishing;
+use super::record::{StoreRecord, new_id};
 use super::upload::{Begun, S3Upload};
 use super::{S3Storage, http};
 use crate::storage::{StorageErrorKind as Kind, StorageResult, Upload, VirtualPath, WriteMode};
@@ -27,7 +26,6 @@ impl S3Storage {
         let store = &self.inner;
         let note_key = self.keys.note(&key, user.unwrap_or_default());
         let leaves_record = !matches!(mode, WriteMode::Append | WriteMode::From(_));
-        let watch = (mode != WriteMode::Replace).then(|| store.rivals.watch(&key));
         let find_old = || self.old(path, &key, mode);
         let (old, found) = match leaves_record {
             true => http::both(find_old, || partial::find(store, &note_key))?,
@@ -50,7 +48,7 @@ impl S3Storage {
         let resumed = match mode {
             WriteMode::Append | WriteMode::From(_) => None,
             WriteMode::Resume(from) => {
-                if store.running.has(user, &begun.key.as_bytes().to_vec()) {
+                if store.memory.running.has(user, &begun.key.as_bytes().to_vec()) {
                     return Err(Kind::Busy.into());
                 }
                 let resumed = ResumedUpload::take_up(store, &note_key, found, old.as_ref(), from)?;
@@ -74,8 +72,7 @@ impl S3Storage {
             _ if leaves_record => Some(Kind::Exists),
             _ => Some(Kind::Busy),
         };
-        let watch = watch.unwrap_or_default();
-        let upload = S3Upload::new(begun, Publishing { condition, watch, refusal });
+        let upload = S3Upload::new(begun, (condition, refusal));
         Ok(Box::new(match (resumed, old) {
             (Some((parts, tail)), _) => upload.resumed(parts, tail),
             (None, Some(old)) if copied > 0 => upload.after(Copying::new(old.tag, copied))?,
@@ -116,8 +113,6 @@ impl Begun {
         found: Option<&Found>,
     ) -> StorageResult<Arc<StoreRecord>> {
         let store = &self.store;
-        let has_ended =
-            |found: &Found| !found.is_running && has_ended(found.note.old.as_deref(), old);
         let earlier = store.memory.of_note(note_key);
         let note = Note {
             owner: Inner::unique()?,
@@ -128,7 +123,7 @@ impl Begun {
             old: old.map(StoredObject::version),
             ..Note::default()
         };
-        let is_first = found.is_none_or(has_ended);
+        let is_first = found.is_none_or(|found| found.has_ended(old));
         let record = StoreRecord::begin(store, note_key, user, (note, None), is_first)?;
         let replaced = self.replace_record(
             note_key,

@@ -121,6 +121,11 @@ impl StorePlace {
         Ok(Self { port, ..place })
     }
 
+    /// Returns the host, and the port in any case.
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.host.to_ascii_lowercase(), self.port)
+    }
+
     /// Returns this address with `label` and a dot before the host name.
     pub(super) fn with_label(self, label: &str) -> Self {
         Self { host: format!("{label}.{}", self.host), ..self }

@@ -96,11 +96,8 @@ fn part(
     range: Range<u64>,
 ) -> Result<CopiedContent, S3Error> {
     let multipart = begun.multipart()?;
-    begun
-        .store
-        .client
-        .copy_part(&multipart, number, &begun.key, tag, range)
-        .map(CopiedContent::Part)
+    let (client, from) = (&begun.store.client, (&*begun.key, tag));
+    client.copy_part(&multipart, number, from, range, false).map(CopiedContent::Part)
 }
 
 fn bytes(begun: &Begun, tag: &str, length: u64) -> Result<CopiedContent, S3Error> {

@@ -1,26 +1,18 @@
 //! Removals of objects that must not have changed. Some stores ignore the condition of a removal.
 //! With such a store, the server looks at the object right before the removal, and meanwhile no
-//! session of this process publishes an object under the same key.
-
-use std::time::Instant;
+//! session of this process publishes an object under the same key: see [`super::rivals`].
 
 use super::error::S3Error;
-use super::http::{self, Client, LOOKS, Request, Retries};
+use super::http::{Client, Request, Retries, Treatment};
 use super::inner::Inner;
 use super::objects::Condition;
-use crate::lock::unpoisoned;
-use crate::storage::{StorageErrorKind as Kind, StorageResult};
+use crate::storage::StorageResult;
 
 impl Client {
     /// Removes an object. A removal without proof counts if the object is then missing.
     pub(super) fn delete(&self, key: &str, condition: &Condition) -> Result<(), S3Error> {
-        let request = Request {
-            operation: "DeleteObject",
-            method: "DELETE",
-            key: Some(key),
-            headers: condition.header().into_iter().collect(),
-            ..Request::default()
-        };
+        let headers = condition.header().into_iter().collect();
+        let request = Request { headers, ..Request::of("DeleteObject", key) };
         let mut retries = Retries::new(self.timeouts.retries);
         let mut is_undecided = false;
         loop {
@@ -59,44 +51,32 @@ impl Inner {
     ///
     /// Returns an error for a condition that is not met if another session has replaced the object.
     pub(super) fn delete_if(&self, key: &str, tag: &str) -> Result<(), S3Error> {
+        let _turn = self.turn_of_own(key);
+        self.delete_in_turn(key, tag)
+    }
+
+    fn delete_in_turn(&self, key: &str, tag: &str) -> Result<(), S3Error> {
+        let condition = Condition::Is(tag.to_owned());
         match self.test("DeleteObject") {
-            Ok(true) => return self.client.delete(key, &Condition::Is(tag.to_owned())),
+            Ok(Treatment::Checked) => return self.client.delete(key, &condition),
             // This does not prove that the store ignores the condition.
-            Err(error) if error.is_transient() || error.is_undecided() => return Err(error),
+            Err(error) if error.is_transient() || error.is_in_doubt() => return Err(error),
             _ => {}
         }
-        let _alone = self.client.removals.lock(key).map(|lock| unpoisoned(lock.write()));
         match self.client.head(key)? {
-            Some(object) if object.tag == tag => self.client.delete(key, &Condition::None),
-            Some(_) => Err(S3Error::Refused {
-                operation: "DeleteObject",
-                status: 412,
-                code: "PreconditionFailed".to_owned(),
-                message: "the object has changed".to_owned(),
-            }),
             None => Ok(()),
+            now if condition.is_met(now.as_ref()) => self.client.delete(key, &Condition::None),
+            Some(_) => Err(S3Error::changed("DeleteObject")),
         }
     }
 
     /// Removes the object at `key`, also if another session has replaced the one with this entity
     /// tag. Each request carries the version that was looked at last.
-    pub(super) fn delete_latest(&self, key: &str, mut tag: String) -> StorageResult<()> {
-        self.check_late(key)?;
-        let begun = Instant::now();
-        for _ in 0..LOOKS {
-            let error = match http::change(|| self.delete_if(key, &tag)) {
-                Err(error) if error.is_precondition() => error,
-                done => return Ok(done?),
-            };
-            // An attempt without a response may have removed the old object. The newer one stays.
-            if self.client.late.has_since(key, begun) {
-                return Err(S3Error::Undecided(Box::new(error)).into());
-            }
-            match http::pause(|| self.client.head(key))? {
-                Some(object) => tag = object.tag,
-                None => return Ok(()),
-            }
-        }
-        Err(Kind::Busy.into())
+    pub(super) fn delete_latest(&self, key: &str, tag: String) -> StorageResult<()> {
+        self.publish(key, (Condition::Is(tag), None), |turn| match turn.condition.clone() {
+            Condition::Is(tag) => Ok(turn.change(|| self.delete_in_turn(key, &tag))?),
+            // It is gone.
+            _ => Ok(()),
+        })
     }
 }

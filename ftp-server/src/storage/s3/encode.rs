@@ -6,8 +6,21 @@ use base64ct::{Base64, Encoding};
 use ftp_proto::TimeVal;
 use sha2::{Digest, Sha256};
 
+#[cfg(not(test))]
 pub(super) use crate::deadline::unix_now as now;
 use crate::percent;
+
+#[cfg(test)]
+thread_local! {
+    /// Seconds by which the clock of the computer of this thread is ahead.
+    pub(super) static AHEAD: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+/// Returns the time by the clock of this computer.
+#[cfg(test)]
+pub(super) fn now() -> i64 {
+    crate::deadline::unix_now() + AHEAD.get()
+}
 
 /// A SHA-256 digest.
 pub(super) type Sum = [u8; 32];

@@ -113,6 +113,18 @@ impl S3Error {
         self.status() == Some(412) || self.code() == "PreconditionFailed"
     }
 
+    /// Returns the error for a change whose condition the server itself found not met.
+    pub(super) fn changed(operation: &'static str) -> Self {
+        let (code, message) =
+            ("PreconditionFailed".to_owned(), "the object has changed".to_owned());
+        Self::Refused { operation, status: 412, code, message }
+    }
+
+    /// Returns whether the store does not know what the request asks for, such as a condition.
+    pub(super) fn is_unimplemented(&self) -> bool {
+        self.status() == Some(501) && self.code() == "NotImplemented"
+    }
+
     /// Returns whether the object is no longer the one of the condition. Some stores say that it is
     /// missing.
     pub(super) fn is_changed(&self) -> bool {

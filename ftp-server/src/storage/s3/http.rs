@@ -3,10 +3,9 @@
 //! another request meanwhile.
 
 use std::cell::Cell;
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::{self, ErrorKind, Read as _};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{OnceLock, RwLock, RwLockReadGuard};
+use std::sync::{Arc, RwLock};
 use std::thread::{self, Builder};
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use super::late::LateChanges;
 use super::proof::{self, StoreSigns};
 use super::sign::{Credentials, Signed};
 use super::xml;
-use crate::lock::unpoisoned;
+use crate::lock::{Lock, unpoisoned};
 use crate::net::random;
 use crate::threads;
 
@@ -35,16 +34,11 @@ const MESSAGE: usize = 200;
 /// random time, shorter than the wait, is added to each wait.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// The timeout that applies to the response.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) enum Wait {
-    #[default]
-    Answer,
-    Commit,
-}
+/// The operations for whose response the server waits longer.
+const SLOW: [&str; 3] = ["CopyObject", "UploadPartCopy", "CompleteMultipartUpload"];
 
 /// A request.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Request<'a> {
     /// The S3 operation.
     pub(super) operation: &'static str,
@@ -59,7 +53,19 @@ pub(super) struct Request<'a> {
     pub(super) body: Option<&'a [u8]>,
     /// The SHA-256 digest of the body, if it is known.
     pub(super) sum: Option<Sum>,
-    pub(super) wait: Wait,
+}
+
+impl<'a> Request<'a> {
+    /// Returns a request without a query and own headers. If it has a body, that is empty.
+    pub(super) fn of(operation: &'static str, key: impl Into<Option<&'a str>>) -> Self {
+        let (key, method) = (key.into(), proof::method_of(operation));
+        let body = ["PUT", "POST"].contains(&method).then_some(&[][..]);
+        Self { operation, method, key, query: Vec::new(), headers: Vec::new(), body, sum: None }
+    }
+
+    pub(super) fn has_condition(&self) -> bool {
+        self.headers.iter().any(|(name, _)| name.starts_with("if-"))
+    }
 }
 
 /// A successful response with its whole body, which has its [`proof`].
@@ -80,47 +86,39 @@ impl StoreAnswer {
     }
 }
 
-/// Number of locks. Keys share them.
-const LOCKS: usize = 64;
-
-/// The locks of the keys, for stores that do not check the condition of a removal: changes that
-/// publish an object share the lock of its key; a removal has it alone.
-pub(super) struct Removals([RwLock<()>; LOCKS]);
-
-impl Removals {
-    pub(super) const fn new() -> Self {
-        Self([const { RwLock::new(()) }; LOCKS])
-    }
-
-    pub(super) fn lock(&self, key: &str) -> Option<&RwLock<()>> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-        self.0.get(usize::try_from(hash % LOCKS as u64).unwrap_or_default())
-    }
-
-    /// Waits for the removal of the object at `key`, and keeps others from beginning until the
-    /// guard is dropped. Needs no guard if the store checks the condition of a removal.
-    pub(super) fn publishing(&self, key: &str, checks: &Checks) -> Option<RwLockReadGuard<'_, ()>> {
-        let lock = self.lock(key).filter(|_| checks.known("DeleteObject") != Some(true))?;
-        Some(unpoisoned(lock.read()))
-    }
+/// What a store makes of the conditions of an operation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Treatment {
+    /// It is proved to check them.
+    Checked,
+    Ignored,
+    /// It knows no such conditions, and makes no change that has one.
+    Refused,
+    /// It lacks the operation.
+    Missing,
 }
 
-/// What is tested once it matters: whether the store checks the conditions of these operations, and
-/// whether it has the last one at all.
-const TESTED: [&str; 5] =
-    ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject", "UploadPartCopy"];
-
-/// The results of these tests.
+/// What is tested once it matters: how the store treats the conditions of some operations, and
+/// whether it has them.
 #[derive(Default)]
-pub(super) struct Checks([OnceLock<bool>; TESTED.len()]);
+pub(super) struct Checks {
+    found: Lock<Vec<(&'static str, Treatment)>>,
+    /// Held during a test, so that two sessions do not make the same one.
+    pub(super) testing: Lock<()>,
+}
 
 impl Checks {
-    pub(super) fn cell(&self, operation: &str) -> Option<&OnceLock<bool>> {
-        self.0.iter().zip(TESTED).find_map(|(cell, name)| (name == operation).then_some(cell))
+    pub(super) fn known(&self, operation: &str) -> Option<Treatment> {
+        self.found.lock().iter().find(|(name, _)| *name == operation).map(|(_, found)| *found)
     }
 
-    pub(super) fn known(&self, operation: &str) -> Option<bool> {
-        self.cell(operation)?.get().copied()
+    pub(super) fn learn(&self, operation: &'static str, treatment: Treatment) {
+        self.found.lock().push((operation, treatment));
+    }
+
+    /// Forgets what the store lacks, which may have been the fault of another program.
+    pub(super) fn forget_lacks(&self) {
+        self.found.lock().retain(|(_, found)| *found == Treatment::Checked);
     }
 }
 
@@ -143,11 +141,10 @@ pub(super) struct Client {
     /// Seconds by which the store's clock is ahead of this computer's.
     pub(super) skew: AtomicI64,
     pub(super) timeouts: S3Timeouts,
-    pub(super) removals: Removals,
     /// Which conditions the store checks.
     pub(super) checks: Checks,
     /// The changes that had no response.
-    pub(super) late: LateChanges,
+    pub(super) late: Arc<LateChanges>,
     pub(super) signs: StoreSigns,
     pub(super) addresses: Addresses,
 }
@@ -155,9 +152,8 @@ pub(super) struct Client {
 impl Client {
     /// Notes a change without a response, whose connection is closed.
     pub(super) fn note_late(&self, request: &Request<'_>) {
-        let has_condition = request.headers.iter().any(|(name, _)| name.starts_with("if-"));
         let change = (request.key.unwrap_or_default(), request.operation);
-        self.late.add(change, has_condition, self.timeouts.late);
+        self.late.add(change, request.has_condition(), self.timeouts.late);
     }
 
     /// Sends a request, and retries it after transient failures.
@@ -203,9 +199,9 @@ impl Client {
                 let time = self.timeouts.idle + Duration::from_secs(body.len() as u64 / 65_536);
                 let config = self.agent.configure_request(signed.map(|()| body));
                 let config = config.timeout_send_body(Some(time));
-                let config = match request.wait {
-                    Wait::Answer => config,
-                    Wait::Commit => config
+                let config = match SLOW.contains(&operation) {
+                    false => config,
+                    true => config
                         .timeout_recv_response(Some(self.timeouts.commit))
                         .timeout_recv_body(Some(self.timeouts.commit))
                         .timeout_per_read(Some(self.timeouts.commit)),
@@ -227,10 +223,11 @@ impl Client {
         }
         let date = header(response.headers(), "date").and_then(http_time);
         let location = header(response.headers(), "x-amz-bucket-region").map(str::to_owned);
+        let is_signed = self.has_usual_sign(response.headers());
         // If the reason cannot be read, the refusal is still reported.
         let text = read_text(response.into_body(), operation).unwrap_or_default();
         let refusal = refused(operation, status, &text, location.as_deref());
-        Err((proof::checked_refusal(request, refusal), date))
+        Err((proof::checked_refusal(request, refusal, is_signed), date))
     }
 
     /// Returns the signed request without its body.
@@ -318,7 +315,8 @@ impl Retries {
         // Sessions that failed together should not retry together.
         let spread = random::number().map_or(0, |number| number % 100);
         thread::sleep(wait + wait * u32::try_from(spread).unwrap_or_default() / 100);
-        if is_given_up() { Err(error) } else { Ok(()) }
+        // The session may have given up the change that this thread makes.
+        if IS_CHANGING.get() && threads::is_cancelled() { Err(error) } else { Ok(()) }
     }
 }
 
@@ -406,11 +404,6 @@ pub(super) fn pause<T>(look: impl FnOnce() -> T) -> T {
     look()
 }
 
-/// Returns whether this thread is making a [`change`] that its session has given up.
-fn is_given_up() -> bool {
-    IS_CHANGING.get() && threads::is_cancelled()
-}
-
 /// Runs `first` and `second` at the same time, `second` in a thread.
 pub(super) fn both<A, B: Send>(
     first: impl FnOnce() -> A,
@@ -420,10 +413,7 @@ pub(super) fn both<A, B: Send>(
         let builder = Builder::new().name("s3".to_owned()).stack_size(threads::JOB_STACK);
         let second = builder.spawn_scoped(scope, second).map_err(S3Error::Local)?;
         let first = first();
-        Ok((first, second.join().map_err(|_| panicked())?))
+        let panicked = |_| S3Error::Local(io::Error::other("the thread of a request panicked"));
+        Ok((first, second.join().map_err(panicked)?))
     })
-}
-
-fn panicked() -> S3Error {
-    S3Error::Local(io::Error::other("the thread of a request panicked"))
 }

@@ -11,11 +11,9 @@ use super::http::Client;
 use super::keys::Keys;
 use super::pages::{Listed, Pages};
 use super::record::Memory;
-use super::rivals::Rivals;
 use crate::lock::Lock;
 use crate::net::random;
 use crate::shares::Shares;
-use crate::storage::unfinished::RunningUploads;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult};
 
 /// Time for which a directory, once found, is assumed to exist.
@@ -39,12 +37,8 @@ pub(super) struct Inner {
     pub(super) patience: Duration,
     pub(super) hidden: String,
     pub(super) checksums: bool,
-    /// What this process knows of its uploads to the bucket.
+    /// What this process knows of its changes of the bucket.
     pub(super) memory: Arc<Memory>,
-    /// The uploads of this process that leave a record, by their keys.
-    pub(super) running: Arc<RunningUploads<Vec<u8>>>,
-    /// Sessions of this process that publish under the same key.
-    pub(super) rivals: Rivals,
     /// Directories that were found, with the time of each check.
     pub(super) seen: Lock<HashMap<String, Instant>>,
     /// Directories with objects without a path, which were logged.
@@ -117,14 +111,11 @@ impl Inner {
             );
         }
     }
-}
 
-impl Inner {
     /// Returns `Busy` if an earlier change of this object may still replace or remove what another
     /// one stores now.
     pub(super) fn check_late(&self, key: &str) -> StorageResult<()> {
-        let limit = self.client.timeouts.late;
-        if !self.client.late.has_pending(key, limit, |operation| self.checks(operation)) {
+        if !self.client.late.has_pending(key, |operation| self.checks(operation)) {
             return Ok(());
         }
         let why = "the store may still make an earlier change of this object";

@@ -93,9 +93,9 @@ fn short(bytes: &[u8]) -> String {
     hex(sha256(bytes).get(..16).unwrap_or_default())
 }
 
-/// Returns the prefix of the objects in which earlier versions recorded that a file is replaced.
-pub(super) fn markers(hidden: &str) -> String {
-    format!("{hidden}replacing/")
+/// Returns the prefix of the objects that test a store.
+pub(super) fn probes(hidden: &str) -> String {
+    format!("{hidden}probe/")
 }
 
 /// Returns the prefix of the objects of moves of directories that have not succeeded.

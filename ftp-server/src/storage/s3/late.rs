@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::lock::Lock;
 
-/// The changes of this process that had no response.
+/// The changes of this process that had no response. They outlive each store.
 #[derive(Default)]
 pub(super) struct LateChanges(Lock<Vec<LateChange>>);
 
@@ -16,10 +16,12 @@ struct LateChange {
     operation: &'static str,
     has_condition: bool,
     since: Instant,
+    /// The time for which it blocks its path, which a reload does not shorten.
+    limit: Duration,
 }
 
 impl LateChanges {
-    /// Adds a request whose connection is closed. Forgets those that are older than `limit`.
+    /// Adds a request whose connection is closed. Forgets those whose time is over.
     pub(super) fn add(
         &self,
         (key, operation): (&str, &'static str),
@@ -27,27 +29,18 @@ impl LateChanges {
         limit: Duration,
     ) {
         let mut all = self.0.lock();
-        all.retain(|late| late.since.elapsed() < limit);
-        all.push(LateChange {
-            key: key.to_owned(),
-            operation,
-            has_condition,
-            since: Instant::now(),
-        });
+        all.retain(|late| late.since.elapsed() < late.limit);
+        let (key, since) = (key.to_owned(), Instant::now());
+        all.push(LateChange { key, operation, has_condition, since, limit });
     }
 
-    /// Returns whether a change of this object may still be made: one of the last `limit`, unless it
-    /// has a condition that the store checks for this operation.
-    pub(super) fn has_pending(
-        &self,
-        key: &str,
-        limit: Duration,
-        checks: impl Fn(&'static str) -> bool,
-    ) -> bool {
+    /// Returns whether a change of this object may still be made: one whose time is not over, unless
+    /// it has a condition that the store checks for this operation.
+    pub(super) fn has_pending(&self, key: &str, checks: impl Fn(&'static str) -> bool) -> bool {
         let of_key =
             self.0.lock().iter().filter(|late| late.key == key).cloned().collect::<Vec<_>>();
         let is_harmless = |late: &LateChange| {
-            late.since.elapsed() >= limit || late.has_condition && checks(late.operation)
+            late.since.elapsed() >= late.limit || late.has_condition && checks(late.operation)
         };
         !of_key.iter().all(is_harmless)
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::encode::now;
 use super::error::S3Error;
+use super::http::Treatment;
 use super::inner::Inner;
 use super::keys::Keys;
 use super::objects::Condition;
-use super::probe;
 use super::store::S3Store;
 use crate::ledger::{Ledger, LedgerAnswer, LedgerError};
 
@@ -77,12 +77,16 @@ impl S3Ledger {
         if self.is_proved.load(Ordering::Acquire) {
             return Ok(());
         }
-        let time = probe::keeps_conditions(self.inner()).map_err(|error| failure(&error))?;
-        let time = time.ok_or_else(|| {
+        let store = self.inner();
+        let found = store.test("PutObject").map_err(|error| failure(&error))?;
+        if found != Treatment::Checked {
+            // The next proof tests it again.
+            store.client.checks.forget_lacks();
             let text =
                 "the store ignores If-Match or If-None-Match, so the ledger would lose changes";
-            LedgerError::Unfit(text.to_owned())
-        })?;
+            return Err(LedgerError::Unfit(text.to_owned()));
+        }
+        let time = store.client.clock().map_err(|error| failure(&error))?.unwrap_or_else(now);
         self.ahead.store(time.saturating_sub(now()), Ordering::Relaxed);
         self.is_proved.store(true, Ordering::Release);
         Ok(())

@@ -47,9 +47,9 @@ use self::encode::sha256;
 use self::inner::Inner;
 use self::keys::Keys;
 use self::listing::Listing;
-use self::objects::{Condition, ID, MTIME, StoredObject};
+use self::objects::{Condition, MTIME, StoredObject};
 use self::pages::Pages;
-use self::rivals::Publishing;
+use self::rename::Move;
 use self::source::S3Source;
 use super::confinement::Confinement;
 use super::{
@@ -73,9 +73,8 @@ use super::{
 /// arrive.
 ///
 /// - [`WriteMode::Create`] fails if another session has created the file first: always among the
-///   sessions of one [`S3Store`], and between others if the store supports conditional requests (see
-///   [`S3Store::probe`]). A reload of the daemon that changes a setting of the store makes another
-///   one, for new sessions. For files of several parts, many stores let two servers succeed if they
+///   sessions of one process, and between others if the store supports conditional requests (see
+///   [`S3Store::probe`]). For files of several parts, many stores let two servers succeed if they
 ///   finish at the same moment.
 /// - [`WriteMode::Append`] and [`WriteMode::From`] copy the old bytes to a new object, because
 ///   objects cannot grow. The store itself copies 5 MiB or more; the server copies smaller amounts.
@@ -102,7 +101,8 @@ use super::{
 /// old one; and a file that was new, and was removed since, can come back.
 ///
 /// If the store does not check the condition of a change (see [`S3Store::probe`]), other changes of
-/// its path fail with `Busy` for the time [`S3Timeouts::late`]. A request that the store makes even
+/// its path fail with `Busy` for the time [`S3Timeouts::late`], also at another [`S3Store`] of the
+/// process with this endpoint, bucket and hidden prefix. A request that the store makes even
 /// later, or after a restart of the server, replaces or removes newer bytes.
 ///
 /// # Renaming
@@ -165,8 +165,9 @@ impl S3Storage {
     /// Sets whether clients can set modification times (default: false).
     ///
     /// The time is stored in the object's metadata, in the format of rclone. Therefore each change
-    /// copies the object, and a listing with times needs one request per file. Changing the time of
-    /// a file larger than 5 GiB fails with `Unsupported`.
+    /// copies the object, and a listing with times needs one request per file. If the store checks
+    /// neither the condition of a copy nor that of the completion of a multipart upload, changing a
+    /// time fails with `Unsupported`, because it could replace a newer file.
     #[must_use]
     pub const fn keep_times(mut self, keep: bool) -> Self {
         self.keeps_times = keep;
@@ -373,7 +374,7 @@ impl Storage for S3Storage {
             marker = page.keys.into_iter().next();
         }
         let Some(marker) = marker else { return Err(self.no_directory(path)?.into()) };
-        if self.inner.running.has_below(self.existing(path)?.as_bytes()) {
+        if self.inner.memory.running.has_below(self.existing(path)?.as_bytes()) {
             return Err(Kind::Busy.into());
         }
         // A file that another session stores at this moment stays, and so does the directory.
@@ -396,13 +397,14 @@ impl Storage for S3Storage {
             Err(error) if error.kind != Kind::IsDirectory => return Err(error),
             _ => return Err(Kind::Exists.into()),
         }
-        self.inner.check_late(&key)?;
-        let (id, checksums) = (Inner::unique()?, self.inner.checksums);
-        let put = || self.inner.client.put(&key, &[], &Condition::New, &id, checksums);
-        match http::change(put) {
-            Err(error) if error.is_precondition() => Err(Kind::Exists.into()),
-            done => Ok(done.map(drop)?),
-        }
+        let id = Inner::unique()?;
+        self.inner.publish(&key, rivals::ALWAYS, |turn| {
+            let put = || self.inner.store_object(&key, &[], &Condition::New, &id);
+            match turn.change(put) {
+                Err(error) if error.is_precondition() => Err(Kind::Exists.into()),
+                done => Ok(done.map(drop)?),
+            }
+        })
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
@@ -419,23 +421,16 @@ impl Storage for S3Storage {
             _ => error,
         };
         let key = self.existing(path).map_err(as_file)?;
-        self.inner.publish(&key, &Publishing::always(), |turn| {
-            let (_, object) = self.object(path).map_err(as_file)?;
-            if object.size > rename::COPIED {
-                return Err(Kind::Unsupported.into());
-            }
-            let mut metadata = object.kept.clone();
-            metadata.retain(|(name, _)| name != MTIME && name != ID);
-            metadata.push((MTIME.to_owned(), modified.to_string()));
-            metadata.push((ID.to_owned(), record::new_id(Some(&object), false)?));
+        self.inner.publish(&key, rivals::ALWAYS, |turn| {
+            let (_, mut object) = self.object(path).map_err(as_file)?;
+            let id = record::new_id(Some(&object), false)?;
+            object.kept.retain(|(name, _)| name != MTIME);
+            object.kept.push((MTIME.to_owned(), modified.to_string()));
+            let changed = file_metadata(&self.inner, &key, object.size, modified);
             // A newer file keeps its own time.
-            let (client, condition) = (&self.inner.client, Condition::of(Some(&object)));
-            let copy = || client.copy(&key, &object.tag, &key, &condition, &metadata);
-            match turn.change(copy) {
-                Err(error) if error.is_changed() => Err(Kind::Busy.into()),
-                Err(error) => Err(error.into()),
-                Ok(_) => Ok(file_metadata(&self.inner, &key, object.size, modified)),
-            }
+            let condition = Condition::of(Some(&object));
+            let file = Move { store: &self.inner, from: &key, to: &key, object, id };
+            if file.send(turn, &condition)? { Ok(changed) } else { Err(Kind::Busy.into()) }
         })
     }
 

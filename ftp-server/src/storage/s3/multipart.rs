@@ -1,9 +1,11 @@
 //! The S3 operations on multipart uploads.
 
+use std::ops::Range;
+
 use super::encode::{Sum, md5, sha256};
 use super::error::S3Error;
-use super::http::{Client, Request, Wait, retried};
-use super::objects::{Condition, StoredObject, check_sum, existing};
+use super::http::{Client, Request, retried};
+use super::objects::{Condition, check_sum, existing};
 use super::xml;
 
 /// A stored part of an upload.
@@ -35,16 +37,9 @@ impl Client {
         key: &str,
         metadata: &[(String, String)],
     ) -> Result<Multipart, S3Error> {
-        let headers = metadata.iter().map(|(name, value)| (&**name, value.clone()));
-        let request = Request {
-            operation: "CreateMultipartUpload",
-            method: "POST",
-            key: Some(key),
-            query: vec![("uploads", "")],
-            headers: headers.collect(),
-            body: Some(&[]),
-            ..Request::default()
-        };
+        let headers = metadata.iter().map(|(name, value)| (&**name, value.clone())).collect();
+        let query = vec![("uploads", "")];
+        let request = Request { query, headers, ..Request::of("CreateMultipartUpload", key) };
         // If the response is lost, an empty upload may remain. Only a lifecycle rule removes it.
         let answer = self.call(&request)?;
         Ok(Multipart { key: key.to_owned(), upload: answer.text("UploadId") })
@@ -64,14 +59,11 @@ impl Client {
         let sum: Sum = sha256(bytes);
         let digits = number.to_string();
         let request = Request {
-            operation: "UploadPart",
-            method: "PUT",
-            key: Some(&to.key),
             query: vec![("partNumber", &*digits), ("uploadId", &*to.upload)],
             headers: vec![("content-md5", md5(bytes))],
             body: Some(bytes),
             sum: Some(sum),
-            ..Request::default()
+            ..Request::of("UploadPart", &*to.key)
         };
         let answer = self.call(&request)?;
         check_sum(&request, &answer)?;
@@ -79,56 +71,26 @@ impl Client {
     }
 
     /// Lets the store copy a range of an object as a part, if the object still has this entity tag.
+    /// A small object must be the whole range: stores copy no other one.
     pub(super) fn copy_part(
         &self,
         to: &Multipart,
         number: u32,
-        from: &str,
-        tag: &str,
-        range: std::ops::Range<u64>,
-    ) -> Result<Part, S3Error> {
-        let last = range.end.saturating_sub(1);
-        let bytes = format!("bytes={}-{last}", range.start);
-        let tag = self.copied_tag(to, number, (from, tag), Some(bytes))?;
-        Ok(Part { number, size: range.end - range.start, tag })
-    }
-
-    /// Lets the store copy a whole object as the only part, if it has not changed. Stores copy no
-    /// range of a small object.
-    pub(super) fn copy_whole(
-        &self,
-        to: &Multipart,
-        from: &str,
-        object: &StoredObject,
-    ) -> Result<Part, S3Error> {
-        let tag = self.copied_tag(to, 1, (from, &object.tag), None)?;
-        Ok(Part { number: 1, size: object.size, tag })
-    }
-
-    fn copied_tag(
-        &self,
-        to: &Multipart,
-        number: u32,
         (from, tag): (&str, &str),
-        range: Option<String>,
-    ) -> Result<String, S3Error> {
+        range: Range<u64>,
+        is_whole: bool,
+    ) -> Result<Part, S3Error> {
+        let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
         let digits = number.to_string();
         let mut headers = vec![
             ("x-amz-copy-source", self.source(from)),
             ("x-amz-copy-source-if-match", tag.to_owned()),
         ];
-        headers.extend(range.map(|range| ("x-amz-copy-source-range", range)));
-        let request = Request {
-            operation: "UploadPartCopy",
-            method: "PUT",
-            key: Some(&to.key),
-            query: vec![("partNumber", &*digits), ("uploadId", &*to.upload)],
-            headers,
-            body: Some(&[]),
-            wait: Wait::Commit,
-            ..Request::default()
-        };
-        Ok(self.call(&request)?.text("ETag"))
+        headers.extend((!is_whole).then_some(("x-amz-copy-source-range", bytes)));
+        let query = vec![("partNumber", &*digits), ("uploadId", &*to.upload)];
+        let request = Request { query, headers, ..Request::of("UploadPartCopy", &*to.key) };
+        let tag = self.call(&request)?.text("ETag");
+        Ok(Part { number, size: range.end - range.start, tag })
     }
 
     /// Makes the object from the parts, and returns its entity tag. If the response is lost, the
@@ -142,27 +104,18 @@ impl Client {
     ) -> Result<String, S3Error> {
         let body = complete_body(parts);
         let request = Request {
-            operation: "CompleteMultipartUpload",
-            method: "POST",
-            key: Some(&upload.key),
             query: vec![("uploadId", &*upload.upload)],
             headers: condition.header().into_iter().collect(),
             body: Some(body.as_bytes()),
-            wait: Wait::Commit,
-            ..Request::default()
+            ..Request::of("CompleteMultipartUpload", &*upload.key)
         };
         self.decided(&request, id, |answer| Ok(answer.text("ETag")))
     }
 
     /// Discards an upload and its parts.
     pub(super) fn abort_upload(&self, upload: &Multipart) -> Result<(), S3Error> {
-        let request = Request {
-            operation: "AbortMultipartUpload",
-            method: "DELETE",
-            key: Some(&upload.key),
-            query: vec![("uploadId", &*upload.upload)],
-            ..Request::default()
-        };
+        let query = vec![("uploadId", &*upload.upload)];
+        let request = Request { query, ..Request::of("AbortMultipartUpload", &*upload.key) };
         retried(self.timeouts.retries, || match existing(self.once(&request)) {
             // The response of a store without signs proves nothing.
             Err(error) if error.is_undecided() && !self.sends_signs() => {
@@ -178,13 +131,8 @@ impl Client {
         let mut parts: Vec<Part> = Vec::new();
         let mut after = String::from("0");
         loop {
-            let request = Request {
-                operation,
-                method: "GET",
-                key: Some(&upload.key),
-                query: vec![("uploadId", &*upload.upload), ("part-number-marker", &*after)],
-                ..Request::default()
-            };
+            let query = vec![("uploadId", &*upload.upload), ("part-number-marker", &*after)];
+            let request = Request { query, ..Request::of(operation, &*upload.key) };
             let Some(answer) = existing(self.call(&request))? else { return Ok(None) };
             let reason = "expected parts with numbers, sizes and tags";
             let wrong = || S3Error::wrong(operation, reason);

@@ -5,7 +5,7 @@ use ureq::http::HeaderMap;
 
 use super::encode::{Sum, base64, http_time, md5, now, percent_path, sha256};
 use super::error::S3Error;
-use super::http::{Client, Request, Retries, StoreAnswer, Wait, header, retried};
+use super::http::{Client, Request, Retries, StoreAnswer, header, retried};
 
 /// Metadata that identifies the upload or copy that made an object.
 pub(super) const ID: &str = "x-amz-meta-ftp-id";
@@ -135,13 +135,8 @@ impl StoredObject {
 impl Client {
     /// Returns the properties of an object; `None` if the object is missing.
     pub(super) fn head(&self, key: &str) -> Result<Option<StoredObject>, S3Error> {
-        let request = Request {
-            operation: "HeadObject",
-            method: "HEAD",
-            key: Some(key),
-            headers: vec![("x-amz-checksum-mode", "ENABLED".to_owned())],
-            ..Request::default()
-        };
+        let headers = vec![("x-amz-checksum-mode", "ENABLED".to_owned())];
+        let request = Request { headers, ..Request::of("HeadObject", key) };
         let found = retried(self.timeouts.retries, || match self.once(&request) {
             // A response to HEAD has no content, and so no reason: ask with GET.
             Err(error) if matches!(error.status(), Some(400 | 403 | 404)) => {
@@ -161,9 +156,7 @@ impl Client {
     /// finds the object, returns an error after which `HEAD` is sent again.
     fn reason(&self, key: &str, error: &S3Error) -> S3Error {
         let headers = vec![("range", "bytes=0-0".to_owned())];
-        let (operation, method) = ("GetObject", "GET");
-        let request = Request { operation, method, key: Some(key), headers, ..Request::default() };
-        match self.send(&request) {
+        match self.send(&Request { headers, ..Request::of("GetObject", key) }) {
             // An empty object has no such range.
             Err(reason) if reason.status() != Some(416) => reason,
             _ => S3Error::Lost { operation: "HeadObject", reason: error.to_string() },
@@ -174,13 +167,8 @@ impl Client {
     /// content is `None` if the response does not state its length; the caller must request it with
     /// [`get`](Self::get).
     pub(super) fn open(&self, key: &str) -> Result<Option<(StoredObject, Option<Body>)>, S3Error> {
-        let request = Request {
-            operation: "GetObject",
-            method: "GET",
-            key: Some(key),
-            headers: vec![("x-amz-checksum-mode", "ENABLED".to_owned())],
-            ..Request::default()
-        };
+        let headers = vec![("x-amz-checksum-mode", "ENABLED".to_owned())];
+        let request = Request { headers, ..Request::of("GetObject", key) };
         match existing(retried(self.timeouts.retries, || self.send(&request)))? {
             // The size must be known before the content is read.
             Some(response) if length(response.headers()).is_none() => {
@@ -199,9 +187,7 @@ impl Client {
             headers.push(("range", format!("bytes={from}-")));
         }
         let operation = "GetObject";
-        let request =
-            Request { operation, method: "GET", key: Some(key), headers, ..Request::default() };
-        match self.send(&request) {
+        match self.send(&Request { headers, ..Request::of(operation, key) }) {
             Ok(response) if header(response.headers(), "etag") == Some(tag) => {
                 Ok(response.into_body())
             }
@@ -219,8 +205,7 @@ impl Client {
     ) -> Result<Option<(StoredObject, Vec<u8>)>, S3Error> {
         let operation = "GetObject";
         let headers = vec![("range", format!("bytes=0-{}", most.saturating_sub(1)))];
-        let request =
-            Request { operation, method: "GET", key: Some(key), headers, ..Request::default() };
+        let request = Request { headers, ..Request::of(operation, key) };
         existing(retried(self.timeouts.retries, || {
             let mut response = self.send(&request)?;
             let mut object = StoredObject::new(response.headers());
@@ -252,15 +237,8 @@ impl Client {
         let mut headers = vec![(ID, id.to_owned()), ("content-md5", md5(bytes))];
         headers.extend(condition.header());
         headers.extend(checksums.then(|| ("x-amz-checksum-sha256", base64(&sum))));
-        let request = Request {
-            operation: "PutObject",
-            method: "PUT",
-            key: Some(key),
-            headers,
-            body: Some(bytes),
-            sum: Some(sum),
-            ..Request::default()
-        };
+        let (body, sum) = (Some(bytes), Some(sum));
+        let request = Request { headers, body, sum, ..Request::of("PutObject", key) };
         self.decided(&request, id, |answer| check_sum(&request, answer).map(|()| answer.tag()))
     }
 
@@ -275,7 +253,6 @@ impl Client {
         tag: impl Fn(&StoreAnswer) -> Result<String, S3Error>,
     ) -> Result<String, S3Error> {
         let key = request.key.unwrap_or_default();
-        let _publishing = self.removals.publishing(key, &self.checks);
         let made = || -> Result<Option<String>, S3Error> {
             let object = self.head(key)?;
             Ok(object.filter(|object| object.metadata(ID) == Some(id)).map(|object| object.tag))
@@ -327,15 +304,7 @@ impl Client {
         all.extend(condition.header());
         all.extend(headers.iter().map(|(name, value)| (&**name, value.clone())));
         let id = headers.iter().find(|(name, _)| name == ID).map(|(_, id)| id.clone());
-        let request = Request {
-            operation: "CopyObject",
-            method: "PUT",
-            key: Some(to),
-            headers: all,
-            body: Some(&[]),
-            wait: Wait::Commit,
-            ..Request::default()
-        };
+        let request = Request { headers: all, ..Request::of("CopyObject", to) };
         let id = id.unwrap_or_default();
         self.decided(&request, &id, |answer| Ok(answer.text("ETag")))
     }

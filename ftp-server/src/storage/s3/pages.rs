@@ -114,8 +114,7 @@ impl Client {
         if let Some(token) = &pages.token {
             pairs.push(("continuation-token", token));
         }
-        let request =
-            Request { operation: OPERATION, method: "GET", query: pairs, ..Request::default() };
+        let request = Request { query: pairs, ..Request::of(OPERATION, None) };
         let answer = self.call(&request)?;
         let page = Page::read(&answer.body)
             .ok_or_else(|| S3Error::wrong(OPERATION, "expected a key list"))?;

@@ -22,7 +22,7 @@ use super::error::S3Error;
 use super::inner::Inner;
 use super::keys;
 use super::multipart::{Multipart, Part};
-use super::objects::{Condition, StoredObject};
+use super::objects::{Condition, ID, StoredObject};
 use super::pages::Listed;
 use super::record::has_ended;
 use crate::storage::unfinished::{RECORDED, REMEMBERED};
@@ -70,6 +70,14 @@ impl Note {
 
     pub(super) const fn has_bytes(&self) -> bool {
         self.upload.is_some() || self.tail.is_some()
+    }
+
+    /// Returns whether the record [has ended](has_ended) if this is the object now. If the server of
+    /// the upload died, others may have stored the file while the upload was running.
+    fn has_ended(&self, now: Option<&StoredObject>) -> bool {
+        let is_own = |now: &StoredObject| now.metadata(ID) == Some(&self.object);
+        let may_end = !self.is_active || now.is_none_or(is_own);
+        may_end && has_ended(self.old.as_deref(), now)
     }
 
     /// Returns a note of the same upload that names no bytes.
@@ -136,6 +144,13 @@ pub(super) struct Found {
     pub(super) is_running: bool,
     /// Whether the bytes are too old to be resumed.
     is_old: bool,
+}
+
+impl Found {
+    /// Returns whether the upload does not run, and its record has ended if this is the object now.
+    pub(super) fn has_ended(&self, now: Option<&StoredObject>) -> bool {
+        !self.is_running && self.note.has_ended(now)
+    }
 }
 
 /// The bytes of an unfinished upload.
@@ -354,7 +369,7 @@ pub(super) fn leave(
         if !tail.is_empty() {
             let owner = Inner::unique()?;
             let key = keys::tail(&store.hidden, &owner);
-            store.client.put(&key, tail, &Condition::None, &owner, store.checksums)?;
+            store.put(&key, tail, &Condition::None)?;
             left.tail = Some((owner, tail.len() as u64));
         }
     }
@@ -372,16 +387,15 @@ pub(super) fn leave(
     if left.tail == note.tail { Ok(()) } else { delete_tail(store, note) }
 }
 
-/// Writes a note, and returns its entity tag. A session writes its note again and again, so the id
-/// of the object must tell the writes apart: after an error, it shows whether this one was made.
+/// Writes a note, and returns its entity tag. A session writes its note again and again: the id of
+/// each object tells the writes apart.
 pub(super) fn write(
     store: &Inner,
     key: &str,
     note: &Note,
     condition: &Condition,
 ) -> Result<String, S3Error> {
-    let id = Inner::unique()?;
-    store.client.put(key, note.encode().as_bytes(), condition, &id, store.checksums)
+    store.put(key, note.encode().as_bytes(), condition)
 }
 
 /// Discards the uploads whose notes have this prefix and pass the test.
@@ -417,28 +431,43 @@ pub(super) fn move_notes(
     let is_there = !all.is_empty() && store.has_keys(old)?;
     for (key, found) in all {
         let Some(name) = key.strip_prefix(from) else { continue };
-        let (rest, moved_key) =
-            (found.note.key.strip_prefix(old).unwrap_or_default(), format!("{to}{name}"));
-        let mut note = Note { key: format!("{new}{rest}"), ..found.note.clone() };
-        let versions = moved.get(&note.key);
-        let has_ended = note.old.is_some() != versions.is_some();
+        let (mut note, moved_key) = (found.note.clone(), format!("{to}{name}"));
+        // A note that cannot be read may be about any file, and forbids at both places.
+        let (mut now, mut has_ended, mut is_left) = (None, false, is_there);
+        if let Some(rest) = found.note.key.strip_prefix(old) {
+            note.key = format!("{new}{rest}");
+            now = store.client.head(&note.key)?;
+            has_ended = note.old.is_some() != now.is_some();
+            is_left =
+                is_there && note.old.is_some() && store.client.head(&found.note.key)?.is_some();
+        }
         let is_unsure = note.old.is_none() && (is_there || note.upload.is_some());
         // A note that is there already is of a later upload.
-        if has_ended || is_unsure || find(store, &moved_key)?.is_some() {
+        let other = find(store, &moved_key)?;
+        let is_later = |other: &Found| note.old.is_none() || !other.has_ended(now.as_ref());
+        if !(has_ended || is_unsure || other.as_ref().is_some_and(is_later)) {
+            let versions = moved.get(&note.key);
+            if let Some(is) = &mut note.old {
+                // If the object is another one, the note still forbids to resume at its length.
+                let same = versions.filter(|(before, _)| before == is);
+                *is = same.map_or_else(String::new, |(_, after)| after.clone());
+            }
+            if note.upload.is_some() || is_left {
+                discard_bytes(store, &found.note)?;
+                note = note.bare();
+            }
+            let condition = other.map_or(Condition::New, |other| Condition::Is(other.tag));
+            match write(store, &moved_key, &note, &condition) {
+                Err(error) if error.is_precondition() => {}
+                written if is_left => drop(written?),
+                written => {
+                    written.and_then(|_| store.delete_if(&key, &found.tag))?;
+                    continue;
+                }
+            }
+        }
+        if !is_left {
             discard(store, &key, &found)?;
-            continue;
-        }
-        if let (Some(is), Some((before, after))) = (&mut note.old, versions) {
-            // If the object is another one, the note still forbids to resume at its length.
-            *is = if is == before { after.clone() } else { String::new() };
-        }
-        if note.upload.is_some() {
-            discard_bytes(store, &found.note)?;
-            note = note.bare();
-        }
-        match write(store, &moved_key, &note, &Condition::New) {
-            Err(error) if error.is_precondition() => discard(store, &key, &found)?,
-            written => written.and_then(|_| store.delete_if(&key, &found.tag))?,
         }
     }
     Ok(())
@@ -469,11 +498,11 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
         }
         Ok(())
     })?;
-    // Also removes old tails, which no note names any more, those of failed moves of directories, and
-    // the markers of earlier versions.
+    // Also removes old tails, which no note names any more, and the objects that failed moves of
+    // directories and interrupted tests of the store have left.
     let hidden = &store.hidden;
     let mut old = Vec::new();
-    for prefix in [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)] {
+    for prefix in [keys::tails(hidden), keys::tree_moves(hidden), keys::probes(hidden)] {
         store.each_key(&prefix, |listed| {
             old.extend((listed.modified <= oldest).then_some(listed.key));
             Ok(())
@@ -528,7 +557,7 @@ fn sweep_note(store: &Inner, listed: &Listed, (now, oldest): (i64, i64)) -> Resu
     let note = note.unwrap_or_else(Note::doubtful);
     let is_over = is_too_old || note.old.is_none() || {
         let now = if note.key.is_empty() { None } else { store.client.head(&note.key)? };
-        !note.key.is_empty() && has_ended(note.old.as_deref(), now.as_ref())
+        !note.key.is_empty() && note.has_ended(now.as_ref())
     };
     if !is_over && !note.has_bytes() {
         return Ok(false);

@@ -3,8 +3,9 @@
 use super::aliases;
 use super::encode::base64;
 use super::error::S3Error;
-use super::http::{Client, Request};
+use super::http::{Client, Request, Treatment};
 use super::inner::Inner;
+use super::keys;
 use super::multipart::LEAST;
 use super::objects::{Condition, ID};
 use super::xml;
@@ -12,34 +13,99 @@ use super::xml;
 /// The content of test objects.
 const CONTENT: &[u8] = b"a probe of ftp-server";
 
+/// The operations that have conditions.
+const CONDITIONAL: [&str; 4] =
+    ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject"];
+
 impl Inner {
-    /// Returns whether the store is proved to check the condition of this operation, or to copy
-    /// parts. The first call tests it; if the test fails, the next one does so again.
-    pub(super) fn test(&self, operation: &str) -> Result<bool, S3Error> {
-        let Some(cell) = self.client.checks.cell(operation) else { return Ok(false) };
-        if let Some(is_checked) = cell.get() {
-            return Ok(*is_checked);
+    /// Returns how the store treats the conditions of this operation, or for `UploadPartCopy`,
+    /// whether it has it. The first call tests it; if the test fails, the next one does so again.
+    pub(super) fn test(&self, operation: &'static str) -> Result<Treatment, S3Error> {
+        let checks = &self.client.checks;
+        let _alone = checks.testing.lock();
+        if let Some(found) = checks.known(operation) {
+            return Ok(found);
         }
-        let is_checked = match test(self, operation) {
-            Err(error) if is_unsupported(&error) => false,
-            tested => tested?,
-        };
-        Ok(*cell.get_or_init(|| is_checked))
+        let found = test(self, operation)?;
+        checks.learn(operation, found);
+        if found == Treatment::Refused {
+            log::warn!(
+                "bucket {}: the store refuses the conditions of {operation}, which is sent without one",
+                self.client.bucket
+            );
+        }
+        Ok(found)
     }
 
     /// Returns whether the store is proved to check the condition of this operation.
-    pub(super) fn checks(&self, operation: &str) -> bool {
-        self.test(operation).unwrap_or_else(|error| {
+    pub(super) fn checks(&self, operation: &'static str) -> bool {
+        let tested = self.test(operation).inspect_err(|error| {
             log::warn!("bucket {}: cannot test the store: {error}", self.client.bucket);
-            false
+        });
+        tested.is_ok_and(|found| found == Treatment::Checked)
+    }
+
+    /// Makes a change of the object at `key` under a condition: that of the store; or directly after
+    /// a look at the object, if a test has shown that the store does not check it. `send` sends the
+    /// change with the condition that the store knows.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for a condition that is not met, or an error of the requests.
+    pub(super) fn conditional<T>(
+        &self,
+        (operation, key): (&'static str, &str),
+        condition: &Condition,
+        send: impl Fn(&Condition) -> Result<T, S3Error>,
+    ) -> Result<T, S3Error> {
+        let mut known = self.client.checks.known(operation);
+        if *condition == Condition::None || known.is_none_or(|known| known == Treatment::Checked) {
+            match send(condition) {
+                // What a single refusal says may be a mistake: only the test decides.
+                Err(error) if error.is_unimplemented() && *condition != Condition::None => {
+                    known = Some(self.test(operation)?);
+                    if known != Some(Treatment::Refused) {
+                        return Err(error);
+                    }
+                }
+                sent => return sent,
+            }
+        }
+        if !condition.is_met(self.client.head(key)?.as_ref()) {
+            return Err(S3Error::changed(operation));
+        }
+        send(if known == Some(Treatment::Refused) { &Condition::None } else { condition })
+    }
+
+    /// Stores an object in one request, under a condition.
+    pub(super) fn store_object(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        condition: &Condition,
+        id: &str,
+    ) -> Result<String, S3Error> {
+        self.conditional(("PutObject", key), condition, |condition| {
+            self.client.put(key, bytes, condition, id, self.checksums)
         })
+    }
+
+    /// As [`store_object`](Self::store_object), for a key that nothing else is published under. Waits
+    /// for a removal of the object.
+    pub(super) fn put(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        condition: &Condition,
+    ) -> Result<String, S3Error> {
+        let _turn = self.turn_of_own(key);
+        self.store_object(key, bytes, condition, &Self::unique()?)
     }
 }
 
 /// The optional features of an object store.
 ///
-/// A store that lacks some features is still usable. [`missing`](Self::missing) names the missing
-/// ones.
+/// A store that lacks some features is still usable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct S3Features {
@@ -52,11 +118,15 @@ pub struct S3Features {
     /// stores an object in one request.
     pub conditional_completion: bool,
     /// The store checks such conditions on the target of a copy. Without this feature, `RNTO` and
-    /// `MFMT` can lose a file that another server stores at the same moment.
+    /// `MFMT` copy in parts. If the store does not check the conditions of their completion either,
+    /// `RNTO` can lose a file that another server stores at the same moment, and `MFMT` fails.
     pub conditional_copy: bool,
     /// The store removes an object only if a condition is met. Without this feature, `RNTO`, `DELE`
     /// and `RMD` can lose a file that another server stores at the same moment.
     pub conditional_removal: bool,
+    /// The store refuses requests with some of these conditions, instead of ignoring them. The
+    /// server then looks at the object, and sends the request without a condition.
+    pub refuses_conditions: bool,
     /// The store copies objects, which `RNTO` and `MFMT` require.
     pub copies: bool,
     /// The store copies parts of objects, which `APPE` and `REST` before `STOR` require to keep 5
@@ -71,117 +141,76 @@ pub struct S3Features {
     pub removes_old_versions: bool,
 }
 
-impl S3Features {
-    /// Returns the S3 names of the missing features.
-    ///
-    /// ```no_run
-    /// # let store = ftp_server::S3Store::builder("http://127.0.0.1:8333", "bucket").build()?;
-    /// for missing in store.probe()?.missing() {
-    ///     eprintln!("bucket: the store lacks {missing}");
-    /// }
-    /// # Ok::<(), ftp_server::S3Error>(())
-    /// ```
-    #[must_use]
-    pub fn missing(&self) -> Vec<&'static str> {
-        [
-            (self.conditional_writes, "conditional writes (If-Match, If-None-Match)"),
-            (self.conditional_completion, "conditional CompleteMultipartUpload"),
-            (self.conditional_copy, "conditional CopyObject"),
-            (self.conditional_removal, "conditional DeleteObject"),
-            (self.copies, "CopyObject"),
-            (self.part_copies, "UploadPartCopy"),
-            (self.checksums, "checks of x-amz-checksum-sha256"),
-            (self.removes_abandoned, "a lifecycle rule AbortIncompleteMultipartUpload"),
-            (self.removes_old_versions, "a lifecycle rule NoncurrentVersionExpiration"),
-        ]
-        .into_iter()
-        .filter_map(|(is_there, name)| (!is_there).then_some(name))
-        .collect()
-    }
-}
-
-fn test(store: &Inner, operation: &str) -> Result<bool, S3Error> {
-    match operation {
-        "PutObject" => return Ok(keeps_conditions(store)?.is_some()),
-        "DeleteObject" => return checks_removals(store),
-        _ => {}
-    }
-    let id = Inner::unique()?;
-    let key = format!("{}probe/{id}", store.hidden);
-    let put = || store.client.put(&key, CONTENT, &Condition::New, &id, store.checksums);
-    let tested = match operation {
-        "CopyObject" => put().and_then(|tag| Ok(copies(store, &key, &tag)?.1)),
-        "UploadPartCopy" => put().and_then(|tag| part_copies(store, &key, &tag)),
-        _ => parts(store, &key, &id),
+/// Tests an operation with temporary objects.
+fn test(store: &Inner, operation: &'static str) -> Result<Treatment, S3Error> {
+    let client = &store.client;
+    let key = keys::probes(&store.hidden) + &Inner::unique()?;
+    let copy_key = format!("{key}-copy");
+    let put = |condition: &Condition| {
+        client.put(&key, CONTENT, condition, &Inner::unique()?, store.checksums)
     };
-    store.client.delete(&key, &Condition::None)?;
-    tested
+    let wrong = [Condition::Is("\"none\"".to_owned()), Condition::New];
+    let tested = match operation {
+        "PutObject" => treatment(store, &key, &wrong, |condition| put(condition).map(drop)),
+        // A removal has one condition only.
+        "DeleteObject" => treatment(store, &key, &wrong[..1], |condition| match condition {
+            Condition::None => put(condition).map(drop),
+            condition => client.delete(&key, condition),
+        }),
+        "CopyObject" => put(&Condition::None).and_then(|tag| {
+            treatment(store, &copy_key, &wrong, |condition| {
+                let metadata = [(ID.to_owned(), Inner::unique()?)];
+                client.copy(&key, &tag, &copy_key, condition, &metadata).map(drop)
+            })
+        }),
+        "UploadPartCopy" => put(&Condition::None).and_then(|tag| part_copies(store, &key, &tag)),
+        _ => treatment(store, &key, &wrong, |condition| parts(store, &key, condition)),
+    };
+    let removed = [&key, &copy_key].map(|key| client.delete(key, &Condition::None));
+    // The error of the test is more useful than that of the removal.
+    let found = tested?;
+    removed.into_iter().collect::<Result<(), _>>().map(|()| found)
 }
 
-/// Tests each operation with temporary objects below the hidden prefix.
-pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
-    let id = Inner::unique()?;
-    let key = format!("{}probe/{id}", store.hidden);
-    let probed = with_objects(store, &key, &id);
-    for key in [key.clone(), format!("{key}-parts")] {
-        let removed = store.client.delete(&key, &Condition::None);
-        // The earlier error is more useful than the error of the removal.
-        if probed.is_ok() {
-            removed?;
+/// Returns how the store treats the conditions of `change`, which without one makes the object at
+/// `key`. The conditions `wrong` are not met then.
+fn treatment(
+    store: &Inner,
+    key: &str,
+    wrong: &[Condition],
+    change: impl Fn(&Condition) -> Result<(), S3Error>,
+) -> Result<Treatment, S3Error> {
+    if !is_supported(change(&Condition::None))? {
+        return Ok(Treatment::Missing);
+    }
+    let Some(object) = store.client.head(key)? else { return Ok(Treatment::Ignored) };
+    for condition in wrong {
+        match change(condition) {
+            Err(error) if error.is_precondition() => {}
+            Err(error) if error.is_unimplemented() => return Ok(Treatment::Refused),
+            Err(error) if !is_unsupported(&error) => return Err(error),
+            _ => return Ok(Treatment::Ignored),
         }
     }
-    probed
-}
-
-/// Returns the time by the store's clock, or `None` if the store does not support conditional
-/// writes.
-pub(super) fn keeps_conditions(store: &Inner) -> Result<Option<i64>, S3Error> {
-    let id = Inner::unique()?;
-    let key = format!("{}probe/{id}", store.hidden);
-    let found = conditions(store, &key, &id).and_then(|(is_kept, _)| {
-        let Some(object) = store.client.head(&key)?.filter(|_| is_kept) else { return Ok(None) };
-        // A store that refuses every conditional write passes the tests above, so test one that
-        // must succeed.
-        let condition = Condition::Is(object.tag);
-        store.client.put(&key, CONTENT, &condition, &Inner::unique()?, store.checksums)?;
-        Ok(Some(object.answered))
-    });
-    let removed = store.client.delete(&key, &Condition::None);
-    found.and_then(|found| removed.map(|()| found))
-}
-
-/// Stores a new object. Returns whether the store refuses to replace the object if a condition is
-/// not met, and the entity tag of the object.
-fn conditions(store: &Inner, key: &str, id: &str) -> Result<(bool, String), S3Error> {
-    let put = |id: &str, condition| store.client.put(key, CONTENT, &condition, id, store.checksums);
-    let tag = put(id, Condition::New)?;
-    // Another id, so that after a lost response the object above does not look like the result of
-    // this request.
-    let refused = |condition| is_refused(put(&Inner::unique()?, condition));
-    let is_kept = refused(Condition::New)? && refused(Condition::Is(format!("\"{id}\"")))?;
-    Ok((is_kept, tag))
-}
-
-/// Returns whether the store removes an object only if a condition is met, and then removes it.
-fn checks_removals(store: &Inner) -> Result<bool, S3Error> {
-    let id = Inner::unique()?;
-    let key = format!("{}probe/{id}", store.hidden);
-    let client = &store.client;
-    let tag = client.put(&key, CONTENT, &Condition::New, &id, store.checksums)?;
-    let is_refused = match client.delete(&key, &Condition::Is(format!("\"{id}\""))) {
-        Err(error) if is_unsupported(&error) => Ok(false),
-        done => is_refused(done),
-    };
-    let removed = client.delete(&key, &Condition::Is(tag));
-    if removed.is_err() {
-        client.delete(&key, &Condition::None)?;
+    // A store that refuses every change with a condition passes so far.
+    match change(&Condition::Is(object.tag)) {
+        Err(error) if error.is_transient() || error.is_in_doubt() => Err(error),
+        Err(_) => Ok(Treatment::Ignored),
+        Ok(()) => Ok(Treatment::Checked),
     }
-    Ok(is_refused? && removed.is_ok())
 }
 
-fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Error> {
+/// Tests the store with temporary objects below the hidden prefix.
+pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
+    let key = keys::probes(&store.hidden) + &Inner::unique()?;
+    let probed = with_object(store, &key);
+    let removed = store.client.delete(&key, &Condition::None);
+    probed.and_then(|probed| removed.map(|()| probed))
+}
+
+fn with_object(store: &Inner, key: &str) -> Result<S3Features, S3Error> {
     let client = &store.client;
-    let (conditional_writes, tag) = conditions(store, key, id)?;
+    client.put(key, CONTENT, &Condition::None, &Inner::unique()?, store.checksums)?;
     match client.get_small(key, 1_024)? {
         Some((_, bytes)) if bytes == CONTENT => {}
         _ => return Err(S3Error::wrong("GetObject", "expected the stored bytes")),
@@ -195,21 +224,19 @@ fn with_objects(store: &Inner, key: &str, id: &str) -> Result<S3Features, S3Erro
         return Err(S3Error::wrong("ListObjectsV2", "the object that was just stored is missing"));
     }
     aliases::check(store, key)?;
-    let tag = match client.head(key)? {
-        Some(object) => object.tag,
-        None => tag,
-    };
-    let conditional_completion = parts(store, &format!("{key}-parts"), id)?;
-    let (copies, conditional_copy) = copies(store, key, &tag)?;
+    let found = CONDITIONAL.map(|operation| store.test(operation));
+    let [writes, completion, copy, removal] = found;
+    let (writes, completion, copy, removal) = (writes?, completion?, copy?, removal?);
     let rules = client.setting("GetBucketLifecycleConfiguration", "lifecycle")?;
     let versioning = client.setting("GetBucketVersioning", "versioning")?;
     Ok(S3Features {
-        conditional_writes,
-        conditional_completion,
-        conditional_copy,
-        conditional_removal: checks_removals(store)?,
-        copies,
-        part_copies: part_copies(store, key, &tag)?,
+        conditional_writes: writes == Treatment::Checked,
+        conditional_completion: completion == Treatment::Checked,
+        conditional_copy: copy == Treatment::Checked,
+        conditional_removal: removal == Treatment::Checked,
+        refuses_conditions: [writes, completion, copy, removal].contains(&Treatment::Refused),
+        copies: copy != Treatment::Missing,
+        part_copies: store.test("UploadPartCopy")? != Treatment::Missing,
         checksums: checksums(store, key)?,
         removes_abandoned: rules.contains("AbortIncompleteMultipartUpload"),
         removes_old_versions: xml::text(&versioning, "Status").as_deref() != Some("Enabled")
@@ -222,7 +249,7 @@ impl Client {
     /// account may have access to the bucket without the right to read its settings.
     fn setting(&self, operation: &'static str, name: &str) -> Result<String, S3Error> {
         let query = vec![(name, "")];
-        match self.call(&Request { operation, method: "GET", query, ..Request::default() }) {
+        match self.call(&Request { query, ..Request::of(operation, None) }) {
             Ok(answer) => Ok(answer.body),
             Err(error) if error.is_missing() || matches!(error.status(), Some(403 | 405 | 501)) => {
                 Ok(String::new())
@@ -245,70 +272,44 @@ fn removes_old_versions(rules: &str, prefix: &str) -> bool {
     })
 }
 
-/// Returns whether the store copies objects, and whether it checks the condition on the target.
-fn copies(store: &Inner, key: &str, tag: &str) -> Result<(bool, bool), S3Error> {
-    let copy = |condition: &Condition| {
-        let metadata = [(ID.to_owned(), Inner::unique()?)];
-        store.client.copy(key, tag, key, condition, &metadata)
-    };
-    let copied = copy(&Condition::None);
-    let Ok(own) = copied else { return Ok((is_supported(copied.map(drop))?, false)) };
-    let refuses = |condition: &Condition| match copy(condition) {
-        Err(error) if is_unsupported(&error) => Ok(false),
-        done => is_refused(done),
-    };
-    let is_checked = refuses(&Condition::New)? && refuses(&Condition::Is("\"none\"".to_owned()))?;
-    Ok((true, is_checked && copy(&Condition::Is(own)).is_ok()))
-}
-
-/// Makes an object with a multipart upload. Returns whether the store then checks the conditions of
-/// further uploads.
-fn parts(store: &Inner, key: &str, id: &str) -> Result<bool, S3Error> {
-    let client = &store.client;
-    let complete = |id: &str, condition: &Condition| {
-        let upload = client.create_upload(key, &[(ID.to_owned(), id.to_owned())])?;
-        let part = client.upload_part(&upload, 1, b"a part");
-        let done = part.and_then(|part| {
-            if client.list_parts(&upload)?.is_none_or(|parts| parts.len() != 1) {
-                let reason = "the part that was just stored is missing";
-                return Err(S3Error::wrong("ListParts", reason));
-            }
-            client.complete(&upload, &[part], condition, id).map(drop)
-        });
-        if done.is_err() {
-            client.abort_upload(&upload)?;
+/// Makes an object with a multipart upload, under a condition.
+fn parts(store: &Inner, key: &str, condition: &Condition) -> Result<(), S3Error> {
+    let (client, id) = (&store.client, Inner::unique()?);
+    let upload = client.create_upload(key, &[(ID.to_owned(), id.clone())])?;
+    let part = client.upload_part(&upload, 1, b"a part");
+    let done = part.and_then(|part| {
+        if client.list_parts(&upload)?.is_none_or(|parts| parts.len() != 1) {
+            let reason = "the part that was just stored is missing";
+            return Err(S3Error::wrong("ListParts", reason));
         }
-        done
-    };
-    complete(id, &Condition::New)?;
-    let refuses = |condition: &Condition| is_refused(complete(&Inner::unique()?, condition));
-    let is_checked = refuses(&Condition::New)? && refuses(&Condition::Is(format!("\"{id}\"")))?;
-    let Some(object) = client.head(key)?.filter(|_| is_checked) else { return Ok(false) };
-    Ok(complete(&Inner::unique()?, &Condition::Is(object.tag)).is_ok())
+        client.complete(&upload, &[part], condition, &id).map(drop)
+    });
+    if done.is_err() {
+        client.abort_upload(&upload)?;
+    }
+    done
 }
 
-fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<bool, S3Error> {
+fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<Treatment, S3Error> {
     let client = &store.client;
     let upload = client.create_upload(&format!("{key}-copy"), &[])?;
-    let copied = client.copy_part(&upload, 1, key, tag, 0..5);
+    let copied = client.copy_part(&upload, 1, (key, tag), 0..5, false);
     client.abort_upload(&upload)?;
-    match copied {
+    let is_there = match copied {
         // A store may refuse because this object is too small. It still supports the operation.
-        Err(error) if error.status() == Some(400) && LEAST > 5 => Ok(true),
-        copied => is_supported(copied.map(drop)),
-    }
+        Err(error) if error.status() == Some(400) && LEAST > 5 => true,
+        copied => is_supported(copied.map(drop))?,
+    };
+    Ok(if is_there { Treatment::Checked } else { Treatment::Missing })
 }
 
 /// Stores content with a wrong checksum, and returns whether the store refuses it.
 fn checksums(store: &Inner, key: &str) -> Result<bool, S3Error> {
     let wrong = base64(&super::encode::sha256(b"something else"));
     let request = Request {
-        operation: "PutObject",
-        method: "PUT",
-        key: Some(key),
         headers: vec![("x-amz-checksum-sha256", wrong)],
         body: Some(CONTENT),
-        ..Request::default()
+        ..Request::of("PutObject", key)
     };
     match store.client.call(&request) {
         Ok(_) => Ok(false),
@@ -317,18 +318,9 @@ fn checksums(store: &Inner, key: &str) -> Result<bool, S3Error> {
     }
 }
 
-/// Returns whether the store refused a request because of its condition.
-fn is_refused<T>(result: Result<T, S3Error>) -> Result<bool, S3Error> {
-    match result {
-        Ok(_) => Ok(false),
-        Err(error) if error.is_precondition() => Ok(true),
-        Err(error) => Err(error),
-    }
-}
-
 /// Returns whether the store knows no such conditions.
 fn is_unsupported(error: &S3Error) -> bool {
-    let is_refusal = matches!(error.status(), Some(400 | 405 | 501));
+    let is_refusal = matches!(error.status(), Some(400 | 405 | 501)) && !error.code().is_empty();
     is_refusal && !error.is_expiry() && !error.is_transient()
 }
 

@@ -34,6 +34,7 @@ enum NeededSign {
 /// What a response to an operation must have, so that it proves success.
 struct Row {
     operation: &'static str,
+    method: &'static str,
     statuses: &'static [u16],
     /// Whether the header `ETag` must have a value.
     has_tag: bool,
@@ -53,7 +54,7 @@ enum ExpectedContent {
 }
 
 const fn row(
-    operation: &'static str,
+    (operation, method): (&'static str, &'static str),
     statuses: &'static [u16],
     has_tag: bool,
     content: ExpectedContent,
@@ -63,19 +64,29 @@ const fn row(
         ExpectedContent::Object => NeededSign::Usual,
         ExpectedContent::Nothing => NeededSign::Always,
     };
-    Row { operation, statuses, has_tag, sign, content }
+    Row { operation, method, statuses, has_tag, sign, content }
 }
 
 /// All operations that the server uses.
 const ROWS: [Row; 14] = [
-    row("HeadObject", &[200], true, ExpectedContent::Object),
-    row("GetObject", &[200, 206], true, ExpectedContent::Object),
-    row("PutObject", &[200], true, ExpectedContent::Nothing),
-    row("DeleteObject", &[204], false, ExpectedContent::Nothing),
-    row("CopyObject", &[200], false, ExpectedContent::Element(&["CopyObjectResult"], "ETag")),
-    row("ListObjectsV2", &[200], false, ExpectedContent::Element(&["ListBucketResult"], "")),
+    row(("HeadObject", "HEAD"), &[200], true, ExpectedContent::Object),
+    row(("GetObject", "GET"), &[200, 206], true, ExpectedContent::Object),
+    row(("PutObject", "PUT"), &[200], true, ExpectedContent::Nothing),
+    row(("DeleteObject", "DELETE"), &[204], false, ExpectedContent::Nothing),
     row(
-        "CreateMultipartUpload",
+        ("CopyObject", "PUT"),
+        &[200],
+        false,
+        ExpectedContent::Element(&["CopyObjectResult"], "ETag"),
+    ),
+    row(
+        ("ListObjectsV2", "GET"),
+        &[200],
+        false,
+        ExpectedContent::Element(&["ListBucketResult"], ""),
+    ),
+    row(
+        ("CreateMultipartUpload", "POST"),
         &[200],
         false,
         ExpectedContent::Element(&["InitiateMultipartUploadResult"], "UploadId"),
@@ -83,36 +94,46 @@ const ROWS: [Row; 14] = [
     Row {
         // The completion fails if the part is not there.
         sign: NeededSign::Usual,
-        ..row("UploadPart", &[200], true, ExpectedContent::Nothing)
+        ..row(("UploadPart", "PUT"), &[200], true, ExpectedContent::Nothing)
     },
-    row("UploadPartCopy", &[200], false, ExpectedContent::Element(&["CopyPartResult"], "ETag")),
     row(
-        "CompleteMultipartUpload",
+        ("UploadPartCopy", "PUT"),
+        &[200],
+        false,
+        ExpectedContent::Element(&["CopyPartResult"], "ETag"),
+    ),
+    row(
+        ("CompleteMultipartUpload", "POST"),
         &[200],
         false,
         ExpectedContent::Element(&["CompleteMultipartUploadResult"], ""),
     ),
-    row("AbortMultipartUpload", &[204], false, ExpectedContent::Nothing),
+    row(("AbortMultipartUpload", "DELETE"), &[204], false, ExpectedContent::Nothing),
     // Here and below, the test server moto uses the second name.
     row(
-        "ListParts",
+        ("ListParts", "GET"),
         &[200],
         false,
         ExpectedContent::Element(&["ListPartsResult", "ListPartsResponse"], ""),
     ),
     row(
-        "GetBucketLifecycleConfiguration",
+        ("GetBucketLifecycleConfiguration", "GET"),
         &[200],
         false,
         ExpectedContent::Element(&["LifecycleConfiguration"], ""),
     ),
     row(
-        "GetBucketVersioning",
+        ("GetBucketVersioning", "GET"),
         &[200],
         false,
         ExpectedContent::Element(&["VersioningConfiguration", "GetBucketVersioningResponse"], ""),
     ),
 ];
+
+/// Returns the method of an operation.
+pub(super) fn method_of(operation: &str) -> &'static str {
+    ROWS.iter().find(|row| row.operation == operation).map_or("GET", |row| row.method)
+}
 
 fn row_of(operation: &'static str) -> Result<&'static Row, S3Error> {
     let row = ROWS.iter().find(|row| row.operation == operation);
@@ -121,6 +142,10 @@ fn row_of(operation: &'static str) -> Result<&'static Row, S3Error> {
 
 fn unproved(operation: &'static str, found: &str) -> S3Error {
     S3Error::Lost { operation, reason: format!("another program responded with {found}") }
+}
+
+fn has_sign(headers: &HeaderMap) -> bool {
+    SIGNS.iter().any(|name| headers.contains_key(*name))
 }
 
 /// Checks the status and the headers of a response with a status of success.
@@ -167,7 +192,7 @@ impl Client {
         headers: &HeaderMap,
     ) -> Result<(), S3Error> {
         let operation = request.operation;
-        if SIGNS.iter().any(|name| headers.contains_key(*name)) {
+        if has_sign(headers) {
             self.signs.are_sent.store(true, Ordering::Relaxed);
             return Ok(());
         }
@@ -186,6 +211,11 @@ impl Client {
             true => Err(failed()),
             false => Ok(()),
         }
+    }
+
+    /// Returns whether a response has a sign, or the store is not known to send them.
+    pub(super) fn has_usual_sign(&self, headers: &HeaderMap) -> bool {
+        has_sign(headers) || !self.sends_signs()
     }
 
     /// Returns whether the store is known to send signs.
@@ -232,8 +262,12 @@ fn check_content(operation: &'static str, content: &str) -> Result<(), S3Error> 
 
 /// Returns the error for a refusal. The statuses whose meaning decides what the client is told count
 /// only with an error code of S3. A response to `HEAD` has no content, so its caller must ask again.
-pub(super) fn checked_refusal(request: &Request<'_>, refusal: S3Error) -> S3Error {
+/// That a condition is unknown counts only from the store itself.
+pub(super) fn checked_refusal(request: &Request<'_>, refusal: S3Error, is_signed: bool) -> S3Error {
     match refusal.status() {
+        Some(501) if request.has_condition() && !(is_signed && refusal.is_unimplemented()) => {
+            unproved(request.operation, "the status 501")
+        }
         Some(status @ (403 | 404 | 409 | 412)) if refusal.code().is_empty() => {
             match request.method {
                 "HEAD" => refusal,

@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 use super::encode::{hex, sha256};
 use super::error::S3Error;
 use super::inner::Inner;
+use super::late::LateChanges;
 use super::multipart::Part;
 use super::objects::{Condition, ID, StoredObject};
 use super::partial::{self, Note};
+use super::rivals::Rivals;
 use crate::limits;
 use crate::lock::Lock;
 use crate::storage::unfinished::{Overtaken, RunningUploads};
@@ -80,10 +82,15 @@ pub(super) fn has_ended(old: Option<&str>, now: Option<&StoredObject>) -> bool {
     }
 }
 
-/// What this process knows of its uploads to a bucket. It outlives each [`S3Store`](super::S3Store).
+/// What this process knows of its changes of a bucket. It outlives each [`S3Store`](super::S3Store),
+/// whatever a reload changes of the store's settings.
 #[derive(Default)]
 pub(super) struct Memory {
-    pub(super) running: Arc<RunningUploads<Vec<u8>>>,
+    /// The uploads that leave a record, by their keys.
+    pub(super) running: RunningUploads<Vec<u8>>,
+    /// Sessions that publish under the same key.
+    pub(super) rivals: Rivals,
+    pub(super) late: Arc<LateChanges>,
     /// The number of the latest of these uploads.
     pub(super) latest: AtomicU64,
     pub(super) records: Lock<Vec<Weak<StoreRecord>>>,
@@ -226,10 +233,6 @@ impl StoreRecord {
         self.overtaken.is_gone() || self.old.is_none() && self.overtaken.changes() == 0
     }
 
-    fn is_running(&self) -> bool {
-        !self.is_pending.load(Ordering::SeqCst)
-    }
-
     /// Returns `Busy` if another session is known to have taken over the bytes of the upload.
     pub(super) fn check(&self) -> StorageResult<()> {
         match self.has_lost_bytes.load(Ordering::SeqCst) {
@@ -308,9 +311,9 @@ impl StoreRecord {
         }
         let (record, store) = (Arc::clone(self), Arc::clone(store));
         let attending = ThreadJob::begin(move || {
-            let done = match record.is_running() {
-                true => record.write(&store),
-                false => record.settle(&store),
+            let done = match record.is_pending.load(Ordering::SeqCst) {
+                false => record.write(&store),
+                true => record.settle(&store),
             };
             if let Err(error) = done {
                 let key = &record.key;
@@ -393,6 +396,8 @@ impl StoreRecord {
         let now = store.client.head(&self.key)?.map(|now| now.version());
         let is_unchanged = self.overtaken.changes() == 0 && now == self.old;
         let none = Some((&[][..], &[][..]));
+        let place = self.key.as_bytes().to_vec();
+        let runs_again = || self.memory.running.has(Some(&self.user), &place);
         self.is_over.store(true, Ordering::SeqCst);
         let state = self.state.lock();
         let (note, tag) = (state.note.clone(), state.tag.clone());
@@ -410,7 +415,7 @@ impl StoreRecord {
                 Ok(true)
             }
             // The record of the other upload holds.
-            _ if is_unchanged || self.runs_again() => Ok(false),
+            _ if is_unchanged || runs_again() => Ok(false),
             // Another upload has stored the file since, so its length is not that of this one.
             now => {
                 let note = Note { old: now, upload: None, tail: None, ..note };
@@ -428,10 +433,6 @@ impl StoreRecord {
     /// Returns whether the note belongs to another upload of the user.
     fn is_displaced(&self) -> bool {
         self.is_lost.load(Ordering::SeqCst) || self.overtaken.is_superseded()
-    }
-
-    fn runs_again(&self) -> bool {
-        self.memory.running.has(Some(&self.user), &self.key.as_bytes().to_vec())
     }
 
     /// Remembers the record of an upload over an existing object that could not be left, until the

@@ -1,8 +1,8 @@
 //! What a storage says and ends of the records of unfinished uploads.
 
-use super::objects::{ID, StoredObject};
+use super::objects::StoredObject;
 use super::partial::{self, Found};
-use super::record::{discard_ended, has_ended};
+use super::record::discard_ended;
 use super::{S3Storage, identity};
 use crate::storage::{StorageErrorKind as Kind, StorageResult, Unfinished, VirtualPath};
 
@@ -25,11 +25,11 @@ impl S3Storage {
         let note_key = self.keys.note(&key, user.unwrap_or_default());
         let (store, place) = (&self.inner, key.into_bytes());
         let running = Unfinished { is_running: true, ..Unfinished::default() };
-        let runs_here = store.running.has(user, &place);
+        let runs_here = store.memory.running.has(user, &place);
         if forgets {
             let here = store.memory.of_note(&note_key);
             if here.iter().all(|record| record.has_nothing_to_mix_with()) {
-                store.running.forget(user, &place);
+                store.memory.running.forget(user, &place);
                 here.iter().try_for_each(|record| record.end(store).map(drop))?;
             }
         }
@@ -61,14 +61,10 @@ impl S3Storage {
             Err(error) if error.kind == Kind::IsDirectory => return Ok(None),
             Err(error) => return Err(error),
         };
-        let old = found.note.old.as_deref();
-        // If its server died, others may have stored the file while the upload was running.
-        let is_own = |now: &StoredObject| now.metadata(ID) == Some(&found.note.object);
-        let may_end = !found.note.is_active || now.as_ref().is_none_or(is_own);
-        if may_end && has_ended(old, now.as_ref()) {
+        if found.has_ended(now.as_ref()) {
             return Ok(None);
         }
-        let is_unchanged = old == now.as_ref().map(StoredObject::version).as_deref();
+        let is_unchanged = found.note.old == now.as_ref().map(StoredObject::version);
         let kept = match is_unchanged && self.keeps(user) {
             true => partial::load(&self.inner, found)?.map_or(0, |kept| kept.received()),
             false => 0,
@@ -80,7 +76,7 @@ impl S3Storage {
     /// Ends the records of all users, because the object at `key` was removed or replaced. Uploads
     /// that are running go on. `latest` is the number before the removal.
     pub(super) fn end_records(&self, key: &str, latest: u64) -> StorageResult<()> {
-        self.inner.running.removed(&key.as_bytes().to_vec(), latest);
+        self.inner.memory.running.removed(&key.as_bytes().to_vec(), latest);
         self.discard_records(key)
     }
 

@@ -5,19 +5,20 @@ use std::io;
 
 use super::encode::{hex, sha256};
 use super::error::S3Error;
+use super::http::Treatment;
 use super::inner::Inner;
 use super::multipart::{LEAST, PARTS};
 use super::objects::{Condition, ID, StoredObject};
 use super::pages::Listed;
 use super::partial::{self, Moved};
-use super::rivals::{Publishing, Turn};
+use super::rivals::{ALWAYS, Turn};
 use super::{S3Storage, http, keys};
 use crate::storage::{
     StorageError, StorageErrorKind as Kind, StorageResult, VirtualPath, check_rename,
 };
 
 /// Maximum size of an object that one request can copy, in bytes.
-pub(super) const COPIED: u64 = 5 * 1024 * 1024 * 1024;
+const COPIED: u64 = 5 * 1024 * 1024 * 1024;
 
 /// Maximum length of the object that a move of a directory leaves until it has succeeded.
 const LONGEST: u64 = 64;
@@ -43,10 +44,6 @@ impl S3Storage {
         if to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
-        let publishing = match replace {
-            true => Publishing::always(),
-            false => self.inner.publish_new(&to_key),
-        };
         let target = self.inner.client.head(&to_key)?;
         let mut failed = None;
         match (&target, replace) {
@@ -68,16 +65,16 @@ impl S3Storage {
             Some(object) => {
                 let id = Inner::unique()?;
                 let file = Move { store: &self.inner, from: &from_key, to: &to_key, object, id };
-                self.inner.publish(&to_key, &publishing, |turn| {
-                    file.copy(turn, target.as_ref(), replace)?;
-                    file.remove()
-                })
+                let copied = self
+                    .inner
+                    .publish(&to_key, ALWAYS, |turn| file.copy(turn, target.as_ref(), replace));
+                copied.and_then(|_| file.remove())
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
         };
         self.inner.forget_directories();
         moved?;
-        self.inner.running.stored(&to_key.as_bytes().to_vec(), latest);
+        self.inner.memory.running.stored(&to_key.as_bytes().to_vec(), latest);
         // A record of the new name ends, unless the name was free.
         if target.is_some() {
             self.discard_records(&to_key).map_err(S3Error::after_change)?;
@@ -158,23 +155,20 @@ impl S3Storage {
         let (store, objects) = (&self.inner, self.tree(from)?);
         let own_key = keys::tree_move(&store.hidden, (from, to));
         let is_again = failed.is_some();
-        // No session has stored a file in the new directory, which does not exist yet.
-        let new = |listed: &Listed| store.publish_new(&listed.key.replacen(from, to, 1));
-        let publishings: Vec<_> = objects.iter().map(new).collect();
         let id = match failed {
             Some(id) => id,
             None => {
                 let mut id = Inner::unique()?;
                 id.truncate(16);
                 let bytes = id.as_bytes();
-                store.client.put(&own_key, bytes, &Condition::None, &id, store.checksums)?;
+                store.put(&own_key, bytes, &Condition::None)?;
                 id
             }
         };
         // The object of a directory is listed before its files, so the new directory exists first.
         let mut moved = Moved::new();
         let (mut directories, mut markers) = (BTreeSet::new(), Vec::new());
-        for (Listed { key, size, tag, .. }, publishing) in objects.iter().zip(&publishings) {
+        for Listed { key, size, tag, .. } in &objects {
             let Some(rest) = key.strip_prefix(from) else { continue };
             let new = format!("{to}{rest}");
             let slashes = key.match_indices('/').map(|(at, _)| at + 1);
@@ -182,27 +176,25 @@ impl S3Storage {
                 .extend(slashes.filter_map(|end| Some(key.get(from.len()..end)?.to_owned())));
             if key.ends_with('/') && *size == 0 {
                 // Some stores cannot copy the object of a directory.
-                let unique = Inner::unique()?;
-                refused(store.client.put(&new, &[], &Condition::New, &unique, store.checksums))?;
+                refused(store.put(&new, &[], &Condition::New))?;
                 *is_changed = true;
                 markers.push((key, tag));
                 continue;
             }
-            let versions = store.publish(&new, publishing, |turn| {
-                // Another session may have removed the object.
-                let Some(object) = store.client.head(key)? else { return Ok(None) };
-                let (id, version) = (copy_id(&id, &object), object.version());
-                let file = Move { store, from: key, to: &new, object, id };
+            // Another session may have removed the object.
+            let Some(object) = store.client.head(key)? else { continue };
+            let (id, version) = (copy_id(&id, &object), object.version());
+            let file = Move { store, from: key, to: &new, object, id };
+            let copy = store.publish(&new, ALWAYS, |turn| {
                 let made = if is_again { store.client.head(&new)? } else { None };
-                let copy = match made.filter(|made| file.has_made(made)) {
-                    Some(copy) => copy,
-                    None => file.copy(turn, None, false)?,
-                };
-                *is_changed = true;
-                file.remove()?;
-                Ok(Some((version, copy.version())))
+                match made.filter(|made| file.has_made(made)) {
+                    Some(copy) => Ok(copy),
+                    None => file.copy(turn, None, false),
+                }
             })?;
-            moved.extend(versions.map(|versions| (new, versions)));
+            *is_changed = true;
+            file.remove()?;
+            moved.insert(new.clone(), (version, copy.version()));
         }
         // SeaweedFS keeps a directory whose object is removed before its files.
         for (key, tag) in markers.into_iter().rev() {
@@ -212,7 +204,7 @@ impl S3Storage {
             })?;
         }
         // These uploads go on to the old name, of a directory that is gone.
-        store.running.supersede_below(from.trim_end_matches('/').as_bytes(), store.latest());
+        store.memory.running.supersede_below(from.trim_end_matches('/').as_bytes(), store.latest());
         for rest in directories {
             let (old, new) = (format!("{from}{rest}"), format!("{to}{rest}"));
             let notes = (&*self.keys.notes(&old), &*self.keys.notes(&new));
@@ -236,15 +228,15 @@ fn refused<T>(changed: Result<T, S3Error>) -> Result<bool, S3Error> {
     }
 }
 
-/// The move of an object.
-struct Move<'a> {
-    store: &'a Inner,
-    from: &'a str,
-    to: &'a str,
+/// The move of an object, or a change of its metadata.
+pub(super) struct Move<'a> {
+    pub(super) store: &'a Inner,
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
     /// The original, which must not have changed.
-    object: StoredObject,
+    pub(super) object: StoredObject,
     /// The metadata that identifies the copy.
-    id: String,
+    pub(super) id: String,
 }
 
 impl Move<'_> {
@@ -291,24 +283,32 @@ impl Move<'_> {
     }
 
     /// Lets the store copy the object. Returns whether the condition was met.
-    fn send(&self, turn: &mut Turn<'_>, condition: &Condition) -> StorageResult<bool> {
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if the store checks no condition, and the copy is to replace the object
+    /// itself, which could be a newer one by then.
+    pub(super) fn send(&self, turn: &mut Turn<'_>, condition: &Condition) -> StorageResult<bool> {
         let (store, client) = (self.store, &self.store.client);
         let mut metadata = self.object.kept.clone();
         metadata.retain(|(name, _)| name != ID);
         metadata.push((ID.to_owned(), self.id.clone()));
         let is_large = self.object.size > COPIED;
-        let as_copy = !is_large && store.test("CopyObject")?;
+        let is_checked = |operation| Ok::<_, S3Error>(store.test(operation)? == Treatment::Checked);
+        let as_copy = !is_large && is_checked("CopyObject")?;
         let in_parts =
-            !as_copy && store.test("CompleteMultipartUpload")? && store.test("UploadPartCopy")?;
-        let is_checked = as_copy || in_parts;
-        if !is_checked && !condition.is_met(client.head(self.to)?.as_ref()) {
-            return Ok(false);
+            !as_copy && is_checked("CompleteMultipartUpload")? && is_checked("UploadPartCopy")?;
+        if self.from == self.to && !as_copy && !in_parts {
+            return Err(Kind::Unsupported.into());
         }
         let sent = match in_parts || is_large {
             true => self.copy_parts(turn, condition, &metadata),
             false => {
-                let tag = &self.object.tag;
-                turn.change(|| client.copy(self.from, tag, self.to, condition, &metadata)).map(drop)
+                let copy = |condition: &Condition| {
+                    client.copy(self.from, &self.object.tag, self.to, condition, &metadata)
+                };
+                let change = || store.conditional(("CopyObject", self.to), condition, copy);
+                turn.change(change).map(drop)
             }
         };
         match sent {
@@ -332,19 +332,22 @@ impl Move<'_> {
         let mut copy = || {
             let mut parts = match object.size {
                 0 => vec![client.upload_part(&upload, 1, &[])?],
-                // Stores copy no range of a small object.
-                1..=LEAST => vec![client.copy_whole(&upload, self.from, object)?],
                 _ => Vec::new(),
             };
-            let mut at = parts.first().map_or(0, |part| part.size);
+            let mut at = 0;
             while at < object.size {
-                let end = (at + step).min(object.size);
+                let range = at..(at + step).min(object.size);
                 let number = u32::try_from(parts.len()).unwrap_or(PARTS) + 1;
-                let part = || client.copy_part(&upload, number, self.from, &object.tag, at..end);
+                let (from, is_whole) = ((self.from, &*object.tag), object.size <= LEAST);
+                at = range.end;
+                let part = || client.copy_part(&upload, number, from, range, is_whole);
                 parts.push(http::change(part)?);
-                at = end;
             }
-            turn.change(|| client.complete(&upload, &parts, condition, &self.id)).map(drop)
+            let complete =
+                |condition: &Condition| client.complete(&upload, &parts, condition, &self.id);
+            let operation = "CompleteMultipartUpload";
+            let change = || self.store.conditional((operation, self.to), condition, complete);
+            turn.change(change).map(drop)
         };
         copy().inspect_err(|_| {
             // If the store keeps the parts, its lifecycle rule removes them.

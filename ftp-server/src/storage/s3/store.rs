@@ -11,17 +11,15 @@ use super::buffer;
 use super::connection::S3Timeouts;
 use super::connection::{Connections, StorePlace};
 use super::error::S3Error;
-use super::http::{Checks, Client, Removals};
+use super::http::{Checks, Client};
 use super::inner::Inner;
 use super::keys::Keys;
-use super::late::LateChanges;
 use super::multipart::LEAST;
 use super::partial;
 use super::platform::Platform;
 use super::probe::{self, S3Features};
 use super::proof::StoreSigns;
 use super::record::Memory;
-use super::rivals::Rivals;
 use super::sign::Credentials;
 use super::web_identity::{self, Issuer, KeySource, WebIdentity};
 use crate::lock::{Lock, unpoisoned};
@@ -65,7 +63,7 @@ const LONGEST_TICK: Duration = Duration::from_secs(20);
 ///     .region("eu-central-1")
 ///     .credentials("AKIAIOSFODNN7EXAMPLE", std::env::var("AWS_SECRET_ACCESS_KEY")?)
 ///     .build()?;
-/// println!("missing: {:?}", store.probe()?.missing());
+/// println!("{:?}", store.probe()?);
 /// let server = Server::builder()
 ///     .storage(store.storage("users/ann")?)
 ///     .user("ann", "password", Rights::FULL)
@@ -351,6 +349,11 @@ impl S3StoreBuilder {
     pub fn build(self) -> Result<S3Store, S3Error> {
         let place = StorePlace::of(&self.endpoint)?;
         self.check()?;
+        let hidden = format!("{}/", self.hidden.trim_matches('/'));
+        let bucket = format!("{}/{}/{hidden}", place.name(), self.bucket);
+        #[cfg(test)]
+        let bucket = format!("{bucket} {}", self.process);
+        let memory = Memory::of(bucket);
         let place = if self.path_style { place } else { place.with_label(&self.bucket) };
         let (timeouts, ca) = (self.timeouts, self.ca.as_deref());
         let Connections { agent, scheme, authority, addresses } =
@@ -375,17 +378,11 @@ impl S3StoreBuilder {
             are_expired: AtomicBool::new(false),
             skew: AtomicI64::new(0),
             timeouts,
-            removals: Removals::new(),
             checks: Checks::default(),
-            late: LateChanges::default(),
+            late: Arc::clone(&memory.late),
             signs: StoreSigns::default(),
             addresses,
         };
-        let hidden = format!("{}/", self.hidden.trim_matches('/'));
-        let bucket = format!("{}://{}/{}/{hidden}", client.scheme, client.authority, client.bucket);
-        #[cfg(test)]
-        let bucket = format!("{bucket} {}", self.process);
-        let memory = Memory::of(bucket);
         let inner = Arc::new(Inner {
             client,
             pool: buffer::pool(self.memory),
@@ -395,9 +392,7 @@ impl S3StoreBuilder {
             patience: self.patience,
             hidden,
             checksums: self.checksums,
-            running: Arc::clone(&memory.running),
             memory,
-            rivals: Rivals::default(),
             seen: Lock::default(),
             told: Lock::default(),
         });
@@ -468,6 +463,7 @@ fn keep(store: &Weak<Inner>, tick: Duration) {
         }
         if swept.is_none_or(|swept| swept.elapsed() >= SWEEP) {
             swept = Some(Instant::now());
+            store.client.checks.forget_lacks();
             let bucket = &store.client.bucket;
             match partial::sweep(&store) {
                 Ok(0) => {}

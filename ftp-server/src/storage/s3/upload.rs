@@ -240,7 +240,7 @@ impl S3Upload {
     fn publish(&mut self) -> StorageResult<()> {
         while !self.finish(STEP)? {}
         self.is_tried = true;
-        publish(&self.begun, &self.parts, self.buffer.bytes(), &self.publishing)
+        publish(&self.begun, &self.parts, self.buffer.bytes(), self.publishing.clone())
     }
 
     /// Copies the first bytes of the old object, for up to `limit`. Returns whether all of them are
@@ -291,16 +291,20 @@ fn publish(
     begun: &Begun,
     parts: &[Part],
     bytes: &[u8],
-    publishing: &Publishing,
+    publishing: Publishing,
 ) -> StorageResult<()> {
     let Begun { store, key, id, multipart, record } = begun;
     begun.prove()?;
-    let refusal = publishing.refusal.unwrap_or(Kind::Busy);
+    let refusal = publishing.1.unwrap_or(Kind::Busy);
     let latest = store.publish(key, publishing, |turn| {
         let (latest, condition) = (store.latest(), &turn.condition.clone());
         let published = turn.change(|| match multipart {
-            Some(multipart) => store.client.complete(multipart, parts, condition, id),
-            None => store.client.put(key, bytes, condition, id, store.checksums),
+            Some(multipart) => {
+                store.conditional(("CompleteMultipartUpload", key), condition, |condition| {
+                    store.client.complete(multipart, parts, condition, id)
+                })
+            }
+            None => store.store_object(key, bytes, condition, id),
         });
         published.map(|_| latest).map_err(|error| match error.is_precondition() {
             true => refusal.into(),
@@ -308,7 +312,7 @@ fn publish(
             false => error.into(),
         })
     })?;
-    store.running.stored(&key.as_bytes().to_vec(), latest);
+    store.memory.running.stored(&key.as_bytes().to_vec(), latest);
     if let Some(record) = record {
         record.stored(store);
     }

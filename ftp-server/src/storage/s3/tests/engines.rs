@@ -151,7 +151,7 @@ fn moto_supports_the_storage_contract() {
     let storage = on_engine(&engine, "");
     let features = S3Store { inner: storage.inner }.probe().unwrap();
     assert_eq!(
-        features.missing(),
+        missing(features),
         [
             "conditional CompleteMultipartUpload",
             "conditional CopyObject",
@@ -169,7 +169,7 @@ fn seaweedfs_supports_the_storage_contract() {
     concurrent_uploads_leave_one_whole_file(&engine);
     let storage = on_engine(&engine, "");
     let features = S3Store { inner: storage.inner }.probe().unwrap();
-    assert_eq!(features.missing(), ["a lifecycle rule AbortIncompleteMultipartUpload"]);
+    assert_eq!(missing(features), ["a lifecycle rule AbortIncompleteMultipartUpload"]);
     // SeaweedFS checks signatures.
     let wrong = settings(&engine.endpoint()).credentials("key", "wrong").build().unwrap();
     let error = wrong.probe().unwrap_err().to_string();
@@ -202,7 +202,7 @@ fn garage_supports_the_storage_contract_with_a_killed_node() {
     assert!(read(&storage, "running").unwrap() == bytes);
     works(&engine);
     let features = S3Store { inner: storage.inner }.probe().unwrap();
-    let missing = features.missing();
+    let missing = missing(features);
     let [writes, completion, copy, removal, rule] = missing[..] else { panic!("{missing:?}") };
     assert!(writes.starts_with("conditional writes"), "{missing:?}");
     assert!(completion.starts_with("conditional CompleteMultipartUpload"), "{missing:?}");

@@ -4,7 +4,8 @@ use ftp_tests::at_once::at_once;
 use ftp_tests::wait::{patiently, wait_until};
 
 use super::super::connection::HOSTS;
-use super::fake::{Fault, LATE};
+use super::super::http::Treatment;
+use super::fake::{Fault, LATE, Page};
 use super::*;
 
 /// A change, and the operation that makes it.
@@ -16,9 +17,9 @@ const CHANGES: [Late; 6] = [
     ("CompleteMultipartUpload", |storage| {
         put(storage, "f", WriteMode::Replace, &content(PART + 9))
     }),
-    ("CopyObject", |storage| storage.set(&path("f"), Change::Modified(9)).map(drop)),
     ("CopyObject", |storage| storage.rename(&path("g"), &path("f"), true)),
     ("DeleteObject", |storage| storage.remove(&path("f"))),
+    ("CopyObject", |storage| storage.set(&path("f"), Change::Modified(9)).map(drop)),
 ];
 
 /// Makes a change whose first request is executed only after [`Fake::release`], and returns the
@@ -58,7 +59,8 @@ fn a_request_that_the_store_makes_late_changes_nothing_newer() {
 
 #[test]
 fn a_request_without_a_response_blocks_its_path_if_the_store_ignores_conditions() {
-    at_once(6, CHANGES, |late| {
+    // No time is set there.
+    at_once(5, CHANGES.into_iter().take(5), |late| {
         patiently(Duration::from_millis(300), |limit| {
             let careless = || {
                 let fake = Fake::start();
@@ -165,13 +167,156 @@ fn a_file_that_was_replaced_meanwhile_is_removed_in_its_newer_version() {
     }
 }
 
+/// The operations with conditions.
+const CONDITIONAL: [&str; 4] =
+    ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject"];
+
 #[test]
-fn files_are_replaced_at_a_store_that_refuses_conditions() {
+fn a_store_that_refuses_conditions_is_used_without_them() {
     let fake = Fake::start();
+    fake.refuse_conditions(&CONDITIONAL);
+    let storage = on(&fake).keep_times(true).rename_trees(9);
+    let large = content(PART + 9);
     fake.store("f", b"old");
-    fake.fail("PutObject", 0, 1, Fault::Refuse(501, "NotImplemented"));
-    put(&on(&fake), "f", WriteMode::Replace, b"new").unwrap();
-    assert_eq!(fake.content("f").unwrap(), b"new");
+    put(&storage, "f", WriteMode::Replace, b"new").unwrap();
+    put(&storage, "f", WriteMode::Append, b"er").unwrap();
+    assert_eq!(fake.content("f").unwrap(), b"newer");
+    assert_eq!(kind(put(&storage, "f", WriteMode::Create, b"")), Some(Kind::Exists));
+    // The server looks itself, directly before.
+    let mut late = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+    late.write_all(b"?").unwrap();
+    fake.store("f", b"of another server");
+    assert_eq!(kind(late.commit()), Some(Kind::Busy));
+    // Its note is written again and again.
+    cut(&storage, "f", WriteMode::Replace, &large);
+    assert_eq!(storage.unfinished(&path("f"), Some(USER)).unwrap().unwrap().kept, PART as u64 + 9);
+    put(&storage, "f", WriteMode::Replace, &large).unwrap();
+    storage.rename(&path("f"), &path("g"), true).unwrap();
+    put(&storage, "f", WriteMode::Replace, b"over").unwrap();
+    storage.rename(&path("f"), &path("g"), true).unwrap();
+    assert_eq!((fake.content("f"), fake.content("g").unwrap()), (None, b"over".to_vec()));
+    // A change of a time would replace what another server stores at the same moment.
+    assert_eq!(kind(storage.set(&path("g"), Change::Modified(9))), Some(Kind::Unsupported));
+    storage.remove(&path("g")).unwrap();
+    for change in [S3Storage::mkdir, S3Storage::rmdir] {
+        change(&storage, &path("d")).unwrap();
+    }
+    assert_eq!((fake.keys(""), fake.uploads()), (Vec::new(), 0));
+    let features = store_at(&fake).probe().unwrap();
+    assert!(features.refuses_conditions && features.copies && !features.conditional_copy);
+}
+
+#[test]
+fn a_gateway_that_answers_501_takes_the_condition_off_no_request() {
+    for page in [Page::Gateway, Page::Html, Page::Empty] {
+        for is_late in [false, true] {
+            let fake = Fake::start();
+            fake.store("f", b"old");
+            let (storage, other) = (on(&fake), on(&fake));
+            let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+            upload.write_all(b"?").unwrap();
+            put(&other, "f", WriteMode::Replace, b"newer").unwrap();
+            let gateway = Fault::Page { status: 501, page, is_late };
+            fake.fail("PutObject", 0, 99, gateway);
+            assert!(upload.commit().is_err());
+            // Plain replacements fail, too: nothing is sent without a condition.
+            let replaced = kind(put(&storage, "f", WriteMode::Replace, b"through"));
+            fake.works();
+            let want: &[u8] = if is_late { b"through" } else { b"newer" };
+            assert_eq!(replaced, (!is_late).then_some(Kind::Io), "{page:?}");
+            assert_eq!(fake.content("f").unwrap(), want, "{page:?}");
+            // The store checks conditions, now as before.
+            assert!(storage.inner.checks("PutObject"));
+        }
+    }
+}
+
+#[test]
+fn a_test_of_the_store_is_made_once_and_forgotten_if_it_failed() {
+    let fake = Fake::start();
+    fake.refuse_conditions(&["PutObject"]);
+    let storage = on(&fake);
+    let before = fake.count("PutObject");
+    let tests = at_once(4, [0; 4], |_| storage.inner.test("PutObject").unwrap());
+    assert_eq!(tests, [Treatment::Refused; 4]);
+    assert_eq!(fake.count("PutObject") - before, 2);
+    assert_eq!(fake.keys(""), [""; 0]);
+    // It was another program between the server and the store.
+    fake.refuse_conditions(&[]);
+    storage.inner.client.checks.forget_lacks();
+    assert_eq!(storage.inner.test("PutObject").unwrap(), Treatment::Checked);
+    storage.inner.client.checks.forget_lacks();
+    assert_eq!(storage.inner.client.checks.known("PutObject"), Some(Treatment::Checked));
+}
+
+#[test]
+fn an_append_that_was_carried_out_is_never_refused() {
+    for other in [WriteMode::Append, WriteMode::Replace] {
+        let fake = Fake::start();
+        fake.store("f", b"old");
+        let (one, two) = (on(&fake), on(&fake));
+        // The store takes it, and the answer is lost with the connection.
+        fake.fail("PutObject", 0, 1, Fault::LoseAnswer);
+        fake.fail("HeadObject", 2, 1, Fault::Late);
+        let appending =
+            std::thread::spawn(move || kind(put(&one, "f", WriteMode::Append, b" one")));
+        wait_until("it is carried out", || fake.content("f").is_some_and(|it| it == b"old one"));
+        wait_until("the server looks", || fake.count("HeadObject") >= 3);
+        put(&two, "f", other, b" two").unwrap();
+        fake.release();
+        assert_eq!(appending.join().unwrap(), Some(Kind::Unknown), "{other:?}");
+    }
+}
+
+#[test]
+fn what_may_still_be_changed_is_known_after_a_reload() {
+    patiently(Duration::from_millis(300), |limit| {
+        let fake = Fake::start();
+        fake.ignore_conditions(true);
+        fake.store("f", b"old");
+        let timeouts = S3Timeouts::new().answer(limit).retries(12 * limit);
+        let settings = settings(&fake.endpoint()).timeouts(timeouts);
+        let storage = |settings: &S3StoreBuilder| {
+            settings.clone().build().unwrap().storage("").unwrap().keep_times(true)
+        };
+        let old = storage(&settings);
+        fake.fail("PutObject", 0, 1, Fault::Late);
+        put(&old, "f", WriteMode::Replace, b"late").unwrap();
+        // Another key, and other settings.
+        let timeouts = timeouts.late(Duration::ZERO);
+        let reloaded = settings.credentials("another", "key").part_size(2 * PART as u64);
+        let new = storage(&reloaded.timeouts(timeouts));
+        for storage in [&old, &new] {
+            let refused = kind(put(storage, "f", WriteMode::Replace, b"newer"));
+            assert_eq!(refused, Some(Kind::Busy));
+        }
+        // Sessions of both take turns.
+        let turn = old.inner.memory.rivals.turn("g");
+        let (sender, done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            put(&new, "g", WriteMode::Replace, b"").unwrap();
+            sender.send(()).unwrap();
+        });
+        assert!(done.recv_timeout(limit).is_err());
+        drop(turn);
+        done.recv().unwrap();
+        fake.release();
+    });
+}
+
+#[test]
+fn a_removal_waits_for_changes_of_its_own_path_only() {
+    let fake = Fake::start();
+    fake.ignore_conditions_of_removals(true);
+    let storage = on(&fake);
+    let names: Vec<_> = (0..200).map(|number| format!("f{number}")).collect();
+    for name in &names {
+        fake.store(name, b"");
+    }
+    let _turn = storage.inner.memory.rivals.turn("g");
+    for name in &names {
+        storage.remove(&path(name)).unwrap();
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use ftp_tests::peer::ObjectStore;
 
+use super::super::encode::{AHEAD, now};
 use super::fake::Fault;
 use super::*;
 use crate::ledger::tests::assert_ledger_contract;
@@ -49,6 +50,27 @@ fn a_record_change_with_a_lost_response_is_made_once() {
     fake.fail("PutObject", 0, 1, Fault::LoseAnswer);
     assert!(ledger.replace("r", version.as_deref(), b"2").unwrap());
     assert_eq!(ledger.read("r").unwrap().content, b"2");
+}
+
+#[test]
+fn servers_whose_clocks_differ_by_hours_share_the_time_of_the_ledger() {
+    let fake = Fake::start();
+    // Each server runs in a thread, with its own clock.
+    let times = ftp_tests::at_once::at_once(3, [-7_200, 0, 86_400], |ahead| {
+        AHEAD.set(ahead);
+        let ledger = open(&fake.endpoint());
+        let name = format!("{ahead}");
+        // Without a record, and with one.
+        let missing = ledger.read(&name).unwrap().time;
+        assert!(ledger.replace(&name, None, b"1").unwrap());
+        let found = ledger.read(&name).unwrap().time;
+        AHEAD.set(0);
+        [missing, found]
+    });
+    let own = u64::try_from(now()).unwrap();
+    for time in times.as_flattened() {
+        assert!(time.as_secs().abs_diff(own) < 60, "{time:?} {own}");
+    }
 }
 
 #[test]

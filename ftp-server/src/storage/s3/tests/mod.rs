@@ -48,6 +48,23 @@ const OPERATIONS: [&[&str]; 3] = [
 /// Minimum size of a part in an upload of several parts, in bytes.
 const PART: usize = 5 * 1024 * 1024;
 
+/// Returns the names of what a store lacks.
+fn missing(features: S3Features) -> Vec<&'static str> {
+    let all = [
+        (features.conditional_writes, "conditional writes"),
+        (features.conditional_completion, "conditional CompleteMultipartUpload"),
+        (features.conditional_copy, "conditional CopyObject"),
+        (features.conditional_removal, "conditional DeleteObject"),
+        (!features.refuses_conditions, "requests with conditions"),
+        (features.copies, "CopyObject"),
+        (features.part_copies, "UploadPartCopy"),
+        (features.checksums, "checks of x-amz-checksum-sha256"),
+        (features.removes_abandoned, "a lifecycle rule AbortIncompleteMultipartUpload"),
+        (features.removes_old_versions, "a lifecycle rule NoncurrentVersionExpiration"),
+    ];
+    all.into_iter().filter_map(|(is_there, name)| (!is_there).then_some(name)).collect()
+}
+
 fn path(text: &str) -> VirtualPath {
     text.into()
 }

@@ -311,3 +311,57 @@ fn a_directory_that_another_server_has_removed_is_in_nobodys_way() {
     one.rename(&path("x"), &path("f"), false).unwrap();
     assert_eq!(fake.content("f").unwrap(), b"x");
 }
+
+/// Returns the number of bytes of a record; 0 if it only forbids to resume at the length of the file.
+fn kept(storage: &S3Storage, name: &str) -> Option<u64> {
+    storage.unfinished(&path(name), Some(USER)).unwrap().map(|found| found.kept)
+}
+
+#[test]
+fn a_move_of_a_directory_leaves_what_is_forbidden_forbidden_fs_15() {
+    let fake = Fake::start();
+    let storage = on(&fake).rename_trees(9);
+    let keep = || {
+        for key in ["d/", "d/a", "d/b", "d/c", "first"] {
+            fake.store(key, b"old");
+        }
+        fake.store("d/", b"");
+        // The first rename tests the store.
+        storage.rename(&path("first"), &path("last"), true).unwrap();
+        for name in ["d/a", "d/b", "d/c"] {
+            cut(&storage, name, WriteMode::Replace, b"0123456789");
+        }
+    };
+    let note = |name: &str| storage.keys.note(name, USER);
+    // The move fails when a file has been moved, and is repeated.
+    keep();
+    fake.fail("CopyObject", 1, 9, Fault::Refuse(403, "AccessDenied"));
+    assert_eq!(kind(storage.rename(&path("d"), &path("e"), false)), Some(Kind::Unknown));
+    fake.works();
+    // A record cannot be read; and where another one is, an upload to a free name was cut.
+    fake.store(&note("d/b"), b"damaged");
+    cut(&storage, "e/c", WriteMode::Replace, b"01");
+    storage.rename(&path("d"), &path("e"), false).unwrap();
+    for name in ["e/a", "e/b"] {
+        assert_eq!(kept(&storage, name), Some(0), "{name}");
+    }
+    assert_eq!(kept(&storage, "e/c"), Some(10));
+    assert_eq!(fake.keys(&storage.keys.notes("d/")), [""; 0]);
+    // A file is there again under the old name.
+    for name in ["e/a", "e/b", "e/c"] {
+        storage.remove(&path(name)).unwrap();
+    }
+    storage.rmdir(&path("e")).unwrap();
+    keep();
+    fake.fail("DeleteObject", 3, 1, Fault::Hold);
+    let slow = storage.clone();
+    let slow = thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
+    wait_until("the old one is gone", || fake.keys("d").is_empty());
+    fake.store("d/a", b"of another program");
+    fake.release();
+    slow.join().unwrap().unwrap();
+    for name in ["d/a", "e/a"] {
+        assert_eq!(kept(&storage, name), Some(0), "{name}");
+    }
+    assert_eq!(kept(&storage, "e/b"), Some(10));
+}

@@ -463,7 +463,7 @@ fn a_sweep_goes_on_after_a_note_that_it_cannot_read() {
     let fake = Fake::start();
     let storage = on(&fake);
     let hidden = &storage.inner.hidden;
-    let old = [keys::tails(hidden), keys::tree_moves(hidden), keys::markers(hidden)];
+    let old = [keys::tails(hidden), keys::tree_moves(hidden), keys::probes(hidden)];
     cut(&storage, "f", WriteMode::Replace, b"0123");
     for prefix in &old {
         fake.store(&format!("{prefix}left"), b"4567");
@@ -483,12 +483,12 @@ fn a_sweep_reads_the_notes_only_if_there_are_old_last_bytes() {
     let fake = Fake::start();
     let storage = on(&fake);
     cut(&storage, "f", WriteMode::Replace, b"0123");
-    let markers = keys::markers(&storage.inner.hidden);
-    fake.store(&format!("{markers}left"), b"");
-    fake.age_below(&markers, 30 * 3_600);
+    let probes = keys::probes(&storage.inner.hidden);
+    fake.store(&format!("{probes}left"), b"");
+    fake.age_below(&probes, 30 * 3_600);
     let before = fake.count("GetObject");
     partial::sweep(&storage.inner).unwrap();
-    assert_eq!((fake.count("GetObject") - before, fake.keys(&markers).len()), (0, 0));
+    assert_eq!((fake.count("GetObject") - before, fake.keys(&probes).len()), (0, 0));
 }
 
 #[test]

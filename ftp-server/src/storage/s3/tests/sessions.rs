@@ -611,8 +611,8 @@ fn s3_requests_per_command() {
             // Another name begins with this one.
             ("STOR ol", b"new", [3, 3, 0]),
             ("STOR h", &large, [8, 1, 1]),
-            ("APPE old", b"more", [1, 4, 0]),
-            ("APPE large", b"more", [4, 3, 0]),
+            ("APPE old", b"more", [1, 5, 0]),
+            ("APPE large", b"more", [4, 4, 0]),
             ("RETR large", b"", [0, 1, 0]),
             ("SIZE old", b"", [0, 2, 0]),
             ("MDTM old", b"", [0, 1, 0]),

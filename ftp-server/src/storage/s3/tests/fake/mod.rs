@@ -79,6 +79,8 @@ pub(super) enum Page {
     Json(bool),
     /// A file of a web server, with an entity tag.
     Text,
+    /// A gateway that does not know the request, in the words of S3.
+    Gateway,
 }
 
 impl Page {
@@ -88,6 +90,7 @@ impl Page {
         match self {
             Self::Html | Self::Cut => html,
             Self::Empty => Answer::page(status, ""),
+            Self::Gateway => Answer::page(status, "<Error><Code>NotImplemented</Code></Error>"),
             Self::Tagged => {
                 let html = Answer::page(status, "<html>");
                 html.with("content-type", "TEXT/HTML").with("etag", "\"5f1-23\"")
@@ -294,6 +297,11 @@ impl Fake {
     /// Makes copies ignore the condition on their target.
     pub(super) fn ignore_conditions_of_copies(&self) {
         self.state().copies_always = true;
+    }
+
+    /// Makes these operations fail with a condition, from now on.
+    pub(super) fn refuse_conditions(&self, operations: &[&'static str]) {
+        self.state().refuses = operations.to_vec();
     }
 
     /// Makes each key lead to the object with the key that `alias` returns.

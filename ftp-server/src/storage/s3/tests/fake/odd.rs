@@ -41,6 +41,8 @@ pub(in super::super) enum Stranger {
     Json,
     /// A web server that sends a file, with a strong tag.
     Text,
+    /// A gateway that does not know the request, in the words of S3.
+    Gateway,
 }
 
 impl Stranger {
@@ -54,6 +56,7 @@ impl Stranger {
             Self::Text => Answer::page(200, "It works!\n")
                 .with("content-type", "text/plain")
                 .with("etag", "\"66f1c3a0-a\""),
+            Self::Gateway => Answer::page(501, "<Error><Code>NotImplemented</Code></Error>"),
         }
     }
 }

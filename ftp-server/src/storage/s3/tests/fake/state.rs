@@ -48,6 +48,8 @@ pub(super) struct State {
     pub(super) removes_always: bool,
     /// Whether `CopyObject` ignores the condition on its target.
     pub(super) copies_always: bool,
+    /// The operations that know no conditions.
+    pub(super) refuses: Vec<&'static str>,
     /// The key of the object that a key leads to.
     pub(super) alias: Option<fn(&str) -> String>,
     /// Whether the bucket keeps old versions.
@@ -93,6 +95,11 @@ impl State {
         let is_locked = self.locks_objects && matches!(operation, "PutObject" | "UploadPart");
         if is_locked && !asked.is_lockable() {
             return Answer::refusal(400, "InvalidRequest");
+        }
+        let is_conditional =
+            ["if-match", "if-none-match"].iter().any(|name| asked.header(name).is_some());
+        if is_conditional && self.refuses.contains(&operation) {
+            return Answer::refusal(501, "NotImplemented");
         }
         match operation {
             "HeadObject" | "GetObject" => self.get(asked),

@@ -1,5 +1,6 @@
 //! The commands of one node, the faults of their requests, and the acts of the other node.
 
+use super::super::super::http::Treatment;
 use super::super::fake::{Odd, Stranger};
 use super::model::Step;
 
@@ -14,15 +15,16 @@ pub(super) struct Command {
     pub(super) steps: Vec<Step>,
     /// The names that the other node changes.
     names: &'static [&'static str],
-    /// Whether the store ignores the condition on the target of a copy.
-    pub(super) copies_always: bool,
+    /// What the store makes of the condition on the target of a copy.
+    pub(super) copies: Treatment,
 }
 
 impl Command {
     /// Returns an upload over a file.
     pub(super) fn over(sent: &'static str) -> Self {
         let (name, line, steps, names): (_, _, _, &[&str]) = ("STOR", "STOR f", Vec::new(), &["f"]);
-        Self { name, before: &[], line, sent: Some(sent), steps, names, copies_always: false }
+        let (before, copies): (&[_], _) = (&[], Treatment::Checked);
+        Self { name, before, line, sent: Some(sent), steps, names, copies }
     }
 }
 
@@ -79,7 +81,11 @@ pub(super) fn commands() -> Vec<Command> {
         sent,
         steps: steps.to_vec(),
         names,
-        copies_always: name.starts_with("moto: "),
+        copies: match name.split_once(": ") {
+            Some(("moto", _)) => Treatment::Ignored,
+            Some(_) => Treatment::Refused,
+            None => Treatment::Checked,
+        },
     };
     let tree = [moved("d/", "t/"), moved("d/x", "t/x"), moved("d/y", "t/y")].concat();
     let (append, from) =
@@ -105,13 +111,16 @@ pub(super) fn commands() -> Vec<Command> {
         of("moto: RNTO new", &["RNFR f"], "RNTO n", None, &moved("f", "n"), &["f", "n"]),
         of("moto: RNTO over", &["RNFR f"], "RNTO g", None, &moved("f", "g"), &["f", "g"]),
         of("moto: MFMT", none, "MFMT 20200101000000 f", None, &[], &["f"]),
+        of("refused: RNTO new", &["RNFR f"], "RNTO n", None, &moved("f", "n"), &["f", "n"]),
+        of("refused: RNTO over", &["RNFR f"], "RNTO g", None, &moved("f", "g"), &["f", "g"]),
+        of("refused: MFMT", none, "MFMT 20200101000000 f", None, &[], &["f"]),
     ]
 }
 
 /// Returns the faults that a request for this operation can meet, and when the other node acts.
 pub(super) fn odds(operation: &str) -> Vec<(Odd, Moment)> {
-    const STRANGERS: [Stranger; 4] =
-        [Stranger::NoContent, Stranger::Nothing, Stranger::Json, Stranger::Text];
+    const STRANGERS: [Stranger; 5] =
+        [Stranger::NoContent, Stranger::Nothing, Stranger::Json, Stranger::Text, Stranger::Gateway];
     let reads = ["HeadObject", "GetObject", "ListObjectsV2", "ListParts"].contains(&operation);
     let mut all = vec![
         (Odd::LateAnswer, Moment::During),

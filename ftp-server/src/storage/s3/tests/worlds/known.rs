@@ -5,12 +5,13 @@
 /// What no condition of a store can tell: whether a missing name has never existed, and whether an
 /// empty object is the same one. Nothing is lost: a file that was renamed or removed meanwhile
 /// comes back, or an empty directory goes.
-pub(super) const OPEN: [&str; 24] = [
+pub(super) const OPEN: [&str; 27] = [
     "STOR | PutObject | LostAnswer During | RNFR",
     "STOR | PutObject | Other(NoContent, true) During | RNFR",
     "STOR | PutObject | Other(Nothing, true) During | RNFR",
     "STOR | PutObject | Other(Json, true) During | RNFR",
     "STOR | PutObject | Other(Text, true) During | RNFR",
+    "STOR | PutObject | Other(Gateway, true) During | RNFR",
     "STOR | PutObject | Twice During | RNFR",
     "STOR new | PutObject | Adrift After | DELE",
     "STOR new | PutObject | Adrift After | RNFR n",
@@ -21,20 +22,18 @@ pub(super) const OPEN: [&str; 24] = [
     "RNTO new | CopyObject | Other(Nothing, true) During | RNFR n",
     "RNTO new | CopyObject | Other(Json, true) During | RNFR n",
     "RNTO new | CopyObject | Other(Text, true) During | RNFR n",
+    "RNTO new | CopyObject | Other(Gateway, true) During | RNFR n",
     "RNTO tree | CopyObject | LostAnswer During | RNFR t/x",
     "RNTO tree | CopyObject | Other(NoContent, true) During | RNFR t/x",
     "RNTO tree | CopyObject | Other(Nothing, true) During | RNFR t/x",
     "RNTO tree | CopyObject | Other(Json, true) During | RNFR t/x",
     "RNTO tree | CopyObject | Other(Text, true) During | RNFR t/x",
+    "RNTO tree | CopyObject | Other(Gateway, true) During | RNFR t/x",
     "MKD | PutObject | Adrift After | RMD",
     "MKD | PutObject | Twice After | RMD",
     "RMD | DeleteObject | Adrift After | MKD",
     "RMD | DeleteObject | Twice After | MKD",
 ];
-
-/// What is lost between two servers if the store ignores the condition on the target of a copy. To
-/// copy in parts instead would take three requests for each time, and the digest of the file.
-pub(super) const KNOWN: [&str; 1] = ["moto: MFMT | CopyObject | SlowCopy"];
 
 /// What a note could tell only if it preceded the first byte, which would cost each upload over a file
 /// two requests: the store is away before it has the note, and the client goes on at another node. A
