@@ -22,12 +22,14 @@ use crate::testing::{restart_contract, storage_contract};
 /// A storage, and what lives as long: files, a store, a ledger.
 type Made = (Arc<dyn Storage>, Arc<dyn Any + Send + Sync>);
 
-type Reopen = fn(&Made) -> Arc<dyn Storage>;
+type Make = Box<dyn Fn() -> Made>;
+
+type Reopen = Box<dyn Fn(&Made) -> Arc<dyn Storage>>;
 
 /// A storage of this crate.
 pub(super) struct Shipped {
     pub(super) name: &'static str,
-    pub(super) make: fn() -> Made,
+    pub(super) make: Make,
     /// Opens a storage again after a restart of the server; `None` if a restart loses its files.
     pub(super) reopen: Option<Reopen>,
 }
@@ -119,44 +121,30 @@ fn mounted_at(kept: &dyn Any) -> Below<MountedStorage> {
     Below(tree.mount("/in/it", local_at(kept)).unwrap(), "in/it")
 }
 
-fn directory() -> Arc<dyn Any + Send + Sync> {
-    Arc::new(tempfile::tempdir().unwrap())
+impl Shipped {
+    /// A storage that a restart loses, with nothing else that must live as long.
+    fn lost<S: Storage + 'static>(name: &'static str, make: fn() -> S) -> Self {
+        Self { name, make: Box::new(move || (Arc::new(make()), Arc::new(()))), reopen: None }
+    }
+
+    /// A storage in a directory.
+    fn kept<S: Storage + 'static>(name: &'static str, at: fn(&dyn Any) -> S) -> Self {
+        let make: Make = Box::new(move || {
+            let kept: Arc<dyn Any + Send + Sync> = Arc::new(tempfile::tempdir().unwrap());
+            (Arc::new(at(&*kept)), kept)
+        });
+        Self { name, make, reopen: Some(Box::new(move |(_, kept)| Arc::new(at(&**kept)))) }
+    }
 }
 
 /// Returns the storages of this crate, without those of a store that is another program.
 fn shipped() -> Vec<Shipped> {
     let mut all = vec![
-        Shipped {
-            name: "local",
-            make: || {
-                let kept = directory();
-                (Arc::new(local_at(&*kept)), kept)
-            },
-            reopen: Some(|(_, kept)| Arc::new(local_at(&**kept))),
-        },
-        Shipped {
-            name: "memory",
-            make: || (Arc::new(MemoryStorage::new()), Arc::new(())),
-            reopen: None,
-        },
-        Shipped {
-            name: "partials",
-            make: || (Arc::new(Partials::new(MemoryStorage::new())), Arc::new(())),
-            reopen: None,
-        },
-        Shipped {
-            name: "root of a mounted tree",
-            make: || (Arc::new(MountedStorage::new(MemoryStorage::new())), Arc::new(())),
-            reopen: None,
-        },
-        Shipped {
-            name: "mounted",
-            make: || {
-                let kept = directory();
-                (Arc::new(mounted_at(&*kept)), kept)
-            },
-            reopen: Some(|(_, kept)| Arc::new(mounted_at(&**kept))),
-        },
+        Shipped::kept("local", local_at),
+        Shipped::lost("memory", MemoryStorage::new),
+        Shipped::lost("partials", || Partials::new(MemoryStorage::new())),
+        Shipped::lost("root of a mounted tree", || MountedStorage::new(MemoryStorage::new())),
+        Shipped::kept("mounted", mounted_at),
     ];
     #[cfg(feature = "s3")]
     all.extend(s3::tests::shipped());
@@ -548,21 +536,17 @@ const PROMISES: [(&str, Check); 13] = [
     ("a rename moves all", a_rename_moves_all),
 ];
 
-/// Returns the broken promises of new storages: the promise, and the call.
-pub(super) fn broken(name: &str, make: impl Fn() -> Made) -> Vec<String> {
-    let check = |(promise, check): &(&str, Check)| {
-        let (storage, _kept) = make();
-        check(&*storage).err().map(|call| format!("{name}: {promise}: {call}"))
-    };
-    PROMISES.iter().filter_map(check).collect()
-}
-
-#[test]
-fn each_storage_of_this_crate_keeps_each_promise_fs_12_fs_15_fs_16_cm_105_cm_107() {
-    let mut all = Vec::new();
-    for Shipped { name, make, reopen } in shipped() {
-        let mut found = broken(name, make);
-        found.extend(storage_contract(1..=10, make).err());
+impl Shipped {
+    /// Returns the broken promises of new storages: of each call, of random calls with this number of
+    /// seeds, and of a restart.
+    pub(super) fn broken(&self, seeds: u64) -> Vec<String> {
+        let Self { name, make, reopen } = self;
+        let check = |(promise, check): &(&str, Check)| {
+            let (storage, _kept) = make();
+            check(&*storage).err().map(|call| format!("{promise}: {call}"))
+        };
+        let mut found: Vec<_> = PROMISES.iter().filter_map(check).collect();
+        found.extend(storage_contract(1..=seeds, make).err());
         if let Some(reopen) = reopen {
             let make = || {
                 let made = make();
@@ -570,8 +554,13 @@ fn each_storage_of_this_crate_keeps_each_promise_fs_12_fs_15_fs_16_cm_105_cm_107
             };
             found.extend(restart_contract(make, reopen).err());
         }
-        all.extend(found.into_iter().map(|told| format!("{name}: {told}")));
+        found.into_iter().map(|told| format!("{name}: {told}")).collect()
     }
+}
+
+#[test]
+fn each_storage_of_this_crate_keeps_each_promise_fs_12_fs_15_fs_16_cm_105_cm_107() {
+    let all: Vec<_> = shipped().iter().flat_map(|storage| storage.broken(10)).collect();
     assert!(all.is_empty(), "{} broken promises:\n{}", all.len(), all.join("\n"));
 }
 
@@ -605,9 +594,10 @@ impl Observer for Told {
     }
 }
 
-#[test]
-fn each_change_of_each_storage_is_told_once_st_15() {
-    for Shipped { name, make, .. } in shipped() {
+impl Shipped {
+    /// Checks that an observer is told of each change once.
+    pub(super) fn tells_each_change_once(&self) {
+        let Self { name, make, .. } = self;
         let (storage, _kept) = make();
         let told = Told::default();
         let builder = Server::builder().storage(storage).observer(told.clone());
@@ -647,4 +637,9 @@ fn each_change_of_each_storage_is_told_once_st_15() {
             assert_eq!(*told.0.lock(), want, "{name}: {line}");
         }
     }
+}
+
+#[test]
+fn each_change_of_each_storage_is_told_once_st_15() {
+    shipped().iter().for_each(Shipped::tells_each_change_once);
 }

@@ -106,41 +106,70 @@ fn on(fake: &Fake) -> S3Storage {
     store_at(fake).storage("").unwrap()
 }
 
-/// Returns the storages on the fake store: alone, with times, and with a quota and its ledger.
-pub(in crate::storage) fn shipped() -> [Shipped; 3] {
+/// A place for the files of one storage, in a store that lives as long.
+struct Place {
+    endpoint: String,
+    keys: (&'static str, &'static str),
+    prefix: String,
+    _fake: Option<Fake>,
+}
+
+impl Place {
+    fn fake() -> Self {
+        let fake = Fake::start();
+        let prefix = Inner::unique().unwrap();
+        Self { endpoint: fake.endpoint(), keys: ("key", "secret"), prefix, _fake: Some(fake) }
+    }
+
+    fn store(&self) -> S3Store {
+        settings(&self.endpoint).credentials(self.keys.0, self.keys.1).build().unwrap()
+    }
+
+    fn storage(&self) -> S3Storage {
+        self.store().storage(&self.prefix).unwrap().rename_trees(100)
+    }
+}
+
+const WITH_QUOTA: &str = "S3 with a quota";
+
+/// Returns the storages on stores: alone, with times, and with a quota and its ledger.
+fn shipped_at(new: impl Fn() -> Place + Clone + 'static) -> [Shipped; 3] {
+    let (with_times, for_quota) = (new.clone(), new.clone());
     [
         Shipped {
             name: "S3",
-            make: || {
-                let fake = Fake::start();
-                (Arc::new(on(&fake).rename_trees(100)), Arc::new(fake))
-            },
-            reopen: Some(|(_, kept)| {
-                let fake = kept.downcast_ref::<Fake>().unwrap();
-                Arc::new(on(fake).rename_trees(100))
+            make: Box::new(move || {
+                let place = new();
+                (Arc::new(place.storage()), Arc::new(place))
             }),
+            reopen: Some(Box::new(|(_, kept)| {
+                Arc::new(kept.downcast_ref::<Place>().unwrap().storage())
+            })),
         },
         Shipped {
             name: "S3 with times",
-            make: || {
-                let fake = Fake::start();
-                (Arc::new(on(&fake).rename_trees(100).keep_times(true)), Arc::new(fake))
-            },
+            make: Box::new(move || {
+                let place = with_times();
+                (Arc::new(place.storage().keep_times(true)), Arc::new(place))
+            }),
             reopen: None,
         },
         Shipped {
-            name: "S3 with a quota",
-            make: || {
-                let fake = Fake::start();
-                let store = store_at(&fake);
-                let ledger = S3Ledger::open(&store, "").unwrap();
-                let files = store.storage("files").unwrap().rename_trees(100);
-                let (storage, state) = with_quota(files, ledger);
-                (storage, Arc::new((fake, state)))
-            },
+            name: WITH_QUOTA,
+            make: Box::new(move || {
+                let place = for_quota();
+                let ledger = S3Ledger::open(&place.store(), &place.prefix).unwrap();
+                let (storage, state) = with_quota(place.storage(), ledger);
+                (storage, Arc::new((place, state)))
+            }),
             reopen: None,
         },
     ]
+}
+
+/// Returns the storages on the fake store.
+pub(in crate::storage) fn shipped() -> [Shipped; 3] {
+    shipped_at(Place::fake)
 }
 
 /// Returns bytes that reveal a wrong offset: every 251 bytes begin with another byte.

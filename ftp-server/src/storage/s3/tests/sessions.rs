@@ -162,8 +162,11 @@ fn a_file_that_the_store_refuses_after_its_session_gave_up_is_withdrawn_dc_45() 
         std::io::Write::write_all(&mut data.stream(), &[wants]).unwrap();
         data.close();
         wait_until("it is announced", || told.0.lock().len() == usize::from(wants));
+        // An upload has its turn only some time after it is announced.
+        wait_until("the first one has its turn", || fake.count("PutObject") == 1);
     }
     abort(&mut other);
+    wait_until("the second one is given up", || told.0.lock().len() == 3);
     fake.release();
     session.expect_reply(226);
     let want = ["announced", "announced", "abor", "fin", "made", "withdrawn"];
