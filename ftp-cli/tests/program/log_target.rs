@@ -138,8 +138,8 @@ fn root_follows_no_log_symlink_in_another_users_directory() {
     }
     // Nobody else can have made a link in a directory of root's.
     chown(here.path(), Some(0), None).unwrap();
-    failed(&start(), 4, "Address already in use");
-    assert!(fs::read_to_string(&victim).unwrap().contains("Address already in use"));
+    failed(&start(), 4, "another program uses this port");
+    assert!(fs::read_to_string(&victim).unwrap().contains("another program uses this port"));
 }
 
 fn umask() -> u32 {
@@ -155,9 +155,9 @@ fn a_failed_start_is_reported_on_stderr_and_in_the_log_file() {
     let address = taken.local_addr().unwrap().to_string();
     let target = format!("log.target=file:{}", here.join("log").display());
     let ran = run(ftp(&["serve", "--listen", &address, "--set", &target]).arg(root.path()));
-    failed(&ran, 4, "Address already in use");
+    failed(&ran, 4, "another program uses this port");
     let log = fs::read_to_string(here.join("log")).unwrap();
-    assert!(log.contains("Address already in use"), "{log}");
+    assert!(log.contains("another program uses this port"), "{log}");
     assert!(!log.contains("os error"), "{log}");
     let target = "log.target=file:/proc/none/log";
     let ran = run(ftp(&["serve", "--listen", "0", "--set", target]).arg(here.path()));

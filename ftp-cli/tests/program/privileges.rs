@@ -491,7 +491,7 @@ fn a_read_only_file_system_is_named_at_startup_and_by_the_check() {
     let words = format!("fail  DIR: {}: the server's user {lack}", root.path().display());
     assert!(checked.code() == Some(3) && findings.contains(&words), "{findings}");
     let served = Served::of(&mut serve(&["--write"]));
-    let words = format!(" DIR: {}: the server {lack}\n", root.path().display());
+    let words = format!(" DIR: {}: the server's user {lack}\n", root.path().display());
     assert!(served.said().contains(&words), "{}", served.said());
     let mut session = RawSession::login(served.address, "u", "p");
     session.expect("MKD d", 550);

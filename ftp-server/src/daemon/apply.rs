@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::certificate::watch::Watch;
 use super::certificate::{Certificates, Dates, Loaded};
-use super::check::{lacks_of_permission, locked_out, overlaps, unable};
+use super::check::{advice, exposed, lacks_of_permission, locked_out, unable};
 use super::config::{Config, available, has_ipv6};
 use super::home::Sweeper;
 use super::hooks::{Hooks, Spool};
@@ -85,7 +85,7 @@ impl Draft {
         let config = Arc::clone(&self.config);
         let lacks = answers(vec![config], |config| {
             let lacks = lacks_of_permission(&config).into_iter();
-            lacks.chain(overlaps(&config)).chain(locked_out(&config)).collect::<Vec<_>>()
+            lacks.chain(exposed(&config)).chain(locked_out(&config)).collect::<Vec<_>>()
         });
         // A directory that does not answer is named already.
         for lack in lacks.into_iter().filter_map(DiskAnswer::given).flatten() {
@@ -316,8 +316,11 @@ pub(super) fn start(
             Error::OnceBound(_) => DaemonErrorKind::Configuration,
             _ => DaemonErrorKind::Internal,
         };
-        match looked.get() {
-            Some(Err(failure)) => failure.clone(),
+        match (looked.get(), &error) {
+            (Some(Err(failure)), _) => failure.clone(),
+            (_, Error::Bind { source, .. }) => {
+                DaemonError::new(kind, format!("{error}: {}", advice(source)))
+            }
             _ => DaemonError::new(kind, in_full(&error)),
         }
     })?;

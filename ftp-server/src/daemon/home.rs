@@ -237,7 +237,7 @@ fn identity(root: &ConfiguredRoot) -> StorageResult<DirectoryIdentity> {
 }
 
 /// Creates the root if it is missing, accessible only to the server's user unless the settings give
-/// directories a mode or a group. Returns whether the root was missing.
+/// directories a mode, a group, or a umask other than the default. Returns whether the root was missing.
 ///
 /// Creates only the last directory of the path, and does not follow a symbolic link in its place.
 fn create(root: &Path, config: LocalConfig) -> StorageResult<bool> {
@@ -262,7 +262,9 @@ fn furnish(root: &Path, config: LocalConfig) -> io::Result<()> {
     if let Some(group) = config.group {
         fchown(&made, None, Some(Gid::from_raw(group)))?;
     }
-    let Some(mode) = config.directory_mode else { return Ok(()) };
+    let is_masked = config.umask != LocalConfig::new().umask;
+    let mode = config.directory_mode.or(is_masked.then_some(0o777 & !config.umask));
+    let Some(mode) = mode else { return Ok(()) };
     let passed_on = fstat(&made)?.st_mode & 0o7000;
     Ok(fchmod(&made, Mode::from_raw_mode(mode | passed_on))?)
 }
@@ -392,9 +394,15 @@ mod tests {
     #[test]
     fn a_new_root_has_the_mode_of_directories_if_that_is_set() {
         let parent = tempfile::tempdir().unwrap();
-        for (name, mode, want) in [("a", None, 0o700), ("b", Some(0o775), 0o775)] {
+        for (name, mode, umask, want) in [
+            ("a", None, 0o022, 0o700),
+            ("b", Some(0o775), 0o022, 0o775),
+            ("c", None, 0o002, 0o775),
+            ("d", None, 0o027, 0o750),
+            ("e", Some(0o711), 0o027, 0o711),
+        ] {
             let root = parent.path().join(name);
-            let config = LocalConfig::new().directory_mode(mode);
+            let config = LocalConfig::new().directory_mode(mode).umask(umask);
             assert!(create(&root, config).unwrap() && !create(&root, config).unwrap());
             assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o7777, want);
         }

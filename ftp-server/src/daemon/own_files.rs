@@ -110,11 +110,19 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     all
 }
 
+fn is_replaced(file: &OwnFile) -> bool {
+    WRITTEN.contains(&&*file.key)
+}
+
+/// Returns whether the server changes the file, or files in the directory.
+pub(super) fn is_written(file: &OwnFile) -> bool {
+    is_replaced(file) || ["hooks.spool", "hooks.dead_letters"].contains(&&*file.key)
+}
+
 /// Returns one line for each file that the server writes to although it uses it for something else
 /// too, such as a log with the path of a key.
 pub(super) fn overwritten(config: &Config) -> Vec<String> {
     let all = own_files(config);
-    let is_written = |file: &OwnFile| WRITTEN.contains(&&*file.key);
     // Several logs can go to one terminal or pipe.
     let is_stream = |path: &Path| {
         let kind = fs::metadata(path).map(|found| found.file_type());
@@ -122,7 +130,7 @@ pub(super) fn overwritten(config: &Config) -> Vec<String> {
     };
     let clash = |(at, file): (usize, &OwnFile)| {
         let others = all.iter().enumerate().filter(|(_, other)| other.key != file.key);
-        let mut others = others.filter(|(other_at, other)| *other_at < at || !is_written(other));
+        let mut others = others.filter(|(other_at, other)| *other_at < at || !is_replaced(other));
         let path = in_full(&file.path);
         let is_same = |other: &OwnFile| {
             other.path == file.path || in_full(&other.path) == path && !is_stream(&path)
@@ -131,7 +139,7 @@ pub(super) fn overwritten(config: &Config) -> Vec<String> {
         let (place, key) = (config.settings.origins.place(&file.key), &file.key);
         Some(format!("{place}: {key}: names the same file as {}; use another file", other.key))
     };
-    all.iter().enumerate().filter(|(_, file)| is_written(file)).filter_map(clash).collect()
+    all.iter().enumerate().filter(|(_, file)| is_replaced(file)).filter_map(clash).collect()
 }
 
 impl Config {
@@ -366,7 +374,7 @@ fn without_dots(path: &Path) -> PathBuf {
 }
 
 /// Returns the canonical form of a path whose last components may be missing.
-fn in_full(path: &Path) -> PathBuf {
+pub(super) fn in_full(path: &Path) -> PathBuf {
     match (path.canonicalize(), path.parent(), path.file_name()) {
         (Ok(found), ..) => found,
         (Err(_), Some(parent), Some(name)) => in_full(parent).join(name),

@@ -20,6 +20,8 @@ pub struct RunAs {
     /// The user's system name, which is needed to find the supplementary groups.
     name: Option<CString>,
     group: Gid,
+    /// Groups besides those of the user.
+    more_groups: Vec<u32>,
 }
 
 impl RunAs {
@@ -43,7 +45,7 @@ impl RunAs {
             return Err(format!("must not be root, but is \"{text}\""));
         }
         let name = known.and_then(|known| CString::new(known.name).ok());
-        Ok(Self { text: text.to_owned(), user: id, name, group })
+        Ok(Self { text: text.to_owned(), user: id, name, group, more_groups: Vec::new() })
     }
 
     /// Returns the user of this system whose primary group is `group` and has the user's name, unless
@@ -53,6 +55,17 @@ impl RunAs {
         let user =
             User::from_name(&group.name).ok().flatten().filter(|user| user.gid == group.gid)?;
         Self::parse(&user.name).ok()
+    }
+
+    /// Adds groups that the unit of a service gives to its user.
+    pub(crate) fn with_groups(self, more_groups: Vec<u32>) -> Self {
+        Self { more_groups, ..self }
+    }
+
+    /// Returns the groups to have in addition to those of the user in the system.
+    #[must_use]
+    pub fn more_groups(&self) -> &[u32] {
+        &self.more_groups
     }
 
     /// Returns the user's number.

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use ftp_proto::{Escaped, HostName};
 use log::Level;
 
+use super::check::joined;
 use super::config::{ANONYMOUS, Config, ConfiguredRoot, Host, MountPoint, Settings, User};
 use super::home::{Home, Open, Places, Role, lack_of_walls};
 use super::logging::LOG;
@@ -322,6 +323,7 @@ impl Homes {
         }
         let homes = self.all_homes();
         let opened = answers(homes.clone(), |home| home.open());
+        let mut lines = Vec::new();
         for (home, opened) in homes.iter().zip(opened) {
             let shown = home.shown();
             let opened = match opened {
@@ -329,7 +331,8 @@ impl Homes {
                 silent => {
                     is_usable = true;
                     if matches!(silent, DiskAnswer::Missing) {
-                        log::error!(target: LOG, "{shown} does not answer; users with this directory cannot log in until it does");
+                        let why = "does not answer; its users cannot log in until it does";
+                        lines.push((why.to_owned(), shown));
                     }
                     continue;
                 }
@@ -352,7 +355,7 @@ impl Homes {
                         && error.kind != StorageErrorKind::Unsupported =>
                 {
                     let why = reason(&error);
-                    log::error!(target: LOG, "cannot mount {shown} in users' trees: {why}");
+                    lines.push((format!("cannot be mounted in users' trees: {why}"), shown));
                 }
                 Err(error)
                     if home.role == Role::MadeRoot && error.kind == StorageErrorKind::NotFound =>
@@ -366,12 +369,13 @@ impl Homes {
                 }
                 Err(error) => {
                     let why = reason(&error);
-                    log::error!(target: LOG, "{shown}: {why}; users with this root directory cannot log in");
+                    lines.push((format!("{why}; its users cannot log in"), shown.clone()));
                     let message = format!("cannot open the root directory {shown}: {why}");
                     failure = Some(DaemonError::new(DaemonErrorKind::Local, message));
                 }
             }
         }
+        joined(lines).iter().for_each(|line| log::error!(target: LOG, "{line}"));
         let Some((walls, shown)) = walls else {
             return failure.filter(|_| !is_usable).map_or(Ok(None), Err);
         };

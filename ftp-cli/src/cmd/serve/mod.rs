@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use ftp_server::EventLog;
 use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup};
 use log::{Level, LevelFilter};
-use nix::unistd::{Gid, Uid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid};
+use nix::unistd::{
+    Gid, Uid, getgroups, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid,
+};
 use signal_hook::consts::SIGHUP;
 
 use self::options::Refusal;
@@ -233,6 +235,11 @@ fn give_up_root(run_as: &RunAs) -> io::Result<()> {
         None => setgroups(&[]),
     }
     .map_err(failed)?;
+    if !run_as.more_groups().is_empty() {
+        let more = run_as.more_groups().iter().map(|group| Gid::from_raw(*group));
+        let all: Vec<_> = getgroups().map_err(failed)?.into_iter().chain(more).collect();
+        setgroups(&all).map_err(failed)?;
+    }
     setresgid(group, group, group).map_err(failed)?;
     setresuid(user, user, user).map_err(failed)?;
     if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {

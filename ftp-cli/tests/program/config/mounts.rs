@@ -92,7 +92,7 @@ fn a_user_has_several_directories_in_one_tree() {
 
     let served = mounted.configured.serve();
     let said = served.said();
-    let unavailable = "/usb in users' trees: No such file or directory\n";
+    let unavailable = "/usb: cannot be mounted in users' trees: No such file or directory\n";
     assert!(said.contains(unavailable), "{said}");
     let mut session = Mounted::login(&served);
     let unavailable = format!("u: /usb is unavailable: {shared}/usb: No such file or directory");

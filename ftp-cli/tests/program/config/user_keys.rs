@@ -174,7 +174,10 @@ create_home = false
         String::from_utf8(ran.stdout).unwrap()
     };
     // Only the last directory is made.
-    let missing = format!("fail  user anna: {root}/homes/anna: missing, and the server's user ");
+    // One line names all users.
+    let last = format!("user off: {root}/homes/off");
+    let missing = format!("{last}: missing, and the server's user ");
+    assert!(check().contains(&format!("fail  user anna: {root}/homes/anna, user ")), "{}", check());
     assert!(check().contains(&missing), "{}", check());
     std::fs::create_dir(configured.root.join("homes")).unwrap();
     let said = check();

@@ -426,7 +426,7 @@ fn password_hashes_of_mkpasswd_and_htpasswd_are_accepted() {
 fn a_configured_server_starts_without_the_directories_of_its_users() {
     let configured = Configured::new("[users.u]\npassword = \"HASH\"\nroot = \"ROOT/disk\"\n");
     let served = configured.serve();
-    let fault = "/disk: No such file or directory; users with this root directory cannot log in";
+    let fault = "/disk: No such file or directory; its users cannot log in";
     assert!(served.said.contains(fault), "{}", served.said);
     let mut early = RawSession::greeted(served.address);
     early.expect("USER u", 331);

@@ -8,7 +8,7 @@ use super::users::{CheckedRoot, all_homes};
 use crate::daemon::config::{Config, ConfiguredRoot};
 use crate::{Rights, TlsPolicy};
 use ftp_proto::text::toml_text::shown;
-use ftp_proto::text::values::counted;
+use ftp_proto::text::values::{counted, shown_path};
 
 /// Adds warnings about passwords in plaintext and about roots that overlap.
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -30,15 +30,39 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         let why = "tls = \"off\" refuses TLS, and tls.control requires it: logins fail";
         findings.warn(format_args!("user {}: {why}; remove one of them", shown(name)));
     }
-    overlaps(config).iter().for_each(|line| findings.warn(format_args!("{line}")));
+    exposed(config).iter().for_each(|line| findings.warn(format_args!("{line}")));
 }
 
 /// Returns an address beyond this computer at which users can send passwords without TLS.
 fn in_plaintext(config: &Config) -> Option<SocketAddr> {
     let settings = &config.settings;
-    let is_outside = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
     let outside = settings.plaintext().into_iter().find(is_outside);
     outside.filter(|_| config.has_passwords() && is_open(settings.tls.control))
+}
+
+/// Returns a line for each way in which more users reach files than the rights suggest.
+pub(in crate::daemon) fn exposed(config: &Config) -> Vec<String> {
+    open_to_all(config).into_iter().chain(overlaps(config)).collect()
+}
+
+/// Returns a line if everybody who reaches an address beyond this computer can replace files.
+fn open_to_all(config: &Config) -> Option<String> {
+    let changes = [Rights::WRITE, Rights::DELETE, Rights::RENAME];
+    let of_settings = config.anonymous().map(|(root, rights)| (root.shown(), rights));
+    let quick = config.quick.as_ref();
+    let by_options =
+        quick.and_then(|quick| Some((shown_path(&quick.root).to_string(), quick.anonymous?)));
+    let open = |(_, rights): &(String, Rights)| changes.iter().any(|one| rights.contains(*one));
+    let (root, _) = of_settings.into_iter().chain(by_options).find(open)?;
+    let address = config.settings.all_listen().into_iter().find(is_outside)?;
+    let what_to_do = "use --user or [users.NAME], a drop box, or an address of this computer";
+    Some(format!(
+        "{address}: anyone who reaches it can replace or delete the files in {root}; {what_to_do}"
+    ))
+}
+
+fn is_outside(address: &SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 fn is_open(policy: TlsPolicy) -> bool {
@@ -48,7 +72,7 @@ fn is_open(policy: TlsPolicy) -> bool {
 /// Returns one line for each two roots through which more users reach files than the rights suggest:
 /// a root of anonymous users that overlaps another one, unless both are read-only, and a drop box in
 /// which other users can read or change files.
-pub(in crate::daemon) fn overlaps(config: &Config) -> Vec<String> {
+fn overlaps(config: &Config) -> Vec<String> {
     let homes = all_homes(config);
     let mut lines = Vec::new();
     // Pairs of other homes are nobody's mistake. There may be many thousands of them.
@@ -159,6 +183,34 @@ mod tests {
         }
         let anyone = ["anonymous.enabled=true", "anonymous.root=/srv", all];
         assert_eq!(in_plaintext(&config(&anyone)), None, "there is no password");
+    }
+
+    #[test]
+    fn a_share_that_anyone_can_change_causes_a_warning_li_14() {
+        for (listen, rights, more, is_open) in [
+            (":2121", Rights::FULL, None, true),
+            ("192.0.2.1:21", Rights::FULL, None, true),
+            ("2121", Rights::FULL, None, false),
+            (":2121", Rights::READ, None, false),
+            (":2121", Rights::DROP_BOX, None, false),
+            (":2121", Rights::READ, Some("anonymous.rights=full"), true),
+        ] {
+            let mut config = config(&[&format!("listen.addresses={listen}")]);
+            match more {
+                None => {
+                    config.share("/p", rights);
+                    config.add_anonymous(rights);
+                }
+                Some(more) => {
+                    for assignment in ["anonymous.root=/p", "anonymous.enabled=true", more] {
+                        let (key, value) = assignment.split_once('=').unwrap();
+                        config.set(key, value).unwrap();
+                    }
+                }
+            }
+            let found = exposed(&config);
+            assert_eq!(found.len(), usize::from(is_open), "{listen} {more:?}: {found:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The findings of `--check`, and their report.
 
+use std::collections::BTreeMap;
 use std::fmt::{Arguments, Display, Write};
 use std::ops::RangeInclusive;
 
@@ -15,6 +16,24 @@ pub(super) fn first_of(all: &[String]) -> String {
         Some(first) if all.len() > NAMED => format!("{}, ...", first.join(", ")),
         _ => all.join(", "),
     }
+}
+
+/// Joins those of whom the same is to be said: of each reason and name, one line for each reason.
+pub(in crate::daemon) fn joined(lines: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+    let mut all: Vec<(String, Vec<String>)> = Vec::new();
+    let mut known = BTreeMap::new();
+    for (why, whose) in lines {
+        let at = *known.entry(why.clone()).or_insert(all.len());
+        match all.get_mut(at) {
+            Some((_, names)) => names.push(whose),
+            None => all.push((why, vec![whose])),
+        }
+    }
+    let line = |(why, names): (String, Vec<String>)| match names.len() {
+        few if few <= NAMED => format!("{}: {why}", first_of(&names)),
+        many => format!("{} ({many} in all): {why}", first_of(&names)),
+    };
+    all.into_iter().map(line).collect()
 }
 
 /// The result of [`Config::check`].

@@ -8,6 +8,7 @@ mod exposure;
 mod findings;
 mod programs;
 mod sockets;
+mod unit;
 mod users;
 
 use std::fs::{self, Metadata};
@@ -21,11 +22,13 @@ use ftp_proto::AddressClass;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-pub(super) use self::exposure::overlaps;
+pub(super) use self::exposure::exposed;
 pub use self::findings::CheckReport;
-pub(super) use self::findings::Findings;
 use self::findings::first_of;
+pub(super) use self::findings::{Findings, joined};
+pub(super) use self::sockets::advice;
 use self::sockets::{RunningServer, is_in_use, reason};
+use self::unit::Unit;
 use self::users::{all_homes, directories, owners, users};
 pub(super) use self::users::{all_places, lacks_of_permission, locked_out, unable};
 use super::certificate;
@@ -57,6 +60,10 @@ fn check(
     once_bound: impl FnOnce(Option<&RunAs>) -> io::Result<()>,
 ) -> CheckReport {
     let mut findings = Findings::default();
+    let service = config.service_user();
+    let unit = service.as_ref().zip(config.file()).and_then(|(user, file)| Unit::find(user, file));
+    let seen = unit.as_ref().map(|unit| unit.seen(config));
+    let config = seen.as_ref().unwrap_or(config);
     let settings = &config.settings;
     let own = Arc::new(OwnFiles::of(config, &OwnFiles::default()));
     for objection in own.objections(config) {
@@ -74,23 +81,37 @@ fn check(
             findings.fail(DaemonErrorKind::Configuration, words);
         }
     };
-    let service = config.service_user();
-    match &service {
-        Some(user) => {
-            switch(Some(user), &mut findings);
+    let source = unit.as_ref().and_then(|_| Unit::before_credentials(config));
+    if let Some(source) = &source {
+        certificate::check(source, &mut findings);
+    }
+    match (service.clone(), &unit) {
+        (Some(user), Some(unit)) => {
+            let user = user.with_groups(unit.groups());
+            unit.switch(|| switch(Some(&user), &mut findings));
+            findings.note(format_args!("checked as user \"{user}\" of {}", unit::NAME));
+        }
+        (Some(user), None) => {
+            switch(Some(&user), &mut findings);
             let why = "whose group may read the configuration file";
             findings.note(format_args!("checked as user \"{user}\", {why}"));
         }
-        None if config.has_file() && config.run_as().is_none() && is_root() => {
+        (None, _) if config.has_file() && config.run_as().is_none() && is_root() => {
             let what_to_do = "if the server runs as another user, add --set security.run_as=USER";
             findings.note(format_args!("checked as root; {what_to_do}"));
         }
-        None => {}
+        (None, _) => {}
     }
-    certificate::check(config, &mut findings);
+    if source.is_none() {
+        certificate::check(config, &mut findings);
+    }
+    if let Some(unit) = &unit {
+        unit.check(config, &mut findings);
+    }
+    let is_unsure = service.is_some() && unit.is_none();
     logs(settings, &mut findings);
     readable(config, &mut findings);
-    sockets::check(settings, running.as_ref(), &mut bound, &mut findings);
+    sockets::check(settings, unit.as_ref(), running.as_ref(), &mut bound, &mut findings);
     let stores = Stores::open(settings, None);
     config.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
     switch(config.run_as(), &mut findings);
@@ -106,10 +127,10 @@ fn check(
         let words = format!("security.confine: {why}; {cure}");
         findings.fail(DaemonErrorKind::Unsupported, words);
     }
-    directories(config, service.is_some(), &mut findings);
+    directories(config, is_unsure, &mut findings);
     users(config, &mut findings);
     exposure::check(config, &mut findings);
-    owners(config, service.is_some(), &mut findings);
+    owners(config, is_unsure, &mut findings);
     rates(settings, &mut findings);
     balancers(settings, &mut findings);
     programs::check(config, &mut findings);
@@ -453,7 +474,7 @@ mod tests {
             let all = found(|findings| {
                 let mut bound = Vec::new();
                 addresses(&settings, None, &mut bound, findings);
-                sockets::check(&settings, None, &mut bound, findings);
+                sockets::check(&settings, None, None, &mut bound, findings);
                 ports(&settings, false, findings);
             });
             let wrong: Vec<_> = all.iter().filter(|(kind, _)| kind == "fail").collect();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::Findings;
+use super::{Findings, Unit};
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{Config, MISSING, MetricsAddress, Settings, is_missing};
 use crate::daemon::control::{ControlRequest, ControlStyle};
@@ -21,15 +21,17 @@ use crate::daemon::privileges::is_root;
 use ftp_proto::text::values::shown_path;
 
 /// Checks that the process can bind the control socket and the address of the metrics, and that it
-/// can give the control socket to `control.group`.
+/// can give the control socket to `control.group`. `unit` makes directories when the service starts.
 /// `bound` are the server's listeners, to which that of the metrics is added.
 pub(super) fn check(
     settings: &Settings,
+    unit: Option<&Unit>,
     running: Option<&RunningServer>,
     bound: &mut Vec<TcpListener>,
     findings: &mut Findings,
 ) {
-    for (key, path) in files(settings) {
+    let is_made = |path: &Path| unit.is_some_and(|unit| unit.makes(path));
+    for (key, path) in files(settings).filter(|(_, path)| !is_made(path)) {
         file(key, path, running, findings);
     }
     if let Some(group) =
@@ -58,14 +60,19 @@ pub(super) fn reason(error: &io::Error, address: SocketAddr, bound: &[TcpListene
     if let Some(own) = own.filter(|_| is_in_use(error)) {
         return format!("these settings also use {own}; use another port");
     }
+    let is_it = "; if it is this server, run the check as root";
+    let hint = if is_in_use(error) && !is_root() { is_it } else { "" };
+    format!("{}{hint}", advice(error))
+}
+
+/// Returns why a server cannot listen on an address, and what to do.
+pub(in crate::daemon) fn advice(error: &io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
-            let is_it = "; if it is this server, run the check as root";
-            let hint = if is_root() { "" } else { is_it };
-            format!("another program uses this port; stop it, or use another port{hint}")
+            "another program uses this port; stop it, or use another port".to_owned()
         }
         ErrorKind::PermissionDenied => {
-            "ports below 1024 need root, or CAP_NET_BIND_SERVICE from a systemd unit; run the check as root, or use another port".to_owned()
+            "ports below 1024 need root, or CAP_NET_BIND_SERVICE from a systemd unit; run it as root, or use another port".to_owned()
         }
         ErrorKind::AddrNotAvailable => {
             "not an address of this computer; use one that is, [::] for all, or listen.freebind".to_owned()
@@ -266,7 +273,7 @@ mod tests {
         let mut settings = Settings::default();
         assignments.iter().for_each(|assignment| settings.assign(assignment).unwrap());
         let mut findings = Findings::default();
-        check(&settings, None, &mut Vec::new(), &mut findings);
+        check(&settings, None, None, &mut Vec::new(), &mut findings);
         findings.lines(Severity::Fail..=Severity::Ok).lines().map(str::to_owned).collect()
     }
 

@@ -12,7 +12,7 @@ use rustix::fs::{Access, access, statvfs};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::findings::{Findings, first_of};
+use super::findings::{Findings, first_of, joined};
 use crate::auth::is_anonymous_name;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{ANONYMOUS, Config, ConfiguredRoot, MountPoint, User, key_of};
@@ -31,7 +31,7 @@ pub(super) struct CheckedRoot {
     /// Rights of the users in the root.
     pub(super) rights: Rights,
     /// Whether the directory is created at the first login.
-    is_made: bool,
+    pub(super) is_made: bool,
     /// Whether anonymous users log in to it.
     pub(super) is_anonymous: bool,
     /// The setting by which several users share the root on purpose.
@@ -109,18 +109,16 @@ fn homes_at_hosts(config: &Config) -> Vec<CheckedRoot> {
     all
 }
 
-/// Checks that the process can use each user's directory as the user's rights require. `is_service`
-/// is whether it has switched to the user of a service, whose capabilities it does not have.
-pub(super) fn directories(config: &Config, is_service: bool, findings: &mut Findings) {
+/// Checks that the process can use each user's directory as the user's rights require. `is_unsure`
+/// is whether it has switched to the user of a service whose capabilities are unknown.
+pub(super) fn directories(config: &Config, is_unsure: bool, findings: &mut Findings) {
     // A server with `owner` may have been given CAP_DAC_OVERRIDE.
-    let may_exceed = is_service && on_disk(config).iter().any(|(_, user)| user.owner.is_some());
-    let run_as = config.settings.run_as.as_ref();
-    let who =
-        run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""));
+    let may_exceed = is_unsure && on_disk(config).iter().any(|(_, user)| user.owner.is_some());
+    let who = server_user(config);
     let homes = all_homes(config);
     let made = homes.iter().filter(|home| home.is_made).filter_map(|home| home.root.directory());
     let made: BTreeSet<&Path> = made.collect();
-    let mut good = 0;
+    let (mut good, mut lacking, mut unsure) = (0, Vec::new(), Vec::new());
     mounts(&config.users_of_file(), &who, findings);
     for CheckedRoot { whose, root, rights, .. } in &homes {
         // The check of the stores covers objects.
@@ -131,16 +129,19 @@ pub(super) fn directories(config: &Config, is_service: bool, findings: &mut Find
         };
         match lack {
             None => good += 1,
-            Some(lack) if may_exceed && root.is_dir() => {
-                let words = format!("{whose}: {}: {lack}", shown_path(root));
-                let unseen = "this check cannot see if the unit gives CAP_DAC_OVERRIDE";
-                findings.note(format_args!("{words}; {unseen}"));
-            }
             Some(lack) => {
-                let words = format!("{whose}: {}: {lack}", shown_path(root));
-                findings.fail(DaemonErrorKind::Local, words);
+                let is_unsure = may_exceed && root.is_dir();
+                let lines = if is_unsure { &mut unsure } else { &mut lacking };
+                lines.push((lack, format!("{whose}: {}", shown_path(root))));
             }
         }
+    }
+    for line in joined(unsure) {
+        let unseen = "this check cannot see if the unit gives CAP_DAC_OVERRIDE";
+        findings.note(format_args!("{line}; {unseen}"));
+    }
+    for line in joined(lacking) {
+        findings.fail(DaemonErrorKind::Local, line);
     }
     if good > 0 {
         let what = "users' directories with sufficient permissions";
@@ -150,6 +151,12 @@ pub(super) fn directories(config: &Config, is_service: bool, findings: &mut Find
     let grows = |home: &&CheckedRoot| may(home, Rights::CREATE) || may(home, Rights::MKDIR);
     let growing = homes.iter().filter(grows).filter_map(|home| home.root.directory()).collect();
     too_full(&growing, config.settings.server.limits.min_free, findings);
+}
+
+/// Returns the user of the server, for messages.
+fn server_user(config: &Config) -> String {
+    let run_as = config.settings.run_as.as_ref();
+    run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""))
 }
 
 /// Warns about directories on disks with less free space than `limits.min_free`.
@@ -251,16 +258,17 @@ fn lack(root: &Path, rights: Rights, who: &str) -> Option<String> {
     lack_of_permission(root, rights, who)
 }
 
-/// Returns one line for each directory that exists, and that the process cannot use as the users'
+/// Returns one line for each reason why the process cannot use directories that exist as the users'
 /// rights require.
 pub(in crate::daemon) fn lacks_of_permission(config: &Config) -> Vec<String> {
-    let homes =
-        all_homes(config).into_iter().filter_map(|CheckedRoot { whose, root, rights, .. }| {
+    let who = server_user(config);
+    joined(all_homes(config).into_iter().filter_map(
+        |CheckedRoot { whose, root, rights, .. }| {
             let root = root.directory().filter(|root| root.is_dir())?;
-            let lack = lack_of_permission(root, rights, "the server")?;
-            Some(format!("{whose}: {}: {lack}", shown_path(root)))
-        });
-    homes.collect()
+            let lack = lack_of_permission(root, rights, &who)?;
+            Some((lack, format!("{whose}: {}", shown_path(root))))
+        },
+    ))
 }
 
 fn lack_of_permission(root: &Path, rights: Rights, who: &str) -> Option<String> {
@@ -275,14 +283,19 @@ fn lack_of_permission(root: &Path, rights: Rights, who: &str) -> Option<String> 
             "{who} cannot read it: fix the owner or mode of the directory and its parents"
         ));
     }
-    // To replace a file, a server needs no permission for the file, but for its directory.
-    let all = [Rights::CREATE, Rights::WRITE, Rights::DELETE, Rights::RENAME, Rights::MKDIR];
-    let changes = all.iter().any(has);
-    let what_to_do = match may(Access::WRITE_OK).err().filter(|_| changes)? {
+    let denied = may(Access::WRITE_OK).err().filter(|_| let_change(rights));
+    let what_to_do = match denied? {
         Errno::ROFS => "the file system is read-only; mount it for writing",
         _ => "fix the owner or mode",
     };
     Some(format!("{who} cannot write here: {what_to_do}, or remove the rights to change files"))
+}
+
+/// Returns whether the rights let users change a directory. To replace a file, a server needs no
+/// permission for the file, but for its directory.
+pub(super) fn let_change(rights: Rights) -> bool {
+    let all = [Rights::CREATE, Rights::WRITE, Rights::DELETE, Rights::RENAME, Rights::MKDIR];
+    all.iter().any(|one| rights.contains(*one))
 }
 
 /// Returns why the process cannot create a directory at the first login.
@@ -300,27 +313,23 @@ fn lack_for_new(root: &Path, who: &str) -> Option<String> {
 /// Checks for settings of users that have no effect or an unexpected one.
 pub(super) fn users(config: &Config, findings: &mut Findings) {
     let mut users = config.users_of_file();
-    for (name, user) in users.iter().filter(|(_, user)| !user.all_rights().contains(Rights::MKDIR))
-    {
-        let name = shown(name);
-        if user.mkdir_parents {
-            let why = "mkdir_parents has no effect: the rights lack mkdir; add mkdir to the rights";
-            findings.warn(format_args!("user {name}: {why}"));
-        }
-        if user.mkdir_existing_ok {
-            let why =
-                "mkdir_existing_ok has no effect: the rights lack mkdir; add mkdir to the rights";
-            findings.warn(format_args!("user {name}: {why}"));
-        }
-    }
+    let mut lines = Vec::new();
     let now = SystemTime::now();
     for (name, user) in &users {
+        let mut add = |why: String| lines.push((why, format!("user {}", shown(name))));
+        let idle =
+            [("mkdir_parents", user.mkdir_parents), ("mkdir_existing_ok", user.mkdir_existing_ok)];
+        for (key, _) in
+            idle.iter().filter(|(_, is_set)| *is_set && !user.all_rights().contains(Rights::MKDIR))
+        {
+            add(format!("{key} has no effect: the rights lack mkdir; add mkdir to the rights"));
+        }
         if let Some(expires) = user.expires.filter(|expires| expires.end() <= now) {
-            let name = shown(name);
-            findings.warn(format_args!("user {name}: expired ({expires}); logins fail"));
+            add(format!("expired ({expires}); logins fail"));
         }
     }
-    in_stores(&users, findings);
+    lines.extend(in_stores(&users));
+    joined(lines).iter().for_each(|line| findings.warn(format_args!("{line}")));
     hosts(config, findings);
     for group in config.settings.users.idle_groups() {
         findings.warn(format_args!("groups.{group}: no user is in this group"));
@@ -337,18 +346,16 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
     shared_roots(&users, findings);
 }
 
-/// Warns about settings that apply only to files on disk, for users whose root is in a store.
-fn in_stores(users: &[(&String, &User)], findings: &mut Findings) {
-    for (name, user) in users.iter().filter(|(_, user)| user.root.objects().is_some()) {
-        for key in ["create_home", "umask", "sync", "owner", "group", "file_mode", "directory_mode"]
-        {
-            if user.origins.of(key) != "default" {
-                let (name, root) = (shown(name), user.root.shown());
-                findings
-                    .warn(format_args!("user {name}: {key} has no effect in {root}; remove it"));
-            }
-        }
-    }
+/// Returns the settings that apply only to files on disk, of users whose root is in a store.
+fn in_stores(users: &[(&String, &User)]) -> Vec<(String, String)> {
+    let keys = ["create_home", "umask", "sync", "owner", "group", "file_mode", "directory_mode"];
+    let in_store = users.iter().filter(|(_, user)| user.root.objects().is_some());
+    let lines = in_store.flat_map(|(name, user)| {
+        let set = keys.iter().filter(|key| user.origins.of(key) != "default");
+        let why = "has no effect in a store; remove it";
+        set.map(move |key| (format!("{key} {why}"), format!("user {}", shown(name))))
+    });
+    lines.collect()
 }
 
 /// Checks for virtual hosts where all users share one root, and for those that admit no user.
@@ -432,26 +439,27 @@ fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
     }
 }
 
-/// Checks the settings `owner`, `group`, `file_mode` and `directory_mode` of users. `is_service` is
-/// whether the process has switched to the user of a service, whose capabilities it does not have.
-pub(super) fn owners(config: &Config, is_service: bool, findings: &mut Findings) {
+/// Checks the settings `owner`, `group`, `file_mode` and `directory_mode` of users. `is_unsure` is as
+/// for [`directories`].
+pub(super) fn owners(config: &Config, is_unsure: bool, findings: &mut Findings) {
     for line in unable(config) {
-        match is_service {
+        match is_unsure {
             true => findings.note(format_args!("{line}; this check cannot see if the unit does")),
             false => findings.fail(DaemonErrorKind::Configuration, format_args!("{line}")),
         }
     }
     let is_missing = |user: &User| user.root.directory().is_some_and(|root| !root.exists());
     let made = |(_, user): &&(String, &User)| user.create_home && is_missing(user);
-    for (whose, user) in on_disk(config).iter().filter(made) {
-        let is_other = |owner: &&FileOwner| owner.id() != geteuid().as_raw();
-        let Some(owner) = user.owner.as_ref().filter(is_other) else { continue };
-        let why = format!("the new root belongs to the server's user, with mode 0700: {owner}");
-        let what_to_do = "cannot enter it; create the roots yourself, or remove owner";
-        findings.warn(format_args!("{whose}: create_home: {why} {what_to_do}"));
-    }
+    let is_other = |owner: &FileOwner| owner.id() != geteuid().as_raw();
+    let kept_out = on_disk(config).into_iter().filter(made).filter_map(|(whose, user)| {
+        user.owner.as_ref().filter(|owner| is_other(owner))?;
+        let why = "create_home: the new root belongs to the server's user, and not to the owner; \
+                   create the roots yourself, or remove owner";
+        Some((why.to_owned(), whose))
+    });
+    joined(kept_out).iter().for_each(|line| findings.warn(format_args!("{line}")));
     for line in locked_out(config) {
-        match is_service {
+        match is_unsure {
             true => findings.note(format_args!("{line}; this check cannot see if the unit does")),
             false => findings.warn(format_args!("{line}")),
         }
@@ -467,20 +475,19 @@ pub(in crate::daemon) fn unable(config: &Config) -> Vec<String> {
     let lines = on_disk(config).into_iter().flat_map(|(whose, user)| {
         let owner = user.owner.as_ref().filter(|owner| !may_give_to_user(owner.id()));
         let owner = owner.map(|owner| {
-            format!(
-                "owner: the server's user cannot give files to user \"{owner}\"; {cure} \
-                 (AmbientCapabilities of a systemd unit, or setpriv --ambient-caps), or run the \
-                 server as that user"
-            )
+            let why = format!(
+                "the server's user cannot give files to another user; {cure} (AmbientCapabilities of \
+                 a systemd unit, or setpriv --ambient-caps), or run the server as the owner"
+            );
+            (why, format!("{whose}: owner \"{owner}\""))
         });
         let group = user.group.as_ref().filter(|group| !group.is_ours());
         let group = group.map(|group| {
-            format!(
-                "group: the server's user cannot give files to group \"{group}\"; make it a member \
-                 of the group, or give it CAP_CHOWN"
-            )
+            let why = "the server's user cannot give files to this group; make it a member of the \
+                       group, or give it CAP_CHOWN";
+            (why.to_owned(), format!("{whose}: group \"{group}\""))
         });
-        [owner, group].into_iter().flatten().map(move |why| (why, whose.clone()))
+        [owner, group].into_iter().flatten()
     });
     joined(lines)
 }
@@ -489,7 +496,10 @@ pub(in crate::daemon) fn unable(config: &Config) -> Vec<String> {
 pub(in crate::daemon) fn locked_out(config: &Config) -> Vec<String> {
     let local = config.settings.local;
     let users = on_disk(config).into_iter();
-    joined(users.filter_map(|(whose, user)| Some((lack_of_use(user, local)?, whose))))
+    joined(users.filter_map(|(whose, user)| {
+        let (owner, why) = user.owner.as_ref().zip(lack_of_use(user, local))?;
+        Some((why, format!("{whose}: owner \"{owner}\"")))
+    }))
 }
 
 fn lack_of_use(user: &User, local: LocalConfig) -> Option<String> {
@@ -525,8 +535,8 @@ fn lack_of_use(user: &User, local: LocalConfig) -> Option<String> {
         .collect();
     (!lacks.is_empty()).then(|| {
         format!(
-            "owner: the files will belong to user \"{owner}\", so the server's user cannot {}, \
-             unless an ACL permits it: clients get 550; {what_to_do}",
+            "the files will belong to the owner, so the server's user cannot {}, unless an \
+             ACL permits it: clients get 550; {what_to_do}",
             lacks.join(", ")
         )
     })
@@ -542,18 +552,6 @@ fn on_disk(config: &Config) -> Vec<(String, &User)> {
     }
     all.retain(|(_, user)| user.written().next().is_some());
     all
-}
-
-/// Joins the users of whom the same is to be said.
-fn joined(lines: impl Iterator<Item = (String, String)>) -> Vec<String> {
-    let mut all: Vec<(String, Vec<String>)> = Vec::new();
-    for (why, whose) in lines {
-        match all.iter_mut().find(|(other, _)| *other == why) {
-            Some((_, users)) => users.push(whose),
-            None => all.push((why, vec![whose])),
-        }
-    }
-    all.into_iter().map(|(why, users)| format!("{}: {why}", first_of(&users))).collect()
 }
 
 #[cfg(test)]

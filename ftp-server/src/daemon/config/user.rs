@@ -83,7 +83,7 @@ pub(crate) static USER: &[Setting<User>] = &[
     row!(User, "groups",                         NAMES,        groups,                            "Groups whose settings the user inherits; if several groups set a key, the last group wins."),
     row!(User, "password",                       PASSWORD,     password,                          "Password hash that begins with $argon2id$, $y$, $2b$, $6$ or $5$; create one with ftp-cli passwd."),
     row!(User, "root",                           HOME,         root,                              "Directory or store:NAME/PREFIX that the user sees as /; %u is the user's name."),
-    row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700 or directory_mode, if its parent exists."),
+    row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, directory_mode, or what a umask other than 022 leaves, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights: read (list, read), full (all but fxp), drop-box (create, mkdir; sees nothing), or a list of rights"),
     row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in and below individual directories, such as { \"/incoming\" = \"drop-box\" }; the longest matching path wins."),
     row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree, such as { \"/pub\" = \"/srv/pub\" }."),
