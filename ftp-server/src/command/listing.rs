@@ -115,8 +115,9 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
     Ok(Working::new(path, listing, Place::Search))
 }
 
-/// Maximum bytes of the lines in the reply to a `STAT <path>`. A reply of [`limits::REPLY`] and its
-/// copies would take more memory than a session may: other sessions make theirs at the same time.
+/// Maximum bytes of the lines in the reply to a `STAT <path>`, which doubles each 0xFF (RFC 854). A
+/// reply of [`limits::REPLY`] and its copies would take more memory than a session may: other sessions
+/// make theirs at the same time.
 const STAT_LINES: usize = 8 * 1024;
 
 /// Bytes of a line, with a name as long as most file systems allow.
@@ -156,16 +157,12 @@ impl Work for StatListing {
         if is_shown(&entry.name, self.target.pattern.as_ref()) {
             let start = self.lines.len();
             listing::list_line(&entry, self.now, self.show_ids, &mut self.lines);
-            // The reply doubles each 0xFF (RFC 854).
-            let line = self.lines.get(start..).unwrap_or_default();
-            let doubled = line.iter().filter(|byte| **byte == 0xff).count();
-            let bytes = self.bytes + line.len() + doubled;
-            self.is_cut = bytes > STAT_LINES;
+            self.is_cut = self.lines.len() > STAT_LINES;
             if self.is_cut {
                 self.lines.truncate(start);
                 return Ok(true);
             }
-            self.bytes = bytes;
+            self.bytes = self.lines.len();
         }
         Ok(false)
     }
