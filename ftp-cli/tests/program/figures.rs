@@ -44,6 +44,19 @@ pub(crate) fn wait_for_sweep(process: u32) {
     });
 }
 
+/// Returns the most memory of its own that a process has, in KiB, until it needs no more for a second.
+pub(crate) fn most_of_its_own(process: u32) -> u64 {
+    let (mut most, mut since) = (0, std::time::Instant::now());
+    while since.elapsed() < Duration::from_secs(1) {
+        let now = mapped(process, "Anonymous:");
+        if now > most {
+            (most, since) = (now, std::time::Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    most
+}
+
 /// Returns the number of open descriptors of a process.
 pub(crate) fn open_descriptors(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()

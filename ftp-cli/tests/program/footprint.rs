@@ -10,8 +10,12 @@ use std::io::Write;
 
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
+use ftp_tests::tls::{Authority, Kind, PairFiles, TlsClient};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-use crate::figures::{THREADS_AT_REST, allow_descriptors, mapped, memory, threads};
+use crate::figures::{
+    THREADS_AT_REST, allow_descriptors, mapped, memory, most_of_its_own, threads,
+};
 use crate::serve::Served;
 
 /// In KiB, of a release build. The server's figure is its share (PSS): pages that other processes
@@ -56,6 +60,72 @@ fn footprint_of_idle_sessions() {
     assert!(cfg!(debug_assertions) || server <= IDLE_SERVER);
     assert!(own <= slack * IDLE_SERVER_OWN);
     assert!(grown <= slack * IDLE_SESSION * SESSIONS);
+}
+
+/// Memory of a session in KiB, with which the server computes the limit on sessions.
+const UNREAD_SESSION: u64 = 128;
+
+/// Memory of the names of a listing in KiB that the server reads ahead, within a bound of its own for
+/// all sessions.
+const NAMES: u64 = 1_024;
+
+/// What a client leaves unread, whether it is data, and the memory that has another bound.
+const UNREAD: [(&str, bool, u64); 8] = [
+    ("STAT d", false, 0),
+    ("HELP", false, 0),
+    ("FEAT", false, 0),
+    ("MLST d", false, 0),
+    ("RETR large", true, 0),
+    ("NLST d", true, NAMES),
+    ("LIST d", true, NAMES),
+    ("MLSD d", true, NAMES),
+];
+
+#[test]
+fn footprint_of_sessions_whose_clients_read_nothing_ho_01() {
+    const COUNT: u64 = 40;
+    let (root, etc, authority) = (TempRoot::new(), TempRoot::new(), Authority::new());
+    let PairFiles { certificate, key, .. } = authority.issue(Kind::Good).write(&etc, "server");
+    let [certificate, key] = [&certificate, &key].map(|path| path.to_str().unwrap());
+    (0..1_000).for_each(|number| drop(root.write(format!("d/{number:0>250}"), b"")));
+    std::fs::File::create(root.path().join("large")).unwrap().set_len(64 << 20).unwrap();
+    let slack = if cfg!(debug_assertions) { 2 } else { 1 };
+    for (what, is_data, more) in UNREAD {
+        for is_tls in [false, true] {
+            let users = ["--user", "u:p", "--tls-cert", certificate, "--tls-key", key];
+            let served = Served::start(&root, &users);
+            let (process, client) = (served.running.child.id(), TlsClient::trusting(&authority));
+            let log_in = || match is_tls {
+                true => RawSession::secure(served.address, &client, "u", "p"),
+                false => RawSession::login(served.address, "u", "p"),
+            };
+            drop(log_in());
+            let before = mapped(process, "Anonymous:");
+            let begin = |_| {
+                let mut session = log_in();
+                set_socket_recv_buffer_size(session.stream(), 4_096).unwrap();
+                let data = is_data.then(|| session.passive());
+                if let Some(data) = &data {
+                    set_socket_recv_buffer_size(data.stream(), 4_096).unwrap();
+                }
+                session.send(format!("{what}\r\n"));
+                let is_shaken = is_tls && is_data;
+                let data = data.map(|data| match is_shaken {
+                    true => (None, Some(data.tls(&client))),
+                    false => (Some(data), None),
+                });
+                let next = if is_data { "NOOP" } else { what };
+                session.send(format!("{next}\r\n").repeat(250));
+                (session, data)
+            };
+            let sessions: Vec<_> = (0..COUNT).map(begin).collect();
+            let each = most_of_its_own(process).saturating_sub(before) / COUNT;
+            let tls = if is_tls { " under TLS" } else { "" };
+            println!("a session with {what} unread{tls}: {each} KiB");
+            assert!(each <= slack * (UNREAD_SESSION + more), "{what}{tls}: {each} KiB");
+            drop(sessions);
+        }
+    }
 }
 
 #[test]

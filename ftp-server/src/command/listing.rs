@@ -95,7 +95,7 @@ fn show(
     Ok(PreparedTransfer::send(path, outgoing))
 }
 
-/// `STAT <path>`: replies with the lines of LIST, as many as fit into [`limits::REPLY`]: 212 for a
+/// `STAT <path>`: replies with the lines of LIST, as many as fit into [`STAT_LINES`]: 212 for a
 /// directory, 213 for a file.
 pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
@@ -108,15 +108,20 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
         show_ids,
         begun: Instant::now(),
         now: unix_now(),
-        lines: Vec::with_capacity(limits::REPLY),
+        lines: Vec::with_capacity(STAT_LINES + LONGEST_LINE),
         bytes: 0,
         is_cut: false,
     };
     Ok(Working::new(path, listing, Place::Search))
 }
 
-/// Bytes of the first and the last line of the reply to a `STAT <path>`, at most.
-const STAT_ENDS: usize = 128;
+/// Maximum bytes of the lines in the reply to a `STAT <path>`, which doubles each 0xFF (RFC 854). A
+/// reply of [`limits::REPLY`] and its copies would take more memory than a session may: other sessions
+/// make theirs at the same time.
+const STAT_LINES: usize = 8 * 1024;
+
+/// Bytes of a line, with a name as long as most file systems allow.
+const LONGEST_LINE: usize = 512;
 
 /// A `STAT <path>` in progress. The session checks on its client between steps, because a search
 /// for few matching entries in a large directory can take a long time.
@@ -152,16 +157,12 @@ impl Work for StatListing {
         if is_shown(&entry.name, self.target.pattern.as_ref()) {
             let start = self.lines.len();
             listing::list_line(&entry, self.now, self.show_ids, &mut self.lines);
-            // The reply doubles each 0xFF (RFC 854).
-            let line = self.lines.get(start..).unwrap_or_default();
-            let doubled = line.iter().filter(|byte| **byte == 0xff).count();
-            let bytes = self.bytes + line.len() + doubled;
-            self.is_cut = bytes > limits::REPLY - STAT_ENDS;
+            self.is_cut = self.lines.len() > STAT_LINES;
             if self.is_cut {
                 self.lines.truncate(start);
                 return Ok(true);
             }
-            self.bytes = bytes;
+            self.bytes = self.lines.len();
         }
         Ok(false)
     }

@@ -584,19 +584,9 @@ impl Handover for Runner {
 /// Returns whether a line is from an HTTP client, such as a browser that was tricked into sending
 /// it (CVE-2021-3618).
 fn is_http(line: &[u8]) -> bool {
-    const METHODS: [&[u8]; 9] = [
-        b"GET ",
-        b"HEAD ",
-        b"POST ",
-        b"PUT ",
-        b"DELETE ",
-        b"CONNECT ",
-        b"OPTIONS ",
-        b"TRACE ",
-        b"PATCH ",
-    ];
-    let is_request = METHODS.iter().any(|method| line.starts_with(method))
-        && line.windows(6).any(|window| window == b" HTTP/");
+    let mut words = line.rsplit(|byte| *byte == b' ');
+    let is_request =
+        words.next().is_some_and(|last| last.starts_with(b"HTTP/")) && words.count() >= 2;
     is_request || line.get(..5).is_some_and(|head| head.eq_ignore_ascii_case(b"Host:"))
 }
 

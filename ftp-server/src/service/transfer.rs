@@ -228,13 +228,10 @@ impl Runner {
 
     /// Sends replies in one piece.
     fn send_all(&mut self, replies: Vec<Reply>) -> io::Result<()> {
-        if replies.is_empty() {
-            return Ok(());
-        }
+        let all = replies.iter().map(encoded).reduce(|one, next| [one, next].concat());
         // The client may leave the bytes unread, so nothing else is kept meanwhile.
-        let bytes = replies.iter().map(encoded).collect::<Vec<_>>().concat();
         drop(replies);
-        self.control.send_bytes(&bytes)
+        all.map_or(Ok(()), |bytes| self.control.send_bytes(&bytes))
     }
 
     /// Reports a long command and sends its last replies, unless an earlier reply could not be

@@ -113,7 +113,7 @@ impl<V: PartialEq> MemoryRecords<V> {
         };
         self.latest = next;
         let place = path.as_bytes().to_vec();
-        let overtaken = self.running.begin_numbered(user, place, is_first, begun);
+        let overtaken = self.running.begin(user, place, is_first, begun);
         let (user, _) = key;
         Ok(Some(RecordedUpload { user, keeps: keep.has_bytes(), former, old, begun, overtaken }))
     }

@@ -112,13 +112,9 @@ impl<P> RunningUploads<P> {
 
 impl<P: PartialEq> RunningUploads<P> {
     /// Begins an upload. Earlier uploads of this user to the same place leave no record any more.
-    /// `is_first` is whether this upload neither ends nor resumes a record.
-    pub(crate) fn begin(&self, user: Option<&[u8]>, place: P, is_first: bool) -> Overtaken {
-        self.begin_numbered(user, place, is_first, 0)
-    }
-
-    /// As [`begin`](Self::begin). `begun` is the number for [`changed_until`](Self::changed_until).
-    pub(crate) fn begin_numbered(
+    /// `is_first` is whether this upload neither ends nor resumes a record. `begun` is its number, if
+    /// the storage has them.
+    pub(crate) fn begin(
         &self,
         user: Option<&[u8]>,
         place: P,
@@ -173,13 +169,6 @@ impl<P: PartialEq> RunningUploads<P> {
     pub(crate) fn has(&self, user: Option<&[u8]>, place: &P) -> bool {
         let user = user.unwrap_or_default();
         self.runs().iter().any(|run| run.user == user && run.place == *place && run.is_latest())
-    }
-
-    /// As [`has`](Self::has), for another upload than this one.
-    pub(crate) fn has_other(&self, user: &[u8], place: &P, this: &Overtaken) -> bool {
-        let is_other = |run: &Run<P>| !Arc::ptr_eq(&run.signs, &this.signs);
-        let is_it = |run: &Run<P>| run.user == user && run.place == *place && run.is_latest();
-        self.runs().iter().any(|run| is_it(run) && is_other(run))
     }
 }
 

@@ -313,7 +313,7 @@ fn no_reply_is_longer_than_a_session_may_hold_ho_01_hs_38_cm_132() {
         table.push((String::from_utf8_lossy(line).into_owned(), reply.bytes.len()));
         reply.bytes.len()
     };
-    assert!(ask(&mut session, b"STAT many", 212) > LONGEST / 2);
+    assert!(ask(&mut session, b"STAT many", 212) > LONGEST / 4);
     ask(&mut session, b"STAT many/*", 212);
     for (line, code) in [("HELP", 214), ("FEAT", 211), ("SITE HELP", 214), ("STAT", 211)] {
         ask(&mut session, line.as_bytes(), code);

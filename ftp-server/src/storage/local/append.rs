@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
-use rustix::fs::{
-    Mode, Nsecs, OFlags, Stat, Timespec, Timestamps, fstat, ftruncate, futimens, openat,
-};
+use rustix::fs::{Mode, OFlags, ftruncate, openat};
 use rustix::io::{Errno, pread, retry_on_intr};
 
 use super::directory::{Directory, existing, system};
@@ -15,7 +13,7 @@ use super::output::Output;
 use super::policy::LocalConfig;
 use super::staged::Staged;
 use super::target::Target;
-use super::turn::{AppendTurn, former};
+use super::turn::AppendTurn;
 use super::usage::{COST_OF_OBJECT, Cost, UploadCharge};
 use super::{record, root};
 use crate::limits::TICK;
@@ -61,8 +59,6 @@ struct InPlace {
     turn: AppendTurn,
     /// The old length.
     length: u64,
-    /// The old times.
-    times: Timestamps,
     /// The last own bytes.
     tail: Vec<u8>,
 }
@@ -129,14 +125,13 @@ impl Appending {
         if !self.has_its_name() {
             return Err(StorageErrorKind::NotFound.into());
         }
-        let found = fstat(&self.output).map_err(system)?;
-        let length = size_of(&found);
+        let length = root::metadata_of(&self.output).map_err(system)?.size;
         if self.expected.is_some_and(|expected| expected != length) {
             return Err(StorageErrorKind::Busy.into());
         }
-        turn.begin(length, found.st_mtime);
+        turn.begin(length);
         self.output.begin_at(length);
-        self.place = Some(InPlace { turn, length, times: times_of(&found), tail: Vec::new() });
+        self.place = Some(InPlace { turn, length, tail: Vec::new() });
         std::mem::take(&mut self.staged).empty(|mut bytes| {
             while !bytes.is_empty() {
                 let count = self.add(bytes, Output::write_charged)?;
@@ -172,21 +167,6 @@ impl Appending {
 
 /// Why an append cannot go on, and is not rolled back.
 const LOST: &str = "another append has taken the turn of this one, which sent nothing for long";
-
-fn size_of(found: &Stat) -> u64 {
-    u64::try_from(found.st_size).unwrap_or_default()
-}
-
-fn times_of(found: &Stat) -> Timestamps {
-    // The types of these fields differ between processors.
-    fn time(seconds: i64, nanoseconds: impl TryInto<Nsecs>) -> Timespec {
-        Timespec { tv_sec: seconds, tv_nsec: nanoseconds.try_into().unwrap_or_default() }
-    }
-    Timestamps {
-        last_access: time(found.st_atime, found.st_atime_nsec),
-        last_modification: time(found.st_mtime, found.st_mtime_nsec),
-    }
-}
 
 impl io::Write for Appending {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -273,10 +253,10 @@ impl Appending {
     /// Restores the old length. If the usage is counted for a quota, no other command can remove or
     /// replace the file during this call, so the file's size is counted correctly.
     fn cut_back(&mut self) {
-        let Some(place) = &mut self.place else { return };
+        let Some(place) = &self.place else { return };
         let root = Arc::clone(self.directory.root());
         let _change = root.usage().change();
-        let undone = place.undo(&self.output, self.identity);
+        let undone = place.undo(&self.output);
         if let Err(why) = &undone {
             let name = Escaped(&self.name);
             log::warn!("{name}: the bytes of an interrupted append stay: {why}");
@@ -294,7 +274,7 @@ impl Appending {
 impl InPlace {
     /// Removes the own bytes if they are the last ones of the file. A program that appends between
     /// the comparison and the truncation loses its bytes.
-    fn undo(&mut self, output: &Output, identity: (u64, u64)) -> io::Result<()> {
+    fn undo(&self, output: &Output) -> io::Result<()> {
         let end = output.position();
         if end == self.length {
             return Ok(());
@@ -310,17 +290,7 @@ impl InPlace {
             return Err(io::Error::other("another program has changed the file"));
         }
         // Some file systems, such as a read-only one or btrfs above its quota, cannot release space.
-        retry_on_intr(|| ftruncate(output, self.length))?;
-        // The file is the old one again, for uploads that are to replace it too.
-        let modified = &mut self.times.last_modification;
-        match former(identity) {
-            Some((_, set)) if set != modified.tv_sec => {
-                *modified = Timespec { tv_sec: set, tv_nsec: 0 };
-            }
-            _ => {}
-        }
-        let _ = futimens(output, &self.times);
-        Ok(())
+        Ok(retry_on_intr(|| ftruncate(output, self.length))?)
     }
 }
 

@@ -16,7 +16,7 @@ use super::directory::{
 use super::files::Files;
 use super::root::{self, Root};
 use super::usage::{Cost, Leaving};
-use super::{name, record, sweep, turn};
+use super::{name, record, sweep};
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath, check_rename,
 };
@@ -99,7 +99,9 @@ pub(super) fn rename(
     to: &VirtualPath,
     replace: bool,
 ) -> StorageResult<()> {
-    check_paths(from, to)?;
+    check_rename(from, to)?;
+    name::check_existing(from)?;
+    name::check_new(to)?;
     let (from_directory, from_name) = files.parent(from)?;
     let (to_directory, to_name) = files.parent(to)?;
     let usage = files.root.usage();
@@ -110,7 +112,7 @@ pub(super) fn rename(
         Ok(old) => rename_error(errno, &old, &to_directory),
         Err(errno) => existing(errno),
     };
-    match from_directory.rename_new(from_name, &to_directory, to_name) {
+    match directory::rename_new((&from_directory, from_name), (&to_directory, to_name)) {
         Err(Errno::EXIST) => {
             let old = from_directory.metadata(from_name).map_err(existing)?;
             let taken = to_directory.metadata(to_name).map_err(existing)?;
@@ -138,7 +140,6 @@ pub(super) fn rename(
         }
         done => done.map_err(refuse)?,
     }
-    usage.shelf().moved(|| (from_directory.path_to(from_name), to_directory.path_to(to_name)));
     drop(change);
     let removed = record::removed(&from_directory, from_name);
     let replaced = record::replaced(&to_directory, to_name);
@@ -162,13 +163,6 @@ fn is_one_name(in_one: &Directory, one: &[u8], in_other: &Directory, other: &[u8
         opened.is_ok_and(|it| directory::all_names(&it, Errno::EXIST, &|it| it != name).is_ok())
     };
     same && (one == other || is_alone(one) || is_alone(other))
-}
-
-/// Returns an error if the paths alone make the rename impossible.
-fn check_paths(from: &VirtualPath, to: &VirtualPath) -> StorageResult<()> {
-    check_rename(from, to)?;
-    name::check_existing(from)?;
-    name::check_new(to)
 }
 
 /// A file or directory whose attributes will be changed. It is opened with `O_PATH`, which needs no
@@ -221,10 +215,7 @@ impl Changeable {
         .map_err(system)?;
         let now = root::metadata_of(&self.descriptor).map_err(system)?;
         match is_stored(modified, now.modified) {
-            true => {
-                turn::has_time(&now);
-                Ok(now)
-            }
+            true => Ok(now),
             false => {
                 Err(not_stored(StorageErrorKind::Io, "the file system has not stored the time"))
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
     Access, AtFlags, FileType, Mode, OFlags, RawDir, RenameFlags, SeekFrom, StatxAttributes,
-    accessat, fsync, openat, readlink, readlinkat, renameat, renameat_with, seek, syncfs,
+    accessat, fsync, openat, readlinkat, renameat, renameat_with, seek, syncfs,
 };
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::path::Arg;
@@ -46,31 +46,9 @@ impl Directory {
         Ok(Self { root: Arc::clone(root), below, path: path.into(), identity: OnceLock::new() })
     }
 
-    /// Returns the path of the directory relative to the root, empty for the root itself. The
-    /// directory may have been renamed since it was opened.
-    pub(super) fn path(&self) -> Vec<u8> {
-        let path = |object: BorrowedFd<'_>| {
-            readlink(format!("/proc/self/fd/{}", object.as_raw_fd()), Vec::new())
-        };
-        let Some(below) = &self.below else { return Vec::new() };
-        match (path(below.as_fd()), path(self.root.as_fd())) {
-            (Ok(below), Ok(root)) => {
-                let rest = below.as_bytes().strip_prefix(root.as_bytes());
-                let rest = rest.map(|rest| rest.strip_prefix(b"/").unwrap_or(rest));
-                rest.map_or_else(|| self.path.to_vec(), <[u8]>::to_vec)
-            }
-            _ => self.path.to_vec(),
-        }
-    }
-
-    /// Returns the path of `name` relative to the root, as [`path`](Self::path) does.
-    pub(super) fn path_to(&self, name: &[u8]) -> Vec<u8> {
-        let mut path = self.path();
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        path
+    /// Returns the path by which the directory was opened, relative to the root.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
     }
 
     pub(super) fn root(&self) -> &Arc<Root> {
@@ -126,28 +104,11 @@ impl Directory {
         }
     }
 
-    /// Syncs the file system of this directory, which cannot be read: through the next directory
-    /// above that can be read, or through a file without a name in this one.
+    /// Syncs the file system of this directory, which cannot be read, through a file without a name.
     fn sync_file_system(&self) -> Result<()> {
-        let (device, _) = self.identity()?;
-        for levels in 1..=depth(&self.path) {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let path = "../".repeat(levels);
-            let opened = retry_on_intr(|| openat(self, path.as_str(), flags, Mode::empty()));
-            let Ok(above) = opened else { continue };
-            if root::metadata_of(&above)?.identity.0 == device {
-                return retry_on_intr(|| syncfs(&above));
-            }
-            break;
-        }
-        let unnamed = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-        let unnamed = retry_on_intr(|| openat(self, ".", unnamed, Mode::RUSR | Mode::WUSR))?;
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let unnamed = retry_on_intr(|| openat(self, ".", flags, Mode::RUSR | Mode::WUSR))?;
         retry_on_intr(|| syncfs(&unnamed))
-    }
-
-    /// As [`rename_new`], into another directory below the root.
-    pub(super) fn rename_new(&self, from: &[u8], to_directory: &Self, to: &[u8]) -> Result<()> {
-        rename_new((self, from), (to_directory, to))
     }
 
     /// Returns ENOENT if another program has moved this directory out of the root.
@@ -404,21 +365,13 @@ pub(super) fn rename_error(errno: Errno, object: &Metadata, to: &Directory) -> S
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
     fn the_file_system_of_an_unreadable_directory_can_be_synced() {
         let top = tempfile::tempdir().unwrap();
-        std::fs::create_dir(top.path().join("d")).unwrap();
-        for root in [top.path(), Path::new("/proc")] {
-            let root = Arc::new(Root::open(root).unwrap());
-            // No file can be created below `/proc`, but its root can be opened.
-            let below = if root.has_proc() && root.stat(b"d").is_err() { "self" } else { "d" };
-            let directory = Directory::open(&root, below.as_bytes()).unwrap();
-            directory.sync_file_system().unwrap();
-        }
-        assert_eq!(std::fs::read_dir(top.path().join("d")).unwrap().count(), 0);
+        let root = Arc::new(Root::open(top.path()).unwrap());
+        Directory::open(&root, b"").unwrap().sync_file_system().unwrap();
+        assert_eq!(std::fs::read_dir(top.path()).unwrap().count(), 0);
     }
 }

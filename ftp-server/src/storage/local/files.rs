@@ -11,7 +11,7 @@ use rustix::io::{Errno, read, retry_on_intr};
 use super::directory::{Directory, lookup, system};
 use super::policy::LocalConfig;
 use super::root::Root;
-use super::usage::{self, COST_OF_OBJECT, Cost, Counting, UploadCharge};
+use super::usage::{COST_OF_OBJECT, Cost, Counting, UploadCharge};
 use super::{sweep, turn};
 use crate::storage::{Metadata, Source, StorageErrorKind, StorageResult, VirtualPath};
 use crate::{limits, threads};
@@ -72,14 +72,6 @@ impl Files {
         }
     }
 
-    /// Waits for at most `longest`, and returns whether the usage is known well enough to decide if
-    /// the quota permits `wanted`.
-    pub(super) fn knows_usage(&self, wanted: Cost, longest: Duration) -> StorageResult<bool> {
-        let Some(limit) = self.config.limit() else { return Ok(true) };
-        let used = used_within(&self.root, limit, wanted, longest)?;
-        Ok(used.is_some())
-    }
-
     /// Begins an upload under the limit, and reserves `cost`. `old` is the file that the upload is to
     /// replace; as many bytes as it has are free.
     ///
@@ -89,7 +81,8 @@ impl Files {
     pub(super) fn charge(&self, cost: Cost, old: Option<&Metadata>) -> StorageResult<UploadCharge> {
         let limit = self.config.limit();
         if let Some(limit) = limit {
-            used(&self.root, limit, usage::wanted(cost, old))?;
+            let wanted = if old.is_some() { cost } else { cost.plus(Cost::BYTE) };
+            used(&self.root, limit, wanted)?;
         }
         let mut charge = self.root.usage().charge(limit, old);
         charge.grow(cost.plus(Cost::BYTE))?;
@@ -100,7 +93,7 @@ impl Files {
 
 /// Maximum time that [`used`] waits for a count. During the wait, the session does not check
 /// whether its client is still connected.
-const WAIT: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// Returns the usage under `limit`. Counts first if there is no count, or if the count is old and
 /// leaves less than `wanted` of the limit.
@@ -110,42 +103,12 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Returns `Busy` if the count takes longer than [`WAIT`]; the count then continues. Returns an
 /// error if no thread can be started for the count.
 pub(super) fn used(root: &Arc<Root>, limit: Cost, wanted: Cost) -> StorageResult<Cost> {
-    used_within(root, limit, wanted, WAIT)?.ok_or_else(|| StorageErrorKind::Busy.into())
-}
-
-/// Returns the result of [`used`], or `None` if the count takes longer than `longest`.
-///
-/// # Errors
-///
-/// Returns an error if no thread can be started for the count.
-fn used_within(
-    root: &Arc<Root>,
-    limit: Cost,
-    wanted: Cost,
-    longest: Duration,
-) -> StorageResult<Option<Cost>> {
-    root.usage().used_within(limit, wanted, longest, |counting: Counting| {
+    let used = root.usage().used_within(limit, wanted, WAIT, |counting: Counting| {
         let root = Arc::clone(root);
         let count = move || counting.walk(|| sweep::count(&root));
         threads::start(Some("count"), limits::SESSION_STACK, count).map(drop)
-    })
-}
-
-/// Begins an upload that resumes kept bytes. The upload can begin even if no quota is left,
-/// because these bytes are already counted. `old` is the file that the upload is to replace.
-///
-/// # Errors
-///
-/// Returns an error of [`used`].
-pub(super) fn charge_resumed(
-    root: &Arc<Root>,
-    limit: Option<Cost>,
-    old: Option<&Metadata>,
-) -> StorageResult<UploadCharge> {
-    if let Some(limit) = limit {
-        used(root, limit, Cost::BYTE)?;
-    }
-    Ok(root.usage().charge(limit, old))
+    })?;
+    used.ok_or_else(|| StorageErrorKind::Busy.into())
 }
 
 /// Returns the free bytes for unprivileged users.
@@ -161,54 +124,28 @@ pub(super) fn lack_of_inodes(found: &StatVfs, wanted: u64) -> Option<u64> {
     Some(found.f_favail).filter(|&free| free < enough)
 }
 
-/// An open file, and its size when it was opened, without the bytes of a running append.
+/// An open file, and its size when it was opened, without the bytes of a running append. It ends there:
+/// what an upload appends meanwhile may be removed again.
 #[derive(Debug)]
 pub(super) struct LocalSource {
     file: OwnedFd,
-    /// Device and inode.
-    identity: (u64, u64),
     size: u64,
-    /// Bytes left to read if an upload was appending to the file when it was opened or later,
-    /// otherwise `None`. The appended bytes are not read, because they may be removed again.
-    left: Option<u64>,
 }
 
 impl LocalSource {
     /// Returns a source of a file with this metadata.
     pub(super) fn new(file: OwnedFd, found: &Metadata) -> Self {
-        let left = turn::former(found.identity).map(|(length, _)| length.min(found.size));
-        Self { file, identity: found.identity, size: left.unwrap_or(found.size), left }
-    }
-
-    /// If an upload has begun to append to the file, lets this source end at the size that the file
-    /// had before. That can be more than when the file was opened: another upload may have appended
-    /// to it since. Returns how far the source has been read beyond that size.
-    fn end_before_append(&mut self) -> io::Result<u64> {
-        let former = turn::former(self.identity);
-        let Some((length, _)) = former.filter(|_| self.left.is_none()) else { return Ok(0) };
-        let position = tell(&self.file)?;
-        self.left = Some(length.saturating_sub(position));
-        Ok(position.saturating_sub(length))
+        Self { file, size: turn::settled(*found).size }
     }
 }
 
 impl io::Read for LocalSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.end_before_append()? > 0 {
-            // The kernel has sent bytes that may be removed again.
-            return Err(Errno::IO.into());
-        }
-        let most = self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(buffer.len());
-        let most = most.min(buffer.len());
+        // The kernel may have sent bytes from the descriptor.
+        let left = usize::try_from(self.size.saturating_sub(tell(&self.file)?));
+        let most = left.unwrap_or(usize::MAX).min(buffer.len());
         let buffer = buffer.get_mut(..most).unwrap_or_default();
-        let count = retry_on_intr(|| read(&self.file, &mut *buffer))?;
-        if let Some(left) = &mut self.left {
-            *left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
-            return Ok(count);
-        }
-        // The append may have begun during the read.
-        let beyond = usize::try_from(self.end_before_append()?).unwrap_or(usize::MAX);
-        Ok(count.saturating_sub(beyond))
+        Ok(retry_on_intr(|| read(&self.file, &mut *buffer))?)
     }
 }
 
@@ -221,14 +158,10 @@ impl Source for LocalSource {
         if offset > self.size {
             return Err(StorageErrorKind::BadRestart.into());
         }
-        retry_on_intr(|| seek(&self.file, SeekFrom::Start(offset))).map_err(system)?;
-        self.left = self.left.map(|_| self.size - offset);
-        Ok(())
+        retry_on_intr(|| seek(&self.file, SeekFrom::Start(offset))).map(drop).map_err(system)
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        // The kernel would send the appended bytes too.
-        let ends_early = self.left.is_some() || turn::former(self.identity).is_some();
-        (!ends_early).then(|| self.file.as_fd())
+        Some(self.file.as_fd())
     }
 }

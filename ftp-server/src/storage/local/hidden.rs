@@ -5,7 +5,6 @@
 //! that a server is writing, perhaps in another container, from files that a killed server left.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::RwLock;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ use super::root;
 use super::turn::unlock;
 use super::usage::{Cost, Usage};
 use crate::deadline::unix_now;
-use crate::lock::unpoisoned;
 use crate::storage::{EntryKind, Metadata};
 
 /// How often, and after how long, to try again to lock a file that is to be removed: another process
@@ -26,9 +24,6 @@ pub(super) const TRIES: u32 = 5;
 pub(super) const PAUSE: Duration = Duration::from_millis(1);
 
 const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
-
-/// Shared by the sessions of this process that look at a hidden file, for which they lock it.
-static LOOKING: RwLock<()> = RwLock::new(());
 
 /// Opens a hidden file to write at its end, and locks it. Returns EWOULDBLOCK if the file is already
 /// locked. Returns ENOENT if there is no file, or if the object with this name cannot be a hidden
@@ -117,7 +112,6 @@ pub(super) fn is_older_than(file: &Metadata, age: Duration) -> bool {
 /// Returns EWOULDBLOCK if a process is writing to it, ENOENT if it is missing or not a file of an
 /// upload, and another error if the file system has no locks.
 pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    let _looking = unpoisoned(LOOKING.read());
     // Several processes may look at once.
     open_for(OFlags::RDONLY, FlockOperation::NonBlockingLockShared, directory, name)
         .map(|(file, _)| unlock(&file))
@@ -161,7 +155,6 @@ pub(super) fn try_remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) 
             break;
         }
         thread::sleep(PAUSE);
-        let _alone = unpoisoned(LOOKING.write());
         removed = remove_now(usage, directory, name, || false);
     }
     removed

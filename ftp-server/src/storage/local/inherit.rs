@@ -38,16 +38,6 @@ fn has_default_acl(directory: &Directory) -> bool {
     matches!(found, Ok(_) | Err(Errno::RANGE))
 }
 
-/// Returns the mode with which to create a file or directory, and the mode to set afterwards, if
-/// that is necessary. `all` is the mode without a umask.
-pub(super) fn mode_of_new(umask: Umask, directory: &Directory, all: u32) -> (Mode, Option<Mode>) {
-    if umask.is_of_process() || has_default_acl(directory) {
-        return (Mode::from_raw_mode(all), None);
-    }
-    let bits = umask.apply(all);
-    (bits, umask.is_looser_than_process().then_some(bits))
-}
-
 /// Returns the mode that an object created with fewer rights would have had by the default ACL of the
 /// directory, as the kernel computes it, or else by the umask.
 fn mode_later(umask: Umask, directory: &Directory, all: u32) -> Mode {
@@ -161,39 +151,31 @@ impl Given {
         self,
         file: impl AsFd,
         now: &mut Metadata,
-        mode: Option<Mode>,
+        bits: Mode,
         (directory, name): (&Directory, &[u8]),
     ) -> Result<Option<Heir>> {
         if let Some(group) = self.group {
             set_group(&file, now, group).map_err(|errno| refused("group", errno, name))?;
         }
-        if let Some(bits) = mode {
-            // A directory keeps the bits that its parent has passed on. A filter of system calls may
-            // forbid to set them again. Then the mode of `mkdir` stays, unless only the server could
-            // use the directory.
-            let kept = if now.kind == EntryKind::Directory { now.mode & 0o7000 } else { 0 };
-            let all = bits | Mode::from_raw_mode(kept);
-            let stays = kept != 0 && self.owner.is_none() && self.group.is_none();
-            let is_set = set_mode(&file, now, all)? || !stays && set_mode(&file, now, bits)?;
-            if !is_set && (self.mode.is_some() || stays) {
-                report("set the mode of the file", Errno::PERM, directory, name);
-            }
+        // A directory keeps the bits that its parent has passed on. A filter of system calls may
+        // forbid to set them again. Then the mode of `mkdir` stays, unless only the server could
+        // use the directory.
+        let kept = if now.kind == EntryKind::Directory { now.mode & 0o7000 } else { 0 };
+        let all = bits | Mode::from_raw_mode(kept);
+        let stays = kept != 0 && self.owner.is_none() && self.group.is_none();
+        let is_set = set_mode(&file, now, all)? || !stays && set_mode(&file, now, bits)?;
+        if !is_set && (self.mode.is_some() || stays) {
+            report("set the mode of the file", Errno::PERM, directory, name);
         }
         Ok(self.heir(now))
     }
 
-    /// Returns the mode with which to create a directory, and the mode to set afterwards, if that is
-    /// necessary.
-    pub(super) fn modes_of_directory(
-        self,
-        umask: Umask,
-        directory: &Directory,
-    ) -> (Mode, Option<Mode>) {
+    /// Returns the mode with which to create a directory, and the mode that it is to get.
+    pub(super) fn modes_of_directory(self, umask: Umask, directory: &Directory) -> (Mode, Mode) {
+        let bits = self.mode.unwrap_or_else(|| mode_later(umask, directory, 0o777));
         // Until it has its owner and group, the server's group must not use it.
-        if self.owner.is_some() || self.group.is_some() {
-            return (Mode::RWXU, self.mode.or_else(|| Some(mode_later(umask, directory, 0o777))));
-        }
-        self.mode.map_or_else(|| mode_of_new(umask, directory, 0o777), |bits| (bits, Some(bits)))
+        let is_given = self.owner.is_some() || self.group.is_some();
+        (if is_given { Mode::RWXU } else { bits | Mode::RWXU }, bits)
     }
 
     fn heir(self, now: &Metadata) -> Option<Heir> {
@@ -201,7 +183,7 @@ impl Given {
         user.map(|user| Heir { user, is_given: true })
     }
 
-    /// Gives a new directory its group, the mode `later` if there is one, and its owner.
+    /// Gives a new directory its group, its mode and its owner.
     ///
     /// # Errors
     ///
@@ -209,25 +191,27 @@ impl Given {
     /// another error if one of them or the mode cannot be set.
     pub(super) fn furnish_directory(
         self,
-        later: Option<Mode>,
+        mode: Mode,
         directory: &Directory,
         name: &[u8],
     ) -> Result<()> {
-        if later.is_none() && self.owner.is_none() && self.group.is_none() {
-            return Ok(());
-        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = retry_on_intr(|| openat(directory, name, flags, Mode::empty()))?;
         let mut now = root::metadata_of(&made)?;
         let has_group = self.group.is_none_or(|group| now.group_id() == Some(group.as_raw()));
         let is_given = !has_group || self.heir(&now).is_some();
+        let is_empty = || directory::all_names(&made, Errno::NOTEMPTY, &|_| false).is_ok();
+        let is_set = now.mode & 0o777 == mode.as_raw_mode();
+        if !is_given && (is_set || self.mode.is_none() && !is_empty()) {
+            return Ok(());
+        }
         // Another user who may write to the parent could have moved a directory here. Some file
         // systems show the same owner for all files, so a mode alone asks only for an empty one.
         let is_own = !is_given || now.user_id() == Some(geteuid().as_raw());
-        if !is_own || directory::all_names(&made, Errno::NOTEMPTY, &|_| false).is_err() {
+        if !is_own || !is_empty() {
             return Err(refused("owner or mode", Errno::NOTEMPTY, name));
         }
-        match self.furnish(&made, &mut now, later, (directory, name))? {
+        match self.furnish(&made, &mut now, mode, (directory, name))? {
             Some(heir) => give_to(heir, &made, directory, name),
             None => Ok(()),
         }
@@ -322,7 +306,7 @@ pub(super) fn take_over(
         report(&format!("keep the {what} of the replaced file"), *errno, directory, name);
     }
     let mode = given.mode.unwrap_or(Mode::from_raw_mode(bits));
-    let heir = given.furnish(file, new, Some(mode), (directory, name))?;
+    let heir = given.furnish(file, new, mode, (directory, name))?;
     let is_other = given.owner.is_none() && new.user_id() != Some(user);
     Ok(heir.or(is_other.then(|| Heir { user: Uid::from_raw(user), is_given: false })))
 }

@@ -1,11 +1,10 @@
 //! The shelf: all records of unfinished uploads below a root, with owner, place, age and kept bytes.
 //!
 //! The first walk of the sweeper adds the records that an earlier process left. Sessions add those
-//! of the uploads that they cut. A record that another program has moved or removed stays on the
+//! of the uploads that they cut. A record whose directory was moved, or that was removed, stays on the
 //! shelf until a walk, or until its bytes are to make room: for newer ones of the same user, for a
 //! visible file under a quota, or on a full disk.
 
-use std::sync::MutexGuard;
 use std::time::Instant;
 
 use super::name::{self, Owner};
@@ -18,7 +17,7 @@ pub(super) struct KeptUploads(Lock<Vec<KeptPart>>);
 /// A record, and the bytes that are kept with it.
 #[derive(Clone, Debug)]
 pub(super) struct KeptPart {
-    /// The directory of the record, relative to the root.
+    /// The directory of the record when it was put here, relative to the root.
     pub(super) directory: Vec<u8>,
     /// Device and inode of that directory.
     pub(super) above: (u64, u64),
@@ -57,55 +56,34 @@ impl KeptPart {
 }
 
 impl KeptUploads {
-    fn parts(&self) -> MutexGuard<'_, Vec<KeptPart>> {
-        self.0.lock()
-    }
-
     /// Adds a record, or updates it.
     pub(super) fn put(&self, part: KeptPart) {
-        let mut parts = self.parts();
+        let mut parts = self.0.lock();
         parts.retain(|old| !old.is(part.above, &part.record));
         parts.push(part);
     }
 
     /// Records that these bytes are gone. Returns how many there were, if any.
     pub(super) fn emptied(&self, bytes: &[u8]) -> Option<u64> {
-        let mut parts = self.parts();
+        let mut parts = self.0.lock();
         let part = parts.iter_mut().find(|part| part.bytes == bytes && part.size > 0)?;
         Some(std::mem::take(&mut part.size))
     }
 
     /// Returns whether a record names these bytes.
     pub(super) fn has_bytes(&self, bytes: &[u8]) -> bool {
-        self.parts().iter().any(|part| part.bytes == bytes && part.size > 0)
+        self.0.lock().iter().any(|part| part.bytes == bytes && part.size > 0)
     }
 
     /// Forgets a record that is gone, or is that of a running upload.
     pub(super) fn take(&self, above: (u64, u64), record: &[u8]) {
-        self.parts().retain(|part| !part.is(above, record));
-    }
-
-    /// Updates the paths of records in and below a directory that was moved. `paths` returns its old
-    /// and new path, without symbolic links.
-    pub(super) fn moved(&self, paths: impl FnOnce() -> (Vec<u8>, Vec<u8>)) {
-        let mut parts = self.parts();
-        if parts.is_empty() {
-            return;
-        }
-        let (from, to) = paths();
-        for part in parts.iter_mut() {
-            if let Some(rest) = part.directory.strip_prefix(&*from)
-                && (rest.is_empty() || rest.starts_with(b"/"))
-            {
-                part.directory = [&to, rest].concat();
-            }
-        }
+        self.0.lock().retain(|part| !part.is(above, record));
     }
 
     /// Returns the records of all users for the file `name` in a directory that were put here by
     /// `until`.
     pub(super) fn of_target(&self, above: (u64, u64), name: &[u8], until: Instant) -> Vec<Vec<u8>> {
-        let parts = self.parts();
+        let parts = self.0.lock();
         let is_there = |part: &&KeptPart| {
             part.above == above && part.put <= until && name::is_of_target(&part.record, name)
         };
@@ -115,22 +93,22 @@ impl KeptUploads {
     /// Returns the number of records of `owner`, of uploads over an existing file or of others.
     pub(super) fn records_of(&self, owner: Owner, is_over: bool) -> usize {
         let is_it = |part: &&KeptPart| part.is_over == is_over && part.owner() == owner;
-        self.parts().iter().filter(is_it).count()
+        self.0.lock().iter().filter(is_it).count()
     }
 
     /// Forgets what a walk through the whole tree that began at `start` has not seen.
     pub(super) fn forget_unseen(&self, start: Instant) {
-        self.parts().retain(|part| part.put >= start);
+        self.0.lock().retain(|part| part.put >= start);
     }
 
     /// Forgets all records in a directory that is gone.
     pub(super) fn forget_in(&self, above: (u64, u64)) {
-        self.parts().retain(|part| part.above != above);
+        self.0.lock().retain(|part| part.above != above);
     }
 
     /// Returns the records with bytes, the oldest first.
     pub(super) fn by_age(&self) -> Vec<KeptPart> {
-        let mut parts = self.parts().clone();
+        let mut parts = self.0.lock().clone();
         parts.retain(|part| part.size > 0);
         parts.sort_by_key(|part| part.until);
         parts

@@ -145,8 +145,6 @@ impl LocalStorage {
     /// - `Io` if anything else fails.
     pub fn open(root: impl AsRef<Path>) -> StorageResult<Self> {
         let root = Root::open(root.as_ref()).map_err(system)?;
-        // Reads the umask now, because a confined thread cannot.
-        policy::mask_of_process();
         let landlock = Confinement::check(ConfinementPolicy::BestEffort, &[root.as_fd()])?;
         let files = Files { root: Arc::new(root), config: LocalConfig::default() };
         Ok(Self { files, landlock })
@@ -200,7 +198,7 @@ impl LocalStorage {
 
     /// Starts a thread that removes abandoned files of uploads: files of a server that was killed,
     /// and interrupted uploads older than 12 hours. The thread walks the tree now, and again when the
-    /// next upload is that old, at most once an hour. The thread ends when the last clone of this
+    /// next upload is that old: after 1 to 12 hours. The thread ends when the last clone of this
     /// storage is dropped. A second call does nothing.
     ///
     /// A walk reads every directory of the tree and follows no symbolic link. Its memory grows with
@@ -382,10 +380,10 @@ impl Storage for LocalStorage {
 
 impl LocalStorage {
     fn quota(&self) -> StorageResult<Space> {
-        let config = self.files.config;
-        let Some(limit) = config.limit() else { return Ok(Space::default()) };
+        let Some(limit) = self.files.config.limit() else { return Ok(Space::default()) };
         let used = files::used(&self.files.root, limit, Cost::BYTE)?;
-        let (max_bytes, max_files) = (config.most_bytes(), config.most_files());
+        let [max_bytes, max_files] =
+            [limit.bytes, limit.files].map(|most| (most < u64::MAX).then_some(most));
         Ok(Space { max_bytes, max_files, ..Space::used(used.bytes, used.files) })
     }
 }

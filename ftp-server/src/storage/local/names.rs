@@ -1,6 +1,7 @@
 //! The names in a directory. All of them are read before the first is listed, because readdir(3) can
 //! leave out a name that another program replaces by a rename meanwhile, as it does on tmpfs and btrfs.
 
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,9 +22,9 @@ const _: () = assert!(PIECE >= limits::REPLY);
 /// A larger directory is listed while it is read.
 const WHOLE: usize = 20 * limits::NAMES;
 
-/// Memory of one listing that reads more than [`limits::NAMES`] ahead, in bytes: the names, and a
-/// buffer for all of them.
-const ROOM: u64 = 1024 * 1024;
+/// Memory of one listing that reads more than [`limits::NAMES`] ahead, in bytes: the names, a buffer
+/// for all of them, and those of the reading before.
+const ROOM: u64 = 2 * 1024 * 1024;
 
 /// Maximum number of further readings of a directory that keeps changing.
 const READ_AGAIN: u32 = 4;
@@ -101,18 +102,18 @@ impl DirectoryNames {
     fn fill(&mut self) -> Result<()> {
         (self.text, self.places, self.next, self.room) = (Vec::new(), Vec::new(), 0, None);
         if let Some(opened) = self.opened.take() {
-            self.read(PIECE, &[])?;
+            self.read(PIECE)?;
             if !self.has_ended && self.reads_ahead {
                 self.room = NamesPlace::claim();
             }
             while !self.has_ended && self.room.is_some() && self.size() < WHOLE {
-                self.read(4 * limits::NAMES, &[])?;
+                self.read(4 * limits::NAMES)?;
             }
             if self.has_ended {
                 self.settle(opened)?;
             }
         } else {
-            self.read(PIECE, &[])?;
+            self.read(PIECE)?;
         }
         // The names stay while the client reads slowly.
         self.text.shrink_to_fit();
@@ -130,57 +131,39 @@ impl DirectoryNames {
     /// one is unknown, so the object is examined, and not listed if it no longer exists.
     fn settle(&mut self, opened: ChangeTimes) -> Result<()> {
         let mut last = opened;
-        let mut again = 0;
-        loop {
+        for again in 0..READ_AGAIN {
             let now = stamp(&self.directory);
             let is_proved =
                 now.is_some_and(|now| last == Some(now) && (again > 0 || !is_recent(now)));
-            if is_proved || again == READ_AGAIN || self.size() > 2 * WHOLE {
+            if is_proved || self.size() > 2 * WHOLE {
                 break;
             }
-            (last, again) = (now, again + 1);
-            let known = self.sorted();
-            for (_, kind) in &mut self.places {
-                *kind = FileType::Unknown;
-            }
+            last = now;
+            let name = |text: &[u8], start| name_at(text, start).to_owned();
+            let known =
+                self.places.iter().map(|(at, _)| (name(&self.text, *at), FileType::Unknown));
+            let mut all: BTreeMap<_, _> = known.collect();
+            // Most file systems let no name change during one call.
+            let size = self.text.len() + 32 * self.places.len() + PIECE;
+            (self.text, self.places) = (Vec::new(), Vec::new());
             seek(&self.directory, SeekFrom::Start(0))?;
             self.has_ended = false;
-            // Most file systems let no name change during one call.
-            let all = self.text.len() + 32 * self.places.len() + PIECE;
             while !self.has_ended && self.size() <= 2 * WHOLE {
-                self.read(all, &known)?;
+                self.read(size)?;
             }
             self.has_ended = true;
-        }
-        if again > 0 {
-            self.remove_repeated();
+            all.extend(self.places.iter().map(|(at, kind)| (name(&self.text, *at), *kind)));
+            (self.text, self.places) = (Vec::new(), Vec::new());
+            for (name, kind) in all {
+                self.places.push((self.text.len(), kind));
+                self.text.extend_from_slice(name.to_bytes_with_nul());
+            }
         }
         Ok(())
     }
 
-    /// Returns the indices of all places, sorted by name.
-    fn sorted(&self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.places.len()).collect();
-        order.sort_by_key(|&index| name_of(&self.text, &self.places, index));
-        order
-    }
-
-    /// Removes names that one reading has found twice, because they were renamed meanwhile.
-    fn remove_repeated(&mut self) {
-        let order = self.sorted();
-        let name = |index| name_of(&self.text, &self.places, index);
-        let pairs = order.iter().zip(order.iter().skip(1));
-        let repeated = pairs.filter(|(a, b)| name(**a) == name(**b));
-        let mut repeated: Vec<usize> = repeated.map(|(_, b)| *b).collect();
-        repeated.sort_unstable();
-        let mut index = 0..;
-        self.places
-            .retain(|_| index.next().is_some_and(|index| repeated.binary_search(&index).is_err()));
-    }
-
-    /// Reads names with one system call, into a buffer of `size` bytes. `known` has the sorted places
-    /// of names from earlier readings, which are not added again.
-    fn read(&mut self, size: usize, known: &[usize]) -> Result<()> {
+    /// Reads names with one system call, into a buffer of `size` bytes.
+    fn read(&mut self, size: usize) -> Result<()> {
         let mut buffer = Vec::with_capacity(size);
         // The names are added while the directory is borrowed.
         let Self { directory, text, places, has_ended, .. } = self;
@@ -191,16 +174,8 @@ impl DirectoryNames {
                     let name = entry.file_name();
                     let bytes = name.to_bytes();
                     if !matches!(bytes, b"." | b"..") && !name::is_temporary(bytes) {
-                        let found = known
-                            .binary_search_by(|&index| name_of(text, places, index).cmp(bytes));
-                        let index = found.ok().and_then(|found| known.get(found).copied());
-                        match index.and_then(|index| places.get_mut(index)) {
-                            Some((_, kind)) => *kind = entry.file_type(),
-                            None => {
-                                places.push((text.len(), entry.file_type()));
-                                text.extend_from_slice(name.to_bytes_with_nul());
-                            }
-                        }
+                        places.push((text.len(), entry.file_type()));
+                        text.extend_from_slice(name.to_bytes_with_nul());
                     }
                 }
                 Some(Err(Errno::INTR)) => continue,
@@ -229,10 +204,6 @@ impl AsFd for DirectoryNames {
 
 fn name_at(text: &[u8], start: usize) -> &CStr {
     CStr::from_bytes_until_nul(text.get(start..).unwrap_or_default()).unwrap_or_default()
-}
-
-fn name_of<'a>(text: &'a [u8], places: &[(usize, FileType)], index: usize) -> &'a [u8] {
-    places.get(index).map_or(&[], |(start, _)| name_at(text, *start).to_bytes())
 }
 
 fn stamp(directory: &OwnedFd) -> ChangeTimes {

@@ -1,6 +1,5 @@
 //! Settings of a [`LocalStorage`](super::LocalStorage).
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::Mode;
@@ -118,10 +117,8 @@ pub struct LocalConfig {
     ///
     /// All storages of one root in a process share the count, whatever their limits. The count
     /// begins with a walk through the tree when a limit is first checked; a million files take a
-    /// few seconds. During the walk, an upload waits in [`prepare`](crate::Upload::prepare) for up
-    /// to 20 s, and then fails with `Busy`. The quota and
-    /// [`mkdir`](crate::Storage::mkdir) wait for up to 5 s, and then fail with `Busy`. The walk
-    /// continues, and nothing else waits. Objects that are created, removed or moved during the
+    /// few seconds. During the walk, an upload, the quota and [`mkdir`](crate::Storage::mkdir) wait
+    /// for up to 5 s, and then fail with `Busy`. The walk continues, and nothing else waits. Objects that are created, removed or moved during the
     /// walk may count too often until the next walk, but are never missed.
     ///
     /// From the first walk on, the count includes changes made through these storages. It does not
@@ -170,26 +167,15 @@ ftp_proto::settings! {
     }
 }
 
-/// Limits of a user's kept partial uploads, in files and bytes; 0: unlimited.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) files: usize,
-    pub(super) bytes: u64,
-    /// Time for which the bytes are kept.
-    pub(super) age: Duration,
-}
-
-impl Bounds {
-    /// Returns whether this number of files with this number of bytes may be kept.
-    pub(super) const fn allow(self, files: usize, bytes: u64) -> bool {
-        (self.files == 0 || files <= self.files) && (self.bytes == 0 || bytes <= self.bytes)
-    }
-}
-
 impl LocalConfig {
-    /// Returns the limits of a user's kept partial uploads.
-    pub(super) const fn bounds(self) -> Bounds {
-        Bounds { files: self.partial_files, bytes: self.partial_bytes, age: self.partial_age }
+    /// Returns the maximum bytes of a user's kept partial uploads.
+    pub(super) const fn most_kept(self) -> u64 {
+        if self.partial_bytes == 0 { u64::MAX } else { self.partial_bytes }
+    }
+
+    /// Returns whether this number of partial uploads with this number of bytes may be kept for a user.
+    pub(super) const fn allows_kept(self, files: usize, bytes: u64) -> bool {
+        (self.partial_files == 0 || files <= self.partial_files) && bytes <= self.most_kept()
     }
 
     /// Returns the umask of new objects.
@@ -197,21 +183,11 @@ impl LocalConfig {
         Umask::new(self.umask)
     }
 
-    /// Returns the limits on bytes and files; `None` if neither is limited.
+    /// Returns the limits on bytes and files, the largest number for none; `None` if neither is limited.
     pub(super) fn limit(self) -> Option<Cost> {
-        let limit = Cost {
-            bytes: self.most_bytes().unwrap_or(u64::MAX),
-            files: self.most_files().unwrap_or(u64::MAX),
-        };
+        let most = |limit| if limit == 0 { u64::MAX } else { limit };
+        let limit = Cost { bytes: most(self.quota), files: most(self.max_files) };
         (self.quota > 0 || self.max_files > 0).then_some(limit)
-    }
-
-    pub(super) const fn most_bytes(self) -> Option<u64> {
-        if self.quota == 0 { None } else { Some(self.quota) }
-    }
-
-    pub(super) const fn most_files(self) -> Option<u64> {
-        if self.max_files == 0 { None } else { Some(self.max_files) }
     }
 
     /// Returns an error if the content of the object may not be read or extended.
@@ -242,30 +218,6 @@ impl Umask {
     pub(super) const fn apply(self, all: u32) -> Mode {
         Mode::from_raw_mode(all & !self.0)
     }
-
-    /// Returns whether this is the umask that the kernel applies, which it does only where no
-    /// default ACL replaces the umask.
-    pub(super) fn is_of_process(self) -> bool {
-        mask_of_process() == Some(self.0)
-    }
-
-    /// Returns whether the permission bits must be set after creation, because the process's umask
-    /// removes more bits or is unknown.
-    pub(super) fn is_looser_than_process(self) -> bool {
-        mask_of_process().is_none_or(|bits| bits & !self.0 != 0)
-    }
-}
-
-/// Returns the umask that the process had when this function was first called; `None` if it is
-/// unknown. Only `/proc` shows the umask without changing it, and a confined thread cannot read
-/// `/proc`.
-pub(super) fn mask_of_process() -> Option<u32> {
-    static MASK: OnceLock<Option<u32>> = OnceLock::new();
-    *MASK.get_or_init(|| {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
-        u32::from_str_radix(line.trim(), 8).ok()
-    })
 }
 
 #[cfg(test)]
@@ -276,7 +228,5 @@ mod tests {
     fn a_umask_removes_permission_bits_fs_17() {
         assert_eq!(Umask::new(0o022).apply(0o666), Mode::from_raw_mode(0o644));
         assert_eq!(Umask::new(0o7077).apply(0o777), Mode::from_raw_mode(0o700));
-        assert!(!Umask::new(0o777).is_looser_than_process());
-        assert_eq!(Umask::new(0).is_looser_than_process(), mask_of_process() != Some(0));
     }
 }

@@ -20,9 +20,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
 
-use rustix::fs::{
-    AtFlags, Mode, OFlags, Timespec, Timestamps, fdatasync, futimens, openat, renameat, unlinkat,
-};
+use rustix::fs::{AtFlags, Mode, OFlags, fdatasync, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, creation, system};
@@ -80,7 +78,7 @@ pub(super) struct Facts {
     pub(super) name: Vec<u8>,
     number: u64,
     /// What identified the file to be replaced: inode, size, modification time, links and owner.
-    old: Option<[i128; 5]>,
+    old: Option<String>,
     /// The hidden name of the received bytes.
     pub(super) bytes: Vec<u8>,
     /// Number of received bytes that are on disk.
@@ -91,9 +89,9 @@ pub(super) struct Facts {
     until: i64,
 }
 
-fn facts_of(old: &Metadata) -> [i128; 5] {
-    let owner = old.user_id().map_or(-1, i128::from);
-    [old.identity.1.into(), old.size.into(), old.modified.into(), old.links.into(), owner]
+fn facts_of(old: &Metadata) -> String {
+    let owner = old.user_id().map_or(-1, i64::from);
+    format!("{} {} {} {} {owner}", old.identity.1, old.size, old.modified, old.links)
 }
 
 impl Facts {
@@ -101,8 +99,7 @@ impl Facts {
         let text = |bytes: &[u8]| percent::encoded(bytes, |byte| byte.is_ascii_alphanumeric());
         let (user, name, bytes) = (text(&self.user), text(&self.name), text(&self.bytes));
         let Self { number, length, when, until, .. } = self;
-        let old = self.old.map(|old| old.map(|fact| fact.to_string()).join(" "));
-        let old = old.map_or_else(String::new, |old| format!("old {old}\n"));
+        let old = self.old.as_ref().map_or_else(String::new, |old| format!("old {old}\n"));
         format!(
             "{FORMAT}\nuser {user}\nname {name}\nnumber {number}\n{old}bytes {bytes}\n\
              left {length} {when} {until}\n{END}\n"
@@ -118,18 +115,11 @@ impl Facts {
         };
         let bytes = |key| percent::decoded(word(key)?);
         let mut left = word("left")?.split(' ');
-        let old = word("old").map(|line| {
-            let facts = line.split(' ').map(|it| it.parse().ok()).collect::<Option<Vec<i128>>>()?;
-            <[i128; 5]>::try_from(facts).ok()
-        });
         Some(Self {
             user: bytes("user")?,
             name: bytes("name")?,
             number: word("number")?.parse().ok()?,
-            old: match old {
-                Some(old) => Some(old?),
-                None => None,
-            },
+            old: word("old").map(str::to_owned),
             bytes: bytes("bytes")?,
             length: left.next()?.parse().ok()?,
             when: left.next()?.parse().ok()?,
@@ -388,7 +378,7 @@ impl LocalRecord {
             remove(directory, &record);
             return Err(StorageErrorKind::NoSpace.into());
         }
-        let overtaken = RUNNING.begin(user, place.clone(), is_first);
+        let overtaken = RUNNING.begin(user, place.clone(), is_first, 0);
         let file = match file {
             None if needs_record => {
                 let make = |hidden: &[u8]| create(directory, hidden);
@@ -426,11 +416,10 @@ impl LocalRecord {
     /// another upload since, which still runs, the record is that one's.
     pub(super) fn stored(self, directory: &Directory) {
         RUNNING.stored(&self.place, u64::MAX);
-        if !RUNNING.has_other(&self.user, &self.place, &self.overtaken) {
-            match self.overtaken.is_superseded() {
-                true => end(directory, self.place.0, &self.record, || false),
-                false => self.withdraw(directory),
-            }
+        match self.overtaken.is_superseded() {
+            true if RUNNING.has(Some(&self.user), &self.place) => {}
+            true => end(directory, self.place.0, &self.record, || false),
+            false => self.withdraw(directory),
         }
         Ending { place: Some(self.place.clone()), at: Instant::now() }.end(directory);
     }
@@ -481,18 +470,6 @@ impl LocalRecord {
         (bytes, length, age): (&[u8], u64, Duration),
     ) -> Result<KeptPart, Errno> {
         let _order = in_order(self.place.0, &self.record);
-        if length == 0
-            && now.is_some()
-            && self.is_there(directory)
-            && let Some(file) = &self.file
-        {
-            // An empty record says all that is to be said; its time is that of the end.
-            let now = Timespec { tv_sec: unix_now(), tv_nsec: 0 };
-            retry_on_intr(|| {
-                futimens(file, &Timestamps { last_access: now, last_modification: now })
-            })?;
-            return Ok(KeptPart::new(directory.path(), self.place.0, &self.record, true));
-        }
         let when = unix_now();
         let facts = Facts {
             user: self.user.clone(),
@@ -506,7 +483,7 @@ impl LocalRecord {
         };
         let file = write(directory, &self.record, &facts)?;
         drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
-        Ok(facts.part(directory.path(), self.place.0, &self.record, length))
+        Ok(facts.part(directory.path().to_vec(), self.place.0, &self.record, length))
     }
 }
 
@@ -743,7 +720,7 @@ mod tests {
             user: b"ann \n\xFF".to_vec(),
             name: b"f\nleft 9 9 9".to_vec(),
             number: u64::MAX,
-            old: Some([1, 2, -3, 4, -1]),
+            old: Some("1 2 -3 4 -1".to_owned()),
             bytes: b".ftp-upload-0123456789abcdef-f.part".to_vec(),
             length: 7,
             when,
@@ -753,8 +730,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_as_it_was_written_and_a_torn_one_is_not_fs_15() {
-        for old in [Some([1, 2, -3, 4, -1]), None] {
-            let facts = Facts { old, ..facts() };
+        for facts in [facts(), Facts { old: None, ..facts() }] {
             let text = facts.encode();
             assert_eq!(Facts::parse(&text), Some(facts));
             for end in 0..text.len() {

@@ -10,11 +10,11 @@ use ftp_proto::Escaped;
 use rustix::fs::{AtFlags, Mode, OFlags, Uid, fchown, ftruncate, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::directory::{Directory, as_kind, creation, existing, system, unsynced};
-use super::inherit::{Given, Heir};
+use super::directory::{Directory, as_kind, creation, existing, rename_new, system, unsynced};
+use super::inherit::Heir;
 use super::name::Owner;
 use super::output::{CopyingPart, Output, Phase};
-use super::policy::{Bounds, LocalConfig};
+use super::policy::LocalConfig;
 use super::record::{self, LocalRecord, WhenCut};
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge};
@@ -46,11 +46,6 @@ pub(super) struct Replacement {
     made: Metadata,
     /// Whether the file is locked, so that no other process takes it for an abandoned one.
     is_locked: bool,
-    /// What the settings give to the file.
-    given: Given,
-    /// The mode of a new file when it is complete. Until then, it is private: a web server, for
-    /// example, would give out what is hidden.
-    wider: Option<Mode>,
     /// The owner that the complete file is to get.
     heir: Option<Heir>,
     /// The record if the upload does not end with success; `None` if it leaves nothing.
@@ -62,8 +57,7 @@ pub(super) struct Replacement {
     /// The error to return if a file has the final name when the upload ends; `None` if that file
     /// may be replaced.
     refusal: Option<StorageErrorKind>,
-    /// Limits of the user's kept partial uploads.
-    bounds: Bounds,
+    config: LocalConfig,
     /// The user, in the names of records.
     owner: Owner,
     /// Number of bytes of earlier uploads with which this one goes on; `None` if it began at byte 0.
@@ -82,43 +76,21 @@ impl Replacement {
         user: Option<&[u8]>,
         charge: UploadCharge,
     ) -> StorageResult<Self> {
-        let Target { directory, name, existing: old, .. } = target.clone();
-        let given = config.for_files();
-        if let Some(old) = &old {
-            given.check_writable(&directory, &name, old).map_err(existing)?;
+        let Target { directory, name, existing: old, .. } = target;
+        if let Some(old) = old {
+            config.for_files().check_writable(directory, name, old).map_err(existing)?;
         }
-        let wider = old.is_none().then(|| given.mode_of_complete(config.mask(), &directory));
-        let leaves_record = matches!(mode, WriteMode::Create | WriteMode::Replace);
         let keep = if let WriteMode::From(keep) = mode { keep } else { 0 };
-        let held = hold(&directory, &name, old.as_ref().filter(|_| keep > 0))?;
-        let Made { file, is_locked, metadata: made, hidden } =
-            make(&directory, &name).map_err(|errno| creation(&directory, errno))?;
-        let mut new = Self {
-            output: Output::new(file, 0, config.sync, charge),
-            copying: None,
-            begins_with_old: matches!(mode, WriteMode::From(_)),
-            hidden: Some(hidden),
-            made,
-            is_locked,
-            given,
-            wider,
-            heir: None,
-            record: None,
-            _held: held,
-            old,
-            refusal: refusal(mode),
-            bounds: config.bounds(),
-            owner: name::owner_of(user),
-            former: None,
-            end: StreamEnd::Cut,
-            directory,
-            name,
-        };
+        let held = hold(directory, name, old.as_ref().filter(|_| keep > 0))?;
+        let made = make(directory, name).map_err(|errno| creation(directory, errno))?;
+        let mut new = Self::new(target.clone(), made, 0, config, user, charge);
+        (new._held, new.refusal) = (held, refusal(mode));
+        new.begins_with_old = matches!(mode, WriteMode::From(_));
         if keep > 0 {
-            let old = new.open_old(config)?;
+            let old = new.open_old()?;
             new.copying = Some(CopyingPart::new(old, keep));
         }
-        if leaves_record {
+        if matches!(mode, WriteMode::Create | WriteMode::Replace) {
             new.record = Some(LocalRecord::begin(target, config, user, false)?);
         }
         Ok(new)
@@ -142,8 +114,11 @@ impl Replacement {
         let usage = Arc::clone(target.directory.root().usage());
         let old = target.existing.as_ref();
         let held = hold(&target.directory, &target.name, old)?;
-        let mut charge =
-            files::charge_resumed(target.directory.root(), config.limit(), old)?.in_place();
+        // It can begin even if no quota is left, because the kept bytes are counted already.
+        if let Some(limit) = config.limit() {
+            files::used(target.directory.root(), limit, Cost::BYTE)?;
+        }
+        let mut charge = usage.charge(config.limit(), old).in_place();
         let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &hidden) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
@@ -161,39 +136,50 @@ impl Replacement {
             retry_on_intr(|| ftruncate(&file, length)).map_err(system)?;
             Ok(record)
         };
-        let record = cut().inspect_err(|_| {
-            turn::unlock(&file);
-            // A walk removes bytes that no record names any more.
-            target.directory.root().has_kept();
-        })?;
+        // A walk removes bytes that no record names any more.
+        let record = cut().inspect_err(|_| turn::unlock(&file))?;
         let change = usage.change();
         charge.take_over(metadata.size, length);
         drop(change);
+        let made = Made { file, is_locked: true, metadata, hidden };
+        let mut new = Self::new(target, made, length, config, user, charge);
+        (new._held, new.record, new.former) = (held, Some(record), Some(length));
+        // If the name had no file when the upload began, a file that has taken the name since must not
+        // be lost.
+        new.refusal = new.old.is_none().then_some(StorageErrorKind::Exists);
+        Ok(new)
+    }
+
+    /// Returns an upload that writes to `made` from `position` on.
+    fn new(
+        target: Target,
+        made: Made,
+        position: u64,
+        config: LocalConfig,
+        user: Option<&[u8]>,
+        charge: UploadCharge,
+    ) -> Self {
         let Target { directory, name, existing: old, .. } = target;
-        let given = config.for_files();
-        Ok(Self {
-            given,
-            wider: Some(given.mode_of_complete(config.mask(), &directory)),
-            _held: held,
+        let Made { file, is_locked, metadata: made, hidden } = made;
+        Self {
             directory,
             name,
-            output: Output::new(file, length, config.sync, charge),
+            output: Output::new(file, position, config.sync, charge),
             copying: None,
             begins_with_old: false,
             hidden: Some(hidden),
-            made: metadata,
-            is_locked: true,
+            made,
+            is_locked,
             heir: None,
-            record: Some(record),
+            record: None,
             old,
-            // If the name had no file when the upload began, a file that has taken the name since
-            // must not be lost.
-            refusal: old.is_none().then_some(StorageErrorKind::Exists),
-            bounds: config.bounds(),
+            _held: None,
+            refusal: None,
+            config,
             owner: name::owner_of(user),
-            former: Some(length),
+            former: None,
             end: StreamEnd::Cut,
-        })
+        }
     }
 
     /// Returns the metadata of the file that has the name now, without a running append.
@@ -206,12 +192,12 @@ impl Replacement {
     }
 
     /// Opens the file that currently has the name.
-    fn open_old(&self, config: LocalConfig) -> StorageResult<OwnedFd> {
+    fn open_old(&self) -> StorageResult<OwnedFd> {
         let flags =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
         let old = retry_on_intr(|| openat(&self.directory, &*self.name, flags, Mode::empty()));
         let old = old.map_err(existing)?;
-        config.check_readable(&root::metadata_of(&old).map_err(system)?)?;
+        self.config.check_readable(&root::metadata_of(&old).map_err(system)?)?;
         Ok(old)
     }
 
@@ -271,10 +257,14 @@ impl Replacement {
     /// Gives the complete file what it is to have, except its owner: by the settings, and from the
     /// file `old` that it replaces.
     fn furnish(&mut self, old: Option<&Metadata>) -> Result<(), Errno> {
-        let Self { given, wider, output, made, directory, name, .. } = self;
+        let Self { config, output, made, directory, name, .. } = self;
+        let given = config.for_files();
         self.heir = match old {
-            Some(old) => inherit::take_over(*given, output, made, directory, name, old)?,
-            None => given.furnish(output, made, *wider, (directory, name))?,
+            Some(old) => inherit::take_over(given, output, made, directory, name, old)?,
+            None => {
+                let mode = given.mode_of_complete(config.mask(), directory);
+                given.furnish(output, made, mode, (directory, name))?
+            }
         };
         Ok(())
     }
@@ -301,8 +291,9 @@ impl Replacement {
         let hidden = self.hidden.clone().ok_or(Errno::NOENT)?;
         let mut given = Err(Errno::EXIST);
         if self.old.is_none() {
-            given =
-                self.name_with(|| self.directory.rename_new(&hidden, &self.directory, &self.name));
+            given = self.name_with(|| {
+                rename_new((&self.directory, &*hidden), (&self.directory, &*self.name))
+            });
         }
         if given == Err(Errno::EXIST) && self.refusal.is_none() {
             if self.old.is_none() {
@@ -333,31 +324,19 @@ impl Replacement {
 
     /// Returns whether the file that has the name now begins with what was received: then it is what a
     /// later attempt of the same client has stored. Only the first and the last bytes are compared.
-    fn begins_file(&self) -> Result<bool, Errno> {
+    fn begins_file(&self) -> bool {
         const COMPARED: u64 = 64 * 1024;
         let length = self.output.position();
-        let open = |name: &[u8]| {
+        let part = |name: &[u8], at: u64| {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            retry_on_intr(|| openat(&self.directory, name, flags, Mode::empty()))
-        };
-        let Some(hidden) = &self.hidden else { return Ok(false) };
-        let (own, now) = (open(hidden)?, open(&self.name)?);
-        let read = |file: &OwnedFd, at: u64| -> Result<Vec<u8>, Errno> {
+            let file =
+                retry_on_intr(|| openat(&self.directory, name, flags, Mode::empty())).ok()?;
             let mut bytes = vec![0; usize::try_from(COMPARED.min(length)).unwrap_or(0)];
-            let file = File::from(file.try_clone().map_err(|_| Errno::IO)?);
-            match file.read_exact_at(&mut bytes, at) {
-                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(Errno::IO),
-                Err(_) => Ok(Vec::new()),
-                Ok(()) => Ok(bytes),
-            }
+            File::from(file).read_exact_at(&mut bytes, at).is_ok().then_some(bytes)
         };
-        for at in [0, length.saturating_sub(COMPARED)] {
-            let ours = read(&own, at)?;
-            if ours.is_empty() && length > 0 || ours != read(&now, at)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let Some(hidden) = &self.hidden else { return false };
+        let is_same = |at| part(hidden, at).is_some_and(|own| part(&self.name, at) == Some(own));
+        [0, length.saturating_sub(COMPARED)].into_iter().all(is_same)
     }
 
     /// Leaves the record of an upload that did not end with success, with the bytes that can be
@@ -366,18 +345,14 @@ impl Replacement {
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
         let now = self.target_now()?;
-        if now.is_some() && record.must_forbid(&self.directory) && !self.begins_file()? {
-            let left = (&b""[..], 0, self.bounds.age);
+        if now.is_some() && record.must_forbid(&self.directory) && !self.begins_file() {
+            let left = (&b""[..], 0, self.config.partial_age);
             let part = record.leave(&self.directory, now.as_ref(), left)?;
             self.directory.root().usage().shelf().put(part);
             return Ok(false);
         }
-        if record.leaves_nothing(self.end) {
-            record.withdraw(&self.directory);
-            return Ok(false);
-        }
-        if self.old.is_some() && now.is_none() {
-            // There is nothing to mix with any more.
+        // Without the old file, there is nothing to mix with any more.
+        if record.leaves_nothing(self.end) || self.old.is_some() && now.is_none() {
             record.withdraw(&self.directory);
             return Ok(false);
         }
@@ -401,8 +376,7 @@ impl Replacement {
             _ => 0,
         };
         // If the upload exceeds the limit for partial uploads, its beginning is still useful.
-        let bound = if self.bounds.bytes == 0 { u64::MAX } else { self.bounds.bytes };
-        self.output.cut_to(most.min(bound))?;
+        self.output.cut_to(most.min(self.config.most_kept()))?;
         let root = Arc::clone(self.directory.root());
         // Where there is no file, there is nothing to mix with.
         if now.is_none() && root.usage().shelf().records_of(self.owner, false) >= limits::RECORDS {
@@ -411,7 +385,7 @@ impl Replacement {
         // An upload that replaces a file has not counted besides that file until now.
         if self.output.position() > 0
             && (self.output.charge().take_place(Leaving::default()).is_err()
-                || !sweep::make_way(&root, self.owner, self.output.position(), self.bounds))
+                || !sweep::make_way(&root, self.owner, self.output.position(), self.config))
         {
             self.output.cut_to(0)?;
         }
@@ -420,7 +394,7 @@ impl Replacement {
         self.output.sync()?;
         let length = self.output.position();
         let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return Ok(false) };
-        let left = (&**hidden, length, self.bounds.age);
+        let left = (&**hidden, length, self.config.partial_age);
         let part = record.leave(&self.directory, now.as_ref(), left)?;
         let _change = root.usage().change();
         if length > 0 {
@@ -429,7 +403,6 @@ impl Replacement {
         }
         root.usage().shelf().put(part);
         turn::unlock(&self.output);
-        root.has_kept();
         Ok(length > 0)
     }
 }

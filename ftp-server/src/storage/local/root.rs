@@ -34,7 +34,7 @@ pub(super) struct Root {
     /// Whether a log line has named something that a new file could not take over from the file
     /// that it replaced.
     has_reported_loss: AtomicBool,
-    /// The channel that notifies the sweeper of newly kept files.
+    /// The sweeper ends when this is dropped.
     sweeper: OnceLock<Sender<()>>,
     /// The usage below the root, shared by all storages of this directory.
     usage: Arc<Usage>,
@@ -124,18 +124,9 @@ impl Root {
         &self.usage
     }
 
-    /// Returns the channel that [`has_kept`](Self::has_kept) uses; empty until a sweeper is
-    /// started.
+    /// Returns the life of the sweeper; empty until one is started.
     pub(super) const fn sweeper(&self) -> &OnceLock<Sender<()>> {
         &self.sweeper
-    }
-
-    /// Notifies the sweeper that a partial upload was kept.
-    pub(super) fn has_kept(&self) {
-        if let Some(sweeper) = self.sweeper.get() {
-            // Fails only when the root is being dropped.
-            let _ = sweeper.send(());
-        }
     }
 
     /// Opens the object at `path`, which is relative to the root. An empty path is the root itself.

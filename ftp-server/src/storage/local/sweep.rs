@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
@@ -18,13 +18,13 @@ use super::directory::{self, Directory};
 use super::hidden;
 use super::kept_uploads::KeptPart;
 use super::name::{self, Hidden, Owner};
-use super::policy::Bounds;
+use super::policy::LocalConfig;
 use super::record::{self, Facts, RecordFile};
 use super::root::{self, Root};
 use super::usage::{Cost, Seen, Usage};
 use crate::storage::unfinished::{RECORDED, REMEMBERED};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
-use crate::{deadline, limits, threads};
+use crate::{limits, threads};
 
 /// Bytes of directory entries per call.
 const BUFFER: usize = 8 * 1024;
@@ -37,63 +37,41 @@ const OPEN: usize = 64;
 const AGAIN: Duration = Duration::from_secs(60 * 60);
 
 /// Starts a thread that walks the tree below `root` now, and again whenever a kept file is too old.
-/// The thread ends when the root is dropped. While nothing is kept, the thread does not access the
-/// disk.
+/// The thread ends when the root is dropped, and with it the returned value.
 pub(super) fn start(root: &Arc<Root>) -> io::Result<Sender<()>> {
-    let (kept, news) = mpsc::channel();
+    let (life, end) = mpsc::channel();
     let weak = Arc::downgrade(root);
     threads::start(Some("sweep"), limits::SESSION_STACK, move || {
         // A walk must not slow down sessions, so its priority is low. It is not the lowest, because
         // the walk holds a lock while it removes a file. A sandbox may forbid this call.
         let _ = nice(10);
         while let Some(root) = weak.upgrade() {
-            let due = Walk::of(&root);
+            let (_, pause) = once(&root);
             drop(root);
-            if !wait(&news, due) {
+            if end.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
         }
     })?;
-    Ok(kept)
+    Ok(life)
 }
 
 /// Walks the tree below `root` once. Returns whether all of it could be read, and the time until
-/// the next walk is due if nobody tells which files are kept from now on.
+/// the next walk: until the next kept file is too old, but not longer than a file is kept by default.
 pub(super) fn once(root: &Arc<Root>) -> (bool, Duration) {
-    let walk = Walk::through(root);
-    (walk.is_whole && !walk.is_over, pause(walk.due()))
-}
-
-/// Returns the time from a walk to the next one. `due` is the time until the next kept file is too
-/// old; `None` if nothing is kept yet.
-fn pause(due: Option<Duration>) -> Duration {
-    due.unwrap_or(REMEMBERED).max(AGAIN)
-}
-
-/// Waits until the next walk is due; `due` is `None` if nothing is kept. Returns `false` if the
-/// root was dropped.
-pub(super) fn wait(news: &Receiver<()>, due: Option<Duration>) -> bool {
-    wait_until(news, due.map(|due| next_walk(Some(due))))
-}
-
-fn next_walk(due: Option<Duration>) -> Instant {
-    deadline::after(Instant::now(), pause(due))
-}
-
-/// As [`wait`]; `at` is the time of the next walk.
-pub(super) fn wait_until(news: &Receiver<()>, mut at: Option<Instant>) -> bool {
-    loop {
-        let wait = match at {
-            Some(at) => news.recv_timeout(at.saturating_duration_since(Instant::now())),
-            None => news.recv().map_err(RecvTimeoutError::from),
-        };
-        match wait {
-            // A newly kept file expires later than earlier ones, so an earlier time stays.
-            Ok(()) => at = at.or_else(|| Some(next_walk(None))),
-            Err(RecvTimeoutError::Timeout) => return true,
-            Err(RecvTimeoutError::Disconnected) => return false,
-        }
+    let mut walk = Walk::new(root, None);
+    let start = Instant::now();
+    walk.all();
+    let is_whole = walk.is_whole && !walk.is_over;
+    if is_whole {
+        root.usage().shelf().forget_unseen(start);
     }
+    match walk.removed {
+        0 => {}
+        1 => log::info!("1 file of an unfinished upload removed"),
+        removed => log::info!("{removed} files of unfinished uploads removed"),
+    }
+    (is_whole, walk.due.clamp(AGAIN, REMEMBERED))
 }
 
 /// Walks the tree below `root` once. Returns the cost of its files and directories, including kept
@@ -112,15 +90,15 @@ pub(super) fn count(root: &Arc<Root>) -> Option<Seen> {
 
 /// One walk through a tree of any depth. The length of paths is limited, but clients can move
 /// directories into other directories and so make a deeper tree.
-pub(super) struct Walk<'a> {
+struct Walk<'a> {
     root: &'a Arc<Root>,
     /// The cost so far, if this walk counts.
     cost: Option<Cost>,
     /// Whether everything could be read.
     is_whole: bool,
     removed: u64,
-    /// The time until the next kept file is too old, in seconds from now.
-    due: Option<i64>,
+    /// The time until the next kept file is too old.
+    due: Duration,
     /// Whether the walk ended early, because nothing else uses the root any more.
     is_over: bool,
     /// The directories from the top to the current one.
@@ -143,35 +121,9 @@ struct Level {
 }
 
 impl<'a> Walk<'a> {
-    /// Walks the whole tree. Returns the time until the next kept file is too old; `None` if
-    /// nothing is kept.
-    pub(super) fn of(root: &'a Arc<Root>) -> Option<Duration> {
-        Self::through(root).due()
-    }
-
-    fn due(&self) -> Option<Duration> {
-        let seconds = self.due.map(|due| u64::try_from(due).unwrap_or_default());
-        seconds.map(Duration::from_secs)
-    }
-
     const fn new(root: &'a Arc<Root>, cost: Option<Cost>) -> Self {
         let way = Vec::new();
-        Self { root, cost, is_whole: true, removed: 0, due: None, is_over: false, way }
-    }
-
-    fn through(root: &'a Arc<Root>) -> Self {
-        let mut walk = Self::new(root, None);
-        let start = Instant::now();
-        walk.all();
-        if walk.is_whole && !walk.is_over {
-            root.usage().shelf().forget_unseen(start);
-        }
-        match walk.removed {
-            0 => {}
-            1 => log::info!("1 file of an unfinished upload removed"),
-            removed => log::info!("{removed} files of unfinished uploads removed"),
-        }
-        walk
+        Self { root, cost, is_whole: true, removed: 0, due: REMEMBERED, is_over: false, way }
     }
 
     /// Walks the whole tree. Errors do not end the walk, but clear `is_whole`.
@@ -197,18 +149,9 @@ impl<'a> Walk<'a> {
     }
 
     fn enter(&mut self, directory: OwnedFd, identity: (u64, u64), name: Vec<u8>) {
-        let below = Vec::new();
-        let directory = Some(directory);
-        let hidden = Vec::new();
-        self.way.push(Level {
-            directory,
-            identity,
-            name,
-            below,
-            hidden,
-            position: 0,
-            is_read: false,
-        });
+        let (below, hidden, directory) = (Vec::new(), Vec::new(), Some(directory));
+        let (position, is_read) = (0, false);
+        self.way.push(Level { directory, identity, name, below, hidden, position, is_read });
         let far = self.way.len().checked_sub(OPEN + 1);
         if let Some(far) = far.and_then(|far| self.way.get_mut(far)) {
             far.directory = None;
@@ -366,11 +309,10 @@ impl<'a> Walk<'a> {
         }
         for (name, found) in hidden.iter().filter(|(name, _)| !is_record(name)) {
             let is_kept = kept.iter().any(|facts| facts.bytes == *name);
-            match self.cost {
-                Some(_) if is_kept => self.add(Cost::of_file(found.size)),
-                Some(_) => {}
-                None if is_kept => {}
-                None => self.remove(directory, name, found, hidden::remove_unnamed),
+            if is_kept {
+                self.add(Cost::of_file(found.size));
+            } else if self.cost.is_none() {
+                self.remove(directory, name, found, hidden::remove_unnamed);
             }
         }
     }
@@ -421,7 +363,7 @@ impl<'a> Walk<'a> {
             Some(_) => facts.seconds_of_bytes(),
             None => facts.seconds_left(),
         };
-        self.due = Some(self.due.map_or(left, |due| due.min(left)));
+        self.due = self.due.min(Duration::from_secs(u64::try_from(left).unwrap_or_default()));
         let found = root::metadata_at(directory, &*facts.bytes, AtFlags::empty());
         let size = found.map_or(0, |found| found.size);
         self.shelve(name, Some((&facts, size)));
@@ -459,15 +401,15 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Drops the bytes of earlier uploads of the same user, the oldest first, until `new` fits within
-/// `bounds`. Their records stay. Returns `false` if `new` cannot fit.
-pub(super) fn make_way(root: &Arc<Root>, owner: Owner, size: u64, bounds: Bounds) -> bool {
+/// Drops the bytes of earlier uploads of the same user, the oldest first, until `size` more bytes may be
+/// kept. Their records stay. Returns `false` if they cannot.
+pub(super) fn make_way(root: &Arc<Root>, owner: Owner, size: u64, config: LocalConfig) -> bool {
     let mut parts = root.usage().shelf().by_age();
     parts.retain(|part| part.owner() == owner);
     let mut bytes: u64 = parts.iter().map(|part| part.size).sum();
     let mut files = parts.len();
     let mut oldest = parts.iter();
-    while !bounds.allow(files + 1, size.saturating_add(bytes)) {
+    while !config.allows_kept(files + 1, size.saturating_add(bytes)) {
         let Some(part) = oldest.next() else { return false };
         if drop_bytes(part, root) {
             files -= 1;

@@ -48,8 +48,8 @@ struct Appended {
     file: AppendedFile,
     /// The number of the turn.
     number: u64,
-    /// The length and the time that a rollback restores, once the file is locked.
-    former: Option<(u64, i64)>,
+    /// The length that a rollback restores, once the file is locked.
+    former: Option<u64>,
     /// A descriptor that keeps the file locked against other processes, also for the append that
     /// gets the turn next.
     lock: Option<OwnedFd>,
@@ -127,8 +127,8 @@ impl AppendTurn {
     }
 
     /// Records what clients see until the upload ends.
-    pub(super) fn begin(&self, length: u64, modified: i64) {
-        self.with(|it| it.former = Some((length, modified)));
+    pub(super) fn begin(&self, length: u64) {
+        self.with(|it| it.former = Some(length));
     }
 
     /// Keeps the turn, however long the next call takes, until [`added`](Self::added) is called.
@@ -186,26 +186,13 @@ fn lock_unless_read(file: impl AsFd + Copy) -> Result<(), Errno> {
 /// Returns metadata as clients see it: without the bytes of a running append, which may be removed
 /// again.
 pub(super) fn settled(mut found: Metadata) -> Metadata {
+    let appended = APPENDED.lock();
     if found.kind == EntryKind::File
-        && let Some((length, modified)) = former(found.identity)
+        && let Some(running) = appended.iter().find(|it| it.file == found.identity)
     {
-        (found.size, found.modified) = (found.size.min(length), modified);
+        found.size = running.former.map_or(found.size, |length| length.min(found.size));
     }
     found
-}
-
-/// Returns the length and the time of a file before a running append; `None` if no append is running.
-pub(super) fn former(file: AppendedFile) -> Option<(u64, i64)> {
-    APPENDED.lock().iter().find(|appended| appended.file == file)?.former
-}
-
-/// Notes that the time of a file was set. A running append does not restore the one before.
-pub(super) fn has_time(found: &Metadata) {
-    let mut appended = APPENDED.lock();
-    let known = appended.iter_mut().find(|appended| appended.file == found.identity);
-    if let Some((_, modified)) = known.and_then(|appended| appended.former.as_mut()) {
-        *modified = found.modified;
-    }
 }
 
 /// Pretends that the append to a file has been silent for long.

@@ -4,7 +4,7 @@
 //! with a quota needs it, and each change updates the count. Running uploads are counted
 //! separately, from their beginning, so that many uploads together stay below the limit.
 //!
-//! Only calls that need the count wait for a walk, for at most 20 s; other sessions can add, move
+//! Only calls that need the count wait for a walk, for at most 5 s; other sessions can add, move
 //! and remove files during the walk. Objects that the walk may have missed are added, and objects
 //! that it may have seen twice are not subtracted. Such changes can therefore make the count too
 //! high, but never too low.
@@ -200,15 +200,17 @@ impl Usage {
         name: &[u8],
         until: Instant,
     ) -> Vec<Vec<u8>> {
-        let usages: Vec<_> = USAGES.lock().iter().map(|(_, it)| it.clone()).collect();
-        let usages = usages.iter().filter_map(Weak::upgrade);
-        usages.flat_map(|usage| usage.shelf.of_target(directory, name, until)).collect()
+        Self::all().flat_map(|usage| usage.shelf.of_target(directory, name, until)).collect()
     }
 
     /// Returns whether a record that any root knows names these bytes.
     pub(super) fn have_bytes(name: &[u8]) -> bool {
-        let usages: Vec<_> = USAGES.lock().iter().map(|(_, it)| it.clone()).collect();
-        usages.iter().filter_map(Weak::upgrade).any(|usage| usage.shelf.has_bytes(name))
+        Self::all().any(|usage| usage.shelf.has_bytes(name))
+    }
+
+    fn all() -> impl Iterator<Item = Arc<Self>> {
+        let all: Vec<_> = USAGES.lock().iter().map(|(_, usage)| usage.clone()).collect();
+        all.into_iter().filter_map(|usage| usage.upgrade())
     }
 
     /// Returns the current usage, or `None` if it is not known within `longest`. If there is no
@@ -581,12 +583,6 @@ impl Drop for UploadCharge {
             state.doubt();
         }
     }
-}
-
-/// Returns the cost that must fit within the limit before an upload begins that needs `cost` and is
-/// to replace `old`.
-pub(super) const fn wanted(cost: Cost, old: Option<&Metadata>) -> Cost {
-    if old.is_some() { cost } else { cost.plus(Cost::BYTE) }
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ impl StoreRecord {
             keeps: note.keeps,
             key: note.key.clone(),
             user: user.unwrap_or_default().to_vec(),
-            overtaken: memory.running.begin_numbered(user, place, is_first, number),
+            overtaken: memory.running.begin(user, place, is_first, number),
             memory: Arc::clone(&memory),
             state: Lock::new(NoteState { note, tag, is_written: is_noted, renewed: now }),
             due: Lock::new(due),

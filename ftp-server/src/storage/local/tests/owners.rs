@@ -486,7 +486,8 @@ fn only_an_empty_new_directory_is_given_away_fs_21() {
         fs::create_dir(&found).unwrap();
         chown(&found, Some(owner), None).unwrap();
         content.inspect(|name| fs::write(found.join(name), "x").unwrap());
-        let given = config.for_directories().furnish_directory(None, &parent, b"d");
+        let mode = Mode::from_raw_mode(0o755);
+        let given = config.for_directories().furnish_directory(mode, &parent, b"d");
         assert_eq!(
             (given.is_ok(), rights(&found).0),
             (is_given, if is_given { OWNER } else { owner })
@@ -499,7 +500,7 @@ fn only_an_empty_new_directory_is_given_away_fs_21() {
         set_mode(&found, 0o700);
         content.inspect(|name| fs::write(found.join(name), "x").unwrap());
         let config = LocalConfig::default().directory_mode(Some(0o777));
-        let mode = Some(Mode::from_raw_mode(0o777));
+        let mode = Mode::from_raw_mode(0o777);
         let given = config.for_directories().furnish_directory(mode, &parent, b"d");
         assert_eq!(
             (given.is_ok(), rights(&found).2),

@@ -1,8 +1,5 @@
 //! The removal of abandoned files: of a killed server, and of uploads that nobody has resumed.
 
-use std::sync::mpsc;
-use std::time::Duration;
-
 use ftp_tests::wait::wait_until;
 
 use super::StorageErrorKind::BadRestart;
@@ -132,7 +129,8 @@ fn partial_files_are_swept_after_twelve_hours_fs_14() {
     let tree = Tree::new();
     let storage = tree.storage();
     let root = Arc::clone(&storage.files.root);
-    assert_eq!(sweep::Walk::of(&root), None);
+    let pause = || sweep::once(&root).1.as_secs();
+    assert_eq!(pause(), 12 * 3_600, "nothing is kept");
     fs::create_dir(tree.root.join("d")).unwrap();
     for (directory, name, hours) in [("", "a", 3), ("d", "b", 10), ("", "c", 7)] {
         let place = format!("{directory}/{name}");
@@ -141,34 +139,13 @@ fn partial_files_are_swept_after_twelve_hours_fs_14() {
         set_record_age(&tree.root.join(directory).join(record), hours);
     }
     // The next walk is due when the oldest partial upload is 12 hours old.
-    let due = sweep::Walk::of(&root).unwrap().as_secs();
+    let due = pause();
     assert!((2 * 3_600 - 60..=2 * 3_600).contains(&due), "{due}");
     assert_eq!((tree.names("").len(), tree.names("d").len()), (3, 1));
-    let (kept, news) = mpsc::channel();
-    kept.send(()).unwrap();
-    let (done, waited) = mpsc::channel();
-    let waiting = std::thread::spawn(move || done.send(sweep::wait(&news, None)));
-    // The next walk starts after an hour at the earliest, even if another upload is kept.
-    assert!(waited.recv_timeout(Duration::from_millis(50)).is_err());
-    drop(kept);
-    assert!(!waited.recv_timeout(Duration::from_secs(60)).unwrap());
-    waiting.join().unwrap().unwrap();
-}
-
-#[test]
-fn kept_files_do_not_delay_the_next_walk_fs_14() {
-    let (kept, news) = mpsc::channel();
-    let begun = std::time::Instant::now();
-    let interrupted = std::thread::spawn(move || {
-        // Ends when the walk is due, or after a minute.
-        while kept.send(()).is_ok() && begun.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    });
-    assert!(sweep::wait_until(&news, Some(begun + Duration::from_millis(50))));
-    drop(news);
-    interrupted.join().unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    // The next walk begins after an hour at the earliest.
+    let record = String::from_utf8(name::of_record(Some(USER), b"c")).unwrap();
+    set_record_age(&tree.root.join(record), 4);
+    assert_eq!(pause(), 3_600);
 }
 
 #[test]
@@ -178,18 +155,13 @@ fn the_sweeper_ends_with_its_storage_fs_14() {
     storage.start_sweeper().unwrap();
     storage.start_sweeper().unwrap();
     let root = Arc::downgrade(&storage.files.root);
-    let (kept, news) = mpsc::channel();
     drop(storage);
     // The sweeper may still be in its first walk.
-    let end = std::time::Instant::now() + Duration::from_secs(60);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while root.strong_count() > 0 {
         assert!(std::time::Instant::now() < end);
         std::thread::yield_now();
     }
-    // If nothing is kept, the sweeper waits until the root is dropped.
-    kept.send(()).unwrap();
-    drop(kept);
-    assert!(!sweep::wait(&news, None));
 }
 
 #[test]

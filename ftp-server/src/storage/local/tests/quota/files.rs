@@ -94,9 +94,8 @@ fn at_the_file_limit_only_new_files_wait_for_a_new_count_hp_23() {
         upload.write_all(b"more").unwrap();
         upload.commit().unwrap();
     }
-    let mut upload = storage.write(&path("new"), WriteMode::Create, Keep::Shared).unwrap();
-    assert!(!upload.prepare().unwrap(), "it waits");
-    drop(upload);
+    let busy = storage.write(&path("new"), WriteMode::Create, Keep::Shared);
+    assert_eq!(kind(busy), Some(StorageErrorKind::Busy), "it waits");
     usage.seem_to_count(false);
     tree.check(&storage, LIMIT, "after");
 }
