@@ -298,6 +298,10 @@ impl Replacement {
     fn give_name(&mut self) -> Result<(), Errno> {
         self.directory.check_beneath()?;
         Phase::Name.comes_next();
+        // Last: until the rename, others can open the file under its hidden name. The mode cannot come
+        // after the name: readers would be refused meanwhile, and for ever after a crash.
+        let old = self.old;
+        self.furnish(old.as_ref())?;
         let hidden = self.hidden.clone().ok_or(Errno::NOENT)?;
         let mut given = Err(Errno::EXIST);
         if self.old.is_none() {
@@ -388,7 +392,6 @@ impl Replacement {
             && self.end == StreamEnd::Cut
             && self.output.position() > 0
         {
-            self.furnish(None)?;
             self.output.sync()?;
             self.check_whole()?;
             self.refusal = Some(StorageErrorKind::Exists);
@@ -419,6 +422,8 @@ impl Replacement {
         // before it must be on disk.
         self.output.sync()?;
         let length = self.output.position();
+        // An upload that could not get its name has its final mode.
+        inherit::set_mode(&self.output, &mut self.made, inherit::PRIVATE)?;
         let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return Ok(false) };
         let left = (&**hidden, length, self.bounds.age);
         let part = record.leave(&self.directory, now.as_ref(), left)?;
@@ -475,9 +480,6 @@ impl Upload for Replacement {
             // nobody any more.
             let _ = record.wait(&self.directory);
         }
-        // Last: on a slow disk, others could read the file under its hidden name until it is synced.
-        let old = self.old;
-        self.furnish(old.as_ref()).map_err(system)?;
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
