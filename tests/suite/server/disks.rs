@@ -339,7 +339,9 @@ fn the_record_of_a_running_upload_survives_a_power_failure_fs_13_fs_15() {
     // Nobody waits for the sync of the record, which the server has begun.
     let mut disks = std::iter::repeat_with(|| disk.after_power_cut(&fixture));
     let after = at_last("the record is on the disk", || {
-        disks.next().filter(|after| names(&after.directory).iter().any(|name| name.starts_with(RECORD)))
+        disks
+            .next()
+            .filter(|after| names(&after.directory).iter().any(|name| name.starts_with(RECORD)))
     });
     let server = serve(&after);
     let mut session = login(&server);

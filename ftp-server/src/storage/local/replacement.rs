@@ -270,10 +270,10 @@ impl Replacement {
 
     /// Gives the complete file what it is to have, except its owner: by the settings, and from the
     /// file `old` that it replaces.
-    fn furnish(&mut self, old: Option<&Metadata>) -> Result<(), Errno> {
+    fn furnish(&mut self, old: Option<Metadata>) -> Result<(), Errno> {
         let Self { given, wider, output, made, directory, name, .. } = self;
         self.heir = match old {
-            Some(old) => inherit::take_over(*given, output, made, directory, name, old)?,
+            Some(old) => inherit::take_over(*given, output, made, directory, name, &old)?,
             None => given.furnish(output, made, *wider, (directory, name))?,
         };
         Ok(())
@@ -300,8 +300,7 @@ impl Replacement {
         Phase::Name.comes_next();
         // Last: until the rename, others can open the file under its hidden name. The mode cannot come
         // after the name: readers would be refused meanwhile, and for ever after a crash.
-        let old = self.old;
-        self.furnish(old.as_ref())?;
+        self.furnish(self.old)?;
         let hidden = self.hidden.clone().ok_or(Errno::NOENT)?;
         let mut given = Err(Errno::EXIST);
         if self.old.is_none() {
@@ -313,7 +312,7 @@ impl Replacement {
                 // Another upload or program has taken the name since this upload began.
                 let found = self.directory.metadata(&self.name)?;
                 if found.kind == EntryKind::File {
-                    self.furnish(Some(&found))?;
+                    self.furnish(Some(found))?;
                 }
             }
             given = self.name_with(|| {
@@ -324,15 +323,6 @@ impl Replacement {
         self.hidden = None;
         turn::unlock(&self.output);
         Ok(())
-    }
-
-    /// Converts an error of [`publish`](Self::publish).
-    fn refuse(&self, errno: Errno) -> StorageError {
-        match (errno, self.refusal) {
-            (Errno::EXIST, Some(kind)) => as_kind(kind, errno),
-            (Errno::NOENT, _) => system(errno),
-            _ => creation(&self.directory, errno),
-        }
     }
 
     /// Returns whether the file that has the name now begins with what was received: then it is what a
@@ -483,9 +473,12 @@ impl Upload for Replacement {
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
-        if let Err(errno) = self.publish() {
-            return Err(self.refuse(errno));
-        }
+        let published = self.publish();
+        published.map_err(|errno| match (errno, self.refusal) {
+            (Errno::EXIST, Some(kind)) => as_kind(kind, errno),
+            (Errno::NOENT, _) => system(errno),
+            _ => creation(&self.directory, errno),
+        })?;
         Phase::Published.comes_next();
         // One sync is for the name and the end of the record. A record that outlasted it would refuse a
         // complete file after a power cut, and disks with a journal keep the order.
