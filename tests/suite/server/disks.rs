@@ -349,6 +349,7 @@ fn the_record_of_a_running_upload_survives_a_power_failure_fs_13_fs_15() {
     session.expect("PASV", 227);
     session.expect("REST 3", 350);
     session.expect("STOR f", 554);
+    session.expect("PASV", 227);
     session.expect("APPE f", 450);
     assert_eq!(session.download("RETR f"), b"old");
     session.upload("STOR f", b"new content");

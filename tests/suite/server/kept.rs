@@ -112,6 +112,7 @@ fn two_hundred_cut_replacements_of_one_login_make_no_mixture_fs_15() {
             session.expect("PASV", 227);
             session.expect("REST 3", 350);
             session.expect(format!("STOR {name}"), 554);
+            session.expect("PASV", 227);
             session.expect(format!("APPE {name}"), 450);
             assert_eq!(fixture.read(&name), b"old");
             session.upload(format!("STOR {name}"), b"new content");

@@ -399,7 +399,7 @@ impl LocalRecord {
         let file = match file {
             None if needs_record => {
                 let made = replace(directory, (&record, config.sync), |it| create(directory, it));
-                Some(made.inspect_err(|_| RUNNING.end(&overtaken)).map_err(refuse)?)
+                Some(made.inspect_err(|_| drop(RUNNING.end(&overtaken))).map_err(refuse)?)
             }
             file => file,
         };
