@@ -21,7 +21,7 @@ worlds   tests only the promises of worlds.py: odd servers and disks, small mach
 planted  applies each patch of tests/campaign/planted to a copy of the sources, builds it, and fails if
          soak, watch or worlds does not find what the head of the patch names. NAME selects patches.
 power    stores files on a disk that records its writes, cuts the power at each flush, and compares the files
-         with what the server confirmed.
+         with what the server confirmed. Then clients resume cut uploads on the restored disks.
 cuts     cuts uploads over an old file, lets the world act, and runs the usual resume of each client, on five
          kinds of disks. NAME selects cases by disk, client, bytes or act, such as tmpfs, curl or 30000.
 months   fakes the server's clock: a camera uploads a picture per minute for some days, a certificate ends, and
@@ -66,6 +66,7 @@ import place
 import planted
 import power
 import promises
+import resumptions
 import soak
 import watch
 from findings import Findings, say
@@ -144,7 +145,9 @@ def run(wanted: argparse.Namespace) -> Findings:
     if wanted.part == "differences":
         return differences.run(program, wanted.write)
     if wanted.part == "power":
-        return power.Power(program, place.Place(), wanted.seed).run()
+        here = place.Place()
+        findings = power.Power(program, here, wanted.seed).run()
+        return resumptions.Resumptions(program, here, wanted.seed, findings).run()
     if wanted.part == "cuts":
         return cuts.Cuts(program, place.Place(), wanted.seed, wanted.first, wanted.names).run()
     if wanted.part == "months":

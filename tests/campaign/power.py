@@ -15,7 +15,7 @@ import place
 from findings import Findings, say
 from model import State, described
 from promises import store
-from recorder import Recording, entries
+from recorder import Entry, Recording, entries
 
 SIZE_MIB, ACTIONS = 48, 200
 NAMES = [f"f{number}" for number in range(12)]
@@ -73,8 +73,7 @@ def cuts(image: pathlib.Path, record: pathlib.Path, begin: int, chance: random.R
         elif position >= begin:
             yield Cut(with_some(content, pending, chance), position)
         if entry.data is None:
-            for write in pending:
-                content[write.offset : write.offset + len(write.data)] = write.data
+            carry_out(content, pending)
             pending.clear()
         position = entry.end
     yield Cut(with_some(content, pending, chance), position)
@@ -83,10 +82,13 @@ def cuts(image: pathlib.Path, record: pathlib.Path, begin: int, chance: random.R
 def with_some(content: bytearray, pending: list, chance: random.Random) -> bytearray:
     """Returns a disk with none, some or all of the pending writes."""
     kept, part = bytearray(content), chance.choice([0, 0.5, 0.9, 1])
-    for write in pending:
-        if chance.random() < part:
-            kept[write.offset : write.offset + len(write.data)] = write.data
+    carry_out(kept, [write for write in pending if chance.random() < part])
     return kept
+
+
+def carry_out(content: bytearray, writes: list[Entry]) -> None:
+    for write in writes:
+        content[write.offset : write.offset + len(write.data)] = write.data
 
 
 def files_of(cut: Cut, top: pathlib.Path) -> State:

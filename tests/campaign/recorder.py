@@ -9,6 +9,7 @@ import errno
 import os
 import pathlib
 import struct
+import time
 from multiprocessing import Process
 from typing import Iterator, NamedTuple, Optional
 
@@ -22,6 +23,8 @@ ROOT, FILE, NAME = 1, 2, b"disk"
 # FUSE_BIG_WRITES and FUSE_MAX_PAGES.
 FLAGS, MOST = 1 << 5 | 1 << 22, 1 << 20
 BLOCK, FOREVER = 4096, 1 << 30
+# Seconds without a write after which the server has nothing left to sync.
+QUIET = 0.4
 ENTRY = struct.Struct("<QQ")
 # Stands for the length in the entry of a flush.
 A_FLUSH = (1 << 64) - 1
@@ -46,8 +49,9 @@ def entries(record: pathlib.Path) -> Iterator[Entry]:
 class Disk:
     """A file system with one file, which initially has the content of `image`."""
 
-    def __init__(self, image: pathlib.Path, record: pathlib.Path) -> None:
-        self.content = bytearray(image.read_bytes())
+    def __init__(self, image: pathlib.Path, record: pathlib.Path, delay: float) -> None:
+        """`delay`: the seconds that each flush takes."""
+        self.content, self.delay = bytearray(image.read_bytes()), delay
         self.record = open(record, "wb", buffering=0)
         self.device = os.open("/dev/fuse", os.O_RDWR)
 
@@ -98,6 +102,7 @@ class Disk:
             self.record.write(ENTRY.pack(offset, size) + data)
             return struct.pack("<II", size, 0)
         if opcode == FSYNC:
+            time.sleep(self.delay)
             self.record.write(ENTRY.pack(0, A_FLUSH))
             return b""
         if opcode == STATFS:
@@ -110,11 +115,11 @@ class Disk:
 class Recording:
     """A mounted file system on a recorded disk; `with` mounts it."""
 
-    def __init__(self, image: pathlib.Path, top: pathlib.Path) -> None:
+    def __init__(self, image: pathlib.Path, top: pathlib.Path, delay: float = 0) -> None:
         self.record, self.root, self._fuse = top / "record", top / "mounted", top / "fuse"
         self.root.mkdir()
         self._fuse.mkdir()
-        self._disk = Disk(image, self.record)
+        self._disk = Disk(image, self.record, delay)
         self._disk.mount(self._fuse)
         self._server = Process(target=self._disk.serve, daemon=True)
         self._server.start()
@@ -135,3 +140,12 @@ class Recording:
     def length(self) -> int:
         """Returns the length of the record."""
         return self.record.stat().st_size
+
+    def quiet(self) -> float:
+        """Waits until nothing is written any more. Returns when the last entry was recorded."""
+        length, changed = self.length(), time.monotonic()
+        while time.monotonic() < changed + QUIET:
+            time.sleep(0.001)
+            if self.length() != length:
+                length, changed = self.length(), time.monotonic()
+        return changed

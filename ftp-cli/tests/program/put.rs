@@ -6,7 +6,10 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::Instant;
 
+use ftp_server::{Rights, Server};
+use ftp_tests::content::binary;
 use ftp_tests::process::{LIMIT, Running, run, run_with};
+use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::wait::wait_until;
@@ -255,4 +258,56 @@ fn further_files_are_sent_in_the_directory_already_entered_cl_60() {
     let peer = Peer::start(&[("STOR", Act::Say("550 no")), ("CWD e", Act::Say("550 no"))]);
     let ran = run(&mut ftp(&["put", &a, &b, &peer.url("d/e/")]));
     failed(&ran, 8, "1 failed, 1 not tried");
+}
+
+/// Cuts an upload over a file, lets `change` do something to the server's directory, and resumes by
+/// `put -c`. Returns what it says; the file must be whole.
+fn resumed_after(change: impl FnOnce(&TempRoot)) -> String {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let server = Server::builder().root(root.path()).user("u", "p", Rights::FULL);
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let new = binary(120_000, 1);
+    let local = file(&here, "new", &new);
+    root.write("f", &binary(15_000, 2));
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.expect("TYPE I", 200);
+    let mut data = session.passive();
+    session.expect("STOR f", 150);
+    data.write_all(&new[..50_000]);
+    let arrived = |name| root.read(name).len() == 50_000;
+    wait_until("the bytes are there", || root.names_without_records().into_iter().any(arrived));
+    data.reset();
+    session.expect_reply(426);
+    change(&root);
+    let url = format!("ftp://u:p@{}/f", server.local_addr());
+    let ran = run(&mut ftp(&["put", "-c", "-v", &local, &url]));
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    ran.succeeded();
+    assert!(root.read("f") == new, "{said}");
+    assert_eq!(root.names(), [b"f"], "{said}");
+    said
+}
+
+#[test]
+fn kept_bytes_are_resumed_only_if_their_digest_proves_them_fs_15_as_09() {
+    let said = resumed_after(|_| {});
+    assert!(said.contains("resumed after 48.8 KiB"), "{said}");
+    // The disk has damaged them.
+    let said = resumed_after(|root| {
+        let is_bytes = |name: &Vec<u8>| root.read(name).len() == 50_000;
+        let name = root.names_without_records().into_iter().find(is_bytes).unwrap();
+        let mut bytes = root.read(&name);
+        bytes[100] ^= 1;
+        fs::write(root.join(name), bytes).unwrap();
+    });
+    assert!(said.contains("another digest: uploading from the start"), "{said}");
+}
+
+#[test]
+fn a_file_whose_record_the_disk_has_lost_is_sent_from_the_start_fs_15_as_09() {
+    let said = resumed_after(|root| {
+        let hidden = root.names().into_iter().filter(|name| name != b"f");
+        hidden.for_each(|name| fs::remove_file(root.join(name)).unwrap());
+    });
+    assert!(said.contains("another digest: uploading from the start"), "{said}");
 }

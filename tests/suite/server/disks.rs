@@ -13,12 +13,12 @@ use ftp_server::{LocalConfig, LocalStorage, Login, Rights, Server, SyncPolicy, U
 use ftp_tests::peer::{Peer, impossible, skipped};
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last, wait_until};
 use rustix::fs::{Advice, fadvise, sync};
 use tempfile::NamedTempFile;
 
 use super::partial::moved;
-use super::{Fixture, names_in, published_in, quick};
+use super::{Fixture, RECORD, names_in, published_in, quick};
 
 /// A file system on a loop device, mounted in a fixture; unmounted on drop.
 struct Disk {
@@ -313,6 +313,47 @@ fn confirmed_changes_survive_a_power_failure_fs_12_hf_07() {
         let times = if command.starts_with("STOR") { 1 } else { 2 };
         assert!(there == content.repeat(times), "{command}: {}", there.len());
     }
+}
+
+#[test]
+fn the_record_of_a_running_upload_survives_a_power_failure_fs_13_fs_15() {
+    let fixture = Fixture::new();
+    let Some(disk) = Disk::over(&fixture, "ext4", &[], 32) else { return };
+    let serve = |disk: &Disk| {
+        let storage = LocalStorage::open(&disk.directory).expect("a storage");
+        let server = Server::builder().config(quick()).storage(storage);
+        server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
+    };
+    let login = |server: &Server| {
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        session.expect("TYPE I", 200);
+        session
+    };
+    std::fs::write(disk.directory.join("f"), b"old").expect("a file");
+    sync();
+    let server = serve(&disk);
+    let mut session = login(&server);
+    let mut data = session.passive();
+    session.expect("STOR f", 150);
+    data.write_all(b"new content");
+    // Nobody waits for the sync of the record, which the server has begun.
+    let mut disks = std::iter::repeat_with(|| disk.after_power_cut(&fixture));
+    let after = at_last("the record is on the disk", || {
+        disks
+            .next()
+            .filter(|after| names(&after.directory).iter().any(|name| name.starts_with(RECORD)))
+    });
+    let server = serve(&after);
+    let mut session = login(&server);
+    session.expect("SIZE f", 554);
+    session.expect("PASV", 227);
+    session.expect("REST 3", 350);
+    session.expect("STOR f", 554);
+    session.expect("PASV", 227);
+    session.expect("APPE f", 450);
+    assert_eq!(session.download("RETR f"), b"old");
+    session.upload("STOR f", b"new content");
+    assert_eq!(names(&after.directory), ["f"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    Ask, LocalConfig, LocalStorage, MemoryStorage, Rights, Server, Storage, VirtualPath,
+    Ask, LocalConfig, LocalStorage, MemoryStorage, Rights, Server, Storage, SyncPolicy, VirtualPath,
 };
 use ftp_tests::raw::RawSession;
 use ftp_tests::wait::{at_last, wait_until};
@@ -82,6 +82,43 @@ fn cut(fixture: &Fixture, name: &str, content: &[u8]) {
     wait_until("the bytes are read", || moved(&mut session) == content.len() as u64);
     data.reset();
     session.expect_reply(426);
+}
+
+#[test]
+fn two_hundred_cut_replacements_of_one_login_make_no_mixture_fs_15() {
+    const FILES: usize = 200;
+    let local = || LocalConfig::new().sync(SyncPolicy::None);
+    for (local, bound) in [(local(), 100), (local().partial_files(2), 2)] {
+        let fixture = Fixture::keeping(local);
+        for number in 0..FILES {
+            fixture.write(&format!("f{number}"), "old");
+            cut(&fixture, &format!("f{number}"), b"new content");
+        }
+        let mut session = fixture.session();
+        session.expect("TYPE I", 200);
+        let mut kept = 0;
+        for number in 0..FILES {
+            let name = format!("f{number}");
+            let told = session.ask(format!("SIZE {name}"));
+            if told.code == 213 {
+                assert_eq!(told.text(), "213 10", "{name}");
+                session.expect("REST 10", 350);
+                session.upload(format!("STOR {name}"), b"t of it");
+                assert_eq!(fixture.read(&name), b"new content of it");
+                kept += 1;
+                continue;
+            }
+            assert_eq!(told.code, 554, "{name}");
+            session.expect("PASV", 227);
+            session.expect("REST 3", 350);
+            session.expect(format!("STOR {name}"), 554);
+            session.expect("PASV", 227);
+            session.expect(format!("APPE {name}"), 450);
+            assert_eq!(fixture.read(&name), b"old");
+            session.upload(format!("STOR {name}"), b"new content");
+        }
+        assert_eq!((kept, fixture.names().len()), (bound, FILES));
+    }
 }
 
 #[test]

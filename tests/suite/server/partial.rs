@@ -1,11 +1,20 @@
 //! Interrupted uploads as clients see them: `SIZE`, `REST`, `APPE`, and for which user.
 
-use std::net::Shutdown;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use ftp_server::{LocalConfig, LocalStorage, Login, PartialPolicy, Rights, UserTable};
+use ftp_tests::content::binary;
+use ftp_tests::peer::{Peer, skipped};
+use ftp_tests::process::Running;
 use ftp_tests::raw::RawSession;
+use ftp_tests::scale::count;
 use ftp_tests::wait::wait_until;
 
 use super::{Fixture, RECORD, has_bytes, play};
@@ -184,7 +193,7 @@ fn closing_data_just_before_control_publishes_nothing_st_15_fs_15() {
     let mut round = 0;
     wait_until("one publishes nothing", || {
         round += 1;
-        std::thread::scope(|scope| {
+        thread::scope(|scope| {
             for name in ["a", "b", "c", "d"] {
                 scope.spawn(move || {
                     let mut session = RawSession::login(address, "u", "p");
@@ -192,10 +201,10 @@ fn closing_data_just_before_control_publishes_nothing_st_15_fs_15() {
                     session.expect(format!("STOR {name}{round}"), 150);
                     for _ in 0..12 {
                         data.write_all(b"a piece");
-                        std::thread::sleep(Duration::from_millis(100));
+                        thread::sleep(Duration::from_millis(100));
                     }
                     data.close();
-                    std::thread::sleep(Duration::from_millis(10));
+                    thread::sleep(Duration::from_millis(10));
                     // At once, whoever has copies of the sockets.
                     session.stream().shutdown(Shutdown::Both).expect("it ends");
                 });
@@ -248,4 +257,95 @@ fn deleting_or_renaming_a_file_discards_its_partial_upload_fs_15_cm_90_cm_121() 
     data.close();
     going_on.expect_reply(226);
     assert_eq!(fixture.read("f"), b"01234567");
+}
+
+/// Returns what a web server gives out under a name; `None` if it refuses.
+fn web(address: SocketAddr, name: &str) -> Option<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    write!(stream, "GET /{name} HTTP/1.0\r\n\r\n").expect("a request");
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply).expect("a reply");
+    let end = reply.windows(4).position(|end| end == b"\r\n\r\n").expect("a head");
+    reply.starts_with(b"HTTP/1.0 200").then(|| reply.split_off(end + 4))
+}
+
+/// A web server that gives out a directory as another user of the computer, and prints its port.
+const WEB: &str = "
+import functools, http.server, os, sys
+handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=sys.argv[1])
+server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler)
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+
+#[test]
+fn a_web_server_gives_out_no_part_of_an_upload_fs_12_fs_13_fs_14() {
+    let Some(python) = Peer::python("http.server") else { return };
+    if !rustix::process::geteuid().is_root() {
+        return skipped("no web server of another user can be started");
+    }
+    let fixture = Fixture::new();
+    let open = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(fixture.root.path(), open).expect("a mode");
+    let mut command = python.command();
+    command.args(["-c", WEB]).arg(fixture.root.path());
+    let mut served = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::null()));
+    let mut port = String::new();
+    let output = served.child.stdout.take().expect("a pipe");
+    BufReader::new(output).read_line(&mut port).expect("its port");
+    let address = SocketAddr::from(([127, 0, 0, 1], port.trim().parse().expect("a port")));
+
+    // Number of looks at all names, and what was given out under which name.
+    let (looks, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let mut whole = vec![Vec::new()];
+    let given = thread::scope(|scope| {
+        let poller = scope.spawn(|| {
+            let mut given = Vec::new();
+            while !is_over.load(Ordering::SeqCst) {
+                let names = fixture.names().into_iter();
+                given.extend(names.filter_map(|name| Some((web(address, &name)?, name))));
+                looks.fetch_add(1, Ordering::SeqCst);
+            }
+            given
+        });
+        let look = || {
+            let before = looks.load(Ordering::SeqCst);
+            wait_until("all is polled", || looks.load(Ordering::SeqCst) > before + 1);
+        };
+        for round in 0..count(12, 100) {
+            let content = binary(100_000, round as u64);
+            let (half, rest) = content.split_at(50_000);
+            whole.push(content.clone());
+            let mut session = fixture.session();
+            session.expect("TYPE I", 200);
+            let mut data = session.passive();
+            session.expect("STOR f", 150);
+            data.write_all(half);
+            look();
+            if round % 2 == 0 {
+                data.write_all(rest);
+                data.close();
+                session.expect_reply(226);
+            } else {
+                wait_until("the bytes are read", || moved(&mut session) == half.len() as u64);
+                data.reset();
+                session.expect_reply(426);
+                look();
+                session.expect(format!("REST {}", half.len()), 350);
+                session.upload("STOR f", rest);
+            }
+            look();
+            if round % 3 == 0 {
+                session.expect("DELE f", 250);
+            }
+        }
+        is_over.store(true, Ordering::SeqCst);
+        poller.join().expect("a poller")
+    });
+    assert!(given.iter().any(|(_, name)| name == "f"), "it gives out nothing");
+    for (content, name) in given {
+        // Between its mode and its name, a complete file can be read under its hidden name.
+        assert!(whole.contains(&content), "{name}: {} bytes", content.len());
+    }
 }

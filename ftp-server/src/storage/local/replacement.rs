@@ -256,11 +256,11 @@ impl Replacement {
 
     /// Gives the complete file what it is to have, except its owner: by the settings, and from the
     /// file `old` that it replaces.
-    fn furnish(&mut self, old: Option<&Metadata>) -> Result<(), Errno> {
+    fn furnish(&mut self, old: Option<Metadata>) -> Result<(), Errno> {
         let Self { config, output, made, directory, name, .. } = self;
         let given = config.for_files();
         self.heir = match old {
-            Some(old) => inherit::take_over(given, output, made, directory, name, old)?,
+            Some(old) => inherit::take_over(given, output, made, directory, name, &old)?,
             None => {
                 let mode = given.mode_of_complete(config.mask(), directory);
                 given.furnish(output, made, mode, (directory, name))?
@@ -288,6 +288,9 @@ impl Replacement {
     fn give_name(&mut self) -> Result<(), Errno> {
         self.directory.check_beneath()?;
         Phase::Name.comes_next();
+        // Last: until the rename, others can open the file under its hidden name. The mode cannot come
+        // after the name: readers would be refused meanwhile, and for ever after a crash.
+        self.furnish(self.old)?;
         let hidden = self.hidden.clone().ok_or(Errno::NOENT)?;
         let mut given = Err(Errno::EXIST);
         if self.old.is_none() {
@@ -300,7 +303,7 @@ impl Replacement {
                 // Another upload or program has taken the name since this upload began.
                 let found = self.directory.metadata(&self.name)?;
                 if found.kind == EntryKind::File {
-                    self.furnish(Some(&found))?;
+                    self.furnish(Some(found))?;
                 }
             }
             given = self.name_with(|| {
@@ -311,15 +314,6 @@ impl Replacement {
         self.hidden = None;
         turn::unlock(&self.output);
         Ok(())
-    }
-
-    /// Converts an error of [`publish`](Self::publish).
-    fn refuse(&self, errno: Errno) -> StorageError {
-        match (errno, self.refusal) {
-            (Errno::EXIST, Some(kind)) => as_kind(kind, errno),
-            (Errno::NOENT, _) => system(errno),
-            _ => creation(&self.directory, errno),
-        }
     }
 
     /// Returns whether the file that has the name now begins with what was received: then it is what a
@@ -363,7 +357,6 @@ impl Replacement {
             && self.end == StreamEnd::Cut
             && self.output.position() > 0
         {
-            self.furnish(None)?;
             self.output.sync()?;
             self.check_whole()?;
             self.refusal = Some(StorageErrorKind::Exists);
@@ -393,6 +386,8 @@ impl Replacement {
         // before it must be on disk.
         self.output.sync()?;
         let length = self.output.position();
+        // An upload that could not get its name has its final mode.
+        inherit::set_mode(&self.output, &mut self.made, inherit::PRIVATE)?;
         let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return Ok(false) };
         let left = (&**hidden, length, self.config.partial_age);
         let part = record.leave(&self.directory, now.as_ref(), left)?;
@@ -452,15 +447,15 @@ impl Upload for Replacement {
             // nobody any more.
             let _ = record.wait(&self.directory);
         }
-        // Last: on a slow disk, others could read the file under its hidden name until it is synced.
-        let old = self.old;
-        self.furnish(old.as_ref()).map_err(system)?;
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }
-        if let Err(errno) = self.publish() {
-            return Err(self.refuse(errno));
-        }
+        let published = self.publish();
+        published.map_err(|errno| match (errno, self.refusal) {
+            (Errno::EXIST, Some(kind)) => as_kind(kind, errno),
+            (Errno::NOENT, _) => system(errno),
+            _ => creation(&self.directory, errno),
+        })?;
         Phase::Published.comes_next();
         // One sync is for the name and the end of the record. A record that outlasted it would refuse a
         // complete file after a power cut, and disks with a journal keep the order.

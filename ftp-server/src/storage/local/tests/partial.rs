@@ -454,6 +454,25 @@ fn hidden_bytes_are_private_under_a_random_name_until_they_are_published_fs_12_f
 }
 
 #[test]
+fn bytes_are_private_again_if_they_cannot_get_their_name_fs_12_fs_14() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        fs::create_dir(tree.root.join("d")).unwrap();
+        cut(&storage, "d/f", WriteMode::Replace, b"0123");
+        let resumed = begin(&storage, "d/f", WriteMode::Resume(4), b"secret");
+        fs::rename(tree.root.join("d"), tree.outside.join("d")).unwrap();
+        assert!(resumed.commit().is_err());
+        for entry in fs::read_dir(tree.outside.join("d")).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode, 0o600, "{:?}", entry.path());
+        }
+        fs::remove_dir_all(tree.outside.join("d")).unwrap();
+    }
+}
+
+#[test]
 fn partial_files_expire_after_twelve_hours_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
