@@ -259,9 +259,11 @@ impl Failure {
     }
 
     /// Returns the failure of a run whose last failure this is. `message` has the counts; items of
-    /// which some were `done` failed partially, unless a signal ended the run.
+    /// which some were `done` failed partially, unless a signal ended the run, or the run is refused as
+    /// a whole: that SRC lies in DST can show late.
     pub(crate) fn of_run(self, done: usize, message: String) -> Self {
-        let is_partial = done > 0 && !self.is_signal();
+        let is_refused = self.fatal && self.exit == Exit::Usage;
+        let is_partial = done > 0 && !self.is_signal() && !is_refused;
         Self { exit: if is_partial { Exit::Partial } else { self.exit }, message, ..self }
     }
 

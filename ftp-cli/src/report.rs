@@ -216,8 +216,8 @@ impl Counts {
 
 /// Counter of a command's items. Reports each failure at once, except a fatal failure and the
 /// failure of the only item: [`finish`](Self::finish) returns their messages. After a failure, the
-/// exit code is that of the only item, or of the signal that ended the run. Otherwise it is
-/// `Partial` if other items were done, else that of the last failure.
+/// exit code is that of the only item, of the signal that ended the run, or of its refusal as a whole.
+/// Otherwise it is `Partial` if other items were done, else that of the last failure.
 pub(crate) struct Tally<'a> {
     all: usize,
     done: usize,
@@ -347,6 +347,8 @@ mod tests {
             (3, 1, &[(Exit::Temporary, true)], Exit::Partial, "no; 1 of 3 files sent, 1 failed, 1"),
             (2, 0, &[(Exit::Local, false), (Exit::Refused, false)], Exit::Refused, "0 of 2 files"),
             (2, 1, &[(Exit::Interrupted, true)], Exit::Interrupted, "no; 1 of 2 files"),
+            (2, 1, &[(Exit::Usage, true)], Exit::Usage, "no; 1 of 2 files"),
+            (2, 1, &[(Exit::Usage, false)], Exit::Partial, "1 of 2 files"),
         ] {
             let mut tally = Tally::new(all, "files sent", &messages, &events);
             (0..done).for_each(|_| tally.done());

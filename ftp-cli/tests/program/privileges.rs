@@ -10,6 +10,7 @@ use ftp_tests::port::OwnPorts;
 use ftp_tests::process::run;
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
 use ftp_tests::tls::{Authority, Kind};
 use ftp_tests::wait::wait_until;
 
@@ -565,4 +566,25 @@ fn the_transfer_log_is_reopened_by_the_run_as_user() {
     let served = serve();
     upload(&served, &log, 2);
     assert_eq!(owner(), 0);
+}
+
+/// A single file that is mounted, as into a container, cannot be replaced by a rename.
+#[test]
+fn a_download_onto_a_mounted_file_is_refused_with_the_option_that_helps() {
+    let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    server.root.write("f", b"new");
+    here.write("f", b"old");
+    here.write("target", b"");
+    let get = |more: &[&str]| {
+        let mut command = unshare.command();
+        let script = "mount --bind f target && exec \"$@\"";
+        command.args(["--mount", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_ftp-cli")]);
+        command.arg("get").args(more).args([&server.url("f"), "target"]);
+        run(command.current_dir(here.path()))
+    };
+    failed(&get(&[]), 3, "use --in-place to write to the file itself");
+    assert_eq!(here.read("f"), b"old");
+    get(&["--in-place"]).exited(0);
+    assert_eq!(here.read("f"), b"new");
 }

@@ -567,6 +567,28 @@ mod tests {
         assert_eq!(fit(), Fit::Other);
     }
 
+    /// The disk keeps no attributes, and the program is killed between the truncation of its partial file
+    /// and the new record.
+    #[test]
+    fn an_emptied_partial_file_with_the_record_of_its_old_bytes_is_still_ours_as_09() {
+        let root = tempfile::tempdir().unwrap();
+        let (target, path) = (root.path().join("f"), root.path().join("f.part"));
+        let record = Record::of_test(Origin::new(Some(9), TimeVal::from_unix_seconds(1)));
+        fs::write(&path, [7; 5]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        record.beside_for_tests(&file, &path, 5);
+        assert!(FoundFile::at(&path).unwrap().unwrap().is_ours());
+        // Another program's bytes are not.
+        fs::write(&path, [8; 5]).unwrap();
+        assert!(!FoundFile::at(&path).unwrap().unwrap().is_ours());
+        for _ in 0..2 * NAMES {
+            file.set_len(0).unwrap();
+            let (found, ours) = find(&target, |_| false).unwrap();
+            assert_eq!(found, path);
+            assert!(ours.unwrap().is_ours());
+        }
+    }
+
     #[test]
     fn a_file_that_cannot_be_created_is_not_reported_as_missing() {
         // Not even root can create a file here; a container may have mounted it read-only.

@@ -103,6 +103,13 @@ impl Record {
         Self::new(Some(SourceId([1; 32])), origin).unwrap()
     }
 
+    /// Writes the record as on a disk without attributes.
+    #[cfg(test)]
+    pub(super) fn beside_for_tests(&self, file: &File, path: &Path, flushed: u64) {
+        let text = self.flushed(file, flushed, BytesBeyond::Counts).encode();
+        small::replace(&sidecar(path), &text, false).unwrap();
+    }
+
     /// Returns the size of the server's file.
     pub(super) const fn size(&self) -> Option<u64> {
         self.origin.size

@@ -73,6 +73,8 @@ pub(crate) struct Behaviour {
     pub(crate) has_digest: bool,
     has_time: bool,
     pub(crate) restart: Restart,
+    /// Whether a part goes on after its end.
+    pub(crate) goes_on: bool,
     /// The number of bytes after which each transfer is cut.
     pub(crate) cut: Option<usize>,
     /// The number of sessions that are accepted at once.
@@ -97,6 +99,7 @@ impl Site {
             has_digest: false,
             has_time: true,
             restart: Restart::Works,
+            goes_on: false,
             cut: None,
             most: usize::MAX,
             sessions: 0,
@@ -198,6 +201,7 @@ fn serve(mut control: &TcpStream, shared: &Mutex<Behaviour>) -> std::io::Result<
                 let all = now.content.len();
                 let start = std::mem::take(&mut from).min(start).min(all);
                 let (start, all) = match part.take() {
+                    Some(ends) if now.goes_on => (ends[0].min(all), all),
                     Some(ends) => (ends[0].min(all), (ends[1] + 1).min(all)),
                     None => (start, all),
                 };

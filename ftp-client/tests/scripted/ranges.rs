@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
+use ftp_client::error::JobFault;
 use ftp_client::file::{Left, Why};
 use ftp_client::{Done, Error, Event, FileOptions, Get, Place, Pool};
 
@@ -130,6 +132,59 @@ fn a_server_of_one_connection_sends_all_ranges_over_it() {
     assert!(notes.is_empty(), "{notes:?}");
     // One byte shows that the server begins where it is told to.
     assert_eq!(site.behaviour.lock().unwrap().transfers, MOST + 1);
+}
+
+/// ProFTPD over TLS lists `RANG STREAM`, but sends the file to its end. A question for the last byte
+/// alone does not show that.
+#[test]
+fn a_server_that_goes_on_after_the_end_of_a_range_sends_each_range_by_rest() {
+    let root = tempfile::tempdir().unwrap();
+    let target = root.path().join("a");
+    let site = Site::start();
+    let content = noise(5, SIZE);
+    {
+        let mut now = site.behaviour.lock().unwrap();
+        now.content = content.clone();
+        (now.has_digest, now.goes_on) = (true, true);
+    }
+    let Attempted { done, notes, .. } = attempt(&site, &target);
+    assert_eq!(done.unwrap().size, SIZE as u64);
+    assert!(fs::read(&target).unwrap() == content);
+    assert!(notes.is_empty(), "{notes:?}");
+}
+
+/// What holds for one connection holds for several: a stream has one attempt, the server's own file is
+/// no target, and a path is checked before anything is sent.
+#[test]
+fn a_download_over_several_connections_has_the_checks_of_one_over_one() {
+    let root = tempfile::tempdir().unwrap();
+    let site = Site::start();
+    let content = noise(6, SIZE);
+    site.behaviour.lock().unwrap().content = content.clone();
+    let (pool, options) = (Pool::new(|| site.connect()).size(MOST), FileOptions::new());
+    let mut stream = Vec::new();
+    let mut job = Get::to_writer(Place::at("a"), &mut stream, &options);
+    site.behaviour.lock().unwrap().cut = Some(KEPT);
+    job.attempt_over(&pool, MOST, &()).unwrap_err();
+    site.behaviour.lock().unwrap().cut = None;
+    let again = job.attempt_over(&pool, MOST, &()).unwrap_err();
+    assert!(matches!(again, Error::Unsupported(_)), "{again:?}");
+    assert!(stream == content[..KEPT], "{} bytes", stream.len());
+    // The server's file, as far as its facts tell.
+    let own = root.path().join("own");
+    fs::write(&own, &content).unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    fs::File::options().write(true).open(&own).unwrap().set_modified(then).unwrap();
+    let mut job = Get::in_place(Place::at("a"), &own, &options);
+    let refused = job.attempt_over(&pool, MOST, &()).unwrap_err();
+    assert!(matches!(refused, Error::Job(JobFault::MayBeSource(_))), "{refused:?}");
+    assert!(fs::read(&own).unwrap() == content);
+    let began = site.behaviour.lock().unwrap().transfers;
+    let mut job = Get::to_path(Place::at("a\nDELE a"), &own, &options);
+    let refused = job.attempt_over(&pool, MOST, &()).unwrap_err();
+    assert!(matches!(refused, Error::Argument(_)), "{refused:?}");
+    assert_eq!(site.behaviour.lock().unwrap().transfers, began);
+    let _ = pool.quit();
 }
 
 #[test]

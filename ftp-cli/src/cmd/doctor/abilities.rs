@@ -31,6 +31,19 @@ pub(super) enum Listing {
     Failed(String),
 }
 
+impl Listing {
+    /// Returns the outcome of a listing that came after another one over the same connection: a failed
+    /// data connection of the first one can have cost the connection, which is its fault alone.
+    fn after(self, first: &Self) -> Self {
+        match (self, first) {
+            (Self::Stuck(Diagnosis::ConnectionLost, why), Self::Stuck(..) | Self::Failed(_)) => {
+                Self::Failed(why)
+            }
+            (listing, _) => listing,
+        }
+    }
+}
+
 /// Content of a listing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct ListingContent {
@@ -93,7 +106,7 @@ pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSee
     let mut list_by = |form| list(client, directory, form);
     let list = list_by(ListingForm::List);
     // MLSD comes last: after a fault of it, LIST could not be examined.
-    let mlsd = features.has("MLST").then(|| list_by(ListingForm::Mlsd));
+    let mlsd = features.has("MLST").then(|| list_by(ListingForm::Mlsd).after(&list));
     Ok(AbilitiesSeen { features, mlsd, list, rest, size, utf8 })
 }
 
@@ -311,6 +324,22 @@ mod tests {
             (AbilitiesSeen { size: reply(500), ..good() }, &[]),
         ] {
             assert_eq!(names(&seen), want, "{seen:?}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_list_has_lost_is_no_fault_of_mlsd() {
+        let lost = Listing::Stuck(Diagnosis::ConnectionLost, "closed".into());
+        let failed = Listing::Failed("closed".into());
+        let came = Listing::ListingContent(ListingContent::default());
+        for (first, mlsd, want) in [
+            (&Listing::Failed("no data".into()), &lost, &failed),
+            (&lost, &lost, &failed),
+            (&came, &lost, &lost),
+            (&Listing::Refused(reply(550)), &lost, &lost),
+            (&failed, &came, &came),
+        ] {
+            assert_eq!(mlsd.clone().after(first), *want, "{first:?} {mlsd:?}");
         }
     }
 

@@ -454,11 +454,7 @@ fn each_network_fault_has_exactly_its_diagnosis() {
     }
     let mut faults = String::new();
     for Row { network, wrong, exit, found, seen: (check, words), best } in &rows {
-        let mut names: Vec<&str> = found.wrong.iter().map(String::as_str).collect();
-        // Chance decides which listings meet a closed port: their server may hang up then, too.
-        if wrong.contains(&"passive-ports-partly") {
-            names.retain(|name| *name != "connection-lost");
-        }
+        let names: Vec<&str> = found.wrong.iter().map(String::as_str).collect();
         let line = format!("{network}: {names:?}, exit {:?}\n", found.ran.code());
         // Prints the matrix.
         print!("{line}");
