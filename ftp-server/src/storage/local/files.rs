@@ -124,28 +124,54 @@ pub(super) fn lack_of_inodes(found: &StatVfs, wanted: u64) -> Option<u64> {
     Some(found.f_favail).filter(|&free| free < enough)
 }
 
-/// An open file, and its size when it was opened, without the bytes of a running append. It ends there:
-/// what an upload appends meanwhile may be removed again.
+/// An open file, and its size when it was opened, without the bytes of a running append.
 #[derive(Debug)]
 pub(super) struct LocalSource {
     file: OwnedFd,
+    /// Device and inode.
+    identity: (u64, u64),
     size: u64,
+    /// Bytes left to read if an upload was appending to the file when it was opened or later,
+    /// otherwise `None`. The appended bytes are not read, because they may be removed again.
+    left: Option<u64>,
 }
 
 impl LocalSource {
     /// Returns a source of a file with this metadata.
     pub(super) fn new(file: OwnedFd, found: &Metadata) -> Self {
-        Self { file, size: turn::settled(*found).size }
+        let left = turn::former(found.identity).map(|length| length.min(found.size));
+        Self { file, identity: found.identity, size: left.unwrap_or(found.size), left }
+    }
+
+    /// If an upload has begun to append to the file, lets this source end at the size that the file
+    /// had before. That can be more than when the file was opened: another upload may have appended
+    /// to it since. Returns how far the source has been read beyond that size.
+    fn end_before_append(&mut self) -> io::Result<u64> {
+        let former = turn::former(self.identity);
+        let Some(length) = former.filter(|_| self.left.is_none()) else { return Ok(0) };
+        let position = tell(&self.file)?;
+        self.left = Some(length.saturating_sub(position));
+        Ok(position.saturating_sub(length))
     }
 }
 
 impl io::Read for LocalSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        // The kernel may have sent bytes from the descriptor.
-        let left = usize::try_from(self.size.saturating_sub(tell(&self.file)?));
-        let most = left.unwrap_or(usize::MAX).min(buffer.len());
+        if self.end_before_append()? > 0 {
+            // The kernel has sent bytes that may be removed again.
+            return Err(Errno::IO.into());
+        }
+        let most = self.left.and_then(|left| usize::try_from(left).ok()).unwrap_or(buffer.len());
+        let most = most.min(buffer.len());
         let buffer = buffer.get_mut(..most).unwrap_or_default();
-        Ok(retry_on_intr(|| read(&self.file, &mut *buffer))?)
+        let count = retry_on_intr(|| read(&self.file, &mut *buffer))?;
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
+            return Ok(count);
+        }
+        // The append may have begun during the read.
+        let beyond = usize::try_from(self.end_before_append()?).unwrap_or(usize::MAX);
+        Ok(count.saturating_sub(beyond))
     }
 }
 
@@ -158,10 +184,14 @@ impl Source for LocalSource {
         if offset > self.size {
             return Err(StorageErrorKind::BadRestart.into());
         }
-        retry_on_intr(|| seek(&self.file, SeekFrom::Start(offset))).map(drop).map_err(system)
+        retry_on_intr(|| seek(&self.file, SeekFrom::Start(offset))).map_err(system)?;
+        self.left = self.left.map(|_| self.size - offset);
+        Ok(())
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.file.as_fd())
+        // The kernel would send the appended bytes too.
+        let ends_early = self.left.is_some() || turn::former(self.identity).is_some();
+        (!ends_early).then(|| self.file.as_fd())
     }
 }

@@ -2,7 +2,7 @@
 //! leave out a name that another program replaces by a rename meanwhile, as it does on tmpfs and btrfs.
 
 use std::collections::BTreeMap;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,7 @@ const WHOLE: usize = 20 * limits::NAMES;
 
 /// Memory of one listing that reads more than [`limits::NAMES`] ahead, in bytes: the names, a buffer
 /// for all of them, and those of the reading before.
-const ROOM: u64 = 2 * 1024 * 1024;
+const ROOM: u64 = 4 * 1024 * 1024;
 
 /// Maximum number of further readings of a directory that keeps changing.
 const READ_AGAIN: u32 = 4;
@@ -139,10 +139,9 @@ impl DirectoryNames {
                 break;
             }
             last = now;
-            let name = |text: &[u8], start| name_at(text, start).to_owned();
-            let known =
-                self.places.iter().map(|(at, _)| (name(&self.text, *at), FileType::Unknown));
-            let mut all: BTreeMap<_, _> = known.collect();
+            let mut order = self.names();
+            let unknown = order.iter().map(|name| (name.clone(), FileType::Unknown));
+            let mut kinds: BTreeMap<_, _> = unknown.collect();
             // Most file systems let no name change during one call.
             let size = self.text.len() + 32 * self.places.len() + PIECE;
             (self.text, self.places) = (Vec::new(), Vec::new());
@@ -152,14 +151,23 @@ impl DirectoryNames {
                 self.read(size)?;
             }
             self.has_ended = true;
-            all.extend(self.places.iter().map(|(at, kind)| (name(&self.text, *at), *kind)));
+            let found = self.names();
+            order.extend_from_slice(&found);
+            kinds.extend(found.into_iter().zip(self.places.iter().map(|(_, kind)| *kind)));
             (self.text, self.places) = (Vec::new(), Vec::new());
-            for (name, kind) in all {
-                self.places.push((self.text.len(), kind));
-                self.text.extend_from_slice(name.to_bytes_with_nul());
+            for name in order {
+                // Renamed meanwhile, a name can be there twice.
+                if let Some(kind) = kinds.remove(&name) {
+                    self.places.push((self.text.len(), kind));
+                    self.text.extend_from_slice(name.to_bytes_with_nul());
+                }
             }
         }
         Ok(())
+    }
+
+    fn names(&self) -> Vec<CString> {
+        self.places.iter().map(|(at, _)| self.at(*at).to_owned()).collect()
     }
 
     /// Reads names with one system call, into a buffer of `size` bytes.

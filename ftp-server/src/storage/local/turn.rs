@@ -186,13 +186,17 @@ fn lock_unless_read(file: impl AsFd + Copy) -> Result<(), Errno> {
 /// Returns metadata as clients see it: without the bytes of a running append, which may be removed
 /// again.
 pub(super) fn settled(mut found: Metadata) -> Metadata {
-    let appended = APPENDED.lock();
     if found.kind == EntryKind::File
-        && let Some(running) = appended.iter().find(|it| it.file == found.identity)
+        && let Some(length) = former(found.identity)
     {
-        found.size = running.former.map_or(found.size, |length| length.min(found.size));
+        found.size = found.size.min(length);
     }
     found
+}
+
+/// Returns the length of a file before a running append; `None` if no append is running.
+pub(super) fn former(file: AppendedFile) -> Option<u64> {
+    APPENDED.lock().iter().find(|appended| appended.file == file)?.former
 }
 
 /// Pretends that the append to a file has been silent for long.

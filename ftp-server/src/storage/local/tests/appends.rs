@@ -100,32 +100,71 @@ fn an_append_to_a_removed_or_renamed_file_fails_fs_16() {
 }
 
 #[test]
-fn a_download_ends_at_the_size_that_its_file_had_fs_16_cm_103() {
+fn an_append_that_begins_during_a_download_is_not_read_fs_16_cm_103() {
     let tree = Tree::new();
     for storage in tree.storages() {
-        for read_before in [0, 4, 10] {
-            for is_committed in [true, false] {
-                tree.put("f", "0123456789");
-                let mut source = storage.read(&path("f")).unwrap();
-                let mut content = vec![0; read_before];
-                source.read_exact(&mut content).unwrap();
-                let mut append = in_place(&storage, "f");
-                append.write_all(b"more").unwrap();
-                let mut late = storage.read(&path("f")).unwrap();
-                assert_eq!((source.size(), late.size()), (10, 10));
-                if is_committed {
-                    append.commit().unwrap();
-                }
-                source.read_to_end(&mut content).unwrap();
-                assert_eq!(content, b"0123456789");
+        for (read_before, is_committed) in [(0, false), (4, false), (10, true)] {
+            tree.put("f", "0123456789");
+            let mut source = storage.read(&path("f")).unwrap();
+            let mut content = vec![0; read_before];
+            source.read_exact(&mut content).unwrap();
+            let mut append = in_place(&storage, "f");
+            append.write_all(b"more").unwrap();
+            assert!(source.descriptor().is_none());
+            source.read_to_end(&mut content).unwrap();
+            assert_eq!(content, b"0123456789");
+            if is_committed {
+                append.commit().unwrap();
+                // A download that has ended at the known length stays there.
+                assert_eq!(source.read_to_end(&mut content).unwrap(), 0);
+                source = storage.read(&path("f")).unwrap();
                 content.clear();
-                late.read_to_end(&mut content).unwrap();
-                assert_eq!(content, b"0123456789");
-                // The kernel sends from the descriptor, and moves its offset.
-                seek(source.descriptor().unwrap(), SeekFrom::Start(12)).unwrap();
-                assert_eq!(source.read(&mut [0]).unwrap(), 0);
+                source.read_to_end(&mut content).unwrap();
+                assert_eq!(content, b"0123456789more");
+            } else {
+                append.abort(StreamEnd::Cut);
             }
         }
+        // What another program adds is read.
+        tree.put("f", "0123456789");
+        let mut source = storage.read(&path("f")).unwrap();
+        tree.put("f", "0123456789more");
+        let mut content = Vec::new();
+        source.read_to_end(&mut content).unwrap();
+        assert_eq!(content, b"0123456789more");
+        assert!(source.descriptor().is_some());
+    }
+}
+
+#[test]
+fn a_download_is_not_cut_inside_an_append_that_was_committed_meanwhile_fs_16_cm_103() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        let begin = |more: &[u8]| {
+            let mut append = in_place(&storage, "f");
+            append.write_all(more).unwrap();
+            append
+        };
+        for read_before in [0, 10, 12, 14] {
+            tree.put("f", "0123456789");
+            let mut source = storage.read(&path("f")).unwrap();
+            begin(b"more").commit().unwrap();
+            let mut content = vec![0; read_before];
+            source.read_exact(&mut content).unwrap();
+            let append = begin(b"again");
+            assert!(source.descriptor().is_none());
+            source.read_to_end(&mut content).unwrap();
+            assert_eq!(content, b"0123456789more", "{read_before}");
+            append.abort(StreamEnd::Cut);
+        }
+        // The kernel has sent bytes that may be removed again.
+        tree.put("f", "0123456789");
+        let mut source = storage.read(&path("f")).unwrap();
+        let file = source.descriptor().unwrap().try_clone_to_owned().unwrap();
+        let append = begin(b"more");
+        seek(&file, SeekFrom::Start(12)).unwrap();
+        assert!(source.read(&mut [0]).is_err());
+        append.abort(StreamEnd::Cut);
     }
 }
 
@@ -432,10 +471,7 @@ fn a_silent_append_loses_its_turn_and_keeps_its_bytes_fs_16_hp_23() {
             finish(other).unwrap();
             fs::File::open(tree.root.join("f")).unwrap().try_lock().unwrap();
             assert_eq!(tree.get("f"), b"a\na\na\nb\nb\n");
-            // The count was in doubt, and is repeated.
-            left();
-            storage.files.root.usage().settle();
-            assert_eq!(left(), LIMIT - 10);
+            assert!(left() <= LIMIT - 10, "the count is not too low");
         }
         // All bytes of an append that has lost its turn can be in the file.
         tree.put("f", "");
