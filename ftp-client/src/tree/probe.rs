@@ -72,25 +72,15 @@ pub(crate) fn clock(client: &mut Client, directory: &[u8]) -> Result<Option<Cloc
     Ok(times.map(|(before, there, after)| Clock::by(before, there, after)))
 }
 
-/// Returns whether the server's file system stores only even seconds.
+/// Returns by how many seconds the server changes an odd time that it is to set. Returns `None` if it
+/// accepts no file in `directory`, or reports no times.
 ///
 /// # Errors
 ///
 /// Returns errors that end the connection.
-pub(crate) fn is_coarse(client: &mut Client, directory: &[u8]) -> Result<bool, TreeFault> {
+pub(crate) fn time_error(client: &mut Client, directory: &[u8]) -> Result<Option<u64>, TreeFault> {
     let times = time_of_file(client, directory, Some(ODD_TIME))?;
-    Ok(times.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() == 1))
-}
-
-/// Returns whether the server does not keep the time that it is to set. A time zone is not another time.
-///
-/// # Errors
-///
-/// Returns errors that end the connection.
-pub(crate) fn drops_times(client: &mut Client, directory: &[u8]) -> Result<bool, TreeFault> {
-    const DAY: i64 = 86_400;
-    let times = time_of_file(client, directory, Some(ODD_TIME))?;
-    Ok(times.is_some_and(|(_, there, _)| (there - ODD_TIME).abs() > DAY))
+    Ok(times.map(|(_, there, _)| there.abs_diff(ODD_TIME)))
 }
 
 /// Warns about a test object that the server does not remove.

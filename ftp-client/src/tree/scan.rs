@@ -232,21 +232,14 @@ pub(crate) trait Scan {
         Ok(Some(Clock::OURS))
     }
 
-    /// Returns whether a directory stores only even seconds, like FAT, measured with a test file.
+    /// Returns by how many seconds a directory changes an odd time that is set: 1 if it stores only even
+    /// seconds, like FAT. Measures with a test file; returns `None` if the directory takes none.
     ///
     /// # Errors
     ///
     /// Returns errors that end the connection.
-    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault>;
-
-    /// Returns whether a server that lists the command for it does not keep the time that it is to set,
-    /// measured with a test file.
-    ///
-    /// # Errors
-    ///
-    /// Returns errors that end the connection.
-    fn drops_times(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
-        Ok(false)
+    fn time_error(&mut self, _path: &[u8]) -> Result<Option<u64>, TreeFault> {
+        Ok(None)
     }
 
     /// Returns an empty digest of an algorithm that the server offers.
@@ -347,10 +340,10 @@ impl Scan for LocalTree<'_> {
         directory.and_then(|directory| directory.hold(name)).err().map(|error| error.to_string())
     }
 
-    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+    fn time_error(&mut self, path: &[u8]) -> Result<Option<u64>, TreeFault> {
         let directory = self.0.and_then(|top| top.below(path).ok());
         // An unwritable directory does not matter, because nothing is copied into it.
-        Ok(directory.is_some_and(|directory| directory.is_coarse().unwrap_or(false)))
+        Ok(directory.and_then(|directory| directory.is_coarse().ok()).map(u64::from))
     }
 
     fn digest(&mut self, path: &[u8], checksum: Checksum) -> Result<Digest, TreeFault> {

@@ -408,8 +408,7 @@ fn run_up(
     mut plan: Plan,
     reporter: &Reporter<'_>,
 ) -> Finished {
-    make_top(&mut plan, &mut to, seen, options, reporter)?;
-    let names = learn_names(&mut to.hand, to.top, plan.is_all_text())?;
+    let top = make_top(&mut plan, &mut to, seen, options, reporter)?;
     let mut deploy = plan.deploy.take().map(|deploy| *deploy);
     if let Some(deploy) = &mut deploy {
         let deletes = plan.removed().next().is_some();
@@ -421,9 +420,7 @@ fn run_up(
     if is_plain && plan.has_small_files() {
         to.hand.reuse_data()?;
     }
-    let source = RemoteTop::source(to.top, options.list);
-    let times = Arc::new(Promise::of(seen.takes_times && !plan.drops_times));
-    let top = RemoteTop { times, names, backup, ..source };
+    let top = RemoteTop { backup, ..top };
     let (jobs, most) = jobs(options, &plan);
     let copiers = to.hands(most).map(|hand| {
         let to = RemoteSide::new(hand, top.clone());
@@ -441,13 +438,9 @@ fn run_across(
     mut plan: Plan,
     reporter: &Reporter<'_>,
 ) -> Finished {
-    make_top(&mut plan, &mut to, seen, options, reporter)?;
-    let names = learn_names(&mut to.hand, to.top, plan.is_all_text())?;
-    let (jobs, most) = jobs(options, &plan);
+    let of_target = make_top(&mut plan, &mut to, seen, options, reporter)?;
     let of_source = RemoteTop::source(from.top, options.list);
-    let of_target = RemoteTop::source(to.top, options.list);
-    let times = Arc::new(Promise::of(seen.takes_times && !plan.drops_times));
-    let of_target = RemoteTop { times, names, ..of_target };
+    let (jobs, most) = jobs(options, &plan);
     let copiers = from.hands(most).zip(to.hands(most)).map(|(from, to)| {
         let from = RemoteSide::new(from, of_source.clone());
         let to = RemoteSide::new(to, of_target.clone());
@@ -489,19 +482,30 @@ fn jobs(options: &SyncOptions<'_>, plan: &Plan) -> (Option<usize>, usize) {
     }
 }
 
-/// Creates the top directory of the target if it is missing, and its parents if requested.
-fn make_top(
+/// Creates the top directory of the target if it is missing, and its parents if requested. Returns
+/// what is known of the target.
+fn make_top<'t>(
     plan: &mut Plan,
-    to: &mut Far<'_>,
+    to: &mut Far<'t>,
+    seen: &TargetSeen,
+    options: &SyncOptions<'_>,
+    reporter: &Reporter<'_>,
+) -> Result<RemoteTop<'t>, TreeFault> {
+    if let Some(first) = plan.directories.first_mut().filter(|first| first.is_new) {
+        first.is_new = false;
+        make_remote(to, seen, options, reporter)?;
+    }
+    let names = learn_names(&mut to.hand, to.top, plan.is_all_text())?;
+    let times = Arc::new(Promise::of(seen.takes_times && !plan.drops_times));
+    Ok(RemoteTop { times, names, ..RemoteTop::source(to.top, options.list) })
+}
+
+fn make_remote(
+    Far { hand, top, .. }: &mut Far<'_>,
     seen: &TargetSeen,
     options: &SyncOptions<'_>,
     reporter: &Reporter<'_>,
 ) -> Result<(), TreeFault> {
-    let Some(first) = plan.directories.first_mut().filter(|first| first.is_new) else {
-        return Ok(());
-    };
-    first.is_new = false;
-    let Far { hand, top, .. } = to;
     let (mut repeat, mut attempt) = (reporter.memory(), reporter.patience.first());
     loop {
         let made = match hand.client() {

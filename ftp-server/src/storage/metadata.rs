@@ -16,7 +16,7 @@ pub struct Entry {
     pub metadata: Metadata,
     /// The text of the link, if the name is a symbolic link that the storage follows: `metadata` is
     /// that of the object to which it leads. The text is empty if clients may not see it. `FEAT`
-    /// promises clients that a directory without it is no link, so that they remove its content.
+    /// promises clients that a directory without it is not a link, so that they remove its content.
     pub link: Option<Vec<u8>>,
 }
 

@@ -18,7 +18,7 @@ use crate::file::options::Existing;
 use crate::file::small::parent;
 use crate::system::{FileExt, MetadataExt, OsStrExt};
 use crate::tree::local::{Directory, rounds_to};
-use crate::tree::probe::{is_coarse, with_probe};
+use crate::tree::probe::{time_error, with_probe};
 
 /// The command of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -412,7 +412,8 @@ impl Job<'_> {
             return Ok(None);
         }
         // As for trees: FAT stores only even seconds.
-        Ok((!is_rounded || is_coarse(client, Pathname::split(path).0)?).then_some("unchanged"))
+        let is_same = !is_rounded || time_error(client, Pathname::split(path).0)? == Some(1);
+        Ok(is_same.then_some("unchanged"))
     }
 
     /// Returns whether the server's file is the incomplete file of an earlier attempt: another program

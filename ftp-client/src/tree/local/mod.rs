@@ -75,12 +75,12 @@ impl Directory {
             Some(_) => Ok::<_, io::Error>(Answer::There),
             None => Ok(Answer::Absent),
         };
-        let relation = relation(answer(Pathname::split(listed).1)?, answer(name)?);
+        let both = [Pathname::split(listed).1, name];
+        let relation = relation(answer(both[0])?, answer(name)?);
         // Inodes prove nothing: on exFAT through FUSE, each spelling has its own. But a listing
         // shows every object once.
-        let are_two = relation == Relation::One
-            && directory.lists(name)?
-            && directory.lists(Pathname::split(listed).1)?;
+        let are_two =
+            relation == Relation::One && directory.names(|shown| both.contains(&shown))?.len() == 2;
         Ok(if are_two { Relation::Two } else { relation })
     }
 

@@ -157,16 +157,6 @@ impl Directory {
         }
     }
 
-    /// Returns whether a listing shows exactly this name.
-    pub(super) fn lists(&self, name: &[u8]) -> io::Result<bool> {
-        for entry in Dir::read_from(&self.descriptor)? {
-            if entry?.file_name().to_bytes() == name {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// Creates a directory in this one. Accepts an existing directory.
     ///
     /// # Errors

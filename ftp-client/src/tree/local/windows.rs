@@ -135,10 +135,6 @@ impl Directory {
         }
     }
 
-    pub(super) fn lists(&self, name: &[u8]) -> io::Result<bool> {
-        Ok(!self.names(|listed| listed == name)?.is_empty())
-    }
-
     pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
         match fs::create_dir(self.at(name)?) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => self.enter(name).map(drop),

@@ -293,7 +293,9 @@ impl Planner<'_> {
         if self.wish.options.is_dry || std::mem::replace(&mut self.has_set_time, true) {
             return Ok(false);
         }
-        self.plan.drops_times = self.target.drops_times(Pathname::split(path).0)?;
+        // A time zone is not another time.
+        let error = self.target.time_error(Pathname::split(path).0)?;
+        self.plan.drops_times = error.is_some_and(|seconds| seconds > 86_400);
         if self.plan.drops_times {
             let note = "the server does not set modification times, although it lists the command: a file of equal size counts as unchanged if the server's was written later";
             self.plan.left_out.push(note.to_owned());
@@ -307,7 +309,7 @@ impl Planner<'_> {
         if let Some((_, is_coarse)) = self.coarse.as_ref().filter(|(at, _)| at == directory) {
             return Ok(*is_coarse);
         }
-        let is_coarse = !self.wish.options.is_dry && self.target.is_coarse(directory)?;
+        let is_coarse = !self.wish.options.is_dry && self.target.time_error(directory)? == Some(1);
         self.coarse = Some((directory.to_vec(), is_coarse));
         Ok(is_coarse)
     }

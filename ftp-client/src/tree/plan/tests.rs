@@ -32,9 +32,8 @@ struct Tree {
     /// The directory whose listing is not proven complete.
     cut: Option<&'static str>,
     clock: Option<Clock>,
-    is_coarse: bool,
-    /// Whether it does not set modification times.
-    drops_times: bool,
+    /// By how many seconds it changes a time that is set.
+    time_error: Option<u64>,
     /// Files whose content is not that of their size.
     changed: Vec<&'static str>,
     /// What is told of two names of equal fold.
@@ -82,7 +81,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
     let hides = false;
     let cut = None;
     let clock = Some(Clock::OURS);
-    let is_coarse = false;
+    let time_error = None;
     Tree {
         paths,
         doubt,
@@ -96,8 +95,7 @@ fn tree(paths: &[&'static str], is_local: bool) -> Tree {
         hides,
         cut,
         clock,
-        is_coarse,
-        drops_times: false,
+        time_error,
         changed: Vec::new(),
         relation: Relation::Two,
         hidden: Vec::new(),
@@ -191,14 +189,9 @@ impl Scan for Tree {
         Ok(self.clock)
     }
 
-    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
-        self.asked.push(format!("coarse {}", String::from_utf8_lossy(path)));
-        Ok(self.is_coarse)
-    }
-
-    fn drops_times(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+    fn time_error(&mut self, path: &[u8]) -> Result<Option<u64>, TreeFault> {
         self.asked.push(format!("times {}", String::from_utf8_lossy(path)));
-        Ok(self.drops_times)
+        Ok(self.time_error)
     }
 
     fn denies(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
@@ -534,10 +527,6 @@ impl Scan for Endless {
         Ok(None)
     }
 
-    fn is_coarse(&mut self, _path: &[u8]) -> Result<bool, TreeFault> {
-        Ok(false)
-    }
-
     fn is_local(&self) -> bool {
         false
     }
@@ -667,7 +656,7 @@ fn a_server_that_sets_no_times_gets_a_file_once() {
     let (here, there) = (["a=5@100", "b=5@100", "c=5@100"], ["a=5@200", "b=5@90", "c=5@300"]);
     for (drops_times, want) in [(true, "b"), (false, "a b c")] {
         let mut target = tree(&there, false);
-        target.drops_times = drops_times;
+        target.time_error = Some(if drops_times { 1 << 20 } else { 0 });
         let options = SyncOptions::new();
         let wish = PlanOptions { options: &options, rule: Rule::SameTime, objects: 99, top: None };
         let plan = Plan::make(&mut tree(&here, true), &mut target, false, &wish, None).unwrap();
@@ -684,10 +673,10 @@ fn times_rounded_by_fat_count_as_unchanged() {
     for (is_coarse, want) in [(true, "c d e"), (false, "a b c d e")] {
         let mut source = tree(&source, false);
         let mut target = tree(&target, true);
-        target.is_coarse = is_coarse;
+        target.time_error = Some(u64::from(is_coarse));
         let plan = make(&mut source, &mut target);
         assert_eq!(summary(&plan), want);
-        let asked = target.asked.iter().filter(|asked| asked.starts_with("coarse")).count();
-        assert_eq!(asked, 1, "once for a directory");
+        let asked = target.asked.iter().filter(|asked| asked.starts_with("times")).count();
+        assert_eq!(asked, 2, "once for the directory, and once for the run");
     }
 }

@@ -309,14 +309,9 @@ impl Scan for RemoteTree<'_, '_> {
         self.hand.ask(|client| probe::clock(client, &path))
     }
 
-    fn is_coarse(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+    fn time_error(&mut self, path: &[u8]) -> Result<Option<u64>, TreeFault> {
         let path = self.named(path);
-        self.hand.ask(|client| probe::is_coarse(client, &path))
-    }
-
-    fn drops_times(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
-        let path = self.named(path);
-        self.hand.ask(|client| probe::drops_times(client, &path))
+        self.hand.ask(|client| probe::time_error(client, &path))
     }
 
     fn checksum(&mut self) -> Result<Checksum, TreeFault> {
