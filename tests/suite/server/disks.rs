@@ -321,6 +321,7 @@ fn the_record_of_a_running_upload_survives_a_power_failure_fs_13_fs_15() {
     let Some(disk) = Disk::over(&fixture, "ext4", &[], 32) else { return };
     let serve = |disk: &Disk| {
         let storage = LocalStorage::open(&disk.directory).expect("a storage");
+        assert!(storage.tidy_up());
         let server = Server::builder().config(quick()).storage(storage);
         server.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
     };

@@ -222,18 +222,14 @@ fn create(directory: &Directory, record: &[u8]) -> Result<OwnedFd, Errno> {
 }
 
 /// Puts a new file in the place of a record in one step, so that there is one at any moment. `make`
-/// makes the file under the name that it gets. On a disk without a journal, a rename before the sync
-/// could lose both.
+/// makes the file under the name that it gets.
 fn replace(
     directory: &Directory,
-    (record, policy): (&[u8], SyncPolicy),
+    record: &[u8],
     make: impl FnOnce(&[u8]) -> Result<OwnedFd, Errno>,
 ) -> Result<OwnedFd, Errno> {
     let hidden = name::temporary(b"")?;
     let made = make(&hidden).and_then(|file| {
-        if policy != SyncPolicy::None {
-            retry_on_intr(|| fdatasync(&file))?;
-        }
         directory.check_beneath()?;
         retry_on_intr(|| renameat(directory, &*hidden, directory, record))?;
         Ok(file)
@@ -246,11 +242,7 @@ fn replace(
 }
 
 /// Writes a record.
-fn write(
-    directory: &Directory,
-    record: (&[u8], SyncPolicy),
-    facts: &Facts,
-) -> Result<OwnedFd, Errno> {
+fn write(directory: &Directory, record: &[u8], facts: &Facts) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let written = replace(directory, record, |hidden| {
         let file = retry_on_intr(|| openat(directory, hidden, flags, inherit::PRIVATE))?;
@@ -377,7 +369,8 @@ impl LocalRecord {
             false => Ok(None),
         };
         let (former, file) = match made {
-            Err(Errno::EXIST) | Ok(None) => (read(directory, &record), None),
+            Err(Errno::EXIST) => (read(directory, &record), None),
+            Ok(None) => (read(directory, &record), None),
             made => (RecordFile::Missing, made.map_err(refuse)?),
         };
         let is_first = matches!(former, RecordFile::Missing);
@@ -388,8 +381,11 @@ impl LocalRecord {
         let overtaken = RUNNING.begin(user, place.clone(), is_first, 0);
         let file = match file {
             None if needs_record => {
-                let made = replace(directory, (&record, config.sync), |it| create(directory, it));
-                Some(made.inspect_err(|_| drop(RUNNING.end(&overtaken))).map_err(refuse)?)
+                let make = |hidden: &[u8]| create(directory, hidden);
+                Some(replace(directory, &record, make).map_err(|errno| {
+                    RUNNING.end(&overtaken);
+                    refuse(errno)
+                })?)
             }
             file => file,
         };
@@ -485,7 +481,7 @@ impl LocalRecord {
             when,
             until: when.saturating_add_unsigned(age.as_secs()),
         };
-        let file = write(directory, (&self.record, self.policy), &facts)?;
+        let file = write(directory, &self.record, &facts)?;
         drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
         Ok(facts.part(directory.path().to_vec(), self.place.0, &self.record, length))
     }
