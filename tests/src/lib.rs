@@ -9,6 +9,7 @@
 )]
 
 pub mod at_once;
+pub mod between;
 pub mod check;
 pub mod compare;
 pub mod content;

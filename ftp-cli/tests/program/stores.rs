@@ -1,15 +1,14 @@
 //! `[stores.NAME]`: files in an object store, with real clients, on the stores that are installed.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
+use ftp_tests::at_once::at_once;
+use ftp_tests::between::{Fate, between};
 use ftp_tests::compare::assert_same;
 use ftp_tests::content::binary;
 use ftp_tests::peer::{ObjectStore, Peer};
@@ -20,6 +19,7 @@ use ftp_tests::scale;
 use ftp_tests::wait::wait_until;
 
 use crate::config::{Configured, log_until};
+use crate::figures::memory;
 use crate::serve::Served;
 use crate::{failed, ftp};
 
@@ -333,55 +333,75 @@ fn an_unreachable_store_is_named_and_affects_no_other_user() {
     assert!(!format!("{ran:?}").contains("geheim"));
 }
 
-/// A proxy of a store. Once it is told to hold requests, it passes the next one that stores an object
-/// named `held` on only after it is told to stop.
+/// Uploads at once, of which the server does not know the size, more than the memory of the store
+/// could hold. Those that are slow keep theirs until the last byte.
+#[test]
+fn many_uploads_at_once_end_within_the_documented_memory() {
+    const CLIENTS: usize = 24;
+    /// What docs/scale.md states, in KiB: `memory`, and 4 MiB for each upload.
+    const MOST: u64 = (10 + 4 * CLIENTS as u64) << 10;
+    let Some(store) = ObjectStore::seaweedfs() else { return };
+    let configured = configured(&store.endpoint());
+    wait_until("the store takes objects", || check(&configured).code() == Some(0));
+    let memory_of_parts = ["--listen", "127.0.0.1:0", "--set", "stores.main.memory=10 MiB"];
+    let served = Served::of(&mut configured.command(&memory_of_parts));
+    let login = {
+        let address = served.address;
+        move || RawSession::login(address, "anna", "p")
+    };
+    login().upload("STOR first", b"first");
+    let process = served.running.child.id();
+    let before = memory(process, "VmHWM:");
+    // All of them have begun before any one ends.
+    let begun = Barrier::new(CLIENTS);
+    at_once(CLIENTS, 0..CLIENTS, |number| {
+        let content = binary(if number < 4 { 6 << 20 } else { 1_200_000 }, number as u64);
+        let (first, rest) = content.split_at(1_000_000);
+        let mut session = login();
+        session.expect("TYPE I", 200);
+        let mut data = session.passive();
+        session.expect(format!("STOR f{number}"), 150);
+        data.write_all(first);
+        begun.wait();
+        data.write_all(rest);
+        data.close();
+        session.expect_reply(226);
+        assert_same("f", &session.download(format!("RETR f{number}")), &content);
+    });
+    let grown = memory(process, "VmHWM:").saturating_sub(before);
+    assert!(grown <= MOST, "{grown} KiB, expected at most {MOST}");
+}
+
+/// The state of a program before a store. Once it is told to hold requests, it passes the next one
+/// that stores an object named `held` on only after it is told to stop.
+#[derive(Default)]
 struct Holding {
-    endpoint: String,
-    holds: Arc<AtomicBool>,
-    is_held: Arc<AtomicBool>,
+    holds: AtomicBool,
+    is_held: AtomicBool,
 }
 
 impl Holding {
-    fn of(store: &ObjectStore) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let (holds, is_held) = (Arc::default(), Arc::default());
-        let proxy = Self { endpoint, holds: Arc::clone(&holds), is_held: Arc::clone(&is_held) };
-        let store = store.endpoint().split_once("//").unwrap().1.to_owned();
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let server = TcpStream::connect(&store).unwrap();
-                let [there, back] = [(&client, &server), (&server, &client)]
-                    .map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()));
-                for (mut from, mut to) in [there, back] {
-                    let (holds, is_held) = (Arc::clone(&holds), Arc::clone(&is_held));
-                    thread::spawn(move || {
-                        let mut buffer = vec![0; 1 << 16];
-                        while let Ok(count @ 1..) = from.read(&mut buffer) {
-                            let piece = &buffer[..count];
-                            let is_named = || piece.windows(11).any(|it| it == b"/held HTTP/");
-                            if piece.starts_with(b"PUT ") && is_named() {
-                                is_held.store(true, Ordering::SeqCst);
-                                wait_until("release", || !holds.load(Ordering::SeqCst));
-                            }
-                            if to.write_all(piece).is_err() {
-                                break;
-                            }
-                        }
-                        let _ = to.shutdown(Shutdown::Write);
-                    });
-                }
+    /// Returns the state, and the endpoint of the program.
+    fn of(store: &ObjectStore) -> (Arc<Self>, String) {
+        let state = Arc::new(Self::default());
+        let own = Arc::clone(&state);
+        let address = between(store.address(), move |head| {
+            let is_named = || head.windows(11).any(|it| it == b"/held HTTP/");
+            if head.starts_with(b"PUT ") && is_named() {
+                own.is_held.store(true, Ordering::SeqCst);
+                wait_until("release", || !own.holds.load(Ordering::SeqCst));
             }
+            Fate::Pass(None)
         });
-        proxy
+        (state, format!("http://{address}"))
     }
 }
 
 #[test]
 fn a_file_that_a_store_takes_after_its_session_or_server_has_ended_is_told_dc_45_hf_19() {
     let Some(store) = ObjectStore::moto() else { return };
-    let proxy = Holding::of(&store);
-    let configured = configured(&proxy.endpoint);
+    let (proxy, endpoint) = Holding::of(&store);
+    let configured = configured(&endpoint);
     let here = configured.here.path().display();
     let stored = format!(
         "hooks.stored=[\"/bin/sh\", \"-c\", 'echo \"$FTP_PATH $FTP_BYTES\" >>{here}/seen']"

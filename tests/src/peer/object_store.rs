@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -23,6 +23,8 @@ pub struct ObjectStore {
     /// The secret of the access key.
     pub secret_key: &'static str,
     address: SocketAddr,
+    /// Starts the program again; `None` for a store of several nodes.
+    command: Option<Command>,
     programs: Vec<Running>,
     _directory: TempDir,
     _ports: OwnPorts,
@@ -114,6 +116,7 @@ impl ObjectStore {
             access_key: garage::ACCESS_KEY,
             secret_key: garage::SECRET_KEY,
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, *ports.numbers().start())),
+            command: None,
             programs,
             _directory: directory,
             _ports: ports,
@@ -140,27 +143,42 @@ impl ObjectStore {
         command.args(arguments(directory.path(), &numbers)).current_dir(directory.path());
         command.env("HOME", directory.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut program = Running::start(&mut command);
         let port = *ports_of_it.numbers().start();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let answers = || ask(address, "GET /").map(drop);
-        if let Err(why) = program.wait_until(5 * LIMIT, answers) {
-            panic!("{name} does not start: {why}");
-        }
-        // SeaweedFS creates the bucket with its first object. Its components start within seconds.
-        if name == "moto" {
-            let made = || ask(address, "PUT /bucket").is_some_and(|text| text.contains(" 200 "));
-            wait_until("the bucket is made", made);
-        }
-        Self {
+        let mut store = Self {
             name,
             access_key: "key",
             secret_key: "secret",
-            address,
-            programs: vec![program],
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            command: Some(command),
+            programs: Vec::new(),
             _directory: directory,
             _ports: ports_of_it,
+        };
+        store.start_again();
+        // SeaweedFS creates the bucket with its first object. Its components start within seconds.
+        if name == "moto" {
+            let made =
+                || ask(store.address, "PUT /bucket").is_some_and(|text| text.contains(" 200 "));
+            wait_until("the bucket is made", made);
         }
+        store
+    }
+
+    /// Kills the programs of the store. Its files stay, except those of moto.
+    pub fn kill(&mut self) {
+        self.programs.clear();
+    }
+
+    /// Starts the store, also after [`kill`](Self::kill).
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        let command = self.command.as_mut().expect("one program");
+        let mut program = Running::start(command);
+        let answers = || ask(self.address, "GET /").map(drop);
+        if let Err(why) = program.wait_until(5 * LIMIT, answers) {
+            panic!("{} does not start: {why}", self.name);
+        }
+        self.programs.push(program);
     }
 
     /// Returns the address of the store.
