@@ -7,8 +7,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
-import signal
 import socket
 import ssl
 import subprocess

@@ -449,7 +449,7 @@ pub(super) fn owners(config: &Config, is_unsure: bool, findings: &mut Findings) 
         }
     }
     let is_missing = |user: &User| user.root.directory().is_some_and(|root| !root.exists());
-    let made = |(_, user): &&(String, &User)| user.create_home && is_missing(user);
+    let made = |(_, user): &(String, &User)| user.create_home && is_missing(user);
     let is_other = |owner: &FileOwner| owner.id() != geteuid().as_raw();
     let kept_out = on_disk(config).into_iter().filter(made).filter_map(|(whose, user)| {
         user.owner.as_ref().filter(|owner| is_other(owner))?;
