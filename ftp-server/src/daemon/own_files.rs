@@ -8,6 +8,7 @@ use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf, absolute};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
@@ -128,14 +129,20 @@ pub(super) fn overwritten(config: &Config) -> Vec<String> {
         let kind = fs::metadata(path).map(|found| found.file_type());
         kind.is_ok_and(|kind| kind.is_char_device() || kind.is_fifo())
     };
+    // Those on a disk that does not answer are compared as they are written.
+    let paths: Vec<PathBuf> = all.iter().map(|file| file.path.clone()).collect();
+    let full = answers(paths, move |path| (in_full(&path), is_stream(&path)));
+    let full: Vec<_> = full.into_iter().map(DiskAnswer::given).collect();
+    let full = |at: usize| full.get(at)?.as_ref();
     let clash = |(at, file): (usize, &OwnFile)| {
         let others = all.iter().enumerate().filter(|(_, other)| other.key != file.key);
         let mut others = others.filter(|(other_at, other)| *other_at < at || !is_replaced(other));
-        let path = in_full(&file.path);
-        let is_same = |other: &OwnFile| {
-            other.path == file.path || in_full(&other.path) == path && !is_stream(&path)
+        let is_same = |(other_at, other): &(usize, &OwnFile)| {
+            let both = full(at).zip(full(*other_at));
+            other.path == file.path
+                || both.is_some_and(|((path, is_stream), (other, _))| path == other && !is_stream)
         };
-        let (_, other) = others.find(|(_, other)| is_same(other))?;
+        let (_, other) = others.find(is_same)?;
         let (place, key) = (config.settings.origins.place(&file.key), &file.key);
         Some(format!("{place}: {key}: names the same file as {}; use another file", other.key))
     };
@@ -179,6 +186,23 @@ pub(super) struct OwnFiles {
     /// `/proc/self/mountinfo`, if `/proc` is mounted.
     mounts: Option<File>,
     ways: Lock<Arc<Ways>>,
+    /// Whether a look at each file has begun and not ended.
+    asked: Vec<Arc<AtomicBool>>,
+}
+
+/// A look at a file, until it ends or is given up before it has begun.
+struct Look(Arc<AtomicBool>);
+
+impl Look {
+    fn begin(asked: &Arc<AtomicBool>) -> Option<Self> {
+        (!asked.swap(true, Ordering::SeqCst)).then(|| Self(Arc::clone(asked)))
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 /// What leads to the files of the server, each with the index of the file.
@@ -202,26 +226,51 @@ impl OwnFiles {
         files.extend(former.files.iter().filter(stays).cloned());
         // Opened before it is read, so that a mount in the meantime is detected.
         let mounts = File::open("/proc/self/mountinfo").ok();
-        let found = Self { files, mounts, ways: Lock::default() };
+        let asked = files.iter().map(|_| Arc::default()).collect();
+        let found = Self { files, mounts, ways: Lock::default(), asked };
         let known = Arc::clone(&*former.ways.lock());
         *found.ways.lock() = Arc::new(found.look(&former.files, &known));
         found
     }
 
-    /// Looks for all ways to the files. Where the process has given up the right to look, those that
-    /// it has found before still count.
+    /// Looks for all ways to the files. Where the process has given up the right to look, or a disk
+    /// does not answer, those that it has found before still count, and the directories in the path:
+    /// a login must not wait for the disk of a log.
     fn look(&self, known: &[OwnFile], former: &Ways) -> Ways {
         let mounts = self.mounts.as_ref().map(Mount::all).unwrap_or_default();
-        let mut ways = Ways::default();
+        let files = self.files.iter().zip(&self.asked).enumerate();
+        let questions: Vec<(usize, PathBuf, Look)> = files
+            .filter_map(|(index, (file, asked))| {
+                Some((index, file.path.clone(), Look::begin(asked)?))
+            })
+            .collect();
+        let asked: Vec<usize> = questions.iter().map(|(index, ..)| *index).collect();
+        let given = answers(questions, move |(index, path, _look)| {
+            let mut ways = Ways::default();
+            let is_hidden = ways.follow(index, &path, &mounts);
+            (ways, is_hidden)
+        });
+        let given = asked.into_iter().zip(given);
+        let mut found: BTreeMap<usize, (Ways, bool)> =
+            given.filter_map(|(index, answer)| Some((index, answer.given()?))).collect();
+        let mut all = Ways::default();
         for (index, OwnFile { path, .. }) in self.files.iter().enumerate() {
-            if ways.follow(index, path, &mounts) {
-                let is_same = |at: &usize| known.get(*at).is_some_and(|file| file.path == *path);
-                for (found, _) in former.reached.iter().filter(|(_, at)| is_same(at)) {
-                    ways.reached.entry(*found).or_insert(index);
-                }
+            let (ways, is_hidden) = found.remove(&index).unwrap_or_else(|| {
+                let path = absolute(path).unwrap_or_else(|_| path.clone());
+                let paths = path.ancestors().map(|place| (place.to_owned(), index)).collect();
+                (Ways { paths, ..Ways::default() }, true)
+            });
+            all.endless = all.endless.or(ways.endless);
+            let is_same = |at: &usize| known.get(*at).is_some_and(|file| file.path == *path);
+            let before = former.reached.iter().filter(|(_, at)| is_hidden && is_same(at));
+            for place in ways.reached.into_keys().chain(before.map(|(place, _)| *place)) {
+                all.reached.entry(place).or_insert(index);
+            }
+            for place in ways.paths.into_keys() {
+                all.paths.entry(place).or_insert(index);
             }
         }
-        ways
+        all
     }
 
     /// Returns the ways as they are now.
@@ -278,17 +327,18 @@ impl OwnFiles {
     /// may as well be that of a backup, so the server starts all the same.
     pub(super) fn linked(&self, config: &Config) -> Vec<String> {
         let is_private = |file: &&OwnFile| file.secret.is_some() || PRIVATE.contains(&&*file.key);
-        let is_linked = |file: &&OwnFile| {
+        let is_linked = |file: &OwnFile| {
             fs::metadata(&file.path).is_ok_and(|found| found.is_file() && found.nlink() > 1)
         };
         let all = self.files.iter().filter(|_| !config.settings.local.deny_hardlinks);
-        let linked =
-            all.filter(is_private).filter(is_linked).map(|OwnFile { key, path, .. }| {
-                let path = shown_path(path);
-                let why = "has a second name (hard link), which a root could contain";
-                format!("{key}: {path} {why}; copy the file, or set security.deny_hardlinks")
-            });
-        linked.collect()
+        let line = move |file: OwnFile| {
+            let (key, path) = (&file.key, shown_path(&file.path));
+            let why = "has a second name (hard link), which a root could contain";
+            let cure = "copy the file, or set security.deny_hardlinks";
+            is_linked(&file).then(|| format!("{key}: {path} {why}; {cure}"))
+        };
+        let lines = answers(all.filter(is_private).cloned().collect(), line);
+        lines.into_iter().filter_map(DiskAnswer::given).flatten().collect()
     }
 
     /// Checks the roots of a configuration.
@@ -437,8 +487,32 @@ mod tests {
     use std::ffi::OsString;
     use std::os::unix::fs::symlink;
 
+    use ftp_tests::lying_disk::LyingDisk;
+    use ftp_tests::root::TempRoot;
+
     use super::*;
     use crate::Rights;
+
+    /// As a network mount whose server is away, which holds a log or a certificate.
+    #[test]
+    fn a_file_of_the_server_on_a_disk_that_does_not_answer_holds_up_no_login() {
+        let (root, silent) = (TempRoot::new(), TempRoot::new());
+        let Some(disk) = LyingDisk::mount(silent.path(), [("log", "x")]) else { return };
+        let mut config = Config::new();
+        config.set("log.transfers", silent.join("log").to_str().unwrap()).unwrap();
+        // The disk answers nothing as long as the test holds what it says.
+        let held = disk.lies();
+        let own = OwnFiles::of(&config, &OwnFiles::default());
+        let objection = |path: &Path| own.objection(&ConfiguredRoot::Directory(path.to_owned()));
+        assert_eq!(objection(root.path()), None);
+        let above = objection(silent.path().parent().unwrap());
+        assert!(above.is_some_and(|why| why.contains("contains a file of the server")));
+        // A look that has not ended is not begun again.
+        *own.ways.lock() = Arc::new(own.look(&own.files, &Ways::default()));
+        let waiting = own.asked.iter().filter(|asked| asked.load(Ordering::SeqCst)).count();
+        assert_eq!(waiting, 1);
+        drop(held);
+    }
 
     thread_local! {
         static STATE: RefCell<Option<OsString>> = const { RefCell::new(None) };

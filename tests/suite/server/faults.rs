@@ -219,7 +219,7 @@ const REFUSALS: [(StorageErrorKind, u16); 4] = [
     (StorageErrorKind::NoSpace, 452),
     (StorageErrorKind::OverQuota, 552),
     (StorageErrorKind::Io, 451),
-    (StorageErrorKind::Denied, 451),
+    (StorageErrorKind::Denied, 550),
 ];
 
 #[test]
