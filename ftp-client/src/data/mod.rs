@@ -240,20 +240,11 @@ pub(crate) fn begin(
 /// An open data connection that no transfer uses.
 #[derive(Debug)]
 pub(crate) struct KeptConnection {
-    data: Stream,
-    coding: Box<Coding>,
+    pub(crate) data: Stream,
+    pub(crate) coding: Box<Coding>,
 }
 
 impl KeptConnection {
-    pub(crate) const fn new(data: Stream, coding: Box<Coding>) -> Self {
-        Self { data, coding }
-    }
-
-    /// Returns the connection and its coding, which may hold received bytes of the next file.
-    pub(crate) fn into_parts(self) -> (Stream, Box<Coding>) {
-        (self.data, self.coding)
-    }
-
     /// Returns whether the server has neither closed the connection nor sent anything unrequested.
     pub(crate) fn is_idle(&mut self) -> bool {
         !self.coding.has_unread() && matches!(self.data.read(&mut [0]), Ok(None))
