@@ -27,7 +27,7 @@ use ftp_proto::{
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login::{Login, Secured, TlsAnswer};
-use crate::data::{DownloadPlan, KeptConnection};
+use crate::data::{DownloadPlan, KeptConnection, MovesAhead};
 use crate::error::{Error, Phase};
 use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
@@ -90,6 +90,8 @@ pub struct Client {
     pub(crate) kept: Option<KeptConnection>,
     /// The transfers that the caller has planned, and the commands that were sent ahead.
     pub(crate) plan: DownloadPlan,
+    /// The moves that the caller has announced.
+    pub(crate) moves: MovesAhead,
     welcome: Reply,
     /// Whether transfers use one data connection if the server offers mode B.
     pub(crate) reuses: bool,
@@ -213,6 +215,7 @@ impl Client {
             abandoned: None,
             kept: None,
             plan: DownloadPlan::default(),
+            moves: MovesAhead::default(),
             welcome,
             secured,
             tls_refusal,

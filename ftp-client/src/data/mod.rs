@@ -11,12 +11,12 @@
 pub(crate) mod active;
 pub(crate) mod coding;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ftp_proto::{Command, EpsvArgument, HostReason, PassiveAddress, Pathname, Verb};
+use ftp_proto::{Command, EpsvArgument, HostReason, PassiveAddress, Pathname, TimeVal, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd};
 use socket2::Socket;
@@ -270,6 +270,22 @@ const FLIGHT: usize = 4_096;
 /// The number of times that commands sent ahead are dropped before the client stops sending ahead.
 /// After that, each command waits for the reply to the one before.
 const VAIN: u8 = 3;
+
+/// The files that a connection moves next, and what it has seen of them.
+#[derive(Debug, Default)]
+pub(crate) struct MovesAhead {
+    pub(crate) next: VecDeque<Vec<u8>>,
+    pub(crate) seen: HashMap<Vec<u8>, SeenSource>,
+}
+
+/// What the server told of a file that is moved, and when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct SeenSource {
+    pub(crate) at: Instant,
+    pub(crate) size: Option<u64>,
+    pub(crate) modified: TimeVal,
+    pub(crate) unique: Option<Vec<u8>>,
+}
 
 /// The downloads that the caller has named, and all commands that were sent ahead.
 #[derive(Debug, Default)]
