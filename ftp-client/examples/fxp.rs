@@ -18,10 +18,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn copy(source: &FtpUrl, target: &FtpUrl) -> Result<(), Box<dyn Error>> {
-    let options = FileOptions::new();
+    let options = FileOptions::new().retried(true);
     let mut job = Relay::new(Place::of(source), Place::of(target), &options)
-        .under(Some(TemporaryName::standard()))
-        .repeats(true);
+        .under(Some(TemporaryName::standard()));
     let mut show = |_: u32, why: &ftp_client::Error, pause: Duration| {
         println!("{why}; trying again in {pause:.1?}");
     };

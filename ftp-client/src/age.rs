@@ -22,7 +22,7 @@ pub(crate) const TICK: Duration = Duration::from_millis(2_100);
 const WRITTEN: Duration = Duration::from_secs(60);
 
 /// The longest time from a look at an object to the command that removes or replaces it.
-const LOOK: Duration = Duration::from_secs(60);
+pub(crate) const LOOK: Duration = Duration::from_secs(60);
 
 /// Returns the current time in seconds since 1970-01-01T00:00:00Z.
 pub(crate) fn now() -> i64 {
@@ -54,6 +54,11 @@ pub(crate) fn settles_in(file: &Metadata) -> Option<Duration> {
 pub(crate) fn is_young(time: i64, width: i64, now: i64) -> bool {
     let age = now - time;
     (-AHEAD - 1..=BEHIND + width + 2).contains(&age) && (age + 1).rem_euclid(ZONES) < 4 + width
+}
+
+/// Returns whether the time that a server tells is about `seconds` in some time zone.
+pub(crate) fn is_about(time: TimeVal, seconds: i64) -> bool {
+    is_young(time.unix_seconds(), 0, seconds)
 }
 
 /// Returns the time for the copy of a server's file whose time was asked for a moment before. While the

@@ -72,9 +72,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let name = target.is_directory().then(|| name_of(source.path())).transpose()?;
     let place = name.map(|name| target.below(name.as_encoded_bytes()));
     let named = place.as_ref().unwrap_or(target);
-    if is_same_file(source, named) {
-        return Err(same_file(source));
-    }
     check_temporary(&wanted, name)?;
     let dialler = Dialler::from_options(options)?.for_all(&[source, target])?;
     let cleanup = Cleanup::start(options, stdio)?;
@@ -100,8 +97,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let mut job = Relay::new(Place::of(source), to, &of_file)
         .under(wanted.transfer.temporary.clone())
         .listener(wanted.way.0)
-        .address(wanted.way.1)
-        .repeats(wanted.transfer.retrying.is_on());
+        .address(wanted.way.1);
     let copied = wanted.transfer.retrying.run(&witness, &both, &fields, |_| {
         let clients = [from.client(source)?, at.client(target)?];
         let has_begun = AtomicBool::new(false);
@@ -165,25 +161,14 @@ fn check_temporary(wanted: &FxpOptions, name: Option<&OsStr>) -> Result {
     )))
 }
 
-/// Returns whether two URLs name the same path on the same server for the same user.
-fn is_same_file(one: &FtpUrl, other: &FtpUrl) -> bool {
-    one.host().eq_ignore_ascii_case(other.host())
-        && one.port() == other.port()
-        && one.user() == other.user()
-        && one.path() == other.path()
-}
-
-fn same_file(source: &FtpUrl) -> Failure {
-    // On STOR, most servers truncate the file, although they are still reading it.
-    Failure::usage(format!("{source}: source and target are the same file"))
-}
-
 /// Returns the failure of a copy. `named` is the URL of the target file.
 fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
     let FxpOptions { source, target, transfer, .. } = wanted;
     let failure = Failure::from(error);
     let failure = match error {
-        Error::Job(JobFault::OntoItself { is_certain: true }) => return same_file(source),
+        Error::Job(fault @ JobFault::OntoItself { is_certain: true }) => {
+            return Failure::usage(format!("{source}: {fault}"));
+        }
         Error::Job(JobFault::OntoItself { is_certain: false }) => {
             return Failure::usage(format!(
                 "{source}: {named} may be the same file: no difference in size or time is known; \

@@ -227,6 +227,11 @@ fn server(item: &GetItem) -> Server {
     (item.url.host().to_ascii_lowercase(), item.url.port())
 }
 
+/// The server and the user of a file.
+fn login(item: &GetItem) -> (Server, Option<&[u8]>) {
+    (server(item), item.url.user())
+}
+
 /// Returns a function that adds the fields of the file to an event.
 fn fields(item: &GetItem) -> impl Fn(Object) -> Object {
     |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
@@ -277,6 +282,11 @@ impl<'a> Getter<'a, '_, '_> {
             if context.settings.only_retrieves() {
                 plan(client, items, number, following);
             }
+            if context.settings.removes_source {
+                let next = items.iter().skip(number + 1).take(MOST_AHEAD);
+                let next = next.take_while(|next| login(next) == login(item));
+                client.plan_moves(next.map(|item| Place::of(&item.url).path().to_vec()));
+            }
             let done = download(context, client, &mut remote, &item.target, attempt);
             sessions.drop_ended(&item.url, &done);
             done
@@ -289,7 +299,6 @@ impl<'a> Getter<'a, '_, '_> {
 fn plan(client: &mut Client, items: &[GetItem], number: usize, following: &[usize]) {
     let planned = client.planned_downloads();
     let Some(first) = items.get(number) else { return };
-    let login = |item: &GetItem| (server(item), item.url.user().map(<[u8]>::to_vec));
     let is_alike = |item: &&GetItem| {
         login(item) == login(first) && item.representation == first.representation
     };

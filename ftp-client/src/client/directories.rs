@@ -278,7 +278,7 @@ pub(crate) struct Position {
     home: Option<Vec<u8>>,
     /// The directory that was entered for a listing, as the caller named it; `None` while the
     /// server is in the caller's directory.
-    at: Option<Vec<u8>>,
+    pub(super) at: Option<Vec<u8>>,
     /// Whether the server reports no current directory, or cannot change it.
     is_fixed: bool,
     /// The directory and fingerprint of the last `LIST` or `NLST`.
@@ -289,11 +289,6 @@ impl Position {
     /// Forgets the directories, because the caller changes the current directory.
     pub(crate) fn forget(&mut self) {
         (self.home, self.at, self.last) = (None, None, None);
-    }
-
-    /// Stops caring where the server is, because the session ends.
-    pub(super) fn stay(&mut self) {
-        self.at = None;
     }
 
     /// Returns the absolute path of a directory, if it is known.

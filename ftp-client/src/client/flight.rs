@@ -398,7 +398,7 @@ impl Client {
     /// shift each later reply.
     fn prove(&mut self, command: &Command) -> Result<(Reply, bool), Error> {
         let deadline = self.control.reply_deadline();
-        let longest = self.patience(LONGEST).max(2 * self.control.slowest_reply());
+        let longest = self.patience(LONGEST).max(2 * self.control.slowest);
         self.control.send_together(&[command.clone(), Command::Pwd], deadline)?;
         let within = |client: &Self, limit| {
             deadline.or(Some(client.control.deadline(limit, Phase::Reply(None))))

@@ -173,7 +173,7 @@ impl Client {
 
     /// Returns what the connection has shown of the server; `None` before the login.
     pub(crate) fn pace(&self) -> Option<Pace> {
-        let reply = self.control.quickest_reply().filter(|_| self.identity.is_some())?;
+        let reply = self.control.quickest.filter(|_| self.identity.is_some())?;
         Some(Pace { reply, login: self.connecting + self.login_time })
     }
 }

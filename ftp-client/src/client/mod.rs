@@ -27,7 +27,7 @@ use ftp_proto::{
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login::{Login, Secured, TlsAnswer};
-use crate::data::{DownloadPlan, KeptConnection};
+use crate::data::{DownloadPlan, KeptConnection, MovesAhead};
 use crate::error::{Error, Phase};
 use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
@@ -90,6 +90,8 @@ pub struct Client {
     pub(crate) kept: Option<KeptConnection>,
     /// The transfers that the caller has planned, and the commands that were sent ahead.
     pub(crate) plan: DownloadPlan,
+    /// The moves that the caller has announced.
+    pub(crate) moves: MovesAhead,
     welcome: Reply,
     /// Whether transfers use one data connection if the server offers mode B.
     pub(crate) reuses: bool,
@@ -124,7 +126,7 @@ pub struct Client {
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
     /// Whether the current directory may have changed since the login.
-    moved: bool,
+    pub(crate) moved: bool,
     /// Whether a raw command may have ended the session of the login, or begun that of another user.
     pub(crate) is_other_session: bool,
     /// The directory that the last `CWD` led back to, if its reply proves nothing.
@@ -213,6 +215,7 @@ impl Client {
             abandoned: None,
             kept: None,
             plan: DownloadPlan::default(),
+            moves: MovesAhead::default(),
             welcome,
             secured,
             tls_refusal,
@@ -359,11 +362,6 @@ impl Client {
         self.moved
     }
 
-    /// Takes the current directory for the login directory of [`has_moved`](Self::has_moved).
-    pub(crate) const fn begin_here(&mut self) {
-        self.moved = false;
-    }
-
     /// Sets the type of later transfers (default: [`Image`](RepresentationType::Image)).
     ///
     /// The client sends `TYPE` with the next transfer that needs it. `LIST` and `NLST` use type
@@ -392,7 +390,11 @@ impl Client {
         }
         self.settle()?;
         let reply = self.request_with_proof(&Command::Feat)?;
-        Ok(self.features.insert(features_in(&reply)).clone())
+        let features = match reply.code() {
+            ReplyCode::SYSTEM_STATUS => Features::read(&reply),
+            _ => Features::default(),
+        };
+        Ok(self.features.insert(features).clone())
     }
 
     /// Removes a file (`DELE`).
@@ -556,7 +558,7 @@ impl Client {
     /// [`Error::Closed`] and [`Error::ServiceClosing`].
     pub fn quit(mut self) -> Result<(), Error> {
         self.control.leave(true);
-        self.position.stay();
+        self.position.at = None;
         let waits = !self.is_far();
         let answer = self.settle().and_then(|()| {
             self.close_kept();
@@ -648,14 +650,6 @@ fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), E
         return Ok(());
     }
     Err(Error::Refused(Verb::Host, reply))
-}
-
-/// Returns the features in the reply to `FEAT`.
-fn features_in(reply: &Reply) -> Features {
-    match reply.code() {
-        ReplyCode::SYSTEM_STATUS => Features::read(reply),
-        _ => Features::default(),
-    }
 }
 
 /// Returns whether a reply says that the server does not know the command.

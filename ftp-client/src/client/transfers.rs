@@ -498,7 +498,7 @@ impl Client {
     #[doc(hidden)]
     pub const fn double_telnet_byte(&mut self, doubles: bool) {
         self.knows_iac = true;
-        self.control.take_bytes(!doubles);
+        self.control.takes_bytes = !doubles;
     }
 
     /// Returns whether other commands must be sent before a command with this path.

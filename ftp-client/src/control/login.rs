@@ -277,7 +277,8 @@ pub(crate) fn login(
     }
     let mut last = &user;
     let mut reply = control.request(last)?;
-    if is_intermediate(&reply) && reply.code() != ReplyCode::NEED_ACCOUNT {
+    let is_asked = reply.code().severity() == Severity::Intermediate;
+    if is_asked && reply.code() != ReplyCode::NEED_ACCOUNT {
         last = &password;
         reply = control.request(last)?;
     }
@@ -310,8 +311,4 @@ pub(crate) fn by_proxy(
     let place = control.server().to_string();
     let place = place.strip_suffix(":21").unwrap_or(&place);
     Ok([user, b"@", place.as_bytes()].concat())
-}
-
-fn is_intermediate(reply: &Reply) -> bool {
-    reply.code().severity() == Severity::Intermediate
 }

@@ -45,7 +45,7 @@ pub(crate) struct ControlConnection {
     /// The command whose final reply has not arrived yet.
     outstanding: Option<(Verb, Exchange)>,
     /// Commands sent after the outstanding one, whose replies follow.
-    following: VecDeque<(Verb, Exchange)>,
+    pub(crate) following: VecDeque<(Verb, Exchange)>,
     /// Replies to commands that were sent ahead of their turn, until another command is sent.
     answers: Answers,
     /// The passwords or the account in the last command, which are concealed in replies.
@@ -60,14 +60,14 @@ pub(crate) struct ControlConnection {
     reply_limit: Duration,
     waiter: Waiter,
     /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
-    takes_bytes: bool,
+    pub(crate) takes_bytes: bool,
     counts: Counts,
     learned: Learned,
     /// When a single command was sent whose reply is due, and the shortest and the longest time to such a
     /// reply.
     sent: Option<Instant>,
-    quickest: Option<Duration>,
-    slowest: Duration,
+    pub(crate) quickest: Option<Duration>,
+    pub(crate) slowest: Duration,
 }
 
 /// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
@@ -107,12 +107,6 @@ impl ControlConnection {
             quickest: None,
             slowest: Duration::ZERO,
         }
-    }
-
-    /// Sets whether the server reads 0xFF as itself. If not (the default), 0xFF is sent twice, as
-    /// RFC 854 says.
-    pub(crate) const fn take_bytes(&mut self, takes_bytes: bool) {
-        self.takes_bytes = takes_bytes;
     }
 
     /// Returns an encoded line in the form that this server reads.
@@ -190,11 +184,6 @@ impl ControlConnection {
         self.outstanding.is_some()
     }
 
-    /// Returns whether commands were sent after the one that waits for its final reply.
-    pub(crate) fn has_following(&self) -> bool {
-        !self.following.is_empty()
-    }
-
     /// Returns the command that waits for its final reply.
     pub(crate) fn outstanding(&self) -> Option<Verb> {
         self.outstanding.as_ref().map(|(verb, _)| *verb)
@@ -250,16 +239,6 @@ impl ControlConnection {
     /// Records that the login has succeeded. Some servers send a banner after it.
     pub(crate) const fn logged_in(&mut self) {
         self.step.log_in();
-    }
-
-    /// Returns the shortest time from a command to its reply.
-    pub(crate) const fn quickest_reply(&self) -> Option<Duration> {
-        self.quickest
-    }
-
-    /// Returns the longest time from a command to its reply.
-    pub(crate) const fn slowest_reply(&self) -> Duration {
-        self.slowest
     }
 
     /// Forgets the `PWD` that was sent together with a command. Its reply may come before the next one.

@@ -11,12 +11,12 @@
 pub(crate) mod active;
 pub(crate) mod coding;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ftp_proto::{Command, EpsvArgument, HostReason, PassiveAddress, Pathname, Verb};
+use ftp_proto::{Command, EpsvArgument, HostReason, PassiveAddress, Pathname, TimeVal, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd};
 use socket2::Socket;
@@ -240,20 +240,11 @@ pub(crate) fn begin(
 /// An open data connection that no transfer uses.
 #[derive(Debug)]
 pub(crate) struct KeptConnection {
-    data: Stream,
-    coding: Box<Coding>,
+    pub(crate) data: Stream,
+    pub(crate) coding: Box<Coding>,
 }
 
 impl KeptConnection {
-    pub(crate) const fn new(data: Stream, coding: Box<Coding>) -> Self {
-        Self { data, coding }
-    }
-
-    /// Returns the connection and its coding, which may hold received bytes of the next file.
-    pub(crate) fn into_parts(self) -> (Stream, Box<Coding>) {
-        (self.data, self.coding)
-    }
-
     /// Returns whether the server has neither closed the connection nor sent anything unrequested.
     pub(crate) fn is_idle(&mut self) -> bool {
         !self.coding.has_unread() && matches!(self.data.read(&mut [0]), Ok(None))
@@ -279,6 +270,22 @@ const FLIGHT: usize = 4_096;
 /// The number of times that commands sent ahead are dropped before the client stops sending ahead.
 /// After that, each command waits for the reply to the one before.
 const VAIN: u8 = 3;
+
+/// The files that a connection moves next, and what it has seen of them.
+#[derive(Debug, Default)]
+pub(crate) struct MovesAhead {
+    pub(crate) next: VecDeque<Vec<u8>>,
+    pub(crate) seen: HashMap<Vec<u8>, SeenSource>,
+}
+
+/// What the server told of a file that is moved, and when.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct SeenSource {
+    pub(crate) at: Instant,
+    pub(crate) size: Option<u64>,
+    pub(crate) modified: TimeVal,
+    pub(crate) unique: Option<Vec<u8>>,
+}
 
 /// The downloads that the caller has named, and all commands that were sent ahead.
 #[derive(Debug, Default)]

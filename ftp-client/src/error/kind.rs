@@ -266,7 +266,8 @@ const WRONG: [&[u8]; 6] = [b"fail", b"attempt", b"incorrect", b"invalid", b"wron
 /// many clients at the moment.
 fn is_busy(reply: &Reply) -> bool {
     let code = reply.code();
-    let is_refusal = code.severity() == Severity::Permanent && !is_about_syntax(code);
+    let is_about_syntax = matches!(code.value(), 500..=504);
+    let is_refusal = code.severity() == Severity::Permanent && !is_about_syntax;
     if !is_refusal {
         return false;
     }
@@ -285,10 +286,6 @@ fn has(line: &[u8], phrases: &[&[u8]]) -> bool {
 fn names_maximum(line: &[u8]) -> bool {
     line.split(|byte| !byte.is_ascii_alphanumeric())
         .any(|word| matches!(word, b"maximum" | b"max" | b"maximal"))
-}
-
-fn is_about_syntax(code: ReplyCode) -> bool {
-    matches!(code.value(), 500..=504)
 }
 
 #[cfg(test)]

@@ -458,30 +458,23 @@ impl ServerFacts {
         Ok(Self { size, modified: client.modified(path)?, unique })
     }
 
-    /// Returns whether the file at `path` is another one than that with these facts. A server can
-    /// confirm an upload that it stored under another name, or dropped; the old file can have the
-    /// size of the new one, and must not get its time.
-    pub(crate) fn proves_new(&self, client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-        let now = Self::ask_changing(client, path)?;
-        Ok(self.differs(&now))
-    }
-
-    /// Verifies after an upload that the server's file is not the one with these facts, or that its
-    /// digest is that of the local file of `size` bytes.
+    /// Verifies after an upload, or a copy from another server, that the file at `path` is not the one
+    /// with these facts, or that its digest is that of the source, which `compare` tells. A server can
+    /// confirm an upload that it stored under another name, or dropped; the old file can have the size
+    /// of the new one, and must not get its time.
     ///
     /// # Errors
     ///
     /// Returns [`JobFault::NotReplaced`] if neither is proved, [`Error::Mismatch`] if the digests
-    /// differ, and the errors of [`compare_first`].
+    /// differ, and the errors of `compare`.
     pub(crate) fn check_replaced(
         &self,
         client: &mut Client,
         path: &[u8],
-        (file, size): (&File, u64),
+        compare: impl FnOnce(&mut Client) -> Result<Compared, Error>,
     ) -> Result<(), Error> {
-        match self.proves_new(client, path)?
-            || compare_first(client, path, (file, size), Some(size))?.proves(false)?
-        {
+        let now = Self::ask_changing(client, path)?;
+        match self.differs(&now) || compare(client)?.proves(false)? {
             true => Ok(()),
             false => Err(Error::Job(JobFault::NotReplaced)),
         }

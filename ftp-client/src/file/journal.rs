@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use ftp_proto::{Severity, TimeVal};
 
-use super::evidence::{Fit, ServerFacts, check_size};
+use super::evidence::{Fit, Origin, ServerFacts, check_size};
 use super::identity::ServerFile;
 use super::{Done, small};
 use crate::age;
@@ -206,13 +206,49 @@ fn parse(text: &str, target: &ServerFile) -> Option<JournalContent> {
     (encode(&sent, target) == text).then_some(sent)
 }
 
-/// Called before a complete file is renamed, with the path of its temporary name.
-pub(crate) type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<(), Error> + 'a;
+/// Called before a complete file is renamed, with the path of its temporary name. Returns the time in
+/// seconds that it gave the file, if it tried to.
+pub(crate) type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<Option<i64>, Error> + 'a;
+
+/// What the server told of a file when it had confirmed its upload under a name that others can take.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ConfirmedFile {
+    pub(crate) told: Origin,
+    /// The time that the file was given since, in seconds.
+    pub(crate) given: Option<i64>,
+}
+
+impl ConfirmedFile {
+    /// Asks for the time of an upload that the server has just confirmed.
+    ///
+    /// # Errors
+    ///
+    /// Returns only replies out of step: the server confirmed the upload, and a failure of the question
+    /// does not change that.
+    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
+        let modified = match client.ask_together(path).and_then(|()| client.modified(path)) {
+            Err(error) if error.is_out_of_step() => return Err(error),
+            time => time.ok().flatten(),
+        };
+        Ok(Self { told: Origin::new(None, modified), given: None })
+    }
+
+    /// Returns whether nothing shows that a file with the facts `now` is another one.
+    pub(crate) fn is_still(self, now: Origin) -> bool {
+        let Self { told, given } = self;
+        let is_given = |time| given.is_some_and(|given| age::is_about(time, given));
+        let is_timed = told
+            .modified
+            .is_none_or(|then| now.modified.is_some_and(|time| time == then || is_given(time)));
+        is_timed && told.size.is_none_or(|size| now.size == Some(size))
+    }
+}
 
 /// A complete upload that lacks its final name.
 #[derive(Debug)]
 pub(crate) struct Stored {
     done: Done,
+    confirmed: ConfirmedFile,
     /// The facts of the temporary file and of the target directly before the rename, if they were
     /// asked for.
     before: Option<[Option<ServerFacts>; 2]>,
@@ -223,14 +259,21 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    pub(crate) const fn new(done: Done) -> Self {
-        Self { done, before: None, is_tried: false, is_later: false }
+    pub(crate) fn new(done: Done, mut confirmed: ConfirmedFile) -> Self {
+        confirmed.told.size = (done.verified == Verify::Size).then_some(done.size);
+        Self { done, confirmed, before: None, is_tried: false, is_later: false }
     }
 
-    /// Returns whether the temporary file has another size than the one that was verified.
-    fn is_replaced(&self) -> bool {
-        let there = self.before.as_ref().and_then(|[there, _]| there.as_ref()?.size);
-        self.done.verified != Verify::None && there.is_some_and(|there| there != self.done.size)
+    /// Returns what the server told of the upload when it had confirmed it.
+    pub(crate) const fn confirmed(&self) -> ConfirmedFile {
+        self.confirmed
+    }
+
+    /// Looks at the temporary name directly before the rename: another sender can have taken it since
+    /// the upload was confirmed.
+    fn is_ours(&self, client: &mut Client, from: &[u8]) -> Result<bool, Error> {
+        Ok(self.confirmed.told == Origin::default()
+            || self.confirmed.is_still(Origin::ask(client, from)?))
     }
 }
 
@@ -245,9 +288,9 @@ pub(crate) struct Renaming<'a> {
 }
 
 impl Renaming<'_> {
-    /// Gives the file in `slot` its final name. Another attempt renames it only if it still has the
-    /// facts that were noted before: others can take the temporary name, or answer on the new
-    /// connection. Returns `None` if nothing proves that the server has the file, so that it must be
+    /// Gives the file in `slot` its final name, if it still has the size and the time that were noted
+    /// when it was confirmed: others can take the temporary name, or answer on a new connection. Another
+    /// attempt also needs the facts from before the first one. Returns `None` if nothing proves that the server has the file, so that it must be
     /// uploaded again. After an error, `slot` still has the file if another attempt can rename it.
     ///
     /// # Errors
@@ -293,15 +336,19 @@ impl Renaming<'_> {
             }
         }
         // The caller may set times, and move away what the target has.
-        let mut noted = before_rename(client, from);
-        if noted.is_ok() && self.repeats && stored.before.is_none() {
-            noted = ask(client).map(|facts| stored.before = Some(facts));
-            if stored.is_replaced() {
-                *slot = None;
-                return Ok(None);
+        let looked = before_rename(client, from).and_then(|given| {
+            stored.confirmed.given = given.or(stored.confirmed.given);
+            if self.repeats && stored.before.is_none() {
+                stored.before = Some(ask(client)?);
             }
+            // A later attempt has just compared all facts.
+            Ok(stored.is_later || stored.is_ours(client, from)?)
+        });
+        if let Ok(false) = looked {
+            *slot = None;
+            return Ok(None);
         }
-        let begun = noted.and_then(|()| client.rename_from(from, to));
+        let begun = looked.and_then(|_| client.rename_from(from, to));
         let is_begun = begun.is_ok();
         let error = match begun.and_then(|command| client.rename_to(&command)) {
             Ok(()) => return Ok(slot.take().map(|stored| stored.done)),
@@ -459,6 +506,33 @@ mod tests {
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
         journal.remove();
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_under_a_temporary_name_is_ours_while_its_size_and_time_stay() {
+        let told = |size: Option<u64>, time: Option<i64>| {
+            Origin::new(size, time.and_then(TimeVal::from_unix_seconds))
+        };
+        let (both, day) = (told(Some(5), Some(90_000)), Some(45_001));
+        for (then, given, now, want) in [
+            (both, None, told(Some(5), Some(90_000)), true),
+            (both, None, told(Some(5), Some(90_001)), false),
+            (both, None, told(Some(4), Some(90_000)), false),
+            (both, None, told(Some(5), None), false),
+            (both, None, told(None, Some(90_000)), false),
+            // It was given another time, which the server rounds, shows in its zone, or ignores.
+            (both, day, told(Some(5), Some(45_000)), true),
+            (both, day, told(Some(5), Some(45_000 + 3_600)), true),
+            (both, day, told(Some(5), Some(90_000)), true),
+            (both, day, told(Some(5), Some(90_100)), false),
+            // What was not told cannot differ.
+            (told(Some(5), None), None, told(Some(5), Some(1)), true),
+            (told(Some(5), None), None, told(Some(6), None), false),
+            (told(None, Some(90_000)), None, told(None, Some(90_000)), true),
+        ] {
+            let confirmed = ConfirmedFile { told: then, given };
+            assert_eq!(confirmed.is_still(now), want, "{then:?} {given:?} {now:?}");
+        }
     }
 
     #[test]

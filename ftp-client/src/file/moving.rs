@@ -157,6 +157,17 @@ impl Drop for MoveLock {
     }
 }
 
+/// Returns the part for a local file in the names of its hidden files.
+fn id_of(local: &Path) -> String {
+    let digest = Sha256::digest(local.file_name().unwrap_or_default().as_encoded_bytes());
+    hex(digest.get(..8).unwrap_or_default())
+}
+
+/// Returns the path of a source between its upload and its removal.
+pub(super) fn aside(local: &Path) -> PathBuf {
+    parent(local).join(format!(".{}.ftp-cli-taken", id_of(local)))
+}
+
 /// Locks a local file against other moves, from or to any server, until the result is dropped.
 ///
 /// # Errors
@@ -164,11 +175,8 @@ impl Drop for MoveLock {
 /// Returns [`JobFault::Locked`] if another run has the lock, and [`Error::Local`] if the lock file
 /// cannot be created or locked.
 pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
-    let name = local.file_name().unwrap_or_default();
-    let digest = Sha256::digest(name.as_encoded_bytes());
-    let id = hex(digest.get(..8).unwrap_or_default());
     // Uploads of trees recognise the lock file by this pattern, and skip it.
-    let path = parent(local).join(format!(".ftp-cli-{id}.lock"));
+    let path = parent(local).join(format!(".ftp-cli-{}.lock", id_of(local)));
     let failed = |error: &io::Error| Error::Local(named(&path, error));
     loop {
         let opened =

@@ -18,7 +18,7 @@ use ftp_proto::{Pathname, TimeVal};
 
 use super::Done;
 use super::evidence::ServerFacts;
-use super::journal::{BeforeRename, LocalFacts, Stored, written};
+use super::journal::{BeforeRename, ConfirmedFile, LocalFacts, Stored, written};
 use super::moving::MovedName;
 use super::options::FileOptions;
 use super::partial::named;
@@ -130,6 +130,8 @@ struct Job<'a> {
     proves_new: bool,
     /// The facts of the file that was replaced, which the caller compares.
     replaced: Option<ServerFacts>,
+    /// What the server told of the last upload when it had confirmed it.
+    confirmed: ConfirmedFile,
     following: Option<Following>,
     /// What identifies the journal of a move, if the session does not.
     name: Option<MovedName>,
@@ -273,6 +275,7 @@ impl<'a> Put<'a> {
             is_apart,
             proves_new,
             replaced: None,
+            confirmed: ConfirmedFile::default(),
             following,
             name,
             targets,
@@ -537,13 +540,16 @@ impl<'a> Job<'a> {
             StoreAs::Under(temporary) => Some(temporary.of(&own)),
             StoreAs::Final | StoreAs::Append | StoreAs::Unique => None,
         };
+        let mut is_again = false;
         let done = loop {
             if self.past.stored.is_none() {
                 if let Some(temporary) = &temporary {
                     self.place.set_name(temporary);
                 }
                 match self.upload(client, on, &mut source) {
-                    Ok(done) if temporary.is_some() => self.past.stored = Some(Stored::new(done)),
+                    Ok(done) if temporary.is_some() => {
+                        self.past.stored = Some(Stored::new(done, self.confirmed));
+                    }
                     done => break done,
                 }
             }
@@ -551,6 +557,11 @@ impl<'a> Job<'a> {
             if let Some(done) = self.publish(client, names, &mut moving).transpose() {
                 break done;
             }
+            // Another sender, or a server that tells no stable facts.
+            if is_again || self.past.is_final {
+                break Err(Error::Job(JobFault::NotReplaced));
+            }
+            is_again = true;
             let target = temporary.as_deref().unwrap_or_default();
             on.event(Event::FromZero { target, why: Why::NoRecord });
         };

@@ -156,15 +156,13 @@ impl Request<'_, '_> {
         // file.
         let total = size.or(announced.filter(|_| from == 0)).or(self.listed);
         if self.job.options.verify == Verify::None {
-            download.take_any_length();
+            (download.announced, download.expected) = (None, None);
         } else if let Some(size) = size.or(self.listed.filter(|_| announced.is_none()))
             && self.is_image()
         {
             download.expect_length(size.saturating_sub(from));
         }
-        if let Some(most) = self.job.options.most_bytes {
-            download.take_at_most(most.saturating_sub(from));
-        }
+        download.most = self.job.options.most_bytes.map(|most| most.saturating_sub(from));
         let target = start.name().to_vec();
         let at = start.kept;
         self.on.event(Event::Begun { source: path, target: &target, at, total });

@@ -8,8 +8,8 @@
 use ftp_proto::{AddressRule, Reply, TimeVal, Verb};
 
 use super::Done;
-use super::evidence::{Resume, compare_digest, is_doubtful};
-use super::journal::{BeforeRename, Renaming, Stored, set_time, time_to_preserve};
+use super::evidence::{Compared, Resume, ServerFacts, compare_digest, is_doubtful};
+use super::journal::{BeforeRename, ConfirmedFile, Renaming, Stored, set_time, time_to_preserve};
 use super::options::FileOptions;
 use super::put::TemporaryName;
 use crate::client::Client;
@@ -60,6 +60,10 @@ use crate::url_path::Place;
 ///   a server may take a broken connection for the end of the file; after a resume, because a server
 ///   may have ignored `REST`; and if a server sends 226 without 150, because it may have had no data
 ///   connection.
+/// - [`retried`](FileOptions::retried): a later attempt may use what an earlier one did: resume its
+///   bytes, and find out whether it renamed the file. Each attempt then begins with questions for the
+///   size and time of the source's file and the size of the target's file. Bytes are resumed only if the
+///   source reports a time.
 /// - [`preserve`](FileOptions::preserve): if the source does not report a time, that is only an
 ///   [`Event::Note`].
 ///
@@ -88,7 +92,8 @@ pub struct Relay<'a> {
     listener: Option<Side>,
     address: AddressRule,
     is_apart: bool,
-    repeats: bool,
+    /// Whether the copy must be proved to have replaced a file of the same size.
+    proves_new: bool,
     options: &'a FileOptions,
     past: RelayPast,
 }
@@ -120,7 +125,7 @@ impl<'a> Relay<'a> {
             listener: None,
             address: AddressRule::default(),
             is_apart: false,
-            repeats: false,
+            proves_new: false,
             options,
             past: RelayPast::default(),
         }
@@ -167,12 +172,10 @@ impl<'a> Relay<'a> {
         self
     }
 
-    /// Sets whether a later attempt may use what an earlier one did: resume its bytes, and find out
-    /// whether it renamed the file (default: no). Each attempt then begins with questions for the
-    /// size and time of the source's file and the size of the target's file. Bytes are resumed only
-    /// if the source reports a time.
-    pub const fn repeats(mut self, on: bool) -> Self {
-        self.repeats = on;
+    /// Sets whether a file of the same size, which the caller has seen at the target, must be proved to
+    /// be the new one, because the caller sets its time.
+    pub(crate) const fn proves_new(mut self, on: bool) -> Self {
+        self.proves_new = on;
         self
     }
 
@@ -232,12 +235,13 @@ impl<'a> Relay<'a> {
         target: &mut Client,
         on: &dyn Observer,
     ) -> Result<Done, Error> {
-        self.attempt_noting(source, target, on, &mut |_, _| Ok(()))
+        self.attempt_noting(source, target, on, &mut |_, _| Ok(None))
     }
 
     /// Attempts the copy as [`attempt`](Self::attempt) does, and calls `before_rename` with the
     /// target's client and the temporary path once the copy is complete under its temporary name
-    /// and before it gets its final name.
+    /// and before it gets its final name. `before_rename` returns the time in seconds that it gave the
+    /// file, if it tried to.
     ///
     /// # Errors
     ///
@@ -304,39 +308,73 @@ impl<'a> Relay<'a> {
             fxp::same_file::check_apart(clients, paths, stored.as_deref())?;
             self.is_apart = true;
         }
-        let Some(temporary) = temporary else { return self.copy([source, target], on) };
+        let Some(temporary) = temporary else {
+            return self.copy([source, target], on).map(|(done, _)| done);
+        };
+        let mut is_again = false;
         loop {
             self.to.set_name(&temporary);
             if self.past.stored.is_none() {
-                let done = self.copy([&mut *source, &mut *target], on)?;
-                self.past.stored = Some(Stored::new(done));
+                let (done, confirmed) = self.copy([&mut *source, &mut *target], on)?;
+                self.past.stored = Some(Stored::new(done, confirmed));
             }
             let from = self.to.path().to_vec();
             self.to.set_name(own);
             let renaming = Renaming {
                 from: &from,
                 to: self.to.path(),
-                repeats: self.repeats,
+                repeats: self.options.retried,
                 keeps: self.options.resume != Resume::Own,
             };
             let stored = &mut self.past.stored;
             if let Some(done) = renaming.run(target, stored, before_rename)? {
                 return Ok(done);
             }
+            // Another sender, or a server that tells no stable facts.
+            if std::mem::replace(&mut is_again, true) {
+                return Err(Error::Job(JobFault::NotReplaced));
+            }
             on.event(Event::FromZero { target: &from, why: Why::NoRecord });
         }
     }
 
-    /// Copies to the current path, verifies the result, and sets its time.
+    /// Returns the facts of the file that the copy replaces, if only a change of them can show that the
+    /// target stored it: a file is there, and the copy gets the time of the source. What a server does
+    /// not tell now (4yz) may be there.
+    fn facts_to_change(&self, target: &mut Client) -> Result<Option<ServerFacts>, Error> {
+        let path = self.to.path();
+        let mut size = None;
+        if !self.proves_new {
+            if !self.options.preserve || self.options.verify == Verify::None {
+                return Ok(None);
+            }
+            size = match target.size(path) {
+                Err(error) if error.is_not_now() && target.denies(path)? != Some(true) => None,
+                Err(error) if error.is_not_now() => return Ok(None),
+                // Two empty files are equal.
+                Ok(None | Some(0)) => return Ok(None),
+                size => size?,
+            };
+        }
+        Ok(Some(ServerFacts { size, ..ServerFacts::before_upload(target, path)? }))
+    }
+
+    /// Copies to the current path, verifies the result, and sets its time. Returns also what the target
+    /// told of the copy when it had confirmed it under a temporary name.
     fn copy(
         &mut self,
         [source, target]: [&mut Client; 2],
         on: &dyn Observer,
-    ) -> Result<Done, Error> {
+    ) -> Result<(Done, ConfirmedFile), Error> {
         let mut time = None;
+        let old = self.facts_to_change(target)?;
         loop {
             let (report, start) = self.transfer([&mut *source, &mut *target], on, &mut time)?;
             let paths = [self.from.path(), self.to.path()];
+            let mut confirmed = match self.under.is_some() && self.options.verify != Verify::None {
+                true => ConfirmedFile::ask(target, self.to.path())?,
+                false => ConfirmedFile::default(),
+            };
             let clients = [&mut *source, &mut *target];
             let verified = match verify(clients, paths, self.options.verify, on, &report, start) {
                 Err(Error::Mismatch { .. }) if report.offset > 0 => {
@@ -347,15 +385,27 @@ impl<'a> Relay<'a> {
                 }
                 verified => verified?,
             };
+            let is_other = old.as_ref().and_then(|old| old.size.zip(report.size));
+            if let Some(old) = old.as_ref().filter(|_| verified != Verify::Digest)
+                && report.listener.is_some()
+                && is_other.is_none_or(|(old, new)| old == new)
+            {
+                let [from, to] = paths;
+                old.check_replaced(target, to, |target| match of_source(source, target, from)? {
+                    Some(here) => compare_digest(target, to, here),
+                    None => Ok(Compared::NoAnswer(Error::Unsupported("no digest in common"))),
+                })?;
+            }
             if let Some(time) = time {
                 set_time(target, self.to.path(), time)?;
+                confirmed.given = Some(time.unix_seconds());
             }
             let bytes = report.listener.and(report.size).unwrap_or(report.offset);
             let bytes = bytes.saturating_sub(report.offset);
             let moved = Done::moved(bytes, report.offset, report.duration);
             let size = report.size.unwrap_or(0);
             self.past.report = Some(report);
-            return Ok(Done { size, verified, ..moved });
+            return Ok((Done { size, verified, ..moved }, confirmed));
         }
     }
 
@@ -379,7 +429,7 @@ impl<'a> Relay<'a> {
                 let paths = (self.from.path(), self.to.path());
                 *time = time_to_preserve(source, paths, on)?;
             }
-            let memory = self.repeats.then_some(&mut self.past.memory);
+            let memory = self.options.retried.then_some(&mut self.past.memory);
             let mut recalling = Recalling { memory, start: None, listed: self.listed, on };
             let paths = [self.from.path(), self.to.path()];
             let clients = [&mut *source, &mut *target];

@@ -14,7 +14,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::begin::{Sink, named_once};
 use super::evidence::{ServerFacts, prove_copy};
@@ -28,6 +28,7 @@ use super::small::parent;
 use super::{Done, Verify};
 use crate::age;
 use crate::client::Client;
+use crate::data::{MovesAhead, SeenSource};
 use crate::error::{Error, JobFault};
 use crate::event::Observer;
 use crate::listing::ListingForm;
@@ -107,20 +108,26 @@ impl<'a> Get<'a> {
     }
 
     /// Returns the facts of the server's file before its download. Waits first, so that any later
-    /// change gets a different time: the clock of the server does not tell how old the file is.
+    /// change gets a different time: the clock of the server does not tell how old the file is. The
+    /// files that follow wait meanwhile, too.
     fn settled(&self, client: &mut Client) -> Result<ServerFacts, Error> {
         let path = self.job.place.path();
+        let early = client.moves.seen.remove(path).filter(|_| !client.has_moved());
         let mut facts = ServerFacts::ask_each(client, path)?;
+        let mut seen = early.or_else(|| seen_now(&facts));
         for _ in 0..CHANGES {
-            if facts.modified.is_none() {
+            let Some(SeenSource { at, .. }) = seen else { return Ok(facts) };
+            let is_over = at.elapsed() >= age::TICK;
+            if !is_over {
+                client.look_ahead(at + age::TICK)?;
+                client.control.waiter().sleep(age::TICK.saturating_sub(at.elapsed()))?;
+                facts = ServerFacts::ask_each(client, path)?;
+            }
+            let later = seen_now(&facts);
+            if later.as_ref().map(|later| SeenSource { at, ..later.clone() }) == seen {
                 return Ok(facts);
             }
-            client.control.waiter().sleep(age::TICK)?;
-            let later = ServerFacts::ask_each(client, path)?;
-            if later == facts {
-                return Ok(facts);
-            }
-            facts = later;
+            seen = later;
         }
         Err(Error::Job(JobFault::Unsettled))
     }
@@ -217,6 +224,39 @@ impl<'a> Get<'a> {
         }
         let synced = sync_directory(parent(target));
         synced.map(|()| true).map_err(|error| Error::Local(named(target, &error)))
+    }
+}
+
+/// Returns what is compared with a later look; `None` without a time.
+fn seen_now(facts: &ServerFacts) -> Option<SeenSource> {
+    let ServerFacts { size, modified, unique } = facts.clone();
+    Some(SeenSource { at: Instant::now(), size, modified: modified?, unique })
+}
+
+impl Client {
+    /// Announces the paths of files that later [moves](crate::FileOptions::moves) download over this
+    /// connection. Before its download, a move waits until a change of the server's file would show in
+    /// its time; the announced files wait together with the first one.
+    pub fn plan_moves(&mut self, paths: impl IntoIterator<Item = Vec<u8>>) {
+        let MovesAhead { next, seen } = &mut self.moves;
+        *next = paths.into_iter().filter(|path| !seen.contains_key(path)).collect();
+    }
+
+    /// Looks at the files that follow, until that time.
+    fn look_ahead(&mut self, until: Instant) -> Result<(), Error> {
+        // Elsewhere, a relative path has another meaning.
+        while !self.has_moved()
+            && Instant::now() < until
+            && let Some(path) = self.moves.next.pop_front()
+        {
+            match ServerFacts::ask_each(self, &path) {
+                Ok(facts) => self.moves.seen.extend(seen_now(&facts).map(|seen| (path, seen))),
+                // Its own turn reports that.
+                Err(Error::Refused(..)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

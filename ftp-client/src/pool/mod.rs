@@ -218,9 +218,7 @@ impl<'a> Pool<'a> {
             Ok(mut client) => {
                 client.control.keep();
                 client.is_other_session = false;
-                if !state.any_directory {
-                    client.begin_here();
-                }
+                client.moved &= state.any_directory;
                 state.admission.accepted();
                 Ok(Some((client, true)))
             }

@@ -54,14 +54,14 @@ pub struct Download<C: BorrowMut<Client>> {
     bytes: u64,
     /// Whether the end of the data was reached.
     ended: bool,
-    announced: Option<u64>,
+    pub(crate) announced: Option<u64>,
     /// The requested modification time.
     modified: Option<TimeVal>,
     /// The expected number of bytes, set by the caller or by the client from a reply other than the
     /// 150.
-    expected: Option<u64>,
+    pub(crate) expected: Option<u64>,
     /// The largest number of bytes that the caller takes.
-    most: Option<u64>,
+    pub(crate) most: Option<u64>,
     /// The number of bytes to download; `None` if there is no limit.
     range: Option<u64>,
     /// Whether the server accepted the range, and so must stop at its end.
@@ -188,17 +188,6 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// announcement is checked too, except for a [part](crate::Client::retrieve_range) of a file.
     pub const fn expect_length(&mut self, length: u64) {
         self.expected = Some(length);
-    }
-
-    /// Accepts any number of bytes, whatever the server announced.
-    pub(crate) const fn take_any_length(&mut self) {
-        self.announced = None;
-        self.expected = None;
-    }
-
-    /// Lets a copy fail if more than `most` bytes arrive.
-    pub(crate) const fn take_at_most(&mut self, most: u64) {
-        self.most = Some(most);
     }
 
     /// Returns the number of bytes after which one more is an error. The announced number is none:

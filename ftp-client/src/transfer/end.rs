@@ -79,7 +79,7 @@ pub(crate) fn resync(control: &mut ControlConnection, data: Option<Stream>) -> R
     if !control.is_outstanding() {
         return Ok(());
     }
-    if control.has_following() {
+    if !control.following.is_empty() {
         // Nothing tells the replies to these commands from those to ABOR.
         control.close();
         return Err(Error::Closed);

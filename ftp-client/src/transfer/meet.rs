@@ -274,7 +274,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             return;
         }
         coding.begin_file();
-        let kept = KeptConnection::new(data, coding);
+        let kept = KeptConnection { data, coding };
         match evidence.keeps_data() {
             true => self.client.kept = Some(kept),
             false => kept.close(),
@@ -324,7 +324,8 @@ impl Client {
     ) -> Result<Begun, Error> {
         let (first, ended) = self.first_reply(verb, deadline)?;
         let kept = self.kept.take().expect("the data connection is kept until its use");
-        let (data, coding) = kept.into_parts();
+        // The coding may hold received bytes of the next file.
+        let KeptConnection { data, coding } = kept;
         self.state.is_data_open = false;
         if verb.is_upload() {
             data.reset_when_closed();

@@ -89,6 +89,10 @@ struct World {
     /// That number when another program stored a file under the temporary name, which nothing has
     /// shown since.
     unseen: Option<usize>,
+    /// Whether the client has noted the time of its upload under the temporary name.
+    is_noted: bool,
+    /// Whether it had when another program stored that file.
+    is_seen_later: bool,
     /// Whether a change came between the last look of a connection and its command: nothing can show
     /// it.
     is_excused: bool,
@@ -132,6 +136,7 @@ impl World {
                 let content = vec![0xee; size];
                 self.of_others.push((name.to_owned(), content.clone()));
                 self.unseen = (name == ".in.t").then_some(self.connections);
+                self.is_seen_later = self.is_noted;
                 self.put(name, content);
             }
             Other::RemovesAll => self.files.retain(|name, _| name == "s"),
@@ -228,13 +233,21 @@ impl Session {
             ("ABOR", _) => "226 ok",
             ("QUIT", _) => "221 bye",
             ("SIZE", Some((content, _))) => {
-                // The client has not asked for the time of its own file before.
-                if name == ".in.t" && content.len() != SIZE {
-                    lock(world).unseen = None;
+                // Without the connection to the source, nothing tells the size that it must have.
+                let mut world = lock(world);
+                if name == ".in.t" && content.len() != SIZE && world.moment.cut == Cut::Never {
+                    world.unseen = None;
                 }
                 return format!("213 {}", content.len());
             }
             ("MDTM", Some((_, second))) => {
+                if name == ".in.t" {
+                    let mut world = lock(world);
+                    world.is_noted = true;
+                    if world.is_seen_later {
+                        world.unseen = None;
+                    }
+                }
                 return format!("213 202601010{:03}{:02}", second / 60, second % 60);
             }
             ("EPSV" | "PASV", _) => {
@@ -324,6 +337,7 @@ impl Session {
         let most = if is_half { HALF as u64 } else { u64::MAX };
         let is_whole = data.take(most).read_to_end(&mut content).is_ok();
         lock(world).put(name, content);
+        lock(world).is_noted &= name != ".in.t";
         if is_whole { "226 done".to_owned() } else { "426 cut".to_owned() }
     }
 }
@@ -371,8 +385,7 @@ fn attempts(command: Command, address: SocketAddr, local: &Path, most: usize) ->
         Command::Copy { temporary } => {
             let mut copy = Relay::new(Place::at("s"), Place::at("t"), &options)
                 .under(under(temporary))
-                .apart(true)
-                .repeats(most > 1);
+                .apart(true);
             persist(&mut || {
                 let done = copy.attempt(&mut connect()?, &mut connect()?, &());
                 Ok((done, copy.is_final()))
@@ -397,6 +410,8 @@ fn play(command: Command, old: Option<usize>, is_killed: bool, moment: Moment) -
         is_over: false,
         connections: 0,
         unseen: None,
+        is_noted: false,
+        is_seen_later: false,
         is_excused: false,
     };
     match command {

@@ -31,6 +31,9 @@ fn take_in(peer: &mut Peer, name: &str) {
     peer.data().read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"hello");
     peer.reply("226 done");
+    if name.starts_with(".in.") {
+        peer.answer(&format!("MDTM {name}"), THEN);
+    }
     peer.answer(&format!("SIZE {name}"), "213 5");
 }
 
@@ -110,6 +113,8 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
                     peer.answer("SIZE .in.a", "550 no such file");
                     take_in(&mut peer, ".in.a");
                     peer.answer("FEAT", "502 what");
+                    // For the journal, and directly before the rename.
+                    about(&mut peer, ".in.a");
                     about(&mut peer, ".in.a");
                     peer.answer("RNFR .in.a", "350 go on");
                     assert!(own.exists());
@@ -145,6 +150,7 @@ fn a_killed_move_goes_on_only_in_its_own_directory() {
         peer.answer("SIZE .in.f", "550 no such file");
         take_in(peer, ".in.f");
         peer.answer("FEAT", "502 what");
+        about(peer, ".in.f");
         about(peer, ".in.f");
         peer.answer("RNFR .in.f", "350 go on");
         peer.expect("RNTO f");
@@ -231,6 +237,97 @@ fn an_old_file_of_equal_size_gets_no_time_and_costs_no_source() {
         drop(client);
         server.end();
     }
+}
+
+/// `--verify none` is the user's word: no question is asked to prove the upload.
+#[test]
+fn a_time_that_nobody_wants_verified_costs_no_question() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("b");
+    fs::write(&path, "hello").unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.epsv();
+        peer.answer("STOR a", "150 ok");
+        assert_eq!(peer.read_data(), b"hello");
+        peer.reply("226 done");
+        assert!(peer.line().starts_with(b"MFMT "), "no question comes first");
+        peer.reply("213 Modify=20200101000000; a");
+    });
+    let options = FileOptions::new().preserve(true).verify(Verify::None);
+    Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &()).unwrap();
+    server.end();
+}
+
+/// 450 does not say that there is no file: only another question does.
+#[test]
+fn a_busy_server_does_not_prove_that_there_was_no_old_file() {
+    for (is_absent, then, is_done) in
+        [(true, THEN, true), (false, "213 20200101000001", true), (false, THEN, false)]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("b");
+        fs::write(&path, "hello").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", "450 busy");
+            peer.answer("FEAT", "211-have\r\n MDTM\r\n MFMT\r\n211 end");
+            if is_absent {
+                peer.answer("MDTM a", "550 no such file");
+                peer.answer("PWD", "257 \"/\"");
+                peer.answer("CWD a", "550 no such directory");
+            } else {
+                peer.answer("MDTM a", THEN);
+                peer.answer("MDTM a", THEN);
+            }
+            take_in(&mut peer, "a");
+            if !is_absent {
+                peer.answer("MDTM a", then);
+            }
+            if is_done {
+                assert!(peer.line().starts_with(b"MFMT "), "the time is set");
+                peer.reply("213 Modify=20200101000000; a");
+            }
+        });
+        let options = FileOptions::new().preserve(true);
+        let done = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
+        match is_done {
+            true => assert_eq!(done.unwrap().size, 5),
+            false => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
+        }
+        drop(client);
+        server.end();
+    }
+}
+
+/// The second file is looked at while the first one waits for its second to pass: it does not wait.
+#[test]
+fn files_that_are_moved_one_after_the_other_wait_once() {
+    let root = tempfile::tempdir().unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("FEAT", "502 what");
+        peer.answer("TYPE I", "200 ok");
+        about(&mut peer, "a");
+        about(&mut peer, "b");
+        for name in ["a", "b"] {
+            about(&mut peer, name);
+            peer.epsv();
+            peer.answer(&format!("RETR {name}"), "150 Opening for it (5 bytes)");
+            peer.send_data(b"hello");
+            peer.reply("226 done");
+            about(&mut peer, name);
+            about(&mut peer, name);
+            peer.answer(&format!("DELE {name}"), "250 gone");
+        }
+    });
+    let options = FileOptions::new().moves(true);
+    for (name, next) in [("a", Some("b")), ("b", None)] {
+        let path = root.path().join(name);
+        client.plan_moves(next.map(|next| next.as_bytes().to_vec()));
+        Get::to_path(Place::at(name), &path, &options).attempt(&mut client, &()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+    }
+    server.end();
 }
 
 #[test]

@@ -1,9 +1,12 @@
 //! `STOR` and `APPE`: only the server's confirmation counts, and no partial file looks complete.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::time::{Duration, SystemTime};
 
 use ftp_client::error::Phase;
-use ftp_client::{Client, Error, RepresentationType, Verb};
+use ftp_client::file::Verify;
+use ftp_client::{Client, Error, FileOptions, Get, Place, Put, RepresentationType, Resume, Verb};
 
 use crate::peer::{SHORT, Server, reset, timeouts, was_reset};
 
@@ -301,7 +304,7 @@ fn send_file_accepts_a_pipe() {
         peer.reply("226 done");
     });
     let mut upload = client.store("a").unwrap();
-    let pipe = std::fs::File::from(std::os::fd::OwnedFd::from(read));
+    let pipe = fs::File::from(std::os::fd::OwnedFd::from(read));
     assert_eq!(upload.send_file(&pipe).unwrap(), 5);
     upload.finish().unwrap();
     server.end();
@@ -328,7 +331,7 @@ fn an_upload_whose_source_is_another_transfer_is_aborted_with_it() {
 
 #[test]
 fn a_read_error_aborts_the_upload() {
-    let unreadable = std::fs::File::open("/").unwrap();
+    let unreadable = fs::File::open("/").unwrap();
     let shrinking = tempfile::tempfile().unwrap();
     // More than the buffers of both sockets hold.
     shrinking.set_len(256 << 20).unwrap();
@@ -374,5 +377,106 @@ fn a_refusal_while_a_file_is_sent_is_reported_hc_20() {
     assert_eq!(error.to_string(), "STOR refused: 552 too large");
     drop(upload);
     client.noop().unwrap();
+    server.end();
+}
+
+/// Some servers answer 450 for a missing file, or always: nobody uploads it.
+#[test]
+fn a_size_that_the_server_never_tells_stops_neither_upload_nor_download() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("b");
+    fs::write(&path, "hello").unwrap();
+    let builder = || Client::builder().timeouts(timeouts().final_reply(SHORT));
+    let resumes = FileOptions::new().resume(Resume::Proven);
+    for appends in [false, true] {
+        let (server, mut client) = Server::logged_in_with(builder(), move |mut peer| {
+            loop {
+                let line = peer.line();
+                let line = String::from_utf8(line).unwrap();
+                match line.trim_end() {
+                    "TYPE I" => peer.reply("200 ok"),
+                    "PWD" => peer.reply("257 \"/\""),
+                    "FEAT" => peer.reply("502 what"),
+                    "SIZE a" => peer.reply("450 busy"),
+                    "EPSV" => {
+                        let port = peer.listen();
+                        peer.reply(&format!("229 ok (|||{port}|)"));
+                    }
+                    verb @ ("STOR a" | "APPE a") => {
+                        assert_eq!(verb == "APPE a", appends);
+                        peer.reply("150 ok");
+                        assert_eq!(peer.read_data(), b"hello");
+                        return peer.reply("226 done");
+                    }
+                    other => panic!("{other}"),
+                }
+            }
+        });
+        let job = Put::from_path(&path, Place::at("a"), &resumes);
+        let mut job = if appends { job.append() } else { job };
+        // Nothing verifies it: what the server is asked after its confirmation, it cannot tell either.
+        let done = job.attempt(&mut client, &()).map(|done| (done.bytes, done.verified));
+        assert_eq!(done.unwrap(), (5, Verify::None), "{appends}");
+        server.end();
+    }
+    let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
+        loop {
+            let line = String::from_utf8(peer.line()).unwrap();
+            match line.trim_end() {
+                "TYPE I" => peer.reply("200 ok"),
+                "PWD" => peer.reply("257 \"/\""),
+                "FEAT" => peer.reply("502 what"),
+                "SIZE a" | "MDTM a" => peer.reply("450 busy"),
+                "EPSV" => {
+                    let port = peer.listen();
+                    peer.reply(&format!("229 ok (|||{port}|)"));
+                }
+                "RETR a" => {
+                    peer.reply("150 ok");
+                    peer.send_data(b"world");
+                    return peer.reply("226 done");
+                }
+                other => panic!("{other}"),
+            }
+        }
+    });
+    let new = root.path().join("new");
+    let mut job = Get::to_path(Place::at("a"), &new, &resumes);
+    assert_eq!(job.attempt(&mut client, &()).unwrap().bytes, 5);
+    assert_eq!(fs::read(&new).unwrap(), b"world");
+    server.end();
+}
+
+/// Whether the server's file is the local one is a side question: that it gets no answer is the error,
+/// with the name of its command, and nothing is sent.
+#[test]
+fn a_side_question_without_an_answer_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::write(&path, "hello").unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    let builder = Client::builder().timeouts(timeouts().reply(SHORT));
+    let (server, mut client) = Server::logged_in_with(builder, |mut peer| {
+        loop {
+            let line = String::from_utf8(peer.line()).unwrap();
+            match line.trim_end() {
+                "TYPE I" => peer.reply("200 ok"),
+                "FEAT" => peer.reply("211-have\r\n MLST type*;\r\n SIZE\r\n MDTM\r\n211 end"),
+                "SIZE a" => peer.reply("213 5"),
+                "MDTM a" => peer.reply("213 20200101000000"),
+                line if line.starts_with("MLST ") => return peer.drain(),
+                line if line.starts_with("SIZE ") || line.starts_with("MDTM ") => {
+                    peer.reply("550 no");
+                }
+                other => panic!("{other}"),
+            }
+        }
+    });
+    let options = FileOptions::new();
+    let failed = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
+    let failed = failed.unwrap_err();
+    assert!(matches!(failed, Error::Timeout(Phase::Reply(Some(Verb::Mlst)))), "{failed:?}");
+    drop(client);
     server.end();
 }

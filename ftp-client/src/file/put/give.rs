@@ -25,9 +25,10 @@ use crate::client::Client;
 use crate::digest::hex;
 use crate::error::{self, Error, JobFault};
 use crate::event::{Event, Observer, Why};
-use crate::file::evidence::ServerFacts;
-use crate::file::journal::LocalFacts;
-use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, hold};
+use crate::file::evidence::{Origin, ServerFacts};
+use crate::file::journal::{ConfirmedFile, LocalFacts};
+use crate::file::local::rename;
+use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, aside, hold};
 use crate::file::partial::named;
 use crate::file::small::parent;
 use crate::file::targets::MovedSource;
@@ -44,6 +45,8 @@ pub(super) struct Moving {
     journal: Option<MoveJournal>,
     /// What the journal says.
     begun: Option<MoveRecord>,
+    /// What the server told of the upload when it had confirmed it.
+    pub(super) confirmed: ConfirmedFile,
 }
 
 impl Moving {
@@ -55,9 +58,10 @@ impl Moving {
         temporary: &[u8],
     ) -> Result<(), Error> {
         let there = ServerFacts::ask_each(client, path)?;
-        // Another sender may have taken the temporary name.
-        if let Some(bytes) = there.size.filter(|size| *size != self.here.size) {
-            return Err(Error::Incomplete { bytes, announced: Some(self.here.size) });
+        // Another sender has taken the temporary name: no later run may take its file for this one. The
+        // rename finds that out, too.
+        if !self.confirmed.is_still(Origin::new(there.size, there.modified)) {
+            return Ok(());
         }
         let record = MoveRecord::default()
             .with_part("here", &MoveRecord::of_unchanged(&self.here))
@@ -115,7 +119,8 @@ impl Job<'_> {
             }
         }
         let local = local.to_owned();
-        Ok(ControlFlow::Continue(Moving { _lock, local, here, journal, begun: None }))
+        let confirmed = ConfirmedFile::default();
+        Ok(ControlFlow::Continue(Moving { _lock, local, here, journal, begun: None, confirmed }))
     }
 
     /// Ends a move: removes the source of a complete upload.
@@ -124,7 +129,7 @@ impl Job<'_> {
         moving: Moving,
         done: Result<Done, Error>,
     ) -> Result<Done, Error> {
-        let Moving { _lock, local, here, journal, begun } = moving;
+        let Moving { _lock, local, here, journal, begun, .. } = moving;
         let done = done.inspect_err(|error| {
             // The refusal is certain and nothing is published, so the next run starts from the
             // beginning.
@@ -220,9 +225,47 @@ impl MovedSource {
         if lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
             return Err(Error::Job(JobFault::SourceInUse));
         }
-        fs::remove_file(&self.local).map_err(|error| failed(&self.local, error))?;
+        self.remove_aside()?;
         let directory = parent(&self.local);
         sync_directory(directory).map_err(|error| failed(directory, error))?;
         self.journal.as_ref().map_or(Ok(()), MoveJournal::remove)
+    }
+
+    /// Removes the local file under a name of its own, under which it is looked at again: a file that
+    /// another program has put under the old name since stays. The rename itself changes the ctime.
+    fn remove_aside(&self) -> Result<(), Error> {
+        let aside = aside(&self.local);
+        let failed = |error| Error::Local(named(&self.local, &error));
+        rename(&self.local, &aside, true).map_err(failed)?;
+        let found = fs::metadata(&aside).map_err(failed)?;
+        if MoveRecord::of_file(&LocalFacts::of(&found)) != MoveRecord::of_file(&self.facts) {
+            rename(&aside, &self.local, false)
+                .map_err(|error| Error::Local(named(&aside, &error)))?;
+            return Err(Error::Job(JobFault::SourceChanged));
+        }
+        fs::remove_file(&aside).map_err(|error| Error::Local(named(&aside, &error)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_renamed_onto_a_source_before_its_removal_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let local = root.path().join("a");
+        fs::write(&local, "sent").unwrap();
+        let facts = LocalFacts::of(&fs::metadata(&local).unwrap());
+        let source = MovedSource::new(&local, facts, None);
+        fs::write(root.path().join("b"), "kept").unwrap();
+        fs::rename(root.path().join("b"), &local).unwrap();
+        let failed = source.remove_aside().unwrap_err();
+        assert!(matches!(failed, Error::Job(JobFault::SourceChanged)), "{failed}");
+        assert_eq!(fs::read(&local).unwrap(), b"kept");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        let facts = LocalFacts::of(&fs::metadata(&local).unwrap());
+        MovedSource::new(&local, facts, None).remove().unwrap();
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
     }
 }

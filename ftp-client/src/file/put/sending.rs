@@ -15,9 +15,11 @@ use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::file::Done;
 use crate::file::checksum::Checksum;
-use crate::file::evidence::{Resume, ServerFacts, checksum, compare_digest, is_doubtful};
+use crate::file::evidence::{
+    Resume, ServerFacts, checksum, compare_digest, compare_first, is_doubtful,
+};
 use crate::file::journal::{
-    JournalContent, LocalFacts, Renaming, check_stored_size, outlast, set_time,
+    ConfirmedFile, JournalContent, LocalFacts, Renaming, check_stored_size, outlast, set_time,
 };
 use crate::file::partial::named;
 use crate::system::FileExt;
@@ -50,9 +52,10 @@ impl Job<'_> {
         let is_asked = self.asks_size(client, source);
         let have = self.size_before(client, on, source)?;
         self.check_apart(client, source, have)?;
-        let old = self.facts_to_change(client, source, have)?;
+        let is_busy = is_asked && have.is_none();
+        let old = self.facts_to_change(client, source, (have, is_busy))?;
         let mut start = self.start(client, on, source, have)?;
-        start.have = have.or(is_asked.then_some(0));
+        start.have = have;
         // Kept bytes are compared, and the file had another size before this job.
         start.old = old.filter(|_| start.offset == 0);
         if start.mode == UploadMode::Unique {
@@ -108,6 +111,11 @@ impl Job<'_> {
             }
         };
         let report = sent.map_err(|error| self.described(error, &start))?;
+        // Before all other questions: from now on, another sender can take the temporary name unseen.
+        self.confirmed = match self.is_under() && self.options.verify != Verify::None {
+            true => ConfirmedFile::ask(client, self.place.path())?,
+            false => ConfirmedFile::default(),
+        };
         let (bytes, duration) =
             report.as_ref().map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
         let mut done = Done::moved(bytes, start.offset, duration);
@@ -398,7 +406,7 @@ impl Job<'_> {
         self.check_name(client, &path)?;
         // Before the time is set: an old file would look like the new one.
         match start.old.take() {
-            old if self.proves_new && !self.is_under() => self.replaced = old,
+            old if self.is_told() => self.replaced = old,
             old => self.check_changed(client, source, old)?,
         }
         if self.options.preserve {
@@ -406,6 +414,7 @@ impl Job<'_> {
                 outlast(client, file, *facts)?;
             }
             self.set_time(client, &path, source)?;
+            self.confirmed.given = source.facts().map(|facts| facts.modified_seconds());
         }
         Ok(())
     }
@@ -512,27 +521,36 @@ impl Job<'_> {
 
     /// Returns whether a file of the same size must be proved to be the new one: the source is removed,
     /// or the file gets the time of the source.
-    pub(super) const fn must_be_new(&self) -> bool {
-        self.options.moves || self.options.preserve || self.proves_new
+    pub(super) fn must_be_new(&self) -> bool {
+        let is_timed = self.options.preserve && self.options.verify != Verify::None;
+        self.options.moves || is_timed || self.proves_new
+    }
+
+    /// Returns whether the caller knows that a file of the same size is there.
+    pub(super) const fn is_told(&self) -> bool {
+        self.proves_new && !self.is_under()
     }
 
     /// Returns the facts of the file that the upload replaces, if only a change of them can show that
-    /// the server stored it: a file of the same size is there already, as the caller says or `have`.
+    /// the server stored it: a file of the same size is there already, as the caller says or `have`, or
+    /// the server `is_busy` with the name (4yz), which does not say that there is none.
     pub(super) fn facts_to_change(
         &self,
         client: &mut Client,
         source: &OpenedSource<'_>,
-        have: Option<u64>,
+        (have, is_busy): (Option<u64>, bool),
     ) -> Result<Option<ServerFacts>, Error> {
-        let is_told = self.proves_new && !self.is_under();
-        let decides = self.must_be_new() || client.breaks_uploads;
-        match (decides, source.facts()) {
-            // Two empty files are equal.
-            (true, Some(here)) if here.size > 0 && (is_told || have == Some(here.size)) => {
-                ServerFacts::before_upload(client, self.place.path()).map(Some)
-            }
-            _ => Ok(None),
+        let path = self.place.path();
+        let Some(here) = source.facts() else { return Ok(None) };
+        let is_alike = self.is_told() || is_busy || have == Some(here.size);
+        // Two empty files are equal.
+        if here.size == 0 || !is_alike || !self.must_be_new() && !client.breaks_uploads {
+            return Ok(None);
         }
+        if is_busy && client.denies(path)? == Some(true) {
+            return Ok(None);
+        }
+        ServerFacts::before_upload(client, path).map(Some)
     }
 
     /// Verifies that the server's file is no longer the `old` one, by its facts or its digest.
@@ -547,7 +565,12 @@ impl Job<'_> {
         };
         match self.options.verify {
             Verify::Digest => Ok(()),
-            _ => old.check_replaced(client, self.place.path(), (file, facts.size)),
+            _ => {
+                let (path, size) = (self.place.path(), facts.size);
+                old.check_replaced(client, path, |client| {
+                    compare_first(client, path, (file, size), Some(size))
+                })
+            }
         }
     }
 
@@ -579,11 +602,14 @@ impl Job<'_> {
             repeats: self.may_follow(),
             keeps: self.options.resume != Resume::Own || self.options.moves,
         };
+        if let (Some(moving), Some(stored)) = (&mut *moving, &self.past.stored) {
+            moving.confirmed = stored.confirmed();
+        }
         let noted = &mut self.before_rename;
         let mut note = |client: &mut Client, path: &[u8]| match (&mut *moving, &mut *noted) {
-            (Some(moving), _) => moving.note(client, path, temporary),
+            (Some(moving), _) => moving.note(client, path, temporary).map(|()| None),
             (None, Some(noted)) => noted(client, path),
-            (None, None) => Ok(()),
+            (None, None) => Ok(None),
         };
         let done = renaming.run(client, &mut self.past.stored, &mut note);
         if let Err(Error::Job(JobFault::PerhapsRenamed { .. })) = &done {

@@ -73,8 +73,8 @@ impl UploadStart {
 }
 
 impl Job<'_> {
-    /// Asks for the size of the server's file, if a decision needs it. Without a report, an
-    /// unknown file counts as none.
+    /// Asks for the size of the server's file, if a decision needs it: 0 if there is none, and `None` if
+    /// the server does not tell now (4yz).
     pub(super) fn size_before(
         &self,
         client: &mut Client,
@@ -83,17 +83,16 @@ impl Job<'_> {
     ) -> Result<Option<u64>, Error> {
         if matches!(self.store, StoreAs::Append) {
             let asks = self.asks_size(client, source) || self.may_be_itself(client, source);
-            let size = asks.then(|| client.size(self.place.path()));
-            return size.transpose().map(Option::flatten).or_else(unless_busy);
+            return if asks { unless_busy(client.size(self.place.path())) } else { Ok(None) };
         }
         match self.asks_size(client, source) {
             // A file of the same size must be told from the new one.
             true if self.options.moves || self.proves_new => {
-                client.size_at_rest(self.place.path(), on)
+                client.size_at_rest(self.place.path(), on).map(|size| Some(size.unwrap_or(0)))
             }
             // Nothing is resumed, so that no other upload need be waited for.
-            true if !self.looks() => client.size(self.place.path()).or_else(unless_busy),
-            true => client.size_at_rest(self.place.path(), on).or_else(unless_busy),
+            true if !self.looks() => unless_busy(client.size(self.place.path())),
+            true => unless_busy(client.size_at_rest(self.place.path(), on)),
             false if self.may_be_itself(client, source) => {
                 Ok(client.size(self.place.path()).ok().flatten())
             }
@@ -104,9 +103,7 @@ impl Job<'_> {
     /// Returns whether a decision needs the size of the server's file.
     pub(super) fn asks_size(&self, client: &Client, source: &OpenedSource<'_>) -> bool {
         let may_break = client.breaks_uploads && self.verifies_size();
-        // In place, the caller knows the size of the old file.
-        let is_asked = self.options.moves || self.options.preserve;
-        let decides = self.looks() || is_asked || self.proves_new && self.is_under();
+        let decides = self.looks() || self.must_be_new() && !self.is_told();
         match self.store {
             StoreAs::Unique => false,
             StoreAs::Append => self.verifies_size(),
@@ -339,9 +336,12 @@ impl Job<'_> {
     }
 }
 
-/// Returns an unknown size for a server that does not tell it now.
-fn unless_busy(error: Error) -> Result<Option<u64>, Error> {
-    if error.is_not_now() { Ok(None) } else { Err(error) }
+/// Returns 0 if there is no file, and an unknown size for a server that does not tell it now.
+fn unless_busy(size: Result<Option<u64>, Error>) -> Result<Option<u64>, Error> {
+    match size {
+        Err(error) if error.is_not_now() => Ok(None),
+        size => size.map(|size| Some(size.unwrap_or(0))),
+    }
 }
 
 fn real_path(path: &Path) -> PathBuf {

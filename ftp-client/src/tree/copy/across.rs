@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::error::fxp::Side;
 use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
-use crate::file::evidence::{Resume, ServerFacts};
+use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
 use crate::file::relay::Relay;
 use crate::tree::entry::Stamp;
@@ -54,26 +54,23 @@ impl Across<'_> {
         // Without a temporary file, STOR empties the target, which may be the source itself. Its size
         // can differ in two listings: it may have grown meanwhile.
         let may_be_source = copy.replaces() && self.options.temporary.is_none();
-        let old = match copy.replaces_equal_size() && self.options.temporary.is_none() {
-            true => Some(ServerFacts::before_upload(at, &own)),
-            false => None,
-        };
-        let old = old.transpose().map_err(|error| TreeFault::from(error).about(&own))?;
         let options = FileOptions::new().resume(resume);
         let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
             .listed(copy.size)
             .under(self.options.temporary.clone())
             .listener(self.listener)
             .address(self.options.address)
-            .apart(!may_be_source);
+            .apart(!may_be_source)
+            .proves_new(copy.replaces_equal_size() && self.options.temporary.is_none());
         let mut unset = None;
-        let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
+        let mut publish = |client: &mut Client, there: &[u8]| -> Result<Option<i64>, Error> {
             unset = place.set_time_of_copy(client, there, time)?;
-            Ok(())
+            Ok(time)
         };
         let copied = job.attempt_noting(from, at, on, &mut publish);
         copied.map_err(|error| match error {
             Error::Job(JobFault::OntoItself { .. }) => TreeFault::from(error).about(&source),
+            Error::Job(JobFault::NotReplaced) => not_replaced(&own),
             Error::Job(_) => TreeFault::from(error).about(&own),
             error => TreeFault::from(error).about(&below),
         })?;
@@ -81,11 +78,6 @@ impl Across<'_> {
         self.listener = job.listened().or(self.listener);
         let bytes = job.size().or(copy.size).unwrap_or_default();
         on.event(Event::Moved { bytes });
-        if let Some(old) = old
-            && !old.proves_new(at, &own).map_err(|error| TreeFault::from(error).about(&own))?
-        {
-            return Err(not_replaced(&own));
-        }
         if self.options.temporary.is_none() {
             unset = place.set_time_of_copy(at, &own, time)?;
         }

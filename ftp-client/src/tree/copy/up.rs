@@ -12,7 +12,7 @@ use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
-use crate::file::evidence::{Resume, ServerFacts};
+use crate::file::evidence::{Resume, ServerFacts, compare_first};
 use crate::file::journal::{LocalFacts, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast};
@@ -143,7 +143,9 @@ impl Up<'_> {
         let sent = sent.map_err(|error| self.failure(error, &below))?;
         if let Some(old) = &sent.replaced {
             let proved = self.to.hand.ask(|at| {
-                match old.check_replaced(at, &target, (&file, before.len())) {
+                let size = before.len();
+                let compare = |at: &mut _| compare_first(at, &target, (&file, size), Some(size));
+                match old.check_replaced(at, &target, compare) {
                     Err(Error::Job(JobFault::NotReplaced)) => Ok(false),
                     checked => Ok(checked.map(|()| true)?),
                 }
@@ -212,12 +214,12 @@ impl Up<'_> {
         let client = hand.client()?;
         let past = self.past.take().filter(|past| past.0 == below);
         let (mut kept, mut unset, mut is_finished) = (None, None, false);
-        let mut publish = |client: &mut Client, there: &[u8]| -> Result<(), Error> {
+        let mut publish = |client: &mut Client, there: &[u8]| -> Result<Option<i64>, Error> {
             place.outlast(client, file, before)?;
             unset = place.finish(client, there, mode_of(copy, before), before)?;
             kept = place.back_up_replaced(client, below, copy.replaces())?;
             is_finished = true;
-            Ok(())
+            Ok(Some(before.mtime()))
         };
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
             .under(self.options.temporary.clone())

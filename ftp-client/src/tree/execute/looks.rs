@@ -46,9 +46,9 @@ impl<'a> Looks<'a> {
         self.inside.keys().copied()
     }
 
-    fn is_fresh(&self, directory: &[u8], number: usize) -> bool {
+    fn is_fresh(&self, directory: &[u8], number: usize, now: Instant) -> bool {
         let at = self.at.get(directory);
-        at.is_some_and(|(at, last)| !is_old(*at, Instant::now()) && number <= *last)
+        at.is_some_and(|(at, last)| !is_old(*at, now) && number <= *last)
     }
 }
 
@@ -70,7 +70,7 @@ impl<'a> Run<'a> {
         let is_end = |at: &usize| *at == place.len() || inner.get(*at).is_none_or(|it| *it == b'/');
         for end in (place.len()..=inner.len()).filter(is_end) {
             let directory = inner.get(..end).unwrap_or_default();
-            if !self.is_over() && !looks.is_fresh(directory, number) {
+            if !self.is_over() && !looks.is_fresh(directory, number, Instant::now()) {
                 self.look_in(copier, looks, directory, end == place.len(), number);
             }
         }
@@ -206,4 +206,29 @@ impl<'a> Run<'a> {
 fn is_source(path: &[u8]) -> TreeFault {
     let text = "is SRC itself, which lies in DST; nothing more was done";
     TreeFault::new(ErrorKind::Usage, text).about(if path.is_empty() { b"." } else { path })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::age::LOOK;
+
+    #[test]
+    fn each_file_goes_by_a_look_of_the_last_minute_cl_52() {
+        let (at, stays, full) = (HashMap::new(), HashMap::new(), HashSet::new());
+        let mut looks = Looks { inside: HashMap::new(), at, stays, full, mark: None };
+        let seen = Instant::now();
+        assert!(!looks.is_fresh(b"d", 3, seen));
+        looks.at.insert(b"d", (seen, 5));
+        for (number, after, want) in [
+            (3, LOOK / 2, true),
+            (3, LOOK, false),
+            // Beyond the last object that was asked for.
+            (5, LOOK / 2, true),
+            (6, LOOK / 2, false),
+        ] {
+            assert_eq!(looks.is_fresh(b"d", number, seen + after), want, "{number} {after:?}");
+        }
+        assert!(!looks.is_fresh(b"e", 3, seen));
+    }
 }

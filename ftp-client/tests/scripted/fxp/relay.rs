@@ -63,7 +63,7 @@ fn attempt(job: &mut Relay<'_>, script: &str, then: [Then; 2]) -> (Result<Done, 
 
 #[test]
 fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
-    let options = FileOptions::new();
+    let options = FileOptions::new().retried(true);
     let copy = |rest: &str, kept: usize| {
         let bytes = "1234567".get(..kept).unwrap();
         let ends = if kept > 0 { ends(bytes, bytes) } else { String::new() };
@@ -82,7 +82,7 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
         ("", TIME, "10", TIME, 0, "AnotherVersion at 0 done 9"),
         ("", TIME, "", TIME, 0, "at 0 done 9"),
     ] {
-        let mut job = job(&options).repeats(true);
+        let mut job = job(&options);
         let script = [TYPES, &facts(before, first), TARGET_LISTENS, BEGUN, CUT].concat();
         let (done, _) = attempt(&mut job, &script, [Usable, Usable]);
         assert_eq!(done.unwrap_err().kind(), ErrorKind::Temporary);
@@ -95,7 +95,7 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
     }
     // The target waits until it has noticed the end of the first attempt. A server that does not
     // answer questions for the sake of a resume still gets the copy.
-    let mut job = job(&options).repeats(true);
+    let mut job = job(&options);
     let refuses = "t> SIZE b\n t< 450 busy\n s> SIZE a\n s< 450 busy\n s> MDTM a\n s< 530 no\n";
     let script = [TYPES, refuses, TARGET_LISTENS, BEGUN, CUT].concat();
     attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
@@ -105,6 +105,7 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
     let script = [TYPES, busy, &facts("6", TIME), &copy(&REST.replace('7', "6"), 6)].concat();
     assert_eq!(attempt(&mut job, &script, [Usable, Usable]).0.unwrap().resumed, 6);
     // A job that is attempted once asks for nothing before, and a second attempt keeps nothing.
+    let options = FileOptions::new();
     let mut once = self::job(&options);
     let script = [TYPES, TARGET_LISTENS, BEGUN, CUT].concat();
     attempt(&mut once, &script, [Usable, Usable]).0.unwrap_err();
@@ -116,7 +117,7 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
 /// same name.
 #[test]
 fn own_bytes_of_a_copy_count_only_if_both_servers_send_them_as_09() {
-    let options = FileOptions::new();
+    let options = FileOptions::new().retried(true);
     for (have, of_source, of_target, want) in [
         ("7", "1234567", "12345_7", "TailDiffers"),
         ("7", "1234567", "123456", "TailDiffers"),
@@ -127,7 +128,7 @@ fn own_bytes_of_a_copy_count_only_if_both_servers_send_them_as_09() {
         ("7", "1234567", "", "NoRecord"),
         ("9", "123456789", "", "NoRecord"),
     ] {
-        let mut job = job(&options).repeats(true);
+        let mut job = job(&options);
         let lost = "s< 226 sent\n t!\n";
         let script = [TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
         attempt(&mut job, &script, [Usable, Closed]).0.unwrap_err();
@@ -142,8 +143,8 @@ fn own_bytes_of_a_copy_count_only_if_both_servers_send_them_as_09() {
 
 #[test]
 fn a_digest_that_costs_the_connection_is_not_asked_for_again() {
-    let options = FileOptions::new().resume(Resume::Proven);
-    let mut job = job(&options).repeats(true);
+    let options = FileOptions::new().retried(true).resume(Resume::Proven);
+    let mut job = job(&options);
     let script = [TYPES, &facts("9", TIME), XCRC, "s> XCRC a\n s!\n"].concat();
     attempt(&mut job, &script, [Closed, Usable]).0.unwrap_err();
     let script = [TYPES, &facts("9", TIME), TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
@@ -170,13 +171,13 @@ fn a_confirmation_that_speaks_of_an_abort_is_no_success_without_a_size() {
 
 #[test]
 fn own_bytes_can_be_the_whole_file() {
-    let options = FileOptions::new();
+    let options = FileOptions::new().retried(true);
     for (shown, rest) in [
         ("t> MDTM b\n t< 213 20260102000000\n", None),
         // The file lacks its name until a transfer without data completes it.
         ("t> MDTM b\n t< 550 none\n t> MLST b\n t< 550 none\n", Some("9")),
     ] {
-        let mut job = job(&options).repeats(true);
+        let mut job = job(&options);
         let lost = "s< 226 sent\n t!\n";
         let script = [TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
         let (done, _) = attempt(&mut job, &script, [Usable, Closed]);
@@ -280,14 +281,16 @@ fn a_copy_gets_its_time_and_then_its_name() {
     let begun = BEGUN.replace("STOR b", "STOR in/.in.b");
     let sizes = SIZES.replace("SIZE b", "SIZE in/.in.b");
     let script = [
-        "s> MDTM a\n s< 213 20260101000000\n",
-        TYPES,
+        "t> TYPE I\n t< 200 ok\n t> SIZE in/.in.b\n t< 550 none\n",
+        "s> MDTM a\n s< 213 20260101000000\n s> TYPE I\n s< 200 ok\n",
         TARGET_LISTENS,
         &begun,
         SENT,
         &sizes,
-        "t> MFMT 20260101000000 in/.in.b\n t< 213 ok\n",
-        "t> NOOP\n t< 200 ok\n t> RNFR in/.in.b\n t< 350 ok\n t> RNTO in/b\n t< 250 ok\n",
+        "t> MDTM in/.in.b\n t< 213 20260102000000\n",
+        "t> MFMT 20260101000000 in/.in.b\n t< 213 ok\n t> NOOP\n t< 200 ok\n",
+        "t> SIZE in/.in.b\n t< 213 9\n t> MDTM in/.in.b\n t< 213 20260101000000\n",
+        "t> RNFR in/.in.b\n t< 350 ok\n t> RNTO in/b\n t< 250 ok\n",
     ]
     .concat();
     let mut job = Relay::new(Place::at("a"), Place::at("in/b"), &options)
@@ -298,10 +301,49 @@ fn a_copy_gets_its_time_and_then_its_name() {
     let done =
         job.attempt_noting(&mut meeting.source, &mut meeting.target, &(), &mut |client, path| {
             noted.push(path.to_vec());
-            client.noop()
+            client.noop().map(|()| None)
         });
     assert_eq!((done.unwrap().size, noted), (9, vec![b"in/.in.b".to_vec()]));
     meeting.end(&script, [Usable, Usable]);
+}
+
+/// A server can confirm a copy that it stores under another name: its old file must not get the time.
+#[test]
+fn a_copy_over_a_file_of_its_size_gets_its_time_only_if_it_is_new() {
+    let options = FileOptions::new().preserve(true);
+    for (size, then, is_new) in [
+        ("213 9", "213 20250101000001", true),
+        ("213 9", "213 20250101000000", false),
+        ("213 8", "", true),
+        ("450 busy", "213 20250101000000", false),
+    ] {
+        let is_other = size == "213 8";
+        let after = match (is_other, is_new) {
+            (true, _) => String::new(),
+            (false, true) => format!("t> MDTM b\n t< {then}\n"),
+            (false, false) => format!("t> MDTM b\n t< {then}\n s> FEAT\n s< 502 what\n"),
+        };
+        let script = [
+            format!("t> TYPE I\n t< 200 ok\n t> SIZE b\n t< {size}\n").as_str(),
+            "t> FEAT\n t< 502 what\n t> MDTM b\n t< 213 20250101000000\n",
+            "s> MDTM a\n s< 213 20260101000000\n s> TYPE I\n s< 200 ok\n",
+            TARGET_LISTENS,
+            BEGUN,
+            SENT,
+            SIZES,
+            &after,
+            if is_new { "t> MFMT 20260101000000 b\n t< 213 ok\n" } else { "" },
+        ]
+        .concat();
+        let mut job = Relay::new(Place::at("a"), Place::at("b"), &options)
+            .listener(Some(Side::Target))
+            .apart(true);
+        let (done, _) = attempt(&mut job, &script, [Usable, Usable]);
+        match is_new {
+            true => assert_eq!(done.unwrap().size, 9, "{size} {then}"),
+            false => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
+        }
+    }
 }
 
 #[test]
@@ -432,19 +474,21 @@ fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
 
 #[test]
 fn a_rename_with_a_lost_reply_is_not_repeated_blindly() {
-    let options = FileOptions::new();
+    let options = FileOptions::new().retried(true);
     let named = |text: &str| text.replace("STOR b", "STOR .in.b").replace("SIZE b", "SIZE .in.b");
     let [begun, sizes, known] = [BEGUN, SIZES, &facts("", TIME)].map(named);
     let before = "t> FEAT\n t< 502 what\n t> SIZE .in.b\n t< 213 9\n t> MDTM .in.b\n \
                   t< 213 20260102000000\n t> SIZE b\n t< 213 5\n t> MDTM b\n t< 550 no\n";
-    let lost = "t> RNFR .in.b\n t< 350 ok\n t> RNTO b\n t!\n";
-    let first = [TYPES, &known, TARGET_LISTENS, &begun, SENT, &sizes, before, lost].concat();
+    let noted = "t> MDTM .in.b\n t< 213 20260102000000\n";
+    let lost = "t> SIZE .in.b\n t< 213 9\n t> MDTM .in.b\n t< 213 20260102000000\n \
+                t> RNFR .in.b\n t< 350 ok\n t> RNTO b\n t!\n";
+    let first = [TYPES, &known, TARGET_LISTENS, &begun, SENT, &sizes, noted, before, lost].concat();
     let gone = "t> FEAT\n t< 502 what\n t> TYPE I\n t< 200 ok\n t> SIZE .in.b\n t< 550 no\n \
                 t> MDTM .in.b\n t< 550 no\n";
     let there = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000000\n";
     let other = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000009\n";
     for (now, is_done) in [([gone, there].concat(), true), ([gone, other].concat(), false)] {
-        let mut job = job(&options).repeats(true).under(Some(TemporaryName::standard()));
+        let mut job = job(&options).under(Some(TemporaryName::standard()));
         let (done, _) = attempt(&mut job, &first, [Usable, Closed]);
         assert!(matches!(done, Err(Error::Job(JobFault::NotRenamed { removed: false, .. }))));
         let (done, said) = attempt(&mut job, &now, [Usable, Usable]);

@@ -26,6 +26,12 @@ fn about_both(peer: &mut Peer, temporary: Said, target: Said) {
     }
 }
 
+/// Answers the questions for the temporary file directly before its rename.
+fn is_ours(peer: &mut Peer, [size, time]: Said) {
+    peer.answer("SIZE .in.a", size);
+    peer.answer("MDTM .in.a", time);
+}
+
 /// Uploads `hello` as `.in.a`, and loses the reply to `RNTO`.
 fn upload(peer: &mut Peer, before: [Said; 2]) {
     peer.answer("TYPE I", "200 ok");
@@ -33,10 +39,12 @@ fn upload(peer: &mut Peer, before: [Said; 2]) {
     opened(peer, "STOR .in.a").read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"hello");
     peer.reply("226 done");
+    let [temporary, target] = before;
+    peer.answer("MDTM .in.a", temporary[1]);
     peer.answer("SIZE .in.a", FIVE);
     peer.answer("FEAT", "502 what");
-    let [temporary, target] = before;
     about_both(peer, temporary, target);
+    is_ours(peer, temporary);
     peer.answer("RNFR .in.a", "350 go on");
     peer.expect("RNTO a");
 }
@@ -107,9 +115,11 @@ fn what_has_the_temporary_name_on_another_connection_is_looked_at_before_its_ren
                 peer.answer("TYPE I", "200 ok");
                 opened(&mut peer, "STOR .in.a").read_to_end(&mut Vec::new()).unwrap();
                 peer.reply("226 done");
+                peer.answer("MDTM .in.a", THEN);
                 peer.answer("SIZE .in.a", FIVE);
                 peer.answer("FEAT", "502 what");
                 about_both(&mut peer, [FIVE, THEN], [NONE, NONE]);
+                is_ours(&mut peer, [FIVE, THEN]);
                 peer.expect("RNFR .in.a");
                 peer.close();
             }),
@@ -122,14 +132,56 @@ fn what_has_the_temporary_name_on_another_connection_is_looked_at_before_its_ren
                     opened(&mut peer, "STOR .in.a").read_to_end(&mut bytes).unwrap();
                     assert_eq!(bytes, b"hello");
                     peer.reply("226 done");
+                    peer.answer("MDTM .in.a", LATER);
                     peer.answer("SIZE .in.a", FIVE);
                     about_both(&mut peer, [FIVE, LATER], [NONE, NONE]);
+                    is_ours(&mut peer, [FIVE, LATER]);
                 }
                 peer.answer("RNFR .in.a", "350 go on");
                 peer.answer("RNTO a", "250 done");
             }),
         ]);
         put(&server).unwrap_or_else(|error| panic!("{now:?}: {error}"));
+        server.end();
+    }
+}
+
+/// Another sender stores a file of equal size under the temporary name between the confirmation and the
+/// rename, on the same connection.
+#[test]
+fn a_file_that_another_sender_puts_under_the_temporary_name_is_not_renamed() {
+    // How often the name is lost, and whether the source can be read again.
+    for (lost, is_stream) in [(0, false), (1, false), (2, false), (0, true), (1, true)] {
+        let is_given_up = lost > 1 || is_stream && lost > 0;
+        let (server, mut client) = crate::peer::Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            for round in 0..2 {
+                opened(&mut peer, "STOR .in.a").read_to_end(&mut Vec::new()).unwrap();
+                peer.reply("226 done");
+                peer.answer("MDTM .in.a", THEN);
+                peer.answer("SIZE .in.a", FIVE);
+                let is_lost = round < lost;
+                is_ours(&mut peer, [FIVE, if is_lost { LATER } else { THEN }]);
+                if !is_lost {
+                    peer.answer("RNFR .in.a", "350 go on");
+                    return peer.answer("RNTO a", "250 done");
+                }
+                if is_stream {
+                    return;
+                }
+            }
+        });
+        let (local, options) = (Local::holding("hello"), FileOptions::new());
+        let (path, mut stream) = (local.path("a"), &b"hello"[..]);
+        let job = match is_stream {
+            true => Put::from_reader(&mut stream, Place::at("a"), &options),
+            false => Put::from_path(&path, Place::at("a"), &options),
+        };
+        let done = job.under(Some(TemporaryName::standard())).attempt(&mut client, &());
+        match is_given_up {
+            true => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
+            false => assert_eq!(done.unwrap().size, 5),
+        }
         server.end();
     }
 }
