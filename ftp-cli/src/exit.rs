@@ -9,7 +9,7 @@ pub(crate) use ftp_client::error::Recovery;
 use ftp_client::error::{CertificateFault, JobFault, Phase, TlsError};
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{Error, ErrorKind};
-use ftp_proto::{FtpUrl, Severity, Verb};
+use ftp_proto::{Severity, Verb};
 #[cfg(feature = "server")]
 use ftp_server::daemon::{DaemonError, DaemonErrorKind};
 
@@ -218,11 +218,6 @@ impl Failure {
     /// Prefixes the message with its object.
     pub(crate) fn context(self, what: impl std::fmt::Display) -> Self {
         Self { message: format!("{what}: {}", self.message), ..self }
-    }
-
-    /// Prefixes the message with its URL, which names the server.
-    pub(crate) fn context_url(self, url: &FtpUrl) -> Self {
-        Self { is_named: true, ..self.context(url) }
     }
 
     /// Prefixes the message with its object, unless the message already names it.
@@ -454,7 +449,11 @@ fn advice(error: &Error) -> &'static str {
         Error::Tls(TlsError::DataProtectionRefused(..)) => {
             "; use --tls-data clear to continue without data encryption"
         }
-        Error::Job(JobFault::NotRenamed { cause, .. }) if is_refused_name(cause) => {
+        // The server refuses the new name for good.
+        Error::Job(JobFault::NotRenamed { cause, .. })
+            if matches!(&**cause, Error::Refused(Verb::Rnto, reply)
+                if reply.code().severity() == Severity::Permanent) =>
+        {
             "; if the server never replaces a file by a rename, remove the old file first, or omit --temp"
         }
         Error::DataConnection(_) if error.demands_tls() => {
@@ -467,12 +466,6 @@ fn advice(error: &Error) -> &'static str {
         Error::Job(JobFault::TooMany) => "; run rm again to remove the rest",
         _ => "",
     }
-}
-
-/// Returns whether the server refuses the new name of a file for good.
-fn is_refused_name(error: &Error) -> bool {
-    matches!(error, Error::Refused(Verb::Rnto, reply)
-        if reply.code().severity() == Severity::Permanent)
 }
 
 #[cfg(test)]

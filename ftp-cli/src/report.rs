@@ -220,7 +220,8 @@ impl Counts {
 /// Otherwise it is `Partial` if other items were done, else that of the last failure.
 pub(crate) struct Tally<'a> {
     all: usize,
-    done: usize,
+    /// The number of items that were done, or skipped on purpose.
+    pub(crate) done: usize,
     failed: usize,
     /// Description of items and action, such as `files sent`.
     what: &'static str,
@@ -244,11 +245,6 @@ impl<'a> Tally<'a> {
     /// Counts an item that was done, or skipped on purpose.
     pub(crate) const fn done(&mut self) {
         self.done += 1;
-    }
-
-    /// Sets the number of items that were done, or skipped on purpose.
-    pub(crate) const fn done_of(&mut self, done: usize) {
-        self.done = done;
     }
 
     /// Counts a failed item; `fields` adds the fields of its `error` event. Returns `Break` if no

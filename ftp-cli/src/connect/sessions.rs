@@ -241,7 +241,7 @@ impl<'a> Sessions<'a> {
         let (connecting, server) = (self.connecting.clone(), url.clone());
         let dial = move || {
             let client = connecting.connect(&server);
-            client.map_err(|failure| failure.context_url(&server).into())
+            client.map_err(|failure| Failure { is_named: true, ..failure.context(&server) }.into())
         };
         // The threads decide how many connections they want.
         let pool = Arc::new(Pool::new(dial).size(usize::MAX));

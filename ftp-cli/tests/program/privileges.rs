@@ -573,7 +573,7 @@ fn the_transfer_log_is_reopened_by_the_run_as_user() {
 fn a_download_onto_a_mounted_file_is_refused_with_the_option_that_helps() {
     let Some(unshare) = Peer::find("unshare").filter(|_| is_root()) else { return };
     let (server, here) = (OurServer::start(), TempRoot::new());
-    server.root.write("f", b"new");
+    server.root.write("f", b"newer");
     here.write("f", b"old");
     here.write("target", b"");
     let get = |more: &[&str]| {
@@ -586,5 +586,5 @@ fn a_download_onto_a_mounted_file_is_refused_with_the_option_that_helps() {
     failed(&get(&[]), 3, "use --in-place to write to the file itself");
     assert_eq!(here.read("f"), b"old");
     get(&["--in-place"]).exited(0);
-    assert_eq!(here.read("f"), b"new");
+    assert_eq!(here.read("f"), b"newer");
 }

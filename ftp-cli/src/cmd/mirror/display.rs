@@ -115,7 +115,7 @@ impl<'a> MirrorDisplay<'a> {
     /// ended the run before its first step.
     pub(super) fn finish(self, summary: &Summary, result: Result<(), Error>) -> Result {
         let mut tally = self.tally.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        tally.done_of(summary.done);
+        tally.done = summary.done;
         match result {
             Err(error) if tally.fatal().is_none() => Err(Failure::from(&error)),
             // Each file of a deploy that others have changed is one that failed.
