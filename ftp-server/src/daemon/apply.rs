@@ -154,10 +154,9 @@ impl Parts {
         let BuiltParts { draft, certificates, tls, watch, own, .. } = built;
         let (config, stores) = (Arc::clone(&draft.config), Arc::clone(&draft.stores));
         let homes = Arc::clone(&draft.homes);
-        let (served, kept) = serve(draft).inspect_err(|_| {
-            self.logins.undo();
-            self.hooks.undo();
-        })?;
+        let undo = Undo::of(&self.logins, &self.hooks);
+        let (served, kept) = serve(draft)?;
+        undo.cancel();
         log::debug!(target: LOG, "configuration applied to the {} server", self.which());
         stores.use_keys(&self.stores);
         self.sweeper = sweep(&homes, self.sweeper.take());
@@ -171,6 +170,29 @@ impl Parts {
 
     fn which(&self) -> &'static str {
         if self.is_running { "running" } else { "new" }
+    }
+}
+
+/// Ends the threads of settings that are not used, also after a panic.
+struct Undo(Option<(Arc<Logins>, Arc<Hooks>)>);
+
+impl Undo {
+    fn of(logins: &Arc<Logins>, hooks: &Arc<Hooks>) -> Self {
+        Self(Some((Arc::clone(logins), Arc::clone(hooks))))
+    }
+
+    /// Keeps the threads, because the settings are used.
+    fn cancel(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some((logins, hooks)) = &self.0 {
+            logins.undo();
+            hooks.undo();
+        }
     }
 }
 
@@ -209,11 +231,10 @@ impl PartsPlan {
         config: Config,
         look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
     ) -> Result<BuiltParts, DaemonError> {
-        let (logins, hooks) = (Arc::clone(&self.logins), Arc::clone(&self.hooks));
-        self.built(config, look).inspect_err(|_| {
-            logins.undo();
-            hooks.undo();
-        })
+        let undo = Undo::of(&self.logins, &self.hooks);
+        let built = self.built(config, look)?;
+        undo.cancel();
+        Ok(built)
     }
 
     fn built(
