@@ -383,6 +383,8 @@ fn besides(sockets: &[TcpListener], mut all: Vec<SocketAddr>) -> Vec<SocketAddr>
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
     use crate::Rights;
 
@@ -392,6 +394,25 @@ mod tests {
         config.add_user(user, "p");
         config.set("log.transfers", log).unwrap();
         config
+    }
+
+    #[test]
+    fn a_panic_while_parts_are_built_ends_their_threads() {
+        let parts = Parts::new();
+        for panics in [false, true] {
+            let mut config = Config::new();
+            config.share("/var", Rights::READ);
+            config.add_user("anna", "p");
+            config.set("auth.program", "/bin/true").unwrap();
+            let look = |_: &mut Draft| match panics {
+                true => panic!("a fault"),
+                false => Err(DaemonError::new(DaemonErrorKind::Local, "refused")),
+            };
+            let build = AssertUnwindSafe(|| parts.plan().build(config, look).map(drop));
+            let built = catch_unwind(build);
+            assert_eq!(built.is_err(), panics, "{built:?}");
+            assert_eq!(parts.logins.threads(), 0);
+        }
     }
 
     #[test]
