@@ -160,11 +160,9 @@ impl Parts {
         let BuiltParts { draft, certificates, tls, watch, own, .. } = built;
         let (config, stores) = (Arc::clone(&draft.config), Arc::clone(&draft.stores));
         let homes = Arc::clone(&draft.homes);
-        let (served, kept) = serve(draft).inspect_err(|_| {
-            self.logins.undo();
-            self.checks.undo();
-            self.hooks.undo();
-        })?;
+        let undo = Undo::of(&self.logins, &self.checks, &self.hooks);
+        let (served, kept) = serve(draft)?;
+        undo.cancel();
         log::debug!(target: LOG, "configuration applied to the {} server", self.which());
         stores.use_keys(&self.stores);
         self.sweeper = sweep(&homes, self.sweeper.take());
@@ -178,6 +176,30 @@ impl Parts {
 
     fn which(&self) -> &'static str {
         if self.is_running { "running" } else { "new" }
+    }
+}
+
+/// Ends the threads of settings that are not used, also after a panic.
+struct Undo(Option<(Arc<Logins>, Arc<UploadChecks>, Arc<Hooks>)>);
+
+impl Undo {
+    fn of(logins: &Arc<Logins>, checks: &Arc<UploadChecks>, hooks: &Arc<Hooks>) -> Self {
+        Self(Some((Arc::clone(logins), Arc::clone(checks), Arc::clone(hooks))))
+    }
+
+    /// Keeps the threads, because the settings are used.
+    fn cancel(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some((logins, checks, hooks)) = &self.0 {
+            logins.undo();
+            checks.undo();
+            hooks.undo();
+        }
     }
 }
 
@@ -217,13 +239,10 @@ impl PartsPlan {
         config: Config,
         look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
     ) -> Result<BuiltParts, DaemonError> {
-        let (logins, hooks) = (Arc::clone(&self.logins), Arc::clone(&self.hooks));
-        let checks = Arc::clone(&self.checks);
-        self.built(config, look).inspect_err(|_| {
-            logins.undo();
-            checks.undo();
-            hooks.undo();
-        })
+        let undo = Undo::of(&self.logins, &self.checks, &self.hooks);
+        let built = self.built(config, look)?;
+        undo.cancel();
+        Ok(built)
     }
 
     fn built(
@@ -379,6 +398,8 @@ fn besides(sockets: &[TcpListener], mut all: Vec<SocketAddr>) -> Vec<SocketAddr>
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use super::*;
     use crate::Rights;
 
@@ -388,6 +409,25 @@ mod tests {
         config.add_user(user, "p");
         config.set("log.transfers", log).unwrap();
         config
+    }
+
+    #[test]
+    fn a_panic_while_parts_are_built_ends_their_threads() {
+        let parts = Parts::new();
+        for panics in [false, true] {
+            let mut config = Config::new();
+            config.share("/var", Rights::READ);
+            config.add_user("anna", "p");
+            config.set("auth.program", "/bin/true").unwrap();
+            let look = |_: &mut Draft| match panics {
+                true => panic!("a fault"),
+                false => Err(DaemonError::new(DaemonErrorKind::Local, "refused")),
+            };
+            let build = AssertUnwindSafe(|| parts.plan().build(config, look).map(drop));
+            let built = catch_unwind(build);
+            assert_eq!(built.is_err(), panics, "{built:?}");
+            assert_eq!(parts.logins.threads(), 0);
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@
 //! that record.
 //!
 //! Running uploads notice that a file was stored, renamed or removed at their place, but only once
-//! that is certain, and they never wait. `s3::rivals` is separate: it orders all publications under
-//! a key, those without a record too, and counts one with an unknown outcome.
+//! that is certain, and they never wait. `s3::rivals` is separate: it orders all changes under a key,
+//! also those without a record.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};

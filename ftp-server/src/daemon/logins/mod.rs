@@ -59,6 +59,11 @@ impl Logins {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn threads(&self) -> usize {
+        self.pool.threads()
+    }
+
     /// Undoes [`prepare`](Self::prepare).
     pub(super) fn undo(&self) {
         self.pool.undo();

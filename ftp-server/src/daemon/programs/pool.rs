@@ -310,6 +310,12 @@ impl<J: Job> ProgramPool<J> {
         self.work.notify_all();
     }
 
+    /// Returns the number of threads, without those that are to end.
+    #[cfg(test)]
+    pub(crate) fn threads(&self) -> usize {
+        self.state.lock().threads
+    }
+
     /// Ends the threads that were prepared for settings that are not used.
     pub(crate) fn undo(&self) {
         let mut state = self.state.lock();
