@@ -12,8 +12,8 @@ use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::session::Session;
 use crate::storage::{
-    Ask, RoomFor, Space, Storage, StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd,
-    Upload, VirtualPath,
+    Ask, Capabilities, RoomFor, Space, Storage, StorageError, StorageErrorKind as Kind,
+    StorageResult, StreamEnd, Upload, VirtualPath,
 };
 use crate::threads::Polled;
 
@@ -108,7 +108,8 @@ pub(super) fn check(
     directory: VirtualPath,
 ) -> Result<Option<SpareRoom>, Reply> {
     let min_free = session.context.config.limits.min_free;
-    if min_free == 0 {
+    // A remote storage would answer in a thread.
+    if min_free == 0 || !storage.capabilities().contains(Capabilities::SPACE) {
         return Ok(None);
     }
     match free_at(storage, &directory, RoomFor::New(min_free)) {
