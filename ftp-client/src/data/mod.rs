@@ -11,7 +11,7 @@
 pub(crate) mod active;
 pub(crate) mod coding;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -275,7 +275,7 @@ const VAIN: u8 = 3;
 #[derive(Debug, Default)]
 pub(crate) struct MovesAhead {
     pub(crate) next: VecDeque<Vec<u8>>,
-    pub(crate) seen: HashMap<Vec<u8>, SeenSource>,
+    pub(crate) seen: BTreeMap<Vec<u8>, SeenSource>,
 }
 
 /// What the server told of a file that is moved, and when.
