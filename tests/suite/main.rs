@@ -33,6 +33,7 @@ mod properties;
 mod prose;
 mod reuse;
 mod server;
+mod stopped;
 mod stores;
 mod tls_client;
 mod typed_by_hand;
