@@ -33,6 +33,7 @@ mod properties;
 mod prose;
 mod reuse;
 mod server;
+mod stopped;
 mod store_cuts;
 mod stores;
 mod tls_client;

@@ -27,6 +27,9 @@ const PLACE: &str = "FTP_TEST_STORE";
 /// Time after which another server may resume a partial upload of a dead server.
 const LEASE: Duration = Duration::from_secs(2);
 
+/// The timeouts of a server that gives up soon, for the word `hasty` in its place.
+pub(super) const HASTY: Duration = Duration::from_secs(2);
+
 /// The length of a file of several parts, of which the last is not full.
 const LENGTH: usize = 17 << 20;
 
@@ -36,12 +39,15 @@ pub(super) fn place(store: &ObjectStore) -> String {
 }
 
 pub(super) fn storage_at(place: &str) -> S3Storage {
-    let [endpoint, access_key, secret_key] = *place.split(' ').collect::<Vec<_>>() else {
+    let words: Vec<_> = place.split(' ').collect();
+    let [endpoint, access_key, secret_key, ref more @ ..] = *words else {
         panic!("{place} is no place");
     };
+    let timeouts = S3Timeouts::new();
+    let hasty = timeouts.idle(HASTY).answer(HASTY).commit(HASTY).retries(HASTY).late(HASTY);
     let store = S3Store::builder(endpoint, "bucket")
         .credentials(access_key, secret_key)
-        .timeouts(S3Timeouts::default())
+        .timeouts(if more.is_empty() { timeouts } else { hasty })
         .part_size(5 << 20)
         .lease(LEASE);
     let store = store.build().expect("a store");
@@ -50,8 +56,8 @@ pub(super) fn storage_at(place: &str) -> S3Storage {
 }
 
 /// A server in this process.
-fn serve(place: &str) -> Server {
-    let builder = Server::builder().storage(storage_at(place));
+pub(super) fn serve(place: &str) -> Server {
+    let builder = Server::builder().storage(storage_at(place).keep_times(true));
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
 }
 
@@ -69,7 +75,7 @@ fn meets(test: impl Fn(&Server, SocketAddr)) {
     }
 }
 
-fn login(address: SocketAddr) -> RawSession {
+pub(super) fn login(address: SocketAddr) -> RawSession {
     let mut session = RawSession::login(address, "u", "p");
     session.expect("TYPE I", 200);
     session
@@ -221,13 +227,13 @@ fn serves_an_object_store_until_killed() {
 }
 
 /// A server in another process.
-struct Served {
+pub(super) struct Served {
     child: Child,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Served {
-    fn start(place: &str) -> Self {
+    pub(super) fn start(place: &str) -> Self {
         let name = "stores::serves_an_object_store_until_killed";
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--ignored", "--exact", name, "--nocapture", "--test-threads=1"]);
@@ -238,12 +244,12 @@ impl Served {
         Self { child, address: address.expect("it tells where it is") }
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(super) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
     /// Kills the process with SIGKILL, and waits for its end.
-    fn kill(mut self) {
+    pub(super) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
