@@ -207,7 +207,6 @@ fn differences(store: &ObjectStore, name: &str, is_blind: bool) -> Vec<String> {
         let left = scene.play(case);
         let why = known.iter().find_map(|(what, why)| (*what == case.0).then_some(*why));
         let is_newer = left == b"newer";
-        println!("{name}: {}: {}", case.0, if is_newer { "newer" } else { why.unwrap_or("?") });
         if !is_newer && why.is_none() {
             told.push(format!("{name}: {}: {}", case.0, left[..left.len().min(40)].escape_ascii()));
         }
