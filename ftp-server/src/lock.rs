@@ -1,5 +1,7 @@
 //! Locks without poisoning.
 
+#[cfg(feature = "daemon")]
+use std::sync::TryLockError;
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
 
 /// A mutex without poisoning: [`lock`](Self::lock) returns the guard even if another holder has
@@ -15,6 +17,16 @@ impl<T> Lock<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         unpoisoned(self.0.lock())
+    }
+
+    /// Returns the guard, or `None` if another thread has it.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 

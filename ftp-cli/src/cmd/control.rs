@@ -27,11 +27,12 @@ pub(crate) const DEFAULT: &str = "/run/ftp-cli/control.sock";
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// The same for a reload, which looks up host names and opens directories.
-const RELOAD: Duration = Duration::from_secs(120);
+pub(super) const RELOAD: Duration = Duration::from_secs(120);
 
 /// The requests, and their operands in the usage message.
-const REQUESTS: [(&str, &str); 6] = [
+const REQUESTS: [(&str, &str); 7] = [
     ("who", ""),
+    ("users", ""),
     ("status", ""),
     ("drain", ""),
     ("reload", ""),
@@ -51,14 +52,22 @@ pub(crate) fn ctl(options: &Options, stdio: &mut Stdio) -> Result {
     let request = request(&words, options.has("json"))?;
     let limit = if request == ControlRequest::Reload { RELOAD } else { LIMIT };
     let answer = ask(&path(options), &request, limit)?;
+    print(answer, words.first().map_or("ctl", AsRef::as_ref), stdio)
+}
+
+/// Prints the outcome of the request `what`.
+///
+/// # Errors
+///
+/// Returns `Refused` if the server has refused the request.
+pub(super) fn print(answer: ControlAnswer, what: &str, stdio: &mut Stdio) -> Result {
     match answer.outcome {
         Ok(text) => output::print(&mut stdio.output, text.as_bytes()),
         Err(reason) => {
             // One line per error in the file precedes the outcome.
             let (errors, outcome) = reason.rsplit_once('\n').unwrap_or(("", &reason));
             errors.lines().for_each(|error| stdio.messages.line(error));
-            Err(Failure::new(Exit::Refused, outcome)
-                .context(words.first().map_or("ctl", AsRef::as_ref)))
+            Err(Failure::new(Exit::Refused, outcome).context(what))
         }
     }
 }
@@ -74,7 +83,7 @@ fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest> {
     if words.len() != 1 + usize::from(!operand.is_empty()) {
         return Err(Failure::usage(format!("usage: ftp-cli ctl [OPTION]... {name}{operand}")));
     }
-    if is_json && !matches!(*name, "who" | "status") {
+    if is_json && !matches!(*name, "who" | "users" | "status") {
         return Err(Failure::usage(format!("ctl {name} does not accept --json")));
     }
     let json = if is_json { " json" } else { "" };
@@ -82,7 +91,7 @@ fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest> {
 }
 
 /// Returns the path of the socket.
-fn path(options: &Options) -> PathBuf {
+pub(super) fn path(options: &Options) -> PathBuf {
     let given = options.value("control").map(OsStr::to_owned);
     let path = given.or_else(|| std::env::var_os(VARIABLE).filter(|path| !path.is_empty()));
     path.map_or_else(|| DEFAULT.into(), PathBuf::from)
@@ -95,28 +104,30 @@ fn path(options: &Options) -> PathBuf {
 /// Returns `Network` if the server cannot be reached or ends the connection, or `Timeout` if it does
 /// not answer within `limit`.
 fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<ControlAnswer> {
-    request.ask(path, limit).map_err(|error| {
-        let (exit, why) = match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
-                Exit::Network,
-                "no server is listening there; start it with this control.socket, or use --control"
-                    .to_owned(),
-            ),
-            ErrorKind::PermissionDenied => (
-                Exit::Network,
-                "permission denied; see the server's control.group and control.mode".to_owned(),
-            ),
-            ErrorKind::TimedOut => {
-                (Exit::Timeout, format!("the server did not answer within {} s", limit.as_secs()))
-            }
-            ErrorKind::InvalidData => (
-                Exit::Network,
-                "the server closed the connection without a complete answer".to_owned(),
-            ),
-            _ => (Exit::Network, error.to_string()),
-        };
-        Failure::new(exit, format!("{}: {why}", shown_path(path)))
-    })
+    request.ask(path, limit).map_err(|error| failed(path, limit, &error))
+}
+
+/// Returns the failure of a request.
+pub(super) fn failed(path: &Path, limit: Duration, error: &io::Error) -> Failure {
+    let (exit, why) = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
+            Exit::Network,
+            "no server is listening there; start it with this control.socket, or use --control"
+                .to_owned(),
+        ),
+        ErrorKind::PermissionDenied => (
+            Exit::Network,
+            "permission denied; see the server's control.group and control.mode".to_owned(),
+        ),
+        ErrorKind::TimedOut => {
+            (Exit::Timeout, format!("the server did not answer within {} s", limit.as_secs()))
+        }
+        ErrorKind::InvalidData => {
+            (Exit::Network, "the server closed the connection without a complete answer".to_owned())
+        }
+        _ => (Exit::Network, error.to_string()),
+    };
+    Failure::new(exit, format!("{}: {why}", shown_path(path)))
 }
 
 /// Prints the hash of a password, which it reads from a file, the terminal or standard input.
@@ -125,16 +136,21 @@ pub(crate) fn passwd(options: &Options, stdio: &mut Stdio) -> Result {
         let why = "passwd takes no operand: it asks for the password, or reads standard input";
         return Err(Failure::usage(why));
     }
+    let hash = new_password(options, stdio)?;
+    output::print(&mut stdio.output, format!("{hash}\n").as_bytes())
+}
+
+/// Reads a new password from a file, the terminal or standard input, and returns its hash.
+pub(super) fn new_password(options: &Options, stdio: &mut Stdio) -> Result<PasswordHash> {
     let password = match options.value("password-file") {
         Some(file) => credentials::read_file(file)?,
         None if stdio.is_process && io::stdin().is_terminal() => ask_on_terminal(stdio)?,
         None => credentials::read_only_line(&mut stdio.input, "standard input")?,
     };
-    let hash = PasswordHash::new(password.as_bytes()).map_err(|error| match error.kind() {
+    PasswordHash::new(password.as_bytes()).map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => Failure::usage(error.to_string()),
         _ => Failure::new(Exit::Internal, error.to_string()),
-    })?;
-    output::print(&mut stdio.output, format!("{hash}\n").as_bytes())
+    })
 }
 
 /// Asks for the password twice on the terminal.

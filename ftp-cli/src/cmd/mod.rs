@@ -27,6 +27,8 @@ pub(crate) mod put;
 pub(crate) mod quote;
 #[cfg(feature = "server")]
 pub(crate) mod serve;
+#[cfg(feature = "server")]
+pub(crate) mod user;
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
@@ -113,6 +115,8 @@ fn function(command: Command) -> Option<Function> {
         Command::Ctl => control::ctl,
         #[cfg(feature = "server")]
         Command::Passwd => control::passwd,
+        #[cfg(feature = "server")]
+        Command::User => user::run,
         #[cfg(all(feature = "client", feature = "server"))]
         Command::Demo => demo::run,
         #[cfg(feature = "client")]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use Command::{
     Batch, Chmod, Completions, Ctl, Demo, Doctor, Fxp, Get, Help, Ls, Man, Mirror, Mkdir, Mv,
-    Passwd, Put, Quote, Rm, Rmdir, Serve, Stat,
+    Passwd, Put, Quote, Rm, Rmdir, Serve, Stat, User,
 };
 use Completes::{Directory, File, Nothing, Words};
 use Group::{Data, Listing, Login, Output, Program, Robust, Server, Tls, Transfer, Trees};
@@ -93,7 +93,9 @@ commands! {
     }
     feature = "server" {
         Serve "serve" [Directory] include_str!("../../help/serve.txt");
-        Ctl "ctl" [Words("who|status|drain|reload|kick|unban")]
+        User "user" [Words("add|passwd|lock|unlock|remove|list"), Nothing]
+            include_str!("../../help/user.txt");
+        Ctl "ctl" [Words("who|users|status|drain|reload|kick|unban")]
             include_str!("../../help/ctl.txt");
         Passwd "passwd" [] include_str!("../../help/passwd.txt");
     }
@@ -467,13 +469,17 @@ pub(crate) const TABLE: &[Row] = &[
     row(Server,   "",  "passive-address",  Needed("ADDR"),                &[Serve], "announce the NAT's public address or name in PASV replies"),
     row(Server,   "",  "config",           Needed("FILE"),                &[Serve], "read settings and users from FILE; SIGHUP reloads them"),
     row(Server,   "",  "set",              Needed("KEY=VALUE"),           &[Serve], "override a setting of the configuration (repeatable)"),
+    row(Server,   "",  "config",           Needed("FILE"),                &[User],  "use the configuration FILE (default: /etc/ftp-cli/server.toml)"),
+    row(Server,   "",  "set",              Needed("KEY=VALUE"),           &[User],  "set a key of the new user (repeatable)"),
+    row(Server,   "",  "from-vsftpd",      Needed("FILE"),                &[Serve], "print the configuration that does what this vsftpd.conf says"),
+    row(Server,   "",  "users-to",         Needed("DIR"),                 &[Serve], "write a file for each local user of vsftpd to DIR"),
     row(Server,   "",  "check",            No,                            &[Serve], "print and check the configuration; fail if serve would fail"),
     row(Login,    "u", "user",             Needed("NAME"),                REMOTE,   "log in as NAME (default: from the URL, FTP_USER or netrc, else anonymous)"),
     row(Login,    "",  "password-file",    Needed("FILE"),                REMOTE,   "read the password from FILE's first line (default: from the URL, else FTP_PASSWORD, else netrc)"),
     row(Login,    "",  "password-fd",      Needed("N"),                   REMOTE,   "read one line with the password from file descriptor N"),
     row(Login,    "",  "password-command", Needed("COMMAND"),             REMOTE,   "run COMMAND in a shell; the first line it prints is the password"),
-    row(Server,   "",  "control",          Needed("FILE"),                &[Ctl],   "use this control socket (default: $FTP_CLI_CONTROL, else /run/ftp-cli/control.sock)"),
-    row(Login,    "",  "password-file",    Needed("FILE"),                &[Passwd], "read the password from FILE's first line (default: prompt or standard input)"),
+    row(Server,   "",  "control",          Needed("FILE"),                &[Ctl, User],   "use this control socket (default: $FTP_CLI_CONTROL, else /run/ftp-cli/control.sock)"),
+    row(Login,    "",  "password-file",    Needed("FILE"),                &[Passwd, User], "read the password from FILE's first line (default: prompt or standard input)"),
     row(Login,    "",  "password-file",    Needed("FILE"),                &[Fxp],   "read missing passwords from FILE, one per line, source first"),
     row(Login,    "",  "password-fd",      Needed("N"),                   &[Fxp],   "read missing passwords from file descriptor N, one per line"),
     row(Login,    "",  "password-command", Needed("COMMAND"),             &[Fxp],   "run COMMAND in a shell; it prints missing passwords, one per line"),
@@ -514,7 +520,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "v", "verbose",          No,                            VERBOSE,  "print more messages"),
     row(Output,   "",  "progress",         OneOf("WHEN", "auto|always|never"), CARRIERS, "show progress: auto (on a terminal), always or never (default: auto)"),
     row(Output,   "",  "json",             No,                            DIALOGUE, "write events as JSON lines to standard output"),
-    row(Output,   "",  "json",             No,                            &[Ctl],   "write the output of who or status as JSON lines"),
+    row(Output,   "",  "json",             No,                            &[Ctl, User], "write the output of who, users, status or list as JSON lines"),
     row(Output,   "",  "log-file",          Needed("FILE"),                DIALOGUE, "append messages and results with timestamps to FILE"),
     row(Output,   "",  "raw-names",        No,                            &[Ls, Stat, Quote, Batch], "write names unchanged to a terminal, control characters included"),
     row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the dialogue with explanations to FILE (default: standard error)"),
@@ -598,6 +604,7 @@ pub(super) const NEEDS: &[(&[Command], &[&str], &str)] = &[
     (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "exclude-from", "dry-run", "size-only", "listing", "delete",
         "max-delete", "ignore-errors", "no-links", "stats"], "recursive"),
     (&[Rm], &["no-links"], "recursive"),
+    (&[Serve], &["users-to"], "from-vsftpd"),
     (&[Mirror], &["force"], "manifest"),
     (&[Mirror, Fxp], &["max-delete", "ignore-errors", "no-links"], "delete"),
     (ALL, &["retry-delay"], "retry"),

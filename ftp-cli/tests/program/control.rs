@@ -53,8 +53,11 @@ impl Controlled {
 #[test]
 fn wrong_requests_to_a_server_print_their_usage() {
     for (words, message) in [
-        (&["ctl"][..], "usage: ftp-cli ctl [OPTION]... who|status|drain|reload|kick|unban"),
-        (&["ctl", "stop"], "usage: ftp-cli ctl [OPTION]... who|status|drain|reload|kick|unban"),
+        (&["ctl"][..], "usage: ftp-cli ctl [OPTION]... who|users|status|drain|reload|kick|unban"),
+        (
+            &["ctl", "stop"],
+            "usage: ftp-cli ctl [OPTION]... who|users|status|drain|reload|kick|unban",
+        ),
         (&["ctl", "kick"], "usage: ftp-cli ctl [OPTION]... kick ID|user=NAME|address=ADDRESS"),
         (&["kick"], "usage: ftp-cli ctl [OPTION]... kick ID|user=NAME|address=ADDRESS"),
         (&["unban", "192.0.2.1", "192.0.2.2"], "usage: ftp-cli ctl [OPTION]... unban ADDRESS|all"),

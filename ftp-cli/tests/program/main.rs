@@ -6,6 +6,7 @@
     reason = "in tests both are wanted, and clippy's own exception is for test functions alone"
 )]
 
+mod accounts;
 mod batch;
 mod calls;
 mod compress;

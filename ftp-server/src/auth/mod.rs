@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ftp_proto::{HostName, Network, RepresentationType};
 
+use crate::config::NamePattern;
 use crate::lock::Lock;
 use crate::net::socket;
 use crate::pace::Rate;
@@ -122,6 +123,8 @@ pub struct Login {
     /// The rights depend on the path that the client names. If a symbolic link elsewhere leads into
     /// the directory, the rights of the link's own location apply to paths through the link.
     pub directories: Vec<(VirtualPath, Rights)>,
+    /// Names that the user can neither see nor use.
+    pub(crate) hide_names: Arc<[NamePattern]>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if the server refuses.
     pub mkdir_existing_ok: bool,
@@ -236,6 +239,7 @@ impl Login {
             storage,
             rights,
             directories: Vec::new(),
+            hide_names: Arc::default(),
             mkdir_existing_ok: false,
             mkdir_parents: false,
             is_shared: false,

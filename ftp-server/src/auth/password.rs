@@ -29,7 +29,8 @@ const MAPPED: usize = 33 * 1024;
 /// - `$2b$12$SALTHASH`, the bcrypt of `htpasswd -B` and others, also as `$2a$` and `$2y$`; only the
 ///   first 72 bytes of a password count;
 /// - `$6$SALT$HASH` and `$5$SALT$HASH`, optionally with `rounds=N$` before the salt, as in
-///   `/etc/shadow`.
+///   `/etc/shadow`;
+/// - `!` or `*` before a hash, or alone: a locked account, whose password is never right.
 ///
 /// A hash with too high a cost fails to parse ([`TooCostly`](PasswordHashError::TooCostly)), so a
 /// line in a file cannot exhaust the machine.
@@ -49,10 +50,14 @@ pub struct PasswordHash {
     function: Function,
     salt: Vec<u8>,
     hash: Vec<u8>,
+    /// The mark before the hash of a locked account; empty for others.
+    lock: String,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Function {
+    /// The hash of a locked account without a password.
+    Missing,
     /// The `m` (in KiB), `t` and `p` of the PHC string.
     Argon2id {
         memory: u32,
@@ -108,7 +113,7 @@ impl PasswordHash {
         let salt = [random::number()?.to_ne_bytes(), random::number()?.to_ne_bytes()].concat();
         let function = Function::Argon2id { memory: MEMORY, passes: PASSES, lanes: 1 };
         let hash = function.compute(password, &salt, 32)?;
-        Ok(Self { function, salt, hash })
+        Ok(Self::of(function, salt, hash))
     }
 
     /// Returns whether `password` is right. The time does not depend on the result. A password of
@@ -126,7 +131,22 @@ impl PasswordHash {
         // NUL.
         let is_text = !matches!(self.function, Function::Bcrypt(_)) | !hashed.contains(&0);
         let is_whole = hashed.len() == password.len();
-        Ok(equal_in_constant_time(&self.hash, &computed) & is_whole & is_text)
+        let is_open = self.lock.is_empty();
+        Ok(equal_in_constant_time(&self.hash, &computed) & is_whole & is_text & is_open)
+    }
+
+    /// Returns whether the account is locked.
+    pub(crate) const fn is_locked(&self) -> bool {
+        !self.lock.is_empty()
+    }
+
+    /// Returns whether there is a hash to compute, whose time a login takes.
+    pub(super) fn takes_time(&self) -> bool {
+        self.function != Function::Missing
+    }
+
+    fn of(function: Function, salt: Vec<u8>, hash: Vec<u8>) -> Self {
+        Self { function, salt, hash, lock: String::new() }
     }
 
     /// Returns the memory that [`verify`](Self::verify) needs, in bytes.
@@ -134,7 +154,7 @@ impl PasswordHash {
         match self.function {
             Function::Argon2id { memory, .. } => u64::from(memory) * 1024,
             Function::Yescrypt(yescrypt) => yescrypt.memory(),
-            Function::Bcrypt(_) | Function::ShaCrypt { .. } => 0,
+            Function::Missing | Function::Bcrypt(_) | Function::ShaCrypt { .. } => 0,
         }
     }
 }
@@ -144,6 +164,7 @@ impl Function {
     /// that allow several sizes.
     fn compute(self, password: &[u8], salt: &[u8], length: usize) -> io::Result<Vec<u8>> {
         match self {
+            Self::Missing => Ok(Vec::new()),
             Self::Argon2id { memory, passes, lanes } => {
                 let params = Params::new(memory, passes, lanes, Some(length))
                     .map_err(|error| io::Error::other(error.to_string()))?;
@@ -193,16 +214,26 @@ impl std::str::FromStr for PasswordHash {
 
     /// Reads the text form.
     fn from_str(text: &str) -> Result<Self, PasswordHashError> {
+        let kept = text.trim_start_matches(['!', '*']);
+        if let Some(lock) = text.strip_suffix(kept).filter(|lock| !lock.is_empty()) {
+            // The hash can be of an unsupported kind, because no login uses it. Other words may be a
+            // password.
+            let is_known = kept.starts_with('$') || matches!(kept, "" | "LK*" | "NP*");
+            let missing = Self::of(Function::Missing, Vec::new(), kept.as_bytes().to_vec());
+            let hash = kept.parse().ok().or(Some(missing).filter(|_| is_known));
+            let hash = hash.ok_or(PasswordHashError::NotAHash)?;
+            return Ok(Self { lock: lock.to_owned(), ..hash });
+        }
         let fields: Vec<&str> = text.split('$').collect();
         match fields.as_slice() {
             ["", "argon2id", rest @ ..] => argon2id(rest),
             ["", "y", rest @ ..] => {
                 let (yescrypt, salt, hash) = Yescrypt::parse(rest)?;
-                Ok(Self { function: Function::Yescrypt(yescrypt), salt, hash })
+                Ok(Self::of(Function::Yescrypt(yescrypt), salt, hash))
             }
             ["", kind @ ("2a" | "2b" | "2y"), rest @ ..] => {
                 let (bcrypt, salt, hash) = Bcrypt::parse(kind, rest)?;
-                Ok(Self { function: Function::Bcrypt(bcrypt), salt, hash })
+                Ok(Self::of(Function::Bcrypt(bcrypt), salt, hash))
             }
             ["", digit @ ("5" | "6"), rest @ ..] => sha_crypt(*digit == "6", rest),
             ["", kind, _, ..] if !kind.is_empty() => Err(PasswordHashError::Unsupported),
@@ -231,7 +262,7 @@ fn argon2id(fields: &[&str]) -> Result<PasswordHash, PasswordHashError> {
     if !is_whole || Params::new(memory, passes, lanes, Some(hash.len())).is_err() {
         return Err(Malformed);
     }
-    Ok(PasswordHash { function: Function::Argon2id { memory, passes, lanes }, salt, hash })
+    Ok(PasswordHash::of(Function::Argon2id { memory, passes, lanes }, salt, hash))
 }
 
 /// Parses the fields `rounds=5000` (optional), salt and hash.
@@ -255,7 +286,7 @@ fn sha_crypt(is_512: bool, fields: &[&str]) -> Result<PasswordHash, PasswordHash
         return Err(Malformed);
     }
     let function = Function::ShaCrypt { is_512, rounds };
-    Ok(PasswordHash { function, salt: salt.as_bytes().to_vec(), hash })
+    Ok(PasswordHash::of(function, salt.as_bytes().to_vec(), hash))
 }
 
 /// Parses a number without a sign or leading zeros. Returns `TooCostly` if the number exceeds 32
@@ -272,7 +303,9 @@ fn number(text: &str) -> Result<u32, PasswordHashError> {
 
 impl fmt::Display for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lock)?;
         match self.function {
+            Function::Missing => f.write_str(&String::from_utf8_lossy(&self.hash)),
             Function::Argon2id { memory, passes, lanes } => {
                 let salt = Base64Unpadded::encode_string(&self.salt);
                 let hash = Base64Unpadded::encode_string(&self.hash);
@@ -455,6 +488,37 @@ mod tests {
 
     fn parse(text: &str) -> Result<PasswordHash, PasswordHashError> {
         text.parse()
+    }
+
+    #[test]
+    fn a_locked_hash_keeps_its_hash_and_is_never_right_hs_39() {
+        let open = PasswordHash::new(b"p").unwrap();
+        for text in [
+            "!",
+            "*",
+            "!!",
+            "!*",
+            "*LK*",
+            "*NP*",
+            "!$1$salt$hash",
+            &format!("!{open}"),
+            &format!("*{open}"),
+        ] {
+            let locked: PasswordHash = text.parse().unwrap();
+            assert!(locked.is_locked() && locked.to_string() == text, "{text}");
+            for password in [&b"p"[..], b"", b"!", b"*", b"LK*"] {
+                assert!(!locked.verify(password).unwrap(), "{text}");
+            }
+            assert_eq!(locked.takes_time(), text.contains("argon2id"), "{text}");
+        }
+        assert!(!open.is_locked() && open.verify(b"p").unwrap());
+        for text in ["", "!secret", "*secret", "p!", "x"] {
+            assert_eq!(
+                text.parse::<PasswordHash>().err(),
+                Some(PasswordHashError::NotAHash),
+                "{text}"
+            );
+        }
     }
 
     #[test]

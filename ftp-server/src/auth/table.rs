@@ -157,17 +157,20 @@ impl<A> Accounts<A> {
             return Ok(account);
         }
         let refused = if is_anonymous { AuthError::NoAnonymous } else { AuthError::Refused };
-        let compared = user.or_else(|| self.stand_in(attempt.user)).ok_or(refused)?;
+        // An account without a hash costs as much as an unknown name.
+        let own = user.filter(|user| user.secret.takes_time());
+        let compared = own.or_else(|| self.stand_in(attempt.user)).ok_or(refused)?;
         let is_right = compared.secret.is(attempt)?;
-        user.filter(|_| is_right).map(|user| &user.account).ok_or(refused)
+        own.filter(|_| is_right).map(|user| &user.account).ok_or(refused)
     }
 
     /// Returns the user whose password is compared for the unknown user `name`; `None` if the table
     /// is empty.
     fn stand_in(&self, name: &[u8]) -> Option<&TableUser<A>> {
-        let count = u64::try_from(self.users.len()).ok()?;
+        let users = || self.users.iter().filter(|user| user.secret.takes_time());
+        let count = u64::try_from(users().count()).ok()?;
         let chosen = CHOICE.hash_one(name).checked_rem(count)?;
-        self.users.get(usize::try_from(chosen).ok()?)
+        users().nth(usize::try_from(chosen).ok()?)
     }
 }
 
@@ -177,6 +180,10 @@ pub(crate) fn is_anonymous_name(name: &[u8]) -> bool {
 }
 
 impl Secret {
+    fn takes_time(&self) -> bool {
+        !matches!(self, Self::Hash(hash) if !hash.takes_time())
+    }
+
     fn is(&self, attempt: &LoginAttempt<'_>) -> Result<bool, AuthError> {
         let hash = match self {
             Self::Plain(password) => {
@@ -320,6 +327,23 @@ mod tests {
         }
         assert_eq!(stand_ins.len(), 3, "an unknown name costs what any known one may");
         assert!(UserTable::new().0.stand_in(b"x").is_none());
+    }
+
+    #[test]
+    fn an_account_without_a_hash_takes_the_time_of_another_hs_31_hs_39() {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = Arc::new(LocalStorage::open(directory.path()).unwrap());
+        let login = Login::new(storage, Rights::FULL);
+        let locked = || "*".parse().unwrap();
+        let alone = UserTable::new().user_with_hash("l", locked(), login.clone());
+        assert!(alone.0.stand_in(b"l").is_none());
+        assert_eq!(try_login(&alone, "l", ""), None);
+        let both = alone.user_with_hash("u", PasswordHash::new(b"p").unwrap(), login);
+        assert_eq!(both.0.stand_in(b"l").unwrap().name, b"u");
+        assert_eq!(both.0.stand_in(b"x").unwrap().name, b"u");
+        // The password of the user whose hash is computed does not open the locked account.
+        assert_eq!(try_login(&both, "l", "p"), None);
+        assert_eq!(try_login(&both, "u", "p"), Some(Rights::FULL));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ftp_proto::{Pathname, Pattern, Reply, ReplyCode};
 
 use super::unfinished;
 use crate::auth::{DirectoryRights, Rights, holds_rules, rights_at};
-use crate::config::is_denied;
+use crate::config::{NamePattern, is_denied};
 use crate::context::Context;
 use crate::data::ListingOutgoing;
 use crate::deadline::unix_now;
@@ -85,8 +85,9 @@ fn show(
     {
         write_line(&Entry::new(".", metadata), b"", &mut itself);
     }
+    let hidden = session.hidden_names();
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
-        if is_shown(&entry.name, pattern.as_ref()) {
+        if is_shown(&entry.name, pattern.as_ref(), &hidden) {
             write_line(entry, &prefix, out);
         }
     };
@@ -105,6 +106,7 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
     let show_ids = session.context.config.show_ids;
     let listing = StatListing {
         target,
+        hidden: session.hidden_names(),
         show_ids,
         begun: Instant::now(),
         now: unix_now(),
@@ -127,6 +129,8 @@ const LONGEST_LINE: usize = 512;
 /// for few matching entries in a large directory can take a long time.
 struct StatListing {
     target: ListingTarget,
+    /// Names that the listing leaves out.
+    hidden: Arc<[NamePattern]>,
     show_ids: bool,
     begun: Instant,
     /// The current time, in seconds since 1970-01-01T00:00:00Z.
@@ -154,7 +158,7 @@ impl Work for StatListing {
             Some(Err(error)) => return Err(reply::storage_failure(&error, Purpose::Existing)),
             None => return Ok(true),
         };
-        if is_shown(&entry.name, self.target.pattern.as_ref()) {
+        if is_shown(&entry.name, self.target.pattern.as_ref(), &self.hidden) {
             let start = self.lines.len();
             listing::list_line(&entry, self.now, self.show_ids, &mut self.lines);
             self.is_cut = self.lines.len() > STAT_LINES;
@@ -283,9 +287,10 @@ fn matching(
     }))
 }
 
-/// Returns whether a name matches the pattern, if there is one, and has no line break.
-fn is_shown(name: &[u8], pattern: Option<&Pattern>) -> bool {
-    pattern.is_none_or(|pattern| pattern.matches(name)) && !listing::has_line_break(name)
+/// Returns whether a name matches the pattern, if there is one, is not hidden and has no line break.
+fn is_shown(name: &[u8], pattern: Option<&Pattern>, hidden: &[NamePattern]) -> bool {
+    let is_wanted = pattern.is_none_or(|pattern| pattern.matches(name));
+    is_wanted && !is_denied(hidden, name) && !listing::has_line_break(name)
 }
 
 /// `MLSD [<directory>]`: sends a line of facts about each entry (RFC 3659 §7). The directory itself
@@ -304,9 +309,9 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
         StorageErrorKind::NotDirectory => Reply::new(ReplyCode::BAD_ARGUMENT, "Not a directory"),
         _ => reply::storage_failure(&error, Purpose::Existing),
     })?;
-    let shown = ShownFacts::of(session, path.clone());
+    let (shown, hidden) = (ShownFacts::of(session, path.clone()), session.hidden_names());
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
-        if entry.metadata.kind != EntryKind::Special && !listing::has_line_break(&entry.name) {
+        if entry.metadata.kind != EntryKind::Special && is_shown(&entry.name, None, &hidden) {
             shown.about_entry(entry, out);
             out.extend_from_slice(b"\r\n");
         }

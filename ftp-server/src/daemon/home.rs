@@ -190,6 +190,11 @@ impl Home {
         Ok(())
     }
 
+    /// Returns the used bytes and files, if they are known. Does not wait.
+    pub(super) fn used(&self) -> Option<(u64, u64)> {
+        self.remembered.try_lock()?.as_ref()?.1.used()
+    }
+
     pub(super) fn open(&self) -> StorageResult<Open> {
         let identity = identity(&self.root)?;
         let mut found = self.found.lock();

@@ -6,8 +6,9 @@ use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use ftp_proto::Escaped;
 use socket2::Socket;
 
 use super::config::{MetricsAddress, Settings};
@@ -41,7 +42,21 @@ struct Counts {
     /// The virtual host of each certificate, with the expiry of the certificate.
     certificates: Vec<CertificateEnd>,
     has_failed_to_reload: bool,
+    /// The user of each session that has logged in.
+    logged_in: BTreeMap<u64, Vec<u8>>,
+    users: BTreeMap<Vec<u8>, UserCounts>,
 }
+
+/// What is known about a user since the start.
+#[derive(Debug)]
+struct UserCounts {
+    last_login: SystemTime,
+    /// Bytes of transfers and listings.
+    bytes: u64,
+}
+
+/// Largest number of users with counts of their own: those who have logged in last.
+const MOST: usize = 1_000;
 
 /// A virtual host (`None`: the server itself), and the expiry of its certificate in seconds since
 /// 1970.
@@ -55,21 +70,45 @@ impl Observer for Metrics {
         let mut counts = self.0.lock();
         match &event.kind {
             EventKind::Connected { .. } => counts.sessions += 1,
-            EventKind::Ended { .. } => counts.sessions = counts.sessions.saturating_sub(1),
+            EventKind::Ended { .. } => {
+                counts.sessions = counts.sessions.saturating_sub(1);
+                event.session.map(|session| counts.logged_in.remove(&session));
+            }
             EventKind::Refused(reason) => *counts.refused.entry(reason.as_str()).or_default() += 1,
-            EventKind::LoggedIn => *counts.logins.entry("accepted").or_default() += 1,
+            EventKind::LoggedIn => {
+                *counts.logins.entry("accepted").or_default() += 1;
+                counts.logged_in(event);
+            }
             EventKind::LoginRefused { reason, .. } => {
                 *counts.logins.entry(reason.as_str()).or_default() += 1;
             }
             EventKind::Banned { .. } => counts.bans += 1,
             EventKind::BanEnded { .. } => counts.bans = counts.bans.saturating_sub(1),
-            EventKind::Transferred(transfer) => counts.transferred(transfer),
+            EventKind::Transferred(transfer) => {
+                counts.transferred(transfer);
+                if let Some(user) = event.user.and_then(|name| counts.users.get_mut(name)) {
+                    user.bytes += transfer.bytes;
+                }
+            }
             _ => {}
         }
     }
 }
 
 impl Counts {
+    fn logged_in(&mut self, event: &Event<'_>) {
+        let (Some(session), Some(name)) = (event.session, event.user) else { return };
+        self.logged_in.insert(session, name.to_vec());
+        let last_login = SystemTime::now();
+        let user = self.users.entry(name.to_vec()).or_insert(UserCounts { last_login, bytes: 0 });
+        user.last_login = last_login;
+        if self.users.len() > MOST {
+            let first = self.users.iter().min_by_key(|(_, user)| user.last_login);
+            let first = first.map(|(name, _)| name.clone()).unwrap_or_default();
+            self.users.remove(&first);
+        }
+    }
+
     fn transferred(&mut self, transfer: &Transfer<'_>) {
         let direction = match transfer.direction {
             Direction::Sent => "sent",
@@ -100,6 +139,12 @@ impl Metrics {
         self.0.lock().has_failed_to_reload = !has_succeeded;
     }
 
+    /// Returns the time of the last login of each user since the start, of the last users.
+    pub(super) fn last_logins(&self) -> BTreeMap<Vec<u8>, SystemTime> {
+        let counts = self.0.lock();
+        counts.users.iter().map(|(name, user)| (name.clone(), user.last_login)).collect()
+    }
+
     /// Returns all metrics.
     fn text(&self) -> String {
         let counts = self.0.lock();
@@ -128,6 +173,7 @@ impl Metrics {
         for (direction, bytes) in &counts.bytes {
             page.sample("ftp_transfer_bytes_total", &[("direction", direction)], bytes);
         }
+        page.users(&counts);
         page.durations(&counts);
         let help = "Connections refused with a 421 reply, or without a reply under implicit TLS.";
         page.metric("ftp_refused_connections_total", "counter", help);
@@ -147,8 +193,8 @@ impl Metrics {
     }
 }
 
-/// The text of the metrics that were added so far. The labels are words of this program or host
-/// names, which need no escapes.
+/// The text of the metrics that were added so far. The labels are words of this program, host names,
+/// which need no escapes, or a [`label`].
 #[derive(Default)]
 struct MetricsPage(String);
 
@@ -165,6 +211,18 @@ impl MetricsPage {
             false => format!("{{{}}}", labels.join(",")),
         };
         let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+
+    fn users(&mut self, counts: &Counts) {
+        self.metric("ftp_user_bytes", "counter", "Bytes of the transfers and listings of a user.");
+        for (name, user) in &counts.users {
+            self.sample("ftp_user_bytes", &[("user", &label(name))], user.bytes);
+        }
+        self.metric("ftp_user_sessions", "gauge", "Sessions of a user.");
+        for name in counts.users.keys() {
+            let sessions = counts.logged_in.values().filter(|user| *user == name).count();
+            self.sample("ftp_user_sessions", &[("user", &label(name))], sessions);
+        }
     }
 
     fn certificates(&mut self, certificates: &[CertificateEnd]) {
@@ -194,6 +252,11 @@ impl MetricsPage {
         self.sample(&format!("{name}_sum"), &[], counts.all_durations.as_secs_f64());
         self.sample(&format!("{name}_count"), &[], all);
     }
+}
+
+/// Returns the name of a user as the value of a label.
+fn label(name: &[u8]) -> String {
+    Escaped(name).to_string().replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 /// Maximum length of a request head, in bytes.

@@ -56,6 +56,10 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     let hashes = (!settings.users.is_empty()).then_some("the password hashes");
     // Clients cannot read what came from a pipe.
     add("--config", config.file().filter(|path| path.is_file()), hashes);
+    if let Some(include) = &settings.include {
+        add("include", Some(&include.directory), None);
+        include.files.iter().for_each(|path| add("include", Some(path), hashes));
+    }
     for (origin, path) in config.password_files() {
         add(origin, Some(path), Some("a password"));
     }

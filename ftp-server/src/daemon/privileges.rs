@@ -128,14 +128,21 @@ pub(crate) type FileOwner = NamedId<Uid>;
 /// The group of files that users store or that the process creates.
 pub(crate) type FileGroup = NamedId<Gid>;
 
+/// Stands for the name of the user whose files they are.
+const OWN: &str = "%u";
+
+/// The number until [`OWN`] is found; the system has no such user.
+const UNKNOWN: u32 = u32::MAX - 1;
+
 impl FileOwner {
-    /// Reads the name or number of a user.
+    /// Reads the name or number of a user, or `%u`.
     ///
     /// # Errors
     ///
     /// Returns a message if the user is unknown.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), id: find_user(text)?.0 })
+        let id = if text == OWN { Uid::from_raw(UNKNOWN) } else { find_user(text)?.0 };
+        Ok(Self { text: text.to_owned(), id })
     }
 
     pub(crate) const fn id(&self) -> u32 {
@@ -144,13 +151,14 @@ impl FileOwner {
 }
 
 impl FileGroup {
-    /// Reads the name or number of a group.
+    /// Reads the name or number of a group, or `%u`.
     ///
     /// # Errors
     ///
     /// Returns a message if the group is unknown.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        Ok(Self { text: text.to_owned(), id: group_id(text)? })
+        let id = if text == OWN { Gid::from_raw(UNKNOWN) } else { group_id(text)? };
+        Ok(Self { text: text.to_owned(), id })
     }
 
     pub(crate) const fn id(&self) -> u32 {
@@ -160,6 +168,20 @@ impl FileGroup {
     /// Returns whether this process may give its files to the group.
     pub(crate) fn is_ours(&self) -> bool {
         server_rights::may_give_to_group(self.id())
+    }
+}
+
+impl<Id: From<u32> + Into<u32> + Copy> NamedId<Id> {
+    /// Finds the number for which `%u` stands: `id` of the system user with this name.
+    pub(crate) fn find_own(&mut self, name: &str, id: fn(&User) -> Id) {
+        if let Some(user) = User::from_name(name).ok().flatten().filter(|_| self.text == OWN) {
+            self.id = id(&user);
+        }
+    }
+
+    /// Returns whether the number for which `%u` stands was not found.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.id.into() == UNKNOWN
     }
 }
 

@@ -13,7 +13,9 @@ use super::certificate::watch::{Renewal, Renewed};
 use super::certificate::watch::{Validity, urgent_validity, validity};
 use super::certificate::{self, FileCertificate, Loaded};
 use super::config::{Config, Fixed, LogFormat, MISSING, MetricsAddress, is_missing};
-use super::control::{ControlAnswer, ControlRequest, SessionTarget, Status, who};
+use super::control::{
+    ControlAnswer, ControlRequest, ControlStyle, SessionTarget, Status, UserInfo, users, who,
+};
 use super::logging::{DaemonLog, LOG};
 use super::reload::{Prepared, ReloadSource, ReloadWork};
 use super::run::{OnceListening, Setup};
@@ -59,7 +61,7 @@ impl Running {
         }
         builder = builder.observer(Arc::clone(&parts.transfers));
         builder = builder.observer(Arc::clone(&parts.hooks));
-        if config.settings.metrics.is_some() {
+        if config.settings.metrics.is_some() || config.settings.control_socket.is_some() {
             builder = builder.observer(Arc::clone(&parts.metrics));
         }
         if let Some(moved) = service.observer() {
@@ -122,6 +124,32 @@ impl Running {
             self.say(Level::Warn, &format!("warning: {line}"));
         }
         config.in_words().iter().for_each(|line| self.say(Level::Info, line));
+    }
+
+    /// Returns the users of the configuration, and others who have logged in since the start. Does not
+    /// wait for a disk.
+    fn users(&self, style: ControlStyle) -> String {
+        let homes = self.parts.users.current();
+        let mut last_logins = self.parts.metrics.last_logins();
+        let configured = self.parts.config.users_of_file();
+        let mut all: Vec<UserInfo> = configured
+            .into_iter()
+            .map(|(name, user)| UserInfo { used: homes.used(user), ..UserInfo::of(name, user) })
+            .collect();
+        for user in &mut all {
+            user.last_login = last_logins.remove(&user.name);
+        }
+        all.extend(last_logins.into_iter().map(|(name, last_login)| UserInfo {
+            name,
+            last_login: Some(last_login),
+            ..UserInfo::default()
+        }));
+        let sessions = self.server.sessions();
+        for user in &mut all {
+            let are_of = |session: &&SessionInfo| session.user.as_ref() == Some(&user.name);
+            user.sessions = Some(sessions.iter().filter(are_of).count());
+        }
+        users(&all, style)
     }
 
     pub(super) fn status(&self) -> Status {
@@ -449,6 +477,7 @@ impl ControlRequest {
     pub(super) fn answer(&self, running: &mut Running) -> Option<ControlAnswer> {
         Some(match self {
             Self::Who(style) => ControlAnswer::done(who(&running.server.sessions(), *style)),
+            Self::Users(style) => ControlAnswer::done(running.users(*style)),
             Self::Status(style) => ControlAnswer::done(running.status().text(*style)),
             Self::Kick(target) => match running.kick(target) {
                 0 => ControlAnswer::refused(format!("no session {target}")),

@@ -169,7 +169,7 @@ impl Homes {
 
     /// Returns whether a user of this name exists and is not disabled.
     pub(super) fn has_user(&self, name: &[u8]) -> bool {
-        self.accounts.get(name).map_or_else(|| self.is_anonymous(name), |user| user.enabled)
+        self.accounts.get(name).map_or_else(|| self.is_anonymous(name), |user| user.is_open())
     }
 
     /// Returns whether this name is that of anonymous logins, and anonymous logins are enabled.
@@ -235,6 +235,12 @@ impl Homes {
         UserTree::of(user, self.config, |root, config, role| {
             self.places.home(root, config, role, is_listed)
         })
+    }
+
+    /// Returns the used bytes and files of a user of the configuration, if they are known. Does not
+    /// wait.
+    pub(super) fn used(&self, user: &User) -> Option<(u64, u64)> {
+        self.tree(user, true).root.used()
     }
 
     /// Returns each directory of users of the configuration once.

@@ -12,7 +12,7 @@ use std::time::Instant;
 use ftp_proto::{Escaped, Reply, ReplyCode};
 
 use crate::auth::{Rights, holds_rules, rule_for};
-use crate::config::is_denied;
+use crate::config::{NamePattern, is_denied};
 use crate::data::{DataChannel, Encoding, Outgoing};
 use crate::pace::for_a_tick;
 use crate::reply::{self, Purpose};
@@ -190,10 +190,16 @@ impl Session {
     }
 
     /// Returns whether the user may change to this directory: always, unless a rule gives no rights
-    /// there.
+    /// there, or a name is hidden.
     pub(crate) fn may_enter(&self, path: &VirtualPath) -> bool {
-        let rule = self.user().and_then(|user| rule_for(&user.directories, path));
-        rule.is_none_or(|(_, rights)| *rights != Rights::NONE)
+        let Some(user) = self.user() else { return true };
+        let rule = rule_for(&user.directories, path);
+        rule.is_none_or(|(_, rights)| *rights != Rights::NONE) && !user.hides(path)
+    }
+
+    /// Returns the names that listings leave out.
+    pub(crate) fn hidden_names(&self) -> Arc<[NamePattern]> {
+        self.user().map(|user| Arc::clone(&user.hide_names)).unwrap_or_default()
     }
 
     /// Returns whether there is a rule for this path or for a path below it. If so, a directory at

@@ -13,7 +13,7 @@ use crate::auth::{
     DirectoryRights, IsClientGone, LocalPaths, Login, Rights, UserSession, all_rights, rights_at,
 };
 use crate::command::Algorithm;
-use crate::config::ServerConfig;
+use crate::config::{NamePattern, ServerConfig, is_denied};
 use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::ledger::Presence;
@@ -194,6 +194,8 @@ pub(crate) struct User {
     pub(crate) rights: Rights,
     /// Rules that give the user other rights in some directories.
     pub(crate) directories: Vec<DirectoryRights>,
+    /// Names that the user can neither see nor use.
+    pub(crate) hide_names: Arc<[NamePattern]>,
     /// Whether `MKD` of an existing directory succeeds.
     pub(crate) mkdir_existing_ok: bool,
     /// Whether uploads create missing parent directories.
@@ -240,6 +242,7 @@ impl User {
             remote: None,
             rights: login.rights,
             directories: login.directories,
+            hide_names: login.hide_names,
             mkdir_existing_ok: login.mkdir_existing_ok,
             mkdir_parents: login.mkdir_parents,
             tls: login.tls,
@@ -254,9 +257,18 @@ impl User {
         }
     }
 
-    /// Returns the rights at a path.
+    /// Returns the rights at a path: none at and below a hidden name.
     pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
-        rights_at(self.rights, &self.directories, path)
+        match self.hides(path) {
+            true => Rights::NONE,
+            false => rights_at(self.rights, &self.directories, path),
+        }
+    }
+
+    /// Returns whether the path has a hidden name.
+    pub(crate) fn hides(&self, path: &VirtualPath) -> bool {
+        let mut names = path.as_bytes().split(|byte| *byte == b'/');
+        !self.hide_names.is_empty() && names.any(|name| is_denied(&self.hide_names, name))
     }
 }
 

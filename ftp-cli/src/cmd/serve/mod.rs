@@ -5,6 +5,7 @@
 mod options;
 mod sockets;
 mod urls;
+mod vsftpd;
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -18,6 +19,7 @@ use nix::unistd::{
 use signal_hook::consts::SIGHUP;
 
 use self::options::Refusal;
+pub(super) use self::options::key_and_value;
 use self::sockets::Sockets;
 use self::urls::Listening;
 use crate::connect::credentials::VARIABLE;
@@ -29,6 +31,9 @@ use crate::options::Options;
 use crate::report::Events;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
+    if let Some(path) = options.value("from-vsftpd") {
+        return vsftpd::run(options, path.as_ref(), stdio);
+    }
     let sockets = Sockets::passed()?;
     let config = options::config(options, std::env::var_os(VARIABLE), &sockets);
     let config = config.map_err(|Refusal { lines, failure }| {

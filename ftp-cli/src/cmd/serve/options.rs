@@ -106,7 +106,7 @@ fn set(config: &mut Config, options: &Options) -> Result {
 
 /// Splits `KEY=VALUE` at the first `=` that is not in a name in quotes, as in
 /// `users."a=b".root=/srv`.
-fn key_and_value(assignment: &str) -> Option<(&str, &str)> {
+pub(crate) fn key_and_value(assignment: &str) -> Option<(&str, &str)> {
     let pair = |(at, _)| Some((assignment.get(..at)?, assignment.get(at + 1..)?));
     let is_whole = |key: &str| {
         let name = key.split_once('.').map_or("", |(_, name)| name);

@@ -194,7 +194,7 @@ fn keys_of_other_servers_have_counterparts_that_exist() {
     let codes = |cell: &str| -> Vec<String> {
         cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
-    for server in ["vsftpd", "ProFTPD", "Pure-FTPd"] {
+    for server in ["ProFTPD", "Pure-FTPd"] {
         let (_, table) = page.split_once(&format!("\n## {server}\n")).unwrap();
         let table = table.split("\n## ").next().unwrap();
         let rows: Vec<_> = table.lines().filter_map(|line| line.split_once(" | ")).collect();

@@ -182,8 +182,15 @@ fn addresses(
     }
 }
 
-/// Checks whether all local users can read a secret file.
+/// Checks whether all local users can read a secret file, and whether the server's user can read the
+/// included files.
 fn readable(config: &Config, findings: &mut Findings) {
+    for path in config.settings.include.iter().flat_map(|include| &include.files) {
+        if let Err(error) = fs::File::open(path) {
+            let words = format!("{}: {error}: use chgrp and chmod g+r", shown_path(path));
+            findings.fail(DaemonErrorKind::Local, words);
+        }
+    }
     for OwnFile { path, secret, .. } in own_files(config) {
         let is_open = |metadata: Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
         if let Some(what) = secret.filter(|_| path.metadata().is_ok_and(is_open)) {

@@ -19,7 +19,7 @@ use crate::daemon::config::{ANONYMOUS, Config, ConfiguredRoot, MountPoint, User,
 use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::storage::free_bytes;
 use crate::storage::server_rights::{exceeds_access, may_access, may_give_to_user, owns_all_files};
-use crate::{LocalConfig, PartialPolicy, Rights, VirtualPath};
+use crate::{LocalConfig, PartialPolicy, PasswordHash, Rights, VirtualPath};
 use ftp_proto::text::toml_text::shown;
 use ftp_proto::text::values::{rounded_size, shown_path};
 
@@ -330,6 +330,12 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
     }
     lines.extend(in_stores(&users));
     joined(lines).iter().for_each(|line| findings.warn(format_args!("{line}")));
+    let is_locked = |user: &User| user.password.as_ref().is_some_and(PasswordHash::is_locked);
+    let locked = users.iter().filter(|(_, user)| is_locked(user)).map(|(name, _)| shown(name));
+    let locked: Vec<String> = locked.collect();
+    if !locked.is_empty() {
+        findings.note(format_args!("locked users, whose logins fail: {}", first_of(&locked)));
+    }
     hosts(config, findings);
     for group in config.settings.users.idle_groups() {
         findings.warn(format_args!("groups.{group}: no user is in this group"));

@@ -5,19 +5,21 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use ftp_proto::Escaped;
 use toml::de::DeTable;
 
+use super::include::Replaced;
 use super::reader::Reader;
 use super::table::Settings;
-use super::user::{Table, User};
+use super::user::{Table, USER_TABLES, User};
 use super::value::{TomlEntry, TomlValue, ValueContent, entries};
 use ftp_proto::text::values;
 
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use ftp_proto::text::toml_text::Lines;
-use ftp_proto::text::values::counted;
+use ftp_proto::text::values::{counted, shown_path};
 
 /// Maximum size of a configuration file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -39,6 +41,10 @@ pub(crate) struct File {
     /// Name in messages and origins.
     pub(crate) name: String,
     text: String,
+    /// The directory in which relative paths start.
+    directory: PathBuf,
+    /// Whether `include` of another file names this one.
+    is_included: bool,
 }
 
 impl File {
@@ -65,7 +71,10 @@ impl File {
             )));
         }
         match String::from_utf8(bytes) {
-            Ok(text) => Ok(Self { name, text }),
+            Ok(text) => {
+                let directory = Path::new(path).parent().unwrap_or(Path::new("")).to_owned();
+                Ok(Self { directory, ..Self::of_text(&name, text) })
+            }
             Err(error) => {
                 let valid = error.utf8_error().valid_up_to();
                 let bytes = error.as_bytes();
@@ -81,7 +90,34 @@ impl File {
 
     /// Returns a file with this text.
     pub(crate) fn of_text(name: &str, text: String) -> Self {
-        Self { name: name.to_owned(), text }
+        Self { name: name.to_owned(), text, directory: PathBuf::new(), is_included: false }
+    }
+
+    /// Applies the file to `settings`, and the files that it includes; one of these can be replaced.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`open`](Self::open), and `Configuration` as [`apply`](Self::apply) does
+    /// for the first file with errors.
+    pub(crate) fn apply_all(
+        &self,
+        settings: &mut Settings,
+        replaced: Option<Replaced<'_>>,
+    ) -> Result<(), DaemonError> {
+        self.apply(settings)?;
+        let Some(mut include) = settings.include.take() else { return Ok(()) };
+        include.find(&self.directory, replaced)?;
+        for path in &include.files {
+            let file = match replaced.filter(|(other, _)| other == path) {
+                Some((_, text)) => {
+                    Self::of_text(&shown_path(path), text.unwrap_or_default().to_owned())
+                }
+                None => Self::open(path.as_os_str(), ConfigReading::Again)?,
+            };
+            Self { is_included: true, ..file }.apply(settings)?;
+        }
+        settings.include = Some(include);
+        Ok(())
     }
 
     /// Applies the file to `settings`.
@@ -95,9 +131,19 @@ impl File {
         let file = TomlValue::from(ValueContent::Table(entries(root.get_ref())));
         let mut reader = Reader::new(&self.name, self.lines());
         for section in file.entries() {
-            reader.section(settings, section);
+            match self.is_included && section.name != USER_TABLES {
+                true => {
+                    reader.wrong(section.at, &section.name, "expected only tables [users.NAME]")
+                }
+                false => reader.section(settings, section),
+            }
         }
-        settings.users.resolve();
+        match file.get(USER_TABLES).filter(|_| self.is_included) {
+            Some(users) => {
+                users.entries().iter().for_each(|user| settings.users.resolve_one(&user.name));
+            }
+            None => settings.users.resolve(),
+        }
         if errors.is_empty() {
             reader.finish(settings, &file);
         }
@@ -203,8 +249,9 @@ mod tests {
     use crate::daemon::config::sample;
 
     fn apply(text: &str) -> Result<(), Vec<String>> {
-        let file = File { name: "f".to_owned(), text: text.to_owned() };
-        file.apply(&mut Settings::default()).map_err(|error| error.lines)
+        File::of_text("f", text.to_owned())
+            .apply(&mut Settings::default())
+            .map_err(|error| error.lines)
     }
 
     /// Reads the sample with bytes removed, doubled, changed or moved, by a fixed sequence of

@@ -2,9 +2,11 @@
 //! Each row of [`TABLE`] can be set in a file and by [`Config::set`]. It appears in `help serve`,
 //! `--check` and `dist/server.toml`.
 
+mod accounts;
 mod file;
 mod forms;
 mod hosts;
+mod include;
 mod kind;
 mod ledger;
 mod listen;
@@ -24,6 +26,7 @@ mod value;
 pub(crate) use file::{ConfigReading, File};
 pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint, SyslogFormat};
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
+pub(crate) use include::{Include, Replaced};
 pub(crate) use ledger::LedgerUrl;
 pub(crate) use listen::{
     MISSING, MetricsAddress, Passed, available, has_ipv6, is_missing, outgoing,
@@ -138,9 +141,13 @@ impl Config {
     /// Returns `Local` if the file cannot be read. Returns `Configuration` if it is too large, not
     /// UTF-8, or has errors; then [`DaemonError::lines`] has one line for each.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, DaemonError> {
-        let path = path.as_ref();
+        Self::read_replaced(path.as_ref(), None)
+    }
+
+    fn read_replaced(path: &Path, replaced: Option<Replaced<'_>>) -> Result<Self, DaemonError> {
         let mut config = Self { file: Some(path.to_owned()), ..Self::default() };
-        File::open(path.as_os_str(), ConfigReading::First)?.apply(&mut config.settings)?;
+        let file = File::open(path.as_os_str(), ConfigReading::First)?;
+        file.apply_all(&mut config.settings, replaced)?;
         Ok(config)
     }
 
@@ -152,7 +159,7 @@ impl Config {
     /// each.
     pub fn from_toml(text: &str) -> Result<Self, DaemonError> {
         let mut config = Self::default();
-        File::of_text("configuration", text.to_owned()).apply(&mut config.settings)?;
+        File::of_text("configuration", text.to_owned()).apply_all(&mut config.settings, None)?;
         Ok(config)
     }
 
@@ -168,7 +175,8 @@ impl Config {
         let password_files = self.password_files.clone();
         let mut config = Self { settings, file, quick, password_files, ..Self::default() };
         if let Some(path) = &self.file {
-            File::open(path.as_os_str(), ConfigReading::Again)?.apply(&mut config.settings)?;
+            let file = File::open(path.as_os_str(), ConfigReading::Again)?;
+            file.apply_all(&mut config.settings, None)?;
         }
         config.expect_sockets(self.settings.passed);
         for assignment in &self.assignments {
@@ -402,7 +410,9 @@ impl Config {
             fs::File::open(path).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
         };
         let mut lines = Vec::new();
-        let config = self.file().map(|path| ("--config".to_owned(), path));
+        let included = self.settings.include.iter().flat_map(|include| &include.files);
+        let config = self.file().into_iter().chain(included.map(PathBuf::as_path));
+        let config = config.map(|path| ("--config".to_owned(), path));
         for (what, path) in config.into_iter().chain(self.settings.certificate_files()) {
             if is_denied(path) {
                 let path = shown_path(path);
@@ -574,6 +584,9 @@ settings that will not work, and with -v each value with its origin. SIGHUP relo
 user that the server runs as must be able to read it. A valid file applies to new sessions; a file
 with errors changes nothing. Changes to [listen], [control], [metrics], [ledger], hooks.spool,
 limits.sessions, log.target and security.run_as need a restart.
+
+At the top, include = \"users.d/*.toml\" reads tables [users.NAME] from further files, sorted by
+name. The files are relative to this one; an error in one of them is an error of the configuration.
 
 No root may contain a file that the server itself uses, such as this file, tls.key or a log.
 ";

@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::ops::Range;
 
 use super::hosts::{HOST, HOST_TABLES, Host, host_name};
+use super::include::Include;
+use super::kind::Kind;
 use super::row::{Fields, Origin, Setting};
 use super::stores::{ITSELF, STORE, STORE_TABLES, StoreSettings, key_of_store, objection_to_name};
 use super::table::{Settings, TABLE, suggestion};
@@ -11,6 +13,9 @@ use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER_TABLES, 
 use super::value::{Objection, TomlEntry, TomlValue};
 use ftp_proto::text::toml_text::{Lines, shown};
 use ftp_proto::text::values::{did_you_mean, nearest};
+
+/// The key of the files that a file includes.
+const INCLUDE: &str = "include";
 
 /// Tables whose keys are not in [`TABLE`].
 const NAMED_TABLES: [&str; 4] = [DEFAULTS, GROUP_TABLES, USER_TABLES, STORE_TABLES];
@@ -30,7 +35,7 @@ impl<'a> Reader<'a> {
         Self { name, lines, problems: Vec::new() }
     }
 
-    fn wrong(&mut self, at: usize, key: impl Display, wrong: impl Display) {
+    pub(super) fn wrong(&mut self, at: usize, key: impl Display, wrong: impl Display) {
         self.problems.push((at, format!("{key}: {wrong}")));
     }
 
@@ -85,6 +90,16 @@ impl<'a> Reader<'a> {
     /// Reads a top-level table, or reports a key outside all tables.
     pub(super) fn section(&mut self, settings: &mut Settings, section: &TomlEntry) {
         let TomlEntry { at, name, value } = section;
+        if name == INCLUDE {
+            let pattern = Kind::Text
+                .text(value)
+                .map_err(|_| format!("expected a string, found {}", value.named()));
+            match pattern.and_then(Include::parse) {
+                Ok(include) => settings.include = Some(include),
+                Err(wrong) => self.wrong(value.at, INCLUDE, wrong),
+            }
+            return;
+        }
         let sections = || TABLE.iter().map(Setting::table).chain(NAMED_TABLES);
         let is_known = sections().any(|known| known == name);
         if !value.is_table() {
@@ -170,7 +185,12 @@ impl<'a> Reader<'a> {
     fn layer(&mut self, settings: &mut Settings, table: Table<'_>, entry: &TomlEntry) {
         let objection = table.objection();
         let Some(entries) = self.named_table(&table, objection, entry) else { return };
+        if let Some(other) = settings.users.get(table).filter(|_| matches!(table, Table::User(_))) {
+            let other = format!("defined in {} too; keep one", other.origins.first());
+            return self.wrong(entry.at, table, other);
+        }
         let mut user = User::default();
+        user.origins.note(ITSELF, self.origin(entry.at, entry.at));
         self.users_keys(&mut user, table, &format!("{table}."), entries);
         settings.users.put(table, user);
     }

@@ -17,6 +17,7 @@ use super::forms::{
     SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hosts::{ANONYMOUS, HOST, HOST_TABLES, Host};
+use super::include::Include;
 use super::kind::Kind;
 use super::ledger::{LedgerSettings, LedgerUrl};
 use super::listen::{Listen, MetricsAddress, Passed, available, has_ipv6};
@@ -26,7 +27,8 @@ use super::row::{
 };
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings, UNCHECKED};
 use super::user::{
-    DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER, USER_TABLES, User, UserLayers,
+    DEFAULTS, GROUP_TABLES, GROUPS, NO_SYSTEM_USER, OF_USERS, Table, USER, USER_TABLES, User,
+    UserLayers,
 };
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::{Limits, LocalConfig, PartialPolicy, ServerConfig, TlsPolicy};
@@ -86,6 +88,8 @@ with_defaults! {
         pub(crate) auth: AuthSettings,
         /// The environment variables that the daemon may use.
         pub(crate) environment: Environment,
+        /// Further files with users.
+        pub(crate) include: Option<Include>,
         /// Origins of all values.
         pub(crate) origins: Origins,
     }
@@ -219,6 +223,7 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "anonymous.max_files",            FILES,        anonymous.max_files,               "Maximum files and directories below the anonymous root (0: unlimited)."),
     row!(Settings, "anonymous.owner",                OWNER,        anonymous.owner,                   "User, by name or number, to whom anonymous uploads belong; needs CAP_CHOWN (empty: the server's user)."),
     row!(Settings, "anonymous.group",                GROUP,        anonymous.group,                   "Group, by name or number, of anonymous uploads; needs membership or CAP_CHOWN (empty: the server's, or that of the parent directory)."),
+    row!(Settings, "anonymous.hide_names",           PATTERNS,     anonymous.hide_names,              "Names such as *.tmp that listings leave out, and that commands can neither use nor create (empty: none)."),
     row!(Settings, "anonymous.file_mode",            FILE_MODE,    anonymous.file_mode,               "Exact permissions of files that anonymous users store, such as 0640 (empty: those that transfer.umask leaves)."),
     row!(Settings, "anonymous.directory_mode",       DIRECTORY_MODE, anonymous.directory_mode,        "Exact permissions of directories that anonymous users make, such as 0750 (empty: those that transfer.umask leaves)."),
     row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Maximum anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),
@@ -352,6 +357,12 @@ impl Settings {
         if self.local.partial == PartialPolicy::Publish && self.hooks.has_check() {
             add("transfer.partial", UNCHECKED);
         }
+        for key in self.anonymous.strangers() {
+            add(&format!("anonymous.{key}"), "%u is possible only for users with names");
+        }
+        if self.control_group.as_ref().is_some_and(FileGroup::is_unknown) {
+            add("control.group", "%u is possible only for users");
+        }
         for (key, why) in self.objections_to_stores(&self.anonymous) {
             add(&format!("anonymous.{key}"), &why);
         }
@@ -395,6 +406,7 @@ impl Settings {
         }
         let unknown = user.groups.iter().filter_map(|group| self.users.objection_to_group(group));
         wrong.extend(unknown.map(|unknown| (GROUPS, unknown)));
+        wrong.extend(user.strangers().map(|key| (key, NO_SYSTEM_USER.to_owned())));
         wrong.extend(self.objections_to_stores(user));
         wrong
     }

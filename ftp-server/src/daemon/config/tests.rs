@@ -180,6 +180,7 @@ const VALUES: &[(&str, &str)] = &[
     ("ledger.ca_file=/c", "\"/c\""),
     ("ledger.on_failure=allow", "\"allow\""),
     ("ledger.lease=5", "\"5 s\""),
+    ("anonymous.hide_names=*.tmp", "[\"*.tmp\"]"),
     ("anonymous.quota=1 MiB", "\"1 MiB\""),
     ("anonymous.max_files=1", "1"),
 ];

@@ -12,15 +12,15 @@ use ftp_proto::Network;
 use super::forms::{
     DIRECTORIES, DIRECTORY_MODE, EXPIRY, Expiry, FILE_MODE, FILES, GROUP, HOME, MOUNTS, MountPoint,
     NAMES, NETWORKS, OWN_COUNT, OWN_IDLE_TIME, OWN_PARTIAL, OWN_SWITCH, OWN_SYNC, OWN_UMASK, OWNER,
-    PASSWORD, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS, TYPE,
+    PASSWORD, PATTERNS, RATE, RIGHTS, SIZE, SPEED, SWITCH, TLS, TYPE,
 };
 use super::root::ConfiguredRoot;
 use super::row::{Origins, Setting, row, with_defaults};
 use crate::auth::{all_rights, rights_at};
 use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::{
-    Login, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage, SyncPolicy, TlsPolicy,
-    UserLimits, VirtualPath,
+    Login, NamePattern, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
+    SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
 };
 use ftp_proto::text::toml_text::{is_bare, shown};
 use ftp_proto::text::values::did_you_mean;
@@ -41,6 +41,8 @@ with_defaults! {
         pub(crate) directories: Vec<(VirtualPath, Rights)>,
         /// Mount points: further directories on disk, or objects in stores, that the user sees.
         pub(crate) mounts: Vec<MountPoint>,
+        /// Names that the user can neither see nor use.
+        pub(crate) hide_names: Vec<NamePattern>,
         /// Largest number of bytes below the root; 0 for unlimited.
         pub(crate) quota: u64,
         /// Largest number of files and directories below the root; 0 for unlimited.
@@ -74,19 +76,35 @@ with_defaults! {
 impl User {
     /// Returns whether the user is neither disabled nor expired.
     pub(crate) fn may_log_in(&self, now: SystemTime) -> bool {
-        self.enabled && self.expires.is_none_or(|expires| now < expires.end())
+        self.is_open() && self.expires.is_none_or(|expires| now < expires.end())
+    }
+
+    /// Returns the state of the account in lists of users.
+    pub(crate) fn state(&self, now: SystemTime) -> &'static str {
+        match self.is_open() {
+            true if self.may_log_in(now) => "open",
+            true => "expired",
+            false if self.enabled => "locked",
+            false => "disabled",
+        }
+    }
+
+    /// Returns whether the user is neither disabled nor locked.
+    pub(crate) fn is_open(&self) -> bool {
+        self.enabled && !self.password.as_ref().is_some_and(PasswordHash::is_locked)
     }
 }
 
 #[rustfmt::skip]
 pub(crate) static USER: &[Setting<User>] = &[
     row!(User, "groups",                         NAMES,        groups,                            "Groups whose settings the user inherits; if several groups set a key, the last group wins."),
-    row!(User, "password",                       PASSWORD,     password,                          "Password hash that begins with $argon2id$, $y$, $2b$, $6$ or $5$; create one with ftp-cli passwd."),
+    row!(User, "password",                       PASSWORD,     password,                          "Password hash that begins with $argon2id$, $y$, $2b$, $6$ or $5$; create one with ftp-cli passwd. With ! or * before it, the account is locked."),
     row!(User, "root",                           HOME,         root,                              "Directory or store:NAME/PREFIX that the user sees as /; %u is the user's name."),
     row!(User, "create_home",                    SWITCH,       create_home,                       "Create the root at the first login, with mode 0700, directory_mode, or what a umask other than 022 leaves, if its parent exists."),
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights: read (list, read), full (all but fxp), drop-box (create, mkdir; sees nothing), or a list of rights"),
     row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in and below individual directories, such as { \"/incoming\" = \"drop-box\" }; the longest matching path wins."),
     row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree, such as { \"/pub\" = \"/srv/pub\" }."),
+    row!(User, "hide_names",                     PATTERNS,     hide_names,                        "Names such as *.tmp that listings leave out, and that commands can neither use nor create (empty: none)."),
     row!(User, "quota",                          SIZE,         quota,                             "Maximum bytes below the root (0: unlimited)."),
     row!(User, "max_files",                      FILES,        max_files,                         "Maximum files and directories below the root (0: unlimited)."),
     row!(User, "tls",                            TLS,          tls,                               "TLS of this user: off (refused), optional or required, checked after the password. Only tls.control refuses plaintext before it."),
@@ -104,8 +122,8 @@ pub(crate) static USER: &[Setting<User>] = &[
     row!(User, "networks",                       NETWORKS,     networks,                          "Networks that the user may log in from (empty: any)."),
     row!(User, "idle_timeout",                   OWN_IDLE_TIME, idle_timeout,                     "Maximum time without a command (empty: timeouts.idle)."),
     row!(User, "umask",                          OWN_UMASK,    umask,                             "Umask of new files and directories (empty: transfer.umask)."),
-    row!(User, "owner",                          OWNER,        owner,                             "User, by name or number, to whom new files and directories belong; needs CAP_CHOWN (empty: the server's user)."),
-    row!(User, "group",                          GROUP,        group,                             "Group, by name or number, of new files and directories; needs membership or CAP_CHOWN (empty: the server's, or that of the parent directory)."),
+    row!(User, "owner",                          OWNER,        owner,                             "User, by name or number, to whom new files and directories belong; %u is the system user with the user's name; needs CAP_CHOWN (empty: the server's user)."),
+    row!(User, "group",                          GROUP,        group,                             "Group, by name or number, of new files and directories; %u is the primary group of the system user with the user's name; needs membership or CAP_CHOWN (empty: the server's, or that of the parent directory)."),
     row!(User, "file_mode",                      FILE_MODE,    file_mode,                         "Exact permissions of new files, such as 0640 (empty: those that umask leaves)."),
     row!(User, "directory_mode",                 DIRECTORY_MODE, directory_mode,                  "Exact permissions of new directories, such as 0750 (empty: those that umask leaves)."),
     row!(User, "overwrite",                      OWN_SWITCH,   overwrite,                         "Let uploads and renames replace existing files (empty: transfer.overwrite)."),
@@ -146,6 +164,7 @@ impl User {
         login.overwrite = self.overwrite;
         login.representation = self.representation;
         login.directories.clone_from(&self.directories);
+        login.hide_names = self.hide_names.as_slice().into();
         login
     }
 
@@ -166,15 +185,24 @@ impl User {
         mounted.unwrap_or_else(|| (&self.root, path.clone()))
     }
 
-    /// Puts the user's name in place of `%u` in roots. If the name is not safe in a root, that root
-    /// stays unchanged.
-    fn expand_roots(&mut self, name: &str) {
+    /// Puts the user's name in place of `%u` in roots, and the system user of that name in place of
+    /// `%u` in `owner` and `group`. If the name is not safe in a root, that root stays unchanged.
+    fn expand(&mut self, name: &str) {
+        self.owner.iter_mut().for_each(|owner| owner.find_own(name, |user| user.uid));
+        self.group.iter_mut().for_each(|group| group.find_own(name, |user| user.gid));
         let mounted = self.mounts.iter_mut().map(|mount| &mut mount.root);
         for root in [&mut self.root].into_iter().chain(mounted) {
             if let Some(expanded) = root.with_name(name) {
                 *root = expanded;
             }
         }
+    }
+
+    /// Returns the keys in which `%u` is not a user of this system.
+    pub(super) fn strangers(&self) -> impl Iterator<Item = &'static str> {
+        let owner = self.owner.as_ref().is_some_and(FileOwner::is_unknown);
+        let group = self.group.as_ref().is_some_and(FileGroup::is_unknown);
+        [("owner", owner), ("group", group)].into_iter().filter(|(_, is)| *is).map(|(key, _)| key)
     }
 
     /// Returns the key whose root still contains `%u`, if there is one.
@@ -195,6 +223,10 @@ pub(super) const OF_USERS: &str = "only users have groups";
 
 /// Keys without a default.
 pub(super) const NEEDED: &[&str] = &["password", "root"];
+
+/// Why `%u` in [`User::strangers`] is refused.
+pub(super) const NO_SYSTEM_USER: &str =
+    "this system has no user of this name, for whom %u stands; name another user";
 
 /// Why a name is refused.
 pub(crate) const NOT_A_NAME: &str = "invalid user name: it is empty or has control characters";
@@ -301,6 +333,13 @@ impl UserLayers {
         self.whole = whole.collect();
     }
 
+    /// Combines the layers of one user.
+    pub(super) fn resolve_one(&mut self, name: &str) {
+        if let Some(user) = self.own.get(name).map(|own| self.combined(name, own)) {
+            self.whole.insert(name.to_owned(), user);
+        }
+    }
+
     /// Returns the user with these keys of its own.
     pub(super) fn combined(&self, name: &str, own: &User) -> User {
         let mut user = own.clone();
@@ -310,7 +349,7 @@ impl UserLayers {
                 USER.iter().for_each(|row| row.inherit(&mut user, layer, table));
             }
         }
-        user.expand_roots(name);
+        user.expand(name);
         user
     }
 

@@ -21,7 +21,7 @@ use ftp_proto::Escaped;
 
 use self::protocol::read_request;
 pub use self::protocol::{ControlAnswer, ControlRequest, ControlStyle, SessionTarget};
-use super::config::Settings;
+use super::config::{Config, Settings, User};
 use super::local_socket::{
     LIMIT, LocalSocket, Serving, SocketClient, Timed, connect, start_serving,
 };
@@ -64,7 +64,10 @@ impl ControlCall {
     /// and the client.
     pub(super) fn answer(self, answer: ControlAnswer) {
         let Self { request, by, .. } = &self;
-        if !matches!(request, ControlRequest::Who(_) | ControlRequest::Status(_)) {
+        if !matches!(
+            request,
+            ControlRequest::Who(_) | ControlRequest::Users(_) | ControlRequest::Status(_)
+        ) {
             let (Ok(outcome) | Err(outcome)) = &answer.outcome;
             // The earlier lines of an outcome are in the log already.
             let outcome = outcome.lines().last().unwrap_or_default();
@@ -183,10 +186,100 @@ fn session_object(session: &SessionInfo) -> String {
     object.seconds("idle", session.idle).text("time", &timestamp()).into_line()
 }
 
+/// A user in a list of users.
+#[derive(Default)]
+pub(super) struct UserInfo {
+    pub(super) name: Vec<u8>,
+    /// State, root, and the place of the password, if the configuration has the user.
+    pub(super) configured: Option<[String; 3]>,
+    /// `None` if no server was asked.
+    pub(super) sessions: Option<usize>,
+    /// Used bytes and files, if they are known.
+    pub(super) used: Option<(u64, u64)>,
+    /// Largest number of bytes and files; 0 for unlimited.
+    pub(super) quota: (u64, u64),
+    pub(super) last_login: Option<SystemTime>,
+}
+
+impl UserInfo {
+    /// Returns what the configuration says of a user.
+    pub(super) fn of(name: &str, user: &User) -> Self {
+        let state = user.state(SystemTime::now()).to_owned();
+        let configured = [state, user.root.to_string(), user.origins.of("password").to_owned()];
+        let (configured, quota) = (Some(configured), (user.quota, user.max_files));
+        Self { name: name.as_bytes().to_vec(), configured, quota, ..Self::default() }
+    }
+
+    /// Returns the texts and the numbers, each with its name.
+    fn facts(&self) -> ([(&'static str, Option<String>); 4], [(&'static str, Option<u64>); 5]) {
+        let [state, root, origin] =
+            self.configured.clone().map_or([None, None, None], |all| all.map(Some));
+        let limit = |most: u64| Some(most).filter(|most| *most > 0);
+        let texts = [
+            ("state", state),
+            ("last_login", self.last_login.map(instant)),
+            ("root", root),
+            ("origin", origin),
+        ];
+        let numbers = [
+            ("sessions", self.sessions.and_then(|count| u64::try_from(count).ok())),
+            ("bytes", self.used.map(|(bytes, _)| bytes)),
+            ("quota", limit(self.quota.0)),
+            ("files", self.used.map(|(_, files)| files)),
+            ("max_files", limit(self.quota.1)),
+        ];
+        (texts, numbers)
+    }
+
+    fn object(&self) -> String {
+        let (texts, numbers) = self.facts();
+        let object = Object::event("user").name("user", &self.name);
+        let object =
+            texts.iter().fold(object, |object, (key, text)| object.text_if(key, text.as_deref()));
+        let object =
+            numbers.iter().fold(object, |object, (key, number)| object.number_if(key, *number));
+        object.text("time", &timestamp()).into_line()
+    }
+
+    /// Returns the cells of the user's row, each with its heading.
+    fn row(&self) -> Vec<(String, String)> {
+        let (texts, numbers) = self.facts();
+        let numbers = numbers.map(|(key, number)| match key {
+            "bytes" | "quota" => (key, number.map(size)),
+            _ => (key, number.map(|number| number.to_string())),
+        });
+        let user = ("user", Some(Escaped(&self.name).to_string()));
+        let cells = [user].into_iter().chain(numbers).chain(texts);
+        let shown = |text: String| Escaped(text.as_bytes()).to_string();
+        cells
+            .map(|(key, cell)| (key.to_uppercase(), cell.map_or_else(|| "-".to_owned(), shown)))
+            .collect()
+    }
+}
+
+/// Returns one line per user; the text style begins with a heading.
+pub(super) fn users(users: &[UserInfo], style: ControlStyle) -> String {
+    if style == ControlStyle::Json {
+        return users.iter().map(UserInfo::object).collect();
+    }
+    let heading = UserInfo::default().row().into_iter().map(|(heading, _)| heading).collect();
+    let cells = |user: &UserInfo| user.row().into_iter().map(|(_, cell)| cell).collect();
+    columns(&std::iter::once(heading).chain(users.iter().map(cells)).collect::<Vec<_>>())
+}
+
+impl Config {
+    /// Returns one line per user of the configuration; the text style begins with a heading.
+    #[must_use]
+    pub fn user_list(&self, style: ControlStyle) -> String {
+        let all = self.settings.users.iter().map(|(name, user)| UserInfo::of(name, user));
+        users(&all.collect::<Vec<_>>(), style)
+    }
+}
+
 /// Position of the column that is left out if no session has a virtual host.
 const HOST: usize = 2;
 
-/// Returns a table with a heading, and columns as wide as their content.
+/// Returns a table with a heading.
 fn table(sessions: &[SessionInfo]) -> String {
     let mut rows = vec![
         ["ID", "USER", "HOST", "ADDRESS", "SINCE", "TLS", "IDLE", "TRANSFER"]
@@ -197,14 +290,19 @@ fn table(sessions: &[SessionInfo]) -> String {
     if sessions.iter().all(|session| session.host.is_none()) {
         rows.iter_mut().for_each(|row| drop(row.remove(HOST)));
     }
-    let mut widths = [0; 8];
-    for row in &rows {
+    columns(&rows)
+}
+
+/// Returns rows with columns as wide as their content.
+fn columns(rows: &[Vec<String>]) -> String {
+    let mut widths = vec![0; rows.first().map_or(0, Vec::len)];
+    for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);
         }
     }
     let mut text = String::new();
-    for row in &rows {
+    for row in rows {
         let mut line = String::new();
         for (width, cell) in widths.iter().zip(row) {
             let _ = write!(line, "{cell:<width$}  ");

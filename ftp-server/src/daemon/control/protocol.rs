@@ -18,6 +18,8 @@ const REFUSED: &str = "refused";
 pub enum ControlRequest {
     /// Lists the sessions.
     Who(ControlStyle),
+    /// Lists the users, with what the server knows about them.
+    Users(ControlStyle),
     /// Describes the server.
     Status(ControlStyle),
     /// Ends sessions now.
@@ -61,6 +63,8 @@ impl ControlRequest {
         match (verb, operand) {
             ("who", "") => Ok(Self::Who(ControlStyle::Text)),
             ("who", "json") => Ok(Self::Who(ControlStyle::Json)),
+            ("users", "") => Ok(Self::Users(ControlStyle::Text)),
+            ("users", "json") => Ok(Self::Users(ControlStyle::Json)),
             ("status", "") => Ok(Self::Status(ControlStyle::Text)),
             ("status", "json") => Ok(Self::Status(ControlStyle::Json)),
             ("kick", target) => SessionTarget::parse(target).map(Self::Kick),
@@ -81,6 +85,7 @@ impl fmt::Display for ControlRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Who(style) => write!(f, "who{style}"),
+            Self::Users(style) => write!(f, "users{style}"),
             Self::Status(style) => write!(f, "status{style}"),
             Self::Kick(target) => write!(f, "kick {target}"),
             Self::Drain => f.write_str("drain"),
@@ -209,6 +214,8 @@ mod tests {
         for request in [
             ControlRequest::Who(ControlStyle::Text),
             ControlRequest::Who(ControlStyle::Json),
+            ControlRequest::Users(ControlStyle::Text),
+            ControlRequest::Users(ControlStyle::Json),
             ControlRequest::Status(ControlStyle::Text),
             ControlRequest::Status(ControlStyle::Json),
             ControlRequest::Kick(SessionTarget::Number(7)),

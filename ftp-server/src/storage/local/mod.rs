@@ -128,7 +128,15 @@ pub struct LocalStorage {
 #[cfg(feature = "daemon")]
 #[derive(Clone, Debug)]
 pub(crate) struct Tally {
-    _usage: Arc<usage::Usage>,
+    usage: Arc<usage::Usage>,
+}
+
+#[cfg(feature = "daemon")]
+impl Tally {
+    /// Returns the used bytes and files, if they were counted. Does not wait.
+    pub(crate) fn used(&self) -> Option<(u64, u64)> {
+        self.usage.known().map(|cost| (cost.bytes, cost.files))
+    }
 }
 
 impl LocalStorage {
@@ -222,7 +230,7 @@ impl LocalStorage {
     /// [`LocalConfig::max_files`] while no storage of the root is open.
     #[cfg(feature = "daemon")]
     pub(crate) fn tally(&self) -> Tally {
-        Tally { _usage: Arc::clone(self.files.root.usage()) }
+        Tally { usage: Arc::clone(self.files.root.usage()) }
     }
 
     /// Walks the tree once and removes abandoned files of uploads, as

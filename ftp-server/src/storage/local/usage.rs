@@ -329,6 +329,13 @@ impl Usage {
         self.state.lock().count = None;
     }
 
+    /// Returns the count, if there is one. Does not wait.
+    #[cfg(feature = "daemon")]
+    pub(super) fn known(&self) -> Option<Cost> {
+        let state = self.state.try_lock()?;
+        state.count.as_ref().map(|_| state.total())
+    }
+
     /// Returns the kept partial uploads.
     pub(super) const fn shelf(&self) -> &KeptUploads {
         &self.shelf
