@@ -102,8 +102,9 @@ struct Scene {
 impl Scene {
     fn start(store: &Arc<Mutex<ObjectStore>>, name: &str, length: usize) -> Self {
         let network = Arc::new(Network::default());
-        let (all, own) = (Arc::clone(&network), Arc::clone(store));
-        let kill = move || own.lock().unwrap().kill();
+        // The program before the store outlives the test, and the store must not.
+        let (all, own) = (Arc::clone(&network), Arc::downgrade(store));
+        let kill = move || own.upgrade().into_iter().for_each(|it| it.lock().unwrap().kill());
         let at = store.lock().unwrap();
         let address = between(at.address(), move |_| all.decide(&kill));
         let timeouts = S3Timeouts::new().late(Duration::from_secs(1));
