@@ -177,10 +177,6 @@ fn play(
     for line in ["DELE f", "DELE g", "DELE n"] {
         wait_until(line, || [250, 550].contains(&newer.ask(line).code));
     }
-    println!(
-        "{name}: request {number}, held {is_held}: {}",
-        if is_left { "newer" } else { "lost" }
-    );
     has_come.then_some(is_left)
 }
 

@@ -124,7 +124,7 @@ pub struct Login {
     /// the directory, the rights of the link's own location apply to paths through the link.
     pub directories: Vec<(VirtualPath, Rights)>,
     /// Names that the user can neither see nor use.
-    pub(crate) hide_names: Arc<[NamePattern]>,
+    pub(crate) hide_names: Arc<Vec<NamePattern>>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if the server refuses.
     pub mkdir_existing_ok: bool,

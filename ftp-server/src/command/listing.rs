@@ -85,7 +85,7 @@ fn show(
     {
         write_line(&Entry::new(".", metadata), b"", &mut itself);
     }
-    let hidden = session.hidden_names();
+    let hidden = if is_single { Arc::default() } else { session.hidden_names() };
     let line = move |entry: &Entry, out: &mut Vec<u8>| {
         if is_shown(&entry.name, pattern.as_ref(), &hidden) {
             write_line(entry, &prefix, out);
@@ -104,9 +104,10 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
         .map_err(reply::failure_of(Purpose::Existing))?;
     let path = target.path.clone();
     let show_ids = session.context.config.show_ids;
+    let hidden = if target.is_single { Arc::default() } else { session.hidden_names() };
     let listing = StatListing {
         target,
-        hidden: session.hidden_names(),
+        hidden,
         show_ids,
         begun: Instant::now(),
         now: unix_now(),
@@ -130,7 +131,7 @@ const LONGEST_LINE: usize = 512;
 struct StatListing {
     target: ListingTarget,
     /// Names that the listing leaves out.
-    hidden: Arc<[NamePattern]>,
+    hidden: Arc<Vec<NamePattern>>,
     show_ids: bool,
     begun: Instant,
     /// The current time, in seconds since 1970-01-01T00:00:00Z.

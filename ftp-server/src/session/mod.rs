@@ -190,15 +190,15 @@ impl Session {
     }
 
     /// Returns whether the user may change to this directory: always, unless a rule gives no rights
-    /// there, or a name is hidden.
+    /// there.
     pub(crate) fn may_enter(&self, path: &VirtualPath) -> bool {
         let Some(user) = self.user() else { return true };
         let rule = rule_for(&user.directories, path);
-        rule.is_none_or(|(_, rights)| *rights != Rights::NONE) && !user.hides(path)
+        rule.is_none_or(|(_, rights)| *rights != Rights::NONE)
     }
 
     /// Returns the names that listings leave out.
-    pub(crate) fn hidden_names(&self) -> Arc<[NamePattern]> {
+    pub(crate) fn hidden_names(&self) -> Arc<Vec<NamePattern>> {
         self.user().map(|user| Arc::clone(&user.hide_names)).unwrap_or_default()
     }
 

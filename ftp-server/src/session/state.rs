@@ -13,7 +13,7 @@ use crate::auth::{
     DirectoryRights, IsClientGone, LocalPaths, Login, Rights, UserSession, all_rights, rights_at,
 };
 use crate::command::Algorithm;
-use crate::config::{NamePattern, ServerConfig, is_denied};
+use crate::config::{NamePattern, ServerConfig};
 use crate::context::{Context, Current};
 use crate::data::{Blocks, DataChannel, DataPeer, Encoding, Inflating};
 use crate::ledger::Presence;
@@ -193,9 +193,9 @@ pub(crate) struct User {
     pub(crate) remote: Option<Arc<dyn Storage>>,
     pub(crate) rights: Rights,
     /// Rules that give the user other rights in some directories.
-    pub(crate) directories: Vec<DirectoryRights>,
-    /// Names that the user can neither see nor use.
-    pub(crate) hide_names: Arc<[NamePattern]>,
+    pub(crate) directories: Box<[DirectoryRights]>,
+    /// Names that listings leave out.
+    pub(crate) hide_names: Arc<Vec<NamePattern>>,
     /// Whether `MKD` of an existing directory succeeds.
     pub(crate) mkdir_existing_ok: bool,
     /// Whether uploads create missing parent directories.
@@ -241,7 +241,7 @@ impl User {
             storage: login.storage,
             remote: None,
             rights: login.rights,
-            directories: login.directories,
+            directories: login.directories.into(),
             hide_names: login.hide_names,
             mkdir_existing_ok: login.mkdir_existing_ok,
             mkdir_parents: login.mkdir_parents,
@@ -257,18 +257,9 @@ impl User {
         }
     }
 
-    /// Returns the rights at a path: none at and below a hidden name.
+    /// Returns the rights at a path.
     pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
-        match self.hides(path) {
-            true => Rights::NONE,
-            false => rights_at(self.rights, &self.directories, path),
-        }
-    }
-
-    /// Returns whether the path has a hidden name.
-    pub(crate) fn hides(&self, path: &VirtualPath) -> bool {
-        let mut names = path.as_bytes().split(|byte| *byte == b'/');
-        !self.hide_names.is_empty() && names.any(|name| is_denied(&self.hide_names, name))
+        rights_at(self.rights, &self.directories, path)
     }
 }
 

@@ -133,7 +133,7 @@ impl File {
         for section in file.entries() {
             match self.is_included && section.name != USER_TABLES {
                 true => {
-                    reader.wrong(section.at, &section.name, "expected only tables [users.NAME]")
+                    reader.wrong(section.at, &section.name, "expected only tables [users.NAME]");
                 }
                 false => reader.section(settings, section),
             }

@@ -223,7 +223,7 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "anonymous.max_files",            FILES,        anonymous.max_files,               "Maximum files and directories below the anonymous root (0: unlimited)."),
     row!(Settings, "anonymous.owner",                OWNER,        anonymous.owner,                   "User, by name or number, to whom anonymous uploads belong; needs CAP_CHOWN (empty: the server's user)."),
     row!(Settings, "anonymous.group",                GROUP,        anonymous.group,                   "Group, by name or number, of anonymous uploads; needs membership or CAP_CHOWN (empty: the server's, or that of the parent directory)."),
-    row!(Settings, "anonymous.hide_names",           PATTERNS,     anonymous.hide_names,              "Names such as *.tmp that listings leave out, and that commands can neither use nor create (empty: none)."),
+    row!(Settings, "anonymous.hide_names",           PATTERNS,     anonymous.hide_names,              "Names such as *.tmp that listings leave out; commands with such a name still work (empty: none)."),
     row!(Settings, "anonymous.file_mode",            FILE_MODE,    anonymous.file_mode,               "Exact permissions of files that anonymous users store, such as 0640 (empty: those that transfer.umask leaves)."),
     row!(Settings, "anonymous.directory_mode",       DIRECTORY_MODE, anonymous.directory_mode,        "Exact permissions of directories that anonymous users make, such as 0750 (empty: those that transfer.umask leaves)."),
     row!(Settings, "anonymous.per_user",             OWN_COUNT,    anonymous.limits.sessions,         "Maximum anonymous sessions in total (empty: limits.per_user; 0: unlimited)."),

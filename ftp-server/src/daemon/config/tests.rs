@@ -323,6 +323,7 @@ const OF_TABLES: &[&str] = &[
     "USER.rights=[list, write]",
     "USER.directories={ '/a,;=\"[ \u{e9}' = [], \"/b\" = \"full\" }",
     "USER.mounts={ '/a,;=\"[ \u{e9}' = '/b,;=\"[ \u{e9}' }",
+    "USER.hide_names=*.tmp, .x",
     "USER.quota=1 GiB",
     "USER.max_files=7",
     "USER.tls=required",

@@ -104,7 +104,7 @@ pub(crate) static USER: &[Setting<User>] = &[
     row!(User, "rights",                         RIGHTS,       rights,                            "Rights: read (list, read), full (all but fxp), drop-box (create, mkdir; sees nothing), or a list of rights"),
     row!(User, "directories",                    DIRECTORIES,  directories,                       "Rights in and below individual directories, such as { \"/incoming\" = \"drop-box\" }; the longest matching path wins."),
     row!(User, "mounts",                         MOUNTS,       mounts,                            "Other directories or stores to show in the user's tree, such as { \"/pub\" = \"/srv/pub\" }."),
-    row!(User, "hide_names",                     PATTERNS,     hide_names,                        "Names such as *.tmp that listings leave out, and that commands can neither use nor create (empty: none)."),
+    row!(User, "hide_names",                     PATTERNS,     hide_names,                        "Names such as *.tmp that listings leave out; commands with such a name still work (empty: none)."),
     row!(User, "quota",                          SIZE,         quota,                             "Maximum bytes below the root (0: unlimited)."),
     row!(User, "max_files",                      FILES,        max_files,                         "Maximum files and directories below the root (0: unlimited)."),
     row!(User, "tls",                            TLS,          tls,                               "TLS of this user: off (refused), optional or required, checked after the password. Only tls.control refuses plaintext before it."),
@@ -164,7 +164,7 @@ impl User {
         login.overwrite = self.overwrite;
         login.representation = self.representation;
         login.directories.clone_from(&self.directories);
-        login.hide_names = self.hide_names.as_slice().into();
+        login.hide_names = self.hide_names.clone().into();
         login
     }
 

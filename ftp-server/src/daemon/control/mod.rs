@@ -201,6 +201,9 @@ pub(super) struct UserInfo {
     pub(super) last_login: Option<SystemTime>,
 }
 
+/// A fact of a user with its name; `None` if it is unknown.
+type NamedFact<T> = (&'static str, Option<T>);
+
 impl UserInfo {
     /// Returns what the configuration says of a user.
     pub(super) fn of(name: &str, user: &User) -> Self {
@@ -211,7 +214,7 @@ impl UserInfo {
     }
 
     /// Returns the texts and the numbers, each with its name.
-    fn facts(&self) -> ([(&'static str, Option<String>); 4], [(&'static str, Option<u64>); 5]) {
+    fn facts(&self) -> ([NamedFact<String>; 4], [NamedFact<u64>; 5]) {
         let [state, root, origin] =
             self.configured.clone().map_or([None, None, None], |all| all.map(Some));
         let limit = |most: u64| Some(most).filter(|most| *most > 0);
