@@ -44,7 +44,7 @@ fn demo_shows_the_dialogue_with_verbose_and_cleans_up() {
         && text.contains("ok   a login without TLS is refused before the password is sent");
     assert!(is_shown || text.contains("\nTLS: skipped"), "{text}");
     assert!(text.ends_with(" checks passed\n"), "{text}");
-    assert!(text.lines().count() < 350, "{text}");
+    assert!(text.lines().count() < 380, "{text}");
     assert!(temporary.names().is_empty());
 
     let brief = run(ftp(&["demo"]).env("TMPDIR", temporary.path())).succeeded();

@@ -442,7 +442,7 @@ fn check_reports_problems_of_virtual_hosts() {
         &*format!("hosts.\"b.example.invalid\".certificate: {} does not name b.ex", file("a.crt")),
         &format!("{} does not name c.example.invalid: clients", file("own.crt")),
         &format!("{}: all users of this computer can read the private key", file("a.key")),
-        "hosts.localhost.root (user bob): /proc/none: ",
+        "hosts.localhost.root (user bob): /proc/none, ",
     ] {
         assert!(said.contains(words), "{words}\n{said}");
     }
