@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// has expired, to find the age of files to transfer, to sign requests, and to tell files of Windows apart.
 const READERS: [&str; 34] = [
     "ftp-cli/src/console/output.rs",
+    "ftp-client/src/age.rs",
     "ftp-client/src/file/begin.rs",
-    "ftp-client/src/file/evidence.rs",
     "ftp-client/src/file/get.rs",
     "ftp-client/src/file/local.rs",
     "ftp-client/src/file/segments.rs",
@@ -20,7 +20,6 @@ const READERS: [&str; 34] = [
     "ftp-client/src/transfer/mod.rs",
     "ftp-client/src/tree/copy/down.rs",
     "ftp-client/src/tree/local/mod.rs",
-    "ftp-client/src/tree/probe.rs",
     "ftp-proto/src/text/stamp.rs",
     "ftp-proto/src/text/values.rs",
     "ftp-proto/src/time_val.rs",
@@ -34,6 +33,7 @@ const READERS: [&str; 34] = [
     "ftp-server/src/daemon/control/mod.rs",
     "ftp-server/src/daemon/home.rs",
     "ftp-server/src/daemon/hooks/notice.rs",
+    "ftp-server/src/daemon/metrics.rs",
     "ftp-server/src/daemon/running.rs",
     "ftp-server/src/daemon/systemd.rs",
     "ftp-server/src/daemon/users.rs",

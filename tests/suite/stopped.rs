@@ -125,7 +125,7 @@ const KNOWN: [(&str, &str); 3] =
 fn play(
     (stopped, requests): (&Served, &Requests),
     newer: &mut RawSession,
-    (name, lines, is_large, file): Case,
+    (_, lines, is_large, file): Case,
     (number, is_held): (usize, bool),
 ) -> Option<bool> {
     for old in ["f", "g"] {

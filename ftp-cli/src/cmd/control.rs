@@ -92,9 +92,14 @@ fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest> {
 
 /// Returns the path of the socket.
 pub(super) fn path(options: &Options) -> PathBuf {
+    given_path(options).unwrap_or_else(|| DEFAULT.into())
+}
+
+/// Returns the path of the socket that the options or the environment name.
+pub(super) fn given_path(options: &Options) -> Option<PathBuf> {
     let given = options.value("control").map(OsStr::to_owned);
     let path = given.or_else(|| std::env::var_os(VARIABLE).filter(|path| !path.is_empty()));
-    path.map_or_else(|| DEFAULT.into(), PathBuf::from)
+    path.map(PathBuf::from)
 }
 
 /// Sends a request to the socket at `path`, and returns the answer.

@@ -61,8 +61,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     flock(&locked, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
     // Another run may have changed the files before it released the lock.
     let config = Config::read(file).map_err(told)?;
+    let former = |path: &Path| (path.to_owned(), fs::read_to_string(path).ok());
+    let before;
     let done = if verb == "remove" {
         let path = config.without_user(name).map_err(told)?;
+        before = former(&path);
         fs::remove_file(&path).and_then(|()| locked.sync_all()).map_err(failed)?;
         format!("{}: removed\n", shown_path(&path))
     } else {
@@ -85,12 +88,19 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             }
         }
         .map_err(told)?;
+        before = former(&path);
         let published = fs::metadata(file).and_then(|like| publish(&path, &text, &like));
         published.and_then(|()| locked.sync_all()).map_err(failed)?;
         format!("{}: written\n", shown_path(&path))
     };
     output::print(&mut stdio.output, done.as_bytes())?;
-    reload(options, stdio)
+    let socket = control::given_path(options).or_else(|| config.control_socket());
+    // What the running server refuses would also stop its next start.
+    let undo = || match &before {
+        (path, Some(text)) => fs::metadata(file).and_then(|like| publish(path, text, &like)),
+        (path, None) => fs::remove_file(path),
+    };
+    reload(&socket.unwrap_or_else(|| control::path(options)), verb == "add", &undo, stdio)
 }
 
 /// Returns the keys and values of `--set`.
@@ -125,19 +135,29 @@ pub(super) fn publish(path: &Path, text: &str, like: &Metadata) -> io::Result<()
     Ok(())
 }
 
-/// Makes the running server reload, if there is one.
-fn reload(options: &Options, stdio: &mut Stdio) -> Result {
-    let socket = control::path(options);
-    match ControlRequest::Reload.ask(&socket, RELOAD) {
+/// Makes the running server reload. A server that does not listen there may run all the same, and then
+/// goes on with the former users, which only a new user can wait for (`is_new`). If the server refuses
+/// the change, `undo` takes it back.
+fn reload(
+    socket: &Path,
+    is_new: bool,
+    undo: &dyn Fn() -> io::Result<()>,
+    stdio: &mut Stdio,
+) -> Result {
+    match ControlRequest::Reload.ask(socket, RELOAD) {
         Err(error)
-            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
+            if is_new
+                && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
         {
-            let socket = shown_path(&socket);
-            let note = "no server is listening there; the change takes effect when it starts";
+            let socket = shown_path(socket);
+            let note = "no server is listening there; a running one needs a reload";
             stdio.messages.say(format_args!("{socket}: {note}"));
             Ok(())
         }
-        Err(error) => Err(control::failed(&socket, RELOAD, &error)),
-        Ok(answer) => control::print(answer, "reload", stdio),
+        Err(error) => Err(control::failed(socket, RELOAD, &error)),
+        Ok(answer) => control::print(answer, "reload", stdio).inspect_err(|_| match undo() {
+            Ok(()) => stdio.messages.say("the file is as it was before"),
+            Err(error) => stdio.messages.say(format_args!("the file stays changed: {error}")),
+        }),
     }
 }

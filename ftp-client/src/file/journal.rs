@@ -272,8 +272,14 @@ impl Stored {
     /// Looks at the temporary name directly before the rename: another sender can have taken it since
     /// the upload was confirmed.
     fn is_ours(&self, client: &mut Client, from: &[u8]) -> Result<bool, Error> {
-        Ok(self.confirmed.told == Origin::default()
-            || self.confirmed.is_still(Origin::ask(client, from)?))
+        let has_digest = self.done.verified == Verify::Digest;
+        if self.confirmed.told == Origin::default() && !has_digest {
+            return Ok(true);
+        }
+        let now = Origin::ask(client, from)?;
+        // A server with digests may tell no size.
+        let is_sized = !has_digest || now.size.is_none_or(|size| size == self.done.size);
+        Ok(is_sized && self.confirmed.is_still(now))
     }
 }
 
@@ -348,6 +354,7 @@ impl Renaming<'_> {
             *slot = None;
             return Ok(None);
         }
+        let is_looked = looked.is_ok();
         let begun = looked.and_then(|_| client.rename_from(from, to));
         let is_begun = begun.is_ok();
         let error = match begun.and_then(|command| client.rename_to(&command)) {
@@ -355,7 +362,8 @@ impl Renaming<'_> {
             Err(error) => error,
         };
         let is_refused = matches!(error, Error::Refused(..));
-        let removed = is_refused && !self.keeps && client.delete(from).is_ok();
+        // A refused question does not prove that the file is ours.
+        let removed = is_refused && is_looked && !self.keeps && client.delete(from).is_ok();
         stored.is_tried |= is_begun && !is_refused;
         stored.is_later = true;
         if error.is_out_of_step() && !stored.is_tried {

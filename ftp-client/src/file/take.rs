@@ -252,7 +252,7 @@ impl Client {
             match ServerFacts::ask_each(self, &path) {
                 Ok(facts) => self.moves.seen.extend(seen_now(&facts).map(|seen| (path, seen))),
                 // Its own turn reports that.
-                Err(Error::Refused(..)) => {}
+                Err(Error::Refused(..) | Error::Argument(_)) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -58,12 +58,24 @@ const TRIES: u8 = 8;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ShownLinks {
     /// Whether `LIST`, and whether `MLSD`, shows links as links.
-    pub(crate) in_list: bool,
-    pub(crate) in_mlsd: bool,
+    in_list: bool,
+    in_mlsd: bool,
+    /// Whether the server of the latest listing promises that all its listings show links as links.
+    promised: bool,
     tries: u8,
 }
 
 impl ShownLinks {
+    /// Returns whether `LIST` shows links as links.
+    pub(crate) const fn in_list(&self) -> bool {
+        self.in_list || self.promised
+    }
+
+    /// Returns whether `MLSD` shows links as links.
+    pub(crate) const fn in_mlsd(&self) -> bool {
+        self.in_mlsd || self.promised
+    }
+
     /// Notes that a listing shows the object at `path` as a link. That proves something only if the
     /// link leads to an object: some servers show only broken links as links (Pure-FTPd with `-b`).
     /// vsFTPd, which names itself in its greeting, always shows links.
@@ -78,9 +90,12 @@ impl ShownLinks {
         is_mlsd: bool,
     ) -> Result<(), Error> {
         let is_vsftpd = |line: &[u8]| line.windows(6).any(|at| at.eq_ignore_ascii_case(b"vsftpd"));
-        let promises = client.features()?.has(PROMISE);
-        self.in_mlsd |= promises;
-        self.in_list |= promises || client.welcome().lines().any(is_vsftpd);
+        // Another connection may lead to another server.
+        self.promised = client.features()?.has(PROMISE);
+        self.in_list |= client.welcome().lines().any(is_vsftpd);
+        if self.promised {
+            return Ok(());
+        }
         let shown = if is_mlsd { &mut self.in_mlsd } else { &mut self.in_list };
         let Some(path) = path.filter(|_| !*shown && self.tries < TRIES) else { return Ok(()) };
         self.tries += 1;

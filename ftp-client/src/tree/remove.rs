@@ -191,7 +191,7 @@ fn tree_at(
         Some(listed) if listed.is_link() => None,
         listed => {
             let proof = match &listed {
-                Some(listed) if shown.in_list && listed.is_dir() => Proof::Directory,
+                Some(listed) if shown.in_list() && listed.is_dir() => Proof::Directory,
                 _ => Proof::by_count(count, itself.and_then(|itself| itself.links)),
             };
             Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof })
@@ -301,9 +301,9 @@ impl Tree<'_> {
         let is_directory = |entry: &&Entry| kind_of(entry) == Some(EntryKind::Directory);
         let count = listing.entries.iter().filter(is_directory).count();
         let is_marked = if listing.form == ListingForm::Mlsd && listed.is_empty() {
-            self.shown.in_mlsd
+            self.shown.in_mlsd()
         } else {
-            self.shown.in_list && !listed.values().any(|listed| !listed.is_listed)
+            self.shown.in_list() && !listed.values().any(|listed| !listed.is_listed)
         };
         let proof = match is_marked || self.no_links {
             true => Proof::Directory,
@@ -377,7 +377,7 @@ impl Tree<'_> {
     fn links<'n>(&mut self, path: &[u8], listing: &'n Listing) -> Result<ListedLinks<'n>, Error> {
         let mut listed = HashMap::new();
         let is_asked = |entry: &&Entry| match entry.kind {
-            Some(EntryKind::Directory) => !self.shown.in_mlsd && !self.no_links,
+            Some(EntryKind::Directory) => !self.shown.in_mlsd() && !self.no_links,
             kind => kind.is_none(),
         };
         if listing.form != ListingForm::List {

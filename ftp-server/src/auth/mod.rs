@@ -123,7 +123,7 @@ pub struct Login {
     /// The rights depend on the path that the client names. If a symbolic link elsewhere leads into
     /// the directory, the rights of the link's own location apply to paths through the link.
     pub directories: Vec<(VirtualPath, Rights)>,
-    /// Names that the user can neither see nor use.
+    /// Names that listings leave out.
     pub(crate) hide_names: Arc<Vec<NamePattern>>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if the server refuses.

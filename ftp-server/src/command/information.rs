@@ -31,7 +31,8 @@ pub(super) fn feat(session: &Session) -> Reply {
     let served = served.filter(|rule| rule.is_permitted(offer.0));
     // Two that are no commands: how paths work here (RFC 3659 §6), and that no listing shows a link as
     // a directory.
-    let mut features = vec!["TVFS".to_owned(), "X-LINKS".to_owned()];
+    let mut features = vec!["TVFS".to_owned()];
+    features.extend(offer.1.contains(Capabilities::LINKS).then(|| "X-LINKS".to_owned()));
     for rule in served {
         let Some(feature) = rule.feature else { continue };
         features.push(match rule.verb {

@@ -304,6 +304,9 @@ impl Running {
             self.log_validities(validity);
         }
         self.dismiss(Some(&former_users));
+        if self.parts.config.settings.hooks.check != former.settings.hooks.check {
+            self.dismiss_all("hooks.check was changed");
+        }
         self.check_due = Some(Instant::now() + CHECK);
         Ok(failures.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"))
     }
@@ -396,6 +399,15 @@ impl Running {
             self.dismiss(None);
         }
         self.check_due.map(|_| left)
+    }
+
+    /// Ends all sessions of users, each after its transfer.
+    fn dismiss_all(&self, why: &str) {
+        let users = self.server.sessions().into_iter().filter(|session| session.user.is_some());
+        let ended = users.filter(|session| self.server.dismiss(session.number)).count();
+        if ended > 0 {
+            log::info!(target: LOG, "{} ended: {why}", counted(ended, "session"));
+        }
     }
 
     /// Ends sessions, each after its transfer, if the user was removed or disabled, or if the host

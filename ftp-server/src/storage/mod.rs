@@ -381,6 +381,11 @@ impl Capabilities {
     /// [progress](Upload::progress), and the log says `stall`.
     pub const BOUNDED_WAITS: Self = Self(1 << 6);
 
+    /// No ability: a promise that each listing shows a symbolic link as one, with
+    /// [`Entry::through`](crate::Entry::through). `FEAT` passes it on as `X-LINKS`: clients then enter
+    /// what is listed as a directory, and remove what is in it.
+    pub const LINKS: Self = Self(1 << 7);
+
     /// Returns whether the set contains all of `capabilities`.
     #[must_use]
     pub const fn contains(self, capabilities: Self) -> bool {

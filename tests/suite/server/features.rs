@@ -57,7 +57,6 @@ fn a_minimal_storage_offers_only_what_it_supports_cm_126_cm_127_cm_137() {
         "SIZE",
         "TVFS",
         "UTF8",
-        "X-LINKS",
     ];
     let mut greeted = RawSession::greeted(server.local_addr());
     assert_eq!(features(&mut greeted), want, "before login");

@@ -82,12 +82,11 @@ impl Vsftpd {
         })
     }
 
-    /// Returns the patterns of names that are hidden or denied.
+    /// Returns the patterns of names that listings leave out.
     fn hidden(&self) -> Option<String> {
-        let values = ["hide_file", "deny_file"].iter().filter_map(|key| self.get(key));
-        let values = values.flat_map(|value| value.trim_matches(['{', '}']).split(','));
+        let values = self.get("hide_file")?.trim_matches(['{', '}']).split(',');
         let patterns: Vec<String> = values.map(quoted).collect();
-        (!patterns.is_empty()).then(|| format!("[{}]", patterns.join(", ")))
+        Some(format!("[{}]", patterns.join(", ")))
     }
 
     /// Returns rights: all of a user who may write, or those that the switches of anonymous users add.
@@ -349,10 +348,17 @@ impl LocalUsers {
     }
 
     fn hash(&self, name: &str) -> Option<&str> {
-        let mut lines = self.shadow.lines().filter_map(|line| line.split_once(':'));
-        lines
-            .find(|(known, _)| *known == name)
-            .map(|(_, rest)| rest.split(':').next().unwrap_or(rest))
+        self.shadow_field(name, 1)
+    }
+
+    /// Returns the day on which an account expires, at which PAM refuses it.
+    fn expiry(&self, name: &str) -> Option<&str> {
+        self.shadow_field(name, 7).filter(|day| !day.is_empty())
+    }
+
+    fn shadow_field(&self, name: &str, number: usize) -> Option<&str> {
+        let mut lines = self.shadow.lines().map(|line| line.split(':'));
+        lines.find(|fields| fields.clone().next() == Some(name))?.nth(number)
     }
 }
 
@@ -380,6 +386,12 @@ pub(super) fn run(options: &Options, path: &Path, stdio: &mut Stdio) -> Result {
         let like = made.and_then(|()| fs::metadata(directory)).map_err(failed(directory))?;
         for account in accounts.logins(&conf) {
             let name = account.name;
+            if let Some(day) = accounts.expiry(name) {
+                let why =
+                    format!("expires on day {day} after 1970-01-01; add it by hand, with expires");
+                conversion.notes.push(format!("user {name}: {why}"));
+                continue;
+            }
             let (text, path) = match user_table(&conf, &account, accounts.hash(name)) {
                 Ok(text) => (text, directory.join(format!("{name}.toml"))),
                 Err(why) => {

@@ -235,15 +235,19 @@ impl MovedSource {
     /// another program has put under the old name since stays. The rename itself changes the ctime.
     fn remove_aside(&self) -> Result<(), Error> {
         let aside = aside(&self.local);
-        let failed = |error| Error::Local(named(&self.local, &error));
-        rename(&self.local, &aside, true).map_err(failed)?;
-        let found = fs::metadata(&aside).map_err(failed)?;
-        if MoveRecord::of_file(&LocalFacts::of(&found)) != MoveRecord::of_file(&self.facts) {
-            rename(&aside, &self.local, false)
-                .map_err(|error| Error::Local(named(&aside, &error)))?;
-            return Err(Error::Job(JobFault::SourceChanged));
+        let failed = |error| Error::Local(named(&aside, &error));
+        // What an earlier run could not put back may be the only copy.
+        rename(&self.local, &aside, false).map_err(failed)?;
+        let found = fs::metadata(&aside).map(|found| LocalFacts::of(&found));
+        let is_same = |found| MoveRecord::of_file(found) == MoveRecord::of_file(&self.facts);
+        let removed = match &found {
+            Ok(found) if is_same(found) => fs::remove_file(&aside).map_err(failed),
+            _ => Err(Error::Job(JobFault::SourceChanged)),
+        };
+        if removed.is_err() {
+            rename(&aside, &self.local, false).map_err(failed)?;
         }
-        fs::remove_file(&aside).map_err(|error| Error::Local(named(&aside, &error)))
+        removed
     }
 }
 
@@ -264,6 +268,13 @@ mod tests {
         assert!(matches!(failed, Error::Job(JobFault::SourceChanged)), "{failed}");
         assert_eq!(fs::read(&local).unwrap(), b"kept");
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+        // What lies aside from an earlier run stays.
+        fs::write(aside(&local), "aside").unwrap();
+        let facts = LocalFacts::of(&fs::metadata(&local).unwrap());
+        MovedSource::new(&local, facts, None).remove().unwrap_err();
+        let left = [fs::read(&local).unwrap(), fs::read(aside(&local)).unwrap()];
+        assert_eq!(left, [b"kept".to_vec(), b"aside".to_vec()]);
+        fs::remove_file(aside(&local)).unwrap();
         let facts = LocalFacts::of(&fs::metadata(&local).unwrap());
         MovedSource::new(&local, facts, None).remove().unwrap();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);

@@ -260,7 +260,7 @@ impl Scan for RemoteTree<'_, '_> {
         let path = self.named(path);
         let (shown, link) = (&mut self.shown, self.link.take());
         self.hand.ask(|client| Ok(shown.note(client, link.as_deref(), true)?))?;
-        if self.shown.in_mlsd {
+        if self.shown.in_mlsd() {
             return Ok(Links::marked());
         }
         let Some(listed) = self.by_list(&path, limits)? else { return Ok(Links::unproved()) };
@@ -275,7 +275,7 @@ impl Scan for RemoteTree<'_, '_> {
             }
         };
         let directories = listed.entries.iter().filter(|entry| entry.is_dir()).count();
-        let proof = match self.shown.in_list {
+        let proof = match self.shown.in_list() {
             true => Proof::Directory,
             false => Proof::by_count(directories, own),
         };
@@ -291,7 +291,7 @@ impl Scan for RemoteTree<'_, '_> {
     }
 
     fn shows_links(&self) -> bool {
-        self.shown.in_list
+        self.shown.in_list()
     }
 
     fn is_local(&self) -> bool {

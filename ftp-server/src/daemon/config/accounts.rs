@@ -68,6 +68,12 @@ impl Config {
         Ok(text)
     }
 
+    /// Returns the path of the control socket, if there is one.
+    #[must_use]
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        self.settings.control_socket.clone()
+    }
+
     /// Returns the included file for a new user, and its text.
     ///
     /// # Errors
@@ -87,6 +93,11 @@ impl Config {
             return Err(DaemonError::configuration(why));
         }
         let path = self.include()?.path_of(name);
+        // It may have other users, or be one that is not read.
+        if path.symlink_metadata().is_ok() {
+            let why = format!("{} exists: move its users to files of their own", shown_path(&path));
+            return Err(DaemonError::configuration(why));
+        }
         self.if_changed(&path, Some(&text))?;
         Ok((path, text))
     }
@@ -154,7 +165,8 @@ impl Config {
     fn if_changed(&self, path: &Path, text: Option<&str>) -> Result<Self, DaemonError> {
         let file = self.file.as_deref().unwrap_or(Path::new(""));
         let changed = Self::read_replaced(file, Some((path, text)))?;
-        changed.validate().map(|()| changed)
+        changed.validate()?;
+        Ok(changed)
     }
 }
 

@@ -7,6 +7,7 @@ use ftp_proto::HostName;
 use super::forms::{FILE, LINE, OWN_ROOT, USERS};
 use super::root::ConfiguredRoot;
 use super::row::{Origins, SetOption, Setting, row};
+use super::stores::NOT_CHECKED;
 use super::table::Settings;
 use super::user::User;
 use crate::VirtualHost;
@@ -153,6 +154,9 @@ impl Settings {
                 continue;
             };
             for (user, settings) in self.users.iter().filter(|(user, _)| host.admits(user)) {
+                if self.hooks.has_check() {
+                    add("root", NOT_CHECKED.to_owned());
+                }
                 let there = User { root: root.clone(), ..settings.clone() };
                 // Other checks report what is wrong with the root itself and with mounts.
                 for (key, why) in self.objections_to_stores(&there) {

@@ -269,7 +269,8 @@ pub(super) const NOT_PUBLISHED: &str =
     "publish is not available in object stores; use resume or discard";
 
 /// Message about `hooks.check` and an object store, whose uploads no program can read first.
-const NOT_CHECKED: &str = "hooks.check cannot read uploads to an object store; use a directory";
+pub(super) const NOT_CHECKED: &str =
+    "hooks.check cannot read uploads to an object store; use a directory";
 
 /// Message about `hooks.check` and the policy `publish`.
 pub(super) const UNCHECKED: &str =

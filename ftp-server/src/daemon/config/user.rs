@@ -41,7 +41,7 @@ with_defaults! {
         pub(crate) directories: Vec<(VirtualPath, Rights)>,
         /// Mount points: further directories on disk, or objects in stores, that the user sees.
         pub(crate) mounts: Vec<MountPoint>,
-        /// Names that the user can neither see nor use.
+        /// Names that listings leave out.
         pub(crate) hide_names: Vec<NamePattern>,
         /// Largest number of bytes below the root; 0 for unlimited.
         pub(crate) quota: u64,

@@ -95,11 +95,14 @@ impl Directory {
         if policy != SyncPolicy::FileAndDirectory {
             return Ok(());
         }
-        match retry_on_intr(|| fsync(self)) {
+        let synced = match retry_on_intr(|| fsync(self)) {
             // The server may write to the directory but not read it, for example in a drop box.
             Err(Errno::BADF) => self.sync_file_system(),
-            // This file system cannot sync directories.
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+            synced => synced,
+        };
+        match synced {
+            // This file system cannot sync directories, or has no files without a name.
+            Err(Errno::ISDIR | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
             synced => synced,
         }
     }

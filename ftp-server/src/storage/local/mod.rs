@@ -264,7 +264,7 @@ impl Storage for LocalStorage {
     fn capabilities(&self) -> Capabilities {
         let changes = Capabilities::SET_TIMES | Capabilities::CHMOD;
         let others = Capabilities::SPACE | Capabilities::DIGEST | Capabilities::QUOTA;
-        changes | others | Capabilities::BOUNDED_WAITS
+        changes | others | Capabilities::BOUNDED_WAITS | Capabilities::LINKS
     }
 
     fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {

@@ -203,7 +203,7 @@ impl MemoryStorage {
 
 impl Storage for MemoryStorage {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::ALL | Capabilities::BOUNDED_WAITS
+        Capabilities::ALL | Capabilities::BOUNDED_WAITS | Capabilities::LINKS
     }
 
     fn confine(&self) -> Confine<'_> {

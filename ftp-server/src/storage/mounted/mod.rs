@@ -239,9 +239,10 @@ impl MountedStorage {
 impl Storage for MountedStorage {
     fn capabilities(&self) -> Capabilities {
         let sum = self.all().fold(Capabilities::NONE, |sum, one| sum | one.capabilities());
-        let bounded = Capabilities::BOUNDED_WAITS;
-        let is_bounded = self.all().all(|storage| storage.capabilities().contains(bounded));
-        sum.without(bounded) | bounded.only_if(is_bounded)
+        [Capabilities::BOUNDED_WAITS, Capabilities::LINKS].into_iter().fold(sum, |sum, promise| {
+            let is_kept = self.all().all(|storage| storage.capabilities().contains(promise));
+            sum.without(promise) | promise.only_if(is_kept)
+        })
     }
 
     fn confine(&self) -> Confine<'_> {

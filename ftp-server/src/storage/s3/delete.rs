@@ -3,7 +3,7 @@
 //! session of this process publishes an object under the same key: see [`super::rivals`].
 
 use super::error::S3Error;
-use super::http::{Client, Request, Retries, Treatment};
+use super::http::{Client, Request, Retries, Treatment, check_wanted};
 use super::inner::Inner;
 use super::objects::Condition;
 use crate::storage::StorageResult;
@@ -63,7 +63,10 @@ impl Inner {
             Err(error) if error.is_transient() || error.is_in_doubt() => return Err(error),
             _ => {}
         }
-        match self.client.head(key)? {
+        let now = self.client.head(key)?;
+        // The look and the test took time.
+        check_wanted()?;
+        match now {
             None => Ok(()),
             now if condition.is_met(now.as_ref()) => self.client.delete(key, &Condition::None),
             Some(_) => Err(S3Error::changed("DeleteObject")),

@@ -382,12 +382,18 @@ thread_local! {
     static IS_CHANGING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Returns an error if the session has given up the work of this thread.
+pub(super) fn check_wanted() -> Result<(), S3Error> {
+    match threads::is_cancelled() {
+        true => Err(S3Error::Local(io::Error::other("its session has given it up"))),
+        false => Ok(()),
+    }
+}
+
 /// Makes a change of files, whose request is neither sent nor sent again once the session has given
 /// up the work of this thread: it could replace or remove newer files.
 pub(super) fn change<T>(send: impl FnOnce() -> Result<T, S3Error>) -> Result<T, S3Error> {
-    if threads::is_cancelled() {
-        return Err(S3Error::Local(io::Error::other("its session has given it up")));
-    }
+    check_wanted()?;
     IS_CHANGING.set(true);
     let sent = send();
     IS_CHANGING.set(false);

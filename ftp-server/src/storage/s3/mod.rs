@@ -278,7 +278,8 @@ fn directory_metadata(store: &Inner, prefix: &str) -> Metadata {
 impl Storage for S3Storage {
     fn capabilities(&self) -> Capabilities {
         let times = Capabilities::SET_TIMES.only_if(self.keeps_times);
-        Capabilities::DIGEST | Capabilities::REMOTE | Capabilities::BOUNDED_WAITS | times
+        let waits = Capabilities::REMOTE | Capabilities::BOUNDED_WAITS;
+        Capabilities::DIGEST | Capabilities::LINKS | waits | times
     }
 
     /// Sessions need no files on disk: the endpoint is resolved in advance.

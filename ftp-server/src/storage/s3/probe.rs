@@ -3,7 +3,7 @@
 use super::aliases;
 use super::encode::base64;
 use super::error::S3Error;
-use super::http::{Client, Request, Treatment};
+use super::http::{Client, Request, Treatment, check_wanted};
 use super::inner::Inner;
 use super::keys;
 use super::multipart::LEAST;
@@ -74,6 +74,8 @@ impl Inner {
         if !condition.is_met(self.client.head(key)?.as_ref()) {
             return Err(S3Error::changed(operation));
         }
+        // The look and the test took time.
+        check_wanted()?;
         send(if known == Some(Treatment::Refused) { &Condition::None } else { condition })
     }
 

@@ -74,8 +74,10 @@ impl Inner {
     /// Waits for its turn under a key that nothing is published under, unless the store checks the
     /// conditions of removals.
     pub(super) fn turn_of_own(&self, key: &str) -> Option<Turn<'_>> {
-        let is_checked = self.client.checks.known("DeleteObject") == Some(Treatment::Checked);
-        (!is_checked).then(|| self.memory.rivals.turn(key))
+        let is_checked =
+            |operation| self.client.checks.known(operation) == Some(Treatment::Checked);
+        (!is_checked("DeleteObject") || !is_checked("PutObject"))
+            .then(|| self.memory.rivals.turn(key))
     }
 }
 
