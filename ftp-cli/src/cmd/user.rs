@@ -136,7 +136,7 @@ pub(super) fn publish(path: &Path, text: &str, like: &Metadata) -> io::Result<()
 }
 
 /// Makes the running server reload. A server that does not listen there may run all the same, and then
-/// goes on with the former users, which only a new user can wait for (`is_new`). If the server refuses
+/// keeps the former users, which only a new user can wait for (`is_new`). If the server refuses
 /// the change, `undo` takes it back.
 fn reload(
     socket: &Path,

@@ -156,7 +156,7 @@ fn user_changes_files_and_the_running_server() {
     let here = members.configured.here.path();
     let added = members.run(&["add", "anna", "--set", "rights=read"], "one");
     assert!(
-        String::from_utf8_lossy(&added.stderr).contains("takes effect when it starts"),
+        String::from_utf8_lossy(&added.stderr).contains("a running one needs a reload"),
         "{added:?}"
     );
     assert_eq!(added.succeeded(), b"users.d/anna.toml: written\n");
