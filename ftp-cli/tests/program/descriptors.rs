@@ -125,7 +125,7 @@ fn a_limited_address_space_refuses_sessions_with_421_ho_02_ho_03() {
     let root = TempRoot::new();
     root.write("file", &[b'x'; 100_000]);
     // The C library must not use up the space before the sessions do.
-    for (mib, least) in [(60_u64, 15), (100, 80), (200, 300)] {
+    for (mib, least) in [(60_u64, 8), (100, 80), (200, 300)] {
         let limit = format!("ulimit -v {}; exec \"$0\" \"$@\"", mib * 1_024);
         let mut shell = std::process::Command::new("/bin/sh");
         shell.args([
