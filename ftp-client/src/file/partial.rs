@@ -482,11 +482,11 @@ fn parent_of(target: &Path) -> &Path {
 mod tests {
     use std::io::{Read, Seek};
 
-    #[cfg(target_os = "linux")]
     use ftp_proto::TimeVal;
 
     #[cfg(target_os = "linux")]
-    use super::super::evidence::{Fit, Origin};
+    use super::super::evidence::Fit;
+    use super::super::evidence::Origin;
     use super::*;
 
     fn content(partial: PartialFile) -> String {
