@@ -219,6 +219,8 @@ struct Ways {
     paths: BTreeMap<PathBuf, usize>,
     /// A file to which more than [`MOST`] paths lead, so that some of them are unknown.
     endless: Option<usize>,
+    /// Files whose disks did not answer.
+    missed: Vec<usize>,
 }
 
 impl OwnFiles {
@@ -260,6 +262,7 @@ impl OwnFiles {
         let mut all = Ways::default();
         for (index, OwnFile { path, .. }) in self.files.iter().enumerate() {
             let (ways, is_hidden) = found.remove(&index).unwrap_or_else(|| {
+                all.missed.push(index);
                 let path = absolute(path).unwrap_or_else(|_| path.clone());
                 let paths = path.ancestors().map(|place| (place.to_owned(), index)).collect();
                 (Ways { paths, ..Ways::default() }, true)
@@ -280,7 +283,9 @@ impl OwnFiles {
     /// Returns the ways as they are now.
     fn ways(&self) -> Arc<Ways> {
         let mut ways = self.ways.lock();
-        if self.has_new_mounts() {
+        // A look that was given up ends once the disk answers: then another one does not wait.
+        let is_over = |at: &usize| self.asked.get(*at).is_some_and(|it| !it.load(Ordering::SeqCst));
+        if self.has_new_mounts() || ways.missed.iter().any(is_over) {
             *ways = Arc::new(self.look(&self.files, &ways));
         }
         Arc::clone(&ways)
@@ -493,6 +498,7 @@ mod tests {
 
     use ftp_tests::lying_disk::LyingDisk;
     use ftp_tests::root::TempRoot;
+    use ftp_tests::wait::wait_until;
 
     use super::*;
     use crate::Rights;
@@ -515,7 +521,12 @@ mod tests {
         *own.ways.lock() = Arc::new(own.look(&own.files, &Ways::default()));
         let waiting = own.asked.iter().filter(|asked| asked.load(Ordering::SeqCst)).count();
         assert_eq!(waiting, 1);
+        assert_eq!(own.ways().missed.len(), 1);
+        // Once the disk answers, it is looked at again, without a new mount.
         drop(held);
+        wait_until("the file is looked at again", || own.ways().missed.is_empty());
+        let log = fs::metadata(silent.join("log")).unwrap();
+        assert!(own.ways().reached.contains_key(&(log.dev(), log.ino())));
     }
 
     thread_local! {
@@ -544,6 +555,7 @@ mod tests {
         ("metrics.listen", &[]),
         ("auth.program", &[]),
         ("hooks.stored", &[]),
+        ("hooks.check", &[]),
         ("hooks.program", &[]),
         ("hooks.dead_letters", &[]),
         ("hooks.spool", &["hooks.stored=[\"/bin/true\"]"]),
@@ -601,7 +613,7 @@ mod tests {
         let shown = file.display();
         match key {
             "log.target" => set(config, &format!("{key}=file:{shown}")),
-            "hooks.stored" => set(config, &format!("{key}=[\"{shown}\"]")),
+            "hooks.stored" | "hooks.check" => set(config, &format!("{key}=[\"{shown}\"]")),
             "metrics.listen" => set(config, &format!("{key}=unix:{shown}")),
             _ => set(config, &format!("{key}={shown}")),
         }
