@@ -175,6 +175,31 @@ fn reload_reports_its_outcome_and_ends_sessions_of_removed_users() {
     late.expect("PASS p", 230);
 }
 
+/// A session from before would go on without the check.
+#[test]
+fn a_reload_that_changes_the_check_of_uploads_ends_all_sessions_hf_20() {
+    let server = Controlled::new(USERS);
+    let mut idle = server.login("other");
+    let mut busy = server.login("u");
+    let data = busy.passive();
+    busy.expect("STOR f", 150);
+    let checked = format!("{USERS}[hooks]\ncheck = [\"/bin/false\"]\n");
+    server.configured.write(&text(&server.socket, &checked));
+    assert!(server.says(&["reload"]).contains("changed: hooks.check"));
+    idle.expect_reply(421);
+    data.close();
+    busy.expect_reply(226);
+    busy.expect_reply(421);
+    let mut session = server.login("u");
+    let data = session.passive();
+    session.expect("STOR g", 150);
+    data.close();
+    session.expect_reply(550);
+    assert_eq!(server.configured.root.published(), [b"f"]);
+    assert!(server.says(&["reload"]).contains("changed: nothing"));
+    session.expect_in_step();
+}
+
 #[test]
 fn a_draining_server_serves_its_sessions_and_ends_with_the_last() {
     let mut server = Controlled::new(USERS);

@@ -297,22 +297,30 @@ impl Storage for CheckedStorage {
         keep: Keep<'_>,
     ) -> StorageResult<Box<dyn Upload>> {
         let inner = self.inner.write(path, mode, keep)?;
-        let (check, path) = (Arc::clone(&self.check), path.clone());
-        let state = CheckState::Due;
-        let uploader = Arc::clone(&self.uploader);
-        Ok(Box::new(CheckedUpload { inner: Some(inner), check, uploader, path, state, looks: 0 }))
+        let (check, uploader) = (Arc::clone(&self.check), Arc::clone(&self.uploader));
+        let (path, state) = (path.clone(), CheckState::Due);
+        Ok(Box::new(CheckedUpload { inner, check, uploader, path, state, looks: 0 }))
     }
 }
 
 enum CheckState {
     Due,
-    Asked(Arc<UploadQuestion>),
+    Asked(AskedUpload),
     Accepted,
+}
+
+/// A question that is abandoned with its upload.
+struct AskedUpload(Arc<UploadQuestion>);
+
+impl Drop for AskedUpload {
+    fn drop(&mut self) {
+        self.0.answer.abandon();
+    }
 }
 
 /// An upload that gets its name only after the program has accepted its content.
 struct CheckedUpload {
-    inner: Option<Box<dyn Upload>>,
+    inner: Box<dyn Upload>,
     check: Arc<UploadCheck>,
     uploader: Arc<Uploader>,
     path: VirtualPath,
@@ -322,23 +330,19 @@ struct CheckedUpload {
 }
 
 impl CheckedUpload {
-    fn inner(&mut self) -> StorageResult<&mut Box<dyn Upload>> {
-        self.inner.as_mut().ok_or_else(|| StorageErrorKind::Io.into())
-    }
-
     /// Returns whether the program has accepted the upload; `false` if it has not answered yet.
     fn is_accepted(&mut self) -> StorageResult<bool> {
         match &self.state {
             CheckState::Accepted => Ok(true),
             CheckState::Due => {
-                let file = self.inner.as_ref().and_then(|upload| upload.descriptor());
                 // What cannot be checked is refused.
-                let file = file.ok_or(StorageErrorKind::Fixed("hooks.check cannot read it"))?;
-                let asked = self.check.ask(file, &self.uploader, &self.path);
-                self.state = CheckState::Asked(asked?);
+                let lacks = StorageErrorKind::Fixed("hooks.check cannot read it");
+                let file = self.inner.descriptor().ok_or(lacks)?;
+                let asked = self.check.ask(file, &self.uploader, &self.path)?;
+                self.state = CheckState::Asked(AskedUpload(asked));
                 Ok(false)
             }
-            CheckState::Asked(question) => {
+            CheckState::Asked(AskedUpload(question)) => {
                 let limit = question.deadline + KILLED;
                 let verdict = match question.answer.wait(LOOK) {
                     Some(verdict) => verdict,
@@ -358,59 +362,49 @@ impl CheckedUpload {
 
 impl io::Write for CheckedUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner()?.write(bytes)
+        self.inner.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.inner()?.flush()
+        self.inner.flush()
     }
 }
 
 impl Upload for CheckedUpload {
     fn prepare(&mut self) -> StorageResult<bool> {
-        self.inner()?.prepare()
+        self.inner.prepare()
     }
 
     fn ready(&mut self) -> StorageResult<bool> {
-        self.inner()?.ready()
+        self.inner.ready()
     }
 
     fn prepare_commit(&mut self) -> StorageResult<bool> {
-        Ok(self.is_accepted()? && self.inner()?.prepare_commit()?)
+        Ok(self.is_accepted()? && self.inner.prepare_commit()?)
     }
 
     fn progress(&self) -> u64 {
-        self.looks + self.inner.as_ref().map_or(0, |upload| upload.progress())
+        self.looks + self.inner.progress()
     }
 
     fn published_size(&self) -> Option<u64> {
-        self.inner.as_ref().and_then(|upload| upload.published_size())
+        self.inner.published_size()
     }
 
     fn inode(&self) -> Option<u64> {
-        self.inner.as_ref().and_then(|upload| upload.inode())
+        self.inner.inode()
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.as_ref().and_then(|upload| upload.descriptor())
+        self.inner.descriptor()
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         while !self.is_accepted()? {}
-        self.inner.take().ok_or(StorageErrorKind::Io)?.commit()
+        self.inner.commit()
     }
 
-    fn abort(mut self: Box<Self>, end: StreamEnd) {
-        if let Some(inner) = self.inner.take() {
-            inner.abort(end);
-        }
-    }
-}
-
-impl Drop for CheckedUpload {
-    fn drop(&mut self) {
-        if let CheckState::Asked(question) = &self.state {
-            question.answer.abandon();
-        }
+    fn abort(self: Box<Self>, end: StreamEnd) {
+        self.inner.abort(end);
     }
 }
