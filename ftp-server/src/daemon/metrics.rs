@@ -219,8 +219,10 @@ impl MetricsPage {
             self.sample("ftp_user_bytes", &[("user", &label(name))], user.bytes);
         }
         self.metric("ftp_user_sessions", "gauge", "Sessions of a user.");
+        let mut sessions: BTreeMap<&[u8], usize> = BTreeMap::new();
+        counts.logged_in.values().for_each(|user| *sessions.entry(user).or_default() += 1);
         for name in counts.users.keys() {
-            let sessions = counts.logged_in.values().filter(|user| *user == name).count();
+            let sessions = sessions.get(&**name).copied().unwrap_or_default();
             self.sample("ftp_user_sessions", &[("user", &label(name))], sessions);
         }
     }

@@ -175,7 +175,8 @@ impl<Id: From<u32> + Into<u32> + Copy> NamedId<Id> {
     /// Finds the number for which `%u` stands: `id` of the system user with this name, but never of
     /// root, whose name a login program may accept.
     pub(crate) fn find_own(&mut self, name: &str, id: fn(&User) -> Id) {
-        let user = User::from_name(name).ok().flatten().filter(|_| self.text == OWN);
+        // A name service can take long, so nothing else is looked up.
+        let user = (self.text == OWN).then(|| User::from_name(name).ok().flatten()).flatten();
         if let Some(user) = user.filter(|user| !user.uid.is_root()) {
             self.id = id(&user);
         }

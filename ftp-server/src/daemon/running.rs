@@ -1,6 +1,6 @@
 //! Runs a server and holds everything that it needs until it stops.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -134,20 +134,22 @@ impl Running {
         let configured = self.parts.config.users_of_file();
         let mut all: Vec<UserInfo> = configured
             .into_iter()
-            .map(|(name, user)| UserInfo { used: homes.used(user), ..UserInfo::of(name, user) })
+            .map(|(name, user)| {
+                let last_login = last_logins.remove(name.as_bytes());
+                UserInfo { last_login, used: homes.used(user), ..UserInfo::of(name, user) }
+            })
             .collect();
-        for user in &mut all {
-            user.last_login = last_logins.remove(&user.name);
-        }
         all.extend(last_logins.into_iter().map(|(name, last_login)| UserInfo {
             name,
             last_login: Some(last_login),
             ..UserInfo::default()
         }));
-        let sessions = self.server.sessions();
+        let mut sessions: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+        for user in self.server.sessions().into_iter().filter_map(|session| session.user) {
+            *sessions.entry(user).or_default() += 1;
+        }
         for user in &mut all {
-            let are_of = |session: &&SessionInfo| session.user.as_ref() == Some(&user.name);
-            user.sessions = Some(sessions.iter().filter(are_of).count());
+            user.sessions = Some(sessions.get(&user.name).copied().unwrap_or_default());
         }
         users(&all, style)
     }
