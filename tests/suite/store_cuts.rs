@@ -247,7 +247,7 @@ fn cases(steps: &[(Who, usize, u64)], losses: &[Loss], plain: usize) -> Vec<Case
     cases.into_iter().step_by(stride).collect()
 }
 
-/// Plays cases, so many at a time, and reports those that fail.
+/// Plays cases, a few at a time, and reports those that fail.
 #[track_caller]
 fn check(store: ObjectStore, losses: &[Loss], plain: usize, at_a_time: usize) {
     let (name, store) = (store.name, Arc::new(Mutex::new(store)));

@@ -61,11 +61,12 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     flock(&locked, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
     // Another run may have changed the files before it released the lock.
     let config = Config::read(file).map_err(told)?;
-    let former = |path: &Path| (path.to_owned(), fs::read_to_string(path).ok());
+    // Only what was read can be put back, and only what was not there removed.
+    let former = |path: &Path| path.exists().then(|| fs::read_to_string(path)).transpose();
     let before;
     let done = if verb == "remove" {
         let path = config.without_user(name).map_err(told)?;
-        before = former(&path);
+        before = (path.clone(), former(&path).map_err(failed)?);
         fs::remove_file(&path).and_then(|()| locked.sync_all()).map_err(failed)?;
         format!("{}: removed\n", shown_path(&path))
     } else {
@@ -88,7 +89,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             }
         }
         .map_err(told)?;
-        before = former(&path);
+        before = (path.clone(), former(&path).map_err(failed)?);
         let published = fs::metadata(file).and_then(|like| publish(&path, &text, &like));
         published.and_then(|()| locked.sync_all()).map_err(failed)?;
         format!("{}: written\n", shown_path(&path))

@@ -296,8 +296,8 @@ pub(crate) struct Renaming<'a> {
 impl Renaming<'_> {
     /// Gives the file in `slot` its final name, if it still has the size and the time that were noted
     /// when it was confirmed: others can take the temporary name, or answer on a new connection. Another
-    /// attempt also needs the facts from before the first one. Returns `None` if nothing proves that the server has the file, so that it must be
-    /// uploaded again. After an error, `slot` still has the file if another attempt can rename it.
+    /// attempt also needs the facts from before the first one. Returns `None` if nothing proves that the
+    /// server has the file, so that it must be uploaded again. After an error, `slot` still has the file if another attempt can rename it.
     ///
     /// # Errors
     ///
