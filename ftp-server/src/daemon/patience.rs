@@ -11,7 +11,7 @@ use super::start_thread;
 use crate::lock::Lock;
 
 /// Longest time between two answers. Disks that must spin up first are only reported too early.
-const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
 
 /// Largest number of threads that ask the same kind of question at once.
 const ASKING: usize = 4;

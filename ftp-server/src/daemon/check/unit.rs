@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities};
 
@@ -12,7 +12,9 @@ use crate::ConfinementPolicy;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{Config, Environment, MountPoint};
 use crate::daemon::own_files::{in_full, is_written, own_files};
+use crate::daemon::patience::PATIENCE;
 use crate::daemon::privileges::{FileGroup, RunAs};
+use crate::daemon::programs::{self as process, Stuck};
 use ftp_proto::text::toml_text::shown;
 use ftp_proto::text::values::shown_path;
 
@@ -37,11 +39,11 @@ pub(super) struct Unit(BTreeMap<String, String>);
 impl Unit {
     /// Asks systemd for the unit, if it starts a server as `user` with the configuration file.
     pub(super) fn find(user: &RunAs, file: &Path) -> Option<Self> {
-        let mut systemctl = Command::new("systemctl");
-        systemctl.args(["show", NAME]).stdin(Stdio::null()).stderr(Stdio::null());
-        let unit = Self::parse(&String::from_utf8_lossy(&systemctl.output().ok()?.stdout));
-        let starts =
-            unit.get("ExecStart").split_ascii_whitespace().any(|word| Path::new(word) == file);
+        let mut systemctl = process::command("systemctl");
+        systemctl.args(["show", NAME]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let told = process::ask(&mut systemctl, PATIENCE, &|| false, &Stuck::new()).ok()?;
+        let unit = Self::parse(&String::from_utf8_lossy(&told));
+        let starts = unit.words("ExecStart").any(|word| Path::new(word) == file);
         (starts && unit.get("User") == user.to_string()).then_some(unit)
     }
 
@@ -157,9 +159,7 @@ impl Unit {
         let lies_in =
             |places: &[&'static str]| places.iter().find(|place| path.starts_with(place)).copied();
         let cure = "in a drop-in (systemctl edit ftp-cli)";
-        if self.deepest("BindPaths", path).is_some()
-            || self.deepest("BindReadOnlyPaths", path).is_some()
-        {
+        if ["BindPaths", "BindReadOnlyPaths"].iter().any(|it| self.deepest(it, path).is_some()) {
             return None;
         }
         let home = lies_in(&["/home", "/root", "/run/user"]);
