@@ -14,6 +14,7 @@ use crate::storage::VirtualPath;
 /// assert!(!inbox.contains(Rights::READ));
 /// assert!(Rights::FULL.contains(inbox));
 /// ```
+// Not of the crate bitflags: its `all()` would include `FXP`, which nobody has unless it is named.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Rights(u16);
 

@@ -347,6 +347,7 @@ pub enum Ask {
 /// assert!(!both.contains(Capabilities::CHMOD));
 /// assert!(Capabilities::ALL.contains(both));
 /// ```
+// Not of the crate bitflags: its `all()` would include the promises below, which a storage must know.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Capabilities(u8);
 
