@@ -18,12 +18,23 @@ use super::usage::{Cost, Usage};
 use crate::deadline::unix_now;
 use crate::storage::{EntryKind, Metadata};
 
-/// How often, and after how long, to try again to lock a file that is to be removed: another process
-/// may be looking at it for a moment.
-pub(super) const TRIES: u32 = 5;
-pub(super) const PAUSE: Duration = Duration::from_millis(1);
+/// How often, and after how long, to try again to lock a file: another process may be looking at it for
+/// a moment.
+const TRIES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(1);
 
 const ALONE: FlockOperation = FlockOperation::NonBlockingLockExclusive;
+
+/// Calls `lock` again for a moment while it returns EWOULDBLOCK.
+pub(super) fn patiently<T>(mut lock: impl FnMut() -> Result<T>) -> Result<T> {
+    for _ in 0..TRIES {
+        match lock() {
+            Err(Errno::WOULDBLOCK) => thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    lock()
+}
 
 /// Opens a hidden file to write at its end, and locks it. Returns EWOULDBLOCK if the file is already
 /// locked. Returns ENOENT if there is no file, or if the object with this name cannot be a hidden
@@ -149,15 +160,7 @@ pub(super) fn remove_unnamed(
 /// Removes a hidden file as [`remove`] does, but returns EWOULDBLOCK if a process is writing to it,
 /// and ENOENT if it is missing.
 pub(super) fn try_remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    let mut removed = remove_now(usage, directory, name, || false);
-    for _ in 0..TRIES {
-        if removed != Err(Errno::WOULDBLOCK) {
-            break;
-        }
-        thread::sleep(PAUSE);
-        removed = remove_now(usage, directory, name, || false);
-    }
-    removed
+    patiently(|| remove_now(usage, directory, name, || false))
 }
 
 /// Removes a hidden file, or returns EWOULDBLOCK if a process is writing to it or `stays`.
@@ -165,9 +168,13 @@ fn remove_now(
     usage: &Usage,
     directory: BorrowedFd<'_>,
     name: &[u8],
-    stays: impl FnOnce() -> bool,
+    stays: impl Fn() -> bool,
 ) -> Result<()> {
     let change = usage.change();
+    // The lock of a file that stays would refuse a session that resumes it at this moment.
+    if stays() {
+        return Err(Errno::WOULDBLOCK);
+    }
     let (file, _) = open_to_remove(directory, name)?;
     let removed = match stays() {
         true => Err(Errno::WOULDBLOCK),
@@ -180,4 +187,38 @@ fn remove_now(
     }
     unlock(&file);
     removed
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd as _;
+    use std::sync::Arc;
+
+    use super::super::turn;
+    use super::*;
+
+    #[test]
+    fn kept_bytes_are_not_locked_to_see_that_they_stay_fs_14_fs_15() {
+        let top = tempfile::tempdir().unwrap();
+        let root = Arc::new(root::Root::open(top.path()).unwrap());
+        let file = File::create(top.path().join("bytes")).unwrap();
+        // A session that resumes them can take the lock while a walk looks at them.
+        let stays = || turn::lock(&file).is_ok();
+        let looked = remove_now(root.usage(), root.as_fd(), b"bytes", stays);
+        assert_eq!(looked, Err(Errno::WOULDBLOCK));
+        assert!(top.path().join("bytes").exists());
+    }
+
+    #[test]
+    fn a_lock_that_is_held_for_a_moment_is_waited_for_fs_15() {
+        let mut left = TRIES;
+        let locked = patiently(|| {
+            left = left.checked_sub(1).ok_or(Errno::IO)?;
+            if left > 0 { Err(Errno::WOULDBLOCK) } else { Ok(()) }
+        });
+        assert_eq!(locked, Ok(()));
+        assert_eq!(patiently(|| Err::<(), _>(Errno::WOULDBLOCK)), Err(Errno::WOULDBLOCK));
+        assert_eq!(patiently(|| Err::<(), _>(Errno::ACCESS)), Err(Errno::ACCESS));
+    }
 }

@@ -15,7 +15,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
@@ -211,13 +210,7 @@ pub(super) fn read(directory: impl AsFd, record: &[u8]) -> RecordFile {
 fn create(directory: &Directory, record: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = retry_on_intr(|| openat(directory, record, flags, inherit::PRIVATE))?;
-    // Somebody may be looking at it for a moment.
-    for _ in 0..hidden::TRIES {
-        if turn::lock(&file) != Err(Errno::WOULDBLOCK) {
-            break;
-        }
-        thread::sleep(hidden::PAUSE);
-    }
+    let _ = hidden::patiently(|| turn::lock(&file));
     Ok(file)
 }
 
@@ -662,6 +655,20 @@ fn discard_bytes(directory: &Directory, record: &RecordFile) {
     if let RecordFile::Whole(facts) = record {
         // If this fails, the sweeper removes them.
         let _ = hidden::try_remove(directory.root().usage(), directory.as_fd(), &facts.bytes);
+    }
+}
+
+/// Calls `remove` with a record that a walk has read, unless another upload has left one since, which
+/// must stay with its bytes.
+pub(super) fn if_unchanged(
+    (directory, above): (impl AsFd, (u64, u64)),
+    record: &[u8],
+    facts: &Facts,
+    remove: impl FnOnce(),
+) {
+    let _order = in_order(above, record);
+    if matches!(read(directory, record), RecordFile::Whole(now) if *now == *facts) {
+        remove();
     }
 }
 

@@ -119,7 +119,8 @@ impl Replacement {
             files::used(target.directory.root(), limit, Cost::BYTE)?;
         }
         let mut charge = usage.charge(config.limit(), old).in_place();
-        let (file, metadata) = match hidden::open_locked(target.directory.as_fd(), &hidden) {
+        let open = || hidden::open_locked(target.directory.as_fd(), &hidden);
+        let (file, metadata) = match hidden::patiently(open) {
             Ok(opened) => opened,
             Err(Errno::WOULDBLOCK) => return Err(system(Errno::WOULDBLOCK)),
             // The file has been removed, or is on a file system without locks, where nothing is

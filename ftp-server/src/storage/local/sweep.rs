@@ -351,11 +351,14 @@ impl<'a> Walk<'a> {
             // It is unknown whether the old file is there.
             Err(_) => return Some(facts),
         };
+        let usage = Arc::clone(self.root.usage());
         if facts.has_ended(now.as_ref()) {
-            // The bytes go first, while the shelf knows that they count.
-            let _ = hidden::remove(self.root.usage(), directory.as_fd(), &facts.bytes);
-            self.remove(directory, name, found, hidden::remove);
-            self.root.usage().shelf().take(above, name);
+            record::if_unchanged((directory, above), name, &facts, || {
+                // The bytes go first, while the shelf knows that they count.
+                let _ = hidden::remove(&usage, directory.as_fd(), &facts.bytes);
+                self.remove(directory, name, found, hidden::remove);
+                usage.shelf().take(above, name);
+            });
             return None;
         }
         let bytes = facts.kept_bytes(directory);
@@ -366,12 +369,13 @@ impl<'a> Walk<'a> {
         self.due = self.due.min(Duration::from_secs(u64::try_from(left).unwrap_or_default()));
         let found = root::metadata_at(directory, &*facts.bytes, AtFlags::empty());
         let size = found.map_or(0, |found| found.size);
-        self.shelve(name, Some((&facts, size)));
-        if bytes.is_none() {
-            let usage = self.root.usage();
-            let _ = hidden::remove(usage, directory.as_fd(), &facts.bytes);
-            usage.shelf().emptied(&facts.bytes);
-        }
+        record::if_unchanged((directory, above), name, &facts, || {
+            self.shelve(name, Some((&facts, size)));
+            if bytes.is_none() {
+                let _ = hidden::remove(&usage, directory.as_fd(), &facts.bytes);
+                usage.shelf().emptied(&facts.bytes);
+            }
+        });
         bytes.map(|_| facts)
     }
 
