@@ -278,7 +278,7 @@ impl Failure {
     /// fail too, and many servers ban a client after a few.
     pub(crate) fn login(error: &Error) -> Self {
         let mut failure = Self::from(error);
-        let Error::Refused(_, reply) = error else { return failure };
+        let Error::Refused { reply, .. } = error else { return failure };
         if error.is_busy() {
             return failure;
         }
@@ -446,12 +446,12 @@ fn advice(error: &Error) -> &'static str {
         Error::Tls(TlsError::Certificate { pin: Some(_), .. }) => {
             "; ask the server's operator to confirm this pin, then use it with --pin"
         }
-        Error::Tls(TlsError::DataProtectionRefused(..)) => {
+        Error::Tls(TlsError::DataProtectionRefused { .. }) => {
             "; use --tls-data clear to continue without data encryption"
         }
         // The server refuses the new name for good.
         Error::Job(JobFault::NotRenamed { cause, .. })
-            if matches!(&**cause, Error::Refused(Verb::Rnto, reply)
+            if matches!(&**cause, Error::Refused { verb: Verb::Rnto, reply, .. }
                 if reply.code().severity() == Severity::Permanent) =>
         {
             "; if the server never replaces a file by a rename, remove the old file first, or omit --temp"
@@ -471,6 +471,7 @@ fn advice(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ftp_client::error::Unsupported;
     use ftp_proto::{ParseError, Pathname, Reply, ReplyCode};
 
     fn reply(code: u16) -> Reply {
@@ -496,27 +497,27 @@ mod tests {
     fn each_error_has_one_exit_code_li_06() {
         let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
         for (error, want) in [
-            (Error::Refused(Verb::Retr, reply(550)), Exit::Refused),
-            (Error::Refused(Verb::Retr, reply(500)), Exit::Refused),
-            (Error::Refused(Verb::Retr, reply(450)), Exit::Temporary),
-            (Error::Refused(Verb::Retr, reply(426)), Exit::Temporary),
-            (Error::Refused(Verb::Retr, reply(425)), Exit::Data),
-            (Error::Refused(Verb::Retr, reply(530)), Exit::Refused),
-            (Error::Refused(Verb::Retr, reply(522)), Exit::Tls),
-            (Error::Refused(Verb::Eprt, reply(522)), Exit::Refused),
+            (Error::refused(Verb::Retr, reply(550)), Exit::Refused),
+            (Error::refused(Verb::Retr, reply(500)), Exit::Refused),
+            (Error::refused(Verb::Retr, reply(450)), Exit::Temporary),
+            (Error::refused(Verb::Retr, reply(426)), Exit::Temporary),
+            (Error::refused(Verb::Retr, reply(425)), Exit::Data),
+            (Error::refused(Verb::Retr, reply(530)), Exit::Refused),
+            (Error::refused(Verb::Retr, reply(522)), Exit::Tls),
+            (Error::refused(Verb::Eprt, reply(522)), Exit::Refused),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Greeting(reply(554)), Exit::Refused),
             (Error::Greeting(busy()), Exit::Temporary),
-            (Error::Refused(Verb::Pass, busy()), Exit::Temporary),
-            (Error::Unexpected(Verb::Quit, reply(250)), Exit::Integrity),
+            (Error::refused(Verb::Pass, busy()), Exit::Temporary),
+            (Error::unexpected(Verb::Quit, reply(250)), Exit::Integrity),
             (Error::Greeting(reply(420)), Exit::Temporary),
-            (Error::Unexpected(Verb::Retr, reply(227)), Exit::Protocol),
+            (Error::unexpected(Verb::Retr, reply(227)), Exit::Protocol),
             (Error::Protocol(parse_error()), Exit::Protocol),
             (Error::Desynchronised, Exit::Protocol),
             (Error::Argument(parse_error()), Exit::Usage),
             (Error::Timeout(Phase::Stall), Exit::Timeout),
             (Error::Timeout(Phase::Overall), Exit::Timeout),
-            (Error::Io(broken()), Exit::Network),
+            (Error::io(broken()), Exit::Network),
             (Error::Closed, Exit::Network),
             (Error::DataConnection(Vec::new()), Exit::Data),
             (Error::Incomplete { bytes: 1, announced: Some(2) }, Exit::Integrity),
@@ -525,13 +526,16 @@ mod tests {
             (Error::Tls(TlsError::Settings("no roots".into())), Exit::Usage),
             (Error::Tls(TlsError::File { path: "x".into(), reason: "no".into() }), Exit::Local),
             (Error::Tls(TlsError::Refused(reply(500))), Exit::Tls),
-            (Error::Tls(TlsError::DataProtectionRefused(Verb::Prot, reply(431))), Exit::Tls),
+            (
+                Error::Tls(TlsError::DataProtectionRefused { verb: Verb::Prot, reply: reply(431) }),
+                Exit::Tls,
+            ),
             (Error::Tls(TlsError::TruncatedTls), Exit::Tls),
             (Error::Tls(TlsError::InjectedPlaintext), Exit::Tls),
             (Error::Tls(TlsError::Failed("alert".into())), Exit::Tls),
             (Error::Tls(TlsError::Broken("text".into())), Exit::Network),
-            (Error::Local(broken()), Exit::Local),
-            (Error::Unsupported("this"), Exit::Unsupported),
+            (Error::local(broken()), Exit::Local),
+            (Error::Unsupported(Unsupported::NoSize), Exit::Unsupported),
         ] {
             assert_eq!(Failure::from(&error).exit, want, "{error}");
         }
@@ -540,14 +544,14 @@ mod tests {
     #[test]
     fn a_refused_login_exits_as_a_login_failure() {
         for (error, want) in [
-            (Error::Refused(Verb::Pass, reply(530)), Exit::Login),
-            (Error::Refused(Verb::User, reply(530)), Exit::Login),
-            (Error::Refused(Verb::Pass, reply(332)), Exit::Login),
-            (Error::Refused(Verb::User, reply(331)), Exit::Login),
-            (Error::Refused(Verb::User, reply(534)), Exit::Tls),
-            (Error::Refused(Verb::User, reply(500)), Exit::Login),
-            (Error::Refused(Verb::User, reply(450)), Exit::Temporary),
-            (Error::Refused(Verb::Pass, busy()), Exit::Temporary),
+            (Error::refused(Verb::Pass, reply(530)), Exit::Login),
+            (Error::refused(Verb::User, reply(530)), Exit::Login),
+            (Error::refused(Verb::Pass, reply(332)), Exit::Login),
+            (Error::refused(Verb::User, reply(331)), Exit::Login),
+            (Error::refused(Verb::User, reply(534)), Exit::Tls),
+            (Error::refused(Verb::User, reply(500)), Exit::Login),
+            (Error::refused(Verb::User, reply(450)), Exit::Temporary),
+            (Error::refused(Verb::Pass, busy()), Exit::Temporary),
             (Error::ServiceClosing(reply(421)), Exit::Temporary),
             (Error::Closed, Exit::Network),
         ] {
@@ -556,43 +560,43 @@ mod tests {
             assert_eq!(failure.is_refused_login(), want == Exit::Login, "{error}");
         }
         // After the login, such a reply concerns one file.
-        assert!(!Failure::from(&Error::Refused(Verb::Retr, reply(530))).is_refused_login());
-        let tls = Failure::login(&Error::Refused(Verb::User, reply(534)));
+        assert!(!Failure::from(&Error::refused(Verb::Retr, reply(530))).is_refused_login());
+        let tls = Failure::login(&Error::refused(Verb::User, reply(534)));
         assert!(tls.message.contains("ftpes://"), "{}", tls.message);
     }
 
     #[test]
     fn only_transient_errors_are_retried() {
         for (error, want) in [
-            (Error::Refused(Verb::Retr, reply(450)), true),
-            (Error::Refused(Verb::Retr, reply(426)), true),
-            (Error::Refused(Verb::Retr, reply(425)), true),
-            (Error::Refused(Verb::Stor, reply(452)), false),
-            (Error::Refused(Verb::Stor, reply(552)), false),
-            (Error::Refused(Verb::Retr, reply(550)), false),
+            (Error::refused(Verb::Retr, reply(450)), true),
+            (Error::refused(Verb::Retr, reply(426)), true),
+            (Error::refused(Verb::Retr, reply(425)), true),
+            (Error::refused(Verb::Stor, reply(452)), false),
+            (Error::refused(Verb::Stor, reply(552)), false),
+            (Error::refused(Verb::Retr, reply(550)), false),
             (Error::ServiceClosing(reply(421)), true),
             (Error::Greeting(reply(420)), true),
             (Error::Greeting(reply(554)), false),
             (Error::Greeting(busy()), true),
-            (Error::Refused(Verb::Pass, busy()), true),
-            (Error::Unexpected(Verb::Retr, reply(227)), false),
+            (Error::refused(Verb::Pass, busy()), true),
+            (Error::unexpected(Verb::Retr, reply(227)), false),
             (Error::Timeout(Phase::Stall), true),
             (Error::Timeout(Phase::Overall), false),
             (Error::Closed, true),
             (Error::Tls(TlsError::Broken("text".into())), true),
             (Error::Tls(TlsError::Failed("alert".into())), false),
             (Error::Tls(TlsError::TruncatedTls), false),
-            (Error::Io(io::ErrorKind::ConnectionRefused.into()), true),
+            (Error::io(io::ErrorKind::ConnectionRefused.into()), true),
             (Error::Incomplete { bytes: 1, announced: Some(2) }, false),
             (Error::Cancelled, false),
-            (Error::Local(io::ErrorKind::StorageFull.into()), false),
+            (Error::local(io::ErrorKind::StorageFull.into()), false),
         ] {
             let failure = Failure::from(&error);
             assert_eq!(failure.recovery == Recovery::TryAgain, want, "{error}");
             assert_eq!(failure.code, error.reply().map(|reply| reply.code().value()));
             assert_eq!(failure.phase.is_some(), failure.exit == Exit::Timeout);
         }
-        let failure = Failure::login(&Error::Refused(Verb::Pass, reply(530)));
+        let failure = Failure::login(&Error::refused(Verb::Pass, reply(530)));
         assert_eq!(failure.recovery, Recovery::Impossible);
     }
 
@@ -606,9 +610,9 @@ mod tests {
 
     #[test]
     fn error_messages_include_the_reply() {
-        let failure = Failure::from(&Error::Refused(Verb::Stor, reply(553)));
+        let failure = Failure::from(&Error::refused(Verb::Stor, reply(553)));
         assert!(failure.message.contains("553 because"), "{}", failure.message);
         assert!(!failure.fatal);
-        assert!(Failure::from(&Error::Refused(Verb::Stor, reply(452))).fatal);
+        assert!(Failure::from(&Error::refused(Verb::Stor, reply(452))).fatal);
     }
 }

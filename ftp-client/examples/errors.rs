@@ -37,15 +37,15 @@ pub(crate) enum Action {
 pub(crate) fn action(error: &Error) -> Action {
     match error {
         // The server refused the login or the file name.
-        Error::Refused(Verb::User | Verb::Pass | Verb::Acct, reply)
+        Error::Refused { verb: Verb::User | Verb::Pass | Verb::Acct, reply, .. }
             if reply.code().value() == 530 =>
         {
             Action::Ask("the user and the password")
         }
-        Error::Refused(_, reply) if [550, 553].contains(&reply.code().value()) => {
+        Error::Refused { reply, .. } if [550, 553].contains(&reply.code().value()) => {
             Action::Ask("the path: missing, or no permission")
         }
-        Error::Refused(_, reply) if [452, 552].contains(&reply.code().value()) => {
+        Error::Refused { reply, .. } if [452, 552].contains(&reply.code().value()) => {
             Action::Ask("the space on the server")
         }
         // An argument cannot be sent, or a local file failed.

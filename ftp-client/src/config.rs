@@ -10,7 +10,7 @@ use ftp_proto::{
 };
 
 use crate::control::learned::Learned;
-use crate::error::Error;
+use crate::error::{Error, Unsupported};
 use crate::event::Counts;
 use crate::net::SharedConnector;
 use crate::net::proxy::{Proxy, Route};
@@ -100,25 +100,23 @@ impl Config {
     pub(crate) fn check(&mut self) -> Result<(), Error> {
         if self.rules.epsv_all {
             if self.rules.mode == Mode::Active {
-                return Err(Error::Unsupported("EPSV ALL in active mode"));
+                return Err(Error::Unsupported(Unsupported::EpsvAllActive));
             }
             if self.rules.epsv == Extended::Never {
-                return Err(Error::Unsupported("EPSV ALL without EPSV"));
+                return Err(Error::Unsupported(Unsupported::EpsvAllWithoutEpsv));
             }
             self.rules.epsv = Extended::Always;
         }
         if self.rules.pipeline
             && (self.rules.mode == Mode::Active || self.rules.epsv == Extended::Never)
         {
-            return Err(Error::Unsupported("pipelining without EPSV"));
+            return Err(Error::Unsupported(Unsupported::PipelineWithoutEpsv));
         }
         if self.compress && self.reuse_data {
-            return Err(Error::Unsupported("compression together with a reused data connection"));
+            return Err(Error::Unsupported(Unsupported::CompressedReuse));
         }
         if self.connector.is_some() && self.rules.passive_address != AddressRule::Peer {
-            return Err(Error::Unsupported(
-                "a rule for the passive address together with a connector",
-            ));
+            return Err(Error::Unsupported(Unsupported::ConnectorAndRule));
         }
         match &self.route {
             Some(route) => self.check_proxy(&route.proxy),
@@ -129,15 +127,15 @@ impl Config {
     /// Rejects settings that a proxy excludes.
     fn check_proxy(&self, proxy: &Proxy) -> Result<(), Error> {
         let excluded = if self.connector.is_some() {
-            "a proxy together with a connector"
+            Unsupported::ConnectorAndProxy
         } else if self.rules.mode == Mode::Active {
-            "active mode through a proxy"
+            Unsupported::ActiveRelayed
         } else if !proxy.is_ftp() && self.rules.passive_address != AddressRule::Peer {
-            "a rule for the passive address together with a proxy"
+            Unsupported::ProxyAndRule
         } else if proxy.is_ftp() && self.tls.is_some() {
-            "TLS through an FTP proxy, which reads what the client sends"
+            Unsupported::FtpProxyAndTls
         } else if proxy.is_ftp() && self.host_command {
-            "HOST through an FTP proxy"
+            Unsupported::FtpProxyAndHost
         } else {
             return Ok(());
         };

@@ -354,9 +354,15 @@ pub enum TlsError {
     /// The server refused `PROT`, so data connections would not be protected as requested. The
     /// connection is closed.
     #[error(
-        "the server refuses to protect data connections as requested; it answered {0} with: {1}"
+        "the server refuses to protect data connections as requested; it answered {verb} with: \
+         {reply}"
     )]
-    DataProtectionRefused(Verb, Reply),
+    DataProtectionRefused {
+        /// `PBSZ` or `PROT`.
+        verb: Verb,
+        /// The server's reply.
+        reply: Reply,
+    },
     /// Plaintext arrived after the server had accepted TLS; an attacker may have injected it. The
     /// connection is closed, and the bytes are discarded.
     #[error("the server sent plaintext after accepting TLS: possibly injected by an attacker")]

@@ -200,13 +200,13 @@ impl Place {
     pub fn enter(&mut self, client: &mut Client, error: &Error) -> Result<bool, Error> {
         let is_not_found = matches!(
             error,
-            Error::Refused(_, reply) if reply.code() == ReplyCode::FILE_UNAVAILABLE
+            Error::Refused { reply, .. } if reply.code() == ReplyCode::FILE_UNAVAILABLE
         );
         if !is_not_found || self.name.is_empty() || self.entered != Entered::Nowhere {
             return Ok(false);
         }
         match self.go(client) {
-            Ok(()) | Err(Error::Refused(..)) => Ok(self.is_entered()),
+            Ok(()) | Err(Error::Refused { .. }) => Ok(self.is_entered()),
             Err(error) => Err(error),
         }
     }

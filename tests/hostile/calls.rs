@@ -61,10 +61,10 @@ impl Outcome {
 /// Returns an error in words: its kind, and its code or phase.
 pub(crate) fn described(error: &Error) -> String {
     match error {
-        Error::Refused(_, reply) => format!("refused {}", reply.code()),
+        Error::Refused { reply, .. } => format!("refused {}", reply.code()),
         Error::ServiceClosing(_) => "closing".to_owned(),
         Error::Greeting(reply) => format!("greeting {}", reply.code()),
-        Error::Unexpected(_, reply) => format!("unexpected {}", reply.code()),
+        Error::Unexpected { reply, .. } => format!("unexpected {}", reply.code()),
         Error::Protocol(_) => "protocol".to_owned(),
         Error::Desynchronised => "desynchronised".to_owned(),
         Error::Argument(_) => "argument".to_owned(),

@@ -42,7 +42,7 @@ fn attributes_of_one_file_are_read_and_changed() {
     client.chmod("f", Permissions::new(0o640)).unwrap();
     let metadata = server.root.path().join("f").metadata().unwrap();
     assert_eq!((metadata.mtime(), metadata.permissions().mode() & 0o7777), (981_173_106, 0o640));
-    assert!(matches!(client.chmod("gone", Permissions::new(0o640)), Err(Error::Refused(..))));
+    assert!(matches!(client.chmod("gone", Permissions::new(0o640)), Err(Error::Refused { .. })));
 
     assert_eq!(client.select_facts(&[Fact::Size, Fact::CharSet]).unwrap(), [Fact::Size]);
     let entry = client.stat("f").unwrap().unwrap();
@@ -72,7 +72,7 @@ fn hash_returns_the_digest_of_the_content() {
     assert!(
         matches!(hash(&mut client, Some(HashAlgorithm::Sha512)), Ok(digest) if digest.len() == 128)
     );
-    assert!(matches!(client.hash("gone", None), Err(Error::Refused(..))));
+    assert!(matches!(client.hash("gone", None), Err(Error::Refused { .. })));
     client.quit().unwrap();
 }
 

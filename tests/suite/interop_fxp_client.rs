@@ -90,7 +90,10 @@ fn copies_both_ways(one: &Site, other: &Site) {
                     let error = fxp::copied(from, path, at, "copy", to(listener)).expect_err(path);
                     let last = last_of(&error);
                     assert_eq!(last.side, Side::Source, "{error}");
-                    assert!(matches!(last.error, Error::Refused(Verb::Retr, _)), "{error}");
+                    assert!(
+                        matches!(last.error, Error::Refused { verb: Verb::Retr, .. }),
+                        "{error}"
+                    );
                     let what = format!("run {run} of {path} to {}, {listener:?}", target.address);
                     assert_same(&what, &target.root.read("copy"), &old);
                     from.noop().unwrap();
@@ -136,7 +139,7 @@ fn is_refused_by_the_target(source: &Site, target: &Site, listener: Side, reply:
     let error = copied.unwrap_err();
     let last = last_of(&error);
     assert_eq!(last.side, Side::Target, "{error}");
-    assert!(matches!(last.error, Error::Refused(Verb::Stor, _)), "{error}");
+    assert!(matches!(last.error, Error::Refused { verb: Verb::Stor, .. }), "{error}");
     at.noop().unwrap();
     match (hasty.noop(), &last.other, listener) {
         (Ok(()), ..) => {}

@@ -202,7 +202,7 @@ fn active_mode_through_a_forwarded_address_and_ports_cl_22_cl_32_cl_33() {
     let timeouts = Timeouts::new().data_connect(SHORT);
     let unforwarded = active().active_address("203.0.113.1").active_ports(ports("50002-50005"));
     let missed = at_ours.fails(unforwarded.timeouts(timeouts));
-    assert!(matches!(missed, Error::DataConnection(_) | Error::Refused(..)), "{missed}");
+    assert!(matches!(missed, Error::DataConnection(_) | Error::Refused { .. }), "{missed}");
 }
 
 #[test]

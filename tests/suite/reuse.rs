@@ -58,7 +58,7 @@ fn files_of_all_sizes_use_one_data_connection_cl_73() {
     client.retrieve_from("a", 150_000).expect("RETR").copy_to(&mut part).expect("250");
     assert_same("a part", &part, &content[150_000..]);
     let error = client.retrieve("missing").unwrap_err();
-    assert!(matches!(error, Error::Refused(..)), "{error}");
+    assert!(matches!(error, Error::Refused { .. }), "{error}");
     assert_same("after a refusal", &get(&mut client, "a"), &content);
     assert_eq!(connections(&recorder), 1);
     client.quit().expect("221");
@@ -105,7 +105,7 @@ fn planned_downloads_use_one_connection_and_stay_in_step_cl_75() {
             false => client.retrieve(name),
         };
         if is_missing(seed) {
-            assert!(matches!(download, Err(Error::Refused(..))), "{name} is missing");
+            assert!(matches!(download, Err(Error::Refused { .. })), "{name} is missing");
             continue;
         }
         let mut got = Vec::new();

@@ -97,7 +97,7 @@ pub(super) fn quote(
     print(&reply, lines, events)?;
     match reply.code().severity() {
         Severity::Transient | Severity::Permanent => {
-            let failure = Failure::from(Error::Refused(command.verb(), reply));
+            let failure = Failure::from(Error::refused(command.verb(), reply));
             Err(Failure { fatal: false, ..failure })
         }
         _ => {

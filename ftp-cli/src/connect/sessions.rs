@@ -204,7 +204,7 @@ impl<'a> Sessions<'a> {
             self.open.swap_remove(at).1.discard();
             let is_in_doubt = match error {
                 // Something was confirmed that may have failed.
-                Error::Unexpected(..) => true,
+                Error::Unexpected { .. } => true,
                 Error::Desynchronised => !self.connecting.messages.replies().may_reconnect(),
                 _ => false,
             };

@@ -36,7 +36,7 @@ pub(crate) fn download<'j>(
     let is_directory = Cell::new(false);
     let done = run(context, remote, target, attempt, |job, show| {
         job.attempt(client, show).inspect_err(|error| {
-            let is_refused = matches!(error, Error::Refused(Verb::Retr | Verb::Size, _))
+            let is_refused = matches!(error, Error::Refused { verb: Verb::Retr | Verb::Size, .. })
                 && remote::is_about_name(error);
             // Several files may be missing, and each question takes round trips.
             is_directory.set(
@@ -165,7 +165,7 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
             let word = if verify == Verify::Digest { "hash" } else { "size" };
             Failure::item(Exit::Unsupported, format!("--verify {word}: {what}"))
         }
-        (error @ Error::Refused(verb, _), _) if is_digest(verb) => {
+        (error @ Error::Refused { verb, .. }, _) if is_digest(verb) => {
             let message = format!("--verify hash: {}", Failure::from(&error).message);
             Failure::item(Exit::Unsupported, message)
         }

@@ -392,7 +392,7 @@ fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>
     let is_refused = match error {
         // For the name of a directory, servers refuse a rename with many codes.
         Error::Job(JobFault::NotRenamed { cause, .. }) => cause.reply().is_some(),
-        Error::Refused(Verb::Stor | Verb::Appe, _) => remote::is_about_name(error),
+        Error::Refused { verb: Verb::Stor | Verb::Appe, .. } => remote::is_about_name(error),
         _ => false,
     };
     let path = put.place().path();
@@ -512,14 +512,14 @@ fn failure_of(
             Failure::item(Exit::Unsupported, format!("{option}{what}"))
         }
         Error::Job(fault) => faulty(fault, error),
-        Error::Refused(Verb::Hash, _) if settings.verify == Verify::Digest => {
+        Error::Refused { verb: Verb::Hash, .. } if settings.verify == Verify::Digest => {
             let message = format!("--verify hash: {}", Failure::from(error).message);
             Failure::item(Exit::Unsupported, message)
         }
-        Error::Refused(Verb::Stor, _) if settings.temporary.is_some() => {
+        Error::Refused { verb: Verb::Stor, .. } if settings.temporary.is_some() => {
             Failure::from(error).context(Escaped(sent))
         }
-        Error::Refused(Verb::Appe, reply)
+        Error::Refused { verb: Verb::Appe, reply, .. }
             if settings.resume
                 && reply.code().severity() == Severity::Permanent
                 && reply.code() != ReplyCode::OVER_QUOTA =>

@@ -545,7 +545,7 @@ fn files_are_compared_by_size_time_or_content() {
     let feat = Act::Say("211-features\r\n MLST type*;size*;modify*;\r\n211 end");
     let peer = Peer::start(&[("FEAT", feat), ("MLSD", listed)]);
     let ran = in_directory(&here, &["mirror", "--compare", "hash", &peer.url("t"), "t"]);
-    failed(&ran, 14, "no digest that this program supports");
+    failed(&ran, 14, "no suitable digest");
     failed(
         &in_directory(&here, &["mirror", "--remove-source", "--size-only", "t", &url]),
         2,

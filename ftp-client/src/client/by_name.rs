@@ -75,7 +75,9 @@ impl Client {
             // A name in a directory that was not entered would be another object.
             Inside::Entered if changes && self.is_still_home()? => Ok(None),
             Inside::Entered => Ok(Some(named)),
-            Inside::Refused(Error::Refused(_, reply)) => Err(Error::Refused(command.verb(), reply)),
+            Inside::Refused(Error::Refused { reply, .. }) => {
+                Err(Error::Refused { verb: command.verb(), reply })
+            }
             Inside::Refused(error) => Err(error),
             Inside::Fixed => Ok(None),
         }
@@ -101,7 +103,7 @@ impl Client {
         }
         self.settle()?;
         match self.inside(command) {
-            Err(Error::Refused(..)) => Ok(None),
+            Err(Error::Refused { .. }) => Ok(None),
             named => named,
         }
     }
@@ -136,7 +138,7 @@ impl Client {
         send: impl Fn(&mut Self, &Command) -> Result<Reply, Error>,
     ) -> Result<Reply, Error> {
         let named = match self.by_name(command) {
-            Err(Error::Refused(_, reply)) => return Ok(reply),
+            Err(Error::Refused { reply, .. }) => return Ok(reply),
             named => named?,
         };
         if let Some(named) = named {

@@ -7,7 +7,7 @@ use ftp_proto::{
 
 use super::{Client, is_unknown};
 use crate::digest::{Digest, HashAlgorithm, unhex};
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, Unsupported};
 
 impl Client {
     /// Returns the algorithms that [`hash`](Self::hash) can use with this server, according to
@@ -88,13 +88,13 @@ impl Client {
                     }
                     // FEAT lists the command, but the server does not know it.
                     _ if is_unknown(&reply) => refused = Some((command.verb(), reply)),
-                    _ => return Err(Error::Refused(command.verb(), reply)),
+                    _ => return Err(Error::Refused { verb: command.verb(), reply }),
                 }
             }
         }
         Err(match refused {
-            Some((verb, reply)) => Error::Refused(verb, reply),
-            None => Error::Unsupported("the server lists no suitable digest"),
+            Some((verb, reply)) => Error::Refused { verb, reply },
+            None => Error::Unsupported(Unsupported::NoDigest),
         })
     }
 
@@ -122,12 +122,12 @@ impl Client {
         let features = self.features()?;
         let listed = features.choices("HASH").find(|(name, _)| algorithm.is_named(name));
         let Some((name, chosen)) = listed else {
-            return Err(Error::Unsupported("the server lists no suitable digest"));
+            return Err(Error::Unsupported(Unsupported::NoDigest));
         };
         self.choose_hash(&name.to_ascii_uppercase(), chosen)?;
         let reply = self.hash_reply(&Command::Hash(path), range)?;
         if reply.code().severity() != Severity::Completion {
-            return Err(Error::Refused(Verb::Hash, reply));
+            return Err(Error::Refused { verb: Verb::Hash, reply });
         }
         let end = format!("0-{}", length.saturating_sub(1));
         let is_range = reply.text().split(|&byte| byte == b' ').nth(1) == Some(end.as_bytes());

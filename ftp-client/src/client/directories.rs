@@ -105,7 +105,7 @@ impl Client {
     ///
     /// Returns the refusal, and the errors of the commands.
     fn climb(&mut self, refusal: Error, from: &[u8], home: &[u8]) -> Result<(), Error> {
-        if !matches!(&refusal, Error::Refused(_, reply) if self.may_need_names(reply.code())) {
+        if !matches!(&refusal, Error::Refused { reply, .. } if self.may_need_names(reply.code())) {
             return Err(refusal);
         }
         let below = from.strip_prefix(home).unwrap_or(from);
@@ -233,12 +233,12 @@ impl Client {
     pub(super) fn order_in_a_form(&mut self, command: &Command) -> Result<Reply, Error> {
         self.make_ready_for(command.verb())?;
         let reply = self.exchange(command, |client, command| match client.in_a_form(command) {
-            Err(Error::Refused(_, reply)) => Ok(reply),
+            Err(Error::Refused { reply, .. }) => Ok(reply),
             done => done,
         })?;
         match reply.code().severity() {
             Severity::Completion => Ok(reply),
-            _ => Err(Error::Refused(command.verb(), reply)),
+            _ => Err(Error::Refused { verb: command.verb(), reply }),
         }
     }
 
@@ -261,14 +261,14 @@ impl Client {
         }
         match reply.code().severity() {
             Severity::Completion => Ok(reply),
-            _ => Err(Error::Refused(verb, reply)),
+            _ => Err(Error::Refused { verb, reply }),
         }
     }
 }
 
 /// Returns whether a refused `MKD` may mean that the directory exists: some servers answer 4yz then.
 fn is_about_the_directory(error: &Error) -> bool {
-    matches!(error, Error::Refused(_, reply) if reply.code() != ReplyCode::NOT_LOGGED_IN)
+    matches!(error, Error::Refused { reply, .. } if reply.code() != ReplyCode::NOT_LOGGED_IN)
 }
 
 /// The directories of the caller and of the server.
@@ -356,7 +356,7 @@ impl Client {
         }
         let (last, moved) = (self.position.last.take(), self.moved);
         let mut entered = self.enter_to_list(&target);
-        if let Err(Error::Refused(_, reply)) = &entered
+        if let Err(Error::Refused { reply, .. }) = &entered
             && target.iter().skip(1).any(|byte| *byte == b'/')
             && self.may_need_names(reply.code())
         {
@@ -373,12 +373,12 @@ impl Client {
                 self.position.at = Some(directory.to_vec());
                 Ok(Inside::Entered)
             }
-            Err(Error::Refused(_, reply)) if is_unknown(&reply) => {
+            Err(Error::Refused { reply, .. }) if is_unknown(&reply) => {
                 self.come_back()?;
                 self.position.is_fixed = true;
                 Ok(Inside::Fixed)
             }
-            Err(error @ Error::Refused(..)) => Ok(Inside::Refused(error)),
+            Err(error @ Error::Refused { .. }) => Ok(Inside::Refused(error)),
             Err(error) => Err(error),
         }
     }
@@ -403,7 +403,7 @@ impl Client {
                 let path = Pathname::parse_quoted(reply.text()).ok();
                 Ok(path.map(|path| path.as_bytes().to_vec()))
             }
-            Err(Error::Refused(..)) => Ok(None),
+            Err(Error::Refused { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -71,7 +71,7 @@ impl Client {
         let replies = self.together(paths, Command::Dele)?;
         let result = |reply: Reply| match reply.code().severity() {
             Severity::Completion => Ok(()),
-            _ => Err(Error::Refused(Verb::Dele, reply)),
+            _ => Err(Error::Refused { verb: Verb::Dele, reply }),
         };
         Ok(replies.map(|replies| replies.into_iter().map(result).collect()))
     }

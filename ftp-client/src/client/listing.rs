@@ -90,10 +90,10 @@ impl Client {
             Mlsd::Begun(begun) => self.entries_of_mlsd(directory, *begun),
             Mlsd::Unused => self.list_lines_of(request),
             // It may be a file.
-            Mlsd::Refused(Error::Refused(Verb::Cwd, _)) if !is_directory => {
+            Mlsd::Refused(Error::Refused { verb: Verb::Cwd, .. }) if !is_directory => {
                 self.list_lines_of(request)
             }
-            Mlsd::Refused(refusal @ Error::Refused(Verb::Cwd, _)) => Err(refusal),
+            Mlsd::Refused(refusal @ Error::Refused { verb: Verb::Cwd, .. }) => Err(refusal),
             Mlsd::Refused(refusal) => {
                 // CWD settles the question whether the directory exists without a data connection.
                 let goes_inside = is_directory || means_another(directory);
@@ -195,7 +195,7 @@ impl Client {
             return self.list_lines_of(request.by_list());
         }
         let beginning = match self.begin_lines(request) {
-            Err(refusal @ Error::Refused(Verb::Nlst, _)) if is_no_names(&refusal) => {
+            Err(refusal @ Error::Refused { verb: Verb::Nlst, .. }) if is_no_names(&refusal) => {
                 trace::note(format_args!("NLST was refused: using LIST"));
                 let listed = or_refusal(self.begin_lines(request.by_list()), &refusal)?;
                 // 550 can mean that this directory is empty.
@@ -231,7 +231,7 @@ impl Client {
                     Ok(beginning) if beginning.own_name().is_some_and(|own| !own.is_dir()) => {
                         Ok(beginning)
                     }
-                    Ok(_) | Err(Error::Refused(..) | Error::ListingCut(_)) => Err(refusal),
+                    Ok(_) | Err(Error::Refused { .. } | Error::ListingCut(_)) => Err(refusal),
                     Err(error) => Err(error),
                 }
             }
@@ -352,7 +352,7 @@ impl Client {
             Entries::new(lines, vec![sent]).gather(Budget::default())
         });
         let listed = match listed {
-            Err(Error::Refused(..) | Error::ListingCut(_)) => Vec::new(),
+            Err(Error::Refused { .. } | Error::ListingCut(_)) => Vec::new(),
             listed => listed?.entries,
         };
         let mut names = HashSet::new();
@@ -419,7 +419,7 @@ impl Client {
         let representation = is_text.then_some(RepresentationType::Ascii);
         match transfer::begin(self, &command, FileRange::default(), representation) {
             // A server that knows only type image lists in it.
-            Err(Error::Refused(Verb::Type, reply))
+            Err(Error::Refused { verb: Verb::Type, reply })
                 if reply.code().severity() == Severity::Permanent =>
             {
                 transfer::begin(self, &command, FileRange::default(), None)
@@ -464,18 +464,18 @@ impl Client {
         match self.begin_mlsd(directory) {
             Ok(begun) => Ok(Mlsd::Begun(Box::new(begun))),
             // A refused `CWD` says nothing about `MLSD`.
-            Err(error @ Error::Refused(Verb::Cwd, _)) => Ok(Mlsd::Refused(error)),
-            Err(Error::Refused(verb, reply)) => match reply.code() {
-                ReplyCode::FILE_UNAVAILABLE => Ok(Mlsd::Refused(Error::Refused(verb, reply))),
+            Err(error @ Error::Refused { verb: Verb::Cwd, .. }) => Ok(Mlsd::Refused(error)),
+            Err(Error::Refused { verb, reply }) => match reply.code() {
+                ReplyCode::FILE_UNAVAILABLE => Ok(Mlsd::Refused(Error::Refused { verb, reply })),
                 ReplyCode::BAD_ARGUMENT if is_directory => {
-                    Ok(Mlsd::Refused(Error::Refused(verb, reply)))
+                    Ok(Mlsd::Refused(Error::Refused { verb, reply }))
                 }
                 code if (500..=504).contains(&code.value()) => {
                     self.no_mlsd = code != ReplyCode::BAD_ARGUMENT;
                     trace::note(format_args!("MLSD was refused: using LIST"));
                     Ok(Mlsd::Unused)
                 }
-                _ => Err(Error::Refused(verb, reply)),
+                _ => Err(Error::Refused { verb, reply }),
             },
             Err(error) => Err(error),
         }
@@ -524,7 +524,7 @@ enum Mlsd {
 /// Returns a listing, or the earlier refusal if this listing was refused too.
 fn or_refusal<T>(listed: Result<T, Error>, refusal: &Error) -> Result<T, Error> {
     match listed {
-        Err(Error::Refused(..)) => Err(refusal.clone()),
+        Err(Error::Refused { .. }) => Err(refusal.clone()),
         listed => listed,
     }
 }
@@ -537,7 +537,7 @@ fn is_no_names(refusal: &Error) -> bool {
 
 /// Returns whether the server permanently refuses the listing.
 fn is_no(error: &Error) -> bool {
-    matches!(error, Error::Refused(Verb::List | Verb::Nlst, reply)
+    matches!(error, Error::Refused { verb: Verb::List | Verb::Nlst, reply }
         if reply.code().severity() == Severity::Permanent
             && reply.code() != ReplyCode::NOT_LOGGED_IN)
 }

@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login::{Login, Secured, TlsAnswer};
 use crate::data::{DownloadPlan, KeptConnection, MovesAhead};
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, Unsupported};
 use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
 use crate::security::{TlsInfo, TlsStart};
@@ -421,8 +421,7 @@ impl Client {
 
     /// Sends `RNFR`, which changes nothing, and returns the command that renames.
     pub(crate) fn rename_from(&mut self, from: &[u8], to: &[u8]) -> Result<Command, Error> {
-        let impossible =
-            || Error::Unsupported("a move to another directory: the server takes no paths");
+        let impossible = || Error::Unsupported(Unsupported::NoPaths);
         let is_possible = |client: &Self| client.can_rename(from, to);
         if !is_possible(self) {
             return Err(impossible());
@@ -434,7 +433,7 @@ impl Client {
         match reply.code().severity() {
             // Some servers answer 250.
             Severity::Intermediate | Severity::Completion => {}
-            _ => return Err(Error::Refused(Verb::Rnfr, reply)),
+            _ => return Err(Error::Refused { verb: Verb::Rnfr, reply }),
         }
         // The reply to this very command can have shown that the server takes only names.
         if is_possible(self) { Ok(new) } else { Err(impossible()) }
@@ -446,7 +445,7 @@ impl Client {
         let reply = self.stay_inside(|client| client.control.request(&named))?;
         match reply.code().severity() {
             Severity::Completion => Ok(()),
-            _ => Err(Error::Refused(Verb::Rnto, reply)),
+            _ => Err(Error::Refused { verb: Verb::Rnto, reply }),
         }
     }
 
@@ -627,7 +626,7 @@ impl Client {
         while let Some(command) = setup.command(&self.state) {
             let reply = self.control.request(&command)?;
             let taken = setup.reply(&reply, &mut self.state);
-            taken.map_err(|_| Error::Refused(command.verb(), reply))?;
+            taken.map_err(|_| Error::Refused { verb: command.verb(), reply })?;
         }
         Ok(())
     }
@@ -638,7 +637,7 @@ fn addresses_of(stream: &Stream) -> Result<(SocketAddr, SocketAddr), Error> {
     stream.addresses().map_err(|error| match error.kind() {
         // The server has already closed the connection.
         ErrorKind::NotConnected => Error::Closed,
-        _ => Error::Io(error),
+        _ => Error::io(error),
     })
 }
 
@@ -649,7 +648,7 @@ fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), E
     if is_unknown(&reply) || reply.code().severity() == Severity::Completion {
         return Ok(());
     }
-    Err(Error::Refused(Verb::Host, reply))
+    Err(Error::Refused { verb: Verb::Host, reply })
 }
 
 /// Returns whether a reply says that the server does not know the command.

@@ -11,7 +11,7 @@ use ftp_proto::{
 };
 
 use super::{Client, is_unknown};
-use crate::error::{Error, ListingCut, Phase};
+use crate::error::{Error, ListingCut, Phase, Unsupported};
 use crate::event::{Event, Observer};
 use crate::listing::{ListOptions, ListingForm, MOST_OBJECTS};
 
@@ -103,7 +103,7 @@ impl Client {
         let path = path.as_ref();
         let unread = match self.readable_time(path) {
             Ok(Some(time)) => return Ok(time),
-            Ok(None) => Error::Unsupported("the server does not report the modification time"),
+            Ok(None) => Error::Unsupported(Unsupported::NoModificationTime),
             Err(error @ Error::UnreadableTime(_)) => error,
             Err(error) => return Err(error),
         };
@@ -186,7 +186,7 @@ impl Client {
             Severity::Completion => {
                 Ok(Facts::parse(reply.text()).ok().and_then(|facts| facts.modify()))
             }
-            _ => Err(Error::Refused(command.verb(), reply)),
+            _ => Err(Error::Refused { verb: command.verb(), reply }),
         }
     }
 
@@ -245,7 +245,7 @@ impl Client {
             })
             .collect();
         match self.select_facts(&facts) {
-            Ok(_) | Err(Error::Refused(..)) => {}
+            Ok(_) | Err(Error::Refused { .. }) => {}
             Err(error) => return Err(error),
         }
         self.features = Some(features);
@@ -264,7 +264,7 @@ fn known(command: &Command, reply: Reply) -> Result<Option<Reply>, Error> {
     match reply.code().severity() {
         Severity::Completion => Ok(Some(reply)),
         Severity::Permanent if reply.code() != ReplyCode::NOT_LOGGED_IN => Ok(None),
-        _ => Err(Error::Refused(command.verb(), reply)),
+        _ => Err(Error::Refused { verb: command.verb(), reply }),
     }
 }
 
@@ -420,7 +420,7 @@ impl Client {
     /// system (`SYST`) and the first `line`; or the error of the connection.
     pub fn unreadable_listing(&mut self, line: &[u8]) -> Error {
         let system = match self.system() {
-            Err(Error::Refused(..)) => None,
+            Err(Error::Refused { .. }) => None,
             Err(error) => return error,
             Ok(system) => Some(system),
         };

@@ -43,11 +43,11 @@ impl Client {
     pub(crate) fn get_in_step(&mut self) -> Result<(), Error> {
         let reply = match self.in_a_form(&Command::Pwd) {
             // The server knows neither PWD nor XPWD. No transfer ends with such a reply.
-            Err(Error::Refused(_, reply)) if is_unknown(&reply) => {
+            Err(Error::Refused { reply, .. }) if is_unknown(&reply) => {
                 self.control.trust_replies();
                 return Ok(());
             }
-            Err(Error::Refused(..)) => self.control.request(&Command::Syst)?,
+            Err(Error::Refused { .. }) => self.control.request(&Command::Syst)?,
             answer => answer?,
         };
         if self.control.is_in_doubt() {
@@ -81,7 +81,7 @@ impl Client {
         let reply = self.exchange(command, |client, command| client.control.request(command))?;
         match reply.code().severity() {
             Severity::Completion => Ok(reply),
-            _ => Err(Error::Refused(command.verb(), reply)),
+            _ => Err(Error::Refused { verb: command.verb(), reply }),
         }
     }
 }

@@ -121,21 +121,18 @@ enum RepeatVerdict {
     /// The refusal counts.
     Refused,
     /// The refusal counts, but this run may be its cause.
-    Uncertain(&'static str),
+    Uncertain,
 }
-
-const MADE: &str = "it exists now, perhaps made by this run";
-const RENAMED: &str = "it may have been renamed by this run";
 
 /// The verdict on a second command that was refused with 5yz.
 const VERDICTS: &[(Lost, Shown, RepeatVerdict)] = &[
     (Lost::Delete, Shown::Gone, RepeatVerdict::Done),
     (Lost::RemoveDirectory, Shown::Gone, RepeatVerdict::Done),
     // A directory that serves as a lock must not have two owners.
-    (Lost::MakeDirectory, Shown::There, RepeatVerdict::Uncertain(MADE)),
+    (Lost::MakeDirectory, Shown::There, RepeatVerdict::Uncertain),
     (Lost::MakeInTree, Shown::There, RepeatVerdict::Done),
     (Lost::Rename, Shown::Moved, RepeatVerdict::Done),
-    (Lost::Rename, Shown::Unclear, RepeatVerdict::Uncertain(RENAMED)),
+    (Lost::Rename, Shown::Unclear, RepeatVerdict::Uncertain),
 ];
 
 fn judge(lost: Lost, shown: Shown) -> RepeatVerdict {
@@ -276,15 +273,15 @@ impl Repeat {
             self.before = Some(RenameFacts { source, target });
         }
         if self.has_lost(&[Verb::Rnto], from) && self.is_replaced(client, from)? {
-            return Err(Error::Uncertain(Verb::Rnto, None, RENAMED));
+            return Err(Error::Uncertain { verb: Verb::Rnto, reply: None });
         }
         let refused = match client.rename(from, to) {
-            Err(Error::Refused(verb, reply)) => (verb, reply),
+            Err(Error::Refused { verb, reply }) => (verb, reply),
             done => return self.note(client, Verb::Rnto, from, done),
         };
         let (verb, reply) = refused;
         if verb != Verb::Rnfr || !self.has_lost(&[Verb::Rnto], from) || !is_final(&reply) {
-            return Err(Error::Refused(verb, reply));
+            return Err(Error::Refused { verb, reply });
         }
         let shown = self.shown_after_rename(client, from, to)?;
         conclude(judge(Lost::Rename, shown), verb, reply)
@@ -357,7 +354,9 @@ impl Repeat {
         let removals = &[Verb::Dele, Verb::Rmd];
         let related: &[Verb] = if removals.contains(&verb) { removals } else { &[Verb::Mkd] };
         let reply = match done {
-            Err(Error::Refused(_, reply)) if is_final(&reply) && self.has_lost(related, path) => {
+            Err(Error::Refused { reply, .. })
+                if is_final(&reply) && self.has_lost(related, path) =>
+            {
                 reply
             }
             done => return self.note(client, verb, path, done),
@@ -395,8 +394,8 @@ impl Repeat {
 fn conclude(verdict: RepeatVerdict, verb: Verb, reply: ftp_proto::Reply) -> Result<(), Error> {
     match verdict {
         RepeatVerdict::Done => Ok(()),
-        RepeatVerdict::Refused => Err(Error::Refused(verb, reply)),
-        RepeatVerdict::Uncertain(why) => Err(Error::Uncertain(verb, Some(reply), why)),
+        RepeatVerdict::Refused => Err(Error::Refused { verb, reply }),
+        RepeatVerdict::Uncertain => Err(Error::Uncertain { verb, reply: Some(reply) }),
     }
 }
 
@@ -451,7 +450,7 @@ impl Client {
             Ok((false, true, true)) => Ok((self.denies(path)? == Some(true)).then_some(false)),
             Ok((false, is_whole, _)) => Ok(is_whole.then_some(false)),
             Err(Error::ListingCut(_)) => Ok(None),
-            Err(Error::Refused(_, reply)) if is_final(&reply) => Ok(None),
+            Err(Error::Refused { reply, .. }) if is_final(&reply) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -476,8 +475,8 @@ mod tests {
                 let want = match (lost, shown) {
                     (Lost::Delete | Lost::RemoveDirectory, Gone) | (Lost::Rename, Moved) => Done,
                     (Lost::MakeInTree, There) => Done,
-                    (Lost::MakeDirectory, There) => Uncertain(MADE),
-                    (Lost::Rename, Unclear) => Uncertain(RENAMED),
+                    (Lost::MakeDirectory, There) => Uncertain,
+                    (Lost::Rename, Unclear) => Uncertain,
                     _ => Refused,
                 };
                 assert_eq!(judge(lost, shown), want, "{lost:?} {shown:?}");

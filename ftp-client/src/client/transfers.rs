@@ -200,7 +200,7 @@ impl Client {
         let mut begun = None;
         if self.features()?.has_with("RANG", "STREAM") && !self.no_range {
             begun = match self.begin_as(&command, range, RepresentationType::Image) {
-                Err(Error::Refused(Verb::Rang, reply))
+                Err(Error::Refused { verb: Verb::Rang, reply })
                     if reply.code().severity() == Severity::Permanent =>
                 {
                     // FEAT lists the command, but the server does not know it.

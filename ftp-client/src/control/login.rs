@@ -186,7 +186,7 @@ impl Secured {
         let is_needless = verb == Verb::Pbsz || is_unknown && !self.is_data_private();
         if reply.code().severity() != Severity::Completion && !is_needless {
             control.close();
-            return Err(Error::Tls(TlsError::DataProtectionRefused(verb, reply)));
+            return Err(Error::Tls(TlsError::DataProtectionRefused { verb, reply }));
         }
         self.is_agreed |= verb == Verb::Prot;
         Ok(())
@@ -290,7 +290,7 @@ pub(crate) fn login(
     }
     match reply.code().severity() {
         Severity::Completion => Ok(()),
-        _ => Err(Error::Refused(last.verb(), reply)),
+        _ => Err(Error::Refused { verb: last.verb(), reply }),
     }
 }
 
@@ -304,7 +304,9 @@ pub(crate) fn by_proxy(
     if let Some(own) = proxy.login() {
         let done = login(control, &own.user, &own.password.0, None);
         done.map_err(|error| match error {
-            Error::Refused(_, reply) => proxy.error(ProxyFault::LoginRefused(reply.to_string())),
+            Error::Refused { reply, .. } => {
+                proxy.error(ProxyFault::LoginRefused(reply.to_string()))
+            }
             error => error,
         })?;
     }

@@ -259,7 +259,7 @@ impl ControlConnection {
         self.learned.flights.fail();
         let in_question = self.step.in_question(outstanding);
         self.close();
-        in_question.map_or(Error::Desynchronised, |verb| Error::Unexpected(verb, reply))
+        in_question.map_or(Error::Desynchronised, |verb| Error::Unexpected { verb, reply })
     }
 
     /// Closes the connection because of an unreadable value in a reply.
@@ -333,7 +333,7 @@ impl ControlConnection {
         let reply = self.request(command)?;
         match reply.code().severity() {
             Severity::Completion => Ok(reply),
-            _ => Err(Error::Refused(command.verb(), reply)),
+            _ => Err(Error::Refused { verb: command.verb(), reply }),
         }
     }
 
@@ -351,7 +351,7 @@ impl ControlConnection {
         self.counts.add_round_trip();
         match sent.and_then(|()| self.final_reply(deadline)) {
             Ok(_) if self.step.is_proved() => Ok(()),
-            Ok(_) | Err(Error::Desynchronised | Error::Unexpected(..)) if is_proved => Ok(()),
+            Ok(_) | Err(Error::Desynchronised | Error::Unexpected { .. }) if is_proved => Ok(()),
             Ok(reply) => Err(self.out_of_step(Some(Verb::Quit), reply)),
             Err(error) => Err(error),
         }

@@ -208,7 +208,7 @@ impl ControlConnection {
             // If other commands follow, a 1xx may belong to one of them.
             Ok(Progress::Preliminary) if !self.following.is_empty() && !starts(verb) => {
                 self.close();
-                return Err(Error::Unexpected(verb, reply));
+                return Err(Error::Unexpected { verb, reply });
             }
             Ok(Progress::Preliminary) => {
                 self.has_begun = true;
@@ -227,7 +227,7 @@ impl ControlConnection {
             }
             Err(_) => {
                 self.close();
-                return Err(Error::Unexpected(verb, reply));
+                return Err(Error::Unexpected { verb, reply });
             }
         }
         Ok(Some((Progress::Preliminary, reply)))

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, Unsupported};
 use crate::net::dial;
 use crate::net::wait::Waiter;
 use crate::trace;
@@ -30,9 +30,9 @@ pub(crate) struct Listening {
 /// Listens for the data connection.
 pub(crate) fn begin(control: &ControlConnection, config: &Config) -> Result<Listening, Error> {
     let Some((local, _)) = control.addresses() else {
-        return Err(Error::Unsupported("active mode through a proxy or connector"));
+        return Err(Error::Unsupported(Unsupported::ActiveRelayed));
     };
-    let (listener, here) = listen(local, config.active_ports.as_ref()).map_err(Error::Io)?;
+    let (listener, here) = listen(local, config.active_ports.as_ref()).map_err(Error::io)?;
     let told = match &config.active_address {
         Some(name) => announced(name, here.ip(), config, control.waiter())?,
         None => here.ip(),
@@ -126,7 +126,7 @@ fn random() -> usize {
 fn announced(name: &str, local: IpAddr, config: &Config, waiter: &Waiter) -> Result<IpAddr, Error> {
     let failed = |kind, why: &str| {
         let text = format!("cannot announce the address {name:?}: {why}");
-        Error::Io(io::Error::new(kind, text))
+        Error::io(io::Error::new(kind, text))
     };
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     let addresses = match bare.parse::<IpAddr>() {

@@ -24,7 +24,7 @@ use socket2::Socket;
 use self::coding::Coding;
 use crate::config::Config;
 use crate::control::ControlConnection;
-use crate::error::{AnnouncedHost, DataAttempt, Error, Phase};
+use crate::error::{AnnouncedHost, DataAttempt, Error, Phase, Unsupported};
 use crate::net::wait::is_ready;
 use crate::net::{Server, Stream, dial};
 use crate::trace;
@@ -214,7 +214,7 @@ pub(crate) fn begin(
     let port = place.port;
     config.counts.add_round_trip();
     if port < FIRST_FREE_PORT && !config.allow_low_ports {
-        return Err(Error::Unsupported("a data port below 1024"));
+        return Err(Error::Unsupported(Unsupported::LowPort));
     }
     if let Some(route) = config.route.as_ref().filter(|route| !route.proxy.is_ftp()) {
         let target = Server { port, ..control.server().clone() };
@@ -229,11 +229,9 @@ pub(crate) fn begin(
                 .map(Opening::Connected)
         }
         (None, Some(address)) => {
-            dial::begin(address, config.bind).map(Opening::Connecting).map_err(Error::Io)
+            dial::begin(address, config.bind).map(Opening::Connecting).map_err(Error::io)
         }
-        (None, None) => {
-            Err(Error::Unsupported("a data connection to a server whose address is unknown"))
-        }
+        (None, None) => Err(Error::Unsupported(Unsupported::UnknownAddress)),
     }
 }
 

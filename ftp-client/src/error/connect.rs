@@ -52,11 +52,11 @@ impl fmt::Display for DataAttempt {
             EpsvArgument::All => " ALL",
         };
         match (&self.error, self.address) {
-            (Error::Refused(..), _) | (_, None) => {}
+            (Error::Refused { .. }, _) | (_, None) => {}
             (_, Some(address)) => write!(f, "{}{argument} with {address}: ", self.way)?,
         }
         match &self.error {
-            Error::Refused(way, reply) => write!(f, "{way}{argument} refused: {reply}")?,
+            Error::Refused { verb: way, reply } => write!(f, "{way}{argument} refused: {reply}")?,
             Error::Io(error) => error.fmt(f)?,
             error => error.fmt(f)?,
         }

@@ -114,9 +114,9 @@ impl FxpAttempt {
     /// Returns whether no data connection could be opened. The other direction may then work.
     pub(crate) fn is_about_the_way(&self) -> bool {
         match &self.error {
-            Error::Refused(_, reply) if reply.code() == ReplyCode::NOT_LOGGED_IN => false,
-            Error::Refused(Verb::Pasv | Verb::Epsv | Verb::Port | Verb::Eprt, _) => true,
-            Error::Refused(_, reply) => reply.code() == ReplyCode::NO_DATA_CONNECTION,
+            Error::Refused { reply, .. } if reply.code() == ReplyCode::NOT_LOGGED_IN => false,
+            Error::Refused { verb: Verb::Pasv | Verb::Epsv | Verb::Port | Verb::Eprt, .. } => true,
+            Error::Refused { reply, .. } => reply.code() == ReplyCode::NO_DATA_CONNECTION,
             Error::Unsupported(_) => true,
             _ => false,
         }
@@ -126,7 +126,7 @@ impl FxpAttempt {
     fn may_be_about_trust(&self) -> bool {
         let has_left = |error: &Error| match error {
             Error::Closed | Error::Io(_) => true,
-            Error::Refused(Verb::Retr | Verb::Stor, reply) => {
+            Error::Refused { verb: Verb::Retr | Verb::Stor, reply } => {
                 reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED
             }
             _ => false,
@@ -140,7 +140,7 @@ impl FxpAttempt {
         let has_refused = |error: &Error| {
             matches!(
                 error,
-                Error::Refused(Verb::Retr | Verb::Stor, reply)
+                Error::Refused { verb: Verb::Retr | Verb::Stor, reply }
                     if may_demand_session(reply)
             )
         };
@@ -152,8 +152,8 @@ impl FxpAttempt {
     /// not the client.
     fn may_be_about_third_hosts(&self) -> bool {
         match &self.error {
-            Error::Refused(Verb::Pasv | Verb::Epsv, _) => false,
-            Error::Refused(..) => self.is_about_the_way(),
+            Error::Refused { verb: Verb::Pasv | Verb::Epsv, .. } => false,
+            Error::Refused { .. } => self.is_about_the_way(),
             _ => false,
         }
     }
@@ -184,7 +184,7 @@ impl fmt::Display for FxpAttempt {
 /// Writes the failure at one server. A transfer that had begun was aborted, not refused.
 fn say(f: &mut fmt::Formatter<'_>, side: Side, error: &Error, had_begun: bool) -> fmt::Result {
     match error {
-        Error::Refused(verb, reply) if had_begun => {
+        Error::Refused { verb, reply } if had_begun => {
             write!(f, "{side}: {verb} aborted: {reply}")
         }
         error => write!(f, "{side}: {error}"),

@@ -128,10 +128,9 @@ pub enum JobFault {
     /// The server has no such file.
     #[error("there is no such file on the server")]
     Missing,
-    /// The server does not report these facts, which the options need: `sizes` or
-    /// `modification times`.
-    #[error("the server does not report {0}")]
-    Unreported(&'static str),
+    /// The server does not report this fact of its files, which the options need.
+    #[error("the server does not report {0}s")]
+    Unreported(FileFact),
     /// The server's file may be this local file, which the download would empty or remove.
     #[error("source and {} may be the same file", named_path(.0))]
     MayBeSource(PathBuf),
@@ -165,10 +164,10 @@ pub enum JobFault {
         Escaped(.0)
     )]
     NotShown(Vec<u8>),
-    /// Nothing was moved: the server does not report this fact, which shows that its file has not changed: `size` or
-    /// `modification time`.
+    /// Nothing was moved: the server does not report this fact, which shows that its file has not
+    /// changed.
     #[error("not moved: the server does not report the {0} of the file")]
-    NotMoved(&'static str),
+    NotMoved(FileFact),
     /// The server's file keeps changing; it was not downloaded.
     #[error("the file on the server keeps changing, so it was not downloaded; try again later")]
     Unsettled,
@@ -205,6 +204,25 @@ pub enum JobFault {
     /// The tree has more objects than one removal takes. Another one removes the rest.
     #[error("the tree has more than {} objects", MOST_OBJECTS)]
     TooMany,
+}
+
+/// A fact of a file that a server reports.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum FileFact {
+    /// Its size in bytes.
+    Size,
+    /// Its modification time.
+    ModificationTime,
+}
+
+impl fmt::Display for FileFact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Size => "size",
+            Self::ModificationTime => "modification time",
+        })
+    }
 }
 
 impl JobFault {
@@ -352,7 +370,7 @@ impl TreeFault {
                 | io::ErrorKind::QuotaExceeded
                 | io::ErrorKind::ReadOnlyFilesystem
         );
-        let fault = Self::from(Error::Local(io_again(error)));
+        let fault = Self::from(Error::local(io_again(error)));
         Self { ends_run, ..fault }.about(if path.is_empty() { b"." } else { path })
     }
 

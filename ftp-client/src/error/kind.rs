@@ -104,14 +104,14 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Refused(..) | Self::Greeting(_) if self.is_busy() => ErrorKind::Temporary,
-            Self::Refused(verb, reply) => refused(*verb, reply.code()),
-            Self::Uncertain(..) => ErrorKind::Refused,
+            Self::Refused { .. } | Self::Greeting(_) if self.is_busy() => ErrorKind::Temporary,
+            Self::Refused { verb, reply } => refused(*verb, reply.code()),
+            Self::Uncertain { .. } => ErrorKind::Refused,
             Self::Greeting(reply) => answered(reply.code()),
             Self::ServiceClosing(_) => ErrorKind::Temporary,
             // A command before may have failed.
-            Self::Unexpected(Verb::Quit, _) => ErrorKind::Integrity,
-            Self::Unexpected(..)
+            Self::Unexpected { verb: Verb::Quit, .. } => ErrorKind::Integrity,
+            Self::Unexpected { .. }
             | Self::Protocol(_)
             | Self::UnknownListing { .. }
             | Self::Desynchronised => ErrorKind::Protocol,
@@ -157,9 +157,8 @@ impl Error {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         match self {
-            Self::Greeting(reply) | Self::Refused(Verb::User | Verb::Pass | Verb::Acct, reply) => {
-                is_busy(reply)
-            }
+            Self::Greeting(reply)
+            | Self::Refused { verb: Verb::User | Verb::Pass | Verb::Acct, reply } => is_busy(reply),
             Self::Fewer(met) => met.is_busy(),
             _ => false,
         }
@@ -175,14 +174,14 @@ impl Error {
     pub fn demands_tls(&self) -> bool {
         match self {
             Self::Fewer(met) => met.demands_tls(),
-            Self::Refused(_, reply) => {
+            Self::Refused { reply, .. } => {
                 reply.code().value() == 534
                     || (reply.code().severity() == Severity::Permanent && speaks_of_tls(reply))
             }
             Self::Greeting(reply) | Self::ServiceClosing(reply) => speaks_of_tls(reply),
             Self::DataConnection(attempts) => {
                 let is_demand = |attempt: &DataAttempt| {
-                    matches!(&attempt.error, Self::Refused(_, reply)
+                    matches!(&attempt.error, Self::Refused { reply, .. }
                         if matches!(reply.code().value(), 521 | 522) && speaks_of_tls(reply))
                 };
                 !attempts.is_empty() && attempts.iter().all(is_demand)
@@ -301,7 +300,7 @@ mod tests {
     fn each_failure_has_its_kind() {
         let reply = |code| Reply::new(ReplyCode::new(code).unwrap(), "because");
         let busy = || Reply::new(ReplyCode::NOT_LOGGED_IN, "Sorry, the maximum number of clients");
-        let refused = |verb, code| Error::Refused(verb, reply(code));
+        let refused = |verb, code| Error::Refused { verb, reply: reply(code) };
         for (error, want) in [
             (refused(Verb::Retr, 550), ErrorKind::Refused),
             (refused(Verb::Retr, 450), ErrorKind::Temporary),
@@ -314,9 +313,9 @@ mod tests {
             (refused(Verb::Pass, 421), ErrorKind::Temporary),
             (Error::Greeting(reply(554)), ErrorKind::Refused),
             (Error::Greeting(busy()), ErrorKind::Temporary),
-            (Error::Refused(Verb::Pass, busy()), ErrorKind::Temporary),
-            (Error::Refused(Verb::Dele, busy()), ErrorKind::Refused),
-            (Error::Unexpected(Verb::Quit, reply(250)), ErrorKind::Integrity),
+            (Error::Refused { verb: Verb::Pass, reply: busy() }, ErrorKind::Temporary),
+            (Error::Refused { verb: Verb::Dele, reply: busy() }, ErrorKind::Refused),
+            (Error::Unexpected { verb: Verb::Quit, reply: reply(250) }, ErrorKind::Integrity),
             (Error::ServiceClosing(reply(421)), ErrorKind::Temporary),
             (Error::Argument(Pathname::new("a\nb").unwrap_err()), ErrorKind::Usage),
             (Error::Timeout(Phase::Stall), ErrorKind::Timeout),
@@ -327,7 +326,7 @@ mod tests {
             (Error::Tls(TlsError::TruncatedTls), ErrorKind::Tls),
             (Error::Tls(TlsError::Failed("no".to_owned())), ErrorKind::Tls),
             (Error::Tls(TlsError::Broken("no".to_owned())), ErrorKind::Network),
-            (Error::Local(io::Error::other("full")), ErrorKind::Local),
+            (Error::local(io::Error::other("full")), ErrorKind::Local),
             (Error::Cancelled, ErrorKind::Cancelled),
         ] {
             assert_eq!(error.kind(), want, "{error}");
@@ -337,7 +336,7 @@ mod tests {
     #[test]
     fn each_servers_demand_for_tls_is_understood_li_06() {
         let reply = |code, text: &str| Reply::new(ReplyCode::new(code).unwrap(), text);
-        let refused = |verb, code, text: &str| Error::Refused(verb, reply(code, text));
+        let refused = |verb, code, text: &str| Error::Refused { verb, reply: reply(code, text) };
         let of_data = |attempts: Vec<Error>| {
             let attempts = attempts.into_iter().map(|error| DataAttempt::early(Verb::Pasv, error));
             Error::DataConnection(attempts.collect())

@@ -14,13 +14,15 @@ mod connect;
 pub(crate) mod fxp;
 pub(crate) mod job;
 mod kind;
+mod unsupported;
 
 pub(crate) use connect::{AnnouncedHost, may_demand_session};
 pub use connect::{DataAttempt, ProxyFault};
 pub use fxp::FxpAttempt;
-pub use job::JobFault;
 pub(crate) use job::TreeFault;
+pub use job::{FileFact, JobFault};
 pub use kind::{ErrorKind, Recovery};
+pub use unsupported::Unsupported;
 
 pub use crate::security::{CertificateFault, TlsError};
 
@@ -49,18 +51,30 @@ use crate::digest::Digest;
 ///
 /// After most other errors the connection remains usable;
 /// [`Client::is_settled`](crate::Client::is_settled) returns whether it is.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The server refused this command. The reply is 4xx (the command may succeed later), 5xx (it
     /// will fail again), or 332 if the server wants an account at login.
-    #[error("{0} refused: {1}")]
-    Refused(Verb, Reply),
+    #[error("{verb} refused: {reply}")]
+    #[non_exhaustive]
+    Refused {
+        /// The command.
+        verb: Verb,
+        /// The server's reply.
+        reply: Reply,
+    },
     /// The server refused this command, which may have been carried out by an earlier attempt whose
-    /// reply was lost; or it got no reply, and cannot be repeated. The text tells what may have
-    /// happened.
-    #[error("{0} {answer}; {2}", answer = refused(.1.as_ref()))]
-    Uncertain(Verb, Option<Reply>, &'static str),
+    /// reply was lost; or it got no reply, and cannot be repeated. After `MKD`, the directory exists
+    /// now; after `RNTO`, the object may have its new name.
+    #[error("{verb} {answer}; {}", Perhaps(*verb), answer = refused(reply.as_ref()))]
+    #[non_exhaustive]
+    Uncertain {
+        /// The command.
+        verb: Verb,
+        /// The server's reply, if one came.
+        reply: Option<Reply>,
+    },
     /// 421: the server ends the session, now or at the next command.
     #[error("the server is closing the connection: {0}")]
     ServiceClosing(Reply),
@@ -70,8 +84,14 @@ pub enum Error {
     /// A reply that is not valid for this command, one that confirms an upload before its end, or
     /// one that puts in question whether an earlier upload succeeded. The command may have been
     /// carried out. Only an early confirmation leaves the connection open.
-    #[error("unexpected reply to {0}: {1}")]
-    Unexpected(Verb, Reply),
+    #[error("unexpected reply to {verb}: {reply}")]
+    #[non_exhaustive]
+    Unexpected {
+        /// The command.
+        verb: Verb,
+        /// The server's reply.
+        reply: Reply,
+    },
     /// The server sent something that is not FTP, a reply without its required value, or an overlong
     /// line.
     #[error("protocol error: {0}")]
@@ -92,9 +112,10 @@ pub enum Error {
     Timeout(Phase),
     /// The network failed.
     #[error("network error: {0}")]
-    Io(#[source] io::Error),
+    Io(#[source] Arc<io::Error>),
     /// A [`Proxy`](crate::Proxy) cannot be reached, or does not connect to the server.
     #[error("proxy {proxy}: {fault}")]
+    #[non_exhaustive]
     Proxy {
         /// The proxy: `socks5h://proxy.example.org:1080`, without user and password.
         proxy: String,
@@ -146,6 +167,7 @@ pub enum Error {
     UnreadableTime(Reply),
     /// The server's digest differs from that of the local file.
     #[error("{} mismatch: {here} here, {there} on the server", .here.algorithm)]
+    #[non_exhaustive]
     Mismatch {
         /// The digest of the local file.
         here: Digest,
@@ -157,7 +179,7 @@ pub enum Error {
     Tls(#[source] TlsError),
     /// A local file, or the caller's own reader or writer, failed.
     #[error("local error: {0}")]
-    Local(#[source] io::Error),
+    Local(#[source] Arc<io::Error>),
     /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
     Cancelled,
@@ -173,6 +195,7 @@ pub enum Error {
         "no line of the listing was understood{}; the first is: {}",
         System(.system.as_deref()), Escaped(.line)
     )]
+    #[non_exhaustive]
     UnknownListing {
         /// The server's system (`SYST`), if the server reports it.
         system: Option<Vec<u8>>,
@@ -212,15 +235,39 @@ pub enum Error {
     },
     /// The request is not possible with this server, over this connection or with these settings.
     #[error("not supported: {0}")]
-    Unsupported(&'static str),
+    Unsupported(Unsupported),
 }
 
 impl Error {
+    /// Returns the error of a command that the server refused with `reply`.
+    #[must_use]
+    pub const fn refused(verb: Verb, reply: Reply) -> Self {
+        Self::Refused { verb, reply }
+    }
+
+    /// Returns the error of a command that the server answered with a reply that is not valid for it.
+    #[must_use]
+    pub const fn unexpected(verb: Verb, reply: Reply) -> Self {
+        Self::Unexpected { verb, reply }
+    }
+
+    /// Returns the error of a network that failed.
+    #[must_use]
+    pub fn io(error: io::Error) -> Self {
+        Self::Io(Arc::new(error))
+    }
+
+    /// Returns the error of a local file, or of the caller's own reader or writer.
+    #[must_use]
+    pub fn local(error: io::Error) -> Self {
+        Self::Local(Arc::new(error))
+    }
+
     /// Returns whether the server sent a reply that answers no command, so that what it confirmed
     /// before may have failed.
     #[must_use]
     pub const fn is_out_of_step(&self) -> bool {
-        matches!(self, Self::Unexpected(..) | Self::Desynchronised)
+        matches!(self, Self::Unexpected { .. } | Self::Desynchronised)
     }
 
     /// Returns whether other transfers over the same control connection would fail too, because it
@@ -229,7 +276,7 @@ impl Error {
     pub fn affects_others(&self) -> bool {
         match self {
             Self::Fewer(met) => met.affects_others(),
-            Self::Refused(_, reply) => {
+            Self::Refused { reply, .. } => {
                 matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
             }
             Self::Argument(_)
@@ -260,7 +307,7 @@ impl Error {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused(_, reply) | Self::Greeting(reply) => {
+            Self::Refused { reply, .. } | Self::Greeting(reply) => {
                 reply.code().severity() == Severity::Transient || self.is_busy()
             }
             Self::ServiceClosing(_)
@@ -282,14 +329,14 @@ impl Error {
             // A server that refuses `EPSV ALL`, or every attempt with 5xx, will refuse again later.
             Self::DataConnection(attempts) => {
                 let is_permanent = |error: &Self| {
-                    matches!(error, Self::Refused(_, reply)
+                    matches!(error, Self::Refused { reply, .. }
                         if reply.code().severity() == Severity::Permanent)
                 };
                 !attempts.iter().any(DataAttempt::breaks_promise)
                     && !attempts.iter().all(|attempt| is_permanent(&attempt.error))
             }
-            Self::Unexpected(..)
-            | Self::Uncertain(..)
+            Self::Unexpected { .. }
+            | Self::Uncertain { .. }
             | Self::Protocol(_)
             | Self::Argument(_)
             | Self::ListingCut(_)
@@ -315,7 +362,7 @@ impl Error {
     #[must_use]
     pub fn refuses_restart(&self) -> bool {
         const PROFTPD: &[u8] = b"Restart not permitted, try again";
-        let Self::Refused(verb, reply) = self else { return false };
+        let Self::Refused { verb, reply } = self else { return false };
         let code = reply.code();
         let is_permanent = code.severity() == Severity::Permanent;
         match verb {
@@ -331,14 +378,14 @@ impl Error {
     #[must_use]
     pub fn reply(&self) -> Option<&Reply> {
         match self {
-            Self::Uncertain(_, reply, _) => reply.as_ref(),
-            Self::Refused(_, reply)
+            Self::Uncertain { reply, .. } => reply.as_ref(),
+            Self::Refused { reply, .. }
             | Self::ServiceClosing(reply)
             | Self::Greeting(reply)
-            | Self::Unexpected(_, reply)
+            | Self::Unexpected { reply, .. }
             | Self::UnreadableTime(reply)
             | Self::ListingCut(ListingCut::Reply(reply))
-            | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused(_, reply)) => {
+            | Self::Tls(TlsError::Refused(reply) | TlsError::DataProtectionRefused { reply, .. }) => {
                 Some(reply)
             }
             Self::Job(fault) => fault.cause()?.reply(),
@@ -381,7 +428,7 @@ impl Error {
     /// `PASS`, `EPSV` and `PASV`, do not count: they say nothing about the object of the command.
     #[must_use]
     pub fn is_no(&self) -> bool {
-        matches!(self, Self::Refused(verb, reply)
+        matches!(self, Self::Refused { verb, reply }
             if reply.code().severity() == Severity::Permanent
                 && !matches!(verb, Verb::User | Verb::Pass | Verb::Epsv | Verb::Pasv)
                 && reply.code() != ReplyCode::NOT_LOGGED_IN)
@@ -389,7 +436,7 @@ impl Error {
 
     /// Returns whether the server does not carry out a command now (4yz).
     pub(crate) fn is_not_now(&self) -> bool {
-        matches!(self, Self::Refused(_, it) if it.code().severity() == Severity::Transient)
+        matches!(self, Self::Refused { reply: it, .. } if it.code().severity() == Severity::Transient)
     }
 
     /// Returns whether a refused listing says that the directory has no files, as some servers do for an
@@ -397,7 +444,7 @@ impl Error {
     pub(crate) fn says_no_files(&self) -> bool {
         let says =
             |line: &[u8]| line.to_ascii_lowercase().windows(8).any(|part| part == b"no files");
-        matches!(self, Self::Refused(Verb::List | Verb::Mlsd, reply)
+        matches!(self, Self::Refused { verb: Verb::List | Verb::Mlsd, reply }
             if reply.code() == ReplyCode::FILE_UNAVAILABLE && reply.lines().any(says))
     }
 
@@ -407,58 +454,21 @@ impl Error {
     }
 }
 
+/// Shows what an earlier attempt of a command may have done.
+struct Perhaps(Verb);
+
+impl fmt::Display for Perhaps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Verb::Rnto => "it may have been renamed by this run",
+            _ => "it exists now, perhaps made by this run",
+        })
+    }
+}
+
 /// Returns the end of a sentence about a command that was not carried out, as far as known.
 fn refused(reply: Option<&Reply>) -> String {
     reply.map_or_else(|| "got no reply".to_owned(), |reply| format!("refused: {reply}"))
-}
-
-impl Clone for Error {
-    /// Returns a copy of the error. That of an error of the system has the same text, but lacks the
-    /// source.
-    fn clone(&self) -> Self {
-        match self {
-            Self::Refused(verb, reply) => Self::Refused(*verb, reply.clone()),
-            Self::Uncertain(verb, reply, why) => Self::Uncertain(*verb, reply.clone(), why),
-            Self::ServiceClosing(reply) => Self::ServiceClosing(reply.clone()),
-            Self::Greeting(reply) => Self::Greeting(reply.clone()),
-            Self::Unexpected(verb, reply) => Self::Unexpected(*verb, reply.clone()),
-            Self::Protocol(error) => Self::Protocol(*error),
-            Self::Desynchronised => Self::Desynchronised,
-            Self::Argument(error) => Self::Argument(*error),
-            Self::Timeout(phase) => Self::Timeout(*phase),
-            Self::Io(error) => Self::Io(io_again(error)),
-            Self::Proxy { proxy, fault } => {
-                Self::Proxy { proxy: proxy.clone(), fault: fault.clone() }
-            }
-            Self::Closed => Self::Closed,
-            Self::DataConnection(attempts) => Self::DataConnection(attempts.clone()),
-            Self::Incomplete { bytes, announced } => {
-                Self::Incomplete { bytes: *bytes, announced: *announced }
-            }
-            Self::Compressed(fault) => Self::Compressed(*fault),
-            Self::Blocks(fault) => Self::Blocks(*fault),
-            Self::ListingCut(why) => Self::ListingCut(why.clone()),
-            Self::Changed => Self::Changed,
-            Self::UnreadableTime(reply) => Self::UnreadableTime(reply.clone()),
-            Self::Mismatch { here, there } => {
-                Self::Mismatch { here: here.clone(), there: there.clone() }
-            }
-            Self::Tls(error) => Self::Tls(error.clone()),
-            Self::Local(error) => Self::Local(io_again(error)),
-            Self::Cancelled => Self::Cancelled,
-            Self::Job(fault) => Self::Job(fault.clone()),
-            Self::Fxp(attempts) => Self::Fxp(attempts.clone()),
-            Self::UnknownListing { system, line } => {
-                Self::UnknownListing { system: system.clone(), line: line.clone() }
-            }
-            Self::Dial { cause, kind, recovery } => {
-                Self::Dial { cause: Arc::clone(cause), kind: *kind, recovery: *recovery }
-            }
-            Self::Tree(fault) => Self::Tree(fault.clone()),
-            Self::Fewer(met) => Self::Fewer(met.clone()),
-            Self::Unsupported(what) => Self::Unsupported(what),
-        }
-    }
 }
 
 /// Shows the system of a server, if it is known.
@@ -499,7 +509,7 @@ impl From<Infallible> for Error {
 /// Unpacks an error that a transfer [wrapped](Error::recover); any other becomes [`Error::Local`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::recover(error).unwrap_or_else(Self::Local)
+        Self::recover(error).unwrap_or_else(Self::local)
     }
 }
 
@@ -510,7 +520,7 @@ impl From<Error> for io::Error {
             Error::Timeout(_) => io::ErrorKind::TimedOut,
             Error::Io(error) | Error::Local(error) => error.kind(),
             Error::Argument(_) => io::ErrorKind::InvalidInput,
-            Error::Protocol(_) | Error::Unexpected(..) | Error::Desynchronised => {
+            Error::Protocol(_) | Error::Unexpected { .. } | Error::Desynchronised => {
                 io::ErrorKind::InvalidData
             }
             Error::Closed | Error::ServiceClosing(_) => io::ErrorKind::ConnectionAborted,

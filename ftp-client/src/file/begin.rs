@@ -137,7 +137,7 @@ impl DownloadStart<'_> {
 
     /// Returns the error of the target, with its path.
     pub(super) fn failed_here(&self, error: &io::Error) -> Error {
-        Error::Local(match &self.target {
+        Error::local(match &self.target {
             Writing::File(file) => named(file.target(), error),
             Writing::Target(found) => named(&found.path, error),
             Writing::Stream(_) => io::Error::new(error.kind(), error.to_string()),
@@ -155,12 +155,12 @@ impl DownloadStart<'_> {
     ) -> Result<Committed, Error> {
         match self.target {
             Writing::Stream(stream) => {
-                stream.flush().map_err(Error::Local)?;
+                stream.flush().map_err(Error::local)?;
                 Ok(Committed::Done)
             }
             Writing::Target(FoundFile { path, file, record, .. }) => {
                 if let Some(time) = time {
-                    file.set_modified(time).map_err(|error| Error::Local(named(&path, &error)))?;
+                    file.set_modified(time).map_err(|error| Error::local(named(&path, &error)))?;
                     record.inspect(|record| record.complete(&file));
                 }
                 Ok(Committed::Done)
@@ -172,7 +172,7 @@ impl DownloadStart<'_> {
                         if self.is_restored {
                             file.restore();
                         }
-                        Error::Local(named_once(file.target(), &error))
+                        Error::local(named_once(file.target(), &error))
                     }
                     error => {
                         file.discard();
@@ -361,14 +361,14 @@ impl GetJob<'_> {
             return self.find(client, on, path, in_place);
         }
         if in_place {
-            let length = FoundFile::at(path).map_err(Error::Local)?.map_or(0, |found| found.length);
-            let file = LocalFile::in_place(path, (length, 0), None).map_err(Error::Local)?;
+            let length = FoundFile::at(path).map_err(Error::local)?.map_or(0, |found| found.length);
+            let file = LocalFile::in_place(path, (length, 0), None).map_err(Error::local)?;
             return Ok(DownloadStart::at_0(Writing::File(file)));
         }
         let file = LocalFile::replacing_like(path, self.like.unwrap_or(path)).map_err(|error| {
             let parent = small::parent(path);
             let why = format!("cannot create a file: {error}");
-            Error::Local(named(parent, &io::Error::new(error.kind(), why)))
+            Error::local(named(parent, &io::Error::new(error.kind(), why)))
         })?;
         let mut start = DownloadStart::at_0(Writing::File(file));
         if self.is_repeated {
@@ -393,7 +393,7 @@ impl GetJob<'_> {
         then: Origin,
         origin: Origin,
     ) -> Result<DownloadStart<'w>, Error> {
-        let have = file.length().map_err(Error::Local)?;
+        let have = file.length().map_err(Error::local)?;
         let known = Known {
             have,
             size: origin.size,
@@ -407,7 +407,7 @@ impl GetJob<'_> {
         let step = if self.past.from_start { Step::FromZero(Why::Refuted) } else { decide(&known) };
         let (kept, compare, is_whole) = self.of_step(on, step, have, &file.path_or_target());
         if let Err(error) = file.again(kept) {
-            return Err(Error::Local(named(file.target(), &error)));
+            return Err(Error::local(named(file.target(), &error)));
         }
         let target = Writing::File(file);
         Ok(DownloadStart {
@@ -428,7 +428,7 @@ impl GetJob<'_> {
         in_place: bool,
     ) -> Result<DownloadStart<'w>, Error> {
         let there = self.place.path().to_vec();
-        let here = Error::Local;
+        let here = Error::local;
         let names = (target, self.like.unwrap_or(target));
         let keeps = self.options.existing == Existing::Keep;
         let (part_path, part) = match in_place {

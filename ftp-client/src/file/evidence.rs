@@ -22,7 +22,7 @@ use super::checksum::Checksum;
 use crate::age;
 use crate::client::Client;
 use crate::digest::Digest;
-use crate::error::{Error, JobFault, Phase};
+use crate::error::{Error, FileFact, JobFault, Phase, Unsupported};
 use crate::event::{Verify, Why};
 
 /// The bytes before the resume point that a resumed transfer transfers again, to compare them.
@@ -151,8 +151,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// Returns [`Error::Unsupported`] if there is no such algorithm, and the errors of the client.
 pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Error> {
-    Checksum::for_server(client)?
-        .ok_or(Error::Unsupported("the server offers no digest that this program supports"))
+    Checksum::for_server(client)?.ok_or(Error::Unsupported(Unsupported::NoDigest))
 }
 
 /// Compares the number of bytes with the size that the server reports, as `verify` demands.
@@ -180,9 +179,7 @@ pub(crate) fn check_size(
     match size {
         Some(size) if size != bytes => Err(Error::Incomplete { bytes, announced: Some(size) }),
         Some(_) => Ok(Verify::Size),
-        None if verify == Verify::Size => {
-            Err(Error::Unsupported("the server does not report the size of the file"))
-        }
+        None if verify == Verify::Size => Err(Error::Unsupported(Unsupported::NoSize)),
         None => Ok(Verify::None),
     }
 }
@@ -269,9 +266,9 @@ pub(crate) fn compare_first(
     let is_whole = size == Some(length);
     let checksum = Checksum::for_server(client)?.filter(|_| length > 0);
     let (Some(mut checksum), true) = (checksum, is_whole || client.can_hash_ranges()?) else {
-        return Ok(Compared::NoAnswer(Error::Unsupported("the server offers no suitable digest")));
+        return Ok(Compared::NoAnswer(Error::Unsupported(Unsupported::NoDigest)));
     };
-    checksum.update_from(file, length).map_err(Error::Local)?;
+    checksum.update_from(file, length).map_err(Error::local)?;
     let here = checksum.finish();
     let algorithm = here.algorithm;
     compare(client, here, |client| match is_whole {
@@ -338,9 +335,9 @@ pub(crate) fn prove_copy(
     is_timed: bool,
 ) -> Result<(), JobFault> {
     match size {
-        None => Err(JobFault::NotMoved("size")),
+        None => Err(JobFault::NotMoved(FileFact::Size)),
         Some(size) if size != length || !is_same => Err(JobFault::ChangedMeanwhile),
-        Some(_) if !is_timed => Err(JobFault::NotMoved("modification time")),
+        Some(_) if !is_timed => Err(JobFault::NotMoved(FileFact::ModificationTime)),
         Some(_) => Ok(()),
     }
 }
@@ -634,15 +631,15 @@ mod tests {
             for (is_same, is_timed) in [(true, true), (true, false), (false, true), (false, false)]
             {
                 let want = match (size, is_same, is_timed) {
-                    (None, ..) => Some("size"),
-                    (Some(8), ..) | (_, false, _) => Some(""),
-                    (_, true, false) => Some("modification time"),
+                    (None, ..) => Some(Some(FileFact::Size)),
+                    (Some(8), ..) | (_, false, _) => Some(None),
+                    (_, true, false) => Some(Some(FileFact::ModificationTime)),
                     (_, true, true) => None,
                 };
                 let found = match prove_copy(size, 9, is_same, is_timed) {
                     Ok(()) => None,
-                    Err(JobFault::NotMoved(what)) => Some(what),
-                    Err(JobFault::ChangedMeanwhile) => Some(""),
+                    Err(JobFault::NotMoved(fact)) => Some(Some(fact)),
+                    Err(JobFault::ChangedMeanwhile) => Some(None),
                     Err(fault) => panic!("{fault:?}"),
                 };
                 assert_eq!(found, want, "{size:?} {is_same} {is_timed}");

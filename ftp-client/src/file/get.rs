@@ -21,7 +21,7 @@ use super::small::parent;
 use super::targets::Targets;
 use crate::age;
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, JobFault, Phase};
+use crate::error::{Error, ErrorKind, FileFact, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::system::{MetadataExt, check_path};
 use crate::tree::local::{Directory, rounds_to};
@@ -201,11 +201,11 @@ impl<'a> Get<'a> {
     pub(super) fn begin(&mut self, client: &mut Client) -> Result<(), Error> {
         if self.job.past.left == Left::Stream {
             // The stream would have its first bytes twice.
-            return Err(Error::Unsupported("another download to a stream with bytes of the first"));
+            return Err(Error::Unsupported(Unsupported::SecondStream));
         }
         self.job.past.begin();
         if let Sink::Path(target) | Sink::InPlace(target) = self.to {
-            check_path(target).map_err(|error| Error::Local(named(target, &error)))?;
+            check_path(target).map_err(|error| Error::local(named(target, &error)))?;
         }
         self.check_apart(client)
     }
@@ -486,7 +486,7 @@ impl Get<'_> {
         };
         let size = client.size(path)?;
         if size.is_none() && selection.needs_size() {
-            return Err(unknown(client, path, "sizes"));
+            return Err(unknown(client, path, FileFact::Size));
         }
         if let Some(why) = selection.refuses(size, time.map(|time| (time, time))) {
             return Ok(Some(why));
@@ -555,11 +555,11 @@ fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Error> {
     }
     let entry = client.stat(path)?;
     let time = entry.and_then(|entry| entry.modified).map(|modified| modified.time);
-    time.map_or_else(|| Err(unknown(client, path, "modification times")), Ok)
+    time.map_or_else(|| Err(unknown(client, path, FileFact::ModificationTime)), Ok)
 }
 
-/// Returns the error for a file that is missing, or for facts that the server does not report.
-fn unknown(client: &mut Client, path: &[u8], facts: &'static str) -> Error {
+/// Returns the error for a file that is missing, or for a fact that the server does not report.
+fn unknown(client: &mut Client, path: &[u8], fact: FileFact) -> Error {
     let (directory, _) = Pathname::split(path);
     let is_missing = match client.is_there(path) {
         // A refused listing proves nothing. If the server does not enter the directory either, the
@@ -571,7 +571,7 @@ fn unknown(client: &mut Client, path: &[u8], facts: &'static str) -> Error {
     };
     match is_missing {
         Ok(true) => Error::Job(JobFault::Missing),
-        Ok(false) => Error::Job(JobFault::Unreported(facts)),
+        Ok(false) => Error::Job(JobFault::Unreported(fact)),
         Err(error) => error,
     }
 }

@@ -38,7 +38,7 @@ impl ServerFile {
                 let path = [directory.as_bytes(), b"/", &whole].concat();
                 Ok(Some(Self { login, path }))
             }
-            Err(Error::Refused(..) | Error::Protocol(_)) if client.is_settled() => Ok(None),
+            Err(Error::Refused { .. } | Error::Protocol(_)) if client.is_settled() => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -22,7 +22,7 @@ use crate::age;
 use crate::client::Client;
 use crate::control::login::Login;
 use crate::digest::hex;
-use crate::error::{Error, JobFault};
+use crate::error::{Error, JobFault, Unsupported};
 use crate::event::{Event, Observer, Verify};
 use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
 
@@ -76,7 +76,7 @@ pub(crate) fn written(file: &File, moves: bool) -> io::Result<Metadata> {
 /// Before the server's copy gets the time of the file, waits until another change of the file would
 /// show in that time, and verifies that there was none since it was `sent`.
 pub(crate) fn outlast(client: &Client, file: &File, sent: LocalFacts) -> Result<(), Error> {
-    let now = || file.metadata().map_err(Error::Local);
+    let now = || file.metadata().map_err(Error::local);
     let Some(left) = age::settles_in(&now()?) else { return Ok(()) };
     client.control.waiter().sleep(left)?;
     match LocalFacts::of(&now()?) == sent {
@@ -361,7 +361,7 @@ impl Renaming<'_> {
             Ok(()) => return Ok(slot.take().map(|stored| stored.done)),
             Err(error) => error,
         };
-        let is_refused = matches!(error, Error::Refused(..));
+        let is_refused = matches!(error, Error::Refused { .. });
         // A refused question does not prove that the file is ours.
         let removed = is_refused && is_looked && !self.keeps && client.delete(from).is_ok();
         stored.is_tried |= is_begun && !is_refused;
@@ -409,7 +409,7 @@ pub(crate) fn time_to_preserve(
     on: &dyn Observer,
 ) -> Result<Option<TimeVal>, Error> {
     let why = match client.readable_time(path) {
-        Ok(None) => Error::Unsupported("the server does not report the modification time"),
+        Ok(None) => Error::Unsupported(Unsupported::NoModificationTime),
         Err(error @ Error::UnreadableTime(_)) => error,
         time => return time,
     };
@@ -427,8 +427,8 @@ pub(crate) fn time_to_preserve(
 pub(crate) fn set_time(client: &mut Client, path: &[u8], time: TimeVal) -> Result<(), Error> {
     match client.set_modified(path, time) {
         Ok(_) => Ok(()),
-        Err(Error::Refused(verb, reply)) if reply.code().severity() == Severity::Permanent => {
-            let cause = Box::new(Error::Refused(verb, reply));
+        Err(Error::Refused { verb, reply }) if reply.code().severity() == Severity::Permanent => {
+            let cause = Box::new(Error::Refused { verb, reply });
             Err(Error::Job(JobFault::NotTimed(cause)))
         }
         Err(error) => Err(error),

@@ -17,7 +17,7 @@ use super::partial::named;
 use super::small::{self, parent};
 use crate::client::Client;
 use crate::digest::{hex, unhex};
-use crate::error::{Error, JobFault};
+use crate::error::{Error, JobFault, Unsupported};
 use crate::system::{MetadataExt, lock, lockable, sync_directory};
 use crate::url_path::Place;
 
@@ -42,7 +42,7 @@ impl MovedName {
     /// [`ServerFile::ask`].
     pub(super) fn of(client: &mut Client, place: &Place) -> Result<Self, Error> {
         let Some(ServerFile { login, path }) = ServerFile::ask(client, place)? else {
-            return Err(Error::Unsupported("nothing identifies the server's file for a move"));
+            return Err(Error::Unsupported(Unsupported::NoIdentity));
         };
         let name = format!("{}:{}/{}", login.host, login.port, hex(&path));
         Ok(Self { name, user: login.user.clone() })
@@ -177,7 +177,7 @@ pub(super) fn aside(local: &Path) -> PathBuf {
 pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
     // Uploads of trees recognise the lock file by this pattern, and skip it.
     let path = parent(local).join(format!(".ftp-cli-{}.lock", id_of(local)));
-    let failed = |error: &io::Error| Error::Local(named(&path, error));
+    let failed = |error: &io::Error| Error::local(named(&path, error));
     loop {
         let opened =
             small::open(&path, lockable(&mut OpenOptions::new()).create(true).append(true));
@@ -208,7 +208,7 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
 /// Returns [`Error::Local`] if it cannot be removed.
 pub(super) fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::Local(named(path, &error))),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::local(named(path, &error))),
         _ => Ok(()),
     }
 }
@@ -243,7 +243,7 @@ impl MoveJournal {
     /// is damaged.
     pub(super) fn read(&self) -> Result<Option<MoveRecord>, Error> {
         let text = small::read(&self.path, small::JOURNAL);
-        let text = text.map_err(|error| Error::Local(named(&self.path, &error)))?;
+        let text = text.map_err(|error| Error::local(named(&self.path, &error)))?;
         text.map(|text| MoveRecord::parse(&text).ok_or_else(|| self.damaged())).transpose()
     }
 
@@ -264,7 +264,7 @@ impl MoveJournal {
         }
         let written = small::replace(&self.path, &text, true);
         let synced = written.and_then(|()| sync_directory(&self.directory));
-        synced.map_err(|error| Error::Local(named(&self.path, &error)))
+        synced.map_err(|error| Error::local(named(&self.path, &error)))
     }
 
     /// Removes the record: the move is over.

@@ -190,7 +190,7 @@ impl<'s> OpenedSource<'s> {
             true => written(file, options.moves),
             false => file.metadata(),
         };
-        let metadata = metadata.map_err(|error| Error::Local(named(path, &error)))?;
+        let metadata = metadata.map_err(|error| Error::local(named(path, &error)))?;
         Ok(match metadata.is_file() {
             true => Self::Regular { file, path, facts: LocalFacts::of(&metadata) },
             false => Self::Pipe { file, path },
@@ -507,7 +507,7 @@ impl<'a> Job<'a> {
         let opened;
         let mut source = match from {
             LocalSource::Path(path) => {
-                opened = File::open(&**path).map_err(|error| Error::Local(named(path, &error)))?;
+                opened = File::open(&**path).map_err(|error| Error::local(named(path, &error)))?;
                 OpenedSource::of(&opened, path, self.options)?
             }
             LocalSource::File(file, path) => OpenedSource::of(file, path, self.options)?,

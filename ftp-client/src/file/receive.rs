@@ -103,7 +103,7 @@ impl Request<'_, '_> {
             {
                 // The file has grown: it is requested again, as long as it is now.
                 (self.listed, self.repetitions) = (now, left);
-                file.again(0).map_err(Error::Local)?;
+                file.again(0).map_err(Error::local)?;
                 (start.kept, start.compare) = (0, 0);
                 *self.checksum = self.checksum.take().and_then(|it| Checksum::new(it.algorithm()));
                 return self.run(client, start);
@@ -213,7 +213,7 @@ impl Request<'_, '_> {
 
 /// Returns whether a server refuses a download for a reason that may lie in its first byte.
 fn is_of_download(error: &Error) -> bool {
-    matches!(error, Error::Refused(Verb::Rest | Verb::Retr, reply)
+    matches!(error, Error::Refused { verb: Verb::Rest | Verb::Retr, reply }
         if ![ReplyCode::NO_DATA_CONNECTION, ReplyCode::NOT_LOGGED_IN].contains(&reply.code()))
 }
 

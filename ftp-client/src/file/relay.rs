@@ -15,7 +15,7 @@ use super::put::TemporaryName;
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
-use crate::error::{Error, ErrorKind, JobFault, Phase};
+use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::fxp::{self, CopyMemory, CopyStart, FxpReport, Recalling};
 use crate::url_path::Place;
@@ -393,7 +393,7 @@ impl<'a> Relay<'a> {
                 let [from, to] = paths;
                 old.check_replaced(target, to, |target| match of_source(source, target, from)? {
                     Some(here) => compare_digest(target, to, here),
-                    None => Ok(Compared::NoAnswer(Error::Unsupported("no digest in common"))),
+                    None => Ok(Compared::NoAnswer(Error::Unsupported(Unsupported::NoCommonDigest))),
                 })?;
             }
             if let Some(time) = time {
@@ -440,7 +440,7 @@ impl<'a> Relay<'a> {
             let is_resumed = recalling.start.is_some_and(|start| start.offset > 0);
             let Some(last) = attempts.last() else { return Err(Error::Fxp(attempts)) };
             // If this error closed a connection, another attempt would only hide the cause.
-            let is_refusal = matches!(last.error, Error::Refused(..));
+            let is_refusal = matches!(last.error, Error::Refused { .. });
             if !is_refusal || source.make_ready().and(target.make_ready()).is_err() {
                 return Err(Error::Fxp(attempts));
             }
@@ -454,7 +454,8 @@ impl<'a> Relay<'a> {
                 Side::Source => (&mut *source, &mut self.from),
                 Side::Target => (&mut *target, &mut self.to),
             };
-            let is_of_path = matches!(last.error, Error::Refused(Verb::Retr | Verb::Stor, _));
+            let is_of_path =
+                matches!(last.error, Error::Refused { verb: Verb::Retr | Verb::Stor, .. });
             if !is_of_path || !matches!(place.enter(client, &last.error), Ok(true)) {
                 return Err(Error::Fxp(attempts));
             }
@@ -507,7 +508,7 @@ fn verify(
     }
     let demands = match verify {
         Verify::Size if report.size.is_none() => {
-            return Err(Error::Unsupported("a server does not report the size of its file"));
+            return Err(Error::Unsupported(Unsupported::NoSizeOfCopy));
         }
         Verify::Digest => true,
         Verify::IfKnown if report.offset > 0 && !(start.is_whole && start.is_digested) => false,
@@ -516,7 +517,7 @@ fn verify(
     let here = match of_source(source, target, from) {
         Ok(Some(here)) => here,
         Ok(None) if demands => {
-            return Err(Error::Unsupported("the servers offer no digest in common"));
+            return Err(Error::Unsupported(Unsupported::NoCommonDigest));
         }
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
         Err(error) if demands || error.is_out_of_step() => return Err(error),

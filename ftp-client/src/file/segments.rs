@@ -157,7 +157,7 @@ impl Get<'_> {
                 }
                 Ok(None)
             }
-            Err(Error::Local(error)) => Err(Error::Local(named_once(target, &error))),
+            Err(Error::Local(error)) => Err(Error::local(named_once(target, &error))),
             Err(error) => Err(error),
         }
     }
@@ -192,9 +192,9 @@ impl Get<'_> {
             return Ok(Err(Some("nothing identifies the server's file")));
         };
         let pieces = Pieces::of(target, self.job.parts_of(target), self.job.targets, record)
-            .map_err(Error::Local)?;
+            .map_err(Error::local)?;
         if std::mem::take(&mut self.job.past.from_start) {
-            pieces.discard().map_err(Error::Local)?;
+            pieces.discard().map_err(Error::local)?;
         }
         self.job.past.file = None;
         let (options, features) = (&self.job.options, client.features()?);
@@ -231,20 +231,20 @@ impl Segments<'_> {
         mut client: Lent<'p>,
         most: usize,
     ) -> Result<Result<Whole, Option<&'static str>>, Error> {
-        if let Some(why) = self.pieces.stale().map_err(Error::Local)? {
+        if let Some(why) = self.pieces.stale().map_err(Error::local)? {
             self.begins_at_0(why);
         }
         loop {
-            let kept = self.pieces.kept().map_err(Error::Local)?;
+            let kept = self.pieces.kept().map_err(Error::local)?;
             if kept.is_empty() {
-                self.pieces.remove().map_err(Error::Local)?;
+                self.pieces.remove().map_err(Error::local)?;
             }
             let missing = plan(&kept, self.size, most);
             if missing.iter().any(|missing| missing.from > 0) {
                 match self.restart_fault(&mut client) {
                     Ok(None) => {}
                     Ok(Some(_)) => {
-                        self.pieces.remove().map_err(Error::Local)?;
+                        self.pieces.remove().map_err(Error::local)?;
                         return Ok(Err(Some("the server cannot resume downloads (REST)")));
                     }
                     Err(error) => return Err(given_back(client, error)),
@@ -273,7 +273,7 @@ impl Segments<'_> {
                 }
             };
             self.begins_at_0(why);
-            self.pieces.discard().map_err(Error::Local)?;
+            self.pieces.discard().map_err(Error::local)?;
         }
     }
 
@@ -346,11 +346,11 @@ impl Segments<'_> {
     ) -> Result<(LocalFile, Verify), Error> {
         if let Err(error) = self.check_version(client) {
             if error.kind() == ErrorKind::Integrity {
-                self.pieces.discard().map_err(Error::Local)?;
+                self.pieces.discard().map_err(Error::local)?;
             }
             return Err(error);
         }
-        let whole = self.pieces.join(&together(kept, missing), self.size).map_err(Error::Local)?;
+        let whole = self.pieces.join(&together(kept, missing), self.size).map_err(Error::local)?;
         let verified = match self.compare_digest(client, &whole) {
             Ok(verified) => verified,
             Err(error) => {
@@ -361,7 +361,7 @@ impl Segments<'_> {
             }
         };
         // The remaining pieces belong to other versions.
-        self.pieces.remove().map_err(Error::Local)?;
+        self.pieces.remove().map_err(Error::local)?;
         Ok((whole, verified))
     }
 
@@ -373,7 +373,7 @@ impl Segments<'_> {
             Verify::None | Verify::Size => None,
         };
         let Some(mut checksum) = checksum else { return Ok(Verify::Size) };
-        checksum.update_from(whole.file(), self.size).map_err(Error::Local)?;
+        checksum.update_from(whole.file(), self.size).map_err(Error::local)?;
         let compared = evidence::compare_digest(client, self.path, checksum.finish())?;
         let is_equal = compared.proves(self.options.verify == Verify::Digest)?;
         Ok(if is_equal { Verify::Digest } else { Verify::Size })
@@ -391,7 +391,7 @@ impl Segments<'_> {
             Err(error @ Error::Incomplete { .. }) => Ok(Some(error)),
             // The server lacks the command or cannot resume downloads; any other refusal is an
             // error.
-            Err(error @ Error::Refused(..)) if is_incapable(&error) => Ok(Some(error)),
+            Err(error @ Error::Refused { .. }) if is_incapable(&error) => Ok(Some(error)),
             Err(error) => Err(error),
         }
     }
@@ -415,11 +415,11 @@ impl Segments<'_> {
     /// Downloads one range into its piece, after the last bytes that the piece has.
     fn receive(&self, client: &mut Client, missing: Missing) -> Result<ReceivedRanges, Error> {
         let Missing { piece, from, to } = missing;
-        let OpenPiece { file, kept, compare } = self.pieces.open(piece).map_err(Error::Local)?;
+        let OpenPiece { file, kept, compare } = self.pieces.open(piece).map_err(Error::local)?;
         if piece + kept != from {
             let message = "another program changed it during the download";
             let path = file.path_or_target();
-            return Err(Error::Local(named(&path, &io::Error::other(message))));
+            return Err(Error::local(named(&path, &io::Error::other(message))));
         }
         let length = compare + (to - from);
         let had_no_range = client.no_range;

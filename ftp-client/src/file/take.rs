@@ -219,11 +219,11 @@ impl<'a> Get<'a> {
             Some(targets) => targets.publish(target, publish),
             None => publish(),
         };
-        if !renamed.map_err(|error| Error::Local(named_once(target, &error)))? {
+        if !renamed.map_err(|error| Error::local(named_once(target, &error)))? {
             return Ok(false);
         }
         let synced = sync_directory(parent(target));
-        synced.map(|()| true).map_err(|error| Error::Local(named(target, &error)))
+        synced.map(|()| true).map_err(|error| Error::local(named(target, &error)))
     }
 }
 
@@ -252,7 +252,7 @@ impl Client {
             match ServerFacts::ask_each(self, &path) {
                 Ok(facts) => self.moves.seen.extend(seen_now(&facts).map(|seen| (path, seen))),
                 // Its own turn reports that.
-                Err(Error::Refused(..) | Error::Argument(_)) => {}
+                Err(Error::Refused { .. } | Error::Argument(_)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -272,6 +272,6 @@ fn copy_at(path: &Path) -> Result<Option<LocalFacts>, Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(LocalFacts::of(&metadata))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::Local(named(path, &error))),
+        Err(error) => Err(Error::local(named(path, &error))),
     }
 }

@@ -254,7 +254,7 @@ fn told<T>(answer: Result<Option<T>, Error>, is_asked: bool) -> Result<Option<T>
 pub(super) fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
     match reply {
         Ok(answer) => Ok(Some(answer)),
-        Err(Error::Refused(..) | Error::Unsupported(_) | Error::Protocol(_)) => Ok(None),
+        Err(Error::Refused { .. } | Error::Unsupported(_) | Error::Protocol(_)) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -241,7 +241,7 @@ fn prove(
                 Side::Source => &moved.source,
                 Side::Target => &moved.target,
             };
-            (side, Error::Unexpected(verb_of(side), reply.clone()))
+            (side, Error::Unexpected { verb: verb_of(side), reply: reply.clone() })
         }
         None if is_protected => (Side::Target, Error::Tls(TlsError::Unchecked)),
         None => return Ok(None),

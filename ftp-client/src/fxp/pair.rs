@@ -280,7 +280,7 @@ impl<'a> Pair<'a> {
             && let Some(reply) = source.confirmed.take()
         {
             // The target never got `STOR`.
-            return Err(of_source(Error::Unexpected(Verb::Retr, reply)));
+            return Err(of_source(Error::Unexpected { verb: Verb::Retr, reply }));
         }
         Ok(())
     }
@@ -355,7 +355,7 @@ impl<'a> Pair<'a> {
         let distance = distance_of(&attempt.error);
         let is_result = distance > 0 || this.has_begun && !other.has_begun;
         let is_reason = |error: &mut Error| {
-            matches!(error, Error::Refused(..)) && distance_of(error) < distance.max(1)
+            matches!(error, Error::Refused { .. }) && distance_of(error) < distance.max(1)
         };
         if is_result && let Some(reason) = attempt.other.take_if(is_reason) {
             attempt.side = other.side;
@@ -381,8 +381,8 @@ fn release(target: &mut Client) -> bool {
 /// than a broken one (426), and any other error explains more than both.
 fn distance_of(error: &Error) -> u8 {
     match error {
-        Error::Refused(_, reply) if reply.code() == ReplyCode::TRANSFER_ABORTED => 2,
-        Error::Refused(_, reply) if reply.code() == ReplyCode::NO_DATA_CONNECTION => 1,
+        Error::Refused { reply, .. } if reply.code() == ReplyCode::TRANSFER_ABORTED => 2,
+        Error::Refused { reply, .. } if reply.code() == ReplyCode::NO_DATA_CONNECTION => 1,
         _ => 0,
     }
 }

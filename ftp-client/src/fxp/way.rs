@@ -12,7 +12,7 @@ use ftp_proto::{
 use crate::client::Client;
 use crate::control::login::Secured;
 use crate::data::FIRST_FREE_PORT;
-use crate::error::Error;
+use crate::error::{Error, Unsupported};
 use crate::trace;
 
 /// Asks a server to listen for the transfer command `line`, and returns the address for the other
@@ -24,7 +24,7 @@ pub(super) fn listen(
     line: &[u8],
 ) -> Result<SocketAddr, Error> {
     let asked = match pret(client, line).and_then(|()| ask(client, handshake)) {
-        Err(Error::Refused(_, reply)) if !client.state.pret && wants_announcement(&reply) => {
+        Err(Error::Refused { reply, .. }) if !client.state.pret && wants_announcement(&reply) => {
             client.state.pret = true;
             pret(client, line).and_then(|()| ask(client, handshake))
         }
@@ -36,7 +36,7 @@ pub(super) fn listen(
         Err(error) => return Err(client.control.protocol_error(error)),
     };
     if address.port() < FIRST_FREE_PORT && !client.config.allow_low_ports {
-        return Err(Error::Unsupported("a data port below 1024"));
+        return Err(Error::Unsupported(Unsupported::LowPort));
     }
     Ok(address)
 }
@@ -54,7 +54,7 @@ fn pret(client: &mut Client, line: &[u8]) -> Result<(), Error> {
 /// server's reply and IP address.
 pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, IpAddr), Error> {
     let Some(host) = host_of(client) else {
-        return Err(Error::Unsupported("a copy to or from a server whose address is unknown"));
+        return Err(Error::Unsupported(Unsupported::UnknownAddressOfCopy));
     };
     let extended = Command::Epsv(EpsvArgument::Protocol(NetworkProtocol::of(host)));
     let command = match client.config.rules.epsv {
@@ -62,7 +62,7 @@ pub(super) fn ask(client: &mut Client, handshake: Handshake) -> Result<(Reply, I
         Extended::Always => extended,
         Extended::Auto if host.is_ipv6() => extended,
         Extended::Never if host.is_ipv6() => {
-            return Err(Error::Unsupported("PASV carries IPv4 addresses only"));
+            return Err(Error::Unsupported(Unsupported::PasvIpv6));
         }
         _ => Command::Pasv,
     };
@@ -97,12 +97,12 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
     if client.config.rules.epsv_all {
         // RFC 2428 §4: after EPSV ALL the server must refuse PORT and EPRT.
-        return Err(Error::Unsupported("a copy between two servers after EPSV ALL"));
+        return Err(Error::Unsupported(Unsupported::CopyAfterEpsvAll));
     }
     let over_ipv6 = address.is_ipv6() || host_of(client).is_some_and(|host| host.is_ipv6());
     let command = match (client.config.rules.eprt, address) {
         (Extended::Never, SocketAddr::V6(_)) => {
-            return Err(Error::Unsupported("PORT carries IPv4 addresses only"));
+            return Err(Error::Unsupported(Unsupported::PortIpv6));
         }
         (Extended::Never, SocketAddr::V4(address)) => Command::Port(HostPort::from(address)),
         (Extended::Auto, SocketAddr::V4(address)) if !over_ipv6 => {
@@ -136,10 +136,7 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
         }
         (true, true) => {}
         _ => {
-            return Err(Error::Unsupported(
-                "a copy between a server with protected data connections and one without; \
-                 use unencrypted data (PROT C) on both",
-            ));
+            return Err(Error::Unsupported(Unsupported::HalfProtectedCopy));
         }
     }
     passive.begin_handshakes(false)?;
@@ -149,10 +146,7 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
     if passive.features()?.has("CPSV") {
         return Ok(Handshake::Passive);
     }
-    Err(Error::Unsupported(
-        "a protected copy if the connecting server lacks SSCN and the listening one lacks CPSV; \
-         use unencrypted data (PROT C)",
-    ))
+    Err(Error::Unsupported(Unsupported::ProtectedCopy))
 }
 
 /// Returns whether a copy between the two servers uses TLS.

@@ -241,7 +241,7 @@ impl<'a> Walk<'a> {
                 self.skip(&path, Skipped::Cut(why.clone()));
                 self.cut.get_or_insert(why);
             }
-            Err(error @ (Error::Refused(..) | Error::Argument(_))) if !is_first => {
+            Err(error @ (Error::Refused { .. } | Error::Argument(_))) if !is_first => {
                 self.skip(&path, Skipped::Unlisted(error));
                 return Ok(());
             }
@@ -318,7 +318,7 @@ impl<'a> Walk<'a> {
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, Error> {
         match self.client.shows_directory(path) {
             // The refusal is about this object, or its name cannot be sent.
-            Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+            Err(Error::Refused { .. } | Error::Argument(_)) => Ok(false),
             shown => Ok(shown? == Some(true)),
         }
     }

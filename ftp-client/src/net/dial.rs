@@ -14,7 +14,7 @@ use super::proxy::Route;
 use super::wait::{Deadline, Waiter};
 use super::{Server, SharedConnector, Stream};
 use crate::config::Config;
-use crate::error::{Error, Phase, ProxyFault};
+use crate::error::{Error, Phase, ProxyFault, Unsupported};
 use crate::trace;
 
 /// The time before the next address is tried in parallel (RFC 8305 §5).
@@ -44,9 +44,9 @@ pub(crate) fn connect(
         return opened.map(relayed).inspect(|stream| settle(stream, config));
     }
     match &config.connector {
-        Some(_) if config.bind.is_some() || config.family.is_some() => Err(Error::Unsupported(
-            "a local address or an address family together with a connector",
-        )),
+        Some(_) if config.bind.is_some() || config.family.is_some() => {
+            Err(Error::Unsupported(Unsupported::ConnectorAndAddress))
+        }
         Some(connector) => {
             let deadline = waiter.deadline(config.timeouts.connect, Phase::Connect);
             through(connector, server, false, waiter, deadline).map(relayed)
@@ -91,7 +91,7 @@ pub(crate) fn through(
     let port = server.port;
     let limit = deadline.remaining()?;
     let work = move || connector(&host, port, is_data, limit);
-    let stream = waiter.run(deadline, work)?.and_then(Stream::of_any_kind).map_err(Error::Io)?;
+    let stream = waiter.run(deadline, work)?.and_then(Stream::of_any_kind).map_err(Error::io)?;
     trace::note(format_args!("connected to {}:{port} by the connector", server.host));
     Ok(stream)
 }
@@ -112,7 +112,7 @@ impl Route {
         let mut refused = None;
         for target in targets {
             let stream = any_of(places.clone(), config, waiter, deadline).map_err(name)?;
-            let at = stream.addresses().map_err(|error| name(Error::Io(error)))?.1;
+            let at = stream.addresses().map_err(|error| name(Error::io(error)))?.1;
             match self.ask(stream, server, target, waiter, deadline) {
                 Ok(stream) => {
                     (self.at, self.target) = (Some(at), target);
@@ -195,7 +195,7 @@ pub(crate) fn resolve(
     let Server { host, port } = server;
     let failed = |error: io::Error| {
         let hint = if host.is_ascii() { "" } else { "; write the name in its form with xn--" };
-        Error::Io(io::Error::new(error.kind(), format!("cannot resolve {host:?}: {error}{hint}")))
+        Error::io(io::Error::new(error.kind(), format!("cannot resolve {host:?}: {error}{hint}")))
     };
     let all = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, *port)],
@@ -373,7 +373,7 @@ impl Race {
         let kind = self.failures.last().map_or(ErrorKind::NotFound, |(_, error)| error.kind());
         let reasons: Vec<String> =
             self.failures.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-        Error::Io(io::Error::new(kind, format!("cannot connect to {}", reasons.join("; "))))
+        Error::io(io::Error::new(kind, format!("cannot connect to {}", reasons.join("; "))))
     }
 }
 

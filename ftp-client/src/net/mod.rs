@@ -182,7 +182,7 @@ impl Stream {
         };
         // What arrived before the reset can still be read.
         match self.broken.take_if(|_| !matches!(read, Ok(Some(1..)))) {
-            Some(error) => Err(Error::Io(error)),
+            Some(error) => Err(Error::io(error)),
             None => read,
         }
     }
@@ -191,7 +191,7 @@ impl Stream {
     /// some bytes may stay buffered until [`flush`](Self::flush).
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<Option<usize>, Error> {
         if let Some(error) = self.broken.take() {
-            return Err(Error::Io(error));
+            return Err(Error::io(error));
         }
         match &mut self.tls {
             None => unless_it_would_block(|| self.socket.write(bytes)),
@@ -218,7 +218,7 @@ impl Stream {
     /// handshake is complete.
     pub(crate) fn handshake(&mut self) -> Result<Option<PollFlags>, Error> {
         if let Some(error) = self.broken.take() {
-            return Err(Error::Io(error));
+            return Err(Error::io(error));
         }
         let Some(tls) = &mut self.tls else { return Ok(None) };
         loop {
@@ -258,12 +258,12 @@ impl Stream {
     /// Sends a few bytes, the last of them as urgent data.
     pub(crate) fn write_urgent(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let Some(tcp) = self.socket.as_tcp() else {
-            return Err(Error::Io(ErrorKind::Unsupported.into()));
+            return Err(Error::io(ErrorKind::Unsupported.into()));
         };
         match SockRef::from(tcp).send_out_of_band(bytes) {
             Ok(sent) if sent == bytes.len() => Ok(()),
-            Ok(_) => Err(Error::Io(ErrorKind::WriteZero.into())),
-            Err(error) => Err(Error::Io(error)),
+            Ok(_) => Err(Error::io(ErrorKind::WriteZero.into())),
+            Err(error) => Err(Error::io(error)),
         }
     }
 
@@ -293,7 +293,7 @@ fn unless_it_would_block(
             Ok(count) => return Ok(Some(count)),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::Io(error)),
+            Err(error) => return Err(Error::io(error)),
         }
     }
 }

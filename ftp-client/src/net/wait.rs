@@ -345,7 +345,7 @@ fn poll_for(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
             fds.iter_mut().for_each(PollFd::clear_revents);
             Ok(false)
         }
-        Err(error) => Err(Error::Io(error.into())),
+        Err(error) => Err(Error::io(error.into())),
     }
 }
 

@@ -21,7 +21,7 @@ use ftp_proto::RepresentationType;
 
 use self::patience::{Admission, Turn};
 use crate::client::Client;
-use crate::error::{Error, Recovery};
+use crate::error::{Error, Recovery, Unsupported};
 use crate::event::{Event, Observer};
 use crate::net::wait::is_given_up;
 use crate::trace;
@@ -175,7 +175,7 @@ impl<'a> Pool<'a> {
                 Err(error) => {
                     self.shared.lost();
                     // Something was confirmed that may have failed.
-                    if let Error::Unexpected(..) = error {
+                    if let Error::Unexpected { .. } = error {
                         return Err(error);
                     }
                 }
@@ -197,7 +197,7 @@ impl<'a> Pool<'a> {
         match state.admission.turn() {
             Turn::Dial => drop(state),
             Turn::Full if !waits => {
-                let all = Error::Unsupported("more connections than the pool has");
+                let all = Error::Unsupported(Unsupported::PoolIsFull);
                 return Err(Error::Fewer(state.admission.fewer().unwrap_or(all).into()));
             }
             Turn::Full | Turn::Wait => {

@@ -264,7 +264,7 @@ impl Session {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
                     return Err(Error::Tls(TlsError::TruncatedTls));
                 }
-                Err(error) => return Err(Error::Io(error)),
+                Err(error) => return Err(Error::io(error)),
             }
             if has_taken && self.unread.is_empty() {
                 // Lets the caller check its deadline, even while many records without data arrive.
@@ -287,14 +287,14 @@ impl Session {
                     Ok(count) => break count,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(Error::Io(error)),
+                    Err(error) => return Err(Error::io(error)),
                 }
             };
             self.unread = 0..count;
             if count == 0 {
                 self.is_over = true;
                 // rustls must see the end itself to distinguish it from silence.
-                self.connection.read_tls(&mut io::empty()).map_err(Error::Io)?;
+                self.connection.read_tls(&mut io::empty()).map_err(Error::io)?;
                 return Ok(Some(false));
             }
         }
@@ -305,7 +305,7 @@ impl Session {
                 // Bytes after `close_notify` are ignored.
                 Ok(0) => self.unread.len(),
                 Ok(count) => count,
-                Err(error) => return Err(Error::Io(error)),
+                Err(error) => return Err(Error::io(error)),
             };
             self.unread.start += taken;
             let was_handshaking = self.connection.is_handshaking();
@@ -369,7 +369,7 @@ impl Session {
         if !self.flush(socket)? {
             return Ok(None);
         }
-        let count = self.connection.writer().write(bytes).map_err(Error::Io)?;
+        let count = self.connection.writer().write(bytes).map_err(Error::io)?;
         self.flush(socket)?;
         Ok(Some(count))
     }
@@ -378,11 +378,11 @@ impl Session {
     pub(crate) fn flush(&mut self, socket: &mut dyn Transport) -> Result<bool, Error> {
         while self.connection.wants_write() {
             match self.connection.write_tls(socket) {
-                Ok(0) => return Err(Error::Io(ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(Error::io(ErrorKind::WriteZero.into())),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Io(error)),
+                Err(error) => return Err(Error::io(error)),
             }
         }
         Ok(true)

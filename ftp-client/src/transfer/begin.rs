@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::data::active::{self, Listening};
 use crate::data::coding::Coding;
 use crate::data::{self, Agreed, Opening, Prepared};
-use crate::error::{DataAttempt, Error, Phase};
+use crate::error::{DataAttempt, Error, Phase, Unsupported};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
@@ -79,7 +79,7 @@ fn begin_placed(
     let begun = begin_shaped(client, command, &shape);
     let code = match &begun {
         Ok(_) => ReplyCode::ABOUT_TO_OPEN_DATA,
-        Err(Error::Refused(verb, reply)) if *verb == command.verb() => reply.code(),
+        Err(Error::Refused { verb, reply }) if *verb == command.verb() => reply.code(),
         Err(_) => return begun,
     };
     let Some(named) = client.again_by_name(command, code)? else { return begun };
@@ -188,13 +188,13 @@ impl Setup<'_> {
             self.send()?;
         }
         let met = meet(self.client, self.verb, opening, self.deadline);
-        if let Err(Error::Refused(_, reply)) = &met
+        if let Err(Error::Refused { reply, .. }) = &met
             && self.dialogue.refused(reply)
         {
             self.client.go_one_by_one();
             return Ok(TriedBegin::Again);
         }
-        if let Err(Error::Refused(_, reply)) = &met
+        if let Err(Error::Refused { reply, .. }) = &met
             && matches!(reply.code().value(), 425 | 426 | 503)
             && self.may_ask_again(is_early)
         {
@@ -249,7 +249,7 @@ impl Setup<'_> {
         }
         let modified = self.dialogue.modified();
         match client.begin_over_kept(*verb, *started, *deadline, modified) {
-            Err(Error::Refused(_, reply))
+            Err(Error::Refused { reply, .. })
                 if self.dialogue.reuse_refused(&reply, &mut self.client.state) =>
             {
                 trace::note(format_args!("the data connection cannot be reused: opening another"));
@@ -403,8 +403,8 @@ impl Preparation<'_> {
                 }
                 SetupStep::NoWay(way) => {
                     let what = match way {
-                        Verb::Port => "PORT carries IPv4 addresses only",
-                        _ => "PASV carries IPv4 addresses only",
+                        Verb::Port => Unsupported::PortIpv6,
+                        _ => Unsupported::PasvIpv6,
                     };
                     return Err(self.fail_early(way, Error::Unsupported(what)));
                 }
@@ -469,7 +469,7 @@ impl Preparation<'_> {
         let verb = command.verb();
         if !matches!(verb, Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port) {
             let heard = self.dialogue.reply(&reply, &mut self.client.state);
-            return heard.map(drop).map_err(|_| Error::Refused(verb, reply));
+            return heard.map(drop).map_err(|_| Error::Refused { verb, reply });
         }
         let mut agreed = Agreed::by(command);
         if let Some(listening) = &self.listening {
@@ -542,12 +542,10 @@ fn ends_data(step: &SetupStep) -> bool {
 /// Returns the error for a fault in `reply`, which answers `verb`.
 fn error_of(fault: SetupFault, verb: Verb, reply: Reply) -> Error {
     match fault {
-        SetupFault::Refused => Error::Refused(verb, reply),
+        SetupFault::Refused => Error::Refused { verb, reply },
         SetupFault::Unreadable(error) => Error::Protocol(error),
-        SetupFault::OtherProtocol => {
-            Error::Unsupported("a 229 that names a protocol other than the control connection's")
-        }
-        _ => Error::Unexpected(verb, reply),
+        SetupFault::OtherProtocol => Error::Unsupported(Unsupported::OtherProtocol),
+        _ => Error::Unexpected { verb, reply },
     }
 }
 

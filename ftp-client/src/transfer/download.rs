@@ -304,7 +304,7 @@ impl<C: BorrowMut<Client>> Download<C> {
         match (Error::recover(error), self.transfer.check()) {
             (Ok(_), Err(failed)) => failed,
             (Ok(error), Ok(())) => self.leave(error),
-            (Err(error), _) => self.leave(Error::Local(error)),
+            (Err(error), _) => self.leave(Error::local(error)),
         }
     }
 
@@ -423,7 +423,7 @@ impl<C: BorrowMut<Client>> Download<C> {
             Ok(()) if self.excess() > 0 => Err(self.stop_excess()),
             Ok(()) => self.finish(),
             Err(Broken::There(error)) => Err(self.fail(error)),
-            Err(Broken::Here(error)) => Err(self.leave(Error::Local(error))),
+            Err(Broken::Here(error)) => Err(self.leave(Error::local(error))),
         }
     }
 }

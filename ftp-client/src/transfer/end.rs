@@ -17,7 +17,7 @@ use crate::trace;
 pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
     match reply.code().severity() {
         Severity::Completion => Ok(()),
-        _ => Err(Error::Refused(verb, reply.clone())),
+        _ => Err(Error::Refused { verb, reply: reply.clone() }),
     }
 }
 
@@ -52,9 +52,9 @@ pub(super) fn faulted(
 /// Returns the error for a fault; `reply` is the final reply.
 pub(super) fn error_of(fault: TransferFault, verb: Verb, reply: &Reply) -> Error {
     match fault {
-        TransferFault::Refused => Error::Refused(verb, reply.clone()),
+        TransferFault::Refused => Error::Refused { verb, reply: reply.clone() },
         TransferFault::Incomplete { bytes, announced } => Error::Incomplete { bytes, announced },
-        _ => Error::Unexpected(verb, reply.clone()),
+        _ => Error::Unexpected { verb, reply: reply.clone() },
     }
 }
 

@@ -191,7 +191,7 @@ impl BeginWait<'_> {
                 if let Some((Progress::Final, reply)) = self.control.poll_reply()? {
                     accepted(self.verb, &reply)?;
                 }
-                self.lose(Error::Io(error));
+                self.lose(Error::io(error));
                 Ok(())
             }
         }
@@ -217,7 +217,7 @@ impl BeginWait<'_> {
         match error {
             Error::Timeout(Phase::DataConnect) => {
                 self.lose(match self.stranger {
-                    Some(stranger) => Error::Io(io::Error::new(
+                    Some(stranger) => Error::io(io::Error::new(
                         ErrorKind::TimedOut,
                         format!("only {stranger} connected, which is not the server's address"),
                     )),
@@ -259,7 +259,7 @@ fn overtaken(
             Ok(Advance::Open(stream)) => return Ok(Some(stream)),
             Ok(Advance::Still(waiting, _)) => opening = waiting,
             Err(_) if patience.is_none() => return Ok(None),
-            Err(error) => return Err(Error::Io(error)),
+            Err(error) => return Err(Error::io(error)),
         }
         // Checks the limits even if many other hosts connect.
         control.go_on(limit)?;
@@ -373,7 +373,7 @@ pub(super) fn begin(
         return Ok(None);
     }
     match begin_next(client, command.verb(), with_time) {
-        Err(Error::Refused(_, reply)) if matches!(reply.code().value(), 425 | 426 | 503) => {
+        Err(Error::Refused { reply, .. }) if matches!(reply.code().value(), 425 | 426 | 503) => {
             // The server has closed the data connection, so it will refuse the other requests too.
             client.drop_requested()?;
             Ok(None)

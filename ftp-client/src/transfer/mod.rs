@@ -309,8 +309,8 @@ impl<C: BorrowMut<Client>> RawData for Transfer<C> {
             let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
                 // The server no longer takes the data.
                 let reply = self.ended.as_ref().unwrap_or(&self.first).clone();
-                self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
-                return Err(Error::Unexpected(self.verb, reply));
+                self.failed = Some(Error::Unexpected { verb: self.verb, reply: reply.clone() });
+                return Err(Error::Unexpected { verb: self.verb, reply });
             };
             let written = self.client.control.check().and_then(|()| data.write(bytes));
             match written {

@@ -140,8 +140,8 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             };
             flushed.map_err(|error| self.fail(error))?;
             if has_sent && let Some(reply) = self.ended.clone() {
-                self.failed = Some(Error::Unexpected(self.verb, reply.clone()));
-                return Err(Error::Unexpected(self.verb, reply));
+                self.failed = Some(Error::Unexpected { verb: self.verb, reply: reply.clone() });
+                return Err(Error::Unexpected { verb: self.verb, reply });
             }
         }
     }
@@ -155,7 +155,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             data.mark_end();
             self.flush(has_sent)?;
         }
-        let cut = self.data.as_mut().and_then(|data| data.end_writing().err()).map(Error::Io);
+        let cut = self.data.as_mut().and_then(|data| data.end_writing().err()).map(Error::io);
         Ok(cut.or_else(|| if is_secure { self.hear_the_end() } else { None }))
     }
 
@@ -191,7 +191,7 @@ const MOST: Duration = Duration::from_secs(1);
 pub(super) fn may_help(client: &Client, error: &Error) -> bool {
     let is_made = |secured: &Secured| secured.demand == Demand::Made;
     client.secured.as_ref().is_some_and(is_made)
-        && matches!(error, Error::Refused(_, reply) if may_demand_session(reply))
+        && matches!(error, Error::Refused { reply, .. } if may_demand_session(reply))
 }
 
 /// Finds out whether a server that has resumed sessions so far refuses a data connection with a
@@ -283,7 +283,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
     let (mut data, mut ended) = match meet(client, Verb::Nlst, opening, deadline) {
         Ok(BeginOutcome::Begun { data: Some(data), ended, .. }) => (data, ended),
         Ok(_) => return resync(&mut client.control, None),
-        Err(Error::Refused(..)) => return Ok(()),
+        Err(Error::Refused { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
     let shaken = secure(client, Verb::Nlst, &mut data, &mut ended);
@@ -297,7 +297,7 @@ fn list(client: &mut Client) -> Result<(), Error> {
         Ok(false) => resync(control, Some(data)),
         Err(error) => match give_up(control, Verb::Nlst, data, error) {
             // The server is expected to refuse.
-            Error::Refused(..) | Error::Io(_) => Ok(()),
+            Error::Refused { .. } | Error::Io(_) => Ok(()),
             error => Err(error),
         },
     }
@@ -341,7 +341,7 @@ impl Client {
         match &mut self.secured {
             Some(secured) if is_done => secured.server_begins = on,
             // Otherwise the server would act as the TLS client on the next data connection.
-            _ if !on => return Err(Error::Refused(Verb::Sscn, reply)),
+            _ if !on => return Err(Error::Refused { verb: Verb::Sscn, reply }),
             _ => trace::note(format_args!("SSCN does not work")),
         }
         Ok(is_done)

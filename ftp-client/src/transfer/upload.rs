@@ -263,7 +263,7 @@ impl<'a> Upload<'a> {
         match (Error::recover(error), self.transfer.check()) {
             (Ok(_), Err(failed)) => failed,
             (Ok(error), Ok(())) => self.leave(error),
-            (Err(error), _) => self.leave(Error::Local(error)),
+            (Err(error), _) => self.leave(Error::local(error)),
         }
     }
 
@@ -456,7 +456,7 @@ impl Upload<'_> {
         watch.moved = self.transferred();
         match sent {
             Ok(()) => self.end(),
-            Err(Broken::Here(error)) => Err(self.leave(Error::Local(error))),
+            Err(Broken::Here(error)) => Err(self.leave(Error::local(error))),
             Err(Broken::There(error)) => Err(self.fail(error)),
         }
     }
@@ -480,7 +480,7 @@ impl Upload<'_> {
             Err(Broken::There(error)) => Err(error),
             Err(Broken::Here(error)) => {
                 let again = io::Error::new(error.kind(), error.to_string());
-                self.transfer.failed = Some(Error::Io(again));
+                self.transfer.failed = Some(Error::io(again));
                 Err(error)
             }
         }
@@ -596,7 +596,7 @@ impl Steps {
             Some(tcp) if !self.is_patient => {
                 self.is_patient = true;
                 let set = tcp.set_write_timeout(Some(PATIENCE));
-                set.and_then(|()| tcp.set_nonblocking(false)).map_err(Error::Io)
+                set.and_then(|()| tcp.set_nonblocking(false)).map_err(Error::io)
             }
             _ => match &mut self.deadline {
                 Some(deadline) => transfer.wait(PollFlags::OUT, deadline),
@@ -618,7 +618,7 @@ impl Steps {
     /// Ends all steps: the socket does not block any more.
     fn calm(&self, transfer: &Transfer<&mut Client>) -> Result<(), Error> {
         match transfer.data.as_ref().and_then(Stream::plain_tcp).filter(|_| self.is_patient) {
-            Some(tcp) => tcp.set_nonblocking(true).map_err(Error::Io),
+            Some(tcp) => tcp.set_nonblocking(true).map_err(Error::io),
             None => Ok(()),
         }
     }

@@ -78,7 +78,7 @@ impl<'p> Hand<'p> {
                     lent.discard();
                     let is_in_doubt = match error {
                         // Something was confirmed that may have failed.
-                        Error::Unexpected(..) => true,
+                        Error::Unexpected { .. } => true,
                         Error::Desynchronised => !self.pool.replaces(error.recovery()),
                         _ => false,
                     };
@@ -198,7 +198,7 @@ fn ask_for_modes(client: &mut Client) -> Result<(), TreeFault> {
     }
     let facts = [Fact::Type, Fact::Size, Fact::Modify, Fact::Unique, Fact::UnixMode];
     match client.select_facts(&facts) {
-        Ok(_) | Err(Error::Refused(..)) => Ok(()),
+        Ok(_) | Err(Error::Refused { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -101,7 +101,7 @@ impl ShownLinks {
         self.tries += 1;
         let leads = client.visits(path)? == Some(true)
             || match client.size(path) {
-                Err(Error::Refused(..) | Error::Argument(_)) => false,
+                Err(Error::Refused { .. } | Error::Argument(_)) => false,
                 size => size?.is_some(),
             };
         *shown = leads;

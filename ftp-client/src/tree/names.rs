@@ -114,7 +114,7 @@ pub(crate) fn look(client: &mut Client, listed: &[u8], unlisted: &[u8]) -> Resul
         Ok(relation(Answer::Unknown, Answer::Unknown))
     };
     match ask() {
-        Err(Error::Refused(..) | Error::Argument(_)) => Ok(Relation::Unclear),
+        Err(Error::Refused { .. } | Error::Argument(_)) => Ok(Relation::Unclear),
         asked => asked,
     }
 }
@@ -244,7 +244,7 @@ impl ShownNames {
             Ok(Self { names, hides_dots: !entries.shows_hidden() })
         });
         match listed {
-            Err(error @ Error::Refused(..)) => Ok(Err(error)),
+            Err(error @ Error::Refused { .. }) => Ok(Err(error)),
             // Without the rest of the names, nothing is confirmed.
             Err(Error::ListingCut(_)) => Ok(Ok(Self::default())),
             listed => listed.map(Ok),

@@ -27,14 +27,14 @@ fn time_of_file(
     set: Option<i64>,
 ) -> Result<Option<(i64, i64, i64)>, TreeFault> {
     let refused = |error| match error {
-        Error::Refused(..) | Error::Unsupported(_) => Ok(None),
+        Error::Refused { .. } | Error::Unsupported(_) => Ok(None),
         error => Err(TreeFault::from(error)),
     };
     // All runs use one name: if the server permits no deletion, only one file is left.
     let path = Pathname::join(directory, &[TEMPORARY, b"clock.tmp"].concat());
     let before = now();
     let stored = client.store(&path).and_then(|mut upload| {
-        upload.write_all(b"\n").map_err(|error| Error::recover(error).unwrap_or_else(Error::Io))?;
+        upload.write_all(b"\n").map_err(|error| Error::recover(error).unwrap_or_else(Error::io))?;
         upload.finish()
     });
     if let Err(error) = stored {
@@ -44,7 +44,7 @@ fn time_of_file(
     let set = match set.and_then(TimeVal::from_unix_seconds) {
         Some(time) => match client.set_modified(&path, time) {
             // The reported time shows it.
-            Err(Error::Refused(..)) => Ok(()),
+            Err(Error::Refused { .. }) => Ok(()),
             set => set.map(drop),
         },
         None => Ok(()),
@@ -52,7 +52,7 @@ fn time_of_file(
     let times = set.and_then(|()| client.modified(&path));
     match client.delete(&path) {
         Ok(()) => {}
-        Err(Error::Refused(..)) => warn_remains(&path),
+        Err(Error::Refused { .. }) => warn_remains(&path),
         Err(error) => return Err(error.into()),
     }
     match times {
@@ -168,7 +168,7 @@ pub(crate) fn learn_names(
     }
     match try_names(hand.client()?, top) {
         Ok(names) => Ok(names),
-        Err(Error::Refused(..)) => Ok(Names::UNKNOWN),
+        Err(Error::Refused { .. }) => Ok(Names::UNKNOWN),
         Err(error) => {
             hand.drop_client();
             match error {
@@ -190,7 +190,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
         .list_with(top, ListOptions { all: true, ..ListOptions::default() })
         .and_then(|entries| entries.gather(Budget::default()));
     let listed = match listed {
-        Err(Error::Refused(..)) => Vec::new(),
+        Err(Error::Refused { .. }) => Vec::new(),
         listed => listed?.entries,
     };
     let holds = |name: &[u8]| listed.iter().any(|entry| entry.name == name);
@@ -207,7 +207,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
         // The listing does not show the directory under a recognised name. If the server refuses
         // the second name, the server changed both names to the same name.
         match client.mkdir(Pathname::join(top, &other)) {
-            Err(Error::Refused(..)) => Names::Changed,
+            Err(Error::Refused { .. }) => Names::Changed,
             made => {
                 made?;
                 remove_probe(client, &Pathname::join(top, &other))?;
@@ -247,7 +247,7 @@ fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
 fn remove(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
     match client.rmdir(path) {
         Ok(()) => Ok(true),
-        Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+        Err(Error::Refused { .. } | Error::Argument(_)) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -17,7 +17,7 @@ use super::links::{Proof, ShownLinks, by_list, list};
 use crate::client::Client;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
-use crate::error::{Error, JobFault};
+use crate::error::{Error, JobFault, Unsupported};
 use crate::event::{Event, Observer};
 use crate::listing::{Budget, Listing, ListingForm, MOST_OBJECTS};
 use crate::url_path::Place;
@@ -226,8 +226,6 @@ struct LinkFacts {
     is_listed: bool,
 }
 
-const NO_TYPE: &str = "the removal of what a listing shows without a type";
-
 /// Bytes of memory that one of them takes at most.
 const LINK_FACTS: usize = 100;
 
@@ -275,7 +273,7 @@ impl Tree<'_> {
     /// Returns whether a directory is there after its removal was confirmed.
     fn is_still_there(&mut self, path: &[u8]) -> Result<bool, Error> {
         match self.client.absent(&[(path.to_vec(), false)]) {
-            Err(Error::Refused(..)) => Ok(false),
+            Err(Error::Refused { .. }) => Ok(false),
             told => Ok(told?.contains(&Some(false))),
         }
     }
@@ -322,7 +320,7 @@ impl Tree<'_> {
                     self.done.removed -= 1;
                     self.keep(&path, JobFault::StillThere)?
                 }
-                None => self.fail(&path, Error::Unsupported(NO_TYPE))?,
+                None => self.fail(&path, Error::Unsupported(Unsupported::NoType))?,
                 Some(EntryKind::Directory) => {
                     let links = listed.get(&*entry.name).map_or(entry.links, |listed| listed.links);
                     // What follows can end the run.
@@ -429,5 +427,5 @@ impl Tree<'_> {
 /// Returns whether the server refused the removal, permanently or temporarily: some servers reply
 /// 4xx where others reply 5xx. A 530 reply does not count, because the login is missing.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Refused(Verb::Dele | Verb::Rmd, reply) if reply.code().value() != 530)
+    matches!(error, Error::Refused { verb: Verb::Dele | Verb::Rmd, reply } if reply.code().value() != 530)
 }

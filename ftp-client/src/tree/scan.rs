@@ -291,7 +291,7 @@ pub(crate) fn ask(side: &mut dyn Scan, path: &[u8], item: &mut TreeEntry) -> Res
 }
 
 fn without_digest() -> TreeFault {
-    let text = "the server offers no digest that this program supports";
+    let text = "the server offers no suitable digest";
     TreeFault::new(ErrorKind::Unsupported, text).of(Setting::Compare)
 }
 

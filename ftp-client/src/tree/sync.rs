@@ -20,7 +20,7 @@ use super::plan::{Plan, PlanOptions, Rule};
 use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use crate::client::promise::Promise;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Unsupported};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::put::TemporaryName;
@@ -166,7 +166,7 @@ impl<'s> TreeSync<'s> {
                 plan_across(Far::new(pool, top), Far::new(to, top_to), &options, &reporter)
             }
             (SideKind::Local(_), SideKind::Local(_)) => {
-                return Err(Error::Unsupported("two local directories"));
+                return Err(Error::Unsupported(Unsupported::TwoLocalSides));
             }
         };
         let (plan, ends) = planned?;
@@ -516,9 +516,9 @@ fn make_remote(
         let fault = match made {
             Ok(()) => return Ok(()),
             // The top may exist, although the server did not show it as a directory.
-            Err(Error::Refused(..)) if !seen.is_sure => return Ok(()),
+            Err(Error::Refused { .. }) if !seen.is_sure => return Ok(()),
             Err(error) => {
-                let may_help = !options.creates_parents && matches!(error, Error::Refused(..));
+                let may_help = !options.creates_parents && matches!(error, Error::Refused { .. });
                 let fault = TreeFault::from(error).ending(true);
                 let lacks_parents = may_help && !Pathname::split(top).0.is_empty();
                 if lacks_parents { fault.of(Setting::Parents) } else { fault }

@@ -241,8 +241,8 @@ fn a_missing_or_extra_reply_closes_the_session_cl_13_cl_14_hc_17() {
         let right = match &error {
             Error::Closed => closes,
             Error::ServiceClosing(_) => answers.contains("421"),
-            Error::Unexpected(Verb::Type, _) => answers.starts_with("150"),
-            Error::Unexpected(..) | Error::Desynchronised | Error::Protocol(_) => {
+            Error::Unexpected { verb: Verb::Type, .. } => answers.starts_with("150"),
+            Error::Unexpected { .. } | Error::Desynchronised | Error::Protocol(_) => {
                 answers.contains("200 ok\r\n200 ok")
             }
             _ => false,

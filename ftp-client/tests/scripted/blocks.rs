@@ -113,7 +113,7 @@ fn many_transfers_use_one_data_connection_cl_73() {
     let mut rest = Vec::new();
     client.retrieve_from("a", 2).unwrap().copy_to(&mut rest).unwrap();
     assert_eq!(rest, b"llo");
-    assert!(matches!(get(&mut client), Err(Error::Refused(Verb::Retr, _))));
+    assert!(matches!(get(&mut client), Err(Error::Refused { verb: Verb::Retr, .. })));
     assert_eq!(get(&mut client).unwrap(), b"hello");
     client.quit().unwrap();
     server.end();
@@ -293,7 +293,9 @@ fn the_servers_refusal_takes_precedence_over_a_truncated_file_cl_74() {
     });
     assert_eq!(get(&mut client).unwrap(), b"hello");
     let error = get(&mut client).unwrap_err();
-    assert!(matches!(&error, Error::Refused(Verb::Retr, reply) if reply.code().value() == 451));
+    assert!(
+        matches!(&error, Error::Refused { verb: Verb::Retr, reply, .. } if reply.code().value() == 451)
+    );
     assert_eq!(get(&mut client).unwrap(), b"hello");
     server.end();
 }
@@ -326,7 +328,7 @@ fn an_upload_succeeds_only_after_its_end_of_file_block_cl_74() {
     // The reply is there before the end is written.
     while upload.write_all(&large).is_ok() {}
     let error = upload.finish().unwrap_err();
-    assert!(matches!(error, Error::Unexpected(Verb::Stor, _)), "{error}");
+    assert!(matches!(error, Error::Unexpected { verb: Verb::Stor, .. }), "{error}");
     client.noop().unwrap();
     server.end();
 }
@@ -485,7 +487,7 @@ fn requested_files_are_requested_again_over_another_connection_cl_75() {
         assert_eq!(fetch(&mut client, "a").unwrap(), b"hello");
         let b = fetch(&mut client, "b");
         match case {
-            "cut" => assert!(matches!(b, Err(Error::Refused(Verb::Retr, _))), "{b:?}"),
+            "cut" => assert!(matches!(b, Err(Error::Refused { verb: Verb::Retr, .. })), "{b:?}"),
             _ => assert_eq!(b.unwrap(), b"bb", "{case}"),
         }
         for name in ["c", "d"] {

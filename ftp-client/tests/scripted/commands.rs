@@ -33,15 +33,15 @@ fn x_forms_are_tried_once_and_remembered_cl_16() {
     assert_eq!(client.pwd().unwrap().as_bytes(), b"/a");
     assert_eq!(client.pwd().unwrap().as_bytes(), b"/b");
     assert!(
-        matches!(client.cwd("a"), Err(Error::Refused(Verb::Cwd, reply)) if reply.code().value() == 550)
+        matches!(client.cwd("a"), Err(Error::Refused { verb: Verb::Cwd, reply, .. }) if reply.code().value() == 550)
     );
     client.cwd("b").unwrap();
     client.cdup().unwrap();
     assert_eq!(client.mkdir("d").unwrap().unwrap().as_bytes(), b"/d");
     for _ in 0..2 {
-        assert!(matches!(client.rmdir("d"), Err(Error::Refused(Verb::Rmd, _))));
+        assert!(matches!(client.rmdir("d"), Err(Error::Refused { verb: Verb::Rmd, .. })));
     }
-    assert!(matches!(client.delete("a"), Err(Error::Refused(Verb::Dele, _))));
+    assert!(matches!(client.delete("a"), Err(Error::Refused { verb: Verb::Dele, .. })));
     server.end();
 }
 
@@ -53,7 +53,7 @@ fn a_refusal_of_a_known_command_tries_no_x_form_cl_16() {
         }
     });
     for _ in 0..4 {
-        assert!(matches!(client.rmdir("d"), Err(Error::Refused(Verb::Rmd, _))));
+        assert!(matches!(client.rmdir("d"), Err(Error::Refused { verb: Verb::Rmd, .. })));
     }
     server.end();
 }
@@ -81,7 +81,7 @@ fn stat_reads_one_object_by_mlst_cl_17() {
         assert_eq!(client.stat("a").unwrap(), None);
     }
     for _ in 0..2 {
-        assert!(matches!(client.stat("a"), Err(Error::Refused(Verb::Mlst, _))));
+        assert!(matches!(client.stat("a"), Err(Error::Refused { verb: Verb::Mlst, .. })));
     }
     server.end();
 }
@@ -98,7 +98,7 @@ fn a_size_does_not_prove_that_a_file_exists() {
     });
     let found: Vec<_> = ["a", "b", "c"].map(|path| client.exists(path).unwrap()).into();
     assert_eq!(found, [false, true, true]);
-    assert!(matches!(client.exists("d"), Err(Error::Refused(Verb::Mdtm, _))));
+    assert!(matches!(client.exists("d"), Err(Error::Refused { verb: Verb::Mdtm, .. })));
     server.end();
 }
 
@@ -121,16 +121,16 @@ fn times_and_modes_are_set_cl_06() {
     let stored = client.set_modified("a b", time).unwrap().unwrap();
     assert_eq!(stored.to_string(), "20200102030404");
     assert_eq!(client.set_modified("a", time).unwrap(), None);
-    assert!(matches!(client.set_modified("a", time), Err(Error::Refused(Verb::Mfmt, _))));
+    assert!(matches!(client.set_modified("a", time), Err(Error::Refused { verb: Verb::Mfmt, .. })));
     let with_fraction = TimeVal::parse(b"20200102030405.5").unwrap();
     assert_eq!(client.set_modified("a b", with_fraction).unwrap(), None);
     client.chmod("a b", Permissions::new(0o640)).unwrap();
     assert!(matches!(
         client.chmod("a", Permissions::new(0o1755)),
-        Err(Error::Refused(Verb::Site, _))
+        Err(Error::Refused { verb: Verb::Site, .. })
     ));
     client.account("billing").unwrap();
-    assert!(matches!(client.account("other"), Err(Error::Refused(Verb::Acct, _))));
+    assert!(matches!(client.account("other"), Err(Error::Refused { verb: Verb::Acct, .. })));
     server.end();
 }
 
@@ -152,7 +152,10 @@ fn mlst_facts_are_selected() {
     assert_eq!(chosen, [Fact::Type, Fact::Size]);
     assert_eq!(marked(client.features().unwrap()), chosen);
     assert_eq!(client.select_facts(&[]).unwrap(), []);
-    assert!(matches!(client.select_facts(&[Fact::Type]), Err(Error::Refused(Verb::Opts, _))));
+    assert!(matches!(
+        client.select_facts(&[Fact::Type]),
+        Err(Error::Refused { verb: Verb::Opts, .. })
+    ));
     server.end();
 }
 
@@ -180,7 +183,7 @@ fn digests_by_hash() {
         assert_eq!(digest.to_string(), MD5);
     }
     for _ in 0..2 {
-        assert!(matches!(client.hash("a", None), Err(Error::Refused(Verb::Hash, _))));
+        assert!(matches!(client.hash("a", None), Err(Error::Refused { verb: Verb::Hash, .. })));
     }
     for _ in 0..2 {
         assert!(matches!(client.hash("a", None), Err(Error::Protocol(_))));
@@ -206,7 +209,7 @@ fn digests_by_the_older_commands_hc_21() {
     assert_eq!(digest.bytes, [0x0a, 0xae, 0x4a, 0xae]);
     assert!(matches!(
         client.hash("a", Some(HashAlgorithm::Md5)),
-        Err(Error::Refused(Verb::Xmd5, _))
+        Err(Error::Refused { verb: Verb::Xmd5, .. })
     ));
     server.end();
 }

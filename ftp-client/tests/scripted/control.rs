@@ -72,7 +72,7 @@ fn host_is_sent_on_request_cl_01() {
                 client.noop().unwrap();
                 assert!(!is_refused, "{reply}");
             }
-            Err(Error::Refused(Verb::Host, _)) => assert!(is_refused, "{reply}"),
+            Err(Error::Refused { verb: Verb::Host, .. }) => assert!(is_refused, "{reply}"),
             Err(error) => panic!("{reply}: {error}"),
         }
         server.end();
@@ -239,7 +239,7 @@ fn simple_commands_cl_06_cl_07() {
     client.rmdir("d").unwrap();
     client.delete("f").unwrap();
     client.rename("a", "b").unwrap();
-    assert!(matches!(client.rename("a", "b"), Err(Error::Refused(Verb::Rnfr, _))));
+    assert!(matches!(client.rename("a", "b"), Err(Error::Refused { verb: Verb::Rnfr, .. })));
     assert_eq!(client.system().unwrap(), b"UNIX Type: L8");
     for (line, want) in [("SITE CHMOD 644 a", 202), ("XYZZY", 500)] {
         let reply = client.quote(&RawCommand::new(line).unwrap()).unwrap();
@@ -300,8 +300,8 @@ fn size_and_time_cl_17_hc_16_hc_31() {
         let time = client.modified("a").unwrap();
         assert_eq!(time.map(|time| time.unix_seconds()), want, "{reply}");
     }
-    assert!(matches!(client.size("a"), Err(Error::Refused(..))));
-    assert!(matches!(client.modified("a"), Err(Error::Refused(..))));
+    assert!(matches!(client.size("a"), Err(Error::Refused { .. })));
+    assert!(matches!(client.modified("a"), Err(Error::Refused { .. })));
     server.end();
 }
 
@@ -438,7 +438,7 @@ fn replies_of_the_wrong_kind_are_unexpected_hc_17() {
             }
             _ => client.quit().unwrap_err(),
         };
-        assert!(matches!(error, Error::Unexpected(..)), "{error}");
+        assert!(matches!(error, Error::Unexpected { .. }), "{error}");
         server.end();
     }
 }

@@ -73,7 +73,7 @@ fn a_stream_never_gets_its_first_bytes_twice() {
     });
     let (options, mut got) = (FileOptions::new().verify(Verify::None), Vec::new());
     let mut job = Get::to_writer(Place::at("a"), &mut got, &options);
-    assert!(matches!(job.attempt(&mut client, &()), Err(Error::Refused(..))));
+    assert!(matches!(job.attempt(&mut client, &()), Err(Error::Refused { .. })));
     assert_eq!(*job.left(), Left::Stream);
     assert!(matches!(job.attempt(&mut client, &()), Err(Error::Unsupported(_))));
     assert_eq!(got, b"half");

@@ -40,7 +40,10 @@ fn pasv_is_remembered_after_epsv_fails_cl_21_hc_01() {
             peer.pasv();
             retr(&mut peer);
         });
-        assert!(matches!(get(&mut client), Err(Error::Refused(Verb::Retr, _))), "{reply}");
+        assert!(
+            matches!(get(&mut client), Err(Error::Refused { verb: Verb::Retr, .. })),
+            "{reply}"
+        );
         assert_eq!(get(&mut client).unwrap(), b"hello", "{reply}");
         server.end();
     }

@@ -133,7 +133,9 @@ fn the_servers_reply_takes_precedence_over_a_truncated_stream_cl_71() {
         peer.reply("451 disk trouble");
     });
     let error = get(&mut client).unwrap_err();
-    assert!(matches!(&error, Error::Refused(Verb::Retr, reply) if reply.code().value() == 451));
+    assert!(
+        matches!(&error, Error::Refused { verb: Verb::Retr, reply, .. } if reply.code().value() == 451)
+    );
     server.end();
 }
 
@@ -180,7 +182,7 @@ fn pret_is_sent_to_a_server_that_requires_it_cl_72() {
     upload.write_all(b"hello").unwrap();
     upload.finish().unwrap();
     let error = client.retrieve("missing").unwrap_err();
-    assert!(matches!(error, Error::Refused(Verb::Pret, _)), "{error}");
+    assert!(matches!(error, Error::Refused { verb: Verb::Pret, .. }), "{error}");
     server.end();
 }
 

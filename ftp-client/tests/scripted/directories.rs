@@ -81,7 +81,7 @@ fn missing_directories_are_made_and_existing_ones_accepted_without_a_listing() {
                     assert_eq!(is_new, levels < 3, "{habits:?}: {seen}");
                 }
                 // The first that is missing cannot be made, or nothing shows that all exist.
-                Err(Error::Refused(Verb::Mkd, reply)) => {
+                Err(Error::Refused { verb: Verb::Mkd, reply, .. }) => {
                     assert!(!is_whole || (levels == 3 && !shows), "{habits:?}: {seen}");
                     assert_eq!(reply.to_string(), refusal, "{habits:?}: {seen}");
                 }
@@ -112,7 +112,7 @@ fn a_refused_login_is_not_taken_for_a_directory() {
         peer.answer("MKD a/b", "530 log in first");
         peer.answer("NOOP", "200 ok");
     });
-    assert!(matches!(client.make_directories("a/b"), Err(Error::Refused(Verb::Mkd, _))));
+    assert!(matches!(client.make_directories("a/b"), Err(Error::Refused { verb: Verb::Mkd, .. })));
     client.noop().unwrap();
     server.end();
 }
@@ -127,7 +127,7 @@ fn a_directory_without_a_known_way_back_ends_the_session_once_entered() {
             peer.answer("CWD b", "250 in");
             assert_eq!(peer.line(), b"", "relative paths have another meaning");
         });
-        assert!(matches!(client.can_enter("a"), Err(Error::Refused(..))), "{here}");
+        assert!(matches!(client.can_enter("a"), Err(Error::Refused { .. })), "{here}");
         client.can_enter("b").unwrap();
         assert!(matches!(client.delete("f"), Err(Error::Closed)), "{here}");
         server.end();

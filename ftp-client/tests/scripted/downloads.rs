@@ -80,7 +80,7 @@ fn the_command_is_sent_before_the_data_connection_is_accepted_cl_31() {
         peer.answer("NOOP", "200 ok");
     });
     let error = client.retrieve("a").unwrap_err();
-    assert!(matches!(&error, Error::Refused(Verb::Retr, _)), "{error}");
+    assert!(matches!(&error, Error::Refused { verb: Verb::Retr, .. }), "{error}");
     assert_eq!(error.to_string(), "RETR refused: 550 no such file");
     assert!(!error.is_transient());
     client.noop().unwrap();
@@ -119,7 +119,7 @@ fn a_reply_of_another_command_does_not_end_a_transfer_hc_17() {
             peer.answer("RETR a", reply);
         });
         let error = client.retrieve("a").map(drop).unwrap_err();
-        let is_right = matches!(error, Error::Unexpected(..) | Error::Desynchronised);
+        let is_right = matches!(error, Error::Unexpected { .. } | Error::Desynchronised);
         assert!(is_right, "{reply}: {error}");
         assert!(matches!(client.noop(), Err(Error::Closed)), "the replies are out of step");
         server.end();
@@ -228,7 +228,7 @@ fn a_stray_reply_does_not_confirm_a_transfer_hc_17() {
         let got = read_all(client.retrieve("a").unwrap());
         assert_eq!(got.is_ok(), want, "{last}: {got:?}");
         if let Err(error) = got {
-            assert!(matches!(error, Error::Unexpected(..) | Error::Desynchronised), "{error}");
+            assert!(matches!(error, Error::Unexpected { .. } | Error::Desynchronised), "{error}");
             assert!(matches!(client.noop(), Err(Error::Closed)));
         }
         server.end();
@@ -456,7 +456,7 @@ fn a_download_from_an_offset_as_10() {
     });
     assert_eq!(read_all(client.retrieve_from("a", 5).unwrap()).unwrap(), b"world");
     let error = client.retrieve_from("a", 6).unwrap_err();
-    assert!(matches!(error, Error::Refused(Verb::Rest, _)), "{error}");
+    assert!(matches!(error, Error::Refused { verb: Verb::Rest, .. }), "{error}");
     assert_eq!(read_all(client.retrieve("a").unwrap()).unwrap(), b"helloworld");
     let rest = ftp_client::RawCommand::new("REST 7").unwrap();
     assert_eq!(client.quote(&rest).unwrap().code().value(), 350);
@@ -627,7 +627,7 @@ fn a_download_that_owns_its_client_moves_and_gives_the_client_back() {
     .join()
     .unwrap();
     assert!(client.is_settled());
-    assert!(matches!(Download::begin(client, "b", 0), Err(Error::Refused(..))));
+    assert!(matches!(Download::begin(client, "b", 0), Err(Error::Refused { .. })));
     server.end();
 }
 

@@ -45,7 +45,7 @@ fn a_download_replaces_the_target_only_when_complete() {
     let short = client.download_to("a", &path, &options, &());
     assert!(matches!(short, Err(Error::Incomplete { bytes: 4, announced: Some(5) })), "{short:?}");
     let gone = client.download_to("a", &path, &options, &());
-    assert!(matches!(gone, Err(Error::Refused(..))), "{gone:?}");
+    assert!(matches!(gone, Err(Error::Refused { .. })), "{gone:?}");
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     server.end();

@@ -71,7 +71,7 @@ fn lines_are_returned_unchanged_as_07_cl_45() {
     assert_eq!(lines(&mut client, "-l", LINES), [&b"total 2"[..], b"", b"-rw a"]);
     assert_eq!(lines(&mut client, "-a", NAMES).len(), 0);
     assert_eq!(lines(&mut client, "d", FACTS), [&b"type=dir; sub"[..], b"nonsense"]);
-    assert!(matches!(client.list_lines("/", NAMES), Err(Error::Refused(..))));
+    assert!(matches!(client.list_lines("/", NAMES), Err(Error::Refused { .. })));
     client.noop().unwrap();
     server.end();
 }
@@ -169,7 +169,7 @@ fn listings_fall_back_to_list_if_an_advertised_mlsd_fails_hc_21() {
         listing(&mut peer, "LIST", b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n");
     });
     assert_eq!(names(&gather(&mut client, "file", ListOptions::default())), [b"file"]);
-    assert!(matches!(client.list("gone"), Err(Error::Refused(Verb::Mlsd, _))));
+    assert!(matches!(client.list("gone"), Err(Error::Refused { verb: Verb::Mlsd, .. })));
     for _ in 0..2 {
         assert_eq!(names(&gather(&mut client, "", ListOptions::default())), [b"a"]);
     }
@@ -277,7 +277,7 @@ fn an_interrupted_listing_ends_with_an_error_hc_20() {
     let mut names = client.list_lines("", NAMES).unwrap();
     assert_eq!(names.next().unwrap().unwrap(), b"a");
     // The last line has no line ending, so it is discarded.
-    assert!(matches!(names.next(), Some(Err(Error::Refused(..)))));
+    assert!(matches!(names.next(), Some(Err(Error::Refused { .. }))));
     assert!(names.next().is_none());
     drop(names);
     client.noop().unwrap();
@@ -505,7 +505,7 @@ fn refused_commands_of_listings_fall_back_to_list() {
         listing(&mut peer, "LIST", A);
     });
     let auto = ListOptions::default();
-    assert!(matches!(client.list("gone"), Err(Error::Refused(Verb::Mlsd, _))));
+    assert!(matches!(client.list("gone"), Err(Error::Refused { verb: Verb::Mlsd, .. })));
     assert_eq!(names(&gather(&mut client, "d", auto)), [b"a"]);
     assert_eq!(gather(&mut client, "e", auto).len(), 0);
     assert_eq!(gather(&mut client, "", NAMES).len(), 0);
@@ -629,7 +629,7 @@ fn a_year_between_time_and_name_is_read_if_nlst_confirms_each_name_ls_43() {
         peer.reply("426 cut");
     });
     let (_, end) = counted(&mut client, "", LINES);
-    assert!(matches!(end, Some(Error::Refused(..))), "{end:?}");
+    assert!(matches!(end, Some(Error::Refused { .. })), "{end:?}");
     server.end();
 }
 
@@ -652,7 +652,7 @@ fn a_directory_that_mlsd_and_cwd_refuse_costs_no_data_connection_ls_49() {
     });
     let all = ListOptions::new().all(true).form(ListingForm::Auto);
     let refused = client.list_directory("gone", all).map(drop);
-    assert!(matches!(refused, Err(Error::Refused(Verb::Mlsd, _))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Refused { verb: Verb::Mlsd, .. })), "{refused:?}");
     let listed = client.list_directory("d", all).unwrap().gather(Budget::default()).unwrap();
     assert_eq!(names(&listed.entries), [b"a"]);
     client.noop().unwrap();
@@ -676,7 +676,7 @@ fn an_empty_directory_whose_mlsd_is_refused_with_501_is_listed_from_inside_ls_49
         let listed = listed.and_then(|entries| entries.gather(Budget::default()));
         match is_listed {
             true => assert!(listed.unwrap().entries.is_empty()),
-            false => assert!(matches!(listed, Err(Error::Refused(Verb::Mlsd, _)))),
+            false => assert!(matches!(listed, Err(Error::Refused { verb: Verb::Mlsd, .. }))),
         }
         client.noop().unwrap();
         server.end();

@@ -63,7 +63,7 @@ fn a_password_in_a_reply_is_concealed() {
     });
     let mut client = server.connect(builder()).unwrap();
     let error = client.login("u", "p").unwrap_err();
-    assert!(matches!(error, Error::Refused(Verb::Pass, _)), "{error}");
+    assert!(matches!(error, Error::Refused { verb: Verb::Pass, .. }), "{error}");
     assert!(error.to_string().contains("530 no **** here"), "{error}");
     server.end();
 }

@@ -85,7 +85,10 @@ fn an_upload_reset_after_its_confirmation_is_an_error_hc_20() {
         let mut file = client.store("a").unwrap();
         file.write_all(&[0; 1_000]).unwrap();
         let error = file.finish().unwrap_err();
-        assert!(matches!(error, Error::Io(_) | Error::Unexpected(Verb::Stor, _)), "{error}");
+        assert!(
+            matches!(error, Error::Io(_) | Error::Unexpected { verb: Verb::Stor, .. }),
+            "{error}"
+        );
         client.noop().unwrap();
         server.end();
     }
@@ -138,7 +141,7 @@ fn a_reset_after_the_last_byte_does_not_fail_a_download_of_the_servers_size_hc_2
             let case = format!("{confirms_first} {first} {last} {size:?}: {got:?}");
             assert_eq!(got.is_ok(), want, "{case}");
             if let Err(error) = got {
-                let is_refusal = matches!(error, Error::Refused(Verb::Retr, _));
+                let is_refusal = matches!(error, Error::Refused { verb: Verb::Retr, .. });
                 assert!(is_refusal || matches!(error, Error::Io(_)), "{case}");
                 assert_eq!(is_refusal, size.is_none(), "{case}");
                 // The next file is not affected.

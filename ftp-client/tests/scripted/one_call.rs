@@ -142,7 +142,7 @@ fn one_get(then: impl FnOnce(&mut Peer) + Send + 'static) -> Result<Report, Erro
 
 #[test]
 fn end_of_data_alone_is_not_success_hc_19_hc_20() {
-    assert!(matches!(one_get(|peer| peer.reply("426 cut")), Err(Error::Refused(..))));
+    assert!(matches!(one_get(|peer| peer.reply("426 cut")), Err(Error::Refused { .. })));
     assert!(matches!(one_get(|peer| peer.reply("421 bye")), Err(Error::ServiceClosing(_))));
     let short = one_get(|peer| {
         peer.reply("226 done");

@@ -60,7 +60,10 @@ fn a_range_is_requested_with_rang_as_10() {
     let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
     assert_eq!((bytes.as_slice(), report.unwrap().is_stopped), (&b"12345"[..], false));
     assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
-    assert!(matches!(client.retrieve_range("a", 0, 1), Err(Error::Refused(Verb::Retr, _))));
+    assert!(matches!(
+        client.retrieve_range("a", 0, 1),
+        Err(Error::Refused { verb: Verb::Retr, .. })
+    ));
     assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
     let (bytes, report) = read(client.retrieve_range("a", 7, 2).unwrap());
     assert_eq!(bytes, b"1");
@@ -208,7 +211,7 @@ fn the_offset_of_a_refused_transfer_is_not_that_of_the_next_one_as_10() {
             false => client.retrieve_from("a", 5).map(drop),
             true => client.store_from("a", 5).map(drop),
         };
-        assert!(matches!(refused, Err(Error::Refused(Verb::Retr | Verb::Stor, _))));
+        assert!(matches!(refused, Err(Error::Refused { verb: Verb::Retr | Verb::Stor, .. })));
         assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
         assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
     }
@@ -306,7 +309,7 @@ fn an_upload_resumes_at_the_end_of_the_servers_file_as_09() {
         match write(upload, &b"0123456789"[offset..]) {
             Ok(_) => assert!(matches!(after, "" | "213 10"), "{after}"),
             Err(Error::Incomplete { bytes: 6, announced: Some(10) }) => assert_eq!(after, "213 6"),
-            Err(Error::Refused(Verb::Size, _)) => assert_eq!(after, "450 busy"),
+            Err(Error::Refused { verb: Verb::Size, .. }) => assert_eq!(after, "450 busy"),
             Err(error) => panic!("{after}: {error}"),
         }
         server.end();

@@ -367,12 +367,12 @@ fn files_of_a_tree_are_removed_together_by_a_server_that_takes_several_commands_
     assert_eq!(gone, ["t/a", "t/c"]);
     // An error that ends the removal comes after the events of the others.
     let (done, gone) = together(&names, &["250 ok\r\n530 no\r\n250 ok\r\n257 \"/\"\r\n"]);
-    assert!(matches!(done, Err(Error::Refused(..))), "{done:?}");
+    assert!(matches!(done, Err(Error::Refused { .. })), "{done:?}");
     assert_eq!(gone, ["t/a", "t/c"]);
     // Replies that are not in their places count for none.
     for replies in [&["250 ok\r\n250 ok\r\n257 \"/\"\r\n250 ok\r\n"], &["250 ok\r\n"]] {
         let (done, gone) = together(&names, replies);
-        assert!(matches!(done, Err(Error::Desynchronised | Error::Unexpected(..))), "{done:?}");
+        assert!(matches!(done, Err(Error::Desynchronised | Error::Unexpected { .. })), "{done:?}");
         assert!(gone.is_empty(), "{gone:?}");
     }
 }
@@ -437,7 +437,7 @@ fn a_missing_object_is_an_error_unless_it_may_be_missing() {
         let done = Repeat::single().remove(&mut client, Place::at("t/"), options, &());
         match want {
             Some(want) => assert_eq!(counts(done), want),
-            None => assert!(matches!(done, Err(Error::Refused(..))), "{done:?}"),
+            None => assert!(matches!(done, Err(Error::Refused { .. })), "{done:?}"),
         }
         ended(client, server);
     }
@@ -494,7 +494,7 @@ fn a_name_that_the_listing_may_hide_is_missing_only_by_an_offered_question() {
         let done = Repeat::single().remove(&mut client, Place::at(".x"), options, &());
         match is_missing {
             true => assert_eq!(counts(done), (0, 0), "{case}"),
-            false => assert!(matches!(done, Err(Error::Refused(..))), "{case}: {done:?}"),
+            false => assert!(matches!(done, Err(Error::Refused { .. })), "{case}: {done:?}"),
         }
         drop(client);
         server.end();

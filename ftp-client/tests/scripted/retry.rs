@@ -307,7 +307,7 @@ fn permanent_failures_are_not_retried() {
         })]);
         let mut queue = server.queue();
         match Local::holding("hello").upload(&mut queue) {
-            Err(Error::Refused(_, reply)) => assert_eq!(reply.code().value(), code),
+            Err(Error::Refused { reply, .. }) => assert_eq!(reply.code().value(), code),
             other => panic!("{other:?}"),
         }
         // The connection is still usable.
@@ -325,7 +325,7 @@ fn permanent_failures_are_not_retried() {
         peer.expect_end();
     });
     let mut queue = Retry::new(Client::builder().timeouts(timeouts()), address.to_string());
-    assert!(matches!(queue.client(), Err(Error::Refused(..))));
+    assert!(matches!(queue.client(), Err(Error::Refused { .. })));
     thread.join().unwrap();
 }
 

@@ -171,7 +171,7 @@ fn an_upload_that_a_second_reply_refuses_is_not_confirmed() {
         let size = client.size("one");
         let next = client.delete("a");
         let error = size.and(next).unwrap_err();
-        assert!(matches!(&error, Error::Unexpected(..) | Error::Refused(..)), "{error:?}");
+        assert!(matches!(&error, Error::Unexpected { .. } | Error::Refused { .. }), "{error:?}");
         assert!(!matches!(client.delete("a"), Ok(())), "{after_upload:?}");
     }
 }

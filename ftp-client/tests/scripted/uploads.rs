@@ -74,7 +74,7 @@ fn a_refusal_while_uploading_is_not_a_broken_pipe() {
                 break Error::recover(error).unwrap();
             }
         };
-        assert!(matches!(&error, Error::Refused(Verb::Stor, _)), "{error}");
+        assert!(matches!(&error, Error::Refused { verb: Verb::Stor, .. }), "{error}");
         assert_eq!(error.to_string(), format!("STOR refused: {reply}"));
         assert!(file.write(b"x").is_err(), "it stays failed");
         assert_eq!(file.finish().unwrap_err().to_string(), error.to_string());
@@ -177,7 +177,7 @@ fn a_confirmation_before_any_data_is_an_error_hc_17() {
     });
     let mut file = client.store("a").unwrap();
     let error = Error::recover(file.write_all(b"hello").unwrap_err()).unwrap();
-    assert!(matches!(error, Error::Unexpected(Verb::Stor, _)), "{error}");
+    assert!(matches!(error, Error::Unexpected { verb: Verb::Stor, .. }), "{error}");
     assert!(file.finish().is_err());
     client.noop().unwrap();
     server.end();
@@ -199,7 +199,7 @@ fn an_early_confirmation_after_other_replies_is_an_error_hc_17() {
     file.write_all(b"hello").unwrap();
     has_said.recv().unwrap();
     let error = file.finish().unwrap_err();
-    assert!(matches!(error, Error::Unexpected(Verb::Stor, _)), "{error}");
+    assert!(matches!(error, Error::Unexpected { verb: Verb::Stor, .. }), "{error}");
     client.noop().unwrap();
     server.end();
 }
@@ -222,7 +222,7 @@ fn an_early_confirmation_of_a_large_file_is_an_error_hc_17() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(LENGTH as u64).unwrap();
     let sent = client.store("a").unwrap().copy_from_file(&file);
-    assert!(matches!(sent, Err(Error::Unexpected(Verb::Stor, _))), "{sent:?}");
+    assert!(matches!(sent, Err(Error::Unexpected { verb: Verb::Stor, .. })), "{sent:?}");
     client.noop().unwrap();
     server.end();
 }
@@ -254,7 +254,7 @@ fn a_confirmation_before_the_end_of_the_data_is_an_error_hc_17() {
         }
         let error = file.finish().unwrap_err();
         match error {
-            Error::Unexpected(Verb::Stor, _) => {}
+            Error::Unexpected { verb: Verb::Stor, .. } => {}
             Error::Io(_) if is_reset => {}
             error => panic!("{error}"),
         }

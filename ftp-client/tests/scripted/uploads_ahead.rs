@@ -63,7 +63,7 @@ fn alone(peer: &mut Peer, name: &str) -> TcpStream {
 }
 
 fn is_refused(result: &Result<(), Error>, code: u16) -> bool {
-    matches!(result, Err(Error::Refused(_, reply)) if reply.code().value() == code)
+    matches!(result, Err(Error::Refused { reply, .. }) if reply.code().value() == code)
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn an_early_confirmation_is_an_error_cl_76() {
     let large = b"hello\n".repeat(50_000);
     while std::io::Write::write_all(&mut upload, &large).is_ok() {}
     let error = upload.finish().unwrap_err();
-    assert!(matches!(error, Error::Unexpected(Verb::Stor, _)), "{error}");
+    assert!(matches!(error, Error::Unexpected { verb: Verb::Stor, .. }), "{error}");
     client.noop().unwrap();
     server.end();
 }

@@ -226,7 +226,7 @@ fn a_list_walk_continues_after_an_interrupted_directory() {
         client.walk("").list(ListOptions::by(ListingForm::List)).map(Result::unwrap).collect();
     assert!(matches!(
         &walked[3],
-        Walked::Skipped { directory, why: Skipped::Unlisted(Error::Refused(..)) } if directory == b"-a"
+        Walked::Skipped { directory, why: Skipped::Unlisted(Error::Refused { .. }) } if directory == b"-a"
     ));
     assert!(matches!(&walked[4], Walked::Entry { path, depth: 1, .. } if path == b"b c/f"));
     assert_eq!(walked.len(), 5);

@@ -66,7 +66,7 @@ fn check(error: &Error, want: &str, begin: Instant, client: &mut Client) {
     assert!(error.to_string().ends_with(want), "{error}, not {want}");
     assert!(begin.elapsed() < SOON, "{want}");
     match error {
-        Error::Refused(..) => client.noop().unwrap(),
+        Error::Refused { .. } => client.noop().unwrap(),
         _ => assert!(matches!(client.noop(), Err(Error::Closed)), "{error}"),
     }
 }
@@ -143,7 +143,7 @@ fn an_upload_confirmed_before_its_end_fails_hc_17() {
             break Error::recover(error).unwrap();
         }
     };
-    assert!(matches!(error, Error::Unexpected(Verb::Stor, _)), "{error}");
+    assert!(matches!(error, Error::Unexpected { verb: Verb::Stor, .. }), "{error}");
     assert!(begin.elapsed() < SOON && file.finish().is_err());
     client.noop().unwrap();
     server.end();
@@ -204,7 +204,7 @@ fn refusals_are_transient_or_permanent_with_code_and_text_cl_09() {
     ] {
         let (server, mut client) = Server::logged_in(move |mut peer| peer.answer("DELE a", reply));
         let error = client.delete("a").unwrap_err();
-        let Error::Refused(Verb::Dele, reply) = &error else { panic!("{error}") };
+        let Error::Refused { verb: Verb::Dele, reply, .. } = &error else { panic!("{error}") };
         assert_eq!((reply.code().value(), reply.code().severity()), (code, severity));
         assert_eq!(error.is_transient(), severity == Severity::Transient);
         assert_eq!(error.to_string().trim_end(), format!("DELE refused: {text}").trim_end());

@@ -369,7 +369,7 @@ fn many_entries(site: &Site, session: &mut Session) -> Shown {
     equal("files", files, want.len())?;
     let names = match session.names(b"many") {
         // A missing NLST is reported by `Names`.
-        Err(Error::Refused(Verb::Nlst, _)) => want.clone(),
+        Err(Error::Refused { verb: Verb::Nlst, .. }) => want.clone(),
         names => names.map_err(said)?,
     };
     for found in [entries.into_iter().map(|entry| entry.name).collect(), names] {
@@ -392,9 +392,9 @@ fn missing(site: &Site, session: &mut Session) -> Shown {
     ];
     for (what, result) in results {
         match result {
-            Err(Error::Refused(verb, _)) if verb.to_string() == what => {}
+            Err(Error::Refused { verb, .. }) if verb.to_string() == what => {}
             // Some servers look for the file only at RNTO.
-            Err(Error::Refused(Verb::Rnto, _)) if what == "RNFR" => {}
+            Err(Error::Refused { verb: Verb::Rnto, .. }) if what == "RNFR" => {}
             Err(error) => return Err(format!("{what}: {error}")),
             Ok(()) => return Err(format!("{what} of what is not there works")),
         }
@@ -439,7 +439,7 @@ fn a_name(site: &Site, session: &mut Session, name: &[u8]) -> Shown {
         equal("entries", shown(&names), shown(&[name]))?;
         match session.names(b"") {
             // A missing NLST is reported by `Names`.
-            Err(Error::Refused(Verb::Nlst, _)) => {}
+            Err(Error::Refused { verb: Verb::Nlst, .. }) => {}
             names => equal("names", shown(&names.map_err(said)?), shown(&[name]))?,
         }
     }

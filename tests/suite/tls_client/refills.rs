@@ -101,7 +101,7 @@ fn transfer(client: &mut Client, line: &str) -> Result<(), Error> {
 #[track_caller]
 fn is_refused(result: &Result<(), Error>, code: u16) {
     match result {
-        Err(Error::Refused(_, reply)) => assert_eq!(reply.code().value(), code),
+        Err(Error::Refused { reply, .. }) => assert_eq!(reply.code().value(), code),
         result => panic!("{code}: {result:?}"),
     }
 }
@@ -204,7 +204,7 @@ fn a_listing_without_a_new_session_keeps_the_refusal() {
             }
         });
         match transfer(&mut client, "APPE a") {
-            Err(Error::Refused(verb, reply)) => {
+            Err(Error::Refused { verb, reply, .. }) => {
                 assert_eq!((verb.to_string().as_str(), reply.code().value()), ("APPE", 425));
             }
             result => panic!("{listing}: {result:?}"),
@@ -241,7 +241,7 @@ fn a_226_for_an_upload_closed_by_the_server_is_an_error() {
             refuse(peer, line, mean, "226 there");
         });
         match transfer(&mut client, line) {
-            Err(Error::Unexpected(_, reply)) => assert_eq!(reply.code().value(), 226),
+            Err(Error::Unexpected { reply, .. }) => assert_eq!(reply.code().value(), 226),
             result => panic!("{line}: {result:?}"),
         }
         client.noop().unwrap();

@@ -118,7 +118,7 @@ fn no_login_is_sent_unless_auth_succeeds_tl_20_ht_03_ht_04() {
         });
         match server.connect(explicit(&authority)).unwrap_err() {
             Error::Tls(TlsError::Refused(reply)) => assert_eq!(reply.code().value(), want),
-            Error::ServiceClosing(_) | Error::Unexpected(..) => {}
+            Error::ServiceClosing(_) | Error::Unexpected { .. } => {}
             error => panic!("{reply}: {error:?}"),
         }
         server.end();
@@ -246,7 +246,7 @@ fn no_data_is_transferred_if_protection_is_refused_tl_20_ht_05() {
         });
         let mut client = server.connect(explicit(&authority)).unwrap();
         let error = client.login("u", "p").unwrap_err();
-        let is_it = matches!(error, Error::Tls(TlsError::DataProtectionRefused(..)));
+        let is_it = matches!(error, Error::Tls(TlsError::DataProtectionRefused { .. }));
         assert!(is_it, "{error}");
         assert!(matches!(get(&mut client), Err(Error::Closed)));
         server.end();

@@ -113,14 +113,14 @@ pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSee
 fn list(client: &mut Client, directory: &[u8], form: ListingForm) -> Listing {
     let error = match entries(client, directory, form) {
         Ok(came) => return Listing::ListingContent(came),
-        Err(Error::Refused(_, reply)) => return Listing::Refused(reply),
+        Err(Error::Refused { reply, .. }) => return Listing::Refused(reply),
         Err(error) => error,
     };
     let diagnosis = match &error {
         Error::Timeout(Phase::Stall) => Diagnosis::BigPacketsLost,
         Error::Timeout(Phase::FinalReply | Phase::Reply(_)) => Diagnosis::FinalReplyNever,
         Error::Closed | Error::ServiceClosing(_) => Diagnosis::ConnectionLost,
-        Error::Protocol(_) | Error::Unexpected(..) => Diagnosis::ReplyInvalid,
+        Error::Protocol(_) | Error::Unexpected { .. } => Diagnosis::ReplyInvalid,
         // Concerns the data connection, or is judged elsewhere.
         _ => return Listing::Failed(error.to_string()),
     };

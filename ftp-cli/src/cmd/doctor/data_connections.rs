@@ -197,20 +197,20 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         error => (error, None),
     };
     match error {
-        Error::Refused(Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port, reply) => {
-            MethodOutcome::Refused(reply)
-        }
+        Error::Refused {
+            verb: Verb::Epsv | Verb::Pasv | Verb::Eprt | Verb::Port, reply, ..
+        } => MethodOutcome::Refused(reply),
         // A 522 reply to a listing concerns TLS (RFC 4217 §10.2).
-        Error::Refused(_, reply) if reply.code().value() == 522 => {
+        Error::Refused { reply, .. } if reply.code().value() == 522 => {
             MethodOutcome::Failed(Diagnosis::DataTls, reply.to_string())
         }
         error @ (Error::Tls(_) | Error::Timeout(Phase::Handshake)) => {
             MethodOutcome::Failed(Diagnosis::DataTls, error.to_string())
         }
-        Error::Refused(_, reply) if matches!(reply.code().value(), 425 | 426) => {
+        Error::Refused { reply, .. } if matches!(reply.code().value(), 425 | 426) => {
             MethodOutcome::GaveUp(reply)
         }
-        Error::Refused(_, reply) => {
+        Error::Refused { reply, .. } => {
             MethodOutcome::NotTried(format!("the listing was refused: {reply}"))
         }
         error @ Error::Timeout(Phase::Overall) => MethodOutcome::NotTried(error.to_string()),
@@ -230,7 +230,7 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
             let why = format!("the proxy says: {fault}");
             MethodOutcome::Failed(Diagnosis::ProxyBlocksData, why)
         }
-        Error::Unsupported(why) => MethodOutcome::NotTried(why.to_owned()),
+        Error::Unsupported(why) => MethodOutcome::NotTried(why.to_string()),
         // No firewall broke the connection.
         error @ Error::ServiceClosing(_) => {
             MethodOutcome::Failed(Diagnosis::ConnectionLost, error.to_string())

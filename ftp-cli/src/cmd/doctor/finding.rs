@@ -146,10 +146,11 @@ pub(super) fn of_connection(error: &Error, again: bool) -> Result<(Diagnosis, St
         (Error::Timeout(Phase::Greeting), _) => Diagnosis::GreetingNever,
         (Error::Timeout(Phase::Handshake), _) => Diagnosis::TlsStalls,
         (Error::Timeout(Phase::Reply(_)), _) => Diagnosis::ReplyNever,
-        (Error::Tls(TlsError::DataProtectionRefused(..)), _) => Diagnosis::ProtectionRefused,
+        (Error::Tls(TlsError::DataProtectionRefused { .. }), _) => Diagnosis::ProtectionRefused,
         (Error::Tls(_), Exit::Tls) => Diagnosis::TlsHandshake,
         (_, Exit::Protocol) => Diagnosis::ReplyInvalid,
-        (Error::Refused(..) | Error::ServiceClosing(_) | Error::Greeting(_), exit) => match exit {
+        (Error::Refused { .. } | Error::ServiceClosing(_) | Error::Greeting(_), exit) => match exit
+        {
             _ if again => Diagnosis::LoginAgain,
             Exit::Temporary => Diagnosis::LoginFailed,
             _ => Diagnosis::LoginRefused,

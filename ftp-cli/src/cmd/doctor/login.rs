@@ -159,7 +159,7 @@ fn features(features: &Features) -> Finding {
 fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     match answer {
         Ok(text) => Check::System.ok(Escaped(text)),
-        Err(error @ Error::Refused(..)) => Check::System.ok(error),
+        Err(error @ Error::Refused { .. }) => Check::System.ok(error),
         Err(error) => Check::System.skip(format_args!("SYST failed: {error}")),
     }
 }
@@ -208,7 +208,7 @@ mod tests {
             ),
         ] {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
-            let error = Error::Refused(Verb::User, reply);
+            let error = Error::refused(Verb::User, reply);
             let found = refused(Escaped(b"me"), &error, in_clear.then_some(true)).unwrap();
             assert_eq!(found.diagnosis.unwrap().name(), want, "{code} {text}");
         }
@@ -218,7 +218,7 @@ mod tests {
         let found = refused(Escaped(b"me"), &error, Some(true)).unwrap();
         assert_eq!(found.diagnosis, Some(Diagnosis::LoginNeedsTls));
         let encrypt = || Reply::new(ReplyCode::new(530).unwrap(), "must use encryption");
-        let error = Error::Refused(Verb::Pass, encrypt());
+        let error = Error::refused(Verb::Pass, encrypt());
         let found = refused(Escaped(b"me"), &error, Some(false)).unwrap();
         assert_eq!(found.diagnosis, Some(Diagnosis::LoginTlsMissing));
         for (error, want) in [

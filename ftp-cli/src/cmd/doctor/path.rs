@@ -42,7 +42,7 @@ fn look(dial: &Dial<'_>) -> Result<PathSeen> {
     let path = Place::of(dial.asked.url).path().to_vec();
     let kind = match kind_of(client, &path) {
         Ok(kind) => kind,
-        Err(error @ (Error::Refused(..) | Error::ListingCut(_))) => {
+        Err(error @ (Error::Refused { .. } | Error::ListingCut(_))) => {
             return Ok(seen(None, vec![Check::Path.fail(Diagnosis::PathFailed, error)]));
         }
         Err(error) => return Ok(seen(None, vec![not_again(Check::Path, &error)?])),
@@ -185,7 +185,7 @@ pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Finding, Error> {
     let mut bytes = Vec::new();
     let read = client.retrieve(path).and_then(|mut file| {
         let read = (&mut file).take(MOST).read_to_end(&mut bytes);
-        read.map_err(|error| Error::recover(error).unwrap_or_else(Error::Io))
+        read.map_err(|error| Error::recover(error).unwrap_or_else(Error::io))
     });
     let received = format!("received {} bytes of {}", bytes.len(), Escaped(path));
     match read {

@@ -202,7 +202,7 @@ impl Places {
 
 /// Returns whether a login was refused, and not because the server is full.
 fn is_final(error: &Error) -> bool {
-    matches!(error, Error::Refused(..)) && !error.is_busy()
+    matches!(error, Error::Refused { .. }) && !error.is_busy()
 }
 
 /// Returns whether the error may mean that the server is full. A timeout while connecting or
@@ -211,7 +211,7 @@ fn may_be_full(error: &Error, are_others: bool) -> bool {
     match error {
         Error::ServiceClosing(_) | Error::Greeting(_) | Error::Closed | Error::Io(_) => true,
         // The same login has worked before.
-        Error::Refused(verb, _) => matches!(verb, Verb::User | Verb::Pass | Verb::Acct),
+        Error::Refused { verb, .. } => matches!(verb, Verb::User | Verb::Pass | Verb::Acct),
         Error::Timeout(phase) => are_others && matches!(phase, Phase::Connect | Phase::Greeting),
         _ => false,
     }
@@ -301,7 +301,7 @@ mod tests {
         let refused = || {
             attempts.fetch_add(1, Ordering::SeqCst);
             let reply = ftp_proto::Reply::new(ftp_proto::ReplyCode::NOT_LOGGED_IN, "no");
-            Err::<(), _>(Error::Refused(Verb::Pass, reply))
+            Err::<(), _>(Error::refused(Verb::Pass, reply))
         };
         let first = places.enter(None, || Ok(())).unwrap();
         thread::scope(|scope| {

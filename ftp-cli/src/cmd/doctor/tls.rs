@@ -113,7 +113,7 @@ fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome> {
         | Error::Tls(TlsError::Absent | TlsError::File { .. } | TlsError::Settings(_)) => {
             return Err(error.into());
         }
-        Error::Unexpected(Verb::Auth, _) | Error::Tls(TlsError::InjectedPlaintext) => {
+        Error::Unexpected { verb: Verb::Auth, .. } | Error::Tls(TlsError::InjectedPlaintext) => {
             (Diagnosis::TlsBroken, format!("AUTH TLS: {error}"))
         }
         Error::Tls(_) => (Diagnosis::TlsHandshake, error.to_string()),

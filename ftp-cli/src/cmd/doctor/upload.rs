@@ -204,14 +204,14 @@ impl UploadTest<'_> {
 }
 
 fn ours(error: io::Error) -> Error {
-    Error::recover(error).unwrap_or_else(Error::Io)
+    Error::recover(error).unwrap_or_else(Error::io)
 }
 
 /// Returns the outcome of a call, or the error if it was cancelled or the time is over.
 fn step(result: Result<(), Error>) -> Result<Step, Error> {
     match result {
         Ok(()) => Ok(Step::Done),
-        Err(Error::Refused(_, reply)) => Ok(Step::Refused(reply)),
+        Err(Error::Refused { reply, .. }) => Ok(Step::Refused(reply)),
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error),
         Err(error @ Error::Timeout(Phase::Stall | Phase::FinalReply)) => {
             Ok(Step::Stalled(error.to_string()))
@@ -236,7 +236,7 @@ fn clean(
     for (name, is_there) in there.into_iter().rev() {
         let old = client.as_mut().map(|client| client.delete(&name));
         let mut deleted = old.unwrap_or(Err(Error::Closed));
-        if !matches!(deleted, Ok(()) | Err(Error::Refused(..))) {
+        if !matches!(deleted, Ok(()) | Err(Error::Refused { .. })) {
             let left = end.saturating_duration_since(Instant::now());
             another = another.or_else(|| dial.undisturbed(left).ok());
             if let Some(another) = &mut another {
@@ -251,11 +251,11 @@ fn clean(
             Ok(()) if matches!(worst, Step::NotTried) => worst = Step::Done,
             Ok(()) => {}
             // The file may never have existed.
-            Err(Error::Refused(_, reply)) if !is_there && reply.code().value() == 550 => {}
+            Err(Error::Refused { reply, .. }) if !is_there && reply.code().value() == 550 => {}
             Err(error) => {
                 left.push(Escaped(&name).to_string());
                 worst = match error {
-                    Error::Refused(_, reply) => Step::Refused(reply),
+                    Error::Refused { reply, .. } => Step::Refused(reply),
                     error => Step::Failed(error.to_string()),
                 };
             }

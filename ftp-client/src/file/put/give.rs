@@ -204,7 +204,7 @@ impl Job<'_> {
 
 /// Checks that the open file still has its name: another run may have moved it before the lock.
 fn check_name(file: &File, local: &Path) -> Result<(), Error> {
-    let failed = |error| Error::Local(named(local, &error));
+    let failed = |error| Error::local(named(local, &error));
     let (held, found) = (file.metadata().map_err(failed)?, fs::metadata(local).map_err(failed)?);
     match (held.dev(), held.ino()) == (found.dev(), found.ino()) {
         true => Ok(()),
@@ -215,7 +215,7 @@ fn check_name(file: &File, local: &Path) -> Result<(), Error> {
 impl MovedSource {
     /// Removes the local file if it is still the file that was uploaded, and then its journal.
     pub(in crate::file) fn remove(&self) -> Result<(), Error> {
-        let failed = |path: &Path, error| Error::Local(named(path, &error));
+        let failed = |path: &Path, error| Error::local(named(path, &error));
         let now = fs::metadata(&self.local).map_err(|error| failed(&self.local, error))?;
         if LocalFacts::of(&now) != self.facts {
             return Err(Error::Job(JobFault::SourceChanged));
@@ -235,7 +235,7 @@ impl MovedSource {
     /// another program has put under the old name since stays. The rename itself changes the ctime.
     fn remove_aside(&self) -> Result<(), Error> {
         let aside = aside(&self.local);
-        let failed = |error| Error::Local(named(&aside, &error));
+        let failed = |error| Error::local(named(&aside, &error));
         // What an earlier run could not put back may be the only copy.
         rename(&self.local, &aside, false).map_err(failed)?;
         let found = fs::metadata(&aside).map(|found| LocalFacts::of(&found));

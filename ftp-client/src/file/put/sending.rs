@@ -166,13 +166,13 @@ impl Job<'_> {
         // The server did not act on the command.
         self.past.is_final &= !matches!(
             error,
-            Error::Refused(..)
+            Error::Refused { .. }
                 | Error::Argument(_)
                 | Error::Unsupported(_)
                 | Error::DataConnection(_)
         );
         if start.mode == UploadMode::Unique {
-            let is_permanent = matches!(&error, Error::Refused(Verb::Stou, reply)
+            let is_permanent = matches!(&error, Error::Refused { verb: Verb::Stou, reply }
                 if reply.code().severity() == Severity::Permanent);
             // Some servers refuse a suggested name.
             let may_help = is_permanent
@@ -181,7 +181,7 @@ impl Job<'_> {
             return if may_help { Ok(()) } else { Err(error) };
         }
         if start.mode == UploadMode::Rest
-            && matches!(error, Error::Refused(Verb::Rest | Verb::Stor, _))
+            && matches!(error, Error::Refused { verb: Verb::Rest | Verb::Stor, .. })
         {
             // Appending no bytes does not change an existing file.
             start.mode = UploadMode::Append;
@@ -205,10 +205,10 @@ impl Job<'_> {
         match error {
             _ if is_entered => Ok(()),
             // A server that takes each name once.
-            Error::Refused(Verb::Stor, reply)
+            Error::Refused { verb: Verb::Stor, reply }
                 if is_stored && reply.code().severity() == Severity::Permanent =>
             {
-                let cause = Box::new(Error::Refused(Verb::Stor, reply));
+                let cause = Box::new(Error::Refused { verb: Verb::Stor, reply });
                 Err(Error::Job(JobFault::NotCompared(cause)))
             }
             error => Err(error),
@@ -250,7 +250,7 @@ impl Job<'_> {
         if self.options.verify == Verify::None {
             return Ok(());
         }
-        let now = file.metadata().map_err(Error::Local)?;
+        let now = file.metadata().map_err(Error::local)?;
         let is_image = self.options.representation == RepresentationType::Image;
         if (!is_image || then.size == sent) && LocalFacts::of(&now) == then {
             return Ok(());
@@ -312,7 +312,7 @@ impl Job<'_> {
     /// If the server refuses the name and directories may be created, creates the parent
     /// directories, but only once. Returns whether the directory of the file exists now.
     fn makes_directories(&mut self, client: &mut Client, error: &Error) -> Result<bool, Error> {
-        let is_about_the_name = matches!(error, Error::Refused(_, reply)
+        let is_about_the_name = matches!(error, Error::Refused { reply, .. }
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
         let creates = self.options.creates_directories && is_about_the_name;
         if !creates || self.past.made_directories {
@@ -324,7 +324,7 @@ impl Job<'_> {
                 // Another client, or another job, may have made it since.
                 Ok(_) => true,
                 // The refusal of the upload says more.
-                Err(Error::Refused(..)) => false,
+                Err(Error::Refused { .. }) => false,
                 Err(error) => return Err(error),
             },
         };
@@ -475,7 +475,7 @@ impl Job<'_> {
             // The digest is not computed during the transfer, because the kernel sends the file.
             let bytes = start.offset + done.bytes;
             on.event(Event::Comparing { target: path, bytes });
-            digest.update_from(file, bytes).map_err(Error::Local)?;
+            digest.update_from(file, bytes).map_err(Error::local)?;
         }
         let compared = compare_digest(client, path, digest.finish())?;
         self.past.has_no_digest = compared.lost_connection(client);

@@ -7,7 +7,7 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType};
 
 use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
-use crate::error::{Error, JobFault, Phase};
+use crate::error::{Error, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::file::evidence::{
     Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge, read_end,
@@ -267,7 +267,7 @@ impl Job<'_> {
             Ok(there) => there,
             Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => return Err(error),
             Err(error) if error.is_out_of_step() => return Err(error),
-            Err(Error::Refused(_, reply)) if reply.code() != ReplyCode::TRANSFER_ABORTED => {
+            Err(Error::Refused { reply, .. }) if reply.code() != ReplyCode::TRANSFER_ABORTED => {
                 // Without a connection, the next attempt goes on: the error of the question is not
                 // that of the upload.
                 client.make_ready()?;
@@ -281,7 +281,7 @@ impl Job<'_> {
         };
         self.past.lost_ends = 0;
         let mut here = vec![0; usize::try_from(length).unwrap_or(0)];
-        file.read_exact_at(&mut here, from).map_err(Error::Local)?;
+        file.read_exact_at(&mut here, from).map_err(Error::local)?;
         Ok((here != there).then_some(Why::TailDiffers))
     }
 
@@ -401,7 +401,7 @@ impl Job<'_> {
                 // The file is missing.
                 return Ok(None);
             }
-            return Err(Error::Unsupported("the server does not report the modification time"));
+            return Err(Error::Unsupported(Unsupported::NoModificationTime));
         };
         let (there, here_time) = (time.unix_seconds(), here.modified_seconds());
         if self.options.existing == Existing::ReplaceOlder && there >= here_time {
@@ -464,6 +464,6 @@ impl Job<'_> {
         if client.size(path)?.is_none() && features.has("SIZE") {
             return Ok(false);
         }
-        Err(Error::Unsupported("the server does not report whether the file exists"))
+        Err(Error::Unsupported(Unsupported::NoExistence))
     }
 }

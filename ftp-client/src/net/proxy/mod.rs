@@ -14,7 +14,7 @@ use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind, Password};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
-use crate::error::{Error, Phase, ProxyFault};
+use crate::error::{Error, Phase, ProxyFault, Unsupported};
 use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
 use crate::trace;
@@ -220,8 +220,7 @@ impl Route {
         // The zone of a link-local address is meaningful only on this host.
         if !self.proxy.is_ftp() && !target.host.bytes().all(|byte| byte.is_ascii() && byte != b'%')
         {
-            let what = "a host with an IPv6 zone or a non-ASCII name through a proxy";
-            return Err(Error::Unsupported(what));
+            return Err(Error::Unsupported(Unsupported::NameThroughProxy));
         }
         let mut dialogue = Dialogue::new(&self.proxy, stream, waiter, deadline);
         match self.proxy.protocol {

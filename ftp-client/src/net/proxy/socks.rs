@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Dialogue;
-use crate::error::{Error, ProxyFault};
+use crate::error::{Error, ProxyFault, Unsupported};
 use crate::net::Server;
 
 const VERSION: u8 = 5;
@@ -97,8 +97,7 @@ fn request(target: &Server) -> Result<Vec<u8>, Error> {
 
 /// Returns the length of a host, user or password as one byte.
 fn length(word: &[u8]) -> Result<u8, Error> {
-    u8::try_from(word.len())
-        .map_err(|_| Error::Unsupported("host, user or password over 255 bytes for a SOCKS5 proxy"))
+    u8::try_from(word.len()).map_err(|_| Error::Unsupported(Unsupported::LongNameThroughSocks))
 }
 
 /// Returns the meaning of a reply code (RFC 1928 §6), and whether the request may succeed later.

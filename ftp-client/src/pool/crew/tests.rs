@@ -7,7 +7,7 @@ use super::*;
 
 fn too_many() -> Error {
     let code = ReplyCode::new(530).unwrap();
-    Error::Refused(Verb::Pass, Reply::new(code, "too many"))
+    Error::Refused { verb: Verb::Pass, reply: Reply::new(code, "too many") }
 }
 
 /// A server that accepts this many connections at a time.

@@ -4,7 +4,7 @@ use super::*;
 use crate::error::Error;
 
 fn refused(code: u16) -> Error {
-    Error::Refused(Verb::Retr, Reply::new(ReplyCode::new(code).unwrap(), "because"))
+    Error::Refused { verb: Verb::Retr, reply: Reply::new(ReplyCode::new(code).unwrap(), "because") }
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn only_what_another_attempt_can_change_is_attempted_again() {
         (Error::ListingCut(ListingCut::LineEnd), Recovery::StartOver),
         (Error::ListingCut(ListingCut::TooLong), Recovery::Impossible),
         (Error::Cancelled, Recovery::Impossible),
-        (Error::Local(std::io::ErrorKind::StorageFull.into()), Recovery::Impossible),
+        (Error::local(std::io::ErrorKind::StorageFull.into()), Recovery::Impossible),
     ] {
         assert_eq!(error.recovery(), want, "{error}");
     }

@@ -98,7 +98,7 @@ impl RemoteBackup {
         if !self.places().contains_key(&place) {
             // If the directory does not exist then, the listing fails.
             match client.make_directories(&place) {
-                Ok(_) | Err(Error::Refused(..)) => {}
+                Ok(_) | Err(Error::Refused { .. }) => {}
                 Err(error) => return Err(TreeFault::from(error).about(&place)),
             }
             let listed = listed(client, &place)?;
@@ -142,7 +142,7 @@ fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, TreeFault> {
     let listing =
         client.list_directory(place, options).and_then(|entries| entries.gather(Budget::default()));
     let listing = listing.map_err(|error| {
-        let is_refused = matches!(error, Error::Refused(..));
+        let is_refused = matches!(error, Error::Refused { .. });
         let fault = TreeFault::from(error).about(place);
         if is_refused { fault.of_one() } else { fault.ending(true) }
     })?;
@@ -175,7 +175,7 @@ impl RemoteTop<'_> {
         };
         match repeat.rename_to_free(client, &own, &kept) {
             Ok(()) => Ok(Some(kept)),
-            Err(error @ Error::Refused(..)) => match client.is_there(&own) {
+            Err(error @ Error::Refused { .. }) => match client.is_there(&own) {
                 // Another client has removed the object.
                 Ok(Some(false)) => Ok(None),
                 _ => Err(TreeFault::from(error).about(&own)),

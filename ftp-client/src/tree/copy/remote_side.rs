@@ -153,7 +153,7 @@ impl<'a> RemoteTop<'a> {
             );
         }
         match self.times.holds() {
-            false if matches!(error, Error::Refused(..)) => Ok(()),
+            false if matches!(error, Error::Refused { .. }) => Ok(()),
             _ => {
                 let fault = TreeFault::from(error).about(path);
                 Err(fault.then("copied, but without its modification time"))
@@ -226,7 +226,7 @@ impl<'a> RemoteSide<'a> {
             (Pathname::join(self.place.top, from), Pathname::join(self.place.top, path));
         match self.hand.client()?.rename(&from, &to) {
             Ok(()) => Ok(true),
-            Err(Error::Refused(..)) => Ok(false),
+            Err(Error::Refused { .. }) => Ok(false),
             Err(error) => Err(TreeFault::from(error).about(&to)),
         }
     }
@@ -317,7 +317,7 @@ pub(super) fn prove_content(
     here: &Metadata,
 ) -> Result<(), TreeFault> {
     let Some(mut checksum) = Checksum::for_server(client)? else {
-        let why = "source not removed: the server offers no digest that this program supports";
+        let why = "source not removed: the server offers no suitable digest";
         return Err(unproved(path, why));
     };
     prove_facts(client, path, here, &TimeProof::Nothing)?;
@@ -350,7 +350,7 @@ fn unproved(path: &[u8], text: &str) -> TreeFault {
 pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<Option<i64>, TreeFault> {
     match client.modified(path) {
         Ok(time) => Ok(time.map(|time| time.unix_seconds())),
-        Err(Error::Refused(..)) => Ok(None),
+        Err(Error::Refused { .. }) => Ok(None),
         Err(error) => Err(TreeFault::from(error).about(path)),
     }
 }

@@ -138,7 +138,7 @@ impl Up<'_> {
         let sent = sent.and_then(|sent| match file.metadata() {
             Ok(now) if LocalFacts::of(&now) == LocalFacts::of(&before) => Ok(sent),
             Ok(_) => Err(Error::Job(JobFault::LocalChanged)),
-            Err(error) => Err(Error::Local(error)),
+            Err(error) => Err(Error::local(error)),
         });
         let sent = sent.map_err(|error| self.failure(error, &below))?;
         if let Some(old) = &sent.replaced {

@@ -184,7 +184,9 @@ fn fetch(client: &mut Client, path: &[u8]) -> Result<Result<Manifest, Distrust>,
     };
     match receive() {
         Ok(()) => Ok(Manifest::parse(&text)),
-        Err(Error::Refused(_, reply)) if reply.code().value() == 550 => Ok(Err(Distrust::Missing)),
+        Err(Error::Refused { reply, .. }) if reply.code().value() == 550 => {
+            Ok(Err(Distrust::Missing))
+        }
         Err(error) => match TreeFault::from(error).about(path) {
             fault if fault.ends_run() => Err(fault),
             fault if fault.kind() == ErrorKind::Temporary => Err(fault.ending(true)),
@@ -205,9 +207,9 @@ pub(crate) fn write(client: &mut Client, path: &[u8], list: &Manifest) -> Result
         let renamed = match client.rename(&new, path) {
             // Some servers give no file a name that exists. After a kill between these two
             // commands, the next run finds the new list.
-            Err(Error::Refused(Verb::Rnto, _)) => {
+            Err(Error::Refused { verb: Verb::Rnto, .. }) => {
                 match client.delete(path) {
-                    Ok(()) | Err(Error::Refused(..)) => {}
+                    Ok(()) | Err(Error::Refused { .. }) => {}
                     Err(error) => return Err(error),
                 }
                 client.rename(&new, path)
@@ -216,10 +218,10 @@ pub(crate) fn write(client: &mut Client, path: &[u8], list: &Manifest) -> Result
         };
         match renamed {
             // After a kill meanwhile, the next run finds a cut list, and the new one.
-            Err(Error::Refused(..)) => {
+            Err(Error::Refused { .. }) => {
                 store(client, path, &text)?;
                 match client.delete(&new) {
-                    Err(Error::Refused(..)) => Ok(()),
+                    Err(Error::Refused { .. }) => Ok(()),
                     gone => gone,
                 }
             }
@@ -236,5 +238,5 @@ fn store(client: &mut Client, path: &[u8], text: &[u8]) -> Result<(), Error> {
 }
 
 fn recovered(error: io::Error) -> Error {
-    Error::recover(error).unwrap_or_else(Error::Io)
+    Error::recover(error).unwrap_or_else(Error::io)
 }

@@ -68,7 +68,7 @@ impl<'a, 'p> RemoteTree<'a, 'p> {
     pub(crate) fn is_file(&mut self) -> Result<bool, TreeFault> {
         let top = self.top;
         let refused = |error| match error {
-            Error::Refused(..) | Error::Argument(_) => Ok(false),
+            Error::Refused { .. } | Error::Argument(_) => Ok(false),
             error => Err(TreeFault::from(error)),
         };
         self.hand.ask(|client| match client.stat(top) {
@@ -166,7 +166,7 @@ impl Scan for RemoteTree<'_, '_> {
         let path = self.named(path);
         self.hand.ask(|client| match client.modified(&path) {
             Ok(time) => Ok(time.map(|time| time.unix_seconds())),
-            Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
+            Err(Error::Refused { .. } | Error::Argument(_)) => Ok(None),
             Err(error) => Err(error.into()),
         })
     }
@@ -174,7 +174,7 @@ impl Scan for RemoteTree<'_, '_> {
     fn ask_times(&mut self, paths: Vec<Vec<u8>>) -> Result<(), TreeFault> {
         let named: Vec<_> = paths.iter().map(|path| self.named(path)).collect();
         let times = self.hand.ask(|client| match client.modified_together(&named) {
-            Err(Error::Refused(..)) => Ok(None),
+            Err(Error::Refused { .. }) => Ok(None),
             times => times.map_err(TreeFault::from),
         })?;
         let seconds = times.into_iter().flatten().map(|time| time.map(|time| time.unix_seconds()));
@@ -185,7 +185,7 @@ impl Scan for RemoteTree<'_, '_> {
     fn size(&mut self, path: &[u8]) -> Result<Option<u64>, TreeFault> {
         let path = self.named(path);
         self.hand.ask(|client| match client.size(&path) {
-            Err(Error::Refused(..) | Error::Argument(_)) => Ok(None),
+            Err(Error::Refused { .. } | Error::Argument(_)) => Ok(None),
             size => size.map_err(TreeFault::from),
         })
     }
@@ -193,7 +193,7 @@ impl Scan for RemoteTree<'_, '_> {
     fn seek(&mut self, path: &[u8]) -> Result<Told, TreeFault> {
         let path = self.named(path);
         self.hand.ask(|client| match told(client, &path) {
-            Err(Error::Refused(..) | Error::Argument(_)) => Ok(Told::Nothing),
+            Err(Error::Refused { .. } | Error::Argument(_)) => Ok(Told::Nothing),
             told => told.map_err(TreeFault::from),
         })
     }
@@ -201,7 +201,7 @@ impl Scan for RemoteTree<'_, '_> {
     fn denies(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let path = self.named(path);
         self.hand.ask(|client| match client.denies(&path) {
-            Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+            Err(Error::Refused { .. } | Error::Argument(_)) => Ok(false),
             denies => Ok(denies?.unwrap_or(false)),
         })
     }
@@ -209,7 +209,7 @@ impl Scan for RemoteTree<'_, '_> {
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
         let path = self.named(path);
         self.hand.ask(|client| match client.enters(&path) {
-            Err(Error::Refused(..) | Error::Argument(_)) => Ok(false),
+            Err(Error::Refused { .. } | Error::Argument(_)) => Ok(false),
             entered => entered.map_err(TreeFault::from),
         })
     }
@@ -353,7 +353,7 @@ fn told(client: &mut Client, path: &[u8]) -> Result<Told, Error> {
 /// Returns whether a directory without listed entries is proved to exist.
 fn is_empty(client: &mut Client, path: &[u8], form: ListingForm) -> Result<bool, Error> {
     let refused = |error| match error {
-        Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_) => Ok(false),
+        Error::Refused { .. } | Error::Argument(_) | Error::ListingCut(_) => Ok(false),
         error => Err(error),
     };
     if form != ListingForm::List {
@@ -383,7 +383,7 @@ fn is_empty(client: &mut Client, path: &[u8], form: ListingForm) -> Result<bool,
 /// Returns the failure of a listing: a refusal or an incomplete listing concerns only that
 /// directory.
 fn about(path: &[u8], error: Error) -> TreeFault {
-    let alone = matches!(error, Error::Refused(..) | Error::Argument(_) | Error::ListingCut(_));
+    let alone = matches!(error, Error::Refused { .. } | Error::Argument(_) | Error::ListingCut(_));
     let fault = TreeFault::from(error);
     let fault = if alone { fault.of_one() } else { fault.ending(true) };
     if path.is_empty() { fault.in_words("login directory") } else { fault.about(path) }

@@ -45,12 +45,12 @@ fn a_directory_listed_as_itself_is_listed_again_after_cwd() {
     let end = client.list_with("t/sub", LINES).unwrap_err();
     assert!(matches!(end, Error::ListingCut(ListingCut::Reply(_))), "{end}");
     assert_eq!(names(&gather(&mut client, "sub", LINES)), [b"sub"]);
-    assert!(matches!(client.list_with("gone", LINES), Err(Error::Refused(Verb::Cwd, _))));
+    assert!(matches!(client.list_with("gone", LINES), Err(Error::Refused { verb: Verb::Cwd, .. })));
     let all = LINES.all(true);
     assert_eq!(names(&gather(&mut client, "t/sub", all)), [b"sub"]);
     assert_eq!(names(&gather(&mut client, "sub", LINES)), [b"sub"]);
-    assert!(matches!(client.list_directory("sub", LINES), Err(Error::Refused(..))));
-    assert!(matches!(client.list_with("sub", NAMES), Err(Error::Refused(Verb::Cwd, _))));
+    assert!(matches!(client.list_directory("sub", LINES), Err(Error::Refused { .. })));
+    assert!(matches!(client.list_with("sub", NAMES), Err(Error::Refused { verb: Verb::Cwd, .. })));
     assert_eq!(gather(&mut client, "empty", LINES).len(), 0);
     client.noop().unwrap();
     server.end();
@@ -158,11 +158,14 @@ fn a_server_that_ignores_the_argument_of_list_is_listed_from_inside() {
     }
     assert_eq!(names(&gather(&mut client, "my dir/sub", NAMES)), [b"one"]);
     assert!(!client.has_moved());
-    assert!(matches!(client.list_directory("/a*", auto), Err(Error::Refused(Verb::Cwd, _))));
+    assert!(matches!(
+        client.list_directory("/a*", auto),
+        Err(Error::Refused { verb: Verb::Cwd, .. })
+    ));
     assert_eq!(names(&gather(&mut client, "", auto)), [b"my dir"]);
     assert_eq!(names(&gather(&mut client, "f", auto)), [b"f"]);
     for _ in 0..3 {
-        assert!(matches!(client.list_with("g", auto), Err(Error::Refused(Verb::Cwd, _))));
+        assert!(matches!(client.list_with("g", auto), Err(Error::Refused { verb: Verb::Cwd, .. })));
     }
     assert_eq!(gather(&mut client, "there", auto).len(), 1);
     assert!(client.is_ready());
