@@ -300,7 +300,7 @@ pub use probe::{FirstLook, ServerProtocol};
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use security::{Tls, TlsInfo, TlsVersion};
-pub use transfer::{Download, RateLimit, Report, Upload};
+pub use transfer::{Download, RateLimit, Report, Upload, UploadMode};
 pub use url_path::{Place, get, put};
 
 pub use ftp_proto::{
@@ -318,7 +318,7 @@ const _: () = {
     is_send::<Client>();
     is_send::<Download<&mut Client>>();
     is_send::<Download<Client>>();
-    is_send::<Upload<'_>>();
+    is_send::<Upload<Client>>();
     is_send::<Error>();
     is_send::<Canceller>();
     is_send::<Retry>();

@@ -12,7 +12,7 @@ use super::Client;
 use crate::data::DownloadPlan;
 use crate::error::{Error, Phase};
 use crate::trace;
-use crate::transfer::{self, Begun, Download, Transfer, Upload};
+use crate::transfer::{self, Begun, Download, Transfer, Upload, UploadMode};
 
 impl Client {
     /// Begins to download the file at `path` (`RETR`).
@@ -128,7 +128,7 @@ impl Client {
     ///
     /// Returns the errors of [`retrieve`](Self::retrieve). [`Error::Refused`] has reply code 553
     /// for a name that is not allowed, and 452 or 552 if space runs out.
-    pub fn store(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
+    pub fn store(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<&mut Self>, Error> {
         self.store_from(path, 0)
     }
 
@@ -141,10 +141,12 @@ impl Client {
     ///
     /// Returns the errors of [`store`](Self::store), [`Error::Refused`] if the server cannot
     /// restart, and [`Error::Argument`] for an offset beyond 2^63 - 1.
-    pub fn store_from(&mut self, path: impl AsRef<[u8]>, offset: u64) -> Result<Upload<'_>, Error> {
-        let path = self.pathname(path.as_ref())?;
-        let begun = self.begin(&Command::Stor(path.clone()), FileRange::from_offset(offset)?)?;
-        Ok(self.upload(begun, offset, Some(path)))
+    pub fn store_from(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        offset: u64,
+    ) -> Result<Upload<&mut Self>, Error> {
+        Upload::begin(self, path, UploadMode::From(offset))
     }
 
     /// Begins to append to the file at `path`, creating it if it is missing (`APPE`).
@@ -152,10 +154,8 @@ impl Client {
     /// # Errors
     ///
     /// Returns the errors of [`store`](Self::store).
-    pub fn append(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
-        let command = Command::Appe(self.pathname(path.as_ref())?);
-        let begun = self.begin(&command, FileRange::default())?;
-        Ok(self.upload(begun, 0, None))
+    pub fn append(&mut self, path: impl AsRef<[u8]>) -> Result<Upload<&mut Self>, Error> {
+        Upload::begin(self, path, UploadMode::Append)
     }
 
     /// Begins to upload to a new file whose name the server chooses (`STOU`).
@@ -167,10 +167,8 @@ impl Client {
     /// # Errors
     ///
     /// Returns the errors of [`store`](Self::store).
-    pub fn store_unique(&mut self, wish: impl AsRef<[u8]>) -> Result<Upload<'_>, Error> {
-        let command = Command::Stou(self.pathname_or_none(wish.as_ref())?);
-        let begun = self.begin(&command, FileRange::default())?;
-        Ok(self.upload(begun, 0, None))
+    pub fn store_unique(&mut self, wish: impl AsRef<[u8]>) -> Result<Upload<&mut Self>, Error> {
+        Upload::begin(self, wish, UploadMode::Unique)
     }
 
     /// Begins to download `length` bytes of the file at `path` from byte `offset`, always in type
@@ -288,7 +286,11 @@ impl Client {
     /// # Errors
     ///
     /// Returns the errors of [`store`](Self::store).
-    pub fn store_rest(&mut self, path: impl AsRef<[u8]>, length: u64) -> Result<Upload<'_>, Error> {
+    pub fn store_rest(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        length: u64,
+    ) -> Result<Upload<&mut Self>, Error> {
         let path = self.pathname(path.as_ref())?;
         let is_image = self.wanted == RepresentationType::Image;
         let size = if is_image { self.size(path.as_bytes())? } else { None };
@@ -381,11 +383,27 @@ impl Client {
         download
     }
 
-    /// Returns the upload. `path` is set if the length of the file can be checked afterwards.
-    fn upload(&mut self, begun: Begun, offset: u64, path: Option<Pathname>) -> Upload<'_> {
-        let wanted = self.wanted;
-        let is_checked = self.length_check && wanted == RepresentationType::Image;
-        Upload::new(Transfer::new(self, begun), wanted, offset, path, is_checked)
+    /// Begins `STOR`, `APPE` or `STOU`. Also returns the path if the length of the file there can be
+    /// checked afterwards.
+    pub(crate) fn begin_upload(
+        &mut self,
+        path: &[u8],
+        mode: UploadMode,
+    ) -> Result<(Begun, Option<Pathname>), Error> {
+        let (command, offset) = match mode {
+            UploadMode::Replace => (Command::Stor(self.pathname(path)?), 0),
+            UploadMode::From(offset) => (Command::Stor(self.pathname(path)?), offset),
+            UploadMode::Append => (Command::Appe(self.pathname(path)?), 0),
+            UploadMode::Unique => (Command::Stou(self.pathname_or_none(path)?), 0),
+        };
+        let begun = self.begin(&command, FileRange::from_offset(offset)?)?;
+        let path = if let Command::Stor(path) = command { Some(path) } else { None };
+        Ok((begun, path))
+    }
+
+    /// Returns the type of an upload, and whether to check the length of the file afterwards.
+    pub(crate) fn upload_form(&self) -> (RepresentationType, bool) {
+        (self.wanted, self.length_check && self.wanted == RepresentationType::Image)
     }
 }
 

@@ -4,6 +4,8 @@ use std::borrow::BorrowMut;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
+use rustix::event::PollFlags;
+
 use ftp_proto::{AsciiDecoder, Command, Pathname, RepresentationType, TimeVal, TransferLength};
 
 use super::{Block, Broken, RateLimit, Report, Transfer};
@@ -130,6 +132,19 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// call on the client aborts the transfer.
     pub fn detach(self) -> C {
         self.transfer.release()
+    }
+
+    /// Waits at most `limit` for data. After `true`, the next [`read`](Read::read) returns data or the
+    /// end of the data without a wait, or returns why it cannot; in an ASCII transfer, it can wait for
+    /// the second byte of a line ending. With compression or a
+    /// [reused](crate::ClientBuilder::reuse_data) data connection, always returns `true`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the next read, also [`Error::Timeout`] if nothing has arrived for the
+    /// stall timeout.
+    pub fn is_ready(&mut self, limit: Duration) -> Result<bool, Error> {
+        self.transfer.is_ready(PollFlags::IN, limit)
     }
 
     pub(crate) fn new(

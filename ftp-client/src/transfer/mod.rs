@@ -12,8 +12,8 @@ pub(crate) use begin::{begin, begin_with_time};
 pub use download::Download;
 pub(crate) use end::{accepted, confirm, resync};
 pub use rate_limit::RateLimit;
-pub use upload::Upload;
 pub(crate) use upload::{Source, Watch};
+pub use upload::{Upload, UploadMode};
 
 use end::error_of;
 
@@ -97,6 +97,8 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     moved: bool,
     /// Whether the last read took all available data, so that the next one begins with a wait.
     drained: bool,
+    /// The end of the stall timeout, while [`is_ready`](Self::is_ready) has returned only `false`.
+    patience: Option<Deadline>,
     /// The error that ended the transfer.
     failed: Option<Error>,
     /// The failure of the data connection of a download that the server confirmed all the same.
@@ -132,6 +134,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             ended,
             moved: false,
             drained: false,
+            patience: None,
             failed: None,
             cut: None,
             started,
@@ -245,6 +248,46 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             *deadline = self.deadline();
         }
         Ok(())
+    }
+
+    /// Waits at most `limit` until data can move, or until the next read or write fails.
+    pub(crate) fn is_ready(&mut self, interest: PollFlags, limit: Duration) -> Result<bool, Error> {
+        self.check()?;
+        if self.coding.is_some() || self.has_room(interest).map_err(|error| self.fail(error))? {
+            self.patience = None;
+            return Ok(true);
+        }
+        let stall = *self.patience.get_or_insert(self.deadline());
+        stall.remaining().map_err(|error| self.fail(error))?;
+        let mut deadline = self.client.control.deadline(limit, Phase::Stall).or(Some(stall));
+        match self.wait(interest, &mut deadline) {
+            Ok(()) | Err(Error::Timeout(Phase::Stall)) => {}
+            Err(error) => return Err(self.fail(error)),
+        }
+        let is_ready = self.has_room(interest).map_err(|error| self.fail(error))?;
+        self.patience = self.patience.filter(|_| !is_ready);
+        Ok(is_ready)
+    }
+
+    /// Returns whether data can move now. Without a data connection, nothing has to be waited for.
+    fn has_room(&mut self, interest: PollFlags) -> Result<bool, Error> {
+        let Some(data) = self.data.as_mut().filter(|_| self.ended.is_none()) else {
+            return Ok(true);
+        };
+        if interest == PollFlags::IN && data.session().is_some() {
+            // The socket can be readable although no whole TLS record has arrived.
+            return data.look();
+        }
+        if interest == PollFlags::IN && data.has_unread() {
+            return Ok(true);
+        }
+        let waiter = self.client.control.waiter();
+        match waiter.wait_for(data.as_fd(), interest, Deadline::after(Duration::ZERO, Phase::Stall))
+        {
+            Ok(()) => Ok(true),
+            Err(Error::Timeout(Phase::Stall)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Keeps a reply that confirms the transfer early, and returns whether there was one.

@@ -1,5 +1,6 @@
 //! `Upload`: the data of `STOR`, `APPE` and `STOU`, and how a local file or a stream is sent.
 
+use std::borrow::BorrowMut;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::TcpStream;
@@ -27,8 +28,10 @@ const PIECE: usize = 16_384;
 /// A running upload: write the data, then call [`finish`](Self::finish).
 ///
 /// In mode S, each write goes to the socket at once; for small pieces wrap the upload in a
-/// [`BufWriter`](std::io::BufWriter). For a local file use [`copy_from`](Self::copy_from). An
-/// upload borrows the client, so no other command can be sent during the transfer:
+/// [`BufWriter`](std::io::BufWriter). For a local file use [`copy_from`](Self::copy_from).
+///
+/// Most uploads are an `Upload<&mut Client>`: it borrows the client, so no other command can be sent
+/// during the transfer. [`begin`](Self::begin) makes one that owns its client.
 ///
 /// ```no_run
 /// use std::io::Write;
@@ -106,8 +109,8 @@ const PIECE: usize = 16_384;
 /// [`Write`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
 #[derive(Debug)]
 #[must_use = "an upload that is not finished is aborted: call finish()"]
-pub struct Upload<'a> {
-    transfer: Transfer<&'a mut Client>,
+pub struct Upload<C: BorrowMut<Client>> {
+    transfer: Transfer<C>,
     /// The number of bytes taken from the caller.
     bytes: u64,
     /// The offset at which the transfer began.
@@ -126,9 +129,95 @@ struct AsciiOut {
     converted: Vec<u8>,
 }
 
-impl<'a> Upload<'a> {
+/// The command of an [`Upload`], and what it does to an existing file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum UploadMode {
+    /// Replaces the file (`STOR`).
+    Replace,
+    /// Continues the file at this byte (`REST`, `STOR`); write only the rest. If the offset is beyond
+    /// the end of the server's file, most servers leave a hole.
+    From(u64),
+    /// Appends to the file, or creates it (`APPE`).
+    Append,
+    /// Leaves the file alone, and lets the server choose a new name (`STOU`). The path is only a wish;
+    /// an empty one is not sent.
+    Unique,
+}
+
+impl<C: BorrowMut<Client>> Upload<C> {
+    /// Begins to upload to `path`, and keeps the client: an owned one, one that a pool lent, or a
+    /// `&mut Client`. [`release`](Self::release) gives it back.
+    ///
+    /// ```no_run
+    /// use std::io::Write;
+    /// use ftp_client::{Client, Upload, UploadMode};
+    ///
+    /// struct Log {
+    ///     lines: usize,
+    ///     stream: Upload<Client>,
+    /// }
+    ///
+    /// let mut client = Client::builder().connect("ftp.example.org")?;
+    /// client.login("me", "secret")?;
+    /// let stream = Upload::begin(client, "logs/today", UploadMode::Append)?;
+    /// let mut log = Log { lines: 0, stream };
+    /// writeln!(log.stream, "started")?;
+    /// log.lines += 1;
+    /// let (report, client) = log.stream.release();
+    /// println!("{} lines, {} bytes", log.lines, report?.bytes);
+    /// client.quit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::Refused`] with the server's reply, such as 553 for a name that is not allowed, 452
+    ///   or 552 if space runs out, or 425 if the server could not open the data connection.
+    /// - [`Error::DataConnection`] if the client could not open the data connection.
+    /// - [`Error::Tls`] if TLS fails on the data connection.
+    /// - [`Error::Unsupported`] for active mode with a
+    ///   [connector](crate::ClientBuilder::connector).
+    /// - [`Error::Argument`] for a path that is empty, too long, or contains CR, LF or NUL, and for an
+    ///   offset beyond 2^63 - 1.
+    ///
+    /// `client` is then dropped.
+    pub fn begin(mut client: C, path: impl AsRef<[u8]>, mode: UploadMode) -> Result<Self, Error> {
+        let there = client.borrow_mut();
+        let (begun, path) = there.begin_upload(path.as_ref(), mode)?;
+        let (representation, is_checked) = there.upload_form();
+        let offset = if let UploadMode::From(offset) = mode { offset } else { 0 };
+        Ok(Self::new(Transfer::new(client, begun), representation, offset, path, is_checked))
+    }
+
+    /// Ends the upload as [`finish`](Self::finish) does, and returns the client too, also after an
+    /// error. [`Client::is_settled`] tells whether it can be used again.
+    pub fn release(mut self) -> (Result<Report, Error>, C) {
+        let report = self.end().and_then(|report| report.proved(None, false));
+        (report, self.transfer.release())
+    }
+
+    /// Returns the client without ending the upload, as if the upload were dropped: the next call on
+    /// the client aborts the transfer.
+    pub fn detach(self) -> C {
+        self.transfer.release()
+    }
+
+    /// Waits at most `limit` until the server takes more data. After `true`, the next
+    /// [`write`](Write::write) takes some bytes without a wait, or returns why it cannot. With
+    /// compression or a [reused](crate::ClientBuilder::reuse_data) data connection, always returns
+    /// `true`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the next write, also [`Error::Timeout`] if the server has taken nothing
+    /// for the stall timeout.
+    pub fn is_ready(&mut self, limit: Duration) -> Result<bool, Error> {
+        self.transfer.is_ready(PollFlags::OUT, limit)
+    }
+
     pub(crate) fn new(
-        transfer: Transfer<&'a mut Client>,
+        transfer: Transfer<C>,
         representation: RepresentationType,
         offset: u64,
         path: Option<Pathname>,
@@ -233,13 +322,13 @@ impl<'a> Upload<'a> {
     ///   the lengths only if [`set_length_check`](crate::Client::set_length_check) is on, or if
     ///   [`store_rest`](crate::Client::store_rest) resumed the upload.
     /// - The error of an earlier write that failed.
-    pub fn finish(self) -> Result<Report, Error> {
+    pub fn finish(mut self) -> Result<Report, Error> {
         self.end()?.proved(None, false)
     }
 
     /// Ends the upload as [`finish`](Self::finish) does, but the caller must prove it if its report
     /// has a [`Cut`](super::Cut).
-    fn end(mut self) -> Result<Report, Error> {
+    fn end(&mut self) -> Result<Report, Error> {
         let mut length = TransferLength::of(self.bytes);
         length.offset = self.offset;
         let mut report = self.transfer.conclude(length, None)?;
@@ -291,7 +380,7 @@ impl<'a> Upload<'a> {
     }
 }
 
-impl Write for Upload<'_> {
+impl<C: BorrowMut<Client>> Write for Upload<C> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(0);
@@ -410,7 +499,7 @@ impl Read for Source<'_> {
     }
 }
 
-impl Upload<'_> {
+impl<C: BorrowMut<Client>> Upload<C> {
     /// Sends a whole stream, and finishes the upload.
     ///
     /// ```no_run
@@ -488,7 +577,11 @@ impl Upload<'_> {
 }
 
 /// Sends the whole source.
-fn send(upload: &mut Upload<'_>, mut source: Source<'_>, watch: &Watch<'_>) -> Result<(), Broken> {
+fn send<C: BorrowMut<Client>>(
+    upload: &mut Upload<C>,
+    mut source: Source<'_>,
+    watch: &Watch<'_>,
+) -> Result<(), Broken> {
     let before = upload.transferred();
     let left = source.left().map_err(Broken::Here)?;
     let mut is_sent = false;
@@ -565,9 +658,9 @@ impl Steps {
 
     /// Checks that the transfer goes on, and returns the socket; `None` if the kernel cannot send
     /// to it.
-    fn begin<'t>(
+    fn begin<'t, C: BorrowMut<Client>>(
         &mut self,
-        transfer: &'t mut Transfer<&mut Client>,
+        transfer: &'t mut Transfer<C>,
     ) -> Result<Option<&'t TcpStream>, Error> {
         if self.deadline.is_none() {
             transfer.check()?;
@@ -591,7 +684,7 @@ impl Steps {
 
     /// Waits for room. First makes the kernel do so within each later step, which is the only time
     /// that a socket blocks.
-    fn wait(&mut self, transfer: &mut Transfer<&mut Client>) -> Result<(), Error> {
+    fn wait<C: BorrowMut<Client>>(&mut self, transfer: &mut Transfer<C>) -> Result<(), Error> {
         let waited = match transfer.data.as_ref().and_then(Stream::plain_tcp) {
             Some(tcp) if !self.is_patient => {
                 self.is_patient = true;
@@ -616,7 +709,7 @@ impl Steps {
     }
 
     /// Ends all steps: the socket does not block any more.
-    fn calm(&self, transfer: &Transfer<&mut Client>) -> Result<(), Error> {
+    fn calm<C: BorrowMut<Client>>(&self, transfer: &Transfer<C>) -> Result<(), Error> {
         match transfer.data.as_ref().and_then(Stream::plain_tcp).filter(|_| self.is_patient) {
             Some(tcp) => tcp.set_nonblocking(true).map_err(Error::io),
             None => Ok(()),
@@ -625,8 +718,8 @@ impl Steps {
 }
 
 /// Sends the rest of the source, block by block.
-fn send_blocks(
-    upload: &mut Upload<'_>,
+fn send_blocks<C: BorrowMut<Client>>(
+    upload: &mut Upload<C>,
     source: &mut Source<'_>,
     watch: &Watch<'_>,
 ) -> Result<(), Broken> {

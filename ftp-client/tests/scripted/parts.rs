@@ -12,7 +12,7 @@ fn read(mut download: Download<&mut Client>) -> (Vec<u8>, Result<Report, Error>)
     (bytes, download.finish())
 }
 
-fn write(mut upload: Upload<'_>, bytes: &[u8]) -> Result<Report, Error> {
+fn write(mut upload: Upload<&mut Client>, bytes: &[u8]) -> Result<Report, Error> {
     upload.write_all(bytes).unwrap();
     upload.finish()
 }

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use ftp_client::error::Phase;
 use ftp_client::file::Verify;
-use ftp_client::{Client, Error, FileOptions, Get, Place, Put, RepresentationType, Resume, Verb};
+use ftp_client::{
+    Client, Download, Error, FileOptions, Get, Place, Put, RepresentationType, Resume, Upload,
+    UploadMode, Verb,
+};
 
 use crate::peer::{SHORT, Server, reset, timeouts, was_reset};
 
@@ -478,5 +481,66 @@ fn a_side_question_without_an_answer_is_named() {
     let failed = failed.unwrap_err();
     assert!(matches!(failed, Error::Timeout(Phase::Reply(Some(Verb::Mlst)))), "{failed:?}");
     drop(client);
+    server.end();
+}
+
+#[test]
+fn an_upload_that_owns_its_client_moves_and_gives_the_client_back() {
+    let (server, client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("APPE a", "150 ok");
+        assert_eq!(peer.read_data(), b"abc");
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("STOR b", "553 no");
+    });
+    let mut upload = Upload::begin(client, "a", UploadMode::Append).unwrap();
+    let client = std::thread::spawn(move || {
+        upload.write_all(b"abc").unwrap();
+        let (report, client) = upload.release();
+        assert_eq!(report.unwrap().bytes, 3);
+        client
+    })
+    .join()
+    .unwrap();
+    assert!(client.is_settled());
+    assert!(matches!(Upload::begin(client, "b", UploadMode::Replace), Err(Error::Refused(..))));
+    server.end();
+}
+
+#[test]
+fn a_transfer_that_waits_for_the_server_is_not_ready() {
+    const LIMIT: Duration = Duration::from_millis(1);
+    let (full, is_full) = std::sync::mpsc::channel::<()>();
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.image_epsv();
+        peer.answer("STOR a", "150 ok");
+        is_full.recv().unwrap();
+        assert!(peer.read_data().iter().all(|byte| *byte == b'x'));
+        peer.reply("226 done");
+        peer.epsv();
+        peer.answer("RETR a", "150 ok");
+        let mut data = peer.data();
+        is_full.recv().unwrap();
+        data.write_all(b"abc").unwrap();
+        drop(data);
+        peer.reply("226 done");
+    });
+    let mut upload = Upload::begin(&mut client, "a", UploadMode::Replace).unwrap();
+    while upload.is_ready(LIMIT).unwrap() {
+        assert!(upload.write(&[b'x'; 65_536]).unwrap() > 0);
+    }
+    full.send(()).unwrap();
+    while !upload.is_ready(Duration::from_secs(1)).unwrap() {}
+    upload.finish().unwrap();
+    let mut download = Download::begin(&mut client, "a", 0).unwrap();
+    assert!(!download.is_ready(LIMIT).unwrap());
+    full.send(()).unwrap();
+    while !download.is_ready(Duration::from_secs(1)).unwrap() {}
+    let mut bytes = Vec::new();
+    download.read_to_end(&mut bytes).unwrap();
+    assert!(download.is_ready(LIMIT).unwrap(), "the end is ready too");
+    download.finish().unwrap();
+    assert_eq!(bytes, b"abc");
     server.end();
 }

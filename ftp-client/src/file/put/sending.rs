@@ -8,7 +8,7 @@ use std::time::Duration;
 use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb};
 
 use super::give::Moving;
-use super::start::{UploadMode, UploadStart};
+use super::start::{UploadStart, UploadWay};
 use super::{Following, Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
@@ -58,13 +58,13 @@ impl Job<'_> {
         start.have = have;
         // Kept bytes are compared, and the file had another size before this job.
         start.old = old.filter(|_| start.offset == 0);
-        if start.mode == UploadMode::Unique {
+        if start.mode == UploadWay::Unique {
             self.enter_for_unique(client)?;
         }
         // Whether the server alone chooses the name of a unique file.
         let mut is_nameless = false;
         let sent = loop {
-            if start.mode == UploadMode::Nothing {
+            if start.mode == UploadWay::Nothing {
                 break Ok(None);
             }
             // Some servers create the file before the data connection is open.
@@ -142,7 +142,7 @@ impl Job<'_> {
 
     /// Records that the server has begun the upload.
     fn note_begun(&mut self, on: &dyn Observer, source: &OpenedSource<'_>, start: &UploadStart) {
-        self.past.extended |= start.mode == UploadMode::Append && start.offset > 0;
+        self.past.extended |= start.mode == UploadWay::Append && start.offset > 0;
         if start.offset == 0 {
             self.past.sent = Some(0);
             self.past.extended = false;
@@ -171,7 +171,7 @@ impl Job<'_> {
                 | Error::Unsupported(_)
                 | Error::DataConnection(_)
         );
-        if start.mode == UploadMode::Unique {
+        if start.mode == UploadWay::Unique {
             let is_permanent = matches!(&error, Error::Refused { verb: Verb::Stou, reply }
                 if reply.code().severity() == Severity::Permanent);
             // Some servers refuse a suggested name.
@@ -180,11 +180,11 @@ impl Job<'_> {
                 && !std::mem::replace(is_nameless, true);
             return if may_help { Ok(()) } else { Err(error) };
         }
-        if start.mode == UploadMode::Rest
+        if start.mode == UploadWay::Rest
             && matches!(error, Error::Refused { verb: Verb::Rest | Verb::Stor, .. })
         {
             // Appending no bytes does not change an existing file.
-            start.mode = UploadMode::Append;
+            start.mode = UploadWay::Append;
             return Ok(());
         }
         if start.offset > 0 && error.refuses_restart() {
@@ -232,7 +232,7 @@ impl Job<'_> {
     /// Adds what the caller must know to an error of a running upload.
     fn described(&self, error: Error, start: &UploadStart) -> Error {
         let is_unknown = self.store == StoreAs::Append && self.past.is_final;
-        match is_unknown && start.mode == UploadMode::Append {
+        match is_unknown && start.mode == UploadWay::Append {
             true => Error::Job(JobFault::Appended(Box::new(error))),
             false => error,
         }
@@ -264,7 +264,7 @@ impl Job<'_> {
     /// Sends a stream, whose bytes cannot be read again.
     fn copy_once(
         &mut self,
-        upload: Upload<'_>,
+        upload: Upload<&mut Client>,
         stream: &mut dyn Read,
         watch: &mut Watch<'_>,
         digest: &mut Option<Checksum>,
@@ -624,13 +624,13 @@ fn begin<'c>(
     client: &'c mut Client,
     path: &[u8],
     start: &UploadStart,
-) -> Result<Upload<'c>, Error> {
+) -> Result<Upload<&'c mut Client>, Error> {
     match start.mode {
-        UploadMode::Store | UploadMode::Nothing => client.store(path),
-        UploadMode::Rest => client.store_from(path, start.offset),
+        UploadWay::Store | UploadWay::Nothing => client.store(path),
+        UploadWay::Rest => client.store_from(path, start.offset),
         // APPE, as in curl, because some servers refuse REST before STOR.
-        UploadMode::Append => client.append(path),
-        UploadMode::Unique => client.store_unique(path),
+        UploadWay::Append => client.append(path),
+        UploadWay::Unique => client.store_unique(path),
     }
 }
 

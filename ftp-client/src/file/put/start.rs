@@ -22,7 +22,7 @@ use crate::tree::probe::{time_error, with_probe};
 
 /// The command of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum UploadMode {
+pub(super) enum UploadWay {
     Store,
     /// `REST` and `STOR` at the end of the server's file, without data, so that the server gives
     /// the file its final name.
@@ -36,7 +36,7 @@ pub(super) enum UploadMode {
 /// Where an upload begins.
 #[derive(Debug)]
 pub(super) struct UploadStart {
-    pub(super) mode: UploadMode,
+    pub(super) mode: UploadWay,
     /// The number of bytes of the source that the server has.
     pub(super) offset: u64,
     /// The size of the server's file before, if it matters for its size afterwards.
@@ -55,7 +55,7 @@ pub(super) struct UploadStart {
 }
 
 impl UploadStart {
-    const fn at_zero(mode: UploadMode) -> Self {
+    const fn at_zero(mode: UploadWay) -> Self {
         let (offset, before, replaced, have, old) = (0, 0, 0, None, None);
         Self { mode, offset, before, replaced, have, old, is_proven: false, journal: None }
     }
@@ -68,7 +68,7 @@ impl UploadStart {
     pub(super) fn restart(&mut self) {
         let (journal, replaced) = (self.journal.take(), self.offset.max(self.replaced));
         let (have, old) = (self.have, self.old.take());
-        *self = Self { journal, replaced, have, old, ..Self::at_zero(UploadMode::Store) };
+        *self = Self { journal, replaced, have, old, ..Self::at_zero(UploadWay::Store) };
     }
 }
 
@@ -128,13 +128,10 @@ impl Job<'_> {
         let have = have.unwrap_or(0);
         let start = match self.store {
             StoreAs::Append => {
-                return Ok(UploadStart {
-                    before: have,
-                    ..UploadStart::at_zero(UploadMode::Append)
-                });
+                return Ok(UploadStart { before: have, ..UploadStart::at_zero(UploadWay::Append) });
             }
-            StoreAs::Unique => return Ok(UploadStart::at_zero(UploadMode::Unique)),
-            StoreAs::Final | StoreAs::Under(_) => UploadStart::at_zero(UploadMode::Store),
+            StoreAs::Unique => return Ok(UploadStart::at_zero(UploadWay::Unique)),
+            StoreAs::Final | StoreAs::Under(_) => UploadStart::at_zero(UploadWay::Store),
         };
         let OpenedSource::Regular { file, path, facts } = source else { return Ok(start) };
         if !self.looks() {
@@ -218,7 +215,7 @@ impl Job<'_> {
         match why {
             None if is_all => self.whole(client, start, have, is_proven),
             None => {
-                let mode = UploadMode::Append;
+                let mode = UploadWay::Append;
                 Ok(UploadStart { mode, offset: have, before: have, ..start })
             }
             Some(why) => {
@@ -239,8 +236,8 @@ impl Job<'_> {
         is_proven: bool,
     ) -> Result<UploadStart, Error> {
         let mode = match client.exists(self.place.path())? {
-            true => UploadMode::Nothing,
-            false => UploadMode::Rest,
+            true => UploadWay::Nothing,
+            false => UploadWay::Rest,
         };
         Ok(UploadStart { mode, offset: have, before: have, is_proven, ..start })
     }
