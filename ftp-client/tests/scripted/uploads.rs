@@ -504,7 +504,7 @@ fn an_upload_that_owns_its_client_moves_and_gives_the_client_back() {
     .join()
     .unwrap();
     assert!(client.is_settled());
-    assert!(matches!(Upload::begin(client, "b", UploadMode::Replace), Err(Error::Refused(..))));
+    assert!(matches!(Upload::begin(client, "b", UploadMode::Replace), Err(Error::Refused { .. })));
     server.end();
 }
 
