@@ -53,8 +53,8 @@ exits! {
     /// Wrong size or digest, a file that changed, or an incomplete listing.
     Integrity = 11 [Integrity]
         "integrity: wrong size or hash, incomplete listing, file changed during transfer";
-    /// Some of several items failed.
-    Partial = 12 [] "partial: some of several items failed";
+    /// Some of several items failed, or a limit on sizes or ages left out a named file.
+    Partial = 12 [] "partial: some of several items failed, or a limit left out a named file";
     /// The control connection works, but no data connection is possible; includes 425.
     Data = 13 [Data] "no data connection possible (including reply 425)";
     /// The server or this build does not support the request.
@@ -407,6 +407,18 @@ fn message_of(error: &Error) -> String {
             message.push_str(&text);
         }
         cause = error.source();
+    }
+    if let Error::Tls(TlsError::Certificate { fault: CertificateFault::WrongName, names, .. }) = error
+        && let Some(name) = names.first()
+    {
+        // Whoever intercepts the connection has a certificate of another name, too.
+        let like = if name.starts_with('*') { "a name like " } else { "" };
+        let hint = format!(
+            "; if {like}{name} is the operator's name for this server, use it in the URL"
+        );
+        message.push_str(&hint);
+        message.push_str(&advice(error).replacen("; ask", "; otherwise, ask", 1));
+        return message;
     }
     message.push_str(advice(error));
     if Exit::from(error.kind()) == Exit::Data {

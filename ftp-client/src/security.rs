@@ -386,6 +386,9 @@ pub enum TlsError {
         fault: CertificateFault,
         /// A description of the fault; may be empty.
         detail: String,
+        /// The names and addresses that the certificate is for, if it is for another name. A
+        /// certificate that somebody else put in the way has other names, too.
+        names: Vec<String>,
         /// The pin of the certificate's key for [`Tls::pin`](crate::Tls::pin). `None` if the key
         /// cannot be read, or if the caller's own verifier refused the certificate.
         pin: Option<String>,

@@ -478,8 +478,6 @@ mod tests {
     fn the_login_comes_from_the_url_or_is_anonymous_cl_64() {
         for (url, user, password) in [
             ("ftp://h/a", "anonymous", "anonymous@"),
-            ("ftp://@h/a", "anonymous", "anonymous@"),
-            ("ftp://:p@h/a", "anonymous", "p"),
             ("ftp://FTP@h/a", "FTP", "anonymous@"),
             ("ftp://u@h/a", "u", ""),
             ("ftp://u:p%40@h/a", "u", "p@"),

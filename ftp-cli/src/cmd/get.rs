@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use ftp_client::error::Phase;
-use ftp_client::file::Targets;
+use ftp_client::file::{SkipReason, Targets};
 use ftp_client::pool::Worker;
 use ftp_client::{Client, Done, Error, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
@@ -204,6 +204,8 @@ struct GetItem {
     url: FtpUrl,
     target: Target,
     representation: RepresentationType,
+    /// Whether the URL names it; else it matches a pattern.
+    is_named: bool,
 }
 
 struct Getter<'a, 'b, 's> {
@@ -370,9 +372,13 @@ impl Worker for Getter<'_, '_, '_> {
         }
         let fields = fields(item);
         let done = match self.is_skipped(item) {
-            true => Done::skipped("exists"),
+            true => Done::skipped(SkipReason::Exists),
             false => self.fetch(number, following, &fields)?,
         };
+        // A stream that lacks one of several files is not what was asked for either.
+        if item.is_named || !matches!(item.target, Target::File(_)) {
+            Context::check_taken(&done, &item.url)?;
+        }
         self.last = None;
         self.context.report(&done, &Escaped(item.url.path()), &item.target, &fields);
         lock(self.tally).done();
@@ -493,7 +499,7 @@ impl<'o> Requests<'o> {
             Destination::Directory(directory) => Target::within(directory, path, self.creates)?,
             Destination::Here => Target::find(None, path, self.creates)?,
         };
-        Ok(GetItem { url, target, representation })
+        Ok(GetItem { url, target, representation, is_named: true })
     }
 
     /// Returns whether files go to standard output.
@@ -556,7 +562,7 @@ impl<'o> Requests<'o> {
         for entry in files {
             let url = url.beside(&entry.name);
             match self.item(url.clone(), representation) {
-                Ok(item) => items.push(item),
+                Ok(item) => items.push(GetItem { is_named: false, ..item }),
                 Err(failure) => {
                     let failure = failure.context_unless_named(&url);
                     unusable.push((url, Failure { fatal: false, ..failure }));

@@ -415,6 +415,7 @@ impl Worker for Putter<'_, '_, '_> {
         // All files go to the same directory.
         *place = Some(put.place().clone());
         let done = done?;
+        Context::check_taken(&done, &item.shown())?;
         let is_transfer = done.skipped.is_none();
         self.stored(number, done)?;
         Ok(is_transfer)

@@ -226,10 +226,11 @@ impl Dialler {
     ) -> Result<Client> {
         let warns = messages.is_terminal() && !options.is_quiet();
         if credentials.from_url && warns {
-            messages.say(format_args!(
+            let warning = format!(
                 "warning: other users of this computer can see the password in the URL; use {VARIABLE} \
                  or --password-file"
-            ));
+            );
+            messages.say_once(true, warning);
         }
         if self.left() == Some(Duration::ZERO) {
             return Err(Error::Timeout(Phase::Overall).into());
@@ -239,7 +240,7 @@ impl Dialler {
             let host = url.host();
             let note =
                 format!("{variable} lists {host}: connecting without the proxy named by {by}");
-            messages.say_if(options.is_verbose(), note);
+            messages.say_once(options.is_verbose(), note);
         }
         let is_plain = self.protection.of(url)?.is_none();
         let mut builder = self.builder_for(url, &way)?.counts(&messages.usage().counts);
@@ -263,9 +264,9 @@ impl Dialler {
             && let Some(place) = exposed_to(&client, &way)
             && warns
         {
-            messages.say(format_args!(
-                "warning: the password is sent to {place} unencrypted; use ftpes:// to protect it"
-            ));
+            let warning =
+                format!("warning: the password is sent to {place} unencrypted; use ftpes:// to protect it");
+            messages.say_once(true, warning);
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
         login.map_err(|error| {
@@ -284,11 +285,11 @@ impl Dialler {
         }
         if options.has("compress") && !client.compresses()? {
             let note = "the server does not offer MODE Z: data is not compressed";
-            messages.say_if(!options.is_quiet(), note);
+            messages.say_once(!options.is_quiet(), note);
         }
         if options.has("reuse-data") && !client.reuses_data()? {
             let note = "the server does not offer MODE B: each file uses its own data connection";
-            messages.say_if(!options.is_quiet(), note);
+            messages.say_once(!options.is_quiet(), note);
         }
         Ok(client)
     }
@@ -764,16 +765,14 @@ impl TlsOptions {
 
 /// Warns about missing or unverified TLS before the login.
 fn warn_about_tls(client: &Client, options: &Options, messages: &Messages) {
-    if let Some(reply) = client.tls_refusal()
-        && !options.is_quiet()
-    {
-        messages
-            .say(format_args!("warning: the server refuses TLS ({reply}): continuing unencrypted"));
+    let is_shown = !options.is_quiet();
+    if let Some(reply) = client.tls_refusal() {
+        let warning = format!("warning: the server refuses TLS ({reply}): continuing unencrypted");
+        messages.say_once(is_shown, warning);
     }
-    if options.has("insecure") && client.tls().is_some() && !options.is_quiet() {
-        messages.say(format_args!(
-            "warning: --insecure: anyone on the network path can impersonate the server"
-        ));
+    if options.has("insecure") && client.tls().is_some() {
+        let warning = "warning: --insecure: anyone on the network path can impersonate the server";
+        messages.say_once(is_shown, warning);
     }
 }
 

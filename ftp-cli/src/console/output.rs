@@ -15,6 +15,7 @@
 //! Also logs the records of the libraries: the FTP dialogue for `--trace`, other records as messages.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
@@ -24,7 +25,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, TryLockError};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -45,7 +46,7 @@ use crate::options::{Options, is_url, may_hold_password, split_at_colon};
 
 /// Returns standard input, output and error of this process.
 pub(crate) fn standard() -> (Box<dyn Read + Send>, Output, Messages) {
-    let output = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
+    let mut output = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
         true => Output::new(Closed),
         false => Output::new(Standard(stdio::stdout)),
     };
@@ -54,6 +55,9 @@ pub(crate) fn standard() -> (Box<dyn Read + Send>, Output, Messages) {
         false => Box::new(Standard(stdio::stdin)),
     };
     let messages = Messages::new(Standard(stdio::stderr), io::stderr().is_terminal());
+    if io::stdout().is_terminal() {
+        output.beside = Some(messages.bar.clone());
+    }
     (input, output, messages)
 }
 
@@ -152,13 +156,36 @@ impl Write for Closed {
     }
 }
 
+/// Clears the progress bar, acts, and draws the bar again.
+pub(crate) type Suspend = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
+
+/// The progress bar, which owns the line of the cursor. Whatever is written to the same terminal goes
+/// through here.
+#[derive(Clone, Default)]
+struct TerminalLine(Arc<Mutex<Option<Suspend>>>);
+
+impl TerminalLine {
+    /// Writes while the bar, if there is one, is cleared.
+    fn give_way<T>(&self, write: impl FnOnce() -> T) -> T {
+        let bar = lock(&self.0).clone();
+        let Some(suspend) = bar else { return write() };
+        let (mut write, mut written) = (Some(write), None);
+        suspend(&mut || written = write.take().map(|write| write()));
+        written.expect("the bar calls the function once")
+    }
+}
+
 /// Standard output, shared by threads; writes are not interleaved.
 #[derive(Clone)]
-pub(crate) struct Output(Arc<Mutex<Box<dyn Write + Send>>>);
+pub(crate) struct Output {
+    writer: Arc<Mutex<Box<dyn Write + Send>>>,
+    /// The line of the progress bar, if this is a terminal.
+    beside: Option<TerminalLine>,
+}
 
 impl Output {
     pub(crate) fn new(writer: impl Write + Send + 'static) -> Self {
-        Self(Arc::new(Mutex::new(Box::new(writer))))
+        Self { writer: Arc::new(Mutex::new(Box::new(writer))), beside: None }
     }
 
     /// Waits until no write is under way, for at most `limit`. Returns whether one still is then:
@@ -166,7 +193,7 @@ impl Output {
     pub(super) fn is_blocked_for(&self, limit: Duration) -> bool {
         const STEP: Duration = Duration::from_millis(10);
         let begun = Instant::now();
-        while matches!(self.0.try_lock(), Err(TryLockError::WouldBlock)) {
+        while matches!(self.writer.try_lock(), Err(TryLockError::WouldBlock)) {
             if begun.elapsed() >= limit {
                 return true;
             }
@@ -175,22 +202,26 @@ impl Output {
         false
     }
 
-    fn writer(&self) -> MutexGuard<'_, Box<dyn Write + Send>> {
-        lock(&self.0)
+    fn with<T>(&self, write: impl FnOnce(&mut dyn Write) -> T) -> T {
+        let write = || write(&mut **lock(&self.writer));
+        match &self.beside {
+            Some(line) => line.give_way(write),
+            None => write(),
+        }
     }
 }
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer().write(bytes)
+        self.with(|writer| writer.write(bytes))
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer().write_all(bytes)
+        self.with(|writer| writer.write_all(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.writer().flush()
+        lock(&self.writer).flush()
     }
 }
 
@@ -239,9 +270,6 @@ pub(crate) fn print(output: &mut dyn Write, bytes: &[u8]) -> Result {
     written.map_err(|error| Failure::output(&error))
 }
 
-/// Clears the progress bar, acts, and draws the bar again.
-pub(crate) type Suspend = Arc<dyn Fn(&dyn Fn()) + Send + Sync>;
-
 /// Waits a short time for queued messages.
 type Flush = Box<dyn Fn() -> bool + Send + Sync>;
 
@@ -252,14 +280,16 @@ pub(crate) struct Messages {
     is_terminal: bool,
     /// Waits for queued messages, if they are queued.
     flush: Arc<OnceLock<Flush>>,
-    /// Progress bar that is cleared before messages.
-    bar: Arc<Mutex<Option<Suspend>>>,
+    /// Line of the progress bar, which is cleared before messages.
+    bar: TerminalLine,
     /// Arguments that are never shown.
     hidden: Arc<OnceLock<Hidden>>,
     /// The file of `--log-file`.
     log: Arc<OnceLock<Mutex<Log>>>,
     replies: Arc<Replies>,
     usage: Arc<Usage>,
+    /// What [`say_once`](Self::say_once) has written.
+    said: Arc<Mutex<HashSet<String>>>,
 }
 
 /// A file to which an option sends messages or the dialogue.
@@ -292,10 +322,10 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Messages {
     pub(crate) fn new(writer: impl Write + Send + 'static, is_terminal: bool) -> Self {
-        let (flush, bar, hidden, log, replies, usage) = Default::default();
+        let (flush, bar, hidden, log, replies, usage, said) = Default::default();
         let writer: Box<dyn Write + Send> = Box::new(writer);
         let writer = Arc::new(Mutex::new(writer));
-        Self { writer, is_terminal, flush, bar, hidden, log, replies, usage }
+        Self { writer, is_terminal, flush, bar, hidden, log, replies, usage, said }
     }
 
     /// Returns the count of what the run does about replies that are out of step.
@@ -328,7 +358,7 @@ impl Messages {
 
     /// Writes each later message while `bar`, if there is one, is cleared.
     pub(crate) fn share_with(&self, bar: Option<Suspend>) {
-        *lock(&self.bar) = bar;
+        *lock(&self.bar.0) = bar;
     }
 
     /// Queues later messages, so that they never block, even if no program reads them. Returns the
@@ -358,6 +388,12 @@ impl Messages {
         self.is_terminal
     }
 
+    /// Returns whether a line can be drawn again: standard error is a terminal with control
+    /// sequences.
+    pub(crate) fn redraws(&self) -> bool {
+        self.is_terminal && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
+    }
+
     /// Writes one message on one line, after the program name. Escapes control characters from any
     /// source.
     pub(crate) fn say(&self, message: impl fmt::Display) {
@@ -370,6 +406,14 @@ impl Messages {
             self.line(format_args!("ftp-cli: {message}"));
         }
         self.log(message);
+    }
+
+    /// Writes a message like [`say_if`](Self::say_if), unless an earlier connection has written it.
+    pub(crate) fn say_once(&self, is_shown: bool, message: impl fmt::Display) {
+        let message = message.to_string();
+        if lock(&self.said).insert(message.clone()) {
+            self.say_if(is_shown, message);
+        }
     }
 
     /// Appends a message to the log file, if there is one.
@@ -399,16 +443,10 @@ impl Messages {
 
     /// Writes raw bytes. Errors of writing to standard error are ignored.
     pub(crate) fn write(&self, bytes: &[u8]) {
-        let bar = lock(&self.bar).clone();
-        match bar {
-            Some(suspend) => suspend(&|| self.write_now(bytes)),
-            None => self.write_now(bytes),
-        }
-    }
-
-    fn write_now(&self, bytes: &[u8]) {
-        let mut writer = lock(&self.writer);
-        let _ = writer.write_all(bytes).and_then(|()| writer.flush());
+        self.bar.give_way(|| {
+            let mut writer = lock(&self.writer);
+            let _ = writer.write_all(bytes).and_then(|()| writer.flush());
+        });
     }
 }
 

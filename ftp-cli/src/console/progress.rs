@@ -77,8 +77,8 @@ struct BoardState {
     /// Number of bytes that were transferred before, minus those of attempts that were given up: they
     /// count as done, but not for the rate and the remaining time.
     kept: i64,
-    /// The bytes of each file whose last attempt has not ended with its last byte.
-    unfinished: HashMap<String, u64>,
+    /// The number and the bytes of each file whose last attempt has not ended with its last byte.
+    unfinished: HashMap<String, (usize, u64)>,
     /// Total size of all files, if known.
     total: Option<u64>,
     /// Number of files started so far.
@@ -99,7 +99,7 @@ impl Board {
     /// Returns whether several files are shown on a terminal while their total size is unknown.
     pub(crate) fn lacks_total(&self) -> bool {
         self.is_shown()
-            && self.messages.is_terminal()
+            && self.messages.redraws()
             && self.files > 1
             && self.state().total.is_none()
     }
@@ -117,7 +117,7 @@ impl Board {
     fn is_shown(&self) -> bool {
         match self.when {
             When::Never => false,
-            When::Auto => self.messages.is_terminal(),
+            When::Auto => self.messages.redraws(),
             When::Always => true,
         }
     }
@@ -138,21 +138,26 @@ impl Board {
         });
         let is_shown = self.is_shown();
         let name = if is_shown { shown(path) } else { String::new() };
-        let meter =
-            Meter { board: self, name, fields, done, total, reported: Instant::now(), is_shown };
+        let reported = Instant::now();
+        let mut meter =
+            Meter { board: self, name, number: 0, fields, done, total, reported, is_shown };
         if is_shown {
             // The bar is created while the state is unlocked, because `bar` locks it.
             let is_first = self.state().bar.is_none();
             let bar = is_first.then(|| self.bar());
             let mut state = self.state();
-            state.begun += 1;
             if self.files == 1 {
                 state.total = total;
             }
             // A file may begin again after a failed attempt: `done` replaces its bytes.
-            let before = state.unfinished.remove(&meter.name).unwrap_or_default();
+            let before = state.unfinished.remove(&meter.name);
+            let (number, before) = before.unwrap_or_else(|| {
+                state.begun += 1;
+                (state.begun, 0)
+            });
+            meter.number = number;
             state.kept += done.cast_signed() - before.cast_signed();
-            state.line = meter.line(state.begun);
+            state.line = meter.line();
             if let Some(bar) = bar {
                 state.bar.get_or_insert(bar);
                 state.drawn.get_or_insert_with(Instant::now);
@@ -163,7 +168,7 @@ impl Board {
 
     /// Returns a bar that is not drawn yet. It measures the bytes of this run.
     fn bar(&self) -> (ProgressBar, Duration) {
-        let is_terminal = self.messages.is_terminal();
+        let is_terminal = self.messages.redraws();
         let (lines, every) = match is_terminal {
             true => (None, TERMINAL),
             false => (Some(self.messages.clone()), ELSEWHERE),
@@ -175,7 +180,7 @@ impl Board {
             // indicatif calls this to draw the bar, while the state is unlocked.
             let state = Arc::clone(&self.state);
             let draw = move |progress: &ProgressState, out: &mut dyn fmt::Write| {
-                let (mut line, kept, total) = {
+                let (line, kept, total) = {
                     let state = lock(&state);
                     (state.line.clone(), state.kept, state.total)
                 };
@@ -183,8 +188,7 @@ impl Board {
                     true => Screen::default().width().into(),
                     false => usize::MAX,
                 };
-                line.tail.push_str(&figures(progress, kept, total));
-                let _ = out.write_str(&line.fitting(columns));
+                let _ = out.write_str(&line.fitting(&figures(progress, kept, total), columns));
             };
             bar.set_style(style.with_key("line", draw));
         }
@@ -196,6 +200,19 @@ impl Board {
         (bar, every)
     }
 
+    /// Clears the display and forgets the files before, so that the next one has its own numbers.
+    pub(crate) fn clear(&self) {
+        self.messages.share_with(None);
+        let BoardState { bar, moved, .. } = std::mem::take(&mut *self.state());
+        if let Some((bar, _)) = bar {
+            if !self.messages.redraws() {
+                // This prints the last line, or the only one.
+                bar.set_position(moved);
+            }
+            bar.finish_and_clear();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, BoardState> {
         lock(&self.state)
     }
@@ -203,18 +220,7 @@ impl Board {
 
 impl Drop for Board {
     fn drop(&mut self) {
-        self.messages.share_with(None);
-        let (bar, position) = {
-            let mut state = self.state();
-            (state.bar.take(), state.moved)
-        };
-        if let Some((bar, _)) = bar {
-            if !self.messages.is_terminal() {
-                // This prints the last line, or the only one.
-                bar.set_position(position);
-            }
-            bar.finish_and_clear();
-        }
+        self.clear();
     }
 }
 
@@ -223,6 +229,8 @@ pub(crate) struct Meter<'a> {
     board: &'a Board,
     /// Name of the transfer, if it is shown.
     name: String,
+    /// Which of the files it is, from 1.
+    number: usize,
     fields: Box<dyn Fn(Object) -> Object + Send + Sync + 'a>,
     done: u64,
     total: Option<u64>,
@@ -235,9 +243,9 @@ impl Drop for Meter<'_> {
     fn drop(&mut self) {
         if self.is_shown {
             let mut state = self.board.state();
-            state.line = self.line(state.begun);
+            state.line = self.line();
             if self.board.files == 1 || self.total != Some(self.done) {
-                state.unfinished.insert(self.name.clone(), self.done);
+                state.unfinished.insert(self.name.clone(), (self.number, self.done));
             }
         }
     }
@@ -265,25 +273,24 @@ impl Meter<'_> {
         }
         let bar = bar.clone();
         let position = state.moved;
-        let begun = state.begun;
         state.drawn = Some(Instant::now());
-        state.line = self.line(begun);
+        state.line = self.line();
         drop(state);
         bar.set_position(position);
     }
 
-    /// Returns the beginning of the line: the name, and for several files the number and bytes of
-    /// this file.
-    fn line(&self, begun: usize) -> Line {
-        let name = self.name.clone();
-        let files = self.board.files;
+    /// Returns the beginning of the line: the name, and for several files the number of this file and
+    /// how much of it is done.
+    fn line(&self) -> Line {
+        let (name, number, files) = (self.name.clone(), self.number, self.board.files);
         if files == 1 {
-            return Line { head: String::new(), name, tail: "  ".to_owned() };
+            return Line { head: String::new(), name, part: None };
         }
-        let done = rounded_size(self.done);
-        let of =
-            self.total.map_or_else(String::new, |total| format!(" of {}", rounded_size(total)));
-        Line { head: format!("[{begun}/{files}] "), name, tail: format!("  {done}{of}; all: ") }
+        let part = match self.total.filter(|total| *total > 0) {
+            Some(total) => format!("{}%", u128::from(self.done) * 100 / u128::from(total)),
+            None => rounded_size(self.done),
+        };
+        Line { head: format!("[{number}/{files}] "), name, part: Some(part) }
     }
 }
 
@@ -296,47 +303,67 @@ pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
 /// Mark for omitted text.
 const ELLIPSIS: char = '\u{2026}';
 
-/// Parts of a line; the name is separate, since it is shortened first.
+/// Columns of a name that stay if figures can go instead.
+const SHORTEST_NAME: usize = 12;
+
+/// The parts of a line that are about one file. `part` says how much of it is done, if the figures
+/// after it are those of all files.
 #[derive(Clone, Debug, Default)]
 struct Line {
     head: String,
     name: String,
-    tail: String,
+    part: Option<String>,
 }
 
 impl Line {
-    /// Returns the line, shortened to fewer than `columns` columns: first the name, to at least one
-    /// letter, then the end of the line.
-    fn fitting(self, columns: usize) -> String {
-        let Self { head, name, tail } = self;
+    /// Returns the line with as many of the figures as fit into fewer than `columns` columns. The
+    /// name is shortened only if no figure is left that the rest can do without: a figure that is cut
+    /// is a wrong one.
+    fn fitting(self, [amount, rate, time]: &[String; 3], columns: usize) -> String {
+        let Self { head, name, part } = self;
+        let tails = match part {
+            None => vec![
+                format!("  {amount}  {rate}  {time}"),
+                format!("  {amount}  {time}"),
+                format!("  {amount}"),
+            ],
+            Some(part) => vec![
+                format!(" {part}; all: {amount}  {rate}  {time}"),
+                format!(" {part}; all: {amount}  {time}"),
+                format!(" {part}; all: {time}"),
+                format!(" {part}"),
+            ],
+        };
         let room = columns.saturating_sub(1);
-        let beside = width(&head) + width(&tail);
+        let least = width(&name).min(SHORTEST_NAME) + width(&head);
+        let fits = |tail: &&String| least + width(tail) <= room;
+        let tail = tails.iter().find(fits).or(tails.last()).map_or("", String::as_str);
+        let beside = width(&head) + width(tail);
         let name = shortened(&name, room.saturating_sub(beside).max(2));
         shortened(&format!("{head}{name}{tail}"), room)
     }
 }
 
-/// Returns the transferred bytes, the total, the rate, and the remaining or elapsed time. `kept` is
+/// Returns the transferred bytes with the total, the rate, and the remaining or elapsed time. `kept` is
 /// the number of bytes that were transferred before this run, which `progress` does not count.
-fn figures(progress: &ProgressState, kept: i64, total: Option<u64>) -> String {
-    let done = progress.pos().saturating_add_signed(kept);
+fn figures(progress: &ProgressState, kept: i64, total: Option<u64>) -> [String; 3] {
+    let done = HumanBytes(progress.pos().saturating_add_signed(kept));
     let speed = progress.per_sec();
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the cast saturates, and a rate is never negative"
     )]
-    let rate = HumanBytes(speed as u64);
-    let bytes = HumanBytes(done);
+    let rate = format!("{}/s", HumanBytes(speed as u64));
     match total {
         Some(total) => {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-            let left = total.saturating_sub(done) as f64 / speed;
+            let left = total.saturating_sub(done.0) as f64 / speed;
             // Without a rate, nothing is known.
             let left = HumanDuration(Duration::try_from_secs_f64(left).unwrap_or_default());
-            format!("{bytes} of {}  {rate}/s  {left:#} left", HumanBytes(total))
+            [format!("{done} of {}", HumanBytes(total)), rate, format!("{left:#} left")]
         }
-        None => format!("{bytes}  {rate}/s  {:#}", HumanDuration(progress.elapsed())),
+        None => [done.to_string(), rate, format!("{:#}", HumanDuration(progress.elapsed()))],
     }
 }
 
@@ -506,27 +533,70 @@ mod tests {
     }
 
     #[test]
-    fn a_line_fits_and_the_name_is_shortened_first_li_04() {
-        let line = |name: &str| Line {
-            head: "[1/2] ".to_owned(),
-            name: name.to_owned(),
-            tail: "  1 of 2".to_owned(),
-        };
-        for (name, columns, want) in [
-            ("abcdef", usize::MAX, "[1/2] abcdef  1 of 2"),
-            ("abcdef", 21, "[1/2] abcdef  1 of 2"),
-            ("abcdef", 20, "[1/2] abcd\u{2026}  1 of 2"),
-            ("abcdef", 17, "[1/2] a\u{2026}  1 of 2"),
-            ("abcdef", 12, "[1/2] a\u{2026}  \u{2026}"),
-            ("\u{6f22}\u{5b57}\u{6f22}", 21, "[1/2] \u{6f22}\u{5b57}\u{6f22}  1 of 2"),
-            ("\u{6f22}\u{5b57}\u{6f22}", 20, "[1/2] \u{6f22}\u{5b57}\u{2026}  1 of 2"),
-            ("abcdef", 2, "\u{2026}"),
-            ("abcdef", 1, ""),
-            ("abcdef", 0, ""),
+    fn a_line_fits_and_no_figure_is_cut_li_04() {
+        let figures = ["3.78 MiB of 127.79 MiB", "2.06 MiB/s", "60s left"].map(str::to_owned);
+        let long = "a-name-of-more-than-twelve-letters.bin";
+        let wide = "\u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22}";
+        for (part, name, columns, want) in [
+            (None, "f.bin", usize::MAX, "f.bin  3.78 MiB of 127.79 MiB  2.06 MiB/s  60s left"),
+            (None, "f.bin", 52, "f.bin  3.78 MiB of 127.79 MiB  2.06 MiB/s  60s left"),
+            (None, "f.bin", 51, "f.bin  3.78 MiB of 127.79 MiB  60s left"),
+            (None, "f.bin", 39, "f.bin  3.78 MiB of 127.79 MiB"),
+            (None, "f.bin", 28, "f\u{2026}  3.78 MiB of 127.79 MiB"),
+            (None, "f.bin", 20, "f\u{2026}  3.78 MiB of 127\u{2026}"),
+            (None, "f.bin", 2, "\u{2026}"),
+            (None, "f.bin", 1, ""),
+            (None, "f.bin", 0, ""),
+            (
+                Some("10%"),
+                long,
+                80,
+                "[1/308] a-name-of-more-\u{2026} 10%; all: 3.78 MiB of 127.79 MiB  2.06 MiB/s  60s left",
+            ),
+            (
+                Some("10%"),
+                long,
+                70,
+                "[1/308] a-name-of-more-th\u{2026} 10%; all: 3.78 MiB of 127.79 MiB  60s left",
+            ),
+            (Some("10%"), long, 60, "[1/308] a-name-of-more-than-twelve-l\u{2026} 10%; all: 60s left"),
+            (Some("10%"), long, 30, "[1/308] a-name-of-more-t\u{2026} 10%"),
+            (Some("3.8 MiB"), wide, 40, "[1/308] \u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22} 3.8 MiB"),
         ] {
-            let shown = line(name).fitting(columns);
+            let head = if part.is_some() { "[1/308] " } else { "" }.to_owned();
+            let part = part.map(str::to_owned);
+            let shown = Line { head, name: name.to_owned(), part }.fitting(&figures, columns);
             assert_eq!(shown, want, "{name} in {columns}");
             assert!(width(&shown) < columns.max(1), "{shown:?} in {columns}");
+        }
+    }
+
+    #[test]
+    fn each_number_of_a_line_is_of_the_file_beside_it() {
+        let stdio = Stdio::captured(io::empty(), io::sink(), io::sink());
+        let board = Board::new(When::Always, &stdio, 2, Some(4_000));
+        let fields = |object| object;
+        let mut one = board.begin(b"one", 0, Some(1_000), fields);
+        let two = board.begin(b"two", 0, None, fields);
+        one.add(250);
+        let shown = |meter: &Meter<'_>| {
+            let Line { head, name, part } = meter.line();
+            format!("{head}{name} {}", part.unwrap_or_default())
+        };
+        assert_eq!([&one, &two].map(shown), ["[1/2] one 25%", "[2/2] two 0 B"]);
+        drop(one);
+        // Its second attempt is no third file.
+        let one = board.begin(b"one", 500, Some(1_000), fields);
+        assert_eq!(shown(&one), "[1/2] one 50%");
+        drop((one, two));
+
+        // Each line of a batch has a display of its own.
+        let board = Board::new(When::Always, &stdio, 1, None);
+        for name in [b"one", b"two"] {
+            board.begin(name, 0, Some(1_000), fields).add(1_000);
+            let (moved, total) = (board.state().moved, board.state().total);
+            assert_eq!((moved, total), (1_000, Some(1_000)));
+            board.clear();
         }
     }
 }

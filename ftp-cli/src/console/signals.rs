@@ -46,6 +46,24 @@ const LAST_WORD: Duration = Duration::from_millis(250);
 #[derive(Clone, Default)]
 pub(crate) struct Cleanup {
     canceller: Option<Canceller>,
+    /// What Ctrl-C ends in a session at a terminal; elsewhere, it ends the process.
+    target: Option<Arc<Mutex<Target>>>,
+}
+
+/// What Ctrl-C ends in a session at a terminal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Aim {
+    /// The work of a [`Cleanup`]; the process, if that is cancelled already.
+    Work,
+    /// Nothing: another program owns the terminal.
+    Nothing,
+}
+
+#[derive(Clone)]
+enum Target {
+    Process,
+    Work(Canceller),
+    Nothing,
 }
 
 impl Cleanup {
@@ -58,20 +76,81 @@ impl Cleanup {
     /// Returns the errors of [`output::start`], and `Internal` if the system refuses the handlers or
     /// the thread.
     pub(crate) fn start(options: &Options, stdio: &Stdio) -> Result<Self> {
+        Self::begin(options, stdio, None)
+    }
+
+    /// Starts like [`start`](Self::start) for a session at a terminal, where [`aim`](Self::aim) sets
+    /// what Ctrl-C ends. Until then, it ends the process.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`start`](Self::start).
+    pub(crate) fn start_session(options: &Options, stdio: &Stdio) -> Result<Self> {
+        Self::begin(options, stdio, Some(Arc::new(Mutex::new(Target::Process))))
+    }
+
+    fn begin(
+        options: &Options,
+        stdio: &Stdio,
+        target: Option<Arc<Mutex<Target>>>,
+    ) -> Result<Self> {
         output::start(options, &stdio.messages, LevelFilter::Warn)?;
-        let mut this = Self::default();
-        if stdio.is_process {
-            this.canceller = Some(Canceller::new().map_err(|error| refused(&error))?);
-            let _ = stdio.cleanup.set(this.clone());
-            let early = EarlyEnd::of(stdio);
-            on_signals(false, move |signal| early.end(ended_by(signal)))?;
+        if !stdio.is_process {
+            return Ok(Self::default());
         }
+        let this = Self { canceller: None, target }.renewed()?;
+        let _ = stdio.cleanup.set(this.clone());
+        let (early, target) = (EarlyEnd::of(stdio), this.target.clone());
+        on_signals(false, move |signal| {
+            let target = target.as_ref().filter(|_| signal == SIGINT);
+            match target.map(|target| lock(target).clone()) {
+                Some(Target::Nothing) => {}
+                Some(Target::Work(work)) if !work.is_cancelled() => work.cancel(),
+                _ => early.end(ended_by(signal)),
+            }
+        })?;
         Ok(this)
+    }
+
+    /// Returns a cleanup of the same session for other work.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Internal` if no file descriptor is left.
+    pub(crate) fn renewed(&self) -> Result<Self> {
+        let canceller = Canceller::new().map_err(|error| refused(&error))?;
+        Ok(Self { canceller: Some(canceller), target: self.target.clone() })
+    }
+
+    /// Sets what Ctrl-C ends from now on.
+    pub(crate) fn aim(&self, aim: Aim) {
+        let Some(target) = &self.target else { return };
+        *lock(target) = match (aim, &self.canceller) {
+            (Aim::Work, Some(canceller)) => Target::Work(canceller.clone()),
+            (Aim::Work, None) => Target::Process,
+            (Aim::Nothing, _) => Target::Nothing,
+        };
+    }
+
+    /// Returns whether a signal has cancelled the work.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.canceller.as_ref().is_some_and(Canceller::is_cancelled)
     }
 
     /// Returns the canceller that signals trigger.
     pub(crate) const fn canceller(&self) -> Option<&Canceller> {
         self.canceller.as_ref()
+    }
+
+    /// Cancels all work.
+    fn cancel(&self) {
+        let aimed = self.target.as_ref().map(|target| lock(target).clone());
+        if let Some(Target::Work(work)) = aimed {
+            work.cancel();
+        }
+        if let Some(canceller) = &self.canceller {
+            canceller.cancel();
+        }
     }
 }
 
@@ -103,7 +182,7 @@ impl EarlyEnd {
     /// Cancels all transfers; once they are aborted, or have taken too long, ends the process.
     fn end(&self, failure: Failure) {
         let cleanup = self.cleanup.get();
-        self.ending.begin(cleanup.and_then(Cleanup::canceller));
+        self.ending.begin(cleanup);
         end_because(failure, &self.messages, &self.events);
     }
 }
@@ -173,7 +252,7 @@ fn end_because(failure: Failure, messages: &Messages, events: &Events) {
     let events = events.clone();
     let (said, has_said) = mpsc::sync_channel(1);
     let last_word = Builder::new().spawn(move || {
-        if messages.is_terminal() {
+        if messages.redraws() {
             // Overwrites the rest of the progress line.
             messages.write(b"\r\x1b[K");
         }
@@ -213,13 +292,13 @@ pub(crate) struct Ending(Arc<(Mutex<Stage>, Condvar)>);
 impl Ending {
     /// Cancels the transfers, ends the child processes, and waits a short time for the main thread
     /// to release its resources.
-    pub(super) fn begin(&self, canceller: Option<&Canceller>) {
+    pub(super) fn begin(&self, cleanup: Option<&Cleanup>) {
         let (stage, changed) = &*self.0;
         let mut stage = lock(stage);
         *stage = Stage::Begun;
         // Cancelled only once the stage is set: the main thread may then call `heed` at once.
-        if let Some(canceller) = canceller {
-            canceller.cancel();
+        if let Some(cleanup) = cleanup {
+            cleanup.cancel();
         }
         restore();
         end_children();

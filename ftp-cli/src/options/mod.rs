@@ -654,6 +654,11 @@ pub(crate) fn parse_url(operand: &OsStr) -> Result<FtpUrl> {
         if let Some(why) = of_other_protocol(bytes) {
             return Failure::usage(format!("not an FTP URL: {why}"));
         }
+        if matches!(bytes.get(error.at), Some(b':' | b'@')) {
+            let message = "the user before @ is empty; write ftp://USER@HOST/PATH, or omit the @ \
+                           for an anonymous login";
+            return Failure::new(Exit::Login, message);
+        }
         let reason = reason(bytes, error);
         Failure::usage(format!("not an FTP URL: {reason}; expected {form}"))
     })

@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Existing, Targets, Why};
+use ftp_client::file::{Existing, SkipReason, Targets, Why};
 use ftp_client::{
     Client, Done, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit, ReplyCode,
     Resume, Severity, Verb,
@@ -325,6 +325,25 @@ impl<'a> Context<'a> {
     /// stays silent. The log file always gets it.
     fn remark(&self, message: impl Display) {
         self.witness.messages.say_if(self.talkative, message);
+    }
+
+    /// Checks that no limit has left out the file `name`, which the user has named.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Partial` otherwise: a program that reads standard output or the exit code would take
+    /// the file for complete.
+    pub(crate) fn check_taken(done: &Done, name: &dyn Display) -> Result {
+        let option = match done.skipped {
+            Some(SkipReason::TooSmall) => "--min-size",
+            Some(SkipReason::TooLarge) => "--max-size",
+            Some(SkipReason::TooNew) => "--min-age",
+            Some(SkipReason::TooOld) => "--max-age",
+            _ => return Ok(()),
+        };
+        let why = done.skipped.map_or_else(String::new, |why| why.to_string());
+        let message = format!("{name}: {why}: {option} leaves it out");
+        Err(Failure::item(Exit::Partial, message))
     }
 
     /// Reports one file transferred from `source` to `target`; `fields` adds the fields of its

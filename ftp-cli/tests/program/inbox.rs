@@ -224,8 +224,49 @@ fn times_and_sizes_select_files() {
         in_directory(&here, &["mirror", "--delete", "--max-age", "20h", "up", &tree]).exited(0);
         assert_eq!(names(&site.root.join("d")), ["old.x"], "{name}");
         assert_eq!(site.root.read("d/old.x"), b"12345678", "{name}");
-        in_directory(&here, &["put", "--max-age", "20h", "up/old.x", &site.url("no")]).exited(0);
+        let ran = in_directory(&here, &["put", "--max-age", "20h", "up/old.x", &site.url("no")]);
+        failed(&ran, 12, "up/old.x: too old: --max-age leaves it out");
         assert!(!site.root.join("no").exists(), "{name}");
+    });
+}
+
+#[test]
+fn a_named_file_that_a_limit_leaves_out_is_a_failure() {
+    with_servers(|name, site| {
+        let here = TempRoot::new();
+        open(&site.root.mkdir("d"));
+        age(&site.root.write("d/new.x", b"12345"), 1);
+        age(&site.root.write("d/old.x", b"12345678"), 100);
+        let url = |file: &str| site.url(&format!("d/{file}"));
+        here.write("list", format!("{}\n{}\n", url("old.x"), url("new.x")).as_bytes());
+        let (new, old, all) = (url("new.x"), url("old.x"), url("*.x"));
+        for (arguments, words, left) in [
+            (&["get", "--max-size", "7", &old][..], "too large: --max-size", &[][..]),
+            (&["get", "--min-size", "6", &new], "too small: --min-size", &[]),
+            (&["get", "--min-age", "20h", &new], "too new: --min-age", &[]),
+            (&["get", "--max-age", "20h", &old], "too old: --max-age", &[]),
+            (&["get", "--max-size", "7", "-P", ".", &new, &old], "1 of 2 files", &["new.x"]),
+            (&["get", "--max-size", "7", "-i", "list"], "1 of 2 files", &["new.x"]),
+            (&["get", "--max-size", "7", "-o", "-", &old], "too large: --max-size", &[]),
+            // A stream is read as a whole, whatever named its files.
+            (&["get", "--max-size", "7", "-o", "-", &all], "1 of 2 files", &[]),
+        ] {
+            let ran = in_directory(&here, arguments);
+            failed(&ran, 12, words);
+            assert_eq!(ran.stdout, if words.contains("1 of 2") && left.is_empty() {
+                &b"12345"[..]
+            } else {
+                b""
+            }, "{name} {arguments:?}");
+            for file in ["new.x", "old.x"] {
+                assert_eq!(here.join(file).exists(), left.contains(&file), "{name} {arguments:?}");
+            }
+            let _ = fs::remove_file(here.join("new.x"));
+        }
+        let ran = in_directory(&here, &["get", "--json", "--max-size", "7", &old]);
+        failed(&ran, 12, "--max-size leaves it out");
+        let shown = String::from_utf8_lossy(&ran.stdout);
+        assert!(shown.contains(r#""kind":"partial","exit":12"#), "{name}: {shown}");
     });
 }
 

@@ -14,7 +14,7 @@ use super::checksum::Checksum;
 use super::evidence;
 use super::local::Committed;
 use super::moving::MovedName;
-use super::options::{Existing, FileOptions, Left};
+use super::options::{Existing, FileOptions, Left, SkipReason};
 use super::partial::named;
 use super::receive::{Ended, REPETITIONS, ReceivedBytes, Request};
 use super::small::parent;
@@ -370,7 +370,7 @@ impl GetJob<'_> {
         let known = moved.modified.or(start.origin.and_then(|origin| origin.modified));
         let known = known.filter(|_| self.in_tree.is_some()).map(age::lasting);
         if self.publish(start, done.size, time.or(known))? == Committed::Exists {
-            return Ok(Some(Done::skipped("now exists")));
+            return Ok(Some(Done::skipped(SkipReason::NowExists)));
         }
         on.event(Event::Done { source: &source, target, bytes: done.bytes, verified });
         Ok(Some(done))
@@ -463,11 +463,11 @@ ftp_proto::debug_fields!(Get<'_> { job: job.place } ..);
 impl Get<'_> {
     /// Returns why the download is skipped, or `None` if it is not. The reason depends on the
     /// server's facts about the file, and on the local file.
-    pub(super) fn skips(&self, client: &mut Client) -> Result<Option<&'static str>, Error> {
+    pub(super) fn skips(&self, client: &mut Client) -> Result<Option<SkipReason>, Error> {
         let selection = self.job.options.selection;
         let existing = self.job.options.existing;
         if existing == Existing::Keep && self.target().is_some_and(is_there) {
-            return Ok(Some("exists"));
+            return Ok(Some(SkipReason::Exists));
         }
         let here = match existing {
             Existing::ReplaceOlder | Existing::ReplaceDifferent => {
@@ -500,8 +500,8 @@ impl Get<'_> {
         };
         let is_same = size == Some(here.len()) && (here.mtime() == time || is_rounded());
         Ok(match existing {
-            Existing::ReplaceOlder if here.mtime() >= time => Some("not newer on the server"),
-            _ => is_same.then_some("unchanged"),
+            Existing::ReplaceOlder if here.mtime() >= time => Some(SkipReason::NotNewer),
+            _ => is_same.then_some(SkipReason::Unchanged),
         })
     }
 

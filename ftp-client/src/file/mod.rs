@@ -41,7 +41,7 @@ pub(crate) mod targets;
 
 pub use checksum::Checksum;
 pub(crate) use options::Done;
-pub use options::{Existing, Left};
+pub use options::{Existing, Left, SkipReason};
 pub use put::TemporaryName;
 pub use relay::Relay;
 pub use targets::Targets;

@@ -1,6 +1,7 @@
 //! What a caller can say about the transfer of one file, and what its result says.
 //! Also limits of size and age.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -191,7 +192,7 @@ impl Selection {
         &self,
         size: Option<u64>,
         times: Option<(i64, i64)>,
-    ) -> Option<&'static str> {
+    ) -> Option<SkipReason> {
         let is_small = |least: u64| size.is_none_or(|size| size < least);
         let is_large = |most: u64| size.is_none_or(|size| size > most);
         // A file that may be too new is left out, because another program may still be writing it.
@@ -199,10 +200,10 @@ impl Selection {
         let is_new = |latest: i64| times.is_none_or(|(_, end)| end > latest);
         let is_old = |earliest: i64| times.is_none_or(|(_, end)| end < earliest);
         match () {
-            () if self.sizes.0.is_some_and(is_small) => Some("too small"),
-            () if self.sizes.1.is_some_and(is_large) => Some("too large"),
-            () if self.times.1.is_some_and(is_new) => Some("too new"),
-            () if self.times.0.is_some_and(is_old) => Some("too old"),
+            () if self.sizes.0.is_some_and(is_small) => Some(SkipReason::TooSmall),
+            () if self.sizes.1.is_some_and(is_large) => Some(SkipReason::TooLarge),
+            () if self.times.1.is_some_and(is_new) => Some(SkipReason::TooNew),
+            () if self.times.0.is_some_and(is_old) => Some(SkipReason::TooOld),
             () => None,
         }
     }
@@ -230,6 +231,43 @@ pub enum Left {
     Stream,
 }
 
+/// The reason why a job skips its file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// The target exists, and [`Existing::Keep`] keeps it.
+    Exists,
+    /// The target was made during the download, and [`Existing::Keep`] keeps it.
+    NowExists,
+    /// The target is as new as the source ([`Existing::ReplaceOlder`]).
+    NotNewer,
+    /// The target has the size and time of the source.
+    Unchanged,
+    /// The file is smaller than the [`sizes`](FileOptions::sizes) allow.
+    TooSmall,
+    /// The file is larger than the [`sizes`](FileOptions::sizes) allow.
+    TooLarge,
+    /// The file is newer than the [`times`](FileOptions::times) allow.
+    TooNew,
+    /// The file is older than the [`times`](FileOptions::times) allow.
+    TooOld,
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Exists => "exists",
+            Self::NowExists => "now exists",
+            Self::NotNewer => "not newer",
+            Self::Unchanged => "unchanged",
+            Self::TooSmall => "too small",
+            Self::TooLarge => "too large",
+            Self::TooNew => "too new",
+            Self::TooOld => "too old",
+        })
+    }
+}
+
 /// The result of a job that transfers one file.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -248,8 +286,8 @@ pub struct Done {
     /// How the file was verified; [`Verify::None`] if the server provides nothing to compare, and never
     /// [`Verify::IfKnown`].
     pub verified: Verify,
-    /// The reason why nothing was transferred, if the options excluded the file.
-    pub skipped: Option<&'static str>,
+    /// The reason why nothing was transferred, if the file was skipped.
+    pub skipped: Option<SkipReason>,
     /// The name that the server chose, if it chose one.
     pub name: Option<Vec<u8>>,
 }
@@ -273,9 +311,9 @@ impl Done {
         Self { attempts: 1, size, resumed, bytes, duration, verified, skipped: None, name: None }
     }
 
-    /// Returns the result for a file that the options exclude for this reason.
+    /// Returns the result for a file that is skipped for this reason.
     #[must_use]
-    pub fn skipped(why: &'static str) -> Self {
+    pub fn skipped(why: SkipReason) -> Self {
         Self { skipped: Some(why), ..Self::moved(0, 0, Duration::ZERO) }
     }
 }

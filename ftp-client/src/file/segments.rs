@@ -18,7 +18,7 @@ use super::checksum::Checksum;
 use super::evidence::Origin;
 use super::get::Get;
 use super::local::{Committed, LocalFile};
-use super::options::{FileOptions, Left};
+use super::options::{FileOptions, Left, SkipReason};
 use super::partial::named;
 use super::pieces::{OpenPiece, Pieces};
 use super::receive::Joiner;
@@ -112,7 +112,7 @@ impl Get<'_> {
         let start = DownloadStart::at_0(Writing::File(file));
         let time = self.job.time.or(preserved);
         if self.job.publish(start, done.size, time)? == Committed::Exists {
-            return Ok(Done::skipped("now exists"));
+            return Ok(Done::skipped(SkipReason::NowExists));
         }
         let (source, target) = (self.job.place.path(), target.as_os_str().as_bytes());
         on.event(Event::Done { source, target, bytes: done.bytes, verified: done.verified });

@@ -22,7 +22,7 @@ use super::get::Get;
 use super::journal::LocalFacts;
 use super::local::rename;
 use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove};
-use super::options::Existing;
+use super::options::{Existing, SkipReason};
 use super::partial::named;
 use super::small::parent;
 use super::{Done, Verify};
@@ -264,7 +264,7 @@ impl Client {
 fn not_published(journal: &MoveJournal) -> Result<Done, Error> {
     journal.remove()?;
     remove(&journal.taken())?;
-    Ok(Done::skipped("now exists"))
+    Ok(Done::skipped(SkipReason::NowExists))
 }
 
 /// Returns the facts of a local file, if there is one.

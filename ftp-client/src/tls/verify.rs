@@ -72,14 +72,15 @@ impl Verifier {
     pub(super) fn look_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
         let TrustRule::Beside(pins) = &self.rule else { return Ok(()) };
         let Some(shown) = chain.first() else {
-            return Err(certificate(CertificateFault::Other, "there is none".to_owned(), None));
+            let none = (CertificateFault::Other, "there is none".to_owned());
+            return Err(certificate(none.into(), None));
         };
         let checked = match pins.is_empty() {
             true => self.check_demanded(shown),
             false => self.check_demanded(shown).and_then(|()| self.check_pinned(shown, pins)),
         };
-        checked.map_err(|(fault, detail)| {
-            certificate(fault, detail, self.pin_of(shown).map(|pin| pin.to_string()))
+        checked.map_err(|fault| {
+            certificate(fault.into(), self.pin_of(shown).map(|pin| pin.to_string()))
         })
     }
 
@@ -119,7 +120,7 @@ impl Verifier {
         let refused = lock(&self.refused).take();
         match error {
             Error::InvalidCertificate(error) => refused
-                .unwrap_or_else(|| certificate(fault(error), words::certificate(error), None)),
+                .unwrap_or_else(|| certificate(error.into(), None)),
             error => TlsError::Failed(words::failure(error)),
         }
     }
@@ -131,15 +132,15 @@ impl Verifier {
         name: &ServerName<'_>,
         ocsp: &[u8],
         now: UnixTime,
-    ) -> Result<(), (CertificateFault, String)> {
+    ) -> Result<(), RejectedCertificate> {
         self.check_demanded(end_entity)?;
         if let Some(fault) = PublicKey::of(end_entity).and_then(|key| key.fault()) {
-            return Err((CertificateFault::Other, fault));
+            return Err((CertificateFault::Other, fault).into());
         }
         match &self.rule {
             // Handshakes with the caller's own verifier do not reach this code.
             TrustRule::Anything | TrustRule::Beside(_) => Ok(()),
-            TrustRule::Keys(pins) => self.check_pinned(end_entity, pins),
+            TrustRule::Keys(pins) => Ok(self.check_pinned(end_entity, pins)?),
             TrustRule::Chain(chain, given) => {
                 let checked = chain.verify_server_cert(end_entity, intermediates, name, ocsp, now);
                 let checked = match checked.map(drop) {
@@ -153,8 +154,8 @@ impl Verifier {
                     checked => checked,
                 };
                 checked.map_err(|error| match error {
-                    Error::InvalidCertificate(error) => (fault(&error), words::certificate(&error)),
-                    error => (CertificateFault::Other, words::failure(&error)),
+                    Error::InvalidCertificate(error) => (&error).into(),
+                    error => (CertificateFault::Other, words::failure(&error)).into(),
                 })
             }
         }
@@ -174,7 +175,8 @@ impl Verifier {
             return Ok(HandshakeSignatureValid::assertion());
         }
         let detail = "the server does not prove that it has the key".to_owned();
-        *lock(&self.refused) = Some(certificate(CertificateFault::Other, detail, None));
+        let refused = certificate((CertificateFault::Other, detail).into(), None);
+        *lock(&self.refused) = Some(refused);
         Err(Error::InvalidCertificate(CertificateError::BadSignature))
     }
 }
@@ -189,11 +191,12 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let checked = self.check(end_entity, intermediates, server_name, ocsp_response, now);
-        checked.map(|()| ServerCertVerified::assertion()).map_err(|(fault, detail)| {
+        checked.map(|()| ServerCertVerified::assertion()).map_err(|rejected| {
             // A pin would not help with a key that is too short.
             let is_usable = PublicKey::of(end_entity).is_some_and(|key| key.fault().is_none());
             let pin = self.pin_of(end_entity).filter(|_| is_usable).map(|pin| pin.to_string());
-            let refused = certificate(fault, detail, pin);
+            let fault = rejected.fault;
+            let refused = certificate(rejected, pin);
             *lock(&self.refused) = Some(refused);
             Error::InvalidCertificate(alert(fault))
         })
@@ -222,8 +225,28 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-const fn certificate(fault: CertificateFault, detail: String, pin: Option<String>) -> TlsError {
-    TlsError::Certificate { fault, detail, pin }
+fn certificate(rejected: RejectedCertificate, pin: Option<String>) -> TlsError {
+    let RejectedCertificate { fault, detail, names } = rejected;
+    TlsError::Certificate { fault, detail, names, pin }
+}
+
+/// Why a certificate is rejected, and the names that it has instead of the expected one.
+struct RejectedCertificate {
+    fault: CertificateFault,
+    detail: String,
+    names: Vec<String>,
+}
+
+impl From<(CertificateFault, String)> for RejectedCertificate {
+    fn from((fault, detail): (CertificateFault, String)) -> Self {
+        Self { fault, detail, names: Vec::new() }
+    }
+}
+
+impl From<&CertificateError> for RejectedCertificate {
+    fn from(error: &CertificateError) -> Self {
+        Self { fault: fault(error), detail: words::certificate(error), names: words::names(error) }
+    }
 }
 
 fn fault(error: &CertificateError) -> CertificateFault {

@@ -13,9 +13,8 @@ pub(super) fn certificate(error: &CertificateError) -> String {
         CertificateError::NotValidYetContext { not_before, .. } => {
             format!("valid from {}", date(*not_before))
         }
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            let names: Vec<_> = presented.iter().map(|name| name_of(name)).collect();
-            match names.as_slice() {
+        CertificateError::NotValidForNameContext { expected, .. } => {
+            match names(error).as_slice() {
                 [] => format!("it names no host, expected {}", expected.to_str()),
                 names => format!("{}, not {}", names.join(", "), expected.to_str()),
             }
@@ -32,6 +31,16 @@ pub(super) fn certificate(error: &CertificateError) -> String {
             words => words,
         },
         error => spelt(&error.to_string()),
+    }
+}
+
+/// Returns the names and addresses of a certificate that is for another name.
+pub(super) fn names(error: &CertificateError) -> Vec<String> {
+    match error {
+        CertificateError::NotValidForNameContext { presented, .. } => {
+            presented.iter().map(|name| name_of(name)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 

@@ -83,7 +83,8 @@ impl FtpUrl {
     ///
     /// - `UnknownWord` for another scheme or type.
     /// - `UnexpectedEnd` for a missing host, zone or closing bracket, an incomplete escape, or a
-    ///   short form without its colon.
+    ///   short form without its colon. Also for an empty user before `:` or `@`: a
+    ///   program that fills in an empty variable does not ask for an anonymous login.
     /// - `BadNumber` for a port that is not a number from 1 to 65535, or an escape that is not
     ///   hexadecimal.
     /// - `LineBreak` for CR, LF or NUL in any part, escaped or not.
@@ -128,7 +129,7 @@ impl FtpUrl {
                 Some((user, password)) => (user, Some(password)),
                 None => (login, None),
             };
-            url.user = Some(percent_decode(user, start)?).filter(|user| !user.is_empty());
+            url.user = Some(named(user, start).and_then(|user| percent_decode(user, start))?);
             let decode = |password| percent_decode(password, start + user.len() + 1);
             url.password = password.map(decode).transpose()?;
         }
@@ -180,7 +181,7 @@ impl FtpUrl {
         // Only URLs are escaped. In the short form, a `%` in user, zone or path is an ordinary
         // character.
         let mut url = Self::at_place(Scheme::Ftp, place, host_at, false)?;
-        let user = at_sign.map(|at| head.split_at(at).0).filter(|user| !user.is_empty());
+        let user = at_sign.map(|at| named(head.split_at(at).0, 0)).transpose()?;
         url.user = user.map(<[u8]>::to_vec);
         path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part.to_vec()));
         Ok(url)
@@ -465,6 +466,14 @@ fn name(input: &[u8], at: usize) -> Result<String, ParseError> {
     let name = Some(input).filter(|name| name.iter().all(allowed)).map(<[u8]>::to_vec);
     let name = name.and_then(|name| String::from_utf8(name).ok());
     name.ok_or(error(at, ParseErrorKind::UnexpectedByte))
+}
+
+/// Returns the name of a user at `at`, which is an error if it is empty.
+fn named(user: &[u8], at: usize) -> Result<&[u8], ParseError> {
+    match user {
+        [] => Err(error(at, ParseErrorKind::UnexpectedEnd)),
+        user => Ok(user),
+    }
 }
 
 /// Decodes `%XX`; `at` is the position of `input` in the whole URL.

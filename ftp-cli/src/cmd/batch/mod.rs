@@ -2,13 +2,12 @@
 
 mod line;
 mod queue;
+mod session;
 
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
-
-use ftp_client::file::Targets;
 
 use self::line::Order;
 use self::queue::{Count, Queue};
@@ -43,29 +42,20 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         script if script == "-" => None,
         script => Some(read(script)?),
     };
+    if script.is_none() && session::is_wanted(options, stdio) {
+        return session::run(options, stdio, &settings, &url, representation);
+    }
     let cleanup = Cleanup::start(options, stdio)?;
     let input = std::mem::replace(&mut stdio.input, Box::new(io::empty()));
-    let files = script.as_deref().map_or(1, |script| {
-        let moves =
-            |(_, order): &&(usize, Order)| matches!(order, Order::Get { .. } | Order::Put { .. });
-        script.iter().filter(moves).count()
-    });
-    let board = Board::new(When::from_options(options)?, stdio, files, None);
-    let mut queue = Queue {
-        sessions: Sessions::new(options, stdio, &cleanup)?,
-        context: Context::new(options, stdio, &settings, &cleanup, board),
-        reporter: Reporter::new(options, stdio),
-        lines: stdio.lines(options),
-        terminal: !options.has("raw-names") && stdio.output_is_terminal(),
-        url: &url,
-        representation,
-        entered: Vec::new(),
-        uploads: Targets::default(),
-        is_full: false,
-        failed_cd: None,
-        returns: None,
-        strays: false,
-    };
+    // Each line shows its own progress.
+    let board = Board::new(When::from_options(options)?, stdio, 1, None);
+    let mut queue = Queue::new(
+        Sessions::new(options, stdio, &cleanup)?,
+        Context::new(options, stdio, &settings, &cleanup, board),
+        Reporter::new(options, stdio),
+        (stdio.lines(options), !options.has("raw-names") && stdio.output_is_terminal()),
+        (&url, representation),
+    );
     let mut count = Count::new(options.has("stop-on-error"));
     match script {
         Some(script) => do_script(&mut queue, &mut count, script),

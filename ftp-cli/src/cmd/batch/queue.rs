@@ -53,33 +53,80 @@ pub(super) struct Queue<'a> {
 type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8], &mut Repeat) -> Result<Outcome> + 'a;
 
 impl<'a> Queue<'a> {
-    /// Runs a line. Returns a fatal failure only if the connection cannot be restored, or after a
-    /// signal.
+    /// Returns the queue over these sessions, in the directory of the URL. `lines` get the results.
+    pub(super) fn new(
+        sessions: Sessions<'a>,
+        context: Context<'a>,
+        reporter: Reporter,
+        (lines, terminal): (ResultLines, bool),
+        (url, representation): (&'a FtpUrl, RepresentationType),
+    ) -> Self {
+        Self {
+            sessions,
+            context,
+            reporter,
+            lines,
+            terminal,
+            url,
+            representation,
+            entered: Vec::new(),
+            uploads: Targets::default(),
+            is_full: false,
+            failed_cd: None,
+            returns: None,
+            strays: false,
+        }
+    }
+
+    /// Runs a line; `number` is 0 if it was typed at a terminal. Returns a fatal failure only if the
+    /// connection cannot be restored, or after a signal.
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {
             let message = format!("skipped: the cd command failed in line {line}");
             return Err(Failure::item(Exit::Refused, message));
         }
-        let (url, fields) = (self.url, |object: Object| object.number("line", number as u64));
         self.strays = false;
-        self.retried(url, &fields, |queue, _| queue.client().map(drop))
-            .map_err(|failure| Failure { fatal: true, ..failure })?;
+        self.connect(number)?;
         if order.may_enter() && self.returns.is_none() {
             self.returns = Some(self.client()?.pwd().is_ok());
         }
         self.strays = order.may_enter() && self.returns == Some(false);
         let done = self.order(number, order);
+        self.context.board.clear();
         let Err(failure) = &done else { return done };
         if failure.fatal && !failure.is_signal() {
             let is_full =
                 [ReplyCode::NO_SPACE, ReplyCode::OVER_QUOTA].map(|code| Some(code.value()));
             match is_full.contains(&failure.code) && matches!(order, Order::Put { .. }) {
-                true => self.is_full = true,
+                true => self.is_full = number > 0,
                 // The next line opens a new connection.
                 false => self.sessions.drop_client(self.url),
             }
         }
         done.map_err(|failure| Failure { fatal: failure.fatal && failure.is_signal(), ..failure })
+    }
+
+    /// Connects and enters the current directory, unless that was done before.
+    pub(super) fn connect(&mut self, number: usize) -> Result {
+        let (url, fields) = (self.url, |object: Object| object.number("line", number as u64));
+        self.retried(url, &fields, |queue, _| queue.client().map(drop))
+            .map_err(|failure| Failure { fatal: true, ..failure })
+    }
+
+    /// Returns the current directory, if there is a connection and the server names it.
+    pub(super) fn directory(&mut self) -> Option<Vec<u8>> {
+        self.sessions.open_client(self.url)?;
+        Some(self.client().ok()?.pwd().ok()?.as_bytes().to_vec())
+    }
+
+    /// Returns the current directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failures of a line.
+    pub(super) fn pwd(&mut self) -> Result<Vec<u8>> {
+        self.connect(0)?;
+        Ok(self.client()?.pwd()?.as_bytes().to_vec())
     }
 
     /// Runs `act` with the retries that `--retry` sets, like the command of the same name. `act` gets
@@ -111,8 +158,13 @@ impl<'a> Queue<'a> {
     /// Handles an invalid line, which may have been meant as a `cd`.
     pub(super) fn misread(&mut self, number: usize, line: &[u8]) {
         if line.trim_ascii_start().starts_with(b"cd") {
-            self.failed_cd = Some(number);
+            self.cd_failed(number);
         }
+    }
+
+    /// Records a failed `cd`. Who types the lines sees the failure before the next one.
+    fn cd_failed(&mut self, number: usize) {
+        self.failed_cd = Some(number).filter(|number| *number > 0);
     }
 
     fn order(&mut self, number: usize, order: &Order) -> Result {
@@ -214,7 +266,7 @@ impl<'a> Queue<'a> {
             Ok(queue.client()?.cwd(path)?)
         });
         if let Err(failure) = entered {
-            self.failed_cd = Some(number);
+            self.cd_failed(number);
             return Err(failure.context(shown(path)));
         }
         self.went_to(path);
@@ -228,7 +280,7 @@ impl<'a> Queue<'a> {
         let done = quote::quote(client, &command, &mut self.lines, &self.reporter.events);
         match (leads_to, &done) {
             (Some(path), Ok(())) => self.went_to(path),
-            (Some(_), Err(_)) => self.failed_cd = Some(number),
+            (Some(_), Err(_)) => self.cd_failed(number),
             (None, _) => {}
         }
         done
@@ -459,7 +511,10 @@ impl Count {
 
 /// Reports the failure of a line and marks it as reported.
 fn report_failure(reporter: &Reporter, number: usize, failure: Failure) -> Failure {
-    let failure = failure.context(format_args!("line {number}"));
+    let failure = match number {
+        0 => failure,
+        number => failure.context(format_args!("line {number}")),
+    };
     if !failure.reported {
         reporter.events.failed(&failure, |error| error.number("line", number as u64));
     }

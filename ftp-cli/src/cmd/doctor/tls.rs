@@ -77,7 +77,7 @@ fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen> {
     let (outcome, info) = match dial.connect_by(tls) {
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),
         Err(Error::Tls(TlsError::Refused(reply))) => (TlsOutcome::Refused(reply), None),
-        Err(Error::Tls(TlsError::Certificate { fault, detail, pin })) => {
+        Err(Error::Tls(TlsError::Certificate { fault, detail, pin, .. })) => {
             let any = tls.clone().accept_invalid_certificates(true);
             let info = dial.connect_by(&any).ok().and_then(quit);
             (TlsOutcome::Certificate(fault, detail, pin), info)

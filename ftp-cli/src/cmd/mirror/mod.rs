@@ -238,8 +238,7 @@ impl<'a> Mirror<'a> {
             |step: &PlannedStep| !matches!(step, PlannedStep::Make { path } if path.is_empty());
         let all = sync.same() + sync.steps().filter(is_step).count() + sync.failures().count();
         let unselected = sync.unselected();
-        // The count is at least 2, because the display shows no total for a single file.
-        let board = Board::new(self.when, stdio, sync.copies().max(2), Some(sync.bytes()));
+        let board = Board::new(self.when, stdio, sync.copies(), Some(sync.bytes()));
         let display = MirrorDisplay::new(self, Ends { source, target }, &board, &observer, all);
         let (summary, result) = sync.run(&display);
         let result = display.finish(&summary, result).map_err(|failure| match failure.reported {

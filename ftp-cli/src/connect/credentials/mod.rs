@@ -2,8 +2,8 @@
 //! itself.
 //!
 //! The first source wins. The order is: an option, the URL, the environment, netrc, a prompt on the
-//! terminal. The environment names a user only together with a password: the programs of a server's
-//! hooks have a variable of the same name, and no password.
+//! terminal. A source that has a user without a password, or the reverse, never leads to an anonymous
+//! login: a deploy whose secret is missing would publish its files to everyone.
 //!
 //! Passwords from a file, a descriptor or a command are one a line. `.netrc` and other files of the
 //! user's own are used only if no other user may change them.
@@ -67,11 +67,14 @@ pub(crate) struct Finder<'a> {
     messages: Messages,
     /// Value of [`VARIABLE`], until an account has used it.
     environment: Option<OsString>,
-    /// Value of [`USER`], if the environment has a password.
+    /// Value of [`USER`].
     environment_user: Option<OsString>,
-    /// The part of a login that the environment lacks, if it has the other part or an empty value;
-    /// and what its password lacks, for another user.
-    lacks: (Option<&'static str>, Option<&'static str>),
+    /// What the environment lacks to name a user, if it has a password or an empty value.
+    names_no_user: Option<&'static str>,
+    /// Whether [`VARIABLE`] is empty.
+    is_empty: bool,
+    /// Whether the environment has a part of a login, and no account has used its password.
+    is_unused: bool,
     home: Option<OsString>,
     /// The password source that an option names, opened when the first account needs it.
     given: Option<PasswordSource>,
@@ -84,39 +87,52 @@ impl<'a> Finder<'a> {
         let home = std::env::var_os("HOME");
         let messages = messages.clone();
         let (given, found) = (None, Vec::new());
-        let (environment, environment_user, lacks) = (None, None, (None, None));
-        let mut this =
-            Self { options, messages, environment, environment_user, lacks, home, given, found };
-        this.set_environment(std::env::var_os(VARIABLE), std::env::var_os(USER));
+        let (environment, environment_user, names_no_user) = (None, None, None);
+        let (is_empty, is_unused) = (false, false);
+        let mut this = Self {
+            options,
+            messages,
+            environment,
+            environment_user,
+            names_no_user,
+            is_empty,
+            is_unused,
+            home,
+            given,
+            found,
+        };
+        let password = std::env::var_os(VARIABLE);
+        // The program of a server's hook has the name of the server's user, and no password.
+        let is_of_hook = std::env::var_os("FTP_PEER").is_some()
+            && password.as_ref().is_none_or(|password| password.is_empty());
+        let user = std::env::var_os(USER).filter(|_| !is_of_hook);
+        this.set_environment(password, user);
         this
     }
 
     fn set_environment(&mut self, password: Option<OsString>, user: Option<OsString>) {
         let is_empty = |value: &Option<OsString>| value.as_ref().map(|value| value.is_empty());
-        let lacks = match (is_empty(&user), is_empty(&password)) {
+        self.names_no_user = match (is_empty(&user), is_empty(&password)) {
             (Some(true), Some(true)) => Some("FTP_USER and FTP_PASSWORD are empty"),
-            (None, Some(true)) => Some("FTP_PASSWORD is empty, and nothing names a user"),
             (Some(true), _) => Some("FTP_USER is empty"),
-            // A hook of a server has the name of the server's user.
-            (Some(false), _) if std::env::var_os("FTP_PEER").is_some() => None,
-            (Some(false), Some(true)) => Some("FTP_USER is set, but FTP_PASSWORD is empty"),
-            (Some(false), None) => Some("FTP_USER is set, but FTP_PASSWORD is not"),
+            (None, Some(true)) => Some("FTP_PASSWORD is empty"),
+            (None, Some(false)) => Some("FTP_PASSWORD is set, but FTP_USER is not"),
             _ => None,
         };
-        let is_vain = is_empty(&password) == Some(true);
-        self.lacks = (lacks, is_vain.then_some("FTP_PASSWORD is empty"));
+        self.is_empty = is_empty(&password) == Some(true);
+        self.is_unused = user.is_some() || password.is_some();
         self.environment = password.filter(|password| !password.is_empty());
-        self.environment_user = user.filter(|user| !user.is_empty() && self.environment.is_some());
+        self.environment_user = user.filter(|user| !user.is_empty());
     }
 
     /// Finds the login for the server of `url`.
     ///
     /// # Errors
     ///
-    /// Returns `Login` if no password is found for a user or a password command fails. Returns
-    /// `Usage` if `--user` has a colon or a comma, or if an option supplies a password but no user
-    /// is named. Returns `Local` or `Usage` for a broken source, and `Interrupted` if a signal ends
-    /// a prompt.
+    /// Returns `Login` if no password is found for a user, if no user is found although a source has a
+    /// part of a login, or if a password command fails. Returns `Usage` if `--user` has a colon or a
+    /// comma, or if an option supplies a password but no user is named. Returns `Local` or `Usage`
+    /// for a broken source, and `Interrupted` if a signal ends a prompt.
     pub(crate) fn find(&mut self, url: &FtpUrl) -> Result<Credentials> {
         let named = self.options.value("user").map(OsStr::as_bytes);
         // USER:PASSWORD as in curl, or USER,PASSWORD as in lftp.
@@ -126,14 +142,39 @@ impl<'a> Finder<'a> {
                  --password-file; for a : or , in a name, use %3A or %2C in ftp://NAME@HOST/PATH",
             ));
         }
-        let user = named.or(url.user()).map(<[u8]>::to_vec);
+        if named == Some(b"") {
+            return Err(Failure::new(Exit::Login, "--user: the name is empty"));
+        }
+        let of_environment = || self.environment_user.as_ref().map(|user| user.as_bytes());
+        let user = named.or(url.user()).or_else(of_environment).map(<[u8]>::to_vec);
         if let (None, Some(option)) = (&user, option(self.options)) {
+            self.check_named(url, TO_NAME)?;
             let message = format!("--{option} needs a user: use --user, or ftp://USER@HOST/PATH");
             return Err(Failure::usage(message));
         }
-        let of_environment = || self.environment_user.as_ref().map(|user| user.as_bytes().to_vec());
-        let user = user.or_else(of_environment);
-        self.find_as(user.as_deref(), url, true)
+        let found = self.find_as(user.as_deref(), url, true)?;
+        if found.unnamed.is_some() {
+            self.check_named(url, TO_NAME)?;
+        }
+        Ok(found)
+    }
+
+    /// Checks that an anonymous login at the server of `url` is wanted, not what a missing variable
+    /// leads to. `to_name` says how to name a user.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Login` if the environment has a part of a login that no account has used.
+    fn check_named(&self, url: &FtpUrl, to_name: &str) -> Result {
+        if !self.is_unused {
+            return Ok(());
+        }
+        let host = url.host();
+        let why = self.names_no_user.unwrap_or("copies between servers do not use FTP_USER");
+        let message = format!(
+            "no user for {host}: {why}; {to_name}; for an anonymous login, use ftp://anonymous@{host}/"
+        );
+        Err(Failure::new(Exit::Login, message))
     }
 
     /// Finds the logins for two servers. A user with a password in the URL, or an anonymous user,
@@ -155,7 +196,13 @@ impl<'a> Finder<'a> {
         }
         let mut find = |url: &FtpUrl| self.find_as(url.user(), url, lacks(url));
         let [one, other] = urls;
-        Ok([find(one)?, find(other)?])
+        let found = [find(one)?, find(other)?];
+        for (url, credentials) in urls.into_iter().zip(&found) {
+            if credentials.unnamed.is_some() {
+                self.check_named(url, TO_NAME_IN_URL)?;
+            }
+        }
+        Ok(found)
     }
 
     fn find_as(
@@ -164,7 +211,7 @@ impl<'a> Finder<'a> {
         url: &FtpUrl,
         takes_line: bool,
     ) -> Result<Credentials> {
-        let of_url = url.password().filter(|_| user.is_none() || user == url.user());
+        let of_url = url.password().filter(|_| user == url.user());
         // A password that an option names comes first, and is read once.
         let of_url =
             of_url.filter(|_| !(takes_line && user.is_some() && option(self.options).is_some()));
@@ -197,15 +244,9 @@ impl<'a> Finder<'a> {
         {
             return Ok(Credentials::of(user, password));
         }
-        // Copies between servers have neither -u nor a user of the environment.
-        let (lacks, to_name) = match takes_line {
-            true => (self.lacks.0, "to name a user, use ftp://USER@HOST/ or -u"),
-            false => (None, "to name a user, use ftp://USER@HOST/"),
-        };
-        if let Some(password) = of_url {
-            let found = Credentials::of(user.unwrap_or(ANONYMOUS), Secret::new(password));
-            let unnamed = user.is_none().then_some(to_name);
-            return Ok(Credentials { from_url: found.is_personal, unnamed, ..found });
+        if let (Some(user), Some(password)) = (user, of_url) {
+            let found = Credentials::of(user, Secret::new(password));
+            return Ok(Credentials { from_url: found.is_personal, ..found });
         }
         if let Some(user) = user.filter(|user| !is_anonymous(user))
             && let Some(password) = self.of_environment()
@@ -215,13 +256,17 @@ impl<'a> Finder<'a> {
         let entry = self.of_netrc(url.host(), user)?;
         let lacks_password = match &entry {
             Some(_) => Some("the entry in netrc has no password"),
-            None => self.lacks.1,
+            None => self.is_empty.then_some("FTP_PASSWORD is empty"),
         };
         let (login, password, account) =
             entry.map_or((None, None, None), |entry| (entry.login, entry.password, entry.account));
-        let unnamed = user.or(login.as_deref()).is_none().then_some(lacks.unwrap_or(to_name));
-        if let Some(lacks) = lacks.filter(|_| unnamed.is_some()) {
-            self.note(format_args!("{lacks}: this login is anonymous"));
+        // Copies between servers have neither -u nor a user of the environment.
+        let to_name = if takes_line { TO_NAME } else { TO_NAME_IN_URL };
+        let unnamed = user.or(login.as_deref()).is_none().then_some(to_name);
+        if unnamed.is_some() && password.is_some() {
+            let host = url.host();
+            let message = format!("no user for {host}: the entry in netrc has no login; {to_name}");
+            return Err(Failure::new(Exit::Login, message));
         }
         let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
         let password = match password {
@@ -252,7 +297,9 @@ impl<'a> Finder<'a> {
     /// Returns the password from the environment. Only the first call returns it, because it is for
     /// one account.
     fn of_environment(&mut self) -> Option<Secret> {
-        self.environment.take().map(|password| Secret::new(password.into_vec()))
+        let password = self.environment.take()?;
+        self.is_unused = false;
+        Some(Secret::new(password.into_vec()))
     }
 
     /// Returns the entry in the option's netrc file, or in ~/.netrc. Other programs use ~/.netrc
@@ -278,7 +325,12 @@ impl<'a> Finder<'a> {
                 return Ok(None);
             }
         };
-        let found = match NetrcEntry::find(&text, host, user) {
+        // An entry without a login fits each named user, and so a user without a name.
+        let find = |user| NetrcEntry::find(&text, host, user);
+        let found = match find(user).and_then(|found| match (found, user) {
+            (None, None) => Ok(find(Some(b""))?.filter(|entry| entry.password.is_some())),
+            (found, _) => Ok(found),
+        }) {
             Ok(found) => found,
             Err(BrokenNetrc { line, why }) if is_named => {
                 return Err(Failure::usage(format!("{name}:{line}: {why}")));
@@ -325,6 +377,10 @@ impl Credentials {
         Self { user, password, account, from_url, is_personal, unnamed }
     }
 }
+
+/// How to name a user, in general and for a copy between servers.
+const TO_NAME: &str = "to name a user, use ftp://USER@HOST/ or -u";
+const TO_NAME_IN_URL: &str = "to name a user, use ftp://USER@HOST/";
 
 /// User for anonymous logins (RFC 1635).
 const ANONYMOUS: &[u8] = b"anonymous";

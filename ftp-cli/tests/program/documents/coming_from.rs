@@ -81,7 +81,7 @@ const CURL: &[Line] = &[
     ("curl --connect-timeout 5 ftp://host/pub/a.iso -O", "get --connect-timeout 5 ftp://host/pub/a.iso", Same, A),
     ("curl --retry 3 ftp://host/pub/a.iso -O", "get --retry 3 ftp://host/pub/a.iso", Same, A),
     ("curl --limit-rate 1M ftp://host/pub/a.iso -O", "get --limit-rate 1M ftp://host/pub/a.iso", Same, A),
-    ("curl --max-filesize 1M ftp://host/pub/a.iso -O", "get --max-filesize 1M ftp://host/pub/a.iso", Told("--max-size, which skips larger files with exit code 0 (curl: 63)", "get --max-size 1M ftp://host/pub/a.iso"), A),
+    ("curl --max-filesize 1M ftp://host/pub/a.iso -O", "get --max-filesize 1M ftp://host/pub/a.iso", Told("--max-size", "get --max-size 1M ftp://host/pub/a.iso"), A),
     ("curl -s ftp://host/pub/a.iso -O", "get -s ftp://host/pub/a.iso", Told("--quiet", "get -q ftp://host/pub/a.iso"), A),
     ("curl --trace-ascii log ftp://host/pub/a.iso -O", "get --trace-ascii log ftp://host/pub/a.iso", Told("--trace", "get --trace=log ftp://host/pub/a.iso"), A),
     ("curl -P - ftp://host/pub/a.iso -O", "get -P - ftp://host/pub/a.iso", Told("--active", "get --active ftp://host/pub/a.iso"), A),

@@ -14,7 +14,7 @@ use crate::file::evidence::{
 };
 use crate::file::identity::ServerFile;
 use crate::file::journal::{LocalFacts, UploadJournal};
-use crate::file::options::Existing;
+use crate::file::options::{Existing, SkipReason};
 use crate::file::small::parent;
 use crate::system::{FileExt, MetadataExt, OsStrExt};
 use crate::tree::local::{Directory, rounds_to};
@@ -366,14 +366,14 @@ impl Job<'_> {
         &mut self,
         client: &mut Client,
         source: &OpenedSource<'_>,
-    ) -> Result<Option<&'static str>, Error> {
+    ) -> Result<Option<SkipReason>, Error> {
         let (selection, here) = (self.options.selection, source.facts());
         let times = here.map(|here| (here.modified_seconds(), here.modified_seconds()));
         if let Some(why) = selection.refuses(here.map(|here| here.size), times) {
             return Ok(Some(why));
         }
         let why = match (self.options.existing, here) {
-            (Existing::Keep, _) if self.is_there(client)? => Some("exists"),
+            (Existing::Keep, _) if self.is_there(client)? => Some(SkipReason::Exists),
             (Existing::ReplaceOlder | Existing::ReplaceDifferent, Some(here)) => {
                 self.is_current(client, &here)?
             }
@@ -390,7 +390,7 @@ impl Job<'_> {
         &self,
         client: &mut Client,
         here: &LocalFacts,
-    ) -> Result<Option<&'static str>, Error> {
+    ) -> Result<Option<SkipReason>, Error> {
         let path = self.place.path();
         let Some(time) = client.readable_time(path)? else {
             let features = client.features()?;
@@ -402,7 +402,7 @@ impl Job<'_> {
         };
         let (there, here_time) = (time.unix_seconds(), here.modified_seconds());
         if self.options.existing == Existing::ReplaceOlder && there >= here_time {
-            return Ok(Some("not newer here"));
+            return Ok(Some(SkipReason::NotNewer));
         }
         let is_rounded = there != here_time;
         if is_rounded && !rounds_to(here_time, there) || client.size(path)? != Some(here.size) {
@@ -410,7 +410,7 @@ impl Job<'_> {
         }
         // As for trees: FAT stores only even seconds.
         let is_same = !is_rounded || time_error(client, Pathname::split(path).0)? == Some(1);
-        Ok(is_same.then_some("unchanged"))
+        Ok(is_same.then_some(SkipReason::Unchanged))
     }
 
     /// Returns whether the server's file is the incomplete file of an earlier attempt: another program

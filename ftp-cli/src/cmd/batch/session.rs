@@ -1,0 +1,310 @@
+//! `batch URL` typed at a terminal: a prompt with the current directory, and the commands that need
+//! one. Ctrl-C ends what is going on, not the session.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io::{self, BufReader, IsTerminal, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+use ftp_proto::{FtpUrl, RepresentationType};
+
+use super::line::{self, Order};
+use super::queue::{Count, Queue};
+use crate::connect::{Dialler, Finder, Sessions};
+use crate::console::output::{shown, shown_path};
+use crate::console::signals::{Aim, Running};
+use crate::console::{Board, Cleanup, Printable, Stdio, When};
+use crate::exit::{Exit, Failure, Result};
+use crate::options::{Command as Subcommand, Options};
+use crate::remote::Reporter;
+use crate::transfer::{Context, Interruptible, TransferOptions};
+
+/// Returns whether a person types the commands and reads what comes of them. A program that reads
+/// `--json` needs no prompt.
+pub(super) fn is_wanted(options: &Options, stdio: &Stdio) -> bool {
+    stdio.is_process
+        && !options.has("json")
+        && stdio.messages.is_terminal()
+        && io::stdin().is_terminal()
+}
+
+/// What a typed line asks for.
+enum Typed {
+    Nothing,
+    Order(Order),
+    Pwd,
+    Lcd(Option<Vec<u8>>),
+    Help,
+    Bye,
+    Shell(Vec<u8>),
+}
+
+impl Typed {
+    /// Reads a line.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if it is invalid.
+    fn parse(text: &[u8]) -> Result<Self> {
+        if let Some(command) = text.trim_ascii_start().strip_prefix(b"!") {
+            return Ok(Self::Shell(command.to_vec()));
+        }
+        let words = line::words(text)?;
+        let usage = |usage: &str| Err(Failure::item(Exit::Usage, format!("expected {usage}")));
+        Ok(match words.as_slice() {
+            [] => Self::Nothing,
+            [word, rest @ ..] => match (word.as_slice(), rest) {
+                (b"pwd", []) => Self::Pwd,
+                (b"lcd", []) => Self::Lcd(None),
+                (b"lcd", [directory]) => Self::Lcd(Some(directory.clone())),
+                (b"lcd", _) => return usage("lcd [DIRECTORY]"),
+                (b"help" | b"?" | b"h", _) => Self::Help,
+                (b"bye" | b"exit" | b"quit" | b"close", []) => Self::Bye,
+                (word, _) => match instead(word) {
+                    Some(hint) => {
+                        let message = format!("unknown command {}; {hint}", shown(word));
+                        return Err(Failure::item(Exit::Usage, message));
+                    }
+                    None => Order::parse(text)?.map_or(Self::Nothing, Self::Order),
+                },
+            },
+        })
+    }
+}
+
+/// Returns what to type for a command of ftp, lftp or ncftp.
+fn instead(word: &[u8]) -> Option<&'static str> {
+    Some(match word {
+        b"dir" => "use: ls -l",
+        b"nlist" | b"cls" => "use: ls",
+        b"delete" | b"dele" | b"mdelete" | b"mrm" => "use: rm PATH...",
+        b"rename" | b"ren" => "use: mv FROM TO",
+        b"recv" | b"reget" | b"newer" => "use: get REMOTE [LOCAL]",
+        b"send" | b"append" => "use: put LOCAL [REMOTE]",
+        b"mget" => "use: get REMOTE, or leave the session and use: ftp-cli mget URL",
+        b"mput" => "use: put LOCAL, or leave the session and use: ftp-cli put LOCAL... URL",
+        b"mirror" => "leave the session and use: ftp-cli mirror SRC DST",
+        b"cat" | b"more" | b"less" | b"page" => "use: get REMOTE -",
+        b"open" | b"user" | b"login" => "leave the session and use: ftp-cli batch ftp://USER@HOST/",
+        b"bin" | b"image" => "use: binary",
+        b"site" | b"literal" | b"quot" => "use: quote COMMAND",
+        b"size" | b"modtime" => "use: stat PATH",
+        b"cdup" => "use: cd ..",
+        b"lpwd" => "use: lcd",
+        b"lls" => "use: !ls",
+        b"passive" | b"prompt" | b"hash" | b"set" | b"verbose" | b"status" => {
+            "options are given when the session starts: ftp-cli help batch"
+        }
+        _ => return None,
+    })
+}
+
+/// Runs a session until `bye` or the end of the input. The exit code is that of a batch.
+///
+/// # Errors
+///
+/// Returns the failure of the first connection, and the failures of a batch.
+pub(super) fn run(
+    options: &Options,
+    stdio: &mut Stdio,
+    settings: &TransferOptions,
+    url: &FtpUrl,
+    representation: RepresentationType,
+) -> Result {
+    let mut cleanup = Cleanup::start_session(options, stdio)?;
+    // Read once: a new connection after Ctrl-C asks for no password again, and `lcd` changes the
+    // meaning of relative names.
+    let dialler = Dialler::from_options(options)?;
+    let credentials = Finder::new(options, &stdio.messages).find(url)?;
+    let when = When::from_options(options)?;
+    let input = std::mem::replace(&mut stdio.input, Box::new(io::empty()));
+    let prompt = cleanup.renewed()?;
+    let mut session = Session { stdio, input, prompt, directory: None };
+    let mut count = Count::new(options.has("stop-on-error"));
+    let (mut entered, mut representation) = (Vec::new(), representation);
+    loop {
+        let stdio = session.stdio;
+        let dialler = dialler.clone().stopped_by(&cleanup);
+        let mut sessions = Sessions::with(options, dialler, stdio.messages.clone());
+        sessions.log_in_as(url, credentials.clone());
+        let board = Board::new(when, stdio, 1, None);
+        let escapes = !options.has("raw-names") && stdio.output_is_terminal();
+        let mut queue = Queue::new(
+            sessions,
+            Context::new(options, stdio, settings, &cleanup, board),
+            Reporter::new(options, stdio),
+            (stdio.lines(options), escapes),
+            (url, representation),
+        );
+        queue.entered = std::mem::take(&mut entered);
+        if session.directory.is_none() {
+            queue.connect(0)?;
+            let hint = "help lists the commands, bye ends the session";
+            stdio.messages.say_if(!options.is_quiet(), hint);
+        }
+        let next = session.converse(&mut queue, &mut count, &cleanup);
+        (entered, representation) = (std::mem::take(&mut queue.entered), queue.representation);
+        let interrupted = match next {
+            Next::Over => None,
+            Next::Interrupted => Some(Failure::new(Exit::Interrupted, "interrupted")),
+        };
+        queue.sessions.quit(interrupted.as_ref());
+        // SIGTERM and SIGHUP end the process.
+        stdio.ending.heed();
+        match next {
+            Next::Over => return count.finish(&queue.reporter, true),
+            Next::Interrupted => cleanup = cleanup.renewed()?,
+        }
+    }
+}
+
+/// What follows a part of the conversation.
+enum Next {
+    Over,
+    /// Ctrl-C has cancelled the connection; another one follows.
+    Interrupted,
+}
+
+/// The person at the terminal.
+struct Session<'s> {
+    stdio: &'s Stdio,
+    input: Box<dyn Read + Send>,
+    /// What Ctrl-C cancels at the prompt.
+    prompt: Cleanup,
+    /// The current directory, if the server names it, and the directories that were entered then.
+    directory: Option<(Option<Vec<u8>>, Vec<Vec<u8>>)>,
+}
+
+impl Session<'_> {
+    /// Reads and runs commands until the end, or until Ctrl-C cancels a command. `cleanup` is that
+    /// of the queue.
+    fn converse(&mut self, queue: &mut Queue<'_>, count: &mut Count, cleanup: &Cleanup) -> Next {
+        loop {
+            cleanup.aim(Aim::Work);
+            let Some(text) = self.ask(queue) else { return Next::Over };
+            cleanup.aim(Aim::Work);
+            let done = match Typed::parse(&text) {
+                Ok(Typed::Nothing) => continue,
+                Ok(Typed::Bye) => return Next::Over,
+                Ok(Typed::Help) => help(queue),
+                Ok(Typed::Pwd) => pwd(queue),
+                Ok(Typed::Lcd(directory)) => lcd(directory.as_deref(), queue),
+                Ok(Typed::Shell(command)) => {
+                    // The terminal sends Ctrl-C to the command itself.
+                    cleanup.aim(Aim::Nothing);
+                    shell(&command)
+                }
+                Ok(Typed::Order(order)) => queue.act(0, &order),
+                Err(failure) => Err(failure),
+            };
+            self.stdio.ending.heed();
+            // The next line may succeed, even if a connection could not be restored.
+            let done = done.map_err(|failure| match failure.exit {
+                Exit::Interrupted => Failure { exit: Exit::Partial, fatal: false, ..failure },
+                _ => Failure { fatal: false, ..failure },
+            });
+            let ends = count.add(&queue.reporter, 0, done).is_break();
+            match cleanup.is_cancelled() {
+                true => return Next::Interrupted,
+                false if ends => return Next::Over,
+                false => {}
+            }
+        }
+    }
+
+    /// Prompts and returns a line, or `None` at the end of the input. Ctrl-C discards a line.
+    fn ask(&mut self, queue: &mut Queue<'_>) -> Option<Vec<u8>> {
+        let messages = &self.stdio.messages;
+        if self.directory.as_ref().is_none_or(|(_, entered)| *entered != queue.entered) {
+            self.directory = Some((queue.directory(), queue.entered.clone()));
+        }
+        let directory = self.directory.iter().find_map(|(directory, _)| directory.as_deref());
+        let directory = directory.map_or_else(String::new, |path| format!(":{}", shown(path)));
+        let prompt = format!("ftp-cli {}{directory}> ", queue.url.host());
+        loop {
+            self.prompt.aim(Aim::Work);
+            messages.write(Printable(&prompt).to_string().as_bytes());
+            let input = Interruptible { input: &mut *self.input, cleanup: &self.prompt };
+            // Byte by byte: what follows the line may be for a program that the line starts.
+            let line = super::next(&mut BufReader::with_capacity(1, input));
+            self.stdio.ending.heed();
+            match line {
+                _ if self.prompt.is_cancelled() => {
+                    messages.write(b"\n");
+                    self.prompt = self.prompt.renewed().ok()?;
+                }
+                Ok(Some(line)) => return Some(line),
+                Ok(None) => {
+                    messages.write(b"\n");
+                    return None;
+                }
+                Err(failure) => {
+                    messages.say(failure.message);
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Prints the commands, as `ftp-cli help batch` does.
+fn help(queue: &mut Queue<'_>) -> Result {
+    let about = Subcommand::Batch.help().about;
+    for text in about.lines().filter(|text| text.starts_with("    ")) {
+        queue.lines.print(text.as_bytes())?;
+    }
+    queue.lines.flush()
+}
+
+fn pwd(queue: &mut Queue<'_>) -> Result {
+    let path = queue.pwd()?;
+    queue.lines.print(&path)?;
+    queue.lines.flush()
+}
+
+/// Enters a local directory, if one is given, and shows where that is.
+fn lcd(directory: Option<&[u8]>, queue: &Queue<'_>) -> Result {
+    let named = directory.map_or_else(|| ".".to_owned(), shown);
+    let entered = directory.map_or(Ok(()), |path| env::set_current_dir(OsStr::from_bytes(path)));
+    let here = entered.and_then(|()| env::current_dir());
+    let here = here.map_err(|error| Failure { fatal: false, ..Failure::local(named, &error) })?;
+    queue.reporter.messages.say(format_args!("local directory: {}", shown_path(&here)));
+    Ok(())
+}
+
+/// Runs a command in a shell, or a shell. Its exit status says nothing about the session.
+fn shell(command: &[u8]) -> Result {
+    let mut program = match command.trim_ascii() {
+        [] => Command::new(env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())),
+        command => {
+            let mut shell = Command::new("/bin/sh");
+            shell.arg("-c").arg(OsStr::from_bytes(command));
+            shell
+        }
+    };
+    let failed = |error: io::Error| Failure::item(Exit::Local, format!("!: {error}"));
+    let child = program.spawn().map_err(failed)?;
+    Running::watch(child).wait().map(drop).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_of_other_clients_name_the_line_to_type() {
+        for (text, words) in [
+            ("dir", "use: ls -l"),
+            ("mget *.txt", "ftp-cli mget URL"),
+            ("lcd a b", "expected lcd [DIRECTORY]"),
+            ("lss", "did you mean ls?"),
+            ("bye now", "unknown command bye"),
+        ] {
+            let message = Typed::parse(text.as_bytes()).err().unwrap().message;
+            assert!(message.contains(words), "{text}: {message}");
+        }
+        assert!(matches!(Typed::parse(b" !ls 'x"), Ok(Typed::Shell(command)) if command == b"ls 'x"));
+        assert!(matches!(Typed::parse(b"# bye"), Ok(Typed::Nothing)));
+    }
+}
