@@ -9,6 +9,7 @@ use ftp_proto::{
     AddressRule, DataRules, Extended, Mode, NetworkProtocol, Password, PortRanges, Scheme,
 };
 
+use crate::charset::Charset;
 use crate::control::learned::Learned;
 use crate::error::{Error, Unsupported};
 use crate::event::Counts;
@@ -86,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) active_ports: Option<PortRanges>,
     pub(crate) active_address: Option<String>,
     pub(crate) host_command: bool,
+    /// The character set of the server; `None` if that is UTF-8 or unknown.
+    pub(crate) charset: Option<Charset>,
     /// Whether to compress data if the server offers `MODE Z`.
     pub(crate) compress: bool,
     /// Whether several transfers use one data connection if the server offers `MODE B`.
@@ -162,6 +165,7 @@ impl Default for Config {
             canceller: None,
             account: None,
             host_command: false,
+            charset: None,
             compress: false,
             reuse_data: false,
             tls: None,
@@ -418,6 +422,15 @@ impl ClientBuilder {
     /// connection's family. Only connections from the server's own address are accepted.
     pub fn active_address(mut self, address: impl Into<String>) -> Self {
         self.config.active_address = Some(address.into());
+        self
+    }
+
+    /// Sets the character set in which the server reads and sends names (default: UTF-8).
+    ///
+    /// The client then translates all commands, replies and listings, and paths are UTF-8. It does not send
+    /// `OPTS UTF8 ON`. What the character set lacks is an [`Error::Argument`] before anything is sent.
+    pub fn charset(mut self, charset: Charset) -> Self {
+        self.config.charset = charset.other_than_utf8();
         self
     }
 

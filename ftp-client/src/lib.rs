@@ -251,6 +251,7 @@
 //!   in a local path.
 
 mod age;
+mod charset;
 mod client;
 mod config;
 mod control;
@@ -276,6 +277,7 @@ mod transfer;
 pub mod tree;
 mod url_path;
 
+pub use charset::Charset;
 pub use client::Client;
 pub use client::permissions::PermissionChange;
 pub use config::{ClientBuilder, Timeouts};

@@ -171,6 +171,9 @@ pub enum ParseErrorKind {
     /// line early and turn the rest into a second command, so it is never written (RFC 2640 §3.1).
     #[error("contains CR, LF or NUL")]
     LineBreak,
+    /// A character that the character set of the peer lacks, so that the value cannot be sent.
+    #[error("not in the server's character set")]
+    Unencodable,
     /// A well-formed value that is not supported, such as `PROT X`. A server answers 504.
     #[error("not supported")]
     Unsupported,

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use ftp_client::error::{Phase, TlsError};
 use ftp_client::{
-    AddressRule, Client, ClientBuilder, Error, Extended, Mode, NetworkProtocol, ParseErrorKind,
-    Proxy, Timeouts, Tls,
+    AddressRule, Charset, Client, ClientBuilder, Error, Extended, Mode, NetworkProtocol,
+    ParseError, ParseErrorKind, Proxy, Timeouts, Tls,
 };
 use ftp_proto::{AddressClass, FtpUrl, Network, Scheme};
 
@@ -89,6 +89,9 @@ impl Dialler {
         builder = builder.pipeline(options.has("pipeline") && may_epsv);
         builder = builder.compress(options.has("compress")).reuse_data(options.has("reuse-data"));
         builder = builder.passive_address(rule.unwrap_or_default());
+        if let Some(charset) = options.parsed("charset", charset)? {
+            builder = builder.charset(charset);
+        }
         let family = family(options);
         builder = builder.family(family);
         if let Some(address) = bind(options)? {
@@ -307,6 +310,18 @@ fn about_proxy(error: &Error, way: &Route) -> String {
     }
 }
 
+/// Reads the name of a character set.
+fn charset(name: &str) -> Result<Charset, String> {
+    let examples = "a name such as windows-1252, iso-8859-2, koi8-r, shift_jis or utf-8";
+    name.parse().map_err(|error: ParseError| {
+        let why = match error.kind {
+            ParseErrorKind::Unsupported => "no server can read commands in it: ",
+            _ => "",
+        };
+        format!("invalid NAME \"{name}\": {why}expected {examples}")
+    })
+}
+
 /// Reads the timeouts.
 ///
 /// # Errors
@@ -521,7 +536,7 @@ impl Proxies {
 
 impl NamedProxy {
     fn parse(&self) -> Result<Proxy> {
-        self.value.parse().map_err(|error: ftp_client::ParseError| {
+        self.value.parse().map_err(|error: ParseError| {
             let by = &self.by;
             // The value may hold a password.
             Failure::usage(match error.kind {

@@ -485,6 +485,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Login,    "",  "password-command", Needed("COMMAND"),             &[Fxp],   "run COMMAND in a shell; it prints missing passwords, one per line"),
     row(Login,    "",  "netrc-file",       Needed("FILE"),                DIALOGUE, "read the user and password for each host from FILE (default: ~/.netrc)"),
     row(Login,    "",  "no-netrc",         No,                            DIALOGUE, "skip ~/.netrc"),
+    row(Login,    "",  "charset",          Needed("NAME"),                DIALOGUE, "read and send names in this character set, such as windows-1252 or koi8-r (default: UTF-8)"),
     row(Login,    "",  "account",          Needed("NAME"),                REMOTE,   "send this account if the server asks for one (ACCT) (default: from netrc)"),
     row(Data,     "",  "passive",          No,                            REMOTE,   "let the server listen for data connections (default)"),
     row(Data,     "",  "active",           No,                            REMOTE,   "let the server connect back for data connections"),

@@ -9,6 +9,7 @@
 mod accounts;
 mod batch;
 mod calls;
+mod charset;
 mod compress;
 mod config;
 mod config_file;

@@ -159,7 +159,7 @@ impl Client {
         if !self.may_fly() || !is_image || needs_name || self.needs_agreement(path) {
             return Ok(());
         }
-        let path = Pathname::new(path)?;
+        let path = self.sendable(path)?;
         self.make_ready()?;
         self.come_back()?;
         let mut answers = Answers::default();
@@ -183,7 +183,7 @@ impl Client {
         path: &[u8],
         time: Option<TimeVal>,
     ) -> Result<(), Error> {
-        let Ok(path) = Pathname::new(path) else { return Ok(()) };
+        let Ok(path) = self.sendable(path) else { return Ok(()) };
         let time = time.map(|time| Command::Mfmt(time, path.clone()));
         let commands = [Command::Size(path.clone())].into_iter().chain(time);
         self.ask_ahead(commands.collect(), Command::Stor(path))
@@ -197,7 +197,7 @@ impl Client {
     /// Returns the same errors as [`ask_after_upload`](Self::ask_after_upload).
     pub(crate) fn ask_before_download(&mut self, path: &[u8]) -> Result<(), Error> {
         // With pipelining, the download itself sends these commands together with its own.
-        let path = Pathname::new(path).ok().filter(|_| !self.config.rules.pipeline);
+        let path = self.sendable(path).ok().filter(|_| !self.config.rules.pipeline);
         let Some(path) = path else { return Ok(()) };
         let question = Command::Mdtm(path.clone());
         if self.control.has_answer(&question) {
@@ -222,7 +222,7 @@ impl Client {
     ) -> Result<Vec<Command>, Error> {
         let is_ready = self.kept.is_none() && !self.config.rules.pipeline;
         let may_ask = is_ready && self.may_fly();
-        let Some(path) = Pathname::new(path).ok().filter(|_| may_ask) else {
+        let Some(path) = self.sendable(path).ok().filter(|_| may_ask) else {
             return Ok(Vec::new());
         };
         let time = asks_time.then(|| Command::Mdtm(path.clone()));

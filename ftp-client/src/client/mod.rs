@@ -24,6 +24,7 @@ use ftp_proto::{
     RawCommand, Reply, ReplyCode, RepresentationType, ServerState, Severity, TransferMode, Verb,
 };
 
+use crate::charset::sent_in;
 use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login::{Login, Secured, TlsAnswer};
@@ -42,7 +43,8 @@ const AGAIN: Duration = Duration::from_millis(250);
 ///
 /// Paths are bytes, since servers use any encoding. Before the first listing, and before the first path
 /// with non-ASCII characters in UTF-8, the client reads the server's features (`FEAT`), and sends
-/// `OPTS UTF8 ON` if they include `UTF8`.
+/// `OPTS UTF8 ON` if they include `UTF8`. With a [`charset`](crate::ClientBuilder::charset), paths are UTF-8
+/// instead, and the client translates them.
 ///
 /// A client can move between threads, but only one thread can use it at a time. To share it, use a
 /// mutex, which keeps the commands of each dialogue together.
@@ -184,6 +186,7 @@ impl Client {
         let (counts, learned) = (config.counts.clone(), config.learned.clone());
         let mut control =
             ControlConnection::new(stream, server, addresses, reply_limit, waiter, counts, learned);
+        control.charset = config.charset;
         let limit = config.timeouts.handshake;
         let mut secured = None;
         let deadline = |control: &ControlConnection| control.deadline(limit, Phase::Handshake);
@@ -574,26 +577,33 @@ impl Client {
     /// server lists `UTF8`. Servers take a leading `~` for the directory of a user, so `./` precedes it.
     pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
         let pathname = match path {
-            [b'~', ..] => Pathname::new([b"./", path].concat())?,
-            _ => Pathname::new(path)?,
+            [b'~', ..] => self.sendable(&[b"./", path].concat())?,
+            _ => self.sendable(path)?,
         };
-        self.learn_iac(path)?;
+        self.learn_iac(&sent_in(self.config.charset, path)?)?;
         if self.must_ask_for_utf8(path) {
             self.ask_for_utf8()?;
         }
         Ok(pathname)
     }
 
+    /// Checks a path, and sends nothing.
+    pub(crate) fn sendable(&self, path: &[u8]) -> Result<Pathname, Error> {
+        sent_in(self.config.charset, path)?;
+        Ok(Pathname::new(path)?)
+    }
+
     /// Returns whether the server must be asked for UTF-8 before it reads this path. A name that is not
     /// UTF-8 is in the server's own encoding, unless a listing showed it after that question.
     fn must_ask_for_utf8(&self, path: &[u8]) -> bool {
         let may_be_utf8 = || self.names_are_listed || std::str::from_utf8(path).is_ok();
-        !self.utf8_asked && !path.is_ascii() && may_be_utf8()
+        let is_asked = self.utf8_asked || self.config.charset.is_some();
+        !is_asked && !path.is_ascii() && may_be_utf8()
     }
 
-    /// Sends `OPTS UTF8 ON` once, if the server lists `UTF8`.
+    /// Sends `OPTS UTF8 ON` once, if the server lists `UTF8` and the caller has named no character set.
     fn ask_for_utf8(&mut self) -> Result<(), Error> {
-        if !self.utf8_asked && self.features()?.has("UTF8") {
+        if !self.utf8_asked && self.config.charset.is_none() && self.features()?.has("UTF8") {
             // Many servers always use UTF-8 and refuse this option, which is harmless (RFC 2640).
             let reply = self.request(&Command::Opts(OptsArgument::Utf8))?;
             if reply.code().severity() != Severity::Completion {

@@ -9,6 +9,7 @@ use ftp_proto::{
 };
 
 use super::Client;
+use crate::charset::sent_in;
 use crate::data::DownloadPlan;
 use crate::error::{Error, Phase};
 use crate::trace;
@@ -102,7 +103,7 @@ impl Client {
         }
         for (path, with_time) in files {
             // The download itself reports a path that cannot be sent.
-            let Ok(path) = Pathname::new(path.as_ref()) else { return };
+            let Ok(path) = self.sendable(path.as_ref()) else { return };
             self.plan.add(path, with_time);
         }
     }
@@ -521,7 +522,9 @@ impl Client {
 
     /// Returns whether other commands must be sent before a command with this path.
     pub(crate) fn needs_agreement(&self, path: &[u8]) -> bool {
-        self.must_ask_for_utf8(path) || (!self.knows_iac && path.contains(&0xff))
+        let sent = sent_in(self.config.charset, path);
+        self.must_ask_for_utf8(path)
+            || sent.map_or(true, |sent| !self.knows_iac && sent.contains(&0xff))
     }
 
     /// Before the client first sends 0xFF, finds out how the server reads that byte.

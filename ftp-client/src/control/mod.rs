@@ -9,6 +9,7 @@ mod replies;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
+use std::iter;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use ftp_proto::{
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
+use crate::charset::Charset;
 use crate::error::{Error, Phase, TlsError};
 use crate::event::Counts;
 use crate::net::wait::{Deadline, Waiter};
@@ -61,6 +63,7 @@ pub(crate) struct ControlConnection {
     waiter: Waiter,
     /// Whether the server reads 0xFF as itself, and not as the start of a Telnet command.
     pub(crate) takes_bytes: bool,
+    pub(crate) charset: Option<Charset>,
     counts: Counts,
     learned: Learned,
     /// When a single command was sent whose reply is due, and the shortest and the longest time to such a
@@ -101,6 +104,7 @@ impl ControlConnection {
             reply_limit,
             waiter,
             takes_bytes: false,
+            charset: None,
             counts,
             learned,
             sent: None,
@@ -110,11 +114,26 @@ impl ControlConnection {
     }
 
     /// Returns an encoded line in the form that this server reads.
-    fn as_read<'l>(&self, line: &'l [u8]) -> Cow<'l, [u8]> {
-        match self.takes_bytes && line.contains(&IAC) {
-            true => Cow::Owned(ReplyDecoder::undoubled(line.to_vec())),
-            false => Cow::Borrowed(line),
+    ///
+    /// # Errors
+    ///
+    /// Returns `Argument` if the server's character set lacks a character.
+    fn as_read<'l>(&self, line: &'l [u8]) -> Result<Cow<'l, [u8]>, Error> {
+        let charset = self.charset.filter(|_| !line.is_ascii());
+        if charset.is_none() && !(self.takes_bytes && line.contains(&IAC)) {
+            return Ok(Cow::Borrowed(line));
         }
+        let mut line = ReplyDecoder::undoubled(line.to_vec());
+        if let Some(charset) = charset {
+            line = charset.encode(&line)?;
+            if !self.takes_bytes {
+                line = line
+                    .into_iter()
+                    .flat_map(|byte| iter::repeat_n(byte, 1 + usize::from(byte == IAC)))
+                    .collect();
+            }
+        }
+        Ok(Cow::Owned(line))
     }
 
     /// Returns the server as the caller named it.
@@ -366,6 +385,7 @@ impl ControlConnection {
     ) -> Result<(), Error> {
         self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
+        let line = self.as_read(line)?;
         if self.step.awaits_proof() && proof::answers_proof(verb) {
             // A late 257 must not pass for the answer.
             self.request(&Command::Noop)?;
@@ -373,8 +393,7 @@ impl ControlConnection {
         self.await_lag()?;
         self.check_clear()?;
         self.answers.send(verb);
-        self.secrets = secrets_in(verb, line);
-        let line = self.as_read(line);
+        self.secrets = secrets_in(verb, &line);
         trace::sent(verb, &line);
         self.write(&line, deadline)?;
         if verb != Verb::Quit {
@@ -396,7 +415,7 @@ impl ControlConnection {
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
         let mut lines = Vec::new();
         for command in commands {
-            lines.push((command.verb(), command.encode()?));
+            lines.push((command.verb(), self.as_read(&command.encode()?)?.into_owned()));
         }
         self.await_lag()?;
         self.check_clear()?;
@@ -404,9 +423,8 @@ impl ControlConnection {
         lines.iter().for_each(|(verb, _)| self.answers.send(*verb));
         let mut bytes = Vec::new();
         for (verb, line) in &lines {
-            let line = self.as_read(line);
-            trace::sent(*verb, &line);
-            bytes.extend_from_slice(&line);
+            trace::sent(*verb, line);
+            bytes.extend_from_slice(line);
         }
         self.write(&bytes, deadline)?;
         self.counts.add_round_trip();
@@ -424,7 +442,7 @@ impl ControlConnection {
         let mut bytes = Vec::new();
         for command in commands {
             let line = command.encode()?;
-            let line = self.as_read(&line);
+            let line = self.as_read(&line)?;
             trace::sent(command.verb(), &line);
             bytes.extend_from_slice(&line);
         }

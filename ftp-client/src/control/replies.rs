@@ -290,6 +290,9 @@ impl ControlConnection {
         };
         if let Some(reply) = &mut reply {
             self.secrets.iter().for_each(|secret| reply.conceal(secret));
+            if let Some(charset) = self.charset {
+                reply.translate(|text| charset.decode(text));
+            }
             trace::received(reply);
             if reply.code() == ReplyCode::SERVICE_CLOSING {
                 self.close();

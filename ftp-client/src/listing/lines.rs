@@ -115,7 +115,11 @@ impl<'a> Lines<'a> {
                     if let Some(fingerprint) = &mut self.fingerprint {
                         line.hash(fingerprint);
                     }
-                    return Ok(Some(line));
+                    let charset = transfer.client().config.charset;
+                    return Ok(Some(match charset {
+                        Some(charset) => charset.decode(&line),
+                        None => line,
+                    }));
                 }
                 ListEvent::TooLong => return Err(too_long()),
             }

@@ -145,11 +145,6 @@ impl Names {
 /// UTF-8 by itself. They differ only in the last byte.
 const ODD: [&[u8]; 2] = [b"\xff-\xe9", b"\xff-\xe8"];
 
-/// Returns whether a path is UTF-8; every server is expected to keep such a path.
-pub(crate) fn is_text(path: &[u8]) -> bool {
-    std::str::from_utf8(path).is_ok()
-}
-
 /// Finds out how a server stores names that are not UTF-8, unless `is_all_text`. Some servers
 /// store U+FFFD for each invalid byte, so that two files become one without an error; others close
 /// the connection. `top` is an existing directory.
@@ -183,7 +178,12 @@ pub(crate) fn learn_names(
 fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     let start = format!("{:x}-", std::process::id());
     let start = [TEMPORARY, start.as_bytes()].concat();
-    let [name, other] = ODD.map(|odd| [&start, odd].concat());
+    let odd = match client.config.charset {
+        Some(charset) => charset.samples(),
+        None => Some(ODD.map(<[u8]>::to_vec)),
+    };
+    let Some(odd) = odd else { return Ok(Names::UNKNOWN) };
+    let [name, other] = odd.each_ref().map(|odd| [&start, odd.as_slice()].concat());
     // If the server refuses even this directory, nothing is known about other names.
     client.mkdir(Pathname::join(top, &name))?;
     let listed = client
@@ -194,7 +194,7 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
         listed => listed?.entries,
     };
     let holds = |name: &[u8]| listed.iter().any(|entry| entry.name == name);
-    let doubled = [&start, b"\xff".as_slice(), ODD[0]].concat();
+    let doubled = [&start, b"\xff".as_slice(), &odd[0]].concat();
     let names = if holds(&name) {
         Names::UNKNOWN
     } else if holds(&doubled) {

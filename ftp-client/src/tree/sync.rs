@@ -19,6 +19,7 @@ use super::options::{Compare, LinkChoice, OBJECTS, SyncOptions};
 use super::plan::{Plan, PlanOptions, Rule};
 use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
+use crate::charset::is_text;
 use crate::client::promise::Promise;
 use crate::error::{Error, ErrorKind, Unsupported};
 use crate::event::Observer;
@@ -495,9 +496,11 @@ fn make_top<'t>(
         first.is_new = false;
         make_remote(to, seen, options, reporter)?;
     }
-    let names = learn_names(&mut to.hand, to.top, plan.is_all_text())?;
+    let charset = to.hand.client()?.config.charset;
+    let is_all_text = plan.is_all_text(|path| is_text(charset, path));
+    let names = learn_names(&mut to.hand, to.top, is_all_text)?;
     let times = Arc::new(Promise::of(seen.takes_times && !plan.drops_times));
-    Ok(RemoteTop { times, names, ..RemoteTop::source(to.top, options.list) })
+    Ok(RemoteTop { times, names, charset, ..RemoteTop::source(to.top, options.list) })
 }
 
 fn make_remote(

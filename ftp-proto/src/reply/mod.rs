@@ -102,6 +102,11 @@ impl Reply {
         }
     }
 
+    /// Replaces the text with its translation, in which LF must separate the same lines.
+    pub fn translate(&mut self, translation: impl FnOnce(&[u8]) -> Vec<u8>) {
+        self.text = translation(&self.text);
+    }
+
     /// Returns the code.
     #[must_use]
     pub const fn code(&self) -> ReplyCode {

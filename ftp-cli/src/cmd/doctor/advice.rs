@@ -31,6 +31,7 @@ const KEPT: &[&str] = &[
     "ipv4",
     "ipv6",
     "user",
+    "charset",
     "account",
     "password-file",
     "password-command",

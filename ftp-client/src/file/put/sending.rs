@@ -10,6 +10,7 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb
 use super::give::Moving;
 use super::start::{UploadStart, UploadWay};
 use super::{Following, Job, OpenedSource, StoreAs};
+use crate::charset::is_text;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer, Verify, Why};
@@ -489,7 +490,7 @@ impl Job<'_> {
     /// by U+FFFD, but report the size of that file for the original name.
     fn check_name(&self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
         let is_asked = self.options.verify != Verify::None;
-        if !is_asked || std::str::from_utf8(path).is_ok() || !client.features()?.has("MLST") {
+        if !is_asked || is_text(client.config.charset, path) || !client.features()?.has("MLST") {
             return Ok(());
         }
         let Ok(Some(entry)) = client.stat(path) else { return Ok(()) };

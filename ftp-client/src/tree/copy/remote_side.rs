@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ftp_proto::{Escaped, Pathname, Permissions, TimeVal};
 
 use super::remote_backup::RemoteBackup;
+use crate::charset::{Charset, is_text};
 use crate::client::Client;
 use crate::client::promise::Promise;
 use crate::client::repeat::Repeat;
@@ -19,7 +20,7 @@ use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::hand::Hand;
 use crate::tree::names::{Relation, look};
 use crate::tree::plan::{Removal, Removed};
-use crate::tree::probe::{Names, is_text};
+use crate::tree::probe::Names;
 
 /// A tree on a server, and one worker's connection to it.
 pub(crate) struct RemoteSide<'a> {
@@ -35,6 +36,7 @@ pub(crate) struct RemoteTop<'a> {
     pub(crate) times: Arc<Promise>,
     /// The server's treatment of names that are not UTF-8.
     pub(crate) names: Names,
+    pub(crate) charset: Option<Charset>,
     /// The kind of listings.
     pub(crate) list: ListOptions,
     /// The backup, if this is the target.
@@ -47,12 +49,18 @@ impl<'a> RemoteTop<'a> {
     /// Returns a tree with the settings of a source.
     pub(crate) fn source(top: &'a [u8], list: ListOptions) -> Self {
         let times = Arc::new(Promise::of(false));
-        Self { top, times, names: Names::UNKNOWN, list, backup: None, lacks_modes: false }
+        let (names, charset, backup) = (Names::UNKNOWN, None, None);
+        Self { top, times, names, charset, list, backup, lacks_modes: false }
+    }
+
+    /// Returns whether the server is expected to keep a path.
+    pub(super) fn is_text(&self, path: &[u8]) -> bool {
+        is_text(self.charset, path)
     }
 
     /// Rejects a name that the server would change.
     pub(super) fn check(&self, path: &[u8]) -> Result<(), TreeFault> {
-        if self.names != Names::Changed || is_text(path) {
+        if self.names != Names::Changed || self.is_text(path) {
             return Ok(());
         }
         let why = "not copied: the server changes names that are not UTF-8";

@@ -22,7 +22,6 @@ use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
 use crate::tree::options::SyncOptions;
 use crate::tree::plan::{Copied, Plan, PlannedCopy};
-use crate::tree::probe::is_text;
 use crate::url_path::Place;
 
 pub(crate) struct Up<'a> {
@@ -190,13 +189,14 @@ impl Up<'_> {
         // A name that is not UTF-8 is asked for after its upload.
         let is_doubtful = self.is_doubtful(copy);
         let is_young = age::settles_in(before).is_some();
-        let is_small = before.len() <= SMALL && is_text(below) && !is_doubtful && !is_young;
+        let is_text = self.to.place.is_text(below);
+        let is_small = before.len() <= SMALL && is_text && !is_doubtful && !is_young;
         let following = self.ahead.following.take().filter(|_| is_small);
         self.ahead.opened = following.and_then(|(path, name)| self.open_following(&path, &name));
         let next =
             self.ahead.opened.as_ref().map(|next| Pathname::join(self.to.place.top, &next.below));
         // Otherwise, other commands come between this upload and the next one.
-        let is_plain = self.options.temporary.is_none() && copy.mode.is_none() && is_text(below);
+        let is_plain = self.options.temporary.is_none() && copy.mode.is_none() && is_text;
         let has_more = self.ahead.has_more && is_plain && !is_doubtful;
         // A file that changes again in this second would keep its time: that shows only once it is sent.
         let seconds = Some(before.mtime()).filter(|_| !is_young && self.to.place.times.holds());

@@ -11,7 +11,6 @@ use crate::pool::crew::SMALL;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Causes, Setting, TreeFault};
 use crate::tree::manifest::{Deploy, Sum};
-use crate::tree::probe::is_text;
 
 /// Up to this number of small files, each has a data connection of its own.
 const FEW: usize = 7;
@@ -357,8 +356,8 @@ impl Plan {
         Pathname::join(place, &copy.name)
     }
 
-    /// Returns whether all names that are written to the target are UTF-8.
-    pub(crate) fn is_all_text(&self) -> bool {
+    /// Returns whether all paths that are written to the target are text, by `is_text`.
+    pub(crate) fn is_all_text(&self, is_text: impl Fn(&[u8]) -> bool) -> bool {
         let mut made = self.directories.iter().filter(|place| place.is_new);
         self.copies.iter().all(|copy| is_text(&self.path_of(copy)))
             && made.all(|place| is_text(&place.path))
