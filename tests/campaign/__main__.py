@@ -1,8 +1,9 @@
 """Tests the whole toolkit for a long time, while things go wrong on purpose.
 
     sudo python3 -B tests/campaign soak [--minutes N] [--seed N] [--first] [--program FILE]
-         [--actions LIST] [--clients LIST] [--faults LIST] [--every N] [--workers N]
+         [--switches LIST] [--actions LIST] [--clients LIST] [--faults LIST] [--every N] [--workers N]
     sudo python3 -B tests/campaign watch [--minutes N] [--seed N] [--first] [--program FILE]
+         [--verbs LIST] [--servers LIST] [--switches LIST] [--calm] [--only PERIOD]
     sudo python3 -B tests/campaign worlds [--seed N] [--first] [--rounds N] [--program FILE] [NAME]...
     sudo python3 -B tests/campaign planted [--seed N] [NAME]...
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
@@ -35,6 +36,11 @@ differences
 --seed     seed of the random choices (default: from the clock); a soak with an odd seed does not confine
            sessions, so that they too see changes to the clock
 --first    stop at the first finding
+--verbs    only these, for watch: {verbs}
+--servers  only these, for watch, such as ours,ProFTPD
+--switches only these, in place of three to five at random in each soak or each period of a watch (see below)
+--calm     a watch without broken transfers, unless an action is about one, and without a slow network
+--only     repeats some actions of a watch, as a finding names them: SERVER/TURN/WHO/NUMBER,NUMBER
 --rounds   how often mirrors_beside_saves and deploys_beside_edits mirror, of each kind (default: {rounds})
 --actions  only these, separated by commas: {actions}
 --clients  only these: {clients}; our client does what none of them can do
@@ -42,6 +48,8 @@ differences
 --every    one action in this number goes wrong (default: {every})
 --workers  the number of users that act at the same time (default: {workers})
 --program  this build of ftp-cli (default: target/release/ftp-cli)
+
+Switches: {switches}.
 
 A loss that takes days to find with all clients and all faults may take a minute with one client, one fault
 and `--every 1 --workers 14`.
@@ -68,6 +76,7 @@ import power
 import promises
 import resumptions
 import soak
+import switches
 import watch
 from findings import Findings, say
 
@@ -82,7 +91,7 @@ def some_of(known: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     """Reads a list of known words."""
 
     def read(text: str) -> tuple[str, ...]:
-        words = tuple(dict.fromkeys(text.split(",")))
+        words = tuple(dict.fromkeys(filter(None, text.split(","))))
         for word in words:
             if word not in known:
                 raise argparse.ArgumentTypeError(f"{word!r} is none of: {', '.join(known)}")
@@ -104,7 +113,8 @@ def up_to(most: int) -> Callable[[str], int]:
 
 def arguments() -> argparse.Namespace:
     shown = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in ALL._asdict().items()}
-    parser = argparse.ArgumentParser(description=__doc__.format(**shown, days=DAYS, rounds=promises.ROUNDS), formatter_class=argparse.RawDescriptionHelpFormatter)
+    shown |= {"verbs": ", ".join(watch.VERBS), "switches": ", ".join(switches.ALL), "days": DAYS, "rounds": promises.ROUNDS}
+    parser = argparse.ArgumentParser(description=__doc__.format(**shown), formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["soak", "watch", "worlds", "planted", "differences", "power", "cuts", "months"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--minutes", type=float, default=3.0)
@@ -114,11 +124,20 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--first", action="store_true")
     parser.add_argument("--rounds", type=up_to(10_000), default=promises.ROUNDS)
     parser.add_argument("--program", default=str(place.TOP / "target/release/ftp-cli"))
+    parser.add_argument("--verbs", type=some_of(watch.VERBS), default=watch.VERBS)
+    parser.add_argument("--servers", type=lambda text: tuple(text.split(",")), default=())
+    parser.add_argument("--switches", type=some_of(tuple(switches.ALL)), default=())
+    parser.add_argument("--calm", action="store_true")
+    parser.add_argument("--only", default="")
     for name, value in ALL._asdict().items():
         kind = some_of(value) if isinstance(value, tuple) else up_to(200)
         parser.add_argument(f"--{name}", type=kind, default=value)
     wanted = parser.parse_intermixed_args()
     wanted.scope = soak.Scope(**{name: getattr(wanted, name) for name in ALL._fields})
+    wanted.watched = watch.Scope(**{name: getattr(wanted, name) for name in watch.Scope._fields})
+    watched = wanted.watched._replace(switches=()) if wanted.part == "soak" else wanted.watched
+    if wanted.part != "watch" and watched != watch.Scope():
+        parser.error(f"only for watch: {', '.join('--' + name for name in watch.Scope._fields)}; and --switches for soak")
     if wanted.part != "soak" and wanted.scope != ALL:
         parser.error(f"only for soak: {', '.join('--' + name for name in ALL._fields)}")
     if wanted.names and wanted.part not in ("planted", "worlds", "cuts"):
@@ -142,6 +161,7 @@ def run(wanted: argparse.Namespace) -> Findings:
     if not os.path.exists(program):
         raise place.Unavailable(f"{program}: not found; run cargo build --release, or use --program")
     place.enter()
+    switches.check()
     if wanted.part == "differences":
         return differences.run(program, wanted.write)
     if wanted.part == "power":
@@ -155,7 +175,7 @@ def run(wanted: argparse.Namespace) -> Findings:
     if wanted.part == "worlds":
         return promises.check_worlds(program, place.Place(), wanted.seed, wanted.first, wanted.names, wanted.rounds)
     common = (program, place.Place(), wanted.seed, wanted.minutes, wanted.first)
-    return soak.Soak(*common, wanted.scope).run() if wanted.part == "soak" else watch.Watch(*common).run()
+    return soak.Soak(*common, wanted.scope, wanted.switches).run() if wanted.part == "soak" else watch.Watch(*common, wanted.watched).run()
 
 
 def main() -> None:

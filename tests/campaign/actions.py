@@ -62,7 +62,7 @@ class Maker:
     def _path(self, name: str) -> str:
         return f"{self.base}/{name}"
 
-    def _some(self, rate: int = 0) -> Optional[str]:
+    def some(self, rate: int = 0) -> Optional[str]:
         """Returns the name of an existing file, of a large one if the transfer must be slow; None if there is none."""
         names = sorted(name for name, held in self.tree.files.items() if not rate or len(held) >= LONG[0])
         return self.random.choice(names) if names else None
@@ -87,7 +87,7 @@ class Maker:
         return Action("append", order, {name: new}, torn=old is not None and Torn(name, old, new) or None)
 
     def _continue(self, rate: int) -> Optional[Action]:
-        name = self._some()
+        name = self.some()
         if name is None or self.tree.is_interrupted(name):
             return None
         old = self.tree.files[name]
@@ -96,7 +96,7 @@ class Maker:
         return Action("continue", order, {name: new}, torn=Torn(name, old, new))
 
     def _get(self, rate: int) -> Optional[Action]:
-        name = self._some(rate)
+        name = self.some(rate)
         if name is None:
             return None
         target = self.local / "down"
@@ -109,7 +109,7 @@ class Maker:
         return Action("get", order, may_fail=may_fail, gives=self.tree.files[name], local=held)
 
     def _resume(self, rate: int) -> Optional[Action]:
-        name = self._some(rate)
+        name = self.some(rate)
         # The server refuses the first download of an unfinished upload (FS-15).
         if name is None or self.tree.is_interrupted(name):
             return None
@@ -120,14 +120,14 @@ class Maker:
         return Action("resume", order, gives=content, local=held)
 
     def _rename(self, _: int) -> Optional[Action]:
-        name, to = self._some(), self.random.choice(NAMES)
+        name, to = self.some(), self.random.choice(NAMES)
         if name is None or name == to:
             return None
         order = Order("rename", self._path(name), to=self._path(to))
         return Action("rename", order, {name: None, to: self.tree.files[name]})
 
     def _delete(self, _: int) -> Optional[Action]:
-        name = self._some()
+        name = self.some()
         return name and Action("delete", Order("delete", self._path(name)), {name: None})
 
     def _list(self, _: int) -> Action:

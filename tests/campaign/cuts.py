@@ -306,6 +306,19 @@ class Gate(Proxy):
         return super().connect(client, port)
 
 
+def resumed(
+    last: programs.Ended, found: Optional[bytes], content: bytes, changed: Optional[bytes], dialogue: list[str]
+) -> tuple[str, Optional[str]]:
+    """Returns how a resumed upload of `content` ended, and what is wrong. Before it, the file held `changed`."""
+    if found == content if last.code == 0 else found in (changed, content):
+        return f"exit {last.code and 'other'}", None
+    # Documented: such a client believes the size in a listing, and sends nothing.
+    said = " ".join(dialogue).rpartition("> PASS")[2]
+    if found == changed and len(found or b"") >= len(content) and "> MLST" in said and "> STOR" not in said:
+        return "believed a listing", None
+    return "wrong", f"exit {last.code}, {describe(found)}: {last.said[-200:]!r}{indented(dialogue[-32:])}"
+
+
 def attempt(stand: Stand, make: Make, act: str, at: int, local: pathlib.Path, seed: str) -> tuple[str, Optional[str]]:
     """Runs one case. Returns how it ended, and what is wrong."""
     chance = random.Random(seed)
@@ -350,15 +363,8 @@ def attempt(stand: Stand, make: Make, act: str, at: int, local: pathlib.Path, se
             last = programs.run(again[0], LONGEST, {**home, **again[1]}, pathlib.Path(here)) if again else first[0]
             found = target.read_bytes() if target.exists() else None
             shutil.rmtree(f"{target.parent}.snapshot", ignore_errors=True)
-            is_right = found == content if last.code == 0 else found in (changed, content)
-            if is_right:
-                return f"exit {last.code and 'other'}", None
-            # Documented: such a client believes the size in a listing, and sends nothing.
-            said = " ".join(gate.dialogue).rpartition("> PASS")[2]
-            if found == changed and len(found or b"") >= LENGTH and "> MLST" in said and "> STOR" not in said:
-                return "believed a listing", None
-            said = indented(gate.dialogue[-32:])
-            return "wrong", f"exit {last.code}, {len(old)} old bytes, {describe(found)}: {last.said[-200:]!r}{said}"
+            how, problem = resumed(last, found, content, changed, gate.dialogue)
+            return how, problem and f"{len(old)} old bytes, {problem}"
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@ class Ran(NamedTuple):
     # The number of uploads, and the bytes that the server has confirmed, if they must be the whole file.
     uploads: int
     confirmed: Content
+    # Whether a switch took effect meanwhile.
+    is_odd: bool = False
 
     @property
     def code(self) -> int:
@@ -48,19 +50,23 @@ def wrong(what: str, found: Content, wanted: list[Content]) -> Optional[str]:
     return f"the {what} holds {describe(found)}, must be {' or '.join(describe(content) for content in wanted)}"
 
 
-def mirrored(found: dict, wanted: dict, old: dict, ran: Ran) -> Optional[str]:
-    """Checks a mirror against its report: complete after exit 0, otherwise with only old or new files."""
+def mirrored(found: dict, wanted: dict, old: dict, ran: Ran, lacks_names: bool = False) -> Optional[str]:
+    """Checks a mirror against its report: complete after exit 0, otherwise with only old or new files. `lacks_names`:
+    whether a listing left out names without a sign.
+    """
     # A listing that the network cut without a sign looks like one of fewer files.
     is_lie = ran.struck and ran.struck.kind == "swallow" and ran.struck.verb in (b"LIST", b"MLSD", b"NLST")
-    if ran.code == 0 and found != wanted and not is_lie:
+    if ran.code == 0 and found != wanted and not is_lie and not lacks_names:
         names = [name for name in set(found) | set(wanted) if found.get(name) != wanted.get(name)]
         return f"done, but {sorted(names)} are not the same"
     torn = [name for name, held in found.items() if held not in (wanted.get(name), old.get(name))]
     return f"{sorted(torn)} are neither old nor new" if torn else None
 
 
-def judge_peer(name, verb, code, struck, before, after, local) -> Optional[str]:
-    """Returns what is wrong after another client has used our server, if anything."""
+def judge_peer(name, verb, code, struck, before, after, local, others) -> Optional[str]:
+    """Returns what is wrong after another client has used our server, if anything. `others` is what programs left in the
+    file meanwhile.
+    """
     (old, new), (found, moved) = before, after
     if verb == "put":
         lied = struck and struck.kind in ("swallow", "error")
@@ -68,11 +74,11 @@ def judge_peer(name, verb, code, struck, before, after, local) -> Optional[str]:
             # Only some clients compare sizes, and both sides saw an orderly end.
             return None if lied else wrong("remote file", found, [new])
         # rclone removes incomplete uploads.
-        allowed = [old, new] + ([None] if name == "rclone" else [])
+        allowed = [old, new, *others] + ([None] if name == "rclone" or others else [])
         return None if lied else wrong("remote file", found, allowed)
     if verb == "get":
         lied = struck and struck.kind == "swallow"
-        return wrong("local file", local, [old]) if code == 0 and not lied else None
+        return wrong("local file", local, [old, *others]) if code == 0 and not lied else None
     if verb == "rename":
         states = [(None, old)] if code == 0 else [(None, old), (old, None)]
         return None if (found, moved) in states else f"{describe(found)}, {describe(moved)}"

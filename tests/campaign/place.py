@@ -121,7 +121,8 @@ class Place:
         self.path = MEMORY / "campaign"
         self.path.mkdir()
         self.disk = self.path / "disk"
-        self.root = self.disk / "root"
+        # The files of the server, and the same as it sees them.
+        self.root = self.shown = self.disk / "root"
         self.local = self.path / "local"
         self.disk.mkdir()
         self.local.mkdir()

@@ -7,7 +7,8 @@ the first finding:
     Search: soak 1
     Finding: rename .*: done, but found
 
-`Search: watch 0` tests all promises, and `Search: worlds NAME` only that one.
+`Search: watch 0` tests all promises, and `Search: worlds NAME` only that one. `Search: watch 2 --verbs=put --switches=restart`
+runs the watch with these options, and `Search: cuts tmpfs, touch` the cuts with these names.
 """
 
 import os
@@ -26,16 +27,18 @@ PATCHES = pathlib.Path(__file__).with_name("planted")
 
 
 # The beginnings of the two lines in the head of a patch, and of a finding in the output of the campaign.
-HEAD = re.compile(r"^Search: (?:(soak|watch) ([0-9.]+)|worlds (\w+))\nFinding: (.+)$", re.M)
+HEAD = re.compile(r"^Search: (?:(soak|watch) ([0-9.]+)((?: --.+)?)|(worlds|cuts) (.+))\nFinding: (.+)$", re.M)
 FOUND = re.compile(r"^FOUND after [0-9.]+ s: (.*)$", re.M)
+# The switches that a finding needs.
+NEEDS = re.compile(r"^    (with switches .*); to repeat: ", re.M)
 
 
 class Search(NamedTuple):
-    """How to search for a fault: for some minutes, or, with worlds, by the promise with this name."""
+    """How to search for a fault: for some minutes with options, or, with worlds and cuts, by these names."""
 
     part: str
     minutes: float = 0
-    name: str = ""
+    words: tuple[str, ...] = ()
 
 
 def head(path: pathlib.Path) -> tuple[Search, str]:
@@ -43,7 +46,9 @@ def head(path: pathlib.Path) -> tuple[Search, str]:
     said = HEAD.search(path.read_text().partition("\ndiff ")[0])
     if not said:
         raise Unavailable(f"{path.name}: missing Search and Finding")
-    return Search("worlds", name=said[3]) if said[3] else Search(said[1], float(said[2])), said[4]
+    if said[4]:
+        return Search(said[4], words=tuple(said[5].split(", "))), said[6]
+    return Search(said[1], float(said[2]), tuple(f"--{option}" for option in said[3].split(" --")[1:])), said[6]
 
 
 def ran(words: list[str], **options) -> subprocess.CompletedProcess:
@@ -83,10 +88,12 @@ def apply(top: str, path: pathlib.Path, *options: str) -> None:
 def search(program: str, how: Search, seed: int) -> tuple[int, str]:
     """Runs a part of the campaign. Returns its exit status, and its first finding or the reason for its failure."""
     words = [sys.executable, "-B", str(TOP / "tests/campaign"), how.part, "--minutes", f"{how.minutes:g}"]
-    words += ["--seed", str(seed), "--program", program, "--first", *filter(None, [how.name])]
+    words += ["--seed", str(seed), "--program", program, "--first", *how.words]
     searched = ran(words)
-    first = FOUND.search(searched.stdout)
-    return searched.returncode, first[1] if first else searched.stderr[-500:]
+    first, needs = FOUND.search(searched.stdout), NEEDS.search(searched.stdout)
+    if not first:
+        return searched.returncode, searched.stderr[-500:]
+    return searched.returncode, first[1] + (f"; {needs[1]}" if needs else "")
 
 
 def run(seed: int, names: list[str]) -> Findings:
@@ -106,7 +113,7 @@ def run(seed: int, names: list[str]) -> Findings:
             began, (how, wanted) = time.monotonic(), head(path)
             status, first = search(build(top), how, seed)
             apply(top, path, "--reverse")
-            say(f"{path.stem}: {how.part} ends with {status} after {time.monotonic() - began:.0f} s: {first[:300]}")
+            say(f"{path.stem}: {how.part} ends with {status} after {time.monotonic() - began:.0f} s, seed {seed}: {first[:300]}{first[300:][-120:]}")
             if status != 1 or not re.match(wanted, first):
                 findings.add(f"{path.stem}: {how.part} ends with {status}, must find {wanted!r}, and found {first!r}")
     return findings

@@ -1,13 +1,21 @@
 """A proxy for FTP without TLS, in passive mode, that breaks a transfer according to a plan."""
 
+import collections
 import contextlib
+import fcntl
+import os
+import pathlib
 import re
 import select
 import socket
 import struct
+import termios
 import threading
 import time
-from typing import NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional, Sequence
+
+if TYPE_CHECKING:
+    from switches import Dialogue
 
 HOST = "127.0.0.1"
 BLOCK = 16_384
@@ -27,7 +35,8 @@ FINAL = re.compile(rb"[2-5]\d\d ")
 CONFIRMED = (b"226 ", b"250 ")
 PASSIVE = re.compile(rb"227 .*?(\d+),(\d+),(\d+),(\d+),(\d+),(\d+)")
 EXTENDED = re.compile(rb"229 .*\(\|\|\|(\d+)\|\)")
-MOVERS = (b"RETR", b"STOR", b"APPE", b"LIST", b"NLST", b"MLSD")
+LISTINGS = (b"LIST", b"NLST", b"MLSD")
+MOVERS = (b"RETR", b"STOR", b"APPE", *LISTINGS)
 UPLOADS = (b"STOR", b"APPE")
 # Commands after which the file of an upload can be another one.
 CHANGES = (*UPLOADS, b"DELE", b"RNFR", b"RNTO")
@@ -57,17 +66,38 @@ def reset(connection: socket.socket) -> None:
         connection.close()
 
 
+def await_sent(connection: socket.socket) -> None:
+    """Waits until the peer's system has all bytes: a reset discards the others."""
+    end = time.monotonic() + PATIENCE
+    while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0] and time.monotonic() < end:
+        time.sleep(0.001)
+
+
+class Expected(NamedTuple):
+    """A reply that the server owes: to which command, and what the client hears in its place. Without `is_heard`, nothing."""
+
+    word: bytes
+    hears: Optional[bytes] = None
+    is_heard: bool = True
+
+
 class Proxy:
     """Listens on its own port. `with` closes all connections at the end."""
 
     def __init__(
-        self, port: int, plan: Plan, silent_after: Optional[bytes] = None, at: str = HOST, host: str = HOST, own: int = 0
+        self, port: int, plan: Plan, silent_after: Optional[bytes] = None, at: str = HOST, host: str = HOST, own: int = 0,
+        switches: Sequence["Dialogue"] = (), root: pathlib.Path = pathlib.Path("/"),
+        meanwhile: Callable[[bytes, int], None] = lambda verb, moved: None,
     ) -> None:
         """`silent_after`: the command from which on the server sends no replies; empty: not even a greeting.
 
         `at` is the server's address; `host` and `own` are the address and the port of the proxy. Our client resumes only
-        what it has sent to the same port.
+        what it has sent to the same port. `switches` change the dialogue; `root` is where the server's paths begin.
+        `meanwhile` is called before each block of a transfer, and at each further connection.
         """
+        self.switches, self.root, self.meanwhile = switches, root, meanwhile
+        self.sessions: list["Session"] = []
+        self.late: list[threading.Thread] = []
         self.target, self.plan, self.silent_after, self.host = (at, port), plan, silent_after, host
         self.struck: Optional[Struck] = None
         self.lines: list[bytes] = []
@@ -91,6 +121,8 @@ class Proxy:
         return self
 
     def __exit__(self, *_) -> None:
+        for thread in self.late:
+            thread.join()
         with self._lock:
             for connection in self._open:
                 with contextlib.suppress(OSError):
@@ -108,6 +140,11 @@ class Proxy:
                 client = self._keep(self._listener.accept()[0])
                 server = self.connect(client, self.target[1])
                 session = Session(self, client, server)
+                self.sessions.append(session)
+                for switch in self.switches:
+                    switch.accepted(self.sessions)
+                if len(self.sessions) > 1:
+                    self.meanwhile(b"", 0)
                 threading.Thread(target=session.run, daemon=True).start()
 
     def connect(self, client: socket.socket, port: int) -> socket.socket:
@@ -139,9 +176,12 @@ class Session:
         self.verb, self.is_mute, self.breaks_reply = b"", False, False
         # Whether the next transfer begins at an offset, whether the last one was an upload of a whole file, and what
         # the server has received in it.
-        self.has_offset, self.is_whole, self.received = False, False, bytearray()
+        self.has_offset, self.resumes, self.is_whole, self.received = False, False, False, bytearray()
         # Whether a transfer has begun, and whether its last byte was relayed: the final reply must not overtake it.
         self.has_begun, self.carried = False, threading.Event()
+        # The replies that the server owes, the greeting first; the code of a reply of several lines, of which some came.
+        self.expected, self.several = collections.deque([Expected(b"")]), b""
+        self.directory, self.is_over, self.is_forsaken = proxy.root, False, False
 
     def run(self) -> None:
         """Relays lines until either side ends."""
@@ -152,20 +192,76 @@ class Session:
                 for side in select.select([self.client, self.server], [], [])[0]:
                     data = side.recv(BLOCK)
                     if not data:
-                        return self.end()
+                        return None if self.is_forsaken else self.end()
+                    if side is self.client:
+                        for switch in self.proxy.switches:
+                            data = switch.packet(data)
                     *lines, buffers[side] = (buffers[side] + data).split(b"\n")
                     for line in lines:
                         self.pass_on(side, line + b"\n")
         self.end()
 
     def end(self) -> None:
+        self.is_over = True
         for side in (self.client, self.server):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
 
+    def forsake(self, line: bytes, seconds: float) -> None:
+        """Ends the connection of the client. The server gets a command later, and then the end."""
+
+        def send() -> None:
+            time.sleep(seconds)
+            with contextlib.suppress(OSError):
+                self.server.sendall(line)
+                self.server.shutdown(socket.SHUT_WR)
+                while self.server.recv(BLOCK):
+                    pass
+
+        self.is_forsaken = self.is_over = True
+        self.client.shutdown(socket.SHUT_RDWR)
+        self.proxy.late.append(threading.Thread(target=send))
+        self.proxy.late[-1].start()
+
+    def path(self, name: bytes) -> pathlib.Path:
+        """Returns the path on disk that a name means to the server."""
+        text = name.decode(errors="surrogateescape")
+        top = str(self.proxy.root)
+        if text == top or text.startswith(f"{top}/"):
+            return pathlib.Path(text)
+        return pathlib.Path(os.path.normpath(self.proxy.root / text.lstrip("/") if text[:1] == "/" else self.directory / text))
+
+    def is_last(self, line: bytes) -> bool:
+        """Returns whether this is the last line of a final reply."""
+        if self.several:
+            is_last = line[:4] == self.several + b" "
+            self.several = b"" if is_last else self.several
+            return is_last
+        if line[:3].isdigit() and line[3:4] == b"-":
+            self.several = line[:3]
+        return bool(FINAL.match(line))
+
+    def send(self, word: bytes, rest: bytes, line: bytes) -> None:
+        """Sends a command, or what a switch makes of it."""
+        instead = next(filter(None, (switch.command(self, word, rest) for switch in self.proxy.switches)), None)
+        if word == b"CWD" and self.path(rest).is_dir():
+            self.directory = self.path(rest)
+        elif word == b"CDUP":
+            self.directory = self.directory.parent
+        orders = [(line, Expected(word))]
+        if instead:
+            self.proxy.note(f"> in its place: {instead}")
+            orders = [(instead.first, Expected(b"REST", None, False)), (instead.sends, Expected(word, instead.hears))]
+        for order, expected in orders:
+            if order:
+                self.expected.append(expected)
+                self.server.sendall(order)
+
     def pass_on(self, side: socket.socket, line: bytes) -> None:
         if side is self.client:
-            word = line.split()[0].upper() if line.split() else b""
+            word, _, rest = line.strip(b"\r\n").partition(b" ")
+            word = word.upper()
+            had_offset = self.has_offset
             self.proxy.lines.append(line)
             self.proxy.note(f"> {'PASS' if word == b'PASS' else line.decode(errors='backslashreplace').rstrip()}")
             if word in CHANGES:
@@ -179,7 +275,8 @@ class Session:
                 self.proxy.uploads += 1
             if word == self.proxy.silent_after:
                 self.is_mute = True
-            self.server.sendall(line)
+            self.resumes = had_offset
+            self.send(word, rest, line)
         else:
             self.proxy.note(f"< {line.decode(errors='backslashreplace').rstrip()}")
             if line[:1] == b"1":
@@ -190,7 +287,12 @@ class Session:
                     self.proxy.confirmed = bytes(self.received)
                 if self.breaks_reply and line[:1] == b"2":
                     self.breaks_reply, line = False, b"426 The transfer is broken\r\n"
-            if not self.is_mute:
+            if self.is_last(line):
+                expected = self.expected.popleft() if self.expected else Expected(b"")
+                line = (expected.hears or line) if expected.is_heard else b""
+                for switch in self.proxy.switches if line else ():
+                    line = switch.reply(self, expected.word, line)
+            if line and not self.is_mute:
                 self.client.sendall(self.with_own_port(line))
 
     def with_own_port(self, line: bytes) -> bytes:
@@ -221,7 +323,7 @@ class Session:
             self.carried.set()
 
     def carry(self, near: socket.socket, far: socket.socket) -> None:
-        moved, plan = 0, None
+        moved, plan, switches = 0, None, self.proxy.switches
         while True:
             side = select.select([near, far], [], [])[0][0]
             other = far if side is near else near
@@ -229,17 +331,37 @@ class Session:
             if plan is None:
                 # By now the client has sent the command.
                 plan = self.proxy.next_plan(self.verb)
+                if self.verb in LISTINGS and switches and not plan.kind:
+                    data = self.changed(side, data)
+                    self.relay(data, other)
+                    data = b""
             if plan.kind and moved + len(data) >= plan.at:
                 self.relay(data[: plan.at - moved], other)
                 self.proxy.note(f"{plan.kind} after {plan.at} bytes of {self.verb.decode()}")
                 return self.strike(plan.kind, side, other, data[plan.at - moved :])
+            if self.verb not in LISTINGS:
+                self.proxy.meanwhile(self.verb, moved)
             if not data:
                 self.proxy.note(f"end after {moved} bytes of {self.verb.decode()}")
+                if any(switch.resets(self.verb) for switch in switches):
+                    await_sent(other)
+                    reset(other)
+                    side.close()
+                    return self.carried.set()
                 other.shutdown(socket.SHUT_WR)
                 self.carried.set()
                 return self.drain(other, side)
             self.relay(data, other)
             moved += len(data)
+
+    def changed(self, side: socket.socket, data: bytes) -> bytes:
+        """Returns a listing as the switches change it. `data` is its beginning."""
+        while data and (more := side.recv(BLOCK)):
+            data += more
+        lines = data.splitlines(keepends=True)
+        for switch in self.proxy.switches:
+            lines = switch.listing(self, self.verb, lines)
+        return b"".join(lines)
 
     def relay(self, data: bytes, other: socket.socket) -> None:
         """Relays bytes, and keeps those of an upload."""

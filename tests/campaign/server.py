@@ -142,7 +142,7 @@ class Server:
             place=self.place.path, log=self.log, banner=banner
         )
         for name, partial in self.users.items():
-            text += USER.format(name=name, password=self._hashes[name], root=self.place.root, partial=partial)
+            text += USER.format(name=name, password=self._hashes[name], root=self.place.shown, partial=partial)
         written = self.place.path / "server.toml.new"
         written.write_text(text + extra)
         written.rename(self.place.path / "server.toml")

@@ -19,6 +19,7 @@ import faults
 import machines
 import programs
 import server as servers
+import switches
 from actions import DIRECTORIES, NAMES, SHARED, VERBS, Action, Maker
 from clients import CLIENTS, Client, Connection, all_clients
 from findings import Findings, indented, say, shown
@@ -34,6 +35,8 @@ GROWTH = 4_096
 PIECE, SEAMS = 1_024, 4
 # If a data connection is lost while curl 7.88 has sent REST, it sends PASV, and takes 350 for its reply.
 LOSSY = ("curl", 13)
+# One action in this number comes after a change by another program.
+ACTS = 8
 # The number of uploads that a worker remembers.
 UPLOADS = 20
 # The actions that transfer a file, and all actions that take long enough to be broken.
@@ -112,9 +115,24 @@ class Worker:
         host = self.soak.network.host if self.is_far else HOST
         return Connection(self.address, self.user, password, security, active, authority, host=host)
 
+    def suffer(self) -> None:
+        """Lets another program change one of the worker's files. What it leaves is what must be there."""
+        name = self.maker.some()
+        if not self.soak.acts or name is None or self.random.randrange(ACTS):
+            return
+        was_interrupted = self.tree.is_interrupted(name)
+        self.random.choice(self.soak.acts).act(self.disk / name)
+        now = {path.name: path.read_bytes() for path in self.disk.iterdir() if path.is_file() and not path.name.startswith(servers.HIDDEN)}
+        changed = {one: now.get(one) for one in {*now, *self.tree.files} if now.get(one) != self.tree.files.get(one)}
+        self.tree.adopt(changed)
+        if was_interrupted:
+            # The server still lets nobody resume there.
+            self.tree.interrupt({name: now.get(name), **changed})
+
     def act(self) -> None:
         """Carries out the next action."""
         self.actions += 1
+        self.suffer()
         scope = self.soak.scope
         kind = self.soak.faults.draw() if self.actions % scope.every == 0 else None
         verb, client = self.draw()
@@ -155,7 +173,7 @@ class Worker:
         self.soak.findings.count(*counted, "active" if connection.active else "passive")
 
     def run(self, command, kind: Optional[str], is_tls: bool) -> Ran:
-        begin, struck = time.monotonic(), False
+        begin, struck, lies = time.monotonic(), False, self.soak.lies()
         output = self.local / "output"
         with open(output, "wb") as file:
             with self.soak.network.far() if self.is_far else contextlib.nullcontext():
@@ -176,7 +194,7 @@ class Worker:
         paused = "a pause of the machine" if programs.WITNESS.paused(begin) else None
         if paused:
             self.soak.findings.count("run during a pause")
-        harm = own or common or paused
+        harm = own or common or paused or ("the disk" if self.soak.lies() > lies else None)
         return Ran(code, said, begin, end, harm or (kind if struck else None), bool(harm), is_tls, evidence)
 
     def judge(self, client: Client, action: Action, ran: Ran, before: State) -> Optional[str]:
@@ -327,7 +345,9 @@ def composition(found: bytes, sources: dict[str, Content]) -> list[str]:
 class Soak:
     """A run of the soak."""
 
-    def __init__(self, program: str, place: Place, seed: int, minutes: float, stops: bool, scope: Scope) -> None:
+    def __init__(
+        self, program: str, place: Place, seed: int, minutes: float, stops: bool, scope: Scope, wanted: tuple[str, ...] = ()
+    ) -> None:
         self.place, self.seed, self.minutes, self.scope = place, seed, minutes, scope
         self.findings = Findings("soak", stops)
         self.home = place.path / "home"
@@ -337,13 +357,14 @@ class Soak:
         self.clients = [client for client in installed if client.name in scope.clients]
         if not self.clients:
             raise Unavailable(f"not installed: {', '.join(scope.clients)}")
+        self._end = contextlib.ExitStack()
+        self.set_up(wanted)
         users = {f"user{number}": "discard" if number % 2 else "resume" for number in range(scope.workers)}
         (place.root / "shared").mkdir()
         # A confined session cannot read the file with the faked clock, so every second seed does without.
         settings = ("security.confine=off",) if seed % 2 else ()
         self.machines, self.random, self.server_on = machines.Machines(), random.Random(f"{seed}/machines"), machines.PLAIN
         # One worker of several is at the other end of a slow network. All others, and the server, share this one.
-        self._end = contextlib.ExitStack()
         self.network = self._end.enter_context(machines.network(self.random.choice(machines.TRIPS)))
         addresses = [worker_address(number) for number in range(scope.workers)]
         if self.network.line and scope.workers > 1:
@@ -357,6 +378,22 @@ class Soak:
         self.stored: set[str] = set()
         self.warm: Optional[servers.Figures] = None
         self.last: Optional[servers.Figures] = None
+
+    def set_up(self, wanted: tuple[str, ...]) -> None:
+        """Turns on switches: a disk of the server that lies, and other programs beside it."""
+        names = wanted or switches.some(random.Random(f"{self.seed}/switches"), ("disk", "act"))
+        # The model does not know that two names can be one file.
+        names = [name for name in names if switches.ALL[name].side != "client" and name != switches.Link.name]
+        self.world = self._end.enter_context(switches.World(names).setup(self.place.disk / "lies"))
+        self.acts = [switches.ALL[name](random.Random(f"{self.seed}/{name}")) for name in names if switches.ALL[name].kind == "act"]
+        if disk := self.world.disk("server"):
+            self.place.root, self.place.shown = disk.files / "root", disk.shown / "root"
+            self.place.root.mkdir()
+        say(f"switches: {', '.join(names) or 'none'}")
+
+    def lies(self) -> int:
+        """Returns how often the disk has told a lie that excuses a failure."""
+        return sum(disk.count for disk in self.world.disks if not disk.is_free)
 
     def next_machine(self) -> tuple[str, ...]:
         """Draws the machine on which the server starts."""
@@ -480,6 +517,10 @@ class Soak:
     def check_counts(self) -> None:
         """Checks that enough has happened for a run without findings to be meaningful."""
         self.findings.counts.update(self.faults.counts)
+        for switch in (*self.world.disks, *self.acts):
+            say(f"switch {switch.name}: took effect {switch.count} times")
+            if not switch.count and self.minutes >= 1:
+                self.findings.add(f"the switch {switch.name!r} changed nothing")
         for worker in self.workers:
             say(f"{worker.base}: {worker.actions} actions, {len(worker.tree.files)} files")
         say("counts: " + ", ".join(f"{name} {count}" for name, count in sorted(self.findings.counts.items())))

@@ -3,59 +3,60 @@
 All connections go through a proxy that breaks some transfers. What a program reports is then compared with
 the files of both sides. After exit 0 the target file must be complete; after a failure it must be the old or the
 new file. No program may wait longer than its timeouts, and no output may contain the password.
+
+Each server runs for some actions with three to five switches. A finding is repeated with fewer actions and switches, and
+is printed with the fewest that show it.
 """
 
+import collections
 import contextlib
-import itertools
 import os
 import pathlib
 import random
 import secrets
+import shlex
 import shutil
+import tempfile
 import time
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, NamedTuple, Optional
 
+import cuts
 import machines
 import peers
 import programs
 import promises
+import switches
+import trees
 from clients import Command, Connection, Curl, Ftplib, Lftp, Order, Rclone
 from findings import Findings, say
 from model import Content, describe
-from outcomes import Ran, is_second_try, judge_peer, mirrored, wrong
+from outcomes import Ran, is_second_try, judge_peer, wrong
 from place import HOST, Place
 from proxy import KINDS, Plan, Proxy
-from server import HIDDEN
+from trees import held, put
 
+# Bytes of a long append.
+LARGE = 3 << 20
 NAMES = ("a", "b.bin", "with space", ".dot")
 SIZES = (0, 1, 1_000, 65_536, 200_001, 600_000)
 # Timeouts of our client, in seconds: short, so that runs reach each of them.
 TIMEOUTS = {"connect": 3, "reply": 3, "stall": 3, "final": 4}
 # Maximum seconds of our client: twice the longest sum of timeouts, for a busy machine. And of other clients.
 LONGEST, LONGEST_OF_OTHERS = 60.0, 120.0
-VERBS = ("get", "resume", "put", "continue", "list", "rename", "delete", "mirror down", "mirror up")
-PEER_VERBS = ("get", "put", "rename", "delete")
+VERBS = ("get", "resume", "put", "continue", "append", "move", "list", "rename", "delete", *trees.VERBS)
+PEER_VERBS = ("get", "put", "rename", "delete", "resume", "rmdir")
+# Seconds to look for the fewest switches and actions of a finding, and how often each set is tried.
+SHRINK, TRIES = 90.0, 3
 # Where the command of our client has the proxy's address.
 PLACE = "{place}"
 # Maximum minutes until all servers start again.
 MINUTES = 6
-# Minimum number of turns of each server.
-TURNS = 3
-# The files of a mirrored tree.
-TREE = ("one", "two.bin", ".three", "sub/four", "sub/.five")
+# Minimum number of turns of each server, and of periods in which a switch must have taken effect.
+TURNS, PERIODS = 3, 12
 # Seconds within which a server must notice the end of its client.
 SETTLED = 20.0
 # Exit codes that no fault excuses: internal error and usage.
 NEVER = (1, 2)
-
-
-def put(path: pathlib.Path, content: Content) -> None:
-    """Writes a file that every server may read and replace."""
-    path.unlink(missing_ok=True)
-    if content is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(0o666)
 
 
 def sessions(port: int) -> list[str]:
@@ -69,32 +70,71 @@ def sessions(port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def held(path: pathlib.Path) -> Content:
-    return path.read_bytes() if path.is_file() else None
+class Period(NamedTuple):
+    """Some actions with one server and the same switches. Its choices follow from the seed and these fields."""
+
+    server: str
+    turn: int
+    # Whether our client acts, or other clients do.
+    is_ours: bool
+    switches: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}/{self.turn}/{'ours' if self.is_ours else 'others'}"
 
 
-def tree(top: pathlib.Path) -> dict[str, bytes]:
-    """Returns the files below a directory, without partial files that our client or server keeps."""
-    paths = [path for path in top.rglob("*") if path.is_file() and not path.name.endswith(".part")]
-    paths = [path for path in paths if not path.name.startswith(HIDDEN)]
-    return {str(path.relative_to(top)): path.read_bytes() for path in paths}
-
-
-class Eyes:
+class Eyes(trees.Trees):
     """Watches one program with one server."""
 
     def __init__(
-        self, watch: "Watch", kind: peers.Kind, server: peers.Server, network: machines.Near, server_on: machines.Machine
-    ) -> None:
-        self.watch, self.kind, self.server, self.random = watch, kind, server, watch.random
+        self, watch: "Watch", kind: peers.Kind, server: peers.Server, network: machines.Near, server_on: machines.Machine,
+        period: Period, world: switches.World,
+    ) -> None:  # fmt: skip
+        self.watch, self.kind, self.server, self.period, self.world = watch, kind, server, period, world
+        self.random, self.found = random.Random(), []
         # The port of the last proxy.
         self.port = 0
         self.network, self.is_slow, self.machine, self.server_on = network, False, machines.PLAIN, server_on
-        self.up = server.root / "up"
+        disk = world.disk("server")
+        self.up = (disk.files / "root" if disk else server.root) / "up"
         self.up.mkdir(exist_ok=True)
         self.up.chmod(0o777)
-        self.local = watch.place.local
-        self.mirrored = watch.place.local / "mirrored"
+        # The directory of local files, and the same as the client sees it.
+        disk = world.disk("client")
+        self.local, self.here = (disk.files, disk.shown) if disk else (watch.place.local, watch.place.local)
+        promises.clean(self.local)
+        self.mirrored = self.local / "mirrored"
+        # The file that other programs change while a transfer runs, by which command, and what they have left in it.
+        # Without a command: once the client connects again.
+        self.subject: tuple[Optional[pathlib.Path], bytes] = (None, b"")
+        self.subject_at = 0
+        self.left_by_others: list[Content] = []
+
+    def carry_out(self, number: int) -> list[str]:
+        """Carries out an action. Returns what is wrong."""
+        self.random = random.Random(f"{self.watch.seed}/{self.period.name}/{number}")
+        self.world.begin(self.period.switches, self.random)
+        self.found, self.subject, self.subject_at, self.left_by_others = [], (None, b""), 0, []
+        self.act() if self.period.is_ours else self.act_as(self.random.choice(self.watch.clients))
+        for name, count in self.world.effects().items():
+            self.watch.switched[name] += count
+        return self.found
+
+    def meanwhile(self, verb: bytes, moved: int) -> None:
+        """Lets other programs change a file in the middle of a transfer, or between two connections."""
+        path, when = self.subject
+        if path and verb == when and moved >= self.subject_at and not self.left_by_others:
+            self.change(path)
+
+    def change(self, path: pathlib.Path) -> None:
+        for one in self.world.acts:
+            one.act(path)
+            self.left_by_others.append(held(path))
+
+    def seen(self, path: pathlib.Path) -> str:
+        """Returns a local path as the client sees it."""
+        return str(self.here / path.relative_to(self.local))
 
     # Running programs.
 
@@ -103,22 +143,26 @@ class Eyes:
         on that side of the proxy where our program is.
         """
         at, longest = self.server.host, LONGEST if is_ours else LONGEST_OF_OTHERS
+        # Other clients are not ours to judge by odd servers.
+        odd = {"switches": self.world.dialogues if is_ours else [], "root": self.server.root, "meanwhile": self.meanwhile}
+        before = self.world.effects()
         with contextlib.ExitStack() as stack:
             if self.is_slow and not is_ours:
                 stack.enter_context(self.network.far())
             host = at if self.is_slow and is_ours else HOST
-            proxy = stack.enter_context(Proxy(self.server.port, plan, at=at, host=host, own=port))
+            proxy = stack.enter_context(Proxy(self.server.port, plan, at=at, host=host, own=port, **odd))
             self.port = proxy.port
             if self.is_slow and is_ours:
                 stack.enter_context(self.network.far())
             longest *= machines.PATIENCE if self.is_slow else 1
             words, environment = command(proxy)
             environment = {"HOME": str(self.watch.home), **environment}
-            ended = programs.run(words, longest, environment, self.local)
+            ended = programs.run(words, longest, environment, pathlib.Path(self.seen(self.local)))
             if ended.paused:
                 self.watch.findings.count("run during a pause")
             seen = (list(proxy.dialogue), proxy.uploads, proxy.confirmed)
-            return Ran(ended, proxy.struck, *seen)
+            ran = Ran(ended, proxy.struck, *seen)
+        return ran._replace(is_odd=self.world.excuses(before))
 
     def words(self, *words: str) -> list[str]:
         """Returns a command line of our client."""
@@ -131,8 +175,9 @@ class Eyes:
         # Paths are relative to the login directory, because some servers show the whole disk.
         return f"ftp://{PLACE}/up/" + name.replace(" ", "%20")
 
-    def plan(self, verb: bytes = b"", turns: int = 1) -> Plan:
-        if self.random.random() < 0.4:
+    def plan(self, verb: bytes = b"", turns: int = 1, is_needed: bool = False) -> Plan:
+        """Draws how a transfer is broken. In a calm watch, it is only if the action is about that."""
+        if self.random.random() < 0.4 or self.watch.scope.calm and not is_needed:
             return Plan()
         at = self.random.choice([0, 1, self.random.randint(0, 650_000), self.random.randint(0, 70_000)])
         return Plan(self.random.choice(KINDS), at, self.random.randrange(turns), verb)
@@ -143,8 +188,8 @@ class Eyes:
     def report(self, what: str, ran: Ran, problems: list[str]) -> None:
         """Adds a finding if there are problems. Counts a failure for which only a pause of the machine is a reason."""
         if problems:
-            self.watch.findings.add(f"{what}: {'; '.join(problems)}{ran.shown()}")
-        elif ran.code and not ran.struck:
+            self.found.append(f"{what}: {'; '.join(problems)}{ran.shown()}")
+        elif ran.code and not ran.struck and not ran.is_odd:
             why = f"the machine stood still for {ran.ended.paused:.1f} s"
             self.watch.findings.excuse("pause", f"{what}: {why}{ran.shown()}")
 
@@ -155,11 +200,11 @@ class Eyes:
             found.append(f"still ran after {LONGEST:.0f} s")
         if ran.code in NEVER:
             found.append("this exit code must never be seen")
-        if ran.code and not ran.struck and not ran.ended.paused:
+        if ran.code and not ran.struck and not ran.ended.paused and not ran.is_odd:
             found.append("failed without a reason")
         if self.server.password.encode() in ran.said and len(self.server.password) > 8:
             found.append("said the password")
-        self.watch.findings.count(title.split(" '")[0], self.kind.name, "done" if ran.code == 0 else "failed")
+        self.watch.findings.count(title.split(" '")[0].split(" [")[0], self.kind.name, "done" if ran.code == 0 else "failed")
         if ran.struck:
             self.watch.findings.count(ran.struck.kind)
         where = f"{self.kind.name}, {self.where()}"
@@ -168,7 +213,7 @@ class Eyes:
 
     def draw(self) -> None:
         """Draws whether the next action goes over the slow network."""
-        self.is_slow = self.network.line is not None and self.random.randrange(machines.SLOW) == 0
+        self.is_slow = self.network.line is not None and not self.watch.scope.calm and self.random.randrange(machines.SLOW) == 0
         if self.is_slow:
             self.watch.findings.count(f"over {self.network.line.rtt * 1e3:.0f} ms")
 
@@ -183,7 +228,7 @@ class Eyes:
         self.draw()
         self.machine = self.watch.machines.draw(self.random, "client")
         self.watch.findings.count(f"client on {self.machine.name}")
-        verb = self.random.choice(VERBS)
+        verb = self.random.choice(self.watch.scope.verbs)
         getattr(self, "_" + verb.replace(" ", "_"))()
 
     def ours(self, words: list[str], plan: Plan, port: int = 0) -> Ran:
@@ -194,23 +239,35 @@ class Eyes:
             port,
         )
 
+    def retries(self) -> list[str]:
+        return self.random.choice([[], ["--retry", "2", "--retry-delay", "100ms"]])
+
     def _get(self) -> None:
         name, content = self.random.choice(NAMES), self.content()
         put(self.up / name, content)
         target, old = self.local / "down", self.random.choice([None, b"old"])
         put(target, old)
-        retry = self.random.choice([[], ["--retry", "2", "--retry-delay", "100ms"]])
-        ran = self.ours(self.words("get", *retry, self.url(name), str(target)), self.plan())
-        wanted = [content] if ran.code == 0 else [old, content]
+        self.subject = self.up / name, b"RETR"
+        options = [*self.retries(), *self.random.choice([[], [], ["--segments", "3"], ["-p"]])]
+        ran = self.ours(self.words("get", *options, self.url(name), self.seen(target)), self.plan())
+        whole = [content, *filter(None, self.left_by_others)]
+        wanted = whole if ran.code == 0 else [old, *whole]
         self.judge(f"get '{name}'", ran, [wrong("local file", held(target), wanted), self.left("down")])
+        self.forget_others()
+
+    def forget_others(self) -> None:
+        """Removes what other programs have made."""
+        for top in (self.up, self.local):
+            for name in ("moved away", "linked"):
+                put(top / name, None)
 
     def _resume(self) -> None:
         """Tests a download that breaks, and a second try after the file may have changed."""
         name, content, target = self.random.choice(NAMES), self.content(), self.local / "down"
         put(self.up / name, content)
         put(target, None)
-        words = self.words("get", "-c", self.url(name), str(target))
-        first = self.ours(words, self.plan(b"RETR"))
+        words = self.words("get", "-c", self.url(name), self.seen(target))
+        first = self.ours(words, self.plan(b"RETR", is_needed=True))
         wanted = [content] if first.code == 0 else [None, content]
         self.judge(f"get -c '{name}'", first, [wrong("local file", held(target), wanted)])
         if self.random.random() < 0.5 and held(target) is None:
@@ -220,27 +277,88 @@ class Eyes:
             later = time.time() + 5
             os.utime(self.up / name, (later, later))
         second = self.ours(words, Plan(), self.port)
-        wanted = [content] if second.ended.is_proof else [None, content]
+        wanted = [content] if second.ended.is_proof and not (second.code and second.is_odd) else [None, content]
         self.judge(f"get -c again '{name}'", second, [wrong("local file", held(target), wanted)])
         put(self.local / "down.part", None)
 
-    def _put(self, *options: str) -> None:
+    def _put(self) -> None:
         name, new = self.random.choice(NAMES), self.content()
-        old = self.random.choice([None, self.content()])
+        old = self.random.choice([None, self.content(), self.random.randbytes(len(new))])
         put(self.up / name, old)
         put(self.local / "up", new)
-        ran = self.ours(self.words("put", *options, str(self.local / "up"), self.url(name)), self.plan(b"STOR"))
-        self.judge_upload(f"put '{name}'", ran, name, old, new)
+        options = [*self.retries(), *self.random.choice([[], [], ["--temp"], ["-p"], ["-c"]])]
+        # A server that writes in place cannot tell the bytes of its client from those of another program.
+        of_server = self.kind.name == "ours" and self.random.random() < 0.5
+        written = f".in.{name}" if "--temp" in options and self.random.random() < 0.5 else name
+        self.subject = self.up / written if of_server else self.local / "up", self.random.choice([b"STOR", b""])
+        ran = self.ours(self.words("put", *options, self.seen(self.local / "up"), self.url(name)), self.plan(b"STOR"))
+        # Our client may refuse to go on with a file that is not provably its own.
+        ran = ran._replace(is_odd=ran.is_odd or "-c" in options and old is not None)
+        if of_server:
+            self.judge_upload(f"put {options} '{name}'", ran, name, [old, *self.left_by_others], [new])
+        else:
+            self.judge_upload(f"put {options} '{name}'", ran, name, [old], [new, *filter(None, self.left_by_others)])
+        put(self.up / "other program's file", None)
+        self.forget_others()
 
-    def judge_upload(self, title: str, ran: Ran, name: str, old: Content, new: bytes) -> None:
+    def _append(self) -> None:
+        """Tests that an append happens once or not at all, and takes nothing from a program that appends meanwhile."""
+        name, old = self.random.choice(NAMES), self.random.choice([None, self.content()])
+        # More than the server keeps out of the file until the end.
+        new = self.random.randbytes(LARGE) if self.random.random() < 0.4 else self.content()
+        put(self.up / name, old)
+        put(self.local / "up", new)
+        self.world.acts = [one for one in self.world.acts if isinstance(one, switches.Append)]
+        if self.kind.name == "ours":
+            self.subject, self.subject_at = (self.up / name, b"APPE"), self.random.choice([0, len(new) * 3 // 4])
+        words = self.words("put", "--append", *self.retries(), self.seen(self.local / "up"), self.url(name))
+        ran = self.ours(words, self.plan(b"APPE", is_needed=len(new) == LARGE))
+        if not self.left_by_others:
+            self.judge_upload(f"put --append '{name}'", ran, name, [old], [(old or b"") + new])
+        else:
+            left, found = self.settle(), held(self.up / name) or b""
+            lost = not found.startswith(old or b"") or old is not None and switches.MORE not in found
+            problem = left or ("what was there, or a line of another program, is gone" if lost else None)
+            if ran.code == 0 and len(found) < len(old or b"") + len(new):
+                problem = problem or wrong("remote file", found, [(old or b"") + new])
+            self.judge(f"put --append '{name}'", ran, [problem])
+        put(self.up / name, None)
+        put(self.local / "up", None)
+
+    def _move(self) -> None:
+        """Tests that a source is removed only if the server has its last content."""
+        name, new = self.random.choice(NAMES), self.content()
+        put(self.up / name, self.random.choice([None, self.content(), self.random.randbytes(len(new))]))
+        source = self.local / "up"
+        put(source, new)
+        self.subject = source, b"STOR"
+        options = ["--remove-source", *self.retries(), *self.random.choice([[], ["--temp"], ["-p"]])]
+        ran = self.ours(self.words("put", *options, self.seen(source), self.url(name)), self.plan(b"STOR"))
+        last = ([new, *filter(None, self.left_by_others)])[-1]
+        there = [held(path) for path in self.up.iterdir() if path.is_file()]
+        here = [held(path) for path in self.local.iterdir() if path.is_file()]
+        problem = None
+        if self.settle_ours() or last not in there + here:
+            problem = f"nobody has the last content of the source, {describe(last)}"
+        elif ran.code == 0 and held(self.up / name) not in (new, last):
+            problem = wrong("remote file", held(self.up / name), [new, last])
+        self.judge(f"put {options} '{name}'", ran, [problem])
+        self.fill()
+        self.forget_others()
+
+    def settle_ours(self) -> Optional[str]:
+        return self.settle() if self.kind.name == "ours" else None
+
+    def judge_upload(self, title: str, ran: Ran, name: str, old: list[Content], new: list[bytes]) -> None:
         """Checks that the file is complete after exit 0. After a failure, our server must have the old or new file."""
         problem = None
         if ran.code == 0:
-            problem = wrong("remote file", held(self.up / name), [new])
+            problem = wrong("remote file", held(self.up / name), new)
         elif self.kind.name == "ours" and (not ran.struck or ran.struck.kind not in ("swallow", "error")):
             # Without TLS, no server can detect that the network dropped the end.
-            problem = self.settle() or wrong("remote file", held(self.up / name), [old, new])
-        self.judge(title, ran, [self.unlike_confirmed(ran, name) or problem])
+            problem = self.settle() or wrong("remote file", held(self.up / name), [*old, *new])
+        unlike = None if "--temp" in title else self.unlike_confirmed(ran, name)
+        self.judge(title, ran, [unlike or problem])
 
     def settle(self) -> Optional[str]:
         """Waits until the server has ended all sessions. Returns what is wrong if it does not."""
@@ -256,10 +374,12 @@ class Eyes:
         name, new = self.random.choice(NAMES), self.content()
         put(self.up / name, None)
         put(self.local / "up", new)
-        words = self.words("put", "-c", str(self.local / "up"), self.url(name))
-        first = self.ours(words, self.plan(b"STOR"))
-        self.judge_upload(f"put -c '{name}'", first, name, None, new)
+        words = self.words("put", "-c", self.seen(self.local / "up"), self.url(name))
+        first = self.ours(words, self.plan(b"STOR", is_needed=True))
+        self.judge_upload(f"put -c '{name}'", first, name, [None], [new])
         self.settle()
+        if self.kind.name == "ours":
+            self.change(self.up / name)
         second = self.ours(words + ["--retry", "3", "--retry-delay", "1"], Plan(), self.port)
         done = second.code == 0
         if not done:
@@ -269,18 +389,12 @@ class Eyes:
         problem = self.left("down") or (wrong("remote file", held(self.up / name), [new]) if done else None)
         # Our client may refuse to resume a part that is not provably of this file.
         paused = first.ended.paused + second.ended.paused
-        second = second._replace(struck=second.struck or first.struck, ended=second.ended._replace(paused=paused))
+        is_odd = first.is_odd or second.is_odd or bool(self.left_by_others)
+        second = second._replace(
+            struck=second.struck or first.struck, ended=second.ended._replace(paused=paused), is_odd=is_odd
+        )  # fmt: skip
         self.judge(f"put -c again '{name}'", second, [self.unlike_confirmed(second, name) or problem])
-
-    def fill(self) -> None:
-        for path in list(self.up.iterdir()):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    def make_tree(self) -> None:
-        """Creates the directories of a mirror, writable for every server."""
-        (self.up / "tree/sub").mkdir(parents=True)
-        for path in (self.up / "tree", self.up / "tree/sub"):
-            path.chmod(0o777)
+        self.forget_others()
 
     def _list(self) -> None:
         self.fill()
@@ -292,7 +406,7 @@ class Eyes:
         found, problem = ran.said.decode(errors="replace").splitlines(), None
         # A listing that ends in order with 226 looks complete to every client.
         is_lie = ran.struck and ran.struck.kind == "swallow"
-        if ran.code == 0 and not is_lie and sorted(found) != sorted(names):
+        if ran.code == 0 and not is_lie and not self.world.may("names") and sorted(found) != sorted(names):
             problem = f"listed {len(found)} of {len(names)} names: {sorted(set(names) ^ set(found))[:4]}"
         self.judge("ls ''", ran, [problem])
         self.fill()
@@ -303,7 +417,7 @@ class Eyes:
         put(self.up / to, None)
         ran = self.ours(self.words("mv", self.url(name), f"up/{to}"), Plan())
         state, wanted = (held(self.up / name), held(self.up / to)), [(None, content)]
-        if not ran.ended.is_proof:
+        if not ran.ended.is_proof or ran.code and ran.is_odd:
             wanted.append((content, None))
         problem = None if state in wanted else f"{describe(state[0])}, {describe(state[1])}"
         self.judge(f"mv '{name}'", ran, [problem])
@@ -312,38 +426,9 @@ class Eyes:
         name, content = self.random.choice(NAMES), self.content()
         put(self.up / name, content)
         ran = self.ours(self.words("rm", self.url(name)), Plan())
-        wanted = [None] if ran.ended.is_proof else [None, content]
+        is_told = ran.ended.is_proof and not (ran.code and ran.is_odd) and not self.world.may("claims")
+        wanted = [None] if is_told else [None, content]
         self.judge(f"rm '{name}'", ran, [wrong("remote file", held(self.up / name), wanted)])
-
-    def _mirror_down(self) -> None:
-        self.fill()
-        shutil.rmtree(self.mirrored, ignore_errors=True)
-        there = {name: self.content() for name in TREE}
-        old = {name: b"old" for name in TREE[:3]}
-        self.make_tree()
-        for name, content in there.items():
-            put(self.up / "tree" / name, content)
-        for name, content in old.items():
-            put(self.mirrored / name, content)
-        plan = self.plan(turns=6)
-        ran = self.ours(self.words("mirror", "--listing", "list", self.url("tree"), str(self.mirrored)), plan)
-        self.judge("mirror down ''", ran, [mirrored(tree(self.mirrored), there, old, ran)])
-        self.fill()
-
-    def _mirror_up(self) -> None:
-        self.fill()
-        shutil.rmtree(self.mirrored, ignore_errors=True)
-        self.make_tree()
-        here = {name: self.content() for name in TREE}
-        for name, content in here.items():
-            put(self.mirrored / name, content)
-        ran = self.ours(self.words("mirror", str(self.mirrored), self.url("tree")), self.plan(b"STOR", turns=5))
-        there = tree(self.up / "tree")
-        problem = mirrored(there, here, {}, ran) if ran.code == 0 or self.kind.name == "ours" else None
-        if ran.struck and ran.struck.kind in ("swallow", "error") and ran.code:
-            problem = None
-        self.judge("mirror up ''", ran, [problem])
-        self.fill()
 
     def left(self, *names: str) -> Optional[str]:
         """Returns what a client left in addition to its files."""
@@ -358,6 +443,10 @@ class Eyes:
         """Lets another client carry out one action with our server."""
         self.draw()
         verb, name = self.random.choice(PEER_VERBS), self.random.choice(NAMES)
+        if verb == "resume":
+            return self.resume_as_others(name)
+        if verb == "rmdir":
+            return self.remove_as_others(client if isinstance(client, (Curl, Lftp, Ftplib)) else Curl())
         old, new = self.random.choice([None, self.content()]), self.content()
         if verb in ("get", "rename", "delete"):
             old = self.content()
@@ -366,7 +455,8 @@ class Eyes:
         put(self.up / to, None)
         put(self.local / "up", new)
         put(self.local / "down", None)
-        local = str(self.local / ("up" if verb == "put" else "down"))
+        local = self.seen(self.local / ("up" if verb == "put" else "down"))
+        self.subject = (self.up / name, b"RETR" if verb == "get" else b"STOR")
         order = Order(verb, f"/up/{name}", to=f"/up/{to}", local=local)
         plan = self.plan(b"STOR" if verb == "put" else b"RETR")
         user, password = self.server.user, self.server.password
@@ -378,15 +468,65 @@ class Eyes:
         found, moved = held(self.up / name), held(self.up / to)
         files = (old, new), (found, moved), held(self.local / "down")
         what = f"{client.name} {verb} '{name}' with ours, {self.where()}, {ran.struck}, exit {ran.code}"
-        problem = judge_peer(client.name, verb, ran.code, ran.struck, *files)
+        others = list(filter(None, self.left_by_others))
+        problem = judge_peer(client.name, verb, ran.code, ran.struck, *files, others)
         if problem and client.name == "lftp" and is_second_try(ran, found):
             self.watch.findings.excuse("second try of lftp", f"{what}: {problem}{ran.shown()}")
             problem = None
         problem = left or (self.unlike_confirmed(ran, name) if verb == "put" else None) or problem
-        if ran.code and not ran.struck and not ran.ended.paused:
+        if ran.code and not ran.struck and not ran.ended.paused and not ran.is_odd:
             problem = problem or "failed without a reason"
         self.watch.findings.count(f"{client.name} {verb}", client.name, "done" if ran.code == 0 else "failed")
         self.report(what, ran, [problem] if problem else [])
+        self.fill()
+        self.forget_others()
+
+    def remove_as_others(self, client) -> None:
+        """Tests that a directory with a file is not removed."""
+        put(self.up / "d/f", b"content")
+        order = Order("rmdir", "/up/d")
+        user, password = self.server.user, self.server.password
+        ran = self.run(Plan(), False, lambda proxy: client.command(Connection(HOST, user, password, port=proxy.port), order))
+        lost = held(self.up / "d/f") != b"content"
+        problem = "the file in it is gone" if lost else "done, although it is not empty" if ran.code == 0 else None
+        self.watch.findings.count(f"{client.name} rmdir", client.name)
+        self.report(f"{client.name} rmdir with ours, {self.where()}", ran._replace(is_odd=True), [problem] if problem else [])
+        self.fill()
+
+    def resume_as_others(self, name: str) -> None:
+        """Cuts an upload over a file, lets other programs act, and resumes by own count, by SIZE or by a listing."""
+        title, make = self.random.choice(sorted(self.watch.resumers.items()))
+        content, old = self.random.randbytes(120_000), self.random.choice([None, self.random.randbytes(15_000), self.content()])
+        # ncftpput sends a file under its own name.
+        up, target = self.local / "f", self.up / "f"
+        put(target, old)
+        put(up, content)
+        plan = Plan("lost control", self.random.choice([1, 30_000, 119_999]), 0, b"STOR")
+        first, again, before = None, None, None
+
+        def order(proxy: Proxy, is_again: bool) -> Command:
+            made = make(cuts.Run(proxy.port, self.server.password, self.seen(up), "up/f"), is_again)
+            return Command(*made) if made else None
+
+        first = self.run(plan, False, lambda proxy: order(proxy, False))
+        left = self.settle()
+        before = held(target)
+        self.change(target)
+        changed, confirmed = held(target), before == content
+        second = first if confirmed else self.run(Plan(), False, lambda proxy: order(proxy, True) or order(proxy, False), self.port)
+        left = left or self.settle()
+        how, problem = cuts.resumed(second.ended, held(target), content, changed, second.dialogue)
+        problem = left or (problem if not confirmed and (title != "rclone" or held(target)) else None)
+        # rclone removes incomplete uploads.
+        if not confirmed and before != old and old is not None and title != "rclone":
+            problem = f"after the cut: {describe(before)}, must be {describe(old)}"
+        self.watch.findings.count(f"{title}: {how}")
+        # A client may refuse to resume.
+        second = second._replace(is_odd=True)
+        self.report(f"{title}, {self.where()}, cut after {plan.at} bytes", second, [problem] if problem else [])
+        put(up, None)
+        self.fill()
+        self.forget_others()
 
     def unlike_confirmed(self, ran: Ran, name: str) -> Optional[str]:
         """Returns what is wrong if our server confirmed an upload and stored other bytes than it had received."""
@@ -396,61 +536,170 @@ class Eyes:
         return f"the server confirmed {describe(ran.confirmed)}, and stored {describe(found)}"
 
 
+class Scope(NamedTuple):
+    """What a watch does: by default everything, with switches drawn from the seed."""
+
+    verbs: tuple[str, ...] = VERBS
+    servers: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    # Without broken transfers, unless an action is about one, and without a slow network.
+    calm: bool = False
+    # One period with some of its actions, as a finding names them: SERVER/TURN/WHO/NUMBER,NUMBER.
+    only: str = ""
+
+
+def fewest(items: list, shows: Callable[[list], bool]) -> list:
+    """Returns the fewest of these items with which something still shows: delta debugging."""
+    parts = 2
+    while items:
+        size = -(-len(items) // parts)
+        for at in range(0, len(items), size):
+            rest = items[:at] + items[at + size :]
+            if shows(rest):
+                items, parts = rest, max(2, parts - 1)
+                break
+        else:
+            if size == 1:
+                break
+            parts = min(len(items), parts * 2)
+    return items
+
+
 class Watch:
     """A run of the watch."""
 
-    def __init__(self, program: str, place: Place, seed: int, minutes: float, stops: bool) -> None:
-        self.program, self.place, self.seed, self.minutes = program, place, seed, minutes
+    def __init__(self, program: str, place: Place, seed: int, minutes: float, stops: bool, scope: Scope) -> None:
+        self.program, self.place, self.seed, self.minutes, self.scope = program, place, seed, minutes, scope
         self.random = random.Random(f"{seed}/watch")
         self.findings = Findings("watch", stops)
         self.machines = machines.Machines()
         self.home = place.path / "home"
         self.home.mkdir()
         self.secret = f"secret-{seed}-{secrets.token_hex(6)}"
+        self.clients = [client for client in (Curl(), Lftp(), Rclone(), Ftplib()) if client.is_installed()]
+        self.resumers = {name: make for name, make in cuts.clients(program).items() if name not in ("put -c", "put --retry")}
+        installed = peers.all_servers(program, self.secret)
+        self.kinds = {kind.name: kind for kind in installed if not scope.servers or kind.name in scope.servers}
+        # How often each switch took effect, and in how many periods it was on.
+        self.switched, self.drawn = collections.Counter(), collections.Counter()
 
     def run(self) -> Findings:
-        kinds = peers.all_servers(self.program, self.secret)
-        clients = [client for client in (Curl(), Lftp(), Rclone(), Ftplib()) if client.is_installed()]
-        say(f"watch: {self.minutes:g} min, seed {self.seed}, servers {', '.join(kind.name for kind in kinds)}")
-        promises.check_all(self.program, self.place, self.random, self.machines, self.findings)
-        turns = itertools.cycle(clients)
-        end = time.monotonic() + self.minutes * 60
+        say(f"watch: {self.minutes:g} min, seed {self.seed}, servers {', '.join(self.kinds)}")
+        if self.scope.only:
+            return self.again(self.scope.only)
+        if self.scope == Scope():
+            promises.check_all(self.program, self.place, self.random, self.machines, self.findings)
+        end, turn = time.monotonic() + self.minutes * 60, 0
         while time.monotonic() < end and not self.findings.is_over():
             # Our server gets half of the time, and our client the other half. All servers start again and again, because
-            # each start of ours draws another machine.
+            # each start draws other switches, and each one of ours another machine.
             half = min(self.minutes, MINUTES) * 30
-            for _ in range(2):
-                with self.watched(kinds[0]) as eyes:
-                    self.some(lambda: eyes.act_as(next(turns)), half / 2, end)
-            for kind in kinds:
-                with self.watched(kind) as eyes:
-                    self.some(eyes.act, half / len(kinds), end)
+            for name, is_ours, seconds in (
+                *[("ours", False, half / 2)] * 2 * ("ours" in self.kinds and self.scope.verbs == VERBS),
+                *[(name, True, half / len(self.kinds)) for name in self.kinds],
+            ):
+                turn += 1
+                self.watch(Period(name, turn, is_ours, self.draw(name, turn, is_ours)), seconds, end)
         self.machines.check(self.findings)
         if not self.minutes:
             return self.findings
         counts = ", ".join(f"{name} {count}" for name, count in sorted(self.findings.counts.items()))
         say(f"counts: {counts}")
+        self.tell_switches()
+        if self.scope != Scope():
+            return self.findings
         # A short run is mostly spent waiting for timeouts and for the slow network.
         least = int(self.minutes / 5)
-        self.findings.least([kind.name for kind in kinds], least, "server")
-        self.findings.least([client.name for client in clients], least, "client")
+        self.findings.least(list(self.kinds), least, "server")
+        self.findings.least([client.name for client in self.clients], least, "client")
         self.findings.least(KINDS, least, "fault")
         return self.findings
 
-    @contextlib.contextmanager
-    def watched(self, kind: peers.Kind) -> Iterator[Eyes]:
-        """Runs a server, with a slow network to a part of its clients. Ours runs on a random machine."""
-        machine = machines.PLAIN
-        if kind.name == "ours":
-            machine = self.machines.draw(self.random, "server")
-            kind = peers.ours(self.program, self.secret, prefix=machine.prefix)
-            self.findings.count(f"server on {machine.name}")
-        with machines.network(self.random.choice(machines.TRIPS)) as network:
-            with peers.Server(kind, tls=False, host=network.host) as server:
-                yield Eyes(self, kind, server, network, machine)
+    def draw(self, server: str, turn: int, is_ours: bool) -> tuple[str, ...]:
+        """Draws the switches of a period. Only our server gets a disk that lies, and only our client a lying server."""
+        chance = random.Random(f"{self.seed}/{turn}/switches")
+        kinds = switches.KINDS if is_ours else ("disk", "act")
+        drawn = [one for one in self.scope.switches if switches.ALL[one].kind in kinds] or switches.some(chance, kinds)
+        return tuple(name for name in drawn if server == "ours" or switches.ALL[name].side != "server")
 
-    def some(self, act, seconds: float, end: float) -> None:
+    def tell_switches(self) -> None:
+        """Prints how often each switch was on and took effect. One that was on in many periods without effect is broken."""
+        for name, count in sorted(self.drawn.items()):
+            say(f"switch {name}: on in {count} periods, took effect {self.switched[name]} times")
+            if count >= PERIODS and not self.switched[name]:
+                self.findings.add(f"the switch {name!r} was on in {count} periods, and changed nothing")
+
+    @contextlib.contextmanager
+    def watched(self, period: Period) -> Iterator[Eyes]:
+        """Runs a server in its world, with a slow network to a part of its clients. Ours runs on a random machine."""
+        chance, machine, kind = random.Random(f"{self.seed}/{period.name}"), machines.PLAIN, self.kinds[period.server]
+        if kind.name == "ours":
+            machine = self.machines.draw(chance, "server")
+            kind = peers.ours(self.program, self.secret, "limits.min_free=0", prefix=machine.prefix)
+            self.findings.count(f"server on {machine.name}")
+        with contextlib.ExitStack() as stack:
+            top = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.place.path)))
+            top.chmod(0o755)
+            world = stack.enter_context(switches.World(list(period.switches)).setup(top))
+            disk = world.disk("server")
+            root = disk.shown / "root" if disk else None
+            if disk:
+                (disk.files / "root").mkdir(mode=0o777)
+            network = stack.enter_context(machines.network(chance.choice(machines.TRIPS)))
+            server = stack.enter_context(peers.Server(kind, root, tls=False, host=network.host))
+            yield Eyes(self, kind, server, network, machine, period, world)
+
+    def watch(self, period: Period, seconds: float, end: float) -> None:
+        """Lets a client act for some seconds, but at least some times."""
+        self.drawn.update(period.switches)
         until, count = min(end, time.monotonic() + seconds), 0
-        while (time.monotonic() < until or count < TURNS) and not self.findings.is_over():
-            act()
-            count += 1
+        with self.watched(period) as eyes:
+            while (time.monotonic() < until or count < TURNS) and not self.findings.is_over():
+                found = eyes.carry_out(count)
+                count += 1
+                if found:
+                    break
+            else:
+                return
+        self.findings.add(f"{found[0]}{self.shrunk(period, count - 1)}")
+
+    def shrunk(self, period: Period, last: int) -> str:
+        """Looks for the fewest actions and switches that show a finding. Returns how to repeat it."""
+        limit = programs.Limit(SHRINK)
+
+        def shows(numbers: list[int], on: list[str]) -> bool:
+            for _ in range(TRIES):
+                if limit.is_over():
+                    return False
+                with self.watched(period._replace(switches=tuple(on))) as eyes:
+                    if [eyes.carry_out(number) for number in (*numbers, last)][-1]:
+                        return True
+            return False
+
+        before, on = list(range(last)), list(period.switches)
+        if shows([], on):
+            before = []
+        elif shows(before, on):
+            before = fewest(before, lambda some: shows(some, on))
+        else:
+            return f"\n    not shown again in {SHRINK:.0f} s; to repeat: {self.repeat(period, [*before, last], on)}"
+        on = fewest(on, lambda some: shows(before, some))
+        return f"\n    with switches {on or 'off'}; to repeat: {self.repeat(period, [*before, last], on)}"
+
+    def repeat(self, period: Period, numbers: list[int], on: list[str]) -> str:
+        only = f"{period.name}/{','.join(map(str, numbers))}"
+        chosen = [f"--switches={','.join(on)}"] + [f"--verbs={','.join(self.scope.verbs)}"] * (self.scope.verbs != VERBS)
+        chosen += ["--calm"] * self.scope.calm
+        return shlex.join(["python3", "-B", "tests/campaign", "watch", "--seed", str(self.seed), "--only", only, *chosen])
+
+    def again(self, only: str) -> Findings:
+        """Repeats some actions of a period."""
+        server, turn, who, numbers = only.split("/")
+        period = Period(server, int(turn), who == "ours", self.scope.switches)
+        with self.watched(period) as eyes:
+            for number in map(int, numbers.split(",")):
+                for problem in eyes.carry_out(number):
+                    self.findings.add(problem)
+        self.drawn.update(period.switches)
+        self.tell_switches()
+        return self.findings

@@ -88,15 +88,49 @@ def names_that_are_one(scene: "Scene") -> Optional[str]:
 
 def another_spelling_is_no_extra(scene: "Scene") -> Optional[str]:
     """A mirror with deletions does not delete the file that it stores, if the target has it in another spelling."""
-    for fold in ("case", "normal", "dots"):
+    for fold, leaves_out in itertools.product(("case", "normal", "dots"), (False, True)):
         for one, other in PAIRS[fold]:
             with world(fold=fold) as server:
-                (server.root / one).write_bytes(scene.bytes(10, 5_000))
-                new = scene.bytes(5_001, 9_000)
-                top = tree(scene, f"spelling {fold} {one}", {other: new})
-                code, said = scene.client(server, "mirror", "--delete", str(top), "{url}/")
-                if not contents(server.root) or code == 0 and contents(server.root) != [new]:
-                    return f"{fold} {one!r} {other!r}: exit {code}, left {len(contents(server.root))} files: {said!r}"
+                old, new = scene.bytes(10, 5_000), scene.bytes(5_001, 9_000)
+                (server.root / one).write_bytes(old)
+                top = tree(scene, f"spelling {fold} {one} {leaves_out}", {other: new})
+                # What the run leaves out stays as well.
+                options = ["--max-size", "5000"] if leaves_out else []
+                code, said = scene.client(server, "mirror", "--delete", *options, str(top), "{url}/")
+                found, wanted = contents(server.root), [old] if leaves_out else [new]
+                if not found or code == 0 and found != wanted or leaves_out and found != wanted:
+                    return f"{fold} {one!r} {other!r} {options}: exit {code}, left {len(found)} files: {said!r}"
+    return None
+
+
+def sources_in_targets(scene: "Scene") -> Optional[str]:
+    """A mirror whose source lies in its target, on a server on this computer, does not delete its source."""
+    for is_up in (True, False):
+        with scene.ours() as server:
+            files = {"a": scene.bytes(10, 5_000), "b/c": scene.bytes(10, 5_000)}
+            for path, content in files.items():
+                (server.root / "www/build" / path).parent.mkdir(parents=True, exist_ok=True)
+                (server.root / "www/build" / path).write_bytes(content)
+            here = server.root / "www"
+            ends = [str(here / "build"), "{url}/www"] if is_up else ["{url}/www/build", str(here)]
+            code, said = scene.client(server, "mirror", "--delete", *ends)
+            lost = [path for path, content in files.items() if held(here / "build" / path) != content]
+            if lost:
+                return f"{'up' if is_up else 'down'}: exit {code}, the sources {lost} are gone: {said!r}"
+    return None
+
+
+def names_that_fold_alike(scene: "Scene") -> Optional[str]:
+    """Thousands of names that differ only in their case are mirrored before the time limit of a run."""
+    names = ["".join(one) for one in itertools.product(*zip("abcdefghijk", "ABCDEFGHIJK"))]
+    with scene.ours() as server:
+        (server.root / "t").mkdir()
+        for name in names:
+            (server.root / "t" / name).touch()
+        target = scene.local / "alike"
+        code, said = scene.client(server, "mirror", "{url}/t", str(target))
+        if code or sorted(os.listdir(target)) != sorted(names):
+            return f"exit {code}, not all of {len(names)} names: {said[-1000:]!r}"
     return None
 
 
@@ -457,7 +491,7 @@ def private_uploads(scene: "Scene") -> Optional[str]:
 
 
 ALL: list[Callable[["Scene"], Optional[str]]] = [
-    names_that_are_one, another_spelling_is_no_extra, late_replies, input_that_is_read_once, uploads_of_others,
+    names_that_are_one, another_spelling_is_no_extra, sources_in_targets, names_that_fold_alike, late_replies, input_that_is_read_once, uploads_of_others,
     parts_of_others, deletions_after_a_failure, second_runs, lost_replies, one_story, upload_that_runs, private_uploads, resumers,
     uploads_that_are_resumed, watched_files, killed_downloads,
 ]  # fmt: skip
