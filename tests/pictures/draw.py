@@ -2,19 +2,37 @@
 
     draw.py DIRECTORY
 
-Each picture has its own background, so that it can be read on a dark and on a light page, and a
-title and a description for readers who do not see it.
+Each picture has its own background, follows the reader's choice of light or dark, and has a title and a description for
+readers who do not see it. It is narrow, so that its words can be read on a phone.
 """
 
 import html
+import math
 import pathlib
+import re
 import sys
 
 HERE = pathlib.Path(__file__).parent
-INK, PAPER, FAINT, LINE = "#1f2328", "#ffffff", "#59636e", "#d1d9e0"
-GOOD, FAIR, BAD = "#d2f4d9", "#fff3c4", "#ffd7d5"
-OURS, OTHERS = "#0969da", "#8c959f"
-SANS = "font-family='Segoe UI,Helvetica,Arial,sans-serif' font-size='12'"
+WIDTH = 560
+# Colours by their names: for light and for dark.
+COLOURS = {
+    "ink": ("#1f2328", "#e6edf3"),
+    "faint": ("#59636e", "#9198a1"),
+    "paper": ("#ffffff", "#0d1117"),
+    "line": ("#d1d9e0", "#3d444d"),
+    "good": ("#d2f4d9", "#10391b"),
+    "fair": ("#fff3c4", "#3d3000"),
+    "bad": ("#ffd7d5", "#551a1c"),
+    "ours": ("#0969da", "#4493f8"),
+    "others": ("#8c959f", "#7d8590"),
+    "box": ("#ddf4ff", "#12233a"),
+    "red": ("#cf222e", "#ff7b72"),
+    "green": ("#1a7f37", "#7ee787"),
+    "yellow": ("#9a6700", "#e3b341"),
+    "cyan": ("#1b7c83", "#56d4dd"),
+}
+SANS = "'Segoe UI',Helvetica,Arial,sans-serif"
+MONO = "ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 
 
 def table(name):
@@ -23,173 +41,245 @@ def table(name):
     return lines[0], lines[1:]
 
 
-def svg(width, height, title, description, body, style=""):
+def svg(height, title, description, body, font=f"12px {SANS}", style="", width=WIDTH):
+    """A picture. Its classes are names of colours; a line, `l`, has the colour `line`."""
+    frame = f"<rect class='paper frame' x='.5' y='.5' width='{width - 1}' height='{height - 1}' rx='8'/>"
+    body = "\n".join([frame, *body])
+    used = set(" ".join(re.findall(r"class='([^']*)'", body)).split()) & COLOURS.keys() | {"ink"}
+    light, dark = (
+        "".join(f".{name}{{fill:{COLOURS[name][at]}}}" for name in COLOURS if name in used)
+        + f".l,.frame{{stroke:{COLOURS['line'][at]}}}.arrow{{stroke:{COLOURS['faint'][at]}}}.edge{{stroke:{COLOURS['ours'][at]}}}"
+        for at in (0, 1)
+    )
     return (
         f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' width='{width}' height='{height}' "
-        f"{SANS} fill='{INK}' role='img' aria-labelledby='t d'>\n<title id='t'>{html.escape(title)}</title>\n"
-        f"<desc id='d'>{html.escape(description)}</desc>\n{style}"
-        f"<rect width='{width}' height='{height}' rx='8' fill='{PAPER}' stroke='{LINE}'/>\n" + "\n".join(body) + "\n</svg>\n"
+        f"class='ink' role='img' aria-labelledby='t d'>\n<title id='t'>{html.escape(title)}</title>\n"
+        f"<desc id='d'>{html.escape(description)}</desc>\n<style>text{{font:{font}}}.b{{font-weight:bold}}{light}{style}"
+        f"@media(prefers-color-scheme:dark){{{dark}}}</style>\n{body}\n</svg>\n"
     )
 
 
-def text(x, y, words, size=12, fill=INK, anchor="start", weight="normal"):
-    usual = {"font-size": 12, "fill": INK, "text-anchor": "start", "font-weight": "normal"}
-    chosen = {"font-size": size, "fill": fill, "text-anchor": anchor, "font-weight": weight}
-    more = "".join(f" {key}='{value}'" for key, value in chosen.items() if value != usual[key])
+def text(x, y, words, size=12, look="", anchor="start"):
+    more = "" if size == 12 else f" style='font-size:{size}px'"
+    more += f" class='{look}'" if look else ""
+    more += "" if anchor == "start" else f" text-anchor='{anchor}'"
     return f"<text x='{x:g}' y='{y:g}'{more}>{html.escape(words)}</text>"
 
 
-def cells(name, title, description, colour, note):
-    """A table with coloured cells; each says in words what its colour says."""
+def cells(name, title, description, colour, notes):
+    """A table with coloured cells; each says in words what its colour says. What stands after a comma gets a line of its own."""
     heads, rows = table(name)
-    first, wide, high, top = 210, 158, 30, 66
-    width = first + wide * (len(heads) - 1) + 24
-    body = [text(16, 28, title, 16, weight="bold")]
+    first, wide, high, top = 146, 101, 42, 62
+    body = [text(16, 28, title, 15, "b")]
     for at, head in enumerate(heads[1:]):
-        body.append(text(first + wide * at + wide / 2, 54, head, 12, FAINT, "middle"))
+        body.append(text(first + wide * at + wide / 2, 52, head, 12, "faint", "middle"))
     for line, row in enumerate(rows):
         y = top + high * line
-        weight = "bold" if row[0].startswith("ftp-cli") else "normal"
-        body.append(text(16, y + 20, row[0], 13, weight=weight))
-        for at, words in enumerate(row[1:]):
-            x = first + wide * at
-            body.append(f"<rect x='{x + 2}' y='{y + 2}' width='{wide - 4}' height='{high - 4}' rx='4' fill='{colour(words)}'/>")
-            body.append(text(x + wide / 2, y + 20, words, 12, INK, "middle"))
-    height = top + high * len(rows) + 34
-    body.append(text(16, height - 14, note, 12, FAINT))
+        for at, words in enumerate(row):
+            x = first + wide * (at - 1)
+            word, _, rest = words.partition(", ")
+            if at:
+                look = colour(words)
+                body.append(f"<rect class='{look}' x='{x + 2}' y='{y + 2}' width='{wide - 4}' height='{high - 4}' rx='4'/>")
+            place, anchor = (x + wide / 2, "middle") if at else (16, "start")
+            look = "b" if not at and word.startswith("ftp-cli") else ""
+            body.append(text(place, y + (18 if rest else 26), word, 13, look, anchor))
+            if rest:
+                body.append(text(place, y + 33, rest, 12 if at else 11, "" if at else "faint", anchor))
+    height = top + high * len(rows) + 14 + 17 * len(notes)
+    for at, note in enumerate(notes):
+        body.append(text(16, height - 13 - 17 * (len(notes) - 1 - at), note, 12, "faint"))
     spoken = [f"{row[0]}: " + "; ".join(f"{head}: {cell}" for head, cell in zip(heads[1:], row[1:])) for row in rows]
-    return svg(width, height, title, description + " " + ". ".join(spoken) + ".", body)
+    return svg(height, title, description + " " + ". ".join(spoken) + ".", body)
 
 
 def server_colour(words):
     if "226" in words and "partial" in words:
-        return BAD
+        return "bad"
     if words.startswith("old file"):
-        return GOOD
-    return FAIR if words.startswith("nothing") else BAD
+        return "good"
+    return "fair" if words.startswith("nothing") else "bad"
 
 
 def client_colour(words):
     if words.startswith("partial file") and words.endswith("exit 0"):
-        return BAD
-    return GOOD if words.startswith(("old file", "new file")) else FAIR
+        return "bad"
+    return "good" if words.startswith(("old file", "new file")) else "fair"
 
 
-def bars(x, y, title, unit, rows, width=250):
-    """Horizontal bars: (name, value, words)."""
-    body = [text(x, y, title, 14, weight="bold"), text(x, y + 17, unit, 12, FAINT)]
-    most = max(value for _, value, _ in rows)
+def ticks(most):
+    """The step and the end of an axis from 0 to at least MOST, in at most five round steps."""
+    power = 10 ** math.floor(math.log10(most / 5))
+    step = next(step * power for step in (1, 2, 2.5, 5, 10) if step * power * 5 >= most)
+    return step, step * math.ceil(most / step - 1e-9)
+
+
+def bars(x, y, rows, end, step):
+    """Horizontal bars (name, value, words) over an axis from 0 to END."""
+    left, wide, high = x + 82, 128, 24
+    bottom = y + high * len(rows)
+    body = []
+    for at in range(round(end / step) + 1):
+        place = left + wide * at * step / end
+        body.append(f"<path class='l' d='M{place:g} {y}V{bottom + 4}'/>")
+        body.append(text(place, bottom + 17, f"{at * step:g}", 11, "faint", "middle"))
     for at, (name, value, words) in enumerate(rows):
-        top = y + 28 + at * 26
-        colour = OURS if name.startswith("ftp-cli") else OTHERS
-        body.append(text(x, top + 14, name, 12))
-        length = max(2, (width - 150) * value / most)
-        body.append(f"<rect x='{x + 112}' y='{top + 2}' width='{length:.1f}' height='16' rx='2' fill='{colour}'/>")
-        body.append(text(x + 118 + length, top + 14, words, 12))
+        top = y + at * high
+        length = wide * value / end
+        look = "ours" if name.startswith("ftp-cli") else "others"
+        body.append(text(left - 6, top + 16, name, 12, "", "end"))
+        body.append(f"<rect class='{look}' x='{left}' y='{top + 4}' width='{max(1, length):.1f}' height='16'/>")
+        # The paper around the words keeps the lines of the axis off them.
+        body.append(f"<rect class='paper' x='{left + length + 2:.1f}' y='{top + 4}' width='{6.6 * len(words) + 4:.1f}' height='16'/>")
+        body.append(text(round(left + length + 5, 1), top + 16, words))
     return body
 
 
 def figures():
-    body, spoken = [], []
-    # Where the next chart begins, on the left and on the right.
-    below = {16: 30, 300: 30}
-
-    def chart(x, title, unit, rows):
-        body.extend(bars(x, below[x], title, unit, rows))
-        below[x] += 58 + 26 * len(rows)
-        spoken.append(f"{title}, {unit}: " + ", ".join(f"{name} {words}" for name, _, words in rows))
-
-    _, rows = table("tls.tsv")
-    chart(16, "TLS download", "processor seconds of the server per GiB", [(n, float(r), r) for n, r, _ in rows])
-    chart(16, "TLS upload", "processor seconds of the server per GiB", [(n, float(s), s) for n, _, s in rows])
-    _, rows = table("idle.tsv")
-    chart(300, "Idle session", "memory, KiB", [(n, float(k), k) for n, k in rows])
-    heads, rows = table("mirror.tsv")
-    small = [(f"{n.split()[0]}, {head}", float(s), s) for n, *all_ in rows for head, s in zip(heads[1:3], all_)]
-    small.sort(key=lambda row: row[0].split(", ")[1], reverse=True)
-    chart(300, "Mirror of 10,000 small files", "seconds", small)
-    height = max(below.values()) - 14
-    return svg(580, height, "Processor time, memory, small files", ". ".join(spoken) + ".", body)
+    _, tls = table("tls.tsv")
+    _, idle = table("idle.tsv")
+    heads, mirror = table("mirror.tsv")
+    small = [(f"{row[0].split()[0]}, {heads[at]}", float(row[at]), row[at]) for at in (1, 2) for row in mirror]
+    shown = lambda name: name.removesuffix(" serve")
+    # What stands side by side begins and ends at the same height; what is measured alike has one scale.
+    seconds, files = "processor time of the server, s/GiB", "time, s"
+    charts = [
+        [("TLS download", seconds, [(shown(n), float(r), f"{float(r):.2f}") for n, r, _ in tls]),
+         ("TLS upload", seconds, [(shown(n), float(s), f"{float(s):.2f}") for n, _, s in tls])],
+        [("Idle session", "memory, KiB", [(shown(n), float(k), k) for n, k in idle]),
+         ("Mirror of 10,000 small files", files, small)],
+    ]  # fmt: skip
+    scales = {}
+    for _, unit, rows in sum(charts, []):
+        scales[unit] = max(scales.get(unit, 0), *(value for _, value, _ in rows))
+    body, spoken, y = [], [], 28
+    for pair in charts:
+        for (title, unit, rows), x in zip(pair, (16, 284)):
+            step, end = ticks(scales[unit])
+            body += [text(x, y, title, 14, "b"), text(x, y + 17, unit, 12, "faint"), *bars(x, y + 26, rows, end, step)]
+            spoken.append(f"{title}, {unit}: " + ", ".join(f"{name} {words}" for name, _, words in rows))
+        y += 26 + 24 * max(len(rows) for _, _, rows in pair) + 56
+    return svg(y - 26, "Processor time, memory, small files", ". ".join(spoken) + ".", body)
 
 
 def upload():
     """The crates, and the way of one upload."""
-    body = [text(16, 28, "Four crates", 16, weight="bold")]
+    body = [text(16, 28, "Four crates", 15, "b")]
 
-    def box(x, y, name, what, wide=150):
-        body.append(f"<rect x='{x}' y='{y}' width='{wide}' height='46' rx='6' fill='#ddf4ff' stroke='#54aeff'/>")
-        body.append(text(x + wide / 2, y + 20, name, 13, INK, "middle", "bold"))
-        body.append(text(x + wide / 2, y + 36, what, 11, FAINT, "middle"))
+    def box(x, y, name, what):
+        body.append(f"<rect class='box edge' x='{x}' y='{y}' width='152' height='46' rx='6'/>")
+        body.append(text(x + 76, y + 20, name, 13, "b", "middle"))
+        body.append(text(x + 76, y + 37, what, 12, "faint", "middle"))
 
     def arrow(x1, y1, x2, y2):
-        body.append(f"<path d='M{x1} {y1}L{x2} {y2}' stroke='{FAINT}' stroke-width='1.5' marker-end='url(#a)'/>")
+        body.append(f"<path class='arrow' d='M{x1} {y1}L{x2} {y2}' stroke-width='1.5' marker-end='url(#a)'/>")
 
-    box(110, 44, "ftp-cli", "commands and options")
-    box(16, 130, "ftp-client", "transfers, listings")
-    box(204, 130, "ftp-server", "sessions, storage")
-    box(110, 216, "ftp-proto", "the language, no I/O")
-    arrow(160, 90, 110, 126)
-    arrow(210, 90, 260, 126)
-    arrow(110, 176, 160, 212)
-    arrow(260, 176, 210, 212)
+    box(16, 92, "ftp-cli", "commands, options")
+    box(204, 46, "ftp-client", "transfers, listings")
+    box(204, 138, "ftp-server", "sessions, storage")
+    box(392, 92, "ftp-proto", "the language, no I/O")
+    arrow(168, 106, 200, 78)
+    arrow(168, 124, 200, 152)
+    arrow(356, 78, 388, 106)
+    arrow(356, 152, 388, 124)
     steps = [
         ("STOR", "rights, name and free space are checked"),
         ("150", "a temporary file without a name is opened"),
         ("data", "bytes arrive; readers still see the old file"),
-        ("end of data", "orderly end? TLS close_notify? else 426, old file stays"),
+        ("end of data", "without an orderly end (TLS: close_notify) 426: the old file stays"),
         ("sync", "the content is on disk"),
         ("rename", "one step: the new file has the name"),
         ("sync", "the directory is on disk"),
-        ("226", "only now the client hears of success"),
+        ("226", "only now the client is told of success"),
     ]
-    body.append(text(390, 28, "How an upload works", 16, weight="bold"))
+    body.append(text(16, 222, "How an upload works", 15, "b"))
     for at, (step, what) in enumerate(steps):
-        y = 52 + at * 28
-        body.append(f"<circle cx='400' cy='{y}' r='9' fill='{OURS if step == '226' else OTHERS}'/>")
-        body.append(text(400, y + 4, str(at + 1), 11, "#ffffff", "middle", "bold"))
-        body.append(text(418, y + 4, step, 12, weight="bold"))
-        body.append(text(520, y + 4, what, 12))
-    marker = (
+        y = 248 + at * 28
+        body.append(f"<circle class='{'ours' if step == '226' else 'others'}' cx='27' cy='{y}' r='10'/>")
+        body.append(text(27, y + 4, str(at + 1), 12, "paper b", "middle"))
+        body.append(text(46, y + 4, step, 13, "b"))
+        body.append(text(134, y + 4, what, 13))
+    body.append(
         "<defs><marker id='a' viewBox='0 0 8 8' refX='7' refY='4' markerWidth='8' markerHeight='8' orient='auto'>"
-        f"<path d='M0 0L8 4L0 8z' fill='{FAINT}'/></marker></defs>\n"
+        "<path class='faint' d='M0 0L8 4L0 8z'/></marker></defs>"
     )
     spoken = "ftp-cli uses ftp-client and ftp-server; both use ftp-proto. An upload: " + "; ".join(
         f"{at}. {step}: {what}" for at, (step, what) in enumerate(steps, 1)
     )
-    return svg(850, 284, "Crates, and how an upload works", spoken + ".", body, marker)
+    return svg(466, "Crates, and how an upload works", spoken + ".", body)
+
+
+# An escape sequence for colours, as the table has it, and what its numbers mean.
+ESCAPE = re.compile(r"\\e\[([0-9;]*)m")
+LOOKS = {"1": "b", "2": "faint", "31": "red", "32": "green", "33": "yellow", "36": "cyan"}
+COLUMNS = 88
+
+
+def lines(words):
+    """Output as a terminal shows it, in the colours that the program has printed and broken at the last column."""
+    shown, column, looks = [""], 0, set()
+    for at, part in enumerate(ESCAPE.split(words)):
+        if at % 2:
+            for code in part.split(";"):
+                if code in ("", "0"):
+                    looks = set()
+                elif code in ("22", "39"):
+                    looks = {look for look in looks if (look in ("b", "faint")) == (code == "39")}
+                else:
+                    looks = looks | {LOOKS[code]}
+            continue
+        while part:
+            if column == COLUMNS:
+                shown.append("")
+                column = 0
+            piece, part = part[: COLUMNS - column], part[COLUMNS - column :]
+            column += len(piece)
+            look = " ".join(sorted(looks))
+            shown[-1] += f"<tspan class='{look}'>{html.escape(piece)}</tspan>" if look else html.escape(piece)
+    return shown
 
 
 def recording():
-    """A terminal, line by line. Without animation, or for who wants none, all of it at once."""
-    rows = [line.split("\t") for line in (HERE / "recording.tsv").read_text().splitlines()]
-    high, left, top = 18, 16, 44
-    styles, body, spoken = [], [], []
-    moment, last = 0.6, 0.0
-    for at, (seconds, kind, words) in enumerate(rows):
-        # Long waits are cut short.
-        moment += min(float(seconds) - last, 2.0) + (1.0 if kind == "$" else 0.25)
+    """A terminal, line by line, again and again. Without animation, or if the reader wants none, what is there at the end."""
+    high, left, top = 17, 14, 42
+    body, spoken, events, drawn_again = [], [], [], []
+    row, moment, last = 0, 0.0, 0.0
+    for seconds, kind, words in [line.split("\t") for line in (HERE / "recording.tsv").read_text().splitlines()]:
+        if kind == "=":
+            continue
+        # Long waits are cut short. The first command is there at once.
+        moment += (min(float(seconds) - last, 2.0) + (1.0 if kind == "$" else 0.1)) * (row > 0)
         last = float(seconds)
-        colour = {"$": "#ffffff", "#": "#8b949e"}.get(kind, "#c9d1d9")
-        lower = words.lower()
-        if words.startswith("fail") or "timed out" in lower:
-            colour = "#ff7b72"
-        elif words.startswith("best") or "->" in words:
-            colour = "#7ee787"
-        shown = f"$ {words}" if kind == "$" else words
-        body.append(
-            f"<text class='l' style='animation-delay:{moment:.1f}s' x='{left}' y='{top + at * high}' fill='{colour}' "
-            f"xml:space='preserve'>{html.escape(shown)}</text>"
-        )
-        spoken.append(shown.strip())
-    style = (
-        "<style>text{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace}"
-        "@media (prefers-reduced-motion:no-preference){.l{opacity:0;animation:s .1s forwards}}"
-        "@keyframes s{to{opacity:1}}</style>\n"
-    )
-    height = top + len(rows) * high + 4
-    bar = "".join(f"<circle cx='{18 + n * 18}' cy='16' r='5' fill='{c}'/>" for n, c in enumerate(["#ff5f56", "#ffbd2e", "#27c93f"]))
-    picture = svg(860, height, "ftp-cli at a terminal", " ".join(spoken), [bar, *body], style)
-    return picture.replace(f"fill='{PAPER}' stroke='{LINE}'", "fill='#0d1117' stroke='#30363d'")
+        if kind != "-" or drawn_again:
+            # A state of a line ends where the next one, or the line that stays, begins.
+            for event in drawn_again:
+                event[2] = moment
+            drawn_again = []
+        words = f"$ {words}" if kind == "$" else words
+        look = {"$": "b", "#": "faint", "~": "t"}.get(kind, "")
+        for at, shown in enumerate(lines(words)[:1] if kind == "~" else lines(words)):
+            event = [len(body), moment, None]
+            name = f" id='r{event[0]}'" if moment else ""
+            events.append(event)
+            body.append(
+                f"<text{name}" + (f" class='{look}'" if look else "") + f" x='{left}' y='{top + (row + at) * high}' xml:space='preserve'>{shown}</text>"
+            )
+        if kind == "~":
+            drawn_again = [event]
+        else:
+            row += at + 1
+            spoken.append(ESCAPE.sub("", words).strip())
+    # The full picture stands for a while, also at first.
+    whole = moment + 8
+    moved = ""
+    for name, begins, ends in events:
+        if begins:
+            end = "" if ends is None else f"{ends / whole:.1%}{{opacity:0}}"
+            moved += f"#r{name}{{animation:r{name} {whole:.0f}s step-end -{moment:.0f}s infinite}}@keyframes r{name}{{0%{{opacity:0}}{begins / whole:.1%}{{opacity:1}}{end}}}"
+    bar = "".join(f"<circle class='line' cx='{18 + n * 16}' cy='16' r='5'/>" for n in range(3))
+    style = f".t{{opacity:0}}@media(prefers-reduced-motion:no-preference){{{moved}}}"
+    height = top + row * high
+    return svg(height, "ftp-cli at a terminal", " ".join(spoken), [bar, *body], f"11.6px {MONO}", style, 640)
 
 
 def main():
@@ -202,14 +292,14 @@ def main():
             "An interrupted upload replaces a file: what others find under its name",
             "Rows are servers, columns are faults.",
             server_colour,
-            "Debian 12, default settings unless named. 226 confirms a truncated file as complete; 426 says that it is not.",
+            ["Debian 12, default settings unless named. 226 confirms a truncated file as complete;", "426 says that it is not."],
         ),
         "clients": cells(
             "clients.tsv",
-            "A server breaks a download in the middle: what is left, and the exit code",
+            "A server breaks a download: what is left, and the exit code",
             "Rows are clients, columns are faults.",
             client_colour,
-            "Debian 12, default settings. “new file”: lftp resumed by itself and got all of it.",
+            ["Debian 12, default settings. “new file”: lftp resumed by itself and got all of it."],
         ),
         "figures": figures(),
         "upload": upload(),

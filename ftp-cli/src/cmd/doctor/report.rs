@@ -27,7 +27,7 @@ pub(super) struct Done {
 
 /// Column of a finding's text, and the longest line in characters.
 const COLUMN: usize = 20;
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
 
 /// Selection of the findings that are printed as they are made.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
