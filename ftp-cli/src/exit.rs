@@ -348,18 +348,20 @@ impl From<&Error> for Failure {
 /// Converts the failure of a step of a tree, whose settings are options here.
 impl From<&TreeFault> for Failure {
     fn from(fault: &TreeFault) -> Self {
-        let mut failure = match (fault.text(), fault.cause()) {
-            (None, Some(Error::Local(error))) => Self::new(Exit::Local, error.to_string()),
-            (None, Some(error)) => Self::from(error),
-            (text, cause) => {
-                let code = cause.and_then(Error::reply).map(|reply| reply.code().value());
-                let exit = Exit::from(fault.kind());
-                Self { code, ..Self::new(exit, text.unwrap_or_default()) }
+        let reply = fault.cause().and_then(Error::reply);
+        let code = reply.map(|reply| reply.code().value());
+        let mut failure = Self { code, ..Self::new(Exit::from(fault.kind()), "") };
+        let told = fault.told(|cause| {
+            let exit = failure.exit;
+            failure = match cause {
+                Error::Local(error) => Self::new(Exit::Local, error.to_string()),
+                error => Self::from(error),
+            };
+            if cause.kind() != fault.kind() {
+                failure.exit = exit;
             }
-        };
-        if fault.cause().is_some_and(|cause| cause.kind() != fault.kind()) {
-            failure.exit = Exit::from(fault.kind());
-        }
+            std::mem::take(&mut failure.message)
+        });
         let (before, hint) = match fault.setting() {
             Some(Setting::Backup) => ("--backup-dir: ", ""),
             Some(Setting::Changed) => ("", "; use --force to take the state of SRC"),
@@ -384,8 +386,7 @@ impl From<&TreeFault> for Failure {
             Some(Setting::Temporary) => ("--temp: ", ""),
             _ => ("", ""),
         };
-        let (objects, after) = (fault.objects(), fault.after());
-        let message = format!("{before}{objects}{}{after}{hint}", failure.message);
+        let message = format!("{before}{told}{hint}");
         let (fatal, recovery) = (fault.ends_run(), fault.recovery());
         let is_named = failure.is_named || failure.exit == Exit::Local;
         Self { message, fatal, recovery, is_named, ..failure }

@@ -7,26 +7,7 @@ use std::error::Error;
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ftp_client::{Client, Event, FileOptions, FtpUrl, Observer};
-
-/// Shows how many of `all` bytes are done.
-struct Progress<F> {
-    show: F,
-    done: AtomicU64,
-    all: u64,
-}
-
-impl<F: Fn(u64, u64) + Sync> Observer for Progress<F> {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Moved { bytes } = event {
-            (self.show)(self.done.fetch_add(bytes, Ordering::Relaxed) + bytes, self.all);
-        }
-    }
-
-    fn wants_bytes(&self) -> bool {
-        true
-    }
-}
+use ftp_client::{Client, Event, FileOptions, FtpUrl, WithBytes};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -41,7 +22,12 @@ pub(crate) fn upload(
     url: &FtpUrl,
     show: impl Fn(u64, u64) + Sync,
 ) -> Result<(), Box<dyn Error>> {
-    let progress = Progress { show, done: AtomicU64::new(0), all: fs::metadata(local)?.len() };
+    let (done, all) = (AtomicU64::new(0), fs::metadata(local)?.len());
+    let progress = WithBytes(|event: Event<'_>| {
+        if let Event::Moved { bytes } = event {
+            show(done.fetch_add(bytes, Ordering::Relaxed) + bytes, all);
+        }
+    });
     let mut client = Client::builder().open(url)?;
     client.upload_from(local, url.path(), &FileOptions::new(), &progress)?;
     client.quit()?;

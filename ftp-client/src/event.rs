@@ -272,6 +272,9 @@ impl Verify {
 /// takes(&show);
 /// takes(&());
 /// ```
+///
+/// An [`Arc`] of a receiver is a receiver, too, for a program that keeps one for several transfers.
+/// A closure gets [`Event::Moved`] if it is [`WithBytes`].
 pub trait Observer: Sync {
     /// Receives an event.
     fn event(&self, event: Event<'_>);
@@ -290,6 +293,44 @@ impl Observer for () {
 impl<F: Fn(Event<'_>) + Sync> Observer for F {
     fn event(&self, event: Event<'_>) {
         self(event);
+    }
+}
+
+impl<T: Observer + Send + ?Sized> Observer for Arc<T> {
+    fn event(&self, event: Event<'_>) {
+        (**self).event(event);
+    }
+
+    fn wants_bytes(&self) -> bool {
+        (**self).wants_bytes()
+    }
+}
+
+/// A closure that receives all events, [`Event::Moved`] included.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// use ftp_client::{Event, Observer, WithBytes};
+///
+/// let all = AtomicU64::new(0);
+/// let bar = WithBytes(|event: Event<'_>| {
+///     if let Event::Moved { bytes } = event {
+///         all.fetch_add(bytes, Ordering::Relaxed);
+///     }
+/// });
+/// assert!(bar.wants_bytes());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct WithBytes<F>(pub F);
+
+impl<F: Fn(Event<'_>) + Sync> Observer for WithBytes<F> {
+    fn event(&self, event: Event<'_>) {
+        (self.0)(event);
+    }
+
+    fn wants_bytes(&self) -> bool {
+        true
     }
 }
 

@@ -286,7 +286,7 @@ pub use error::{Error, ErrorKind};
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
 
 use event::trace;
-pub use event::{Counts, Event, Observer};
+pub use event::{Counts, Event, Observer, WithBytes};
 pub use file::evidence::Resume;
 pub use file::get::Get;
 pub use file::options::{Done, FileOptions};

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
+use ftp_client::listing::Existence;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Error, Event, PermissionChange, Place};
@@ -106,7 +107,10 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
 /// Returns whether there is an object at `path`, for `--no-clobber`.
 fn is_there(client: &mut Client, path: &[u8]) -> Result<bool> {
     let message = "--no-clobber: the server does not report whether NEWPATH exists";
-    client.is_there(path)?.ok_or_else(|| Failure::item(Exit::Unsupported, message))
+    match client.existence(path)? {
+        Existence::Unknown => Err(Failure::item(Exit::Unsupported, message)),
+        known => Ok(known == Existence::Present),
+    }
 }
 
 /// Returns the new path, which is absolute or relative to the login directory. If it ends in `/`,

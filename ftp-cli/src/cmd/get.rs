@@ -299,13 +299,12 @@ impl<'a> Getter<'a, '_, '_> {
 /// Announces the download `number` and those that follow it. With `--reuse-data`, the client requests
 /// several files at once.
 fn plan(client: &mut Client, items: &[GetItem], number: usize, following: &[usize]) {
-    let planned = client.planned_downloads();
     let Some(first) = items.get(number) else { return };
     let is_alike = |item: &&GetItem| {
         login(item) == login(first) && item.representation == first.representation
     };
     let own = [&[number], following].concat().into_iter().filter_map(|number| items.get(number));
-    let next = own.skip(planned).take_while(is_alike);
+    let next = own.take_while(is_alike);
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
 }
 
@@ -361,8 +360,7 @@ impl Worker for Getter<'_, '_, '_> {
     }
 
     fn ahead(&self, _: usize) -> usize {
-        let client = self.client().filter(|_| self.context.settings.only_retrieves());
-        client.map_or(0, Client::downloads_ahead)
+        if self.context.settings.only_retrieves() { self.downloads_ahead() } else { 0 }
     }
 
     fn act(&mut self, number: usize, following: &[usize]) -> Result<bool, Error> {

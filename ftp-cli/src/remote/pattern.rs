@@ -128,7 +128,7 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
             listed => listed,
         };
         let listing = match listed {
-            Ok(listing) => listing,
+            Ok(listing) => listing.understood(client)?,
             Err(error) => {
                 if place.enter(client, &error)? {
                     continue;
@@ -137,9 +137,6 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
             }
         };
         if let Some(line) = listing.unparsed.first() {
-            if listing.entries.is_empty() {
-                return Err(client.unreadable_listing(line).into());
-            }
             let message = format!("cannot parse a line of the listing: {}", Escaped(line));
             return Err(Failure::item(Exit::Protocol, message));
         }

@@ -64,7 +64,7 @@ fn a_tree_is_not_copied_into_itself_or_onto_what_contains_it_cl_52() {
     let url = |path| server.url(path);
     for (from, to) in [("d/x", "d"), ("d", "d/copy"), ("d", "none/../d"), ("d", "")] {
         let ran = fxp(&["-r", "--delete"], &url(from), &url(to));
-        failed(&ran, 2, "SRC and DST are one directory, or one contains the other");
+        failed(&ran, 2, "source and target are one directory, or one contains the other");
     }
     assert_eq!(server.root.read("d/x/a"), b"d/x/a");
     assert!(!server.root.join("d/copy").exists());
@@ -90,7 +90,7 @@ fn a_source_inside_the_target_is_not_deleted_through_another_address_cl_52() {
     };
     for target in ["d", ""] {
         let ran = fxp(&["-r", "--delete"], &server.url("d/e"), &to(target));
-        failed(&ran, 2, "so it may be SRC; nothing was done");
+        failed(&ran, 2, "so it may be the source; nothing was done");
         assert_eq!(server.root.read("d/e/a"), b"d/e/a");
         assert_eq!(server.root.read("d/b"), b"d/b");
     }

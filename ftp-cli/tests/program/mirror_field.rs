@@ -163,7 +163,7 @@ fn partial_files_of_an_interrupted_mirror_are_not_copied() {
     let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
     ran.exited(0);
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(said.matches("skipped: a temporary file of this program").count(), 3, "{said}");
+    assert_eq!(said.matches("skipped: a temporary file of a transfer").count(), 3, "{said}");
     assert_eq!(tree(&server.root.join("t")).len(), 2, "the file and the directory");
     // Nor from a server, where other clients may have left theirs.
     server.root.write("t/.ftp-cli-part-f", b"con");

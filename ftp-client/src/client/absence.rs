@@ -1,10 +1,11 @@
-//! Whether a server proves that there is no object of a name. That a listing lacks the name proves
-//! nothing.
+//! Whether a server proves that there is an object of a name, or that there is none.
 
-use ftp_proto::{Command, Pathname, ReplyCode, RepresentationType, Severity, Verb};
+use ftp_proto::{Command, ListLine, Pathname, ReplyCode, RepresentationType, Severity, Verb};
 
 use super::Client;
+use super::repeat::is_final;
 use crate::error::Error;
+use crate::listing::ListOptions;
 
 /// A question about one name, and whether it also tells of directories. `FEAT` lists its verb.
 type NameQuestion = (Verb, fn(Pathname) -> Command, bool);
@@ -15,13 +16,71 @@ const QUESTIONS: [NameQuestion; 3] = [
     (Verb::Size, Command::Size, false),
 ];
 
+/// Whether an object is at a path, as far as the server shows it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Existence {
+    /// The server shows the object.
+    Present,
+    /// The server shows that there is none.
+    Absent,
+    /// Neither is proved: for example, the directory cannot be listed.
+    Unknown,
+}
+
 impl Client {
+    /// Finds out whether an object is at `path`: `MDTM` or `MLST` shows it, else a complete listing
+    /// of its directory does, or proves its absence.
+    ///
+    /// `SIZE` is not proof: a server that keeps an interrupted upload under a hidden name may
+    /// report the size of that upload, so that the client can resume. If the listing may hide the
+    /// name, because of a leading dot, the object is absent only if `FEAT` lists `MLST` or `MDTM`,
+    /// and the server refuses it (550).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
+    /// be sent.
+    pub fn existence(&mut self, path: impl AsRef<[u8]>) -> Result<Existence, Error> {
+        let path = path.as_ref();
+        if self.shows(path)? {
+            return Ok(Existence::Present);
+        }
+        let (directory, name) = Pathname::split(path);
+        let options = ListOptions { all: true, ..ListOptions::default() };
+        // No name is kept: the directory can be larger than the memory.
+        let listed = self.list_directory(directory, options).and_then(|mut entries| {
+            let (mut is_listed, mut is_whole) = (false, true);
+            for listed in &mut entries {
+                match listed? {
+                    ListLine::Entry(entry) => is_listed |= entry.name == name,
+                    ListLine::Unparsed(_) => is_whole = false,
+                }
+            }
+            let hides = name.first() == Some(&b'.') && !entries.shows_hidden();
+            Ok((is_listed, is_whole, hides))
+        });
+        let is_absent = match listed {
+            Ok((true, ..)) => return Ok(Existence::Present),
+            Ok((false, true, true)) => self.denies(path)? == Some(true),
+            Ok((false, is_whole, _)) => is_whole,
+            Err(Error::ListingCut(_)) => false,
+            Err(Error::Refused { reply, .. }) if is_final(&reply) => false,
+            Err(error) => return Err(error),
+        };
+        Ok(if is_absent { Existence::Absent } else { Existence::Unknown })
+    }
+
+    /// Returns whether `MDTM` or `MLST` proves that an object is at `path`. `false` proves nothing.
+    pub(crate) fn shows(&mut self, path: &[u8]) -> Result<bool, Error> {
+        Ok(self.modified(path)?.is_some() || self.stat(path)?.is_some())
+    }
+
     /// Returns whether the server tells that there is no object at `path`: it refuses `MLST` with 550,
     /// or `MDTM` and to enter a directory. Returns `None` if it offers neither question (`FEAT`).
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`exists`](Self::exists).
+    /// Returns the errors of [`existence`](Self::existence).
     pub(crate) fn denies(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
         let mlst = Command::Mlst(self.pathname_or_none(path)?);
         let mut denies = None;

@@ -273,7 +273,7 @@ impl Client {
 
     /// Returns whether the server knows an object at this path.
     fn is_known(&mut self, path: &[u8]) -> Result<bool, Error> {
-        Ok(self.size(path)?.is_some() || self.exists(path)?)
+        Ok(self.size(path)?.is_some() || self.shows(path)?)
     }
 
     /// Returns whether a path can be the argument of `LIST` or `NLST`: the server has `MLSD`, so the

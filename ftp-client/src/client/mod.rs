@@ -1,7 +1,7 @@
 //! `Client`: one method per FTP service. Transfers, listings, directories and attributes have their
 //! own modules.
 
-mod absence;
+pub(crate) mod absence;
 mod by_name;
 mod digest;
 mod directories;

@@ -139,21 +139,6 @@ impl Client {
         Ok(reply.and_then(|reply| facts_in(&reply)).map(|facts| Entry::from(&facts)))
     }
 
-    /// Returns whether `MDTM` or `MLST` proves that an object exists at `path`.
-    ///
-    /// `SIZE` is not proof: a server that keeps an interrupted upload under a hidden name may
-    /// report the size of that upload, so that the client can resume. `false` means that nothing
-    /// proves that the object exists, not that the object is missing.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
-    /// be sent.
-    pub fn exists(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
-        let path = path.as_ref();
-        Ok(self.modified(path)?.is_some() || self.stat(path)?.is_some())
-    }
-
     /// Sets the modification time of the object at `path` (`MFMT`; `SITE UTIME` if the server does
     /// not know `MFMT` and lists `UTIME`).
     ///
@@ -418,7 +403,7 @@ impl Client {
 
     /// Returns the error of a listing without any line that can be parsed, which names the server's
     /// system (`SYST`) and the first `line`; or the error of the connection.
-    pub fn unreadable_listing(&mut self, line: &[u8]) -> Error {
+    pub(crate) fn unreadable_listing(&mut self, line: &[u8]) -> Error {
         let system = match self.system() {
             Err(Error::Refused { .. }) => None,
             Err(error) => return error,

@@ -1,11 +1,11 @@
 //! Sending a command again after its reply was lost with the connection: the command may have been
 //! carried out, so a refusal of the second one is judged by what the server shows.
 
-use ftp_proto::{EntryKind, ListLine, Modified, Pathname, ReplyCode, Severity, TimeVal, Verb};
+use ftp_proto::{EntryKind, Modified, Pathname, ReplyCode, Severity, TimeVal, Verb};
 
 use super::Client;
+use super::absence::Existence;
 use crate::error::Error;
-use crate::listing::ListOptions;
 
 /// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
 /// lost.
@@ -228,7 +228,7 @@ impl Repeat {
     /// `false`, if no reply was lost. If the file is there, it may be a new one: what proved that
     /// it may be removed must be proved again.
     pub(crate) fn was_removed(&mut self, client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-        Ok(self.has_lost(&[Verb::Dele], path) && client.is_there(path)? == Some(false))
+        Ok(self.has_lost(&[Verb::Dele], path) && client.existence(path)? == Existence::Absent)
     }
 
     /// Renames a file to a name that is known to be free, as [`rename`](Self::rename) does.
@@ -263,12 +263,12 @@ impl Repeat {
         let (from, to) = (from.as_ref(), to.as_ref());
         if self.before.is_none() && !self.is_single {
             let source = facts_of(client, from)?.unwrap_or_default();
-            let target = match client.is_there(to)? {
-                Some(false) => TargetBefore::Absent,
-                Some(true) => {
+            let target = match client.existence(to)? {
+                Existence::Absent => TargetBefore::Absent,
+                Existence::Present => {
                     facts_of(client, to)?.map_or(TargetBefore::Unknown, TargetBefore::There)
                 }
-                None => TargetBefore::Unknown,
+                Existence::Unknown => TargetBefore::Unknown,
             };
             self.before = Some(RenameFacts { source, target });
         }
@@ -321,12 +321,12 @@ impl Repeat {
         from: &[u8],
         to: &[u8],
     ) -> Result<Shown, Error> {
-        match client.is_there(from)? {
-            Some(true) => return Ok(Shown::There),
-            Some(false) => {}
-            None => return Ok(Shown::Unclear),
+        match client.existence(from)? {
+            Existence::Present => return Ok(Shown::There),
+            Existence::Absent => {}
+            Existence::Unknown => return Ok(Shown::Unclear),
         }
-        if client.is_there(to)? == Some(false) {
+        if client.existence(to)? == Existence::Absent {
             return Ok(Shown::Gone);
         }
         let Some(RenameFacts { source, target }) = &self.before else {
@@ -361,14 +361,14 @@ impl Repeat {
             }
             done => return self.note(client, verb, path, done),
         };
-        let is_there = match verb {
-            Verb::Dele => client.is_there(path)?,
-            _ => Some(client.enters(path)?),
-        };
-        let shown = match is_there {
-            Some(true) => Shown::There,
-            Some(false) => Shown::Gone,
-            None => Shown::Unclear,
+        let shown = match verb {
+            Verb::Dele => match client.existence(path)? {
+                Existence::Present => Shown::There,
+                Existence::Absent => Shown::Gone,
+                Existence::Unknown => Shown::Unclear,
+            },
+            _ if client.enters(path)? => Shown::There,
+            _ => Shown::Gone,
         };
         conclude(judge(lost, shown), verb, reply)
     }
@@ -399,7 +399,7 @@ fn conclude(verdict: RepeatVerdict, verb: Verb, reply: ftp_proto::Reply) -> Resu
     }
 }
 
-fn is_final(reply: &ftp_proto::Reply) -> bool {
+pub(super) fn is_final(reply: &ftp_proto::Reply) -> bool {
     reply.code().severity() == Severity::Permanent && reply.code() != ReplyCode::NOT_LOGGED_IN
 }
 
@@ -415,45 +415,6 @@ fn facts_of(client: &mut Client, path: &[u8]) -> Result<Option<Facts>, Error> {
     let (size, time) = (client.size(path)?, client.modified(path)?);
     let facts = Facts { size, time, ..Facts::default() };
     Ok((size.is_some() || time.is_some()).then_some(facts))
-}
-
-impl Client {
-    /// Returns whether an object is at `path`: by its facts, otherwise by a complete listing of its
-    /// directory. If that may hide the name, because of a leading dot, the object is missing only if
-    /// `FEAT` lists `MLST` or `MDTM`, and the server refuses it (550). Returns `None` if nothing tells.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`Error::Refused`] for a 4xx or 530 reply, and [`Error::Argument`] if `path` cannot
-    /// be sent.
-    pub fn is_there(&mut self, path: impl AsRef<[u8]>) -> Result<Option<bool>, Error> {
-        let path = path.as_ref();
-        if self.exists(path)? {
-            return Ok(Some(true));
-        }
-        let (directory, name) = Pathname::split(path);
-        let options = ListOptions { all: true, ..ListOptions::default() };
-        // No name is kept: the directory can be larger than the memory.
-        let listed = self.list_directory(directory, options).and_then(|mut entries| {
-            let (mut is_listed, mut is_whole) = (false, true);
-            for listed in &mut entries {
-                match listed? {
-                    ListLine::Entry(entry) => is_listed |= entry.name == name,
-                    ListLine::Unparsed(_) => is_whole = false,
-                }
-            }
-            let hides = name.first() == Some(&b'.') && !entries.shows_hidden();
-            Ok((is_listed, is_whole, hides))
-        });
-        match listed {
-            Ok((true, ..)) => Ok(Some(true)),
-            Ok((false, true, true)) => Ok((self.denies(path)? == Some(true)).then_some(false)),
-            Ok((false, is_whole, _)) => Ok(is_whole.then_some(false)),
-            Err(Error::ListingCut(_)) => Ok(None),
-            Err(Error::Refused { reply, .. }) if is_final(&reply) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -81,7 +81,8 @@ impl Client {
 
     /// Announces the files that you download next, in this order. Pass `true` with a file if you
     /// use [`retrieve_with_time`](Self::retrieve_with_time) for it, and `false` if you use
-    /// [`retrieve`](Self::retrieve). Further calls add files.
+    /// [`retrieve`](Self::retrieve). A further call repeats the files that have not begun, and adds
+    /// others after them.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client
     /// requests several of the files in one write, and the server sends one after the other.
@@ -101,25 +102,17 @@ impl Client {
         if !self.goes_ahead() {
             return;
         }
-        for (path, with_time) in files {
+        // An earlier call has announced the first ones already.
+        for (path, with_time) in files.into_iter().skip(self.plan.len()) {
             // The download itself reports a path that cannot be sent.
             let Ok(path) = self.sendable(path.as_ref()) else { return };
             self.plan.add(path, with_time);
         }
     }
 
-    /// Returns the number of [planned](Self::plan_downloads) downloads that have not begun. It is 0
-    /// after a transfer that was not the next one of the plan.
-    #[must_use]
-    pub fn planned_downloads(&self) -> usize {
-        self.plan.len()
-    }
-
     /// Returns whether the client has sent the command of an upload that has not begun
     /// ([`Upload::plan_next`]).
-    #[doc(hidden)]
-    #[must_use]
-    pub fn has_planned_upload(&self) -> bool {
+    pub(crate) fn has_planned_upload(&self) -> bool {
         self.plan.is_upload_requested()
     }
 
@@ -442,8 +435,7 @@ impl Client {
 
     /// Returns how many downloads to [plan](Self::plan_downloads): 0 if none is requested ahead, as far
     /// as known.
-    #[must_use]
-    pub fn downloads_ahead(&self) -> usize {
+    pub(crate) fn downloads_ahead(&self) -> usize {
         if self.goes_ahead() { DownloadPlan::DOWNLOADS } else { 0 }
     }
 
@@ -514,8 +506,7 @@ impl Client {
     ///
     /// By default, the client decides from the greeting and `FEAT`. It sends 0xFF once to vsftpd,
     /// Pure-FTPd and pyftpdlib, which read each byte as itself, and twice to other servers.
-    #[doc(hidden)]
-    pub const fn double_telnet_byte(&mut self, doubles: bool) {
+    pub(crate) const fn double_telnet_byte(&mut self, doubles: bool) {
         self.knows_iac = true;
         self.control.takes_bytes = !doubles;
     }

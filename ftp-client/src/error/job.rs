@@ -102,7 +102,7 @@ pub enum JobFault {
     /// The file was uploaded, but the server may take the target for the same file as this other
     /// target of the run, which may be replaced.
     #[error(
-        "uploaded, but perhaps the same file as {} on the server, which does not tell",
+        "uploaded, but it may be the same file as {} on the server; that could not be checked",
         Escaped(.0)
     )]
     PerhapsSameName(Vec<u8>),
@@ -142,7 +142,7 @@ pub enum JobFault {
     #[error("only a regular file can be moved")]
     NotRegular,
     /// The journal at this path cannot be understood.
-    #[error("{}: not a journal of this program; move it away", named_path(.0))]
+    #[error("{}: not a journal of an upload; move it away", named_path(.0))]
     BadJournal(PathBuf),
     /// Another local file has the name of the open one; nothing was sent.
     #[error("another local file has this name now, so nothing was sent; run the command again")]
@@ -439,22 +439,12 @@ impl TreeFault {
         self.error.as_deref()
     }
 
-    /// Returns the reason in words, if it is not just that of the [cause](Self::cause).
-    #[must_use]
-    pub fn text(&self) -> Option<&str> {
-        self.text.as_deref()
-    }
-
-    /// Returns the objects that the reason is about, each with `: `; empty if there are none.
-    #[must_use]
-    pub fn objects(&self) -> &str {
-        &self.objects
-    }
-
-    /// Returns what follows the reason: consequences and advice, with `; ` before each.
-    #[must_use]
-    pub fn after(&self) -> &str {
-        &self.after
+    /// Returns the text of `Display`, with the words of `tell` for the [cause](Self::cause). If the
+    /// fault has a reason of its own, `tell` is not called.
+    pub fn told(&self, tell: impl FnOnce(&Error) -> String) -> String {
+        let Self { objects, text, after, .. } = self;
+        let reason = text.clone().or_else(|| self.cause().map(tell)).unwrap_or_default();
+        format!("{objects}{reason}{after}")
     }
 
     /// Returns the setting that the failure is about.
@@ -496,14 +486,10 @@ impl TreeFault {
 
 impl fmt::Display for TreeFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.objects)?;
-        match (&self.text, self.cause()) {
-            (Some(text), _) => f.write_str(text)?,
-            (None, Some(Error::Local(error))) => error.fmt(f)?,
-            (None, Some(error)) => error.fmt(f)?,
-            (None, None) => {}
-        }
-        f.write_str(&self.after)
+        f.write_str(&self.told(|cause| match cause {
+            Error::Local(error) => error.to_string(),
+            error => error.to_string(),
+        }))
     }
 }
 

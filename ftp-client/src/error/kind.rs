@@ -381,6 +381,23 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_has_the_kind_of_a_system_error() {
+        for (code, want) in [
+            (450, io::ErrorKind::ResourceBusy),
+            (452, io::ErrorKind::StorageFull),
+            (552, io::ErrorKind::QuotaExceeded),
+            (550, io::ErrorKind::PermissionDenied),
+            (553, io::ErrorKind::InvalidFilename),
+            (500, io::ErrorKind::Other),
+        ] {
+            let reply = Reply::new(ReplyCode::new(code).unwrap(), "no");
+            let packed = io::Error::from(Error::refused(Verb::Stor, reply));
+            assert_eq!(packed.kind(), want, "{code}");
+            assert!(matches!(Error::recover(packed), Ok(Error::Refused { .. })), "{code}");
+        }
+    }
+
+    #[test]
     fn texts_of_servers_with_too_many_clients_are_known() {
         for (code, text, want) in [
             // vsftpd 3.0.5 sends 421; a wrapper may turn it into 530.

@@ -515,8 +515,24 @@ impl From<io::Error> for Error {
 
 impl From<Error> for io::Error {
     /// Wraps the error in an `io::Error` of the kind that fits best; [`Error::recover`] unpacks it.
+    ///
+    /// A storage of `ftp_server` that uses this client can so return its errors with `?`: a full
+    /// disk (452) or an exceeded quota (552) of the other server stays one, and a name that it does
+    /// not allow (553). A 550 does not show its reason and becomes `PermissionDenied`: `NotFound`
+    /// would claim that there is no such object.
     fn from(error: Error) -> Self {
         let kind = match &error {
+            Error::Refused { reply, .. } => match reply.code() {
+                ReplyCode::NO_SPACE => io::ErrorKind::StorageFull,
+                ReplyCode::OVER_QUOTA => io::ErrorKind::QuotaExceeded,
+                ReplyCode::FILE_UNAVAILABLE | ReplyCode::NOT_LOGGED_IN => {
+                    io::ErrorKind::PermissionDenied
+                }
+                ReplyCode::NAME_NOT_ALLOWED => io::ErrorKind::InvalidFilename,
+                code if code.severity() == Severity::Transient => io::ErrorKind::ResourceBusy,
+                _ => io::ErrorKind::Other,
+            },
+            Error::Job(JobFault::Missing) => io::ErrorKind::NotFound,
             Error::Timeout(_) => io::ErrorKind::TimedOut,
             Error::Io(error) | Error::Local(error) => error.kind(),
             Error::Argument(_) => io::ErrorKind::InvalidInput,

@@ -21,6 +21,7 @@ use super::small::parent;
 use super::targets::Targets;
 use crate::age;
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::error::{Error, ErrorKind, FileFact, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::system::{MetadataExt, check_path};
@@ -517,7 +518,7 @@ impl Get<'_> {
             Ok(here) if here.len() > 0 && is_like(client, there, &here) => {
                 Err(Error::Job(JobFault::MayBeSource(target.to_owned())))
             }
-            Err(_) if is_in_place && matches!(client.is_there(there), Ok(Some(false))) => {
+            Err(_) if is_in_place && matches!(client.existence(there), Ok(Existence::Absent)) => {
                 Err(Error::Job(JobFault::Missing))
             }
             _ => Ok(()),
@@ -561,13 +562,13 @@ fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Error> {
 /// Returns the error for a file that is missing, or for a fact that the server does not report.
 fn unknown(client: &mut Client, path: &[u8], fact: FileFact) -> Error {
     let (directory, _) = Pathname::split(path);
-    let is_missing = match client.is_there(path) {
+    let is_missing = match client.existence(path) {
         // A refused listing proves nothing. If the server does not enter the directory either, the
         // file counts as missing.
-        Ok(None) if !directory.is_empty() => client
+        Ok(Existence::Unknown) if !directory.is_empty() => client
             .can_enter(directory)
             .map_or_else(|error| if error.is_no() { Ok(true) } else { Err(error) }, |()| Ok(false)),
-        is_there => is_there.map(|is_there| is_there == Some(false)),
+        known => known.map(|known| known == Existence::Absent),
     };
     match is_missing {
         Ok(true) => Error::Job(JobFault::Missing),

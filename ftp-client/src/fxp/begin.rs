@@ -156,9 +156,9 @@ pub(super) fn find(
         // A digest proves that the file exists. A size may belong to an interrupted upload whose
         // file lacks its final name.
         Step::Whole if is_digested => (size, true, None),
-        Step::Whole => (size, target.client.exists(target.path).map_err(of_target)?, None),
+        Step::Whole => (size, target.client.shows(target.path).map_err(of_target)?, None),
         Step::Continue { kept, .. } if kept == size => {
-            (kept, target.client.exists(target.path).map_err(of_target)?, None)
+            (kept, target.client.shows(target.path).map_err(of_target)?, None)
         }
         Step::Continue { kept, .. } => (kept, false, None),
         Step::FromZero(why) => (0, false, Some(why)),

@@ -413,6 +413,21 @@ pub struct Listing {
     pub shows_hidden: bool,
 }
 
+impl Listing {
+    /// Returns the listing if it is empty, or if at least one of its lines could be parsed.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Error::UnknownListing`], with the system of the server (`SYST`), and the errors of
+    /// the connection.
+    pub fn understood(self, client: &mut Client) -> Result<Self, Error> {
+        match self.unparsed.first().filter(|_| self.entries.is_empty()) {
+            Some(line) => Err(client.unreadable_listing(line)),
+            None => Ok(self),
+        }
+    }
+}
+
 ftp_proto::debug_fields!(Listing {
     entries,
     unparsed: unparsed.iter().map(|line| Escaped(line)).collect::<Vec<_>>(),

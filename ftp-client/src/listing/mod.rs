@@ -23,6 +23,7 @@ mod walk;
 
 use ftp_proto::Entry;
 
+pub use crate::client::absence::Existence;
 use crate::error::{Error, ListingCut};
 pub(crate) use entries::Beginning;
 pub use entries::{Entries, Listing};

@@ -41,6 +41,12 @@ pub trait Worker {
         0
     }
 
+    /// Returns [`ahead`](Self::ahead) for an item that is only downloaded: how many downloads the
+    /// connection [requests at once](Client::plan_downloads), as far as known.
+    fn downloads_ahead(&self) -> usize {
+        self.client().map_or(0, Client::downloads_ahead)
+    }
+
     /// Handles an item. Those that follow are this worker's too, in this order. Returns whether it took a
     /// transfer.
     ///

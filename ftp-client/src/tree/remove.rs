@@ -15,6 +15,7 @@ use ftp_proto::{Entry, EntryKind, Pathname, Verb};
 use super::execute::Summary;
 use super::links::{Proof, ShownLinks, by_list, list};
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, JobFault, Unsupported};
@@ -129,12 +130,12 @@ impl Repeat {
 /// entered, or its directory cannot be.
 fn is_missing(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
     let (directory, _) = Pathname::split(path);
-    let unentered = match client.is_there(path)? {
-        Some(true) => return Ok(false),
+    let unentered = match client.existence(path)? {
+        Existence::Present => return Ok(false),
         // An unlisted directory exists if it can be entered.
-        Some(false) => path,
-        None if directory.is_empty() => return Ok(false),
-        None => directory,
+        Existence::Absent => path,
+        Existence::Unknown if directory.is_empty() => return Ok(false),
+        Existence::Unknown => directory,
     };
     match client.can_enter(unentered) {
         Ok(()) => Ok(false),

@@ -573,7 +573,7 @@ fn check_apart(from: &mut Far<'_>, (to, top): (&mut Hand<'_>, &[u8])) -> Result<
         && let Some(target) = to.names_from_root(top)
         && (source.starts_with(&target) || target.starts_with(&source))
     {
-        let text = "SRC and DST are one directory, or one contains the other";
+        let text = "source and target are one directory, or one contains the other";
         return Err(TreeFault::new(ErrorKind::Usage, text));
     }
     Ok(())

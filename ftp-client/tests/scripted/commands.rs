@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ftp_client::error::Phase;
 use ftp_client::file::HashAlgorithm;
+use ftp_client::listing::Existence;
 use ftp_client::{Client, Entry, EntryKind, Error, Fact, Permissions, TimeVal, Verb};
 
 use crate::peer::{Server, timeouts};
@@ -89,16 +90,25 @@ fn stat_reads_one_object_by_mlst_cl_17() {
 #[test]
 fn a_size_does_not_prove_that_a_file_exists() {
     let (server, mut client) = Server::logged_in(|mut peer| {
-        peer.answer("MDTM a", "550 no such file");
-        peer.answer("MLST a", "502 what");
         peer.answer("MDTM b", "213 20260101000000");
         peer.answer("MDTM c", "502 what");
         peer.answer("MLST c", "250-Begin\r\n type=file; c\r\n250 End");
         peer.answer("MDTM d", "450 not now");
+        peer.answer("MDTM a", "550 no such file");
+        loop {
+            match String::from_utf8(peer.line()).unwrap().trim_end() {
+                "" => return,
+                line => assert!(!line.starts_with("SIZE"), "{line}"),
+            }
+            peer.reply("502 what");
+        }
     });
-    let found: Vec<_> = ["a", "b", "c"].map(|path| client.exists(path).unwrap()).into();
-    assert_eq!(found, [false, true, true]);
-    assert!(matches!(client.exists("d"), Err(Error::Refused { verb: Verb::Mdtm, .. })));
+    for path in ["b", "c"] {
+        assert_eq!(client.existence(path).unwrap(), Existence::Present, "{path}");
+    }
+    assert!(matches!(client.existence("d"), Err(Error::Refused { verb: Verb::Mdtm, .. })));
+    assert_eq!(client.existence("a").unwrap(), Existence::Unknown);
+    drop(client);
     server.end();
 }
 

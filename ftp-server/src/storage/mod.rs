@@ -419,7 +419,7 @@ pub trait Source: io::Read + Send {
     fn size(&self) -> u64;
 
     /// Continues reading at `offset`, in bytes from the beginning, which must not exceed
-    /// [`size`](Source::size).
+    /// [`size`](Source::size). Called at most once, before the first read.
     ///
     /// # Errors
     ///
@@ -435,7 +435,8 @@ pub trait Source: io::Read + Send {
     ///
     /// # Errors
     ///
-    /// Returns the error that the next read would return.
+    /// Returns the error that the next read would return. The client has had the 150 by then: what
+    /// can be known earlier is an error of [`Storage::read`].
     fn ready(&mut self) -> StorageResult<bool> {
         Ok(true)
     }

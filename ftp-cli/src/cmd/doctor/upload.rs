@@ -6,6 +6,7 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
+use ftp_client::listing::Existence;
 use ftp_client::{Client, Error};
 use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
@@ -242,7 +243,7 @@ fn clean(
             if let Some(another) = &mut another {
                 deleted = another.delete(&name);
                 // A command whose reply was lost may have deleted or renamed the file.
-                if deleted.is_err() && matches!(another.exists(&name), Ok(false)) {
+                if deleted.is_err() && matches!(another.existence(&name), Ok(Existence::Absent)) {
                     deleted = Ok(());
                 }
             }

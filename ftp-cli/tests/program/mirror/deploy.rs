@@ -260,7 +260,11 @@ fn excluded_files_are_neither_sent_nor_deleted_and_no_source_takes_the_name_of_t
     for name in ["list.json", "list.json.new", "list.json/x"] {
         let path = here.write(format!("tree/{name}"), b"deployed");
         let ran = mirror(&options, shown(&source), &url);
-        failed(&ran, 2, ": exists in SRC, but is the name of the list in DST; choose another name");
+        failed(
+            &ran,
+            2,
+            ": exists in the source, but is the name of the list in the target; choose another name",
+        );
         mirror(&[&options[..], &["--exclude", "list.json*"]].concat(), shown(&source), &url)
             .exited(0);
         fs::remove_file(path).unwrap();
@@ -279,7 +283,10 @@ fn excluded_files_are_neither_sent_nor_deleted_and_no_source_takes_the_name_of_t
     here.mkdir("tree/b.d");
     let ran = mirror(&[&options[..], &["--exclude", "logs/"]].concat(), shown(&source), &url);
     ran.exited(0);
-    for words in ["logs: is still in DST: left out now", "b.d/.git: is still in DST: others may"] {
+    for words in [
+        "logs: is still in the target: left out now",
+        "b.d/.git: is still in the target: others may",
+    ] {
         assert!(has(&ran, words), "{words}: {ran:?}");
     }
     assert!(!server.root.join("www/a").exists() && server.root.join("www/list.json").exists());
@@ -291,11 +298,19 @@ fn excluded_files_are_neither_sent_nor_deleted_and_no_source_takes_the_name_of_t
     here.write("tree/c", b"deployed");
     let other = server.root.write("www/package.json", b"{}");
     let ran = mirror(&["--manifest=package.json"], shown(&source), &url);
-    failed(&ran, 2, "--manifest: package.json: exists in DST, and is not a list of this program");
+    failed(
+        &ran,
+        2,
+        "--manifest: package.json: exists in the target, and is not a list of uploaded files",
+    );
     assert_eq!(fs::read(other).unwrap(), b"{}");
     let next = server.root.write("www/mine.new", b"precious");
     let ran = mirror(&["--manifest=mine"], shown(&source), &url);
-    failed(&ran, 2, "--manifest: mine.new: exists in DST, and is not a list of this program");
+    failed(
+        &ran,
+        2,
+        "--manifest: mine.new: exists in the target, and is not a list of uploaded files",
+    );
     assert_eq!(fs::read(next).unwrap(), b"precious");
     assert!(!server.root.join("www/c").exists());
     // What makes no sense is refused before anything is sent.

@@ -54,7 +54,7 @@ fn a_name_that_the_server_cuts_short_holds_back_deletions() {
     here.write("up/abcdefghi", b"new!");
     for _ in 0..2 {
         let ran = mirror(&["--delete"], shown(&here.join("up")), &server.url("t"));
-        failed(&ran, 12, "abcdefghi: written, but DST does not list it under this name");
+        failed(&ran, 12, "abcdefghi: written, but the target does not list it under this name");
         let mut kept = contents(&server);
         kept.sort();
         assert_eq!(kept, ["extra", "new!"]);

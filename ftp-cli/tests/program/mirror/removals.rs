@@ -60,7 +60,7 @@ fn a_listing_that_is_cut_deletes_nothing_that_the_server_has_cl_52() {
         }
         here.write("down/old", b"old");
         let ran = mirror(&["--delete", "--size-only"], &server.url("t"), shown(&here.join("down")));
-        failed(&ran, 12, "79: not deleted: SRC has this name");
+        failed(&ran, 12, "79: not deleted: the source has this name");
         assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 80, "{ran:?}");
         assert!(!here.join("down/old").exists());
     }
@@ -75,7 +75,7 @@ fn what_a_busy_server_cannot_tell_of_is_not_absent_cl_52() {
     here.write("down/a", b"a");
     here.write("down/old", b"old");
     let ran = mirror(&["--delete", "--size-only"], &server.url("t"), shown(&here.join("down")));
-    failed(&ran, 12, "old: not deleted: SRC does not tell whether it has this name");
+    failed(&ran, 12, "old: not deleted: the source does not show whether it has this name");
     assert!(here.join("down/old").exists());
 }
 
@@ -114,7 +114,7 @@ fn a_source_that_lies_in_the_target_on_one_disk_stays_cl_52() {
             true => mirror(&["--delete", "--no-links"], shown(&source), &server.url("")),
             false => mirror(&["--delete"], &server.url("build"), shown(server.root.path())),
         };
-        failed(&ran, 2, "is SRC itself");
+        failed(&ran, 2, "is the source itself");
         for name in ["build/a", "build/b"] {
             assert_eq!(server.root.read(name), name.as_bytes(), "{ran:?}");
         }

@@ -12,6 +12,7 @@ use super::start::{UploadStart, UploadWay};
 use super::{Following, Job, OpenedSource, StoreAs};
 use crate::charset::is_text;
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::error::{Error, ErrorKind, JobFault, Phase};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::file::Done;
@@ -378,7 +379,8 @@ impl Job<'_> {
                 verified => verified?,
             };
             if done.verified == Verify::None {
-                let is_missing = size == 0 && matches!(client.is_there(&path), Ok(Some(false)));
+                let is_missing =
+                    size == 0 && matches!(client.existence(&path), Ok(Existence::Absent));
                 let text = match is_missing {
                     true => "the server confirms the empty file, but does not show it",
                     false => "the server confirms the upload, but does not report its size",

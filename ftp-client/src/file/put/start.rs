@@ -7,6 +7,7 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType};
 
 use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::error::{Error, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::file::evidence::{
@@ -235,7 +236,7 @@ impl Job<'_> {
         have: u64,
         is_proven: bool,
     ) -> Result<UploadStart, Error> {
-        let mode = match client.exists(self.place.path())? {
+        let mode = match client.shows(self.place.path())? {
             true => UploadWay::Nothing,
             false => UploadWay::Rest,
         };
@@ -351,12 +352,12 @@ fn real_path(path: &Path) -> PathBuf {
 fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> Result<bool, Error> {
     let probed = Directory::open(parent(real)).and_then(|directory| {
         with_probe(&directory, |name| {
-            client.is_there(Pathname::join(Pathname::split(there).0, name))
+            client.existence(Pathname::join(Pathname::split(there).0, name))
         })
     });
     match probed {
         Ok(Err(error)) if !client.is_settled() => Err(error),
-        probed => Ok(probed.is_err() || matches!(probed, Ok(Ok(Some(true))))),
+        probed => Ok(probed.is_err() || matches!(probed, Ok(Ok(Existence::Present)))),
     }
 }
 
@@ -394,7 +395,7 @@ impl Job<'_> {
         let path = self.place.path();
         let Some(time) = client.readable_time(path)? else {
             let features = client.features()?;
-            if features.has("MDTM") || !client.exists(path)? && features.has("SIZE") {
+            if features.has("MDTM") || !client.shows(path)? && features.has("SIZE") {
                 // The file is missing.
                 return Ok(None);
             }
@@ -445,12 +446,13 @@ impl Job<'_> {
     fn is_there(&self, client: &mut Client) -> Result<bool, Error> {
         let path = self.place.path();
         if client.features()?.has("MLST") {
-            return client.exists(path);
+            return client.shows(path);
         }
         // A refusal of MDTM proves nothing: vsftpd refuses it too for a file that anonymous users
         // must not read, and replaces that file.
-        if let Some(is_there) = client.is_there(path)? {
-            return Ok(is_there);
+        match client.existence(path)? {
+            Existence::Unknown => {}
+            known => return Ok(known == Existence::Present),
         }
         // The directory cannot be listed.
         let features = client.features()?;

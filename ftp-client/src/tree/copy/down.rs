@@ -52,7 +52,7 @@ impl Down<'_> {
         }
         // If there is no connection, the copy itself reports the failure.
         let Ok(client) = self.from.hand.client() else { return };
-        client.plan_downloads(copies.iter().skip(client.planned_downloads()).map(names));
+        client.plan_downloads(copies.iter().map(names));
     }
 
     pub(super) fn copy(

@@ -17,8 +17,8 @@ use crate::tree::probe::create_probe;
 use crate::tree::scan::{Contents, RemoteTree, Scan};
 
 /// Why an object stays that the plan removes.
-const THERE: &str = "not deleted: SRC has this name";
-const UNSURE: &str = "not deleted: SRC does not tell whether it has this name";
+const THERE: &str = "not deleted: the source has this name";
+const UNSURE: &str = "not deleted: the source does not show whether it has this name";
 
 /// What both sides show of the objects to remove in one directory.
 pub(crate) struct Look {

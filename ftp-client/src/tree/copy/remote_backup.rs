@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::remote_side::RemoteTop;
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::listing::{Budget, ListOptions};
@@ -117,7 +118,7 @@ impl RemoteBackup {
     fn reserve_free(&self, client: &mut Client, path: &[u8]) -> Result<Vec<u8>, TreeFault> {
         for _ in 0..=LOOKS {
             let kept = self.reserve(client, path)?;
-            if !client.exists(&kept).map_err(|error| TreeFault::from(error).about(&kept))? {
+            if !client.shows(&kept).map_err(|error| TreeFault::from(error).about(&kept))? {
                 return Ok(kept);
             }
         }
@@ -175,9 +176,9 @@ impl RemoteTop<'_> {
         };
         match repeat.rename_to_free(client, &own, &kept) {
             Ok(()) => Ok(Some(kept)),
-            Err(error @ Error::Refused { .. }) => match client.is_there(&own) {
+            Err(error @ Error::Refused { .. }) => match client.existence(&own) {
                 // Another client has removed the object.
-                Ok(Some(false)) => Ok(None),
+                Ok(Existence::Absent) => Ok(None),
                 _ => Err(TreeFault::from(error).about(&own)),
             },
             Err(error) => {
@@ -202,7 +203,7 @@ impl RemoteTop<'_> {
         let own = Pathname::join(self.top, path);
         let is_known = is_listed || backup.lost().contains_key(&own);
         let exists =
-            is_known || client.exists(&own).map_err(|error| TreeFault::from(error).about(&own))?;
+            is_known || client.shows(&own).map_err(|error| TreeFault::from(error).about(&own))?;
         if exists { self.back_up(client, path) } else { Ok(None) }
     }
 }

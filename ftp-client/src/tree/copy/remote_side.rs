@@ -8,6 +8,7 @@ use ftp_proto::{Escaped, Pathname, Permissions, TimeVal};
 use super::remote_backup::RemoteBackup;
 use crate::charset::{Charset, is_text};
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::client::promise::Promise;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind, JobFault, Recovery};
@@ -257,9 +258,10 @@ impl<'a> RemoteSide<'a> {
     /// Returns whether the directory at `path` has an object called `name`.
     pub(super) fn has(&mut self, path: &[u8], name: &[u8]) -> Result<bool, TreeFault> {
         let path = Pathname::join(self.place.top, &Pathname::join(path, name));
-        match self.hand.client()?.is_there(&path) {
-            Ok(Some(is_there)) => Ok(is_there),
-            Ok(None) => Err(unproved(
+        match self.hand.client()?.existence(&path) {
+            Ok(Existence::Present) => Ok(true),
+            Ok(Existence::Absent) => Ok(false),
+            Ok(Existence::Unknown) => Err(unproved(
                 &path,
                 "cannot check whether both sides are the same directory: the server does not report whether a file exists; no file was copied or removed",
             )),

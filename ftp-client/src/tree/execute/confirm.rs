@@ -58,12 +58,13 @@ impl<'a> Run<'a> {
             let (path, twin) = (shown(&path), shown(twin));
             if relation == Relation::One {
                 let message = format!(
-                    "{path}: not copied: DST stores it as the same file as {twin}; rename one of them"
+                    "{path}: not copied: the target stores it as the same file as {twin}; rename one of them"
                 );
                 return Err(TreeFault::item(ErrorKind::Refused, message));
             }
-            let message =
-                format!("{path}: may be the same file as {twin} in DST, which does not tell");
+            let message = format!(
+                "{path}: may be the same file as {twin} in the target; that could not be checked"
+            );
             unclear = Some(TreeFault::item(ErrorKind::Integrity, message));
         }
         Ok(unclear)
@@ -122,7 +123,7 @@ impl<'a> Run<'a> {
             for name in missing {
                 let path = Pathname::join(path, name);
                 let message = format!(
-                    "{}: written, but DST does not list it under this name; {what}",
+                    "{}: written, but the target does not list it under this name; {what}",
                     shown(&path)
                 );
                 let failure = TreeFault::item(ErrorKind::Integrity, message);

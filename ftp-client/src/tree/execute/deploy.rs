@@ -4,6 +4,7 @@ use ftp_proto::Pathname;
 use std::collections::BTreeMap;
 
 use super::{Copier, Run, with_retries};
+use crate::client::absence::Existence;
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::tree::fault::{Setting, TreeFault};
@@ -60,13 +61,13 @@ impl<'a> Run<'a> {
     /// After a rename whose reply was lost, asks whether the old name is still there: then it is removed
     /// with the other extras. If nothing tells, it stays, which is a failure.
     fn settle_rename(&mut self, copier: &mut Copier<'_>, place: usize, from: &'a [u8]) {
-        let is_there = with_retries(copier, self.reporter, from, |copier| {
-            copier.on_target(|client, place| Ok(client.is_there(Pathname::join(place.top, from))?))
+        let existence = with_retries(copier, self.reporter, from, |copier| {
+            copier.on_target(|client, place| Ok(client.existence(Pathname::join(place.top, from))?))
         });
-        let fault = match is_there {
-            Ok(Some(true)) => return,
-            Ok(Some(false)) => None,
-            Ok(None) => {
+        let fault = match existence {
+            Ok(Existence::Present) => return,
+            Ok(Existence::Absent) => None,
+            Ok(Existence::Unknown) => {
                 let why = "not deleted: the reply to its renaming was lost; delete it yourself";
                 Some(TreeFault::item(ErrorKind::Integrity, why).about(from))
             }
@@ -101,7 +102,7 @@ impl<'a> Run<'a> {
                     };
                     let Some(theirs) = theirs else { return remote::write(client, &path, &list) };
                     remote::write(client, &path, &theirs.after_both(self.touched()))?;
-                    let text = "another run has changed DST meanwhile; run this command again once no other run is left";
+                    let text = "another run has changed the target meanwhile; run again once no other run is left";
                     Err(TreeFault::item(ErrorKind::Integrity, text).about(name).never_retried())
                 })
             })

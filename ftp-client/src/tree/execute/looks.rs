@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
 }
 
 fn is_source(path: &[u8]) -> TreeFault {
-    let text = "is SRC itself, which lies in DST; nothing more was done";
+    let text = "is the source itself, which lies in the target; nothing more was done";
     TreeFault::new(ErrorKind::Usage, text).about(if path.is_empty() { b"." } else { path })
 }
 

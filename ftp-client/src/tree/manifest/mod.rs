@@ -151,7 +151,7 @@ pub(crate) enum Distrust {
     Unread,
     #[error("is incomplete or was changed")]
     Cut,
-    #[error("is not a list of this program")]
+    #[error("is not a list of uploaded files")]
     Foreign,
     #[error("was written by a newer version")]
     Newer,

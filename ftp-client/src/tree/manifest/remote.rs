@@ -61,8 +61,7 @@ impl Deploy {
                     use Distrust::{Foreign, TooLarge, Unread};
                     if matches!(found, Err(Foreign | TooLarge | Unread)) {
                         // Somebody needs that file.
-                        let text =
-                            "exists in DST, and is not a list of this program, or cannot be read";
+                        let text = "exists in the target, and is not a list of uploaded files, or cannot be read";
                         let fault = TreeFault::new(ErrorKind::Usage, text)
                             .about(&[name.as_bytes(), end].concat());
                         return Err(fault.of(Setting::Manifest));
@@ -113,7 +112,7 @@ impl Deploy {
                     Ok(now) if now.generation == list.generation => Ok(()),
                     Ok(now) if !self.is_expected(&now) => {
                         let text =
-                            "another run has changed DST since this run began; nothing was done";
+                            "another run has changed the target since this run began; nothing was done";
                         Err(TreeFault::new(ErrorKind::Limit, text).about(&path))
                     }
                     _ => write(client, &path, &list),

@@ -237,7 +237,8 @@ impl Planner<'_> {
                 }
                 () => continue,
             };
-            let note = format!("{}: is still in DST: {what}; remove it yourself", shown(&its_path));
+            let note =
+                format!("{}: is still in the target: {what}; remove it yourself", shown(&its_path));
             self.plan.left_out.push(note);
         }
     }

@@ -321,7 +321,7 @@ impl Planner<'_> {
         let its_path = Pathname::join(path, &item.name);
         if let Some(hidden) = item.hidden() {
             let is_old = item.stamp.is_some_and(|stamp| stamp.latest < now() - OLD);
-            let whose = "a temporary file of this program";
+            let whose = "a temporary file of a transfer";
             match hidden {
                 _ if is_old => {
                     self.leave_out(
@@ -349,7 +349,7 @@ impl Planner<'_> {
             return Ok(None);
         }
         if self.plan.deploy.as_ref().is_some_and(|deploy| deploy.is_own(&its_path)) {
-            let text = "exists in SRC, but is the name of the list in DST";
+            let text = "exists in the source, but is the name of the list in the target";
             let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
             return Err(fault.of(Setting::Manifest));
         }

@@ -200,7 +200,7 @@ impl Planner<'_> {
         }
         // Two addresses, or two users, of one server can have different paths of the same directory.
         if self.wish.top.as_ref().is_some_and(|top| Some(top) == item.unique.as_ref()) {
-            return Err(may_be_source(&its_path, "SRC's unique fact (MLST)"));
+            return Err(may_be_source(&its_path, "the source's unique fact (MLST)"));
         }
         let is_own = kind == ObjectKind::Own;
         let needed = is_own.then(|| OF_RUN.to_owned());
@@ -259,7 +259,7 @@ impl Planner<'_> {
         }
         let is_listed_alike = !below.items.is_empty() && hash_of(&below.items) == self.top_listing;
         if !self.source.is_local() && !self.target.is_local() && is_listed_alike {
-            return Err(may_be_source(path, "SRC's names, sizes and times"));
+            return Err(may_be_source(path, "the source's names, sizes and times"));
         }
         if proof != Proof::Directory && !self.wish.options.no_links {
             self.hold(Budget::weight_of_name(path))?;
@@ -291,7 +291,8 @@ impl Planner<'_> {
 
 /// Returns the failure if the directory to remove may be the source itself.
 fn may_be_source(path: &[u8], fact: &str) -> TreeFault {
-    let text = format!("is in DST, but has {fact}, so it may be SRC; nothing was done");
+    let text =
+        format!("is in the target, but has {fact}, so it may be the source; nothing was done");
     TreeFault::new(ErrorKind::Usage, text).about(path)
 }
 

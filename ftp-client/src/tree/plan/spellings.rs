@@ -206,7 +206,7 @@ impl Planner<'_> {
                     let deploy = self.plan.deploy.as_ref();
                     is_clear &= deploy.is_some_and(|deploy| deploy.owns(&other_path));
                     let message = format!(
-                        "{}: may be the same file as {} on {there}, which does not tell; {} is kept",
+                        "{}: may be the same file as {} on {there}; that could not be checked, so {} is kept",
                         shown(&its_path),
                         shown(other),
                         shown(other),
