@@ -207,10 +207,7 @@ fn get(client: &mut Client, from: usize) -> Result<Outcome, Error> {
 }
 
 /// Uploads the content from offset `from`.
-fn put(
-    mut file: ftp_client::Upload<&mut ftp_client::Client>,
-    from: usize,
-) -> Result<Outcome, Error> {
+fn put(mut file: ftp_client::Upload<&mut Client>, from: usize) -> Result<Outcome, Error> {
     for piece in content().get(from..).unwrap().chunks(65_536) {
         if let Err(error) = file.write_all(piece) {
             assert!(file.finish().is_err(), "success behind {error}");

@@ -36,7 +36,8 @@ fn pictures_are_drawn_from_their_tables() {
         assert!(kept == drawn.read(&name), "{name} is old: run `bash tests/pictures/run`");
         let text = String::from_utf8(kept).unwrap();
         assert!(text.len() < LARGEST, "{name} has {} bytes", text.len());
-        for part in ["role='img'", "<title id='t'>", "<desc id='d'>", "(prefers-color-scheme:dark)"] {
+        for part in ["role='img'", "<title id='t'>", "<desc id='d'>", "(prefers-color-scheme:dark)"]
+        {
             assert!(text.contains(part), "{name} lacks {part}");
         }
     }

@@ -98,10 +98,7 @@ impl Board {
 
     /// Returns whether several files are shown on a terminal while their total size is unknown.
     pub(crate) fn lacks_total(&self) -> bool {
-        self.is_shown()
-            && self.messages.redraws()
-            && self.files > 1
-            && self.state().total.is_none()
+        self.is_shown() && self.messages.redraws() && self.files > 1 && self.state().total.is_none()
     }
 
     /// Sets the total size of all files.
@@ -559,9 +556,19 @@ mod tests {
                 70,
                 "[1/308] a-name-of-more-th\u{2026} 10%; all: 3.78 MiB of 127.79 MiB  60s left",
             ),
-            (Some("10%"), long, 60, "[1/308] a-name-of-more-than-twelve-l\u{2026} 10%; all: 60s left"),
+            (
+                Some("10%"),
+                long,
+                60,
+                "[1/308] a-name-of-more-than-twelve-l\u{2026} 10%; all: 60s left",
+            ),
             (Some("10%"), long, 30, "[1/308] a-name-of-more-t\u{2026} 10%"),
-            (Some("3.8 MiB"), wide, 40, "[1/308] \u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22} 3.8 MiB"),
+            (
+                Some("3.8 MiB"),
+                wide,
+                40,
+                "[1/308] \u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22}\u{5b57}\u{6f22} 3.8 MiB",
+            ),
         ] {
             let head = if part.is_some() { "[1/308] " } else { "" }.to_owned();
             let part = part.map(str::to_owned);

@@ -47,7 +47,7 @@ const LAST_WORD: Duration = Duration::from_millis(250);
 pub(crate) struct Cleanup {
     canceller: Option<Canceller>,
     /// What Ctrl-C ends in a session at a terminal; elsewhere, it ends the process.
-    target: Option<Arc<Mutex<Target>>>,
+    ends: Option<Arc<Mutex<Ends>>>,
 }
 
 /// What Ctrl-C ends in a session at a terminal.
@@ -60,7 +60,7 @@ pub(crate) enum Aim {
 }
 
 #[derive(Clone)]
-enum Target {
+enum Ends {
     Process,
     Work(Canceller),
     Nothing,
@@ -86,26 +86,22 @@ impl Cleanup {
     ///
     /// Returns the errors of [`start`](Self::start).
     pub(crate) fn start_session(options: &Options, stdio: &Stdio) -> Result<Self> {
-        Self::begin(options, stdio, Some(Arc::new(Mutex::new(Target::Process))))
+        Self::begin(options, stdio, Some(Arc::new(Mutex::new(Ends::Process))))
     }
 
-    fn begin(
-        options: &Options,
-        stdio: &Stdio,
-        target: Option<Arc<Mutex<Target>>>,
-    ) -> Result<Self> {
+    fn begin(options: &Options, stdio: &Stdio, ends: Option<Arc<Mutex<Ends>>>) -> Result<Self> {
         output::start(options, &stdio.messages, LevelFilter::Warn)?;
         if !stdio.is_process {
             return Ok(Self::default());
         }
-        let this = Self { canceller: None, target }.renewed()?;
+        let this = Self { canceller: None, ends }.renewed()?;
         let _ = stdio.cleanup.set(this.clone());
-        let (early, target) = (EarlyEnd::of(stdio), this.target.clone());
+        let (early, ends) = (EarlyEnd::of(stdio), this.ends.clone());
         on_signals(false, move |signal| {
-            let target = target.as_ref().filter(|_| signal == SIGINT);
-            match target.map(|target| lock(target).clone()) {
-                Some(Target::Nothing) => {}
-                Some(Target::Work(work)) if !work.is_cancelled() => work.cancel(),
+            let ends = ends.as_ref().filter(|_| signal == SIGINT);
+            match ends.map(|ends| lock(ends).clone()) {
+                Some(Ends::Nothing) => {}
+                Some(Ends::Work(work)) if !work.is_cancelled() => work.cancel(),
                 _ => early.end(ended_by(signal)),
             }
         })?;
@@ -119,16 +115,16 @@ impl Cleanup {
     /// Returns `Internal` if no file descriptor is left.
     pub(crate) fn renewed(&self) -> Result<Self> {
         let canceller = Canceller::new().map_err(|error| refused(&error))?;
-        Ok(Self { canceller: Some(canceller), target: self.target.clone() })
+        Ok(Self { canceller: Some(canceller), ends: self.ends.clone() })
     }
 
     /// Sets what Ctrl-C ends from now on.
     pub(crate) fn aim(&self, aim: Aim) {
-        let Some(target) = &self.target else { return };
-        *lock(target) = match (aim, &self.canceller) {
-            (Aim::Work, Some(canceller)) => Target::Work(canceller.clone()),
-            (Aim::Work, None) => Target::Process,
-            (Aim::Nothing, _) => Target::Nothing,
+        let Some(ends) = &self.ends else { return };
+        *lock(ends) = match (aim, &self.canceller) {
+            (Aim::Work, Some(canceller)) => Ends::Work(canceller.clone()),
+            (Aim::Work, None) => Ends::Process,
+            (Aim::Nothing, _) => Ends::Nothing,
         };
     }
 
@@ -144,8 +140,8 @@ impl Cleanup {
 
     /// Cancels all work.
     fn cancel(&self) {
-        let aimed = self.target.as_ref().map(|target| lock(target).clone());
-        if let Some(Target::Work(work)) = aimed {
+        let aimed = self.ends.as_ref().map(|ends| lock(ends).clone());
+        if let Some(Ends::Work(work)) = aimed {
             work.cancel();
         }
         if let Some(canceller) = &self.canceller {

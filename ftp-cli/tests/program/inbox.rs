@@ -237,7 +237,7 @@ fn a_named_file_that_a_limit_leaves_out_is_a_failure() {
         open(&site.root.mkdir("d"));
         age(&site.root.write("d/new.x", b"12345"), 1);
         age(&site.root.write("d/old.x", b"12345678"), 100);
-        let url = |file: &str| site.url(&format!("d/{file}"));
+        let url = |file: &str| site.url(format!("d/{file}"));
         here.write("list", format!("{}\n{}\n", url("old.x"), url("new.x")).as_bytes());
         let (new, old, all) = (url("new.x"), url("old.x"), url("*.x"));
         for (arguments, words, left) in [
@@ -253,11 +253,11 @@ fn a_named_file_that_a_limit_leaves_out_is_a_failure() {
         ] {
             let ran = in_directory(&here, arguments);
             failed(&ran, 12, words);
-            assert_eq!(ran.stdout, if words.contains("1 of 2") && left.is_empty() {
-                &b"12345"[..]
-            } else {
-                b""
-            }, "{name} {arguments:?}");
+            assert_eq!(
+                ran.stdout,
+                if words.contains("1 of 2") && left.is_empty() { &b"12345"[..] } else { b"" },
+                "{name} {arguments:?}"
+            );
             for file in ["new.x", "old.x"] {
                 assert_eq!(here.join(file).exists(), left.contains(&file), "{name} {arguments:?}");
             }

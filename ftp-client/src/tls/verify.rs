@@ -119,8 +119,9 @@ impl Verifier {
     pub(super) fn explain(&self, error: &Error) -> TlsError {
         let refused = lock(&self.refused).take();
         match error {
-            Error::InvalidCertificate(error) => refused
-                .unwrap_or_else(|| certificate(error.into(), None)),
+            Error::InvalidCertificate(error) => {
+                refused.unwrap_or_else(|| certificate(error.into(), None))
+            }
             error => TlsError::Failed(words::failure(error)),
         }
     }

@@ -341,7 +341,7 @@ fn invalid_certificates_fail_before_the_login_tl_19_ht_10() {
             });
             match (server.connect(tls.clone()), want) {
                 (Ok(_), None) => {}
-                (Err(Error::Tls(TlsError::Certificate { fault, pin, detail })), Some(want)) => {
+                (Err(Error::Tls(TlsError::Certificate { fault, pin, detail, .. })), Some(want)) => {
                     assert_eq!((fault, pin), (want, Some(pair.pin())), "{detail}");
                 }
                 (result, want) => panic!("{want:?}: {result:?}"),

@@ -172,8 +172,15 @@ struct Session<'s> {
     input: Box<dyn Read + Send>,
     /// What Ctrl-C cancels at the prompt.
     prompt: Cleanup,
-    /// The current directory, if the server names it, and the directories that were entered then.
-    directory: Option<(Option<Vec<u8>>, Vec<Vec<u8>>)>,
+    directory: Option<Current>,
+}
+
+/// The current directory as the last prompt showed it.
+struct Current {
+    /// Its path, if the server names it.
+    path: Option<Vec<u8>>,
+    /// The directories that were entered then.
+    entered: Vec<Vec<u8>>,
 }
 
 impl Session<'_> {
@@ -216,10 +223,11 @@ impl Session<'_> {
     /// Prompts and returns a line, or `None` at the end of the input. Ctrl-C discards a line.
     fn ask(&mut self, queue: &mut Queue<'_>) -> Option<Vec<u8>> {
         let messages = &self.stdio.messages;
-        if self.directory.as_ref().is_none_or(|(_, entered)| *entered != queue.entered) {
-            self.directory = Some((queue.directory(), queue.entered.clone()));
+        if self.directory.as_ref().is_none_or(|current| current.entered != queue.entered) {
+            self.directory =
+                Some(Current { path: queue.directory(), entered: queue.entered.clone() });
         }
-        let directory = self.directory.iter().find_map(|(directory, _)| directory.as_deref());
+        let directory = self.directory.iter().find_map(|current| current.path.as_deref());
         let directory = directory.map_or_else(String::new, |path| format!(":{}", shown(path)));
         let prompt = format!("ftp-cli {}{directory}> ", queue.url.host());
         loop {
@@ -304,7 +312,9 @@ mod tests {
             let message = Typed::parse(text.as_bytes()).err().unwrap().message;
             assert!(message.contains(words), "{text}: {message}");
         }
-        assert!(matches!(Typed::parse(b" !ls 'x"), Ok(Typed::Shell(command)) if command == b"ls 'x"));
+        assert!(
+            matches!(Typed::parse(b" !ls 'x"), Ok(Typed::Shell(command)) if command == b"ls 'x")
+        );
         assert!(matches!(Typed::parse(b"# bye"), Ok(Typed::Nothing)));
     }
 }
