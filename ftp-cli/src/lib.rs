@@ -157,7 +157,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         Ok(()) => Exit::Success,
         Err(failure) => {
             if failure.exit != Exit::BrokenPipe {
-                stdio.messages.say(&failure.message);
+                stdio.messages.complain(&failure.message);
             }
             if !failure.reported {
                 stdio.events.failed(failure, |error| error);

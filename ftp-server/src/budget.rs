@@ -65,30 +65,42 @@ static IS_COMMIT_LIMITED: LazyLock<bool> = LazyLock::new(|| SYSTEM.is_commit_lim
 
 const SYSTEM: System<'_> = System("/");
 
+/// Maximum number of sessions if the kernel does not tell how much memory or how many mappings are
+/// left.
+const UNKNOWN: u64 = 256;
+
 /// Returns the maximum number of sessions on this system, at least 1, and the name of the limit
-/// that sets it. Without a known limit, the maximum is 256. Raises the soft limit of descriptors to
-/// the hard limit.
+/// that sets it. Raises the soft limit of descriptors to the hard limit.
 ///
 /// Each session needs a thread, its mappings, a control connection, and at times a listener, a data
 /// connection and a file. Most of the computed maximums leave a reserve: a failed mapping at the
 /// start of a thread would abort the whole process.
 pub(crate) fn system_cap() -> (usize, &'static str) {
+    cap_of(SYSTEM)
+}
+
+fn cap_of(system: System<'_>) -> (usize, &'static str) {
+    let mappings = system.mappings();
+    let memory = system.info("proc/meminfo", "MemAvailable:").map(sessions_in);
+    let group_memory = system.group_room("memory").map(sessions_in);
+    let is_known = mappings.is_some() && (memory.is_some() || group_memory.is_some());
     // The space of 48 sessions, 18 MiB, is for the server itself and its threads, which start later.
     let space = |room: Option<u64>| Some((room? / SESSION_SPACE).saturating_sub(48));
     let limits = [
         (descriptors(), "RLIMIT_NOFILE"),
-        (SYSTEM.mappings(), "vm.max_map_count"),
-        (SYSTEM.number("proc/sys/kernel/threads-max").map(|threads| threads / 2), "threads-max"),
+        (mappings, "vm.max_map_count"),
+        (system.number("proc/sys/kernel/threads-max").map(|threads| threads / 2), "threads-max"),
         (getrlimit(Resource::Nproc).current.map(|all| all.saturating_sub(64)), "RLIMIT_NPROC"),
-        (SYSTEM.group_room("pids").map(|pids| pids.saturating_sub(64)), "pids.max"),
-        (SYSTEM.info("proc/meminfo", "MemAvailable:").map(sessions_in), "memory"),
-        (SYSTEM.group_room("memory").map(sessions_in), "memory of the control group"),
-        (space(SYSTEM.limited_space(Resource::As)), "RLIMIT_AS"),
-        (space(SYSTEM.limited_space(Resource::Data)), "RLIMIT_DATA"),
-        (space(SYSTEM.commit_room()), "CommitLimit"),
+        (system.group_room("pids").map(|pids| pids.saturating_sub(64)), "pids.max"),
+        (memory, "memory"),
+        (group_memory, "memory of the control group"),
+        (space(system.limited_space(Resource::As)), "RLIMIT_AS"),
+        (space(system.limited_space(Resource::Data)), "RLIMIT_DATA"),
+        (space(system.commit_room()), "CommitLimit"),
+        ((!is_known).then_some(UNKNOWN), "missing /proc"),
     ];
     let known = limits.iter().filter_map(|(limit, name)| limit.map(|limit| (limit, *name)));
-    let (cap, name) = known.min_by_key(|(limit, _)| *limit).unwrap_or((256, "default"));
+    let (cap, name) = known.min_by_key(|(limit, _)| *limit).unwrap_or((UNKNOWN, "default"));
     (usize::try_from(cap).unwrap_or(usize::MAX).max(1), name)
 }
 
@@ -309,6 +321,28 @@ mod tests {
             assert!(u64::try_from(cap).unwrap() < maps / 4);
         }
         assert!(memory_in_all() > Some(0));
+    }
+
+    #[test]
+    fn a_system_that_does_not_tell_its_limits_has_few_sessions_ho_01() {
+        let memory = ("proc/meminfo", "MemAvailable:   64000000 kB\n");
+        let group = ("sys/fs/cgroup/memory.max", "68719476736\n");
+        let of_group = ("proc/self/cgroup", "0::/\n");
+        let maps = [("proc/sys/vm/max_map_count", "65530\n"), ("proc/self/maps", "one\ntwo\n")];
+        for (files, is_known) in [
+            (&[][..], false),
+            (&[memory], false),
+            (&maps, false),
+            (&maps[..1], false),
+            (&[maps[0], maps[1], memory], true),
+            (&[maps[0], maps[1], of_group, group], true),
+        ] {
+            let root = system(files);
+            let (cap, limit) = cap_of(System(root.path().to_str().unwrap()));
+            // Descriptors and threads of this process have limits, too.
+            assert!(is_known || cap <= 256, "{files:?}: {cap}");
+            assert_eq!(limit == "missing /proc", !is_known && cap == 256, "{files:?}: {limit}");
+        }
     }
 
     #[test]

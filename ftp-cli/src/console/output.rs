@@ -400,6 +400,17 @@ impl Messages {
         self.say_if(true, message);
     }
 
+    /// Writes why the program fails, like [`say`](Self::say). A journal gets it as an error.
+    pub(crate) fn complain(&self, message: &str) {
+        self.complain_of_line(&format!("ftp-cli: {message}"));
+        self.log(message);
+    }
+
+    /// Writes one line like [`line`](Self::line). A journal gets it as an error.
+    pub(crate) fn complain_of_line(&self, line: &str) {
+        self.line(format_args!("{}{line}", if is_journal() { "<3>" } else { "" }));
+    }
+
     /// Writes a message like [`say`](Self::say); if `is_shown` is false, only to the log file.
     pub(crate) fn say_if(&self, is_shown: bool, message: impl fmt::Display) {
         if is_shown {
@@ -448,6 +459,13 @@ impl Messages {
             let _ = writer.write_all(bytes).and_then(|()| writer.flush());
         });
     }
+}
+
+/// Returns whether standard error is a journal's stream, which reads priorities (systemd.exec(5)).
+pub(crate) fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stderr = rustix::fs::fstat(io::stderr());
+    stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// Text with terminal control characters escaped, and backslashes unchanged: text from a peer has

@@ -189,6 +189,20 @@ fn journal_lines_begin_with_their_priority() {
         let is_marked = |line: &str| matches!(line.as_bytes(), [b'<', b'3'..=b'7', b'>', ..]);
         assert!(log.lines().all(is_marked), "{log}");
     }
+    // The reasons why a server does not start are errors.
+    for (set, words) in [
+        ("listen.addresses=127.0.0.1:0,x", "ftp-cli: --set: "),
+        ("log.target=file:/proc/none/log", "/proc/none/log: No such file"),
+    ] {
+        let root = TempRoot::on_disk();
+        let stderr = File::create(root.join("stderr")).unwrap();
+        let mut serve = ftp(&["serve", "--set", set]);
+        stream(&mut serve, &stderr);
+        let ended = serve.arg(root.path()).stderr(stderr).status().unwrap();
+        let said = fs::read_to_string(root.join("stderr")).unwrap();
+        assert!(!ended.success() && said.contains(words), "{said}");
+        assert!(said.lines().all(|line| line.starts_with("<3>")), "{said}");
+    }
     // The variable is inherited by programs whose standard error is another file.
     let other = |command: &mut Command, _: &File| {
         command.env("JOURNAL_STREAM", "1:1");

@@ -99,25 +99,25 @@ fn the_printed_urls_work() {
 }
 
 #[test]
-fn plaintext_passwords_on_a_public_address_cause_a_warning() {
+fn plaintext_passwords_beyond_this_computer_cause_a_warning() {
     if !in_own_network(
-        "serve::plaintext_passwords_on_a_public_address_cause_a_warning",
-        &["198.41.0.4/24"],
+        "serve::plaintext_passwords_beyond_this_computer_cause_a_warning",
+        &["10.0.0.2/24"],
     ) {
         return;
     }
     let root = TempRoot::new();
     for (arguments, is_warned) in [
         (&["--listen", ":0", "-u", "me:secret"][..], true),
-        (&["--listen", "198.41.0.4:0", "-u", "me:secret"], true),
+        (&["--listen", "10.0.0.2:0", "-u", "me:secret"], true),
         (&["--listen", "0", "-u", "me:secret"], false),
         (&["--listen", ":0"], false),
     ] {
         let served = Served::of(ftp(&["serve"]).args(arguments).arg(root.path()));
-        let warning = "warning: clients can send passwords unencrypted to the public address \
-            198.41.0.4; use --tls-self-signed";
+        let warning =
+            "warning: clients can send passwords unencrypted to 10.0.0.2; use --tls-self-signed";
         assert_eq!(served.said.contains(warning), is_warned, "{}", served.said);
-        let is_named = served.said.contains("me@198.41.0.4:");
+        let is_named = served.said.contains("me@10.0.0.2:");
         assert_eq!(is_named, is_warned, "{}", served.said);
     }
 }

@@ -36,6 +36,15 @@ fn debug_shows_each_login_setting() {
     }
 }
 
+#[test]
+fn an_expired_user_can_log_in_again_once_the_clock_is_set_back() {
+    let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+    let user = Login::new(Arc::new(crate::MemoryStorage::new()), Rights::READ).expires(now);
+    let objection = |time| user.objection([127, 0, 0, 1].into(), time);
+    assert_eq!(objection(now + day), Some(AuthError::Expired));
+    assert_eq!(objection(now - day), None);
+}
+
 mod slots {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::thread;

@@ -350,3 +350,80 @@ fn path(stream: &mut impl Read) -> io::Result<Option<String>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use ftp_proto::{ReplyCode, RepresentationType, Verb};
+
+    use super::*;
+    use crate::{SessionEnd, TransferEnd, VirtualPath};
+
+    fn observe(metrics: &Metrics, session: u64, user: &[u8], kind: EventKind<'_>) {
+        let (session, user) = (Some(session), Some(user));
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        metrics.observe(&Event { session, user, ..Event::of_peer(peer, kind) });
+    }
+
+    fn transfer(metrics: &Metrics, session: u64, user: &[u8], bytes: u64) {
+        let transfer = Transfer {
+            verb: Verb::Retr,
+            path: &VirtualPath::root(),
+            direction: Direction::Sent,
+            representation: RepresentationType::Image,
+            bytes,
+            duration: Duration::from_secs(1),
+            end: TransferEnd::Fin,
+            reply: Some(ReplyCode::TRANSFER_COMPLETE),
+            tls: None,
+        };
+        observe(metrics, session, user, EventKind::Transferred(transfer));
+    }
+
+    /// Returns the samples of users.
+    fn of_users(metrics: &Metrics) -> Vec<String> {
+        let text = metrics.text();
+        text.lines().filter(|line| line.starts_with("ftp_user_")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_user_has_bytes_and_sessions_since_the_first_login() {
+        let (metrics, odd) = (Metrics::default(), &b"a\xFF"[..]);
+        // A session whose user has not logged in, as one that is refused.
+        transfer(&metrics, 9, b"nobody", 9);
+        for (session, user) in [(1, &b"ann"[..]), (2, b"ann"), (3, odd)] {
+            observe(&metrics, session, user, EventKind::LoggedIn);
+        }
+        transfer(&metrics, 1, b"ann", 5);
+        transfer(&metrics, 2, b"ann", 6);
+        let ended = EventKind::Ended { duration: Duration::ZERO, end: SessionEnd::Closed };
+        observe(&metrics, 1, b"ann", ended);
+        // The session logs in as another user.
+        observe(&metrics, 3, b"bob", EventKind::LoggedIn);
+        transfer(&metrics, 3, b"bob", 7);
+        let want = [
+            r#"ftp_user_bytes{user="ann"} 11"#,
+            r#"ftp_user_bytes{user="a\\xff"} 0"#,
+            r#"ftp_user_bytes{user="bob"} 7"#,
+            r#"ftp_user_sessions{user="ann"} 1"#,
+            r#"ftp_user_sessions{user="a\\xff"} 0"#,
+            r#"ftp_user_sessions{user="bob"} 1"#,
+        ];
+        assert_eq!(of_users(&metrics), want);
+    }
+
+    #[test]
+    fn users_who_have_not_logged_in_for_longest_lose_their_counts() {
+        let metrics = Metrics::default();
+        let name = |number: usize| format!("user{number:05}").into_bytes();
+        for number in 0..MOST + 10 {
+            let session = u64::try_from(number).unwrap();
+            observe(&metrics, session, &name(number), EventKind::LoggedIn);
+        }
+        let left = metrics.last_logins();
+        assert_eq!(left.len(), MOST);
+        assert!(left.contains_key(&name(MOST + 9)) && !left.contains_key(&name(0)));
+        assert_eq!(of_users(&metrics).len(), 2 * MOST);
+    }
+}

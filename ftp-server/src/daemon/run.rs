@@ -14,7 +14,7 @@ use super::apply::Sockets;
 use super::certificate::watch::Renewed;
 use super::config::Config;
 use super::control::protocol::SessionTarget;
-use super::control::{ControlCall, ControlSocket, Status};
+use super::control::{ControlCall, ControlRequest, ControlSocket, Status};
 use super::hooks::Hooks;
 use super::logging::{DaemonLog, LOG};
 use super::metrics::MetricsEndpoint;
@@ -268,12 +268,17 @@ fn work(
                 act(running);
                 false
             }
-            DaemonEvent::Control(call) => match call.request.answer(running) {
-                Some(answer) => {
+            DaemonEvent::Control(call) => match (call.request.answer(running), &call.request) {
+                (Some(answer), _) => {
                     call.answer(answer);
                     false
                 }
-                None => reloads.add(None, Waiter::Control(call)),
+                (None, ControlRequest::Users(style)) => {
+                    let list = running.users(*style);
+                    call.answer_by(list);
+                    false
+                }
+                (None, _) => reloads.add(None, Waiter::Control(call)),
             },
         };
         if can_start {
@@ -553,6 +558,28 @@ mod tests {
         daemon.stop();
         daemon.join().unwrap();
         drop(held);
+    }
+
+    #[test]
+    fn a_root_on_a_disk_that_is_not_mounted_refuses_logins_until_it_is() {
+        let (root, other) = (TempRoot::new(), TempRoot::new());
+        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8";
+        let directory = root.join("disk/data");
+        let mut config = Config::new();
+        for (key, value) in [
+            ("listen.addresses", "127.0.0.1:0"),
+            ("users.u.password", hash),
+            ("users.u.root", &directory.display().to_string()),
+            ("users.v.password", hash),
+            ("users.v.root", &other.path().display().to_string()),
+        ] {
+            config.set(key, value).unwrap();
+        }
+        let daemon = Daemon::start(config).unwrap();
+        let login = || RawSession::try_login(daemon.local_addrs()[0], "u", "Hello world!");
+        assert!(login().is_none());
+        std::fs::create_dir_all(&directory).unwrap();
+        assert!(login().is_some());
     }
 
     /// `replace` is the only function that puts a configuration to use.

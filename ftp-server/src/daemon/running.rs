@@ -126,32 +126,12 @@ impl Running {
         config.in_words().iter().for_each(|line| self.say(Level::Info, line));
     }
 
-    /// Returns the users of the configuration, and others who have logged in since the start. Does not
-    /// wait for a disk.
-    fn users(&self, style: ControlStyle) -> String {
-        let homes = self.parts.users.current();
-        let mut last_logins = self.parts.metrics.last_logins();
-        let configured = self.parts.config.users_of_file();
-        let mut all: Vec<UserInfo> = configured
-            .into_iter()
-            .map(|(name, user)| {
-                let last_login = last_logins.remove(name.as_bytes());
-                UserInfo { last_login, used: homes.used(user), ..UserInfo::of(name, user) }
-            })
-            .collect();
-        all.extend(last_logins.into_iter().map(|(name, last_login)| UserInfo {
-            name,
-            last_login: Some(last_login),
-            ..UserInfo::default()
-        }));
-        let mut sessions: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-        for user in self.server.sessions().into_iter().filter_map(|session| session.user) {
-            *sessions.entry(user).or_default() += 1;
-        }
-        for user in &mut all {
-            user.sessions = Some(sessions.get(&user.name).copied().unwrap_or_default());
-        }
-        users(&all, style)
+    /// Returns what lists the users of the configuration, and others who have logged in since the
+    /// start. There may be many thousands, but no disk is waited for.
+    pub(super) fn users(&self, style: ControlStyle) -> impl FnOnce() -> String + Send + 'static {
+        let (config, homes) = (Arc::clone(&self.parts.config), self.parts.users.current());
+        let (metrics, sessions) = (Arc::clone(&self.parts.metrics), self.server.sessions());
+        move || list_of_users(&config, &homes, metrics.last_logins(), sessions, style)
     }
 
     pub(super) fn status(&self) -> Status {
@@ -487,11 +467,10 @@ impl Running {
 }
 
 impl ControlRequest {
-    /// Carries out the request; `None` for a reload, whose answer comes later.
+    /// Carries out the request; `None` for a reload and a list of users, whose answers come later.
     pub(super) fn answer(&self, running: &mut Running) -> Option<ControlAnswer> {
         Some(match self {
             Self::Who(style) => ControlAnswer::done(who(&running.server.sessions(), *style)),
-            Self::Users(style) => ControlAnswer::done(running.users(*style)),
             Self::Status(style) => ControlAnswer::done(running.status().text(*style)),
             Self::Kick(target) => match running.kick(target) {
                 0 => ControlAnswer::refused(format!("no session {target}")),
@@ -507,7 +486,7 @@ impl ControlRequest {
                 (0, Some(host)) => ControlAnswer::refused(format!("{host} is not banned")),
                 (count, _) => ControlAnswer::done(format!("bans ended: {count}\n")),
             },
-            Self::Reload => return None,
+            Self::Reload | Self::Users(_) => return None,
         })
     }
 }
@@ -533,4 +512,35 @@ fn waits_for(server: &Server, grace: Duration) -> Option<String> {
     let transfers = counted(transfers, "transfer");
     let grace = show(grace);
     Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal aborts them"))
+}
+
+/// Returns the list of [`Running::users`].
+fn list_of_users(
+    config: &Config,
+    homes: &Homes,
+    mut last_logins: BTreeMap<Vec<u8>, SystemTime>,
+    sessions_now: Vec<SessionInfo>,
+    style: ControlStyle,
+) -> String {
+    let configured = config.users_of_file();
+    let mut all: Vec<UserInfo> = configured
+        .into_iter()
+        .map(|(name, user)| {
+            let last_login = last_logins.remove(name.as_bytes());
+            UserInfo { last_login, used: homes.used(user), ..UserInfo::of(name, user) }
+        })
+        .collect();
+    all.extend(last_logins.into_iter().map(|(name, last_login)| UserInfo {
+        name,
+        last_login: Some(last_login),
+        ..UserInfo::default()
+    }));
+    let mut sessions: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    for user in sessions_now.into_iter().filter_map(|session| session.user) {
+        *sessions.entry(user).or_default() += 1;
+    }
+    for user in &mut all {
+        user.sessions = Some(sessions.get(&user.name).copied().unwrap_or_default());
+    }
+    users(&all, style)
 }

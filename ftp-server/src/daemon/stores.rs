@@ -278,6 +278,9 @@ fn builder(
         .lease(settings.lease)
         .timeouts(S3Timeouts::new().late(settings.late))
         .checksums(settings.checksums);
+    for (name, value) in settings.object_headers.iter().filter_map(|it| it.split_once(": ")) {
+        builder = builder.object_header(name, value);
+    }
     builder = match keys {
         AccountKeys::Known { access_key, secret_key, session_token } => {
             let builder = builder.credentials(access_key, secret_key);

@@ -23,7 +23,7 @@ pub(super) use self::options::key_and_value;
 use self::sockets::Sockets;
 use self::urls::Listening;
 use crate::connect::credentials::VARIABLE;
-use crate::console::output::plain;
+use crate::console::output::{is_journal, plain};
 use crate::console::{Messages, Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let sockets = Sockets::passed()?;
     let config = options::config(options, std::env::var_os(VARIABLE), &sockets);
     let config = config.map_err(|Refusal { lines, failure }| {
-        lines.iter().for_each(|line| stdio.messages.line(line));
+        lines.iter().for_each(|line| stdio.messages.complain_of_line(line));
         failure
     })?;
     if options.has("check") {
@@ -153,13 +153,6 @@ impl Announcer {
             self.events.message(Level::Error, self.messages.plain(&failure.message));
         }
     }
-}
-
-/// Returns whether standard error is a journal's stream, which reads priorities (systemd.exec(5)).
-fn is_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    let stderr = rustix::fs::fstat(io::stderr());
-    stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// The daemon, and the signals that have arrived before it was started.

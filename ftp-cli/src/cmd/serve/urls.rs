@@ -1,10 +1,9 @@
 //! The URLs that clients type, with this computer's own addresses, and a warning about passwords
-//! that cross a public network unencrypted.
+//! that cross a network unencrypted.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use ftp_proto::AddressClass;
 use ftp_server::TlsPolicy;
 
 /// Largest number of URLs in a line.
@@ -64,22 +63,21 @@ impl Listening {
         format!("{scheme}://{user}{host}{port}/")
     }
 
-    /// Returns a warning if passwords can reach a public address unencrypted.
+    /// Returns a warning if passwords can reach this computer unencrypted, as `--check` does. Private
+    /// networks have readers, too.
     pub(super) fn warning(&self, own: &[IpAddr]) -> Option<String> {
         if !self.has_passwords || self.tls == Some(TlsPolicy::Required) {
             return None;
         }
-        let all = self.plaintext.iter().flat_map(|at| hosts(at.ip(), own));
-        let public =
-            all.into_iter().find(|host| AddressClass::of(*host) == AddressClass::Public)?;
+        let bound = self.plaintext.iter().map(|at| at.ip().to_canonical());
+        let outside = bound.filter(|at| !at.is_loopback()).collect::<Vec<_>>();
+        let of_others = outside.iter().flat_map(|at| hosts(*at, own)).find(|at| !at.is_loopback());
+        let address = of_others.or_else(|| outside.first().copied())?;
         let what_to_do = match self.tls {
             None => "use --tls-self-signed or --tls-cert, and --set tls.control=required",
             Some(_) => "use --set tls.control=required",
         };
-        Some(format!(
-            "warning: clients can send passwords unencrypted to the public address {public}; \
-             {what_to_do}"
-        ))
+        Some(format!("warning: clients can send passwords unencrypted to {address}; {what_to_do}"))
     }
 }
 
@@ -225,23 +223,31 @@ broken
     }
 
     #[test]
-    fn plaintext_passwords_on_public_addresses_cause_a_warning() {
+    fn plaintext_passwords_beyond_this_computer_cause_a_warning_li_14() {
         let on_all = |tls| listening(&["0.0.0.0:21"], &[], tls);
+        let required = "; use --set tls.control=required";
+        let private = "unencrypted to 192.168.1.5; ";
         for (listening, want) in [
-            (on_all(None), Some("--tls-self-signed")),
-            (on_all(Some(TlsPolicy::Optional)), Some("; use --set tls.control=required")),
-            (on_all(Some(TlsPolicy::Off)), Some("; use --set tls.control=required")),
+            (on_all(None), Some("192.168.1.5; use --tls-self-signed")),
+            (on_all(Some(TlsPolicy::Optional)), Some(required)),
+            (on_all(Some(TlsPolicy::Off)), Some(required)),
             (on_all(Some(TlsPolicy::Required)), None),
-            (listening(&["192.168.1.5:21"], &[], None), None),
+            (listening(&["192.168.1.5:21"], &[], None), Some(private)),
+            (listening(&["[::ffff:192.168.1.5]:21"], &[], None), Some(private)),
+            (listening(&["127.0.0.1:1", "[2001:db8::5]:2"], &[], None), Some("to 2001:db8::5; ")),
             (listening(&["127.0.0.1:21"], &[], None), None),
+            (listening(&["[::ffff:127.0.0.1]:21"], &[], None), None),
             (listening(&[], &["198.41.0.4:990"], Some(TlsPolicy::Optional)), None),
             (Listening { has_passwords: false, ..on_all(None) }, None),
         ] {
             let warning = listening.warning(&own());
             assert_eq!(warning.is_some(), want.is_some(), "{warning:?}");
             if let (Some(warning), Some(want)) = (warning, want) {
-                assert!(warning.contains(want) && warning.contains("198.41.0.4"), "{warning}");
+                assert!(warning.contains(want), "{warning}");
             }
         }
+        // The network may come up later.
+        let warning = on_all(None).warning(&[]);
+        assert!(warning.is_some_and(|warning| warning.contains("unencrypted to 0.0.0.0; ")));
     }
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::forms::{
-    ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, REGION, ROLE, SIZE, SWITCH, TIME, WAITING_TIME,
+    ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, HEADERS, REGION, ROLE, SIZE, SWITCH, TIME,
+    WAITING_TIME,
 };
 use super::root::{ConfiguredRoot, IS_BUILT, Objects, StoreName};
 use super::row::{Origin, Origins, SetOption, Setting, row, with_defaults};
@@ -55,6 +56,8 @@ with_defaults! {
         pub(crate) rename_directories: usize,
         pub(crate) keep_times: bool,
         pub(crate) checksums: bool = true,
+        /// Headers of each object, `NAME: VALUE`.
+        pub(crate) object_headers: Vec<String>,
         /// Origins of all values, and of the table.
         pub(crate) origins: Origins,
     }
@@ -81,6 +84,7 @@ pub(crate) static STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "rename_directories",      COUNT,        rename_directories,      "Maximum objects in a directory that clients can rename (0: they cannot rename directories)."),
     row!(StoreSettings, "keep_times",              SWITCH,       keep_times,              "Let clients set modification times; each change copies the object."),
     row!(StoreSettings, "checksums",               SWITCH,       checksums,               "Send SHA-256 checksums of files that fit in one part, for the store to check and keep."),
+    row!(StoreSettings, "object_headers",          HEADERS,      object_headers,          "Headers for each stored object: \"x-amz-server-side-encryption: aws:kms\", its key, a storage class, ACL or bucket owner."),
 ];
 
 impl StoreSettings {

@@ -374,6 +374,7 @@ const OF_TABLES: &[&str] = &[
     "STORE.rename_directories=1",
     "STORE.keep_times=true",
     "STORE.checksums=false",
+    "STORE.object_headers=x-amz-acl: private",
 ];
 
 const NAMED_TABLES: &[(&str, &str)] = &[

@@ -49,12 +49,16 @@ impl ControlRequest {
     }
 }
 
+/// What remains to be done for an answer, in the client's thread: the daemon's thread must not be
+/// busy for long.
+type LaterAnswer = Box<dyn FnOnce() -> ControlAnswer + Send>;
+
 /// A request that waits for the daemon's thread, which owns the server.
 pub(super) struct ControlCall {
     pub(super) request: ControlRequest,
     /// The client, for the log.
     pub(super) by: String,
-    answer: Sender<ControlAnswer>,
+    answer: Sender<LaterAnswer>,
     /// Channel that disconnects once the answer has been written or writing it has failed.
     written: Receiver<Infallible>,
 }
@@ -76,10 +80,16 @@ impl ControlCall {
             log::info!(target: LOG, "control {by} request=\"{request}\": {outcome}");
         }
         // A client that has disconnected needs no answer.
-        if self.answer.send(answer).is_ok() && *request == ControlRequest::Drain {
+        if self.answer.send(Box::new(|| answer)).is_ok() && *request == ControlRequest::Drain {
             // Waits for the answer to be written, because the process may end next.
             let _ = self.written.recv_timeout(LIMIT);
         }
+    }
+
+    /// Leaves the rest of the work for an answer to the client's thread.
+    pub(super) fn answer_by(self, work: impl FnOnce() -> String + Send + 'static) {
+        // A client that has disconnected needs no answer.
+        let _ = self.answer.send(Box::new(|| ControlAnswer::done(work())));
     }
 }
 
@@ -148,7 +158,9 @@ fn serve(client: &SocketClient<'_>, send: &impl Fn(ControlCall) -> bool) -> io::
             // Both calls fail once the server is stopping.
             let sent = send(call);
             let answer = answer.recv().ok().filter(|_| sent);
-            answer.unwrap_or_else(|| ControlAnswer::refused("the server is stopping"))
+            answer
+                .map(|work| work())
+                .unwrap_or_else(|| ControlAnswer::refused("the server is stopping"))
         }
     };
     let written = answer.write(client.timed());

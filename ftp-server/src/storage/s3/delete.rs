@@ -32,6 +32,9 @@ impl Client {
                     self.note_late(&request);
                 }
                 match found {
+                    Ok(_) if error.is_undecided() && !self.may_repeat(&request) => {
+                        return Err(error);
+                    }
                     Err(_) if is_undecided => return Err(S3Error::Undecided(Box::new(error))),
                     found => found?,
                 };
@@ -58,7 +61,9 @@ impl Inner {
     fn delete_in_turn(&self, key: &str, tag: &str) -> Result<(), S3Error> {
         let condition = Condition::Is(tag.to_owned());
         match self.test("DeleteObject") {
-            Ok(Treatment::Checked) => return self.client.delete(key, &condition),
+            Ok(found) if found.is == Treatment::Checked => {
+                return self.client.delete(key, &condition);
+            }
             // This does not prove that the store ignores the condition.
             Err(error) if error.is_transient() || error.is_in_doubt() => return Err(error),
             _ => {}

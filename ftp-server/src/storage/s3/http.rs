@@ -37,6 +37,24 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The operations for whose response the server waits longer.
 const SLOW: [&str; 3] = ["CopyObject", "UploadPartCopy", "CompleteMultipartUpload"];
 
+/// The headers of the conditions that there is no object, or that it has a certain entity tag.
+pub(super) const IF_NEW: &str = "if-none-match";
+pub(super) const IF_IS: &str = "if-match";
+
+/// The headers that users may add to requests that make objects, and these requests.
+pub(super) const OBJECT_HEADERS: [&str; 6] = [
+    "x-amz-acl",
+    "x-amz-expected-bucket-owner",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-bucket-key-enabled",
+    CLASS,
+];
+const MAKING: [&str; 3] = ["PutObject", "CopyObject", "CreateMultipartUpload"];
+
+/// The storage class, which the response for an object of the default class lacks.
+pub(super) const CLASS: &str = "x-amz-storage-class";
+
 /// A request.
 #[derive(Clone)]
 pub(super) struct Request<'a> {
@@ -63,8 +81,9 @@ impl<'a> Request<'a> {
         Self { operation, method, key, query: Vec::new(), headers: Vec::new(), body, sum: None }
     }
 
-    pub(super) fn has_condition(&self) -> bool {
-        self.headers.iter().any(|(name, _)| name.starts_with("if-"))
+    /// Returns the header of the condition.
+    pub(super) fn condition(&self) -> Option<&'static str> {
+        [IF_NEW, IF_IS].into_iter().find(|it| self.headers.iter().any(|(name, _)| name == it))
     }
 }
 
@@ -98,27 +117,56 @@ pub(super) enum Treatment {
     Missing,
 }
 
+/// What a store makes of each kind of condition of an operation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Treatments {
+    /// That there is no object.
+    pub(super) new: Treatment,
+    /// That the object has a certain entity tag.
+    pub(super) is: Treatment,
+}
+
+impl Treatments {
+    pub(super) const fn both(treatment: Treatment) -> Self {
+        Self { new: treatment, is: treatment }
+    }
+
+    /// Returns the treatment of the condition with this header.
+    pub(super) fn of(self, header: &str) -> Treatment {
+        if header == IF_NEW { self.new } else { self.is }
+    }
+
+    /// Returns whether the store is proved to check both kinds.
+    pub(super) fn are_checked(self) -> bool {
+        self == Self::both(Treatment::Checked)
+    }
+
+    pub(super) fn has(self, treatment: Treatment) -> bool {
+        self.new == treatment || self.is == treatment
+    }
+}
+
 /// What is tested once it matters: how the store treats the conditions of some operations, and
 /// whether it has them.
 #[derive(Default)]
 pub(super) struct Checks {
-    found: Lock<Vec<(&'static str, Treatment)>>,
+    found: Lock<Vec<(&'static str, Treatments)>>,
     /// Held during a test, so that two sessions do not make the same one.
     pub(super) testing: Lock<()>,
 }
 
 impl Checks {
-    pub(super) fn known(&self, operation: &str) -> Option<Treatment> {
+    pub(super) fn known(&self, operation: &str) -> Option<Treatments> {
         self.found.lock().iter().find(|(name, _)| *name == operation).map(|(_, found)| *found)
     }
 
-    pub(super) fn learn(&self, operation: &'static str, treatment: Treatment) {
-        self.found.lock().push((operation, treatment));
+    pub(super) fn learn(&self, operation: &'static str, treatments: Treatments) {
+        self.found.lock().push((operation, treatments));
     }
 
     /// Forgets what the store lacks, which may have been the fault of another program.
     pub(super) fn forget_lacks(&self) {
-        self.found.lock().retain(|(_, found)| *found == Treatment::Checked);
+        self.found.lock().retain(|(_, found)| found.are_checked());
     }
 }
 
@@ -133,6 +181,10 @@ pub(super) struct Client {
     pub(super) bucket: String,
     /// `/bucket` in path style, otherwise empty.
     pub(super) base: String,
+    /// The prefix of the server's own objects.
+    pub(super) own: String,
+    /// Headers of each object that is made.
+    pub(super) object_headers: Vec<(String, String)>,
     pub(super) region: String,
     /// The access keys, or the reason why there are none.
     pub(super) credentials: RwLock<Result<Credentials, String>>,
@@ -153,7 +205,19 @@ impl Client {
     /// Notes a change without a response, whose connection is closed.
     pub(super) fn note_late(&self, request: &Request<'_>) {
         let change = (request.key.unwrap_or_default(), request.operation);
-        self.late.add(change, request.has_condition(), self.timeouts.late);
+        self.late.add(change, request.condition(), self.timeouts.late);
+    }
+
+    /// Returns whether a change without a response may be sent again, while the store may still make
+    /// the first one: only under a condition that the store checks. Of the server's own objects, each
+    /// belongs to one upload.
+    pub(super) fn may_repeat(&self, request: &Request<'_>) -> bool {
+        let is_checked = |header| {
+            let known = self.checks.known(request.operation);
+            known.is_some_and(|known| known.of(header) == Treatment::Checked)
+        };
+        request.key.is_some_and(|key| key.starts_with(&self.own))
+            || request.condition().is_some_and(is_checked)
     }
 
     /// Sends a request, and retries it after transient failures.
@@ -230,6 +294,18 @@ impl Client {
         Err((proof::checked_refusal(request, refusal, is_signed), date))
     }
 
+    /// Returns the headers that the settings add to a request. A copy keeps its class, and the server's
+    /// own objects live too briefly for one.
+    fn headers_of_object(&self, request: &Request<'_>) -> Vec<(&str, &str)> {
+        let is_own = request.key.is_some_and(|key| key.starts_with(&self.own));
+        let keeps_class = is_own || request.operation == "CopyObject";
+        let is_there = |name: &str| request.headers.iter().any(|(own, _)| *own == name);
+        let all = self.object_headers.iter().map(|(name, value)| (&**name, &**value));
+        let makes = MAKING.contains(&request.operation);
+        all.filter(|(name, _)| makes && !is_there(name) && !(keeps_class && *name == CLASS))
+            .collect()
+    }
+
     /// Returns the signed request without its body.
     fn signed(&self, request: &Request<'_>) -> Result<HttpRequest<()>, S3Error> {
         let credentials = unpoisoned(self.credentials.read()).clone().map_err(S3Error::NoKeys)?;
@@ -250,6 +326,7 @@ impl Client {
         let (own, others): (Vec<_>, Vec<_>) =
             request.headers.iter().partition(|(name, _)| name.starts_with("x-amz-"));
         headers.extend(own.iter().map(|(name, value)| (*name, &**value)));
+        headers.extend(self.headers_of_object(request));
         let signed = Signed {
             method: request.method,
             path: &path,

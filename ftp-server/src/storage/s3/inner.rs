@@ -115,7 +115,7 @@ impl Inner {
     /// Returns `Busy` if an earlier change of this object may still replace or remove what another
     /// one stores now.
     pub(super) fn check_late(&self, key: &str) -> StorageResult<()> {
-        if !self.client.late.has_pending(key, |operation| self.checks(operation)) {
+        if !self.client.late.has_pending(key, |operation, header| self.checks(operation, header)) {
             return Ok(());
         }
         let why = "the store may still make an earlier change of this object";

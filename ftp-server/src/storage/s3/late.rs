@@ -6,47 +6,89 @@ use std::time::{Duration, Instant};
 
 use crate::lock::Lock;
 
+/// Maximum number of changes to remember, each with its key.
+pub(super) const MOST: usize = if cfg!(test) { 16 } else { 10_000 };
+
 /// The changes of this process that had no response. They outlive each store.
 #[derive(Default)]
 pub(super) struct LateChanges(Lock<Vec<LateChange>>);
 
+/// The last of several changes of a kind under one key.
 #[derive(Clone)]
 struct LateChange {
-    key: String,
+    /// The key; `None` for those of all keys that found no room.
+    key: Option<String>,
     operation: &'static str,
-    has_condition: bool,
+    /// The header of its condition.
+    condition: Option<&'static str>,
     since: Instant,
-    /// The time for which it blocks its path, which a reload does not shorten.
-    limit: Duration,
+    /// The end of the time for which it blocks its path, which a reload does not shorten.
+    until: Option<Instant>,
+}
+
+impl LateChange {
+    /// Returns whether it may still be made. A time that no clock can show never ends.
+    fn is_pending(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    fn is_of(&self, key: &str) -> bool {
+        self.key.as_ref().is_none_or(|own| own == key)
+    }
 }
 
 impl LateChanges {
-    /// Adds a request whose connection is closed. Forgets those whose time is over.
+    /// Adds a request whose connection is closed. Forgets those whose time is over. If there are too
+    /// many, the request counts as one of each key.
     pub(super) fn add(
         &self,
         (key, operation): (&str, &'static str),
-        has_condition: bool,
+        condition: Option<&'static str>,
         limit: Duration,
     ) {
         let mut all = self.0.lock();
-        all.retain(|late| late.since.elapsed() < late.limit);
-        let (key, since) = (key.to_owned(), Instant::now());
-        all.push(LateChange { key, operation, has_condition, since, limit });
+        let since = Instant::now();
+        all.retain(|it| it.is_pending(since));
+        let place = |all: &[LateChange], key: Option<&str>| {
+            let is_it = |it: &LateChange| (it.operation, it.condition) == (operation, condition);
+            all.iter().position(|it| it.key.as_deref() == key && is_it(it))
+        };
+        let key = Some(key).filter(|key| all.len() < MOST || place(&all, Some(key)).is_some());
+        let mut until = since.checked_add(limit);
+        if let Some(at) = place(&all, key) {
+            let earlier = all.swap_remove(at);
+            until = earlier.until.zip(until).map(|(one, other)| one.max(other));
+        }
+        let key = key.map(str::to_owned);
+        all.push(LateChange { key, operation, condition, since, until });
     }
 
     /// Returns whether a change of this object may still be made: one whose time is not over, unless
     /// it has a condition that the store checks for this operation.
-    pub(super) fn has_pending(&self, key: &str, checks: impl Fn(&'static str) -> bool) -> bool {
-        let of_key =
-            self.0.lock().iter().filter(|late| late.key == key).cloned().collect::<Vec<_>>();
+    pub(super) fn has_pending(
+        &self,
+        key: &str,
+        checks: impl Fn(&'static str, &'static str) -> bool,
+    ) -> bool {
+        let now = Instant::now();
+        let all = self.0.lock();
+        let of_key: Vec<_> =
+            all.iter().filter(|late| late.is_of(key) && late.is_pending(now)).cloned().collect();
+        drop(all);
         let is_harmless = |late: &LateChange| {
-            late.since.elapsed() >= late.limit || late.has_condition && checks(late.operation)
+            late.condition.is_some_and(|condition| checks(late.operation, condition))
         };
         !of_key.iter().all(is_harmless)
     }
 
     /// Returns whether a change of this object had no response after `begun`.
     pub(super) fn has_since(&self, key: &str, begun: Instant) -> bool {
-        self.0.lock().iter().any(|late| late.key == key && late.since >= begun)
+        self.0.lock().iter().any(|late| late.is_of(key) && late.since >= begun)
+    }
+
+    /// Returns whether none may still be made.
+    pub(super) fn is_over(&self) -> bool {
+        let now = Instant::now();
+        !self.0.lock().iter().any(|late| late.is_pending(now))
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::encode::now;
 use super::error::S3Error;
-use super::http::Treatment;
 use super::inner::Inner;
 use super::keys::Keys;
 use super::objects::Condition;
@@ -79,7 +78,7 @@ impl S3Ledger {
         }
         let store = self.inner();
         let found = store.test("PutObject").map_err(|error| failure(&error))?;
-        if found != Treatment::Checked {
+        if !found.are_checked() {
             // The next proof tests it again.
             store.client.checks.forget_lacks();
             let text =

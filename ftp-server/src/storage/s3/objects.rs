@@ -5,16 +5,13 @@ use ureq::http::HeaderMap;
 
 use super::encode::{Sum, base64, http_time, md5, now, percent_path, sha256};
 use super::error::S3Error;
-use super::http::{Client, Request, Retries, StoreAnswer, header, retried};
+use super::http::{CLASS, Client, IF_IS, IF_NEW, Request, Retries, StoreAnswer, header, retried};
 
 /// Metadata that identifies the upload or copy that made an object.
 pub(super) const ID: &str = "x-amz-meta-ftp-id";
 
 /// Metadata with the modification time in seconds since 1970, in the format of rclone and s3fs.
 pub(super) const MTIME: &str = "x-amz-meta-mtime";
-
-/// The storage class, which the response for an object of the default class lacks.
-const CLASS: &str = "x-amz-storage-class";
 
 /// The classes that a copy keeps: those that Amazon accepts for new objects that can be read at once.
 const CLASSES: [&str; 5] =
@@ -34,8 +31,8 @@ impl Condition {
     pub(super) fn header(&self) -> Option<(&'static str, String)> {
         match self {
             Self::None => None,
-            Self::New => Some(("if-none-match", "*".to_owned())),
-            Self::Is(tag) => Some(("if-match", tag.clone())),
+            Self::New => Some((IF_NEW, "*".to_owned())),
+            Self::Is(tag) => Some((IF_IS, tag.clone())),
         }
     }
 
@@ -244,7 +241,7 @@ impl Client {
 
     /// Makes a change that gives an object the metadata `id`, and returns the entity tag. After an
     /// error that leaves the result unknown, first checks whether the change was made, and retries
-    /// only if it was not, with the same condition. Without this check, the effect of the first
+    /// only if it was not, with the same condition, which the store is proved to check. Without this look, the effect of the first
     /// attempt could make the second one fail.
     pub(super) fn decided(
         &self,
@@ -275,6 +272,9 @@ impl Client {
             }
             if found.is_err() {
                 return Err(S3Error::Undecided(Box::new(error)));
+            }
+            if error.is_undecided() && !self.may_repeat(request) {
+                return Err(error);
             }
             // After an earlier attempt without a response, only a condition that is not met is a refusal.
             let hides_doubt = is_undecided && !error.is_undecided() && !error.is_precondition();

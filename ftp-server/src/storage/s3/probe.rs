@@ -3,7 +3,7 @@
 use super::aliases;
 use super::encode::base64;
 use super::error::S3Error;
-use super::http::{Client, Request, Treatment, check_wanted};
+use super::http::{Client, IF_IS, IF_NEW, Request, Treatment, Treatments, check_wanted};
 use super::inner::Inner;
 use super::keys;
 use super::multipart::LEAST;
@@ -20,29 +20,34 @@ const CONDITIONAL: [&str; 4] =
 impl Inner {
     /// Returns how the store treats the conditions of this operation, or for `UploadPartCopy`,
     /// whether it has it. The first call tests it; if the test fails, the next one does so again.
-    pub(super) fn test(&self, operation: &'static str) -> Result<Treatment, S3Error> {
+    pub(super) fn test(&self, operation: &'static str) -> Result<Treatments, S3Error> {
         let checks = &self.client.checks;
         let _alone = checks.testing.lock();
         if let Some(found) = checks.known(operation) {
             return Ok(found);
         }
         let found = test(self, operation)?;
+        if operation == "PutObject" && found.has(Treatment::Missing) {
+            return Err(S3Error::wrong(operation, "expected an object store"));
+        }
         checks.learn(operation, found);
-        if found == Treatment::Refused {
-            log::warn!(
-                "bucket {}: the store refuses the conditions of {operation}, which is sent without one",
-                self.client.bucket
-            );
+        for header in [IF_NEW, IF_IS] {
+            if found.of(header) == Treatment::Refused {
+                log::warn!(
+                    "bucket {}: the store refuses {header} of {operation}, which is sent without it",
+                    self.client.bucket
+                );
+            }
         }
         Ok(found)
     }
 
-    /// Returns whether the store is proved to check the condition of this operation.
-    pub(super) fn checks(&self, operation: &'static str) -> bool {
+    /// Returns whether the store is proved to check the condition of this operation that has this header.
+    pub(super) fn checks(&self, operation: &'static str, header: &str) -> bool {
         let tested = self.test(operation).inspect_err(|error| {
             log::warn!("bucket {}: cannot test the store: {error}", self.client.bucket);
         });
-        tested.is_ok_and(|found| found == Treatment::Checked)
+        tested.is_ok_and(|found| found.of(header) == Treatment::Checked)
     }
 
     /// Makes a change of the object at `key` under a condition: that of the store; or directly after
@@ -58,15 +63,27 @@ impl Inner {
         condition: &Condition,
         send: impl Fn(&Condition) -> Result<T, S3Error>,
     ) -> Result<T, S3Error> {
-        let mut known = self.client.checks.known(operation);
-        if *condition == Condition::None || known.is_none_or(|known| known == Treatment::Checked) {
+        let Some((header, _)) = condition.header() else { return send(condition) };
+        let mut known = self.client.checks.known(operation).map(|known| known.of(header));
+        if known.is_none_or(|known| known == Treatment::Checked) {
             match send(condition) {
                 // What a single refusal says may be a mistake: only the test decides.
-                Err(error) if error.is_unimplemented() && *condition != Condition::None => {
-                    known = Some(self.test(operation)?);
+                Err(error) if error.is_unimplemented() => {
+                    known = Some(self.test(operation)?.of(header));
                     if known != Some(Treatment::Refused) {
                         return Err(error);
                     }
+                }
+                // Before the test, nothing without a response was sent again.
+                Err(lost) if known.is_none() && lost.is_in_doubt() => {
+                    if !self.checks(operation, header) || check_wanted().is_err() {
+                        return Err(lost);
+                    }
+                    // The store may have made the first change since.
+                    return send(condition).map_err(|again| match again.is_changed() {
+                        true => S3Error::Undecided(Box::new(lost)),
+                        false => again,
+                    });
                 }
                 sent => return sent,
             }
@@ -144,29 +161,28 @@ pub struct S3Features {
 }
 
 /// Tests an operation with temporary objects.
-fn test(store: &Inner, operation: &'static str) -> Result<Treatment, S3Error> {
+fn test(store: &Inner, operation: &'static str) -> Result<Treatments, S3Error> {
     let client = &store.client;
     let key = keys::probes(&store.hidden) + &Inner::unique()?;
     let copy_key = format!("{key}-copy");
     let put = |condition: &Condition| {
         client.put(&key, CONTENT, condition, &Inner::unique()?, store.checksums)
     };
-    let wrong = [Condition::Is("\"none\"".to_owned()), Condition::New];
     let tested = match operation {
-        "PutObject" => treatment(store, &key, &wrong, |condition| put(condition).map(drop)),
+        "PutObject" => treatments(store, &key, true, |condition| put(condition).map(drop)),
         // A removal has one condition only.
-        "DeleteObject" => treatment(store, &key, &wrong[..1], |condition| match condition {
+        "DeleteObject" => treatments(store, &key, false, |condition| match condition {
             Condition::None => put(condition).map(drop),
             condition => client.delete(&key, condition),
         }),
         "CopyObject" => put(&Condition::None).and_then(|tag| {
-            treatment(store, &copy_key, &wrong, |condition| {
+            treatments(store, &copy_key, true, |condition| {
                 let metadata = [(ID.to_owned(), Inner::unique()?)];
                 client.copy(&key, &tag, &copy_key, condition, &metadata).map(drop)
             })
         }),
         "UploadPartCopy" => put(&Condition::None).and_then(|tag| part_copies(store, &key, &tag)),
-        _ => treatment(store, &key, &wrong, |condition| parts(store, &key, condition)),
+        _ => treatments(store, &key, true, |condition| parts(store, &key, condition)),
     };
     let removed = [&key, &copy_key].map(|key| client.delete(key, &Condition::None));
     // The error of the test is more useful than that of the removal.
@@ -175,27 +191,44 @@ fn test(store: &Inner, operation: &'static str) -> Result<Treatment, S3Error> {
 }
 
 /// Returns how the store treats the conditions of `change`, which without one makes the object at
-/// `key`. The conditions `wrong` are not met then.
-fn treatment(
+/// `key`; and also on the condition that there is none, if `makes_new` is set.
+fn treatments(
     store: &Inner,
     key: &str,
-    wrong: &[Condition],
+    makes_new: bool,
     change: impl Fn(&Condition) -> Result<(), S3Error>,
-) -> Result<Treatment, S3Error> {
+) -> Result<Treatments, S3Error> {
     if !is_supported(change(&Condition::None))? {
-        return Ok(Treatment::Missing);
+        return Ok(Treatments::both(Treatment::Missing));
     }
-    let Some(object) = store.client.head(key)? else { return Ok(Treatment::Ignored) };
-    for condition in wrong {
-        match change(condition) {
-            Err(error) if error.is_precondition() => {}
-            Err(error) if error.is_unimplemented() => return Ok(Treatment::Refused),
-            Err(error) if !is_unsupported(&error) => return Err(error),
-            _ => return Ok(Treatment::Ignored),
-        }
+    let Some(object) = store.client.head(key)? else {
+        return Ok(Treatments::both(Treatment::Ignored));
+    };
+    let wrong = change(&Condition::Is("\"none\"".to_owned()));
+    let is = treatment(wrong, || change(&Condition::Is(object.tag)))?;
+    if !makes_new {
+        return Ok(Treatments::both(is));
+    }
+    let new = treatment(change(&Condition::New), || {
+        store.client.delete(key, &Condition::None).and_then(|()| change(&Condition::New))
+    })?;
+    Ok(Treatments { new, is })
+}
+
+/// Returns how the store treats a kind of condition. `wrong` is the result of a change whose condition
+/// is not met, and `right` makes one whose condition is met.
+fn treatment(
+    wrong: Result<(), S3Error>,
+    right: impl FnOnce() -> Result<(), S3Error>,
+) -> Result<Treatment, S3Error> {
+    match wrong {
+        Err(error) if error.is_precondition() => {}
+        Err(error) if error.is_unimplemented() => return Ok(Treatment::Refused),
+        Err(error) if !is_unsupported(&error) => return Err(error),
+        _ => return Ok(Treatment::Ignored),
     }
     // A store that refuses every change with a condition passes so far.
-    match change(&Condition::Is(object.tag)) {
+    match right() {
         Err(error) if error.is_transient() || error.is_in_doubt() => Err(error),
         Err(_) => Ok(Treatment::Ignored),
         Ok(()) => Ok(Treatment::Checked),
@@ -232,13 +265,15 @@ fn with_object(store: &Inner, key: &str) -> Result<S3Features, S3Error> {
     let rules = client.setting("GetBucketLifecycleConfiguration", "lifecycle")?;
     let versioning = client.setting("GetBucketVersioning", "versioning")?;
     Ok(S3Features {
-        conditional_writes: writes == Treatment::Checked,
-        conditional_completion: completion == Treatment::Checked,
-        conditional_copy: copy == Treatment::Checked,
-        conditional_removal: removal == Treatment::Checked,
-        refuses_conditions: [writes, completion, copy, removal].contains(&Treatment::Refused),
-        copies: copy != Treatment::Missing,
-        part_copies: store.test("UploadPartCopy")? != Treatment::Missing,
+        conditional_writes: writes.are_checked(),
+        conditional_completion: completion.are_checked(),
+        conditional_copy: copy.are_checked(),
+        conditional_removal: removal.are_checked(),
+        refuses_conditions: [writes, completion, copy, removal]
+            .into_iter()
+            .any(|found| found.has(Treatment::Refused)),
+        copies: !copy.has(Treatment::Missing),
+        part_copies: !store.test("UploadPartCopy")?.has(Treatment::Missing),
         checksums: checksums(store, key)?,
         removes_abandoned: rules.contains("AbortIncompleteMultipartUpload"),
         removes_old_versions: xml::text(&versioning, "Status").as_deref() != Some("Enabled")
@@ -292,7 +327,7 @@ fn parts(store: &Inner, key: &str, condition: &Condition) -> Result<(), S3Error>
     done
 }
 
-fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<Treatment, S3Error> {
+fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<Treatments, S3Error> {
     let client = &store.client;
     let upload = client.create_upload(&format!("{key}-copy"), &[])?;
     let copied = client.copy_part(&upload, 1, (key, tag), 0..5, false);
@@ -302,7 +337,7 @@ fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<Treatment, S3Error
         Err(error) if error.status() == Some(400) && LEAST > 5 => true,
         copied => is_supported(copied.map(drop))?,
     };
-    Ok(if is_there { Treatment::Checked } else { Treatment::Missing })
+    Ok(Treatments::both(if is_there { Treatment::Checked } else { Treatment::Missing }))
 }
 
 /// Stores content with a wrong checksum, and returns whether the store refuses it.

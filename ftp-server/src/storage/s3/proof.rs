@@ -265,7 +265,9 @@ fn check_content(operation: &'static str, content: &str) -> Result<(), S3Error> 
 /// That a condition is unknown counts only from the store itself.
 pub(super) fn checked_refusal(request: &Request<'_>, refusal: S3Error, is_signed: bool) -> S3Error {
     match refusal.status() {
-        Some(501) if request.has_condition() && !(is_signed && refusal.is_unimplemented()) => {
+        Some(501)
+            if request.condition().is_some() && !(is_signed && refusal.is_unimplemented()) =>
+        {
             unproved(request.operation, "the status 501")
         }
         Some(status @ (403 | 404 | 409 | 412)) if refusal.code().is_empty() => {

@@ -103,7 +103,11 @@ static MEMORIES: Lock<BTreeMap<String, Arc<Memory>>> = Lock::new(BTreeMap::new()
 impl Memory {
     /// Returns the memory of a bucket, which these words name.
     pub(super) fn of(bucket: String) -> Arc<Self> {
-        Arc::clone(MEMORIES.lock().entry(bucket).or_default())
+        let mut memories = MEMORIES.lock();
+        // A reload can name other buckets again and again. What knows of danger has users, or a change
+        // without a response.
+        memories.retain(|_, memory| Arc::strong_count(memory) > 1 || !memory.late.is_over());
+        Arc::clone(memories.entry(bucket).or_default())
     }
 
     fn records(&self) -> Vec<Arc<StoreRecord>> {

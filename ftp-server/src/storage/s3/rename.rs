@@ -294,7 +294,11 @@ impl Move<'_> {
         metadata.retain(|(name, _)| name != ID);
         metadata.push((ID.to_owned(), self.id.clone()));
         let is_large = self.object.size > COPIED;
-        let is_checked = |operation| Ok::<_, S3Error>(store.test(operation)? == Treatment::Checked);
+        let is_checked = |operation| {
+            let found = store.test(operation)?;
+            let is_checked = |(header, _): (&str, _)| found.of(header) == Treatment::Checked;
+            Ok::<_, S3Error>(condition.header().is_some_and(is_checked))
+        };
         let as_copy = !is_large && is_checked("CopyObject")?;
         let in_parts =
             !as_copy && is_checked("CompleteMultipartUpload")? && is_checked("UploadPartCopy")?;

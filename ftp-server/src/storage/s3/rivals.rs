@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar};
 use std::time::Instant;
 
 use super::error::S3Error;
-use super::http::{self, LOOKS, Treatment};
+use super::http::{self, LOOKS, Treatments};
 use super::inner::Inner;
 use super::objects::Condition;
 use crate::lock::{Lock, unpoisoned};
@@ -75,7 +75,7 @@ impl Inner {
     /// conditions of removals.
     pub(super) fn turn_of_own(&self, key: &str) -> Option<Turn<'_>> {
         let is_checked =
-            |operation| self.client.checks.known(operation) == Some(Treatment::Checked);
+            |operation| self.client.checks.known(operation).is_some_and(Treatments::are_checked);
         (!is_checked("DeleteObject") || !is_checked("PutObject"))
             .then(|| self.memory.rivals.turn(key))
     }

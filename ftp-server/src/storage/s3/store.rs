@@ -11,7 +11,7 @@ use super::buffer;
 use super::connection::S3Timeouts;
 use super::connection::{Connections, StorePlace};
 use super::error::S3Error;
-use super::http::{Checks, Client};
+use super::http::{Checks, Client, OBJECT_HEADERS};
 use super::inner::Inner;
 use super::keys::Keys;
 use super::multipart::LEAST;
@@ -92,6 +92,7 @@ pub struct S3StoreBuilder {
     lease: Duration,
     patience: Duration,
     hidden: String,
+    object_headers: Vec<(String, String)>,
     checksums: bool,
     #[cfg(test)]
     process: usize,
@@ -127,6 +128,7 @@ impl S3Store {
             lease: Duration::from_secs(60),
             patience: PATIENCE,
             hidden: ".ftp-server/".to_owned(),
+            object_headers: Vec::new(),
             checksums: true,
             #[cfg(test)]
             process: 0,
@@ -326,6 +328,15 @@ impl S3StoreBuilder {
         self
     }
 
+    /// Adds a header to each request that makes an object, as some buckets demand:
+    /// `x-amz-server-side-encryption`, its `-aws-kms-key-id` and `-bucket-key-enabled`,
+    /// `x-amz-storage-class`, `x-amz-acl` or `x-amz-expected-bucket-owner`. The server's own objects, which
+    /// live for a short time, do not get the storage class, and a renamed file keeps its own.
+    pub fn object_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.object_headers.push((name.into().to_ascii_lowercase(), value.into()));
+        self
+    }
+
     /// Sets whether a file of one part is sent with its SHA-256 checksum, which the store checks
     /// and keeps (default: true). Regardless of this setting, each request is signed with the
     /// digest of its content.
@@ -373,6 +384,8 @@ impl S3StoreBuilder {
             authority,
             bucket: self.bucket,
             base,
+            own: hidden.clone(),
+            object_headers: self.object_headers,
             region: self.region,
             credentials: RwLock::new(credentials),
             are_expired: AtomicBool::new(false),
@@ -430,6 +443,16 @@ impl S3StoreBuilder {
         }
         if self.lease < Duration::from_secs(2) {
             return refuse("invalid lease: expected at least 2 s");
+        }
+        for (name, value) in &self.object_headers {
+            let is_sendable = value.bytes().all(|byte| byte.is_ascii_graphic());
+            if !OBJECT_HEADERS.contains(&&**name) || !is_sendable || value.is_empty() {
+                return refuse(&format!(
+                    "invalid object header \"{name}: {value}\": expected a value without spaces, and one of \
+                     {}",
+                    OBJECT_HEADERS.join(", ")
+                ));
+            }
         }
         let hidden = self.hidden.trim_matches('/');
         if Keys::new(hidden, "/").is_none() || hidden.is_empty() {
@@ -499,6 +522,9 @@ mod tests {
             ("parts", builder().memory(PART)),
             ("lease", builder().lease(Duration::ZERO)),
             ("hidden", builder().hidden_prefix("/")),
+            ("object header", builder().object_header("x-amz-date", "1")),
+            ("object header", builder().object_header("x-amz-acl", "a\nb")),
+            ("object header", builder().object_header("x-amz-acl", "")),
             ("CA", S3Store::builder("https://127.0.0.1:9", "b").ca_pem("x")),
         ] {
             let error = changed.build().err().unwrap();

@@ -45,6 +45,10 @@ pub(crate) const NETWORKS: Form<Vec<Network>> =
 pub(crate) const PATTERNS: Form<Vec<NamePattern>> =
     Form::new(Kind::List, |value| each_of(value, pattern), shown);
 
+/// Headers, `NAME: VALUE`.
+pub(crate) const HEADERS: Form<Vec<String>> =
+    Form::new(Kind::List, |value| each_of(value, header), shown);
+
 /// Pins of keys, `sha256//...`.
 pub(crate) const PINS: Form<Vec<String>> =
     Form::new(Kind::List, |value| each_of(value, pin), shown);
@@ -194,6 +198,13 @@ fn pin(text: &str) -> Result<String, String> {
         _ => {
             Err(format!("invalid pin \"{text}\": expected sha256// and a SHA-256 digest in base64"))
         }
+    }
+}
+
+fn header(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((name, value)) => Ok(format!("{}: {}", name.trim(), value.trim())),
+        None => Err(format!("invalid header \"{text}\": expected NAME: VALUE")),
     }
 }
 

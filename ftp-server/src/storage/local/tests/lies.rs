@@ -1,7 +1,7 @@
 //! Disks whose answers are wrong, and other programs at a bad moment: each test makes false what the
 //! code takes for granted.
 
-use ftp_tests::lying_disk::LyingDisk;
+use ftp_tests::lying_disk::{FLUSH, FSYNC, LyingDisk, RENAME, WRITE};
 use rustix::io::Errno;
 
 use super::StorageErrorKind::{BadRestart, Busy, Exists, Io, NotEmpty, NotFound, Unsupported};
@@ -237,4 +237,65 @@ fn links_are_listed_although_their_directory_moves_meanwhile_ls_13() {
         assert_eq!(names, [b"one", b"two"], "{ask:?}");
         assert!(entries.next().is_none());
     }
+}
+
+/// The number of the call that gives a file a new name.
+const RENAME_NEW: u32 = 45;
+
+#[test]
+fn an_upload_that_the_disk_refuses_at_any_call_replaces_nothing_cm_106_fs_12_hf_04() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("f", "old")]) else { return };
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::FileAndDirectory);
+    // FUSE, NFS and quotas report to the last one only that they have not stored the bytes.
+    for call in [WRITE, FSYNC, RENAME, RENAME_NEW, FLUSH] {
+        for (name, old) in [("f", Some(&b"old"[..])), ("new", None)] {
+            if call == if old.is_some() { RENAME_NEW } else { RENAME } {
+                continue;
+            }
+            disk.lies().fails = Some((call, Errno::IO.raw_os_error()));
+            let begun = storage.write(&path(name), WriteMode::Replace, Keep::Shared);
+            let stored = begun.and_then(|mut upload| {
+                upload.write_all(b"newer")?;
+                upload.commit()
+            });
+            assert_eq!(kind(stored), Some(Io), "{name} {call}");
+            let mut lies = disk.lies();
+            lies.fails = None;
+            assert_eq!(lies.files.get(name).map(|content| &**content), old, "{name} {call}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_the_disk_denies_is_not_replaced_by_a_new_file() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("a", "old"), ("b", "")]) else { return };
+    let storage = tree.storage();
+    disk.lies().unknown = Some(("a".to_owned(), Errno::NOENT.raw_os_error()));
+    assert_eq!(kind(storage.stat(&path("a"), Ask::Facts)), Some(NotFound));
+    assert_eq!(kind(storage.remove(&path("a"))), Some(NotFound));
+    assert_eq!(kind(storage.rename(&path("b"), &path("a"), false)), Some(NotFound));
+    let mut upload = storage.write(&path("a"), WriteMode::Create, Keep::Shared).unwrap();
+    upload.write_all(b"newer").unwrap();
+    assert_eq!(kind(upload.commit()), Some(Exists));
+    disk.lies().unknown = None;
+    assert_eq!(tree.get("a"), b"old");
+}
+
+#[test]
+fn a_disk_that_spells_names_in_another_way_shows_its_own_spelling() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, []) else { return };
+    let storage = tree.storage();
+    let (sent, shown) = ("caf\u{e9}", "cafe\u{301}");
+    let mut upload = storage.write(&path(sent), WriteMode::Replace, Keep::Shared).unwrap();
+    upload.write_all(b"content").unwrap();
+    upload.commit().unwrap();
+    // As HFS+ does, which would still find the name that was sent.
+    let content = disk.lies().files.remove(sent).unwrap();
+    disk.lies().files.insert(shown.to_owned(), content);
+    assert_eq!(names(&storage, Ask::Names), [shown.as_bytes()]);
+    assert_eq!(storage.stat(&path(shown), Ask::Facts).unwrap().size, 7);
+    assert_eq!(kind(storage.stat(&path(sent), Ask::Facts)), Some(NotFound));
 }

@@ -88,6 +88,7 @@ fn only_a_publication_that_may_be_made_is_in_the_way_of_others() {
         other.commit().unwrap();
         assert_eq!(fake.content("f").unwrap(), b"new other");
         fake.ignore_conditions(is_ignored);
+        storage.inner.test("PutObject").unwrap();
         for (fault, count, want) in [
             (Fault::Refuse(507, "XMinioStorageFull"), 1, None),
             (Fault::Refuse(403, "SignatureDoesNotMatch"), 1, None),
@@ -726,4 +727,36 @@ fn objects_of_different_stores_have_different_identities() {
     assert_eq!(identity(&one), identity(&one));
     assert!(matches!(MemoryStorage::new().confine(), Confine::Neutral));
     assert!(matches!(Storage::confine(&on(&one)), Confine::Neutral));
+}
+
+#[test]
+fn objects_have_the_headers_that_a_bucket_demands() {
+    const HEADERS: [(&str, &str); 2] =
+        [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-expected-bucket-owner", "1234")];
+    let fake = Fake::start();
+    fake.demand(&HEADERS);
+    assert_eq!(kind(put(&on(&fake), "f", WriteMode::Replace, b"x")), Some(Kind::Denied));
+    let mut builder =
+        settings(&fake.endpoint()).object_header("X-Amz-Storage-Class", "STANDARD_IA");
+    for (name, value) in HEADERS {
+        builder = builder.object_header(name, value);
+    }
+    let storage = builder.build().unwrap().storage("").unwrap().rename_trees(9).keep_times(true);
+    for name in ["a", "d/b"] {
+        storage.mkdir(&path("d")).ok();
+        put(&storage, name, WriteMode::Replace, b"small").unwrap();
+        put(&storage, name, WriteMode::Append, b" and more").unwrap();
+        cut(&storage, name, WriteMode::Replace, &content(PART + 9));
+        put(&storage, name, WriteMode::Resume(PART as u64 + 9), b"end").unwrap();
+        assert_eq!(fake.size(name), Some(PART + 12));
+    }
+    storage.set(&path("a"), Change::Modified(9)).unwrap();
+    storage.rename(&path("a"), &path("c"), false).unwrap();
+    storage.rename(&path("d"), &path("e"), false).unwrap();
+    assert_eq!(fake.size("e/b"), Some(PART + 12));
+    // The copies of a rename keep the class of the original.
+    let classes = |key: &str| storage.inner.client.head(key).unwrap().unwrap().kept;
+    let class =
+        |key: &str| classes(key).into_iter().find(|(name, _)| name == "x-amz-storage-class");
+    assert!(class("c").is_some_and(|(_, class)| class == "STANDARD_IA"));
 }

@@ -4,7 +4,9 @@ use ftp_tests::at_once::at_once;
 use ftp_tests::wait::{patiently, wait_until};
 
 use super::super::connection::HOSTS;
-use super::super::http::Treatment;
+use super::super::http::{IF_IS, IF_NEW, Treatment, Treatments};
+use super::super::late::{LateChanges, MOST};
+use super::super::record::Memory;
 use super::fake::{Fault, LATE, Page};
 use super::*;
 
@@ -22,14 +24,14 @@ const CHANGES: [Late; 6] = [
     ("CopyObject", |storage| storage.set(&path("f"), Change::Modified(9)).map(drop)),
 ];
 
-/// Makes a change whose first request is executed only after [`Fake::release`], and returns the
-/// storage.
+/// Makes a change whose first request is executed only after [`Fake::release`]. Returns the storage,
+/// and the error.
 fn change_late(
     fake: &Fake,
     (operation, change): Late,
     limit: Duration,
     late: Duration,
-) -> S3Storage {
+) -> (S3Storage, Option<Kind>) {
     fake.store("f", b"old");
     fake.store("g", b"other");
     let storage = hasty(fake, limit).keep_times(true);
@@ -39,8 +41,8 @@ fn change_late(
         storage.inner.test(tested).unwrap();
     }
     fake.fail(operation, 0, 1, Fault::Late);
-    change(&storage).unwrap();
-    storage
+    let changed = kind(change(&storage));
+    (storage, changed)
 }
 
 #[test]
@@ -48,7 +50,8 @@ fn a_request_that_the_store_makes_late_changes_nothing_newer() {
     at_once(6, CHANGES, |late| {
         patiently(Duration::from_millis(300), |limit| {
             let fake = Fake::start();
-            let storage = change_late(&fake, late, limit, Duration::from_secs(600));
+            let (storage, changed) = change_late(&fake, late, limit, Duration::from_secs(600));
+            assert_eq!(changed, None, "{}", late.0);
             put(&storage, "f", WriteMode::Replace, b"newer").unwrap();
             fake.release();
             wait_until("the late request is made", || fake.count(LATE) == 1);
@@ -58,18 +61,23 @@ fn a_request_that_the_store_makes_late_changes_nothing_newer() {
 }
 
 #[test]
-fn a_request_without_a_response_blocks_its_path_if_the_store_ignores_conditions() {
+fn a_request_without_a_response_is_sent_once_and_blocks_its_path_if_no_condition_is_checked() {
     // No time is set there.
-    at_once(5, CHANGES.into_iter().take(5), |late| {
+    let changes = CHANGES.into_iter().take(5);
+    at_once(5, changes.flat_map(|late| [(late, true), (late, false)]), |(late, ignores)| {
         patiently(Duration::from_millis(300), |limit| {
             let careless = || {
                 let fake = Fake::start();
-                fake.ignore_conditions(true);
-                fake.ignore_conditions_of_removals(true);
+                match ignores {
+                    true => fake.ignore_conditions(true),
+                    false => fake.refuse_conditions(&CONDITIONAL),
+                }
+                fake.ignore_conditions_of_removals(ignores);
                 fake
             };
             let fake = careless();
-            let storage = change_late(&fake, late, limit, Duration::from_secs(600));
+            let (storage, changed) = change_late(&fake, late, limit, Duration::from_secs(600));
+            assert_eq!(changed, Some(Kind::Io), "{} {ignores}", late.0);
             fake.store("f", b"old");
             let store = || put(&storage, "f", WriteMode::Replace, b"newer");
             for change in [&store as &dyn Fn() -> _, &|| storage.remove(&path("f"))] {
@@ -78,7 +86,7 @@ fn a_request_without_a_response_blocks_its_path_if_the_store_ignores_conditions(
             put(&storage, "h", WriteMode::Replace, b"of another path").unwrap();
             // The time is over.
             let fake = careless();
-            let storage = change_late(&fake, late, limit, Duration::ZERO);
+            let (storage, _) = change_late(&fake, late, limit, Duration::ZERO);
             put(&storage, "f", WriteMode::Replace, b"newer").unwrap();
         });
     });
@@ -154,7 +162,7 @@ fn a_file_that_was_replaced_meanwhile_is_removed_in_its_newer_version() {
         fake.ignore_conditions_of_removals(is_ignored);
         fake.store("f", b"old");
         let (one, other) = (on(&fake), on(&fake));
-        one.inner.checks("DeleteObject");
+        one.inner.test("DeleteObject").unwrap();
         let operation = if is_ignored { "HeadObject" } else { "DeleteObject" };
         let from = fake.count(operation);
         fake.fail(operation, u64::from(is_ignored), 1, Fault::Late);
@@ -226,7 +234,7 @@ fn a_gateway_that_answers_501_takes_the_condition_off_no_request() {
             assert_eq!(replaced, (!is_late).then_some(Kind::Io), "{page:?}");
             assert_eq!(fake.content("f").unwrap(), want, "{page:?}");
             // The store checks conditions, now as before.
-            assert!(storage.inner.checks("PutObject"));
+            assert!(storage.inner.test("PutObject").unwrap().are_checked());
         }
     }
 }
@@ -238,15 +246,15 @@ fn a_test_of_the_store_is_made_once_and_forgotten_if_it_failed() {
     let storage = on(&fake);
     let before = fake.count("PutObject");
     let tests = at_once(4, [0; 4], |_| storage.inner.test("PutObject").unwrap());
-    assert_eq!(tests, [Treatment::Refused; 4]);
-    assert_eq!(fake.count("PutObject") - before, 2);
+    assert_eq!(tests, [Treatments::both(Treatment::Refused); 4]);
+    assert_eq!(fake.count("PutObject") - before, 3);
     assert_eq!(fake.keys(""), [""; 0]);
     // It was another program between the server and the store.
     fake.refuse_conditions(&[]);
     storage.inner.client.checks.forget_lacks();
-    assert_eq!(storage.inner.test("PutObject").unwrap(), Treatment::Checked);
+    assert!(storage.inner.test("PutObject").unwrap().are_checked());
     storage.inner.client.checks.forget_lacks();
-    assert_eq!(storage.inner.client.checks.known("PutObject"), Some(Treatment::Checked));
+    assert!(storage.inner.client.checks.known("PutObject").is_some());
 }
 
 #[test]
@@ -281,7 +289,7 @@ fn what_may_still_be_changed_is_known_after_a_reload() {
         };
         let old = storage(&settings);
         fake.fail("PutObject", 0, 1, Fault::Late);
-        put(&old, "f", WriteMode::Replace, b"late").unwrap();
+        assert_eq!(kind(put(&old, "f", WriteMode::Replace, b"late")), Some(Kind::Io));
         // Another key, and other settings.
         let timeouts = timeouts.late(Duration::ZERO);
         let reloaded = settings.credentials("another", "key").part_size(2 * PART as u64);
@@ -333,4 +341,67 @@ fn a_store_that_has_moved_is_found_at_once() {
     HOSTS.lock().push((name, address(&new)));
     old.fail("HeadObject", 0, 99, Fault::Reset);
     assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().size, 16);
+}
+
+#[test]
+fn each_kind_of_condition_is_proved_by_itself() {
+    const LATER: Duration = Duration::from_secs(600);
+    for (refused, lost) in [(IF_IS, "f"), (IF_NEW, "n")] {
+        patiently(Duration::from_millis(300), |limit| {
+            let fake = Fake::start();
+            fake.refuse_condition(&[refused], &["PutObject"]);
+            fake.store("f", b"old");
+            let storage = hasty(&fake, limit);
+            let timeouts = storage.inner.client.timeouts.late(LATER);
+            let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
+            let storage = store.storage("").unwrap();
+            let found = store.inner.test("PutObject").unwrap();
+            for header in [IF_IS, IF_NEW] {
+                let is_checked = found.of(header) == Treatment::Checked;
+                assert_eq!(is_checked, header != refused, "{refused}");
+            }
+            // Only a change whose condition is checked is sent again, and leaves its path free.
+            for name in ["f", "n"] {
+                fake.fail("PutObject", 0, 1, Fault::Late);
+                let stored = kind(put(&storage, name, WriteMode::Replace, b"new"));
+                assert_eq!(stored, (name == lost).then_some(Kind::Io), "{refused} {name}");
+                let again = kind(put(&storage, name, WriteMode::Replace, b"newer"));
+                assert_eq!(again, (name == lost).then_some(Kind::Busy), "{refused} {name}");
+            }
+            fake.release();
+        });
+    }
+}
+
+#[test]
+fn changes_without_a_response_that_find_no_room_count_for_each_path() {
+    let (late, long) = (LateChanges::default(), Duration::from_secs(600));
+    let add = |key: &str, condition, limit| late.add((key, "PutObject"), condition, limit);
+    let is_free = |key: &str| !late.has_pending(key, |_, header| header == IF_IS);
+    for number in 0..MOST {
+        // Each of them twice.
+        (0..2).for_each(|_| add(&number.to_string(), None, long));
+    }
+    add("checked", Some(IF_IS), long);
+    assert!(is_free("other") && !is_free("0"));
+    add("0", None, long);
+    assert!(is_free("other"));
+    add("more", None, Duration::ZERO);
+    assert!(is_free("other"));
+    let before = std::time::Instant::now();
+    add("more", Some(IF_NEW), long);
+    assert!(!is_free("other") && late.has_since("other", before));
+}
+
+#[test]
+fn what_is_known_of_a_bucket_that_nobody_uses_is_forgotten_unless_a_change_may_still_be_made() {
+    let name = |text: &str| format!("{text} {}", std::process::id());
+    let weak = |memory: Arc<Memory>| Arc::downgrade(&memory);
+    let (unused, used) = (weak(Memory::of(name("unused"))), Memory::of(name("used")));
+    let dangerous = Memory::of(name("dangerous"));
+    dangerous.late.add(("f", "PutObject"), None, Duration::from_secs(600));
+    let (dangerous, is_used) = (weak(dangerous), Arc::downgrade(&used));
+    let _other = Memory::of(name("other"));
+    assert!(unused.upgrade().is_none());
+    assert!(dangerous.upgrade().is_some() && is_used.upgrade().is_some());
 }

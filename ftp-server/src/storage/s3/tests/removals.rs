@@ -89,8 +89,8 @@ fn a_store_that_ignores_the_condition_of_a_removal_is_found() {
     for fault in [Fault::Refuse(501, "NotImplemented"), Fault::Refuse(403, "AccessDenied")] {
         let storage = on(&fake);
         fake.store("f", b"");
-        // The first two end the test of copies.
-        fake.fail("DeleteObject", 2, 1, fault);
+        // The first three belong to the test of copies.
+        fake.fail("DeleteObject", 3, 1, fault);
         storage.rename(&path("f"), &path("g"), true).unwrap();
         assert_eq!(fake.content("f"), None, "{fault:?}");
     }

@@ -474,7 +474,7 @@ fn store_errors_map_to_reply_codes_cm_105() {
     let store = settings(&fake.endpoint()).timeouts(timeouts).build().unwrap();
     // An upload without a response does not block its path at a store that is proved to check
     // conditions.
-    assert!(store.inner.checks("PutObject"));
+    assert!(store.inner.test("PutObject").unwrap().are_checked());
     let builder = Server::builder().storage(store.storage("").unwrap());
     let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();
     let mut session = login(&server);

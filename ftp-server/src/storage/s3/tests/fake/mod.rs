@@ -299,9 +299,19 @@ impl Fake {
         self.state().copies_always = true;
     }
 
+    /// Makes requests that make an object without these headers fail.
+    pub(super) fn demand(&self, headers: &[(&'static str, &'static str)]) {
+        self.state().demands = headers.to_vec();
+    }
+
     /// Makes these operations fail with a condition, from now on.
     pub(super) fn refuse_conditions(&self, operations: &[&'static str]) {
-        self.state().refuses = operations.to_vec();
+        self.refuse_condition(&["if-match", "if-none-match"], operations);
+    }
+
+    /// Makes these operations fail with a condition of these kinds, from now on.
+    pub(super) fn refuse_condition(&self, headers: &[&'static str], operations: &[&'static str]) {
+        self.state().refuses = (headers.to_vec(), operations.to_vec());
     }
 
     /// Makes each key lead to the object with the key that `alias` returns.

@@ -44,12 +44,14 @@ pub(super) struct State {
     pub(super) hides_ids: bool,
     /// Whether objects and parts need a digest, as in a bucket with Object Lock.
     pub(super) locks_objects: bool,
+    /// The headers that the policy of the bucket demands of each object.
+    pub(super) demands: Vec<(&'static str, &'static str)>,
     /// Whether `DeleteObject` ignores its condition.
     pub(super) removes_always: bool,
     /// Whether `CopyObject` ignores the condition on its target.
     pub(super) copies_always: bool,
     /// The operations that know no conditions.
-    pub(super) refuses: Vec<&'static str>,
+    pub(super) refuses: (Vec<&'static str>, Vec<&'static str>),
     /// The key of the object that a key leads to.
     pub(super) alias: Option<fn(&str) -> String>,
     /// Whether the bucket keeps old versions.
@@ -96,9 +98,13 @@ impl State {
         if is_locked && !asked.is_lockable() {
             return Answer::refusal(400, "InvalidRequest");
         }
-        let is_conditional =
-            ["if-match", "if-none-match"].iter().any(|name| asked.header(name).is_some());
-        if is_conditional && self.refuses.contains(&operation) {
+        let makes = ["PutObject", "CopyObject", "CreateMultipartUpload"].contains(&operation);
+        if makes && !self.demands.iter().all(|(name, value)| asked.header(name) == Some(*value)) {
+            return Answer::refusal(403, "AccessDenied");
+        }
+        let (headers, operations) = &self.refuses;
+        let has_refused = headers.iter().any(|name| asked.header(name).is_some());
+        if has_refused && operations.contains(&operation) {
             return Answer::refusal(501, "NotImplemented");
         }
         match operation {
