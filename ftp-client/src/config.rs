@@ -198,45 +198,28 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Sets the timeout of each phase.
-    pub const fn timeouts(mut self, timeouts: Timeouts) -> Self {
-        self.config.timeouts = timeouts;
-        self
-    }
-
-    /// Limits the total time, starting with [`connect`](Self::connect) (default: none).
-    ///
-    /// Once the limit is reached, a call that waits for the server fails with [`Error::Timeout`].
-    /// If that timeout closes the connection, later calls fail with [`Error::Closed`].
-    pub const fn overall(mut self, limit: Option<Duration>) -> Self {
-        self.config.overall = limit;
-        self
-    }
-
-    /// Sets the idle time after which the kernel probes whether the peer is still reachable
-    /// (default: 60 s).
-    ///
-    /// It applies to control and data connections, and is clamped to the range from 1 s to about
-    /// nine hours. `None` turns the probes off. A peer that misses six probes, 10 s apart, counts
-    /// as gone.
-    pub const fn keepalive(mut self, idle: Option<Duration>) -> Self {
-        self.config.keepalive = idle;
-        self
-    }
-
-    /// Sets the local address that all connections use, and on which the client listens in active
-    /// mode.
-    ///
-    /// Server addresses of the other family are then not tried.
-    pub const fn bind(mut self, address: IpAddr) -> Self {
-        self.config.bind = Some(address);
-        self
-    }
-
-    /// Sets the family of the server addresses to try (default: `None`, which tries any address).
-    pub const fn family(mut self, family: Option<NetworkProtocol>) -> Self {
-        self.config.family = family;
-        self
+    setters! {
+        /// Sets the timeout of each phase.
+        timeouts(timeouts: Timeouts) => config.timeouts = timeouts;
+        /// Limits the total time, starting with [`connect`](Self::connect) (default: none).
+        ///
+        /// Once the limit is reached, a call that waits for the server fails with [`Error::Timeout`].
+        /// If that timeout closes the connection, later calls fail with [`Error::Closed`].
+        overall(limit: Option<Duration>) => config.overall = limit;
+        /// Sets the idle time after which the kernel probes whether the peer is still reachable
+        /// (default: 60 s).
+        ///
+        /// It applies to control and data connections, and is clamped to the range from 1 s to about
+        /// nine hours. `None` turns the probes off. A peer that misses six probes, 10 s apart, counts
+        /// as gone.
+        keepalive(idle: Option<Duration>) => config.keepalive = idle;
+        /// Sets the local address that all connections use, and on which the client listens in active
+        /// mode.
+        ///
+        /// Server addresses of the other family are then not tried.
+        bind(address: IpAddr) => config.bind = Some(address);
+        /// Sets the family of the server addresses to try (default: `None`, which tries any address).
+        family(family: Option<NetworkProtocol>) => config.family = family;
     }
 
     /// Sets a connector, which opens the connections in place of this client: through a tunnel, in
@@ -279,191 +262,122 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets a proxy that all connections go through.
-    ///
-    /// [`connect`](Self::connect) rejects a proxy together with active mode or a
-    /// [`connector`](Self::connector). It also rejects an FTP proxy together with TLS or
-    /// [`host_command`](Self::host_command). [`bind`](Self::bind) and [`family`](Self::family)
-    /// apply to the connection to the proxy. [`Timeouts::connect`] limits the time to reach the
-    /// server, the connection to the proxy included. [`Timeouts::data_connect`] does the same for
-    /// data connections.
-    ///
-    /// Environment variables are not read, but a `Proxy` can be parsed from the text that they
-    /// usually hold.
-    ///
-    /// ```no_run
-    /// use ftp_client::{Client, Proxy};
-    ///
-    /// let proxy: Proxy = "http://proxy.example.org:3128".parse()?;
-    /// let client = Client::builder().proxy(proxy).connect("ftp.example.org")?;
-    /// # Ok::<(), ftp_client::Error>(())
-    /// ```
-    pub fn proxy(mut self, proxy: Proxy) -> Self {
-        self.config.route = Some(Route::new(proxy));
-        self
-    }
-
-    /// Sets a canceller, with which another thread can stop this client.
-    pub fn canceller(mut self, canceller: Canceller) -> Self {
-        self.config.canceller = Some(canceller);
-        self
-    }
-
-    /// Sets which side opens data connections (default: [`Mode::Passive`]).
-    pub const fn mode(mut self, mode: Mode) -> Self {
-        self.config.rules.mode = mode;
-        self
-    }
-
-    /// Chooses between `EPSV` and `PASV` in passive mode (default: [`Extended::Auto`]).
-    pub const fn epsv(mut self, extended: Extended) -> Self {
-        self.config.rules.epsv = extended;
-        self
-    }
-
-    /// Chooses between `EPRT` and `PORT` in active mode (default: [`Extended::Auto`]).
-    pub const fn eprt(mut self, extended: Extended) -> Self {
-        self.config.rules.eprt = extended;
-        self
-    }
-
-    /// Sets whether to promise that only `EPSV` is used (`EPSV ALL`, RFC 2428 §4; default: no).
-    ///
-    /// A NAT on the path then has nothing to translate, and there is no fallback to `PASV`. If the
-    /// server refuses the promise, transfers fail with [`Error::DataConnection`].
-    /// [`connect`](Self::connect) rejects this setting together with [`Mode::Active`] or
-    /// [`Extended::Never`].
-    pub const fn epsv_all(mut self, on: bool) -> Self {
-        self.config.rules.epsv_all = on;
-        self
-    }
-
-    /// Sets whether to send `TYPE`, `EPSV` and `RETR` or a listing command in one write, which
-    /// saves two round trips (default: no). `MDTM` comes first if the modification time is
-    /// requested.
-    ///
-    /// For uploads and transfers from an offset, the client sends one command at a time. After an
-    /// error reply that pipelining may have caused, the client starts the transfer again without it.
-    /// From then on, neither this client nor any later one of this builder and its clones uses
-    /// pipelining with this server. Leave pipelining off for a server that loses commands sent
-    /// together: the client would wait for replies that never come.
-    /// [`connect`](Self::connect) rejects pipelining together with [`Mode::Active`] or
-    /// [`Extended::Never`].
-    pub const fn pipeline(mut self, on: bool) -> Self {
-        self.config.rules.pipeline = on;
-        self
-    }
-
-    /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
-    /// the mode (default: no).
-    ///
-    /// The client asks for the server's features first
-    /// ([`Client::features`](crate::Client::features)). Data that is already compressed does not
-    /// become smaller. Under TLS, the length of compressed data reveals something about its content.
-    /// All lengths and offsets refer to the uncompressed file.
-    /// [`Client::compresses`](crate::Client::compresses) returns whether data will be compressed.
-    pub const fn compress(mut self, on: bool) -> Self {
-        self.config.compress = on;
-        self
-    }
-
-    /// Sets whether several transfers and listings use one data connection (`MODE B`, RFC 959
-    /// §3.4.2) if the server lists the mode (default: no).
-    ///
-    /// Small files are then transferred faster, above all under TLS, since only the first one needs
-    /// a connection and a handshake. The end of a file is marked in its data, so a truncated file
-    /// is recognised without the server's reply.
-    /// [`Client::plan_downloads`](crate::Client::plan_downloads) saves more round trips, and
-    /// [`Client::reuses_data`](crate::Client::reuses_data) returns whether the server offers the
-    /// mode.
-    ///
-    /// Servers that close the data connection after each file work too. If the server has closed
-    /// the connection before a transfer begins, the transfer uses a new one.
-    /// [`connect`](Self::connect) rejects this setting together with [`compress`](Self::compress).
-    pub const fn reuse_data(mut self, on: bool) -> Self {
-        self.config.reuse_data = on;
-        self
-    }
-
-    /// Sets the host to which the client opens data connections after `PASV` (default: the host of
-    /// the control connection).
-    ///
-    /// `EPSV`, which the client tries first by default, announces no host.
-    /// [`connect`](Self::connect) rejects any rule except the default together with a
-    /// [`connector`](Self::connector) or a SOCKS5 or HTTP [`proxy`](Self::proxy).
-    pub const fn passive_address(mut self, rule: AddressRule) -> Self {
-        self.config.rules.passive_address = rule;
-        self
-    }
-
-    /// Sets whether a server may announce data ports below 1024 (default: no).
-    ///
-    /// These ports belong to other services.
-    pub const fn allow_low_ports(mut self, on: bool) -> Self {
-        self.config.allow_low_ports = on;
-        self
-    }
-
-    /// Sets the ports to listen on in active mode, such as those that a firewall allows or a NAT
-    /// forwards (default: any).
-    ///
-    /// The client tries each port, starting at a random one. If none is free, the transfer fails
-    /// with [`Error::DataConnection`].
-    pub fn active_ports(mut self, ports: PortRanges) -> Self {
-        self.config.active_ports = Some(ports);
-        self
-    }
-
-    /// Sets the address that is announced to the server in active mode, in place of the local
-    /// address.
-    ///
-    /// Use the address or the name of the NAT in front of this host. The name is looked up for each
-    /// transfer, within [`Timeouts::resolve`]. The name must have an address of the control
-    /// connection's family. Only connections from the server's own address are accepted.
-    pub fn active_address(mut self, address: impl Into<String>) -> Self {
-        self.config.active_address = Some(address.into());
-        self
-    }
-
-    /// Sets the character set in which the server reads and sends names (default: UTF-8).
-    ///
-    /// The client then translates all commands, replies and listings, and paths are UTF-8. It does not send
-    /// `OPTS UTF8 ON`. What the character set lacks is an [`Error::Argument`] before anything is sent.
-    pub fn charset(mut self, charset: Charset) -> Self {
-        self.config.charset = charset.other_than_utf8();
-        self
-    }
-
-    /// Sets whether the client sends the server's name (`HOST`, RFC 7151; default: no).
-    ///
-    /// Use it for a server that serves several names at one address. If the server does not know
-    /// the command, the client continues, and assumes that the server has only one name.
-    pub const fn host_command(mut self, on: bool) -> Self {
-        self.config.host_command = on;
-        self
-    }
-
-    /// Sets whether and how TLS protects the connections (default: no TLS).
-    ///
-    /// A URL with scheme `ftpes` or `ftps` overrides this setting in part: it demands TLS and
-    /// determines when TLS begins.
-    pub fn tls(mut self, tls: Tls) -> Self {
-        self.config.tls = Some(tls);
-        self
-    }
-
-    /// Sets the account for servers that ask for one at login (332).
-    ///
-    /// Like a password, it stays out of logs and `Debug`.
-    pub fn account(mut self, account: impl Into<Vec<u8>>) -> Self {
-        self.config.account = Some(Password(account.into()));
-        self
-    }
-
-    /// Sets where to count round trips and connections, together with other clients.
-    pub fn counts(mut self, counts: &Counts) -> Self {
-        self.config.counts = counts.clone();
-        self
+    setters! {
+        /// Sets a proxy that all connections go through.
+        ///
+        /// [`connect`](Self::connect) rejects a proxy together with active mode or a
+        /// [`connector`](Self::connector). It also rejects an FTP proxy together with TLS or
+        /// [`host_command`](Self::host_command). [`bind`](Self::bind) and [`family`](Self::family)
+        /// apply to the connection to the proxy. [`Timeouts::connect`] limits the time to reach the
+        /// server, the connection to the proxy included. [`Timeouts::data_connect`] does the same for
+        /// data connections.
+        ///
+        /// Environment variables are not read, but a `Proxy` can be parsed from the text that they
+        /// usually hold.
+        ///
+        /// ```no_run
+        /// use ftp_client::{Client, Proxy};
+        ///
+        /// let proxy: Proxy = "http://proxy.example.org:3128".parse()?;
+        /// let client = Client::builder().proxy(proxy).connect("ftp.example.org")?;
+        /// # Ok::<(), ftp_client::Error>(())
+        /// ```
+        proxy(proxy: Proxy) => config.route = Some(Route::new(proxy));
+        /// Sets a canceller, with which another thread can stop this client.
+        canceller(canceller: Canceller) => config.canceller = Some(canceller);
+        /// Sets which side opens data connections (default: [`Mode::Passive`]).
+        mode(mode: Mode) => config.rules.mode = mode;
+        /// Chooses between `EPSV` and `PASV` in passive mode (default: [`Extended::Auto`]).
+        epsv(extended: Extended) => config.rules.epsv = extended;
+        /// Chooses between `EPRT` and `PORT` in active mode (default: [`Extended::Auto`]).
+        eprt(extended: Extended) => config.rules.eprt = extended;
+        /// Sets whether to promise that only `EPSV` is used (`EPSV ALL`, RFC 2428 §4; default: no).
+        ///
+        /// A NAT on the path then has nothing to translate, and there is no fallback to `PASV`. If the
+        /// server refuses the promise, transfers fail with [`Error::DataConnection`].
+        /// [`connect`](Self::connect) rejects this setting together with [`Mode::Active`] or
+        /// [`Extended::Never`].
+        epsv_all(on: bool) => config.rules.epsv_all = on;
+        /// Sets whether to send `TYPE`, `EPSV` and `RETR` or a listing command in one write, which
+        /// saves two round trips (default: no). `MDTM` comes first if the modification time is
+        /// requested.
+        ///
+        /// For uploads and transfers from an offset, the client sends one command at a time. After an
+        /// error reply that pipelining may have caused, the client starts the transfer again without it.
+        /// From then on, neither this client nor any later one of this builder and its clones uses
+        /// pipelining with this server. Leave pipelining off for a server that loses commands sent
+        /// together: the client would wait for replies that never come.
+        /// [`connect`](Self::connect) rejects pipelining together with [`Mode::Active`] or
+        /// [`Extended::Never`].
+        pipeline(on: bool) => config.rules.pipeline = on;
+        /// Sets whether to compress the data of transfers and listings (`MODE Z`) if the server lists
+        /// the mode (default: no).
+        ///
+        /// The client asks for the server's features first
+        /// ([`Client::features`](crate::Client::features)). Data that is already compressed does not
+        /// become smaller. Under TLS, the length of compressed data reveals something about its content.
+        /// All lengths and offsets refer to the uncompressed file.
+        /// [`Client::compresses`](crate::Client::compresses) returns whether data will be compressed.
+        compress(on: bool) => config.compress = on;
+        /// Sets whether several transfers and listings use one data connection (`MODE B`, RFC 959
+        /// §3.4.2) if the server lists the mode (default: no).
+        ///
+        /// Small files are then transferred faster, above all under TLS, since only the first one needs
+        /// a connection and a handshake. The end of a file is marked in its data, so a truncated file
+        /// is recognised without the server's reply.
+        /// [`Client::plan_downloads`](crate::Client::plan_downloads) saves more round trips, and
+        /// [`Client::reuses_data`](crate::Client::reuses_data) returns whether the server offers the
+        /// mode.
+        ///
+        /// Servers that close the data connection after each file work too. If the server has closed
+        /// the connection before a transfer begins, the transfer uses a new one.
+        /// [`connect`](Self::connect) rejects this setting together with [`compress`](Self::compress).
+        reuse_data(on: bool) => config.reuse_data = on;
+        /// Sets the host to which the client opens data connections after `PASV` (default: the host of
+        /// the control connection).
+        ///
+        /// `EPSV`, which the client tries first by default, announces no host.
+        /// [`connect`](Self::connect) rejects any rule except the default together with a
+        /// [`connector`](Self::connector) or a SOCKS5 or HTTP [`proxy`](Self::proxy).
+        passive_address(rule: AddressRule) => config.rules.passive_address = rule;
+        /// Sets whether a server may announce data ports below 1024 (default: no).
+        ///
+        /// These ports belong to other services.
+        allow_low_ports(on: bool) => config.allow_low_ports = on;
+        /// Sets the ports to listen on in active mode, such as those that a firewall allows or a NAT
+        /// forwards (default: any).
+        ///
+        /// The client tries each port, starting at a random one. If none is free, the transfer fails
+        /// with [`Error::DataConnection`].
+        active_ports(ports: PortRanges) => config.active_ports = Some(ports);
+        /// Sets the address that is announced to the server in active mode, in place of the local
+        /// address.
+        ///
+        /// Use the address or the name of the NAT in front of this host. The name is looked up for each
+        /// transfer, within [`Timeouts::resolve`]. The name must have an address of the control
+        /// connection's family. Only connections from the server's own address are accepted.
+        active_address(address: impl Into<String>) => config.active_address = Some(address.into());
+        /// Sets the character set in which the server reads and sends names (default: UTF-8).
+        ///
+        /// The client then translates all commands, replies and listings, and paths are UTF-8. It does not send
+        /// `OPTS UTF8 ON`. What the character set lacks is an [`Error::Argument`] before anything is sent.
+        charset(charset: Charset) => config.charset = charset.other_than_utf8();
+        /// Sets whether the client sends the server's name (`HOST`, RFC 7151; default: no).
+        ///
+        /// Use it for a server that serves several names at one address. If the server does not know
+        /// the command, the client continues, and assumes that the server has only one name.
+        host_command(on: bool) => config.host_command = on;
+        /// Sets whether and how TLS protects the connections (default: no TLS).
+        ///
+        /// A URL with scheme `ftpes` or `ftps` overrides this setting in part: it demands TLS and
+        /// determines when TLS begins.
+        tls(tls: Tls) => config.tls = Some(tls);
+        /// Sets the account for servers that ask for one at login (332).
+        ///
+        /// Like a password, it stays out of logs and `Debug`.
+        account(account: impl Into<Vec<u8>>) => config.account = Some(Password(account.into()));
+        /// Sets where to count round trips and connections, together with other clients.
+        counts(counts: &Counts) => config.counts = counts.clone();
     }
 }
 

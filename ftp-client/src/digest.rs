@@ -138,7 +138,6 @@ impl fmt::Display for Base64<'_> {
     }
 }
 
-/// Reads base64 with its padding.
 pub(crate) fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     for four in text.chunks(4) {

@@ -379,7 +379,6 @@ pub(crate) mod trace {
         }
     }
 
-    /// Logs a received reply.
     pub(crate) fn received(reply: &Reply) {
         if !log::log_enabled!(target: TARGET, log::Level::Debug) {
             return;
@@ -396,7 +395,6 @@ pub(crate) mod trace {
         }
     }
 
-    /// Logs an explanation.
     pub(crate) fn note(text: fmt::Arguments<'_>) {
         log::debug!(target: TARGET, "= {text}");
     }

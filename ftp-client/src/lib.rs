@@ -250,6 +250,17 @@
 //! - Names in listings are the server's choice: check [`Entry::is_safe_name`] before you use a name
 //!   in a local path.
 
+/// Defines functions of a builder, each of which sets one field: `NAME(ARGUMENT: TYPE) => FIELD = VALUE;`.
+macro_rules! setters {
+    ($($(#[$about:meta])* $name:ident($($value:ident: $kind:ty),+) => $($field:ident).+ = $set:expr;)*) => {$(
+        $(#[$about])*
+        pub fn $name(mut self, $($value: $kind),+) -> Self {
+            self.$($field).+ = $set;
+            self
+        }
+    )*};
+}
+
 mod age;
 mod charset;
 mod client;

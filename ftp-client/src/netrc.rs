@@ -84,7 +84,6 @@ impl NetrcEntry {
 
 ftp_proto::debug_fields!(NetrcEntry { machine, login }..);
 
-/// Words of a file.
 struct NetrcWords<'a> {
     rest: &'a [u8],
     line: usize,
@@ -145,7 +144,6 @@ impl NetrcWords<'_> {
         }
     }
 
-    /// Returns the value of a keyword.
     fn value(&mut self) -> Result<Vec<u8>, &'static str> {
         self.skip_blanks();
         match self.rest {

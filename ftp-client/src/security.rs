@@ -74,7 +74,6 @@ impl<T> PartialEq for Given<T> {
 #[cfg(feature = "tls")]
 impl<T> Eq for Given<T> {}
 
-/// When TLS begins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum TlsStart {
     /// With the first byte, before the greeting.
@@ -234,37 +233,24 @@ impl Tls {
         self
     }
 
-    /// Sets whether to send `PBSZ` and `PROT` before `USER` instead of after the login (RFC 4217
-    /// §10.3; default: no).
-    ///
-    /// A server that refuses `PROT` then does not even learn the user's name.
-    pub const fn protect_before_login(mut self, on: bool) -> Self {
-        self.before_login = on;
-        self
-    }
-
-    /// Sets whether to accept any certificate (insecure; default: no).
-    ///
-    /// An attacker on the network can then impersonate the server, since [pins](Self::pin) and CAs
-    /// are ignored. Data connections must still show the certificate of the control connection.
-    pub const fn accept_invalid_certificates(mut self, on: bool) -> Self {
-        self.accepts_anything = on;
-        self
-    }
-
-    /// Sets the oldest and newest version to negotiate (default: TLS 1.2 to TLS 1.3).
-    pub const fn versions(mut self, oldest: TlsVersion, newest: TlsVersion) -> Self {
-        self.versions = (oldest, newest);
-        self
-    }
-
-    /// Sets whether data connections resume the session of the control connection if the server
-    /// allows it (default: yes).
-    ///
-    /// Turn resumption off to find out whether a server requires it.
-    pub const fn resume_sessions(mut self, on: bool) -> Self {
-        self.resumes = on;
-        self
+    setters! {
+        /// Sets whether to send `PBSZ` and `PROT` before `USER` instead of after the login (RFC 4217
+        /// §10.3; default: no).
+        ///
+        /// A server that refuses `PROT` then does not even learn the user's name.
+        protect_before_login(on: bool) => before_login = on;
+        /// Sets whether to accept any certificate (insecure; default: no).
+        ///
+        /// An attacker on the network can then impersonate the server, since [pins](Self::pin) and CAs
+        /// are ignored. Data connections must still show the certificate of the control connection.
+        accept_invalid_certificates(on: bool) => accepts_anything = on;
+        /// Sets the oldest and newest version to negotiate (default: TLS 1.2 to TLS 1.3).
+        versions(oldest: TlsVersion, newest: TlsVersion) => versions = (oldest, newest);
+        /// Sets whether data connections resume the session of the control connection if the server
+        /// allows it (default: yes).
+        ///
+        /// Turn resumption off to find out whether a server requires it.
+        resume_sessions(on: bool) => resumes = on;
     }
 
     /// Returns the settings with TLS required: from the first byte on if `is_implicit`, otherwise

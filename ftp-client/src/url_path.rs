@@ -167,7 +167,6 @@ impl Place {
         [self.before.as_slice(), &self.name].concat()
     }
 
-    /// Returns whether the directory of the object was entered.
     pub(crate) fn is_entered(&self) -> bool {
         self.entered == Entered::There
     }

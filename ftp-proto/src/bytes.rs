@@ -311,7 +311,6 @@ impl ReadAhead {
         limits::READ_AHEAD.saturating_sub(self.bytes.len() - self.start)
     }
 
-    /// Returns whether everything is processed.
     pub(crate) const fn is_empty(&self) -> bool {
         self.start == self.bytes.len()
     }

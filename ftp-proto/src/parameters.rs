@@ -288,7 +288,6 @@ impl Default for DeflateLevel {
 pub struct RestartMarker(u64);
 
 impl RestartMarker {
-    /// The highest marker.
     pub(crate) const HIGHEST: Self = Self(limits::RESTART_MARKER);
 
     /// Returns a marker at `offset` bytes; `None` beyond 2^63 - 1.

@@ -36,7 +36,6 @@ pub struct Pattern {
     ignores_case: bool,
 }
 
-/// What a pattern is compared with.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Scope {
     /// A name, in which `/` is a character like any other: servers send such names, which must be
@@ -68,7 +67,6 @@ enum Step {
 const RAW: u32 = 1 << 31;
 const SLASH: u32 = b'/' as u32;
 
-/// Returns the characters of a name or pattern.
 fn characters(text: &[u8]) -> impl Iterator<Item = u32> {
     text.utf8_chunks().flat_map(|chunk| {
         let raw = chunk.invalid().iter().map(|&byte| RAW | u32::from(byte));
@@ -264,7 +262,6 @@ fn error(all: &[u32], (at, kind): Fault) -> ParseError {
     ParseError::new("pattern", all.iter().take(at).map(length).sum(), kind)
 }
 
-/// Reads a pattern into steps.
 struct Parser<'p> {
     all: &'p [u32],
     at: usize,
@@ -283,10 +280,8 @@ struct Limit {
     is_end: bool,
 }
 
-/// Braces that are not closed.
 struct Braces {
     at: usize,
-    /// The fork to the next alternative.
     fork: usize,
     /// The jumps to the end, one from each alternative except the last.
     jumps: Vec<usize>,
@@ -443,7 +438,6 @@ impl<'p> Parser<'p> {
         }
     }
 
-    /// Reads a member of the set that begins at `begin`.
     fn member(&mut self, begin: usize) -> Result<u32, Fault> {
         match self.next() {
             None => Err((begin, ParseErrorKind::UnexpectedEnd)),
@@ -474,7 +468,6 @@ impl<'p> Parser<'p> {
     }
 }
 
-/// A set of characters.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Set {
     ranges: Vec<(u32, u32)>,

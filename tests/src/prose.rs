@@ -109,10 +109,37 @@ pub fn faults(document: &str) -> Vec<String> {
     faults
 }
 
-/// Returns the text that readers of a source see, as two documents with the line numbers of the
-/// source: its comments, and its string literals. Tests at its end are left out.
-pub fn comments_and_literals(source: &str) -> [String; 2] {
-    let code = source.split("#[cfg(test)]").next().unwrap_or_default();
+/// Returns whether a line of code begins an item that its crate keeps to itself.
+fn is_private(item: &str) -> bool {
+    let starts =
+        ["fn ", "const ", "static ", "struct ", "enum ", "type ", "trait ", "mod ", "pub("];
+    starts.iter().any(|start| item.starts_with(start))
+}
+
+/// Returns the code without the comments that only engineers of the project read, who know the terms
+/// of the field: those inside code, and the documentation of private items.
+fn without_notes(code: &str) -> String {
+    let lines: Vec<&str> = code.lines().collect();
+    let is_read = |at: usize| {
+        let mut after = lines.iter().skip(at).map(|line| line.trim_start());
+        !after
+            .find(|line| !line.starts_with("///") && !line.starts_with("#["))
+            .is_some_and(is_private)
+    };
+    let kept = lines.iter().enumerate().map(|(at, line)| {
+        let is_note = match line.trim_start() {
+            line if line.starts_with("///") => !is_read(at),
+            line => line.starts_with("//") && !line.starts_with("//!"),
+        };
+        if is_note { "" } else { line }
+    });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the text that users of a source see, as two documents with the line numbers of the
+/// source: its public documentation, and its string literals. Tests at its end are left out.
+pub fn docs_and_literals(source: &str) -> [String; 2] {
+    let code = without_notes(source.split("#[cfg(test)]").next().unwrap_or_default());
     let mut comments = String::new();
     let mut literals = String::new();
     let mut rest = code.chars().peekable();

@@ -1,13 +1,13 @@
 //! Documents, help and messages use plain words, and their links work.
 //!
-//! The documents are those of [`covered`]; comments and messages are searched in the sources of all
-//! crates. Help and man page are searched in `ftp-cli/tests/program/documents`, which runs the
+//! The documents are those of [`covered`]; messages and the documentation of public items are searched
+//! in the sources of all crates. Other comments are for engineers, who know the terms. Help and man page are searched in `ftp-cli/tests/program/documents`, which runs the
 //! program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ftp_tests::prose::{comments_and_literals, faults};
+use ftp_tests::prose::{docs_and_literals, faults};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -71,26 +71,26 @@ fn sources() -> Vec<PathBuf> {
 }
 
 #[test]
-fn comments_and_messages_have_plain_words() {
+fn public_documentation_and_messages_have_plain_words() {
     let mut found = Vec::new();
     let sources = sources();
     assert!(sources.len() > 300, "only {} sources", sources.len());
     for path in sources {
         let name = path.strip_prefix(root()).unwrap().display().to_string();
         let text = fs::read_to_string(&path).unwrap();
-        let faults = comments_and_literals(&text).into_iter().flat_map(|text| faults(&text));
+        let faults = docs_and_literals(&text).into_iter().flat_map(|text| faults(&text));
         found.extend(faults.map(|fault| format!("{name}: {fault}")));
     }
     assert!(found.is_empty(), "\n{}", found.join("\n"));
 }
 
 #[test]
-fn comments_and_literals_are_extracted_from_a_source() {
-    let source =
-        "/// One.\nlet a = '\"'; // Two.\nlet b = \"three \\\n  four\\\"\";\n#[cfg(test)] \"five\"";
-    let [comments, literals] = comments_and_literals(source);
-    assert_eq!(comments, " One.\n Two.\n\n\n");
-    assert_eq!(literals, "\n\n three \n  four\". \n");
+fn docs_and_literals_are_extracted_from_a_source() {
+    let source = "/// One.\npub fn a() {\n// Two.\nlet a = '\"';\nlet b = \"three \\\n  four\\\"\";\n\
+                  /// Private.\n#[inline]\nfn b() {}\n#[cfg(test)] \"five\"";
+    let [docs, literals] = docs_and_literals(source);
+    assert_eq!(docs.trim_end(), " One.");
+    assert_eq!(literals.trim(), "three \n  four\".");
 }
 
 /// Returns the anchors of a document's headings, as GitHub derives them.

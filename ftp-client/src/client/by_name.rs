@@ -108,7 +108,6 @@ impl Client {
         }
     }
 
-    /// Notes the reply to a name whose path was refused.
     pub(crate) fn note_name(&mut self, is_refused: bool) {
         if !is_refused && !self.config.learned.only_names.is_set() {
             trace::note(format_args!("the server takes no paths: entering each directory"));

@@ -184,7 +184,6 @@ impl Client {
         }
     }
 
-    /// Lists with `LIST`.
     fn list_lines_of(&mut self, request: ListRequest<'_>) -> Result<Entries<'_>, Error> {
         self.begin_lines(request).map(|beginning| Entries::resume(self, beginning))
     }

@@ -18,7 +18,6 @@ use crate::listing::{ListOptions, ListingForm, MOST_OBJECTS};
 /// The first pause before a server that still receives an upload (450) is asked for the size again.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 impl Client {
@@ -413,7 +412,6 @@ impl Client {
     }
 }
 
-/// Returns a name's entry in the listing of a directory.
 fn in_listing(
     client: &mut Client,
     directory: &[u8],

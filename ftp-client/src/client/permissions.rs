@@ -40,7 +40,6 @@ impl PermissionChange {
         }))
     }
 
-    /// Returns the new bits for the current ones.
     fn apply(&self, bits: u16, is_directory: bool) -> u16 {
         match &self.0 {
             Change::Bits(bits) => *bits,

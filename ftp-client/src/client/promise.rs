@@ -21,7 +21,6 @@ impl Promise {
         Self { is_broken: AtomicBool::new(!is_listed), refused: AtomicU32::new(0) }
     }
 
-    /// Returns whether the feature can be used.
     pub(crate) fn holds(&self) -> bool {
         !self.is_broken.load(Ordering::Relaxed)
     }

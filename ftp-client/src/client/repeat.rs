@@ -80,7 +80,6 @@ impl Facts {
     }
 }
 
-/// A command whose reply was lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Lost {
     Delete,

@@ -469,7 +469,6 @@ impl Client {
         Error::Desynchronised
     }
 
-    /// Returns the mode that transfers use.
     pub(crate) fn mode(&mut self) -> Result<TransferMode, Error> {
         if self.config.compress && !self.state.no_deflate {
             if self.features()?.has_with("MODE", "Z") {

@@ -31,7 +31,6 @@ pub(crate) struct Login {
     /// an address without brackets. With a [`Proxy`](crate::Proxy), the host that the proxy
     /// connects to.
     pub(crate) host: String,
-    /// The port of the control connection.
     pub(crate) port: u16,
     /// The user name as passed to [`Client::login`](crate::Client::login).
     pub(crate) user: Vec<u8>,
@@ -56,7 +55,6 @@ impl Login {
 pub(crate) struct Secured {
     context: Context,
     pub(crate) info: TlsInfo,
-    /// The protection level requested for data connections.
     data: ProtectionLevel,
     /// Whether the server has accepted that level.
     is_agreed: bool,
@@ -76,7 +74,6 @@ pub(crate) enum Demand {
     NotMade,
 }
 
-/// The result of asking for TLS.
 pub(crate) enum TlsAnswer {
     /// TLS is on.
     Secured(Box<Secured>),
@@ -85,7 +82,6 @@ pub(crate) enum TlsAnswer {
 }
 
 impl Secured {
-    /// Starts TLS on the control connection.
     pub(crate) fn begin(
         context: Context,
         settings: &Tls,
@@ -204,7 +200,6 @@ impl Secured {
         self.is_data_private() && self.demand == Demand::Made && !self.context.has_session()
     }
 
-    /// Returns whether data connections are protected.
     pub(crate) fn is_data_private(&self) -> bool {
         self.data == ProtectionLevel::Private
     }

@@ -39,7 +39,6 @@ const GOOD_BYE: Duration = Duration::from_secs(2);
 pub(crate) struct ControlConnection {
     /// `None` once the connection is closed.
     stream: Option<Stream>,
-    /// Buffer for reads from the stream.
     buffer: Box<[u8]>,
     decoder: ReplyDecoder,
     /// A reply whose last line has another code than its first one.
@@ -52,7 +51,6 @@ pub(crate) struct ControlConnection {
     answers: Answers,
     /// The passwords or the account in the last command, which are concealed in replies.
     secrets: Vec<Vec<u8>>,
-    /// Whether the outstanding transfer has begun.
     has_begun: bool,
     step: ProofStep,
     /// The command whose reply was lost with the connection.
@@ -136,7 +134,6 @@ impl ControlConnection {
         Ok(Cow::Owned(line))
     }
 
-    /// Returns the server as the caller named it.
     pub(crate) const fn server(&self) -> &Server {
         &self.server
     }
@@ -323,7 +320,6 @@ impl ControlConnection {
         self.request_line(command.verb(), &line)
     }
 
-    /// Sends a line and returns its final reply.
     pub(crate) fn request_line(&mut self, verb: Verb, line: &[u8]) -> Result<Reply, Error> {
         let deadline = self.reply_deadline();
         self.send(verb, line, deadline)?;
@@ -608,7 +604,6 @@ fn secrets_in(verb: Verb, line: &[u8]) -> Vec<Vec<u8>> {
     secrets
 }
 
-/// Returns the error of a greeting in another protocol.
 fn not_ftp(what: &'static str) -> Error {
     Error::Protocol(ParseError::new(what, 0, ParseErrorKind::UnexpectedByte))
 }

@@ -136,7 +136,6 @@ pub(super) struct ProofStep {
     /// Whether the server has sent an extra reply after a transfer.
     lags: bool,
     removals: Removals,
-    /// The upload whose confirmation is in doubt.
     upload: Option<Verb>,
     /// The last command that was answered.
     last: Option<Verb>,
@@ -253,7 +252,6 @@ impl ProofStep {
         matches!(self.late, Some(Late::Proof))
     }
 
-    /// Records the final reply of a transfer.
     pub(super) fn end_transfer(&mut self, verb: Verb, code: ReplyCode) {
         let is_done = code.severity() == Severity::Completion;
         self.late = is_done.then(|| Late::Transfer(Instant::now()));

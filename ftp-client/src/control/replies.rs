@@ -110,7 +110,6 @@ impl ControlConnection {
         self.decoder.is_clear() && self.stream.as_ref().is_some_and(is_silent)
     }
 
-    /// Returns the next reply to the outstanding command.
     pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
         let mut deadline = deadline;
         let mut late = None;

@@ -27,7 +27,6 @@ pub(crate) struct Listening {
     pub(crate) told: SocketAddr,
 }
 
-/// Listens for the data connection.
 pub(crate) fn begin(control: &ControlConnection, config: &Config) -> Result<Listening, Error> {
     let Some((local, _)) = control.addresses() else {
         return Err(Error::Unsupported(Unsupported::ActiveRelayed));

@@ -126,12 +126,10 @@ pub(crate) struct Blocks {
     end: usize,
     /// Encoded blocks that have not been sent yet.
     held: Vec<u8>,
-    /// Whether the end of the file was read or written.
     has_ended: bool,
 }
 
 impl Blocks {
-    /// Prepares for the next file.
     const fn begin_file(&mut self) {
         self.has_ended = false;
     }

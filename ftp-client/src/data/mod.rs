@@ -40,7 +40,6 @@ pub(crate) struct Prepared {
     pub(crate) is_early: bool,
 }
 
-/// The agreement with the server.
 #[derive(Debug)]
 pub(crate) struct Agreed {
     way: Verb,
@@ -276,7 +275,7 @@ pub(crate) struct MovesAhead {
     pub(crate) seen: BTreeMap<Vec<u8>, SeenSource>,
 }
 
-/// What the server told of a file that is moved, and when.
+/// The facts that the server reported of a file that is moved, and when.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct SeenSource {
     pub(crate) at: Instant,
@@ -304,7 +303,6 @@ struct PlannedDownload {
 }
 
 impl PlannedDownload {
-    /// Returns the commands of this download.
     fn commands(&self) -> impl Iterator<Item = Command> + use<> {
         let time = self.with_time.then(|| Command::Mdtm(self.path.clone()));
         time.into_iter().chain([Command::Retr(self.path.clone())])
@@ -319,7 +317,6 @@ impl DownloadPlan {
     /// The number of named downloads from which each flight is as long as it can be.
     pub(crate) const DOWNLOADS: usize = 2 * MOST;
 
-    /// Adds a download.
     pub(crate) fn add(&mut self, path: Pathname, with_time: bool) {
         self.planned.push_back(PlannedDownload { path, with_time });
     }

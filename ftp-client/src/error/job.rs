@@ -396,7 +396,6 @@ impl TreeFault {
         Self { setting: Some(setting), ..self }
     }
 
-    /// Sets the kind.
     pub(crate) fn with_kind(self, kind: ErrorKind) -> Self {
         Self { kind: Some(kind), ..self }
     }

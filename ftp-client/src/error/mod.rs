@@ -480,7 +480,6 @@ impl fmt::Display for System<'_> {
     }
 }
 
-/// Shows a local path.
 fn named_path(path: &Path) -> Escaped<'_> {
     Escaped(path.as_os_str().as_encoded_bytes())
 }

@@ -21,7 +21,6 @@ use crate::event::{Event, Observer, Why};
 use crate::system::{FileExt, OsStrExt, share_content};
 use crate::url_path::Place;
 
-/// The target of a download.
 pub(crate) enum Sink<'a> {
     /// A file that gets this path when it is complete. Until then, an existing file is unchanged.
     Path(&'a Path),
@@ -32,7 +31,6 @@ pub(crate) enum Sink<'a> {
 }
 
 impl<'a> Sink<'a> {
-    /// Returns the name for events.
     pub(super) fn name(&self) -> &'a [u8] {
         match self {
             Self::Path(path) | Self::InPlace(path) => path.as_os_str().as_bytes(),
@@ -55,7 +53,6 @@ pub(super) struct Memory {
     pub(super) left: Left,
 }
 
-/// Where a download begins.
 pub(super) struct DownloadStart<'s> {
     pub(super) target: Writing<'s>,
     /// The bytes that are kept, and how many of them are received again and compared.
@@ -63,7 +60,6 @@ pub(super) struct DownloadStart<'s> {
     pub(super) compare: u64,
     /// The size and time of the server's file, if they were asked for.
     pub(super) origin: Option<Origin>,
-    /// Whether nothing is missing.
     pub(super) is_whole: bool,
     /// Whether a digest has proved all kept bytes.
     pub(super) is_digested: bool,
@@ -71,7 +67,6 @@ pub(super) struct DownloadStart<'s> {
     pub(super) is_restored: bool,
 }
 
-/// The open target.
 pub(super) enum Writing<'s> {
     File(LocalFile),
     Stream(&'s mut (dyn Write + 's)),
@@ -246,7 +241,6 @@ pub(super) fn named_once(path: &Path, error: &io::Error) -> io::Error {
 }
 
 impl Memory {
-    /// Begins another attempt.
     pub(super) fn begin(&mut self) {
         self.left = self.file.as_ref().map_or(Left::Nothing, |(file, _)| file.left());
     }
@@ -595,7 +589,6 @@ impl GetJob<'_> {
     }
 }
 
-/// Returns another handle of a found file.
 fn local_of(found: &FoundFile) -> io::Result<FoundFile> {
     let file = found.file.try_clone().map_err(|error| named(&found.path, &error))?;
     let FoundFile { path, length, record, .. } = found;

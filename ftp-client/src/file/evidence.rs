@@ -1,8 +1,8 @@
 //! Evidence about content: from which byte a transfer may go on, and whether an existing file is
 //! the whole one.
 //!
-//! Evidence proves or refutes, and what refutes is looked at first: another time or size than
-//! recorded, fewer bytes than exist, another digest, another overlap. Only four things prove: bytes
+//! A resume needs proof, and any contradiction ends it: a time or size other than recorded, a file
+//! shorter than the kept bytes, a digest or an overlap that differs. There are four proofs: bytes
 //! of this job (own), the record beside a partial download, the journal of an upload, and a digest
 //! of the server. Times, sizes and the overlap never prove, because images, archives and
 //! recordings of different content can end alike.
@@ -71,7 +71,6 @@ pub(crate) struct Known {
     pub(crate) resume: Resume,
     /// Whether this job wrote all existing bytes, and a reply confirmed them.
     pub(crate) is_own: bool,
-    /// The record or journal, if there is one.
     pub(crate) record: Option<Fit>,
     /// Whether a time or a size shows that the source changed since the bytes came.
     pub(crate) is_refuted: bool,
@@ -80,7 +79,6 @@ pub(crate) struct Known {
     pub(crate) digest: Asked,
 }
 
-/// The next step of a transfer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Step {
     /// Ask the server for the digest of the existing bytes, and decide again.
@@ -160,7 +158,7 @@ pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Error> {
 ///
 /// Returns [`Error::Incomplete`] if the size differs. With [`Verify::Size`], also returns
 /// [`Error::Unsupported`] if the server does not report the size, and the errors of the client.
-/// Replies out of step are always an error, because the confirmation counts no more.
+/// Replies out of step are always an error: the 226 before them may answer another command.
 pub(crate) fn check_size(
     client: &mut Client,
     path: &[u8],
@@ -400,7 +398,6 @@ impl Origin {
     }
 }
 
-/// What the server says about a file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ServerFacts {
     pub(crate) size: Option<u64>,

@@ -97,31 +97,18 @@ impl<'a> Get<'a> {
         Self { to, job }
     }
 
-    /// Sets the targets of the run, so that none becomes the partial file of this job, and none is
-    /// replaced because the file system takes two names for one.
-    pub const fn among(mut self, targets: &'a Targets) -> Self {
-        self.job.targets = Some(targets);
-        self
-    }
-
-    /// Sets the file whose permissions the new file gets, if that is not the target.
-    pub fn like(mut self, path: &'a Path) -> Self {
-        self.job.like = Some(path);
-        self
-    }
-
-    /// Sets the size of the file in a listing. Before a transfer of another length fails, `SIZE` is
-    /// asked for.
-    pub const fn listed(mut self, size: Option<u64>) -> Self {
-        self.job.listed = size;
-        self
-    }
-
-    /// Sets the modification time of the new file, in place of the one that
-    /// [`preserve`](FileOptions::preserve) asks for.
-    pub const fn modified(mut self, time: Option<SystemTime>) -> Self {
-        self.job.time = time;
-        self
+    setters! {
+        /// Sets the targets of the run, so that none becomes the partial file of this job, and none is
+        /// replaced because the file system takes two names for one.
+        among(targets: &'a Targets) => job.targets = Some(targets);
+        /// Sets the file whose permissions the new file gets, if that is not the target.
+        like(path: &'a Path) => job.like = Some(path);
+        /// Sets the size of the file in a listing. Before a transfer of another length fails, `SIZE` is
+        /// asked for.
+        listed(size: Option<u64>) => job.listed = size;
+        /// Sets the modification time of the new file, in place of the one that
+        /// [`preserve`](FileOptions::preserve) asks for.
+        modified(time: Option<SystemTime>) => job.time = time;
     }
 
     /// Prepares the job for several attempts: the facts of the server's file are asked for (`SIZE`,
@@ -139,7 +126,6 @@ impl<'a> Get<'a> {
         self
     }
 
-    /// Makes this the download of a file of a tree.
     pub(crate) fn in_tree(mut self, in_tree: InTree<'a>) -> Self {
         self.job.in_tree = Some(in_tree);
         self
@@ -525,7 +511,6 @@ impl Get<'_> {
         }
     }
 
-    /// Returns the path of the target, if it is a file.
     const fn target(&self) -> Option<&Path> {
         match self.to {
             Sink::Path(path) | Sink::InPlace(path) => Some(path),

@@ -85,7 +85,6 @@ pub(crate) fn outlast(client: &Client, file: &File, sent: LocalFacts) -> Result<
     }
 }
 
-/// The content of a journal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct JournalContent {
     pub(super) local: LocalFacts,
@@ -95,7 +94,6 @@ pub(super) struct JournalContent {
     pub(super) replaced: u64,
 }
 
-/// The places of the journal of one upload.
 #[derive(Debug)]
 pub(super) struct UploadJournal {
     target: ServerFile,
@@ -164,7 +162,7 @@ impl UploadJournal {
     /// Removes the journal: the upload is complete, or its bytes are of no use.
     pub(super) fn remove(&self) {
         for path in &self.paths {
-            // One that stays describes a file that was sent whole, which does no harm.
+            // A stale journal is harmless: it describes a local file that was sent whole.
             let _ = fs::remove_file(path);
         }
     }
@@ -210,7 +208,8 @@ fn parse(text: &str, target: &ServerFile) -> Option<JournalContent> {
 /// seconds that it gave the file, if it tried to.
 pub(crate) type BeforeRename<'a> = dyn FnMut(&mut Client, &[u8]) -> Result<Option<i64>, Error> + 'a;
 
-/// What the server told of a file when it had confirmed its upload under a name that others can take.
+/// The facts that the server reported of an upload, right after it had confirmed it under a name that
+/// others can take.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ConfirmedFile {
     pub(crate) told: Origin,
@@ -264,7 +263,7 @@ impl Stored {
         Self { done, confirmed, before: None, is_tried: false, is_later: false }
     }
 
-    /// Returns what the server told of the upload when it had confirmed it.
+    /// Returns the facts of the upload that the server reported right after its confirmation.
     pub(crate) const fn confirmed(&self) -> ConfirmedFile {
         self.confirmed
     }
@@ -367,7 +366,7 @@ impl Renaming<'_> {
         stored.is_tried |= is_begun && !is_refused;
         stored.is_later = true;
         if error.is_out_of_step() && !stored.is_tried {
-            // The confirmation and the facts count no more.
+            // The confirmation may answer another command, so it is stale, and the facts with it.
             stored.before = None;
         }
         if removed {

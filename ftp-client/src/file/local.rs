@@ -56,7 +56,6 @@ fn check_replaceable(target: &Path) -> io::Result<()> {
     }
 }
 
-/// A partial file.
 #[derive(Debug)]
 struct Part {
     growing: Growing,
@@ -179,7 +178,6 @@ impl LocalFile {
         }
     }
 
-    /// Returns the final path.
     pub(crate) fn target(&self) -> &Path {
         match &self.0 {
             Kind::Replacing(temporary) => &temporary.target,

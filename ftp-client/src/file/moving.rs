@@ -108,7 +108,6 @@ impl MoveRecord {
             .with("changed-nanoseconds", &file.changed.1)
     }
 
-    /// Returns the facts of a server's file.
     pub(super) fn of_server(facts: &ServerFacts) -> Self {
         let seconds = facts.modified.map(|time| time.unix_seconds());
         let unique = facts.unique.as_deref().map(hex);

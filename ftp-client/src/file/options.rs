@@ -72,97 +72,48 @@ impl FileOptions {
         Self::default()
     }
 
-    /// Sets the representation type (default: image).
-    pub const fn representation(mut self, representation: RepresentationType) -> Self {
-        self.representation = representation;
-        self
-    }
-
-    /// Sets what a resume may rely on (default: [`Resume::Own`]).
-    pub const fn resume(mut self, resume: Resume) -> Self {
-        self.resume = resume;
-        self
-    }
-
-    /// Sets what happens to an existing target (default: [`Existing::Replace`]).
-    pub const fn existing(mut self, existing: Existing) -> Self {
-        self.existing = existing;
-        self
-    }
-
-    /// Sets how the result is verified (default: [`Verify::IfKnown`]).
-    pub const fn verify(mut self, verify: Verify) -> Self {
-        self.verify = verify;
-        self
-    }
-
-    /// Sets whether the source is removed once it is complete at the target (default: no).
-    ///
-    /// No file is lost if the program is killed. A lock file beside the local file excludes other
-    /// moves of it, and a journal there lets the next run continue; only an upload without
-    /// [temporary name](crate::Put::under) is sent again.
-    ///
-    /// The transfer fails, and the source stays, unless the server reports the size of its file.
-    /// After a download, it must also report the modification time or a digest; after an upload,
-    /// the facts or a digest must show that its file is the new one.
-    pub const fn moves(mut self, on: bool) -> Self {
-        self.moves = on;
-        self
-    }
-
-    /// Sets whether the caller attempts a failed job again (default: no). An upload under a
-    /// [temporary name](crate::Put::under) then asks for the facts of both names before it is
-    /// renamed, so that another attempt can tell whether a rename with a lost reply happened.
-    pub const fn retried(mut self, on: bool) -> Self {
-        self.retried = on;
-        self
-    }
-
-    /// Sets whether the target gets the modification time of the source (default: no). If that is
-    /// unknown, the transfer fails; a [`Relay`](crate::file::Relay) only notes it.
-    pub const fn preserve(mut self, on: bool) -> Self {
-        self.preserve = on;
-        self
-    }
-
-    /// Sets whether an upload creates missing parent directories on the server (default: no).
-    pub const fn creates_directories(mut self, on: bool) -> Self {
-        self.creates_directories = on;
-        self
-    }
-
-    /// Sets the largest number of bytes that a download may have; one more ends it (default: none).
-    pub const fn most_bytes(mut self, most: Option<u64>) -> Self {
-        self.most_bytes = most;
-        self
-    }
-
-    /// Sets the smallest and the largest size in bytes of the files that are transferred (default: no
-    /// limits); both are inside. If the size is unknown, a download fails, and an upload is skipped.
-    pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
-        self.selection.sizes = (smallest, largest);
-        self
-    }
-
-    /// Sets the earliest and the latest modification time of the files that are transferred, in seconds
-    /// since 1970-01-01T00:00:00Z (default: no limits); both are inside. If the time is unknown, a
-    /// download fails, and an upload is skipped.
-    pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
-        self.selection.times = (earliest, latest);
-        self
-    }
-
-    /// Sets a limit of bytes per second (default: none).
-    pub fn rate_limit(mut self, limit: Option<RateLimit>) -> Self {
-        self.rate_limit = limit;
-        self
-    }
-
-    /// Sets the directory for the journals of uploads whose own directory cannot be written
-    /// (default: none; such uploads cannot be resumed by a later run).
-    pub fn journals(mut self, directory: Option<PathBuf>) -> Self {
-        self.journals = directory;
-        self
+    setters! {
+        /// Sets the representation type (default: image).
+        representation(representation: RepresentationType) => representation = representation;
+        /// Sets what a resume may rely on (default: [`Resume::Own`]).
+        resume(resume: Resume) => resume = resume;
+        /// Sets what happens to an existing target (default: [`Existing::Replace`]).
+        existing(existing: Existing) => existing = existing;
+        /// Sets how the result is verified (default: [`Verify::IfKnown`]).
+        verify(verify: Verify) => verify = verify;
+        /// Sets whether the source is removed once it is complete at the target (default: no).
+        ///
+        /// No file is lost if the program is killed. A lock file beside the local file excludes other
+        /// moves of it, and a journal there lets the next run continue; only an upload without
+        /// [temporary name](crate::Put::under) is sent again.
+        ///
+        /// The transfer fails, and the source stays, unless the server reports the size of its file.
+        /// After a download, it must also report the modification time or a digest; after an upload,
+        /// the facts or a digest must show that its file is the new one.
+        moves(on: bool) => moves = on;
+        /// Sets whether the caller attempts a failed job again (default: no). An upload under a
+        /// [temporary name](crate::Put::under) then asks for the facts of both names before it is
+        /// renamed, so that another attempt can tell whether a rename with a lost reply happened.
+        retried(on: bool) => retried = on;
+        /// Sets whether the target gets the modification time of the source (default: no). If that is
+        /// unknown, the transfer fails; a [`Relay`](crate::file::Relay) only notes it.
+        preserve(on: bool) => preserve = on;
+        /// Sets whether an upload creates missing parent directories on the server (default: no).
+        creates_directories(on: bool) => creates_directories = on;
+        /// Sets the largest number of bytes that a download may have; one more ends it (default: none).
+        most_bytes(most: Option<u64>) => most_bytes = most;
+        /// Sets the smallest and the largest size in bytes of the files that are transferred (default: no
+        /// limits); both are inside. If the size is unknown, a download fails, and an upload is skipped.
+        sizes(smallest: Option<u64>, largest: Option<u64>) => selection.sizes = (smallest, largest);
+        /// Sets the earliest and the latest modification time of the files that are transferred, in seconds
+        /// since 1970-01-01T00:00:00Z (default: no limits); both are inside. If the time is unknown, a
+        /// download fails, and an upload is skipped.
+        times(earliest: Option<i64>, latest: Option<i64>) => selection.times = (earliest, latest);
+        /// Sets a limit of bytes per second (default: none).
+        rate_limit(limit: Option<RateLimit>) => rate_limit = limit;
+        /// Sets the directory for the journals of uploads whose own directory cannot be written
+        /// (default: none; such uploads cannot be resumed by a later run).
+        journals(directory: Option<PathBuf>) => journals = directory;
     }
 }
 
@@ -176,12 +127,10 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Returns whether the size matters.
     pub(crate) fn needs_size(&self) -> bool {
         self.sizes != (None, None)
     }
 
-    /// Returns whether the modification time matters.
     pub(crate) fn needs_time(&self) -> bool {
         self.times != (None, None)
     }

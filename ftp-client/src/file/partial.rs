@@ -70,7 +70,6 @@ impl PartialFile {
         Self { record: Some((path, record)), ..self }
     }
 
-    /// Returns the record of the file.
     pub(super) fn record(&self) -> Option<&Record> {
         self.record.as_ref().and_then(|(_, record)| record.as_ref())
     }
@@ -119,7 +118,6 @@ impl PartialFile {
         self.fault.as_ref().map_or(Ok(()), |fault| Err(io_again(fault)))
     }
 
-    /// Returns whether a sync has failed.
     pub(super) const fn has_failed(&self) -> bool {
         self.fault.is_some()
     }
@@ -169,7 +167,6 @@ impl PartialFile {
         }
     }
 
-    /// Returns the file in its current state.
     pub(super) const fn file(&self) -> &File {
         &self.file
     }
@@ -345,7 +342,6 @@ pub(crate) fn unnamed(error: &io::Error) -> io::Error {
     named.map_or_else(|| io_again(error), |named| unnamed(&named.error))
 }
 
-/// The number of names to try.
 const NAMES: u32 = 16;
 
 /// The longest file name in bytes.
@@ -354,7 +350,6 @@ const LONGEST: usize = 255;
 /// The longest text that the name of a piece adds: `.segment-` and a position.
 const PIECE: usize = 29;
 
-/// The reason if there is no name.
 const NONE: &str = "no free name for a partial file";
 
 /// A local file that may be the beginning of the server's file.

@@ -21,7 +21,6 @@ use crate::system::{OsStrExt, OsStringExt, lock, lockable};
 /// In the names of later pieces, the text between `NAME.part` and the position of the first byte.
 const SEGMENT: &str = ".segment-";
 
-/// The pieces of the file at one target.
 #[derive(Clone, Debug)]
 pub(super) struct Pieces {
     target: PathBuf,
@@ -59,12 +58,10 @@ impl Pieces {
         Ok(Self { target: target.to_owned(), first, record })
     }
 
-    /// Returns the path of the first piece.
     pub(super) fn first(&self) -> &Path {
         &self.first
     }
 
-    /// Returns the final path of the file.
     pub(super) fn target(&self) -> &Path {
         &self.target
     }

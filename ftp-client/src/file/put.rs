@@ -29,7 +29,6 @@ use crate::event::{Event, Observer, Why};
 use crate::system::OsStrExt;
 use crate::url_path::Place;
 
-/// The source of an upload.
 pub(crate) enum LocalSource<'a> {
     /// The file at this path. Each attempt opens it.
     Path(&'a Path),
@@ -114,9 +113,7 @@ pub struct Put<'a> {
     job: Job<'a>,
 }
 
-/// What a job does and has done.
 struct Job<'a> {
-    /// The place on a new connection.
     origin: Place,
     /// The place on the connection of the last attempt.
     place: Place,
@@ -130,7 +127,7 @@ struct Job<'a> {
     proves_new: bool,
     /// The facts of the file that was replaced, which the caller compares.
     replaced: Option<ServerFacts>,
-    /// What the server told of the last upload when it had confirmed it.
+    /// The facts of the last upload that the server reported right after its confirmation.
     confirmed: ConfirmedFile,
     following: Option<Following>,
     /// What identifies the journal of a move, if the session does not.
@@ -168,7 +165,6 @@ pub(crate) struct PutPast {
     stored: Option<Stored>,
 }
 
-/// The source during one attempt.
 enum OpenedSource<'s> {
     /// A regular file.
     Regular {
@@ -204,7 +200,6 @@ impl<'s> OpenedSource<'s> {
         }
     }
 
-    /// Returns the name for events.
     fn name(&self) -> &'s [u8] {
         match self {
             Self::Regular { path, .. } | Self::Pipe { path, .. } => path.as_os_str().as_bytes(),

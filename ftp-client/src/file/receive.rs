@@ -30,7 +30,6 @@ pub(super) struct Request<'r, 'j> {
 /// How often a file that grows is requested again.
 pub(super) const REPETITIONS: u32 = 2;
 
-/// How a request ended.
 pub(super) enum Ended {
     Complete(ReceivedBytes),
     /// The file must be requested from byte 0.

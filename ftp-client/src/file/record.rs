@@ -24,7 +24,6 @@ use crate::error::Error;
 use crate::system::{FileExt, MetadataExt, OsStrExt, attribute, remove_attribute, set_attribute};
 use crate::url_path::Place;
 
-/// The name of the attribute.
 const ATTRIBUTE: &str = "user.ftp-cli.record";
 
 /// The first word of a record, with the version of its form.
@@ -57,7 +56,6 @@ impl SourceId {
     }
 }
 
-/// The record of a local file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Record {
     source: SourceId,

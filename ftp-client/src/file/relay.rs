@@ -82,7 +82,6 @@ use crate::url_path::Place;
 /// source's data connection may already have emptied its file.
 #[must_use = "nothing happens until attempt is called"]
 pub struct Relay<'a> {
-    /// The places on new connections.
     origins: [Place; 2],
     /// The places on the connections of the last attempt.
     from: Place,
@@ -144,32 +143,23 @@ impl<'a> Relay<'a> {
         self
     }
 
-    /// Sets the server that listens for the data connection (default: `None`: the target; if the
-    /// servers cannot open a data connection that way, the source).
-    ///
-    /// If the target listens, the source connects to it (RFC 959 §5.2, figure 3). If the data is
-    /// unencrypted, the source's first reply then arrives before the target opens its file, and shows
-    /// whether the source can read its own file. If the source listens, it can send 150 only after the
-    /// target has received `STOR`. If the source cannot read its file, the target's file then stays
-    /// unchanged only if the source refuses `RETR` promptly.
-    pub const fn listener(mut self, listener: Option<Side>) -> Self {
-        self.listener = listener;
-        self
-    }
-
-    /// Sets the host to which one server must connect (default: [`Peer`](AddressRule::Peer)): either
-    /// the host of the listening server's control connection, or the host in the 227 reply of that
-    /// server. With the host in the reply, one server decides where the other one connects.
-    pub const fn address(mut self, rule: AddressRule) -> Self {
-        self.address = rule;
-        self
-    }
-
-    /// Sets whether the caller knows that source and target are two files (default: no). Otherwise
-    /// the first attempt compares paths and facts on one server, and facts (`MLST`) on two.
-    pub const fn apart(mut self, on: bool) -> Self {
-        self.is_apart = on;
-        self
+    setters! {
+        /// Sets the server that listens for the data connection (default: `None`: the target; if the
+        /// servers cannot open a data connection that way, the source).
+        ///
+        /// If the target listens, the source connects to it (RFC 959 §5.2, figure 3). If the data is
+        /// unencrypted, the source's first reply then arrives before the target opens its file, and shows
+        /// whether the source can read its own file. If the source listens, it can send 150 only after the
+        /// target has received `STOR`. If the source cannot read its file, the target's file then stays
+        /// unchanged only if the source refuses `RETR` promptly.
+        listener(listener: Option<Side>) => listener = listener;
+        /// Sets the host to which one server must connect (default: [`Peer`](AddressRule::Peer)): either
+        /// the host of the listening server's control connection, or the host in the 227 reply of that
+        /// server. With the host in the reply, one server decides where the other one connects.
+        address(rule: AddressRule) => address = rule;
+        /// Sets whether the caller knows that source and target are two files (default: no). Otherwise
+        /// the first attempt compares paths and facts on one server, and facts (`MLST`) on two.
+        apart(on: bool) => is_apart = on;
     }
 
     /// Sets whether a file of the same size, which the caller has seen at the target, must be proved to
@@ -359,8 +349,9 @@ impl<'a> Relay<'a> {
         Ok(Some(ServerFacts { size, ..ServerFacts::before_upload(target, path)? }))
     }
 
-    /// Copies to the current path, verifies the result, and sets its time. Returns also what the target
-    /// told of the copy when it had confirmed it under a temporary name.
+    /// Copies to the current path, verifies the result, and sets its time. Also returns
+    /// the facts that the target reported of a copy under a temporary name, right after its
+    /// confirmation.
     fn copy(
         &mut self,
         [source, target]: [&mut Client; 2],

@@ -67,7 +67,6 @@ pub struct Retry {
     lent: Option<Lent<'static>>,
 }
 
-/// What each new connection needs.
 struct Account {
     builder: ClientBuilder,
     server: String,

@@ -49,7 +49,6 @@ struct Whole {
     file: LocalFile,
     /// The size and time of the server's file.
     origin: Origin,
-    /// The result of the job.
     done: Done,
 }
 
@@ -464,7 +463,6 @@ impl Segments<'_> {
     }
 }
 
-/// How ranges arrived.
 enum ReceivedRanges {
     All,
     /// A piece had other bytes than the server's file.
@@ -478,7 +476,6 @@ struct Ranges {
     /// The last element is the next one.
     missing: Vec<Missing>,
     has_others: bool,
-    /// The first failure.
     failure: Option<Error>,
 }
 

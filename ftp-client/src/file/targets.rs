@@ -55,7 +55,6 @@ use crate::url_path::Place;
 /// ```
 #[derive(Debug, Default)]
 pub struct Targets {
-    /// The local targets.
     paths: HashSet<PathBuf>,
     written: Mutex<Written>,
     /// The number of targets in each directory of the server.
@@ -114,7 +113,6 @@ impl Targets {
         Self { paths: paths.into_iter().collect(), ..Self::default() }
     }
 
-    /// Returns whether the path is a local target.
     pub(super) fn contains(&self, path: &Path) -> bool {
         self.paths.contains(path)
     }
@@ -160,7 +158,6 @@ type FoldedPath = (Vec<u8>, Vec<u8>);
 #[derive(Debug)]
 pub(super) struct MovedSource {
     pub(super) local: PathBuf,
-    /// The facts of the uploaded file.
     pub(super) facts: LocalFacts,
     pub(super) journal: Option<MoveJournal>,
 }
@@ -175,7 +172,6 @@ impl MovedSource {
 #[derive(Debug)]
 struct MovedTarget {
     source: MovedSource,
-    /// The place on a new connection.
     place: Place,
 }
 

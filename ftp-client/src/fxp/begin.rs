@@ -61,7 +61,6 @@ impl CopyMemory {
     }
 }
 
-/// Where a copy begins.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct CopyStart {
     /// The number of bytes that the target keeps.

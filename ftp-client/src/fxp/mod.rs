@@ -276,7 +276,7 @@ fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, Error> {
 
 /// Returns the size of both files; `None` if a server does not report it, or if the source `may_grow`
 /// and has grown meanwhile. A failed query also gives `None`, because both servers have already
-/// confirmed the copy; but replies out of step are an error, because the confirmation counts no more.
+/// confirmed the copy; but replies out of step are an error, because that 226 may answer another command.
 /// `floor` is the size that the source's file had before: a copy of a file onto itself, through two
 /// addresses of one server, shows in a smaller one.
 fn compare(

@@ -35,7 +35,6 @@ struct End<'a> {
     side: Side,
     client: &'a mut Client,
     verb: Verb,
-    /// The deadline of the next reply.
     deadline: Deadline,
     /// Whether a 1xx has arrived.
     has_begun: bool,

@@ -10,7 +10,6 @@ use crate::client::Client;
 use crate::error::{Error, JobFault};
 use crate::listing::ListingForm;
 
-/// Relation between two remote files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum FileRelation {
     /// They are two files, or one is missing.

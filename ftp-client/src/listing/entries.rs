@@ -183,7 +183,6 @@ pub(crate) struct Beginning {
 }
 
 impl Beginning {
-    /// Returns the listing of an empty directory.
     pub(crate) fn of_nothing(form: ListingForm, path: Vec<u8>) -> Self {
         let reading = Reading::new(form, vec![path]);
         Self { ready: VecDeque::new(), rest: None, failed: None, reading }
@@ -195,7 +194,6 @@ impl Beginning {
         if self.rest.is_some() { None } else { self.reading.names_after_years() }
     }
 
-    /// Sets whether years follow the times.
     pub(crate) fn decide(&mut self, has_years: bool) {
         self.reading.decide(has_years, &mut self.ready);
     }
@@ -292,7 +290,6 @@ impl<'a> Entries<'a> {
         Beginning { ready, rest: lines.and_then(Lines::suspend), failed, reading }
     }
 
-    /// Resumes a listing.
     pub(crate) fn resume(client: &'a mut Client, beginning: Beginning) -> Self {
         let Beginning { ready, rest, failed, reading } = beginning;
         let lines = rest.map(|rest| Lines::resume(client, rest));

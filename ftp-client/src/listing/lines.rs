@@ -33,10 +33,8 @@ pub struct Lines<'a> {
     /// `None` after the last item.
     transfer: Option<Transfer<&'a mut Client>>,
     reader: ListReader,
-    /// Bytes read so far.
     bytes: u64,
     form: ListingForm,
-    /// The directory as sent to the server.
     directory: Vec<u8>,
     /// A fingerprint of the lines, for the comparison with the listing of another directory.
     fingerprint: Option<DefaultHasher>,
@@ -78,7 +76,6 @@ impl<'a> Lines<'a> {
         })
     }
 
-    /// Resumes a listing.
     pub(super) fn resume(client: &'a mut Client, rest: ListingRest) -> Self {
         let ListingRest { begun, reader, bytes, form, directory, fingerprint } = rest;
         let transfer = Some(Transfer::new(client, begun));

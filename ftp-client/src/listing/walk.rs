@@ -112,7 +112,6 @@ pub struct Walk<'a> {
     cut: Option<ListingCut>,
 }
 
-/// A directory whose entries were read.
 #[derive(Debug)]
 struct Open {
     path: Vec<u8>,
@@ -123,7 +122,6 @@ struct Open {
     held: usize,
 }
 
-/// A directory to be listed.
 #[derive(Debug)]
 struct Below {
     name: Vec<u8>,
@@ -158,29 +156,20 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Sets how each directory is listed (default: with names that begin with a dot).
-    ///
-    /// `NLST` does not tell directories from files, so with it a walk stays in the first directory.
-    pub const fn list(mut self, list: ListOptions) -> Self {
-        self.list = list;
-        self
-    }
-
-    /// Sets the maximum number of directory levels; 1 returns only the entries of the first
-    /// directory (default: 128).
-    pub const fn depth(mut self, depth: usize) -> Self {
-        self.depth = depth;
-        self
-    }
-
-    /// Sets the maximum number of items that the walk returns, and the maximum memory that it holds
-    /// at a time; a walk that exceeds them fails (default: [`Budget::new`]).
-    ///
-    /// All entries of a directory are held in memory while they are returned, and the names of its
-    /// subdirectories until these were walked.
-    pub const fn limits(mut self, limits: Budget) -> Self {
-        self.budget = limits;
-        self
+    setters! {
+        /// Sets how each directory is listed (default: with names that begin with a dot).
+        ///
+        /// `NLST` does not tell directories from files, so with it a walk stays in the first directory.
+        list(list: ListOptions) => list = list;
+        /// Sets the maximum number of directory levels; 1 returns only the entries of the first
+        /// directory (default: 128).
+        depth(depth: usize) => depth = depth;
+        /// Sets the maximum number of items that the walk returns, and the maximum memory that it holds
+        /// at a time; a walk that exceeds them fails (default: [`Budget::new`]).
+        ///
+        /// All entries of a directory are held in memory while they are returned, and the names of its
+        /// subdirectories until these were walked.
+        limits(limits: Budget) => budget = limits;
     }
 
     /// Returns what is left of the [limits](Self::limits), in which the caller can count the names

@@ -67,7 +67,6 @@ fn settle(stream: &Stream, config: &Config) {
     let _ = stream.keep_alive(config.keepalive);
 }
 
-/// Connects to one of several addresses.
 pub(crate) fn any_of(
     addresses: Vec<SocketAddr>,
     config: &Config,

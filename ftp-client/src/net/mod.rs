@@ -23,7 +23,6 @@ use wait::Transport;
 const PORT: u16 = 21;
 const IMPLICIT_PORT: u16 = 990;
 
-/// A server as callers name it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(crate) struct Server {
     /// A name, or an address without brackets.
@@ -209,7 +208,6 @@ impl Stream {
         self.tls = Some(Box::new(session));
     }
 
-    /// Returns the TLS session, if any.
     pub(crate) fn session(&self) -> Option<&Session> {
         self.tls.as_deref()
     }

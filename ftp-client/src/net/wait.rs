@@ -98,7 +98,7 @@ impl Deadline {
 pub(crate) struct Waiter {
     overall: Option<Deadline>,
     canceller: Option<Canceller>,
-    /// Cancels a connection that nobody needs any more.
+    /// Cancels the connection attempt of a worker that is no longer needed.
     attempt: Option<Canceller>,
     /// The start of the closing dialogue, which may take a little time even after a cancel.
     leaving: Option<Instant>,
@@ -200,7 +200,6 @@ impl Waiter {
         }
     }
 
-    /// Waits for one descriptor.
     pub(crate) fn wait_for(
         &self,
         fd: BorrowedFd<'_>,

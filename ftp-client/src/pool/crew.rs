@@ -106,8 +106,8 @@ pub trait Worker {
 /// Remaining items and the number of workers.
 struct Queue {
     state: Mutex<CrewState>,
-    /// Notified when an item has come back, when no more items can come back, or when the work is
-    /// over.
+    /// Notified when an item is requeued, when no item in flight can be requeued any more, or when
+    /// the work is over.
     settled: Condvar,
     started: Instant,
 }
@@ -119,12 +119,11 @@ struct CrewState {
     workers: usize,
     /// The number of the last worker.
     hired: usize,
-    /// Number of items that workers have taken but not started, and that may come back to the
-    /// queue.
+    /// Number of items in flight that may still be requeued.
     undecided: usize,
-    /// Number of workers that wait for an item to come back.
+    /// Number of workers that are idle until an item is requeued.
     waiting: usize,
-    /// Whether the work is over: items that come back are not tried any more.
+    /// Whether the work is over: requeued items are dropped.
     is_over: bool,
     /// `None` if the number of workers is given.
     growth: Option<Growth>,
@@ -132,7 +131,6 @@ struct CrewState {
     attempt: Option<Canceller>,
 }
 
-/// What the threads share.
 struct Crew<'scope, 'env, H> {
     queue: &'scope Queue,
     hire: &'scope H,
@@ -316,7 +314,7 @@ impl Queue {
     }
 
     /// Returns the next item, first of the worker's own row. Returns `None` to end the worker if no
-    /// item is left and none can come back.
+    /// item is left and none can be requeued.
     fn next<'q>(&'q self, row: &mut VecDeque<Taken<'q>>) -> Option<Taken<'q>> {
         let mut state = self.lock();
         loop {
@@ -390,7 +388,7 @@ impl Queue {
     }
 }
 
-/// An item that may come back. Until it is settled or dropped, idle workers wait.
+/// An item in flight that may be requeued. Idle workers wait until it is settled or dropped.
 struct Taken<'a> {
     queue: &'a Queue,
     item: usize,
@@ -398,7 +396,7 @@ struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// Records that the item does not come back.
+    /// Records that the item is not requeued.
     fn settle(&mut self) {
         if !std::mem::replace(&mut self.is_settled, true) {
             let mut state = self.queue.lock();

@@ -344,7 +344,6 @@ impl<'a> Pool<'a> {
     }
 }
 
-/// Returns the event of an attempt that follows.
 pub(crate) fn retry(attempt: u32, why: &Error, pause: Duration) -> Event<'_> {
     let (failed, seconds) = (attempt - 1, pause.as_secs_f32());
     trace::note(format_args!("attempt {failed} failed: {why}; retrying in {seconds:.1} s"));

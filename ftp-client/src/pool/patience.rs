@@ -298,8 +298,8 @@ impl Patience {
 /// Servers refuse a connection beyond their limit in many ways: 421, 530 as the greeting or after
 /// `PASS`, or a reset. A refusal means a limit only if the server accepts another connection.
 /// Therefore only one caller makes the first connection, while the others wait for the result. If
-/// all connections are lost, nothing is known any more, so that a network failure does not shrink a
-/// pool for good.
+/// all connections are lost, what was learned is stale and dropped, so that a network failure does not
+/// shrink a pool for good.
 #[derive(Debug)]
 pub(super) struct Admission {
     /// The number of connections that the caller wants.

@@ -25,7 +25,6 @@ pub(crate) const fn is_in_user_space(_: &OwnedFd) -> bool {
     false
 }
 
-/// Syncs all file systems.
 #[expect(clippy::unnecessary_wraps, reason = "Linux syncs only one file system, which can fail")]
 pub(crate) fn sync_file_system(_: &OwnedFd) -> io::Result<()> {
     rustix::fs::sync();

@@ -152,7 +152,6 @@ impl OpenOptionsExt for OpenOptions {
     }
 }
 
-/// Permissions of new directories.
 pub(crate) trait DirBuilderExt {
     fn mode(&mut self, mode: u32) -> &mut Self;
 }

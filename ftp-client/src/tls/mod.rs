@@ -74,12 +74,10 @@ impl Context {
         self.tickets.has_any()
     }
 
-    /// Returns a TLS session for the control connection.
     pub(crate) fn control(&self) -> Result<Session, TlsError> {
         self.session(CONTROL_PIECE)
     }
 
-    /// Returns a TLS session for a data connection.
     pub(crate) fn data(&self) -> Result<Session, TlsError> {
         self.session(DATA_PIECE)
     }
@@ -122,7 +120,6 @@ impl Context {
     }
 }
 
-/// The configuration of handshakes.
 struct Handshaking {
     config: ClientConfig,
     verifier: Arc<Verifier>,

@@ -53,7 +53,6 @@ fn name_of(text: &str) -> String {
     }
 }
 
-/// Describes an error of rustls.
 pub(super) fn failure(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate(error),

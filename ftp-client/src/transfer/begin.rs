@@ -144,7 +144,6 @@ struct Setup<'a> {
     /// The commands up to the verb.
     dialogue: TransferSetup,
     verb: Verb,
-    /// The encoded command.
     line: Vec<u8>,
     /// The time when the verb was sent, and the deadline for its reply.
     started: Instant,
@@ -153,7 +152,6 @@ struct Setup<'a> {
     attempts: Vec<DataAttempt>,
 }
 
-/// The result of one attempt.
 enum TriedBegin {
     Begun(Begun),
     /// Another attempt is needed. The failed one is not added to the attempts to open a data
@@ -230,7 +228,6 @@ impl Setup<'_> {
         may_ask
     }
 
-    /// Sends the verb.
     fn send(&mut self) -> Result<(), Error> {
         self.started = Instant::now();
         self.deadline = self.client.control.reply_deadline();

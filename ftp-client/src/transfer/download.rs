@@ -54,10 +54,8 @@ pub struct Download<C: BorrowMut<Client>> {
     transfer: Transfer<C>,
     /// The number of bytes that the caller has read.
     bytes: u64,
-    /// Whether the end of the data was reached.
     ended: bool,
     pub(crate) announced: Option<u64>,
-    /// The requested modification time.
     modified: Option<TimeVal>,
     /// The expected number of bytes, set by the caller or by the client from a reply other than the
     /// 150.
@@ -183,7 +181,6 @@ impl<C: BorrowMut<Client>> Download<C> {
         self
     }
 
-    /// Sets the modification time of the file.
     pub(crate) const fn with_time(mut self, modified: Option<TimeVal>) -> Self {
         self.modified = modified;
         self

@@ -93,7 +93,6 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     first: Reply,
     /// The final reply, if it came early.
     ended: Option<Reply>,
-    /// Whether a read has succeeded.
     moved: bool,
     /// Whether the last read took all available data, so that the next one begins with a wait.
     drained: bool,
@@ -667,7 +666,6 @@ impl Block {
         &mut self.bytes
     }
 
-    /// Returns the bytes that were read.
     fn piece(&self, length: usize) -> &[u8] {
         self.bytes.get(..length).expect("a read fills at most the buffer")
     }

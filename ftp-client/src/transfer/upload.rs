@@ -469,7 +469,6 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The source of an upload.
 pub(crate) enum Source<'a> {
     /// A local file, from its position to its end. The kernel sends the file directly if it can.
     File(&'a File),
@@ -576,7 +575,6 @@ impl<C: BorrowMut<Client>> Upload<C> {
     }
 }
 
-/// Sends the whole source.
 fn send<C: BorrowMut<Client>>(
     upload: &mut Upload<C>,
     mut source: Source<'_>,

@@ -8,7 +8,6 @@ use crate::system::is_one_part;
 /// Permission bits that are copied.
 pub(crate) const MODE: u16 = 0o777;
 
-/// Kind of an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ObjectKind {
     File,
@@ -22,7 +21,6 @@ pub(crate) enum ObjectKind {
     Unknown,
 }
 
-/// An object in a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct TreeEntry {
     /// Name as reported by the side that has the object; untrusted.
@@ -30,7 +28,6 @@ pub(crate) struct TreeEntry {
     pub(crate) kind: ObjectKind,
     /// Size in bytes.
     pub(crate) size: Option<u64>,
-    /// Modification time.
     pub(crate) stamp: Option<Stamp>,
     /// Time of the last change of any kind, such as a rename, if known: seconds since
     /// 1970-01-01T00:00:00Z.
@@ -40,7 +37,6 @@ pub(crate) struct TreeEntry {
     pub(crate) unique: Option<Vec<u8>>,
     /// Nine permission bits, without set-user-ID, set-group-ID and the sticky bit.
     pub(crate) mode: Option<u16>,
-    /// Target of a link.
     pub(crate) target: Option<Vec<u8>>,
 }
 
@@ -105,7 +101,6 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// The local clock.
     pub(crate) const OURS: Self = Self { least: 0, most: 0 };
     /// The range of a correct clock in an unknown time zone.
     pub(crate) const UNKNOWN: Self = Self { least: -BEHIND, most: AHEAD };

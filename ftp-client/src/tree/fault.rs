@@ -17,7 +17,6 @@ use crate::pool::patience::{Attempt, Patience};
 pub(super) const CHANGED: &str = "not deleted: it has changed since it was listed";
 pub(super) const GONE: &str = "not deleted: it is gone since it was listed";
 
-/// Returns a path for messages.
 pub(crate) fn shown(path: &[u8]) -> String {
     Escaped(path).to_string()
 }
@@ -142,7 +141,6 @@ impl Causes {
     }
 }
 
-/// Returns whether `path` is `directory`, or is below it.
 pub(crate) fn is_below(path: &[u8], directory: &[u8]) -> bool {
     directory.is_empty()
         || path.strip_prefix(directory).is_some_and(|rest| matches!(rest, [] | [b'/', ..]))

@@ -133,9 +133,9 @@ impl<'p> Hand<'p> {
         Ok(lent)
     }
 
-    /// Returns whether something that may be repeated is to be tried once more on a new connection,
-    /// which is not an attempt: if this failure is the loss of a connection that had carried out
-    /// something before, or if its replies were out of step.
+    /// Returns whether an idempotent action is repeated on a new connection without counting as
+    /// another attempt: an established connection was lost (it may have been idle for too long), or
+    /// its replies were out of step.
     pub(crate) fn replaces(&mut self, failure: &TreeFault) -> bool {
         let replaces = match failure.recovery() {
             Recovery::Reconnect => self.pool.replaces(failure.recovery()),
@@ -147,7 +147,6 @@ impl<'p> Hand<'p> {
         replaces
     }
 
-    /// Returns the open connection.
     pub(crate) fn open(&self) -> Option<&Client> {
         self.lent.as_deref().map(|lent| &**lent)
     }
@@ -203,7 +202,6 @@ fn ask_for_modes(client: &mut Client) -> Result<(), TreeFault> {
     }
 }
 
-/// Returns whether the connection was lost.
 fn is_loss(failure: &TreeFault) -> bool {
     failure.kind() == ErrorKind::Network
 }

@@ -54,7 +54,6 @@ const PROMISE: &str = "X-LINKS";
 /// Largest number of links of a run that are followed to find one that leads to something.
 const TRIES: u8 = 8;
 
-/// What a server has shown of links in this run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ShownLinks {
     /// Whether `LIST`, and whether `MLSD`, shows links as links.

@@ -159,7 +159,6 @@ impl<'a> WrittenAlike<'a> {
         self.0.entry(directory).or_default().insert(fold(name), Vec::new());
     }
 
-    /// Notes a name that was written.
     pub(crate) fn note(&mut self, directory: &[u8], name: &'a [u8]) {
         let alike = self.0.get_mut(directory).and_then(|alike| alike.get_mut(&fold(name)));
         if let Some(alike) = alike.filter(|alike| alike.len() < SOME_TWINS) {

@@ -177,40 +177,23 @@ impl<'a> SyncOptions<'a> {
         self
     }
 
-    /// Sets a function that returns whether an object takes part (default: all do). It gets the
-    /// path from the top of the tree, and whether the object is a directory. A directory that takes
-    /// no part is not entered.
-    pub fn choice(mut self, choice: impl Fn(&[u8], bool) -> bool + Send + Sync + 'a) -> Self {
-        self.choice = Arc::new(choice);
-        self
-    }
-
-    /// Sets which files of the source take part, by size, as
-    /// [`FileOptions::sizes`](crate::FileOptions::sizes) does.
-    pub const fn sizes(mut self, smallest: Option<u64>, largest: Option<u64>) -> Self {
-        self.selection.sizes = (smallest, largest);
-        self
-    }
-
-    /// Sets which files of the source take part, by modification time, as
-    /// [`FileOptions::times`](crate::FileOptions::times) does.
-    pub const fn times(mut self, earliest: Option<i64>, latest: Option<i64>) -> Self {
-        self.selection.times = (earliest, latest);
-        self
-    }
-
-    /// Sets the form of listings (default: [`ListingForm::Auto`]).
-    pub const fn listing(mut self, form: ListingForm) -> Self {
-        self.list.form = form;
-        self
-    }
-
-    /// Sets the largest number of copies at the same time, each over a connection of the pool (0
-    /// counts as 1). With `None` (default), the run begins with one, and takes part in up to four
-    /// while the time that files wait for replies is worth another login.
-    pub fn jobs(mut self, most: impl Into<Option<usize>>) -> Self {
-        self.jobs = most.into();
-        self
+    setters! {
+        /// Sets a function that returns whether an object takes part (default: all do). It gets the
+        /// path from the top of the tree, and whether the object is a directory. A directory that takes
+        /// no part is not entered.
+        choice(choice: impl Fn(&[u8], bool) -> bool + Send + Sync + 'a) => choice = Arc::new(choice);
+        /// Sets which files of the source take part, by size, as
+        /// [`FileOptions::sizes`](crate::FileOptions::sizes) does.
+        sizes(smallest: Option<u64>, largest: Option<u64>) => selection.sizes = (smallest, largest);
+        /// Sets which files of the source take part, by modification time, as
+        /// [`FileOptions::times`](crate::FileOptions::times) does.
+        times(earliest: Option<i64>, latest: Option<i64>) => selection.times = (earliest, latest);
+        /// Sets the form of listings (default: [`ListingForm::Auto`]).
+        listing(form: ListingForm) => list.form = form;
+        /// Sets the largest number of copies at the same time, each over a connection of the pool (0
+        /// counts as 1). With `None` (default), the run begins with one, and takes part in up to four
+        /// while the time that files wait for replies is worth another login.
+        jobs(most: impl Into<Option<usize>>) => jobs = most.into();
     }
 }
 

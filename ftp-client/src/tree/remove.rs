@@ -227,7 +227,7 @@ struct LinkFacts {
     is_listed: bool,
 }
 
-/// Bytes of memory that one of them takes at most.
+/// An upper bound of the memory that the facts about one directory take, in bytes.
 const LINK_FACTS: usize = 100;
 
 impl Tree<'_> {

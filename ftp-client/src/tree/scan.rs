@@ -21,7 +21,6 @@ use crate::file::checksum::Checksum;
 use crate::file::journal::LocalFacts;
 use crate::listing::Budget;
 
-/// Content of a directory.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     pub(crate) items: Vec<TreeEntry>,
@@ -63,7 +62,6 @@ pub(crate) enum Told {
 /// Links among the directories of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Links {
-    /// Names of links.
     pub(crate) names: HashSet<Vec<u8>>,
     /// Link counts of the directories; `None` for a listing without counts.
     pub(crate) counts: HashMap<Vec<u8>, Option<u64>>,
@@ -203,7 +201,6 @@ pub(crate) trait Scan {
         Ok(Links::marked())
     }
 
-    /// Returns whether listings are known to show links as links.
     fn shows_links(&self) -> bool {
         false
     }

@@ -579,7 +579,6 @@ fn check_apart(from: &mut Far<'_>, (to, top): (&mut Hand<'_>, &[u8])) -> Result<
     Ok(())
 }
 
-/// Checks that no list is wanted.
 fn check_no_list(options: &SyncOptions<'_>) -> Result<(), TreeFault> {
     match options.manifest {
         Some(_) => {

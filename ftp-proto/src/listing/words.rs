@@ -8,7 +8,6 @@ pub(super) struct Words<'a> {
     at: usize,
 }
 
-/// One word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Word<'a> {
     pub(super) bytes: &'a [u8],

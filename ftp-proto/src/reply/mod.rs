@@ -29,7 +29,6 @@ pub struct Reply {
     code: ReplyCode,
     /// The lines separated by LF: one buffer, so that one limit applies to all.
     text: Vec<u8>,
-    /// Whether lines are missing.
     is_cut: bool,
 }
 
@@ -65,7 +64,6 @@ impl Reply {
         Self { code, text, is_cut: false }
     }
 
-    /// Returns a decoded reply.
     const fn received(code: ReplyCode, text: Vec<u8>, is_cut: bool) -> Self {
         Self { code, text, is_cut }
     }

@@ -172,7 +172,6 @@ impl ServerState {
         };
     }
 
-    /// Returns the argument for `EPSV`.
     fn epsv_argument(&self) -> EpsvArgument {
         self.epsv_protocol.map_or(EpsvArgument::Default, EpsvArgument::Protocol)
     }
@@ -509,7 +508,6 @@ pub struct TransferStart {
     data: DataStart,
 }
 
-/// The state of the data connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DataStart {
     Pending,

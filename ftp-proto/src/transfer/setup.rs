@@ -85,7 +85,6 @@ pub struct TransferSetup {
     is_reusing: bool,
 }
 
-/// The modification time of the file to be downloaded.
 #[derive(Clone, Copy, Debug)]
 enum FileTime {
     /// The time was not requested, or `MDTM` was answered.
@@ -94,7 +93,6 @@ enum FileTime {
     Wanted,
 }
 
-/// The progress of the dialogue.
 #[derive(Clone, Debug)]
 enum Stage {
     /// The commands up to the one for the data connection are sent one by one.

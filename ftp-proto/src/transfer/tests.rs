@@ -324,7 +324,6 @@ mod verdicts {
         }
     }
 
-    /// An event of a dialogue.
     #[derive(Clone, Copy, Debug)]
     enum Event {
         Reply(u16),

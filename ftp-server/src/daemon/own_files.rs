@@ -412,7 +412,7 @@ impl Ways {
     }
 }
 
-/// Returns the device and inode of what has a path, if it exists and can be looked at.
+/// Returns the device and inode of the object at `path`; `None` if `stat` fails.
 fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }

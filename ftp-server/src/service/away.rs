@@ -138,7 +138,8 @@ impl Away {
         waited.inspect_err(|_| self.give_up(end))
     }
 
-    /// Waits no longer for a call, except before the next one. The call begins no change any more.
+    /// Stops waiting for a call that is in flight; the next call waits for its end first. The
+    /// abandoned call no longer begins a change.
     pub(crate) fn give_up(&self, end: JobEnd) {
         end.cancel();
         self.state.lock().given_up.push(end);

@@ -228,7 +228,7 @@ impl Runner {
     fn end(self: Box<Self>, served: &io::Result<()>) {
         let Self { mut control, session, permit, registration, start, last, .. } = *self;
         let misplaced = control.began_tls().then(|| {
-            let why = "the client began TLS without AUTH TLS: let it use explicit TLS, or a port of \
+            let why = "the client began TLS without AUTH TLS: set it to explicit TLS, or to a port of \
                        listen.implicit_tls";
             io::Error::new(io::ErrorKind::InvalidData, why)
         });

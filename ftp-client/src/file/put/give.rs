@@ -36,16 +36,14 @@ use crate::file::{Done, Verify};
 use crate::system::{MetadataExt, lock, sync_directory};
 use crate::url_path::Place;
 
-/// A move in progress.
 pub(super) struct Moving {
     _lock: MoveLock,
     local: PathBuf,
     here: LocalFacts,
     /// The journal of an upload under a temporary name.
     journal: Option<MoveJournal>,
-    /// What the journal says.
     begun: Option<MoveRecord>,
-    /// What the server told of the upload when it had confirmed it.
+    /// The facts of the upload that the server reported right after its confirmation.
     pub(super) confirmed: ConfirmedFile,
 }
 

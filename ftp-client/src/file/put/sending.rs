@@ -33,7 +33,6 @@ use crate::url_path::Place;
 const BLOCK: usize = 64 * 1_024;
 
 impl Job<'_> {
-    /// Returns whether the size of the result is verified.
     pub(super) fn verifies_size(&self) -> bool {
         let is_image = self.options.representation == RepresentationType::Image;
         is_image && self.options.verify != Verify::None
@@ -622,7 +621,6 @@ impl Job<'_> {
     }
 }
 
-/// Asks the server to begin an upload.
 fn begin<'c>(
     client: &'c mut Client,
     path: &[u8],

@@ -21,7 +21,6 @@ use crate::system::{FileExt, MetadataExt, OsStrExt};
 use crate::tree::local::{Directory, rounds_to};
 use crate::tree::probe::{time_error, with_probe};
 
-/// The command of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum UploadWay {
     Store,
@@ -34,7 +33,6 @@ pub(super) enum UploadWay {
     Nothing,
 }
 
-/// Where an upload begins.
 #[derive(Debug)]
 pub(super) struct UploadStart {
     pub(super) mode: UploadWay,

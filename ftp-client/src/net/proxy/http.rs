@@ -72,7 +72,6 @@ fn head(dialogue: &mut Dialogue<'_>, left: &mut usize) -> Result<Vec<u8>, Error>
     }
 }
 
-/// The status line of an answer.
 struct Status<'a> {
     code: u16,
     reason: &'a [u8],

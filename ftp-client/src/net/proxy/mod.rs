@@ -73,7 +73,6 @@ enum Protocol {
     Ftp,
 }
 
-/// The user and password for the proxy.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) struct ProxyLogin {
     pub(crate) user: Vec<u8>,
@@ -98,7 +97,6 @@ impl Proxy {
         self.login.as_ref()
     }
 
-    /// Returns the error for a fault at this proxy.
     pub(crate) fn error(&self, fault: ProxyFault) -> Error {
         Error::Proxy { proxy: self.to_string(), fault }
     }
@@ -258,7 +256,6 @@ impl<'a> Dialogue<'a> {
         self.stream
     }
 
-    /// Returns the login for the proxy, if any.
     pub(super) const fn login(&self) -> Option<&'a ProxyLogin> {
         self.proxy.login()
     }
@@ -291,7 +288,6 @@ impl<'a> Dialogue<'a> {
         Ok(bytes)
     }
 
-    /// Fills the buffer.
     pub(super) fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Error> {
         while !buffer.is_empty() {
             match self.stream.read(buffer).map_err(|error| self.lost(error))? {

@@ -74,7 +74,6 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
     dialogue.fill(&mut vec![0; length + size_of::<u16>()])
 }
 
-/// Returns the request for a connection.
 fn request(target: &Server) -> Result<Vec<u8>, Error> {
     let mut request = vec![VERSION, CONNECT, 0];
     match target.host.parse() {

@@ -100,7 +100,6 @@ impl Down<'_> {
     }
 }
 
-/// The local file of a copy.
 struct CopyTarget<'a> {
     top: &'a Directory,
     directory: &'a Directory,

@@ -18,10 +18,8 @@ const NO_PROC: &str = "cannot be written safely, because /proc is not mounted";
 /// An open directory, with its path from the top, and a path that leads to it, if there is one.
 type OpenDirectory = (Vec<u8>, Directory, Option<PathBuf>);
 
-/// A local tree.
 pub(crate) struct LocalSide<'a> {
     pub(super) top: &'a Directory,
-    /// The backup, if this is the target.
     pub(crate) backup: Option<&'a Backup>,
     /// The path of the tree as the caller wrote it.
     pub(super) here: &'a Path,

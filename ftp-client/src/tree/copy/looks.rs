@@ -26,7 +26,6 @@ pub(crate) struct Look {
     pub(crate) stays: Vec<Option<&'static str>>,
     /// The names in the directory, if the target is a server.
     pub(crate) names: Vec<Vec<u8>>,
-    /// Whether the directory has more objects than these.
     pub(crate) has_more: bool,
 }
 

@@ -51,7 +51,6 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Returns the hands of the remote sides.
     fn hands(&mut self) -> impl Iterator<Item = &mut Hand<'a>> {
         let (from, far) = match self {
             Self::Down(Down { from: far, .. }) | Self::Up(Up { to: far, .. }) => (None, far),
@@ -111,7 +110,6 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Returns the temporary name of an upload, if it has one.
     pub(crate) fn temporary(&self, name: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Down(_) => None,
@@ -143,7 +141,6 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Returns the open connection.
     pub(crate) fn client(&self) -> Option<&Client> {
         match self {
             Self::Down(Down { from: far, .. })

@@ -137,7 +137,6 @@ fn plain(path: &[u8]) -> Vec<Vec<u8>> {
     names.map(<[u8]>::to_vec).collect()
 }
 
-/// Returns all names in a directory.
 fn listed(client: &mut Client, place: &[u8]) -> Result<Listed, TreeFault> {
     let options = ListOptions { all: true, ..ListOptions::default() };
     let listing =

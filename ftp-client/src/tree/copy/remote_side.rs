@@ -38,16 +38,13 @@ pub(crate) struct RemoteTop<'a> {
     /// The server's treatment of names that are not UTF-8.
     pub(crate) names: Names,
     pub(crate) charset: Option<Charset>,
-    /// The kind of listings.
     pub(crate) list: ListOptions,
-    /// The backup, if this is the target.
     pub(crate) backup: Option<&'a RemoteBackup>,
     /// Whether the server lacks `SITE CHMOD`. Each job reports this once.
     pub(crate) lacks_modes: bool,
 }
 
 impl<'a> RemoteTop<'a> {
-    /// Returns a tree with the settings of a source.
     pub(crate) fn source(top: &'a [u8], list: ListOptions) -> Self {
         let times = Arc::new(Promise::of(false));
         let (names, charset, backup) = (Names::UNKNOWN, None, None);

@@ -57,7 +57,6 @@ impl Ahead {
     }
 }
 
-/// An open local file.
 struct Opened {
     /// Path from the top.
     below: Vec<u8>,
@@ -237,7 +236,6 @@ impl Up<'_> {
         Ok(SentUpload { bytes: sent.bytes, replaced, unset, is_finished })
     }
 
-    /// Returns the failure of an upload.
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
         let target = Pathname::join(self.to.place.top, below);
         let temporary = self.options.temporary.as_ref();
@@ -296,7 +294,6 @@ impl Up<'_> {
     }
 }
 
-/// The result of one upload.
 struct SentUpload {
     bytes: u64,
     /// The facts of the file that was replaced, if a change of them must prove the upload.

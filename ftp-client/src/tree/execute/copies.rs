@@ -193,7 +193,6 @@ fn complete(copied: Option<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mute
 }
 
 impl Run<'_> {
-    /// Counts and reports the copy with this number.
     pub(super) fn count_copy(&mut self, number: usize, copied: Result<Copied, TreeFault>) {
         let plan = self.plan;
         let Some(copy) = plan.copies.get(number) else { return };

@@ -12,8 +12,8 @@ use crate::tree::manifest::{Deploy, ManifestRecord, Sum, remote};
 use crate::tree::plan::PlannedCopy;
 
 impl<'a> Run<'a> {
-    /// Gives a file of the target, which would be removed, the name of a copy. Returns whether the
-    /// copy needs no upload any more.
+    /// Gives a file of the target, which would be removed, the name of a copy. Returns whether that
+    /// replaces the upload of the copy.
     pub(super) fn rename(
         &mut self,
         copier: &mut Copier<'_>,

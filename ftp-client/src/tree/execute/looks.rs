@@ -80,7 +80,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Looks at the next removals in one directory.
     fn look_in(
         &mut self,
         copier: &mut Copier<'_>,
@@ -150,7 +149,7 @@ impl<'a> Run<'a> {
     }
 
     /// Lists again the directories of a server from which objects were removed: some servers confirm
-    /// what they do not do. Returns the paths of the objects that are gone.
+    /// removals without carrying them out. Returns the paths of the objects that are gone.
     pub(super) fn confirm_removals(
         &mut self,
         copier: &mut Copier<'_>,

@@ -84,7 +84,6 @@ impl Observer for OfPath<'_> {
     }
 }
 
-/// State of a directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum DirectoryState {
     Fine,
@@ -232,7 +231,6 @@ pub(crate) fn act(
     (done, ended.map_or(synced, Err))
 }
 
-/// Progress of a plan.
 struct Run<'a> {
     plan: &'a Plan,
     reporter: &'a Reporter<'a>,
@@ -255,7 +253,6 @@ struct Run<'a> {
     /// Directories that do not show all of those names: nothing is deleted there, and no source of
     /// theirs is removed.
     unconfirmed: HashSet<usize>,
-    /// The list of a deploy.
     deploy: Option<Deploy>,
     /// Numbers of the copies whose content the target has now, and the identity of what was sent; `None`
     /// if it changed meanwhile.
@@ -295,7 +292,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Counts and reports a failure.
     fn report(&mut self, path: &[u8], fault: TreeFault) {
         self.done.failed += 1;
         let why = Error::from(fault.clone());

@@ -168,7 +168,6 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Removals that were sent together.
 #[derive(Default)]
 struct SentRemovals {
     /// Number of the removal that follows the last one.

@@ -38,7 +38,6 @@ const IN_USE: &str = "another program may be writing to it";
 /// Largest number of backups of one name.
 const COPIES: usize = 10_000;
 
-/// Reason to refuse a backup on another file system.
 const ELSEWHERE: &str = "the backup must be on the same file system as the target";
 
 /// A time that FAT cannot store.

@@ -21,11 +21,9 @@ use crate::system::{
 };
 use crate::tree::entry::{MODE, ObjectKind, Stamp, TEMPORARY, TreeEntry};
 
-/// Flags for opening a directory.
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NONBLOCK);
 
-/// An open directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     descriptor: OwnedFd,
@@ -63,7 +61,6 @@ impl Directory {
         if self.follows { OFlags::empty() } else { OFlags::NOFOLLOW }
     }
 
-    /// Opens a directory in this one.
     pub(super) fn enter(&self, name: &[u8]) -> io::Result<Self> {
         let flags = DIRECTORY.union(self.of_objects());
         let descriptor =
@@ -298,7 +295,6 @@ impl Directory {
 }
 
 impl TreeEntry {
-    /// Returns the entry of a local object.
     pub(crate) fn local(name: &[u8], stat: &Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => ObjectKind::File,
@@ -415,7 +411,6 @@ fn is_among(own: &[FileId], stat: &Stat) -> bool {
     })
 }
 
-/// Returns the identifier of a directory.
 fn identifier(stat: &Stat) -> Vec<u8> {
     format!("{:x}.{:x}", stat.st_dev, stat.st_ino).into_bytes()
 }

@@ -21,7 +21,6 @@ use crate::tree::entry::{MODE, ObjectKind, Stamp, TreeEntry};
 /// `ERROR_SHARING_VIOLATION`: another program has the file open.
 const SHARED: i32 = 32;
 
-/// A directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
     place: PathBuf,
@@ -122,7 +121,6 @@ impl Directory {
         fs::symlink_metadata(path)
     }
 
-    /// Returns the path of the object with this name.
     fn at(&self, name: &[u8]) -> io::Result<PathBuf> {
         local_name(name).map(|name| self.place.join(name))
     }

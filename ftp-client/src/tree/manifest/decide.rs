@@ -1,6 +1,5 @@
 //! What happens to a file, decided by the list, the source and the target: a table.
 
-/// What the list says of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Claim {
     /// There is no list that proves anything.
@@ -33,7 +32,6 @@ pub(crate) enum There {
     Missing,
 }
 
-/// What happens.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum ManifestStep {
     /// Both sides are equal.

@@ -41,7 +41,6 @@ pub(crate) struct Sum {
     pub(crate) identity: LocalFacts,
 }
 
-/// What a list says of a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct ManifestRecord {
     /// Size in bytes.
@@ -61,7 +60,6 @@ impl ManifestRecord {
         file.size == Some(self.size) && self.has_time_of(file)
     }
 
-    /// Returns the digest of the content.
     pub(crate) fn digest(&self) -> Digest {
         Digest { algorithm: HashAlgorithm::Sha256, bytes: self.digest.to_vec() }
     }
@@ -90,12 +88,10 @@ const fn range(stamp: Stamp) -> (i64, i64) {
 /// Files by their paths from the top.
 pub(crate) type Records = BTreeMap<Vec<u8>, ManifestRecord>;
 
-/// A whole list.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Manifest {
     /// A random number, which tells whether another run has written the list.
     pub(crate) generation: u64,
-    /// The files that are stored.
     pub(crate) files: Records,
     /// The files that a run was about to send: the target may have the old file, a part or the new
     /// file.
@@ -162,7 +158,6 @@ pub(crate) enum Distrust {
 /// A deploy: what is known of the target, and what the list will say of it.
 #[derive(Debug)]
 pub(crate) struct Deploy {
-    /// The name of the list in the top.
     pub(crate) name: Vec<u8>,
     /// The list as it is to be written; with the generation that the target's list has now.
     pub(crate) list: Manifest,
@@ -172,7 +167,6 @@ pub(crate) struct Deploy {
     pub(crate) replaces_changed: bool,
     /// Whether the caller's comparison proves that a file which is not listed has the same content.
     pub(crate) compares: bool,
-    /// Whether the server sets modification times.
     pub(crate) takes_times: bool,
     /// Whether the list differs from the target's.
     pub(crate) has_changed: bool,

@@ -39,7 +39,6 @@ pub(crate) fn first_32(bytes: &[u8]) -> [u8; 32] {
 }
 
 impl Manifest {
-    /// Returns the text.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let version = VERSION.to_string();
         let generation = format!("{:016x}", self.generation);
@@ -125,7 +124,6 @@ fn write_text(line: &mut String, path: &str) {
     line.push('"');
 }
 
-/// What is still to be read.
 struct UnreadText<'t>(&'t [u8]);
 
 impl<'t> UnreadText<'t> {
@@ -199,7 +197,6 @@ impl<'t> UnreadText<'t> {
         Some((path, ManifestRecord { size, digest, modified, is_new }))
     }
 
-    /// Reads the rest of a text in quotes.
     fn text(&mut self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         loop {

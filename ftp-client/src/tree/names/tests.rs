@@ -67,7 +67,6 @@ fn only_one_answer_for_and_one_against_prove_two_names() {
     }
 }
 
-/// A kind of target.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kind {
     no_case: bool,
@@ -163,10 +162,8 @@ impl Model {
     }
 }
 
-/// What one run did.
 #[derive(Debug, Default)]
 struct Run {
-    /// Whether it ended with success.
     is_right: bool,
     /// Names of extras that it deleted, with their content.
     deleted: Vec<(String, String)>,
@@ -327,7 +324,6 @@ fn no_target_loses_a_source_or_what_is_not_an_extra() {
     assert_eq!(runs, 2 * (38 * 13 * 145 + 8 * (13 * 1_465 + 79 * 145)));
 }
 
-/// Checks what a run left.
 fn check(model: &Model, before: &[&str], sources: &[&str], night: u8, done: &Run) {
     let kind = model.kind;
     let shown = || format!("{before:?} {sources:?} {night} {done:?} {model:?}");

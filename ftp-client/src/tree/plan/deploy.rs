@@ -298,7 +298,6 @@ impl Plan {
         }
     }
 
-    /// Notes what the copies will store.
     pub(super) fn note_sent(&mut self) {
         let Some(mut deploy) = self.deploy.take() else { return };
         for copy in &self.copies {

@@ -19,7 +19,6 @@ fn newer<T>(list: &[T], counted: &mut usize, weight: impl Fn(&T) -> usize) -> us
 }
 
 impl Planner<'_> {
-    /// Returns the limits of the next listing.
     pub(super) fn limits(&self) -> Budget {
         let kept = self.source.kept() + self.target.kept();
         Budget {
@@ -32,7 +31,6 @@ impl Planner<'_> {
         self.budget.hold(bytes).map_err(|_| too_many())
     }
 
-    /// Counts and sorts the entries of a listing.
     pub(super) fn count(
         &mut self,
         listed: Result<Contents, TreeFault>,
@@ -106,7 +104,6 @@ pub(super) fn too_many() -> TreeFault {
 }
 
 impl Subdirectory {
-    /// Returns the memory of the value.
     pub(super) fn weight(&self) -> usize {
         let unique = self.unique.as_deref().map_or(0, Budget::weight_of_name);
         size_of::<Self>() + Budget::weight_of_name(&self.name) + unique
@@ -114,7 +111,6 @@ impl Subdirectory {
 }
 
 impl Links {
-    /// Returns the memory of the names.
     pub(super) fn weight(&self) -> usize {
         let slot = |name: &Vec<u8>| 2 * size_of::<(Vec<u8>, u64)>() + Budget::weight_of_name(name);
         self.names.iter().map(slot).chain(self.counts.keys().map(slot)).sum()
@@ -126,7 +122,6 @@ pub(crate) struct TargetEntries {
     /// All entries, sorted by name.
     items: Vec<TreeEntry>,
     is_taken: Vec<bool>,
-    /// The doubt on the listing.
     pub(super) doubt: Option<String>,
     /// Whether names that begin with a dot may be missing.
     pub(super) hides: bool,
@@ -145,12 +140,10 @@ impl TargetEntries {
         self.doubt.is_some() || self.hides && name.first() == Some(&b'.')
     }
 
-    /// Returns all entries.
     pub(super) fn items(&self) -> &[TreeEntry] {
         &self.items
     }
 
-    /// Returns the names of all entries.
     pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.items.iter().map(|item| item.name.as_slice())
     }
@@ -166,7 +159,6 @@ impl TargetEntries {
         self.items.get(at).filter(|_| self.is_taken.get(at) == Some(&false))
     }
 
-    /// Takes out an entry.
     pub(super) fn take(&mut self, name: &[u8]) -> Option<TreeEntry> {
         let taken = self.get(name).cloned()?;
         if let Some(is_taken) = find(&self.items, name).and_then(|at| self.is_taken.get_mut(at)) {

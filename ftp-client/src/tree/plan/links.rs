@@ -29,7 +29,6 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Plans a symbolic link of the source.
     pub(crate) fn plan_link(
         &mut self,
         place: usize,

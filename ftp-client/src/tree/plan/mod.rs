@@ -40,7 +40,6 @@ const OLD: i64 = 90 * 86_400;
 /// Why an object is left out on both sides.
 const OF_RUN: &str = "it is a file of this run";
 
-/// What decides a plan.
 pub(crate) struct PlanOptions<'a> {
     pub(crate) options: &'a SyncOptions<'a>,
     pub(crate) rule: Rule,
@@ -117,7 +116,6 @@ struct Planner<'a> {
     target: &'a mut dyn Scan,
     wish: &'a PlanOptions<'a>,
     plan: Plan,
-    /// Number of objects seen.
     seen: usize,
     /// The memory of the directories that are being compared, and of the plan.
     budget: Budget,
@@ -155,7 +153,6 @@ struct Subdirectory {
     is_new: bool,
     /// Unique identifier, if known.
     unique: Option<Vec<u8>>,
-    /// Permission bits to set.
     mode: Option<u16>,
     /// As [`PlannedDirectory::has_twins`].
     has_twins: bool,

@@ -27,7 +27,6 @@ pub(crate) struct Plan {
     pub(crate) copies: Vec<PlannedCopy>,
     /// Numbers of the copies that all connections download together.
     pub(crate) large: Vec<usize>,
-    /// Symbolic links to create.
     pub(crate) links: Vec<PlannedLink>,
     /// Permission bits of directories, and of files that are otherwise equal.
     pub(crate) modes: Vec<PlannedMode>,
@@ -78,7 +77,6 @@ pub(crate) struct Plan {
     pub(crate) begun: Option<Instant>,
 }
 
-/// A directory to mirror.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PlannedDirectory {
     /// Path from the top; the path of the top itself is empty.
@@ -91,7 +89,6 @@ pub(crate) struct PlannedDirectory {
     pub(crate) has_twins: bool,
 }
 
-/// A file to copy.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PlannedCopy {
     /// Index of the file's directory in the plan.
@@ -146,7 +143,6 @@ pub(crate) enum Difference {
 }
 
 impl Difference {
-    /// Returns the reason in words.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
@@ -158,7 +154,6 @@ impl Difference {
     }
 }
 
-/// Result of a copy.
 #[derive(Debug)]
 pub(crate) struct Copied {
     /// Transferred bytes; between servers, the size of the file.
@@ -177,19 +172,16 @@ impl Copied {
     }
 }
 
-/// A symbolic link to create.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PlannedLink {
     /// Index of the link's directory in the plan.
     pub(crate) place: usize,
     pub(crate) name: Vec<u8>,
-    /// Target of the link.
     pub(crate) link: Vec<u8>,
     /// Whether an existing link of that name is replaced.
     pub(crate) replaces: bool,
 }
 
-/// Permission bits to set.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct PlannedMode {
     /// Index of the directory whose state decides whether the bits are set.
@@ -267,7 +259,6 @@ impl SeenEntry {
     }
 }
 
-/// Kind of an object to remove.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Removed {
     /// A file or a link.
@@ -338,7 +329,6 @@ impl Plan {
         self.copies.get(..self.first_twin).unwrap_or(&self.copies)
     }
 
-    /// Returns the objects to remove.
     pub(crate) fn removed(&self) -> impl Iterator<Item = &Removal> {
         self.removals.iter().filter(|removal| !removal.is_renamed)
     }
@@ -350,7 +340,6 @@ impl Plan {
         self.removed().count() + renamed.count()
     }
 
-    /// Returns the path of a copy, from the top.
     pub(crate) fn path_of(&self, copy: &PlannedCopy) -> Vec<u8> {
         let place = self.directories.get(copy.place).map_or(&[][..], |place| &place.path);
         Pathname::join(place, &copy.name)

@@ -223,7 +223,6 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Returns whether the server can compute digests.
     fn offers_digest(&mut self) -> Result<bool, TreeFault> {
         let far = if self.source.is_local() { &mut *self.target } else { &mut *self.source };
         match far.checksum() {
@@ -334,7 +333,6 @@ fn difference(clock: Clock) -> Option<String> {
     })
 }
 
-/// Result of a comparison.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Verdict {
     Same,

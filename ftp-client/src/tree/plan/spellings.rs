@@ -32,7 +32,6 @@ type Alike = Arc<Vec<Vec<u8>>>;
 
 /// Names of one directory that may be one object with another name there, by their [`fold`].
 pub(crate) struct Spellings<'a> {
-    /// Names of the source.
     sources: HashMap<Vec<u8>, Alike>,
     /// Names that the target lists.
     listed: HashMap<Vec<u8>, Alike>,

@@ -48,7 +48,6 @@ struct Tree {
     by_list: Vec<&'static str>,
 }
 
-/// Returns the entry that a text describes.
 fn entry_of(text: &str) -> TreeEntry {
     let (name, size, stamp, kind) = match text.split_once('=') {
         Some((name, facts)) => {

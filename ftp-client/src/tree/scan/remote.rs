@@ -18,7 +18,6 @@ use crate::tree::names::{Relation, look};
 use crate::tree::options::OBJECTS;
 use crate::tree::probe;
 
-/// A tree on a server.
 pub(crate) struct RemoteTree<'a, 'p> {
     /// The connection. It is replaced if the server closes it between two questions.
     pub(crate) hand: &'a mut Hand<'p>,

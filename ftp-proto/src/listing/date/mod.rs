@@ -10,7 +10,6 @@ use super::words::{
 };
 use crate::time_val::TimeVal;
 
-/// A date and its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Date {
     /// `None` if the date has a known form but does not exist or is ambiguous: the line is still an
@@ -18,7 +17,6 @@ pub(super) struct Date {
     pub(super) modified: Option<Modified>,
     /// The offset in the line of the first byte after the date.
     pub(super) end: usize,
-    /// The padding of its last column.
     pub(super) column: Column,
     /// The year, if the last word of the date is a year in digits.
     pub(super) year: Option<u16>,
@@ -39,7 +37,6 @@ pub(super) enum Column {
     NoTime,
 }
 
-/// A time of day.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Clock {
     pub(super) hour: u8,

@@ -18,7 +18,7 @@ pub(super) fn first_of(all: &[String]) -> String {
     }
 }
 
-/// Joins those of whom the same is to be said: of each reason and name, one line for each reason.
+/// Joins pairs of a reason and a name to one line per reason, with all its names.
 pub(in crate::daemon) fn joined(lines: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
     let mut known = BTreeMap::new();

@@ -420,7 +420,8 @@ pub(super) struct NameChange<'a> {
 }
 
 impl NameChange<'_> {
-    /// Returns what is freed with the name of the file that `look` finds; nothing without a count.
+    /// Returns the usage that removing this name frees, of the file that `look` finds. It is nothing while
+    /// nothing is counted.
     pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Leaving {
         let found = self.alone.as_ref().and_then(|_| look());
         let file = found.filter(|found| found.kind == EntryKind::File);

@@ -116,8 +116,8 @@ impl StoredObject {
         self.modified.unwrap_or(self.answered)
     }
 
-    /// Returns a text that is another one after the object was stored again. The tag alone stays
-    /// the same if the content does.
+    /// Returns a version, which changes whenever the object is stored again. The ETag alone would not
+    /// change with equal content.
     pub(super) fn version(&self) -> String {
         let modified = self.modified.unwrap_or_default();
         format!("{} {modified} {}", self.tag, self.metadata(ID).unwrap_or("-"))

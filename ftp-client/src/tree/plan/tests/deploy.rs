@@ -52,7 +52,6 @@ fn make_deploy(
     Plan::make(source, target, false, &wish, Some(deploy(files))).unwrap()
 }
 
-/// Returns the renames of a plan.
 fn renames(plan: &Plan) -> Vec<String> {
     let renamed = plan.copies.iter().filter_map(|copy| {
         let from = String::from_utf8(copy.from.clone()?).unwrap();
