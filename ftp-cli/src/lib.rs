@@ -27,6 +27,7 @@ mod options;
 #[cfg(feature = "client")]
 mod remote;
 mod report;
+mod system;
 mod texts;
 #[cfg(feature = "client")]
 mod transfer;
@@ -178,7 +179,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
     stdio.messages.log(format_args!("exit status {}", exit.code()));
     stdio.messages.settle();
     if exit == Exit::BrokenPipe && stdio.is_process {
-        console::signals::end_by_broken_pipe();
+        system::end_by_broken_pipe();
     }
     exit.into()
 }

@@ -1,12 +1,10 @@
 //! The `ftp-cli` program.
 
 use std::env;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
-
-use rustix::process::{Resource, getrlimit};
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "server")]
     share_one_arena();
     ftp_cli::run(env::args_os().skip(1), ftp_cli::Stdio::process())
 }
@@ -15,7 +13,13 @@ fn main() -> ExitCode {
 /// GNU C library. By default, the library reserves 64 MiB of address space for each of the first
 /// threads: a limit of 300 MiB would be used up before the first session. The library reads this
 /// setting only when a program starts.
+#[cfg(feature = "server")]
 fn share_one_arena() {
+    use std::os::unix::process::CommandExt;
+    use std::process::Command;
+
+    use rustix::process::{Resource, getrlimit};
+
     const ARENAS: &str = "MALLOC_ARENA_MAX";
     let is_limited = getrlimit(Resource::As).current.is_some();
     let serves = || env::args_os().skip(1).any(|arg| arg == "serve");

@@ -321,6 +321,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn an_event_that_cannot_be_written_fails_and_disabled_ones_are_not_built() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let events = Events::to(Some(EventLines::Output(Output::new(full))), Hidden::default());

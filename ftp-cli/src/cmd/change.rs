@@ -1,7 +1,6 @@
 //! The commands that change or remove objects: `mkdir`, `rmdir`, `mv`, `chmod` and `rm`.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Mutex;
 
 use ftp_client::listing::Existence;
@@ -18,6 +17,7 @@ use crate::options::{Options, is_remote, parse_url, parse_urls};
 use crate::remote::pattern::{self, NO_MATCH, Named};
 use crate::remote::{self, Outcome, Reporter, for_each_url, is_named};
 use crate::report::Object;
+use crate::system::OsStrExt;
 
 /// `mkdir [-p] URL...`: creates directories.
 pub(crate) fn mkdir(options: &Options, stdio: &mut Stdio) -> Result {

@@ -1,6 +1,5 @@
 //! `fxp SRC-URL DST-URL`: copies a file, or with `-r` a tree, directly from server to server.
 
-use std::ffi::OsStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ftp_client::error::JobFault;
@@ -70,7 +69,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     }
     // The name of the source file if the target is a directory.
     let name = target.is_directory().then(|| name_of(source.path())).transpose()?;
-    let place = name.map(|name| target.below(name.as_encoded_bytes()));
+    let place = name.map(|name| target.below(name));
     let named = place.as_ref().unwrap_or(target);
     check_temporary(&wanted, name)?;
     let dialler = Dialler::from_options(options)?.for_all(&[source, target])?;
@@ -90,7 +89,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let witness = RetryObserver::new(options, stdio, &cleanup);
     let both = format!("{source} to {named}");
     let to = match name {
-        Some(name) => Place::inside(target, name.as_encoded_bytes()),
+        Some(name) => Place::inside(target, name),
         None => Place::of(target),
     };
     let of_file = wanted.transfer.of_file(RepresentationType::Image);
@@ -144,11 +143,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
 /// # Errors
 ///
 /// Returns `Usage` if the names are equal: the copy could overwrite its source and then rename it.
-fn check_temporary(wanted: &FxpOptions, name: Option<&OsStr>) -> Result {
+fn check_temporary(wanted: &FxpOptions, name: Option<&[u8]>) -> Result {
     let Some(temporary) = &wanted.transfer.temporary else { return Ok(()) };
     let source = Place::of(&wanted.source);
     let own = match name {
-        Some(name) => name.as_encoded_bytes().to_vec(),
+        Some(name) => name.to_vec(),
         None => Place::of(&wanted.target).name().to_vec(),
     };
     if temporary.of(&own) != source.name() {

@@ -7,7 +7,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -19,15 +18,16 @@ use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
 
 use super::mirror;
 use crate::connect::{RefusedLogins, RetryObserver, Sessions};
-use crate::console::output::{shown, shown_path};
+use crate::console::output::shown_path;
 use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, configured, is_remote, is_url, parse_url, values};
 use crate::remote::pattern::{self, Named};
 use crate::report::{Object, Tally};
+use crate::system::{OsStrExt, OsStringExt, has_drive};
 use crate::transfer::download::{download, in_segments};
-use crate::transfer::target::local_name_of;
+use crate::transfer::target::{ends_as_directory, local_name_of};
 use crate::transfer::{Attempt, Context, RemoteFile, Target, TransferOptions, download};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -466,7 +466,7 @@ impl<'o> Requests<'o> {
             && local != "-"
             && count > 1
         {
-            let local = shown(local.as_bytes());
+            let local = shown_path(Path::new(local));
             let message = format!("{local}: cannot be the target of {count} URLs; use -P DIR");
             return Err(Failure::usage(message));
         }
@@ -534,10 +534,10 @@ impl<'o> Requests<'o> {
         match self.destination {
             Destination::Local(local)
                 if local != "-"
-                    && !local.as_bytes().ends_with(b"/")
+                    && !ends_as_directory(local)
                     && !fs::metadata(Path::new(local)).is_ok_and(|metadata| metadata.is_dir()) =>
             {
-                let local = shown(local.as_bytes());
+                let local = shown_path(Path::new(local));
                 let message = format!(
                     "a pattern needs a local directory, but {local} is not a directory; use -P DIR"
                 );
@@ -592,7 +592,7 @@ fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>)> {
             [first, second] if is_url(second.as_bytes()) && !is_remote(first) => {
                 Err(Failure::usage("get takes the URL first; to upload, use ftp-cli put LOCAL URL"))
             }
-            [_, second] if FtpUrl::parse(second.as_bytes()).is_ok() => Err(Failure::usage(
+            [_, second] if may_be_url(second) => Err(Failure::usage(
                 "LOCAL looks like a URL: write ./NAME for a local name with a colon, or ftp:// before each URL",
             )),
             [_, local] => Ok((operands.get(..1).unwrap_or_default(), Destination::Local(local))),
@@ -606,9 +606,13 @@ fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>)> {
 /// Returns whether all operands are URLs of one form: with a scheme, or `host:path`.
 fn are_urls(operands: &[OsString]) -> bool {
     let has_scheme = |operand: &OsString| is_url(operand.as_bytes());
-    let is_short =
-        |operand: &OsString| !has_scheme(operand) && FtpUrl::parse(operand.as_bytes()).is_ok();
+    let is_short = |operand: &OsString| !has_scheme(operand) && may_be_url(operand);
     operands.iter().all(has_scheme) || operands.iter().all(is_short)
+}
+
+/// Returns whether an operand is a valid URL, and not the path of a local drive.
+fn may_be_url(operand: &OsStr) -> bool {
+    !has_drive(operand.as_bytes()) && FtpUrl::parse(operand.as_bytes()).is_ok()
 }
 
 /// Reads the URLs in a file, one per line. Empty lines and lines that begin with `#` are skipped.

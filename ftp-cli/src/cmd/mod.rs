@@ -31,11 +31,8 @@ pub(crate) mod serve;
 pub(crate) mod user;
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::Path;
-
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 
 #[cfg(feature = "client")]
 use crate::config_file;
@@ -46,6 +43,7 @@ use crate::console::{Hidden, Messages, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{self, Command, Options, is_remote, meant_url};
 use crate::report::Events;
+use crate::system;
 
 /// Parses the arguments, applies the configuration file and runs the command. Messages hide
 /// `hidden`.
@@ -156,15 +154,13 @@ fn of_client(command: Command) -> Option<Function> {
 /// Returns `Limit` if another run has the lock, and `Local` if the file cannot be opened or locked.
 fn hold(options: &Options) -> Result<Option<File>> {
     let Some(path) = options.value("lock").map(Path::new) else { return Ok(None) };
-    let opened = OpenOptions::new().create(true).append(true).open(path);
-    let file = opened.map_err(|error| Failure::local(shown_path(path), &error))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
-        Err(Errno::WOULDBLOCK) => {
+    match system::hold(path) {
+        Ok(Some(file)) => Ok(Some(file)),
+        Ok(None) => {
             let message = format!("{}: locked by another run; nothing was done", shown_path(path));
             Err(Failure::new(Exit::Limit, message))
         }
-        Err(error) => Err(Failure::local(shown_path(path), &error.into())),
+        Err(error) => Err(Failure::local(shown_path(path), &error)),
     }
 }
 

@@ -6,7 +6,6 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -23,6 +22,7 @@ use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, parse_url};
 use crate::report::{Object, Tally};
+use crate::system::OsStrExt;
 use crate::transfer::{Context, Interruptible, TransferOptions, UploadObserver, local, not_moved};
 
 /// Options that standard input does not support, because it has no size, time or name.
@@ -162,6 +162,21 @@ impl PutItem<'_> {
     }
 }
 
+/// Returns the name of a local file.
+///
+/// # Errors
+///
+/// Returns `Usage` if the path does not end in one.
+pub(super) fn name_of_file(local: &OsStr) -> Result<&[u8]> {
+    let name = Path::new(local).file_name();
+    name.map(OsStr::as_bytes).ok_or_else(|| {
+        let local = shown_path(Path::new(local));
+        Failure::usage(format!(
+            "{local}: does not end in a file name; use ftp-cli put -r to upload a directory"
+        ))
+    })
+}
+
 /// Returns the remote path of each file.
 fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8>>> {
     if !url.is_directory() {
@@ -174,13 +189,7 @@ fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8
         if local == "-" {
             return Err(Failure::usage("standard input has no name: add a name to the URL"));
         }
-        let Some(name) = Path::new(local).file_name() else {
-            let local = shown_path(Path::new(local));
-            return Err(Failure::usage(format!(
-                "{local}: does not end in a file name; use ftp-cli put -r to upload a directory"
-            )));
-        };
-        Ok(Pathname::join(url.path(), name.as_bytes()))
+        Ok(Pathname::join(url.path(), name_of_file(local)?))
     };
     let paths = locals.iter().map(|local| path(local.as_ref())).collect::<Result<Vec<_>, _>>()?;
     let mut taken = HashSet::new();

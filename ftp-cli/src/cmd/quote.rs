@@ -1,7 +1,5 @@
 //! `quote URL COMMAND...`: sends raw commands and prints all replies.
 
-use std::os::unix::ffi::OsStrExt;
-
 use ftp_client::{Client, Error, RawCommand, Reply};
 use ftp_proto::{Escaped, FtpUrl, Severity};
 
@@ -10,6 +8,7 @@ use crate::console::{Cleanup, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, may_hold_password, parse_url};
 use crate::report::{Events, Object, Tally};
+use crate::system::OsStrExt;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let Some((url, commands @ [_, ..])) = options.operands.split_first() else {

@@ -13,16 +13,16 @@ use std::sync::Arc;
 
 use ftp_proto::FtpUrl;
 use ftp_proto::text::toml_text::{Lines, shown};
-use rustix::process::geteuid;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::connect::credentials::{self, read_own};
+use crate::connect::credentials::read_own;
 use crate::console::output::shown_path;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::configured::{Choice, ConfigFile, Host, USER};
 use crate::options::{Command, GivenOption, Group, Options, Row, TABLE, Value, values};
 use crate::options::{is_url, may_hold_password};
+use crate::system;
 
 /// The option that keeps a run from reading the file.
 const SKIP: &str = "no-config";
@@ -67,8 +67,8 @@ fn of_file(environment: impl Fn(&str) -> Option<OsString>) -> Option<Place> {
     }
     // A relative path would name a file that the current directory's owner controls.
     let directory = |name| environment(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let configs = directory("XDG_CONFIG_HOME").or_else(|| Some(directory("HOME")?.join(".config")));
-    Some(Place { path: configs?.join("ftp-cli/config.toml"), is_named: false })
+    let configs = directory("XDG_CONFIG_HOME").or_else(|| system::configs(directory));
+    Some(Place { path: configs?.join("ftp-cli").join("config.toml"), is_named: false })
 }
 
 /// Returns the path of the user's configuration file.
@@ -105,7 +105,7 @@ impl Place {
             Err(error) => return Err(Failure::local(name, &error)),
         };
         let rule = (0o022, "writable by", 0o644);
-        if let Some(why) = credentials::unfit(&metadata, geteuid().as_raw(), rule) {
+        if let Some(why) = system::unfit(&metadata, rule) {
             return Err(unfit(&why));
         }
         match String::from_utf8(bytes) {

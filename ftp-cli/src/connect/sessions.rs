@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::sync::{Arc, Mutex};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use ftp_client::pool::{Attempt, Lent, Patience, Repeat};
@@ -491,10 +492,13 @@ pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
             return;
         }
         let limit = Timespec::try_from(left).ok();
-        let mut watched: Vec<_> =
-            canceller.iter().map(|canceller| PollFd::new(*canceller, PollFlags::IN)).collect();
-        // An interrupted wait is repeated.
-        let _ = poll(&mut watched, limit.as_ref());
+        // Without a descriptor, Windows would not wait. An interrupted wait is repeated.
+        match canceller {
+            None => sleep(left),
+            Some(canceller) => {
+                let _ = poll(&mut [PollFd::new(canceller, PollFlags::IN)], limit.as_ref());
+            }
+        }
     }
 }
 

@@ -4,10 +4,6 @@
 //! Writes data and results to standard output from several threads, and messages, one line each, to
 //! standard error, which progress and trace use too.
 //!
-//! Before `main`, Rust's runtime opens `/dev/null` in place of each stream that was closed when the
-//! process started. Output to it is lost without an error, and input from it is empty. In `main`, the
-//! stream looks like a `/dev/null` that was passed on purpose, so `look` runs earlier.
-//!
 //! Messages hide the arguments that may contain a password: those with an `@` after a colon, except
 //! URLs without a password. Many places in the code quote invalid values and names of missing files.
 //! So every message is searched for the arguments.
@@ -19,10 +15,8 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
-use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::path::{Path, is_separator};
 use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
@@ -36,25 +30,17 @@ use ftp_proto::{Escaped, FtpUrl, TimeVal};
 #[cfg(feature = "server")]
 use ftp_server::{EventLog, LogWriter};
 use log::LevelFilter;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::stdio;
 
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, may_hold_password, split_at_colon};
+use crate::system::{self, OsStrExt};
 
 /// Returns standard input, output and error of this process.
 pub(crate) fn standard() -> (Box<dyn Read + Send>, Output, Messages) {
-    let mut output = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
-        true => Output::new(Closed),
-        false => Output::new(Standard(stdio::stdout)),
-    };
-    let input: Box<dyn Read + Send> = match INPUT_IS_CLOSED.load(Ordering::Relaxed) {
-        true => Box::new(Closed),
-        false => Box::new(Standard(stdio::stdin)),
-    };
-    let messages = Messages::new(Standard(stdio::stderr), io::stderr().is_terminal());
+    let (input, output, error) = system::streams();
+    let mut output = Output::new(output);
+    let messages = Messages::new(error, io::stderr().is_terminal());
     if io::stdout().is_terminal() {
         output.beside = Some(messages.bar.clone());
     }
@@ -75,85 +61,6 @@ pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8
     };
     read.map_err(|error| Failure::local(&name, &error))?;
     Ok((name, text))
-}
-
-/// A standard stream of the process, by its descriptor. [`io::stdin`] takes an unreadable descriptor
-/// for the end of the data, and [`io::stdout`] scans each block of a file for line feeds.
-struct Standard(fn() -> BorrowedFd<'static>);
-
-impl Read for Standard {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let stream = (self.0)();
-        when_ready(stream, PollFlags::IN, || rustix::io::read(stream, &mut *buffer))
-    }
-}
-
-impl Write for Standard {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let stream = (self.0)();
-        when_ready(stream, PollFlags::OUT, || rustix::io::write(stream, bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Repeats `act` on a stream until it is ready. Another program that shares the stream may have set
-/// `O_NONBLOCK`.
-fn when_ready<T>(
-    stream: BorrowedFd<'_>,
-    interest: PollFlags,
-    mut act: impl FnMut() -> Result<T, Errno>,
-) -> io::Result<T> {
-    loop {
-        match act() {
-            Err(Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::from_borrowed_fd(stream, interest)], None);
-            }
-            done => return Ok(done?),
-        }
-    }
-}
-
-/// Whether standard input was closed when the process started.
-static INPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
-/// Whether standard output was closed when the process started.
-static OUTPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
-
-/// Records which streams are closed. Runs before the runtime, so it makes only one system call.
-#[ctor::ctor]
-fn look() {
-    let [input, output] = [stdio::stdin(), stdio::stdout()];
-    let mut streams =
-        [input, output].map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
-    let _ = poll(&mut streams, Some(&Timespec::default()));
-    let [input, output] = streams.map(|stream| stream.revents().contains(PollFlags::NVAL));
-    INPUT_IS_CLOSED.store(input, Ordering::Relaxed);
-    OUTPUT_IS_CLOSED.store(output, Ordering::Relaxed);
-}
-
-/// Replacement for a closed stream: every read and write fails.
-struct Closed;
-
-fn closed<T>() -> io::Result<T> {
-    Err(io::Error::new(ErrorKind::NotConnected, "closed"))
-}
-
-impl Read for Closed {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        closed()
-    }
-}
-
-impl Write for Closed {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        closed()
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        closed()
-    }
 }
 
 /// Clears the progress bar, acts, and draws the bar again.
@@ -351,7 +258,7 @@ impl Messages {
     /// Returns `Local` if the file cannot be opened or created.
     pub(crate) fn log_to(&self, path: &OsStr) -> Result {
         let opened = File::options().append(true).create(true).open(path);
-        let file = opened.map_err(|error| Failure::local(shown(path.as_bytes()), &error))?;
+        let file = opened.map_err(|error| Failure::local(shown_path(Path::new(path)), &error))?;
         let _ = self.log.set(Log::new("--log-file", file));
         Ok(())
     }
@@ -613,7 +520,7 @@ fn of_life(level: LevelFilter) -> LevelFilter {
 
 fn create(file: &OsStr) -> Result<File> {
     let created = File::create(file);
-    created.map_err(|error| Failure::local(shown(file.as_bytes()), &error))
+    created.map_err(|error| Failure::local(shown_path(Path::new(file)), &error))
 }
 
 /// Installs the logger of the process, unless the process already has one. A program that calls
@@ -751,6 +658,8 @@ impl fmt::Display for Usage {
 /// Removes system error numbers and byte positions, which mean nothing to users, from a text.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let mut text = Cow::Borrowed(text);
+    // Windows ends its texts with a full stop.
+    remove_numbers(&mut text, ". (os error ", ")");
     remove_numbers(&mut text, " (os error ", ")");
     remove_numbers(&mut text, " at byte ", "");
     text
@@ -819,9 +728,17 @@ pub(crate) fn shown(path: &[u8]) -> String {
     }
 }
 
-/// Returns a path for messages.
+/// Returns a local path for messages.
 pub(crate) fn shown_path(path: &Path) -> String {
-    shown(path.as_os_str().as_bytes())
+    shown_local(path.as_os_str().as_bytes())
+}
+
+/// Returns the bytes of a local path for messages. Backslashes that separate its parts stay single.
+pub(crate) fn shown_local(path: &[u8]) -> String {
+    match is_separator('\\') && !path.is_empty() && !is_url(path) {
+        true => Printable(&String::from_utf8_lossy(path)).to_string(),
+        false => shown(path),
+    }
 }
 
 #[cfg(test)]

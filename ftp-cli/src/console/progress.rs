@@ -14,14 +14,14 @@ use indicatif::{
     HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
     TermLike,
 };
-use rustix::termios::tcgetwinsize;
 
-use super::output::{Messages, rounded_size, shown};
+use super::output::{Messages, rounded_size, shown_local};
 use crate::Stdio;
 use crate::exit::Result;
 use crate::lock;
 use crate::options::Options;
 use crate::report::{Events, Object};
+use crate::system;
 
 /// Intervals between updates: on a terminal, and elsewhere, where each update is a line.
 const TERMINAL: Duration = Duration::from_millis(100);
@@ -134,7 +134,7 @@ impl Board {
             start.number_if("offset", Some(done).filter(|done| *done > 0))
         });
         let is_shown = self.is_shown();
-        let name = if is_shown { shown(path) } else { String::new() };
+        let name = if is_shown { shown_local(path) } else { String::new() };
         let reported = Instant::now();
         let mut meter =
             Meter { board: self, name, number: 0, fields, done, total, reported, is_shown };
@@ -420,7 +420,7 @@ impl Screen {
 
 impl TermLike for Screen {
     fn width(&self) -> u16 {
-        let columns = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_col);
+        let columns = system::terminal_size().0;
         match columns {
             _ if self.lines.is_some() => 100,
             0 => 80,
@@ -429,7 +429,7 @@ impl TermLike for Screen {
     }
 
     fn height(&self) -> u16 {
-        let rows = tcgetwinsize(io::stderr()).map_or(0, |size| size.ws_row);
+        let rows = system::terminal_size().1;
         if rows == 0 { 24 } else { rows }
     }
 

@@ -4,32 +4,15 @@
 //!
 //! After a signal or at the limit of `--timeout`, another thread ends the process, once the main
 //! thread has released its resources. The command of `--password-command` does not outlive it.
-//!
-//! Also hides input on the terminal, and restores the echo before a signal ends or stops the process. A
-//! continued process prompts again.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, ExitStatus};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, mpsc};
-use std::thread::{Builder, JoinHandle};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use ftp_client::Canceller;
 use ftp_client::error::Phase;
 use log::LevelFilter;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
-use signal_hook::consts::{
-    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGPIPE, SIGPROF, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1,
-    SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
-};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
 
 use super::output::{self, Messages};
 use crate::Stdio;
@@ -37,6 +20,7 @@ use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Command, Options};
 use crate::report::Events;
+use crate::system::{self, SIGINT, SIGTERM, end_children, restore, start_thread};
 
 /// Maximum time for the last message, because standard error may have no reader.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -207,29 +191,11 @@ fn timed_out() -> Failure {
 ///
 /// Returns `Internal` if the system refuses the handlers or the thread.
 pub(crate) fn on_signals(hears_hangup: bool, act: impl FnMut(i32) + Send + 'static) -> Result {
-    listen(hears_hangup, act).map_err(|error| refused(&error))
-}
-
-fn listen(hears_hangup: bool, mut act: impl FnMut(i32) + Send + 'static) -> io::Result<()> {
-    let wanted = [SIGINT, SIGTERM, SIGHUP, SIGXFSZ];
-    let is_heard = |signal: &i32| *signal != SIGHUP || hears_hangup || !is_ignored(SIGHUP);
-    let mut signals = Signals::new(wanted.into_iter().filter(is_heard))?;
-    start_thread("signals", move || {
-        for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
-            act(signal);
-        }
-    })?;
-    Ok(())
+    system::listen(hears_hangup, act).map_err(|error| refused(&error))
 }
 
 fn refused(error: &io::Error) -> Failure {
     Failure::new(Exit::Internal, format!("signals: {error}"))
-}
-
-/// Ends the process as SIGPIPE ends other programs. SIGPIPE is ignored otherwise, so that a broken
-/// connection is an error.
-pub(crate) fn end_by_broken_pipe() {
-    let _ = emulate_default_handler(SIGPIPE);
 }
 
 /// Ends the process: with exit code 130 for SIGINT, 143 for SIGTERM, and by the signal itself for
@@ -261,7 +227,7 @@ fn end_because(failure: Failure, messages: &Messages, events: &Events) {
         let _ = has_said.recv_timeout(LAST_WORD);
     }
     if exit == Exit::HungUp {
-        let _ = emulate_default_handler(SIGHUP);
+        system::end_by_hangup();
     }
     std::process::exit(exit.code().into());
 }
@@ -352,206 +318,4 @@ pub(crate) fn start_watchdog(command: Option<Command>, options: &Options, stdio:
     });
     let refused = |error| Failure::new(Exit::Internal, format!("--timeout: {error}"));
     started.map(drop).map_err(refused)
-}
-
-/// Child processes that were not reaped yet, so that no other process can have their numbers.
-static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-
-/// Depth to which descendants are searched.
-const DEEPEST: usize = 32;
-
-/// A child process that [`end_children`] ends.
-pub(crate) struct Running(Child);
-
-impl Running {
-    pub(crate) fn watch(child: Child) -> Self {
-        lock(&RUNNING).push(Pid::from_child(&child));
-        Self(child)
-    }
-
-    /// Kills the child process.
-    pub(crate) fn kill(&mut self) {
-        let _ = self.0.kill();
-    }
-
-    /// Waits for the end of the child process.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error.
-    pub(crate) fn wait(mut self) -> io::Result<ExitStatus> {
-        let id = Pid::from_child(&self.0);
-        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        while matches!(waitid(WaitId::Pid(id), ended), Err(Errno::INTR)) {}
-        // Reaped under the lock, so that `end_children` signals no other process.
-        let mut running = lock(&RUNNING);
-        running.retain(|other| *other != id);
-        self.0.wait()
-    }
-}
-
-/// Sends SIGTERM to the child processes and their descendants. They share the process group of this
-/// process, because a command may ask for a passphrase on the terminal.
-pub(crate) fn end_children() {
-    for process in lock(&RUNNING).iter() {
-        end_all(*process, DEEPEST);
-    }
-}
-
-fn end_all(process: Pid, depth: usize) {
-    let id = process.as_raw_nonzero();
-    // Read first: when the process has ended, its children have another parent.
-    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
-    let _ = kill_process(process, Signal::TERM);
-    let Some(depth) = depth.checked_sub(1) else { return };
-    for child in children.unwrap_or_default().split_ascii_whitespace() {
-        if let Some(child) = child.parse().ok().and_then(Pid::from_raw) {
-            end_all(child, depth);
-        }
-    }
-}
-
-/// Initial buffer size for the process status, in bytes. The status is longer on systems with many
-/// cores.
-const STATUS: usize = 2_048;
-
-/// Returns whether a signal was ignored when the process started; false if the system does not
-/// report it.
-pub(crate) fn is_ignored(signal: i32) -> bool {
-    ignored().is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
-/// Returns the ignored signals as bits, the lowest for signal 1.
-fn ignored() -> Option<u64> {
-    // Read as bytes, because the status contains the process name, which need not be UTF-8.
-    let mut status = Vec::with_capacity(STATUS);
-    File::open("/proc/self/status").ok()?.read_to_end(&mut status).ok()?;
-    // `SigIgn` is closer to the end of the status, so the search begins there.
-    let mut lines = status.rsplit(|byte| *byte == b'\n');
-    let mask = lines.find_map(|line| line.strip_prefix(b"SigIgn:\t"))?;
-    u64::from_str_radix(std::str::from_utf8(mask).ok()?, 16).ok()
-}
-
-/// Signals that keep their default effect, but only after the terminal is restored. Signals that
-/// ask the process to end are handled in `signals.rs`, which cleans up and calls [`restore`].
-/// SIGTTIN and SIGTTOU reach only a background process, which does not own the terminal.
-const DEFAULTS: [i32; 9] =
-    [SIGABRT, SIGALRM, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
-
-/// The terminal on which input is hidden, if there is one.
-static HIDING: Mutex<Option<Hiding>> = Mutex::new(None);
-
-struct Hiding {
-    terminal: File,
-    /// Original settings.
-    shown: Termios,
-    /// Current settings.
-    hidden: Termios,
-    prompt: String,
-    /// Socket that notifies the reader when the process is about to end.
-    bell: UnixStream,
-}
-
-/// Guard that hides input until it is dropped.
-pub(crate) struct EchoOff;
-
-impl EchoOff {
-    /// Hides input after writing `prompt`. The other end of `bell` receives a byte when the process
-    /// is about to end.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error if `terminal` cannot be changed or written to.
-    pub(crate) fn begin(terminal: &File, prompt: String, bell: UnixStream) -> io::Result<Self> {
-        let shown = tcgetattr(terminal)?;
-        let mut hidden = shown.clone();
-        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
-        hidden.local_modes.insert(LocalModes::ICANON | LocalModes::ISIG);
-        let terminal = terminal.try_clone()?;
-        let hiding = Hiding { terminal, shown, hidden, prompt, bell };
-        let mut slot = lock(&HIDING);
-        // With the lock held, a signal during the following change waits, and then undoes it.
-        hiding.hide().inspect_err(|_| hiding.show())?;
-        *slot = Some(hiding);
-        Ok(Self)
-    }
-}
-
-impl Drop for EchoOff {
-    fn drop(&mut self) {
-        restore();
-    }
-}
-
-impl Hiding {
-    /// Hides input, discards earlier input, and prompts.
-    fn hide(&self) -> io::Result<()> {
-        tcsetattr(&self.terminal, OptionalActions::Flush, &self.hidden)?;
-        (&self.terminal).write_all(self.prompt.as_bytes())
-    }
-
-    fn show(&self) {
-        // The kernel processes input with a delay, and would echo unprocessed input once the echo
-        // is on again. Polling makes the kernel process the input at once, while the echo is off.
-        let mut typed = [PollFd::new(&self.terminal, PollFlags::IN)];
-        let _ = poll(&mut typed, Some(&Timespec::default()));
-        // A partly typed password must be discarded, not become the input of another program.
-        let _ = tcsetattr(self.terminal.as_fd(), OptionalActions::Flush, &self.shown);
-    }
-}
-
-/// Restores the echo, and wakes the reader. Called after the input, and before the process ends.
-pub(crate) fn restore() {
-    if let Some(hiding) = lock(&HIDING).take() {
-        hiding.show();
-        let _ = (&hiding.bell).write_all(b"!");
-    }
-}
-
-/// Handles signals in a thread that runs until the process ends. If the thread ended earlier, later
-/// signals would be ignored.
-///
-/// # Errors
-///
-/// Returns the system's error if the signals cannot be handled or the thread cannot be started.
-pub(crate) fn watch() -> io::Result<()> {
-    static WATCHED: OnceLock<()> = OnceLock::new();
-    if WATCHED.get().is_some() {
-        return Ok(());
-    }
-    let wanted = DEFAULTS.iter().filter(|signal| !is_ignored(**signal));
-    let mut signals = Signals::new(wanted)?;
-    let act = move || {
-        for signal in signals.forever() {
-            heed(signal);
-        }
-    };
-    start_thread("terminal", act)?;
-    let _ = WATCHED.set(());
-    Ok(())
-}
-
-fn heed(signal: i32) {
-    // The lock is held while the process is stopped, so that no thread assumes that input is
-    // hidden.
-    let mut slot = lock(&HIDING);
-    if let Some(hiding) = slot.as_ref() {
-        hiding.show();
-    }
-    let _ = emulate_default_handler(signal);
-    // The process was continued. If it is in the background, hiding input stops it again.
-    if slot.as_ref().is_some_and(|hiding| hiding.hide().is_err()) {
-        slot.take();
-    }
-}
-
-/// Starts a thread with this name.
-///
-/// # Errors
-///
-/// Returns the system's error if the thread cannot be started.
-fn start_thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    // One type for all threads: the standard library's code for each type takes 2 KB.
-    let work: Box<dyn FnOnce() + Send> = Box::new(work);
-    Builder::new().name(name.to_owned()).spawn(work)
 }

@@ -3,7 +3,6 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::sync::Arc;
 
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
@@ -12,6 +11,7 @@ use super::table::exclude;
 use super::{Command, GivenOption, Options, is_remote, is_url};
 use crate::exit::{Failure, Result};
 use crate::remote::pattern;
+use crate::system::{OsStrExt, OsStringExt};
 
 /// The option that sets the user.
 pub(crate) const USER: &str = "user";

@@ -18,7 +18,7 @@ pub(crate) use table::{
 };
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::is_separator;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,6 +27,7 @@ use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::exit::{Exit, Failure, Result};
+use crate::system::{OsStrExt, OsStringExt, has_drive};
 #[cfg(feature = "client")]
 use configured::Applied;
 use hints::explain;
@@ -615,6 +616,10 @@ pub(crate) fn whole_number<T: FromStr>(text: &str) -> Result<T, String> {
 /// Returns `Usage` if it is not a URL.
 pub(crate) fn parse_url(operand: &OsStr) -> Result<FtpUrl> {
     let bytes = operand.as_bytes();
+    if has_drive(bytes) {
+        let operand = operand.to_string_lossy();
+        return Err(Failure::usage(format!("{operand}: a local path; expected ftp://HOST/PATH")));
+    }
     if !is_url(bytes) && (may_hold_password(bytes) || lacks_slash(bytes)) {
         return Err(Failure::usage(
             "not an FTP URL (not shown: it may hold a password); write ftp://USER@HOST/PATH, with \
@@ -769,12 +774,13 @@ pub(crate) fn is_url(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(head, rest)| has_scheme(head) && rest.starts_with(b"//"))
 }
 
-/// Returns whether an operand is remote: it has a scheme, or a colon before any `/`.
+/// Returns whether an operand is remote: it has a scheme, or a colon before any separator of local
+/// paths. On Windows, a colon can also follow the letter of a local drive.
 pub(crate) fn is_remote(operand: &OsStr) -> bool {
     let bytes = operand.as_bytes();
     let colon = bytes.iter().position(|byte| *byte == b':');
-    let slash = bytes.iter().position(|byte| *byte == b'/');
-    colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash))
+    let slash = bytes.iter().position(|byte| is_separator(char::from(*byte)));
+    colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash)) && !has_drive(bytes)
 }
 
 /// Returns whether an argument is an FTP URL with a missing slash.
@@ -787,7 +793,7 @@ fn lacks_slash(argument: &[u8]) -> bool {
 /// Returns whether messages must not show an argument, because it may contain a password, as in
 /// `user:password@host`.
 pub(crate) fn may_hold_password(argument: &[u8]) -> bool {
-    split_at_colon(argument).is_some_and(|(_, rest)| rest.contains(&b'@'))
+    !has_drive(argument) && split_at_colon(argument).is_some_and(|(_, rest)| rest.contains(&b'@'))
 }
 
 #[cfg(test)]

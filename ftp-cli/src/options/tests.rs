@@ -1,5 +1,3 @@
-use std::os::unix::ffi::OsStringExt;
-
 use super::*;
 
 fn parse_texts(line: &str) -> Result<(Option<Command>, Options)> {

@@ -14,7 +14,7 @@ use ftp_proto::{FtpUrl, Verb};
 use super::{Attempt, Context, RemoteFile, Target, Verify, not_moved, wrong_size};
 use crate::connect::Sessions;
 use crate::console::Meter;
-use crate::console::output::{shown, shown_path};
+use crate::console::output::{shown_local, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::remote;
@@ -241,7 +241,7 @@ impl Observer for DownloadDisplay<'_> {
             }
             Event::FromZero { target, why } => {
                 let is_target = target == self.target.name();
-                self.context.note(from_zero(&shown(target), why, is_target));
+                self.context.note(from_zero(&shown_local(target), why, is_target));
             }
             Event::Note { text, .. } => {
                 self.context.note(format_args!("{}: {text}", self.name));

@@ -16,7 +16,6 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::fs::Metadata;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -24,11 +23,10 @@ use std::time::Duration;
 use ftp_client::error::JobFault;
 use ftp_client::file::{Existing, SkipReason, Targets, Why};
 use ftp_client::{
-    Client, Done, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit, ReplyCode,
-    Resume, Severity, Verb,
+    Canceller, Client, Done, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit,
+    ReplyCode, Resume, Severity, Verb,
 };
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
-use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::connect::{RetryObserver, Retrying, dialler};
 use crate::console::output::{rounded_size, shown, transferred, unix_time};
@@ -38,6 +36,7 @@ use crate::lock;
 use crate::options::{Options, values};
 use crate::remote;
 use crate::report::Object;
+use crate::system::{self, OsStrExt};
 
 /// Largest number of connections for `--jobs` and `--segments`.
 const JOBS: usize = 64;
@@ -233,10 +232,10 @@ impl TransferOptions {
 /// Returns the directory for journals of uploads from directories that cannot be written, and
 /// creates it if it is missing: `$XDG_STATE_HOME/ftp-cli`, else `~/.local/state/ftp-cli`.
 pub(crate) fn journals() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let state = set("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let state = state.or_else(|| Some(PathBuf::from(set("HOME")?).join(".local/state")))?;
-    Some(state.join("ftp-cli"))
+    let set =
+        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let state = set("XDG_STATE_HOME").filter(|path| path.is_absolute());
+    Some(state.or_else(|| system::state(set))?.join("ftp-cli"))
 }
 
 /// Reads `--temp[=PATTERN]`.
@@ -607,16 +606,22 @@ pub(crate) struct Interruptible<'a> {
 impl Read for Interruptible<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Some(canceller) = self.cleanup.canceller() {
-            let stdin = io::stdin();
-            let mut fds =
-                [PollFd::new(canceller, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
-            poll(&mut fds, None)?;
+            system::await_input(canceller)?;
             if canceller.is_cancelled() {
-                return Err(io::Error::other("interrupted"));
+                return Err(interrupted());
             }
         }
-        self.input.read(buffer)
+        let length = self.input.read(buffer)?;
+        // Ctrl-C also ends the program that writes to the pipe: its data may be cut.
+        if length == 0 && self.cleanup.canceller().is_some_and(Canceller::is_cancelled) {
+            return Err(interrupted());
+        }
+        Ok(length)
     }
+}
+
+fn interrupted() -> io::Error {
+    io::Error::other("interrupted")
 }
 
 #[cfg(test)]

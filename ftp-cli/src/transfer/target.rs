@@ -8,13 +8,13 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 
 use ftp_client::Place;
 
 use crate::console::output::{shown, shown_path};
 use crate::exit::{CREATE_DIRECTORIES, Failure, Result};
+use crate::system::OsStrExt;
 
 /// Maximum number of symbolic links that Linux follows.
 const LINKS: usize = 40;
@@ -30,12 +30,12 @@ pub(crate) enum Target {
     File(PathBuf),
 }
 
-/// Returns the last part of a path, local or remote.
+/// Returns the last part of a path on a server.
 ///
 /// # Errors
 ///
 /// Returns `Usage` if that does not name a file.
-pub(crate) fn name_of(path: &[u8]) -> Result<&OsStr> {
+pub(crate) fn name_of(path: &[u8]) -> Result<&[u8]> {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     if matches!(name, b"" | b"." | b"..") {
         let name = shown(name);
@@ -43,7 +43,7 @@ pub(crate) fn name_of(path: &[u8]) -> Result<&OsStr> {
             "the path ends in \"{name}\", which does not name a file"
         )));
     }
-    Ok(OsStr::from_bytes(name))
+    Ok(name)
 }
 
 /// Returns the local name of a server's file: the last part of its path.
@@ -52,7 +52,7 @@ pub(crate) fn name_of(path: &[u8]) -> Result<&OsStr> {
 ///
 /// Returns `Usage` if that does not name a file, and `Local` if it cannot name one on this system.
 pub(crate) fn local_name_of(remote: &[u8]) -> Result<OsString> {
-    let name = name_of(remote)?.as_bytes();
+    let name = name_of(remote)?;
     let local = Place::at(name).local_name().map(OsStr::to_owned);
     local.map_err(|error| {
         Failure::local(shown(name), &error).hinted("; name the local file: ftp-cli get URL LOCAL")
@@ -84,7 +84,7 @@ impl Target {
         }
         let path = Path::new(local);
         if creates {
-            let is_directory = local.as_bytes().ends_with(b"/");
+            let is_directory = ends_as_directory(local);
             make_directories(if is_directory { path } else { parent(path) })?;
         }
         match fs::metadata(path) {
@@ -150,7 +150,7 @@ impl Target {
                 Ok(metadata) if metadata.is_file() => return Ok(Self::File(path)),
                 Ok(_) => return Ok(Self::Direct(path)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    if path.as_os_str().as_bytes().ends_with(b"/") {
+                    if ends_as_directory(path.as_os_str()) {
                         return Err(missing(named, &error));
                     }
                     return check_is_directory(parent(&path), named).map(|()| Self::File(path));
@@ -176,6 +176,11 @@ fn missing(named: &Path, error: &io::Error) -> Failure {
     Failure::local(shown_path(named), error).hinted(hint)
 }
 
+/// Returns whether a local path ends with a separator.
+pub(crate) fn ends_as_directory(path: &OsStr) -> bool {
+    path.as_bytes().last().is_some_and(|last| is_separator(char::from(*last)))
+}
+
 fn make_directories(path: &Path) -> Result {
     fs::create_dir_all(path).map_err(|error| Failure::local(shown_path(path), &error))
 }
@@ -191,9 +196,11 @@ pub(crate) fn parent(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
     use std::os::unix::fs::symlink;
 
     /// Returns the target for LOCAL `local` in `directory`, for a remote `pub/r.txt`.
+    #[cfg(unix)]
     fn found(directory: &Path, local: &str) -> Result<Target> {
         Target::find(Some(directory.join(local).as_os_str()), b"pub/r.txt", false)
     }
@@ -212,12 +219,13 @@ mod tests {
             ("...", Some("...")),
         ] {
             let name = name_of(remote.as_bytes());
-            assert_eq!(name.as_ref().ok(), want.map(OsStr::new).as_ref(), "{remote}");
+            assert_eq!(name.as_ref().ok().copied(), want.map(str::as_bytes), "{remote}");
             assert!(name.is_ok() || name.unwrap_err().exit == crate::exit::Exit::Usage);
         }
     }
 
     #[test]
+    #[cfg(unix)]
     fn the_local_target_follows_links_the_user_named_li_08_hl_05_hl_06() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();

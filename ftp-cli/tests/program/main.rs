@@ -1,5 +1,7 @@
 //! The real binary: its output, its files and its exit codes, with our server and with a scripted
 //! peer.
+
+#![cfg(target_os = "linux")]
 #![expect(
     clippy::indexing_slicing,
     clippy::unwrap_used,

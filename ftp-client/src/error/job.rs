@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use ftp_proto::{Escaped, Reply, ReplyCode};
 
-use super::{Error, ErrorKind, Recovery, io_again, named_path};
+use super::{Error, ErrorKind, LocalPath, Recovery, io_again};
 use crate::listing::{Budget, MOST_OBJECTS};
 
 /// Why a job with whole files failed, beyond the failures of its commands: an upload, a download, a
@@ -132,17 +132,17 @@ pub enum JobFault {
     #[error("the server does not report {0}s")]
     Unreported(FileFact),
     /// The server's file may be this local file, which the download would empty or remove.
-    #[error("source and {} may be the same file", named_path(.0))]
+    #[error("source and {} may be the same file", LocalPath(.0))]
     MayBeSource(PathBuf),
     // Moves.
     /// Another job, also of another program, is moving the local file at this path.
-    #[error("{}: another run is moving this file; try again later", named_path(.0))]
+    #[error("{}: another run is moving this file; try again later", LocalPath(.0))]
     Locked(PathBuf),
     /// The local side is not a regular file with a path.
     #[error("only a regular file can be moved")]
     NotRegular,
     /// The journal at this path cannot be understood.
-    #[error("{}: not a journal of an upload; move it away", named_path(.0))]
+    #[error("{}: not a journal of an upload; move it away", LocalPath(.0))]
     BadJournal(PathBuf),
     /// Another local file has the name of the open one; nothing was sent.
     #[error("another local file has this name now, so nothing was sent; run the command again")]

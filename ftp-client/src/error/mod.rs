@@ -29,7 +29,7 @@ pub use crate::security::{CertificateFault, TlsError};
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, is_separator};
 use std::sync::Arc;
 
 use ftp_proto::{BlockFault, DeflateFault, Escaped};
@@ -480,8 +480,18 @@ impl fmt::Display for System<'_> {
     }
 }
 
-fn named_path(path: &Path) -> Escaped<'_> {
-    Escaped(path.as_os_str().as_encoded_bytes())
+/// A local path. The backslashes that separate its parts on Windows stay single.
+struct LocalPath<'a>(&'a Path);
+
+impl fmt::Display for LocalPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_kept = |byte: &u8| *byte == b'\\' && is_separator('\\');
+        for (at, part) in self.0.as_os_str().as_encoded_bytes().split(is_kept).enumerate() {
+            let separator = if at > 0 { "\\" } else { "" };
+            write!(f, "{separator}{}", Escaped(part))?;
+        }
+        Ok(())
+    }
 }
 
 pub(crate) fn io_again(error: &io::Error) -> io::Error {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use ftp_client::file::Targets;
 use ftp_client::listing::ListOptions;
@@ -17,12 +17,12 @@ use super::super::{change, ls, put, quote};
 use super::line::{self, Order};
 use crate::connect::Sessions;
 use crate::console::ResultLines;
-use crate::console::output::{counted, shown};
+use crate::console::output::{counted, shown, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::remote::{Outcome, Reporter};
 use crate::report::Object;
+use crate::system::OsStrExt;
 use crate::transfer::download::download;
-use crate::transfer::target::name_of;
 use crate::transfer::{self, Attempt, Context, RemoteFile, Target, UploadObserver, Verify};
 
 /// The connection, and the state that earlier lines left.
@@ -358,7 +358,7 @@ impl<'a> Queue<'a> {
             drop_broken(sessions, url, &done);
             done
         })?;
-        self.context.report(&done, &name, &Escaped(&here), &fields);
+        self.context.report(&done, &name, &target, &fields);
         Ok(())
     }
 
@@ -367,29 +367,31 @@ impl<'a> Queue<'a> {
             let message = "skipped: the server has no space left for uploads";
             return Err(Failure::item(Exit::Temporary, message));
         }
-        let here = shown(local);
+        let local = OsStr::from_bytes(local);
+        let here = shown_path(Path::new(local));
         let named = |failure: Failure| failure.context(&here);
-        let name = name_of(local)?.as_bytes();
+        let name = put::name_of_file(local)?;
         let path = match path {
             None => name.to_vec(),
             Some(path) if path.ends_with(b"/") => Pathname::join(path, name),
             Some(path) => path.to_vec(),
         };
-        let opened = put::open(OsStr::from_bytes(local));
+        let opened = put::open(local);
         let file = opened.map_err(|failure| Failure { fatal: false, ..named(failure) })?;
         let metadata = file.metadata().map_err(|error| named(transfer::local(&error)))?;
         let name = shown(&path);
         let fields = |object: Object| {
-            object.name("source", local).name("target", &path).number("line", number as u64)
+            object
+                .name("source", local.as_bytes())
+                .name("target", &path)
+                .number("line", number as u64)
         };
         let to = Place::at(&path);
         self.uploads.add(&to);
         let Self { sessions, context, url, entered, representation, uploads, .. } = self;
         let settings = context.settings;
         let options = settings.of_file(*representation);
-        let mut put = settings
-            .store(Put::from_file(&file, OsStr::from_bytes(local), to, &options))
-            .among(uploads);
+        let mut put = settings.store(Put::from_file(&file, local, to, &options)).among(uploads);
         let done = settings.retrying.run(&context.witness, &here, &fields, |_| {
             let client = connected(sessions, url, entered)?;
             settings.check_source(Some(&metadata))?;

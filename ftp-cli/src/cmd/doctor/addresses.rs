@@ -159,12 +159,19 @@ fn wanted(
 /// passes on the message, but not the code (EAI_AGAIN, EAI_FAIL).
 const NO_ANSWER: [&str; 3] = ["failure in name resolution", "Try again", "Non-recoverable error"];
 
+/// Codes of Windows for names that do not exist, or have no address. No other system has them.
+const UNKNOWN: [i32; 2] = [11_001, 11_004];
+
 /// Returns whether an error of a lookup says nothing about the name.
 fn is_of_resolver(error: &io::Error) -> bool {
-    // Only failed system calls have codes: calls on the resolver's sockets, or to start its thread.
-    error.raw_os_error().is_some() || {
-        let text = error.to_string();
-        NO_ANSWER.iter().any(|words| text.contains(words))
+    match error.raw_os_error() {
+        // On Unix, only failed system calls have codes: those on the resolver's sockets, or to start
+        // its thread.
+        Some(code) => !UNKNOWN.contains(&code),
+        None => {
+            let text = error.to_string();
+            NO_ANSWER.iter().any(|words| text.contains(words))
+        }
     }
 }
 
@@ -443,6 +450,7 @@ mod tests {
             (lookup("Non-recoverable failure in name resolution"), Err("resolver-failed")),
             (lookup("Try again"), Err("resolver-failed")),
             (Some(Err(no_thread)), Err("resolver-failed")),
+            (Some(Err(io::Error::from_raw_os_error(11_001))), Err("name-unknown")),
             (Some(Ok(vec![])), Err("name-unknown")),
             (Some(Ok(vec![six])), Err("no-address-of-family")),
             (Some(Ok(vec![six, four])), Ok(vec![four])),

@@ -1,7 +1,6 @@
 //! The settings of an examination, and its connections to the server within the time limits.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::ffi::OsStrExt;
 use std::panic::resume_unwind;
 use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use crate::connect::{Chosen, Credentials, Dialler, Route, TlsOptions, dialler};
 use crate::console::Messages;
 use crate::exit::{Failure, Result};
 use crate::options::Options;
+use crate::system::OsStrExt;
 
 /// The server to examine, and the settings for each examination.
 pub(super) struct Asked<'a> {

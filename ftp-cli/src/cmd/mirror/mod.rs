@@ -9,7 +9,6 @@ mod options;
 
 use ftp_proto::Pathname;
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -25,6 +24,7 @@ use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, is_remote, parse_url};
 use crate::report::{Events, Object};
+use crate::system::OsStrExt;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let [source, target] = options.operands.as_slice() else {

@@ -4,8 +4,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +21,7 @@ use crate::console::output::{self, shown, shown_path};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values, whole_number};
 use crate::remote::pattern::explained;
+use crate::system::{self, OsStrExt};
 use crate::transfer::{Selection, TransferOptions, journals};
 
 /// The server that listens for the data of `fxp`, and the host to which one server must connect.
@@ -174,10 +173,11 @@ const OWN_FILES: [&str; 7] =
 fn own_files(options: &Options) -> impl Iterator<Item = PathBuf> {
     if let Some(trace) = options.value("trace") {
         // It is written only later, but it must be known now.
-        let _ = OpenOptions::new().append(true).create(true).mode(0o600).open(trace);
+        let mut opening = OpenOptions::new();
+        let _ = system::private(opening.append(true).create(true)).open(trace);
     }
     let named = OWN_FILES.iter().flat_map(|long| options.all(long)).map(PathBuf::from);
-    let home = std::env::var_os("HOME");
+    let home = system::home();
     let usual = [config_file::path(), home.and_then(|home| netrc_in_home(&home))];
     named.chain(usual.into_iter().flatten())
 }

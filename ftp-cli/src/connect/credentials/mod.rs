@@ -9,27 +9,18 @@
 //! user's own are used only if no other user may change them.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata};
-use std::io::{self, BufReader, Cursor, ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::os::unix::net::UnixStream;
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-
-use ftp_client::{BrokenNetrc, NetrcEntry};
-use ftp_proto::FtpUrl;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, geteuid, getpid, pidfd_getfd, pidfd_open};
-use rustix::termios::tcgetattr;
+use std::process::Stdio;
 
 use crate::console::output::{shown, shown_path};
-use crate::console::signals::{EchoOff, Running, watch};
 use crate::console::{Messages, Printable};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
+use crate::system::{self, OsStrExt, OsStringExt, Running, inherited};
+use ftp_client::{BrokenNetrc, NetrcEntry};
+use ftp_proto::FtpUrl;
 
 /// Environment variable with the password.
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
@@ -84,7 +75,7 @@ pub(crate) struct Finder<'a> {
 impl<'a> Finder<'a> {
     /// Returns a finder for the options and the environment of this process.
     pub(crate) fn new(options: &'a Options, messages: &Messages) -> Self {
-        let home = std::env::var_os("HOME");
+        let home = system::home();
         let messages = messages.clone();
         let (given, found) = (None, Vec::new());
         let (environment, environment_user, names_no_user) = (None, None, None);
@@ -427,7 +418,7 @@ impl PasswordSource {
         let mut warning = None;
         let (input, name): (Box<dyn Read + Send>, _) = match option {
             "password-file" => {
-                let name = shown(value.as_bytes());
+                let name = shown_path(Path::new(value));
                 let file = File::open(value).map_err(|error| Failure::local(&name, &error))?;
                 warning = open_to_others(&file).map(|why| format!("{name}: {why}"));
                 (Box::new(BufReader::new(file)), name)
@@ -452,7 +443,7 @@ impl PasswordSource {
 /// Returns a warning if another user owns a file or others can access it.
 fn open_to_others(file: &File) -> Option<String> {
     let metadata = file.metadata().ok().filter(Metadata::is_file)?;
-    unfit_secret(&metadata, geteuid().as_raw())
+    unfit_secret(&metadata)
 }
 
 fn number(text: &str) -> Result<i32, String> {
@@ -460,33 +451,12 @@ fn number(text: &str) -> Result<i32, String> {
     number.ok_or_else(|| format!("invalid descriptor \"{text}\": expected a number"))
 }
 
-/// Returns a copy of a descriptor that this process inherited.
-///
-/// Only descriptors that this process opened itself are close-on-exec. They are rejected, because
-/// reading one by mistake could block forever.
-fn inherited(number: i32) -> io::Result<File> {
-    const CLOSED_AT_EXEC: u32 = 0o2_000_000;
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
-    let flags = info.ok().and_then(|info| {
-        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-        u32::from_str_radix(flags.trim(), 8).ok()
-    });
-    if flags.is_none_or(|flags| flags & CLOSED_AT_EXEC != 0) {
-        return Err(io::Error::other("no such descriptor was passed to this process"));
-    }
-    let copy: io::Result<OwnedFd> = pidfd_open(getpid(), PidfdFlags::empty())
-        .and_then(|this| pidfd_getfd(this, number, PidfdGetfdFlags::empty()))
-        .map_err(io::Error::from);
-    // In sandboxes that forbid these system calls, opens the descriptor's path instead.
-    copy.map(File::from).or_else(|_| File::open(format!("/proc/self/fd/{number}")))
-}
-
 /// Returns the output of a shell command. The command gets no input, because standard input may be
 /// the data to upload.
 fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>> {
     let failed = |error: &io::Error| Failure::local(name, error);
-    let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut shell = system::shell(command);
+    shell.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = shell.spawn().map_err(|error| failed(&error))?;
     let output = child.stdout.take().map(|output| output.take(LONGEST_OUTPUT + 1));
     let mut text = Vec::new();
@@ -508,7 +478,7 @@ fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>> {
 }
 
 /// The controlling terminal of this process.
-pub(crate) struct Terminal(File);
+pub(crate) struct Terminal(system::Terminal);
 
 impl Terminal {
     /// Opens the terminal, whatever standard input is.
@@ -517,11 +487,7 @@ impl Terminal {
     ///
     /// Returns the system's error if there is no terminal.
     pub(crate) fn find() -> io::Result<Self> {
-        let flags = i32::try_from(OFlags::NOCTTY.bits()).unwrap_or_default();
-        let mut opening = File::options();
-        let terminal = opening.read(true).write(true).custom_flags(flags).open("/dev/tty")?;
-        tcgetattr(&terminal)?;
-        Ok(Self(terminal))
+        system::Terminal::find().map(Self)
     }
 
     /// Asks for one line. Control characters of `prompt` are escaped.
@@ -532,56 +498,15 @@ impl Terminal {
     /// that FTP cannot send. Returns `Local` if the terminal fails, and `Interrupted` if a signal
     /// is ending the process.
     pub(crate) fn ask(&self, prompt: &str) -> Result<Secret> {
-        let failed = |error: io::Error| Failure::local("terminal", &error);
-        watch().map_err(failed)?;
-        let prompt = Printable(prompt).to_string();
-        let (bell, rung) = UnixStream::pair().map_err(failed)?;
-        let hidden = EchoOff::begin(&self.0, prompt, bell).map_err(failed)?;
-        let mut line = Vec::new();
-        let read = self.read(&rung, &mut line);
-        drop(hidden);
-        // The typed line ending was not shown either.
-        (&self.0).write_all(b"\n").map_err(failed)?;
-        match read {
-            Ok(()) if line.is_empty() => {
+        match self.0.read_hidden(&Printable(prompt).to_string()) {
+            Ok(line) if line.is_empty() => {
                 Err(Failure::new(Exit::Login, "no password: nothing was typed"))
             }
-            Ok(()) => read_line(&mut line.as_slice(), "terminal"),
+            Ok(line) => read_line(&mut line.as_slice(), "terminal"),
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 Err(Failure::new(Exit::Interrupted, "interrupted"))
             }
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    /// Reads to the end of the line or of the input (Ctrl-D). Returns `Interrupted` if `rung` has
-    /// an event, because a signal is ending the process.
-    fn read(&self, rung: &UnixStream, line: &mut Vec<u8>) -> io::Result<()> {
-        loop {
-            let mut watched =
-                [PollFd::new(&self.0, PollFlags::IN), PollFd::new(rung, PollFlags::IN)];
-            match poll(&mut watched, None) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(error.into()),
-            }
-            let [_, bell] = &watched;
-            if !bell.revents().is_empty() {
-                return Err(ErrorKind::Interrupted.into());
-            }
-            let mut piece = [0; 1_024];
-            let length = match (&self.0).read(&mut piece) {
-                Ok(length) => length,
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let piece = piece.get(..length).unwrap_or_default();
-            let end = piece.iter().position(|byte| *byte == b'\n');
-            line.extend_from_slice(piece.get(..end.unwrap_or(length)).unwrap_or_default());
-            // Limits the length, because a program may simulate a line that never ends.
-            if length == 0 || end.is_some() || line.len() > 8_192 {
-                return Ok(());
-            }
+            Err(error) => Err(Failure::local("terminal", &error)),
         }
     }
 }
@@ -625,7 +550,7 @@ impl Secret {
 /// Returns `Local` if the file cannot be read. Returns `Usage` if its first line is empty or too
 /// long, or has a byte that FTP cannot send.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret> {
-    let shown = shown(path.as_bytes());
+    let shown = shown_path(Path::new(path));
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
     read_line(&mut BufReader::new(file), &shown)
 }
@@ -684,9 +609,7 @@ const LARGEST: u64 = 1 << 20;
 /// Returns the system's errors, and `FileTooLarge` above 1 MiB. Returns `InvalidInput` for a file
 /// that is not regular, because it might never end.
 pub(crate) fn read_own(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
-    // Opening a FIFO must not wait for its writer.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = File::from(open(path, flags, Mode::empty())?);
+    let file = system::open_at_once(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file"));
@@ -697,22 +620,6 @@ pub(crate) fn read_own(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
         true => Err(ErrorKind::FileTooLarge.into()),
         false => Ok((metadata, text)),
     }
-}
-
-/// Returns why `user` should not trust a file, if another user except root owns it, or if its mode
-/// has a bit of `forbidden`: then `what` others can do, and the mode that is right.
-pub(crate) fn unfit(
-    metadata: &Metadata,
-    user: u32,
-    (forbidden, what, right): (u32, &str, u32),
-) -> Option<String> {
-    let owner = metadata.uid();
-    let mode = metadata.mode() & 0o7777;
-    if owner != user && owner != 0 {
-        return Some(format!("owned by another user (uid {owner}); you or root must own it"));
-    }
-    let is_open = mode & forbidden != 0;
-    is_open.then(|| format!("{what} others (mode {mode:04o}); use chmod {right:o}"))
 }
 
 fn unsendable(name: &str, what: &str) -> Failure {
@@ -735,22 +642,23 @@ struct LoadedNetrc {
 /// Returns the errors of [`read_own`].
 fn load_netrc(path: &Path) -> io::Result<LoadedNetrc> {
     let (metadata, text) = read_own(path)?;
-    let unfit = unfit_secret(&metadata, geteuid().as_raw());
+    let unfit = unfit_secret(&metadata);
     Ok(LoadedNetrc { text, name: shown_path(path), unfit })
 }
 
 /// Returns why `user` should not trust the passwords in a file, if another user except root owns
 /// it, or others can access it.
-fn unfit_secret(metadata: &Metadata, user: u32) -> Option<String> {
-    unfit(metadata, user, (0o077, "accessible to", 0o600))
+fn unfit_secret(metadata: &Metadata) -> Option<String> {
+    system::unfit(metadata, (0o077, "accessible to", 0o600))
 }
 
 /// Returns the path of `.netrc` in the directory `home`, if `home` is absolute.
 pub(crate) fn netrc_in_home(home: &OsStr) -> Option<PathBuf> {
     let home = Path::new(home);
     // A relative path would name a file that the current directory's owner controls.
-    home.is_absolute().then(|| home.join(".netrc"))
+    home.is_absolute().then(|| system::netrc(home))
 }
 
-#[cfg(test)]
+// They need devices, FIFOs and a shell as Linux has them.
+#[cfg(all(test, target_os = "linux"))]
 mod tests;

@@ -40,6 +40,7 @@ fn arguments_that_may_hold_a_password_are_hidden_in_every_form() {
 fn plain_removes_os_error_numbers() {
     for (text, want) in [
         ("x: Permission denied (os error 13)", "x: Permission denied"),
+        ("C:\\x: Path not found. (os error 3); use -c", "C:\\x: Path not found; use -c"),
         ("a (os error 2) at path \"b\"; c (os error 111)", "a at path \"b\"; c"),
         ("a (os error ), b (os error x) (os error 1", "a (os error ), b (os error x) (os error 1"),
         ("x: unexpected byte at byte 12; y", "x: unexpected byte; y"),
