@@ -409,14 +409,14 @@ fn message_of(error: &Error) -> String {
         }
         cause = error.source();
     }
-    if let Error::Tls(TlsError::Certificate { fault: CertificateFault::WrongName, names, .. }) = error
+    if let Error::Tls(TlsError::Certificate { fault: CertificateFault::WrongName, names, .. }) =
+        error
         && let Some(name) = names.first()
     {
         // Whoever intercepts the connection has a certificate of another name, too.
         let like = if name.starts_with('*') { "a name like " } else { "" };
-        let hint = format!(
-            "; if {like}{name} is the operator's name for this server, use it in the URL"
-        );
+        let hint =
+            format!("; if {like}{name} is the operator's name for this server, use it in the URL");
         message.push_str(&hint);
         message.push_str(&advice(error).replacen("; ask", "; otherwise, ask", 1));
         return message;

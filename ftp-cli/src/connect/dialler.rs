@@ -267,8 +267,9 @@ impl Dialler {
             && let Some(place) = exposed_to(&client, &way)
             && warns
         {
-            let warning =
-                format!("warning: the password is sent to {place} unencrypted; use ftpes:// to protect it");
+            let warning = format!(
+                "warning: the password is sent to {place} unencrypted; use ftpes:// to protect it"
+            );
             messages.say_once(true, warning);
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());

@@ -40,6 +40,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio;
 
+use super::colour::{self, Colour};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, may_hold_password, split_at_colon};
@@ -278,6 +279,7 @@ type Flush = Box<dyn Fn() -> bool + Send + Sync>;
 pub(crate) struct Messages {
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
     is_terminal: bool,
+    has_colours: bool,
     /// Waits for queued messages, if they are queued.
     flush: Arc<OnceLock<Flush>>,
     /// Line of the progress bar, which is cleared before messages.
@@ -325,7 +327,8 @@ impl Messages {
         let (flush, bar, hidden, log, replies, usage, said) = Default::default();
         let writer: Box<dyn Write + Send> = Box::new(writer);
         let writer = Arc::new(Mutex::new(writer));
-        Self { writer, is_terminal, flush, bar, hidden, log, replies, usage, said }
+        let has_colours = colour::are_shown(is_terminal);
+        Self { writer, is_terminal, has_colours, flush, bar, hidden, log, replies, usage, said }
     }
 
     /// Returns the count of what the run does about replies that are out of step.
@@ -403,9 +406,30 @@ impl Messages {
     /// Writes a message like [`say`](Self::say); if `is_shown` is false, only to the log file.
     pub(crate) fn say_if(&self, is_shown: bool, message: impl fmt::Display) {
         if is_shown {
-            self.line(format_args!("ftp-cli: {message}"));
+            let line = format!("ftp-cli: {message}");
+            let head = "ftp-cli: warning:";
+            match line.starts_with(head) {
+                true => self.coloured(Colour::Warning, head, &line),
+                false => self.line(line),
+            }
         }
         self.log(message);
+    }
+
+    /// Writes the message of a failure like [`say`](Self::say).
+    pub(crate) fn fail(&self, message: impl fmt::Display) {
+        self.coloured(Colour::Error, "ftp-cli:", &format!("ftp-cli: {message}"));
+        self.log(message);
+    }
+
+    /// Writes a line that begins with `head`, which has a colour on a terminal.
+    fn coloured(&self, colour: Colour, head: &str, line: &str) {
+        let line = Printable(&self.plain(line)).to_string();
+        let line = match line.strip_prefix(head) {
+            Some(rest) if self.has_colours => format!("{}{rest}\n", colour.paint(head)),
+            _ => line + "\n",
+        };
+        self.write(line.as_bytes());
     }
 
     /// Writes a message like [`say_if`](Self::say_if), unless an earlier connection has written it.
@@ -678,6 +702,9 @@ impl Replies {
     }
 }
 
+/// The hint after a failed download without `--continue`.
+pub(crate) const REMOVED: &str = "; partial file removed; use -c to keep it and resume";
+
 /// What one run has transferred, and what that cost.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
@@ -688,6 +715,8 @@ pub(crate) struct Usage {
     anonymous: OnceLock<&'static str>,
     /// The least number of connections that a server allows, if one has refused a connection.
     allowed: Mutex<Option<usize>>,
+    /// Whether a signal has cost received bytes that `--continue` would have kept.
+    has_removed: AtomicBool,
 }
 
 impl Usage {
@@ -702,6 +731,15 @@ impl Usage {
 
     pub(crate) fn anonymous(&self) -> Option<&'static str> {
         self.anonymous.get().copied()
+    }
+
+    pub(crate) fn note_removed(&self) {
+        self.has_removed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns a hint at what a signal has removed; empty if that is nothing.
+    pub(crate) fn hint_at_removed(&self) -> &'static str {
+        if self.has_removed.load(Ordering::Relaxed) { REMOVED } else { "" }
     }
 
     pub(crate) fn note_allowed(&self, connections: Option<usize>) {

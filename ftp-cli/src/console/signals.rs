@@ -89,11 +89,7 @@ impl Cleanup {
         Self::begin(options, stdio, Some(Arc::new(Mutex::new(Target::Process))))
     }
 
-    fn begin(
-        options: &Options,
-        stdio: &Stdio,
-        target: Option<Arc<Mutex<Target>>>,
-    ) -> Result<Self> {
+    fn begin(options: &Options, stdio: &Stdio, target: Option<Arc<Mutex<Target>>>) -> Result<Self> {
         output::start(options, &stdio.messages, LevelFilter::Warn)?;
         if !stdio.is_process {
             return Ok(Self::default());
@@ -183,6 +179,8 @@ impl EarlyEnd {
     fn end(&self, failure: Failure) {
         let cleanup = self.cleanup.get();
         self.ending.begin(cleanup);
+        let hint = self.messages.usage().hint_at_removed();
+        let failure = Failure { message: failure.message + hint, ..failure };
         end_because(failure, &self.messages, &self.events);
     }
 }
@@ -256,7 +254,7 @@ fn end_because(failure: Failure, messages: &Messages, events: &Events) {
             // Overwrites the rest of the progress line.
             messages.write(b"\r\x1b[K");
         }
-        messages.say(&failure.message);
+        messages.fail(&failure.message);
         events.cancelled(&failure);
         messages.settle();
         let _ = said.send(());

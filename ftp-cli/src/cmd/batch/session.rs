@@ -304,7 +304,9 @@ mod tests {
             let message = Typed::parse(text.as_bytes()).err().unwrap().message;
             assert!(message.contains(words), "{text}: {message}");
         }
-        assert!(matches!(Typed::parse(b" !ls 'x"), Ok(Typed::Shell(command)) if command == b"ls 'x"));
+        assert!(
+            matches!(Typed::parse(b" !ls 'x"), Ok(Typed::Shell(command)) if command == b"ls 'x")
+        );
         assert!(matches!(Typed::parse(b"# bye"), Ok(Typed::Nothing)));
     }
 }

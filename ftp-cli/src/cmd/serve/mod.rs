@@ -102,7 +102,7 @@ fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
 fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result {
     let report = config.check(drop_privileges);
     let text = if options.is_verbose() { &report.details } else { &report.text };
-    output::print(&mut stdio.output, plain(text).as_bytes())?;
+    stdio.print_report(&plain(text))?;
     let Some(kind) = report.kind else { return Ok(()) };
     let found = match report.problems {
         1 => "1 problem found".to_owned(),

@@ -143,8 +143,11 @@ fn half_a_login_is_an_error_li_01() {
     const NAME: &str = "to name a user, use ftp://USER@HOST/ or -u";
     let home = tempfile::tempdir().unwrap();
     let netrc = home.path().join(".netrc");
-    fs::write(&netrc, "machine n login m\nmachine w login m password q\nmachine y password z\nmachine v")
-        .unwrap();
+    fs::write(
+        &netrc,
+        "machine n login m\nmachine w login m password q\nmachine y password z\nmachine v",
+    )
+    .unwrap();
     fs::set_permissions(&netrc, Permissions::from_mode(0o600)).unwrap();
     // How to name a user after a refused anonymous login; or the failure before a connection; or
     // nothing, for a login with a name and a password, or an anonymous one by choice.
@@ -193,7 +196,12 @@ fn half_a_login_is_an_error_li_01() {
         ("fxp ftp://h/ ftp://w/", None, None, "to name a user, use ftp://USER@HOST/"),
         ("fxp ftp://h/ ftp://w/", None, Some("p"), "no user for h: FTP_PASSWORD is set, but FTP_U"),
         ("fxp ftp://w/ ftp://h/", None, Some("p"), "no user for h: FTP_PASSWORD is set, but FTP_U"),
-        ("fxp ftp://h/ ftp://w/", Some("ci"), Some(""), "h: copies between servers do not use FTP_U"),
+        (
+            "fxp ftp://h/ ftp://w/",
+            Some("ci"),
+            Some(""),
+            "h: copies between servers do not use FTP_U",
+        ),
         ("fxp ftp://h/ ftp://w/", Some("ci"), Some("p"), "h: copies between servers do not use FT"),
         ("fxp ftp://h/ ftp://u@i/", Some("ci"), Some("p"), "to name a user, use ftp://USER@HOST/"),
         ("fxp ftp://u@h/ ftp://i/", None, Some("p"), ""),
