@@ -53,6 +53,7 @@ mod console {
     //! Everything about the terminal and the process: standard streams, messages, signals, the
     //! trace and progress.
 
+    pub(crate) mod colour;
     pub(crate) mod output;
     #[cfg(feature = "client")]
     pub(crate) mod progress;
@@ -72,10 +73,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use console::signals::Ending;
-use console::{Cleanup, Hidden, Messages, Output, ResultLines, output};
+use console::{Cleanup, Hidden, Messages, Output, ResultLines, colour, output};
 use exit::Exit;
 use options::Options;
 use report::Events;
+use rustix::termios::tcgetwinsize;
 
 /// Streams of a run: data on `input` and `output`, messages on `messages`.
 pub struct Stdio {
@@ -138,6 +140,27 @@ impl Stdio {
         self.is_process && io::stdout().is_terminal()
     }
 
+    /// Returns the columns of standard output; beyond all texts if it is not a terminal.
+    pub(crate) fn columns(&self) -> usize {
+        match self.output_is_terminal() {
+            true => tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col.max(20).into()),
+            false => usize::MAX,
+        }
+    }
+
+    /// Writes a report to standard output. On a terminal, the grades of its lines have colours.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of standard output.
+    pub(crate) fn print_report(&mut self, report: &str) -> exit::Result {
+        let text = match colour::are_shown(self.output_is_terminal()) {
+            true => colour::graded(report),
+            false => report.to_owned(),
+        };
+        output::print(&mut self.output, text.as_bytes())
+    }
+
     /// Returns the writer of result lines, escaped for a terminal as the options say.
     pub(crate) fn lines(&self, options: &Options) -> ResultLines {
         let escapes = !options.has("raw-names") && self.output_is_terminal();
@@ -158,7 +181,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         Ok(()) => Exit::Success,
         Err(failure) => {
             if failure.exit != Exit::BrokenPipe {
-                stdio.messages.complain(&failure.message);
+                stdio.messages.fail(&failure.message);
             }
             if !failure.reported {
                 stdio.events.failed(failure, |error| error);
@@ -170,7 +193,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
         // Everything was done, but the events could not be written.
         Err(failure) if exit == Exit::Success => {
             if failure.exit != Exit::BrokenPipe {
-                stdio.messages.say(&failure.message);
+                stdio.messages.fail(&failure.message);
             }
             failure.exit
         }

@@ -260,7 +260,7 @@ impl<'a> Tally<'a> {
         let fatal = failure.fatal;
         // A fatal failure is part of the last message.
         if self.all > 1 && !fatal {
-            self.messages.say(&failure.message);
+            self.messages.fail(&failure.message);
         }
         self.last = Some(failure);
         if fatal { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -62,7 +62,7 @@ impl Terminal {
         // under `nohup`.
         session.args(["--ctty", "/usr/bin/env", "--default-signal"]);
         session.arg(command.get_program()).args(command.get_args());
-        session.env_clear().env("TERM", "xterm");
+        session.env_clear().env("TERM", "xterm").env("NO_COLOR", "1");
         for (name, value) in command.get_envs() {
             if let Some(value) = value {
                 session.env(name, value);

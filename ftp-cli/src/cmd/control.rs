@@ -122,7 +122,9 @@ pub(super) fn failed(path: &Path, limit: Duration, error: &io::Error) -> Failure
         ),
         ErrorKind::PermissionDenied => (
             Exit::Network,
-            "permission denied; see the server's control.group and control.mode".to_owned(),
+            "permission denied; use sudo, or join the group that control.group names in the \
+             server's configuration (in the package: ftp-cli)"
+                .to_owned(),
         ),
         ErrorKind::TimedOut => {
             (Exit::Timeout, format!("the server did not answer within {} s", limit.as_secs()))

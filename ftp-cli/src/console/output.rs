@@ -31,6 +31,7 @@ use ftp_proto::{Escaped, FtpUrl, TimeVal};
 use ftp_server::{EventLog, LogWriter};
 use log::LevelFilter;
 
+use super::colour::{self, Colour};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, may_hold_password, split_at_colon};
@@ -185,6 +186,7 @@ type Flush = Box<dyn Fn() -> bool + Send + Sync>;
 pub(crate) struct Messages {
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
     is_terminal: bool,
+    has_colours: bool,
     /// Waits for queued messages, if they are queued.
     flush: Arc<OnceLock<Flush>>,
     /// Line of the progress bar, which is cleared before messages.
@@ -232,7 +234,8 @@ impl Messages {
         let (flush, bar, hidden, log, replies, usage, said) = Default::default();
         let writer: Box<dyn Write + Send> = Box::new(writer);
         let writer = Arc::new(Mutex::new(writer));
-        Self { writer, is_terminal, flush, bar, hidden, log, replies, usage, said }
+        let has_colours = colour::are_shown(is_terminal);
+        Self { writer, is_terminal, has_colours, flush, bar, hidden, log, replies, usage, said }
     }
 
     /// Returns the count of what the run does about replies that are out of step.
@@ -307,23 +310,42 @@ impl Messages {
         self.say_if(true, message);
     }
 
-    /// Writes why the program fails, like [`say`](Self::say). A journal gets it as an error.
-    pub(crate) fn complain(&self, message: &str) {
-        self.complain_of_line(&format!("ftp-cli: {message}"));
-        self.log(message);
-    }
-
-    /// Writes one line like [`line`](Self::line). A journal gets it as an error.
-    pub(crate) fn complain_of_line(&self, line: &str) {
-        self.line(format_args!("{}{line}", if is_journal() { "<3>" } else { "" }));
-    }
-
     /// Writes a message like [`say`](Self::say); if `is_shown` is false, only to the log file.
     pub(crate) fn say_if(&self, is_shown: bool, message: impl fmt::Display) {
         if is_shown {
-            self.line(format_args!("ftp-cli: {message}"));
+            let line = format!("ftp-cli: {message}");
+            let head = "ftp-cli: warning:";
+            match line.starts_with(head) {
+                true => self.coloured(Colour::Warning, head, &line),
+                false => self.line(line),
+            }
         }
         self.log(message);
+    }
+
+    /// Writes the message of a failure like [`say`](Self::say), as an error.
+    pub(crate) fn fail(&self, message: impl fmt::Display) {
+        self.error(&format!("ftp-cli: {message}"));
+        self.log(message);
+    }
+
+    /// Writes one line like [`line`](Self::line), as an error: a journal gets its priority, and the
+    /// program's name has a colour on a terminal.
+    pub(crate) fn error(&self, line: &str) {
+        match system::is_journal() {
+            true => self.line(format_args!("<3>{line}")),
+            false => self.coloured(Colour::Error, "ftp-cli:", line),
+        }
+    }
+
+    /// Writes a line that begins with `head`, which has a colour on a terminal.
+    fn coloured(&self, colour: Colour, head: &str, line: &str) {
+        let line = Printable(&self.plain(line)).to_string();
+        let line = match line.strip_prefix(head) {
+            Some(rest) if self.has_colours => format!("{}{rest}\n", colour.paint(head)),
+            _ => line + "\n",
+        };
+        self.write(line.as_bytes());
     }
 
     /// Writes a message like [`say_if`](Self::say_if), unless an earlier connection has written it.
@@ -366,13 +388,6 @@ impl Messages {
             let _ = writer.write_all(bytes).and_then(|()| writer.flush());
         });
     }
-}
-
-/// Returns whether standard error is a journal's stream, which reads priorities (systemd.exec(5)).
-pub(crate) fn is_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    let stderr = rustix::fs::fstat(io::stderr());
-    stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// Text with terminal control characters escaped, and backslashes unchanged: text from a peer has
@@ -603,6 +618,9 @@ impl Replies {
     }
 }
 
+/// The hint after a failed download without `--continue`.
+pub(crate) const REMOVED: &str = "; partial file removed; use -c to keep it and resume";
+
 /// What one run has transferred, and what that cost.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
@@ -613,6 +631,8 @@ pub(crate) struct Usage {
     anonymous: OnceLock<&'static str>,
     /// The least number of connections that a server allows, if one has refused a connection.
     allowed: Mutex<Option<usize>>,
+    /// Whether a signal has cost received bytes that `--continue` would have kept.
+    has_removed: AtomicBool,
 }
 
 impl Usage {
@@ -627,6 +647,15 @@ impl Usage {
 
     pub(crate) fn anonymous(&self) -> Option<&'static str> {
         self.anonymous.get().copied()
+    }
+
+    pub(crate) fn note_removed(&self) {
+        self.has_removed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns a hint at what a signal has removed; empty if that is nothing.
+    pub(crate) fn hint_at_removed(&self) -> &'static str {
+        if self.has_removed.load(Ordering::Relaxed) { REMOVED } else { "" }
     }
 
     pub(crate) fn note_allowed(&self, connections: Option<usize>) {

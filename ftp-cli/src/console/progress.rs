@@ -200,7 +200,10 @@ impl Board {
     /// Clears the display and forgets the files before, so that the next one has its own numbers.
     pub(crate) fn clear(&self) {
         self.messages.share_with(None);
-        let BoardState { bar, moved, .. } = std::mem::take(&mut *self.state());
+        let (bar, moved) = {
+            let mut state = self.state();
+            (state.bar.take(), state.moved)
+        };
         if let Some((bar, _)) = bar {
             if !self.messages.redraws() {
                 // This prints the last line, or the only one.
@@ -208,6 +211,7 @@ impl Board {
             }
             bar.finish_and_clear();
         }
+        *self.state() = BoardState::default();
     }
 
     fn state(&self) -> MutexGuard<'_, BoardState> {
@@ -539,8 +543,8 @@ mod tests {
             (None, "f.bin", 52, "f.bin  3.78 MiB of 127.79 MiB  2.06 MiB/s  60s left"),
             (None, "f.bin", 51, "f.bin  3.78 MiB of 127.79 MiB  60s left"),
             (None, "f.bin", 39, "f.bin  3.78 MiB of 127.79 MiB"),
-            (None, "f.bin", 28, "f\u{2026}  3.78 MiB of 127.79 MiB"),
-            (None, "f.bin", 20, "f\u{2026}  3.78 MiB of 127\u{2026}"),
+            (None, "f.bin", 28, "f.\u{2026}  3.78 MiB of 127.79 MiB"),
+            (None, "f.bin", 20, "f\u{2026}  3.78 MiB of 12\u{2026}"),
             (None, "f.bin", 2, "\u{2026}"),
             (None, "f.bin", 1, ""),
             (None, "f.bin", 0, ""),
@@ -601,7 +605,7 @@ mod tests {
         let board = Board::new(When::Always, &stdio, 1, None);
         for name in [b"one", b"two"] {
             board.begin(name, 0, Some(1_000), fields).add(1_000);
-            let (moved, total) = (board.state().moved, board.state().total);
+            let BoardState { moved, total, .. } = *board.state();
             assert_eq!((moved, total), (1_000, Some(1_000)));
             board.clear();
         }

@@ -163,6 +163,8 @@ impl EarlyEnd {
     fn end(&self, failure: Failure) {
         let cleanup = self.cleanup.get();
         self.ending.begin(cleanup);
+        let hint = self.messages.usage().hint_at_removed();
+        let failure = Failure { message: failure.message + hint, ..failure };
         end_because(failure, &self.messages, &self.events);
     }
 }
@@ -218,7 +220,7 @@ fn end_because(failure: Failure, messages: &Messages, events: &Events) {
             // Overwrites the rest of the progress line.
             messages.write(b"\r\x1b[K");
         }
-        messages.say(&failure.message);
+        messages.fail(&failure.message);
         events.cancelled(&failure);
         messages.settle();
         let _ = said.send(());

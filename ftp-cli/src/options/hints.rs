@@ -31,9 +31,14 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
     })
 }
 
+/// Options of wget that look like two letters of this program's `get`. They are refused: `-nv` would
+/// keep an old file in silence, and `-np` is common.
+pub(super) const OF_WGET: [&str; 4] = ["nd", "nH", "np", "nv"];
+
 /// Returns an option as it is typed.
 fn dashed(name: &str) -> String {
-    let dashes = if name.chars().count() == 1 { "-" } else { "--" };
+    let is_short = name.chars().count() == 1 || OF_WGET.contains(&name);
+    let dashes = if is_short { "-" } else { "--" };
     format!("{dashes}{name}")
 }
 
@@ -44,15 +49,28 @@ fn hint(name: &str, command: Option<Command>) -> String {
         return "passwords are not options: use --password-file FILE".to_owned();
     }
     let Some(command) = command else {
-        return match nearest(name, |_| true) {
+        // What holds for all commands comes first.
+        let (of_all, of_one) = listed(name).partition::<Vec<_>, _>(|(of, _)| of.is_none());
+        let mut meanings = of_all.into_iter().chain(of_one).map(|(_, meaning)| meaning);
+        let line = meanings.find(|meaning| meaning.starts_with("ftp-cli "));
+        let of_files = [Command::Get, Command::Put].map(|command| instead(name, command));
+        return match (line, of_files.into_iter().flatten().next()) {
             _ if !takers.is_empty() => format!("place it after the command: {takers}"),
-            Some(near) => format!("did you mean --{near}?"),
-            None => "ftp-cli --help lists the options".to_owned(),
+            (Some(line), _) => format!("use: {line}"),
+            (None, Some(option)) => format!("a command comes first, such as get; then {option}"),
+            (None, None) => match (absent(name), nearest(name, |_| true)) {
+                (Some(why), _) => why,
+                (None, Some(near)) => format!("did you mean --{near}?"),
+                (None, None) => "ftp-cli --help lists the options".to_owned(),
+            },
         };
     };
     match instead(name, command) {
         Some(option) if option.starts_with("--") => format!("did you mean {option}?"),
-        Some(line) => format!("use: {line}"),
+        Some(text) => match text.strip_prefix("none: ") {
+            Some(why) => why.to_owned(),
+            None => format!("use: {text}"),
+        },
         None if takers.contains(", ") => format!("only {takers} accept it"),
         None if !takers.is_empty() => format!("only {takers} accepts it"),
         None => match (absent(name), nearest(name, |row| row.commands.contains(&command))) {
@@ -87,7 +105,8 @@ fn takers(name: &str) -> String {
 
 /// Returns whether the name looks like an option for a password.
 fn is_password(name: &str) -> bool {
-    name.starts_with("pas") && !["passi", "pasi", "pasv"].iter().any(|it| name.starts_with(it))
+    let is_mode = ["passi", "pasi", "pasv"].iter().any(|it| name.starts_with(it));
+    name.starts_with("pas") && !is_mode || name.ends_with("password")
 }
 
 /// Returns what the list of options of other programs says about `name`: the command, if the letter
@@ -102,7 +121,8 @@ fn listed(name: &str) -> impl Iterator<Item = (Option<&'static str>, String)> {
 
 /// Returns why there is no equivalent of the option `name` of another program, if that is known.
 pub(super) fn absent(name: &str) -> Option<String> {
-    listed(name).find_map(|(_, meaning)| meaning.strip_prefix("none: ").map(str::to_owned))
+    let mut of_all = listed(name).filter(|(of, _)| of.is_none());
+    of_all.find_map(|(_, meaning)| meaning.strip_prefix("none: ").map(str::to_owned))
 }
 
 /// Returns the replacement for the option `name` of another program.
@@ -142,13 +162,19 @@ mod tests {
         for (command, name, want) in [
             (Command::Get, "max-time", Some("--timeout")),
             (Command::Get, "no-check-certificate", Some("--insecure")),
-            (Command::Get, "O", Some("ftp-cli get -o FILE URL, or get -P DIR URL...")),
+            (Command::Get, "O", Some("ftp-cli get URL, get -o FILE URL, or get -P DIR URL...")),
             (Command::Mirror, "transfers", Some("--jobs")),
             (Command::Ls, "A", Some("--all")),
             (Command::Mirror, "R", Some("ftp-cli mirror DIR URL (lftp), or --exclude (wget)")),
             (Command::Put, "T", Some("ftp-cli put LOCAL URL")),
             (Command::Get, "T", Some("--timeout")),
-            (Command::Get, "R", Some("--exclude")),
+            (
+                Command::Get,
+                "R",
+                Some("--preserve (curl), --recursive (ncftpget) or --exclude (wget)"),
+            ),
+            (Command::Put, "R", Some("--recursive")),
+            (Command::Serve, "tls", Some("--tls-self-signed, or --tls-cert FILE --tls-key FILE")),
             (Command::Get, "N", Some("--if-changed, which also replaces a newer local file")),
             (Command::Mirror, "n", Some("--dry-run")),
             (Command::Get, "x", Some("--proxy (curl) or --exclude (lftp)")),

@@ -30,7 +30,7 @@ use crate::exit::{Exit, Failure, Result};
 use crate::system::{OsStrExt, OsStringExt, has_drive};
 #[cfg(feature = "client")]
 use configured::Applied;
-use hints::explain;
+use hints::{OF_WGET, explain};
 use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
 
 /// The given options in order, and the operands.
@@ -342,6 +342,14 @@ impl Options {
                 return Err(Failure::usage(message));
             }
         }
+        // The word after such an option can be an operand, if the user takes it for one without a value.
+        for given in self.given.iter().filter(|given| given.origin.is_none()) {
+            let row = command.rows().find(|row| row.long == given.long);
+            if let Some(Value::OneOf(_, words)) = row.map(|row| row.value) {
+                let known: Vec<_> = words.split('|').map(|word| (word, ())).collect();
+                given.parsed(|text| values::word(text, &known))?;
+            }
+        }
         for (_, options, needed) in NEEDS.iter().filter(|(of, ..)| of.contains(&command)) {
             if let Some(option) = self.last_typed(options)
                 && !self.has(needed)
@@ -433,7 +441,16 @@ impl Placeholders {
 fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) -> Vec<String> {
     let mut spread = Vec::with_capacity(texts.len());
     let mut texts = texts.iter();
+    let is_of_wget = |text: &str| {
+        command == Some(Command::Get)
+            && text.strip_prefix('-').is_some_and(|name| OF_WGET.contains(&name))
+    };
     while let Some(text) = texts.next() {
+        if is_of_wget(text) {
+            // getopts reports it as one unknown option.
+            spread.push(format!("-{text}"));
+            continue;
+        }
         let is_operand = !text.starts_with('-') || text == "-";
         let takes_next = match text.strip_prefix('-') {
             Some(cluster) if !is_operand && !cluster.starts_with('-') => {
@@ -535,6 +552,7 @@ impl Command {
         };
         let hint = match (own_line(&name), own_name(&name).or_else(near)) {
             (Some(line), _) => line.to_owned(),
+            (None, None) if is_host(&name) => format!("use: ftp-cli batch ftp://{name}/"),
             (None, Some(near)) => format!("did you mean \"{near}\"?"),
             (None, None) => "ftp-cli help lists the commands".to_owned(),
         };
@@ -549,18 +567,26 @@ const HALVES: &str = match (cfg!(feature = "client"), cfg!(feature = "server")) 
     _ => "both client and server",
 };
 
+/// Returns whether a word in place of a command is the name or address of a host, as ftp and lftp
+/// take it.
+fn is_host(name: &str) -> bool {
+    name.contains('.')
+        && !name.contains('/')
+        && FtpUrl::parse(&with_scheme(name.as_bytes())).is_ok()
+}
+
 /// Returns the command of this program that corresponds to a command of another client.
 fn own_name(name: &str) -> Option<&'static str> {
     Some(match name {
-        "download" | "get1" | "curl" | "wget" | "copyto" | "copyurl" => "get",
+        "download" | "get1" | "curl" | "wget" | "copyto" | "copyurl" | "recv" | "ncftpget" => "get",
         "copy" | "bisync" | "rsync" => "mirror",
         "dele" | "delete" | "deletefile" | "erase" | "mdelete" | "mrm" => "rm",
-        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" => "ls",
-        "upload" | "send" | "reput" | "rcat" => "put",
+        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" | "ncftpls" => "ls",
+        "upload" | "send" | "reput" | "rcat" | "ncftpput" => "put",
         "rename" | "mmv" => "mv",
         "move" | "moveto" => "mv, or mirror --remove-source",
         "more" | "less" | "zcat" => "cat",
-        "open" | "connect" | "cd" | "lcd" => "batch",
+        "size" => "stat",
         "site" | "quot" | "literal" => "quote",
         "test" => "doctor",
         _ => return None,
@@ -571,6 +597,11 @@ fn own_name(name: &str) -> Option<&'static str> {
 /// no such command.
 fn own_line(name: &str) -> Option<&'static str> {
     Some(match name {
+        "open" | "connect" | "cd" | "lcd" | "ftp" | "lftp" | "ncftp" => "use: ftp-cli batch URL",
+        "append" => "use: ftp-cli put --append LOCAL URL",
+        "check" => "use: ftp-cli mirror --dry-run SRC DST",
+        "md5sum" | "sha1sum" | "hashsum" => "use: ftp-cli quote URL 'HASH PATH'",
+        "touch" => "put --preserve keeps the time of the local file",
         "pget" => "use: ftp-cli get --segments N URL",
         "reget" => "use: ftp-cli get --continue URL",
         "purge" => "use: ftp-cli rm -r URL",
@@ -659,7 +690,8 @@ pub(crate) fn parse_url(operand: &OsStr) -> Result<FtpUrl> {
         if let Some(why) = of_other_protocol(bytes) {
             return Failure::usage(format!("not an FTP URL: {why}"));
         }
-        if matches!(bytes.get(error.at), Some(b':' | b'@')) {
+        let (before, after) = bytes.split_at_checked(error.at).unwrap_or_default();
+        if (before.is_empty() || before.ends_with(b"//")) && matches!(after, [b':' | b'@', ..]) {
             let message = "the user before @ is empty; write ftp://USER@HOST/PATH, or omit the @ \
                            for an anonymous login";
             return Failure::new(Exit::Login, message);

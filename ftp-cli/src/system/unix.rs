@@ -386,6 +386,13 @@ fn look() {
     OUTPUT_IS_CLOSED.store(output, Ordering::Relaxed);
 }
 
+/// Returns whether standard error is a journal's stream, which reads priorities (systemd.exec(5)).
+pub(crate) fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let stderr = rustix::fs::fstat(io::stderr());
+    stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
 /// Returns standard input, output and error.
 pub(crate) fn streams() -> Streams {
     let output: Box<dyn Write + Send> = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {

@@ -237,6 +237,11 @@ pub(crate) const fn await_input(_: &Canceller) -> io::Result<()> {
     Ok(())
 }
 
+/// Windows has no journal.
+pub(crate) const fn is_journal() -> bool {
+    false
+}
+
 /// Returns the columns and rows of the console at standard error, or 0.
 pub(crate) fn terminal_size() -> (u16, u16) {
     Term::stderr().size_checked().map_or((0, 0), |(rows, columns)| (columns, rows))

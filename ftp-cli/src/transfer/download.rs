@@ -14,7 +14,7 @@ use ftp_proto::{FtpUrl, Verb};
 use super::{Attempt, Context, RemoteFile, Target, Verify, not_moved, wrong_size};
 use crate::connect::Sessions;
 use crate::console::Meter;
-use crate::console::output::{shown_local, shown_path};
+use crate::console::output::{REMOVED, shown_local, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::remote;
@@ -178,7 +178,10 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
     };
     match left {
         Left::Removed => {
-            failure.message.push_str("; partial file removed; use -c to keep it and resume");
+            failure.message.push_str(REMOVED);
+            if failure.is_signal() {
+                context.witness.messages.usage().note_removed();
+            }
         }
         Left::Part(part) => {
             let part = shown_path(part);

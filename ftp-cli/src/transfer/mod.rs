@@ -18,6 +18,7 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ftp_client::error::JobFault;
@@ -436,11 +437,19 @@ pub(crate) struct UploadObserver<'a> {
     name: &'a str,
     fields: Fields<'a>,
     meter: Mutex<Option<Meter<'a>>>,
+    /// Whether a long comparison was announced, so that its result is announced too.
+    has_compared: AtomicBool,
 }
 
 impl<'a> UploadObserver<'a> {
     pub(crate) fn new(context: &'a Context<'a>, name: &'a str, fields: Fields<'a>) -> Self {
-        Self { context, name, fields, meter: Mutex::default() }
+        Self {
+            context,
+            name,
+            fields,
+            meter: Mutex::default(),
+            has_compared: AtomicBool::new(false),
+        }
     }
 
     /// Returns the failure of the attempt: `Local` if the local file cannot be read, `Unsupported`
@@ -473,13 +482,14 @@ impl Observer for UploadObserver<'_> {
                 }
             }
             Event::FromZero { why, .. } => match reason(why) {
-                (is_usual, why) if is_usual => {
+                (true, why) if !self.has_compared.load(Ordering::Relaxed) => {
                     context.remark(format_args!("{name}: {why}: uploading from the start"));
                 }
-                (_, why) => context.note(format_args!("{why}: uploading from the start")),
+                (_, why) => context.note(format_args!("{name}: {why}: uploading from the start")),
             },
             Event::Comparing { bytes, .. } if bytes >= LONG => {
                 let size = rounded_size(bytes);
+                self.has_compared.store(true, Ordering::Relaxed);
                 context.note(format_args!("{name}: comparing the digests of {size} on both sides"));
             }
             Event::Note { text, .. } => {

@@ -104,7 +104,10 @@ fn an_untrusted_certificate_exits_with_5_and_names_its_pin_tl_19_tl_19a_li_06() 
         // Whatever the command, the pin alone proves nothing.
         for command in [&["get", &there, "-"][..], &["ls", &there], &["mirror", ".", &there]] {
             let ran = run(ftp(command).args(["--ca-file", &ca]));
-            let advice = "; ask the server's operator to confirm this pin, then use it with --pin";
+            let advice = match kind {
+                Kind::OtherName => "; if elsewhere.example.invalid is the operator's name",
+                _ => "; ask the server's operator to confirm this pin, then use it with --pin",
+            };
             failed(&ran, 5, &format!("; the pin of its key is {}{advice}", pair.pin()));
         }
         for more in [&["--pin", &pair.pin()][..], &["--insecure"]] {

@@ -85,6 +85,11 @@ fn certificate_errors_are_explained_in_words() {
         (Kind::Expired, "it has expired (on 202"),
         (Kind::NotYetValid, "it is not valid yet (valid from 2100-"),
         (Kind::OtherName, "it is for another name (elsewhere.example.invalid, not 127.0.0.1)"),
+        (
+            Kind::OtherName,
+            "; if elsewhere.example.invalid is the operator's name for this server, use it in the URL; \
+             otherwise, ask the server's operator to confirm this pin, then use it with --pin",
+        ),
         (Kind::OtherUsage, "it is not a server certificate"),
     ] {
         let pair = authority.issue(kind);

@@ -521,7 +521,7 @@ fn report_failure(reporter: &Reporter, number: usize, failure: Failure) -> Failu
         reporter.events.failed(&failure, |error| error.number("line", number as u64));
     }
     if failure.exit != Exit::BrokenPipe {
-        reporter.messages.say(&failure.message);
+        reporter.messages.fail(&failure.message);
     }
     Failure { reported: true, ..failure }
 }

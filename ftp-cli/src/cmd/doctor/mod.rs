@@ -32,7 +32,7 @@ use self::report::{Done, Shown};
 use crate::connect::Finder;
 use crate::connect::sessions::pause_until;
 use crate::console::output::timestamp;
-use crate::console::{Cleanup, Stdio, output};
+use crate::console::{Cleanup, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 
@@ -143,13 +143,13 @@ fn tell(before: &[Finding], now: &[Finding], quiet: bool, stdio: &mut Stdio) -> 
         }
         let was = was.map_or_else(|| "new".to_owned(), |was| format!("was {}", was.name()));
         let seen = format!("{} ({was})", finding.seen);
-        text.push_str(&report::text(&Finding { seen, ..finding.clone() }, true));
+        text.push_str(&report::text(&Finding { seen, ..finding.clone() }, true, stdio.columns()));
     }
     if text.is_empty() {
         return Ok(());
     }
     let text = format!("changed at {}\n{text}", timestamp());
-    output::print(&mut stdio.output, text.as_bytes())
+    stdio.print_report(&text)
 }
 
 /// A finding that differs from the earlier finding, or is new.

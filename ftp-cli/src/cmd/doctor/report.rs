@@ -74,7 +74,8 @@ impl<'a> Report<'a> {
             self.stdio.events.emit(|| event(&finding));
         } else if self.shown == Shown::All || finding.is_problem() {
             let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
-            output::print(&mut self.stdio.output, text(&finding, is_new).as_bytes())?;
+            let columns = self.stdio.columns();
+            self.stdio.print_report(&text(&finding, is_new, columns))?;
         }
         self.explained.extend(finding.diagnosis);
         self.findings.push(finding);
@@ -135,23 +136,25 @@ pub(super) fn event(finding: &Finding) -> Object {
         .text_if("cure", problem.map(|(_, (_, cure))| cure.as_str()))
 }
 
-/// Returns a finding as text; with `explain`, adds its meaning and cure.
-pub(super) fn text(finding: &Finding, explain: bool) -> String {
+/// Returns a finding as text in fewer than `columns` columns; with `explain`, adds its meaning and
+/// cure.
+pub(super) fn text(finding: &Finding, explain: bool, columns: usize) -> String {
+    let width = columns.saturating_sub(1).min(WIDTH);
     let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.name());
     let mut text = String::new();
-    wrapped(&mut text, &head, &Printable(&finding.seen).to_string());
+    wrapped(&mut text, width, &head, &Printable(&finding.seen).to_string());
     if let Some(diagnosis) = finding.diagnosis.filter(|_| explain) {
         let (means, cure) = diagnosis.explanation();
-        wrapped(&mut text, "", &format!("means: {means}"));
-        wrapped(&mut text, "", &format!("do, {}: {cure}.", diagnosis.side()));
+        wrapped(&mut text, width, "", &format!("means: {means}"));
+        wrapped(&mut text, width, "", &format!("do, {}: {cure}.", diagnosis.side()));
     }
     text
 }
 
 /// Wraps words into lines. The first line begins with `head`; the others are indented to the same
 /// column.
-fn wrapped(text: &mut String, head: &str, words: &str) {
-    let lines = format!("{head:<COLUMN$}{}", output::wrapped(words, COLUMN, WIDTH));
+fn wrapped(text: &mut String, width: usize, head: &str, words: &str) {
+    let lines = format!("{head:<COLUMN$}{}", output::wrapped(words, COLUMN, width));
     for line in lines.lines() {
         let _ = writeln!(text, "{}", line.trim_end());
     }
@@ -206,11 +209,11 @@ fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets)
         report.push_str("none\n");
     }
     for finding in findings.iter().filter(|finding| finding.is_problem()) {
-        report.push_str(&text(finding, true));
+        report.push_str(&text(finding, true, WIDTH + 1));
     }
     report.push_str("\nAll findings\n\n");
     for finding in &findings {
-        report.push_str(&text(finding, false));
+        report.push_str(&text(finding, false, WIDTH + 1));
     }
     if let Some(command) = &done.command_to_share {
         let command = &secrets.masked(command);
@@ -272,14 +275,14 @@ mod tests {
     #[test]
     fn a_finding_is_explained_once_within_the_line_width() {
         let found = Check::Pasv.warn(Diagnosis::PasvPrivateAddress, "227 announces 10.0.0.5");
-        let whole = text(&found, true);
+        let whole = text(&found, true, 101);
         assert!(whole.starts_with("warn  pasv          227 announces 10.0.0.5\n"), "{whole}");
         assert!(
             whole.contains("means: The PASV reply") && whole.contains("do, at the server: make")
         );
         assert!(whole.lines().all(|line| line.chars().count() <= WIDTH), "{whole}");
-        assert_eq!(text(&found, false).lines().count(), 1);
-        let odd = text(&Check::List.ok("a\x1b[2Jb"), false);
+        assert_eq!(text(&found, false, 101).lines().count(), 1);
+        let odd = text(&Check::List.ok("a\x1b[2Jb"), false, 101);
         assert_eq!(odd, "ok    list          a\\x1b[2Jb\n");
     }
 

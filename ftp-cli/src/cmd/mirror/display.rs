@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use ftp_client::file::Why;
+use ftp_client::file::{Verify, Why};
 use ftp_client::tree::Summary;
 use ftp_client::{Error, Event, FtpUrl, Observer};
 
@@ -127,10 +127,11 @@ impl<'a> MirrorDisplay<'a> {
     }
 
     /// Reports one object that was changed.
-    fn changed(&self, path: &[u8], what: &str, bytes: u64) {
+    fn changed(&self, path: &[u8], what: &str, bytes: u64, verified: Option<Verify>) {
         let event = || {
             let event = self.ends.name(Object::event("done"), path).text("action", what);
-            event.number("bytes", bytes)
+            let event = event.number("bytes", bytes);
+            event.text_if("verified", verified.map(Verify::as_str))
         };
         self.observer.events.done(event, bytes);
         // Each removal is printed, with or without a terminal.
@@ -194,9 +195,9 @@ impl<'a> MirrorDisplay<'a> {
                     meter.add(*bytes);
                 }
             }
-            Event::Done { bytes, .. } => {
+            Event::Done { bytes, verified, .. } => {
                 lock(&self.meters).remove(path);
-                self.changed(path, "copied", *bytes);
+                self.changed(path, "copied", *bytes, Some(*verified));
             }
             Event::FromZero { why, .. } => self.begins_again(path, *why),
             Event::Comparing { bytes, .. } if *bytes >= LONG => {
@@ -227,12 +228,12 @@ impl Observer for MirrorDisplay<'_> {
     fn event(&self, event: Event<'_>) {
         match event {
             Event::Of { path, event } => self.of(path, event),
-            Event::Made { path } => self.changed(path, "made", 0),
-            Event::Linked { path } => self.changed(path, "linked", 0),
-            Event::ModeSet { path } => self.changed(path, "mode set", 0),
+            Event::Made { path } => self.changed(path, "made", 0, None),
+            Event::Linked { path } => self.changed(path, "linked", 0, None),
+            Event::ModeSet { path } => self.changed(path, "mode set", 0, None),
             Event::Renamed { from, path } => self.renamed(from, path),
-            Event::Removed { path } => self.changed(path, "removed", 0),
-            Event::SourceRemoved { path } => self.changed(path, "source removed", 0),
+            Event::Removed { path } => self.changed(path, "removed", 0, None),
+            Event::SourceRemoved { path } => self.changed(path, "source removed", 0, None),
             Event::Failed { path, why } => {
                 lock(&self.meters).remove(path);
                 let refusal = lock(&self.refusals).remove(path);

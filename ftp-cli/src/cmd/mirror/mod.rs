@@ -150,10 +150,16 @@ impl<'a> Mirror<'a> {
             _ => None,
         };
         let wanted = MirrorOptions::from_options(options, source, &mut *stdio.input)?;
-        if options.synonym() == Some("sync") && !wanted.deletes && !options.is_quiet() {
-            stdio
-                .messages
-                .say("sync deletes nothing; use --delete to delete objects that SRC lacks");
+        if options.synonym() == Some("sync") && !options.is_quiet() {
+            for (is_meant, note) in [
+                (!wanted.deletes, "deletes nothing; use --delete to delete objects that SRC lacks"),
+                (
+                    options.last_typed(&["continue"]).is_some(),
+                    "-c resumes files; to compare by checksum as rclone and rsync do, use --compare hash",
+                ),
+            ] {
+                stdio.messages.say_if(is_meant, format_args!("sync {note}"));
+            }
         }
         Ok(Self {
             options,

@@ -380,6 +380,10 @@ impl Glob {
         if bytes.contains(&0) {
             return Err("expected text without NUL characters, such as UTF-8".to_owned());
         }
+        if bytes.contains(&b'\r') {
+            // FTP sends no such name. The whole file is one pattern, if each of its lines ends so.
+            return Err("no name has a CR; end each line with LF or CR LF".to_owned());
+        }
         if path.split(|byte| *byte == b'/').any(|part| matches!(part, b"." | b"..")) {
             let why = "matches no name; remove the parts \".\" and \"..\"";
             return Err(why.to_owned());
@@ -506,6 +510,7 @@ mod tests {
             (b"; x", "expected a pattern"),
             (b"!", "expected"),
             (b"a\0b\0", "NUL"),
+            (b".env\r*.key\r", "end each line with LF or CR LF"),
             (b"ok\n[a", "list:2: \"[a\": [ without ]"),
         ] {
             let failure = listed("list", list).unwrap_err();

@@ -23,12 +23,13 @@ pub(super) use self::options::key_and_value;
 use self::sockets::Sockets;
 use self::urls::Listening;
 use crate::connect::credentials::VARIABLE;
-use crate::console::output::{is_journal, plain};
+use crate::console::output::plain;
 use crate::console::{Messages, Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::Options;
 use crate::report::Events;
+use crate::system::is_journal;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if let Some(path) = options.value("from-vsftpd") {
@@ -37,7 +38,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let sockets = Sockets::passed()?;
     let config = options::config(options, std::env::var_os(VARIABLE), &sockets);
     let config = config.map_err(|Refusal { lines, failure }| {
-        lines.iter().for_each(|line| stdio.messages.complain_of_line(line));
+        lines.iter().for_each(|line| stdio.messages.error(line));
         failure
     })?;
     if options.has("check") {
@@ -102,7 +103,7 @@ fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
 fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result {
     let report = config.check(drop_privileges);
     let text = if options.is_verbose() { &report.details } else { &report.text };
-    output::print(&mut stdio.output, plain(text).as_bytes())?;
+    stdio.print_report(&plain(text))?;
     let Some(kind) = report.kind else { return Ok(()) };
     let found = match report.problems {
         1 => "1 problem found".to_owned(),

@@ -419,7 +419,15 @@ impl PasswordSource {
         let (input, name): (Box<dyn Read + Send>, _) = match option {
             "password-file" => {
                 let name = shown_path(Path::new(value));
-                let file = File::open(value).map_err(|error| Failure::local(&name, &error))?;
+                let file = File::open(value).map_err(|error| match error.kind() {
+                    ErrorKind::NotFound if options.typed(option).is_some() => {
+                        let message = format!(
+                            "--password-file: {error}; FILE is not shown, in case it is the password"
+                        );
+                        Failure::new(Exit::Local, message)
+                    }
+                    _ => Failure::local(&name, &error),
+                })?;
                 warning = open_to_others(&file).map(|why| format!("{name}: {why}"));
                 (Box::new(BufReader::new(file)), name)
             }

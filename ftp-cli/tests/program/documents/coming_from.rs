@@ -31,7 +31,7 @@ use Here::{Absent, Noted, Same, Told, ToldOnly};
 
 /// What a successful line leaves.
 #[derive(Clone, Copy)]
-enum Effect {
+pub(super) enum Effect {
     /// This local file has the content of its namesake on the server, or of the named one.
     Came(&'static str, &'static str),
     /// This file of the server has the content of a local one.
@@ -74,7 +74,7 @@ const CURL: &[Line] = &[
     ("curl --ftp-create-dirs -T file.txt ftp://host/x/y/", "put --ftp-create-dirs file.txt ftp://host/x/y/", Told("--create-dirs", "put --create-dirs file.txt ftp://host/x/y/"), Went("x/y/file.txt", "file.txt")),
     ("curl -C - -O ftp://host/pub/a.iso", "get -C - ftp://host/pub/a.iso", Told("--continue", "get -c ftp://host/pub/a.iso"), A),
     ("curl -u me ftp://host/pub/a.iso -O", "get -u me ftp://host/pub/a.iso", Same, A),
-    ("curl -u me:secret ftp://host/pub/a.iso -O", "get -u me:secret ftp://host/pub/a.iso", Told("--password-file", "get -u me --password-file secret ftp://host/pub/a.iso"), A),
+    ("curl -u me:secret ftp://host/pub/a.iso -O", "get -u me:secret ftp://host/pub/a.iso", Told("--password-file", "get -u me --password-file pw.txt ftp://host/pub/a.iso"), A),
     ("curl --netrc-file netrc ftp://host/pub/a.iso -O", "get --netrc-file netrc ftp://host/pub/a.iso", Same, A),
     ("curl -m 60 ftp://host/pub/a.iso -O", "get -m 60 ftp://host/pub/a.iso", Told("--timeout (curl)", "get --timeout 60 ftp://host/pub/a.iso"), A),
     ("curl --max-time 60 ftp://host/pub/a.iso -O", "get --max-time 60 ftp://host/pub/a.iso", Told("--timeout", "get --timeout 60 ftp://host/pub/a.iso"), A),
@@ -129,7 +129,7 @@ const WGET: &[Line] = &[
     ("wget -T 30 ftp://host/pub/a.iso", "get -T 30 ftp://host/pub/a.iso", Told("--timeout", "get --stall-timeout 30 ftp://host/pub/a.iso"), A),
     ("wget --read-timeout=30 ftp://host/pub/a.iso", "get --read-timeout=30 ftp://host/pub/a.iso", Told("--stall-timeout", "get --stall-timeout=30 ftp://host/pub/a.iso"), A),
     ("wget --no-passive-ftp ftp://host/pub/a.iso", "get --no-passive-ftp ftp://host/pub/a.iso", Told("--active", "get --active ftp://host/pub/a.iso"), A),
-    ("wget --user=me --password=secret ftp://host/pub/a.iso", "get --user=me --password=secret ftp://host/pub/a.iso", Told("--password-file", "get --user=me --password-file=secret ftp://host/pub/a.iso"), A),
+    ("wget --user=me --password=secret ftp://host/pub/a.iso", "get --user=me --password=secret ftp://host/pub/a.iso", Told("--password-file", "get --user=me --password-file=pw.txt ftp://host/pub/a.iso"), A),
     ("wget --ftp-user=me ftp://host/pub/a.iso", "get --ftp-user=me ftp://host/pub/a.iso", Told("--user", "get --user=me ftp://host/pub/a.iso"), A),
     ("wget --bind-address=127.0.0.1 ftp://host/pub/a.iso", "get --bind-address=127.0.0.1 ftp://host/pub/a.iso", Told("--bind", "get --bind=127.0.0.1 ftp://host/pub/a.iso"), A),
     ("wget -4 ftp://host/pub/a.iso", "get -4 ftp://host/pub/a.iso", Same, A),
@@ -230,13 +230,13 @@ const TABLES: [(&str, &[Line]); 4] =
     [("curl", CURL), ("wget", WGET), ("lftp", LFTP), ("rclone", RCLONE)];
 
 /// A server and a local directory, as the lines expect them.
-struct Scene {
+pub(super) struct Scene {
     server: OurServer,
     here: TempRoot,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (server, here) = (OurServer::start(), TempRoot::new());
         for (name, content) in [
             ("pub/a.iso", vec![b'a'; 2_000]),
@@ -249,7 +249,7 @@ impl Scene {
         }
         here.write("file.txt", b"a file\n");
         here.write("site/index.html", b"<p>home</p>\n");
-        here.write("secret", server.password.as_bytes());
+        here.write("pw.txt", server.password.as_bytes());
         here.write("commands", b"put file.txt inbox/file.txt\n");
         here.mkdir("new");
         let scene = Self { server, here };
@@ -258,7 +258,7 @@ impl Scene {
         let netrc =
             format!("machine 127.0.0.1 login user password \"{}\"\n", scene.server.password);
         scene.here.write("netrc", netrc.as_bytes());
-        for name in ["netrc", "secret"] {
+        for name in ["netrc", "pw.txt"] {
             let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             fs::set_permissions(scene.here.join(name), private).unwrap();
         }
@@ -278,7 +278,7 @@ impl Scene {
             .replace("user=me", "user=user")
     }
 
-    fn run(&self, line: &str) -> Ran {
+    pub(super) fn run(&self, line: &str) -> Ran {
         let line = format!("ftp-cli {}", self.at_server(line));
         let program = Path::new(env!("CARGO_BIN_EXE_ftp-cli")).parent().unwrap();
         let mut shell = Command::new("/bin/sh");
@@ -290,7 +290,7 @@ impl Scene {
     }
 
     #[track_caller]
-    fn check(&self, effect: Effect, ran: &Ran) {
+    pub(super) fn check(&self, effect: Effect, ran: &Ran) {
         let Self { server, here } = self;
         match effect {
             Came(local, remote) => {
@@ -314,7 +314,7 @@ impl Scene {
 
 /// Asserts that a line fails with these words before it does anything.
 #[track_caller]
-fn is_told(ran: &Ran, words: &str) {
+pub(super) fn is_told(ran: &Ran, words: &str) {
     assert!(matches!(ran.code(), Some(2 | 3)), "{ran:?}");
     assert!(String::from_utf8_lossy(&ran.stderr).contains(words), "{words}: {ran:?}");
     assert!(!String::from_utf8_lossy(&ran.stderr).contains("me:secret"), "{ran:?}");

@@ -7,6 +7,7 @@
 
 mod blocks;
 mod coming_from;
+mod commonest;
 
 use std::collections::BTreeSet;
 use std::fs;
