@@ -78,7 +78,15 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         Kind::Unsupported => ReplyCode::NOT_IMPLEMENTED,
         _ => ReplyCode::FILE_UNAVAILABLE,
     };
-    Reply::new(code, sentence(error.kind))
+    with_reason(code, error)
+}
+
+/// Returns the reply to an error. A refusal has the reason that the storage gives.
+fn with_reason(code: ReplyCode, error: &StorageError) -> Reply {
+    match (error.kind, &error.source) {
+        (Kind::Refused, Some(why)) => Reply::new(code, why.to_string()),
+        _ => Reply::new(code, sentence(error.kind)),
+    }
 }
 
 /// Returns the function that makes the [`storage_failure`] of an error.
@@ -127,10 +135,7 @@ pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
         Kind::NotNow => ReplyCode::FILE_BUSY,
         _ => ReplyCode::LOCAL_ERROR,
     };
-    match (error.kind, &error.source) {
-        (Kind::Refused, Some(why)) => Reply::new(code, why.to_string()),
-        _ => Reply::new(code, sentence(error.kind)),
-    }
+    with_reason(code, error)
 }
 
 /// Returns the reply for a missing right.

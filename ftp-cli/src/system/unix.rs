@@ -430,6 +430,11 @@ pub(crate) fn shell(line: &OsStr) -> Command {
     shell
 }
 
+/// Returns the shell that the user types in.
+pub(crate) fn interactive_shell() -> Command {
+    Command::new(std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into()))
+}
+
 /// Opens a file for reading, without waiting for the writer of a FIFO.
 ///
 /// # Errors

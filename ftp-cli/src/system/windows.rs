@@ -247,6 +247,11 @@ pub(crate) fn terminal_size() -> (u16, u16) {
     Term::stderr().size_checked().map_or((0, 0), |(rows, columns)| (columns, rows))
 }
 
+/// Returns the shell that the user types in.
+pub(crate) fn interactive_shell() -> Command {
+    Command::new(std::env::var_os("COMSPEC").unwrap_or_else(|| "cmd.exe".into()))
+}
+
 /// Returns the command that runs `line` in the system's shell.
 pub(crate) fn shell(line: &OsStr) -> Command {
     // The shell does not read quotation marks as the standard library writes them, and removes the

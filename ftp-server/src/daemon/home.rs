@@ -21,7 +21,7 @@ use super::users::Homes;
 use crate::lock::Lock;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{ConfinementStatus, StorageResult, Tally};
-use crate::{Capabilities, LocalConfig, LocalStorage, Storage};
+use crate::{Capabilities, LocalConfig, LocalStorage, MemoryStorage, Storage};
 use ftp_proto::text::values::{in_full, shown_path};
 
 /// A place that users log in to or that is mounted in their trees: a directory, or objects of a
@@ -195,7 +195,21 @@ impl Home {
         self.remembered.try_lock()?.as_ref()?.1.used()
     }
 
-    pub(super) fn open(&self) -> StorageResult<Open> {
+    /// Opens the storage of a login with this name and password, or with `None` that of all logins. A
+    /// store whose users have storages of their own has none for all: its users alone can try it.
+    pub(super) fn open_for(&self, login: Option<(&[u8], &[u8])>) -> StorageResult<Open> {
+        match (self.root.objects().filter(|objects| self.stores.is_personal(objects)), login) {
+            (None, _) => self.open(),
+            (Some(_), None) => Ok(Open { storage: Arc::new(MemoryStorage::new()), walls: None }),
+            (Some(objects), login) => {
+                let storage = self.stores.storage(objects, self.config, login)?;
+                let _ = self.capabilities.set(storage.capabilities());
+                Ok(Open { storage, walls: None })
+            }
+        }
+    }
+
+    fn open(&self) -> StorageResult<Open> {
         let identity = identity(&self.root)?;
         let mut found = self.found.lock();
         // If the path now leads to another directory, drops what is known about the former one.
@@ -294,7 +308,7 @@ fn open_storage(
     let local = match root {
         ConfiguredRoot::Directory(path) => LocalStorage::open(path)?.configured(config)?,
         ConfiguredRoot::Objects(objects) => {
-            let storage = stores.storage(objects, config)?;
+            let storage = stores.storage(objects, config, None)?;
             return Ok(UserStorage { storage, walls: None, tally: None });
         }
     };

@@ -33,7 +33,7 @@ mod programs;
 mod reload;
 mod run;
 mod running;
-#[cfg_attr(not(all(feature = "s3", feature = "redis")), path = "stores_absent.rs")]
+mod store_kind;
 mod stores;
 mod systemd;
 mod upload_check;
@@ -44,6 +44,7 @@ pub use self::config::{Config, SettingHelp};
 pub use self::logging::DaemonLog;
 pub use self::privileges::RunAs;
 pub use self::run::{Daemon, Setup};
+pub use self::store_kind::{OpenStore, StoreKey, StoreKind, StoreValues};
 
 use std::thread::JoinHandle;
 use std::{fmt, io};

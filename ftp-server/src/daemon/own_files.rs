@@ -80,6 +80,11 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
         ] {
             add(&key_of_store(name, key), path.as_deref(), secret);
         }
+        if let Some((_, values)) = settings.values_of_store(name) {
+            for (key, path) in values.files() {
+                add(&key_of_store(name, key), Some(path), Some("the password of a store"));
+            }
+        }
     }
     for name in ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"] {
         let token = settings.environment.get(name).map(PathBuf::from);

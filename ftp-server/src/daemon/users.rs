@@ -267,7 +267,7 @@ impl Homes {
             log::error!(target: LOG, "{user}: {objection}");
             return Err(AuthError::NoHome);
         }
-        login.storage = tree.open(attempt.user).map_err(|error| {
+        login.storage = tree.open(attempt).map_err(|error| {
             let user = Escaped(attempt.user);
             log::error!(target: LOG, "{user}: {}: {error}", tree.root.shown());
             AuthError::NoHome
@@ -328,7 +328,7 @@ impl Homes {
             ));
         }
         let homes = self.all_homes();
-        let opened = answers(homes.clone(), |home| home.open());
+        let opened = answers(homes.clone(), |home| home.open_for(None));
         let mut lines = Vec::new();
         for (home, opened) in homes.iter().zip(opened) {
             let shown = home.shown();
@@ -502,24 +502,25 @@ impl UserTree {
         [&self.root].into_iter().chain(mounted).find_map(|home| home.objection())
     }
 
-    /// Opens the tree for a login of `user`. A mounted directory that cannot be opened is logged,
+    /// Opens the tree for a login. A mounted directory that cannot be opened is logged,
     /// and is unavailable in this session.
     ///
     /// # Errors
     ///
     /// Returns an error if the root cannot be created or opened, or if a mount point is invalid.
-    pub(super) fn open(&self, user: &[u8]) -> StorageResult<Arc<dyn Storage>> {
+    fn open(&self, attempt: &LoginAttempt<'_>) -> StorageResult<Arc<dyn Storage>> {
+        let login = Some((attempt.user, attempt.password));
         self.root.make()?;
-        let root = self.root.open()?.storage;
+        let root = self.root.open_for(login)?.storage;
         if self.mounts.is_empty() {
             return Ok(root);
         }
         let mut tree = MountedStorage::new(root);
         for MountedHome { path, home } in &self.mounts {
-            tree = match home.open() {
+            tree = match home.open_for(login) {
                 Ok(open) => tree.mount(path, open.storage)?,
                 Err(error) => {
-                    let user = Escaped(user);
+                    let user = Escaped(attempt.user);
                     let shown = home.shown();
                     let why = reason(&error);
                     log::error!(target: LOG, "{user}: {path} is unavailable: {shown}: {why}");

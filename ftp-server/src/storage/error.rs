@@ -74,7 +74,7 @@ pub enum StorageErrorKind {
     /// The storage does not support the operation.
     #[error("not supported by the storage")]
     Unsupported,
-    /// The storage does not accept the content of this file. The reply shows the text of
+    /// The storage does not accept the content of this file, or refuses the call. The reply shows the text of
     /// [`source`](StorageError::source) if there is one, so it must be fit for clients.
     #[error("content refused")]
     Refused,

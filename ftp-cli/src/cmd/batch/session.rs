@@ -4,8 +4,6 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{self, BufReader, IsTerminal, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::process::Command;
 
 use ftp_proto::{FtpUrl, RepresentationType};
 
@@ -13,11 +11,12 @@ use super::line::{self, Order};
 use super::queue::{Count, Queue};
 use crate::connect::{Dialler, Finder, Sessions};
 use crate::console::output::{shown, shown_path};
-use crate::console::signals::{Aim, Running};
+use crate::console::signals::Aim;
 use crate::console::{Board, Cleanup, Printable, Stdio, When};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Command as Subcommand, Options};
 use crate::remote::Reporter;
+use crate::system::{self, OsStrExt, Running};
 use crate::transfer::{Context, Interruptible, TransferOptions};
 
 /// Returns whether a person types the commands and reads what comes of them. A program that reads
@@ -284,12 +283,8 @@ fn lcd(directory: Option<&[u8]>, queue: &Queue<'_>) -> Result {
 /// Runs a command in a shell, or a shell. Its exit status says nothing about the session.
 fn shell(command: &[u8]) -> Result {
     let mut program = match command.trim_ascii() {
-        [] => Command::new(env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())),
-        command => {
-            let mut shell = Command::new("/bin/sh");
-            shell.arg("-c").arg(OsStr::from_bytes(command));
-            shell
-        }
+        [] => system::interactive_shell(),
+        command => system::shell(OsStr::from_bytes(command)),
     };
     let failed = |error: io::Error| Failure::item(Exit::Local, format!("!: {error}"));
     let child = program.spawn().map_err(failed)?;

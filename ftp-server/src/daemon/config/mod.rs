@@ -4,7 +4,7 @@
 
 mod accounts;
 mod file;
-mod forms;
+pub(super) mod forms;
 mod hosts;
 mod include;
 mod kind;
@@ -27,6 +27,7 @@ pub(crate) use file::{ConfigReading, File};
 pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint, SyslogFormat};
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
 pub(crate) use include::{Include, Replaced};
+pub(super) use kind::Kind;
 pub(crate) use ledger::LedgerUrl;
 pub(crate) use listen::{
     MISSING, MetricsAddress, Passed, available, has_ipv6, is_missing, outgoing,
@@ -35,14 +36,11 @@ pub(crate) use protection::Protection;
 pub(crate) use root::{ConfiguredRoot, Objects};
 use row::Fields;
 pub(crate) use row::{Fixed, Setting};
-#[cfg(any(feature = "s3", test))]
-pub(crate) use stores::StoreSettings;
-pub(crate) use stores::{STORE, key_of_store};
+pub(crate) use stores::{STORE, StoreSettings, key_of_store};
 pub use table::SettingHelp;
 pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
 pub(crate) use user::{NOT_A_NAME, USER, User, is_name};
-#[cfg(test)]
-use value::TomlValue;
+pub(super) use value::{Checked, TomlValue};
 pub(crate) use value::{TomlEntry, ValueContent, ValueType, json_object};
 
 use std::ffi::OsString;
@@ -59,6 +57,7 @@ use ftp_proto::Escaped;
 
 use super::DaemonError;
 use super::privileges::{RunAs, is_root};
+use super::store_kind::StoreKind;
 use crate::{Rights, TlsPolicy};
 use ftp_proto::text::toml_text::shown;
 use ftp_proto::text::values::{counted, shown_path};
@@ -171,7 +170,9 @@ impl Config {
     /// the file is no longer a regular file.
     pub fn again(&self) -> Result<Self, DaemonError> {
         let (file, quick) = (self.file.clone(), self.quick.clone());
-        let settings = Settings { environment: self.settings.environment, ..Settings::default() };
+        let Settings { environment, kinds, .. } = &self.settings;
+        let settings =
+            Settings { environment: *environment, kinds: kinds.clone(), ..Settings::default() };
         let password_files = self.password_files.clone();
         let mut config = Self { settings, file, quick, password_files, ..Self::default() };
         if let Some(path) = &self.file {
@@ -236,6 +237,12 @@ impl Config {
     /// default, the daemon uses no environment variable.
     pub fn environment(&mut self, variable: fn(&str) -> Option<OsString>) {
         self.settings.environment = Environment(variable);
+    }
+
+    /// Adds a kind of `[stores.NAME]`, whose tables have `kind = "NAME"`. A table with the key `url`
+    /// and without `kind` has the kind `ftp`.
+    pub fn add_store_kind(&mut self, name: &str, kind: impl StoreKind + 'static) {
+        self.settings.kinds.0.insert(name.to_owned(), Arc::new(kind));
     }
 
     /// Announces the sockets that [`Setup::sockets`](super::Setup::sockets) will pass: their number
@@ -506,6 +513,7 @@ impl Config {
         }
         for (name, store) in settings.stores.iter() {
             changed(&mut text, &format!("{}.", key_of_store(name, "")), STORE, store);
+            list_given(&mut text, name, store);
         }
         text
     }
@@ -531,7 +539,8 @@ impl fmt::Display for Config {
         }
         for (name, store) in settings.stores.iter() {
             let table = format!("{}.", key_of_store(name, ""));
-            list(&mut text, &table, STORE.iter(), store);
+            list(&mut text, &table, STORE.iter().filter(|row| store.has_row(row.key)), store);
+            list_given(&mut text, name, store);
         }
         for words in self.in_words() {
             let _ = writeln!(text, "# {}", Escaped(words.as_bytes()));
@@ -569,6 +578,14 @@ fn list<'a, T: Fields + 'static>(
             let line = format!("{table}{} = {value}", row.key);
             let _ = writeln!(text, "{line:<COLUMN$} # {}", fields.origins().of(row.key));
         }
+    }
+}
+
+/// Adds a line for each value of a store whose kind the program has added.
+fn list_given(text: &mut String, name: &str, store: &StoreSettings) {
+    for (key, value, origin) in store.given() {
+        let line = format!("{} = {value}", key_of_store(name, key));
+        let _ = writeln!(text, "{line:<COLUMN$} # {origin}");
     }
 }
 

@@ -7,7 +7,9 @@ use super::hosts::{HOST, HOST_TABLES, Host, host_name};
 use super::include::Include;
 use super::kind::Kind;
 use super::row::{Fields, Origin, Setting};
-use super::stores::{ITSELF, STORE, STORE_TABLES, StoreSettings, key_of_store, objection_to_name};
+use super::stores::{
+    GivenValue, ITSELF, KIND, STORE, STORE_TABLES, StoreSettings, key_of_store, objection_to_name,
+};
 use super::table::{Settings, TABLE, suggestion};
 use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER_TABLES, User};
 use super::value::{Objection, TomlEntry, TomlValue};
@@ -177,7 +179,13 @@ impl<'a> Reader<'a> {
         let mut store = StoreSettings::default();
         store.origins.note(ITSELF, self.origin(entry.at, entry.at));
         let unknown = |entry: &TomlEntry| unknown_key(&entry.name, STORE.iter());
-        self.keys(&mut store, &format!("{key}."), entries.iter(), &STORE.iter(), unknown);
+        let is_own = StoreSettings::is_own_table(entries);
+        let of_all = entries.iter().filter(|entry| !is_own || entry.name == KIND);
+        self.keys(&mut store, &format!("{key}."), of_all, &STORE.iter(), unknown);
+        for entry in entries.iter().filter(|entry| is_own && entry.name != KIND) {
+            let origin = self.origin(entry.at, entry.value.at);
+            store.give(&entry.name, GivenValue::File(entry.value.clone()), origin);
+        }
         settings.stores.insert(entry.name.clone(), store);
     }
 

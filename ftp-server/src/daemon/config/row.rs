@@ -213,6 +213,16 @@ impl Origin {
         Self { shown: source, place }
     }
 
+    /// Returns the source, without a column.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Returns the source with the column of the value in a file.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
     /// Returns the origin of a value that is inherited from this table.
     pub(super) fn in_table(&self, table: impl Display) -> Self {
         Self { shown: format!("{} ({table})", self.shown), place: self.place.clone() }

@@ -1,17 +1,20 @@
 //! The keys of an object store in `[stores.NAME]`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::forms::{
-    ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, HEADERS, REGION, ROLE, SIZE, SWITCH, TIME,
+    ACCESS_KEY, BUCKET, COUNT, ENDPOINT, FILE, HEADERS, LINE, REGION, ROLE, SIZE, SWITCH, TIME,
     WAITING_TIME,
 };
 use super::root::{ConfiguredRoot, IS_BUILT, Objects, StoreName};
 use super::row::{Origin, Origins, SetOption, Setting, row, with_defaults};
 use super::table::Settings;
 use super::user::User;
+use super::value::{TomlEntry, TomlValue};
 use crate::PartialPolicy;
+use crate::daemon::store_kind::{StoreKind, StoreValues};
 use ftp_proto::text::toml_text::{is_bare, shown};
 use ftp_proto::text::values::did_you_mean;
 
@@ -20,6 +23,18 @@ pub(super) const STORE_TABLES: &str = "stores";
 
 /// Key of the table itself in `origins`.
 pub(super) const ITSELF: &str = "";
+
+/// Key of the kind, and the key that makes a table without it one of the kind `ftp`.
+pub(super) const KIND: &str = "kind";
+const URL: &str = "url";
+
+/// A value whose form is known only once the kind of its store is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum GivenValue {
+    File(TomlValue),
+    /// Of `--set`.
+    Plain(String),
+}
 
 /// The smallest part of an upload, in bytes.
 const LEAST_PART: u64 = 5 * 1024 * 1024;
@@ -58,6 +73,10 @@ with_defaults! {
         pub(crate) checksums: bool = true,
         /// Headers of each object, `NAME: VALUE`.
         pub(crate) object_headers: Vec<String>,
+        /// Kind of the store; empty: see [`kind`](Self::kind).
+        pub(crate) kind: String,
+        /// Values of another kind than s3, which [`Settings::values_of_store`] reads.
+        given: Vec<(String, GivenValue, Origin)>,
         /// Origins of all values, and of the table.
         pub(crate) origins: Origins,
     }
@@ -85,13 +104,144 @@ pub(crate) static STORE: &[Setting<StoreSettings>] = &[
     row!(StoreSettings, "keep_times",              SWITCH,       keep_times,              "Let clients set modification times; each change copies the object."),
     row!(StoreSettings, "checksums",               SWITCH,       checksums,               "Send SHA-256 checksums of files that fit in one part, for the store to check and keep."),
     row!(StoreSettings, "object_headers",          HEADERS,      object_headers,          "Headers for each stored object: \"x-amz-server-side-encryption: aws:kms\", its key, a storage class, ACL or bucket owner."),
+    row!(StoreSettings, "kind",                    LINE,         kind,                    "Kind of the store: s3, ftp (another FTP server), or a kind that the program adds (empty: ftp with url, otherwise s3)."),
 ];
 
 impl StoreSettings {
     /// Returns whether all values are equal, whatever their origins.
-    #[cfg(all(feature = "s3", feature = "redis"))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let given = |store: &Self| {
+            let mut given: Vec<_> = store
+                .given
+                .iter()
+                .map(|(key, value, _)| (key.clone(), shown_value(value)))
+                .collect();
+            given.sort();
+            given
+        };
         super::row::are_same(STORE, [((), self)].into_iter(), [((), other)].into_iter())
+            && given(self) == given(other)
+    }
+
+    /// Returns the kind of the store.
+    pub(crate) fn kind(&self) -> &str {
+        match &*self.kind {
+            "" if self.given.iter().any(|(key, ..)| key == URL) => "ftp",
+            "" => "s3",
+            kind => kind,
+        }
+    }
+
+    /// Returns whether the program must have added the kind of the store.
+    pub(crate) fn is_own(&self) -> bool {
+        self.kind() != "s3"
+    }
+
+    /// Returns whether a table of a file is that of such a store.
+    pub(super) fn is_own_table(entries: &[TomlEntry]) -> bool {
+        let of = |key: &str| entries.iter().find(|entry| entry.name == key);
+        match of(KIND).map(|entry| entry.value.bare()).unwrap_or_default().as_str() {
+            "" => of(URL).is_some(),
+            kind => kind != "s3",
+        }
+    }
+
+    /// Notes a value of another kind than s3. The last one of a key wins.
+    pub(super) fn give(&mut self, key: &str, value: GivenValue, origin: Origin) {
+        self.given.retain(|(other, ..)| other != key);
+        self.given.push((key.to_owned(), value, origin));
+    }
+
+    /// Returns whether a store of this kind can have a key of s3.
+    pub(crate) fn has_row(&self, key: &str) -> bool {
+        key == KIND || !self.is_own()
+    }
+
+    /// Returns the keys of another kind than s3, with the value as TOML and its origin.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&str, String, &str)> {
+        self.given.iter().map(|(key, value, origin)| (&**key, shown_value(value), origin.shown()))
+    }
+
+    /// Reads the values that the kind of the store has.
+    fn read(
+        &self,
+        name: &str,
+        kind: &dyn StoreKind,
+    ) -> Result<StoreValues, Vec<(&Origin, String, String)>> {
+        let (mut values, mut wrong) = (Vec::new(), Vec::new());
+        for (key, value, origin) in &self.given {
+            let keys = kind.keys().iter();
+            let Some(known) = keys.clone().find(|known| known.name() == key) else {
+                let hint = match did_you_mean(key, keys.clone().map(|known| known.name())) {
+                    none if none.is_empty() => {
+                        format!(
+                            ": expected {}",
+                            keys.map(|it| it.name()).collect::<Vec<_>>().join(", ")
+                        )
+                    }
+                    hint => hint,
+                };
+                wrong.push((origin, key.clone(), format!("unknown key{hint}")));
+                continue;
+            };
+            let value = match value {
+                GivenValue::File(value) => Ok(value.clone()),
+                GivenValue::Plain(text) => known.kind().given(text),
+            };
+            let value = value.map_err(|why| vec![why]).and_then(|value| {
+                let read = known.read(&value);
+                read.map_err(|wrong| wrong.into_iter().map(|objection| objection.why).collect())
+            });
+            match value {
+                Ok(value) => values.push((known.name(), value)),
+                Err(all) => wrong.extend(all.into_iter().map(|why| (origin, key.clone(), why))),
+            }
+        }
+        if wrong.is_empty() { Ok(StoreValues::new(name, values)) } else { Err(wrong) }
+    }
+
+    /// Returns each contradiction of a store of another kind than s3: the place, the key and the
+    /// reason.
+    fn contradictions_of_own(
+        &self,
+        name: &str,
+        kind: Option<&dyn StoreKind>,
+        known: &str,
+    ) -> Vec<(String, String, String)> {
+        let place = |key: &str| match self.given.iter().find(|(given, ..)| given == key) {
+            Some((.., origin)) => origin.place().to_owned(),
+            None => self
+                .origins
+                .place(if self.origins.get(key).is_some() { key } else { ITSELF })
+                .to_owned(),
+        };
+        let Some(kind) = kind else {
+            let key = if self.kind.is_empty() { URL } else { KIND };
+            let why = format!("unknown kind \"{}\": this program has {known}", self.kind());
+            return vec![(place(key), key.to_owned(), why)];
+        };
+        let alien =
+            STORE.iter().filter(|row| row.key != KIND && self.origins.get(row.key).is_some());
+        let mut wrong: Vec<(String, String, String)> = alien
+            .map(|row| {
+                (
+                    place(row.key),
+                    row.key.to_owned(),
+                    format!("not a key of the kind {}", self.kind()),
+                )
+            })
+            .collect();
+        match self.read(name, kind) {
+            Ok(values) => {
+                let objections = kind.objections(&values).into_iter();
+                wrong.extend(objections.map(|(key, why)| (place(key), key.to_owned(), why)));
+            }
+            Err(all) => {
+                let all = all.into_iter();
+                wrong.extend(all.map(|(origin, key, why)| (origin.place().to_owned(), key, why)));
+            }
+        }
+        wrong
     }
 
     /// Returns each contradiction: the wrong key, and the reason.
@@ -139,6 +289,13 @@ impl StoreSettings {
     }
 }
 
+fn shown_value(value: &GivenValue) -> String {
+    match value {
+        GivenValue::File(value) => value.to_string(),
+        GivenValue::Plain(text) => TomlValue::text(&**text).to_string(),
+    }
+}
+
 /// Returns the key of a store in the settings, such as `stores.main.bucket`.
 pub(crate) fn key_of_store(name: &str, key: &str) -> String {
     match key {
@@ -162,7 +319,6 @@ impl Settings {
         name: &str,
         given: &SetOption<'_>,
     ) -> Result<(), String> {
-        let row = given.row("stores.NAME", STORE.iter())?;
         let table = key_of_store(name, ITSELF);
         if let Some(wrong) = objection_to_name(name) {
             return Err(format!("{table}: {wrong}"));
@@ -171,6 +327,13 @@ impl Settings {
         if store.origins.get(ITSELF).is_none() {
             store.origins.note(ITSELF, Origin::new(given.source.to_owned(), None));
         }
+        if given.key != KIND && (store.is_own() || given.key == URL) {
+            let origin = Origin::new(given.source.to_owned(), None);
+            store.give(given.key, GivenValue::Plain(given.value.to_owned()), origin);
+            self.stores.insert(name.to_owned(), store);
+            return Ok(());
+        }
+        let row = given.row("stores.NAME", STORE.iter())?;
         row.assign(&mut store, &format!("{table}."), given)?;
         self.stores.insert(name.to_owned(), store);
         Ok(())
@@ -206,7 +369,17 @@ impl Settings {
     /// Returns the contradictions in the keys of stores, each with its origin.
     pub(super) fn contradictions_of_stores(&self) -> Vec<String> {
         let mut wrong = Vec::new();
+        let known: Vec<&str> =
+            ["s3"].into_iter().chain(self.kinds.0.keys().map(|name| &**name)).collect();
         for (name, store) in &self.stores {
+            if store.is_own() {
+                let kind = self.kinds.0.get(store.kind()).map(|kind| &**kind);
+                for (place, key, why) in store.contradictions_of_own(name, kind, &known.join(", "))
+                {
+                    wrong.push(format!("{place}: {}: {why}", key_of_store(name, &key)));
+                }
+                continue;
+            }
             let found = match IS_BUILT {
                 true => store.contradictions(),
                 false => vec![(ITSELF, OTHER_BUILD.to_owned())],
@@ -222,9 +395,38 @@ impl Settings {
     /// Returns why the store of a root cannot be used, or `None` for a usable store or a directory.
     pub(super) fn objection_to_root(&self, root: &ConfiguredRoot) -> Option<String> {
         let objects = root.objects()?;
-        match IS_BUILT {
-            true => self.store_of(objects).err(),
-            false => Some(OTHER_BUILD.to_owned()),
+        match self.store_of(objects) {
+            Ok((_, store)) if store.is_own() => None,
+            found if IS_BUILT => found.err(),
+            _ => Some(OTHER_BUILD.to_owned()),
+        }
+    }
+
+    /// Returns the kind and the values of a store of another kind than s3, or `None` for another
+    /// store and for invalid values.
+    pub(crate) fn values_of_store(&self, name: &str) -> Option<(Arc<dyn StoreKind>, StoreValues)> {
+        let store = self.stores.get(name).filter(|store| store.is_own())?;
+        let kind = self.kinds.0.get(store.kind())?;
+        Some((Arc::clone(kind), store.read(name, &**kind).ok()?))
+    }
+
+    /// Returns whether the stores have the same values.
+    pub(super) fn has_same_stores(&self, other: &Self) -> bool {
+        let is_same =
+            |((name, store), (other_name, other)): ((&String, &StoreSettings), (&String, _))| {
+                name == other_name && store.is_same(other)
+            };
+        self.stores.len() == other.stores.len()
+            && self.stores.iter().zip(&other.stores).all(is_same)
+    }
+
+    /// Returns why a ledger cannot be in this store.
+    pub(super) fn objection_to_ledger(&self, objects: &Objects) -> Option<String> {
+        match self.store_of(objects) {
+            Ok((name, store)) if store.is_own() => {
+                Some(format!("the store {name} is not an object store"))
+            }
+            found => found.err(),
         }
     }
 
@@ -238,10 +440,14 @@ impl Settings {
             Some(("mounts", format!("\"{}\": {why}", mount.path)))
         });
         wrong.extend(of_mounts);
-        if user.root.objects().is_some() && !self.has_ledger() {
+        let is_own = |objects| self.store_of(objects).is_ok_and(|(_, store)| store.is_own());
+        if let Some(objects) = user.root.objects()
+            && (!self.has_ledger() || is_own(objects))
+        {
             let counts = [("quota", user.quota > 0), ("max_files", user.max_files > 0)];
             let counts = counts.into_iter().filter(|(_, is_set)| *is_set);
-            wrong.extend(counts.map(|(key, _)| (key, NOT_COUNTED.to_owned())));
+            let why = if is_own(objects) { NEVER_COUNTED } else { NOT_COUNTED };
+            wrong.extend(counts.map(|(key, _)| (key, why.to_owned())));
         }
         let publishes = user.partial == Some(PartialPolicy::Publish);
         let mut mounted = user.mounts.iter().map(|mount| &mount.root);
@@ -267,6 +473,9 @@ impl Settings {
 /// Message about a quota in an object store without a ledger.
 const NOT_COUNTED: &str =
     "not available in an object store without ledger.url; set ledger.url, or use 0";
+
+/// Message about a quota in a store of another kind than s3.
+const NEVER_COUNTED: &str = "not available in a store of this kind; use 0";
 
 /// Message about the policy `publish` in an object store.
 pub(super) const NOT_PUBLISHED: &str =

@@ -31,6 +31,7 @@ use super::user::{
     UserLayers,
 };
 use crate::daemon::privileges::{FileGroup, RunAs};
+use crate::daemon::store_kind::StoreKinds;
 use crate::{Limits, LocalConfig, PartialPolicy, ServerConfig, TlsPolicy};
 use ftp_proto::text::values;
 
@@ -55,6 +56,8 @@ with_defaults! {
         pub(crate) hosts: BTreeMap<HostName, Host>,
         /// Object stores, which have their own keys.
         pub(crate) stores: BTreeMap<String, StoreSettings>,
+        /// Kinds of stores that the program has added.
+        pub(crate) kinds: StoreKinds,
         /// State that several servers share.
         pub(crate) ledger: LedgerSettings,
         /// Storage of files in each root directory.
@@ -366,7 +369,8 @@ impl Settings {
         for (key, why) in self.objections_to_stores(&self.anonymous) {
             add(&format!("anonymous.{key}"), &why);
         }
-        if let Some((key, why)) = self.ledger.contradiction(|objects| self.store_of(objects).err())
+        if let Some((key, why)) =
+            self.ledger.contradiction(|objects| self.objection_to_ledger(objects))
         {
             add(key, &why);
         }
@@ -426,7 +430,7 @@ impl Settings {
                     && are_same(USER, self.users.tables(), other.users.tables()),
             ),
             ("hosts", are_same(HOST, self.hosts.iter(), other.hosts.iter())),
-            ("stores", are_same(STORE, self.stores.iter(), other.stores.iter())),
+            ("stores", self.has_same_stores(other)),
         ];
         changes.extend(is_same.iter().filter(|(_, is_same)| !is_same).map(|(tables, _)| *tables));
         changes

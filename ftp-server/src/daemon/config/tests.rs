@@ -373,6 +373,7 @@ const OF_TABLES: &[&str] = &[
     "STORE.late=7",
     "STORE.rename_directories=1",
     "STORE.keep_times=true",
+    "STORE.kind=s3",
     "STORE.checksums=false",
     "STORE.object_headers=x-amz-acl: private",
 ];

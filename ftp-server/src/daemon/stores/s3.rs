@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use self::ledger::OpenLedger;
-use super::check::Findings;
-use super::config::{Environment, Objects, Settings, StoreSettings, key_of_store};
-use super::logging::LOG;
+use super::super::check::Findings;
+use super::super::config::{Environment, Objects, Settings, StoreSettings, key_of_store};
+use super::super::logging::LOG;
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::storage::StorageResult;
 use crate::{
@@ -24,7 +24,7 @@ use ftp_proto::text::values::{in_full, shown_path, without_mark};
 
 /// The stores by name, and the ledger.
 #[derive(Default)]
-pub(super) struct Stores {
+pub(in crate::daemon) struct ObjectStores {
     stores: BTreeMap<String, Store>,
     ledger: Option<OpenLedger>,
 }
@@ -55,7 +55,7 @@ enum AccountKeys {
     Container(String, Option<PathBuf>),
 }
 
-impl Stores {
+impl ObjectStores {
     /// Reads the keys of the accounts, and looks up the endpoints. Sends nothing, except requests
     /// for the first keys of roles. Stores of `former` whose settings have not changed keep their
     /// connections. They keep their keys until [`use_keys`](Self::use_keys) is called. The ledger of
@@ -66,13 +66,13 @@ impl Stores {
     /// Returns `Local` if a file cannot be read, and `Network` if an endpoint has no address.
     /// Returns `Configuration` for unusable values, and `Internal` if a thread cannot be started.
     /// The message names the store. Also returns the errors of opening the ledger.
-    pub(super) fn open(
+    pub(in crate::daemon) fn open(
         settings: &Settings,
         former: Option<&Self>,
-    ) -> Result<Arc<Self>, DaemonError> {
+    ) -> Result<Self, DaemonError> {
         let environment = settings.environment;
         let mut stores = BTreeMap::new();
-        for (name, settings) in settings.stores.iter() {
+        for (name, settings) in settings.stores.iter().filter(|(_, store)| !store.is_own()) {
             let known = former.and_then(|former| former.stores.get(name));
             let known = known.filter(|known| known.settings.is_same(settings));
             stores.insert(name.clone(), Store::open(name, settings, environment, known)?);
@@ -82,7 +82,7 @@ impl Stores {
             Some(former) => former.ledger.clone(),
             None => OpenLedger::open(settings, &stores)?,
         };
-        Ok(Arc::new(stores))
+        Ok(stores)
     }
 
     /// Tests the ledger, and returns the state that this server shares with others.
@@ -91,14 +91,14 @@ impl Stores {
     ///
     /// Returns `Network` if the ledger does not answer and the server must not start without it, or
     /// `Unsupported` if the ledger lacks an ability.
-    pub(super) fn shared_state(&self) -> Result<Option<SharedState>, DaemonError> {
+    pub(in crate::daemon) fn shared_state(&self) -> Result<Option<SharedState>, DaemonError> {
         let Some(ledger) = &self.ledger else { return Ok(None) };
         ledger.prove()?;
         Ok(Some(ledger.state.clone()))
     }
 
     /// Gives changed keys to the clients of the stores that `former` already had.
-    pub(super) fn use_keys(&self, former: &Self) {
+    pub(in crate::daemon) fn use_keys(&self, former: &Self) {
         for (name, store) in &self.stores {
             let is_known = |known: &&Store| known.settings.is_same(&store.settings);
             let known = former.stores.get(name).filter(is_known);
@@ -119,7 +119,7 @@ impl Stores {
     ///
     /// Returns `Denied` if `config` has a quota but there is no ledger, and `Io` if there is no
     /// such store. Returns `Unsupported` if sessions cannot be confined as `config` requires.
-    pub(super) fn storage(
+    pub(in crate::daemon) fn storage(
         &self,
         objects: &Objects,
         config: LocalConfig,
@@ -157,14 +157,14 @@ impl Stores {
 
     /// Returns a warning for each token that the current user of the process cannot read. Call it
     /// after dropping privileges.
-    pub(super) fn unreadable_tokens(&self) -> Vec<String> {
+    pub(in crate::daemon) fn unreadable_tokens(&self) -> Vec<String> {
         let of = |(name, store): (&String, &Store)| store.unreadable_token(&key_of_store(name, ""));
         self.stores.iter().filter_map(of).collect()
     }
 
     /// For `--check`, tests each store and the ledger with test objects, and reports what they
     /// lack.
-    pub(super) fn check(&self, findings: &mut Findings) {
+    pub(in crate::daemon) fn check(&self, findings: &mut Findings) {
         for (name, store) in &self.stores {
             let key = key_of_store(name, "");
             store.check(&key, findings);

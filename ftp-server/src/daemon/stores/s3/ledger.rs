@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AccountKeys, Store, Stores, builder, first_line};
+use super::{AccountKeys, ObjectStores, Store, builder, first_line};
 use crate::daemon::check::Findings;
 use crate::daemon::config::{LedgerUrl, Settings};
 use crate::daemon::logging::LOG;
@@ -47,7 +47,10 @@ impl OpenLedger {
     ///
     /// Returns `Local` if a file cannot be read, and `Usage` if the password is unusable. Returns
     /// `Network` if the ledger cannot be opened, and `Internal` if a thread cannot be started.
-    pub(super) fn open(settings: &Settings, stores: &Stores) -> Result<Option<Self>, DaemonError> {
+    pub(super) fn open(
+        settings: &Settings,
+        stores: &ObjectStores,
+    ) -> Result<Option<Self>, DaemonError> {
         let ledger = &settings.ledger;
         let failed =
             |why: String| DaemonError::new(DaemonErrorKind::Network, format!("ledger.url: {why}"));
@@ -137,7 +140,7 @@ impl OpenLedger {
 
     /// Gives the ledger's client the present access keys of the store. A client with a role renews
     /// its keys itself, and a changed role needs a restart.
-    pub(super) fn use_keys(&self, stores: &Stores) {
+    pub(super) fn use_keys(&self, stores: &ObjectStores) {
         let Engine::Objects { client, store, keys, .. } = &self.engine else { return };
         let Some(Store { keys: new, .. }) = stores.stores.get(store) else { return };
         match (keys, new) {

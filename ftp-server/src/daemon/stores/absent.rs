@@ -3,38 +3,38 @@
 
 use std::sync::Arc;
 
-use super::check::Findings;
-use super::config::{Objects, Settings};
+use super::super::check::Findings;
+use super::super::config::{Objects, Settings};
 use crate::daemon::DaemonError;
 use crate::storage::StorageResult;
 use crate::{LocalConfig, SharedState, Storage, StorageErrorKind};
 
 /// The empty set of stores.
 #[derive(Default)]
-pub(super) struct Stores(());
+pub(in crate::daemon) struct ObjectStores(());
 
-impl Stores {
+impl ObjectStores {
     /// Returns no stores.
     ///
     /// # Errors
     ///
     /// Never fails.
-    pub(super) fn open(
+    pub(in crate::daemon) fn open(
         _settings: &Settings,
         _former: Option<&Self>,
-    ) -> Result<Arc<Self>, DaemonError> {
-        Ok(Arc::new(Self(())))
+    ) -> Result<Self, DaemonError> {
+        Ok(Self(()))
     }
 
     /// Does nothing.
-    pub(super) fn use_keys(&self, _former: &Self) {}
+    pub(in crate::daemon) fn use_keys(&self, _former: &Self) {}
 
     /// Returns `None`, because this build has no ledger.
     ///
     /// # Errors
     ///
     /// Never fails.
-    pub(super) fn shared_state(&self) -> Result<Option<SharedState>, DaemonError> {
+    pub(in crate::daemon) fn shared_state(&self) -> Result<Option<SharedState>, DaemonError> {
         Ok(None)
     }
 
@@ -43,7 +43,7 @@ impl Stores {
     /// # Errors
     ///
     /// Always returns `Unsupported`.
-    pub(super) fn storage(
+    pub(in crate::daemon) fn storage(
         &self,
         _objects: &Objects,
         _config: LocalConfig,
@@ -52,10 +52,10 @@ impl Stores {
     }
 
     /// Returns no warnings.
-    pub(super) const fn unreadable_tokens(&self) -> Vec<String> {
+    pub(in crate::daemon) const fn unreadable_tokens(&self) -> Vec<String> {
         Vec::new()
     }
 
     /// Checks nothing.
-    pub(super) fn check(&self, _findings: &mut Findings) {}
+    pub(in crate::daemon) fn check(&self, _findings: &mut Findings) {}
 }
