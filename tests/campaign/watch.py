@@ -131,7 +131,7 @@ class Eyes(trees.Trees):
             put(disk.files / "full/f", b"content")
             os.rmdir(disk.shown / "full")
         else:
-            with Proxy(self.server.port, Plan(), switches=self.world.dialogues, root=self.server.root) as proxy:
+            with Proxy(self.server.port, Plan(), at=self.server.host, switches=self.world.dialogues, root=self.server.root) as proxy:
                 with contextlib.closing(peers.servers.Session(proxy.port)) as session:
                     session.login(self.server.user, self.server.password)
                     session.expect(how, "250")
@@ -307,9 +307,10 @@ class Eyes(trees.Trees):
         put(self.local / "up", new)
         options = [*self.retries(), *self.random.choice([[], [], ["--temp"], ["-p"], ["-c"]])]
         # A server that writes in place cannot tell the bytes of its client from those of another program.
-        of_server = self.kind.name == "ours" and self.random.random() < 0.5
+        when = self.random.choice([b"STOR", b""])
+        of_server = (self.kind.name == "ours" or not when) and self.random.random() < 0.5
         written = f".in.{name}" if "--temp" in options and self.random.random() < 0.5 else name
-        self.subject = self.up / written if of_server else self.local / "up", self.random.choice([b"STOR", b""])
+        self.subject = self.up / written if of_server else self.local / "up", when
         ran = self.ours(self.words("put", *options, self.seen(self.local / "up"), self.url(name)), self.plan(b"STOR"))
         # Our client may refuse to go on with a file that is not provably its own.
         ran = ran._replace(is_odd=ran.is_odd or "-c" in options and old is not None)
@@ -337,6 +338,8 @@ class Eyes(trees.Trees):
             # Cut where the server already writes to the file, and after the other program.
             plan = Plan(self.random.choice(["reset", "lost control"]), LARGE * 7 // 8, 0, b"APPE")
         ran = self.ours(words, plan)
+        # Some servers append to no file.
+        ran = ran._replace(is_odd=ran.is_odd or self.kind.name != "ours")
         if not self.left_by_others:
             self.judge_upload(f"put --append '{name}'", ran, name, [old], [(old or b"") + new])
         else:
