@@ -4,6 +4,7 @@
          [--switches LIST] [--actions LIST] [--clients LIST] [--faults LIST] [--every N] [--workers N]
     sudo python3 -B tests/campaign watch [--minutes N] [--seed N] [--first] [--program FILE]
          [--verbs LIST] [--servers LIST] [--switches LIST] [--calm] [--only PERIOD]
+    sudo python3 -B tests/campaign switches [--seed N] [--program FILE] [NAME]...
     sudo python3 -B tests/campaign worlds [--seed N] [--first] [--rounds N] [--program FILE] [NAME]...
     sudo python3 -B tests/campaign planted [--seed N] [NAME]...
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
@@ -17,6 +18,7 @@ soak     runs all kinds of clients against our server, while one action in ten g
 watch    runs our client with all installed servers, and all installed clients with our server, through a
          proxy that breaks transfers. After exit 0 the file must be complete; after a failure it must be the
          old or the new file.
+switches turns on each switch alone until it takes effect, and fails if one does not. NAME selects switches.
 worlds   tests only the promises of worlds.py: odd servers and disks, small machines, other programs that are killed.
          NAME selects promises.
 planted  applies each patch of tests/campaign/planted to a copy of the sources, builds it, and fails if
@@ -115,7 +117,7 @@ def arguments() -> argparse.Namespace:
     shown = {name: ", ".join(value) if isinstance(value, tuple) else value for name, value in ALL._asdict().items()}
     shown |= {"verbs": ", ".join(watch.VERBS), "switches": ", ".join(switches.ALL), "days": DAYS, "rounds": promises.ROUNDS}
     parser = argparse.ArgumentParser(description=__doc__.format(**shown), formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["soak", "watch", "worlds", "planted", "differences", "power", "cuts", "months"])
+    parser.add_argument("part", choices=["soak", "watch", "switches", "worlds", "planted", "differences", "power", "cuts", "months"])
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--days", type=up_to(99))
@@ -140,8 +142,8 @@ def arguments() -> argparse.Namespace:
         parser.error(f"only for watch: {', '.join('--' + name for name in watch.Scope._fields)}; and --switches for soak")
     if wanted.part != "soak" and wanted.scope != ALL:
         parser.error(f"only for soak: {', '.join('--' + name for name in ALL._fields)}")
-    if wanted.names and wanted.part not in ("planted", "worlds", "cuts"):
-        parser.error("names are for planted, worlds and cuts")
+    if wanted.names and wanted.part not in ("planted", "switches", "worlds", "cuts"):
+        parser.error("names are for planted, switches, worlds and cuts")
     if wanted.days is not None and wanted.part != "months":
         parser.error("--days is for months")
     wanted.days = wanted.days or DAYS
@@ -172,6 +174,9 @@ def run(wanted: argparse.Namespace) -> Findings:
         return cuts.Cuts(program, place.Place(), wanted.seed, wanted.first, wanted.names).run()
     if wanted.part == "months":
         return months.Months(program, place.Place(), wanted.days).run()
+    if wanted.part == "switches":
+        scope = watch.Scope(calm=True)
+        return watch.Watch(program, place.Place(), wanted.seed, 0, wanted.first, scope).prove(wanted.names)
     if wanted.part == "worlds":
         return promises.check_worlds(program, place.Place(), wanted.seed, wanted.first, wanted.names, wanted.rounds)
     common = (program, place.Place(), wanted.seed, wanted.minutes, wanted.first)
@@ -201,7 +206,7 @@ def main() -> None:
         again = ["--minutes", f"{wanted.minutes:g}", "--seed", str(wanted.seed), *options(wanted.scope)]
         if wanted.part == "months":
             again = ["--days", str(wanted.days)]
-        if wanted.part in ("worlds", "cuts"):
+        if wanted.part in ("switches", "worlds", "cuts"):
             again = ["--seed", str(wanted.seed), *wanted.names]
         print(f"to repeat: python3 -B tests/campaign {wanted.part} {shlex.join(again)}")
     sys.exit(status)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import threading
+import time
 from typing import TYPE_CHECKING, Iterator, Optional
 
 import cuts
@@ -41,6 +42,52 @@ def saves(top: pathlib.Path) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def listings_beside_saves(scene: "Scene") -> Optional[str]:
+    """A listing has each name that exists at each moment, although programs replace the files."""
+    with cuts.disks(DISKS) as each:
+        for disk, root, _ in each:
+            scene.disk = root
+            with scene.ours() as server, saves(server.root), contextlib.closing(server.session()) as session:
+                session.say("TYPE I")
+                for turn in range(20 * scene.rounds):
+                    data = session.begin("MLSD")
+                    with data.makefile("rb") as lines:
+                        shown = {line.decode().rstrip("\r\n").partition(" ")[2] for line in lines}
+                    data.close()
+                    said = session.reply()
+                    if said.startswith("226") and (lost := sorted(set(NAMES) - shown)):
+                        return f"{disk}, listing {turn}: 226, and {lost} are missing"
+            scene.disk = None
+            for path in root.iterdir():
+                shutil.rmtree(path, ignore_errors=True)
+    return None
+
+
+def edits_within_a_second(scene: "Scene") -> Optional[str]:
+    """A file that changes again within the second of its time is not called unchanged by the next mirror."""
+    with scene.ours() as server:
+        for turn in range(3 * scene.rounds):
+            source = scene.local / f"edited {turn}"
+            source.mkdir()
+            (source / "f").write_bytes(scene.bytes(1_000, 1_000))
+            ended = threading.Event()
+
+            def edit() -> None:
+                while not ended.wait(0.02):
+                    (source / "f").write_bytes(scene.bytes(1_000, 1_000))
+
+            editor = threading.Thread(target=edit)
+            editor.start()
+            first, _ = scene.client(server, "mirror", str(source), f"{{url}}/e{turn}")
+            ended.set()
+            editor.join()
+            time.sleep(1.2)
+            code, said = scene.client(server, "mirror", str(source), f"{{url}}/e{turn}")
+            if code or held(server.root / f"e{turn}/f") != held(source / "f"):
+                return f"turn {turn}: exit {first}, then {code}, and the target has another content: {said!r}"
+    return None
 
 
 def mirrors_beside_saves(scene: "Scene") -> Optional[str]:
@@ -128,4 +175,4 @@ def deploys_beside_edits(scene: "Scene") -> Optional[str]:
     return None
 
 
-ALL = [mirrors_beside_saves, deploys_beside_edits]
+ALL = [listings_beside_saves, edits_within_a_second, mirrors_beside_saves, deploys_beside_edits]

@@ -43,10 +43,15 @@ class Switch:
     """A part of the world that is not as usual."""
 
     name, assumption, kind, side = "", "", "", ""
-    # What the model allows: a listing that lacks names ("names"), and a removal that is confirmed and not made ("claims").
+    # What the model allows: a listing that lacks names ("names"), a removal that is confirmed and not made ("claims"), and a
+    # file that is stored under another name ("elsewhere").
     may: frozenset[str] = frozenset()
     # Whether a program must do its job all the same, in the same run.
     is_free = False
+    # The actions of a watch in which it shows. Or what shows it, as our programs never ask for it: a command about the
+    # directory `full`, which has a file, or its removal from the disk.
+    verbs: tuple[str, ...] = ()
+    shown_by = ""
 
     def __init__(self, chance: random.Random) -> None:
         self.random, self._count, self._lock = chance, 0, threading.Lock()
@@ -103,16 +108,24 @@ class Packets(Dialogue):
         return first + end
 
 
+# The actions in which our client sends such a command.
+SHOWN = {
+    b"MFMT": ("mirror up",), b"MLSD": ("list",), b"SIZE": ("put",), b"EPSV": ("get",), b"OPTS": ("mirror down",),
+    b"RNTO": ("rename",), b"DELE": ("delete",),
+}  # fmt: skip
+
+
 def refuses(
-    title: str, about: str, verbs: tuple[bytes, ...], code: bytes, share: int = 1, free: bool = False, allows: str = ""
+    title: str, about: str, commands: tuple[bytes, ...], code: bytes, share: int = 1, free: bool = False, allows: str = ""
 ) -> type[Dialogue]:
     """Returns a switch that answers commands without carrying them out, one in `share` of them."""
 
     class Refuses(Dialogue):
         name, assumption, is_free, may = title, about, free, frozenset(filter(None, [allows]))
+        verbs = SHOWN[commands[0]]
 
         def command(self, session, word, rest):
-            if word in verbs and not self.random.randrange(share):
+            if word in commands and not self.random.randrange(share):
                 self.took_effect()
                 return Instead(NOTHING, code + b"\r\n")
             return None
@@ -122,6 +135,7 @@ def refuses(
 
 class Rest(Dialogue):
     name, assumption = "restart", "The server resumes where it was told"
+    verbs = ("resume",)
 
     def command(self, session, word, rest):
         if word == b"RETR" and session.resumes:
@@ -140,6 +154,7 @@ def empty(top: pathlib.Path) -> None:
 
 class Rmd(Dialogue):
     name, assumption = "recursive RMD", "`RMD` of a directory that is not empty is refused"
+    shown_by = "RMD up/full"
 
     def command(self, session, word, rest):
         path = session.path(rest)
@@ -151,6 +166,7 @@ class Rmd(Dialogue):
 
 class Dele(Dialogue):
     name, assumption = "DELE 250", "`DELE` removes files and links only"
+    shown_by = "DELE up/full"
 
     def command(self, session, word, rest):
         if word == b"DELE" and session.path(rest).is_dir():
@@ -161,6 +177,8 @@ class Dele(Dialogue):
 
 class Rename(Dialogue):
     name, assumption = "other name", "A file of the right size is the one that was sent"
+    may = frozenset({"elsewhere"})
+    verbs = ("put",)
 
     def command(self, session, word, rest):
         path = session.path(rest)
@@ -172,6 +190,7 @@ class Rename(Dialogue):
 
 class Cut(Dialogue):
     name, assumption, may = "cut listing", "A listing without an error is complete", frozenset({"names"})
+    verbs = ("mirror down",)
 
     def listing(self, session, word, lines):
         if word == b"LIST" and len(lines) > LINES:
@@ -182,6 +201,7 @@ class Cut(Dialogue):
 
 class Lost(Dialogue):
     name, assumption, may = "lost name", "One listing shows each name that exists all the time", frozenset({"names"})
+    verbs = ("list",)
 
     def __init__(self, chance):
         super().__init__(chance)
@@ -200,6 +220,7 @@ class Lost(Dialogue):
 
 class Twice(Dialogue):
     name, assumption = "said twice", "Each command gets one reply"
+    verbs = ("put",)
 
     def reply(self, session, word, line):
         if word in (b"STOR", b"CWD") and line[:1] == b"2" and not self.random.randrange(3):
@@ -210,6 +231,7 @@ class Twice(Dialogue):
 
 class Unheard(Dialogue):
     name, assumption = "lost reply", "A rename whose reply was lost has failed"
+    verbs = ("put",)
 
     def reply(self, session, word, line):
         if word in (*CHANGES, b"STOR", b"APPE") and not self.random.randrange(4):
@@ -221,6 +243,7 @@ class Unheard(Dialogue):
 
 class Idle(Dialogue):
     name, assumption = "idle limit", "A temporary name is ours until it is renamed"
+    verbs = ("put",)
 
     def __init__(self, chance):
         super().__init__(chance)
@@ -241,6 +264,7 @@ class Idle(Dialogue):
 
 class Late(Dialogue):
     name, assumption = "late command", "A failed command changed nothing that a deletion relies on"
+    verbs = ("delete", "rename")
 
     def command(self, session, word, rest):
         if word in (b"DELE", b"RNTO") and not self.random.randrange(3):
@@ -253,6 +277,7 @@ class Late(Dialogue):
 
 class Reset(Dialogue):
     name, assumption, is_free = "reset at the end", "A reset of the data connection means that bytes are missing", True
+    verbs = ("get",)
 
     def resets(self, word):
         if word != b"RETR" or self.random.randrange(2):
@@ -263,6 +288,7 @@ class Reset(Dialogue):
 
 class Kick(Dialogue):
     name, assumption = "one session", "A server has one session more for this user"
+    verbs = ("mirror delete down",)
 
     def accepted(self, sessions):
         open_ones = [one for one in sessions[:-1] if not one.is_over]
@@ -273,6 +299,7 @@ class Kick(Dialogue):
 
 class Zone(Dialogue):
     name, assumption = "zone", "The clock of the server is right, but for its time zone"
+    verbs = ("mirror down",)
     HOURS = 2
 
     def listing(self, session, word, lines):
@@ -293,6 +320,15 @@ class Zone(Dialogue):
 
 class Links(Dialogue):
     name, assumption = "links unseen", "A directory in a listing is not a link"
+    verbs = ("remove tree",)
+
+    # Only this project's server promises in FEAT that its listings show links.
+    FEATURES = b"211-Features\r\n" + b"".join(
+        b" %s\r\n" % one for one in (b"MDTM", b"MFMT", b"MLST type*;size*;modify*;unique*;", b"REST STREAM", b"SIZE", b"UTF8")
+    )
+
+    def command(self, session, word, rest):
+        return Instead(NOTHING, self.FEATURES + b"211 End\r\n") if word == b"FEAT" else None
 
     def listing(self, session, word, lines):
         shown = [re.sub(rb"(?i)type=OS\.unix=slink:?[^;]*", b"type=dir", line) for line in lines]
@@ -353,7 +389,8 @@ def disk(which: str, told: str, about: str) -> type[Lies]:
 
     class OneDisk(Lies):
         name, kind, lie, side, assumption = f"{which} disk {told}", "disk", told, which, about
-        is_free = told in FREE
+        is_free, shown_by = told in FREE, "the disk" if told == "rmdir" else ""
+        verbs = ("put", "mirror up", "append") if which == "server" else ("get", "resume", "mirror down")
 
     return OneDisk
 
@@ -376,7 +413,7 @@ DISKS = [disk(side, lies, about) for side in ("server", "client") for lies, abou
 class Act(Switch):
     """Another program that changes a file while a transfer runs, or between two of them."""
 
-    kind = "act"
+    kind, verbs = "act", ("put", "move")
 
     def act(self, path: pathlib.Path) -> None:
         """Changes a file, and counts that."""

@@ -53,6 +53,8 @@ PLACE = "{place}"
 MINUTES = 6
 # Minimum number of turns of each server, and of periods in which a switch must have taken effect.
 TURNS, PERIODS = 3, 12
+# Actions in which a switch must take effect if it is on alone.
+ACTIONS = 200
 # Seconds within which a server must notice the end of its client.
 SETTLED = 20.0
 # Exit codes that no fault excuses: internal error and usage.
@@ -120,6 +122,20 @@ class Eyes(trees.Trees):
         for name, count in self.world.effects().items():
             self.watch.switched[name] += count
         return self.found
+
+    def provoke(self, how: str) -> None:
+        """Does what shows a switch, and what our programs never do."""
+        self.world.begin(self.period.switches, random.Random())
+        put(self.up / "full/f", b"content")
+        if disk := next(iter(self.world.disks), None):
+            put(disk.files / "full/f", b"content")
+            os.rmdir(disk.shown / "full")
+        else:
+            with Proxy(self.server.port, Plan(), at=self.server.host, switches=self.world.dialogues, root=self.server.root) as proxy:
+                with contextlib.closing(peers.servers.Session(proxy.port)) as session:
+                    session.login(self.server.user, self.server.password)
+                    session.expect(how, "250")
+        self.watch.switched.update(self.world.effects())
 
     def meanwhile(self, verb: bytes, moved: int) -> None:
         """Lets other programs change a file in the middle of a transfer, or between two connections."""
@@ -252,7 +268,10 @@ class Eyes(trees.Trees):
         ran = self.ours(self.words("get", *options, self.url(name), self.seen(target)), self.plan())
         whole = [content, *filter(None, self.left_by_others)]
         wanted = whole if ran.code == 0 else [old, *whole]
-        self.judge(f"get '{name}'", ran, [wrong("local file", held(target), wanted), self.left("down")])
+        # The segments that came are kept for the next run.
+        left = self.left("down")
+        left = left if "--segments" not in options else None
+        self.judge(f"get {options} '{name}'", ran, [wrong("local file", held(target), wanted), left])
         self.forget_others()
 
     def forget_others(self) -> None:
@@ -288,9 +307,10 @@ class Eyes(trees.Trees):
         put(self.local / "up", new)
         options = [*self.retries(), *self.random.choice([[], [], ["--temp"], ["-p"], ["-c"]])]
         # A server that writes in place cannot tell the bytes of its client from those of another program.
-        of_server = self.kind.name == "ours" and self.random.random() < 0.5
+        when = self.random.choice([b"STOR", b""])
+        of_server = (self.kind.name == "ours" or not when) and self.random.random() < 0.5
         written = f".in.{name}" if "--temp" in options and self.random.random() < 0.5 else name
-        self.subject = self.up / written if of_server else self.local / "up", self.random.choice([b"STOR", b""])
+        self.subject = self.up / written if of_server else self.local / "up", when
         ran = self.ours(self.words("put", *options, self.seen(self.local / "up"), self.url(name)), self.plan(b"STOR"))
         # Our client may refuse to go on with a file that is not provably its own.
         ran = ran._replace(is_odd=ran.is_odd or "-c" in options and old is not None)
@@ -308,19 +328,27 @@ class Eyes(trees.Trees):
         new = self.random.randbytes(LARGE) if self.random.random() < 0.4 else self.content()
         put(self.up / name, old)
         put(self.local / "up", new)
-        self.world.acts = [one for one in self.world.acts if isinstance(one, switches.Append)]
+        kinds = (switches.Append, switches.Save, switches.Away)
+        self.world.acts = [one for one in self.world.acts if isinstance(one, kinds)][:1]
         if self.kind.name == "ours":
             self.subject, self.subject_at = (self.up / name, b"APPE"), self.random.choice([0, len(new) * 3 // 4])
         words = self.words("put", "--append", *self.retries(), self.seen(self.local / "up"), self.url(name))
-        ran = self.ours(words, self.plan(b"APPE", is_needed=len(new) == LARGE))
+        plan = self.plan(b"APPE")
+        if len(new) == LARGE and self.random.random() < 0.7:
+            # Cut where the server already writes to the file, and after the other program.
+            plan = Plan(self.random.choice(["reset", "lost control"]), LARGE * 7 // 8, 0, b"APPE")
+        ran = self.ours(words, plan)
+        # Some servers append to no file.
+        ran = ran._replace(is_odd=ran.is_odd or self.kind.name != "ours")
         if not self.left_by_others:
             self.judge_upload(f"put --append '{name}'", ran, name, [old], [(old or b"") + new])
         else:
             left, found = self.settle(), held(self.up / name) or b""
-            lost = not found.startswith(old or b"") or old is not None and switches.MORE not in found
+            is_line = isinstance(self.world.acts[0], switches.Append) and old is not None
+            lost = is_line and not (found.startswith(old) and switches.MORE in found)
             problem = left or ("what was there, or a line of another program, is gone" if lost else None)
-            if ran.code == 0 and len(found) < len(old or b"") + len(new):
-                problem = problem or wrong("remote file", found, [(old or b"") + new])
+            if ran.code == 0 and new[-1_000:] not in found:
+                problem = problem or f"done, and the end of what was appended is not in the file: {describe(found)}"
             self.judge(f"put --append '{name}'", ran, [problem])
         put(self.up / name, None)
         put(self.local / "up", None)
@@ -531,7 +559,7 @@ class Eyes(trees.Trees):
     def unlike_confirmed(self, ran: Ran, name: str) -> Optional[str]:
         """Returns what is wrong if our server confirmed an upload and stored other bytes than it had received."""
         found = held(self.up / name)
-        if self.kind.name != "ours" or ran.confirmed in (None, found):
+        if self.kind.name != "ours" or ran.confirmed in (None, found) or self.world.may("elsewhere"):
             return None
         return f"the server confirmed {describe(ran.confirmed)}, and stored {describe(found)}"
 
@@ -613,6 +641,23 @@ class Watch:
         self.findings.least(list(self.kinds), least, "server")
         self.findings.least([client.name for client in self.clients], least, "client")
         self.findings.least(KINDS, least, "fault")
+        return self.findings
+
+    def prove(self, names: list[str]) -> Findings:
+        """Turns on each switch alone, with our server and our client, until it takes effect. Each must."""
+        for turn, name in enumerate(names or switches.ALL):
+            begin, count, one = time.monotonic(), 0, switches.ALL[name]
+            self.scope = self.scope._replace(verbs=one.verbs or VERBS)
+            with self.watched(Period("ours", turn, True, (name,))) as eyes:
+                if one.shown_by:
+                    eyes.provoke(one.shown_by)
+                while not self.switched[name] and count < ACTIONS:
+                    for problem in eyes.carry_out(count):
+                        self.findings.add(f"{name}: {problem}")
+                    count += 1
+            say(f"switch {name}: took effect {self.switched[name]} times in {count} actions, {time.monotonic() - begin:.0f} s")
+            if not self.switched[name]:
+                self.findings.add(f"the switch {name!r} changed nothing in {count} actions")
         return self.findings
 
     def draw(self, server: str, turn: int, is_ours: bool) -> tuple[str, ...]:

@@ -134,6 +134,38 @@ def names_that_fold_alike(scene: "Scene") -> Optional[str]:
     return None
 
 
+def times_to_come(scene: "Scene") -> Optional[str]:
+    """On a server that sets no times, a file from a clock that was fast does not hide a change."""
+    for ahead in (86_400, 300 * 86_400):
+        with world(lacks=["MFMT", "MLSD", "MLST"]) as server:
+            (server.root / "t").mkdir()
+            (server.root / "t/f").write_bytes(scene.bytes(1_000, 1_000))
+            os.utime(server.root / "t/f", (time.time() + ahead,) * 2)
+            top = tree(scene, f"to come {ahead}", {"f": scene.bytes(1_000, 1_000)})
+            code, said = scene.client(server, "mirror", str(top), "{url}/t")
+            if code == 0 and held(server.root / "t/f") != held(top / "f"):
+                return f"{ahead} s ahead: exit 0, and the target has the old content: {said!r}"
+    return None
+
+
+def files_of_the_run(scene: "Scene") -> Optional[str]:
+    """A mirror neither deletes the log of its own run, nor publishes the file with its password."""
+    with scene.ours() as server:
+        (server.root / "t").mkdir()
+        (server.root / "t/f").write_bytes(b"content")
+        top = tree(scene, "own", {"f": b"content"})
+        code, said = scene.client(server, "mirror", "--delete", "--log-file", str(top / "log"), "{url}/t", str(top))
+        if code or not (top / "log").exists():
+            return f"mirror --delete --log-file in DST: exit {code}, and the log is gone: {said!r}"
+        word = top / "word"
+        word.write_text(server.password + "\n")
+        word.chmod(0o600)
+        code, said = scene.client(server, "mirror", "--password-file", str(word), str(top), "{url}/t")
+        if held(server.root / "t/word") is not None:
+            return f"mirror --password-file in SRC: exit {code}, and the password is published: {said!r}"
+    return None
+
+
 def late_replies(scene: "Scene") -> Optional[str]:
     """A second, late success after a transfer does not pass for the success of a later command."""
     for check, late in itertools.product(("none", "size"), (0, 0.01, None)):
@@ -491,7 +523,7 @@ def private_uploads(scene: "Scene") -> Optional[str]:
 
 
 ALL: list[Callable[["Scene"], Optional[str]]] = [
-    names_that_are_one, another_spelling_is_no_extra, sources_in_targets, names_that_fold_alike, late_replies, input_that_is_read_once, uploads_of_others,
+    names_that_are_one, another_spelling_is_no_extra, sources_in_targets, names_that_fold_alike, times_to_come, files_of_the_run, late_replies, input_that_is_read_once, uploads_of_others,
     parts_of_others, deletions_after_a_failure, second_runs, lost_replies, one_story, upload_that_runs, private_uploads, resumers,
     uploads_that_are_resumed, watched_files, killed_downloads,
 ]  # fmt: skip

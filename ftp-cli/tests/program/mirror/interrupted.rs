@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use ftp_tests::content::binary;
-use ftp_tests::process::Running;
+use ftp_tests::process::{Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::wait::wait_until;
@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::{age, mirror, sent, shown, tree};
 use crate::peer::{Act, Peer};
+use crate::relay::Relay;
 use crate::{failed, ftp};
 
 #[test]
@@ -33,6 +34,30 @@ fn a_repeated_mirror_copies_only_what_failed_before() {
     let ran = mirror(&["--trace"], shown(&source), &url);
     ran.exited(0);
     assert_eq!(sent(&ran, "STOR"), 1);
+    assert_eq!(tree(&source), tree(&server.root.join("tree")));
+}
+
+#[test]
+fn a_file_that_changed_while_it_was_sent_is_sent_again_cl_52() {
+    let server = OurServer::start();
+    server.root.mkdir("tree");
+    let here = TempRoot::new();
+    let file = here.write("tree/f", b"first");
+    let changed = file.clone();
+    let relay = Relay::watched(server.address, move |line| {
+        if line == "STOR tree/f" {
+            fs::write(&changed, b"other").unwrap();
+        }
+    });
+    let source = here.join("tree");
+    let mut command = ftp(&["mirror", shown(&source)]);
+    command.arg(format!("ftp://{}@{}/tree", server.user, relay.address));
+    failed(&run(command.env("FTP_PASSWORD", server.password)), 11, "changed during the upload");
+    // It changes again in the second of its upload, which is the time that the server's file got.
+    let when = fs::metadata(&file).unwrap().modified().unwrap();
+    fs::write(&file, b"third").unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(when).unwrap();
+    mirror(&[], shown(&source), &server.url("tree")).exited(0);
     assert_eq!(tree(&source), tree(&server.root.join("tree")));
 }
 

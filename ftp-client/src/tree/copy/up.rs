@@ -70,6 +70,10 @@ struct Opened {
 /// next run sends every file again whose time was not set, so only small files may wait for their times.
 const SMALL: u64 = 64 * 1_024;
 
+/// How much older than its source a copy becomes that is not proved, in seconds: not by a whole number of
+/// time zones.
+const UNPROVED: i64 = 40_007;
+
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
     fn goes_ahead(&self) -> bool {
@@ -138,6 +142,14 @@ impl Up<'_> {
             Ok(_) => Err(Error::Job(JobFault::LocalChanged)),
             Err(error) => Err(Error::local(error)),
         });
+        if matches!(sent, Err(Error::Job(JobFault::LocalChanged)))
+            && self.options.temporary.is_none()
+            && let Ok(client) = self.to.hand.client()
+        {
+            // The server's own time of the upload can be that of the change, which would then pass for
+            // proof. Without this time, the copy is as it was.
+            let _ = self.to.place.set_time(client, &target, Some(before.mtime() - UNPROVED));
+        }
         let sent = sent.map_err(|error| self.failure(error, &below))?;
         if let Some(old) = &sent.replaced {
             let proved = self.to.hand.ask(|at| {
