@@ -1,20 +1,19 @@
 //! `ls URL...`: lists the names in directories; with `-l` details too, with `-R` recursively, with
-//! `-g` only names that match a pattern. `stat URL...`: prints the facts that a server reports about
-//! objects.
+//! `-g` only names that match a pattern.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
 
 use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
-use ftp_proto::{Entry, EntryKind, Escaped, FtpUrl, Pathname, Pattern};
+use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern};
 
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::{Cleanup, Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_urls, values};
 use crate::remote::pattern::{self, NO_MATCH};
-use crate::remote::{self, Outcome, for_each_url, show_entry};
+use crate::remote::show_entry;
 use crate::report::{Events, Object, Tally};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -422,55 +421,6 @@ impl Lister {
             false => Failure::item(Exit::Protocol, "the listing has lines that cannot be parsed"),
         });
     }
-}
-
-pub(crate) fn run_stat(options: &Options, stdio: &mut Stdio) -> Result {
-    let needs = "stat needs a URL: ftp-cli stat URL...";
-    let urls = parse_urls(&options.operands, needs, |_| Ok(()))?;
-    let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
-    let mut lines = stdio.lines(options);
-    let mut is_first = true;
-    for_each_url(options, stdio, &urls, "objects found", |client, url, reporter, _| {
-        let entry = remote::at(client, url, |client, path| stat(client, path, form))?;
-        let name = match url.path() {
-            b"" => b".",
-            path => path,
-        };
-        if !std::mem::take(&mut is_first) && !reporter.events.is_on() {
-            lines.print(b"")?;
-        }
-        show_facts(name, &entry, &mut lines, &reporter.events)
-    })
-}
-
-/// Prints the facts about an object, or emits its event.
-pub(super) fn show_facts(
-    name: &[u8],
-    entry: &Entry,
-    lines: &mut ResultLines,
-    events: &Events,
-) -> Result<Outcome> {
-    if events.is_on() {
-        events.emit(|| show_entry::event(name, entry));
-        return Ok(Outcome::Done("found"));
-    }
-    show_entry::lines(name, entry).iter().try_for_each(|line| lines.print(line))?;
-    lines.flush()?;
-    Ok(Outcome::Reported)
-}
-
-/// Returns the facts about the object at `path`. An unlisted object counts as a directory if the
-/// server can enter it.
-pub(super) fn stat(client: &mut Client, path: &[u8], form: ListingForm) -> Result<Entry, Error> {
-    if let Some(entry) = client.look(path, form)? {
-        return Ok(entry);
-    }
-    if !path.is_empty() {
-        client.can_enter(path)?;
-    }
-    let mut entry = Entry::new(path);
-    entry.kind = Some(EntryKind::Directory);
-    Ok(entry)
 }
 
 /// Sort key.

@@ -27,6 +27,8 @@ pub(crate) mod put;
 pub(crate) mod quote;
 #[cfg(feature = "server")]
 pub(crate) mod serve;
+#[cfg(feature = "client")]
+pub(crate) mod stat;
 #[cfg(feature = "server")]
 pub(crate) mod user;
 
@@ -132,7 +134,8 @@ fn of_client(command: Command) -> Option<Function> {
         Command::Put => put::run,
         Command::Ls => ls::run,
         Command::Mirror => mirror::run,
-        Command::Stat => ls::run_stat,
+        Command::Stat => stat::run,
+        Command::Du => stat::run_du,
         Command::Rm => change::rm,
         Command::Mkdir => change::mkdir,
         Command::Rmdir => change::rmdir,

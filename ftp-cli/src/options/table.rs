@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fmt;
 
 use Command::{
-    Batch, Chmod, Completions, Ctl, Demo, Doctor, Fxp, Get, Help, Ls, Man, Mirror, Mkdir, Mv,
+    Batch, Chmod, Completions, Ctl, Demo, Doctor, Du, Fxp, Get, Help, Ls, Man, Mirror, Mkdir, Mv,
     Passwd, Put, Quote, Rm, Rmdir, Serve, Stat, User,
 };
 use Completes::{Directory, File, Nothing, Words};
@@ -79,6 +79,7 @@ commands! {
         Put "put" [File] include_str!("../../help/put.txt");
         Ls "ls" [Nothing] include_str!("../../help/ls.txt");
         Stat "stat" [Nothing] include_str!("../../help/stat.txt");
+        Du "du" [Nothing] include_str!("../../help/du.txt");
         Rm "rm" [Nothing] include_str!("../../help/rm.txt");
         Mkdir "mkdir" [Nothing] include_str!("../../help/mkdir.txt");
         Rmdir "rmdir" [Nothing] include_str!("../../help/rmdir.txt");
@@ -315,16 +316,17 @@ const fn row(
     Row { group, short, long, value, commands, help }
 }
 
-const CLIENT: &[Command] = &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror];
+const CLIENT: &[Command] =
+    &[Get, Put, Ls, Stat, Du, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror];
 /// All commands that connect to servers, except fxp.
 const REMOTE: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Doctor];
+    &[Get, Put, Ls, Stat, Du, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Doctor];
 const FILES: &[Command] = &[Get, Put];
 /// Commands that transfer named files.
 const MOVERS: &[Command] = &[Get, Put, Batch];
 const VERIFIERS: &[Command] = &[Get, Put, Fxp, Batch];
 const DIALOGUE: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Doctor];
+    &[Get, Put, Ls, Stat, Du, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Doctor];
 const TREES: &[Command] = &[Mirror, Fxp];
 /// Commands that copy between a server and this computer, except batch.
 const MIRRORS: &[Command] = &[Get, Put, Mirror];
@@ -332,7 +334,7 @@ const MIRRORS: &[Command] = &[Get, Put, Mirror];
 const LOCKERS: &[Command] = &[Get, Put, Rm, Batch, Mirror, Fxp];
 /// Commands that select objects of a tree.
 const CHOOSERS: &[Command] = &[Mirror, Fxp, Get, Put];
-/// All commands whose `-h` shows help; for `ls`, `-h` means `--human-readable`.
+/// All commands whose `-h` shows help; for `ls` and `du`, `-h` means `--human-readable`.
 const HELPED: &[Command] = &[
     Get,
     Put,
@@ -359,13 +361,15 @@ const HELPED: &[Command] = &[
 const CARRIERS: &[Command] = &[Get, Put, Batch, Mirror];
 /// Commands that retry transient failures. `quote` sends a raw command only once, because its
 /// effect is unknown.
-const STUBBORN: &[Command] = &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Mirror, Fxp];
+const STUBBORN: &[Command] =
+    &[Get, Put, Ls, Stat, Du, Rm, Mkdir, Rmdir, Mv, Chmod, Batch, Mirror, Fxp];
 /// Commands that can print more than their result.
 const VERBOSE: &[Command] =
-    &[Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Serve, Demo];
+    &[Get, Put, Ls, Stat, Du, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Serve, Demo];
 /// Commands whose messages can be suppressed.
 const QUIET: &[Command] = &[
-    Get, Put, Ls, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Doctor, Serve, Demo,
+    Get, Put, Ls, Stat, Du, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Doctor, Serve,
+    Demo,
 ];
 const ALL: &[Command] = Command::ALL;
 
@@ -423,7 +427,11 @@ pub(crate) const TABLE: &[Row] = &[
     row(Trees,    "",  "include",          Needed("GLOB"),                CHOOSERS, "include matching names in a tree; the last matching GLOB wins (repeatable)"),
     row(Trees,    "",  "exclude",          Needed("GLOB"),                CHOOSERS, "skip matching names in a tree and never remove them (repeatable)"),
     row(Trees,    "",  "exclude-from",     Needed("FILE"),                CHOOSERS, "read GLOBs to skip from FILE, as in .gitignore (-: standard input) (repeatable)"),
+    row(Trees,    "",  "files-from",       Needed("FILE"),                &[Put, Mirror], "copy only the names in FILE, one per line or before NUL (-: standard input)"),
+    row(Trees,    "",  "max-depth",        Needed("N"),                   &[Get],   "descend N levels at most; 1 takes only the files of the directory itself"),
     row(Trees,    "",  "dry-run",          No,                            CHOOSERS, "print what would be done; change nothing"),
+    row(Trees,    "",  "fail-if-different", No,                           &[Mirror], "with --dry-run, exit with 12 if the run would do anything"),
+    row(Trees,    "",  "watch",            WithEqualSign("TIME"),         &[Mirror], "run again after each change of a local SRC, and every TIME (default: 60)"),
     row(Trees,    "",  "size-only",        No,                            TREES,    "compare files by size only, ignoring times"),
     row(Trees,    "",  "compare",          OneOf("MODE", "size|time|hash"), &[Mirror], "compare files by size, time (size and time) or hash (HASH) (default: time)"),
     row(Trees,    "",  "manifest",         WithEqualSign("NAME"),         &[Mirror], "upload by content, and keep a list of what was uploaded in NAME in DST (default: .ftp-cli-manifest.json)"),
@@ -444,6 +452,8 @@ pub(crate) const TABLE: &[Row] = &[
     row(Listing,  "",  "listing",          OneOf("MODE", "auto|mlsd|list"), TREES,    "use this listing command: auto, mlsd or list (default: auto)"),
     row(Listing,  "l", "long",             No,                            &[Ls],    "show type, permissions, size and time"),
     row(Listing,  "h", "human-readable",   No,                            &[Ls],    "show readable sizes with -l, such as 1.5 KiB"),
+    row(Listing,  "h", "human-readable",   No,                            &[Du],    "show readable sizes, such as 1.5 KiB"),
+    row(Listing,  "",  "hash",             No,                            &[Stat],  "show the digest that the server computes of a file (HASH)"),
     row(Listing,  "1", "one-per-line",     No,                            &[Ls],    "print one name per line (default)"),
     row(Listing,  "t", "newest-first",     No,                            &[Ls],    "sort by modification time, newest first"),
     row(Listing,  "S", "largest-first",    No,                            &[Ls],    "sort by size, largest first"),
@@ -527,7 +537,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the dialogue with explanations to FILE (default: standard error)"),
     row(Program,  "",  "no-config",        No,                            DIALOGUE, "skip the configuration file (see ftp-cli man)"),
     row(Program,  "h", "help",             No,                            HELPED,   "show help: --help all of it, -h what is used most"),
-    row(Program,  "",  "help",             No,                            &[Ls],    "show this help"),
+    row(Program,  "",  "help",             No,                            &[Ls, Du],    "show this help"),
     row(Program,  "V", "version",          No,                            ALL,      "show the version"),
 ];
 
@@ -585,6 +595,9 @@ pub(super) const EXCLUSIONS: &[Exclusion] = &[
     exclusion(ALL, "remove-source", &["append", "continue", "in-place", "unique"],
         "nothing would prove that the target is the source"),
     exclusion(ALL, "remove-source", &["delete", "manifest"], ""),
+    exclusion(ALL, "files-from", &["delete", "exclude", "exclude-from", "include", "manifest", "max-age", "max-size",
+        "min-age", "min-size"], "the list says what is copied, and nothing else is touched"),
+    exclusion(&[Mirror], "watch", &["dry-run"], ""),
     exclusion(&[Put], "remove-source", &["if-changed", "newer"], "a skipped source would never be removed"),
     exclusion(&[Get], "recursive", &["ascii", "glob", "if-changed", "in-place", "input-file", "newer",
         "no-clobber", "output", "preserve", "segments", "verify"], ""),
@@ -601,6 +614,9 @@ pub(super) const EXCLUSIONS: &[Exclusion] = &[
 /// Options, and the option without which they have no effect in these commands.
 #[rustfmt::skip]
 pub(super) const NEEDS: &[(&[Command], &[&str], &str)] = &[
+    (&[Get], &["max-depth"], "recursive"),
+    (&[Put], &["files-from"], "recursive"),
+    (&[Mirror], &["fail-if-different"], "dry-run"),
     (&[Get, Put], &["include", "exclude", "exclude-from", "dry-run"], "recursive"),
     (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "exclude-from", "dry-run", "size-only", "listing", "delete",
         "max-delete", "ignore-errors", "no-links", "stats"], "recursive"),

@@ -430,3 +430,54 @@ pub(crate) fn peak_of(program: &mut Command) -> (Option<i32>, u64) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+#[test]
+fn du_adds_up_all_files_of_a_tree() {
+    let server = OurServer::start();
+    server.root.write("t/a", &[b'x'; 1_000]);
+    server.root.write("t/d/.hidden", &[b'x'; 500]);
+    server.root.write("t/d/e/empty", b"");
+    let (tree, file) = (server.url("t"), server.url("t/a"));
+    let out = run(&mut ftp(&["du", &tree, &file])).succeeded();
+    let shown = |url: &str| url.replace(":pass%20word", "");
+    let want = format!("1500\t{}\n1000\t{}\n", shown(&tree), shown(&file));
+    assert_eq!(String::from_utf8(out).unwrap(), want);
+    let out = run(&mut ftp(&["du", "-h", &tree])).succeeded();
+    assert!(out.starts_with(b"1.5 KiB\t"), "{}", String::from_utf8_lossy(&out));
+    let out = String::from_utf8(run(&mut ftp(&["du", "--json", &tree])).succeeded()).unwrap();
+    assert!(out.contains(r#""size":1500,"files":3,"directories":3"#), "{out}");
+    failed(&run(&mut ftp(&["du", &server.url("missing")])), 8, "550");
+}
+
+#[test]
+fn du_fails_if_something_is_not_counted() {
+    let lines = |lines: &[u8]| Act::Send("150 list", lines.to_vec(), "226 done");
+    let peer = Peer::start(&[
+        ("FEAT", FEAT),
+        ("MLST", Act::Say("250-the\r\n type=dir; t\r\n250 end")),
+        ("MLSD", lines(b"type=file;size=7; a\r\ntype=dir; d\r\n")),
+        ("MLSD", Act::Say("550 no")),
+        ("LIST", Act::Say("550 no")),
+    ]);
+    failed(&run(&mut ftp(&["du", &peer.url("t")])), 12, "at least 7");
+}
+
+#[test]
+fn stat_shows_the_digest_of_the_server() {
+    let server = OurServer::start();
+    server.root.write("f", b"abc");
+    server.root.mkdir("d");
+    let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let out = run(&mut ftp(&["stat", "--hash", &server.url("f")])).succeeded();
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.ends_with(&format!("algorithm: SHA-256\nhash: {sum}\n")), "{out}");
+    let out = run(&mut ftp(&["stat", "--hash", "--json", &server.url("f")])).succeeded();
+    let want = format!(r#""algorithm":"SHA-256","hash":"{sum}""#);
+    assert!(String::from_utf8_lossy(&out).contains(&want), "{}", String::from_utf8_lossy(&out));
+    failed(&run(&mut ftp(&["stat", "--hash", &server.url("d")])), 8, "a directory has no digest");
+    let peer = Peer::start(&[
+        ("FEAT", FEAT),
+        ("MLST", Act::Say("250-the\r\n type=file;size=7; f\r\n250 end")),
+    ]);
+    failed(&run(&mut ftp(&["stat", "--hash", &peer.url("f")])), 14, "");
+}

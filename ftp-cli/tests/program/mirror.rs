@@ -7,10 +7,12 @@ mod deletions;
 mod deploy;
 mod interrupted;
 mod large;
+mod listed;
 mod lost;
 mod names;
 mod removals;
 mod together;
+mod watch;
 
 use std::fs;
 use std::net::Ipv4Addr;

@@ -8,6 +8,7 @@ use ftp_proto::{
 
 use super::Client;
 use super::directories::{Inside, MlsdArgument, first_name};
+use crate::charset::sent_in;
 use crate::error::{Error, ListingCut};
 use crate::listing::{Beginning, Budget, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;
@@ -96,7 +97,7 @@ impl Client {
             Mlsd::Refused(refusal @ Error::Refused { verb: Verb::Cwd, .. }) => Err(refusal),
             Mlsd::Refused(refusal) => {
                 // CWD settles the question whether the directory exists without a data connection.
-                let goes_inside = is_directory || means_another(directory);
+                let goes_inside = is_directory || self.means_another(directory);
                 let inside = match goes_inside && !directory.is_empty() {
                     true => self.go_inside(directory)?,
                     false => Inside::Fixed,
@@ -168,7 +169,7 @@ impl Client {
     /// may list another directory for it.
     fn lists_inside(&self, directory: &[u8]) -> bool {
         let is_ignored = self.mlsd_argument == MlsdArgument::Ignored && !directory.is_empty();
-        is_ignored || means_another(directory)
+        is_ignored || self.means_another(directory)
     }
 
     /// Begins `MLSD`, from inside the directory if its path cannot be the argument.
@@ -275,6 +276,15 @@ impl Client {
         Ok(self.size(path)?.is_some() || self.shows(path)?)
     }
 
+    /// Returns whether servers can take the path of a directory for something else: a pattern, options, or
+    /// the directory of a user. They can take the second byte of a character for a bracket.
+    fn means_another(&self, directory: &[u8]) -> bool {
+        let is_special = |byte: &u8| b"*?[]{}\\~".contains(byte);
+        directory.first() == Some(&b'-')
+            || sent_in(self.config.charset, directory)
+                .map_or(true, |sent| sent.iter().any(is_special))
+    }
+
     /// Returns whether a path can be the argument of `LIST` or `NLST`: the server has `MLSD`, so the
     /// listing is only a supplement, and nothing in the path has a special meaning.
     fn takes_argument(&self, directory: &[u8], options: ListOptions) -> bool {
@@ -282,7 +292,7 @@ impl Client {
         let is_special = |byte: &u8| byte.is_ascii_whitespace() || b"'\"".contains(byte);
         // Pure-FTPd lists the current directory if a flag precedes a path.
         let has_flag = options.form == ListingForm::Nlst && options.all;
-        let is_unclear = means_another(directory) || directory.iter().any(is_special);
+        let is_unclear = self.means_another(directory) || directory.iter().any(is_special);
         has_mlsd && !(self.no_mlsd || has_flag || is_unclear)
     }
 
@@ -539,12 +549,6 @@ fn is_no(error: &Error) -> bool {
     matches!(error, Error::Refused { verb: Verb::List | Verb::Nlst, reply }
         if reply.code().severity() == Severity::Permanent
             && reply.code() != ReplyCode::NOT_LOGGED_IN)
-}
-
-/// Returns whether servers can take the path of a directory for something else: a pattern, options, or
-/// the directory of a user.
-fn means_another(directory: &[u8]) -> bool {
-    directory.first() == Some(&b'-') || directory.iter().any(|byte| b"*?[]{}\\~".contains(byte))
 }
 
 /// Returns the name of a directory for `LIST` and `NLST`. Servers take a name with a leading `-`

@@ -13,7 +13,7 @@ use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Place, Put};
 use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 
-use super::super::{change, ls, put, quote};
+use super::super::{change, ls, put, quote, stat};
 use super::line::{self, Order};
 use crate::connect::Sessions;
 use crate::console::ResultLines;
@@ -248,8 +248,8 @@ impl<'a> Queue<'a> {
     }
 
     fn stat(&mut self, path: &[u8]) -> Result<Outcome> {
-        let entry = ls::stat(self.client()?, path, ListOptions::default().form)?;
-        ls::show_facts(path, &entry, &mut self.lines, &self.reporter.events)
+        let entry = stat::stat(self.client()?, path, ListOptions::default().form)?;
+        stat::show_facts(path, &entry, None, &mut self.lines, &self.reporter.events)
     }
 
     fn mv(&mut self, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result<Outcome> {

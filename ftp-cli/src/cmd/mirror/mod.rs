@@ -5,7 +5,9 @@
 //! totals.
 
 mod display;
+mod list;
 mod options;
+mod watch;
 
 use ftp_proto::Pathname;
 use std::io::Write;
@@ -18,7 +20,7 @@ use ftp_client::{FtpUrl, Place, RepresentationType};
 use self::display::{MirrorDisplay, PlanDisplay};
 pub(super) use self::options::FxpWay;
 use self::options::MirrorOptions;
-use crate::connect::{Finder, RetryObserver, Sessions};
+use crate::connect::{Credentials, Finder, RetryObserver, Sessions};
 use crate::console::output::{counted, rounded_size, shown, transferred};
 use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
 use crate::exit::{Exit, Failure, Result};
@@ -77,8 +79,7 @@ fn between(options: &Options, stdio: &mut Stdio, ends: [&End<'_>; 2], way: FxpWa
         };
         return Err(Failure::usage(format!("a tree needs a local directory{why}")));
     }
-    let done =
-        Mirror::new(options, stdio, ends).and_then(|mirror| mirror.between(ends, way, stdio));
+    let done = Mirror::new(options, stdio, ends).and_then(|mirror| mirror.run(ends, way, stdio));
     done.map_err(|failure| {
         if !failure.reported {
             let [source, target] = ends;
@@ -134,6 +135,8 @@ struct Mirror<'a> {
     when: When,
     cleanup: Cleanup,
     events: Events,
+    /// The login of all runs of `--watch`.
+    login: Option<Credentials>,
 }
 
 impl<'a> Mirror<'a> {
@@ -168,11 +171,30 @@ impl<'a> Mirror<'a> {
             when: When::from_options(options)?,
             cleanup: Cleanup::start(options, stdio)?,
             events: stdio.events.clone(),
+            login: None,
         })
     }
 
+    /// Mirrors once, or with `--watch` after each change.
+    fn run(mut self, ends: [&End<'_>; 2], way: FxpWay, stdio: &mut Stdio) -> Result {
+        let Some(interval) = watch::interval(self.options)? else {
+            return self.between(ends, way, stdio);
+        };
+        let url = ends.iter().find_map(|end| end.url()).expect("one side is remote");
+        // A descriptor is read once, and nobody types a password twice.
+        self.login = Some(Finder::new(self.options, &stdio.messages).find(url)?);
+        let here = match ends {
+            [End::Local(here), _] => Some(*here),
+            _ => None,
+        };
+        let messages = stdio.messages.clone();
+        let observed = (here, self.wanted.deletes);
+        let around = (&self.cleanup, &messages, self.options.is_quiet());
+        watch::repeat(interval, observed, around, || self.between(ends, way, stdio))
+    }
+
     /// Mirrors `source` to `target`; `way` is that of copies between two servers.
-    fn between(self, [source, target]: [&End<'_>; 2], way: FxpWay, stdio: &mut Stdio) -> Result {
+    fn between(&self, [source, target]: [&End<'_>; 2], way: FxpWay, stdio: &mut Stdio) -> Result {
         if matches!(target, End::Remote(_)) {
             self.wanted.check_upload()?;
         } else if self.wanted.transfer.temporary.is_some() {
@@ -180,11 +202,11 @@ impl<'a> Mirror<'a> {
         } else if self.wanted.manifest.is_some() {
             return Err(Failure::usage("--manifest applies only to uploads"));
         }
-        let mut logins = match (source, target) {
+        let mut logins: Vec<_> = match (source, target) {
             (End::Remote(from), End::Remote(to)) => {
                 Finder::new(self.options, &stdio.messages).find_both([from, to])?.into()
             }
-            _ => Vec::new(),
+            _ => self.login.clone().into_iter().collect(),
         };
         // If both sides are the same server, two connections are needed, one for each role.
         let mut both = Vec::new();
@@ -226,6 +248,8 @@ impl<'a> Mirror<'a> {
         let url = source.url().or(target.url()).expect("one side is remote");
         let observer = RetryObserver::new(self.options, stdio, &self.cleanup);
         let retrying = self.wanted.transfer.retrying;
+        // An earlier run of `--watch` may have ended while it planned.
+        let _ = self.wanted.filter.missing();
         let planning = PlanDisplay::new(url, retrying, &observer);
         let sync = TreeSync::plan(from, to, options, &planning);
         let sync = sync.map_err(|error| planning.failure(&error).context_unless_named(url))?;
@@ -235,8 +259,9 @@ impl<'a> Mirror<'a> {
             let message = "the target exists: cp -r copies the content of SRC directly into it";
             stdio.messages.say(message);
         }
+        let missing = self.missing(&sync);
         if self.is_decided(&sync, stdio)? {
-            return Ok(());
+            return self.report_missing(&missing, stdio);
         }
         let started = Instant::now();
         // The top is created before all steps.
@@ -252,8 +277,46 @@ impl<'a> Mirror<'a> {
             false => failure.context_unless_named(url),
         });
         drop(board);
-        self.sum_up(&summary, unselected, started.elapsed(), stdio);
-        result
+        let Summary { copied, renamed, made, removed, moved, links, modes, .. } = summary;
+        let is_idle =
+            result.is_ok() && copied + renamed + made + removed + moved + links + modes == 0;
+        // `--watch` would say so every minute.
+        if self.login.is_none() || !is_idle {
+            self.sum_up(&summary, unselected, started.elapsed(), stdio);
+        }
+        let reported = self.report_missing(&missing, stdio);
+        result.and(reported)
+    }
+
+    /// Returns messages about names of `--files-from` whose objects take no part.
+    fn missing(&self, sync: &TreeSync<'_>) -> Vec<String> {
+        let names = self.wanted.filter.missing().into_iter();
+        let message = |name| format!("{}: missing in SRC, or never copied", shown(name));
+        let mut missing: Vec<_> = names.map(message).collect();
+        if self.wanted.filter.is_listed() && sync.skips_links() {
+            missing.push("a listed name is a symbolic link; use --links follow".to_owned());
+        }
+        missing
+    }
+
+    /// Reports names of `--files-from` whose objects took no part.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Partial` if there are any.
+    fn report_missing(&self, missing: &[String], stdio: &Stdio) -> Result {
+        for message in missing {
+            stdio.messages.say(message);
+            let failure = Failure::item(Exit::Partial, message.clone());
+            self.events.failed(&failure, |error| error);
+        }
+        match missing.len() {
+            0 => Ok(()),
+            count => {
+                let message = format!("{} of --files-from not copied", counted(count, "name"));
+                Err(Failure { reported: true, ..Failure::item(Exit::Partial, message) })
+            }
+        }
     }
 
     /// Checks the limits of the plan. With `--dry-run`, prints the plan first and returns true: the
@@ -295,7 +358,14 @@ impl<'a> Mirror<'a> {
         }
         self.sum_up_plan(sync, stdio);
         let Some(last) = last.filter(|_| limit.is_none()) else {
-            return limit.map_or(Ok(true), Err);
+            limit.map_or(Ok(()), Err)?;
+            return match sync.steps().count() {
+                different if different > 0 && self.options.has("fail-if-different") => {
+                    let message = format!("SRC and DST differ in {}", counted(different, "object"));
+                    Err(Failure::item(Exit::Partial, message))
+                }
+                _ => Ok(true),
+            };
         };
         let message = format!("{} cannot be mirrored", counted(sync.failures().count(), "object"));
         Err(Failure { exit: Exit::Partial, message, reported: true, ..last })

@@ -14,6 +14,7 @@ use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_proto::Pattern;
 
+use super::list::NameList;
 use crate::config_file;
 use crate::connect::credentials::netrc_in_home;
 use crate::console::Cleanup;
@@ -198,6 +199,10 @@ pub(super) struct Filter {
     globs: Vec<Glob>,
     needs_include: bool,
     ignored: Option<Ignored>,
+    /// `--files-from`.
+    list: Option<NameList>,
+    /// `--max-depth`.
+    deepest: Option<usize>,
 }
 
 /// What the ignore file of a local source excludes.
@@ -250,7 +255,12 @@ impl Filter {
         }
         let needs_include = globs.first().is_some_and(|glob| glob.includes && !glob.is_listed);
         let ignored = top.map(Ignored::at).transpose()?;
-        Ok(Self { globs, needs_include, ignored })
+        let list = NameList::from_options(options, top, input)?;
+        let deepest = options.parsed("max-depth", whole_number)?;
+        if deepest == Some(0) {
+            return Err(Failure::usage("--max-depth: expected 1 or more"));
+        }
+        Ok(Self { globs, needs_include, ignored, list, deepest })
     }
 
     /// Returns a message for each pattern that matched no name: those of options, or those of files.
@@ -278,8 +288,28 @@ impl Filter {
         }
     }
 
+    /// Returns the names of `--files-from` that took no part since the last call.
+    pub(super) fn missing(&self) -> Vec<&[u8]> {
+        self.list.as_ref().map(NameList::unmet).unwrap_or_default()
+    }
+
+    /// Returns whether `--files-from` names what takes part.
+    pub(super) const fn is_listed(&self) -> bool {
+        self.list.is_some()
+    }
+
     /// Returns whether an object takes part.
     pub(super) fn takes(&self, path: &[u8], is_directory: bool) -> bool {
+        // The content of a directory is one level deeper.
+        let depth = path.split(|byte| *byte == b'/').count() + usize::from(is_directory);
+        if self.deepest.is_some_and(|deepest| depth > deepest) {
+            return false;
+        }
+        if let Some(list) = &self.list {
+            let is_ignored = |it: &Ignored| it.has(path, is_directory, true);
+            return !self.ignored.as_ref().is_some_and(is_ignored)
+                && list.takes(path, is_directory);
+        }
         let decided = last_match(&self.globs, path, is_directory);
         let is_taken = decided.unwrap_or(is_directory || !self.needs_include);
         let is_ignored =

@@ -1,0 +1,137 @@
+//! `mirror --watch`: a directory into which files come, and from which none is lost or sent in part.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use ftp_proto::HiddenFile;
+use ftp_server::{Rights, Server};
+use ftp_tests::process::Running;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::OurServer;
+use ftp_tests::wait::{at_last, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{failed, mirror, shown};
+use crate::ftp;
+
+/// Starts a watch of `source`.
+fn watch(options: &[&str], source: &Path, url: &str) -> Running {
+    let mut command = ftp(&["mirror", "-q", "--watch=5s"]);
+    command.args(options).arg(source).arg(url).stdin(Stdio::null()).stdout(Stdio::null());
+    Running::start(command.stderr(Stdio::null()))
+}
+
+/// Returns the files of a tree with their contents, except hidden ones of the server, which come and go.
+fn published(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut left) = (BTreeMap::new(), vec![root.to_owned()]);
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                left.push(path);
+            } else if !entry.file_name().as_bytes().starts_with(HiddenFile::UPLOAD)
+                && let Ok(content) = fs::read(&path)
+            {
+                found.insert(path.strip_prefix(root).unwrap().to_owned(), content);
+            }
+        }
+    }
+    found
+}
+
+fn ends_by(mut running: Running, signal: Signal, code: i32) {
+    kill_process(Pid::from_child(&running.child), signal).unwrap();
+    let status = at_last("the end", || running.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(code), "{status}");
+}
+
+#[test]
+fn files_that_appear_in_any_way_arrive_once_and_whole_despite_kills_and_outages() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let start = |port| {
+        let builder = Server::builder().root(root.path()).user("user", "word", Rights::FULL);
+        builder.bind((Ipv4Addr::LOCALHOST, port)).ok()
+    };
+    let server = start(0).unwrap();
+    let address: SocketAddr = server.local_addr();
+    let url = format!("ftp://user:word@{address}/t");
+    let (source, target) = (here.mkdir("in"), root.join("t"));
+    let count = |path: &Path| fs::read_dir(path).map_or(0, Iterator::count);
+    let arrived = |least| wait_until("files arrive", || count(&target) >= least);
+    let by_rename = |from: usize, to: usize| {
+        for number in from..to {
+            let new = here.write(format!("new-{number}"), format!("{number}").as_bytes());
+            fs::rename(new, source.join(format!("renamed-{number:04}"))).unwrap();
+        }
+    };
+    let running = watch(&[], &source, &url);
+    by_rename(0, 200);
+    arrived(100);
+    // Killed in the middle of its work, and started again.
+    drop(running);
+    let running = watch(&[], &source, &url);
+    by_rename(200, 500);
+    // Written in two pieces, with a run between them, and in a directory that did not exist.
+    fs::create_dir(source.join("d")).unwrap();
+    let mut slow: Vec<_> = (0..500)
+        .map(|number| File::create(source.join(format!("d/slow-{number:04}"))).unwrap())
+        .collect();
+    slow.iter_mut().for_each(|file| file.write_all(b"first half, ").unwrap());
+    arrived(300);
+    // The server goes away and comes back.
+    drop(server);
+    slow.iter_mut().for_each(|file| file.write_all(b"second half").unwrap());
+    drop(slow);
+    let _server = at_last("the port is free", || start(address.port()));
+    wait_until("all is there", || published(&target) == published(&source));
+    assert_eq!(published(&source).len(), 1_000);
+    // Removals are no business of a watch without --delete, and the next file arrives alone.
+    fs::remove_file(source.join("renamed-0000")).unwrap();
+    by_rename(500, 501);
+    wait_until("the last file", || target.join("renamed-0500").exists());
+    assert!(target.join("renamed-0000").exists());
+    ends_by(running, Signal::TERM, 143);
+}
+
+#[test]
+fn a_watch_removes_what_goes_and_ends_by_ctrl_c() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let source = here.mkdir("in");
+    here.write("in/a", b"a");
+    here.write("in/b", b"b");
+    let running = watch(&["--delete"], &source, &server.url("t"));
+    let target = server.root.join("t");
+    wait_until("both files", || published(&target).len() == 2);
+    fs::remove_file(source.join("a")).unwrap();
+    wait_until("one file", || published(&target) == published(&source));
+    ends_by(running, Signal::INT, 130);
+}
+
+#[test]
+fn a_server_is_watched_by_time() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    server.root.write("t/a", b"a");
+    let mut command =
+        ftp(&["mirror", "-q", "--watch=1s", &server.url("t"), shown(&here.join("d"))]);
+    let running = Running::start(command.stdin(Stdio::null()).stderr(Stdio::null()));
+    wait_until("the first file", || here.join("d/a").exists());
+    server.root.write("t/b", b"b");
+    wait_until("the second file", || here.join("d/b").exists());
+    ends_by(running, Signal::TERM, 143);
+}
+
+#[test]
+fn only_mistakes_end_a_watch() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let source = here.mkdir("in");
+    let wrong = server.url("t").replace("pass%20word", "wrong");
+    assert!(wrong.contains("wrong"));
+    mirror(&["--watch"], shown(&source), &wrong).exited(6);
+    failed(&mirror(&["--watch=no"], shown(&source), &server.url("t")), 2, "--watch");
+    failed(&mirror(&["--watch", "--links", "keep"], shown(&source), &server.url("t")), 2, "links");
+}
