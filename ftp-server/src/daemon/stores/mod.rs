@@ -97,7 +97,7 @@ impl Stores {
             let key = key_of_store(name, "");
             match open.check() {
                 Ok(lines) => {
-                    lines.iter().for_each(|line| findings.ok(format_args!("{key}: {line}")))
+                    lines.iter().for_each(|line| findings.ok(format_args!("{key}: {line}")));
                 }
                 Err(why) => findings.fail(DaemonErrorKind::Network, format_args!("{key}: {why}")),
             }
