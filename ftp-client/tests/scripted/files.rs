@@ -4,7 +4,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Existing, Verify};
+use ftp_client::file::{Existing, SkipReason, Verify};
 use ftp_client::{Error, FileOptions, Resume};
 
 use crate::peer::{Peer, Server};
@@ -95,7 +95,7 @@ fn keep_existing_preserves_a_file_created_during_the_download() {
     });
     let options = FileOptions::new().existing(Existing::Keep);
     let done = client.download_to("a", &path, &options, &()).unwrap();
-    assert_eq!(done.skipped, Some("now exists"));
+    assert_eq!(done.skipped, Some(SkipReason::NowExists));
     assert_eq!(fs::read(&path).unwrap(), b"another");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     server.end();
@@ -109,7 +109,7 @@ fn keep_existing_requests_nothing_for_an_existing_file() {
     let (server, mut client) = Server::logged_in(|_peer| {});
     let options = FileOptions::new().resume(Resume::Proven).existing(Existing::Keep);
     let done = client.download_to("a", &path, &options, &()).unwrap();
-    assert_eq!(done.skipped, Some("exists"));
+    assert_eq!(done.skipped, Some(SkipReason::Exists));
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     server.end();
 }

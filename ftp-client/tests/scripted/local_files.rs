@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Existing, Left, Verify};
+use ftp_client::file::{Existing, Left, SkipReason, Verify};
 use ftp_client::{Client, Done, Error, ErrorKind, FileOptions, Get, Place, Resume};
 use ftp_tests::wait::wait_until;
 
@@ -191,7 +191,7 @@ fn a_complete_file_that_gets_no_name_is_resumed_or_removed_as_09() {
     fs::remove_file(&path).unwrap();
     let declined = options().existing(Existing::Keep);
     let (done, _) = get(&mut client, &path, &declined);
-    assert_eq!(done.unwrap().skipped, Some("now exists"));
+    assert_eq!(done.unwrap().skipped, Some(SkipReason::NowExists));
     assert_eq!(names_in(root.path()), ["a"]);
     assert_eq!(fs::read(&path).unwrap(), b"mine");
     server.end();

@@ -10,7 +10,7 @@ use ftp_proto::{FtpUrl, RepresentationType};
 use super::line::{self, Order};
 use super::queue::{Count, Queue};
 use crate::connect::{Dialler, Finder, Sessions};
-use crate::console::output::{shown, shown_path};
+use crate::console::output::{shown, shown_local, shown_path};
 use crate::console::signals::Aim;
 use crate::console::{Board, Cleanup, Printable, Stdio, When};
 use crate::exit::{Exit, Failure, Result};
@@ -272,7 +272,7 @@ fn pwd(queue: &mut Queue<'_>) -> Result {
 
 /// Enters a local directory, if one is given, and shows where that is.
 fn lcd(directory: Option<&[u8]>, queue: &Queue<'_>) -> Result {
-    let named = directory.map_or_else(|| ".".to_owned(), shown);
+    let named = directory.map_or_else(|| ".".to_owned(), shown_local);
     let entered = directory.map_or(Ok(()), |path| env::set_current_dir(OsStr::from_bytes(path)));
     let here = entered.and_then(|()| env::current_dir());
     let here = here.map_err(|error| Failure { fatal: false, ..Failure::local(named, &error) })?;

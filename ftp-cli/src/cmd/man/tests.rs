@@ -1,7 +1,10 @@
+#[cfg(feature = "server")]
+use std::fs;
+#[cfg(feature = "server")]
+use std::path::PathBuf;
+
 use super::*;
 use crate::options::TABLE;
-use std::fs;
-use std::path::PathBuf;
 
 #[test]
 fn each_command_option_and_exit_code_is_in_the_man_page() {
@@ -28,6 +31,7 @@ fn each_command_option_and_exit_code_is_in_the_man_page() {
 
 /// Searches the sources for every environment variable that this crate reads.
 #[test]
+#[cfg(feature = "server")]
 fn every_environment_variable_read_is_in_the_man_page() {
     let mut directories = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
     let mut names = [crate::connect::credentials::VARIABLE, crate::cmd::control::VARIABLE]
@@ -67,6 +71,7 @@ fn no_text_is_parsed_as_a_roff_request() {
 }
 
 #[test]
+#[cfg(feature = "server")]
 fn each_key_is_in_the_man_page() {
     let page = of_settings();
     for setting in SettingHelp::all() {

@@ -668,6 +668,6 @@ pub(crate) fn netrc_in_home(home: &OsStr) -> Option<PathBuf> {
 }
 
 // They need devices, FIFOs and a shell as Linux has them.
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests;
