@@ -191,7 +191,7 @@ fn journal_lines_begin_with_their_priority() {
     }
     // The reasons why a server does not start are errors.
     for (set, words) in [
-        ("listen.addresses=127.0.0.1:0,x", "ftp-cli: --set: "),
+        ("listen.addresses=127.0.0.1:0,x", "<3>ftp-cli: --set listen.addresses: "),
         ("log.target=file:/proc/none/log", "/proc/none/log: No such file"),
     ] {
         let root = TempRoot::on_disk();

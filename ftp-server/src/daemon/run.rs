@@ -563,7 +563,7 @@ mod tests {
     #[test]
     fn a_root_on_a_disk_that_is_not_mounted_refuses_logins_until_it_is() {
         let (root, other) = (TempRoot::new(), TempRoot::new());
-        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc8";
+        let hash = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
         let directory = root.join("disk/data");
         let mut config = Config::new();
         for (key, value) in [

@@ -216,7 +216,7 @@ impl Client {
             let known = self.checks.known(request.operation);
             known.is_some_and(|known| known.of(header) == Treatment::Checked)
         };
-        request.key.is_some_and(|key| key.starts_with(&self.own))
+        request.key.is_some_and(|key| self.is_own(key))
             || request.condition().is_some_and(is_checked)
     }
 
@@ -294,10 +294,15 @@ impl Client {
         Err((proof::checked_refusal(request, refusal, is_signed), date))
     }
 
+    /// Returns whether an object is one of the server's own.
+    pub(super) fn is_own(&self, key: &str) -> bool {
+        key.starts_with(&self.own)
+    }
+
     /// Returns the headers that the settings add to a request. A copy keeps its class, and the server's
     /// own objects live too briefly for one.
     fn headers_of_object(&self, request: &Request<'_>) -> Vec<(&str, &str)> {
-        let is_own = request.key.is_some_and(|key| key.starts_with(&self.own));
+        let is_own = request.key.is_some_and(|key| self.is_own(key));
         let keeps_class = is_own || request.operation == "CopyObject";
         let is_there = |name: &str| request.headers.iter().any(|(own, _)| *own == name);
         let all = self.object_headers.iter().map(|(name, value)| (&**name, &**value));

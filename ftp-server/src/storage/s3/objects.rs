@@ -240,9 +240,9 @@ impl Client {
     }
 
     /// Makes a change that gives an object the metadata `id`, and returns the entity tag. After an
-    /// error that leaves the result unknown, first checks whether the change was made, and retries
-    /// only if it was not, with the same condition, which the store is proved to check. Without this look, the effect of the first
-    /// attempt could make the second one fail.
+    /// error that leaves the result unknown, first checks whether the change was made. Retries it only if
+    /// it was not, with the same condition, and only if the store is proved to check that. Without the
+    /// look, the effect of the first attempt could make the second one fail.
     pub(super) fn decided(
         &self,
         request: &Request<'_>,

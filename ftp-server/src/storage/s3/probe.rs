@@ -75,7 +75,7 @@ impl Inner {
                     }
                 }
                 // Before the test, nothing without a response was sent again.
-                Err(lost) if known.is_none() && lost.is_in_doubt() => {
+                Err(lost) if known.is_none() && lost.is_in_doubt() && !self.client.is_own(key) => {
                     if !self.checks(operation, header) || check_wanted().is_err() {
                         return Err(lost);
                     }

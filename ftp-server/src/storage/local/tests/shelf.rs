@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use ftp_tests::wait::at_last;
 use rustix::io::Errno;
 
 use super::super::directory::Directory;
@@ -220,9 +221,12 @@ fn kept_bytes_are_given_up_only_if_they_make_enough_room_fs_15() {
         return;
     };
     let storage = tree.storage();
-    for (user, name) in [("ann", "a"), ("ann", "b"), ("bob", "c")] {
-        cut(&storage, user, name, 1 << 20);
-    }
+    let cut_all = || {
+        for (user, name) in [("ann", "a"), ("ann", "b"), ("bob", "c")] {
+            cut(&storage, user, name, 1 << 20);
+        }
+    };
+    cut_all();
     let sizes =
         || [("ann", "a"), ("ann", "b"), ("bob", "c")].map(|(it, name)| size(&storage, it, name));
     let space = |room| storage.space(&path("/"), room).unwrap().free.unwrap();
@@ -238,9 +242,16 @@ fn kept_bytes_are_given_up_only_if_they_make_enough_room_fs_15() {
     }
     assert!(space(RoomFor::New(free + MIB)) < free);
     assert_eq!(sizes(), all);
-    // The oldest goes if that is enough.
-    assert_eq!(space(RoomFor::More(free + MIB)), free + MIB);
-    assert_eq!(sizes(), [Some(0), Some(MIB), Some(MIB)]);
+    // The oldest goes if that is enough. If a program that another test starts holds its bytes for a
+    // moment, it is not.
+    at_last("only the oldest goes", || {
+        let left = (space(RoomFor::More(free + MIB)), sizes());
+        if left == (free + MIB, [Some(0), Some(MIB), Some(MIB)]) {
+            return Some(());
+        }
+        cut_all();
+        None
+    });
 }
 
 #[test]
