@@ -231,7 +231,7 @@ fn times_and_sizes_select_files() {
 }
 
 #[test]
-fn a_named_file_that_a_limit_leaves_out_is_a_failure() {
+fn a_named_file_that_a_limit_leaves_out_is_a_failure_li_06() {
     with_servers(|name, site| {
         let here = TempRoot::new();
         open(&site.root.mkdir("d"));

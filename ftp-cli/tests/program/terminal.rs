@@ -332,7 +332,7 @@ fn a_session_at_a_terminal_has_a_prompt() {
 }
 
 #[test]
-fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs() {
+fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs_li_10() {
     let (server, here) = (slow_site(), TempRoot::new());
     server.root.mkdir("pub");
     let mut terminal =
