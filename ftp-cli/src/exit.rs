@@ -84,7 +84,7 @@ pub(crate) fn table() -> impl Iterator<Item = (Exit, &'static str)> {
 const NO_LINKS: &str = "; use --no-links if this server has no links to directories";
 
 /// The hint after a failure because of a missing directory.
-pub(crate) const CREATE_DIRECTORIES: &str = "; use --create-dirs to create directories";
+pub(crate) const CREATE_DIRECTORIES: &str = "; if a directory is missing, use --create-dirs";
 
 impl Exit {
     pub(crate) const fn code(self) -> u8 {

@@ -57,6 +57,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let board = Board::new(when, stdio, count, None);
     let mut context = Context::new(options, stdio, &settings, &cleanup, board);
     context.is_of_one = items.len() == 1;
+    // The content itself is on the terminal.
+    context.talkative &= options.is_verbose() || !(is_output && stdio.output_is_terminal());
     let targets = items.iter().filter_map(|item| match &item.target {
         Target::File(path) => Some(path.clone()),
         _ => None,

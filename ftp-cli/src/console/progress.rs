@@ -564,7 +564,7 @@ mod tests {
                 Some("10%"),
                 long,
                 60,
-                "[1/308] a-name-of-more-than-twelve-l\u{2026} 10%; all: 60s left",
+                "[1/308] a-name-of-more-than-twelve-lett\u{2026} 10%; all: 60s left",
             ),
             (Some("10%"), long, 30, "[1/308] a-name-of-more-t\u{2026} 10%"),
             (

@@ -291,7 +291,7 @@ pub(crate) struct Context<'a> {
     /// All local targets of the run.
     pub(crate) targets: Targets,
     /// Whether to print successes.
-    talkative: bool,
+    pub(crate) talkative: bool,
     /// Whether the user has named one remote file, so that its refusal is worth more questions.
     pub(crate) is_of_one: bool,
 }

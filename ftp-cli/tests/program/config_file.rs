@@ -260,7 +260,7 @@ fn a_configured_proxy_is_reported_with_its_line() {
     let dead = OwnPort::claim_closed();
     let proxy = format!("http://{}", dead.address());
     let home = Home::with(&format!("[defaults]\nproxy = \"{proxy}\"\n"));
-    let ran = run(&mut home.ftp(&["get", "ftp://inside.invalid/a", "-"]));
+    let ran = run(&mut home.ftp(&["get", "ftp://user@inside.invalid/a", "-"]));
     failed(&ran, 4, "config.toml:2");
     failed(&ran, 4, "names this proxy: use --proxy none to connect directly");
 }

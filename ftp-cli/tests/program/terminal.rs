@@ -162,6 +162,11 @@ fn server_text_is_escaped_on_a_terminal_li_04_hl_08() {
         assert!(shown.lines().any(|shown| shown == line), "{line}: {shown:?}");
     }
     assert!(shown.chars().all(|char| !char.is_control() || "\r\n".contains(char)), "{shown:?}");
+    // Only the content of a file that is printed.
+    let data = Act::Send("150 data (6 bytes)", b"notes\n".to_vec(), "226 done");
+    let peer = Peer::start(&[("RETR", data)]);
+    let (_, shown) = Terminal::start(&mut ftp(&["cat", &peer.url("x")])).end();
+    assert_eq!(shown, "notes\r\n");
     // Output to a pipe is unchanged.
     let peer = Peer::start(&[("NLST", list())]);
     let out = run(&mut ftp(&["ls", "--listing=nlst", &peer.url("")])).succeeded();
@@ -311,7 +316,7 @@ fn a_session_at_a_terminal_has_a_prompt() {
     terminal.type_in("bye\n");
     let (status, shown) = terminal.end();
     assert_eq!(status.code(), Some(12), "{shown}");
-    assert!(shown.contains("9 lines done, 3 failed, 0 not tried"), "{shown}");
+    assert!(shown.contains("8 lines done, 3 failed, 0 not tried"), "{shown}");
     assert_eq!(here.read("f"), b"content");
     assert!(!here.join("other").exists());
 
@@ -327,7 +332,7 @@ fn a_session_at_a_terminal_has_a_prompt() {
 }
 
 #[test]
-fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs() {
+fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs_li_10() {
     let (server, here) = (slow_site(), TempRoot::new());
     server.root.mkdir("pub");
     let mut terminal =

@@ -119,9 +119,9 @@ pub(super) fn run(
     let when = When::from_options(options)?;
     let input = std::mem::replace(&mut stdio.input, Box::new(io::empty()));
     let prompt = cleanup.renewed()?;
-    let mut session = Session { stdio, input, prompt, directory: None };
+    let mut session = Session { stdio, input, prompt, directory: None, pending: None };
     let mut count = Count::new(options.has("stop-on-error"));
-    let (mut entered, mut representation) = (Vec::new(), representation);
+    let (mut entered, mut uploads, mut representation) = (Vec::new(), None, representation);
     loop {
         let stdio = session.stdio;
         let dialler = dialler.clone().stopped_by(&cleanup);
@@ -137,6 +137,7 @@ pub(super) fn run(
             (url, representation),
         );
         queue.entered = std::mem::take(&mut entered);
+        queue.uploads = uploads.take().unwrap_or_default();
         if session.directory.is_none() {
             queue.connect(0)?;
             let hint = "help lists the commands, bye ends the session";
@@ -144,6 +145,7 @@ pub(super) fn run(
         }
         let next = session.converse(&mut queue, &mut count, &cleanup);
         (entered, representation) = (std::mem::take(&mut queue.entered), queue.representation);
+        uploads = Some(std::mem::take(&mut queue.uploads));
         let interrupted = match next {
             Next::Over => None,
             Next::Interrupted => Some(Failure::new(Exit::Interrupted, "interrupted")),
@@ -172,6 +174,8 @@ struct Session<'s> {
     /// What Ctrl-C cancels at the prompt.
     prompt: Cleanup,
     directory: Option<Current>,
+    /// A line that needs a new connection, because Ctrl-C has cancelled the old one before.
+    pending: Option<Vec<u8>>,
 }
 
 /// The current directory as the last prompt showed it.
@@ -188,7 +192,13 @@ impl Session<'_> {
     fn converse(&mut self, queue: &mut Queue<'_>, count: &mut Count, cleanup: &Cleanup) -> Next {
         loop {
             cleanup.aim(Aim::Work);
-            let Some(text) = self.ask(queue) else { return Next::Over };
+            let Some(text) = self.pending.take().or_else(|| self.ask(queue)) else {
+                return Next::Over;
+            };
+            if cleanup.is_cancelled() {
+                self.pending = Some(text);
+                return Next::Interrupted;
+            }
             cleanup.aim(Aim::Work);
             let done = match Typed::parse(&text) {
                 Ok(Typed::Nothing) => continue,

@@ -278,7 +278,8 @@ fn each_tls_fault_has_exactly_its_diagnosis() {
     for (name, server) in vsftpd.into_iter().chain(proftpd) {
         let url = format!("ftpes://{}@{}/", server.user, server.address).replace("anonymous@", "");
         let mut doctor = super::doctor(&["--ca-file", &file, &url]);
-        let found = Found::of(run(doctor.env("FTP_PASSWORD", server.password)));
+        doctor.envs(url.contains('@').then_some(("FTP_PASSWORD", server.password)));
+        let found = Found::of(run(&mut doctor));
         is(name, &found, (&["reuse-demanded"], 0, Some("ftpes://")));
     }
 }

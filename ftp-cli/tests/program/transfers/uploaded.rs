@@ -177,7 +177,7 @@ fn a_refused_final_name_names_the_cure() {
 
 #[test]
 fn a_missing_directory_names_the_option_that_creates_it() {
-    const HINT: &str = "; use --create-dirs to create directories";
+    const HINT: &str = "; if a directory is missing, use --create-dirs";
     let (server, here) = (OurServer::start(), TempRoot::new());
     let file = text(&here.write("file", &ten(b'x')));
     server.root.mkdir("there");
