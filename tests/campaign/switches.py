@@ -288,7 +288,7 @@ class Reset(Dialogue):
 
 class Kick(Dialogue):
     name, assumption = "one session", "A server has one session more for this user"
-    verbs = ("mirror delete down",)
+    verbs = ("get",)
 
     def accepted(self, sessions):
         open_ones = [one for one in sessions[:-1] if not one.is_over]
@@ -389,7 +389,9 @@ def disk(which: str, told: str, about: str) -> type[Lies]:
 
     class OneDisk(Lies):
         name, kind, lie, side, assumption = f"{which} disk {told}", "disk", told, which, about
-        is_free, shown_by = told in FREE, "the disk" if told == "rmdir" else ""
+        # Our client refuses to replace a file whose mode it cannot keep.
+        is_free = told in FREE and (which, told) != ("client", "modes")
+        shown_by = "the disk" if told == "rmdir" else ""
         verbs = ("put", "mirror up", "append") if which == "server" else ("get", "resume", "mirror down")
 
     return OneDisk
@@ -525,11 +527,11 @@ class World:
         """Returns the disk of the server or the client, if it lies."""
         return next((one for one in self.disks if one.side == side), None)
 
-    def begin(self, names: list[str], chance: random.Random) -> None:
-        """Begins an action with some of the switches."""
-        fresh = [ALL[name](random.Random(chance.random())) for name in self.names if ALL[name].kind != "disk"]
-        self.dialogues = [one for one in fresh if one.name in names and isinstance(one, Dialogue)]
-        self.acts = [one for one in fresh if one.name in names and isinstance(one, Act)]
+    def begin(self, seed: str) -> None:
+        """Begins an action. The choices of a switch do not depend on which others are on."""
+        fresh = [ALL[name](random.Random(f"{seed}/{name}")) for name in self.names if ALL[name].kind != "disk"]
+        self.dialogues = [one for one in fresh if isinstance(one, Dialogue)]
+        self.acts = [one for one in fresh if isinstance(one, Act)]
         self._counted = {one.name: one.count for one in self.disks}
 
     def effects(self) -> dict[str, int]:

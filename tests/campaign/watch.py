@@ -111,13 +111,17 @@ class Eyes(trees.Trees):
         # Without a command: once the client connects again.
         self.subject: tuple[Optional[pathlib.Path], bytes] = (None, b"")
         self.subject_at = 0
+        # A local file that comes back while the first file is uploaded, with its content.
+        self.returns: Optional[tuple[pathlib.Path, bytes]] = None
         self.left_by_others: list[Content] = []
 
     def carry_out(self, number: int) -> list[str]:
         """Carries out an action. Returns what is wrong."""
-        self.random = random.Random(f"{self.watch.seed}/{self.period.name}/{number}")
-        self.world.begin(self.period.switches, self.random)
+        seed = f"{self.watch.seed}/{self.period.name}/{number}"
+        self.random = random.Random(seed)
+        self.world.begin(seed)
         self.found, self.subject, self.subject_at, self.left_by_others = [], (None, b""), 0, []
+        self.returns = None
         self.act() if self.period.is_ours else self.act_as(self.random.choice(self.watch.clients))
         for name, count in self.world.effects().items():
             self.watch.switched[name] += count
@@ -125,7 +129,7 @@ class Eyes(trees.Trees):
 
     def provoke(self, how: str) -> None:
         """Does what shows a switch, and what our programs never do."""
-        self.world.begin(self.period.switches, random.Random())
+        self.world.begin("")
         put(self.up / "full/f", b"content")
         if disk := next(iter(self.world.disks), None):
             put(disk.files / "full/f", b"content")
@@ -139,6 +143,8 @@ class Eyes(trees.Trees):
 
     def meanwhile(self, verb: bytes, moved: int) -> None:
         """Lets other programs change a file in the middle of a transfer, or between two connections."""
+        if self.returns and verb == b"STOR" and not self.returns[0].exists():
+            put(*self.returns)
         path, when = self.subject
         if path and verb == when and moved >= self.subject_at and not self.left_by_others:
             self.change(path)
@@ -263,7 +269,8 @@ class Eyes(trees.Trees):
         put(self.up / name, content)
         target, old = self.local / "down", self.random.choice([None, b"old"])
         put(target, old)
-        self.subject = self.up / name, b"RETR"
+        # The first byte is only the question whether the server can begin at another one.
+        self.subject, self.subject_at = (self.up / name, b"RETR"), self.random.choice([0, 20_000])
         options = [*self.retries(), *self.random.choice([[], [], ["--segments", "3"], ["-p"]])]
         ran = self.ours(self.words("get", *options, self.url(name), self.seen(target)), self.plan())
         whole = [content, *filter(None, self.left_by_others)]
@@ -271,6 +278,7 @@ class Eyes(trees.Trees):
         # The segments that came are kept for the next run.
         left = self.left("down")
         left = left if "--segments" not in options else None
+        ran = ran._replace(is_odd=ran.is_odd or "-p" in options and self.kind.name != "ours")
         self.judge(f"get {options} '{name}'", ran, [wrong("local file", held(target), wanted), left])
         self.forget_others()
 
@@ -312,8 +320,9 @@ class Eyes(trees.Trees):
         written = f".in.{name}" if "--temp" in options and self.random.random() < 0.5 else name
         self.subject = self.up / written if of_server else self.local / "up", when
         ran = self.ours(self.words("put", *options, self.seen(self.local / "up"), self.url(name)), self.plan(b"STOR"))
-        # Our client may refuse to go on with a file that is not provably its own.
-        ran = ran._replace(is_odd=ran.is_odd or "-c" in options and old is not None)
+        # Our client may refuse to go on with a file that is not provably its own, and some servers set no times.
+        may_refuse = "-c" in options and old is not None or "-p" in options and self.kind.name != "ours"
+        ran = ran._replace(is_odd=ran.is_odd or may_refuse)
         if of_server:
             self.judge_upload(f"put {options} '{name}'", ran, name, [old, *self.left_by_others], [new])
         else:
@@ -366,6 +375,7 @@ class Eyes(trees.Trees):
         there = [held(path) for path in self.up.iterdir() if path.is_file()]
         here = [held(path) for path in self.local.iterdir() if path.is_file()]
         problem = None
+        ran = ran._replace(is_odd=ran.is_odd or "-p" in options and self.kind.name != "ours")
         if self.settle_ours() or last not in there + here:
             problem = f"nobody has the last content of the source, {describe(last)}"
         elif ran.code == 0 and held(self.up / name) not in (new, last):
