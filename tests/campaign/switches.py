@@ -11,7 +11,6 @@ import os
 import pathlib
 import random
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +19,6 @@ from typing import Iterator, NamedTuple, Optional
 
 from place import TOP, Unavailable, run
 
-LISTINGS = (b"MLSD", b"LIST", b"NLST")
 CHANGES = (b"DELE", b"RMD", b"RNTO", b"MKD")
 # Lines of a listing before its cut, bytes that a program adds, seconds for a request that comes late, and for a disk.
 LINES, MORE, LATE, MOUNTED = 3, b"a line of another program\n", 1.0, 10.0
@@ -322,7 +320,7 @@ class Links(Dialogue):
     name, assumption = "links unseen", "A directory in a listing is not a link"
     verbs = ("remove tree",)
 
-    # Only this project's server promises in FEAT that its listings show links.
+    # Only this project's server promises in FEAT that its listings show links, and vsFTPd by its greeting.
     FEATURES = b"211-Features\r\n" + b"".join(
         b" %s\r\n" % one for one in (b"MDTM", b"MFMT", b"MLST type*;size*;modify*;unique*;", b"REST STREAM", b"SIZE", b"UTF8")
     )
@@ -330,8 +328,13 @@ class Links(Dialogue):
     def command(self, session, word, rest):
         return Instead(NOTHING, self.FEATURES + b"211 End\r\n") if word == b"FEAT" else None
 
+    def reply(self, session, word, line):
+        return line if word else b"220 Ready\r\n"
+
     def listing(self, session, word, lines):
         shown = [re.sub(rb"(?i)type=OS\.unix=slink:?[^;]*", b"type=dir", line) for line in lines]
+        if word == b"LIST":
+            shown = [re.sub(rb"^l(.*) -> [^\r\n]*", rb"d\1", line) for line in lines]
         if shown != lines:
             self.took_effect()
         return shown
@@ -492,18 +495,15 @@ def check() -> None:
         raise Unavailable(f"no row of docs/dev/assumptions.md is that of {', '.join(unknown)}")
 
 
-def some(chance: random.Random, kinds: tuple[str, ...] = KINDS, least: int = 3, most: int = 5) -> list[str]:
-    """Draws switches. A side has one disk."""
+def some(chance: random.Random, kinds: tuple[str, ...] = KINDS) -> list[str]:
+    """Draws three to five switches. A side has one disk."""
     names = [name for name, one in ALL.items() if one.kind in kinds]
     drawn: list[str] = []
+    count = chance.randint(3, 5)
     for name in chance.sample(names, len(names)):
-        sides = {ALL[one].side for one in drawn if ALL[one].kind == "disk"}
-        if ALL[name].kind != "disk" or ALL[name].side not in sides:
+        sides = {ALL[one].side for one in drawn} - {""}
+        if len(drawn) < count and ALL[name].side not in sides:
             drawn.append(name)
-        if len(drawn) == least or len(drawn) == most:
-            if len(drawn) == most or chance.random() < 0.4:
-                break
-            least = len(drawn) + 1
     return drawn
 
 
