@@ -3,8 +3,8 @@
 Each time a lie is told, its name is written as a line to the file COUNTS. The lies:
 
     inodes      a file that nobody has open gets another inode number each time it is looked up
-    close       sometimes, the close of a file that was written to fails, and what was written after its old end is lost
-    sync        sometimes, a sync fails, and what was written after the old end of the file is lost
+    close       sometimes, the close of a file that was written to fails, and what was added since it was opened is lost
+    sync        sometimes, a sync fails, and what was added since the file was opened is lost
     modes       no mode and no owner can be set
     times       setting a time succeeds, and changes nothing
     rmdir       a directory is removed with all that is in it
@@ -221,11 +221,15 @@ class Disk:
         if handle in self.written and self.told(lie, SOME):
             os.truncate(handle, min(self.lengths[handle], os.fstat(handle).st_size))
             raise OSError(errno.EIO, "lost")
+        # What was confirmed stays.
+        self.written.discard(handle)
+        self.lengths[handle] = os.fstat(handle).st_size
         return b""
 
     def release(self, _, body):
         handle = struct.unpack_from("<Q", body)[0]
         self.written.discard(handle)
+        self.lengths.pop(handle, None)
         self.files.pop(handle, None)
         os.close(handle)
         return b""

@@ -20,7 +20,7 @@ import machines
 import programs
 import server as servers
 import switches
-from actions import DIRECTORIES, NAMES, SHARED, VERBS, Action, Maker
+from actions import SHARED, VERBS, Action, Maker
 from clients import CLIENTS, Client, Connection, all_clients
 from findings import Findings, indented, say, shown
 from model import Content, State, Torn, Tree, described, verdict

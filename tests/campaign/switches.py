@@ -11,7 +11,6 @@ import os
 import pathlib
 import random
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -20,7 +19,6 @@ from typing import Iterator, NamedTuple, Optional
 
 from place import TOP, Unavailable, run
 
-LISTINGS = (b"MLSD", b"LIST", b"NLST")
 CHANGES = (b"DELE", b"RMD", b"RNTO", b"MKD")
 # Lines of a listing before its cut, bytes that a program adds, seconds for a request that comes late, and for a disk.
 LINES, MORE, LATE, MOUNTED = 3, b"a line of another program\n", 1.0, 10.0
@@ -288,7 +286,7 @@ class Reset(Dialogue):
 
 class Kick(Dialogue):
     name, assumption = "one session", "A server has one session more for this user"
-    verbs = ("mirror delete down",)
+    verbs = ("get",)
 
     def accepted(self, sessions):
         open_ones = [one for one in sessions[:-1] if not one.is_over]
@@ -322,7 +320,7 @@ class Links(Dialogue):
     name, assumption = "links unseen", "A directory in a listing is not a link"
     verbs = ("remove tree",)
 
-    # Only this project's server promises in FEAT that its listings show links.
+    # Only this project's server promises in FEAT that its listings show links, and vsFTPd by its greeting.
     FEATURES = b"211-Features\r\n" + b"".join(
         b" %s\r\n" % one for one in (b"MDTM", b"MFMT", b"MLST type*;size*;modify*;unique*;", b"REST STREAM", b"SIZE", b"UTF8")
     )
@@ -330,8 +328,13 @@ class Links(Dialogue):
     def command(self, session, word, rest):
         return Instead(NOTHING, self.FEATURES + b"211 End\r\n") if word == b"FEAT" else None
 
+    def reply(self, session, word, line):
+        return line if word else b"220 Ready\r\n"
+
     def listing(self, session, word, lines):
         shown = [re.sub(rb"(?i)type=OS\.unix=slink:?[^;]*", b"type=dir", line) for line in lines]
+        if word == b"LIST":
+            shown = [re.sub(rb"^l(.*) -> [^\r\n]*", rb"d\1", line) for line in lines]
         if shown != lines:
             self.took_effect()
         return shown
@@ -389,7 +392,9 @@ def disk(which: str, told: str, about: str) -> type[Lies]:
 
     class OneDisk(Lies):
         name, kind, lie, side, assumption = f"{which} disk {told}", "disk", told, which, about
-        is_free, shown_by = told in FREE, "the disk" if told == "rmdir" else ""
+        # Our client refuses to replace a file whose mode it cannot keep.
+        is_free = told in FREE and (which, told) != ("client", "modes")
+        shown_by = "the disk" if told == "rmdir" else ""
         verbs = ("put", "mirror up", "append") if which == "server" else ("get", "resume", "mirror down")
 
     return OneDisk
@@ -490,18 +495,15 @@ def check() -> None:
         raise Unavailable(f"no row of docs/dev/assumptions.md is that of {', '.join(unknown)}")
 
 
-def some(chance: random.Random, kinds: tuple[str, ...] = KINDS, least: int = 3, most: int = 5) -> list[str]:
-    """Draws switches. A side has one disk."""
+def some(chance: random.Random, kinds: tuple[str, ...] = KINDS) -> list[str]:
+    """Draws three to five switches. A side has one disk."""
     names = [name for name, one in ALL.items() if one.kind in kinds]
     drawn: list[str] = []
+    count = chance.randint(3, 5)
     for name in chance.sample(names, len(names)):
-        sides = {ALL[one].side for one in drawn if ALL[one].kind == "disk"}
-        if ALL[name].kind != "disk" or ALL[name].side not in sides:
+        sides = {ALL[one].side for one in drawn} - {""}
+        if len(drawn) < count and ALL[name].side not in sides:
             drawn.append(name)
-        if len(drawn) == least or len(drawn) == most:
-            if len(drawn) == most or chance.random() < 0.4:
-                break
-            least = len(drawn) + 1
     return drawn
 
 
@@ -525,11 +527,11 @@ class World:
         """Returns the disk of the server or the client, if it lies."""
         return next((one for one in self.disks if one.side == side), None)
 
-    def begin(self, names: list[str], chance: random.Random) -> None:
-        """Begins an action with some of the switches."""
-        fresh = [ALL[name](random.Random(chance.random())) for name in self.names if ALL[name].kind != "disk"]
-        self.dialogues = [one for one in fresh if one.name in names and isinstance(one, Dialogue)]
-        self.acts = [one for one in fresh if one.name in names and isinstance(one, Act)]
+    def begin(self, seed: str) -> None:
+        """Begins an action. The choices of a switch do not depend on which others are on."""
+        fresh = [ALL[name](random.Random(f"{seed}/{name}")) for name in self.names if ALL[name].kind != "disk"]
+        self.dialogues = [one for one in fresh if isinstance(one, Dialogue)]
+        self.acts = [one for one in fresh if isinstance(one, Act)]
         self._counted = {one.name: one.count for one in self.disks}
 
     def effects(self) -> dict[str, int]:

@@ -167,9 +167,16 @@ class Trees:
         has_link = self.random.random() < 0.3
         if has_link:
             (self.up / "tree/gone/link").symlink_to("../../linked")
+        if self.random.random() < 0.4:
+            make(self.mirrored, {"new": b"new"})
+            self.returns = self.mirrored / "extra", extras["extra"]
         options = ["--delete", *KEEP, *self.retries(), *self.random.choice([[], ["-j", "3"]])]
         words = self.words("mirror", *options, self.seen(self.mirrored), self.url("tree"))
         ran = self.ours(words, self.plan(turns=6))
+        if held(self.mirrored / "extra") is not None:
+            # Then it is not one any more, and the run says so.
+            kept["extra"] = extras.pop("extra")
+            ran = ran._replace(is_odd=True)
         left = self.settle_ours()
         problem = None if held(linked / "precious") == b"precious" else "what a link led to is gone"
         problem = problem or (f"sources are gone: {lost}" if (lost := gone(self.mirrored, files)) else None)

@@ -15,36 +15,35 @@ import pathlib
 import random
 import secrets
 import shlex
-import shutil
 import tempfile
 import time
 from typing import Callable, Iterator, NamedTuple, Optional
 
 import cuts
 import machines
+import others
 import peers
 import programs
 import promises
 import switches
 import trees
-from clients import Command, Connection, Curl, Ftplib, Lftp, Order, Rclone
+from clients import Command, Curl, Ftplib, Lftp, Rclone
 from findings import Findings, say
 from model import Content, describe
-from outcomes import Ran, is_second_try, judge_peer, wrong
+from others import NAMES
+from outcomes import Ran, wrong
 from place import HOST, Place
 from proxy import KINDS, Plan, Proxy
 from trees import held, put
 
 # Bytes of a long append.
 LARGE = 3 << 20
-NAMES = ("a", "b.bin", "with space", ".dot")
 SIZES = (0, 1, 1_000, 65_536, 200_001, 600_000)
 # Timeouts of our client, in seconds: short, so that runs reach each of them.
 TIMEOUTS = {"connect": 3, "reply": 3, "stall": 3, "final": 4}
 # Maximum seconds of our client: twice the longest sum of timeouts, for a busy machine. And of other clients.
 LONGEST, LONGEST_OF_OTHERS = 60.0, 120.0
 VERBS = ("get", "resume", "put", "continue", "append", "move", "list", "rename", "delete", *trees.VERBS)
-PEER_VERBS = ("get", "put", "rename", "delete", "resume", "rmdir")
 # Seconds to look for the fewest switches and actions of a finding, and how often each set is tried.
 SHRINK, TRIES = 90.0, 3
 # Where the command of our client has the proxy's address.
@@ -86,7 +85,7 @@ class Period(NamedTuple):
         return f"{self.server}/{self.turn}/{'ours' if self.is_ours else 'others'}"
 
 
-class Eyes(trees.Trees):
+class Eyes(trees.Trees, others.Others):
     """Watches one program with one server."""
 
     def __init__(
@@ -111,13 +110,17 @@ class Eyes(trees.Trees):
         # Without a command: once the client connects again.
         self.subject: tuple[Optional[pathlib.Path], bytes] = (None, b"")
         self.subject_at = 0
+        # A local file that comes back while the first file is uploaded, with its content.
+        self.returns: Optional[tuple[pathlib.Path, bytes]] = None
         self.left_by_others: list[Content] = []
 
     def carry_out(self, number: int) -> list[str]:
         """Carries out an action. Returns what is wrong."""
-        self.random = random.Random(f"{self.watch.seed}/{self.period.name}/{number}")
-        self.world.begin(self.period.switches, self.random)
+        seed = f"{self.watch.seed}/{self.period.name}/{number}"
+        self.random = random.Random(seed)
+        self.world.begin(seed)
         self.found, self.subject, self.subject_at, self.left_by_others = [], (None, b""), 0, []
+        self.returns = None
         self.act() if self.period.is_ours else self.act_as(self.random.choice(self.watch.clients))
         for name, count in self.world.effects().items():
             self.watch.switched[name] += count
@@ -125,7 +128,7 @@ class Eyes(trees.Trees):
 
     def provoke(self, how: str) -> None:
         """Does what shows a switch, and what our programs never do."""
-        self.world.begin(self.period.switches, random.Random())
+        self.world.begin("")
         put(self.up / "full/f", b"content")
         if disk := next(iter(self.world.disks), None):
             put(disk.files / "full/f", b"content")
@@ -139,6 +142,8 @@ class Eyes(trees.Trees):
 
     def meanwhile(self, verb: bytes, moved: int) -> None:
         """Lets other programs change a file in the middle of a transfer, or between two connections."""
+        if self.returns and verb == b"STOR" and not self.returns[0].exists():
+            put(*self.returns)
         path, when = self.subject
         if path and verb == when and moved >= self.subject_at and not self.left_by_others:
             self.change(path)
@@ -263,7 +268,8 @@ class Eyes(trees.Trees):
         put(self.up / name, content)
         target, old = self.local / "down", self.random.choice([None, b"old"])
         put(target, old)
-        self.subject = self.up / name, b"RETR"
+        # The first byte is only the question whether the server can begin at another one.
+        self.subject, self.subject_at = (self.up / name, b"RETR"), self.random.choice([0, 20_000])
         options = [*self.retries(), *self.random.choice([[], [], ["--segments", "3"], ["-p"]])]
         ran = self.ours(self.words("get", *options, self.url(name), self.seen(target)), self.plan())
         whole = [content, *filter(None, self.left_by_others)]
@@ -271,6 +277,7 @@ class Eyes(trees.Trees):
         # The segments that came are kept for the next run.
         left = self.left("down")
         left = left if "--segments" not in options else None
+        ran = ran._replace(is_odd=ran.is_odd or "-p" in options and self.kind.name != "ours")
         self.judge(f"get {options} '{name}'", ran, [wrong("local file", held(target), wanted), left])
         self.forget_others()
 
@@ -312,8 +319,9 @@ class Eyes(trees.Trees):
         written = f".in.{name}" if "--temp" in options and self.random.random() < 0.5 else name
         self.subject = self.up / written if of_server else self.local / "up", when
         ran = self.ours(self.words("put", *options, self.seen(self.local / "up"), self.url(name)), self.plan(b"STOR"))
-        # Our client may refuse to go on with a file that is not provably its own.
-        ran = ran._replace(is_odd=ran.is_odd or "-c" in options and old is not None)
+        # Our client may refuse to go on with a file that is not provably its own, and some servers set no times.
+        may_refuse = "-c" in options and old is not None or "-p" in options and self.kind.name != "ours"
+        ran = ran._replace(is_odd=ran.is_odd or may_refuse)
         if of_server:
             self.judge_upload(f"put {options} '{name}'", ran, name, [old, *self.left_by_others], [new])
         else:
@@ -366,6 +374,7 @@ class Eyes(trees.Trees):
         there = [held(path) for path in self.up.iterdir() if path.is_file()]
         here = [held(path) for path in self.local.iterdir() if path.is_file()]
         problem = None
+        ran = ran._replace(is_odd=ran.is_odd or "-p" in options and self.kind.name != "ours")
         if self.settle_ours() or last not in there + here:
             problem = f"nobody has the last content of the source, {describe(last)}"
         elif ran.code == 0 and held(self.up / name) not in (new, last):
@@ -464,97 +473,6 @@ class Eyes(trees.Trees):
         for name in left:
             (self.local / name).unlink()
         return f"left {left}" if left else None
-
-    # Other clients.
-
-    def act_as(self, client) -> None:
-        """Lets another client carry out one action with our server."""
-        self.draw()
-        verb, name = self.random.choice(PEER_VERBS), self.random.choice(NAMES)
-        if verb == "resume":
-            return self.resume_as_others(name)
-        if verb == "rmdir":
-            return self.remove_as_others(client if isinstance(client, (Curl, Lftp, Ftplib)) else Curl())
-        old, new = self.random.choice([None, self.content()]), self.content()
-        if verb in ("get", "rename", "delete"):
-            old = self.content()
-        put(self.up / name, old)
-        to = self.random.choice([other for other in NAMES if other != name])
-        put(self.up / to, None)
-        put(self.local / "up", new)
-        put(self.local / "down", None)
-        local = self.seen(self.local / ("up" if verb == "put" else "down"))
-        self.subject = (self.up / name, b"RETR" if verb == "get" else b"STOR")
-        order = Order(verb, f"/up/{name}", to=f"/up/{to}", local=local)
-        plan = self.plan(b"STOR" if verb == "put" else b"RETR")
-        user, password = self.server.user, self.server.password
-        ran = self.run(
-            plan, False,
-            lambda proxy: client.command(Connection(HOST, user, password, port=proxy.port), order),
-        )  # fmt: skip
-        left = self.settle()
-        found, moved = held(self.up / name), held(self.up / to)
-        files = (old, new), (found, moved), held(self.local / "down")
-        what = f"{client.name} {verb} '{name}' with ours, {self.where()}, {ran.struck}, exit {ran.code}"
-        others = list(filter(None, self.left_by_others))
-        problem = judge_peer(client.name, verb, ran.code, ran.struck, *files, others)
-        if problem and client.name == "lftp" and is_second_try(ran, found):
-            self.watch.findings.excuse("second try of lftp", f"{what}: {problem}{ran.shown()}")
-            problem = None
-        problem = left or (self.unlike_confirmed(ran, name) if verb == "put" else None) or problem
-        if ran.code and not ran.struck and not ran.ended.paused and not ran.is_odd:
-            problem = problem or "failed without a reason"
-        self.watch.findings.count(f"{client.name} {verb}", client.name, "done" if ran.code == 0 else "failed")
-        self.report(what, ran, [problem] if problem else [])
-        self.fill()
-        self.forget_others()
-
-    def remove_as_others(self, client) -> None:
-        """Tests that a directory with a file is not removed."""
-        put(self.up / "d/f", b"content")
-        order = Order("rmdir", "/up/d")
-        user, password = self.server.user, self.server.password
-        ran = self.run(Plan(), False, lambda proxy: client.command(Connection(HOST, user, password, port=proxy.port), order))
-        lost = held(self.up / "d/f") != b"content"
-        problem = "the file in it is gone" if lost else "done, although it is not empty" if ran.code == 0 else None
-        self.watch.findings.count(f"{client.name} rmdir", client.name)
-        self.report(f"{client.name} rmdir with ours, {self.where()}", ran._replace(is_odd=True), [problem] if problem else [])
-        self.fill()
-
-    def resume_as_others(self, name: str) -> None:
-        """Cuts an upload over a file, lets other programs act, and resumes by own count, by SIZE or by a listing."""
-        title, make = self.random.choice(sorted(self.watch.resumers.items()))
-        content, old = self.random.randbytes(120_000), self.random.choice([None, self.random.randbytes(15_000), self.content()])
-        # ncftpput sends a file under its own name.
-        up, target = self.local / "f", self.up / "f"
-        put(target, old)
-        put(up, content)
-        plan = Plan("lost control", self.random.choice([1, 30_000, 119_999]), 0, b"STOR")
-        first, again, before = None, None, None
-
-        def order(proxy: Proxy, is_again: bool) -> Command:
-            made = make(cuts.Run(proxy.port, self.server.password, self.seen(up), "up/f"), is_again)
-            return Command(*made) if made else None
-
-        first = self.run(plan, False, lambda proxy: order(proxy, False))
-        left = self.settle()
-        before = held(target)
-        self.change(target)
-        changed, confirmed = held(target), before == content
-        second = first if confirmed else self.run(Plan(), False, lambda proxy: order(proxy, True) or order(proxy, False), self.port)
-        left = left or self.settle()
-        how, problem = cuts.resumed(second.ended, held(target), content, changed, second.dialogue)
-        problem = left or (problem if not confirmed and (title != "rclone" or held(target)) else None)
-        # rclone removes incomplete uploads.
-        if not confirmed and before != old and old is not None and title != "rclone":
-            problem = f"after the cut: {describe(before)}, must be {describe(old)}"
-        self.watch.findings.count(f"{title}: {how}")
-        # A client may refuse to resume.
-        second = second._replace(is_odd=True)
-        self.report(f"{title}, {self.where()}, cut after {plan.at} bytes", second, [problem] if problem else [])
-        put(up, None)
-        self.fill()
-        self.forget_others()
 
     def unlike_confirmed(self, ran: Ran, name: str) -> Optional[str]:
         """Returns what is wrong if our server confirmed an upload and stored other bytes than it had received."""
@@ -671,7 +589,8 @@ class Watch:
         """Prints how often each switch was on and took effect. One that was on in many periods without effect is broken."""
         for name, count in sorted(self.drawn.items()):
             say(f"switch {name}: on in {count} periods, took effect {self.switched[name]} times")
-            if count >= PERIODS and not self.switched[name]:
+            # What our programs never ask for shows only in `prove`.
+            if count >= PERIODS and not self.switched[name] and not switches.ALL[name].shown_by:
                 self.findings.add(f"the switch {name!r} was on in {count} periods, and changed nothing")
 
     @contextlib.contextmanager
