@@ -81,9 +81,8 @@ const NOT_RUN: &[(&str, &[&str])] = &[
         "changes users, groups or owners of the system; the tests of owners do so with their own",
         &[
             "chown -R ftp-cli: /srv/backups",
-            "chown -R media:media",
-            "chmod -R g+rwX",
-            "usermod -aG media ftp-cli",
+            "chown -R www-data: ROOT",
+            "chmod -R g+rwX ROOT",
             "usermod -aG www-data ftp-cli",
             "usermod -aG shadow ftp-cli",
             "setfacl -R -m g:www-data:rwX -d -m g:www-data:rwX /srv/site",
