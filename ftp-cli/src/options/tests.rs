@@ -233,7 +233,6 @@ fn wrong_options_are_refused_with_a_hint() {
         ("get --only-newer URL", "did you mean --newer?"),
         ("pget -n 4 URL", "use: ftp-cli get --segments N URL"),
         ("lsjson URL", "use: ftp-cli ls --json URL"),
-        ("du URL", "use: ftp-cli ls -R --json URL"),
         ("dele x", "did you mean \"rm\"?"),
         ("rename x", "did you mean \"mv\"?"),
     ] {
