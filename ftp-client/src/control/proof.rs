@@ -247,7 +247,7 @@ impl ProofStep {
         self.late = Some(Late::Proof);
     }
 
-    /// Returns whether that 257 may still come.
+    /// Returns whether the 257 of such a `PWD` may still come.
     pub(super) const fn awaits_proof(&self) -> bool {
         matches!(self.late, Some(Late::Proof))
     }

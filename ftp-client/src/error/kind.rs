@@ -381,6 +381,16 @@ mod tests {
     }
 
     #[test]
+    fn an_uncertain_command_says_what_it_may_have_done() {
+        let made = "it exists now, perhaps made by this run";
+        let renamed = "it may have been renamed by this run";
+        for (verb, want) in [(Verb::Mkd, made), (Verb::Rnfr, renamed), (Verb::Rnto, renamed)] {
+            let error = Error::Uncertain { verb, reply: None };
+            assert_eq!(error.to_string(), format!("{verb} got no reply; {want}"));
+        }
+    }
+
+    #[test]
     fn a_refusal_has_the_kind_of_a_system_error() {
         for (code, want) in [
             (450, io::ErrorKind::ResourceBusy),

@@ -66,7 +66,7 @@ pub enum Error {
     },
     /// The server refused this command, which may have been carried out by an earlier attempt whose
     /// reply was lost; or it got no reply, and cannot be repeated. After `MKD`, the directory exists
-    /// now; after `RNTO`, the object may have its new name.
+    /// now; after `RNFR` or `RNTO`, the object may have its new name.
     #[error("{verb} {answer}; {}", Perhaps(*verb), answer = refused(reply.as_ref()))]
     #[non_exhaustive]
     Uncertain {
@@ -460,8 +460,8 @@ struct Perhaps(Verb);
 impl fmt::Display for Perhaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Verb::Rnto => "it may have been renamed by this run",
-            _ => "it exists now, perhaps made by this run",
+            Verb::Mkd => "it exists now, perhaps made by this run",
+            _ => "it may have been renamed by this run",
         })
     }
 }

@@ -322,7 +322,7 @@ impl Targets {
 
 impl NameTurn<'_> {
     /// Checks that the upload of `place` replaces none of the names that were written before.
-    /// Returns one that the server may take for the same file, but does not tell.
+    /// Returns one that may be the same file, if the server's answers leave that open.
     ///
     /// # Errors
     ///
@@ -345,7 +345,7 @@ impl NameTurn<'_> {
         let shows = |name| listed.as_ref().is_some_and(|shown| shown.names.contains_key(name));
         let found = replaced(others, |other| {
             let there = Pathname::join(&directory, other);
-            // The other one may have replaced a file whose spelling stayed: this name.
+            // Uploading the other name may have replaced a file that kept its spelling: this one.
             let relation = match (shows(other), shows(&name)) {
                 (true, true) => Relation::Two,
                 (false, true) => look(client, place.path(), &there)?,

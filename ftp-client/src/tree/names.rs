@@ -14,7 +14,7 @@ use crate::listing::{ListOptions, MOST_OBJECTS};
 /// Combining dot above: what lower case leaves of `İ` (U+0130) besides the `i`.
 const DOT_ABOVE: char = '\u{307}';
 
-/// Returns the form that all spellings of `name` share which some target may store as one object:
+/// Returns a key that is equal for all spellings of `name` that some target may store as one object:
 /// without case, composed (NFC), without blanks at either end and without dots at the end.
 ///
 /// Equal forms prove nothing: `a` and `A` are two files on most servers. They only show which names
@@ -146,8 +146,8 @@ pub(crate) fn replaced<'n, E>(
 /// written: a hostile source can have any number of them.
 const SOME_TWINS: usize = 8;
 
-/// The names that a run has written to each directory, by their [`fold`], as far as it writes several
-/// of that fold. Each costs the same, however many there are.
+/// The names that a run has written to each directory, by their [`fold`]. Only folds that the run
+/// writes several names of are noted, so that the memory for all other names is spared.
 #[derive(Default)]
 pub(crate) struct WrittenAlike<'a>(HashMap<&'a [u8], NamesByFold<'a>>);
 

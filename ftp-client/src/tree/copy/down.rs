@@ -249,7 +249,7 @@ pub(crate) fn copy_together(
 }
 
 /// Returns whether a single connection may succeed where ranges failed, for example because another
-/// run uses the pieces. Transient failures can occur in any transfer: `--retry`, or the next run,
+/// run uses the pieces. Transient failures can occur in any transfer: another attempt, or the next run,
 /// resumes the ranges.
 fn is_due_to_ranges(fault: &TreeFault) -> bool {
     let is_full = fault.kind() == ErrorKind::Local && fault.ends_run();

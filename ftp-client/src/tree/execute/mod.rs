@@ -241,7 +241,7 @@ struct Run<'a> {
     states: Vec<DirectoryState>,
     /// The failures after which nothing is deleted.
     causes: Causes,
-    /// With `--remove-source`, the copies of this run, with their numbers in the plan.
+    /// With `moves`, the copies of this run, with their numbers in the plan.
     copied: Vec<(usize, Copied)>,
     /// Names that this run wrote and the target did not list before, by the path of their
     /// directory, as far as they must be confirmed.

@@ -1,5 +1,5 @@
 //! The local side: a tree below an open directory. Paths are opened part by part, and through a
-//! symbolic link only in a source with `--links follow`. So neither a server nor a local user who
+//! symbolic link only in a source with `LinkChoice::Follow`. So neither a server nor a local user who
 //! changes the tree can make a mirror leave the tree (CVE-2014-4877).
 
 #[cfg(unix)]

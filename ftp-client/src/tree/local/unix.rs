@@ -1,5 +1,5 @@
 //! A tree on Unix: everything is opened by its name in an open directory, also the directory for files
-//! that would otherwise be lost (`--backup-dir`).
+//! that would otherwise be lost (`backup`).
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString, OsStr};
@@ -29,7 +29,7 @@ pub(crate) struct Directory {
     descriptor: OwnedFd,
     /// The path by which the directory was opened.
     place: PathBuf,
-    /// Whether symbolic links in the directory are followed (`--links follow`).
+    /// Whether symbolic links in the directory are followed (`LinkChoice::Follow`).
     follows: bool,
     own: Arc<[FileId]>,
 }

@@ -1,4 +1,4 @@
-//! Plans symbolic links and permission bits: `--links` and `--perms`.
+//! Plans symbolic links and permission bits.
 
 use super::held::TargetEntries;
 use super::{PlannedLink, PlannedMode, Planner};
@@ -8,7 +8,7 @@ use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::options::LinkChoice;
 
 impl Planner<'_> {
-    /// With `--links follow`, turns the entry of a link on a server into the entry of the file or
+    /// With `LinkChoice::Follow`, turns the entry of a link on a server into the entry of the file or
     /// directory that the link leads to. A local source already lists the targets of links.
     pub(crate) fn follow(&mut self, path: &[u8], item: &mut TreeEntry) -> Result<(), TreeFault> {
         if self.wish.options.links != LinkChoice::Follow || self.source.is_local() {
@@ -68,7 +68,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns the permission bits to set with `--perms`. Returns `None` if the bits of the source
+    /// Returns the permission bits to set. Returns `None` if the bits of the source
     /// are unknown, or if the target's object has or may have the same bits.
     pub(crate) fn wanted_mode(
         &mut self,

@@ -1,5 +1,5 @@
-//! Plans a mirror by listing both trees before any change. So `--dry-run` can show the plan,
-//! `--max-delete` is checked before any removal, and the progress display knows the total.
+//! Plans a mirror by listing both trees before any change. So a caller can show the plan,
+//! `most_deletions` is checked before any removal, and the progress display knows the total.
 
 mod deploy;
 mod held;
@@ -136,7 +136,7 @@ struct Planner<'a> {
     refused: Vec<Vec<u8>>,
     /// A directory of the target, and whether it stores only even seconds.
     coarse: Option<(Vec<u8>, bool)>,
-    /// With `--perms`, whether permissions are missing in a listing.
+    /// With `permissions`, whether permissions are missing in a listing.
     lacks_modes: bool,
     /// Number of missing names of the list of a deploy that the target was asked for.
     asked: usize,

@@ -63,7 +63,7 @@ pub(crate) struct Plan {
     pub(crate) has_unfit: bool,
     /// Number of files of the source that the options exclude.
     pub(crate) unselected: usize,
-    /// With `--remove-source`, the files that are equal on both sides.
+    /// With `moves`, the files that are equal on both sides.
     pub(crate) equal: Vec<PlannedCopy>,
     /// Whether files of the source are removed once the target has them.
     pub(crate) moves: bool,
@@ -97,7 +97,7 @@ pub(crate) struct PlannedCopy {
     pub(crate) size: Option<u64>,
     pub(crate) stamp: Option<Stamp>,
     pub(crate) why: Difference,
-    /// With `--perms`, the permission bits of the source, if known.
+    /// With `permissions`, the permission bits of the source, if known.
     pub(crate) mode: Option<u16>,
     /// Whether the target does not list the name, but has the file under another spelling.
     pub(crate) is_spelled: bool,
@@ -113,7 +113,7 @@ pub(crate) struct PlannedCopy {
 /// Condition, besides an equal size, for two files to count as the same.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Rule {
-    /// No further condition: `--size-only`.
+    /// No further condition: `Compare::Size`.
     SizeOnly,
     /// The same digest, which the caller requests.
     SameHash,

@@ -1,4 +1,4 @@
-//! Plans removals from the target: `--delete`.
+//! Plans removals from the target (`deletes`).
 
 use ftp_proto::Pathname;
 use std::collections::{HashMap, HashSet};
@@ -48,7 +48,7 @@ impl Planner<'_> {
         extra: &mut Vec<TreeEntry>,
         names: impl Iterator<Item = &'n [u8]>,
     ) -> Result<(), TreeFault> {
-        // Most names fold like no other, so only hashes are kept of all.
+        // Few names share a fold, so only hashes are kept of all.
         let state = RandomState::new();
         let hash = |name: &[u8]| state.hash_one(fold(name));
         let folds: HashSet<u64> = extra.iter().map(|item| hash(&item.name)).collect();

@@ -54,7 +54,7 @@ impl<'a> Spellings<'a> {
         temporary: Option<&'a TemporaryName>,
         budget: &mut Budget,
     ) -> Result<Self, TreeFault> {
-        // Most names fold like no other. To save memory, only the rest is kept.
+        // Few names share a fold. To save memory, only those are kept.
         let state = RandomState::new();
         let hash = |name: &[u8]| state.hash_one(fold(name));
         let only_listed = targets.names().filter(|name| find(sources, name).is_none());
