@@ -1,12 +1,20 @@
 //! What operating systems do differently with the process, its terminal and its user's files: one file
 //! for each system, or family of systems, with the same functions.
 
+#[cfg(all(feature = "client", target_os = "linux"))]
+mod changes;
+#[cfg(all(feature = "client", not(target_os = "linux")))]
+mod changes_absent;
 mod streams;
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
+#[cfg(all(feature = "client", target_os = "linux"))]
+pub(crate) use changes::Changes;
+#[cfg(all(feature = "client", not(target_os = "linux")))]
+pub(crate) use changes_absent::Changes;
 #[cfg(unix)]
 pub(crate) use unix::*;
 #[cfg(windows)]
