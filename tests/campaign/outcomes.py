@@ -77,7 +77,8 @@ def judge_peer(name, verb, code, struck, before, after, local, others) -> Option
         allowed = [old, new, *others] + ([None] if name == "rclone" or others else [])
         return None if lied else wrong("remote file", found, allowed)
     if verb == "get":
-        lied = struck and struck.kind == "swallow"
+        # lftp goes on by itself, whatever has changed meanwhile.
+        lied = struck and (struck.kind == "swallow" or bool(others))
         return wrong("local file", local, [old, *others]) if code == 0 and not lied else None
     if verb == "rename":
         states = [(None, old)] if code == 0 else [(None, old), (old, None)]

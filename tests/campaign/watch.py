@@ -322,10 +322,14 @@ class Eyes(trees.Trees, others.Others):
         # Our client may refuse to go on with a file that is not provably its own, and some servers set no times.
         may_refuse = "-c" in options and old is not None or "-p" in options and self.kind.name != "ours"
         ran = ran._replace(is_odd=ran.is_odd or may_refuse)
+        others = list(filter(None, self.left_by_others))
+        if self.world.may("elsewhere") and "-p" not in options and old and len(old) == len(new):
+            # Without a time to set, only the size is compared.
+            others.append(old)
         if of_server:
-            self.judge_upload(f"put {options} '{name}'", ran, name, [old, *self.left_by_others], [new])
+            self.judge_upload(f"put {options} '{name}'", ran, name, [old, *others], [new, *others[len(self.left_by_others) :]])
         else:
-            self.judge_upload(f"put {options} '{name}'", ran, name, [old], [new, *filter(None, self.left_by_others)])
+            self.judge_upload(f"put {options} '{name}'", ran, name, [old], [new, *others])
         put(self.up / "other program's file", None)
         self.forget_others()
 
