@@ -100,8 +100,10 @@ const NOT_RUN: &[(&str, &[&str])] = &[
 ];
 
 /// Commands within the sentences of pages, which run beside the examples of the help.
-const INLINE: [(&str, &str); 1] =
-    [("docs/scripts.md", "ftp-cli mkdir -p ftpes://backup@nas.example/backup")];
+const INLINE: [(&str, &str); 2] = [
+    ("docs/coming-from.md", "ftp-cli batch ftp://nas.example/"),
+    ("docs/scripts.md", "ftp-cli mkdir -p ftpes://backup@nas.example/backup"),
+];
 
 /// Returns the command without `sudo` and the comment, if `text` is one.
 fn command(text: &str) -> Option<&str> {
