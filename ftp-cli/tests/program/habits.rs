@@ -308,7 +308,11 @@ fn one_unusable_name_does_not_keep_the_other_matches_of_a_pattern_cl_54_hc_05() 
     // A directory that is missing is one failure, not one of each file.
     let peer = start();
     let ran = in_directory(&here, &["get", "-g", "-P", "none", &peer.url("*.txt")]);
-    failed(&ran, 3, "none: No such file or directory; if a directory is missing, use --create-dirs");
+    failed(
+        &ran,
+        3,
+        "none: No such file or directory; if a directory is missing, use --create-dirs",
+    );
     assert_eq!(String::from_utf8_lossy(&ran.stderr).lines().count(), 1, "{ran:?}");
 }
 

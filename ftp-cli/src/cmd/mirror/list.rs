@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::console::output::{self, shown};
 use crate::exit::{Failure, Result};
 use crate::options::{Options, values};
+use crate::system::OsStrExt;
 
 /// The names of a list, as paths from the top of the tree.
 #[derive(Debug)]
