@@ -77,7 +77,6 @@ use console::{Cleanup, Hidden, Messages, Output, ResultLines, colour, output};
 use exit::Exit;
 use options::Options;
 use report::Events;
-use rustix::termios::tcgetwinsize;
 
 /// Streams of a run: data on `input` and `output`, messages on `messages`.
 pub struct Stdio {
@@ -142,9 +141,10 @@ impl Stdio {
 
     /// Returns the columns of standard output; beyond all texts if it is not a terminal.
     pub(crate) fn columns(&self) -> usize {
-        match self.output_is_terminal() {
-            true => tcgetwinsize(io::stdout()).map_or(80, |size| size.ws_col.max(20).into()),
-            false => usize::MAX,
+        match system::output_columns() {
+            _ if !self.output_is_terminal() => usize::MAX,
+            0 => 80,
+            columns => columns.max(20).into(),
         }
     }
 

@@ -418,6 +418,11 @@ pub(crate) fn await_input(canceller: &Canceller) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns the columns of the terminal at standard output, or 0.
+pub(crate) fn output_columns() -> u16 {
+    tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col)
+}
+
 /// Returns the columns and rows of the terminal at standard error, or 0.
 pub(crate) fn terminal_size() -> (u16, u16) {
     tcgetwinsize(io::stderr()).map_or((0, 0), |size| (size.ws_col, size.ws_row))

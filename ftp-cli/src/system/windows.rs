@@ -242,6 +242,11 @@ pub(crate) const fn is_journal() -> bool {
     false
 }
 
+/// Returns the columns of the console at standard output, or 0.
+pub(crate) fn output_columns() -> u16 {
+    Term::stdout().size_checked().map_or(0, |(_, columns)| columns)
+}
+
 /// Returns the columns and rows of the console at standard error, or 0.
 pub(crate) fn terminal_size() -> (u16, u16) {
     Term::stderr().size_checked().map_or((0, 0), |(rows, columns)| (columns, rows))
