@@ -184,7 +184,7 @@ const LFTP: &[Line] = &[
     ("lftp -e 'quote SITE HELP' ftp://host", "quote ftp://host/ 'SITE HELP'", Same, Prints("21")),
     ("lftp -e 'site HELP' ftp://host", "site ftp://host/ HELP", Told("\"quote\"", "quote ftp://host/ 'SITE HELP'"), Prints("21")),
     ("lftp -f commands ftp://host", "batch ftp://host/ commands", Same, F),
-    ("lftp -e 'du pub' ftp://host", "du ftp://host/pub", Absent("use `ls -R --json` and add up the sizes", "unknown command \"du\""), Nothing),
+    ("lftp -e 'du pub' ftp://host", "du ftp://host/pub", Same, Prints("3008")),
 ];
 
 #[rustfmt::skip]
