@@ -23,6 +23,8 @@ mod cmd;
 #[cfg(feature = "client")]
 mod config_file;
 mod exit;
+#[cfg(all(feature = "client", feature = "server"))]
+mod gateway;
 mod options;
 #[cfg(feature = "client")]
 mod remote;

@@ -41,6 +41,10 @@ impl HiddenFile {
         if let Some(rest) = name.strip_prefix(Self::UPLOAD) {
             return of_upload(rest);
         }
+        if let Some(rest) = name.strip_prefix(b".ftp-gateway-") {
+            let digits = rest.strip_suffix(b".part")?;
+            return (digits.len() == 16 && are_digits(digits)).then_some(Self::Bytes);
+        }
         if let Some(rest) = name.strip_prefix(b".ftp-client-") {
             let digits = rest.strip_prefix(b"record-").unwrap_or(rest);
             return (digits.len() == 16 && are_digits(digits)).then_some(Self::Temporary);

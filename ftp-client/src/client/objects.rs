@@ -138,6 +138,55 @@ impl Client {
         Ok(reply.and_then(|reply| facts_in(&reply)).map(|facts| Entry::from(&facts)))
     }
 
+    /// Returns the object at `path`, or `None` if there is none. Asks for this name alone: by `MLST`,
+    /// else by `SIZE` and `MDTM`, and by entering a directory; a link is followed. A refusal (550) proves
+    /// that nothing is there. If the server offers no such question, two listings of the directory must
+    /// lack the name.
+    ///
+    /// The entry of a directory can have no facts but its kind, and no name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`existence`](Self::existence), and an incomplete listing that lacks the
+    /// object.
+    pub fn find(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
+        let path = path.as_ref();
+        self.settle()?;
+        if self.features()?.has("MLST") {
+            let command = Command::Mlst(Some(self.pathname(path)?));
+            let reply = self.request(&command)?;
+            if reply.code() == ReplyCode::FILE_UNAVAILABLE {
+                return Ok(None);
+            }
+            let found = known(&command, reply)?.and_then(|reply| facts_in(&reply));
+            let found = found.map(|facts| Entry::from(&facts));
+            if let Some(entry) = found.filter(|it| it.kind.is_some() && !it.is_link()) {
+                return Ok(Some(entry));
+            }
+        }
+        let mut found = Entry::new(b"");
+        if let Some(size) = self.size(path)? {
+            (found.kind, found.size) = (Some(EntryKind::File), Some(size));
+            found.modified = self.modified(path)?.map(|time| Modified {
+                time,
+                precision: Precision::Second,
+                zone: Zone::Utc,
+            });
+            return Ok(Some(found));
+        }
+        if self.visits(path)? == Some(true) {
+            found.kind = Some(EntryKind::Directory);
+            return Ok(Some(found));
+        }
+        if self.denies(path)? == Some(true) {
+            return Ok(None);
+        }
+        match self.look(path, ListingForm::List)? {
+            None => self.look(path, ListingForm::List),
+            found => Ok(found),
+        }
+    }
+
     /// Sets the modification time of the object at `path` (`MFMT`; `SITE UTIME` if the server does
     /// not know `MFMT` and lists `UTIME`).
     ///

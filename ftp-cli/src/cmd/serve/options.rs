@@ -61,6 +61,8 @@ pub(super) fn config(
         Some(path) => Config::read(path)?,
         None => Config::new(),
     };
+    #[cfg(feature = "client")]
+    config.add_store_kind("ftp", crate::gateway::OtherServer);
     config.environment(|name| std::env::var_os(name));
     config.sockets(sockets.plaintext.len(), sockets.implicit.len());
     set(&mut config, options)?;

@@ -1,0 +1,247 @@
+//! `[stores.NAME]` with a `url`: another FTP server as a store of ours. Each call asks that server,
+//! over one of a few connections, and nothing is confirmed that it has not confirmed.
+
+mod storage;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod upstream;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ftp_client::{Client, FtpUrl, Mode, Timeouts, Tls};
+use ftp_server::daemon::{OpenStore, StoreKey, StoreKind, StoreValues};
+use ftp_server::{Partials, Storage, StorageError, StorageErrorKind as Kind};
+
+use self::storage::Gateway;
+use self::upstream::{ConnectingThread, OtherTarget, Upstream, UserLogin};
+use crate::connect::credentials::read_file;
+use crate::lock;
+
+/// Memory for the bytes of interrupted uploads below each root.
+const KEPT: u64 = 16 * 1024 * 1024;
+
+/// Number of users whose connections and interrupted uploads are remembered between their sessions.
+const MOST_USERS: usize = 1_000;
+
+const KEYS: &[StoreKey] = &[
+    StoreKey::text(
+        "url",
+        "The other server and a directory there: ftpes://USER@HOST/DIR, or with ftps:// or ftp://.",
+    ),
+    StoreKey::file(
+        "password_file",
+        "File whose first line is the password of the user in url; read before privileges are dropped.",
+    ),
+    StoreKey::text(
+        "login",
+        "Whose login the other server gets: one (default: that in url) or user (that of each user).",
+    ),
+    StoreKey::count(
+        "connections",
+        "Maximum number of connections, of each user with login = \"user\" (default: 4).",
+    ),
+    StoreKey::time(
+        "timeout",
+        "Maximum time without an answer, or without a byte in a transfer (default: 30 s).",
+    ),
+    StoreKey::text(
+        "pin",
+        "Accept only the server key with this pin, sha256//..., whoever issued its certificate.",
+    ),
+    StoreKey::text(
+        "ca_file",
+        "PEM file of the CAs that may issue the server's certificate (empty: the system's).",
+    ),
+    StoreKey::switch("active", "Let the other server connect to this one for data."),
+    StoreKey::switch(
+        "in_place",
+        "Write under the final name, for a server without rename; a cut upload then destroys the file there.",
+    ),
+    StoreKey::text(
+        "verify",
+        "What is compared before an upload is confirmed: size (default), or hash where the other server has one.",
+    ),
+];
+
+/// The kind `ftp` of stores.
+pub(crate) struct OtherServer;
+
+impl StoreKind for OtherServer {
+    fn keys(&self) -> &[StoreKey] {
+        KEYS
+    }
+
+    fn objections(&self, values: &StoreValues) -> Vec<(&'static str, String)> {
+        let mut wrong = Vec::new();
+        let is_personal = values.text("login") == Some("user");
+        match values.text("url").map(str::parse::<FtpUrl>) {
+            None => wrong.push(("", "url is missing".to_owned())),
+            // The text may contain a password.
+            Some(Err(_)) => {
+                wrong.push(("url", "expected ftp://, ftpes:// or ftps://USER@HOST/DIR".to_owned()))
+            }
+            Some(Ok(url)) if url.password().is_some() => {
+                wrong.push((
+                    "url",
+                    "the password would be in this file; use password_file".to_owned(),
+                ));
+            }
+            Some(Ok(url)) if url.user().is_some() && is_personal => {
+                wrong.push((
+                    "login",
+                    "user passes on each user's name; remove the one in url".to_owned(),
+                ));
+            }
+            Some(Ok(url)) if url.user().is_some() && values.file("password_file").is_none() => {
+                wrong.push(("url", "needs password_file for the user".to_owned()));
+            }
+            Some(Ok(url)) if url.user().is_none() && values.file("password_file").is_some() => {
+                wrong.push(("password_file", "needs a user in url".to_owned()));
+            }
+            Some(Ok(_)) => {}
+        }
+        for (key, words) in [("login", ["one", "user"]), ("verify", ["size", "hash"])] {
+            if values.text(key).is_some_and(|word| !words.contains(&word)) {
+                wrong.push((key, format!("expected {} or {}", words[0], words[1])));
+            }
+        }
+        if values.text("ca_file").is_some_and(|path| !path.starts_with('/')) {
+            wrong.push(("ca_file", "expected an absolute path".to_owned()));
+        }
+        if values.number("connections") == Some(0) {
+            wrong.push(("connections", "expected at least 1".to_owned()));
+        }
+        if values.time("timeout").is_some_and(|time| time.is_zero()) {
+            wrong.push(("timeout", "the time must be greater than 0".to_owned()));
+        }
+        if values.text("pin").is_some_and(|pin| Tls::explicit().pin(pin).is_err()) {
+            wrong.push(("pin", "expected sha256// and the base64 of 32 bytes".to_owned()));
+        }
+        wrong
+    }
+
+    fn open(&self, values: &StoreValues) -> Result<Arc<dyn OpenStore>, String> {
+        let url: FtpUrl =
+            values.text("url").unwrap_or_default().parse().map_err(|_| "invalid url")?;
+        let timeout = values.time("timeout").unwrap_or(Duration::from_secs(30));
+        let mut tls = Tls::explicit();
+        if let Some(pin) = values.text("pin") {
+            tls = tls.pin(pin).map_err(|error| format!("pin: {error}"))?;
+        }
+        if let Some(path) = values.text("ca_file") {
+            tls = tls.ca_file(path);
+        }
+        let timeouts = Timeouts::default().reply(timeout).stall(timeout).greeting(timeout);
+        let mut builder = Client::builder().timeouts(timeouts);
+        if url.scheme() != ftp_client::Scheme::Ftp {
+            builder = builder.tls(tls);
+        }
+        if values.switch("active") == Some(true) {
+            builder = builder.mode(Mode::Active);
+        }
+        let login = match (values.text("login"), url.user()) {
+            (Some("user"), _) => None,
+            (_, None) => Some((b"anonymous".to_vec(), b"guest@".to_vec())),
+            (_, Some(user)) => {
+                let path = values.file("password_file").ok_or("password_file is missing")?;
+                let password = read_file(path.as_os_str()).map_err(|failure| failure.message)?;
+                Some((user.to_vec(), password.as_bytes().to_vec()))
+            }
+        };
+        let target = OtherTarget {
+            url,
+            builder,
+            connections: values.number("connections").unwrap_or(4).try_into().unwrap_or(usize::MAX),
+            timeout,
+            in_place: values.switch("in_place") == Some(true),
+            hashes: values.text("verify") == Some("hash"),
+            dialler: ConnectingThread::start()
+                .map_err(|error| format!("cannot start a thread: {error}"))?,
+            making: Mutex::default(),
+        };
+        Ok(Arc::new(Door { target: Arc::new(target), login, opened: Mutex::default() }))
+    }
+}
+
+/// An open store.
+struct Door {
+    target: Arc<OtherTarget>,
+    /// The login of all users; `None` if each user's own one is passed on.
+    login: Option<UserLogin>,
+    /// The storages that were opened, by login and prefix. They know the uploads that were interrupted.
+    opened: Mutex<Opened>,
+}
+
+type Opened = BTreeMap<(UserLogin, String), (Arc<Upstream>, Partials)>;
+
+impl OpenStore for Door {
+    fn is_personal(&self) -> bool {
+        self.login.is_none()
+    }
+
+    fn storage(
+        &self,
+        prefix: &str,
+        login: Option<(&[u8], &[u8])>,
+    ) -> Result<Arc<dyn Storage>, StorageError> {
+        let own = login.map(|(user, password)| (user.to_vec(), password.to_vec()));
+        let login = self.login.clone().or(own).ok_or(Kind::Denied)?;
+        let key = (login, prefix.to_owned());
+        if let Some((_, there)) = lock(&self.opened).get(&key) {
+            return Ok(Arc::new(there.clone()));
+        }
+        let upstream = self.upstream(&key.0);
+        if self.is_personal() {
+            // The password of this moment is that of the other server too, or there is no session.
+            drop(upstream.lend()?);
+        }
+        let gateway = Gateway::new(Arc::clone(&upstream), prefix);
+        let made = Partials::new(gateway).max_bytes(KEPT);
+        let mut opened = lock(&self.opened);
+        if opened.len() >= MOST_USERS {
+            opened.pop_first();
+        }
+        let (_, there) = opened.entry(key).or_insert((upstream, made));
+        Ok(Arc::new(there.clone()))
+    }
+
+    fn check(&self) -> Result<Vec<String>, String> {
+        let host = self.target.url.host();
+        let mut found = Vec::new();
+        if self.target.url.scheme() == ftp_client::Scheme::Ftp {
+            found.push(format!("passwords and files are sent to {host} unencrypted"));
+        }
+        let Some(login) = &self.login else {
+            found.push(format!("{host} gets the login of each user, which is tested at the login"));
+            return Ok(found);
+        };
+        let upstream = self.upstream(login);
+        let failed = |error: StorageError| match error.source {
+            Some(source) => format!("{host}: {source}"),
+            None => format!("{host}: {error}"),
+        };
+        let features = upstream.ask(|client, _| client.features()).map_err(failed)?;
+        let root = Gateway::new(upstream, "");
+        root.list(&"/".into(), ftp_server::Ask::Names).map_err(failed)?;
+        found.push(format!("{host} accepts the login, and its directory can be listed"));
+        if !features.has("SIZE") && !features.has("MLST") {
+            found.push(format!("{host} does not list SIZE: the size of an upload may be unknown"));
+        }
+        Ok(found)
+    }
+}
+
+impl Door {
+    /// Returns the connections of a login: those of an open storage, or new ones.
+    fn upstream(&self, login: &UserLogin) -> Arc<Upstream> {
+        let opened = lock(&self.opened);
+        let known = opened.iter().find(|((known, _), _)| known == login);
+        known.map_or_else(
+            || Arc::new(Upstream::new(Arc::clone(&self.target), login.clone())),
+            |(_, (upstream, _))| Arc::clone(upstream),
+        )
+    }
+}

@@ -1,0 +1,354 @@
+//! The files of another server as a [`Storage`]. A refusal is explained by looking at what is there,
+//! because servers use one code for many reasons.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use ftp_client::error::ListingCut;
+use ftp_client::listing::{ListOptions, ListingForm};
+use ftp_client::{Client, Entry as Found, Error, ListLine, TimeVal};
+use ftp_proto::{Escaped, HiddenFile};
+use ftp_server::{
+    Ask, Capabilities, Change, Confine, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source,
+    Space, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
+    WriteMode,
+};
+
+use super::transfer::{self, OtherFile};
+use super::upstream::{StorageResult, Upstream, find, metadata};
+
+/// Maximum number of entries of a listing.
+const MOST_ENTRIES: usize = 1_000_000;
+
+/// Maximum number of links in a listing whose targets are asked for.
+const MOST_LINKS: usize = 100;
+
+/// How often a directory that has only uploads on their way is looked at before its removal is refused
+/// for now, and the pause between two looks.
+const LOOKS: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The directory `prefix` of another server.
+pub(super) struct Gateway {
+    upstream: Arc<Upstream>,
+    /// Empty, or with a slash before it.
+    prefix: Vec<u8>,
+    /// Whether the server can set times, once known.
+    sets_times: Arc<OnceLock<bool>>,
+}
+
+impl Gateway {
+    pub(super) fn new(upstream: Arc<Upstream>, prefix: &str) -> Self {
+        let prefix = if prefix.is_empty() { Vec::new() } else { format!("/{prefix}").into_bytes() };
+        Self { upstream, prefix, sets_times: Arc::default() }
+    }
+
+    /// Returns the path below the directory of the URL.
+    fn below(&self, path: &VirtualPath) -> Vec<u8> {
+        match path.is_root() {
+            true => self.prefix.clone(),
+            false => [&self.prefix, path.as_bytes()].concat(),
+        }
+    }
+
+    /// Returns what is at a path, or `None` if the server proves that nothing is.
+    fn find(&self, path: &VirtualPath) -> StorageResult<Option<Metadata>> {
+        if !path.is_root() && is_hidden(path) {
+            return Ok(None);
+        }
+        let at = self.below(path);
+        let times = Arc::clone(&self.sets_times);
+        self.upstream.ask(move |client, upstream| {
+            let features = client.features()?;
+            let _ = times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));
+            find(client, &upstream.path(&at))
+        })
+    }
+
+    /// Returns what must be there.
+    fn existing(&self, path: &VirtualPath) -> StorageResult<Metadata> {
+        self.find(path)?.ok_or_else(|| Kind::NotFound.into())
+    }
+
+    /// Returns why an object cannot be made, if the object or the directory above it tells that, else the
+    /// server's reason.
+    fn explain(&self, path: &VirtualPath, refused: StorageError) -> StorageError {
+        if !matches!(refused.kind, Kind::Refused | Kind::Unsupported) {
+            return refused;
+        }
+        match path.parent().map(|parent| self.find(&parent)) {
+            Some(Ok(None)) => Kind::NotFound.into(),
+            Some(Ok(Some(above))) if above.kind != EntryKind::Directory => Kind::NotFound.into(),
+            _ => refused,
+        }
+    }
+}
+
+/// Returns whether a name is that of an upload on its way, which clients do not see.
+fn is_hidden(path: &VirtualPath) -> bool {
+    path.name().is_some_and(is_own_name)
+}
+
+fn is_own_name(name: &[u8]) -> bool {
+    name.starts_with(transfer::PREFIX) && HiddenFile::of(name).is_some()
+}
+
+/// Lists a directory. Also returns the first line that cannot be read.
+fn list(client: &mut Client, path: &[u8]) -> Result<(Vec<Found>, Option<Vec<u8>>), Error> {
+    let mut all = Vec::new();
+    let options = ListOptions::by(ListingForm::Auto).all(true);
+    let mut unread = None;
+    for item in client.list_directory(path, options)? {
+        match item? {
+            ListLine::Entry(entry) if !entry.is_safe_name() => {
+                log::warn!(
+                    "the other server lists a name that cannot be one: {}",
+                    entry.name_lossy()
+                );
+            }
+            ListLine::Entry(entry) if is_own_name(&entry.name) => {}
+            ListLine::Entry(entry) => all.push(entry),
+            ListLine::Unparsed(line) => {
+                unread.get_or_insert(line);
+            }
+        }
+        if all.len() > MOST_ENTRIES {
+            return Err(Error::ListingCut(ListingCut::TooLong));
+        }
+    }
+    Ok((all, unread))
+}
+
+/// Returns whether files of clients are in a directory, or only uploads on their way; `None` if nothing is.
+fn what_is_left(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
+    let options = ListOptions::by(ListingForm::Auto).all(true);
+    let mut left = None;
+    for item in client.list_directory(path, options)? {
+        let is_own = matches!(item?, ListLine::Entry(entry) if is_own_name(&entry.name));
+        left = Some(left.unwrap_or(false) || !is_own);
+    }
+    Ok(left)
+}
+
+impl Storage for Gateway {
+    fn capabilities(&self) -> Capabilities {
+        let base = Capabilities::REMOTE | Capabilities::BOUNDED_WAITS | Capabilities::DIGEST;
+        // Before the first answer, nothing is known.
+        match self.sets_times.get() {
+            Some(false) => base,
+            _ => base | Capabilities::SET_TIMES,
+        }
+    }
+
+    /// Sessions need no files: other threads connect.
+    fn confine(&self) -> Confine<'_> {
+        Confine::Neutral
+    }
+
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
+        let found = self.existing(path)?;
+        if ask == Ask::Directory {
+            found.check_directory()?;
+        }
+        Ok(found)
+    }
+
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
+        let at = self.below(path);
+        let listed = self.upstream.ask(|client, upstream| list(client, &upstream.path(&at)));
+        // Some servers list nothing, or the file itself, in place of a refusal.
+        let all = match listed {
+            // Clients remove what a listing lacks.
+            Ok((_, Some(line))) => {
+                let why = format!(
+                    "the other server lists a line that cannot be read: {}",
+                    Escaped(&line)
+                );
+                return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
+            }
+            Ok((all, None)) if all.len() > 1 => all,
+            Ok((all, None)) => {
+                self.stat(path, Ask::Directory)?;
+                all
+            }
+            Err(refused) => {
+                self.stat(path, Ask::Directory)?;
+                return Err(refused);
+            }
+        };
+        let mut links = 0;
+        let mut entries = Vec::with_capacity(all.len());
+        for found in all {
+            let (metadata, link) = match (metadata(&found), ask) {
+                (Some(metadata), _) => (metadata, None),
+                (None, Ask::Names) => (Metadata::new(EntryKind::Symlink), None),
+                (None, _) if links < MOST_LINKS => {
+                    links += 1;
+                    match self.find(&path.join(&found.name)) {
+                        Ok(Some(metadata)) => (metadata, found.target),
+                        _ => (Metadata::new(EntryKind::Symlink), None),
+                    }
+                }
+                (None, _) => (Metadata::new(EntryKind::Symlink), None),
+            };
+            entries.push(Ok(Entry::new(found.name, metadata).through(link)));
+        }
+        Ok(Entries::new(entries.into_iter()))
+    }
+
+    fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
+        let found = self.existing(path)?;
+        check_file(found)?;
+        let at = self.below(path);
+        Ok(Box::new(OtherFile::new(Arc::clone(&self.upstream), at, found.size)))
+    }
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> StorageResult<Box<dyn Upload>> {
+        if path.is_root() {
+            return Err(Kind::IsDirectory.into());
+        }
+        if is_hidden(path) {
+            return Err(Kind::NameNotAllowed.into());
+        }
+        let old = self.find(path)?;
+        match (old, mode) {
+            (Some(old), _) if old.kind == EntryKind::Directory => check_file(old)?,
+            (Some(_), WriteMode::Create) => return Err(Kind::Exists.into()),
+            (Some(old), _) => check_file(old)?,
+            // Nothing is sent yet, so nothing is refused.
+            (None, WriteMode::From(_) | WriteMode::Append) => {
+                let parent = self.find(&path.parent().unwrap_or_default())?;
+                let is_directory = parent.is_some_and(|it| it.kind == EntryKind::Directory);
+                let kind = if is_directory { Kind::BadRestart } else { Kind::NotFound };
+                if !is_directory || mode != WriteMode::Append {
+                    return Err(kind.into());
+                }
+            }
+            (None, _) => {}
+        }
+        let at = self.below(path);
+        let begun = transfer::begin(&self.upstream, at, mode, old);
+        begun.map_err(|refused| self.explain(path, refused))
+    }
+
+    /// No record: [`ftp_server::Partials`] around this storage has them.
+    fn unfinished(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
+        Ok(None)
+    }
+
+    fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
+        Err(Kind::NotFound.into())
+    }
+
+    fn forget(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
+        Ok(None)
+    }
+
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
+        // Some servers remove a directory by DELE.
+        if self.existing(path)?.kind == EntryKind::Directory {
+            return Err(Kind::IsDirectory.into());
+        }
+        let at = self.below(path);
+        self.upstream.change(|client, upstream| client.delete(upstream.path(&at)))
+    }
+
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
+        if path.is_root() {
+            return Err(Kind::Denied.into());
+        }
+        self.stat(path, Ask::Directory)?;
+        let at = self.below(path);
+        // Some servers remove what is in the directory too, uploads on their way included. What a cut
+        // upload has left is removed in another thread.
+        for _ in 0..LOOKS {
+            let left =
+                self.upstream.ask(|client, upstream| what_is_left(client, &upstream.path(&at)))?;
+            match left {
+                None => {
+                    return self
+                        .upstream
+                        .change(|client, upstream| client.rmdir(upstream.path(&at)));
+                }
+                Some(false) => thread::sleep(PAUSE),
+                Some(true) => return Err(Kind::NotEmpty.into()),
+            }
+        }
+        Err(Kind::Busy.into())
+    }
+
+    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
+        if path.is_root() || self.find(path)?.is_some() {
+            return Err(Kind::Exists.into());
+        }
+        if is_hidden(path) {
+            return Err(Kind::NameNotAllowed.into());
+        }
+        let at = self.below(path);
+        let made =
+            self.upstream.change(|client, upstream| client.mkdir(upstream.path(&at)).map(drop));
+        made.map_err(|refused| self.explain(path, refused))
+    }
+
+    /// Looks at both names, and then renames. FTP has no rename that keeps what another client stores in
+    /// between.
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        if from.is_root() {
+            return Err(Kind::Denied.into());
+        }
+        if to.is_root() {
+            return Err(Kind::IsDirectory.into());
+        }
+        let old = self.existing(from)?;
+        if is_hidden(to) {
+            return Err(Kind::NameNotAllowed.into());
+        }
+        if from == to {
+            return Ok(());
+        }
+        let is_directory = |metadata: &Metadata| metadata.kind == EntryKind::Directory;
+        match self.find(to)? {
+            None => {}
+            Some(_) if !replace => return Err(Kind::Exists.into()),
+            Some(there) if is_directory(&there) => return Err(Kind::IsDirectory.into()),
+            Some(_) if is_directory(&old) => return Err(Kind::NotDirectory.into()),
+            Some(_) => {}
+        }
+        if is_directory(&old) && to.is_at_or_below(from) {
+            return Err(Kind::Denied.into());
+        }
+        let (old, new) = (self.below(from), self.below(to));
+        let renamed = self
+            .upstream
+            .change(|client, upstream| client.rename(upstream.path(&old), upstream.path(&new)));
+        renamed.map_err(|refused| self.explain(to, refused))
+    }
+
+    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
+        let Change::Modified(time) = change else { return Err(Kind::Unsupported.into()) };
+        check_file(self.existing(path)?)?;
+        let time = TimeVal::from_unix_seconds(time).ok_or(Kind::NotFile)?;
+        let at = self.below(path);
+        self.upstream.change(|client, upstream| client.set_modified(upstream.path(&at), time))?;
+        self.existing(path)
+    }
+
+    fn space(&self, _: &VirtualPath, _: RoomFor) -> StorageResult<Space> {
+        Ok(Space::default())
+    }
+}
+
+fn check_file(found: Metadata) -> StorageResult<()> {
+    match found.kind {
+        EntryKind::File => Ok(()),
+        EntryKind::Directory => Err(Kind::IsDirectory.into()),
+        _ => Err(Kind::NotFile.into()),
+    }
+}

@@ -1,0 +1,360 @@
+//! The storage over our own server and over those of other projects, and what clients hear of a server
+//! that refuses, is full, is killed or does not answer.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use ftp_client::{Client, ErrorKind, Timeouts};
+use ftp_server::daemon::{Config, Daemon, Setup};
+use ftp_server::testing::{
+    Fault, FaultStorage, ProtocolFault, Recorder, StorageCall, storage_contract,
+};
+use ftp_server::{
+    Ask, Keep, MemoryStorage, PasswordHash, Rights, Server, Storage, StorageErrorKind as Kind,
+    Verb, WriteMode,
+};
+use ftp_tests::peer::RealServer;
+use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
+use ftp_tests::site::{OurServer, Site};
+use ftp_tests::wait::wait_until;
+
+use super::*;
+
+fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
+    let target = OtherTarget {
+        url: format!("ftp://{address}").parse().unwrap(),
+        builder: Client::builder().timeouts(timeouts),
+        connections: 8,
+        timeout: Duration::from_secs(10),
+        in_place: false,
+        hashes: false,
+        dialler: ConnectingThread::start().unwrap(),
+        making: Mutex::default(),
+    };
+    let login = Some((login.0.into(), login.1.into()));
+    Door { target: Arc::new(target), login, opened: Mutex::default() }
+}
+
+fn door_to(site: &Site) -> Door {
+    door(site.address, (site.user, site.password), Timeouts::default())
+}
+
+/// Checks the contract of storages over a server.
+fn keeps_the_contract(site: &Site, seeds: u64) {
+    let door = door_to(site);
+    let root = door.storage("", None).unwrap();
+    let number = AtomicUsize::new(0);
+    let make = || {
+        let name = format!("c{}", number.fetch_add(1, Ordering::SeqCst));
+        root.mkdir(&format!("/{name}").as_str().into()).unwrap();
+        (door.storage(&name, None).unwrap(), ())
+    };
+    storage_contract(1..=seeds, make).unwrap();
+}
+
+#[test]
+fn the_contract_is_kept_over_our_server() {
+    keeps_the_contract(&OurServer::start(), 10);
+}
+
+#[test]
+fn the_contract_is_kept_over_vsftpd() {
+    let Some(server) = RealServer::vsftpd() else { return };
+    keeps_the_contract(&server, 3);
+}
+
+#[test]
+fn the_contract_is_kept_over_proftpd() {
+    let Some(server) = RealServer::proftpd_at(std::net::Ipv4Addr::LOCALHOST) else { return };
+    keeps_the_contract(&server, 3);
+}
+
+#[test]
+fn the_contract_is_kept_over_pure_ftpd() {
+    let Some(server) = RealServer::pure_ftpd_at(std::net::Ipv4Addr::LOCALHOST) else { return };
+    keeps_the_contract(&server, 3);
+}
+
+#[test]
+fn the_contract_is_kept_over_pyftpdlib() {
+    let Some(server) = RealServer::pyftpdlib() else { return };
+    keeps_the_contract(&server, 3);
+}
+
+/// A server of a configuration in front of another server.
+struct Front {
+    daemon: Daemon,
+    address: SocketAddr,
+    _secret: TempRoot,
+}
+
+impl Front {
+    fn of(address: SocketAddr, login: (&str, &str), keys: &str) -> Self {
+        let secret = TempRoot::new();
+        let path = secret.write("password", login.1.as_bytes());
+        let hash = PasswordHash::new(b"p").unwrap();
+        let text = format!(
+            "[users.u]\npassword = \"{hash}\"\nroot = \"store:up\"\nrights = \"full\"\n\
+             [stores.up]\nurl = \"ftp://{}@{address}\"\npassword_file = \"{}\"\n{keys}",
+            login.0,
+            path.display()
+        );
+        let mut config = Config::from_toml(&text).unwrap();
+        config.add_store_kind("ftp", OtherServer);
+        config.set("listen.addresses", "127.0.0.1:0").unwrap();
+        config.validate().unwrap_or_else(|error| panic!("{:?}", error.lines()));
+        let (found, address) = mpsc::channel();
+        let setup = Setup::new().once_listening(move |all, _| found.send(all[0]).unwrap());
+        let daemon = Daemon::start_with(config, setup).unwrap();
+        Self { daemon, address: address.recv().unwrap(), _secret: secret }
+    }
+
+    fn client(&self) -> Client {
+        let mut client = Client::builder().connect(&self.address.to_string()).unwrap();
+        client.login("u", "p").unwrap();
+        client
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.daemon.stop();
+    }
+}
+
+#[test]
+fn files_pass_through_to_the_other_server_and_back() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "");
+    let mut client = front.client();
+    client.mkdir("/d").unwrap();
+    client.store("/d/a").unwrap().copy_from(&mut "first".as_bytes()).unwrap();
+    client.append("/d/a").unwrap().copy_from(&mut " more".as_bytes()).unwrap();
+    assert_eq!(other.root.read("d/a"), b"first more");
+    client.rename("/d/a", "/d/b").unwrap();
+    assert_eq!(client.size("/d/b").unwrap(), Some(10));
+    let names: Vec<_> =
+        client.list("/d").unwrap().map(|line| format!("{:?}", line.unwrap())).collect();
+    assert!(names.len() == 1 && names[0].contains("\"b\""), "{names:?}");
+    let mut got = Vec::new();
+    client.retrieve_from("/d/b", 6).unwrap().copy_to(&mut got).unwrap();
+    assert_eq!(got, b"more");
+    client.delete("/d/b").unwrap();
+    client.rmdir("/d").unwrap();
+    assert!(client.rmdir("/d").is_err());
+    other.assert_only(&[]);
+}
+
+#[test]
+fn a_cut_upload_leaves_the_file_there_and_can_be_resumed() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "");
+    other.root.write("a", b"the old file");
+    let new = vec![b'n'; 300_000];
+    let mut client = front.client();
+    let mut upload = client.store("/a").unwrap();
+    upload.write_all(&new[..200_000]).unwrap();
+    drop(upload);
+    client.make_ready().unwrap();
+    wait_until("the temporary name is gone", || other.root.names() == [b"a"]);
+    assert_eq!(other.root.read("a"), b"the old file");
+    let there = client.size("/a").unwrap().unwrap();
+    assert!(there > 0 && there < 200_000, "{there}");
+    let mut rest = client.store_from("/a", there).unwrap();
+    rest.write_all(&new[usize::try_from(there).unwrap()..]).unwrap();
+    rest.finish().unwrap();
+    assert!(other.root.read("a") == new);
+    other.assert_only(&[b"a"]);
+}
+
+#[test]
+fn an_upload_that_the_other_server_does_not_confirm_is_not_there() {
+    for fault in [
+        ProtocolFault::Abort { after: 3 },
+        ProtocolFault::Silence { after: 3 },
+        ProtocolFault::Close,
+    ] {
+        let files = MemoryStorage::new();
+        files.put("/a", "old").unwrap();
+        let server = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
+        let server = server.fault(Verb::Stor, 1, fault).bind("127.0.0.1:0").unwrap();
+        let timeouts = Timeouts::default().final_reply(Duration::from_millis(100));
+        let door = door(server.local_addr(), ("u", "p"), timeouts);
+        let storage = door.storage("", None).unwrap();
+        let stored =
+            storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared).and_then(|mut upload| {
+                upload.write_all(b"new one")?;
+                upload.commit()
+            });
+        assert!(stored.is_err(), "{fault:?}");
+        assert_eq!(files.get("/a").as_deref(), Some(&b"old"[..]), "{fault:?}");
+        wait_until("the temporary file is gone", || {
+            files.list(&"/".into(), Ask::Names).unwrap().count() == 1
+        });
+    }
+}
+
+#[test]
+fn a_lost_reply_to_the_rename_is_unknown() {
+    let files = MemoryStorage::new();
+    let server = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
+    let slow = ProtocolFault::Delay(Duration::from_millis(500));
+    let server = server.fault(Verb::Rnto, 1, slow).bind("127.0.0.1:0").unwrap();
+    let timeouts = Timeouts::default().reply(Duration::from_millis(100));
+    let door = door(server.local_addr(), ("u", "p"), timeouts);
+    let storage = door.storage("", None).unwrap();
+    let mut upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared).unwrap();
+    upload.write_all(b"new one").unwrap();
+    assert_eq!(upload.commit().unwrap_err().kind, Kind::Unknown);
+}
+
+#[test]
+fn a_server_that_refuses_the_rename_keeps_the_old_file() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    let storage = FaultStorage::new(files.clone());
+    let storage = storage.from(StorageCall::Rename, 1, Fault::Fail(Kind::Exists));
+    let other = Server::builder().storage(storage).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let front = Front::of(other.local_addr(), ("u", "p"), "");
+    let stored = front.client().store("/a").unwrap().copy_from(&mut "new".as_bytes());
+    let said = stored.unwrap_err().reply().map(ToString::to_string).unwrap_or_default();
+    assert!(said.starts_with("550 the other server says 553"), "{said}");
+    wait_until("the temporary file is gone", || files.files().len() == 1);
+    assert_eq!(files.get("/a").as_deref(), Some(&b"old"[..]));
+}
+
+/// What docs/gateway.md says of small files.
+#[test]
+fn the_commands_of_small_transfers_are_counted() {
+    let recorder = Recorder::new();
+    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
+    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
+    let front = Front::of(other.local_addr(), ("u", "p"), "");
+    let mut client = front.client();
+    let mut store = |name: &str| client.store(name).unwrap().copy_from(&mut &b"1"[..]).map(drop);
+    store("/first").unwrap();
+    let before = recorder.commands().len();
+    store("/second").unwrap();
+    let stored = recorder.commands().len();
+    client.retrieve("/second").unwrap().copy_to(&mut Vec::new()).unwrap();
+    let all = recorder.commands();
+    assert_eq!((stored - before, all.len() - stored), (7, 3), "{:?}", &all[before..]);
+}
+
+#[test]
+fn a_server_that_is_killed_ends_the_download() {
+    let other = OurServer::start();
+    other.root.write("a", &vec![0; 32 << 20]);
+    let front = Front::of(other.address, (other.user, other.password), "");
+    let mut client = front.client();
+    let mut file = client.retrieve("/a").unwrap();
+    file.read_exact(&mut [0; 1_000]).unwrap();
+    drop(other);
+    let rest = std::io::copy(&mut file, &mut std::io::sink());
+    let ended = match rest {
+        Ok(_) => file.finish().map(drop),
+        Err(error) => Err(file.fail(error)),
+    };
+    ended.unwrap_err();
+    assert_eq!(client.size("/a").unwrap_err().kind(), ErrorKind::Temporary);
+}
+
+#[test]
+fn what_the_other_server_says_is_told() {
+    let full = FaultStorage::new(MemoryStorage::new());
+    let full = full.from(StorageCall::UploadWrite, 1, Fault::Fail(Kind::NoSpace));
+    let reader = FaultStorage::new(MemoryStorage::new());
+    for (storage, rights, want) in [
+        (full, Rights::FULL, "452 No space left"),
+        (reader, Rights::READ, "550 the other server says 550"),
+    ] {
+        let other = Server::builder().storage(storage).user("u", "p", rights);
+        let other = other.bind("127.0.0.1:0").unwrap();
+        let front = Front::of(other.local_addr(), ("u", "p"), "");
+        let mut client = front.client();
+        let stored = client.store("/a").and_then(|upload| upload.copy_from(&mut &[0; 100_000][..]));
+        let said = stored.unwrap_err().reply().map(ToString::to_string).unwrap_or_default();
+        assert!(said.starts_with(want), "{said}");
+    }
+}
+
+/// A server that answers every command except `RETR`, until it is let go.
+fn silent_server() -> (SocketAddr, mpsc::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (end, ended) = mpsc::channel::<()>();
+    thread::spawn(move || {
+        let (control, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
+        let mut control = control;
+        let data = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = data.local_addr().unwrap().port();
+        control.write_all(b"220 old\r\n").unwrap();
+        while let Some(Ok(line)) = lines.next() {
+            let reply = match line.split(' ').next().unwrap_or_default() {
+                "USER" => "331 password".to_owned(),
+                "PASS" => "230 in".to_owned(),
+                "PWD" => "257 \"/\"".to_owned(),
+                "SIZE" => "213 5".to_owned(),
+                "MDTM" => "213 20260101000000".to_owned(),
+                "TYPE" => "200 ok".to_owned(),
+                "EPSV" => format!("229 (|||{port}|)"),
+                "RETR" => {
+                    let _ = ended.recv();
+                    return;
+                }
+                _ => "502 no".to_owned(),
+            };
+            control.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+        }
+    });
+    (address, end)
+}
+
+#[test]
+fn a_server_that_does_not_answer_holds_up_no_abort() {
+    let (address, end) = silent_server();
+    let front = Front::of(address, ("u", "p"), "timeout = \"1 h\"\n");
+    let mut session = RawSession::login(front.address, "u", "p");
+    session.expect("TYPE I", 200);
+    let _data = session.passive();
+    session.expect("RETR /a", 150);
+    session.expect("ABOR", 426);
+    session.expect_reply(226);
+    drop(end);
+}
+
+#[test]
+fn wrong_settings_are_named() {
+    for (keys, want) in [
+        ("kind = \"ftp\"", "stores.up: url is missing"),
+        ("url = \"http://a\"", "stores.up.url: expected ftp://"),
+        ("url = \"ftp://u:p@a\"", "stores.up.url: the password would be in this file"),
+        ("url = \"ftp://u@a\"", "stores.up.url: needs password_file"),
+        ("url = \"ftp://a\"\npassword_file = \"/p\"", "stores.up.password_file: needs a user"),
+        (
+            "url = \"ftp://u@a\"\nlogin = \"user\"",
+            "stores.up.login: user passes on each user's name",
+        ),
+        ("url = \"ftp://a\"\nlogin = \"all\"", "stores.up.login: expected one or user"),
+        ("url = \"ftp://a\"\nconnections = 0", "stores.up.connections: expected at least 1"),
+        (
+            "url = \"ftp://a\"\nconnections = \"x\"",
+            "stores.up.connections: expected a whole number",
+        ),
+        ("url = \"ftp://a\"\npin = \"x\"", "stores.up.pin: expected sha256//"),
+        ("url = \"ftp://a\"\ncolour = 1", "stores.up.colour: unknown key: expected url"),
+        ("kind = \"fpt\"", "stores.up.kind: unknown kind \"fpt\": this program has s3, ftp"),
+    ] {
+        let mut config = Config::from_toml(&format!("[stores.up]\n{keys}\n")).unwrap();
+        config.add_store_kind("ftp", OtherServer);
+        let lines = config.validate().unwrap_err().lines().join("\n");
+        assert!(lines.contains(want), "{keys}: {lines}");
+    }
+}

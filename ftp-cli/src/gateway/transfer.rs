@@ -1,0 +1,447 @@
+//! Downloads from and uploads to another server, in steps between which the session looks at its
+//! client. An upload gets a temporary name there, and its own after the server has confirmed it and
+//! its size.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use ftp_client::file::Checksum;
+use ftp_client::pool::Lent;
+use ftp_client::{Client, Download, Error, UploadMode};
+use ftp_server::{
+    Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, WriteMode,
+};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::upstream::{OtherTarget, StorageResult, Upstream, fault, find};
+use crate::lock;
+
+/// Prefix of the temporary names.
+pub(super) const PREFIX: &[u8] = b".ftp-gateway-";
+
+/// The longest step.
+const STEP: Duration = Duration::from_millis(100);
+
+/// The buffer of a download.
+const BUFFER: usize = 256 * 1024;
+
+/// Bytes of an appending upload that are received before the other server gets any, and of an old file
+/// that an upload continues: a cut upload of no more changes nothing.
+const HELD: usize = 1024 * 1024;
+
+/// Work in another thread.
+struct Job<T>(Receiver<StorageResult<T>>);
+
+impl<T: Send + 'static> Job<T> {
+    fn begin(work: impl FnOnce() -> StorageResult<T> + Send + 'static) -> StorageResult<Self> {
+        let (done, result) = mpsc::channel();
+        thread::Builder::new().spawn(move || drop(done.send(work())))?;
+        Ok(Self(result))
+    }
+
+    /// Returns the result, or `None` if the work needs more time.
+    fn wait(&self) -> StorageResult<Option<T>> {
+        match self.0.recv_timeout(STEP) {
+            Ok(result) => result.map(Some),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => Err(Kind::Io.into()),
+        }
+    }
+}
+
+/// A file of another server that is being read.
+pub(super) struct OtherFile {
+    upstream: Arc<Upstream>,
+    path: Vec<u8>,
+    size: u64,
+    offset: u64,
+    reading: Reading,
+    /// What was read, and how much of it was taken.
+    buffer: Vec<u8>,
+    taken: usize,
+}
+
+enum Reading {
+    Before,
+    Beginning(Job<Download<Lent<'static>>>),
+    Running(Box<Download<Lent<'static>>>),
+    /// The server has sent all, but not yet said so.
+    Ending(Job<()>),
+    Over,
+}
+
+impl OtherFile {
+    pub(super) fn new(upstream: Arc<Upstream>, path: Vec<u8>, size: u64) -> Self {
+        let (reading, buffer) = (Reading::Before, Vec::new());
+        Self { upstream, path, size, offset: 0, reading, buffer, taken: 0 }
+    }
+
+    /// Takes a step. Returns whether there are bytes, or the proved end.
+    fn step(&mut self) -> StorageResult<bool> {
+        let failed = |error: &Error| fault(error, false);
+        self.reading = match std::mem::replace(&mut self.reading, Reading::Over) {
+            Reading::Over => return Ok(true),
+            Reading::Before => {
+                let (upstream, path) = (Arc::clone(&self.upstream), self.path.clone());
+                let offset = self.offset;
+                Reading::Beginning(Job::begin(move || {
+                    let client = upstream.lend()?;
+                    let path = upstream.path(&path);
+                    Download::begin(client, path, offset).map_err(|error| fault(&error, false))
+                })?)
+            }
+            Reading::Beginning(job) => match job.wait()? {
+                Some(download) => Reading::Running(Box::new(download)),
+                None => Reading::Beginning(job),
+            },
+            Reading::Running(mut download) => {
+                if !download.is_ready(STEP).map_err(|error| failed(&error))? {
+                    self.reading = Reading::Running(download);
+                    return Ok(false);
+                }
+                self.buffer.resize(BUFFER, 0);
+                let read = download.read(&mut self.buffer);
+                let count = match read {
+                    Ok(count) => count,
+                    Err(error) => return Err(failed(&download.fail(error))),
+                };
+                (self.taken, _) = (0, self.buffer.truncate(count));
+                match count {
+                    0 => Reading::Ending(Job::begin(move || {
+                        let (report, _client) = download.release();
+                        report.map(drop).map_err(|error| fault(&error, false))
+                    })?),
+                    _ => Reading::Running(download),
+                }
+            }
+            Reading::Ending(job) => match job.wait()? {
+                Some(()) => Reading::Over,
+                None => Reading::Ending(job),
+            },
+        };
+        Ok(self.has_bytes())
+    }
+
+    fn has_bytes(&self) -> bool {
+        self.taken < self.buffer.len()
+    }
+}
+
+impl Read for OtherFile {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while !self.ready()? {}
+        let rest = self.buffer.get(self.taken..).unwrap_or_default();
+        let count = (&*rest).read(into)?;
+        self.taken += count;
+        Ok(count)
+    }
+}
+
+impl Source for OtherFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
+        if offset > self.size {
+            return Err(Kind::BadRestart.into());
+        }
+        self.offset = offset;
+        Ok(())
+    }
+
+    fn ready(&mut self) -> StorageResult<bool> {
+        if self.has_bytes() { Ok(true) } else { self.step() }
+    }
+}
+
+type RunningUpload = ftp_client::Upload<Lent<'static>>;
+
+/// An upload to another server.
+struct OtherUpload {
+    upstream: Arc<Upstream>,
+    /// The path of the file, below the directory of the URL.
+    path: Vec<u8>,
+    mode: WriteMode,
+    /// The file that was there.
+    old: Option<Metadata>,
+    /// The temporary path; `None` if the upload goes to the file itself.
+    temporary: Option<Vec<u8>>,
+    sending: Sending,
+    sent: u64,
+    checksum: Option<Checksum>,
+}
+
+enum Sending {
+    /// Bytes of an appending upload that has not begun there.
+    Held(Vec<u8>),
+    Beginning(Job<RunningUpload>),
+    Running(Box<RunningUpload>),
+    Over,
+}
+
+/// Begins an upload; `old` is the file at `path`.
+///
+/// # Errors
+///
+/// Returns why the other server does not accept it, or `BadRestart` if it would continue more than
+/// [`HELD`] bytes of the old file, which must be sent again.
+pub(super) fn begin(
+    upstream: &Arc<Upstream>,
+    path: Vec<u8>,
+    mode: WriteMode,
+    old: Option<Metadata>,
+) -> StorageResult<Box<dyn Upload>> {
+    let mut upload = OtherUpload {
+        upstream: Arc::clone(upstream),
+        path,
+        mode,
+        old,
+        temporary: None,
+        sending: Sending::Held(Vec::new()),
+        sent: 0,
+        checksum: None,
+    };
+    let kept = match mode {
+        WriteMode::Append => return Ok(Box::new(upload)),
+        WriteMode::Create | WriteMode::Replace => Vec::new(),
+        WriteMode::From(length) => upload.beginning_of_old(length)?,
+        _ => return Err(Kind::BadRestart.into()),
+    };
+    if !upstream.target.in_place {
+        let end = upload.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let (directory, _) = upload.path.split_at(end);
+        upload.temporary = Some([directory, &temporary_name()?].concat());
+    }
+    let mut client = upstream.lend()?;
+    if upstream.target.hashes {
+        let algorithms = client.hash_algorithms().map_err(|error| fault(&error, true))?;
+        upload.checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
+    }
+    let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
+    upload.sending = Sending::Running(Box::new(running.map_err(|error| fault(&error, true))?));
+    upload.write_all(&kept)?;
+    Ok(Box::new(upload))
+}
+
+fn temporary_name() -> io::Result<Vec<u8>> {
+    let mut bytes = [0; 8];
+    getrandom(&mut bytes, GetRandomFlags::empty())?;
+    let digits = format!("{:016x}.part", u64::from_ne_bytes(bytes));
+    Ok([PREFIX, digits.as_bytes()].concat())
+}
+
+impl OtherUpload {
+    /// Returns the path there to which the bytes go.
+    fn place(&self) -> Vec<u8> {
+        self.upstream.path(self.temporary.as_ref().unwrap_or(&self.path))
+    }
+
+    /// Returns the first bytes of the old file.
+    fn beginning_of_old(&self, length: u64) -> StorageResult<Vec<u8>> {
+        let length = usize::try_from(length).ok().filter(|length| *length <= HELD);
+        let (Some(length), Some(old)) = (length, self.old) else {
+            return Err(Kind::BadRestart.into());
+        };
+        if length as u64 > old.size || self.upstream.target.in_place {
+            return Err(Kind::BadRestart.into());
+        }
+        let mut bytes = vec![0; length];
+        let path = self.path.clone();
+        self.upstream.ask(|client, upstream| {
+            let mut file = client.retrieve(upstream.path(&path))?;
+            match file.read_exact(&mut bytes) {
+                Ok(()) if length as u64 == old.size => file.finish().map(drop),
+                Ok(()) => file.abort(),
+                Err(error) => Err(file.fail(error)),
+            }
+        })?;
+        Ok(bytes)
+    }
+
+    /// Begins to append, with the bytes that are held.
+    fn append(&self, held: Vec<u8>) -> StorageResult<Job<RunningUpload>> {
+        let (upstream, place) = (Arc::clone(&self.upstream), self.place());
+        Job::begin(move || append(&upstream, &place, &held))
+    }
+
+    /// Ends the upload there, and proves it.
+    fn finish(&mut self) -> StorageResult<()> {
+        let running = match std::mem::replace(&mut self.sending, Sending::Over) {
+            Sending::Running(running) => *running,
+            Sending::Held(held) => append(&self.upstream, &self.upstream.path(&self.path), &held)?,
+            Sending::Beginning(job) => loop {
+                if let Some(running) = job.wait()? {
+                    break running;
+                }
+            },
+            Sending::Over => return Err(Kind::Io.into()),
+        };
+        let (report, mut client) = running.release();
+        let uncertain = |error: Error| fault(&error, true);
+        report.map_err(uncertain)?;
+        let is_append = self.mode == WriteMode::Append;
+        let place = self.place();
+        // Others may append too.
+        let least = self.sent + if is_append { self.old.map_or(0, |old| old.size) } else { 0 };
+        match client.size(&place).map_err(uncertain)? {
+            Some(size) if size < least || (size > least && !is_append) => {
+                let why = format!("the other server has {size} bytes of {least}");
+                return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
+            }
+            _ => {}
+        }
+        if let Some(checksum) = self.checksum.take() {
+            client.compare_hash(&place, &checksum.finish()).map_err(uncertain)?;
+        }
+        if self.temporary.is_some() {
+            self.publish(&mut client)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name.
+    fn publish(&mut self, client: &mut Client) -> StorageResult<()> {
+        let (from, to) = (self.place(), self.upstream.path(&self.path));
+        // FTP has no exclusive rename: a file that another client of that server stores from here on is
+        // replaced. Uploads through this program exclude each other.
+        let target = Arc::clone(&self.upstream.target);
+        let _made = match self.mode {
+            WriteMode::Create => Some(Making::begin(&target, &to)?),
+            _ => None,
+        };
+        if self.mode != WriteMode::Replace {
+            let now = find(client, &to).map_err(|error| fault(&error, false))?;
+            let version = |found: Option<Metadata>| found.map(|it| (it.kind, it.size, it.modified));
+            match self.mode {
+                WriteMode::Create if now.is_some() => return Err(Kind::Exists.into()),
+                WriteMode::From(_) if version(now) != version(self.old) => {
+                    return Err(Kind::Busy.into());
+                }
+                _ => {}
+            }
+        }
+        let renamed = client.rename(&from, &to).map_err(|error| fault(&error, true));
+        // What may have been renamed must not be removed.
+        if renamed.as_ref().is_ok_and(|()| true)
+            || renamed.as_ref().is_err_and(|error| error.kind == Kind::Unknown)
+        {
+            self.temporary = None;
+        }
+        renamed
+    }
+
+    /// Removes what the other server has of an upload that failed, in a thread: it may not answer.
+    fn clean(&mut self) {
+        let sending = std::mem::replace(&mut self.sending, Sending::Over);
+        let place = self.place();
+        let Some(_) = self.temporary.take() else { return };
+        let upstream = Arc::clone(&self.upstream);
+        let _ = thread::Builder::new().spawn(move || {
+            let client = match sending {
+                // The next command ends the transfer.
+                Sending::Running(running) => Ok(running.detach()),
+                _ => upstream.lend(),
+            };
+            if let Ok(mut client) = client
+                && let Err(error) = client.delete(&place)
+            {
+                log::warn!("the other server keeps an incomplete upload: {error}");
+            }
+        });
+    }
+}
+
+/// The only upload that makes a file at a path.
+struct Making<'t>(&'t OtherTarget, Vec<u8>);
+
+impl<'t> Making<'t> {
+    fn begin(target: &'t OtherTarget, path: &[u8]) -> StorageResult<Self> {
+        match lock(&target.making).insert(path.to_vec()) {
+            true => Ok(Self(target, path.to_vec())),
+            false => Err(Kind::Busy.into()),
+        }
+    }
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.making).remove(&self.1);
+    }
+}
+
+fn append(upstream: &Upstream, place: &[u8], held: &[u8]) -> StorageResult<RunningUpload> {
+    let client = upstream.lend()?;
+    let begun = RunningUpload::begin(client, place, UploadMode::Append);
+    let mut running = begun.map_err(|error| fault(&error, true))?;
+    match running.write_all(held) {
+        Ok(()) => Ok(running),
+        Err(error) => Err(fault(&running.fail(error), true)),
+    }
+}
+
+fn explained(error: io::Error) -> io::Error {
+    Error::recover(error).map_or_else(|error| error, |error| fault(&error, true).into())
+}
+
+impl Write for OtherUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = loop {
+            match &mut self.sending {
+                Sending::Held(held) if held.len() < HELD => {
+                    held.extend_from_slice(bytes);
+                    break bytes.len();
+                }
+                Sending::Running(running) => break running.write(bytes).map_err(explained)?,
+                Sending::Over => return Err(StorageError::new(Kind::Io).into()),
+                Sending::Held(_) | Sending::Beginning(_) => while !self.ready()? {},
+            }
+        };
+        if let (Some(checksum), Some(bytes)) = (&mut self.checksum, bytes.get(..count)) {
+            checksum.update(bytes);
+        }
+        self.sent += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for OtherUpload {
+    fn ready(&mut self) -> StorageResult<bool> {
+        self.sending = match std::mem::replace(&mut self.sending, Sending::Over) {
+            Sending::Held(held) if held.len() >= HELD => Sending::Beginning(self.append(held)?),
+            Sending::Beginning(job) => match job.wait()? {
+                Some(running) => Sending::Running(Box::new(running)),
+                None => Sending::Beginning(job),
+            },
+            other => other,
+        };
+        match &mut self.sending {
+            Sending::Held(_) => Ok(true),
+            Sending::Running(running) => {
+                running.is_ready(STEP).map_err(|error| fault(&error, true))
+            }
+            Sending::Beginning(_) => Ok(false),
+            Sending::Over => Err(Kind::Io.into()),
+        }
+    }
+
+    fn commit(mut self: Box<Self>) -> StorageResult<()> {
+        self.finish()
+    }
+
+    fn abort(self: Box<Self>, _: StreamEnd) {}
+}
+
+/// An upload that did not get its name leaves nothing.
+impl Drop for OtherUpload {
+    fn drop(&mut self) {
+        self.clean();
+    }
+}

@@ -1,0 +1,219 @@
+//! The connections to another server, and what is at a path there.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ftp_client::error::Phase;
+use ftp_client::pool::{Lent, Patience};
+use ftp_client::{
+    Client, ClientBuilder, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity, TimeVal,
+};
+use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
+
+use crate::lock;
+
+/// Time after which a login that the other server refused is tried again.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// The pause before a connection of the pool is asked for again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The result of a call of a storage.
+pub(super) type StorageResult<T> = Result<T, StorageError>;
+
+/// Name and password.
+pub(super) type UserLogin = (Vec<u8>, Vec<u8>);
+
+/// The other server, as the settings describe it.
+pub(super) struct OtherTarget {
+    pub(super) url: FtpUrl,
+    pub(super) builder: ClientBuilder,
+    pub(super) connections: usize,
+    pub(super) timeout: Duration,
+    pub(super) in_place: bool,
+    pub(super) hashes: bool,
+    pub(super) dialler: ConnectingThread,
+    /// Paths at which an upload makes a new file at this moment.
+    pub(super) making: Mutex<BTreeSet<Vec<u8>>>,
+}
+
+/// The connections of one login.
+pub(super) struct Upstream {
+    pool: Pool<'static>,
+    pub(super) target: Arc<OtherTarget>,
+    /// The directory of the URL as an absolute path without a final slash, once a connection has told it.
+    base: Arc<OnceLock<Vec<u8>>>,
+    /// When the server refused a connection for good.
+    refused: Mutex<Option<Instant>>,
+}
+
+impl Upstream {
+    pub(super) fn new(target: Arc<OtherTarget>, login: UserLogin) -> Self {
+        let base = Arc::<OnceLock<Vec<u8>>>::default();
+        let (to, found) = (Arc::clone(&target), Arc::clone(&base));
+        let dial = move || {
+            let (to, login, found) = (Arc::clone(&to), login.clone(), Arc::clone(&found));
+            let dialler = to.dialler.clone();
+            dialler.run(move || connect(&to, &login, &found))
+        };
+        let pool = Pool::new(dial).size(target.connections).any_directory(true);
+        let pool = pool.patience(Patience::new().attempts(1));
+        Self { pool, target, base, refused: Mutex::default() }
+    }
+
+    /// Returns the absolute path of `path`, which begins with a slash or is empty, on the other server.
+    /// There must have been a connection.
+    pub(super) fn path(&self, path: &[u8]) -> Vec<u8> {
+        let whole = [self.base.get().map_or(&b""[..], Vec::as_slice), path].concat();
+        if whole.is_empty() { b"/".to_vec() } else { whole }
+    }
+
+    /// Returns a connection. Nothing has been sent over it.
+    pub(super) fn lend(&self) -> StorageResult<Lent<'static>> {
+        let begun = Instant::now();
+        if lock(&self.refused).take_if(|at| at.elapsed() >= AGAIN).is_some() {
+            self.pool.reopen();
+        }
+        loop {
+            match self.pool.try_take() {
+                Err(Error::Fewer(_)) if begun.elapsed() < self.target.timeout => {
+                    thread::sleep(PAUSE)
+                }
+                Err(error) => {
+                    if !error.is_transient() {
+                        lock(&self.refused).get_or_insert_with(Instant::now);
+                    }
+                    log::warn!("{}: {error}", self.target.url.host());
+                    return Err(StorageError::caused_by(
+                        Kind::Unavailable,
+                        io::Error::other(error),
+                    ));
+                }
+                Ok(lent) => return Ok(lent),
+            }
+        }
+    }
+
+    /// Asks something that changes nothing. A connection that is lost meanwhile is replaced once.
+    pub(super) fn ask<T>(
+        &self,
+        mut call: impl FnMut(&mut Client, &Self) -> Result<T, Error>,
+    ) -> StorageResult<T> {
+        let first = call(&mut *self.lend()?, self);
+        match first {
+            Err(error) if error.reply().is_none() && error.is_transient() => {
+                call(&mut *self.lend()?, self).map_err(|error| fault(&error, false))
+            }
+            first => first.map_err(|error| fault(&error, false)),
+        }
+    }
+
+    /// Makes a change, once.
+    pub(super) fn change<T>(
+        &self,
+        call: impl FnOnce(&mut Client, &Self) -> Result<T, Error>,
+    ) -> StorageResult<T> {
+        call(&mut *self.lend()?, self).map_err(|error| fault(&error, true))
+    }
+}
+
+/// Connects and logs in, and finds the directory of the URL.
+fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Result<Client, Error> {
+    let mut client = to.builder.clone().connect_to(&to.url)?;
+    client.login(&login.0, &login.1)?;
+    if base.get().is_none() {
+        let mut path = to.url.path().to_vec();
+        if path.first() != Some(&b'/') {
+            let mut here = client.pwd()?.into_bytes();
+            here.push(b'/');
+            here.append(&mut path);
+            path = here;
+        }
+        while path.pop_if(|last| *last == b'/').is_some() {}
+        let _ = base.set(path);
+    }
+    Ok(client)
+}
+
+/// Returns the error of a storage for one of the client. `changes` is whether the call may have changed
+/// something: then a lost reply proves nothing.
+pub(super) fn fault(error: &Error, changes: bool) -> StorageError {
+    let code = error.reply().map(|reply| (reply.code().value(), reply.code().severity()));
+    let kind = match (code, error) {
+        (_, Error::Uncertain { .. }) => Kind::Unknown,
+        (_, Error::Argument(_)) => return Kind::NameNotAllowed.into(),
+        (Some((452, _)), _) => Kind::NoSpace,
+        (Some((552, _)), _) => Kind::OverQuota,
+        (Some((500 | 502 | 504, _)), _) => Kind::Unsupported,
+        (Some((_, Severity::Transient)), _) => Kind::Busy,
+        (Some((_, Severity::Permanent)), _) => Kind::Refused,
+        _ if matches!(error, Error::Unsupported(_)) => Kind::Unsupported,
+        _ if changes => Kind::Unknown,
+        _ => Kind::Unavailable,
+    };
+    log::debug!("the other server: {error}");
+    let reason = match error.reply() {
+        Some(reply) => format!("the other server says {reply}"),
+        None => error.to_string(),
+    };
+    StorageError::caused_by(kind, io::Error::other(reason))
+}
+
+/// Makes connections in threads of its own: a session's thread may be confined to files, and then
+/// cannot look up a name.
+#[derive(Clone)]
+pub(super) struct ConnectingThread(Sender<Box<dyn FnOnce() + Send>>);
+
+impl ConnectingThread {
+    pub(super) fn start() -> io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        thread::Builder::new().name("gateway".to_owned()).spawn(move || {
+            for job in waiting {
+                // Without a thread, the job is dropped, and its caller hears that.
+                let _ = thread::Builder::new().spawn(job);
+            }
+        })?;
+        Ok(Self(jobs))
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (done, result) = mpsc::channel();
+        let _ = self.0.send(Box::new(move || drop(done.send(work()))));
+        result.recv().unwrap_or(Err(Error::Timeout(Phase::Overall)))
+    }
+}
+
+/// Returns what is at a path, or `None` if nothing is.
+pub(super) fn find(client: &mut Client, path: &[u8]) -> Result<Option<Metadata>, Error> {
+    Ok(client.find(path)?.map(|found| metadata(&found).unwrap_or(OTHER)))
+}
+
+/// What is neither a file nor a directory.
+const OTHER: Metadata = Metadata::new(EntryKind::Special);
+
+fn seconds(time: Option<TimeVal>) -> i64 {
+    time.map_or(0, |time| time.unix_seconds())
+}
+
+/// Returns what an entry tells; `None` for a link, and if the kind is unknown.
+pub(super) fn metadata(found: &Entry) -> Option<Metadata> {
+    let kind = match found.kind? {
+        FoundKind::File => EntryKind::File,
+        FoundKind::Directory => EntryKind::Directory,
+        FoundKind::Link => return None,
+        FoundKind::Other => EntryKind::Special,
+    };
+    let time = seconds(found.modified.map(|modified| modified.time));
+    let made = Metadata::new(kind).size(found.size.unwrap_or(0)).modified(time);
+    Some(match found.permissions {
+        Some(permissions) => made.mode(u32::from(permissions.mode())),
+        None => made,
+    })
+}
