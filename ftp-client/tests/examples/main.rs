@@ -22,6 +22,8 @@ use ftp_tests::wait::patiently;
 
 #[path = "../../examples/active.rs"]
 mod active;
+#[path = "../../examples/bar.rs"]
+mod bar;
 #[path = "../../examples/cancel.rs"]
 mod cancel;
 #[cfg(feature = "tls")]
@@ -168,6 +170,30 @@ fn fxp_copies_between_two_servers() {
     let (source, target) = (Bench::with_a_file(), Bench::new());
     fxp::copy(&source.url("a.bin"), &target.url("a.bin")).unwrap();
     assert!(target.server.root.read("a.bin") == source.content);
+}
+
+#[test]
+fn bar_fills_and_a_cancelled_download_is_resumed() {
+    // The whole download would take a second.
+    let config = ServerConfig::new().limits(Limits::new().rate_per_session(300_000));
+    let bench = Bench { server: OurServer::with(config), ..Bench::new() };
+    bench.server.root.write("a.bin", &bench.content);
+    let canceller = Canceller::new().unwrap();
+    let (button, shown) = (canceller.clone(), Mutex::new(Vec::new()));
+    // The button is pressed as soon as bytes have come.
+    let show = |bar: &str| {
+        shown.lock().unwrap().push(bar.to_owned());
+        button.cancel();
+    };
+    let url = bench.url("a.bin");
+    assert!(!bar::download(&url, &bench.local("a.bin"), canceller, show).unwrap());
+    assert!(!bench.here.names().contains(&b"a.bin".to_vec()));
+    let show = |bar: &str| shown.lock().unwrap().push(bar.to_owned());
+    let again = Canceller::new().unwrap();
+    assert!(bar::download(&url, &bench.local("a.bin"), again, show).unwrap());
+    bench.has_come();
+    let full = format!("[{}] 100 %", "=".repeat(40));
+    assert_eq!(shown.into_inner().unwrap().last(), Some(&full));
 }
 
 #[test]
