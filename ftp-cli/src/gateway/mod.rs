@@ -81,7 +81,7 @@ impl StoreKind for OtherServer {
             None => wrong.push(("", "url is missing".to_owned())),
             // The text may contain a password.
             Some(Err(_)) => {
-                wrong.push(("url", "expected ftp://, ftpes:// or ftps://USER@HOST/DIR".to_owned()))
+                wrong.push(("url", "expected ftp://, ftpes:// or ftps://USER@HOST/DIR".to_owned()));
             }
             Some(Ok(url)) if url.password().is_some() => {
                 wrong.push((

@@ -81,7 +81,7 @@ impl Upstream {
         loop {
             match self.pool.try_take() {
                 Err(Error::Fewer(_)) if begun.elapsed() < self.target.timeout => {
-                    thread::sleep(PAUSE)
+                    thread::sleep(PAUSE);
                 }
                 Err(error) => {
                     if !error.is_transient() {

@@ -51,12 +51,14 @@ fn scheme(url: &FtpUrl) -> &'static str {
 fn reads_back(url: &FtpUrl) {
     let mut text = scheme(url).as_bytes().to_vec();
     let mut put = |part: &[u8]| text.extend_from_slice(part);
-    put(percent(url.user().unwrap_or_default()).as_bytes());
-    if let Some(password) = url.password() {
-        put(b":");
-        put(percent(password).as_bytes());
+    if let Some(user) = url.user() {
+        put(percent(user).as_bytes());
+        if let Some(password) = url.password() {
+            put(b":");
+            put(percent(password).as_bytes());
+        }
+        put(b"@");
     }
-    put(b"@");
     match url.host().split_once('%') {
         Some((host, zone)) => put(format!("[{host}%25{}]", percent(zone.as_bytes())).as_bytes()),
         None if url.host().contains(':') => put(format!("[{}]", url.host()).as_bytes()),
