@@ -103,6 +103,14 @@ impl StoreKind for OtherServer {
             }
             Some(Ok(_)) => {}
         }
+        let is_plain = |url: FtpUrl| url.scheme() == ftp_client::Scheme::Ftp;
+        if values.text("url").and_then(|url| url.parse().ok()).is_some_and(is_plain) {
+            for key in ["pin", "ca_file"] {
+                if values.text(key).is_some_and(|value| !value.is_empty()) {
+                    wrong.push((key, "needs ftpes:// or ftps:// in url".to_owned()));
+                }
+            }
+        }
         for (key, words) in [("login", ["one", "user"]), ("verify", ["size", "hash"])] {
             if values.text(key).is_some_and(|word| !words.contains(&word)) {
                 wrong.push((key, format!("expected {} or {}", words[0], words[1])));
@@ -190,19 +198,22 @@ impl OpenStore for Door {
         let own = login.map(|(user, password)| (user.to_vec(), password.to_vec()));
         let login = self.login.clone().or(own).ok_or(Kind::Denied)?;
         let key = (login, prefix.to_owned());
-        if let Some((_, there)) = lock(&self.opened).get(&key) {
-            return Ok(Arc::new(there.clone()));
-        }
         let upstream = self.upstream(&key.0);
         if self.is_personal() {
             // The password of this moment is that of the other server too, or there is no session.
-            drop(upstream.lend()?);
+            upstream.prove_login()?;
+        }
+        if let Some((_, there)) = lock(&self.opened).get(&key) {
+            return Ok(Arc::new(there.clone()));
         }
         let gateway = Gateway::new(Arc::clone(&upstream), prefix);
         let made = Partials::new(gateway).max_bytes(KEPT);
         let mut opened = lock(&self.opened);
-        if opened.len() >= MOST_USERS {
-            opened.pop_first();
+        if opened.len() >= MOST_USERS && !opened.contains_key(&key) {
+            // What an interrupted upload has left must stay known.
+            let idle = opened.iter().find(|(_, (_, there))| there.is_idle());
+            let idle = idle.map(|(key, _)| key.clone()).ok_or(Kind::Unavailable)?;
+            opened.remove(&idle);
         }
         let (_, there) = opened.entry(key).or_insert((upstream, made));
         Ok(Arc::new(there.clone()))

@@ -55,6 +55,7 @@ impl Gateway {
 
     /// Returns what is at a path, or `None` if the server proves that nothing is.
     fn find(&self, path: &VirtualPath) -> StorageResult<Option<Metadata>> {
+        check_names(path)?;
         if !path.is_root() && is_hidden(path) {
             return Ok(None);
         }
@@ -83,6 +84,16 @@ impl Gateway {
             Some(Ok(Some(above))) if above.kind != EntryKind::Directory => Kind::NotFound.into(),
             _ => refused,
         }
+    }
+}
+
+/// Refuses names that servers on Windows take for others: a `\` separates directories there, and dots
+/// and blanks at the end of a name do not count. They would lead out of a user's directory.
+fn check_names(path: &VirtualPath) -> StorageResult<()> {
+    let is_other = |name: &[u8]| name.contains(&b'\\') || matches!(name, [.., b'.' | b' ']);
+    match path.relative().split(|byte| *byte == b'/').any(is_other) {
+        true => Err(Kind::NameNotAllowed.into()),
+        false => Ok(()),
     }
 }
 
@@ -134,7 +145,10 @@ fn what_is_left(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error>
 
 impl Storage for Gateway {
     fn capabilities(&self) -> Capabilities {
-        let base = Capabilities::REMOTE | Capabilities::BOUNDED_WAITS | Capabilities::DIGEST;
+        let base = Capabilities::REMOTE
+            | Capabilities::BOUNDED_WAITS
+            | Capabilities::DIGEST
+            | Capabilities::FORGETS;
         // Before the first answer, nothing is known.
         match self.sets_times.get() {
             Some(false) => base,
@@ -156,6 +170,7 @@ impl Storage for Gateway {
     }
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
+        check_names(path)?;
         let at = self.below(path);
         let listed = self.upstream.ask(|client, upstream| list(client, &upstream.path(&at)));
         // Some servers list nothing, or the file itself, in place of a refusal.
@@ -221,6 +236,8 @@ impl Storage for Gateway {
         match (old, mode) {
             (Some(old), _) if old.kind == EntryKind::Directory => check_file(old)?,
             (Some(_), WriteMode::Create) => return Err(Kind::Exists.into()),
+            // Only a record could tell the beginning of a cut upload from an older file.
+            (Some(_), WriteMode::From(_)) => return Err(Kind::Unsupported.into()),
             (Some(old), _) => check_file(old)?,
             // Nothing is sent yet, so nothing is refused.
             (None, WriteMode::From(_) | WriteMode::Append) => {
@@ -252,11 +269,14 @@ impl Storage for Gateway {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        // Some servers remove a directory by DELE.
-        if self.existing(path)?.kind == EntryKind::Directory {
+        let found = self.existing(path)?;
+        let at = self.below(path);
+        // Some servers remove a directory by DELE, and some tell a size of one.
+        let is_directory = found.kind == EntryKind::Directory
+            || self.upstream.ask(|client, upstream| client.is_directory(upstream.path(&at)))?;
+        if is_directory {
             return Err(Kind::IsDirectory.into());
         }
-        let at = self.below(path);
         self.upstream.change(|client, upstream| client.delete(upstream.path(&at)))
     }
 

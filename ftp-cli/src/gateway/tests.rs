@@ -172,6 +172,34 @@ fn a_cut_upload_leaves_the_file_there_and_can_be_resumed() {
     other.assert_only(&[b"a"]);
 }
 
+/// Another process may have known of an upload that was cut.
+#[test]
+fn nobody_resumes_at_the_end_of_a_file_of_which_nothing_is_known() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "");
+    other.root.write("a", b"the old file");
+    let refusal = |error: ftp_client::Error| error.reply().map(|reply| reply.code().value());
+    let mut client = front.client();
+    assert_eq!(client.store_from("/a", 12).err().and_then(refusal), Some(554));
+    // A program that keeps a log never asks for the size.
+    client.append("/a").unwrap().copy_from(&mut &b", more"[..]).unwrap();
+    assert_eq!(client.size("/a").unwrap(), Some(18));
+    assert_eq!(client.append("/a").err().and_then(refusal), Some(450));
+    assert_eq!(other.root.read("a"), b"the old file, more");
+}
+
+#[test]
+fn names_that_windows_takes_for_others_are_refused() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "");
+    let mut client = front.client();
+    for name in ["..\\secret", "a\\b", "a.", "a "] {
+        assert!(client.store(name).is_err(), "{name}");
+        assert!(client.retrieve(name).is_err(), "{name}");
+    }
+    other.assert_only(&[]);
+}
+
 #[test]
 fn an_upload_that_the_other_server_does_not_confirm_is_not_there() {
     for fault in [

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_client::file::Checksum;
 use ftp_client::pool::Lent;
@@ -25,11 +25,14 @@ pub(super) const PREFIX: &[u8] = b".ftp-gateway-";
 /// The longest step.
 const STEP: Duration = Duration::from_millis(100);
 
+/// The longest wait for the end of another upload that appends to the file.
+const TURN: Duration = Duration::from_secs(5);
+
 /// The buffer of a download.
 const BUFFER: usize = 256 * 1024;
 
-/// Bytes of an appending upload that are received before the other server gets any, and of an old file
-/// that an upload continues: a cut upload of no more changes nothing.
+/// Bytes of an appending upload that are received before the other server gets any: a cut upload of no
+/// more changes nothing.
 const HELD: usize = 1024 * 1024;
 
 /// Work in another thread.
@@ -65,6 +68,8 @@ pub(super) struct OtherFile {
 }
 
 enum Reading {
+    /// An error was returned.
+    Failed,
     Before,
     Beginning(Job<Download<Lent<'static>>>),
     Running(Box<Download<Lent<'static>>>),
@@ -82,8 +87,9 @@ impl OtherFile {
     /// Takes a step. Returns whether there are bytes, or the proved end.
     fn step(&mut self) -> StorageResult<bool> {
         let failed = |error: &Error| fault(error, false);
-        self.reading = match std::mem::replace(&mut self.reading, Reading::Over) {
-            Reading::Over => return Ok(true),
+        self.reading = match std::mem::replace(&mut self.reading, Reading::Failed) {
+            Reading::Failed => return Err(Kind::Io.into()),
+            Reading::Over => Reading::Over,
             Reading::Before => {
                 let (upstream, path) = (Arc::clone(&self.upstream), self.path.clone());
                 let offset = self.offset;
@@ -122,7 +128,7 @@ impl OtherFile {
                 None => Reading::Ending(job),
             },
         };
-        Ok(self.has_bytes())
+        Ok(self.has_bytes() || matches!(self.reading, Reading::Over))
     }
 
     fn has_bytes(&self) -> bool {
@@ -173,22 +179,26 @@ struct OtherUpload {
     sending: Sending,
     sent: u64,
     checksum: Option<Checksum>,
+    /// The turn of an appending upload, and the size of the file when it began there.
+    turn: Option<(Making, Option<u64>)>,
 }
 
 enum Sending {
     /// Bytes of an appending upload that has not begun there.
     Held(Vec<u8>),
-    Beginning(Job<RunningUpload>),
+    Beginning(Job<Appending>),
     Running(Box<RunningUpload>),
     Over,
 }
+
+/// An upload that appends, with its turn and the size that the file had.
+type Appending = (RunningUpload, Making, Option<u64>);
 
 /// Begins an upload; `old` is the file at `path`.
 ///
 /// # Errors
 ///
-/// Returns why the other server does not accept it, or `BadRestart` if it would continue more than
-/// [`HELD`] bytes of the old file, which must be sent again.
+/// Returns why the other server does not accept it.
 pub(super) fn begin(
     upstream: &Arc<Upstream>,
     path: Vec<u8>,
@@ -204,13 +214,13 @@ pub(super) fn begin(
         sending: Sending::Held(Vec::new()),
         sent: 0,
         checksum: None,
+        turn: None,
     };
-    let kept = match mode {
+    match mode {
         WriteMode::Append => return Ok(Box::new(upload)),
-        WriteMode::Create | WriteMode::Replace => Vec::new(),
-        WriteMode::From(length) => upload.beginning_of_old(length)?,
+        WriteMode::Create | WriteMode::Replace => {}
         _ => return Err(Kind::BadRestart.into()),
-    };
+    }
     if !upstream.target.in_place {
         let end = upload.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (directory, _) = upload.path.split_at(end);
@@ -223,7 +233,6 @@ pub(super) fn begin(
     }
     let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
     upload.sending = Sending::Running(Box::new(running.map_err(|error| fault(&error, true))?));
-    upload.write_all(&kept)?;
     Ok(Box::new(upload))
 }
 
@@ -240,42 +249,29 @@ impl OtherUpload {
         self.upstream.path(self.temporary.as_ref().unwrap_or(&self.path))
     }
 
-    /// Returns the first bytes of the old file.
-    fn beginning_of_old(&self, length: u64) -> StorageResult<Vec<u8>> {
-        let length = usize::try_from(length).ok().filter(|length| *length <= HELD);
-        let (Some(length), Some(old)) = (length, self.old) else {
-            return Err(Kind::BadRestart.into());
-        };
-        if length as u64 > old.size || self.upstream.target.in_place {
-            return Err(Kind::BadRestart.into());
-        }
-        let mut bytes = vec![0; length];
-        let path = self.path.clone();
-        self.upstream.ask(|client, upstream| {
-            let mut file = client.retrieve(upstream.path(&path))?;
-            match file.read_exact(&mut bytes) {
-                Ok(()) if length as u64 == old.size => file.finish().map(drop),
-                Ok(()) => file.abort(),
-                Err(error) => Err(file.fail(error)),
-            }
-        })?;
-        Ok(bytes)
-    }
-
     /// Begins to append, with the bytes that are held.
-    fn append(&self, held: Vec<u8>) -> StorageResult<Job<RunningUpload>> {
+    fn append(&self, held: Vec<u8>) -> StorageResult<Job<Appending>> {
         let (upstream, place) = (Arc::clone(&self.upstream), self.place());
         Job::begin(move || append(&upstream, &place, &held))
+    }
+
+    /// Keeps the turn of an upload that appends, until its end is proved.
+    fn appends(&mut self, (running, turn, base): Appending) -> RunningUpload {
+        self.turn = Some((turn, base));
+        running
     }
 
     /// Ends the upload there, and proves it.
     fn finish(&mut self) -> StorageResult<()> {
         let running = match std::mem::replace(&mut self.sending, Sending::Over) {
             Sending::Running(running) => *running,
-            Sending::Held(held) => append(&self.upstream, &self.upstream.path(&self.path), &held)?,
+            Sending::Held(held) => {
+                let begun = append(&self.upstream, &self.upstream.path(&self.path), &held)?;
+                self.appends(begun)
+            }
             Sending::Beginning(job) => loop {
-                if let Some(running) = job.wait()? {
-                    break running;
+                if let Some(begun) = job.wait()? {
+                    break self.appends(begun);
                 }
             },
             Sending::Over => return Err(Kind::Io.into()),
@@ -286,8 +282,23 @@ impl OtherUpload {
         let is_append = self.mode == WriteMode::Append;
         let place = self.place();
         // Others may append too.
-        let least = self.sent + if is_append { self.old.map_or(0, |old| old.size) } else { 0 };
-        match client.size(&place).map_err(uncertain)? {
+        let base = self.turn.as_ref().and_then(|(_, base)| *base);
+        let before = match is_append {
+            true => base.or(self.old.map(|old| old.size)).unwrap_or(0),
+            false => 0,
+        };
+        let least = self.sent.saturating_add(before);
+        let features = client.features().map_err(uncertain)?;
+        let tells = features.has("SIZE") || features.has("MLST");
+        let size = match client.size(&place).map_err(uncertain)? {
+            None if tells => client.find(&place).map_err(uncertain)?.and_then(|found| found.size),
+            size => size,
+        };
+        match size {
+            None if tells => {
+                let why = "the other server does not tell the size of what it has stored";
+                return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
+            }
             Some(size) if size < least || (size > least && !is_append) => {
                 let why = format!("the other server has {size} bytes of {least}");
                 return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
@@ -313,16 +324,10 @@ impl OtherUpload {
             WriteMode::Create => Some(Making::begin(&target, &to)?),
             _ => None,
         };
-        if self.mode != WriteMode::Replace {
-            let now = find(client, &to).map_err(|error| fault(&error, false))?;
-            let version = |found: Option<Metadata>| found.map(|it| (it.kind, it.size, it.modified));
-            match self.mode {
-                WriteMode::Create if now.is_some() => return Err(Kind::Exists.into()),
-                WriteMode::From(_) if version(now) != version(self.old) => {
-                    return Err(Kind::Busy.into());
-                }
-                _ => {}
-            }
+        if self.mode == WriteMode::Create
+            && find(client, &to).map_err(|error| fault(&error, false))?.is_some()
+        {
+            return Err(Kind::Exists.into());
         }
         let renamed = client.rename(&from, &to).map_err(|error| fault(&error, true));
         // What may have been renamed must not be removed.
@@ -355,30 +360,45 @@ impl OtherUpload {
     }
 }
 
-/// The only upload that makes a file at a path.
-struct Making<'t>(&'t OtherTarget, Vec<u8>);
+/// The turn of the only upload that makes a file at a path or appends to it.
+struct Making(Arc<OtherTarget>, Vec<u8>);
 
-impl<'t> Making<'t> {
-    fn begin(target: &'t OtherTarget, path: &[u8]) -> StorageResult<Self> {
+impl Making {
+    fn begin(target: &Arc<OtherTarget>, path: &[u8]) -> StorageResult<Self> {
         match lock(&target.making).insert(path.to_vec()) {
-            true => Ok(Self(target, path.to_vec())),
+            true => Ok(Self(Arc::clone(target), path.to_vec())),
             false => Err(Kind::Busy.into()),
+        }
+    }
+
+    /// Waits for the turn for a moment.
+    fn wait(target: &Arc<OtherTarget>, path: &[u8]) -> StorageResult<Self> {
+        let begun = Instant::now();
+        loop {
+            match Self::begin(target, path) {
+                Err(_) if begun.elapsed() < TURN => thread::sleep(STEP),
+                turn => return turn,
+            }
         }
     }
 }
 
-impl Drop for Making<'_> {
+impl Drop for Making {
     fn drop(&mut self) {
         lock(&self.0.making).remove(&self.1);
     }
 }
 
-fn append(upstream: &Upstream, place: &[u8], held: &[u8]) -> StorageResult<RunningUpload> {
-    let client = upstream.lend()?;
+/// Appends in turn: of two appends at once, a server can write the second over the first, and the sizes
+/// would still pass for proof.
+fn append(upstream: &Upstream, place: &[u8], held: &[u8]) -> StorageResult<Appending> {
+    let turn = Making::wait(&upstream.target, place)?;
+    let mut client = upstream.lend()?;
+    let base = client.size(place).map_err(|error| fault(&error, false))?;
     let begun = RunningUpload::begin(client, place, UploadMode::Append);
     let mut running = begun.map_err(|error| fault(&error, true))?;
     match running.write_all(held) {
-        Ok(()) => Ok(running),
+        Ok(()) => Ok((running, turn, base)),
         Err(error) => Err(fault(&running.fail(error), true)),
     }
 }
@@ -417,7 +437,7 @@ impl Upload for OtherUpload {
         self.sending = match std::mem::replace(&mut self.sending, Sending::Over) {
             Sending::Held(held) if held.len() >= HELD => Sending::Beginning(self.append(held)?),
             Sending::Beginning(job) => match job.wait()? {
-                Some(running) => Sending::Running(Box::new(running)),
+                Some(begun) => Sending::Running(Box::new(self.appends(begun))),
                 None => Sending::Beginning(job),
             },
             other => other,

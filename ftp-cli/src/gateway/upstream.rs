@@ -44,6 +44,7 @@ pub(super) struct OtherTarget {
 /// The connections of one login.
 pub(super) struct Upstream {
     pool: Pool<'static>,
+    login: UserLogin,
     pub(super) target: Arc<OtherTarget>,
     /// The directory of the URL as an absolute path without a final slash, once a connection has told it.
     base: Arc<OnceLock<Vec<u8>>>,
@@ -55,14 +56,23 @@ impl Upstream {
     pub(super) fn new(target: Arc<OtherTarget>, login: UserLogin) -> Self {
         let base = Arc::<OnceLock<Vec<u8>>>::default();
         let (to, found) = (Arc::clone(&target), Arc::clone(&base));
+        let of_pool = login.clone();
         let dial = move || {
-            let (to, login, found) = (Arc::clone(&to), login.clone(), Arc::clone(&found));
+            let (to, login, found) = (Arc::clone(&to), of_pool.clone(), Arc::clone(&found));
             let dialler = to.dialler.clone();
             dialler.run(move || connect(&to, &login, &found))
         };
         let pool = Pool::new(dial).size(target.connections).any_directory(true);
         let pool = pool.patience(Patience::new().attempts(1));
-        Self { pool, target, base, refused: Mutex::default() }
+        Self { pool, login, target, base, refused: Mutex::default() }
+    }
+
+    /// Logs in over a new connection: those of the pool prove only that the login was valid once.
+    pub(super) fn prove_login(&self) -> StorageResult<()> {
+        let (to, base) = (Arc::clone(&self.target), Arc::clone(&self.base));
+        let login = self.login.clone();
+        let proved = self.target.dialler.run(move || connect(&to, &login, &base)?.quit());
+        proved.map_err(|error| fault(&error, false))
     }
 
     /// Returns the absolute path of `path`, which begins with a slash or is empty, on the other server.
@@ -192,7 +202,15 @@ impl ConnectingThread {
 
 /// Returns what is at a path, or `None` if nothing is.
 pub(super) fn find(client: &mut Client, path: &[u8]) -> Result<Option<Metadata>, Error> {
-    Ok(client.find(path)?.map(|found| metadata(&found).unwrap_or(OTHER)))
+    let Some(mut found) = client.find(path)? else { return Ok(None) };
+    if found.kind == Some(FoundKind::File) && found.size.is_none() {
+        found.size = client.size(path)?;
+        if found.size.is_none() {
+            // Without a size, the end of a download proves nothing, and clients take 0 for an empty file.
+            return Ok(Some(OTHER));
+        }
+    }
+    Ok(Some(metadata(&found).unwrap_or(OTHER)))
 }
 
 /// What is neither a file nor a directory.

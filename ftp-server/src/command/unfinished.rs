@@ -17,8 +17,8 @@ use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::session::{Heard, HeardSize, Session};
 use crate::storage::{
-    Ask, Source, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished, VirtualPath,
-    WriteMode,
+    Ask, Capabilities, Source, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished,
+    VirtualPath, WriteMode,
 };
 
 /// Number of received bytes from which an upload can be resumed. `SIZE` tells one byte less than
@@ -236,6 +236,18 @@ pub(super) fn upload_mode(
     let record = record(session, storage, path).map_err(failed)?;
     let heard = session.login.heard.iter().find(|heard| heard.path == *path);
     let told_length = told_length(heard);
+    let has_asked = session.login.has_forgotten || heard.is_some_and(|heard| heard.has_asked);
+    if (request == RecordRequest::Restart || has_asked)
+        && record.is_none()
+        && storage.capabilities().contains(Capabilities::FORGETS)
+        && holds_bytes(storage, path).map_err(failed)?
+    {
+        let text = "This may not be what you have sent; send the whole file, or delete it";
+        return Err(match request {
+            RecordRequest::Restart => from_start(),
+            _ => Reply::new(ReplyCode::FILE_BUSY, text),
+        });
+    }
     match (answer(request, told(heard, record), state(record)), mode) {
         (Answer::AsUsual, mode) => Ok(mode),
         (Answer::OnKept, WriteMode::From(at)) => match record {
@@ -256,6 +268,14 @@ pub(super) fn upload_mode(
             Err(Reply::new(ReplyCode::FILE_BUSY, text))
         }
         (Answer::Later, _) => Err(failed(StorageErrorKind::Busy.into())),
+    }
+}
+
+fn holds_bytes(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<bool> {
+    match storage.stat(path, Ask::Facts) {
+        Ok(found) => Ok(found.size > 0),
+        Err(error) if error.kind == StorageErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

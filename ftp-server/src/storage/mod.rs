@@ -349,7 +349,7 @@ pub enum Ask {
 /// ```
 // Not of the crate bitflags: its `all()` would include the promises below, which a storage must know.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Capabilities(u8);
+pub struct Capabilities(u16);
 
 impl Capabilities {
     /// No abilities beyond listing, reading and writing.
@@ -386,6 +386,12 @@ impl Capabilities {
     /// [`Entry::through`](crate::Entry::through). `FEAT` passes it on as `X-LINKS`: clients then enter
     /// what is listed as a directory, and remove what is in it.
     pub const LINKS: Self = Self(1 << 7);
+
+    /// No ability: records of interrupted uploads end with the process, so that a client may resume one
+    /// of which nothing is known here. `REST` before an upload to an existing file is then refused with
+    /// 554, and `APPE` with 450 in a session that has asked for its size, as those do that resume. Of
+    /// several mounted storages, one is enough.
+    pub const FORGETS: Self = Self(1 << 8);
 
     /// Returns whether the set contains all of `capabilities`.
     #[must_use]

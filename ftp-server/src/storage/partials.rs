@@ -76,6 +76,12 @@ impl Partials {
         Self { inner: Arc::new(storage), records, room: Room::new(LIMIT) }
     }
 
+    /// Returns whether nothing needs this storage: no clone of it, no upload and no record.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.records) == 1 && self.records.lock().is_empty()
+    }
+
     /// Limits the kept bytes of all users together (default: 64 MiB). Call it before the first
     /// upload.
     #[must_use]
