@@ -126,6 +126,21 @@ fn a_server_is_watched_by_time() {
 }
 
 #[test]
+fn a_watch_takes_what_reaches_its_age_and_moves_it() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let source = here.mkdir("in");
+    let options = ["--remove-source", "--min-age", "2", "--watch=1s"];
+    let running = watch(&options, &source, &server.url("t"));
+    let target = server.root.join("t");
+    wait_until("the first run", || target.exists());
+    // It is too young until its age is reached, which counts from each run.
+    here.write("in/new", b"new");
+    wait_until("the file is moved", || !source.join("new").exists());
+    assert_eq!(server.root.read("t/new"), b"new");
+    ends_by(running, Signal::TERM, 143);
+}
+
+#[test]
 fn only_mistakes_end_a_watch() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let source = here.mkdir("in");
@@ -133,5 +148,8 @@ fn only_mistakes_end_a_watch() {
     assert!(wrong.contains("wrong"));
     mirror(&["--watch"], shown(&source), &wrong).exited(6);
     failed(&mirror(&["--watch=no"], shown(&source), &server.url("t")), 2, "--watch");
+    // A file that is still written would go; the login is not even tried.
+    let moves = ["--watch", "--remove-source"];
+    failed(&mirror(&moves, shown(&source), &wrong), 2, "need --min-age if SRC is local");
     failed(&mirror(&["--watch", "--links", "keep"], shown(&source), &server.url("t")), 2, "links");
 }
