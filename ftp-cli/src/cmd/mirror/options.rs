@@ -113,13 +113,17 @@ impl MirrorOptions {
         })
     }
 
-    /// Prepares for another run: ages count from its beginning.
+    /// Prepares for another run: ages count from its beginning, and the ignore file is read again.
     ///
     /// # Errors
     ///
-    /// Returns `Usage` for an invalid value.
+    /// Returns `Usage` for an invalid value or pattern, and `Local` if the source or its ignore file
+    /// cannot be read.
     pub(super) fn renew(&mut self, options: &Options) -> Result {
         self.transfer.selection = selection(options)?;
+        if let Some(ignored) = &mut self.filter.ignored {
+            *ignored = Ignored::at(&ignored.top)?;
+        }
         Ok(())
     }
 

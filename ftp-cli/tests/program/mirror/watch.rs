@@ -141,6 +141,25 @@ fn a_watch_takes_what_reaches_its_age_and_moves_it() {
 }
 
 #[test]
+fn a_watch_reads_the_ignore_file_before_each_run() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let source = here.mkdir("in");
+    here.write("in/a", b"a");
+    let mut running = watch(&[], &source, &server.url("t"));
+    let target = server.root.join("t");
+    wait_until("the first file", || target.join("a").exists());
+    // Written before the files, as a run could begin between them.
+    here.write("in/.ftpignore", b"secret*\n");
+    here.write("in/secret", b"private");
+    here.write("in/z", b"z");
+    wait_until("the last file", || target.join("z").exists());
+    assert!(!target.join("secret").exists());
+    here.write("in/.ftpignore", b"[\n");
+    let status = at_last("the end", || running.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(2), "{status}");
+}
+
+#[test]
 fn only_mistakes_end_a_watch() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let source = here.mkdir("in");
