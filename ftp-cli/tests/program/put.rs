@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ftp_server::{Rights, Server};
@@ -15,6 +17,7 @@ use ftp_tests::site::OurServer;
 use ftp_tests::wait::wait_until;
 
 use crate::peer::{Act, Peer};
+use crate::relay::Relay;
 use crate::{failed, ftp};
 
 fn file(here: &TempRoot, name: &str, content: &[u8]) -> String {
@@ -83,6 +86,38 @@ fn a_file_modified_during_its_upload_fails() {
         drop(control);
         let status = put.wait(Instant::now() + LIMIT).expect("it ends");
         assert_eq!(status.code(), Some(code), "{options:?}");
+    }
+}
+
+#[test]
+fn a_file_that_changes_after_its_last_byte_leaves_an_older_copy() {
+    let server = OurServer::start();
+    // While it is sent, and before the copy gets its time.
+    for at in ["STOR f", "SIZE f"] {
+        let here = TempRoot::new();
+        let local = file(&here, "f", b"first");
+        let sent = fs::metadata(&local).unwrap().mtime();
+        let has_changed = AtomicBool::new(false);
+        let relay = Relay::watched(server.address, {
+            let local = local.clone();
+            move |line| {
+                if line == at && !has_changed.swap(true, Ordering::SeqCst) {
+                    fs::write(&local, b"other").unwrap();
+                }
+            }
+        });
+        // Without a file there, its size is asked for only after the upload.
+        let _ = fs::remove_file(server.root.join("f"));
+        let put = |options: &[&str]| {
+            let url = format!("ftp://{}@{}/f", server.user, relay.address);
+            let mut put = ftp(&["put", &local, &url]);
+            run(put.args(options).env("FTP_PASSWORD", server.password))
+        };
+        failed(&put(&["--preserve"]), 11, "changed during the upload");
+        let stored = fs::metadata(server.root.join("f")).unwrap();
+        assert_eq!((at, stored.mtime()), (at, sent - 40_007));
+        put(&["--if-changed"]).exited(0);
+        assert_eq!(server.root.read("f"), b"other", "{at}");
     }
 }
 

@@ -73,6 +73,10 @@ pub(crate) fn written(file: &File, moves: bool) -> io::Result<Metadata> {
     }
 }
 
+/// How much older than its source a copy becomes that is not proved, in seconds: not by a whole number of
+/// time zones.
+pub(crate) const UNPROVED: i64 = 40_007;
+
 /// Before the server's copy gets the time of the file, waits until another change of the file would
 /// show in that time, and verifies that there was none since it was `sent`.
 pub(crate) fn outlast(client: &Client, file: &File, sent: LocalFacts) -> Result<(), Error> {

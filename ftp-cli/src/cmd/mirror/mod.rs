@@ -180,17 +180,27 @@ impl<'a> Mirror<'a> {
         let Some(interval) = watch::interval(self.options)? else {
             return self.between(ends, way, stdio);
         };
-        let url = ends.iter().find_map(|end| end.url()).expect("one side is remote");
-        // A descriptor is read once, and nobody types a password twice.
-        self.login = Some(Finder::new(self.options, &stdio.messages).find(url)?);
         let here = match ends {
             [End::Local(here), _] => Some(*here),
             _ => None,
         };
+        // A run begins a second after a write, and cannot know that it was the last one.
+        if here.is_some() && self.options.has("remove-source") && !self.options.has("min-age") {
+            let message = "--watch and --remove-source need --min-age if SRC is local: a file could go \
+                           that is still written";
+            return Err(Failure::usage(message));
+        }
+        let url = ends.iter().find_map(|end| end.url()).expect("one side is remote");
+        // A descriptor is read once, and nobody types a password twice.
+        self.login = Some(Finder::new(self.options, &stdio.messages).find(url)?);
         let messages = stdio.messages.clone();
         let observed = (here, self.wanted.deletes);
-        let around = (&self.cleanup, &messages, self.options.is_quiet());
-        watch::repeat(interval, observed, around, || self.between(ends, way, stdio))
+        let canceller = self.cleanup.canceller().cloned();
+        let around = (canceller.as_ref(), &messages, self.options.is_quiet());
+        watch::repeat(interval, observed, around, || {
+            self.wanted.renew(self.options)?;
+            self.between(ends, way, stdio)
+        })
     }
 
     /// Mirrors `source` to `target`; `way` is that of copies between two servers.

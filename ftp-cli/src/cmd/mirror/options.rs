@@ -23,7 +23,7 @@ use crate::exit::{Failure, Result};
 use crate::options::{Options, values, whole_number};
 use crate::remote::pattern::explained;
 use crate::system::{self, OsStrExt};
-use crate::transfer::{Selection, TransferOptions, journals};
+use crate::transfer::{Selection, TransferOptions, journals, selection};
 
 /// The server that listens for the data of `fxp`, and the host to which one server must connect.
 pub(crate) type FxpWay = (Option<Side>, AddressRule);
@@ -111,6 +111,20 @@ impl MirrorOptions {
             stats: options.has("stats"),
             transfer: TransferOptions::from_options(options)?,
         })
+    }
+
+    /// Prepares for another run: ages count from its beginning, and the ignore file is read again.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid value or pattern, and `Local` if the source or its ignore file
+    /// cannot be read.
+    pub(super) fn renew(&mut self, options: &Options) -> Result {
+        self.transfer.selection = selection(options)?;
+        if let Some(ignored) = &mut self.filter.ignored {
+            *ignored = Ignored::at(&ignored.top)?;
+        }
+        Ok(())
     }
 
     /// Checks the options of a mirror to a server.

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ftp_client::Canceller;
+
 use crate::connect::sessions::pause_until;
-use crate::console::Cleanup;
 use crate::console::output::Messages;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
@@ -41,12 +42,12 @@ pub(super) fn interval(options: &Options) -> Result<Option<Duration>> {
 pub(super) fn repeat(
     interval: Duration,
     (here, sees_removals): (Option<&Path>, bool),
-    (cleanup, messages, quiet): (&Cleanup, &Messages, bool),
+    (canceller, messages, quiet): (Option<&Canceller>, &Messages, bool),
     mut run: impl FnMut() -> Result,
 ) -> Result {
     let pause = |time| {
-        pause_until(Instant::now() + time, cleanup.canceller());
-        match cleanup.canceller() {
+        pause_until(Instant::now() + time, canceller);
+        match canceller {
             Some(canceller) if canceller.is_cancelled() => {
                 Err(Failure::from(ftp_client::Error::Cancelled))
             }
@@ -99,7 +100,7 @@ pub(super) fn repeat(
             if left.is_zero() {
                 break;
             }
-            changes.wait(left, cleanup.canceller());
+            changes.wait(left, canceller);
         }
         let end = Instant::now() + PATIENCE;
         loop {

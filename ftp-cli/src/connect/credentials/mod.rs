@@ -239,10 +239,13 @@ impl<'a> Finder<'a> {
             let found = Credentials::of(user, Secret::new(password));
             return Ok(Credentials { from_url: found.is_personal, ..found });
         }
-        if let Some(user) = user.filter(|user| !is_anonymous(user))
+        // A user of the environment has its password, whatever the name.
+        let is_of_environment = self.options.value("user").is_none() && url.user().is_none();
+        if let Some(user) = user.filter(|user| is_of_environment || !is_anonymous(user))
             && let Some(password) = self.of_environment()
         {
-            return Ok(Credentials::of(user, password));
+            let is_personal = true;
+            return Ok(Credentials { is_personal, ..Credentials::of(user, password) });
         }
         let entry = self.of_netrc(url.host(), user)?;
         let lacks_password = match &entry {

@@ -117,6 +117,12 @@ fn the_environment_names_a_user_li_01() {
         ("ls ftp://u@h/x", Some("ci"), Some("env"), Ok("u env")),
         ("ls -u v ftp://h/x", Some("ci"), Some("env"), Ok("v env")),
         ("ls ftp://u:p@h/x", Some("ci"), Some("env"), Ok("!u p")),
+        // The names of anonymous users are no exception, unless the line names the user.
+        ("ls ftp://h/x", Some("ftp"), Some("env"), Ok("ftp env")),
+        ("ls ftp://h/x", Some("anonymous"), Some("env"), Ok("anonymous env")),
+        ("ls ftp://h/x", Some("ftp"), None, Ok("ftp anonymous@")),
+        ("ls ftp://anonymous@h/x", Some("ftp"), Some("env"), Ok("anonymous anonymous@")),
+        ("ls -u ftp ftp://h/x", Some("ftp"), Some("env"), Ok("ftp anonymous@")),
         // The password goes to one account, and no login becomes anonymous for want of it.
         ("ls ftp://h/x ftp://h/y", Some("ci"), Some("env"), Ok("ci env, ci env")),
         ("ls ftp://h/x ftp://i/x", Some("ci"), Some("env"), Err(Exit::Login)),

@@ -2,10 +2,13 @@
 //! received bytes are used.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Instant;
 
 use ftp_tests::content::binary;
-use ftp_tests::process::{Running, run};
+use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 use ftp_tests::wait::wait_until;
@@ -59,6 +62,27 @@ fn a_file_that_changed_while_it_was_sent_is_sent_again_cl_52() {
     fs::File::options().write(true).open(&file).unwrap().set_modified(when).unwrap();
     mirror(&[], shown(&source), &server.url("tree")).exited(0);
     assert_eq!(tree(&source), tree(&server.root.join("tree")));
+}
+
+#[test]
+fn a_file_that_changed_before_its_copy_has_a_time_leaves_an_older_copy() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    server.root.mkdir("tree");
+    let file = here.write("tree/f", b"first");
+    let sent = fs::metadata(&file).unwrap().mtime();
+    let (source, relay) = (here.join("tree"), Relay::to(server.address));
+    let mut command = ftp(&["mirror", shown(&source)]);
+    command.arg(format!("ftp://{}@{}/tree", server.user, relay.address));
+    command.env("FTP_PASSWORD", server.password).stderr(Stdio::null()).stdout(Stdio::null());
+    let mut running = Running::start(&mut command);
+    // All is sent, and the run waits until a change would show.
+    wait_until("the end of the upload", || {
+        relay.count("STOR") == 1 && server.root.join("tree/f").exists()
+    });
+    fs::write(&file, b"other").unwrap();
+    let status = running.wait(Instant::now() + LIMIT).expect("it ends");
+    assert_eq!(status.code(), Some(11));
+    assert_eq!(fs::metadata(server.root.join("tree/f")).unwrap().mtime(), sent - 40_007);
 }
 
 #[test]

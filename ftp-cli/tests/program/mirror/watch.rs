@@ -126,6 +126,40 @@ fn a_server_is_watched_by_time() {
 }
 
 #[test]
+fn a_watch_takes_what_reaches_its_age_and_moves_it() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let source = here.mkdir("in");
+    let options = ["--remove-source", "--min-age", "2", "--watch=1s"];
+    let running = watch(&options, &source, &server.url("t"));
+    let target = server.root.join("t");
+    wait_until("the first run", || target.exists());
+    // It is too young until its age is reached, which counts from each run.
+    here.write("in/new", b"new");
+    wait_until("the file is moved", || !source.join("new").exists());
+    assert_eq!(server.root.read("t/new"), b"new");
+    ends_by(running, Signal::TERM, 143);
+}
+
+#[test]
+fn a_watch_reads_the_ignore_file_before_each_run() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let source = here.mkdir("in");
+    here.write("in/a", b"a");
+    let mut running = watch(&[], &source, &server.url("t"));
+    let target = server.root.join("t");
+    wait_until("the first file", || target.join("a").exists());
+    // Written before the files, as a run could begin between them.
+    here.write("in/.ftpignore", b"secret*\n");
+    here.write("in/secret", b"private");
+    here.write("in/z", b"z");
+    wait_until("the last file", || target.join("z").exists());
+    assert!(!target.join("secret").exists());
+    here.write("in/.ftpignore", b"[\n");
+    let status = at_last("the end", || running.child.try_wait().unwrap());
+    assert_eq!(status.code(), Some(2), "{status}");
+}
+
+#[test]
 fn only_mistakes_end_a_watch() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let source = here.mkdir("in");
@@ -133,5 +167,8 @@ fn only_mistakes_end_a_watch() {
     assert!(wrong.contains("wrong"));
     mirror(&["--watch"], shown(&source), &wrong).exited(6);
     failed(&mirror(&["--watch=no"], shown(&source), &server.url("t")), 2, "--watch");
+    // A file that is still written would go; the login is not even tried.
+    let moves = ["--watch", "--remove-source"];
+    failed(&mirror(&moves, shown(&source), &wrong), 2, "need --min-age if SRC is local");
     failed(&mirror(&["--watch", "--links", "keep"], shown(&source), &server.url("t")), 2, "links");
 }

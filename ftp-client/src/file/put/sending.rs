@@ -21,7 +21,8 @@ use crate::file::evidence::{
     Resume, ServerFacts, checksum, compare_digest, compare_first, is_doubtful,
 };
 use crate::file::journal::{
-    ConfirmedFile, JournalContent, LocalFacts, Renaming, check_stored_size, outlast, set_time,
+    ConfirmedFile, JournalContent, LocalFacts, Renaming, UNPROVED, check_stored_size, outlast,
+    set_time,
 };
 use crate::file::partial::named;
 use crate::system::FileExt;
@@ -121,7 +122,8 @@ impl Job<'_> {
             report.as_ref().map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
         let mut done = Done::moved(bytes, start.offset, duration);
         if let OpenedSource::Regular { file, facts, .. } = source {
-            self.check_unchanged(file, *facts, start.offset + bytes, &start)?;
+            self.check_unchanged(file, *facts, start.offset + bytes, &start)
+                .map_err(|error| self.unproved(client, *facts, error))?;
         }
         if let Some(Following { time, .. }) = self.following.take()
             && !client.has_planned_upload()
@@ -260,6 +262,21 @@ impl Job<'_> {
             journal.remove();
         }
         Err(Error::Job(JobFault::LocalChanged))
+    }
+
+    /// Makes a stored copy older than its source, if the source changed meanwhile: the server's own time
+    /// of the upload can be that of the change, and a later run would take the copy for the file. Without
+    /// the older time, the copy is as it was. Returns the error.
+    fn unproved(&self, client: &mut Client, then: LocalFacts, error: Error) -> Error {
+        let older = then.modified_seconds().saturating_sub(UNPROVED);
+        if matches!(error, Error::Job(JobFault::LocalChanged))
+            && self.options.preserve
+            && self.store == StoreAs::Final
+            && let Some(time) = TimeVal::from_unix_seconds(older)
+        {
+            let _ = client.set_modified(self.place.path(), time);
+        }
+        error
     }
 
     /// Sends a stream, whose bytes cannot be read again.
@@ -413,7 +430,8 @@ impl Job<'_> {
         }
         if self.options.preserve {
             if let OpenedSource::Regular { file, facts, .. } = source {
-                outlast(client, file, *facts)?;
+                let lasts = outlast(client, file, *facts);
+                lasts.map_err(|error| self.unproved(client, *facts, error))?;
             }
             self.set_time(client, &path, source)?;
             self.confirmed.given = source.facts().map(|facts| facts.modified_seconds());

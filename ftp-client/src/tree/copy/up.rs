@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::Observer;
 use crate::file::evidence::{Resume, ServerFacts, compare_first};
-use crate::file::journal::{LocalFacts, written};
+use crate::file::journal::{LocalFacts, UNPROVED, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast};
 use crate::system::{MetadataExt, OsStrExt, lock};
@@ -69,10 +69,6 @@ struct Opened {
 /// end is confirmed, the old file could get the time, and look like a copy. After an interruption, the
 /// next run sends every file again whose time was not set, so only small files may wait for their times.
 const SMALL: u64 = 64 * 1_024;
-
-/// How much older than its source a copy becomes that is not proved, in seconds: not by a whole number of
-/// time zones.
-const UNPROVED: i64 = 40_007;
 
 impl Up<'_> {
     /// Returns whether uploads are requested ahead, as far as known.
@@ -142,13 +138,8 @@ impl Up<'_> {
             Ok(_) => Err(Error::Job(JobFault::LocalChanged)),
             Err(error) => Err(Error::local(error)),
         });
-        if matches!(sent, Err(Error::Job(JobFault::LocalChanged)))
-            && self.options.temporary.is_none()
-            && let Ok(client) = self.to.hand.client()
-        {
-            // The server's own time of the upload can be that of the change, which would then pass for
-            // proof. Without this time, the copy is as it was.
-            let _ = self.to.place.set_time(client, &target, Some(before.mtime() - UNPROVED));
+        if let Err(error) = &sent {
+            self.unprove(error, &target, &before);
         }
         let sent = sent.map_err(|error| self.failure(error, &below))?;
         if let Some(old) = &sent.replaced {
@@ -178,14 +169,29 @@ impl Up<'_> {
         let unset = match sent.is_finished {
             true => sent.unset,
             false => {
-                let place = &mut self.to.place;
-                place
-                    .outlast(client, &file, &before)
-                    .map_err(|error| TreeFault::from(error).about(&below))?;
-                place.finish(client, &target, mode_of(copy, &before), &before)?
+                let lasts = self.to.place.outlast(client, &file, &before);
+                lasts.map_err(|error| {
+                    self.unprove(&error, &target, &before);
+                    TreeFault::from(error).about(&below)
+                })?;
+                let client = self.to.hand.client()?;
+                self.to.place.finish(client, &target, mode_of(copy, &before), &before)?
             }
         };
         Ok(Copied { bytes: sent.bytes, source, due_time: None, unset })
+    }
+
+    /// Makes a stored copy older than its source, if the source changed meanwhile. The server's own time
+    /// of the upload can be that of the change, which would then pass for proof. Without the older time,
+    /// the copy is as it was.
+    fn unprove(&mut self, error: &Error, target: &[u8], before: &Metadata) {
+        if matches!(error, Error::Job(JobFault::LocalChanged))
+            && self.options.temporary.is_none()
+            && let Ok(client) = self.to.hand.client()
+        {
+            let older = before.mtime().saturating_sub(UNPROVED);
+            let _ = self.to.place.set_time(client, target, Some(older));
+        }
     }
 
     /// Uploads the file at `below`. With a temporary name, it is finished before it is renamed.
