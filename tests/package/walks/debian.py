@@ -98,6 +98,9 @@ class Debian:
 debian = Debian()
 steps = []
 
+# Most configurations of the walks have no TLS, and say so.
+PLAINTEXT = "warning: clients can send passwords unencrypted to "
+
 
 @contextlib.contextmanager
 def step(name, *provoked, is_judged=True):
@@ -105,7 +108,7 @@ def step(name, *provoked, is_judged=True):
     all of it is about failures."""
     began, cursor = time.monotonic(), debian.cursor()
     yield cursor
-    bad = [line for priority, line in debian.journal(cursor) if priority <= 4 and is_judged]
+    bad = [line for priority, line in debian.journal(cursor) if priority <= 4 and is_judged and not line.startswith(PLAINTEXT)]
     unexpected = [line for line in bad if not any(re.search(one, line) for one in provoked)]
     assert not unexpected, f"{name}: in the journal: {unexpected}"
     missing = [one for one in provoked if not any(re.search(one, line) for line in bad)]
