@@ -26,7 +26,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, kill_process, waitid};
 use rustix::stdio;
-use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize,
+    tcsetattr,
+};
 use signal_hook::consts::{
     SIGABRT, SIGALRM, SIGPIPE, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
     SIGXFSZ,
@@ -416,6 +419,13 @@ pub(crate) fn await_input(canceller: &Canceller) -> io::Result<()> {
     let mut fds = [PollFd::new(canceller, PollFlags::IN), PollFd::new(&stdin, PollFlags::IN)];
     poll(&mut fds, None)?;
     Ok(())
+}
+
+/// Discards what is typed already at the terminal of standard input. Returns how many bytes of whole
+/// lines that were, or `None` if it cannot be discarded.
+pub(crate) fn discard_typed() -> Option<u64> {
+    let typed = rustix::io::ioctl_fionread(io::stdin()).unwrap_or_default();
+    tcflush(io::stdin(), QueueSelector::IFlush).ok().map(|()| typed)
 }
 
 /// Returns the columns of the terminal at standard output, or 0.

@@ -237,6 +237,11 @@ pub(crate) const fn await_input(_: &Canceller) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns `None`: nothing here discards what is typed at the console.
+pub(crate) const fn discard_typed() -> Option<u64> {
+    None
+}
+
 /// Windows has no journal.
 pub(crate) const fn is_journal() -> bool {
     false

@@ -332,6 +332,26 @@ fn a_session_at_a_terminal_has_a_prompt() {
 }
 
 #[test]
+fn lines_pasted_with_a_failed_cd_do_not_run() {
+    let server = slow_site();
+    server.root.write("cache/f", b"content");
+    let mut terminal = Terminal::start(&mut ftp(&["batch", &server.url("")]));
+    terminal.expect("ftp-cli 127.0.0.1:/> ");
+    for failing in ["cd nowhere", "cd no where", "lcd /nowhere", "quote CWD nowhere"] {
+        terminal.type_in(&format!("{failing}\nrm -r cache\n"));
+        terminal.expect("the lines typed after it are discarded");
+        terminal.expect("ftp-cli 127.0.0.1:/> ");
+        // A line that is typed later runs.
+        terminal.type_in("ls cache\n");
+        terminal.expect("f\r\n");
+    }
+    terminal.type_in("bye\n");
+    let (status, shown) = terminal.end();
+    assert_eq!(status.code(), Some(12), "{shown}");
+    assert!(server.root.join("cache/f").exists());
+}
+
+#[test]
 fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs_li_10() {
     let (server, here) = (slow_site(), TempRoot::new());
     server.root.mkdir("pub");

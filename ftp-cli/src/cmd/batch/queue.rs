@@ -41,7 +41,7 @@ pub(super) struct Queue<'a> {
     /// Whether the server has run out of space for uploads.
     pub(super) is_full: bool,
     /// Line of a failed `cd`. Later lines with relative paths are skipped, because these paths
-    /// would start in the wrong directory.
+    /// would start in the wrong directory. 0 at a terminal whose typed lines cannot be discarded.
     pub(super) failed_cd: Option<usize>,
     /// Whether the server reports the current directory; `None` until it is asked.
     pub(super) returns: Option<bool>,
@@ -81,8 +81,13 @@ impl<'a> Queue<'a> {
     /// Runs a line; `number` is 0 if it was typed at a terminal. Returns a fatal failure only if the
     /// connection cannot be restored, or after a signal.
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result {
-        if let Some(line) = self.failed_cd.filter(|_| order.is_relative()) {
-            let message = format!("skipped: the cd command failed in line {line}");
+        // Who types a further cd has seen where it begins.
+        let is_cd = number == 0 && matches!(order, Order::Cd(_));
+        if let Some(line) = self.failed_cd.filter(|_| order.is_relative() && !is_cd) {
+            let message = match line {
+                0 => "skipped: the last cd command failed; to stay here, use: cd .".to_owned(),
+                line => format!("skipped: the cd command failed in line {line}"),
+            };
             return Err(Failure::item(Exit::Refused, message));
         }
         self.strays = false;

@@ -72,6 +72,15 @@ impl Typed {
     }
 }
 
+/// Returns whether a line, even an invalid one, asks for another directory on the server or here.
+fn enters(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    match text.strip_prefix(b"quote ") {
+        Some(command) => line::leads_to(command.trim_ascii_start()).is_some(),
+        None => text.starts_with(b"cd") || text.starts_with(b"lcd"),
+    }
+}
+
 /// Returns what to type for a command of ftp, lftp or ncftp.
 fn instead(word: &[u8]) -> Option<&'static str> {
     Some(match word {
@@ -215,6 +224,14 @@ impl Session<'_> {
                 Err(failure) => Err(failure),
             };
             self.stdio.ending.heed();
+            if done.is_err() && enters(&text) {
+                // Lines that were pasted with it would run in the wrong directory.
+                match system::discard_typed() {
+                    Some(0) => {}
+                    Some(_) => self.stdio.messages.say("the lines typed after it are discarded"),
+                    None => queue.failed_cd = Some(0),
+                }
+            }
             // The next line may succeed, even if a connection could not be restored.
             let done = done.map_err(|failure| match failure.exit {
                 Exit::Interrupted => Failure { exit: Exit::Partial, fatal: false, ..failure },
