@@ -598,6 +598,7 @@ pub(super) const EXCLUSIONS: &[Exclusion] = &[
     exclusion(ALL, "files-from", &["delete", "exclude", "exclude-from", "include", "manifest", "max-age", "max-size",
         "min-age", "min-size"], "the list says what is copied, and nothing else is touched"),
     exclusion(&[Mirror], "watch", &["dry-run"], ""),
+    exclusion(&[Mirror], "fail-if-different", &["remove-source"], "sources that would be removed are not counted"),
     exclusion(&[Put], "remove-source", &["if-changed", "newer"], "a skipped source would never be removed"),
     exclusion(&[Get], "recursive", &["ascii", "glob", "if-changed", "in-place", "input-file", "newer",
         "no-clobber", "output", "preserve", "segments", "verify"], ""),

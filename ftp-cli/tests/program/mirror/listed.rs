@@ -119,6 +119,7 @@ fn a_difference_is_an_exit_code_and_changes_nothing() {
     compare(&["--delete"], 12);
     assert!(extra.exists());
     std::fs::remove_file(extra).unwrap();
+    compare(&["--remove-source"], 2);
     here.write("up/a", b"other");
     compare(&["--compare", "hash"], 12);
     assert_eq!(server.root.read("t/a"), b"a");

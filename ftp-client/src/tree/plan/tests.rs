@@ -650,6 +650,26 @@ fn the_clock_is_measured_once_and_only_if_it_matters() {
 }
 
 #[test]
+fn a_dry_run_leaves_out_no_copy_because_of_the_servers_clock() {
+    // The server's clock may be fast, so that only one time proves the order.
+    for (is_dry, want) in [(true, "a"), (false, "")] {
+        let mut target = tree(&["a=5@1000", "b=5@80000"], false);
+        target.clock = Some(Clock::OURS);
+        let options = SyncOptions::new().is_dry(is_dry);
+        let wish = (&options, Rule::NotBefore, 9);
+        let source = &mut tree(&["a=5@900", "b=5@900"], true);
+        let plan = make_by(source, &mut target, false, wish).unwrap();
+        assert_eq!(summary(&plan), want);
+    }
+    // A local target has the clock of this computer.
+    let options = SyncOptions::new().is_dry(true);
+    let (mut source, mut target) = (tree(&["a=5@900"], false), tree(&["a=5@80000"], true));
+    target.clock = Some(Clock::OURS);
+    let plan = make_by(&mut source, &mut target, false, (&options, Rule::NotBefore, 9)).unwrap();
+    assert!(plan.left_out.is_empty(), "{:?}", plan.left_out);
+}
+
+#[test]
 fn a_server_that_sets_no_times_gets_a_file_once() {
     // `b` is older there, as if another program had written it.
     let (here, there) = (["a=5@100", "b=5@100", "c=5@100"], ["a=5@200", "b=5@90", "c=5@300"]);
