@@ -49,7 +49,7 @@ const KEYS: &[StoreKey] = &[
     ),
     StoreKey::text(
         "pin",
-        "Accept only the server key with this pin, sha256//..., whoever issued its certificate.",
+        "Accept only the server key with this pin, sha256//..., regardless of its issuer.",
     ),
     StoreKey::text(
         "ca_file",

@@ -515,7 +515,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Data,     "",  "passive-address",  OneOf("MODE", "peer|smart|reply"), &[Fxp],   "use the PASV host never (peer), always (reply) or if plausible (smart) (default: peer)"),
     row(Tls,      "",  "tls",              OneOf("MODE", "off|try|explicit|implicit"), DIALOGUE, "use TLS: off, try, explicit or implicit (default: from the URL)"),
     row(Tls,      "",  "ca-file",          Needed("FILE"),                DIALOGUE, "trust the CAs in FILE (PEM) instead of the system's"),
-    row(Tls,      "",  "pin",              Needed("PIN"),                 DIALOGUE, "accept only this key (sha256//...), whoever issued its certificate (repeatable)"),
+    row(Tls,      "",  "pin",              Needed("PIN"),                 DIALOGUE, "accept only this key (sha256//...), regardless of its issuer (repeatable)"),
     row(Tls,      "",  "client-cert",      Needed("FILE"),                DIALOGUE, "send the client certificate in FILE (PEM) if the server requests one"),
     row(Tls,      "",  "client-key",       Needed("FILE"),                DIALOGUE, "read the private key of the client certificate from FILE (PEM) (default: the --client-cert file)"),
     row(Tls,      "",  "tls-data",         OneOf("MODE", "private|clear"), DIALOGUE, "set TLS data connections to private (encrypted) or clear (default: private)"),

@@ -243,9 +243,6 @@ impl Running {
         if self.parts.hooks.has_other_spool(&new.settings) {
             fixed.push("hooks.spool");
         }
-        for key in &fixed {
-            log::warn!(target: LOG, "{key} has changed; restart the server to apply it");
-        }
         let former = Arc::clone(&self.parts.config);
         let (former_users, former_tls) = (self.parts.users.current(), self.parts.tls.clone());
         let former_kept = self.parts.kept.clone();
@@ -269,12 +266,12 @@ impl Running {
             changes.push("the certificate");
         }
         let changes = if changes.is_empty() { "nothing".to_owned() } else { changes.join(", ") };
-        let outcome = format!("configuration reloaded; changed: {changes}");
-        log::info!(target: LOG, "{outcome}");
-        let outcome = match fixed.is_empty() {
-            true => outcome,
-            false => format!("{outcome}; restart the server to apply {}", fixed.join(", ")),
-        };
+        let mut outcome = format!("configuration reloaded; changed: {changes}");
+        let level = if fixed.is_empty() { Level::Info } else { Level::Warn };
+        if !fixed.is_empty() {
+            outcome += &format!("; restart the server to apply {}", fixed.join(", "));
+        }
+        log::log!(target: LOG, level, "{outcome}");
         if let Some(log) = &self.log {
             log.events().set_json(settings.log_format == LogFormat::Json);
         }
