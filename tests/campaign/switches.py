@@ -5,6 +5,7 @@ client and any server; a disk lies to the server or to the client; an act is som
 file meanwhile. With most of them, a program may fail. What else may be true afterwards is in `may`.
 """
 
+import errno
 import contextlib
 import mmap
 import os
@@ -423,7 +424,13 @@ class Act(Switch):
     def act(self, path: pathlib.Path) -> None:
         """Changes a file, and counts that."""
         if path.is_file():
-            self.change(path)
+            try:
+                self.change(path)
+            except OSError as error:
+                # Another switch fills the disk.
+                if error.errno != errno.ENOSPC:
+                    raise
+                return
             self.took_effect()
 
     def change(self, path: pathlib.Path) -> None:

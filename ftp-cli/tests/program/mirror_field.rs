@@ -482,7 +482,6 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
             ("FEAT", Act::Say("211-have\r\n MDTM\r\n MFMT\r\n SIZE\r\n211 end")),
             ("MDTM t/f", Act::Say(there)),
             ("MDTM t/f", Act::Say(there)),
-            ("MDTM t/f", Act::Say(there)),
             ("MDTM t/.ftp-cli-clock.tmp", Act::Say(probed)),
             ("SIZE", Act::Say(size)),
             ("STOR t/.ftp-cli-clock.tmp", Act::Take("150 go", "226 all of it")),

@@ -4,6 +4,7 @@
 use std::fs::{self, File, FileTimes};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +16,7 @@ use std::time::Instant;
 use ftp_tests::at_once::at_once;
 use ftp_tests::content::binary;
 use ftp_tests::folding::{FoldingServer, Kind};
-use ftp_tests::peer::{impossible, skipped};
+use ftp_tests::peer::{RealServer, impossible, skipped};
 use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -433,8 +434,27 @@ fn a_file_is_not_downloaded_onto_itself() {
 }
 
 #[test]
+fn a_file_is_known_as_the_servers_own_although_the_server_tells_local_time() {
+    let zone = "Pacific/Honolulu";
+    let Some(server) = RealServer::vsftpd_also("use_localtime=YES\n", zone) else { return };
+    let file = server.root.write("t/f", b"the only copy");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+    let (file, url) = (file.to_str().unwrap(), server.url("t/f"));
+    for arguments in [
+        &["put", file, &url][..],
+        &["put", "--append", file, &url],
+        &["put", "--remove-source", file, &url],
+        &["get", "--in-place", &url, file],
+        &["get", "--remove-source", &url, file],
+    ] {
+        let ran = run(&mut ftp(arguments));
+        failed(&ran, 2, "the same file");
+        assert_eq!(server.root.read("t/f"), b"the only copy", "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_moved_file_keeps_the_permissions_of_the_file_it_replaces_but_no_set_user_id() {
-    use std::os::unix::fs::PermissionsExt;
     let server = OurServer::start();
     server.root.write("f", b"new and private");
     let here = TempRoot::new();

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Pathname, RepresentationType, TimeVal};
 
 use super::Done;
+use super::apart::{real_path, shares_directory};
 use super::begin::{DownloadStart, GetJob, InTree, Memory, Sink, Writing};
 use super::checksum::Checksum;
 use super::evidence;
@@ -24,7 +25,7 @@ use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::error::{Error, ErrorKind, FileFact, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
-use crate::system::{MetadataExt, check_path};
+use crate::system::{MetadataExt, OsStrExt, check_path};
 use crate::tree::local::{Directory, rounds_to};
 use crate::url_path::Place;
 
@@ -492,19 +493,23 @@ impl Get<'_> {
         })
     }
 
-    /// Checks that the local file is not the server's, if the download would empty or remove it: the
-    /// server is on this computer, and both have the same size and time. A fact that is unknown
-    /// proves nothing. If neither exists, the download must not create its own source.
+    /// Checks that the local file is not the server's, if the download would empty or remove it: any
+    /// server may serve a disk that is mounted here. If neither exists, the download must not create its
+    /// own source.
     fn check_apart(&self, client: &mut Client) -> Result<(), Error> {
         let is_in_place = matches!(self.to, Sink::InPlace(_));
-        let is_at_risk = client.is_near() && (self.job.options.moves || is_in_place);
+        let is_at_risk = self.job.options.moves || is_in_place;
         let Some(target) = self.target().filter(|_| is_at_risk) else { return Ok(()) };
         let there = self.job.place.path();
         match fs::metadata(target) {
-            Ok(here) if here.len() > 0 && is_like(client, there, &here) => {
+            Ok(here) if here.len() > 0 && is_same_file(client, there, (target, &here))? => {
                 Err(Error::Job(JobFault::MayBeSource(target.to_owned())))
             }
-            Err(_) if is_in_place && matches!(client.existence(there), Ok(Existence::Absent)) => {
+            Err(_)
+                if is_in_place
+                    && client.is_near()
+                    && matches!(client.existence(there), Ok(Existence::Absent)) =>
+            {
                 Err(Error::Job(JobFault::Missing))
             }
             _ => Ok(()),
@@ -523,10 +528,28 @@ fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-fn is_like(client: &mut Client, path: &[u8], here: &Metadata) -> bool {
-    let time = |client: &mut Client| client.modified(path).ok().flatten();
-    client.size(path).ok().flatten() == Some(here.len())
-        && time(client).is_some_and(|time| time.unix_seconds() == here.mtime())
+/// Returns whether the server's file at `there` may be the local file `target` with the facts `here`.
+/// Different times prove nothing, because some servers tell local time, and a file that is being written
+/// has different sizes.
+fn is_same_file(
+    client: &mut Client,
+    there: &[u8],
+    (target, here): (&Path, &Metadata),
+) -> Result<bool, Error> {
+    let real = real_path(target);
+    let is_named = real.file_name().is_some_and(|name| name.as_bytes() == Pathname::split(there).1);
+    let size = client.size(there).ok().flatten();
+    let has_size = size.is_none_or(|size| size == here.len());
+    if !is_named && !has_size {
+        return Ok(false);
+    }
+    let is_one = shares_directory(client, &real, there, size.is_some())?;
+    // Through a link on the server's side, the directories differ.
+    let is_alike = |client: &mut Client| {
+        let time = client.modified(there).ok().flatten();
+        has_size && time.is_some_and(|time| time.unix_seconds() == here.mtime())
+    };
+    Ok(is_one.unwrap_or(has_size) || client.is_near() && is_alike(client))
 }
 
 /// Returns the modification time of a file.

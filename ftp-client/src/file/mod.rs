@@ -18,6 +18,7 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 
+mod apart;
 pub(crate) mod begin;
 pub(crate) mod checksum;
 pub(crate) mod evidence;

@@ -6,9 +6,11 @@
 use ftp_proto::{Entry, Modified, Pathname, Precision};
 
 use super::begin::answered;
+use crate::age::ZONES;
 use crate::client::Client;
 use crate::error::{Error, JobFault};
 use crate::listing::ListingForm;
+use crate::tree::probe::shows_other;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum FileRelation {
@@ -74,7 +76,12 @@ pub(crate) fn check_apart(
     };
     let relation = match is_one_server {
         true => compare([from, at], [source, written])?,
-        false if are_alike([from, at], [source, written])? => FileRelation::Unknown,
+        false
+            if are_alike([from, at], [source, written])?
+                || share_host([from, at]) && may_be_one([from, at], [source, written])? =>
+        {
+            FileRelation::Unknown
+        }
         false => FileRelation::Two,
     };
     match relation {
@@ -99,6 +106,39 @@ fn are_alike([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Resu
     };
     // A file that is being written differs from itself.
     Ok(here == there || exact_facts(at, target)? != Some(there))
+}
+
+/// Returns whether both servers run on one computer, such as the old and the new one during a migration.
+fn share_host([from, at]: [&Client; 2]) -> bool {
+    match (from.peer_addr(), at.peer_addr()) {
+        (Some(one), Some(other)) => one.ip() == other.ip(),
+        _ => false,
+    }
+}
+
+/// Returns whether the file `source` of one session may be the file `target` of the other, although
+/// different programs serve them. They number files differently, and may tell the time in different zones.
+///
+/// # Errors
+///
+/// Returns errors of the connections. A refusal shows nothing.
+fn may_be_one([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Result<bool, Error> {
+    let size = |client: &mut Client, path| Ok::<_, Error>(answered(client.size(path))?.flatten());
+    let Some(there) = size(at, target)? else { return Ok(false) };
+    // A file that is being written differs from itself.
+    if size(from, source)?.is_some_and(|here| here != there) && size(at, target)? == Some(there) {
+        return Ok(false);
+    }
+    let time =
+        |client: &mut Client, path| Ok::<_, Error>(answered(client.modified(path))?.flatten());
+    if let (Some(here), Some(there)) = (time(from, source)?, time(at, target)?) {
+        let apart = here.unix_seconds().abs_diff(there.unix_seconds());
+        if apart % ZONES.unsigned_abs() != 0 {
+            return Ok(false);
+        }
+    }
+    let directory = |path| Pathname::split(path).0;
+    Ok(shows_other([from, at], [directory(source), directory(target)])?.unwrap_or(true))
 }
 
 type ExactFacts = (Vec<u8>, Option<u64>, Option<Modified>);

@@ -50,12 +50,12 @@ impl Meeting {
     /// connection, `~` floods it with 1yz until it is closed, `*` cancels its client, `.` waits 300
     /// ms. Then each server expects a `NOOP` or the end.
     fn new(script: &str, then: [Then; 2]) -> Self {
-        Self::with(script, then, patient(), "127.0.0.1:0")
+        Self::with(script, then, patient(), ["127.0.0.1:0"; 2])
     }
 
-    fn with(script: &str, then: [Then; 2], limits: Limits, listen: &str) -> Self {
+    fn with(script: &str, then: [Then; 2], limits: Limits, at: [&str; 2]) -> Self {
         let (sender, receiver) = mpsc::channel();
-        let meet = |timeouts, overall, canceller: Option<Canceller>| {
+        let meet = |listen: &str, timeouts, overall, canceller: Option<Canceller>| {
             let sender = sender.clone();
             let listener = TcpListener::bind(listen).unwrap();
             let server = Server::start_on(listener, move |mut peer| {
@@ -73,8 +73,8 @@ impl Meeting {
         };
         let [one, other] = limits;
         let buttons = [one.2.clone(), other.2.clone()];
-        let (source_server, source, source_peer) = meet(one.0, one.1, one.2);
-        let (target_server, target, target_peer) = meet(other.0, other.1, other.2);
+        let (source_server, source, source_peer) = meet(at[0], one.0, one.1, one.2);
+        let (target_server, target, target_peer) = meet(at[1], other.0, other.1, other.2);
         let (script, peers) = (script.to_owned(), [source_peer, target_peer]);
         let director = std::thread::spawn(move || direct(&script, peers, &buttons, then));
         Self { source, target, servers: [source_server, target_server], director }
@@ -209,7 +209,7 @@ fn fails_with(
     (side, words): (Side, &[&str]),
     then: [Then; 2],
 ) -> Error {
-    let mut meeting = Meeting::with(script, then, limits, "127.0.0.1:0");
+    let mut meeting = Meeting::with(script, then, limits, ["127.0.0.1:0"; 2]);
     let error = meeting.copy(options).expect_err(script);
     assert_eq!(last_of(&error).side, side, "{error}\n{script}");
     for words in words {
@@ -599,7 +599,7 @@ fn ipv6_uses_epsv_and_eprt_fx_10() {
         (None, [TYPES, refused, source, BEGUN, last].concat()),
     ] {
         let then = [Usable, Usable];
-        let mut meeting = Meeting::with(&script, then, patient(), "[::1]:0");
+        let mut meeting = Meeting::with(&script, then, patient(), ["[::1]:0"; 2]);
         meeting.copy(only(listener)).unwrap();
         meeting.end(&script, then);
     }

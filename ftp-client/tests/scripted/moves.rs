@@ -78,8 +78,12 @@ fn a_job_continues_the_removal_that_another_one_could_not_make() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         download(&mut peer);
         peer.answer("DELE a", "450 busy");
-        // The next job downloads nothing; the target could be the server's file.
-        about(&mut peer, "a");
+        // The next job downloads nothing. The target could be the server's file: the peer does not show
+        // what the job creates beside it.
+        peer.answer("SIZE a", "213 5");
+        assert!(peer.line().starts_with(b"SIZE ftp-cli-"));
+        peer.reply("550 no such file");
+        peer.answer("MDTM a", THEN);
         about(&mut peer, "a");
         about(&mut peer, "a");
         peer.answer("DELE a", "250 gone");

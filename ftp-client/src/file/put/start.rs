@@ -1,7 +1,7 @@
 //! Where an upload begins: the evidence, gathered before a byte is sent.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ftp_proto::{Pathname, ReplyCode, RepresentationType};
 
@@ -10,16 +10,16 @@ use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::error::{Error, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
+use crate::file::apart::{real_path, shares_directory};
 use crate::file::evidence::{
     Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge, read_end,
 };
 use crate::file::identity::ServerFile;
 use crate::file::journal::{LocalFacts, UploadJournal};
 use crate::file::options::{Existing, SkipReason};
-use crate::file::small::parent;
 use crate::system::{FileExt, MetadataExt, OsStrExt};
-use crate::tree::local::{Directory, rounds_to};
-use crate::tree::probe::{time_error, with_probe};
+use crate::tree::local::rounds_to;
+use crate::tree::probe::time_error;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum UploadWay {
@@ -291,14 +291,15 @@ impl Job<'_> {
         Ok(target.map(|target| UploadJournal::of(local, target, directory)))
     }
 
-    /// Returns whether the upload may change its own source: the server is this computer, and the
-    /// names are equal, or the file has several names.
+    /// Returns whether the upload may change its own source: the names are equal, or the file has
+    /// several names. Any server may serve a disk that is mounted here. Over a slow line, only an upload
+    /// that removes its source asks: the question costs a round trip.
     fn may_be_itself(&self, client: &Client, source: &OpenedSource<'_>) -> bool {
         let OpenedSource::Regular { file, path, facts } = source else { return false };
         if self.is_apart
             || !matches!(self.store, StoreAs::Final | StoreAs::Append)
             || facts.size == 0
-            || !client.is_near()
+            || client.is_far() && !self.options.moves
         {
             return false;
         }
@@ -308,27 +309,27 @@ impl Job<'_> {
         links > 1 || is_named(path) || is_named(&real_path(path))
     }
 
-    /// Checks that the upload does not change its own source: most servers empty the file at `STOR`,
-    /// and `APPE` would read what it writes. `have` is the size of the server's file.
+    /// Checks once that the upload does not change its own source: most servers empty the file at `STOR`,
+    /// and `APPE` would read what it writes. `have` is the size of the server's file. Its time proves
+    /// nothing, because some servers tell local time.
     pub(super) fn check_apart(
-        &self,
+        &mut self,
         client: &mut Client,
         source: &OpenedSource<'_>,
         have: Option<u64>,
     ) -> Result<(), Error> {
         let OpenedSource::Regular { path, facts, .. } = source else { return Ok(()) };
-        if have != Some(facts.size) || !self.may_be_itself(client, source) {
-            return Ok(());
+        let Some(have) = have.filter(|_| self.may_be_itself(client, source)) else { return Ok(()) };
+        // A file that is being written has a size between those of two looks.
+        let now = fs::metadata(path).map_or(facts.size, |now| now.len());
+        if (facts.size.min(now)..=facts.size.max(now)).contains(&have)
+            && shares_directory(client, &real_path(path), self.place.path(), true)?
+                .unwrap_or_else(|| client.is_near())
+        {
+            return Err(Error::Job(JobFault::SameFile));
         }
-        let there = self.place.path().to_vec();
-        let is_alike = match client.modified(&there).ok().flatten() {
-            Some(time) => time.unix_seconds() == facts.modified_seconds(),
-            None => !client.features()?.has("MDTM"),
-        };
-        match is_alike && shares_directory(client, &real_path(path), &there)? {
-            true => Err(Error::Job(JobFault::SameFile)),
-            false => Ok(()),
-        }
+        self.is_apart = true;
+        Ok(())
     }
 }
 
@@ -337,25 +338,6 @@ fn unless_busy(size: Result<Option<u64>, Error>) -> Result<Option<u64>, Error> {
     match size {
         Err(error) if error.is_not_now() => Ok(None),
         size => size.map(|size| Some(size.unwrap_or(0))),
-    }
-}
-
-fn real_path(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
-}
-
-/// Returns whether the server's directory of `there` is that of the local file `real`. If this cannot
-/// be tried because the local directory takes no file, the directories count as one. A question that
-/// costs the connection is the error.
-fn shares_directory(client: &mut Client, real: &Path, there: &[u8]) -> Result<bool, Error> {
-    let probed = Directory::open(parent(real)).and_then(|directory| {
-        with_probe(&directory, |name| {
-            client.existence(Pathname::join(Pathname::split(there).0, name))
-        })
-    });
-    match probed {
-        Ok(Err(error)) if !client.is_settled() => Err(error),
-        probed => Ok(probed.is_err() || matches!(probed, Ok(Ok(Existence::Present)))),
     }
 }
 

@@ -201,7 +201,7 @@ fn a_reply_flood_does_not_hide_the_other_servers_error_fx_07_hc_17() {
         patiently(PATIENCE, |reply| {
             let soon = timeouts().reply(reply);
             let limits = [(soon, None, None), (soon, None, None)];
-            let mut meeting = Meeting::with(&script, then, limits, "127.0.0.1:0");
+            let mut meeting = Meeting::with(&script, then, limits, ["127.0.0.1:0"; 2]);
             let error = meeting.copy(only(Side::Target)).unwrap_err();
             assert_eq!(last_of(&error).side, side, "{error}");
             meeting.end(who, then);
@@ -251,7 +251,7 @@ fn a_cancelled_copy_ends_and_quit_aborts_its_transfers_cl_15() {
             for (of, (_, _, slot)) in [Side::Source, Side::Target].into_iter().zip(&mut limits) {
                 *slot = (shared || of == side).then(|| canceller.clone());
             }
-            let mut meeting = Meeting::with(&script, [Closed, Closed], limits, "127.0.0.1:0");
+            let mut meeting = Meeting::with(&script, [Closed, Closed], limits, ["127.0.0.1:0"; 2]);
             let error = meeting.copy(only(None)).unwrap_err();
             let last = last_of(&error);
             assert!(matches!(last.error, Error::Cancelled) && last.side == side, "{error}");

@@ -10,7 +10,7 @@ use ftp_tests::site::OurServer;
 
 use crate::peer::Peer;
 
-use super::{BEGUN, Closed, Meeting, TARGET_LISTENS, TYPES, Then, Usable};
+use super::{BEGUN, Closed, Meeting, TARGET_LISTENS, TYPES, Then, Usable, patient};
 
 const SENT: &str = "s< 226 sent\n t< 226 there\n";
 const CUT: &str = "s< 426 cut\n t< 426 cut\n";
@@ -48,7 +48,16 @@ fn new_job(options: &FileOptions) -> Relay<'_> {
 /// One attempt over new connections, and what it said.
 #[track_caller]
 fn attempt(job: &mut Relay<'_>, script: &str, then: [Then; 2]) -> (Result<Done, Error>, String) {
-    let mut meeting = Meeting::new(script, then);
+    attempt_with(job, Meeting::new(script, then), script, then)
+}
+
+#[track_caller]
+fn attempt_with(
+    job: &mut Relay<'_>,
+    mut meeting: Meeting,
+    script: &str,
+    then: [Then; 2],
+) -> (Result<Done, Error>, String) {
     let said = Mutex::new(String::new());
     let on = |event: Event<'_>| match event {
         Event::Begun { at, .. } => said.lock().unwrap().push_str(&format!("at {at} ")),
@@ -430,6 +439,11 @@ fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
             "{at}> MLST {name}\n {at}< 250-so\n {at}<  type=file;{facts} {name}\n {at}< 250 end\n"
         )
     };
+    let elsewhere = |job: &mut Relay<'_>, script: &str| {
+        let at = ["127.0.0.2:0", "127.0.0.1:0"];
+        let meeting = Meeting::with(script, [Usable, Usable], patient(), at);
+        attempt_with(job, meeting, script, [Usable, Usable])
+    };
     let here = "size=9;modify=20260101000000;unique=u1;";
     for (there, may_be_source) in [
         (here, true),
@@ -445,7 +459,7 @@ fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
         }
         let copied = [TYPES, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
         let script = if may_be_source { asked } else { asked + &copied };
-        let (done, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
+        let (done, _) = elsewhere(&mut new_job(&options), &script);
         match may_be_source {
             true => {
                 assert!(matches!(
@@ -467,8 +481,28 @@ fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
         "t> FEAT\n t< 502 what\n".to_owned(),
     ] {
         let script = [asked.as_str(), TYPES, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+        assert_eq!(elsewhere(&mut new_job(&options), &script).0.unwrap().size, 9);
+    }
+    // Two programs of one computer may serve one disk, number its files otherwise, and tell local time.
+    const THERE: &str = "t> SIZE b\n t< 213 9\n s> TYPE I\n s< 200 ok\n s> SIZE a\n s< ";
+    let none = "t> FEAT\n t< 502 what\n t> TYPE I\n t< 200 ok\n ";
+    let times = "213 9\n s> MDTM a\n s< 213 20260101000000\n t> MDTM b\n t< ";
+    for (asked, may_be_source) in [
+        ("t> SIZE b\n t< 550 none\n s> TYPE I\n s< 200 ok\n".to_owned(), false),
+        (format!("{THERE}213 8\n t> SIZE b\n t< 213 9\n"), false),
+        (format!("{THERE}{times}213 20260101000001\n"), false),
+        (format!("{THERE}{times}213 20260101020000\n t> MKD PROBE\n t< 550 no\n"), true),
+        (format!("{THERE}{times}550 no\n t> MKD PROBE\n t< 550 no\n"), true),
+    ] {
+        let probe = format!("ftp-cli-probe-{:x}", std::process::id());
+        let asked = format!("{none}{}", asked.replace("PROBE", &probe));
+        let script = match may_be_source {
+            true => asked,
+            false => [&asked, TARGET_LISTENS, BEGUN, SENT, SIZES].concat(),
+        };
         let (done, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
-        assert_eq!(done.unwrap().size, 9);
+        let refused = matches!(done, Err(Error::Job(JobFault::OntoItself { is_certain: false })));
+        assert_eq!(refused, may_be_source, "{script}: {done:?}");
     }
 }
 
