@@ -368,7 +368,7 @@ impl From<&TreeFault> for Failure {
             Some(Setting::Compare) => ("--compare hash: ", ""),
             Some(Setting::Deletions) => ("", "; see --ignore-errors"),
             Some(Setting::Deployed) => {
-                ("", "; use --manifest, or exclude the list to delete all that SRC lacks")
+                ("", "; add --manifest, or exclude this file to delete all that SRC lacks")
             }
             Some(Setting::Links) if fault.kind() != ErrorKind::Usage => {
                 ("", "; use --exclude to leave it out, or mirror to what the link leads to")

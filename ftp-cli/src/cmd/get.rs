@@ -71,6 +71,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if count == 0 {
         context.note("--input-file: no URLs found");
     }
+    if count > 1 && stdio.messages.is_terminal() && !settings.no_clobber {
+        ask_passwords(&items, &sessions)?;
+    }
     let tally = Mutex::new(tally);
     let abandoned = Mutex::default();
     let refused = Mutex::new(refused);
@@ -194,6 +197,18 @@ fn expand(
     check_targets(items.iter())?;
     check_local(settings, items.iter())?;
     Ok(((items, failed), left))
+}
+
+/// Finds all logins before the first transfer: the prompt for a password would be lost in the progress
+/// of another file. Each file reports the failure of its login.
+///
+/// # Errors
+///
+/// Returns `Interrupted` if a signal ends a prompt.
+fn ask_passwords(items: &[GetItem], sessions: &Sessions<'_>) -> Result {
+    let logins = items.chunk_by(|one, other| login(one) == login(other)).filter_map(<[_]>::first);
+    let mut failures = logins.filter_map(|item| sessions.user(&item.url).err());
+    failures.find(|failure| failure.exit == Exit::Interrupted).map_or(Ok(()), Err)
 }
 
 /// Returns whether a failure ends the whole run; then no other server is tried.

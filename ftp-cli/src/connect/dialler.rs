@@ -20,6 +20,7 @@ use ftp_client::{
 use ftp_proto::{AddressClass, FtpUrl, Network, Scheme};
 
 use super::credentials::{Credentials, VARIABLE, anonymous_hint};
+use crate::console::output::shown;
 use crate::console::{Cleanup, Messages};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
@@ -280,6 +281,10 @@ impl Dialler {
             }
             if let Some(why) = credentials.unnamed.filter(|_| failure.is_refused_login()) {
                 failure = failure.hinted(&anonymous_hint(why));
+            }
+            if credentials.from_netrc && failure.is_refused_login() {
+                let user = shown(&credentials.user);
+                failure = failure.hinted(&format!("; user {user} is from netrc"));
             }
             // With an FTP proxy, the refusal may be the proxy's.
             Failure { message: failure.message + &about_proxy(&error, &way), ..failure }

@@ -618,9 +618,6 @@ impl Replies {
     }
 }
 
-/// The hint after a failed download without `--continue`.
-pub(crate) const REMOVED: &str = "; partial file removed; use -c to keep it and resume";
-
 /// What one run has transferred, and what that cost.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
@@ -631,8 +628,8 @@ pub(crate) struct Usage {
     anonymous: OnceLock<&'static str>,
     /// The least number of connections that a server allows, if one has refused a connection.
     allowed: Mutex<Option<usize>>,
-    /// Whether a signal has cost received bytes that `--continue` would have kept.
-    has_removed: AtomicBool,
+    /// What became of the bytes of a download that a signal has ended.
+    left: OnceLock<String>,
 }
 
 impl Usage {
@@ -649,13 +646,13 @@ impl Usage {
         self.anonymous.get().copied()
     }
 
-    pub(crate) fn note_removed(&self) {
-        self.has_removed.store(true, Ordering::Relaxed);
+    pub(crate) fn note_left(&self, hint: &str) {
+        let _ = self.left.set(hint.to_owned());
     }
 
-    /// Returns a hint at what a signal has removed; empty if that is nothing.
-    pub(crate) fn hint_at_removed(&self) -> &'static str {
-        if self.has_removed.load(Ordering::Relaxed) { REMOVED } else { "" }
+    /// Returns a hint at what a signal has removed or left; empty if that is nothing.
+    pub(crate) fn hint_at_left(&self) -> &str {
+        self.left.get().map_or("", String::as_str)
     }
 
     pub(crate) fn note_allowed(&self, connections: Option<usize>) {

@@ -163,7 +163,7 @@ impl EarlyEnd {
     fn end(&self, failure: Failure) {
         let cleanup = self.cleanup.get();
         self.ending.begin(cleanup);
-        let hint = self.messages.usage().hint_at_removed();
+        let hint = self.messages.usage().hint_at_left();
         let failure = Failure { message: failure.message + hint, ..failure };
         end_because(failure, &self.messages, &self.events);
     }

@@ -14,7 +14,7 @@ use ftp_proto::{FtpUrl, Verb};
 use super::{Attempt, Context, RemoteFile, Target, Verify, not_moved, wrong_size};
 use crate::connect::Sessions;
 use crate::console::Meter;
-use crate::console::output::{REMOVED, shown_local, shown_path};
+use crate::console::output::{shown_local, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::remote;
@@ -176,25 +176,23 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
         (error @ Error::Mismatch { .. }, _) => Failure { fatal: false, ..Failure::from(&error) },
         (error, _) => error.into(),
     };
-    match left {
-        Left::Removed => {
-            failure.message.push_str(REMOVED);
-            if failure.is_signal() {
-                context.witness.messages.usage().note_removed();
-            }
-        }
+    let hint = match left {
+        Left::Removed => "; partial file removed; use -c to keep it and resume".to_owned(),
         Left::Part(part) => {
-            let part = shown_path(part);
-            failure.message.push_str(&format!("; partial file kept in {part}; use -c to resume"));
+            format!("; partial file kept in {}; use -c to resume", shown_path(part))
         }
         Left::Ranges(first) => {
             let hint = "run the same command again to resume from the ranges in";
-            failure.message.push_str(&format!("; {hint} {}*", shown_path(first)));
+            format!("; {hint} {}*", shown_path(first))
         }
-        Left::InPlace => failure.message.push_str("; use -c to resume"),
+        Left::InPlace => "; use -c to resume".to_owned(),
         Left::Stream => return failure.never_retried(),
-        _ => {}
+        _ => return failure,
+    };
+    if failure.is_signal() {
+        context.witness.messages.usage().note_left(&hint);
     }
+    failure.message.push_str(&hint);
     failure
 }
 

@@ -117,6 +117,44 @@ fn a_failed_line_is_reported_and_the_batch_continues_li_06() {
 }
 
 #[test]
+fn a_word_with_a_dash_is_no_name_and_bye_ends_the_batch() {
+    let server = OurServer::start();
+    server.root.write("a", b"1");
+    server.root.write("-c", b"dash");
+    server.root.mkdir("d");
+    server.root.write("d/x", b"x");
+    let here = TempRoot::new();
+    let script =
+        b"get a -c\nget -c a\nget -r d\nstat --hash a\nrm d -r\nget a &\nget *.iso\nput *.txt\n\
+        get ./-c got\nget a\nquit\nrm a\n";
+    let ran = run_with(&mut batch(&here, &[&server.url("")]), script, LIMIT);
+    failed_with_replies(&ran, 12);
+    let told = said(&ran);
+    for words in [
+        "line 1: get: unknown option -c; start batch with -c; as a name, use ./-c",
+        "line 2: get: unknown option -c; start batch with -c",
+        "line 3: get: unknown option -r; use, outside of batch: ftp-cli get -r",
+        "line 4: stat: unknown option --hash; use, outside of batch: ftp-cli stat --hash",
+        "line 5: rm: unknown option -r",
+        "line 6: get: unknown option &",
+        "line 7: *.iso: RETR refused: 550",
+        "line 8: *.txt: ",
+        "2 lines done, 8 failed, 0 not tried",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    assert_eq!(told.matches("; batch expands no patterns").count(), 2, "{told}");
+    assert_eq!(here.names(), [b"a".as_slice(), b"got"]);
+    assert!(server.root.join("a").exists() && server.root.join("d/x").exists());
+
+    let script = here.write("script", b"ls d\nbye\nrm a\n");
+    let ran = run(&mut batch(&here, &[&server.url(""), script.to_str().unwrap()]));
+    assert_eq!(ran.code(), Some(0), "{ran:?}");
+    assert!(said(&ran).contains("1 line done, 0 failed, 1 not tried"), "{ran:?}");
+    assert!(server.root.join("a").exists());
+}
+
+#[test]
 fn relative_paths_are_skipped_after_a_failed_cd() {
     let server = OurServer::start();
     let here = TempRoot::new();
@@ -126,7 +164,7 @@ fn relative_paths_are_skipped_after_a_failed_cd() {
     }
     server.root.mkdir("d");
     server.root.write("d/a", b"d");
-    for wrong in ["cd nowhere", "cd nowhere else", "cd 'nowhere"] {
+    for wrong in ["cd nowhere", "cd nowhere else", "cd 'nowhere", "lcd nowhere"] {
         let script = format!(
             "{wrong}\nrm keep\nput a there\nput a\nget keep\nmv keep /k\ncd ..\nquote DELE keep\nls\n\
              rm -f /gone keep\nrm -f /gone\nput a /new\nbinary\ncd /d\nget a got\nrm a\n"

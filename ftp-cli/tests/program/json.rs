@@ -387,6 +387,11 @@ fn every_command_emits_the_documented_events() {
         if !want.is_empty() {
             assert_eq!(events, want, "{arguments:?}: {lines:#?}");
         }
+        if arguments[0] == "mirror" && want.is_empty() {
+            let verified = lines.iter().filter(|line| line.get("verified").is_some());
+            let verified: Vec<_> = verified.map(|line| line.text("verified")).collect();
+            assert_eq!(verified, ["size"; 2], "{arguments:?}: {lines:#?}");
+        }
         let secret = lines.iter().any(|line| format!("{line:?}").contains("word@"));
         assert!(!secret, "{arguments:?}: {lines:#?}");
     }

@@ -228,6 +228,57 @@ fn the_password_prompt_echoes_nothing_li_01() {
 }
 
 #[test]
+fn all_passwords_are_asked_before_the_first_transfer() {
+    let peers = ["12345", "67890"].map(|data| {
+        Peer::start(&[("RETR", Act::Send("150 data", data.as_bytes().to_vec(), "226 done"))])
+    });
+    let urls = [("me", "x"), ("you", "y")];
+    let urls = [0, 1].map(|at| {
+        let (user, name) = urls[at];
+        peers[at].url(name).replace("ftp://", &format!("ftp://{user}@"))
+    });
+    let here = TempRoot::new();
+    let mut get = ftp(&["get", &urls[0], &urls[1], "-P"]);
+    let mut terminal = Terminal::start(get.arg(here.path()));
+    for user in ["me", "you"] {
+        terminal.expect(&format!("Password for {user} at 127.0.0.1: "));
+        assert!(peers.iter().all(|peer| peer.seen().is_empty()));
+        terminal.type_in("geheim\n");
+    }
+    let (status, shown) = terminal.end();
+    assert!(status.success(), "{shown}");
+    assert_eq!((here.read("x"), here.read("y")), (b"12345".to_vec(), b"67890".to_vec()));
+}
+
+#[test]
+fn a_line_break_in_the_environment_is_named_before_a_connection() {
+    let peer = Peer::start(&[]);
+    let url = peer.url("x");
+    for (user, password, words) in [
+        (
+            "me",
+            "secret\n",
+            "FTP_PASSWORD: invalid password: it contains LF, which FTP cannot send; remove it",
+        ),
+        ("me\n", "secret", "FTP_USER: contains a line break; remove it"),
+    ] {
+        let mut get = ftp(&["get", &url, "-"]);
+        failed(&run(get.env("FTP_USER", user).env("FTP_PASSWORD", password)), 2, words);
+    }
+    assert_eq!(peer.seen(), "");
+}
+
+#[test]
+fn a_refused_user_of_netrc_is_named() {
+    let here = TempRoot::new();
+    private(&here, ".netrc", "machine 127.0.0.1 login me password p\n");
+    let peer = Peer::start(&[("PASS", Act::Say("530 Login incorrect"))]);
+    let mut ls = ftp(&["ls", &peer.url("")]);
+    let ran = run(ls.env("HOME", here.path()));
+    failed(&ran, 6, "530 Login incorrect; user me is from netrc");
+}
+
+#[test]
 fn data_on_standard_input_is_not_the_password_li_01() {
     let here = TempRoot::new();
     here.write("data", b"not the password\n");

@@ -315,8 +315,8 @@ fn a_session_at_a_terminal_has_a_prompt() {
     }
     terminal.type_in("bye\n");
     let (status, shown) = terminal.end();
-    assert_eq!(status.code(), Some(12), "{shown}");
-    assert!(shown.contains("8 lines done, 3 failed, 0 not tried"), "{shown}");
+    // Who typed the lines has seen the failures.
+    assert!(status.success() && !shown.contains("failed"), "{shown}");
     assert_eq!(here.read("f"), b"content");
     assert!(!here.join("other").exists());
 
@@ -347,7 +347,7 @@ fn lines_pasted_with_a_failed_cd_do_not_run() {
     }
     terminal.type_in("bye\n");
     let (status, shown) = terminal.end();
-    assert_eq!(status.code(), Some(12), "{shown}");
+    assert!(status.success(), "{shown}");
     assert!(server.root.join("cache/f").exists());
 }
 

@@ -17,6 +17,7 @@ use super::local::Committed;
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Left, SkipReason};
 use super::partial::named;
+use super::pieces::remove_pieces;
 use super::receive::{Ended, REPETITIONS, ReceivedBytes, Request};
 use super::small::parent;
 use super::targets::Targets;
@@ -373,7 +374,17 @@ impl GetJob<'_> {
     ) -> Result<Committed, Error> {
         let left = start.left();
         let replaces = self.options.existing != Existing::Keep;
+        let resumed = match &start {
+            DownloadStart { target: Writing::File(file), kept: 1.., .. } => {
+                Some(file.target().to_owned())
+            }
+            _ => None,
+        };
         let published = start.publish(length, time, replaces, self.targets, self.in_tree.as_ref());
+        if let (Ok(Committed::Done), Some(target), None) = (&published, resumed, &self.in_tree) {
+            // A download in ranges may have left more than the beginning that was resumed.
+            let _ = remove_pieces(&target);
+        }
         published.inspect_err(|error| {
             let is_wrong = matches!(error, Error::Job(JobFault::LengthChanged { .. }));
             self.past.left = if is_wrong { Left::Wrong } else { left };

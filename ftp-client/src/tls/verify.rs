@@ -37,6 +37,8 @@ enum TrustRule {
     /// A chain that ends at a trusted CA. The certificates that the caller gave can also be the
     /// server's own.
     Chain(Arc<WebPkiServerVerifier>, Vec<CertificateDer<'static>>),
+    /// Nothing, because the system has no CA certificates.
+    Nothing,
     Keys(Vec<Pin>),
     Anything,
     /// The caller's verifier checks certificates. If there are pins, the key must also match one of
@@ -51,11 +53,16 @@ impl Verifier {
             Tls { pins, .. } if !pins.is_empty() => TrustRule::Keys(pins.clone()),
             Tls { roots, .. } => {
                 let (store, given) = trusted(roots)?;
-                let chain =
-                    WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider));
-                let chain = chain.build();
-                let chain = chain.map_err(|error| TlsError::Settings(error.to_string()))?;
-                TrustRule::Chain(chain, given)
+                // The server shall still show its certificate, whose pin can be confirmed.
+                if store.is_empty() {
+                    TrustRule::Nothing
+                } else {
+                    let chain =
+                        WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider));
+                    let chain = chain.build();
+                    let chain = chain.map_err(|error| TlsError::Settings(error.to_string()))?;
+                    TrustRule::Chain(chain, given)
+                }
             }
         };
         Ok(Self { rule, provider, demanded: OnceLock::new(), refused: Mutex::default() })
@@ -142,6 +149,10 @@ impl Verifier {
             // Handshakes with the caller's own verifier do not reach this code.
             TrustRule::Anything | TrustRule::Beside(_) => Ok(()),
             TrustRule::Keys(pins) => Ok(self.check_pinned(end_entity, pins)?),
+            TrustRule::Nothing => {
+                let detail = "this system has no CA certificates: install the package ca-certificates, or name a file with CAs";
+                Err((CertificateFault::UnknownIssuer, detail.to_owned()).into())
+            }
             TrustRule::Chain(chain, given) => {
                 let checked = chain.verify_server_cert(end_entity, intermediates, name, ocsp, now);
                 let checked = match checked.map(drop) {
@@ -308,7 +319,7 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn trusted(roots: &Roots) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), TlsError> {
     let mut store = RootCertStore::empty();
     let given: Vec<_> = match roots {
-        Roots::System => return Ok((system()?, Vec::new())),
+        Roots::System => return Ok((system(), Vec::new())),
         Roots::File(path) => certificates(path)?,
         Roots::Certificates(all) => all.iter().cloned().map(CertificateDer::from).collect(),
     };
@@ -336,21 +347,14 @@ fn trusted(roots: &Roots) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'sta
 
 /// Returns the CAs that the system trusts, and reads them only once per process. Skips unreadable
 /// certificates.
-fn system() -> Result<Arc<RootCertStore>, TlsError> {
+fn system() -> Arc<RootCertStore> {
     static FOUND: OnceLock<Arc<RootCertStore>> = OnceLock::new();
-    if let Some(found) = FOUND.get() {
-        return Ok(Arc::clone(found));
-    }
-    let found = rustls_native_certs::load_native_certs();
-    let mut store = RootCertStore::empty();
-    store.add_parsable_certificates(found.certs);
-    if store.is_empty() {
-        let why: Vec<_> = found.errors.iter().map(ToString::to_string).collect();
-        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
-        let what = format!("no usable CA certificates on this system{why}");
-        return Err(TlsError::Settings(what));
-    }
-    Ok(Arc::clone(FOUND.get_or_init(|| Arc::new(store))))
+    let found = FOUND.get_or_init(|| {
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Arc::new(store)
+    });
+    Arc::clone(found)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

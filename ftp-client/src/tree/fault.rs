@@ -28,8 +28,8 @@ pub(crate) struct Reporter<'a> {
 }
 
 impl Reporter<'_> {
-    pub(crate) fn copied(&self, path: &[u8], bytes: u64) {
-        let event = Event::Done { source: path, target: path, bytes, verified: Verify::None };
+    pub(crate) fn copied(&self, path: &[u8], bytes: u64, verified: Verify) {
+        let event = Event::Done { source: path, target: path, bytes, verified };
         self.on.event(Event::Of { path, event: &event });
     }
 

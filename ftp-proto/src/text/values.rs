@@ -232,8 +232,8 @@ pub fn counted<N: Copy + Display + From<u8> + PartialEq>(number: N, noun: &str) 
         return format!("1 {noun}");
     }
     match noun.strip_suffix('y') {
-        Some(stem) => format!("{number} {stem}ies"),
-        None => format!("{number} {noun}s"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
+        _ => format!("{number} {noun}s"),
     }
 }
 
@@ -291,6 +291,19 @@ pub fn in_full(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_have_the_plural_of_their_noun() {
+        for (number, noun, want) in [
+            (1, "file", "1 file"),
+            (0, "directory", "0 directories"),
+            (2, "file", "2 files"),
+            (2, "day", "2 days"),
+            (3, "copy", "3 copies"),
+        ] {
+            assert_eq!(counted(number, noun), want);
+        }
+    }
 
     #[test]
     fn duration_reads_units() {

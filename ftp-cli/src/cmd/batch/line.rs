@@ -1,7 +1,8 @@
 //! Parses the lines of a batch: words as in a shell, and the commands that they form.
 
+use crate::console::output::shown;
 use crate::exit::{Exit, Failure, Result};
-use crate::options::values;
+use crate::options::{Command, values};
 
 /// Command of a line. Names are bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,10 +20,11 @@ pub(super) enum Order {
     Ascii,
     Binary,
     Quote(Vec<u8>),
+    Bye,
 }
 
 /// The commands, the usage of each, and its flags.
-pub(super) const USAGES: [(&str, &str, &[u8]); 13] = [
+pub(super) const USAGES: [(&str, &str, &[u8]); 14] = [
     ("get", "get REMOTE [LOCAL]", b""),
     ("put", "put LOCAL [REMOTE]", b""),
     ("ls", "ls [-l] [-a] [-R] [PATH]", b"laR"),
@@ -36,7 +38,38 @@ pub(super) const USAGES: [(&str, &str, &[u8]); 13] = [
     ("ascii", "ascii", b""),
     ("binary", "binary", b""),
     ("quote", "quote COMMAND...", b""),
+    ("bye", "bye", b""),
 ];
+
+/// Returns what to type for a command of ftp, lftp or ncftp, or for one that only a session at a
+/// terminal has.
+fn instead(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "dir" => "use: ls -l",
+        "nlist" | "cls" => "use: ls",
+        "del" | "delete" | "dele" | "mdelete" | "mrm" => "use: rm PATH...",
+        "rename" | "ren" => "use: mv FROM TO",
+        "recv" | "reget" | "newer" => "use: get REMOTE [LOCAL]",
+        "send" | "append" => "use: put LOCAL [REMOTE]",
+        "mget" => "use: get REMOTE, or, outside of batch: ftp-cli mget URL",
+        "mput" => "use: put LOCAL, or, outside of batch: ftp-cli put LOCAL... URL",
+        "mirror" => "use, outside of batch: ftp-cli mirror SRC DST",
+        "cat" | "more" | "less" | "page" => "use: get REMOTE -",
+        "open" | "user" | "login" => "start with: ftp-cli batch ftp://USER@HOST/",
+        "bin" | "image" => "use: binary",
+        "site" | "literal" | "quot" => "use: quote COMMAND",
+        "size" | "modtime" => "use: stat PATH",
+        "cdup" => "use: cd ..",
+        "lpwd" => "use, at a terminal: lcd",
+        "lls" => "use, at a terminal: !ls",
+        "pwd" | "lcd" | "help" | "?" | "h" => "only a session at a terminal has it",
+        "passive" | "prompt" | "hash" | "set" | "verbose" | "status" => {
+            "options are given at the start: ftp-cli help batch"
+        }
+        word if word.starts_with('!') => "only a session at a terminal runs local commands",
+        _ => return None,
+    })
+}
 
 /// Splits a line into words at blanks, like a shell. `'...'`, `"..."` and `\` quote blanks; `#` at
 /// the start of a word begins a comment. Nothing is expanded.
@@ -103,23 +136,34 @@ impl Order {
         )
     }
 
-    /// Returns whether the command depends on the current directory. A raw command counts as
-    /// relative.
-    pub(super) fn is_relative(&self) -> bool {
-        let is_relative = |path: &Vec<u8>| !path.starts_with(b"/");
+    /// Returns the paths on the server. One that is missing is empty, as is that of a raw command.
+    fn paths(&self) -> Vec<&[u8]> {
         match self {
-            Self::Get { remote, .. } => is_relative(remote),
-            Self::Put { remote, .. } => remote.as_ref().is_none_or(is_relative),
-            Self::Ls { path, .. } | Self::Cd(path) => is_relative(path),
+            Self::Get { remote, .. } => vec![remote],
+            Self::Put { remote, .. } => vec![remote.as_deref().unwrap_or_default()],
+            Self::Ls { path, .. } | Self::Cd(path) => vec![path],
             Self::Stat(paths)
             | Self::Rm { paths, .. }
             | Self::Mkdir { paths, .. }
             | Self::Rmdir(paths)
-            | Self::Chmod { paths, .. } => paths.iter().any(is_relative),
-            Self::Mv { from, to } => is_relative(from) || is_relative(to),
-            Self::Ascii | Self::Binary => false,
-            Self::Quote(_) => true,
+            | Self::Chmod { paths, .. } => paths.iter().map(Vec::as_slice).collect(),
+            Self::Mv { from, to } => vec![from, to],
+            Self::Ascii | Self::Binary | Self::Bye => Vec::new(),
+            Self::Quote(_) => vec![b""],
         }
+    }
+
+    /// Returns whether the command depends on the current directory. A raw command counts as
+    /// relative.
+    pub(super) fn is_relative(&self) -> bool {
+        self.paths().iter().any(|path| !path.starts_with(b"/"))
+    }
+
+    /// Returns whether a name may have been meant as a pattern.
+    pub(super) fn has_pattern(&self) -> bool {
+        let is_pattern = |path: &[u8]| path.contains(&b'*');
+        matches!(self, Self::Put { local, .. } if is_pattern(local))
+            || self.paths().into_iter().any(is_pattern)
     }
 
     /// Parses a line. Returns `None` if the line is empty or a comment.
@@ -131,23 +175,31 @@ impl Order {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };
         let name = String::from_utf8_lossy(&name).into_owned();
-        let Some((_, usage, flags)) = USAGES.iter().find(|(known, ..)| *known == name) else {
+        let known = if matches!(name.as_str(), "exit" | "quit" | "close") { "bye" } else { &name };
+        let Some((name, usage, flags)) = USAGES.iter().find(|(it, ..)| *it == known) else {
             if crate::options::may_hold_password(name.as_bytes()) {
                 let message = "unknown command (not shown: it may hold a password)";
                 return Err(Failure::item(Exit::Usage, message));
             }
-            let name = crate::console::output::shown(name.as_bytes());
-            let hint = match values::nearest(&name, USAGES.iter().map(|(known, ..)| *known)) {
-                Some(near) => format!("did you mean {near}?"),
-                None => "ftp-cli help batch lists the commands".to_owned(),
+            let name = shown(name.as_bytes());
+            // Short words are near to many.
+            let known = USAGES.iter().map(|(known, ..)| *known);
+            let known = known.filter(|known| name.starts_with(known.split_at(1).0));
+            let hint = match (instead(&name), values::nearest(&name, known)) {
+                (Some(hint), _) => hint.to_owned(),
+                (None, Some(near)) => format!("did you mean {near}?"),
+                (None, None) => "ftp-cli help batch lists the commands".to_owned(),
             };
             return Err(Failure::item(Exit::Usage, format!("unknown command {name}; {hint}")));
         };
         let mut words = LineWords { flags: Vec::new(), words: words.collect() };
-        if name != "quote" && words.words.iter().any(|word| crate::options::is_url(word)) {
+        if *name != "quote" && words.words.iter().any(|word| crate::options::is_url(word)) {
             return Err(Failure::item(Exit::Usage, "expected a path on the server, not a URL"));
         }
-        let order = words.takes(flags).then(|| words.order(&name)).flatten();
+        if *name != "quote" {
+            words.take_flags(name, usage, flags)?;
+        }
+        let order = words.order(name);
         order.map(Some).ok_or_else(|| Failure::item(Exit::Usage, format!("expected {usage}")))
     }
 }
@@ -163,6 +215,15 @@ pub(super) fn leads_to(command: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Returns whether a line, even an invalid one, asks for another directory on the server or here.
+pub(super) fn enters(text: &[u8]) -> bool {
+    let text = text.trim_ascii_start();
+    match text.strip_prefix(b"quote ") {
+        Some(command) => leads_to(command.trim_ascii_start()).is_some(),
+        None => text.starts_with(b"cd") || text.starts_with(b"lcd"),
+    }
+}
+
 /// Words after the name of a command.
 struct LineWords {
     flags: Vec<u8>,
@@ -170,26 +231,41 @@ struct LineWords {
 }
 
 impl LineWords {
-    /// Moves the flags at the front of `words` to `flags`. Returns false for a flag that is not in
-    /// `known`, and for a single `-`. `--` ends the flags. If `known` is empty, words that begin
-    /// with `-` are operands.
-    fn takes(&mut self, known: &[u8]) -> bool {
-        if known.is_empty() {
-            return true;
+    /// Moves the flags at the front of `words`, which are in `known`, to `flags`. The first `--` ends
+    /// the flags. A single `-` is an operand.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for another word that begins with `-`: a name on the server or here would be
+    /// what an option was meant for. A flag after an operand may be a name that a script inserted.
+    fn take_flags(&mut self, name: &str, usage: &str, known: &[u8]) -> Result {
+        let end = self.words.iter().position(|word| word == b"--");
+        let names = end.map_or(Vec::new(), |end| self.words.split_off(end));
+        let is_flag = |word: &Vec<u8>| {
+            matches!(word.as_slice(), [b'-', flags @ ..]
+                if !flags.is_empty() && flags.iter().all(|flag| known.contains(flag)))
+        };
+        while self.words.first().is_some_and(is_flag) {
+            self.flags.extend(self.words.remove(0));
         }
-        while let Some([b'-', flags @ ..]) = self.words.first().map(Vec::as_slice) {
-            let flags = flags.to_vec();
-            self.words.remove(0);
-            match flags.as_slice() {
-                b"-" => return true,
-                [] => return false,
-                flags if flags.iter().all(|flag| known.contains(flag)) => {
-                    self.flags.extend_from_slice(flags);
-                }
-                _ => return false,
-            }
+        let is_odd = |word: &&Vec<u8>| word.len() > 1 && word.starts_with(b"-") || *word == b"&";
+        if let Some(word) = self.words.iter().find(is_odd) {
+            let option = String::from_utf8_lossy(word);
+            let option = option.trim_start_matches('-').split('=').next().unwrap_or_default();
+            let is_known = |command: Command| command.rows().any(|row| row.is_called(option));
+            let word = shown(word);
+            let hint = if is_known(Command::Batch) {
+                format!("start batch with {word}")
+            } else if Command::find(name.as_ref()).is_ok_and(is_known) {
+                format!("use, outside of batch: ftp-cli {name} {word}")
+            } else {
+                format!("expected {usage}")
+            };
+            let message = format!("{name}: unknown option {word}; {hint}; as a name, use ./{word}");
+            return Err(Failure::item(Exit::Usage, message));
         }
-        true
+        self.words.extend(names.into_iter().skip(1));
+        Ok(())
     }
 
     fn order(&mut self, name: &str) -> Option<Order> {
@@ -223,6 +299,7 @@ impl LineWords {
             ("cd", [path]) => Order::Cd(path.clone()),
             ("ascii", []) => Order::Ascii,
             ("binary", []) => Order::Binary,
+            ("bye", []) => Order::Bye,
             ("quote", _) if some => Order::Quote(words.join(&b' ')),
             _ => return None,
         })
@@ -290,6 +367,14 @@ mod tests {
             ("cd ..", Order::Cd(bytes(".."))),
             ("ascii # now", Order::Ascii),
             ("quote SITE CHMOD 644 'a b'", Order::Quote(bytes("SITE CHMOD 644 a b"))),
+            ("get a -", Order::Get { remote: bytes("a"), local: Some(bytes("-")) }),
+            ("get -- -c -d", Order::Get { remote: bytes("-c"), local: Some(bytes("-d")) }),
+            (
+                "rm a -- -r",
+                Order::Rm { recursive: false, force: false, paths: vec![bytes("a"), bytes("-r")] },
+            ),
+            ("quote SITE -x --", Order::Quote(bytes("SITE -x --"))),
+            ("quit", Order::Bye),
             ("quote 'SITE  X'", Order::Quote(bytes("SITE  X"))),
         ] {
             assert_eq!(Order::parse(line.as_bytes()).ok(), Some(Some(want)), "{line}");
@@ -299,7 +384,23 @@ mod tests {
             ("get a b c", "get REMOTE [LOCAL]"),
             ("get ''", "get REMOTE [LOCAL]"),
             ("rm", "rm [-r] [-f] PATH..."),
-            ("rm -x a", "rm [-r] [-f] PATH..."),
+            (
+                "rm -x a",
+                "rm: unknown option -x; expected rm [-r] [-f] PATH...; as a name, use ./-x",
+            ),
+            ("rm a -r", "rm: unknown option -r; "),
+            ("get -c a", "get: unknown option -c; start batch with -c; as a name, use ./-c"),
+            ("get a -c", "get: unknown option -c; start batch with -c"),
+            ("get -r a", "use, outside of batch: ftp-cli get -r"),
+            ("get a &", "unknown option &; expected get REMOTE [LOCAL]"),
+            ("chmod -w a", "chmod: unknown option -w; "),
+            ("cd -P", "cd: unknown option -P; "),
+            ("quit now", "expected bye"),
+            ("del a", "use: rm PATH..."),
+            ("mget *.txt", "ftp-cli mget URL"),
+            ("pwd", "only a session at a terminal"),
+            ("!id", "only a session at a terminal"),
+            ("id", "help batch"),
             ("ls - a", "ls [-l] [-a] [-R] [PATH]"),
             ("ascii now", "ascii"),
             ("gte a", "did you mean get?"),

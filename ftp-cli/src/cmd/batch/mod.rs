@@ -73,6 +73,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
 fn do_script(queue: &mut Queue<'_>, count: &mut Count, script: Vec<(usize, Order)>) {
     let mut orders = script.into_iter();
     for (number, order) in orders.by_ref() {
+        if order == Order::Bye {
+            break;
+        }
         let done = queue.act(number, &order);
         if count.add(&queue.reporter, number, done).is_break() {
             break;
@@ -90,6 +93,7 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
                 let line = if number == 1 { values::without_mark(&line) } else { &line };
                 match Order::parse(line) {
                     Ok(None) => continue,
+                    Ok(Some(Order::Bye)) => break,
                     Ok(Some(order)) => queue.act(number, &order),
                     Err(failure) => {
                         queue.misread(number, line);

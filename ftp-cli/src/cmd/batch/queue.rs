@@ -108,7 +108,15 @@ impl<'a> Queue<'a> {
                 false => self.sessions.drop_client(self.url),
             }
         }
-        done.map_err(|failure| Failure { fatal: failure.fatal && failure.is_signal(), ..failure })
+        let is_missing = failure.exit == Exit::Local || failure.code == Some(550);
+        let hint = match is_missing && order.has_pattern() {
+            true => "; batch expands no patterns",
+            false => "",
+        };
+        done.map_err(|failure| {
+            let fatal = failure.fatal && failure.is_signal();
+            Failure { fatal, ..failure }.hinted(hint)
+        })
     }
 
     /// Connects and enters the current directory, unless that was done before.
@@ -160,9 +168,9 @@ impl<'a> Queue<'a> {
         connected(&mut self.sessions, self.url, &self.entered)
     }
 
-    /// Handles an invalid line, which may have been meant as a `cd`.
+    /// Handles an invalid line, which may have been meant as a `cd`, or as the `lcd` of a session.
     pub(super) fn misread(&mut self, number: usize, line: &[u8]) {
-        if line.trim_ascii_start().starts_with(b"cd") {
+        if line::enters(line) {
             self.cd_failed(number);
         }
     }
@@ -234,6 +242,7 @@ impl<'a> Queue<'a> {
                 Ok(())
             }
             Order::Quote(command) => self.quote(number, command),
+            Order::Bye => Ok(()),
         }
     }
 

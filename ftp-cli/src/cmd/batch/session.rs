@@ -35,7 +35,6 @@ enum Typed {
     Pwd,
     Lcd(Option<Vec<u8>>),
     Help,
-    Bye,
     Shell(Vec<u8>),
 }
 
@@ -54,61 +53,19 @@ impl Typed {
         Ok(match words.as_slice() {
             [] => Self::Nothing,
             [word, rest @ ..] => match (word.as_slice(), rest) {
-                (b"pwd", []) => Self::Pwd,
+                (b"pwd", _) => Self::Pwd,
                 (b"lcd", []) => Self::Lcd(None),
                 (b"lcd", [directory]) => Self::Lcd(Some(directory.clone())),
                 (b"lcd", _) => return usage("lcd [DIRECTORY]"),
                 (b"help" | b"?" | b"h", _) => Self::Help,
-                (b"bye" | b"exit" | b"quit" | b"close", []) => Self::Bye,
-                (word, _) => match instead(word) {
-                    Some(hint) => {
-                        let message = format!("unknown command {}; {hint}", shown(word));
-                        return Err(Failure::item(Exit::Usage, message));
-                    }
-                    None => Order::parse(text)?.map_or(Self::Nothing, Self::Order),
-                },
+                _ => Order::parse(text)?.map_or(Self::Nothing, Self::Order),
             },
         })
     }
 }
 
-/// Returns whether a line, even an invalid one, asks for another directory on the server or here.
-fn enters(text: &[u8]) -> bool {
-    let text = text.trim_ascii_start();
-    match text.strip_prefix(b"quote ") {
-        Some(command) => line::leads_to(command.trim_ascii_start()).is_some(),
-        None => text.starts_with(b"cd") || text.starts_with(b"lcd"),
-    }
-}
-
-/// Returns what to type for a command of ftp, lftp or ncftp.
-fn instead(word: &[u8]) -> Option<&'static str> {
-    Some(match word {
-        b"dir" => "use: ls -l",
-        b"nlist" | b"cls" => "use: ls",
-        b"delete" | b"dele" | b"mdelete" | b"mrm" => "use: rm PATH...",
-        b"rename" | b"ren" => "use: mv FROM TO",
-        b"recv" | b"reget" | b"newer" => "use: get REMOTE [LOCAL]",
-        b"send" | b"append" => "use: put LOCAL [REMOTE]",
-        b"mget" => "use: get REMOTE, or leave the session and use: ftp-cli mget URL",
-        b"mput" => "use: put LOCAL, or leave the session and use: ftp-cli put LOCAL... URL",
-        b"mirror" => "leave the session and use: ftp-cli mirror SRC DST",
-        b"cat" | b"more" | b"less" | b"page" => "use: get REMOTE -",
-        b"open" | b"user" | b"login" => "leave the session and use: ftp-cli batch ftp://USER@HOST/",
-        b"bin" | b"image" => "use: binary",
-        b"site" | b"literal" | b"quot" => "use: quote COMMAND",
-        b"size" | b"modtime" => "use: stat PATH",
-        b"cdup" => "use: cd ..",
-        b"lpwd" => "use: lcd",
-        b"lls" => "use: !ls",
-        b"passive" | b"prompt" | b"hash" | b"set" | b"verbose" | b"status" => {
-            "options are given when the session starts: ftp-cli help batch"
-        }
-        _ => return None,
-    })
-}
-
-/// Runs a session until `bye` or the end of the input. The exit code is that of a batch.
+/// Runs a session until `bye` or the end of the input. The exit code is that of a batch only with
+/// `--stop-on-error`.
 ///
 /// # Errors
 ///
@@ -163,6 +120,8 @@ pub(super) fn run(
         // SIGTERM and SIGHUP end the process.
         stdio.ending.heed();
         match next {
+            // Who typed the lines has seen each failure.
+            Next::Over if !options.has("stop-on-error") => return Ok(()),
             Next::Over => return count.finish(&queue.reporter, true),
             Next::Interrupted => cleanup = cleanup.renewed()?,
         }
@@ -211,7 +170,7 @@ impl Session<'_> {
             cleanup.aim(Aim::Work);
             let done = match Typed::parse(&text) {
                 Ok(Typed::Nothing) => continue,
-                Ok(Typed::Bye) => return Next::Over,
+                Ok(Typed::Order(Order::Bye)) => return Next::Over,
                 Ok(Typed::Help) => help(queue),
                 Ok(Typed::Pwd) => pwd(queue),
                 Ok(Typed::Lcd(directory)) => lcd(directory.as_deref(), queue),
@@ -224,7 +183,7 @@ impl Session<'_> {
                 Err(failure) => Err(failure),
             };
             self.stdio.ending.heed();
-            if done.is_err() && enters(&text) {
+            if done.is_err() && line::enters(&text) {
                 // Lines that were pasted with it would run in the wrong directory.
                 match system::discard_typed() {
                     Some(0) => {}
@@ -329,7 +288,7 @@ mod tests {
             ("mget *.txt", "ftp-cli mget URL"),
             ("lcd a b", "expected lcd [DIRECTORY]"),
             ("lss", "did you mean ls?"),
-            ("bye now", "unknown command bye"),
+            ("bye now", "expected bye"),
         ] {
             let message = Typed::parse(text.as_bytes()).err().unwrap().message;
             assert!(message.contains(words), "{text}: {message}");

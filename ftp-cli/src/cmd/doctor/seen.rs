@@ -62,6 +62,8 @@ pub(super) struct TlsSeen {
 #[derive(Clone, Debug)]
 pub(super) enum TlsOutcome {
     Secured,
+    /// `--insecure` accepts any certificate.
+    Unverified,
     /// `AUTH TLS` was refused.
     Refused(Reply),
     /// The certificate was rejected. The last field is the pin with which it would be accepted.

@@ -75,6 +75,7 @@ pub(super) fn judge_offered(dial: &Dial<'_>) -> Result<Vec<Finding>> {
 /// Connects with TLS, more than once if needed, and records the observations. Does not log in.
 fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen> {
     let (outcome, info) = match dial.connect_by(tls) {
+        Ok(inside) if dial.asked.options.has("insecure") => (TlsOutcome::Unverified, quit(inside)),
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),
         Err(Error::Tls(TlsError::Refused(reply))) => (TlsOutcome::Refused(reply), None),
         Err(Error::Tls(TlsError::Certificate { fault, detail, pin, .. })) => {
@@ -155,7 +156,11 @@ fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
 pub(super) fn data(dial: &Dial<'_>) -> Result {
     let findings = match (dial.is_protected(), offer(dial), &dial.asked.offered) {
         (true, ..) => look_at_data(dial)?,
-        (_, Some(TlsSeen { outcome: TlsOutcome::Secured, .. }), Some(tls)) => {
+        (
+            _,
+            Some(TlsSeen { outcome: TlsOutcome::Secured | TlsOutcome::Unverified, .. }),
+            Some(tls),
+        ) => {
             vec![try_offer(dial, tls)?]
         }
         _ => return Ok(()),
@@ -253,6 +258,11 @@ fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<F
     }
     findings.push(match &seen.outcome {
         TlsOutcome::Secured => certificate(seen),
+        TlsOutcome::Unverified => {
+            let pin = seen.info.as_ref().and_then(|info| info.pin.as_deref());
+            let pin = pin.map_or_else(String::new, |pin| format!("; its pin is {pin}"));
+            Check::Certificate.ok(format_args!("not verified (--insecure){pin}"))
+        }
         TlsOutcome::Refused(reply) if demands => wrong(
             Check::Tls,
             Diagnosis::TlsNotOffered,

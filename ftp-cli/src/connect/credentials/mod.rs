@@ -39,6 +39,8 @@ pub(crate) struct Credentials {
     pub(crate) from_url: bool,
     /// Whether the user is named, not anonymous.
     pub(crate) is_personal: bool,
+    /// Whether only netrc names the user.
+    pub(crate) from_netrc: bool,
     /// If the login is anonymous because nothing names a user: what is missing, or what to do.
     pub(crate) unnamed: Option<&'static str>,
 }
@@ -136,8 +138,13 @@ impl<'a> Finder<'a> {
         if named == Some(b"") {
             return Err(Failure::new(Exit::Login, "--user: the name is empty"));
         }
-        let of_environment = || self.environment_user.as_ref().map(|user| user.as_bytes());
-        let user = named.or(url.user()).or_else(of_environment).map(<[u8]>::to_vec);
+        let of_environment = self.environment_user.as_ref().map(|user| user.as_bytes());
+        if named.or(url.user()).is_none()
+            && of_environment.is_some_and(|user| user.contains(&b'\n') || user.contains(&b'\r'))
+        {
+            return Err(Failure::usage("FTP_USER: contains a line break; remove it"));
+        }
+        let user = named.or(url.user()).or(of_environment).map(<[u8]>::to_vec);
         if let (None, Some(option)) = (&user, option(self.options)) {
             self.check_named(url, TO_NAME)?;
             let message = format!("--{option} needs a user: use --user, or ftp://USER@HOST/PATH");
@@ -242,7 +249,7 @@ impl<'a> Finder<'a> {
         // A user of the environment has its password, whatever the name.
         let is_of_environment = self.options.value("user").is_none() && url.user().is_none();
         if let Some(user) = user.filter(|user| is_of_environment || !is_anonymous(user))
-            && let Some(password) = self.of_environment()
+            && let Some(password) = self.of_environment()?
         {
             let is_personal = true;
             return Ok(Credentials { is_personal, ..Credentials::of(user, password) });
@@ -262,19 +269,20 @@ impl<'a> Finder<'a> {
             let message = format!("no user for {host}: the entry in netrc has no login; {to_name}");
             return Err(Failure::new(Exit::Login, message));
         }
+        let from_netrc = user.is_none() && login.is_some();
         let user = user.or(login.as_deref()).unwrap_or(ANONYMOUS);
         let password = match password {
             Some(password) => Secret::new(password),
             // RFC 1635 asks for an email address; this address names no person.
             None if is_anonymous(user) => Secret::new(*b"anonymous@"),
             // If only netrc names the user, the environment can still supply the password.
-            None => match self.of_environment() {
+            None => match self.of_environment()? {
                 Some(password) => password,
                 None => self.ask(user, url, lacks_password)?,
             },
         };
         let account = account.map(Secret::new);
-        Ok(Credentials { account, unnamed, ..Credentials::of(user, password) })
+        Ok(Credentials { account, from_netrc, unnamed, ..Credentials::of(user, password) })
     }
 
     /// Returns the next line of an option's source, if there is one.
@@ -290,10 +298,17 @@ impl<'a> Finder<'a> {
 
     /// Returns the password from the environment. Only the first call returns it, because it is for
     /// one account.
-    fn of_environment(&mut self) -> Option<Secret> {
-        let password = self.environment.take()?;
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` if FTP cannot send it, as with the line break of a file.
+    fn of_environment(&mut self) -> Result<Option<Secret>> {
+        let Some(password) = self.environment.clone() else { return Ok(None) };
+        let password = Secret::new(password.into_vec());
+        password.is_sendable(VARIABLE)?;
+        self.environment = None;
         self.is_unused = false;
-        Some(Secret::new(password.into_vec()))
+        Ok(Some(password))
     }
 
     /// Returns the entry in the option's netrc file, or in ~/.netrc. Other programs use ~/.netrc
@@ -367,8 +382,9 @@ impl<'a> Finder<'a> {
 impl Credentials {
     fn of(user: &[u8], password: Secret) -> Self {
         let is_personal = !is_anonymous(user);
-        let (user, account, from_url, unnamed) = (user.to_vec(), None, false, None);
-        Self { user, password, account, from_url, is_personal, unnamed }
+        let (user, account, from_url, from_netrc, unnamed) =
+            (user.to_vec(), None, false, false, None);
+        Self { user, password, account, from_url, is_personal, from_netrc, unnamed }
     }
 }
 
@@ -634,7 +650,9 @@ pub(crate) fn read_own(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
 }
 
 fn unsendable(name: &str, what: &str) -> Failure {
-    Failure::usage(format!("{name}: invalid password: it contains {what}, which FTP cannot send"))
+    Failure::usage(format!(
+        "{name}: invalid password: it contains {what}, which FTP cannot send; remove it"
+    ))
 }
 
 /// The content of a netrc file.

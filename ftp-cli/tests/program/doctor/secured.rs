@@ -295,6 +295,9 @@ fn every_check_runs_with_tls_and_no_login_is_sent_in_plaintext() {
     assert!(!said.contains("\"result\":\"skip\""), "{said}");
     assert!(found.seen("tls").contains("TLS 1.2 and TLS 1.3"), "{said}");
     assert!(found.seen("certificate").contains("; expires on "), "{said}");
+    let unverified = examined(&["-k", &good.url("ftpes")]);
+    let seen = unverified.seen("certificate");
+    assert!(seen.starts_with("not verified (--insecure); its pin is sha256//"), "{seen}");
     for check in ["protection", "reuse", "close-notify"] {
         found.seen(check);
     }

@@ -723,8 +723,19 @@ fn a_mirror_that_would_delete_the_list_of_a_deploy_is_refused_cl_81() {
     server.root.write("www/photo", b"of a user");
     for options in [&["--delete", "--dry-run"][..], &["--delete"]] {
         let ran = mirror(options, shown(&source), &url);
-        failed(&ran, 2, "manifest.json: is the list of a deploy, which spares the files of others");
+        failed(
+            &ran,
+            2,
+            "manifest.json: its directory is managed by mirror --manifest; nothing was done",
+        );
     }
+    // A mirror to the directory above would remove what the deploy spares, too.
+    here.mkdir("above/www");
+    let above = here.join("above");
+    let ran = mirror(&["--delete"], shown(&above), &server.url(""));
+    failed(&ran, 2, "www/.ftp-cli-manifest.json: its directory is managed by mirror --manifest");
+    let ran = run(ftp(&["get", "-r", &url, "back"]).current_dir(here.path()));
+    assert!(has(&ran, "manifest.json: skipped: the list of a deploy"), "{ran:?}");
     assert!(server.root.join("www/photo").exists());
     deploy(&["--delete"], &source, &url).exited(0);
     assert!(server.root.join("www/photo").exists());

@@ -68,7 +68,7 @@ impl Across<'_> {
             Ok(time)
         };
         let copied = job.attempt_noting(from, at, on, &mut publish);
-        copied.map_err(|error| match error {
+        let done = copied.map_err(|error| match error {
             Error::Job(JobFault::OntoItself { .. }) => TreeFault::from(error).about(&source),
             Error::Job(JobFault::NotReplaced) => not_replaced(&own),
             Error::Job(_) => TreeFault::from(error).about(&own),
@@ -81,6 +81,6 @@ impl Across<'_> {
         if self.options.temporary.is_none() {
             unset = place.set_time_of_copy(at, &own, time)?;
         }
-        Ok(Copied { unset, ..Copied::far(bytes) })
+        Ok(Copied { unset, ..Copied::far(bytes, done.verified) })
     }
 }

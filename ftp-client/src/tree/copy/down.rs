@@ -60,7 +60,7 @@ impl Down<'_> {
         path: &[u8],
         copy: &PlannedCopy,
         on: &dyn Observer,
-    ) -> Result<u64, TreeFault> {
+    ) -> Result<Copied, TreeFault> {
         let there = Pathname::join(self.from.place.top, &Pathname::join(path, &copy.name));
         let backup = self.to.backup;
         let top = self.to.top;
@@ -73,7 +73,7 @@ impl Down<'_> {
             target.fetch(&there, self.options.resume, self.options.rate_limit.as_ref(), |job| {
                 job.attempt(client, on).map_err(|error| (error, client.is_settled()))
             })?;
-        Ok(done.bytes)
+        Ok(Copied::far(done.bytes, done.verified))
     }
 
     pub(crate) fn remove_source(
@@ -233,7 +233,7 @@ pub(crate) fn copy_together(
         job.attempt_over(pool, count, on).map_err(|error| (error, true))
     });
     let fault = match done {
-        Ok(done) => return Ok(Some(Copied::far(done.bytes))),
+        Ok(done) => return Ok(Some(Copied::far(done.bytes, done.verified))),
         Err(fault) => fault,
     };
     if !is_due_to_ranges(&fault) {

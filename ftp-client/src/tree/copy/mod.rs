@@ -83,7 +83,7 @@ impl<'a> Copier<'a> {
         on: &dyn Observer,
     ) -> Result<Copied, TreeFault> {
         match self {
-            Self::Down(down) => down.copy(path, copy, on).map(Copied::far),
+            Self::Down(down) => down.copy(path, copy, on),
             Self::Up(up) => up.copy(path, copy, on),
             Self::Across(across) => across.copy(path, copy, on),
         }

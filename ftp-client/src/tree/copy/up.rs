@@ -11,7 +11,7 @@ use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, pro
 use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
-use crate::event::Observer;
+use crate::event::{Observer, Verify};
 use crate::file::evidence::{Resume, ServerFacts, compare_first};
 use crate::file::journal::{LocalFacts, UNPROVED, written};
 use crate::file::options::FileOptions;
@@ -164,7 +164,7 @@ impl Up<'_> {
             let due_time = self.to.place.times.holds().then(|| before.mtime());
             self.ahead.due =
                 due_time.and_then(TimeVal::from_unix_seconds).map(|time| (target, time));
-            return Ok(Copied { bytes: sent.bytes, source, due_time, unset: None });
+            return Ok(Copied { source, due_time, ..Copied::far(sent.bytes, sent.verified) });
         }
         let unset = match sent.is_finished {
             true => sent.unset,
@@ -178,7 +178,7 @@ impl Up<'_> {
                 self.to.place.finish(client, &target, mode_of(copy, &before), &before)?
             }
         };
-        Ok(Copied { bytes: sent.bytes, source, due_time: None, unset })
+        Ok(Copied { source, unset, ..Copied::far(sent.bytes, sent.verified) })
     }
 
     /// Makes a stored copy older than its source, if the source changed meanwhile. The server's own time
@@ -251,7 +251,8 @@ impl Up<'_> {
             self.past = Some(Box::new((below.to_vec(), put.into_past())));
         }
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
-        Ok(SentUpload { bytes: sent.bytes, replaced, unset, is_finished })
+        let (bytes, verified) = (sent.bytes, sent.verified);
+        Ok(SentUpload { bytes, verified, replaced, unset, is_finished })
     }
 
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
@@ -314,6 +315,7 @@ impl Up<'_> {
 
 struct SentUpload {
     bytes: u64,
+    verified: Verify,
     /// The facts of the file that was replaced, if a change of them must prove the upload.
     replaced: Option<ServerFacts>,
     /// The failure to set the time or the permissions of the complete copy.

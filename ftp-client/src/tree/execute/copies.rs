@@ -209,7 +209,7 @@ impl Run<'_> {
                 let unset = copied.unset.take();
                 self.done.copied += 1;
                 self.done.bytes += copied.bytes;
-                self.reporter.copied(&path, copied.bytes);
+                self.reporter.copied(&path, copied.bytes, copied.verified);
                 match unset {
                     // The content is complete, but the source stays.
                     Some(failure) => {

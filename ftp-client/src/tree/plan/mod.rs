@@ -318,7 +318,10 @@ impl Planner<'_> {
         let its_path = Pathname::join(path, &item.name);
         if let Some(hidden) = item.hidden() {
             let is_old = item.stamp.is_some_and(|stamp| stamp.latest < now() - OLD);
-            let whose = "a temporary file of a transfer";
+            let whose = match hidden {
+                HiddenFile::Manifest => "the list of a deploy",
+                _ => "a temporary file of a transfer",
+            };
             match hidden {
                 _ if is_old => {
                     self.leave_out(

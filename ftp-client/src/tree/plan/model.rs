@@ -6,6 +6,7 @@ use std::time::Instant;
 use ftp_proto::Pathname;
 
 use crate::error::ErrorKind;
+use crate::event::Verify;
 use crate::file::journal::LocalFacts;
 use crate::pool::crew::SMALL;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
@@ -158,6 +159,7 @@ impl Difference {
 pub(crate) struct Copied {
     /// Transferred bytes; between servers, the size of the file.
     pub(crate) bytes: u64,
+    pub(crate) verified: Verify,
     /// LocalFacts of the source's file, if it is local.
     pub(crate) source: Option<LocalFacts>,
     /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
@@ -167,8 +169,8 @@ pub(crate) struct Copied {
 }
 
 impl Copied {
-    pub(crate) fn far(bytes: u64) -> Self {
-        Self { bytes, source: None, due_time: None, unset: None }
+    pub(crate) fn far(bytes: u64, verified: Verify) -> Self {
+        Self { bytes, verified, source: None, due_time: None, unset: None }
     }
 }
 

@@ -189,12 +189,11 @@ impl Planner<'_> {
         {
             return Ok(false);
         }
-        if its_path == SyncOptions::MANIFEST.as_bytes()
+        if item.name == SyncOptions::MANIFEST.as_bytes()
             && self.plan.deploy.is_none()
             && !self.target.is_local()
         {
-            let text =
-                "is the list of a deploy, which spares the files of others; nothing was done";
+            let text = "its directory is managed by mirror --manifest; nothing was done";
             let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
             return Err(fault.of(Setting::Deployed));
         }

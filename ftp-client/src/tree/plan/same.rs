@@ -270,7 +270,7 @@ impl Planner<'_> {
         }
         if self.refused.is_empty() {
             self.plan.left_out.push(format!(
-                "{}: cannot measure the server's clock, so files that changed less than 14 hours before their last copy are copied again",
+                "{}: the server's clock is unknown: files that changed less than 14 hours before their last copy are copied again",
                 name_of(directory)
             ));
         }
