@@ -104,7 +104,7 @@ fn a_source_inside_the_target_is_not_deleted_through_another_address_cl_52() {
 fn a_file_with_two_names_is_not_copied_onto_itself() {
     let server = ours(ONE, true, "127.0.0.0/8");
     server.root.write("d/file", b"content");
-    std::fs::hard_link(server.root.join("d/file"), server.root.join("other")).unwrap();
+    fs::hard_link(server.root.join("d/file"), server.root.join("other")).unwrap();
     std::os::unix::fs::symlink("d", server.root.join("alias")).unwrap();
     let url = |path: &str| format!("{}{path}", server.url(""));
     let same = "source and target are the same file";
