@@ -1,7 +1,7 @@
 //! `Get`: the download of one file, as a job with memory that can be attempted several times. It is
 //! skipped if the options, the server's facts about the file, and the local file say so.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Pathname, RepresentationType, TimeVal};
 
 use super::Done;
+use super::apart::may_be_one;
 use super::begin::{DownloadStart, GetJob, InTree, Memory, Sink, Writing};
 use super::checksum::Checksum;
 use super::evidence;
@@ -492,19 +493,26 @@ impl Get<'_> {
         })
     }
 
-    /// Checks that the local file is not the server's, if the download would empty or remove it: the
-    /// server is on this computer, and both have the same size and time. A fact that is unknown
-    /// proves nothing. If neither exists, the download must not create its own source.
+    /// Checks that the local file is not the server's, if the download would empty or remove it: both have
+    /// the same size, and may be one. If neither exists, the download must not create its own source.
     fn check_apart(&self, client: &mut Client) -> Result<(), Error> {
         let is_in_place = matches!(self.to, Sink::InPlace(_));
-        let is_at_risk = client.is_near() && (self.job.options.moves || is_in_place);
+        let is_at_risk = self.job.options.moves || is_in_place;
         let Some(target) = self.target().filter(|_| is_at_risk) else { return Ok(()) };
         let there = self.job.place.path();
         match fs::metadata(target) {
-            Ok(here) if here.len() > 0 && is_like(client, there, &here) => {
-                Err(Error::Job(JobFault::MayBeSource(target.to_owned())))
+            Ok(here) if here.is_file() && here.len() > 0 => {
+                let has_size = client.size(there).ok().flatten() == Some(here.len());
+                match has_size && may_be_one(client, target, there)? {
+                    true => Err(Error::Job(JobFault::MayBeSource(target.to_owned()))),
+                    false => Ok(()),
+                }
             }
-            Err(_) if is_in_place && matches!(client.existence(there), Ok(Existence::Absent)) => {
+            Err(_)
+                if is_in_place
+                    && client.is_near()
+                    && matches!(client.existence(there), Ok(Existence::Absent)) =>
+            {
                 Err(Error::Job(JobFault::Missing))
             }
             _ => Ok(()),
@@ -521,12 +529,6 @@ impl Get<'_> {
 
 fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
-}
-
-fn is_like(client: &mut Client, path: &[u8], here: &Metadata) -> bool {
-    let time = |client: &mut Client| client.modified(path).ok().flatten();
-    client.size(path).ok().flatten() == Some(here.len())
-        && time(client).is_some_and(|time| time.unix_seconds() == here.mtime())
 }
 
 /// Returns the modification time of a file.

@@ -18,6 +18,7 @@
 //! # Ok::<(), ftp_client::Error>(())
 //! ```
 
+mod apart;
 pub(crate) mod begin;
 pub(crate) mod checksum;
 pub(crate) mod evidence;
@@ -33,6 +34,7 @@ pub(crate) mod put;
 mod receive;
 pub(crate) mod record;
 pub(crate) mod relay;
+mod replaced;
 pub(crate) mod retry;
 pub(crate) mod segments;
 mod small;
