@@ -8,7 +8,7 @@ mod directories;
 pub(crate) mod flight;
 mod listing;
 pub(crate) mod login;
-mod objects;
+pub(crate) mod objects;
 mod order;
 pub(crate) mod permissions;
 pub(crate) mod promise;

@@ -20,6 +20,24 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// What a server tells of the size of a file (`SIZE`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum SizeTold {
+    Bytes(u64),
+    /// 550: there is no file, if the server tells sizes.
+    Refused,
+    Nothing,
+}
+
+impl SizeTold {
+    pub(crate) const fn known(self) -> Option<u64> {
+        match self {
+            Self::Bytes(size) => Some(size),
+            Self::Refused | Self::Nothing => None,
+        }
+    }
+}
+
 impl Client {
     /// Returns the size of the file at `path` in bytes, as type image counts them (`SIZE`).
     ///
@@ -31,7 +49,12 @@ impl Client {
     /// Returns [`Error::Refused`] for a 4xx or 530 reply, or if the server refuses type image, and
     /// [`Error::Argument`] if `path` cannot be sent.
     pub fn size(&mut self, path: impl AsRef<[u8]>) -> Result<Option<u64>, Error> {
-        let command = Command::Size(self.pathname(path.as_ref())?);
+        self.size_told(path.as_ref()).map(SizeTold::known)
+    }
+
+    /// Returns what the server tells of the size, as [`size`](Self::size) does.
+    pub(crate) fn size_told(&mut self, path: &[u8]) -> Result<SizeTold, Error> {
+        let command = Command::Size(self.pathname(path)?);
         // If the command was sent ahead, type image is in force.
         let reply = match self.reply_ahead(&command)? {
             Some(reply) => reply,
@@ -41,28 +64,33 @@ impl Client {
                 self.exchange(&command, |client, command| client.control.request(command))?
             }
         };
-        Ok(known(&command, reply)?.and_then(|reply| {
+        let otherwise = match reply.code() {
+            ReplyCode::FILE_UNAVAILABLE => SizeTold::Refused,
+            _ => SizeTold::Nothing,
+        };
+        let size = known(&command, reply)?.and_then(|reply| {
             let digits = reply.text().trim_ascii();
             let digits = Some(digits).filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
             // Some servers print -1 as 2^64 - 1.
             std::str::from_utf8(digits).ok()?.parse().ok().map(i64::unsigned_abs)
-        }))
+        });
+        Ok(size.map_or(otherwise, SizeTold::Bytes))
     }
 
-    /// Returns the size as [`size`](Self::size) does. While the server still receives an upload of
-    /// the file (450), waits and asks again, at most as long as for a final reply.
+    /// Returns the size as [`size_told`](Self::size_told) does. While the server still receives an upload
+    /// of the file (450), waits and asks again, at most as long as for a final reply.
     pub(crate) fn size_at_rest(
         &mut self,
         path: &[u8],
         on: &dyn Observer,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Result<SizeTold, Error> {
         let limit = self.config.timeouts.final_reply;
         let deadline = self.control.deadline(limit, Phase::FinalReply);
         let mut pause = PAUSE;
         loop {
-            let error = match self.size(path) {
+            let error = match self.size_told(path) {
                 Err(error) => error,
-                size => return size,
+                told => return told,
             };
             let left = deadline.remaining().unwrap_or_default();
             if !error.is_not_now() || left < pause || !self.control.waiter().pause(pause)? {

@@ -51,6 +51,8 @@ pub(super) struct Memory {
     /// Whether the question for a digest cost the connection.
     pub(super) has_no_digest: bool,
     pub(super) left: Left,
+    /// The first file of the ranges that an attempt left.
+    pub(super) ranges: Option<PathBuf>,
 }
 
 pub(super) struct DownloadStart<'s> {

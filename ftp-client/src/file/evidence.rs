@@ -16,10 +16,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::time::Duration;
 
-use ftp_proto::{Entry, Modified, Pathname, Reply, TimeVal};
+use ftp_proto::{Pathname, Reply, TimeVal};
 
 use super::checksum::Checksum;
-use crate::age;
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::{Error, FileFact, JobFault, Phase, Unsupported};
@@ -431,56 +430,6 @@ impl ServerFacts {
         Ok(Self { size, modified, unique: entry.and_then(|entry| entry.unique) })
     }
 
-    /// Asks for what an upload over the file at `path` will change. Times are told in seconds, so an
-    /// upload within the second of the last one waits for the next: otherwise nothing would show it.
-    pub(crate) fn before_upload(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
-        let facts = Self::ask_changing(client, path)?;
-        if facts.modified.is_some_and(|time| age::is_young(time.unix_seconds(), 0, age::now())) {
-            client.control.waiter().sleep(age::TICK)?;
-        }
-        Ok(facts)
-    }
-
-    fn ask_changing(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
-        let (size, unique) = (None, None);
-        if client.features()?.has("MLST")
-            && let Some(Entry { modified: Some(Modified { time, .. }), unique, .. }) =
-                client.stat(path)?
-        {
-            return Ok(Self { size, modified: Some(time), unique });
-        }
-        Ok(Self { size, modified: client.modified(path)?, unique })
-    }
-
-    /// Verifies after an upload, or a copy from another server, that the file at `path` is not the one
-    /// with these facts, or that its digest is that of the source, which `compare` tells. A server can
-    /// confirm an upload that it stored under another name, or dropped; the old file can have the size
-    /// of the new one, and must not get its time.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`JobFault::NotReplaced`] if neither is proved, [`Error::Mismatch`] if the digests
-    /// differ, and the errors of `compare`.
-    pub(crate) fn check_replaced(
-        &self,
-        client: &mut Client,
-        path: &[u8],
-        compare: impl FnOnce(&mut Client) -> Result<Compared, Error>,
-    ) -> Result<(), Error> {
-        let now = Self::ask_changing(client, path)?;
-        match self.differs(&now) || compare(client)?.proves(false)? {
-            true => Ok(()),
-            false => Err(Error::Job(JobFault::NotReplaced)),
-        }
-    }
-
-    /// Only what both times told can differ.
-    fn differs(&self, now: &Self) -> bool {
-        let unique = self.unique.as_ref().zip(now.unique.as_ref());
-        self.modified.zip(now.modified).is_some_and(|(then, now)| then != now)
-            || unique.is_some_and(|(then, now)| then != now)
-    }
-
     /// Returns whether a file with these facts can be told from others: by its identifier, or by
     /// size and time.
     pub(crate) const fn is_telling(&self) -> bool {
@@ -491,28 +440,6 @@ impl ServerFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_fact_that_was_told_twice_and_differs_proves_a_file_new() {
-        let facts = |time: Option<i64>, unique: Option<&[u8]>| ServerFacts {
-            size: Some(5),
-            modified: time.and_then(TimeVal::from_unix_seconds),
-            unique: unique.map(<[u8]>::to_vec),
-        };
-        for (old, now, want) in [
-            (facts(Some(1), None), facts(Some(2), None), true),
-            (facts(Some(2), None), facts(Some(1), None), true),
-            (facts(Some(1), None), facts(Some(1), None), false),
-            (facts(Some(1), None), facts(None, None), false),
-            (facts(None, None), facts(Some(1), None), false),
-            (facts(Some(1), Some(b"u")), facts(Some(1), Some(b"v")), true),
-            (facts(Some(1), Some(b"u")), facts(Some(1), None), false),
-            (facts(Some(1), Some(b"u")), facts(Some(2), Some(b"u")), true),
-            (facts(None, None), facts(None, None), false),
-        ] {
-            assert_eq!(old.differs(&now), want, "{old:?} {now:?}");
-        }
-    }
 
     /// How the existing bytes relate to those of the source.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,7 +1,7 @@
 //! `Get`: the download of one file, as a job with memory that can be attempted several times. It is
 //! skipped if the options, the server's facts about the file, and the local file say so.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};

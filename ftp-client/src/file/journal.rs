@@ -10,7 +10,7 @@
 //! its reply was lost, and what follows from its failure.
 
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{Severity, TimeVal};
@@ -76,6 +76,27 @@ pub(crate) fn written(file: &File, moves: bool) -> io::Result<Metadata> {
 /// How much older than its source a copy becomes that is not proved, in seconds: not by a whole number of
 /// time zones.
 pub(crate) const UNPROVED: i64 = 40_007;
+
+/// Makes a copy that is not proved one byte longer than its source of `size` bytes, where it cannot be made
+/// older: the server's own time of the upload can be later than the change, and the next run would take the
+/// copy for the file. A source whose size changed shows without that.
+///
+/// # Errors
+///
+/// Returns the errors of the append. The copy is then as it was.
+pub(crate) fn lengthen(
+    client: &mut Client,
+    path: &[u8],
+    file: &File,
+    size: u64,
+) -> Result<(), Error> {
+    if file.metadata().map_err(Error::local)?.len() != size {
+        return Ok(());
+    }
+    let mut upload = client.append(path)?;
+    upload.write_all(b"\n").map_err(|error| Error::recover(error).unwrap_or_else(Error::io))?;
+    upload.finish().map(drop)
+}
 
 /// Before the server's copy gets the time of the file, waits until another change of the file would
 /// show in that time, and verifies that there was none since it was `sent`.

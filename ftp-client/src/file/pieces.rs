@@ -196,12 +196,21 @@ impl Pieces {
     ///
     /// Returns the errors of [`remove`](Self::remove).
     pub(super) fn discard(&self) -> io::Result<()> {
-        remove_from(&self.first, 0)
+        discard(&self.first)
     }
 
     fn path_of(&self, start: u64) -> PathBuf {
         path_of(&self.first, start)
     }
+}
+
+/// Removes all pieces, of which `first` is the first one.
+///
+/// # Errors
+///
+/// Returns the errors of [`Pieces::remove`].
+pub(super) fn discard(first: &Path) -> io::Result<()> {
+    remove_from(first, 0)
 }
 
 /// Removes all pieces of the file at `target` except the first one.

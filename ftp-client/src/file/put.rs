@@ -8,8 +8,10 @@ mod give;
 mod sending;
 mod start;
 
+use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -17,7 +19,6 @@ use std::path::Path;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::Done;
-use super::evidence::ServerFacts;
 use super::journal::{BeforeRename, ConfirmedFile, LocalFacts, Stored, written};
 use super::moving::MovedName;
 use super::options::FileOptions;
@@ -86,6 +87,12 @@ impl TemporaryName {
         Pathname::join(directory, &[&self.before, name, &self.after].concat())
     }
 
+    /// Returns a name that [`file_of`](Self::file_of) does not tell from others, with a random part that
+    /// only one job knows.
+    pub(super) fn marked(&self, name: &[u8], mark: &str) -> Vec<u8> {
+        [&self.before, name, b".", mark.as_bytes(), &self.after].concat()
+    }
+
     /// Returns the name of the file whose temporary name this is, if it is one.
     pub(crate) fn file_of<'n>(&self, temporary: &'n [u8]) -> Option<&'n [u8]> {
         temporary.strip_prefix(&*self.before)?.strip_suffix(&*self.after)
@@ -125,8 +132,6 @@ struct Job<'a> {
     is_apart: bool,
     /// Whether the upload must be proved to have replaced a file of the same size.
     proves_new: bool,
-    /// The facts of the file that was replaced, which the caller compares.
-    replaced: Option<ServerFacts>,
     /// The facts of the last upload that the server reported right after its confirmation.
     confirmed: ConfirmedFile,
     following: Option<Following>,
@@ -163,6 +168,13 @@ pub(crate) struct PutPast {
     is_final: bool,
     /// The upload that only lacks its final name.
     stored: Option<Stored>,
+    /// The random part of the temporary name, once another sender may have the usual one.
+    mark: Option<String>,
+}
+
+/// Returns 64 random bits in hexadecimal.
+pub(super) fn random_mark() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }
 
 enum OpenedSource<'s> {
@@ -269,7 +281,6 @@ impl<'a> Put<'a> {
             repeats,
             is_apart,
             proves_new,
-            replaced: None,
             confirmed: ConfirmedFile::default(),
             following,
             name,
@@ -351,12 +362,6 @@ impl<'a> Put<'a> {
     pub(crate) fn after(mut self, past: PutPast) -> Self {
         self.job.past = past;
         self
-    }
-
-    /// Returns the facts of the file that the last attempt replaced, if the caller wanted a proof
-    /// that it is the new one: the caller compares them, perhaps on another connection.
-    pub(crate) fn take_replaced(&mut self) -> Option<ServerFacts> {
-        self.job.replaced.take()
     }
 
     /// Returns what the attempts did, for another job.
@@ -475,6 +480,15 @@ impl<'a> Job<'a> {
         Ok(turn)
     }
 
+    /// Returns the temporary name of the file `own`.
+    fn temporary(&self, own: &[u8]) -> Option<Vec<u8>> {
+        let StoreAs::Under(temporary) = &self.store else { return None };
+        Some(match &self.past.mark {
+            Some(mark) => temporary.marked(own, mark),
+            None => temporary.of(own),
+        })
+    }
+
     /// Notes the target of a complete upload.
     fn end_turn(&mut self, turn: Option<NameTurn<'_>>, done: Done) -> Result<Done, Error> {
         let Some(mut turn) = turn else { return Ok(done) };
@@ -531,34 +545,35 @@ impl<'a> Job<'a> {
             return self.end_turn(turn, Done::skipped(why));
         }
         let own = self.place.name().to_vec();
-        let temporary = match &self.store {
-            StoreAs::Under(temporary) => Some(temporary.of(&own)),
-            StoreAs::Final | StoreAs::Append | StoreAs::Unique => None,
-        };
         let mut is_again = false;
         let done = loop {
             if self.past.stored.is_none() {
-                if let Some(temporary) = &temporary {
-                    self.place.set_name(temporary);
+                if let Some(temporary) = self.temporary(&own) {
+                    self.place.set_name(&temporary);
                 }
                 match self.upload(client, on, &mut source) {
-                    Ok(done) if temporary.is_some() => {
+                    Ok(done) if self.is_under() => {
                         self.past.stored = Some(Stored::new(done, self.confirmed));
                     }
                     done => break done,
                 }
             }
-            let names = (temporary.as_deref().unwrap_or_default(), own.as_slice());
+            let temporary = self.temporary(&own).unwrap_or_default();
+            let names = (temporary.as_slice(), own.as_slice());
             if let Some(done) = self.publish(client, names, &mut moving).transpose() {
                 break done;
             }
             // Another sender, or a server that tells no stable facts.
             if is_again || self.past.is_final {
+                if self.past.mark.is_some() {
+                    let (directory, _) = Pathname::split(self.place.path());
+                    let _ = client.delete(Pathname::join(directory, &temporary));
+                }
                 break Err(Error::Job(JobFault::NotReplaced));
             }
             is_again = true;
-            let target = temporary.as_deref().unwrap_or_default();
-            on.event(Event::FromZero { target, why: Why::NoRecord });
+            self.past.mark.get_or_insert_with(random_mark);
+            on.event(Event::FromZero { target: &temporary, why: Why::NoRecord });
         };
         if self.store != StoreAs::Unique {
             self.place.set_name(&own);

@@ -8,10 +8,11 @@
 use ftp_proto::{AddressRule, Reply, TimeVal, Verb};
 
 use super::Done;
-use super::evidence::{Compared, Resume, ServerFacts, compare_digest, is_doubtful};
+use super::evidence::{Compared, Resume, compare_digest, is_doubtful};
 use super::journal::{BeforeRename, ConfirmedFile, Renaming, Stored, set_time, time_to_preserve};
 use super::options::FileOptions;
-use super::put::TemporaryName;
+use super::put::{TemporaryName, random_mark};
+use super::replaced::{OldFile, unless_busy};
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
@@ -108,6 +109,8 @@ struct RelayPast {
     report: Option<FxpReport>,
     /// The copy that only lacks its final name.
     stored: Option<Stored>,
+    /// The random part of the temporary name, once another sender has the usual one.
+    mark: Option<String>,
 }
 
 ftp_proto::debug_fields!(Relay<'_> { from, to } ..);
@@ -298,11 +301,14 @@ impl<'a> Relay<'a> {
             fxp::same_file::check_apart(clients, paths, stored.as_deref())?;
             self.is_apart = true;
         }
-        let Some(temporary) = temporary else {
+        let Some(mut temporary) = temporary else {
             return self.copy([source, target], on).map(|(done, _)| done);
         };
         let mut is_again = false;
         loop {
+            if let Some((name, mark)) = self.under.as_ref().zip(self.past.mark.as_ref()) {
+                temporary = name.marked(own, mark);
+            }
             self.to.set_name(&temporary);
             if self.past.stored.is_none() {
                 let (done, confirmed) = self.copy([&mut *source, &mut *target], on)?;
@@ -322,31 +328,28 @@ impl<'a> Relay<'a> {
             }
             // Another sender, or a server that tells no stable facts.
             if std::mem::replace(&mut is_again, true) {
+                let _ = target.delete(&from);
                 return Err(Error::Job(JobFault::NotReplaced));
             }
+            self.start_over();
+            self.past.mark.get_or_insert_with(random_mark);
             on.event(Event::FromZero { target: &from, why: Why::NoRecord });
         }
     }
 
-    /// Returns the facts of the file that the copy replaces, if only a change of them can show that the
-    /// target stored it: a file is there, and the copy gets the time of the source. What a server does
-    /// not tell now (4yz) may be there.
-    fn facts_to_change(&self, target: &mut Client) -> Result<Option<ServerFacts>, Error> {
+    /// Asks about the file that the copy replaces, if only a change of its facts can show that the target
+    /// stored the copy, which gets the time of the source.
+    fn old_file(&self, target: &mut Client) -> Result<OldFile, Error> {
         let path = self.to.path();
-        let mut size = None;
-        if !self.proves_new {
-            if !self.options.preserve || self.options.verify == Verify::None {
-                return Ok(None);
+        let is_timed = self.options.preserve && self.options.verify != Verify::None;
+        match self.proves_new {
+            true => OldFile::alike(target, path, None),
+            false if !is_timed => Ok(OldFile::Other),
+            false => {
+                let told = unless_busy(target.size_told(path))?;
+                OldFile::ask(target, path, told, None)
             }
-            size = match target.size(path) {
-                Err(error) if error.is_not_now() && target.denies(path)? != Some(true) => None,
-                Err(error) if error.is_not_now() => return Ok(None),
-                // Two empty files are equal.
-                Ok(None | Some(0)) => return Ok(None),
-                size => size?,
-            };
         }
-        Ok(Some(ServerFacts { size, ..ServerFacts::before_upload(target, path)? }))
     }
 
     /// Copies to the current path, verifies the result, and sets its time. Also returns
@@ -358,7 +361,7 @@ impl<'a> Relay<'a> {
         on: &dyn Observer,
     ) -> Result<(Done, ConfirmedFile), Error> {
         let mut time = None;
-        let old = self.facts_to_change(target)?;
+        let old = self.old_file(target)?;
         loop {
             let (report, start) = self.transfer([&mut *source, &mut *target], on, &mut time)?;
             let paths = [self.from.path(), self.to.path()];
@@ -376,15 +379,16 @@ impl<'a> Relay<'a> {
                 }
                 verified => verified?,
             };
-            let is_other = old.as_ref().and_then(|old| old.size.zip(report.size));
-            if let Some(old) = old.as_ref().filter(|_| verified != Verify::Digest)
-                && report.listener.is_some()
-                && is_other.is_none_or(|(old, new)| old == new)
-            {
-                let [from, to] = paths;
-                old.check_replaced(target, to, |target| match of_source(source, target, from)? {
-                    Some(here) => compare_digest(target, to, here),
-                    None => Ok(Compared::NoAnswer(Error::Unsupported(Unsupported::NoCommonDigest))),
+            let [from, to] = paths;
+            if verified != Verify::Digest && report.listener.is_some() {
+                old.check(target, to, report.size, |target| {
+                    match of_source(source, target, from)? {
+                        Some(here) => compare_digest(target, to, here),
+                        None => {
+                            let why = Unsupported::NoCommonDigest;
+                            Ok(Compared::NoAnswer(Error::Unsupported(why)))
+                        }
+                    }
                 })?;
             }
             if let Some(time) = time {

@@ -20,7 +20,7 @@ use super::get::Get;
 use super::local::{Committed, LocalFile};
 use super::options::{FileOptions, Left, SkipReason};
 use super::partial::named;
-use super::pieces::{OpenPiece, Pieces};
+use super::pieces::{OpenPiece, Pieces, discard};
 use super::receive::Joiner;
 use super::record::{Record, SourceId};
 use super::{Done, evidence};
@@ -140,7 +140,9 @@ impl Get<'_> {
             Ok(Ok(segments)) => {
                 let gathered = segments.gather(pool, client, most);
                 if gathered.is_err() && segments.pieces.kept().is_ok_and(|kept| !kept.is_empty()) {
-                    self.job.past.left = Left::Ranges(segments.pieces.first().to_owned());
+                    let first = segments.pieces.first().to_owned();
+                    self.job.past.ranges = Some(first.clone());
+                    self.job.past.left = Left::Ranges(first);
                 }
                 gathered
             }
@@ -181,6 +183,10 @@ impl Get<'_> {
             return Ok(Err(is_known.then_some(why)));
         };
         if size < 2 * LEAST || self.job.options.most_bytes.is_some_and(|most| size > most) {
+            // The file was larger in an earlier attempt.
+            if let Some(first) = self.job.past.ranges.take() {
+                discard(&first).map_err(Error::local)?;
+            }
             return Ok(Err(None));
         }
         if self.job.options.verify == Verify::Digest {

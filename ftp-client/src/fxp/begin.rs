@@ -13,6 +13,7 @@ use ftp_proto::{TimeVal, TransferMode};
 use super::RemoteFile;
 use super::pair::Failure;
 use crate::client::Client;
+use crate::client::objects::SizeTold;
 use crate::digest::HashAlgorithm;
 use crate::error::Error;
 use crate::error::fxp::Side;
@@ -91,7 +92,9 @@ pub(super) fn find(
     }
     let have = match &memory {
         // The server may not have noticed yet that the earlier attempt has ended.
-        Some(memory) if memory.sent.is_some() => target.client.size_at_rest(target.path, on),
+        Some(memory) if memory.sent.is_some() => {
+            target.client.size_at_rest(target.path, on).map(SizeTold::known)
+        }
         _ => target.client.size(target.path),
     };
     let is_asked = resume != Resume::Own;

@@ -6,9 +6,9 @@
 //!
 //! - a listing shows it as a directory, and this kind of listing has shown a link as a link, or the
 //!   server promises that in `FEAT` ([`ShownLinks`]), or
-//! - the link count of its parent is that of the listed directories: a directory has two links, and
-//!   one more per subdirectory ([`Proof`]), or
 //! - the user says that the server has no links to directories.
+//!
+//! The link count of its parent only refutes that ([`Proof::by_count`]).
 
 use ftp_proto::Pathname;
 
@@ -28,12 +28,12 @@ pub(crate) enum Proof {
 }
 
 impl Proof {
-    /// Judges by the number of listed subdirectories and the link count. A count of one means that
-    /// the file system does not count links. If directories are hidden, a link can take the place of
-    /// one of them in the count.
+    /// Judges by the number of listed subdirectories and the link count: a directory has two links, and
+    /// one more per subdirectory. A count that fits proves nothing: a link can take the place of a hidden
+    /// directory in it, and some servers print the same count for each directory (Apache FtpServer). A
+    /// count of one means that the file system does not count links.
     pub(crate) fn by_count(directories: usize, links: Option<u64>) -> Self {
         match links.and_then(|links| links.checked_sub(2)) {
-            Some(most) if directories as u64 == most => Self::Directory,
             Some(most) if directories as u64 > most => Self::TooMany,
             _ => Self::None,
         }

@@ -9,11 +9,13 @@
 //! listed in the directory is gone: on some servers, `RMD` removes a directory with its content.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use ftp_proto::{Entry, EntryKind, Pathname, Verb};
 
 use super::execute::Summary;
 use super::links::{Proof, ShownLinks, by_list, list};
+use crate::age;
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::flight::TOGETHER;
@@ -241,9 +243,10 @@ impl Tree<'_> {
             Proof::TooMany => return self.keep(path, JobFault::ShownAsDirectory),
             Proof::None => return self.keep(path, JobFault::MayBeLink),
         }
-        let mut before = None;
+        let mut before: Option<HashSet<Vec<u8>>> = None;
         loop {
             let form = if before.is_none() { ListingForm::Auto } else { ListingForm::List };
+            let looked = Instant::now();
             let listing = match list(self.client, path, form, self.budget)? {
                 Ok(listing) => listing,
                 Err(error) => return self.fail(path, error),
@@ -256,6 +259,13 @@ impl Tree<'_> {
                 // The reason is reported already.
                 return Ok(false);
             }
+            let names = listing.entries.into_iter().map(|entry| entry.name);
+            // The removal of the content took long: others may have stored something since, which RMD
+            // removes too on some servers.
+            if age::is_old(looked, Instant::now()) {
+                before.get_or_insert_default().extend(names);
+                continue;
+            }
             match self.repeat.rmdir(self.client, path) {
                 Ok(()) if depth == 0 && self.is_still_there(path)? => {
                     return self.keep(path, JobFault::StillThere);
@@ -264,7 +274,7 @@ impl Tree<'_> {
                 // MLSD can omit entries that LIST shows, such as dangling links on ProFTPD. What was
                 // removed, but is listed, was not removed.
                 Err(error) if is_refusal(&error) && before.is_none() => {
-                    before = Some(listing.entries.into_iter().map(|entry| entry.name).collect());
+                    before = Some(names.collect());
                 }
                 Err(error) => return self.fail(path, error),
             }

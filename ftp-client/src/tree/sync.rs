@@ -259,10 +259,7 @@ fn plan_down<'s>(
         look_at(&mut source, 0)?;
         let mut target = LocalTree(found.as_ref());
         let mut plan = Plan::make(&mut source, &mut target, found.is_none(), &wish, None)?;
-        if !plan.removals.is_empty() && !from.hand.ask(|client| Ok(client.tells_absence()?))? {
-            let text = "only listings show what to delete: the server offers neither MLST nor MDTM nor SIZE";
-            plan.left_out.push(text.to_owned());
-        }
+        note_lack_of_questions(&mut plan, &mut from.hand)?;
         Ok(plan)
     })?;
     Ok((plan, Ends::Down { from, here, found }))
@@ -349,10 +346,21 @@ fn plan_across<'s>(
             look_at(&mut source, target.kept())?;
             let rule = rule(options, seen.takes_times);
             let wish = PlanOptions { options, rule, objects: OBJECTS, top };
-            let plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, None)?;
+            let mut plan = Plan::make(&mut source, &mut target, seen.is_new, &wish, None)?;
+            note_lack_of_questions(&mut plan, &mut from.hand)?;
             Ok((plan, seen))
         })?;
     Ok((plan, Ends::Across { from, to, seen }))
+}
+
+/// Notes that nothing but listings of the source shows that it lacks what the plan removes.
+fn note_lack_of_questions(plan: &mut Plan, source: &mut Hand<'_>) -> Result<(), TreeFault> {
+    if !plan.removals.is_empty() && !source.ask(|client| Ok(client.tells_absence()?))? {
+        let text =
+            "only listings show what to delete: the server offers neither MLST nor MDTM nor SIZE";
+        plan.left_out.push(text.to_owned());
+    }
+    Ok(())
 }
 
 fn rule(options: &SyncOptions<'_>, takes_times: bool) -> Rule {

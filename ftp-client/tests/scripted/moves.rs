@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{TemporaryName, Verify};
+use ftp_client::file::{Existing, TemporaryName, Verify};
 use ftp_client::{Error, ErrorKind, FileOptions, Get, Place, Put};
 
 use crate::peer::{Peer, Server};
@@ -263,18 +263,23 @@ fn a_time_that_nobody_wants_verified_costs_no_question() {
     server.end();
 }
 
-/// 450 does not say that there is no file: only another question does.
+/// Neither 450 nor 500 says that there is no file: only another question does.
 #[test]
-fn a_busy_server_does_not_prove_that_there_was_no_old_file() {
-    for (is_absent, then, is_done) in
-        [(true, THEN, true), (false, "213 20200101000001", true), (false, THEN, false)]
-    {
+fn a_server_that_tells_no_size_does_not_prove_that_there_was_no_old_file() {
+    for (size, is_absent, then, is_done) in [
+        ("450 busy", true, THEN, true),
+        ("450 busy", false, "213 20200101000001", true),
+        ("450 busy", false, THEN, false),
+        ("500 what", true, THEN, true),
+        ("500 what", false, "213 20200101000001", true),
+        ("500 what", false, THEN, false),
+    ] {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("b");
         fs::write(&path, "hello").unwrap();
         let (server, mut client) = Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
-            peer.answer("SIZE a", "450 busy");
+            peer.answer("SIZE a", size);
             peer.answer("FEAT", "211-have\r\n MDTM\r\n MFMT\r\n211 end");
             if is_absent {
                 peer.answer("MDTM a", "550 no such file");
@@ -300,6 +305,71 @@ fn a_busy_server_does_not_prove_that_there_was_no_old_file() {
             false => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
         }
         drop(client);
+        server.end();
+    }
+}
+
+/// A server that refuses the size of a file that it has just stored may have had one before, too.
+#[test]
+fn a_refused_size_proves_a_file_new_only_if_the_server_then_tells_it() {
+    for after in ["213 5", "550 denied"] {
+        let is_done = after == "213 5";
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("b");
+        fs::write(&path, "hello").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", "550 denied");
+            peer.epsv();
+            peer.answer("STOR a", "150 ok");
+            assert_eq!(peer.read_data(), b"hello");
+            peer.reply("226 done");
+            peer.answer("SIZE a", after);
+            if is_done {
+                assert!(peer.line().starts_with(b"MFMT "), "the time is set");
+                peer.reply("213 Modify=20200101000000; a");
+            } else {
+                peer.answer("SIZE a", after);
+                peer.answer("FEAT", "502 what");
+            }
+        });
+        let options = FileOptions::new().preserve(true);
+        let done = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
+        match is_done {
+            true => assert_eq!(done.unwrap().size, 5),
+            false => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
+        }
+        drop(client);
+        server.end();
+    }
+}
+
+/// What this server stores within its own clock would be newer than any change of the source meanwhile.
+#[test]
+fn a_copy_whose_source_changed_meanwhile_is_no_longer_of_its_size() {
+    for (change, is_longer) in [("HELLO", true), ("longer than before", false)] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("b");
+        fs::write(&path, "hello").unwrap();
+        let own = path.clone();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("MDTM a", "213 20000101000000");
+            peer.answer("TYPE I", "200 ok");
+            peer.epsv();
+            peer.answer("STOR a", "150 ok");
+            assert_eq!(peer.read_data(), b"hello");
+            fs::write(&own, change).unwrap();
+            peer.reply("226 done");
+            if is_longer {
+                peer.epsv();
+                peer.answer("APPE a", "150 ok");
+                assert_eq!(peer.read_data(), b"\n");
+                peer.reply("226 done");
+            }
+        });
+        let options = FileOptions::new().existing(Existing::ReplaceOlder);
+        let done = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
+        assert!(matches!(done, Err(Error::Job(JobFault::LocalChanged))), "{done:?}");
         server.end();
     }
 }

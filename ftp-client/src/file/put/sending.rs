@@ -9,22 +9,25 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb
 
 use super::give::Moving;
 use super::start::{UploadStart, UploadWay};
-use super::{Following, Job, OpenedSource, StoreAs};
+use super::{Following, Job, OpenedSource, StoreAs, random_mark};
 use crate::charset::is_text;
 use crate::client::Client;
 use crate::client::absence::Existence;
-use crate::error::{Error, ErrorKind, JobFault, Phase};
+use crate::client::objects::SizeTold;
+use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::file::Done;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{
-    Resume, ServerFacts, checksum, compare_digest, compare_first, is_doubtful,
+    Compared, Resume, checksum, compare_digest, compare_first, is_doubtful,
 };
 use crate::file::journal::{
-    ConfirmedFile, JournalContent, LocalFacts, Renaming, UNPROVED, check_stored_size, outlast,
-    set_time,
+    ConfirmedFile, JournalContent, LocalFacts, Renaming, UNPROVED, check_stored_size, lengthen,
+    outlast, set_time,
 };
+use crate::file::options::Existing;
 use crate::file::partial::named;
+use crate::file::replaced::OldFile;
 use crate::system::FileExt;
 use crate::trace;
 use crate::transfer::{Report, Source, Upload, Watch};
@@ -35,8 +38,12 @@ const BLOCK: usize = 64 * 1_024;
 
 impl Job<'_> {
     pub(super) fn verifies_size(&self) -> bool {
-        let is_image = self.options.representation == RepresentationType::Image;
-        is_image && self.options.verify != Verify::None
+        self.is_image() && self.options.verify != Verify::None
+    }
+
+    /// Returns whether the server stores the bytes as they are here.
+    pub(super) fn is_image(&self) -> bool {
+        self.options.representation == RepresentationType::Image
     }
 
     /// Uploads under the current name, and verifies the result.
@@ -51,15 +58,16 @@ impl Job<'_> {
             Verify::Digest => Some(checksum(client)?),
             _ => None,
         };
-        let is_asked = self.asks_size(client, source);
-        let have = self.size_before(client, on, source)?;
-        self.check_apart(client, source, have)?;
-        let is_busy = is_asked && have.is_none();
-        let old = self.facts_to_change(client, source, (have, is_busy))?;
-        let mut start = self.start(client, on, source, have)?;
-        start.have = have;
+        let told = self.size_before(client, on, source)?;
+        self.check_apart(client, source, told)?;
+        let old = self.old_file(client, source, told)?;
+        let mut start = self.start(client, on, source, told)?;
+        start.told = told;
         // Kept bytes are compared, and the file had another size before this job.
         start.old = old.filter(|_| start.offset == 0);
+        if start.mode == UploadWay::Store && matches!(told, Some(SizeTold::Bytes(_))) {
+            self.take_own_name(&mut start);
+        }
         if start.mode == UploadWay::Unique {
             self.enter_for_unique(client)?;
         }
@@ -123,7 +131,7 @@ impl Job<'_> {
         let mut done = Done::moved(bytes, start.offset, duration);
         if let OpenedSource::Regular { file, facts, .. } = source {
             self.check_unchanged(file, *facts, start.offset + bytes, &start)
-                .map_err(|error| self.unproved(client, *facts, error))?;
+                .map_err(|error| self.unproved(client, (file, *facts), error))?;
         }
         if let Some(Following { time, .. }) = self.following.take()
             && !client.has_planned_upload()
@@ -141,6 +149,23 @@ impl Job<'_> {
             start.remove_journal();
         }
         finished.map(|()| done)
+    }
+
+    /// Goes by a temporary name that only this job knows, if a file has the usual one that is not proved to
+    /// be of this upload: another sender may be writing to it. In a tree, the plan has looked at the names.
+    fn take_own_name(&mut self, start: &mut UploadStart) {
+        let StoreAs::Under(temporary) = &self.store else { return };
+        if self.past.mark.is_some() || self.past.sent.is_some() || self.before_rename.is_some() {
+            return;
+        }
+        let Some(name) = temporary.file_of(self.place.name()) else { return };
+        let mark = random_mark();
+        let own = temporary.marked(name, &mark);
+        self.past.mark = Some(mark);
+        self.place.set_name(&own);
+        // No later run finds what it has sent under this name.
+        *start = UploadStart { told: Some(SizeTold::Refused), ..UploadStart::at_zero(start.mode) };
+        self.past.replaced = Some(0);
     }
 
     /// Records that the server has begun the upload.
@@ -254,8 +279,7 @@ impl Job<'_> {
             return Ok(());
         }
         let now = file.metadata().map_err(Error::local)?;
-        let is_image = self.options.representation == RepresentationType::Image;
-        if (!is_image || then.size == sent) && LocalFacts::of(&now) == then {
+        if (!self.is_image() || then.size == sent) && LocalFacts::of(&now) == then {
             return Ok(());
         }
         if let Some(journal) = &start.journal {
@@ -264,17 +288,27 @@ impl Job<'_> {
         Err(Error::Job(JobFault::LocalChanged))
     }
 
-    /// Makes a stored copy older than its source, if the source changed meanwhile: the server's own time
-    /// of the upload can be that of the change, and a later run would take the copy for the file. Without
-    /// the older time, the copy is as it was. Returns the error.
-    fn unproved(&self, client: &mut Client, then: LocalFacts, error: Error) -> Error {
+    /// Makes a stored copy older than its source, or longer, if the source changed meanwhile and the next run
+    /// compares: the server's own time of the upload can be that of the change or later, and that run would
+    /// take the copy for the file. Returns the error.
+    fn unproved(
+        &self,
+        client: &mut Client,
+        (file, then): (&File, LocalFacts),
+        error: Error,
+    ) -> Error {
+        if !matches!(error, Error::Job(JobFault::LocalChanged)) || self.store != StoreAs::Final {
+            return error;
+        }
+        let path = self.place.path();
         let older = then.modified_seconds().saturating_sub(UNPROVED);
-        if matches!(error, Error::Job(JobFault::LocalChanged))
-            && self.options.preserve
-            && self.store == StoreAs::Final
-            && let Some(time) = TimeVal::from_unix_seconds(older)
-        {
-            let _ = client.set_modified(self.place.path(), time);
+        let time = TimeVal::from_unix_seconds(older).filter(|_| self.options.preserve);
+        let is_older = time.is_some_and(|time| client.set_modified(path, time).is_ok());
+        let compares =
+            matches!(self.options.existing, Existing::ReplaceOlder | Existing::ReplaceDifferent);
+        if compares && !is_older {
+            // Otherwise, the copy is as it was.
+            let _ = lengthen(client, path, file, then.size);
         }
         error
     }
@@ -424,14 +458,14 @@ impl Job<'_> {
         }
         self.check_name(client, &path)?;
         // Before the time is set: an old file would look like the new one.
-        match start.old.take() {
-            old if self.is_told() => self.replaced = old,
-            old => self.check_changed(client, source, old)?,
+        if let Some(old) = start.old.take().filter(|_| self.must_be_new()) {
+            let stored = (done.verified != Verify::None).then_some(size);
+            self.check_replaced(client, source, old, stored)?;
         }
         if self.options.preserve {
             if let OpenedSource::Regular { file, facts, .. } = source {
                 let lasts = outlast(client, file, *facts);
-                lasts.map_err(|error| self.unproved(client, *facts, error))?;
+                lasts.map_err(|error| self.unproved(client, (file, *facts), error))?;
             }
             self.set_time(client, &path, source)?;
             self.confirmed.given = source.facts().map(|facts| facts.modified_seconds());
@@ -448,11 +482,17 @@ impl Job<'_> {
         start: &mut UploadStart,
         (path, size): (&[u8], u64),
     ) -> Result<bool, Error> {
-        if self.store == StoreAs::Unique || start.have.is_some_and(|have| have != size) {
+        let is_other = match start.told {
+            Some(SizeTold::Bytes(have)) => have != size,
+            Some(SizeTold::Refused) => true,
+            Some(SizeTold::Nothing) | None => self.store == StoreAs::Unique,
+        };
+        if is_other {
             return Ok(true);
         }
-        let old = start.old.take();
-        if old.is_some() && self.check_changed(client, source, old).is_ok() {
+        if let Some(old) = start.old.take()
+            && self.check_replaced(client, source, old, Some(size)).is_ok()
+        {
             return Ok(true);
         }
         let OpenedSource::Regular { file, .. } = source else { return Ok(false) };
@@ -479,13 +519,12 @@ impl Job<'_> {
         path: &[u8],
     ) -> Result<(), Error> {
         let demands = digest.is_some();
-        let is_image = self.options.representation == RepresentationType::Image;
         let digest = match self.options.verify {
             Verify::IfKnown if start.is_proven && done.bytes == 0 => {
                 done.verified = Verify::Digest;
                 None
             }
-            Verify::IfKnown if start.offset > 0 && is_image && !self.past.has_no_digest => {
+            Verify::IfKnown if start.offset > 0 && self.is_image() && !self.past.has_no_digest => {
                 Checksum::for_server(client)?
             }
             _ => digest,
@@ -551,46 +590,51 @@ impl Job<'_> {
         self.proves_new && !self.is_under()
     }
 
-    /// Returns the facts of the file that the upload replaces, if only a change of them can show that
-    /// the server stored it: a file of the same size is there already, as the caller says or `have`, or
-    /// the server `is_busy` with the name (4yz), which does not say that there is none.
-    pub(super) fn facts_to_change(
+    /// Asks about the file that the upload replaces, if only a change of it can show that the server
+    /// stored the upload. `told` is its size, if that was asked for.
+    fn old_file(
         &self,
         client: &mut Client,
         source: &OpenedSource<'_>,
-        (have, is_busy): (Option<u64>, bool),
-    ) -> Result<Option<ServerFacts>, Error> {
+        told: Option<SizeTold>,
+    ) -> Result<Option<OldFile>, Error> {
         let path = self.place.path();
-        let Some(here) = source.facts() else { return Ok(None) };
-        let is_alike = self.is_told() || is_busy || have == Some(here.size);
-        // Two empty files are equal.
-        if here.size == 0 || !is_alike || !self.must_be_new() && !client.breaks_uploads {
-            return Ok(None);
+        let here = source.facts().map_or(0, |facts| facts.size);
+        let is_asked =
+            self.must_be_new() || client.breaks_uploads && matches!(told, Some(SizeTold::Bytes(_)));
+        match told {
+            // Two empty files are equal.
+            _ if here == 0 || !is_asked => Ok(None),
+            _ if self.is_told() => OldFile::alike(client, path, None).map(Some),
+            Some(told) => {
+                let size = self.is_image().then_some(here);
+                OldFile::ask(client, path, told, size).map(Some)
+            }
+            None => Ok(None),
         }
-        if is_busy && client.denies(path)? == Some(true) {
-            return Ok(None);
-        }
-        ServerFacts::before_upload(client, path).map(Some)
     }
 
-    /// Verifies that the server's file is no longer the `old` one, by its facts or its digest.
-    pub(super) fn check_changed(
+    /// Verifies that the server's file, of which it now tells the size `stored`, is no longer the `old`
+    /// one, by its facts or its digest.
+    fn check_replaced(
         &self,
         client: &mut Client,
         source: &OpenedSource<'_>,
-        old: Option<ServerFacts>,
+        old: OldFile,
+        stored: Option<u64>,
     ) -> Result<(), Error> {
-        let (Some(old), OpenedSource::Regular { file, facts, .. }) = (old, source) else {
-            return Ok(());
-        };
-        match self.options.verify {
-            Verify::Digest => Ok(()),
-            _ => {
-                let (path, size) = (self.place.path(), facts.size);
-                old.check_replaced(client, path, |client| {
+        let path = self.place.path();
+        match source {
+            _ if self.options.verify == Verify::Digest => Ok(()),
+            OpenedSource::Regular { file, facts, .. } if self.is_image() => {
+                let size = facts.size;
+                old.check(client, path, stored, |client| {
                     compare_first(client, path, (file, size), Some(size))
                 })
             }
+            _ => old.check(client, path, stored, |_| {
+                Ok(Compared::NoAnswer(Error::Unsupported(Unsupported::NoDigest)))
+            }),
         }
     }
 

@@ -3,20 +3,20 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use ftp_proto::{Pathname, ReplyCode, RepresentationType};
+use ftp_proto::{Pathname, ReplyCode};
 
 use super::{Job, OpenedSource, StoreAs};
 use crate::client::Client;
 use crate::client::absence::Existence;
+use crate::client::objects::SizeTold;
 use crate::error::{Error, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::file::apart::{real_path, shares_directory};
-use crate::file::evidence::{
-    Asked, Known, OVERLAP, Resume, ServerFacts, Step, compare_first, judge, read_end,
-};
+use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, compare_first, judge, read_end};
 use crate::file::identity::ServerFile;
 use crate::file::journal::{LocalFacts, UploadJournal};
 use crate::file::options::{Existing, SkipReason};
+use crate::file::replaced::{OldFile, unless_busy};
 use crate::system::{FileExt, MetadataExt, OsStrExt};
 use crate::tree::local::rounds_to;
 use crate::tree::probe::time_error;
@@ -42,11 +42,10 @@ pub(super) struct UploadStart {
     pub(super) before: u64,
     /// The size of the file that an upload from byte 0 replaces; 0 if there is none.
     pub(super) replaced: u64,
-    /// The size of the server's file before; 0 if the server shows that there is none. `None` if it
-    /// was not asked for.
-    pub(super) have: Option<u64>,
-    /// The facts of a file of the upload's size, whose change shows that the upload is stored.
-    pub(super) old: Option<ServerFacts>,
+    /// What the server told of the size of its file before, if it was asked for.
+    pub(super) told: Option<SizeTold>,
+    /// What must have changed to show that the upload is stored, if that is asked for.
+    pub(super) old: Option<OldFile>,
     /// Whether a digest has proved the server's bytes to be the whole source.
     pub(super) is_proven: bool,
     /// Where a later run finds what was sent.
@@ -54,9 +53,9 @@ pub(super) struct UploadStart {
 }
 
 impl UploadStart {
-    const fn at_zero(mode: UploadWay) -> Self {
-        let (offset, before, replaced, have, old) = (0, 0, 0, None, None);
-        Self { mode, offset, before, replaced, have, old, is_proven: false, journal: None }
+    pub(super) const fn at_zero(mode: UploadWay) -> Self {
+        let (offset, before, replaced, told, old) = (0, 0, 0, None, None);
+        Self { mode, offset, before, replaced, told, old, is_proven: false, journal: None }
     }
 
     pub(super) fn remove_journal(&self) {
@@ -66,37 +65,34 @@ impl UploadStart {
     /// Turns a resumed upload into one from byte 0.
     pub(super) fn restart(&mut self) {
         let (journal, replaced) = (self.journal.take(), self.offset.max(self.replaced));
-        let (have, old) = (self.have, self.old.take());
-        *self = Self { journal, replaced, have, old, ..Self::at_zero(UploadWay::Store) };
+        let (told, old) = (self.told, self.old.take());
+        *self = Self { journal, replaced, told, old, ..Self::at_zero(UploadWay::Store) };
     }
 }
 
 impl Job<'_> {
-    /// Asks for the size of the server's file, if a decision needs it: 0 if there is none, and `None` if
-    /// the server does not tell now (4yz).
+    /// Asks for the size of the server's file, if a decision needs it.
     pub(super) fn size_before(
         &self,
         client: &mut Client,
         on: &dyn Observer,
         source: &OpenedSource<'_>,
-    ) -> Result<Option<u64>, Error> {
-        if matches!(self.store, StoreAs::Append) {
-            let asks = self.asks_size(client, source) || self.may_be_itself(client, source);
-            return if asks { unless_busy(client.size(self.place.path())) } else { Ok(None) };
+    ) -> Result<Option<SizeTold>, Error> {
+        let path = self.place.path();
+        let asks = self.asks_size(client, source);
+        if !asks && !self.may_be_itself(client, source) {
+            return Ok(None);
         }
-        match self.asks_size(client, source) {
+        let waits = self.looks() && self.store != StoreAs::Append;
+        let told = match self.options.moves || self.proves_new {
             // A file of the same size must be told from the new one.
-            true if self.options.moves || self.proves_new => {
-                client.size_at_rest(self.place.path(), on).map(|size| Some(size.unwrap_or(0)))
-            }
+            true if asks && self.store != StoreAs::Append => client.size_at_rest(path, on),
+            _ if asks && waits => unless_busy(client.size_at_rest(path, on)),
             // Nothing is resumed, so that no other upload need be waited for.
-            true if !self.looks() => unless_busy(client.size(self.place.path())),
-            true => unless_busy(client.size_at_rest(self.place.path(), on)),
-            false if self.may_be_itself(client, source) => {
-                Ok(client.size(self.place.path()).ok().flatten())
-            }
-            false => Ok(None),
-        }
+            _ if asks => unless_busy(client.size_told(path)),
+            _ => Ok(client.size_told(path).unwrap_or(SizeTold::Nothing)),
+        };
+        told.map(Some)
     }
 
     /// Returns whether a decision needs the size of the server's file.
@@ -112,8 +108,7 @@ impl Job<'_> {
 
     /// Returns whether the server's file may be the beginning of the source.
     fn looks(&self) -> bool {
-        let is_image = self.options.representation == RepresentationType::Image;
-        is_image && (self.options.resume != Resume::Own || self.repeats)
+        self.is_image() && (self.options.resume != Resume::Own || self.repeats)
     }
 
     /// Decides where the upload begins. `have` is the size of the server's file.
@@ -122,9 +117,9 @@ impl Job<'_> {
         client: &mut Client,
         on: &dyn Observer,
         source: &OpenedSource<'_>,
-        have: Option<u64>,
+        told: Option<SizeTold>,
     ) -> Result<UploadStart, Error> {
-        let have = have.unwrap_or(0);
+        let have = told.and_then(SizeTold::known).unwrap_or(0);
         let start = match self.store {
             StoreAs::Append => {
                 return Ok(UploadStart { before: have, ..UploadStart::at_zero(UploadWay::Append) });
@@ -310,34 +305,32 @@ impl Job<'_> {
     }
 
     /// Checks once that the upload does not change its own source: most servers empty the file at `STOR`,
-    /// and `APPE` would read what it writes. `have` is the size of the server's file. Its time proves
+    /// and `APPE` would read what it writes. `told` is the size of the server's file. Its time proves
     /// nothing, because some servers tell local time.
     pub(super) fn check_apart(
         &mut self,
         client: &mut Client,
         source: &OpenedSource<'_>,
-        have: Option<u64>,
+        told: Option<SizeTold>,
     ) -> Result<(), Error> {
         let OpenedSource::Regular { path, facts, .. } = source else { return Ok(()) };
-        let Some(have) = have.filter(|_| self.may_be_itself(client, source)) else { return Ok(()) };
+        let Some(told) = told.filter(|_| self.may_be_itself(client, source)) else { return Ok(()) };
         // A file that is being written has a size between those of two looks.
         let now = fs::metadata(path).map_or(facts.size, |now| now.len());
-        if (facts.size.min(now)..=facts.size.max(now)).contains(&have)
-            && shares_directory(client, &real_path(path), self.place.path(), true)?
+        let sizes = facts.size.min(now)..=facts.size.max(now);
+        let (may_be_one, tells_sizes) = match told {
+            SizeTold::Bytes(have) => (sizes.contains(&have), true),
+            SizeTold::Refused => (false, true),
+            SizeTold::Nothing => (client.is_near(), false),
+        };
+        if may_be_one
+            && shares_directory(client, &real_path(path), self.place.path(), tells_sizes)?
                 .unwrap_or_else(|| client.is_near())
         {
             return Err(Error::Job(JobFault::SameFile));
         }
         self.is_apart = true;
         Ok(())
-    }
-}
-
-/// Returns 0 if there is no file, and an unknown size for a server that does not tell it now.
-fn unless_busy(size: Result<Option<u64>, Error>) -> Result<Option<u64>, Error> {
-    match size {
-        Err(error) if error.is_not_now() => Ok(None),
-        size => size.map(|size| Some(size.unwrap_or(0))),
     }
 }
 

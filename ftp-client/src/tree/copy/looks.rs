@@ -6,7 +6,7 @@ use std::fs::File;
 
 use ftp_proto::Pathname;
 
-use super::{Copier, Down, Up};
+use super::{Across, Copier, Down, Up};
 use crate::listing::Budget;
 use crate::tree::entry::ObjectKind;
 use crate::tree::fault::{CHANGED, GONE, TreeFault};
@@ -138,7 +138,7 @@ impl<'a> Copier<'a> {
             Some(false) => Some(THERE),
             None => Some(UNSURE),
         };
-        let (far, asks) = match self {
+        let far = match self {
             Self::Up(Up { from, .. }) => {
                 let directory =
                     from.top.below(path).map_err(|error| TreeFault::local(path, &error))?;
@@ -146,13 +146,10 @@ impl<'a> Copier<'a> {
                     |(name, _): &(Vec<u8>, bool)| told(directory.has(name).ok().map(|is| !is));
                 return Ok(names.iter().map(told).collect());
             }
-            Self::Down(Down { from, .. }) => {
-                let asks = from.hand.ask(|client| Ok(client.tells_absence()?))?;
-                (from, asks)
-            }
-            Self::Across(across) => (&mut across.from, false),
+            Self::Down(Down { from, .. }) | Self::Across(Across { from, .. }) => from,
         };
-        if asks {
+        // A listing that is cut in silence is cut alike the next time.
+        if far.hand.ask(|client| Ok(client.tells_absence()?))? {
             let top = Pathname::join(far.place.top, path);
             let paths: Vec<_> = names
                 .iter()

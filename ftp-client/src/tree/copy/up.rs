@@ -12,8 +12,8 @@ use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Observer, Verify};
-use crate::file::evidence::{Resume, ServerFacts, compare_first};
-use crate::file::journal::{LocalFacts, UNPROVED, written};
+use crate::file::evidence::Resume;
+use crate::file::journal::{LocalFacts, UNPROVED, lengthen, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast};
 use crate::system::{MetadataExt, OsStrExt, lock};
@@ -84,8 +84,13 @@ impl Up<'_> {
     /// Announces the copy that follows the current one.
     pub(super) fn plan(&mut self, plan: &Plan, next: Option<&PlannedCopy>) {
         self.ahead.has_more = next.is_some();
-        // What proves a copy new is asked for before and after its upload.
-        let next = next.filter(|copy| self.goes_ahead() && !self.is_doubtful(copy));
+        // What proves a copy new is asked for before and after its upload. The current copy gets its time
+        // with the end of the next one: meanwhile, another program can replace it, so that must not take
+        // long, and never decide about a source.
+        let is_short = |copy: &&PlannedCopy| copy.size.is_some_and(|size| size <= SMALL);
+        let next = next.filter(|copy| {
+            self.goes_ahead() && !self.options.moves && !self.is_doubtful(copy) && is_short(copy)
+        });
         self.ahead.following = next.and_then(|copy| {
             let place = plan.directories.get(copy.place)?;
             Some((place.path.clone(), copy.name.clone()))
@@ -139,24 +144,9 @@ impl Up<'_> {
             Err(error) => Err(Error::local(error)),
         });
         if let Err(error) = &sent {
-            self.unprove(error, &target, &before);
+            self.unprove(error, &target, (&file, &before));
         }
         let sent = sent.map_err(|error| self.failure(error, &below))?;
-        if let Some(old) = &sent.replaced {
-            let proved = self.to.hand.ask(|at| {
-                let size = before.len();
-                let compare = |at: &mut _| compare_first(at, &target, (&file, size), Some(size));
-                match old.check_replaced(at, &target, compare) {
-                    Err(Error::Job(JobFault::NotReplaced)) => Ok(false),
-                    checked => Ok(checked.map(|()| true)?),
-                }
-            });
-            match proved {
-                Ok(true) => {}
-                Ok(false) => return Err(not_replaced(&target)),
-                Err(failure) => return Err(failure.about(&target)),
-            }
-        }
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
         let source = Some(LocalFacts::of(&before));
@@ -171,7 +161,7 @@ impl Up<'_> {
             false => {
                 let lasts = self.to.place.outlast(client, &file, &before);
                 lasts.map_err(|error| {
-                    self.unprove(&error, &target, &before);
+                    self.unprove(&error, &target, (&file, &before));
                     TreeFault::from(error).about(&below)
                 })?;
                 let client = self.to.hand.client()?;
@@ -181,16 +171,18 @@ impl Up<'_> {
         Ok(Copied { source, unset, ..Copied::far(sent.bytes, sent.verified) })
     }
 
-    /// Makes a stored copy older than its source, if the source changed meanwhile. The server's own time
-    /// of the upload can be that of the change, which would then pass for proof. Without the older time,
-    /// the copy is as it was.
-    fn unprove(&mut self, error: &Error, target: &[u8], before: &Metadata) {
+    /// Makes a stored copy older than its source, or longer, if the source changed meanwhile. The server's
+    /// own time of the upload can be that of the change or later, which would then pass for proof.
+    fn unprove(&mut self, error: &Error, target: &[u8], (file, before): (&File, &Metadata)) {
         if matches!(error, Error::Job(JobFault::LocalChanged))
             && self.options.temporary.is_none()
             && let Ok(client) = self.to.hand.client()
         {
             let older = before.mtime().saturating_sub(UNPROVED);
             let _ = self.to.place.set_time(client, target, Some(older));
+            if !self.to.place.times.holds() {
+                let _ = lengthen(client, target, file, before.len());
+            }
         }
     }
 
@@ -246,13 +238,12 @@ impl Up<'_> {
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
         let sent = put.attempt(client, on);
-        let replaced = put.take_replaced();
         if sent.is_err() {
             self.past = Some(Box::new((below.to_vec(), put.into_past())));
         }
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
         let (bytes, verified) = (sent.bytes, sent.verified);
-        Ok(SentUpload { bytes, verified, replaced, unset, is_finished })
+        Ok(SentUpload { bytes, verified, unset, is_finished })
     }
 
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
@@ -316,8 +307,6 @@ impl Up<'_> {
 struct SentUpload {
     bytes: u64,
     verified: Verify,
-    /// The facts of the file that was replaced, if a change of them must prove the upload.
-    replaced: Option<ServerFacts>,
     /// The failure to set the time or the permissions of the complete copy.
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.

@@ -34,7 +34,9 @@ impl<'a> Run<'a> {
         let mut tries = 0;
         let renamed = with_retries(copier, self.reporter, &path, |copier| {
             tries += 1;
-            copier.rename(from, &path)
+            // The first attempt may have been carried out, and another program may have taken the old
+            // name since.
+            if tries == 1 { copier.rename(from, &path) } else { Ok(false) }
         });
         match renamed {
             Ok(false) => {

@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
         let numbers = looks.inside.get(directory).map_or(&[][..], Vec::as_slice);
         let next = numbers.get(numbers.partition_point(|it| *it < number)..).unwrap_or_default();
         // Names of a server's source are asked for one by one.
-        let most = if matches!(copier, Copier::Down(_)) { SOME } else { usize::MAX };
+        let most = if matches!(copier, Copier::Up(_)) { usize::MAX } else { SOME };
         let next: Vec<usize> = next.iter().copied().take(most).collect();
         let plan = self.plan;
         let removals: Vec<&Removal> =

@@ -3,10 +3,13 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::looks::Looks;
+use ftp_proto::Pathname;
+
 use super::{Copier, DirectoryState, Run, with_retries};
 use crate::client::flight::TOGETHER;
+use crate::error::ErrorKind;
 use crate::event::Event;
-use crate::tree::fault::{TreeFault, is_below};
+use crate::tree::fault::{GONE, TreeFault, is_below};
 use crate::tree::plan::{Removal, Removed};
 
 impl<'a> Run<'a> {
@@ -93,8 +96,16 @@ impl<'a> Run<'a> {
                 copier.lose_removal(removal, &mut repeat);
             }
             let mut known = sent.results.pop_front();
+            let mut tries = 0;
             let done = with_retries(copier, self.reporter, path, |copier| {
-                known.take().unwrap_or_else(|| copier.remove(removal, &mut repeat))
+                tries += 1;
+                match known.take() {
+                    Some(known) => known,
+                    // The first attempt may have been carried out, and another program may have taken the
+                    // name since.
+                    None if tries > 1 && is_gone(copier, removal)? => Ok(()),
+                    None => copier.remove(removal, &mut repeat),
+                }
             });
             match done {
                 Ok(()) => {
@@ -165,6 +176,22 @@ impl<'a> Run<'a> {
             Err(failure) => (all, VecDeque::from([Err(failure)]), true),
         };
         SentRemovals { end: number + sent, results, is_lost }
+    }
+}
+
+/// Returns whether the object of a removal whose reply was lost is gone, and fails if it is another one.
+fn is_gone(copier: &mut Copier<'_>, removal: &Removal) -> Result<bool, TreeFault> {
+    // A local object is looked at when it is removed.
+    if matches!(copier, Copier::Down(_)) {
+        return Ok(false);
+    }
+    let look = copier.look(Pathname::split(&removal.path).0, false, &[removal])?;
+    match look.stays.first() {
+        Some(Some(GONE)) => Ok(true),
+        Some(Some(why)) => {
+            Err(TreeFault::item(ErrorKind::Integrity, *why).about(&removal.path).never_retried())
+        }
+        _ => Ok(false),
     }
 }
 

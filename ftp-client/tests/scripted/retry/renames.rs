@@ -20,7 +20,11 @@ type Said = [&'static str; 2];
 
 /// Answers the questions for the temporary file and the target.
 fn about_both(peer: &mut Peer, temporary: Said, target: Said) {
-    for (name, [size, time]) in [(".in.a", temporary), ("a", target)] {
+    about_each(peer, ".in.a", [temporary, target]);
+}
+
+fn about_each(peer: &mut Peer, name: &str, [temporary, target]: [Said; 2]) {
+    for (name, [size, time]) in [(name, temporary), ("a", target)] {
         peer.answer(&format!("SIZE {name}"), size);
         peer.answer(&format!("MDTM {name}"), time);
     }
@@ -47,6 +51,21 @@ fn upload(peer: &mut Peer, before: [Said; 2]) {
     is_ours(peer, temporary);
     peer.answer("RNFR .in.a", "350 go on");
     peer.expect("RNTO a");
+}
+
+/// Takes the upload in under a temporary name that no other sender can guess, and returns the name.
+fn take_in_again(peer: &mut Peer) -> String {
+    peer.epsv();
+    let line = String::from_utf8(peer.line()).unwrap();
+    let name = line.trim_end().strip_prefix("STOR ").unwrap().to_owned();
+    let mark = name.strip_prefix(".in.a.").unwrap();
+    assert!(mark.len() == 16 && mark.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+    peer.reply("150 Opening");
+    let mut bytes = Vec::new();
+    peer.data().read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes, b"hello");
+    peer.reply("226 done");
+    name
 }
 
 /// Uploads a file, with as many attempts as the server has scripts.
@@ -127,17 +146,16 @@ fn what_has_the_temporary_name_on_another_connection_is_looked_at_before_its_ren
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
                 about_both(&mut peer, now, [NONE, NONE]);
+                let mut name = ".in.a".to_owned();
                 if !is_same {
-                    let mut bytes = Vec::new();
-                    opened(&mut peer, "STOR .in.a").read_to_end(&mut bytes).unwrap();
-                    assert_eq!(bytes, b"hello");
-                    peer.reply("226 done");
-                    peer.answer("MDTM .in.a", LATER);
-                    peer.answer("SIZE .in.a", FIVE);
-                    about_both(&mut peer, [FIVE, LATER], [NONE, NONE]);
-                    is_ours(&mut peer, [FIVE, LATER]);
+                    name = take_in_again(&mut peer);
+                    peer.answer(&format!("MDTM {name}"), LATER);
+                    peer.answer(&format!("SIZE {name}"), FIVE);
+                    about_each(&mut peer, &name, [[FIVE, LATER], [NONE, NONE]]);
+                    peer.answer(&format!("SIZE {name}"), FIVE);
+                    peer.answer(&format!("MDTM {name}"), LATER);
                 }
-                peer.answer("RNFR .in.a", "350 go on");
+                peer.answer(&format!("RNFR {name}"), "350 go on");
                 peer.answer("RNTO a", "250 done");
             }),
         ]);
@@ -156,14 +174,25 @@ fn a_file_that_another_sender_puts_under_the_temporary_name_is_not_renamed() {
         let (server, mut client) = crate::peer::Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
             for round in 0..2 {
-                opened(&mut peer, "STOR .in.a").read_to_end(&mut Vec::new()).unwrap();
-                peer.reply("226 done");
-                peer.answer("MDTM .in.a", THEN);
-                peer.answer("SIZE .in.a", FIVE);
+                let name = match round {
+                    0 => {
+                        opened(&mut peer, "STOR .in.a").read_to_end(&mut Vec::new()).unwrap();
+                        peer.reply("226 done");
+                        ".in.a".to_owned()
+                    }
+                    // What the other sender has under the usual name stays.
+                    _ => take_in_again(&mut peer),
+                };
+                let about = |peer: &mut Peer, verb, said| {
+                    peer.answer(&format!("{verb} {name}"), said);
+                };
+                about(&mut peer, "MDTM", THEN);
+                about(&mut peer, "SIZE", FIVE);
                 let is_lost = round < lost;
-                is_ours(&mut peer, [FIVE, if is_lost { LATER } else { THEN }]);
+                about(&mut peer, "SIZE", FIVE);
+                about(&mut peer, "MDTM", if is_lost { LATER } else { THEN });
                 if !is_lost {
-                    peer.answer("RNFR .in.a", "350 go on");
+                    about(&mut peer, "RNFR", "350 go on");
                     return peer.answer("RNTO a", "250 done");
                 }
                 if is_stream {
