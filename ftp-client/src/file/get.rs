@@ -545,7 +545,7 @@ fn is_there(path: &Path) -> bool {
 fn is_same_file(
     client: &mut Client,
     there: &[u8],
-    (target, here): (&Path, &Metadata),
+    (target, here): (&Path, &fs::Metadata),
 ) -> Result<bool, Error> {
     let real = real_path(target);
     let is_named = real.file_name().is_some_and(|name| name.as_bytes() == Pathname::split(there).1);

@@ -318,13 +318,9 @@ impl Job<'_> {
         // A file that is being written has a size between those of two looks.
         let now = fs::metadata(path).map_or(facts.size, |now| now.len());
         let sizes = facts.size.min(now)..=facts.size.max(now);
-        let (may_be_one, tells_sizes) = match told {
-            SizeTold::Bytes(have) => (sizes.contains(&have), true),
-            SizeTold::Refused => (false, true),
-            SizeTold::Nothing => (client.is_near(), false),
-        };
+        let may_be_one = told.known().is_some_and(|have| sizes.contains(&have));
         if may_be_one
-            && shares_directory(client, &real_path(path), self.place.path(), tells_sizes)?
+            && shares_directory(client, &real_path(path), self.place.path(), true)?
                 .unwrap_or_else(|| client.is_near())
         {
             return Err(Error::Job(JobFault::SameFile));

@@ -57,7 +57,7 @@ fn an_unmeasurable_clock_is_tried_in_few_directories() {
     let plan = make_by(&mut source, &mut target, false, wish).unwrap();
     let asked = target.asked.iter().filter(|asked| asked.starts_with("clock"));
     assert_eq!((asked.count(), plan.same), (1, 2), "{:?}", target.asked);
-    let note = "the top directory: cannot measure the server's clock";
+    let note = "the top directory: the server's clock is unknown";
     assert!(plan.left_out[0].starts_with(note), "{:?}", plan.left_out);
 }
 
