@@ -12,10 +12,6 @@ use crate::peer::{Peer, reset, was_reset};
 /// The commands of an attempt before an upload.
 fn about_upload(peer: &mut Peer, size: &str) {
     peer.answer("SIZE a", size);
-    if size.starts_with("500") {
-        // It could be the local file.
-        peer.answer("MDTM a", "213 20000101000000");
-    }
 }
 
 /// The question for the last bytes before the resume point, of a server without digests.
