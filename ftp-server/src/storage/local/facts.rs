@@ -110,13 +110,18 @@ impl Facts {
     }
 
     /// Returns the number of seconds for which the record will still be kept, unless it ends before.
+    /// That of a replaced file has no such end: after a jump of the clock, it would be lost at once.
     pub(super) fn seconds_left(&self) -> i64 {
+        if self.old.is_some() {
+            return i64::MAX;
+        }
         let recorded = i64::try_from(RECORDED.as_secs()).unwrap_or(i64::MAX);
         self.when.saturating_add(recorded).saturating_sub(unix_now()).min(recorded)
     }
 
     /// Returns whether the record has ended, because there is nothing to mix with any more: the old
-    /// file is gone, or a file has appeared where there was none. Also because of its age.
+    /// file is gone, or a file has appeared where there was none. The record of a new file also ends by
+    /// its age.
     pub(super) fn has_ended(&self, now: Option<&Metadata>) -> bool {
         self.old.is_some() != now.is_some() || self.seconds_left() <= 0
     }
@@ -195,7 +200,9 @@ mod tests {
         for (ago, bytes, record) in
             [(0, true, true), (99, true, true), (101, false, true), (91 * 86_400, false, false)]
         {
-            let facts = Facts { when: now - ago, until: now - ago + 100, ..facts() };
+            let over = Facts { when: now - ago, until: now - ago + 100, ..facts() };
+            assert_eq!((over.seconds_of_bytes() > 0, over.seconds_left()), (bytes, i64::MAX));
+            let facts = Facts { old: None, ..over };
             assert_eq!(facts.seconds_of_bytes() > 0, bytes, "{ago}");
             assert_eq!(facts.seconds_left() > 0, record, "{ago}");
             // As if the clock had been set back by years since.

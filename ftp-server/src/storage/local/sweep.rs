@@ -339,11 +339,7 @@ impl<'a> Walk<'a> {
             return facts;
         }
         let Some(facts) = facts else {
-            // Only its own age can tell when it ends.
-            match hidden::is_older_than(found, RECORDED) {
-                true => self.remove(directory, name, found, hidden::remove),
-                false => self.shelve(name, None),
-            }
+            self.shelve(name, None);
             return None;
         };
         let now = match root::metadata_at(directory, &*facts.name, AtFlags::empty()) {
