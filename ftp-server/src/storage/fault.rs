@@ -403,6 +403,10 @@ impl Upload for Faulty<Box<dyn Upload>> {
         self.inner.inode()
     }
 
+    fn target(&mut self) -> Option<StorageResult<Metadata>> {
+        self.inner.target()
+    }
+
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.inner.descriptor()
     }

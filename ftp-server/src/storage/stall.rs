@@ -4,7 +4,9 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use super::{Capabilities, Source, Storage, StorageErrorKind, StorageResult, StreamEnd, Upload};
+use super::{
+    Capabilities, Metadata, Source, Storage, StorageErrorKind, StorageResult, StreamEnd, Upload,
+};
 
 /// How long the sources and uploads of a storage may be not ready; `None` if they bound that time
 /// themselves.
@@ -112,6 +114,10 @@ impl Upload for Awaited<Box<dyn Upload>> {
 
     fn inode(&self) -> Option<u64> {
         self.inner.inode()
+    }
+
+    fn target(&mut self) -> Option<StorageResult<Metadata>> {
+        self.inner.target()
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
