@@ -139,6 +139,10 @@ macro_rules! __forward_method {
     (inode $self:ident $inner:expr) => {
         $crate::__forward_method! { [&$self] $inner; inode() -> Option<u64> }
     };
+    (target $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&mut $self] $inner;
+            target() -> Option<Result<$crate::Metadata, $crate::StorageError>> }
+    };
     (descriptor $self:ident $inner:expr) => {
         $crate::__forward_method! { [&$self] $inner;
             descriptor() -> Option<std::os::fd::BorrowedFd<'_>> }

@@ -484,6 +484,13 @@ pub trait Upload: io::Write + Send {
         None
     }
 
+    /// Looks at what is at the path of the upload now, as [`Storage::stat`] does, after all bytes have
+    /// been written and before [`commit`](Self::commit). `None` (default): ask the storage. An upload
+    /// that holds what such a question needs, for example the only connection, answers it itself.
+    fn target(&mut self) -> Option<StorageResult<Metadata>> {
+        None
+    }
+
     /// Publishes the received bytes as the content of the file. If the storage promises to sync,
     /// the bytes are on disk before they are visible.
     ///

@@ -95,10 +95,6 @@ impl<P> Default for RunningUploads<P> {
 }
 
 impl<P> RunningUploads<P> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
-    }
-
     pub(crate) const fn new() -> Self {
         Self(Lock::new(Vec::new()))
     }
