@@ -116,6 +116,11 @@ pub(crate) const ASCII_SIZE: u64 = 1024 * 1024;
 /// the reply twice: its encoding, or its text, and its TLS records.
 pub(crate) const REPLY: usize = 16 * 1024;
 
+/// Maximum bytes of the lines in the reply to a `STAT <path>`, which doubles each 0xFF (RFC 854). A
+/// reply of [`REPLY`] and its copies would take more memory than a session may: other sessions make
+/// theirs at the same time.
+pub(crate) const STAT_LINES: usize = 4 * 1024;
+
 /// Size of the first buffer of a transfer, in bytes. Under TLS, a download has two.
 pub(crate) const BUFFER: usize = 16 * 1024;
 

@@ -117,7 +117,6 @@ pub(crate) fn client() -> IpAddr {
 }
 
 /// Returns whether the work of this thread must begin no change any more: see [`JobEnd::cancel`].
-#[cfg(feature = "s3")]
 pub(crate) fn is_cancelled() -> bool {
     CANCELLED.with_borrow(|is_cancelled| is_cancelled.load(Ordering::SeqCst))
 }

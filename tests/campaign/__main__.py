@@ -16,7 +16,7 @@ soak     runs all kinds of clients against our server, while one action in ten g
          silence, stopped and killed clients, a full disk, missing descriptors, a killed server, reloads, new
          certificates, changes to the clock. Every file must match a model.
 watch    runs our client with all installed servers, and all installed clients with our server, through a
-         proxy that breaks transfers. After exit 0 the file must be complete; after a failure it must be the
+         proxy that breaks transfers. A gateway to each server is one too, with a second proxy beyond it. After exit 0 the file must be complete; after a failure it must be the
          old or the new file.
 switches turns on each switch alone until it takes effect, and fails if one does not. NAME selects switches.
 worlds   tests only the promises of worlds.py: odd servers and disks, small machines, other programs that are killed.
@@ -39,7 +39,7 @@ differences
            sessions, so that they too see changes to the clock
 --first    stop at the first finding
 --verbs    only these, for watch: {verbs}
---servers  only these, for watch, such as ours,ProFTPD
+--servers  only these, for watch, such as ours,ProFTPD or 'gateway to ProFTPD'; gateway: all gateways
 --switches only these, in place of three to five at random in each soak or each period of a watch (see below)
 --calm     a watch without broken transfers, unless an action is about one, and without a slow network
 --only     repeats some actions of a watch, as a finding names them: SERVER/TURN/WHO/NUMBER,NUMBER

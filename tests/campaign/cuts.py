@@ -31,8 +31,8 @@ from server import FAKETIME
 LENGTH = 120_000
 OLD = (15_000, 60_000, LENGTH, 150_000)
 CUTS = (0, 1, 30_000, LENGTH - 1)
-# Seconds for one run of a client, and by which the server's clock is moved.
-LONGEST, LATER = 40.0, 15 * 3_600
+# Seconds for one run of a client.
+LONGEST = 40.0
 
 # The kinds of disks, each with the command that makes one; without one it is in memory. ramfs has no attributes.
 DISKS = {
@@ -202,8 +202,8 @@ class Stand:
         self._clock.with_suffix(".new").write_text(f"{self._ahead:+d}")
         self._clock.with_suffix(".new").rename(self._clock)
 
-    def later(self) -> None:
-        self._ahead += LATER
+    def later(self, seconds: int) -> None:
+        self._ahead += seconds
         self._set_clock()
 
     def start(self) -> None:
@@ -279,7 +279,9 @@ ACTS: dict[str, Callable[[Scene], None]] = {
     "a program appends": appended,
     "a program replaces": lambda scene: scene.replace(scene.random.randbytes(scene.random.choice(OLD))),
     "a program deletes": lambda scene: scene.target.unlink(),
-    "15 hours": lambda scene: scene.stand.later(),
+    "15 hours": lambda scene: scene.stand.later(15 * 3_600),
+    # As if a clock without a battery had begun in the past. Years would add up to a time that no disk has.
+    "100 days": lambda scene: scene.stand.later(100 * 86_400),
 }
 
 

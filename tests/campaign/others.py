@@ -48,7 +48,7 @@ class Others:
         left = self.settle()
         found, moved = held(self.up / name), held(self.up / to)
         files = (old, new), (found, moved), held(self.local / "down")
-        what = f"{client.name} {verb} '{name}' with ours, {self.where()}, {ran.struck}, exit {ran.code}"
+        what = f"{client.name} {verb} '{name}' with {self.kind.name}, {self.where()}, {ran.struck}, exit {ran.code}"
         others = list(filter(None, self.left_by_others))
         problem = judge_peer(client.name, verb, ran.code, ran.struck, *files, others)
         if problem and client.name == "lftp" and is_second_try(ran, found):
@@ -71,7 +71,7 @@ class Others:
         lost = held(self.up / "d/f") != b"content"
         problem = "the file in it is gone" if lost else "done, although it is not empty" if ran.code == 0 else None
         self.watch.findings.count(f"{client.name} rmdir", client.name)
-        self.report(f"{client.name} rmdir with ours, {self.where()}", ran._replace(is_odd=True), [problem] if problem else [])
+        self.report(f"{client.name} rmdir with {self.kind.name}, {self.where()}", ran._replace(is_odd=True), [problem] if problem else [])
         self.fill()
 
     def resume_as_others(self: "Eyes", name: str) -> None:

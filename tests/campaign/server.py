@@ -125,7 +125,7 @@ class Server:
         self.passwords = {name: f"secret-{seed}-{secrets.token_hex(6)}" for name in users}
         self.process: Optional[subprocess.Popen] = None
         self.starts, self.deaths = 0, []
-        self._hashes = {name: _hash(password) for name, password in self.passwords.items()}
+        self._hashes = {name: hashed(password) for name, password in self.passwords.items()}
         self.clock = place.path / "clock"
         self.set_clock(0)
         self.set_certificate(0)
@@ -302,7 +302,8 @@ def recorded(path: pathlib.Path) -> Optional[Record]:
     return Record(path.with_name(urllib.parse.unquote(named[1])), *map(int, left.groups()))
 
 
-def _hash(password: str) -> str:
+def hashed(password: str) -> str:
+    """Returns the hash of a password for a configuration."""
     command = ["openssl", "passwd", "-5", "-salt", "campaign", "-stdin"]
     return subprocess.run(command, input=password, capture_output=True, text=True, check=True).stdout.strip()
 

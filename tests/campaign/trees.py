@@ -114,7 +114,7 @@ class Trees:
         there = tree(self.up / "tree")
         if held(self.up / "tree" / PART) is not None:
             left = left or f"{PART} was published"
-        problem = mirrored(there, here, old, ran) if ran.code == 0 or self.kind.name == "ours" else None
+        problem = mirrored(there, here, old, ran) if ran.code == 0 or self.is_atomic else None
         if ran.struck and ran.struck.kind in ("swallow", "error") and ran.code:
             problem = None
         self.judge("mirror up ''", ran, [left or problem])
@@ -246,6 +246,7 @@ class Trees:
         problem = None if held(linked / "precious") == b"precious" else "what a link led to is gone"
         if ran.code == 0 and top.exists():
             problem = problem or f"done, but {sorted(map(str, top.rglob('*')))} are left"
-        # A link that cannot be told from a directory stays.
-        self.judge("rm -r ''", ran._replace(is_odd=ran.is_odd or has_link), [left or problem])
+        # A link that cannot be told from a directory stays. A gateway knows no counts of links.
+        may_refuse = has_link or self.between is not None
+        self.judge("rm -r ''", ran._replace(is_odd=ran.is_odd or may_refuse), [left or problem])
         self.fill()

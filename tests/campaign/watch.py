@@ -1,4 +1,5 @@
-"""The watch: random use of our client with every server, and of every client with our server.
+"""The watch: random use of our client with every server and a gateway to it, and of every client with our server and one
+gateway.
 
 All connections go through a proxy that breaks some transfers. What a program reports is then compared with
 the files of both sides. After exit 0 the target file must be complete; after a failure it must be the old or the
@@ -20,6 +21,7 @@ import time
 from typing import Callable, Iterator, NamedTuple, Optional
 
 import cuts
+import gateways
 import machines
 import others
 import peers
@@ -90,8 +92,11 @@ class Eyes(trees.Trees, others.Others):
 
     def __init__(
         self, watch: "Watch", kind: peers.Kind, server: peers.Server, network: machines.Near, server_on: machines.Machine,
-        period: Period, world: switches.World,
+        period: Period, world: switches.World, between: Optional[gateways.Between],
     ) -> None:  # fmt: skip
+        self.between = between
+        # Whether a failed upload must leave the old file.
+        self.is_atomic = kind.name == "ours" or between is not None
         self.watch, self.kind, self.server, self.period, self.world = watch, kind, server, period, world
         self.random, self.found = random.Random(), []
         # The port of the last proxy.
@@ -165,7 +170,12 @@ class Eyes(trees.Trees, others.Others):
         """
         at, longest = self.server.host, LONGEST if is_ours else LONGEST_OF_OTHERS
         # Other clients are not ours to judge by odd servers.
-        odd = {"switches": self.world.dialogues if is_ours else [], "root": self.server.root, "meanwhile": self.meanwhile}
+        dialogues = self.world.dialogues if is_ours and not self.between else []
+        odd = {"switches": dialogues, "root": self.server.root, "meanwhile": self.meanwhile}
+        if self.between:
+            is_beyond = bool(plan.kind) and self.random.random() < 0.5
+            self.between.begin(plan if is_beyond else Plan(), self.world.dialogues)
+            plan = Plan() if is_beyond else plan
         before = self.world.effects()
         with contextlib.ExitStack() as stack:
             if self.is_slow and not is_ours:
@@ -182,7 +192,8 @@ class Eyes(trees.Trees, others.Others):
             if ended.paused:
                 self.watch.findings.count("run during a pause")
             seen = (list(proxy.dialogue), proxy.uploads, proxy.confirmed)
-            ran = Ran(ended, proxy.struck, *seen)
+            struck = proxy.struck or (self.between.fault() if self.between else None)
+            ran = Ran(ended, struck, *seen)
         return ran._replace(is_odd=self.world.excuses(before))
 
     def words(self, *words: str) -> list[str]:
@@ -395,7 +406,7 @@ class Eyes(trees.Trees, others.Others):
         problem = None
         if ran.code == 0:
             problem = wrong("remote file", held(self.up / name), new)
-        elif self.kind.name == "ours" and (not ran.struck or ran.struck.kind not in ("swallow", "error")):
+        elif self.is_atomic and (not ran.struck or ran.struck.kind not in ("swallow", "error")):
             # Without TLS, no server can detect that the network dropped the end.
             problem = self.settle() or wrong("remote file", held(self.up / name), [*old, *new])
         unlike = None if "--temp" in title else self.unlike_confirmed(ran, name)
@@ -481,7 +492,7 @@ class Eyes(trees.Trees, others.Others):
     def unlike_confirmed(self, ran: Ran, name: str) -> Optional[str]:
         """Returns what is wrong if our server confirmed an upload and stored other bytes than it had received."""
         found = held(self.up / name)
-        if self.kind.name != "ours" or ran.confirmed in (None, found) or self.world.may("elsewhere"):
+        if not self.is_atomic or ran.confirmed in (None, found) or self.world.may("elsewhere"):
             return None
         return f"the server confirmed {describe(ran.confirmed)}, and stored {describe(found)}"
 
@@ -496,6 +507,11 @@ class Scope(NamedTuple):
     calm: bool = False
     # One period with some of its actions, as a finding names them: SERVER/TURN/WHO/NUMBER,NUMBER.
     only: str = ""
+
+
+def is_chosen(name: str, servers: tuple[str, ...]) -> bool:
+    """Returns whether a watch is about a server: `gateway` chooses all gateways."""
+    return not servers or name in servers or "gateway" in servers and name.startswith(gateways.TO)
 
 
 def fewest(items: list, shows: Callable[[list], bool]) -> list:
@@ -529,7 +545,8 @@ class Watch:
         self.clients = [client for client in (Curl(), Lftp(), Rclone(), Ftplib()) if client.is_installed()]
         self.resumers = {name: make for name, make in cuts.clients(program).items() if name not in ("put -c", "put --retry")}
         installed = peers.all_servers(program, self.secret)
-        self.kinds = {kind.name: kind for kind in installed if not scope.servers or kind.name in scope.servers}
+        installed += gateways.kinds(installed)
+        self.kinds = {kind.name: kind for kind in installed if is_chosen(kind.name, scope.servers)}
         # How often each switch took effect, and in how many periods it was on.
         self.switched, self.drawn = collections.Counter(), collections.Counter()
 
@@ -545,7 +562,7 @@ class Watch:
             # each start draws other switches, and each one of ours another machine.
             half = min(self.minutes, MINUTES) * 30
             for name, is_ours, seconds in (
-                *[("ours", False, half / 2)] * 2 * ("ours" in self.kinds and self.scope.verbs == VERBS),
+                *[(name, False, half / 2) for name in self.for_others() for _ in range(2)],
                 *[(name, True, half / len(self.kinds)) for name in self.kinds],
             ):
                 turn += 1
@@ -564,6 +581,13 @@ class Watch:
         self.findings.least([client.name for client in self.clients], least, "client")
         self.findings.least(KINDS, least, "fault")
         return self.findings
+
+    def for_others(self) -> list[str]:
+        """Returns the servers that other clients use: ours, and one gateway."""
+        if self.scope.verbs != VERBS:
+            return []
+        fronts = [name for name in self.kinds if name.startswith(gateways.TO)]
+        return [*[name for name in self.kinds if name == "ours"], *self.random.sample(fronts, min(1, len(fronts)))]
 
     def prove(self, names: list[str]) -> Findings:
         """Turns on each switch alone, with our server and our client, until it takes effect. Each must."""
@@ -587,7 +611,7 @@ class Watch:
         chance = random.Random(f"{self.seed}/{turn}/switches")
         kinds = switches.KINDS if is_ours else ("disk", "act")
         drawn = [one for one in self.scope.switches if switches.ALL[one].kind in kinds] or switches.some(chance, kinds)
-        return tuple(name for name in drawn if server == "ours" or switches.ALL[name].side != "server")
+        return tuple(name for name in drawn if "ours" in server or switches.ALL[name].side != "server")
 
     def tell_switches(self) -> None:
         """Prints how often each switch was on and took effect. One that was on in many periods without effect is broken."""
@@ -614,8 +638,12 @@ class Watch:
             if disk:
                 (disk.files / "root").mkdir(mode=0o777)
             network = stack.enter_context(machines.network(chance.choice(machines.TRIPS)))
-            server = stack.enter_context(peers.Server(kind, root, tls=False, host=network.host))
-            yield Eyes(self, kind, server, network, machine, period, world)
+            if kind.name.startswith(gateways.TO):
+                start = gateways.running(self.program, self.secret, kind, root, network.host)
+                server, between = stack.enter_context(start)
+            else:
+                server, between = stack.enter_context(peers.Server(kind, root, tls=False, host=network.host)), None
+            yield Eyes(self, kind, server, network, machine, period, world, between)
 
     def watch(self, period: Period, seconds: float, end: float) -> None:
         """Lets a client act for some seconds, but at least some times."""

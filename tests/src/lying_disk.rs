@@ -24,6 +24,10 @@ pub struct Lies {
     pub root_inode: Option<u64>,
     /// Whether listings omit the kinds of objects.
     pub hides_kinds: bool,
+    /// A file that another program removes while a directory is read, after its first name.
+    pub vanishes: Option<String>,
+    /// Whether names in another ASCII case are the same.
+    pub folds: bool,
     /// Whether the kernel may keep names for an hour, but attributes not at all.
     pub keeps_names: bool,
     /// The error of a listing after its first name; 0: none.
@@ -299,7 +303,15 @@ impl Server {
                 Ok(init)
             }
             // READDIR
-            28 => lies.listing(&lies.path(request.node)?, request.number(8)),
+            28 => {
+                let from = request.number(8);
+                if from > 0
+                    && let Some(name) = lies.vanishes.take()
+                {
+                    lies.files.remove(&name);
+                }
+                lies.listing(&lies.path(request.node)?, from)
+            }
             // RELEASE, FSYNC, RELEASEDIR and FSYNCDIR
             18 | FSYNC | FLUSH | 29 | 30 => Ok(Vec::new()),
             _ => Err(ENOSYS),
@@ -349,7 +361,9 @@ impl Lies {
     /// Returns the path of a name in a directory.
     fn at(&self, directory: u64, name: &str) -> Result<String, i32> {
         let above = self.path(directory)?;
-        Ok(if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") })
+        let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
+        let same = |there: &&str| self.folds && there.eq_ignore_ascii_case(&path);
+        Ok(self.paths().find(same).map(str::to_owned).unwrap_or(path))
     }
 
     fn inode(&self, node: u64) -> u64 {

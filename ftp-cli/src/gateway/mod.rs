@@ -8,23 +8,21 @@ mod transfer;
 mod upstream;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ftp_client::{Client, FtpUrl, Mode, Timeouts, Tls};
 use ftp_server::daemon::{OpenStore, StoreKey, StoreKind, StoreValues};
-use ftp_server::{Partials, Storage, StorageError, StorageErrorKind as Kind};
+use ftp_server::{MemoryStorage, Partials, Storage, StorageError, StorageErrorKind as Kind};
 
-use self::storage::Gateway;
+use self::storage::{Gateway, check_names};
 use self::upstream::{ConnectingThread, OtherTarget, Upstream, UserLogin};
 use crate::connect::credentials::read_file;
 use crate::lock;
 
-/// Memory for the bytes of interrupted uploads below each root.
-const KEPT: u64 = 16 * 1024 * 1024;
-
-/// Number of users whose connections and interrupted uploads are remembered between their sessions.
-const MOST_USERS: usize = 1_000;
+/// Memory for the bytes of interrupted uploads.
+const KEPT: u64 = 64 * 1024 * 1024;
 
 const KEYS: &[StoreKey] = &[
     StoreKey::text(
@@ -41,7 +39,7 @@ const KEYS: &[StoreKey] = &[
     ),
     StoreKey::count(
         "connections",
-        "Maximum number of connections, of each user with login = \"user\" (default: 4).",
+        "Maximum number of connections, of each user with login = \"user\" (default: 8).",
     ),
     StoreKey::time(
         "timeout",
@@ -162,15 +160,18 @@ impl StoreKind for OtherServer {
         let target = OtherTarget {
             url,
             builder,
-            connections: values.number("connections").unwrap_or(4).try_into().unwrap_or(usize::MAX),
+            connections: values.number("connections").unwrap_or(8).try_into().unwrap_or(usize::MAX),
             timeout,
             in_place: values.switch("in_place") == Some(true),
             hashes: values.text("verify") == Some("hash"),
             dialler: ConnectingThread::start()
                 .map_err(|error| format!("cannot start a thread: {error}"))?,
             making: Mutex::default(),
+            listed: AtomicUsize::new(0),
+            renames: OnceLock::new(),
+            restarts: OnceLock::new(),
         };
-        Ok(Arc::new(Door { target: Arc::new(target), login, opened: Mutex::default() }))
+        Ok(Arc::new(Door::new(target, login)))
     }
 }
 
@@ -179,11 +180,11 @@ struct Door {
     target: Arc<OtherTarget>,
     /// The login of all users; `None` if each user's own one is passed on.
     login: Option<UserLogin>,
-    /// The storages that were opened, by login and prefix. They know the uploads that were interrupted.
-    opened: Mutex<Opened>,
+    /// The connections of each login that has sessions. Those of the only login stay.
+    open: Mutex<BTreeMap<UserLogin, Arc<Upstream>>>,
+    /// Knows the interrupted uploads of all users.
+    partials: Partials,
 }
-
-type Opened = BTreeMap<(UserLogin, String), (Arc<Upstream>, Partials)>;
 
 impl OpenStore for Door {
     fn is_personal(&self) -> bool {
@@ -195,28 +196,20 @@ impl OpenStore for Door {
         prefix: &str,
         login: Option<(&[u8], &[u8])>,
     ) -> Result<Arc<dyn Storage>, StorageError> {
+        check_names(&prefix.into())?;
         let own = login.map(|(user, password)| (user.to_vec(), password.to_vec()));
         let login = self.login.clone().or(own).ok_or(Kind::Denied)?;
-        let key = (login, prefix.to_owned());
-        let upstream = self.upstream(&key.0);
+        let upstream = self.upstream(&login);
+        let mut top = Vec::new();
         if self.is_personal() {
             // The password of this moment is that of the other server too, or there is no session.
             upstream.prove_login()?;
+            // The same path can be another file of another user.
+            top = [b"/", &*login.0].concat();
         }
-        if let Some((_, there)) = lock(&self.opened).get(&key) {
-            return Ok(Arc::new(there.clone()));
-        }
-        let gateway = Gateway::new(Arc::clone(&upstream), prefix);
-        let made = Partials::new(gateway).max_bytes(KEPT);
-        let mut opened = lock(&self.opened);
-        if opened.len() >= MOST_USERS && !opened.contains_key(&key) {
-            // What an interrupted upload has left must stay known.
-            let idle = opened.iter().find(|(_, (_, there))| there.is_idle());
-            let idle = idle.map(|(key, _)| key.clone()).ok_or(Kind::Unavailable)?;
-            opened.remove(&idle);
-        }
-        let (_, there) = opened.entry(key).or_insert((upstream, made));
-        Ok(Arc::new(there.clone()))
+        let gateway = Gateway::new(upstream, prefix);
+        top.extend_from_slice(&gateway.prefix);
+        Ok(Arc::new(self.partials.beside(&top, gateway)))
     }
 
     fn check(&self) -> Result<Vec<String>, String> {
@@ -246,13 +239,17 @@ impl OpenStore for Door {
 }
 
 impl Door {
-    /// Returns the connections of a login: those of an open storage, or new ones.
+    fn new(target: OtherTarget, login: Option<UserLogin>) -> Self {
+        // It has no files of its own: those of each session are beside it.
+        let partials = Partials::new(MemoryStorage::new()).max_bytes(KEPT);
+        Self { target: Arc::new(target), login, open: Mutex::default(), partials }
+    }
+
+    /// Returns the connections of a login, and ends those without sessions.
     fn upstream(&self, login: &UserLogin) -> Arc<Upstream> {
-        let opened = lock(&self.opened);
-        let known = opened.iter().find(|((known, _), _)| known == login);
-        known.map_or_else(
-            || Arc::new(Upstream::new(Arc::clone(&self.target), login.clone())),
-            |(_, (upstream, _))| Arc::clone(upstream),
-        )
+        let mut open = lock(&self.open);
+        open.retain(|other, upstream| other == login || Arc::strong_count(upstream) > 1);
+        let new = || Arc::new(Upstream::new(Arc::clone(&self.target), login.clone()));
+        Arc::clone(open.entry(login.clone()).or_insert_with(new))
     }
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_client::error::ListingCut;
 use ftp_client::listing::{ListOptions, ListingForm};
@@ -17,13 +17,13 @@ use ftp_server::{
 };
 
 use super::transfer::{self, OtherFile};
-use super::upstream::{StorageResult, Upstream, find, metadata};
-
-/// Maximum number of entries of a listing.
-const MOST_ENTRIES: usize = 1_000_000;
+use super::upstream::{self, Listed, StorageResult, Turn, Upstream, find, metadata};
 
 /// Maximum number of links in a listing whose targets are asked for.
 const MOST_LINKS: usize = 100;
+
+/// Seconds after which an upload that no client sees was left by a gateway that was killed.
+const DAY: i64 = 24 * 60 * 60;
 
 /// How often a directory that has only uploads on their way is looked at before its removal is refused
 /// for now, and the pause between two looks.
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Gateway {
     upstream: Arc<Upstream>,
     /// Empty, or with a slash before it.
-    prefix: Vec<u8>,
+    pub(super) prefix: Vec<u8>,
     /// Whether the server can set times, once known.
     sets_times: Arc<OnceLock<bool>>,
 }
@@ -89,7 +89,7 @@ impl Gateway {
 
 /// Refuses names that servers on Windows take for others: a `\` separates directories there, and dots
 /// and blanks at the end of a name do not count. They would lead out of a user's directory.
-fn check_names(path: &VirtualPath) -> StorageResult<()> {
+pub(super) fn check_names(path: &VirtualPath) -> StorageResult<()> {
     let is_other = |name: &[u8]| name.contains(&b'\\') || matches!(name, [.., b'.' | b' ']);
     match path.relative().split(|byte| *byte == b'/').any(is_other) {
         true => Err(Kind::NameNotAllowed.into()),
@@ -106,8 +106,10 @@ fn is_own_name(name: &[u8]) -> bool {
     name.starts_with(transfer::PREFIX) && HiddenFile::of(name).is_some()
 }
 
-/// Lists a directory. Also returns the first line that cannot be read.
-fn list(client: &mut Client, path: &[u8]) -> Result<(Vec<Found>, Option<Vec<u8>>), Error> {
+/// The entries of a directory, the first line that cannot be read, and the room for all in memory.
+type Listing = (Vec<Found>, Option<Vec<u8>>, Listed);
+
+fn list(client: &mut Client, path: &[u8], mut listed: Listed) -> Result<Listing, Error> {
     let mut all = Vec::new();
     let options = ListOptions::by(ListingForm::Auto).all(true);
     let mut unread = None;
@@ -120,27 +122,35 @@ fn list(client: &mut Client, path: &[u8]) -> Result<(Vec<Found>, Option<Vec<u8>>
                 );
             }
             ListLine::Entry(entry) if is_own_name(&entry.name) => {}
-            ListLine::Entry(entry) => all.push(entry),
+            ListLine::Entry(entry) if listed.add() => all.push(entry),
+            ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
             ListLine::Unparsed(line) => {
                 unread.get_or_insert(line);
             }
         }
-        if all.len() > MOST_ENTRIES {
-            return Err(Error::ListingCut(ListingCut::TooLong));
-        }
     }
-    Ok((all, unread))
+    Ok((all, unread, listed))
 }
 
-/// Returns whether files of clients are in a directory, or only uploads on their way; `None` if nothing is.
-fn what_is_left(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
+/// Returns the uploads on their way in a directory; `None` if there are other names.
+fn only_uploads(client: &mut Client, path: &[u8]) -> Result<Option<Vec<Found>>, Error> {
     let options = ListOptions::by(ListingForm::Auto).all(true);
-    let mut left = None;
+    let mut uploads = Vec::new();
+    let mut has_others = false;
     for item in client.list_directory(path, options)? {
-        let is_own = matches!(item?, ListLine::Entry(entry) if is_own_name(&entry.name));
-        left = Some(left.unwrap_or(false) || !is_own);
+        match item? {
+            ListLine::Entry(entry) if is_own_name(&entry.name) => uploads.push(entry),
+            _ => has_others = true,
+        }
     }
-    Ok(left)
+    Ok((!has_others).then_some(uploads))
+}
+
+/// Returns whether no process can still write to this upload.
+fn is_forgotten(upload: &Found) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let written = upload.modified.map(|modified| modified.time.unix_seconds());
+    written.is_some_and(|time| time.saturating_add(DAY) < now.as_secs().cast_signed())
 }
 
 impl Storage for Gateway {
@@ -172,21 +182,24 @@ impl Storage for Gateway {
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         check_names(path)?;
         let at = self.below(path);
-        let listed = self.upstream.ask(|client, upstream| list(client, &upstream.path(&at)));
+        let listed = self.upstream.ask(|client, upstream| {
+            list(client, &upstream.path(&at), Listed::none(Arc::clone(&upstream.target)))
+        });
         // Some servers list nothing, or the file itself, in place of a refusal.
-        let all = match listed {
+        let (all, listed) = match listed {
             // Clients remove what a listing lacks.
-            Ok((_, Some(line))) => {
+            Ok((_, Some(line), _)) => {
                 let why = format!(
                     "the other server lists a line that cannot be read: {}",
                     Escaped(&line)
                 );
                 return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
             }
-            Ok((all, None)) if all.len() > 1 => all,
-            Ok((all, None)) => {
-                self.stat(path, Ask::Directory)?;
-                all
+            Ok((all, None, listed)) => {
+                if all.len() < 2 {
+                    self.stat(path, Ask::Directory)?;
+                }
+                (all, listed)
             }
             Err(refused) => {
                 self.stat(path, Ask::Directory)?;
@@ -210,7 +223,7 @@ impl Storage for Gateway {
             };
             entries.push(Ok(Entry::new(found.name, metadata).through(link)));
         }
-        Ok(Entries::new(entries.into_iter()))
+        Ok(Entries::new(entries.into_iter().inspect(move |_| _ = &listed)))
     }
 
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
@@ -277,7 +290,7 @@ impl Storage for Gateway {
         if is_directory {
             return Err(Kind::IsDirectory.into());
         }
-        self.upstream.change(|client, upstream| client.delete(upstream.path(&at)))
+        self.upstream.change(&at, |client, place| client.delete(place))
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -287,19 +300,19 @@ impl Storage for Gateway {
         self.stat(path, Ask::Directory)?;
         let at = self.below(path);
         // Some servers remove what is in the directory too, uploads on their way included. What a cut
-        // upload has left is removed in another thread.
+        // upload has left is removed in another thread, unless the gateway was killed.
         for _ in 0..LOOKS {
             let left =
-                self.upstream.ask(|client, upstream| what_is_left(client, &upstream.path(&at)))?;
-            match left {
-                None => {
-                    return self
-                        .upstream
-                        .change(|client, upstream| client.rmdir(upstream.path(&at)));
-                }
-                Some(false) => thread::sleep(PAUSE),
-                Some(true) => return Err(Kind::NotEmpty.into()),
+                self.upstream.ask(|client, upstream| only_uploads(client, &upstream.path(&at)))?;
+            let left = left.ok_or(Kind::NotEmpty)?;
+            if left.is_empty() {
+                return self.upstream.change(&at, |client, place| client.rmdir(place));
             }
+            for upload in left.iter().filter(|upload| is_forgotten(upload)) {
+                let left = [&*at, b"/", &*upload.name].concat();
+                self.upstream.change(&left, |client, place| client.delete(place))?;
+            }
+            thread::sleep(PAUSE);
         }
         Err(Kind::Busy.into())
     }
@@ -312,8 +325,7 @@ impl Storage for Gateway {
             return Err(Kind::NameNotAllowed.into());
         }
         let at = self.below(path);
-        let made =
-            self.upstream.change(|client, upstream| client.mkdir(upstream.path(&at)).map(drop));
+        let made = self.upstream.change(&at, |client, place| client.mkdir(place).map(drop));
         made.map_err(|refused| self.explain(path, refused))
     }
 
@@ -345,9 +357,12 @@ impl Storage for Gateway {
             return Err(Kind::Denied.into());
         }
         let (old, new) = (self.below(from), self.below(to));
-        let renamed = self
-            .upstream
-            .change(|client, upstream| client.rename(upstream.path(&old), upstream.path(&new)));
+        let mut client = self.upstream.lend()?;
+        let _turn = Turn::wait(&self.upstream, &new)?;
+        let renamed =
+            upstream::rename(&mut client, &self.upstream.path(&old), &self.upstream.path(&new));
+        // The explanation needs a connection.
+        drop(client);
         renamed.map_err(|refused| self.explain(to, refused))
     }
 
@@ -356,7 +371,7 @@ impl Storage for Gateway {
         check_file(self.existing(path)?)?;
         let time = TimeVal::from_unix_seconds(time).ok_or(Kind::NotFile)?;
         let at = self.below(path);
-        self.upstream.change(|client, upstream| client.set_modified(upstream.path(&at), time))?;
+        self.upstream.change(&at, |client, place| client.set_modified(place, time))?;
         self.existing(path)
     }
 

@@ -2,7 +2,7 @@
 //! that refuses, is full, is killed or does not answer.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -15,14 +15,16 @@ use ftp_server::testing::{
 };
 use ftp_server::{
     Ask, Keep, MemoryStorage, PasswordHash, Rights, Server, Storage, StorageErrorKind as Kind,
-    Verb, WriteMode,
+    Upload, Verb, VirtualPath, WriteMode,
 };
 use ftp_tests::peer::RealServer;
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
+use ftp_tests::tls::{Authority, Kind as Issued};
 use ftp_tests::wait::wait_until;
 
+use super::upstream::StorageResult;
 use super::*;
 
 fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
@@ -35,9 +37,12 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         hashes: false,
         dialler: ConnectingThread::start().unwrap(),
         making: Mutex::default(),
+        listed: AtomicUsize::new(0),
+        renames: OnceLock::new(),
+        restarts: OnceLock::new(),
     };
     let login = Some((login.0.into(), login.1.into()));
-    Door { target: Arc::new(target), login, opened: Mutex::default() }
+    Door::new(target, login)
 }
 
 fn door_to(site: &Site) -> Door {
@@ -95,15 +100,24 @@ struct Front {
 
 impl Front {
     fn of(address: SocketAddr, login: (&str, &str), keys: &str) -> Self {
+        Self::to(&format!("ftp://{}@{address}", login.0), login.1, keys)
+    }
+
+    fn to(url: &str, password: &str, keys: &str) -> Self {
         let secret = TempRoot::new();
-        let path = secret.write("password", login.1.as_bytes());
+        let path = secret.write("password", password.as_bytes());
+        let keys = format!("password_file = \"{}\"\n{keys}", path.display());
+        Self::with(&format!("url = \"{url}\"\n{keys}"), secret)
+    }
+
+    /// Starts a server for the users `u` and `v`, with these keys of the store.
+    fn with(keys: &str, secret: TempRoot) -> Self {
         let hash = PasswordHash::new(b"p").unwrap();
-        let text = format!(
-            "[users.u]\npassword = \"{hash}\"\nroot = \"store:up\"\nrights = \"full\"\n\
-             [stores.up]\nurl = \"ftp://{}@{address}\"\npassword_file = \"{}\"\n{keys}",
-            login.0,
-            path.display()
-        );
+        let user = |name| {
+            let rights = "root = \"store:up\"\nrights = \"full\"";
+            format!("[users.{name}]\npassword = \"{hash}\"\n{rights}\n")
+        };
+        let text = format!("{}{}[stores.up]\n{keys}", user("u"), user("v"));
         let mut config = Config::from_toml(&text).unwrap();
         config.add_store_kind("ftp", OtherServer);
         config.set("listen.addresses", "127.0.0.1:0").unwrap();
@@ -115,9 +129,12 @@ impl Front {
     }
 
     fn client(&self) -> Client {
+        self.client_of("u").unwrap()
+    }
+
+    fn client_of(&self, user: &str) -> Result<Client, ftp_client::Error> {
         let mut client = Client::builder().connect(&self.address.to_string()).unwrap();
-        client.login("u", "p").unwrap();
-        client
+        client.login(user, "p").map(|()| client)
     }
 }
 
@@ -152,8 +169,14 @@ fn files_pass_through_to_the_other_server_and_back() {
 
 #[test]
 fn a_cut_upload_leaves_the_file_there_and_can_be_resumed() {
+    for keys in ["", "connections = 1\n"] {
+        resumes_a_cut_upload(keys);
+    }
+}
+
+fn resumes_a_cut_upload(keys: &str) {
     let other = OurServer::start();
-    let front = Front::of(other.address, (other.user, other.password), "");
+    let front = Front::of(other.address, (other.user, other.password), keys);
     other.root.write("a", b"the old file");
     let new = vec![b'n'; 300_000];
     let mut client = front.client();
@@ -312,42 +335,56 @@ fn what_the_other_server_says_is_told() {
     }
 }
 
-/// A server that answers every command except `RETR`, until it is let go.
-fn silent_server() -> (SocketAddr, mpsc::Sender<()>) {
+/// A server with a file `a` of five bytes, which answers `RETR` like this.
+fn old_server(
+    retrieve: impl Fn(&TcpListener, &mut TcpStream) + Send + Sync + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (end, ended) = mpsc::channel::<()>();
+    let retrieve = Arc::new(retrieve);
     thread::spawn(move || {
-        let (control, _) = listener.accept().unwrap();
-        let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
-        let mut control = control;
-        let data = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = data.local_addr().unwrap().port();
-        control.write_all(b"220 old\r\n").unwrap();
-        while let Some(Ok(line)) = lines.next() {
-            let reply = match line.split(' ').next().unwrap_or_default() {
-                "USER" => "331 password".to_owned(),
-                "PASS" => "230 in".to_owned(),
-                "PWD" => "257 \"/\"".to_owned(),
-                "SIZE" => "213 5".to_owned(),
-                "MDTM" => "213 20260101000000".to_owned(),
-                "TYPE" => "200 ok".to_owned(),
-                "EPSV" => format!("229 (|||{port}|)"),
-                "RETR" => {
-                    let _ = ended.recv();
-                    return;
-                }
-                _ => "502 no".to_owned(),
-            };
-            control.write_all(format!("{reply}\r\n").as_bytes()).unwrap();
+        for control in listener.incoming() {
+            let retrieve = Arc::clone(&retrieve);
+            thread::spawn(move || serve_old(control.unwrap(), &*retrieve));
         }
     });
-    (address, end)
+    address
+}
+
+fn serve_old(mut control: TcpStream, retrieve: &impl Fn(&TcpListener, &mut TcpStream)) {
+    let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
+    let data = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = data.local_addr().unwrap().port();
+    control.write_all(b"220 old\r\n").unwrap();
+    while let Some(Ok(line)) = lines.next() {
+        let reply = match line.split(' ').next().unwrap_or_default() {
+            "USER" => "331 password".to_owned(),
+            "PASS" => "230 in".to_owned(),
+            "PWD" => "257 \"/\"".to_owned(),
+            "SIZE" => "213 5".to_owned(),
+            "MDTM" => "213 20260101000000".to_owned(),
+            "TYPE" => "200 ok".to_owned(),
+            "REST" => "350 ok".to_owned(),
+            "EPSV" => format!("229 (|||{port}|)"),
+            "RETR" => {
+                retrieve(&data, &mut control);
+                continue;
+            }
+            _ => "502 no".to_owned(),
+        };
+        if control.write_all(format!("{reply}\r\n").as_bytes()).is_err() {
+            return;
+        }
+    }
 }
 
 #[test]
 fn a_server_that_does_not_answer_holds_up_no_abort() {
-    let (address, end) = silent_server();
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let address = old_server(move |_, _| {
+        let _ = lock(&ended).recv();
+    });
     let front = Front::of(address, ("u", "p"), "timeout = \"1 h\"\n");
     let mut session = RawSession::login(front.address, "u", "p");
     session.expect("TYPE I", 200);
@@ -356,6 +393,228 @@ fn a_server_that_does_not_answer_holds_up_no_abort() {
     session.expect("ABOR", 426);
     session.expect_reply(226);
     drop(end);
+}
+
+/// Devices confirm `REST`, and send the whole file.
+#[test]
+fn a_download_from_a_server_that_ignores_rest_has_the_right_bytes() {
+    let address = old_server(|data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (mut data, _) = data.accept().unwrap();
+        // The question whether it restarts ends before the last byte.
+        let _ = data.write_all(b"01234");
+        drop(data);
+        control.write_all(b"226 done\r\n").unwrap();
+    });
+    let front = Front::of(address, ("u", "p"), "");
+    let mut client = front.client();
+    for offset in [3, 5, 0] {
+        let mut got = Vec::new();
+        client.retrieve_from("/a", offset).unwrap().copy_to(&mut got).unwrap();
+        assert_eq!(got, &b"01234"[usize::try_from(offset).unwrap()..]);
+    }
+}
+
+/// Stores a file through a gateway and reads it again.
+fn passes_through(front: &Front) {
+    let mut client = front.client();
+    let content = vec![b'c'; 100_000];
+    client.store("/a").unwrap().copy_from(&mut &content[..]).unwrap();
+    let mut got = Vec::new();
+    client.retrieve("/a").unwrap().copy_to(&mut got).unwrap();
+    assert!(got == content);
+    assert_eq!(client.list("/").unwrap().count(), 1);
+}
+
+#[test]
+fn the_other_server_proves_itself_by_its_pin_or_its_ca() {
+    let authority = Authority::new();
+    let pair = authority.issue(Issued::Good);
+    let tls =
+        ftp_server::Tls::from_pem(pair.certificate_pem().as_bytes(), pair.key_pem().as_bytes());
+    let tls = tls.unwrap().control(ftp_server::TlsPolicy::Required);
+    let tls = tls.data(ftp_server::TlsPolicy::Required);
+    let other = OurServer::built(Server::builder().tls(tls));
+    let files = TempRoot::new();
+    let ca = authority.write(&files, "ca.pem");
+    let url = format!("ftpes://{}@{}", other.user, other.address);
+    for keys in [format!("pin = \"{}\"\n", pair.pin()), format!("ca_file = \"{}\"\n", ca.display())]
+    {
+        passes_through(&Front::to(&url, other.password, &keys));
+    }
+    let strange = Authority::new();
+    let ca = strange.write(&files, "other.pem");
+    let pin = strange.issue(Issued::Good).pin();
+    for keys in
+        [format!("pin = \"{pin}\"\n"), format!("ca_file = \"{}\"\n", ca.display()), String::new()]
+    {
+        let front = Front::to(&url, other.password, &keys);
+        assert_eq!(front.client().size("/a").unwrap_err().kind(), ErrorKind::Temporary, "{keys}");
+    }
+}
+
+#[test]
+fn the_other_server_can_connect_for_data() {
+    let recorder = Recorder::new();
+    let other = OurServer::built(Server::builder().recorder(&recorder));
+    passes_through(&Front::of(other.address, (other.user, other.password), "active = true\n"));
+    let has = |word: &str| recorder.commands().iter().any(|command| command.starts_with(word));
+    assert!(has("EPRT") && !has("EPSV"), "{:?}", recorder.commands());
+}
+
+#[test]
+fn each_user_has_the_login_and_the_files_of_the_other_server() {
+    let other = Server::builder().user("u", "p", Rights::FULL).user("v", "other", Rights::FULL);
+    let other = other.storage(MemoryStorage::new()).bind("127.0.0.1:0").unwrap();
+    let keys = format!("url = \"ftp://{}\"\nlogin = \"user\"\n", other.local_addr());
+    let front = Front::with(&keys, TempRoot::new());
+    passes_through(&front);
+    // Here it has the right password, and there another one.
+    assert_eq!(front.client_of("v").unwrap_err().reply().map(|it| it.code().value()), Some(530));
+    drop(other);
+    assert!(front.client_of("u").is_err());
+}
+
+/// A storage with a disk that changes a byte.
+struct Rotten(MemoryStorage);
+
+impl Storage for Rotten {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        _: WriteMode,
+        _: Keep<'_>,
+    ) -> StorageResult<Box<dyn Upload>> {
+        let (files, path) = (self.0.clone(), path.clone());
+        Ok(<dyn Upload>::in_memory(Vec::new(), move |mut bytes| {
+            bytes[0] ^= 1;
+            files.put(path, bytes)
+        }))
+    }
+}
+
+#[test]
+fn an_upload_is_compared_by_its_digest() {
+    for (verify, want) in [("hash", None), ("size", Some(&b"oew"[..]))] {
+        let files = MemoryStorage::new();
+        let other = Server::builder().storage(Rotten(files.clone())).user("u", "p", Rights::FULL);
+        let other = other.bind("127.0.0.1:0").unwrap();
+        let front = Front::of(other.local_addr(), ("u", "p"), &format!("verify = \"{verify}\"\n"));
+        let stored = front.client().store("/a").unwrap().copy_from(&mut &b"new"[..]);
+        assert_eq!(stored.is_ok(), want.is_some(), "{verify}");
+        assert_eq!(files.get("/a").as_deref(), want, "{verify}");
+    }
+}
+
+/// Two cameras with one name would mix their pictures.
+#[test]
+fn two_uploads_in_place_take_turns() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "in_place = true\n");
+    let (mut one, mut two) = (front.client(), front.client());
+    let mut upload = one.store("/a").unwrap();
+    upload.write_all(b"one").unwrap();
+    assert_eq!(two.store("/a").unwrap_err().kind(), ErrorKind::Temporary);
+    upload.finish().unwrap();
+    two.store("/a").unwrap().copy_from(&mut &b"two"[..]).unwrap();
+    assert_eq!(other.root.read("a"), b"two");
+}
+
+/// A gateway that is killed leaves them.
+#[test]
+fn an_old_upload_that_no_client_sees_does_not_keep_its_directory() {
+    let other = OurServer::start();
+    let name = "d/.ftp-gateway-0123456789abcdef.part";
+    let left = other.root.write(name, b"half");
+    let front = Front::of(other.address, (other.user, other.password), "");
+    let mut client = front.client();
+    assert_eq!(client.rmdir("/d").unwrap_err().kind(), ErrorKind::Temporary);
+    let file = std::fs::File::options().write(true).open(left).unwrap();
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(2 * 24 * 60 * 60))
+        .unwrap();
+    client.rmdir("/d").unwrap();
+    other.assert_only(&[]);
+}
+
+/// A client that gives up and stores a newer file must not lose it to its older command.
+#[test]
+fn a_change_that_was_given_up_before_it_was_sent_is_not_made() {
+    for (command, at) in [("STOR /c", "/c"), ("DELE /a", "/a"), ("RNTO /a", "/a")] {
+        let files = MemoryStorage::new();
+        files.put("/a", "old").unwrap();
+        files.put("/b", "moved").unwrap();
+        let gate = Gate::default();
+        let other = Gated(files.clone(), gate.clone());
+        let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
+        let other = other.bind("127.0.0.1:0").unwrap();
+        let front = Front::of(other.local_addr(), ("u", "p"), "");
+        let mut session = RawSession::login(front.address, "u", "p");
+        session.expect("TYPE I", 200);
+        if command.starts_with("STOR") {
+            let mut data = session.passive();
+            session.expect(command, 150);
+            gate.shut();
+            data.write_all(b"abandoned");
+            drop(data);
+        } else {
+            if command.starts_with("RNTO") {
+                session.expect("RNFR /b", 350);
+            }
+            gate.shut();
+            session.send(command);
+        }
+        gate.wait_for_a_visitor();
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+        // In the meantime.
+        files.put(at, "newer").unwrap();
+        gate.open();
+        // This question waits for what the gateway still does.
+        session.expect("SIZE /b", 213);
+        assert_eq!(files.get(at).as_deref(), Some(&b"newer"[..]), "{command}");
+    }
+}
+
+/// A storage whose questions wait while its gate is shut.
+struct Gated(MemoryStorage, Gate);
+
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<(bool, usize)>, std::sync::Condvar)>);
+
+impl Gate {
+    fn shut(&self) {
+        lock(&self.0.0).0 = true;
+    }
+
+    fn open(&self) {
+        lock(&self.0.0).0 = false;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut state = lock(&self.0.0);
+        state.1 += usize::from(state.0);
+        self.0.1.notify_all();
+        let limit = Duration::from_secs(30);
+        drop(self.0.1.wait_timeout_while(state, limit, |state| state.0).unwrap());
+    }
+
+    fn wait_for_a_visitor(&self) {
+        drop(self.0.1.wait_while(lock(&self.0.0), |state| state.1 == 0).unwrap());
+    }
+}
+
+impl Storage for Gated {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, list, read, write, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
+        self.1.pass();
+        self.0.stat(path, ask)
+    }
 }
 
 #[test]

@@ -6,18 +6,18 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_client::file::Checksum;
 use ftp_client::pool::Lent;
 use ftp_client::{Client, Download, Error, UploadMode};
+use ftp_proto::Escaped;
 use ftp_server::{
     Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, WriteMode,
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::upstream::{OtherTarget, StorageResult, Upstream, fault, find};
-use crate::lock;
+use super::upstream::{self, StorageResult, Turn, Upstream, fault, find};
 
 /// Prefix of the temporary names.
 pub(super) const PREFIX: &[u8] = b".ftp-gateway-";
@@ -25,15 +25,16 @@ pub(super) const PREFIX: &[u8] = b".ftp-gateway-";
 /// The longest step.
 const STEP: Duration = Duration::from_millis(100);
 
-/// The longest wait for the end of another upload that appends to the file.
-const TURN: Duration = Duration::from_secs(5);
+/// Pauses between the tries to remove what the other server has of a failed upload, in seconds: it may be
+/// about to restart.
+const PAUSES: [u64; 3] = [10, 60, 600];
 
 /// The buffer of a download.
 const BUFFER: usize = 256 * 1024;
 
 /// Bytes of an appending upload that are received before the other server gets any: a cut upload of no
 /// more changes nothing.
-const HELD: usize = 1024 * 1024;
+const HELD: usize = 16 * 1024;
 
 /// Work in another thread.
 struct Job<T>(Receiver<StorageResult<T>>);
@@ -65,23 +66,28 @@ pub(super) struct OtherFile {
     /// What was read, and how much of it was taken.
     buffer: Vec<u8>,
     taken: usize,
+    /// Number of bytes that come and were not asked for.
+    skip: u64,
 }
 
 enum Reading {
     /// An error was returned.
     Failed,
     Before,
-    Beginning(Job<Download<Lent<'static>>>),
-    Running(Box<Download<Lent<'static>>>),
+    /// The download, and how many of its first bytes were not asked for.
+    Beginning(Job<(OtherDownload, u64)>),
+    Running(Box<OtherDownload>),
     /// The server has sent all, but not yet said so.
     Ending(Job<()>),
     Over,
 }
 
+type OtherDownload = Download<Lent<'static>>;
+
 impl OtherFile {
     pub(super) fn new(upstream: Arc<Upstream>, path: Vec<u8>, size: u64) -> Self {
         let (reading, buffer) = (Reading::Before, Vec::new());
-        Self { upstream, path, size, offset: 0, reading, buffer, taken: 0 }
+        Self { upstream, path, size, offset: 0, reading, buffer, taken: 0, skip: 0 }
     }
 
     /// Takes a step. Returns whether there are bytes, or the proved end.
@@ -90,17 +96,26 @@ impl OtherFile {
         self.reading = match std::mem::replace(&mut self.reading, Reading::Failed) {
             Reading::Failed => return Err(Kind::Io.into()),
             Reading::Over => Reading::Over,
+            Reading::Before if self.offset > 0 && self.offset == self.size => Reading::Over,
             Reading::Before => {
                 let (upstream, path) = (Arc::clone(&self.upstream), self.path.clone());
-                let offset = self.offset;
+                let (size, offset) = (self.size, self.offset);
                 Reading::Beginning(Job::begin(move || {
-                    let client = upstream.lend()?;
                     let path = upstream.path(&path);
-                    Download::begin(client, path, offset).map_err(|error| fault(&error, false))
+                    let from = match offset {
+                        0 => 0,
+                        _ if upstream.restarts(&path, size)? => offset,
+                        _ => 0,
+                    };
+                    let begun = Download::begin(upstream.lend()?, path, from);
+                    Ok((begun.map_err(|error| fault(&error, false))?, offset - from))
                 })?)
             }
             Reading::Beginning(job) => match job.wait()? {
-                Some(download) => Reading::Running(Box::new(download)),
+                Some((download, skip)) => {
+                    self.skip = skip;
+                    Reading::Running(Box::new(download))
+                }
                 None => Reading::Beginning(job),
             },
             Reading::Running(mut download) => {
@@ -114,7 +129,9 @@ impl OtherFile {
                     Ok(count) => count,
                     Err(error) => return Err(failed(&download.fail(error))),
                 };
-                (self.taken, _) = (0, self.buffer.truncate(count));
+                self.buffer.truncate(count);
+                self.taken = usize::try_from(self.skip).unwrap_or(usize::MAX).min(count);
+                self.skip -= self.taken as u64;
                 match count {
                     0 => Reading::Ending(Job::begin(move || {
                         let (report, _client) = download.release();
@@ -180,7 +197,7 @@ struct OtherUpload {
     sent: u64,
     checksum: Option<Checksum>,
     /// The turn of an appending upload, and the size of the file when it began there.
-    turn: Option<(Making, Option<u64>)>,
+    turn: Option<(Turn, Option<u64>)>,
 }
 
 enum Sending {
@@ -188,11 +205,13 @@ enum Sending {
     Held(Vec<u8>),
     Beginning(Job<Appending>),
     Running(Box<RunningUpload>),
+    /// The other server has all bytes, under the temporary name.
+    Proved(Lent<'static>),
     Over,
 }
 
 /// An upload that appends, with its turn and the size that the file had.
-type Appending = (RunningUpload, Making, Option<u64>);
+type Appending = (RunningUpload, Turn, Option<u64>);
 
 /// Begins an upload; `old` is the file at `path`.
 ///
@@ -221,18 +240,21 @@ pub(super) fn begin(
         WriteMode::Create | WriteMode::Replace => {}
         _ => return Err(Kind::BadRestart.into()),
     }
-    if !upstream.target.in_place {
+    if upstream.target.in_place {
+        // Two at once would write into one file.
+        upload.turn = Some((Turn::begin(upstream, &upload.path)?, None));
+    } else {
         let end = upload.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (directory, _) = upload.path.split_at(end);
         upload.temporary = Some([directory, &temporary_name()?].concat());
     }
     let mut client = upstream.lend()?;
     if upstream.target.hashes {
-        let algorithms = client.hash_algorithms().map_err(|error| fault(&error, true))?;
+        let algorithms = client.hash_algorithms().map_err(|error| fault(&error, false))?;
         upload.checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
     }
     let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
-    upload.sending = Sending::Running(Box::new(running.map_err(|error| fault(&error, true))?));
+    upload.sending = Sending::Running(Box::new(running.map_err(|error| upload.fault(&error))?));
     Ok(Box::new(upload))
 }
 
@@ -249,10 +271,19 @@ impl OtherUpload {
         self.upstream.path(self.temporary.as_ref().unwrap_or(&self.path))
     }
 
+    /// Returns the error of a command that has changed nothing but a temporary file, if there is one.
+    fn fault(&self, error: &Error) -> StorageError {
+        fault(error, self.temporary.is_none())
+    }
+
+    fn explained(&self, error: io::Error) -> io::Error {
+        Error::recover(error).map_or_else(|error| error, |error| self.fault(&error).into())
+    }
+
     /// Begins to append, with the bytes that are held.
     fn append(&self, held: Vec<u8>) -> StorageResult<Job<Appending>> {
-        let (upstream, place) = (Arc::clone(&self.upstream), self.place());
-        Job::begin(move || append(&upstream, &place, &held))
+        let (upstream, path) = (Arc::clone(&self.upstream), self.path.clone());
+        Job::begin(move || append(&upstream, &path, &held))
     }
 
     /// Keeps the turn of an upload that appends, until its end is proved.
@@ -261,12 +292,13 @@ impl OtherUpload {
         running
     }
 
-    /// Ends the upload there, and proves it.
-    fn finish(&mut self) -> StorageResult<()> {
+    /// Ends the upload there, and proves it. Returns its connection.
+    fn finish(&mut self) -> StorageResult<Lent<'static>> {
         let running = match std::mem::replace(&mut self.sending, Sending::Over) {
             Sending::Running(running) => *running,
+            Sending::Proved(client) => return Ok(client),
             Sending::Held(held) => {
-                let begun = append(&self.upstream, &self.upstream.path(&self.path), &held)?;
+                let begun = append(&self.upstream, &self.path, &held)?;
                 self.appends(begun)
             }
             Sending::Beginning(job) => loop {
@@ -277,7 +309,8 @@ impl OtherUpload {
             Sending::Over => return Err(Kind::Io.into()),
         };
         let (report, mut client) = running.release();
-        let uncertain = |error: Error| fault(&error, true);
+        let checksum = self.checksum.take();
+        let uncertain = |error: Error| self.fault(&error);
         report.map_err(uncertain)?;
         let is_append = self.mode == WriteMode::Append;
         let place = self.place();
@@ -305,13 +338,18 @@ impl OtherUpload {
             }
             _ => {}
         }
-        if let Some(checksum) = self.checksum.take() {
+        if let Some(checksum) = checksum {
             client.compare_hash(&place, &checksum.finish()).map_err(uncertain)?;
         }
-        if self.temporary.is_some() {
-            self.publish(&mut client)?;
-        }
-        Ok(())
+        Ok(client)
+    }
+
+    /// Looks at what has the final name, over the connection of this upload.
+    fn look(&mut self) -> StorageResult<Metadata> {
+        let mut client = self.finish()?;
+        let found = find(&mut client, &self.upstream.path(&self.path));
+        self.sending = Sending::Proved(client);
+        found.map_err(|error| fault(&error, false))?.ok_or_else(|| Kind::NotFound.into())
     }
 
     /// Gives the file its name.
@@ -319,24 +357,26 @@ impl OtherUpload {
         let (from, to) = (self.place(), self.upstream.path(&self.path));
         // FTP has no exclusive rename: a file that another client of that server stores from here on is
         // replaced. Uploads through this program exclude each other.
-        let target = Arc::clone(&self.upstream.target);
-        let _made = match self.mode {
-            WriteMode::Create => Some(Making::begin(&target, &to)?),
-            _ => None,
-        };
-        if self.mode == WriteMode::Create
-            && find(client, &to).map_err(|error| fault(&error, false))?.is_some()
-        {
+        let _turn = Turn::wait(&self.upstream, &self.path)?;
+        let looked = |client: &mut Client| find(client, &to).map_err(|error| fault(&error, false));
+        if self.mode == WriteMode::Create && looked(client)?.is_some() {
             return Err(Kind::Exists.into());
         }
-        let renamed = client.rename(&from, &to).map_err(|error| fault(&error, true));
+        // The client may have left while this server was slow, and may have stored a newer file.
+        let renamed = upstream::rename(client, &from, &to);
         // What may have been renamed must not be removed.
-        if renamed.as_ref().is_ok_and(|()| true)
-            || renamed.as_ref().is_err_and(|error| error.kind == Kind::Unknown)
-        {
+        if renamed.is_ok() || renamed.as_ref().is_err_and(|error| error.kind == Kind::Unknown) {
             self.temporary = None;
         }
-        renamed
+        renamed?;
+        // Some servers confirm a rename, and give another name.
+        let renames = &self.upstream.target.renames;
+        if renames.get().is_none() && looked(client).is_ok_and(|found| found.is_none()) {
+            let why = "the other server does not rename files; use in_place";
+            return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
+        }
+        let _ = renames.set(());
+        Ok(())
     }
 
     /// Removes what the other server has of an upload that failed, in a thread: it may not answer.
@@ -346,65 +386,44 @@ impl OtherUpload {
         let Some(_) = self.temporary.take() else { return };
         let upstream = Arc::clone(&self.upstream);
         let _ = thread::Builder::new().spawn(move || {
-            let client = match sending {
+            let mut client = match sending {
                 // The next command ends the transfer.
                 Sending::Running(running) => Ok(running.detach()),
+                Sending::Proved(client) => Ok(client),
                 _ => upstream.lend(),
             };
-            if let Ok(mut client) = client
-                && let Err(error) = client.delete(&place)
-            {
-                log::warn!("the other server keeps an incomplete upload: {error}");
-            }
+            let mut pauses = PAUSES.into_iter();
+            let kept = loop {
+                let removed = client.and_then(|mut client| {
+                    client.delete(&place).map_err(|error| fault(&error, false))
+                });
+                match (removed, pauses.next()) {
+                    (Ok(()), _) => return,
+                    (Err(error), pause) if error.kind == Kind::Refused || pause.is_none() => {
+                        break error;
+                    }
+                    (Err(_), pause) => thread::sleep(Duration::from_secs(pause.unwrap_or(0))),
+                }
+                client = upstream.lend();
+            };
+            log::warn!("the other server keeps {}: {kept}", Escaped(&place));
         });
     }
 }
 
-/// The turn of the only upload that makes a file at a path or appends to it.
-struct Making(Arc<OtherTarget>, Vec<u8>);
-
-impl Making {
-    fn begin(target: &Arc<OtherTarget>, path: &[u8]) -> StorageResult<Self> {
-        match lock(&target.making).insert(path.to_vec()) {
-            true => Ok(Self(Arc::clone(target), path.to_vec())),
-            false => Err(Kind::Busy.into()),
-        }
-    }
-
-    /// Waits for the turn for a moment.
-    fn wait(target: &Arc<OtherTarget>, path: &[u8]) -> StorageResult<Self> {
-        let begun = Instant::now();
-        loop {
-            match Self::begin(target, path) {
-                Err(_) if begun.elapsed() < TURN => thread::sleep(STEP),
-                turn => return turn,
-            }
-        }
-    }
-}
-
-impl Drop for Making {
-    fn drop(&mut self) {
-        lock(&self.0.making).remove(&self.1);
-    }
-}
-
-/// Appends in turn: of two appends at once, a server can write the second over the first, and the sizes
-/// would still pass for proof.
-fn append(upstream: &Upstream, place: &[u8], held: &[u8]) -> StorageResult<Appending> {
-    let turn = Making::wait(&upstream.target, place)?;
+/// Begins to append in turn.
+fn append(upstream: &Upstream, path: &[u8], held: &[u8]) -> StorageResult<Appending> {
     let mut client = upstream.lend()?;
-    let base = client.size(place).map_err(|error| fault(&error, false))?;
-    let begun = RunningUpload::begin(client, place, UploadMode::Append);
+    let turn = Turn::wait(upstream, path)?;
+    let place = upstream.path(path);
+    let base = client.size(&place).map_err(|error| fault(&error, false))?;
+    StorageError::check_wanted()?;
+    let begun = RunningUpload::begin(client, &place, UploadMode::Append);
     let mut running = begun.map_err(|error| fault(&error, true))?;
     match running.write_all(held) {
         Ok(()) => Ok((running, turn, base)),
         Err(error) => Err(fault(&running.fail(error), true)),
     }
-}
-
-fn explained(error: io::Error) -> io::Error {
-    Error::recover(error).map_or_else(|error| error, |error| fault(&error, true).into())
 }
 
 impl Write for OtherUpload {
@@ -415,8 +434,13 @@ impl Write for OtherUpload {
                     held.extend_from_slice(bytes);
                     break bytes.len();
                 }
-                Sending::Running(running) => break running.write(bytes).map_err(explained)?,
-                Sending::Over => return Err(StorageError::new(Kind::Io).into()),
+                Sending::Running(running) => match running.write(bytes) {
+                    Ok(count) => break count,
+                    Err(error) => return Err(self.explained(error)),
+                },
+                Sending::Proved(_) | Sending::Over => {
+                    return Err(StorageError::new(Kind::Io).into());
+                }
                 Sending::Held(_) | Sending::Beginning(_) => while !self.ready()? {},
             }
         };
@@ -445,15 +469,25 @@ impl Upload for OtherUpload {
         match &mut self.sending {
             Sending::Held(_) => Ok(true),
             Sending::Running(running) => {
-                running.is_ready(STEP).map_err(|error| fault(&error, true))
+                let ready = running.is_ready(STEP);
+                ready.map_err(|error| self.fault(&error))
             }
             Sending::Beginning(_) => Ok(false),
-            Sending::Over => Err(Kind::Io.into()),
+            Sending::Proved(_) | Sending::Over => Err(Kind::Io.into()),
         }
     }
 
+    fn target(&mut self) -> Option<StorageResult<Metadata>> {
+        Some(match self.temporary {
+            Some(_) => self.look(),
+            // It is this upload that has the final name now.
+            None => self.old.ok_or_else(|| Kind::NotFound.into()),
+        })
+    }
+
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
-        self.finish()
+        let mut client = self.finish()?;
+        if self.temporary.is_some() { self.publish(&mut client) } else { Ok(()) }
     }
 
     fn abort(self: Box<Self>, _: StreamEnd) {}

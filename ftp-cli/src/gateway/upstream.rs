@@ -1,7 +1,8 @@
 //! The connections to another server, and what is at a path there.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
@@ -10,7 +11,8 @@ use std::time::{Duration, Instant};
 use ftp_client::error::Phase;
 use ftp_client::pool::{Lent, Patience};
 use ftp_client::{
-    Client, ClientBuilder, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity, TimeVal,
+    Client, ClientBuilder, Download, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
+    TimeVal,
 };
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
@@ -21,6 +23,15 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// The pause before a connection of the pool is asked for again.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Time after which a firewall may have forgotten an idle connection.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Maximum number of names in all listings at once: about 75 MiB.
+const MOST_NAMES: usize = 250_000;
+
+/// The longest wait for the end of another change at a path.
+const TURN: Duration = Duration::from_secs(5);
 
 /// The result of a call of a storage.
 pub(super) type StorageResult<T> = Result<T, StorageError>;
@@ -37,8 +48,35 @@ pub(super) struct OtherTarget {
     pub(super) in_place: bool,
     pub(super) hashes: bool,
     pub(super) dialler: ConnectingThread,
-    /// Paths at which an upload makes a new file at this moment.
+    /// Paths at which a file is being replaced, removed or extended at this moment.
     pub(super) making: Mutex<BTreeSet<Vec<u8>>>,
+    /// Number of names in the listings that clients are reading.
+    pub(super) listed: AtomicUsize,
+    /// Set once a file had its name after a rename.
+    pub(super) renames: OnceLock<()>,
+    /// Set once the server has begun a download in the middle of a file.
+    pub(super) restarts: OnceLock<()>,
+}
+
+/// The names of a listing, as a part of those that may be in memory at once.
+pub(super) struct Listed(Arc<OtherTarget>, usize);
+
+impl Listed {
+    pub(super) const fn none(target: Arc<OtherTarget>) -> Self {
+        Self(target, 0)
+    }
+
+    /// Adds a name. Returns whether there is room for it.
+    pub(super) fn add(&mut self) -> bool {
+        self.1 += 1;
+        self.0.listed.fetch_add(1, Ordering::Relaxed) < MOST_NAMES
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        self.0.listed.fetch_sub(self.1, Ordering::Relaxed);
+    }
 }
 
 /// The connections of one login.
@@ -62,13 +100,15 @@ impl Upstream {
             let dialler = to.dialler.clone();
             dialler.run(move || connect(&to, &login, &found))
         };
-        let pool = Pool::new(dial).size(target.connections).any_directory(true);
+        let pool = Pool::new(dial).size(target.connections).any_directory(true).max_idle(IDLE);
         let pool = pool.patience(Patience::new().attempts(1));
         Self { pool, login, target, base, refused: Mutex::default() }
     }
 
     /// Logs in over a new connection: those of the pool prove only that the login was valid once.
     pub(super) fn prove_login(&self) -> StorageResult<()> {
+        // The server may accept no more connections of this user.
+        let _ = self.pool.quit();
         let (to, base) = (Arc::clone(&self.target), Arc::clone(&self.base));
         let login = self.login.clone();
         let proved = self.target.dialler.run(move || connect(&to, &login, &base)?.quit());
@@ -108,6 +148,33 @@ impl Upstream {
         }
     }
 
+    /// Returns whether the server begins a download where it is told to: then one byte of a file of `size`
+    /// bytes, at least 2, is its last. Some confirm `REST`, and send the whole file.
+    pub(super) fn restarts(&self, path: &[u8], size: u64) -> StorageResult<bool> {
+        if self.target.restarts.get().is_some() {
+            return Ok(true);
+        }
+        let begun = Download::begin(self.lend()?, path, size - 1);
+        let mut download = match begun.map_err(|error| fault(&error, false)) {
+            Err(error) if error.kind == Kind::Unsupported => return Ok(false),
+            begun => begun?,
+        };
+        let mut count = 0;
+        while count < 2 {
+            match download.read(&mut [0; 2]) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(error) => return Err(fault(&download.fail(error), false)),
+            }
+        }
+        if count != 1 {
+            return Ok(false);
+        }
+        download.release().0.map_err(|error| fault(&error, false))?;
+        let _ = self.target.restarts.set(());
+        Ok(true)
+    }
+
     /// Asks something that changes nothing. A connection that is lost meanwhile is replaced once.
     pub(super) fn ask<T>(
         &self,
@@ -122,13 +189,56 @@ impl Upstream {
         }
     }
 
-    /// Makes a change, once.
+    /// Makes a change at a path below the directory of the URL, once. It is not begun for a client that
+    /// waits no longer.
     pub(super) fn change<T>(
         &self,
-        call: impl FnOnce(&mut Client, &Self) -> Result<T, Error>,
+        path: &[u8],
+        call: impl FnOnce(&mut Client, &[u8]) -> Result<T, Error>,
     ) -> StorageResult<T> {
-        call(&mut *self.lend()?, self).map_err(|error| fault(&error, true))
+        let mut client = self.lend()?;
+        let _turn = Turn::wait(self, path)?;
+        StorageError::check_wanted()?;
+        call(&mut client, &self.path(path)).map_err(|error| fault(&error, true))
     }
+}
+
+/// The turn of the only change at a path: a change whose answer is late must not follow a newer one, and
+/// of two appends at once, a server can write the second over the first.
+pub(super) struct Turn(Arc<OtherTarget>, Vec<u8>);
+
+impl Turn {
+    pub(super) fn begin(upstream: &Upstream, path: &[u8]) -> StorageResult<Self> {
+        let (target, place) = (&upstream.target, upstream.path(path));
+        match lock(&target.making).insert(place.clone()) {
+            true => Ok(Self(Arc::clone(target), place)),
+            false => Err(Kind::Busy.into()),
+        }
+    }
+
+    /// Waits for the turn for a moment. `path` is below the directory of the URL.
+    pub(super) fn wait(upstream: &Upstream, path: &[u8]) -> StorageResult<Self> {
+        let begun = Instant::now();
+        loop {
+            match Self::begin(upstream, path) {
+                Err(_) if begun.elapsed() < TURN => thread::sleep(PAUSE),
+                turn => return turn,
+            }
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        lock(&self.0.making).remove(&self.1);
+    }
+}
+
+/// Renames, unless the session has given it up while the server was slow.
+pub(super) fn rename(client: &mut Client, from: &[u8], to: &[u8]) -> StorageResult<()> {
+    let to = client.rename_from(from, to).map_err(|error| fault(&error, false))?;
+    StorageError::check_wanted()?;
+    client.rename_to(&to).map_err(|error| fault(&error, true))
 }
 
 /// Connects and logs in, and finds the directory of the URL.
@@ -139,7 +249,10 @@ fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Res
         let mut path = to.url.path().to_vec();
         if path.first() != Some(&b'/') {
             let mut here = client.pwd()?.into_bytes();
-            here.push(b'/');
+            // Two slashes at the beginning are a host's name on some systems.
+            if here.last() != Some(&b'/') {
+                here.push(b'/');
+            }
             here.append(&mut path);
             path = here;
         }
@@ -154,7 +267,7 @@ fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Res
 pub(super) fn fault(error: &Error, changes: bool) -> StorageError {
     let code = error.reply().map(|reply| (reply.code().value(), reply.code().severity()));
     let kind = match (code, error) {
-        (_, Error::Uncertain { .. }) => Kind::Unknown,
+        (_, Error::Uncertain { .. }) if changes => Kind::Unknown,
         (_, Error::Argument(_)) => return Kind::NameNotAllowed.into(),
         (Some((452, _)), _) => Kind::NoSpace,
         (Some((552, _)), _) => Kind::OverQuota,

@@ -422,8 +422,13 @@ impl Client {
         self.rename_to(&to)
     }
 
-    /// Sends `RNFR`, which changes nothing, and returns the command that renames.
-    pub(crate) fn rename_from(&mut self, from: &[u8], to: &[u8]) -> Result<Command, Error> {
+    /// Sends `RNFR`, which changes nothing, and returns the command for [`rename_to`](Self::rename_to): for a
+    /// caller who decides only then, because the server may have been slow.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`rename`](Self::rename).
+    pub fn rename_from(&mut self, from: &[u8], to: &[u8]) -> Result<Command, Error> {
         let impossible = || Error::Unsupported(Unsupported::NoPaths);
         let is_possible = |client: &Self| client.can_rename(from, to);
         if !is_possible(self) {
@@ -442,8 +447,12 @@ impl Client {
         if is_possible(self) { Ok(new) } else { Err(impossible()) }
     }
 
-    /// Sends `RNTO`.
-    pub(crate) fn rename_to(&mut self, to: &Command) -> Result<(), Error> {
+    /// Sends `RNTO`, directly after [`rename_from`](Self::rename_from).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`rename`](Self::rename).
+    pub fn rename_to(&mut self, to: &Command) -> Result<(), Error> {
         let Some(named) = self.second_name(to)? else { return self.order(to).map(drop) };
         let reply = self.stay_inside(|client| client.control.request(&named))?;
         match reply.code().severity() {

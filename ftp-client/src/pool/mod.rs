@@ -15,7 +15,7 @@ use std::borrow::{Borrow, BorrowMut};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::RepresentationType;
 
@@ -83,7 +83,9 @@ struct Shared<'a> {
 
 struct PoolState {
     admission: Admission,
-    idle: Vec<Client>,
+    /// Each with the moment when it came back.
+    idle: Vec<(Instant, Client)>,
+    max_idle: Duration,
     /// Number of callers that wait for a connection.
     waiting: usize,
     /// Whether connections are kept whose current directory has changed.
@@ -100,6 +102,7 @@ impl<'a> Pool<'a> {
         let state = PoolState {
             admission: Admission::new(),
             idle: Vec::new(),
+            max_idle: Duration::MAX,
             waiting: 0,
             any_directory: false,
             reconnects: 0,
@@ -134,6 +137,13 @@ impl<'a> Pool<'a> {
     /// such a connection is closed when it comes back). Then no caller may rely on the directory.
     pub fn any_directory(self, on: bool) -> Self {
         self.shared.lock().any_directory = on;
+        self
+    }
+
+    /// Closes connections that were idle for longer, in place of lending them (default: never). A
+    /// firewall or a device that sleeps can have forgotten them without a sign.
+    pub fn max_idle(self, time: Duration) -> Self {
+        self.shared.lock().max_idle = time;
         self
     }
 
@@ -191,8 +201,11 @@ impl<'a> Pool<'a> {
         if let Some(failure) = state.admission.refusal() {
             return Err(Error::Fewer(failure.into()));
         }
-        if let Some(client) = state.idle.pop() {
-            return Ok(Some((client, false)));
+        while let Some((since, client)) = state.idle.pop() {
+            if since.elapsed() <= state.max_idle {
+                return Ok(Some((client, false)));
+            }
+            state.admission.lost();
         }
         match state.admission.turn() {
             Turn::Dial => drop(state),
@@ -283,8 +296,9 @@ impl<'a> Pool<'a> {
     pub fn quit(&self) -> Result<(), Error> {
         let idle = std::mem::take(&mut self.shared.lock().idle);
         let unread = self.shared.lock().unread.take().map_or(Ok(()), Err);
-        let quit = |client: Client| {
-            let ended = client.quit();
+        let max_idle = self.shared.lock().max_idle;
+        let quit = |(since, client): (Instant, Client)| {
+            let ended = if since.elapsed() > max_idle { Ok(()) } else { client.quit() };
             self.shared.lost();
             ended
         };
@@ -401,7 +415,7 @@ impl GiveBack for Shared<'_> {
             && (state.any_directory || !client.has_moved())
             && state.admission.refusal().is_none();
         match is_kept {
-            true => state.idle.push(client),
+            true => state.idle.push((Instant::now(), client)),
             false => state.admission.lost(),
         }
         drop(state);

@@ -96,7 +96,7 @@ fn show(
     Ok(PreparedTransfer::send(path, outgoing))
 }
 
-/// `STAT <path>`: replies with the lines of LIST, as many as fit into [`STAT_LINES`]: 212 for a
+/// `STAT <path>`: replies with the lines of LIST, as many as fit into [`limits::STAT_LINES`]: 212 for a
 /// directory, 213 for a file.
 pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
@@ -111,17 +111,12 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
         show_ids,
         begun: Instant::now(),
         now: unix_now(),
-        lines: Vec::with_capacity(STAT_LINES + LONGEST_LINE),
+        lines: Vec::with_capacity(limits::STAT_LINES + LONGEST_LINE),
         bytes: 0,
         is_cut: false,
     };
     Ok(Working::new(path, listing, Place::Search))
 }
-
-/// Maximum bytes of the lines in the reply to a `STAT <path>`, which doubles each 0xFF (RFC 854). A
-/// reply of [`limits::REPLY`] and its copies would take more memory than a session may: other sessions
-/// make theirs at the same time.
-const STAT_LINES: usize = 8 * 1024;
 
 /// Bytes of a line, with a name as long as most file systems allow.
 const LONGEST_LINE: usize = 512;
@@ -162,7 +157,7 @@ impl Work for StatListing {
         if is_shown(&entry.name, self.target.pattern.as_ref(), &self.hidden) {
             let start = self.lines.len();
             listing::list_line(&entry, self.now, self.show_ids, &mut self.lines);
-            self.is_cut = self.lines.len() > STAT_LINES;
+            self.is_cut = self.lines.len() > limits::STAT_LINES;
             if self.is_cut {
                 self.lines.truncate(start);
                 return Ok(true);
@@ -183,7 +178,10 @@ impl Work for StatListing {
         let end = if self.is_cut { "End; more entries exist, use LIST" } else { "End" };
         let lines = lines.split_inclusive(|byte| *byte == b'\n');
         let lines = lines.map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
-        Reply::multi_line(code, "Status:", lines, end)
+        // A text that grew in steps would leave pieces of memory, too.
+        let mut text = Vec::with_capacity(self.bytes + 64);
+        text.extend_from_slice(b"Status:");
+        Reply::multi_line(code, text, lines, end)
     }
 
     fn done(&self) -> u64 {

@@ -2,20 +2,19 @@
 //! files, and the space to keep free.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::auth::Rights;
-use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::session::Session;
 use crate::storage::{
     Ask, Capabilities, RoomFor, Space, Storage, StorageError, StorageErrorKind as Kind,
-    StorageResult, StreamEnd, Upload, VirtualPath,
+    StorageResult, Upload, VirtualPath,
 };
 use crate::threads::Polled;
+use crate::{forward_storage, limits};
 
 /// `ALLO <size> [R <size>]`: 200, without a reservation. 552 if the size exceeds the user's size
 /// limit or what the quota is known to leave. 452 if it exceeds the known free space above
@@ -258,6 +257,8 @@ impl io::Write for GuardedUpload {
 }
 
 impl Upload for GuardedUpload {
+    forward_storage!(self, self.upload; progress, published_size, inode, descriptor, commit, abort);
+
     fn prepare(&mut self) -> StorageResult<bool> {
         // Nothing is copied before the answer.
         let is_done = !self.asked.is_running() && self.upload.prepare()?;
@@ -289,26 +290,6 @@ impl Upload for GuardedUpload {
         }
         Ok(is_done)
     }
-
-    fn published_size(&self) -> Option<u64> {
-        self.upload.published_size()
-    }
-
-    fn inode(&self) -> Option<u64> {
-        self.upload.inode()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.upload.descriptor()
-    }
-
-    fn commit(self: Box<Self>) -> StorageResult<()> {
-        self.upload.commit()
-    }
-
-    fn abort(self: Box<Self>, end: StreamEnd) {
-        self.upload.abort(end);
-    }
 }
 
 /// Returns how many of the `left` bytes an upload may store before the next check.
@@ -319,7 +300,7 @@ fn step_of(left: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::{MemoryStorage, MountedStorage};
+    use crate::storage::{MemoryStorage, MountedStorage, StreamEnd};
 
     #[test]
     fn a_missing_directory_has_the_space_of_its_mount_cm_54() {

@@ -22,8 +22,8 @@ use super::programs::{self as process, Stuck};
 use crate::auth::LocalPaths;
 use crate::storage::StorageResult;
 use crate::{
-    Keep, Login, LoginAttempt, Storage, StorageError, StorageErrorKind, StreamEnd, Upload,
-    VirtualPath, WriteMode, forward_storage,
+    Keep, Login, LoginAttempt, Storage, StorageError, StorageErrorKind, Upload, VirtualPath,
+    WriteMode, forward_storage,
 };
 
 /// Processes of `hooks.check` that were killed but have not ended.
@@ -371,13 +371,7 @@ impl io::Write for CheckedUpload {
 }
 
 impl Upload for CheckedUpload {
-    fn prepare(&mut self) -> StorageResult<bool> {
-        self.inner.prepare()
-    }
-
-    fn ready(&mut self) -> StorageResult<bool> {
-        self.inner.ready()
-    }
+    forward_storage!(self, self.inner; prepare, ready, published_size, inode, descriptor, abort);
 
     fn prepare_commit(&mut self) -> StorageResult<bool> {
         Ok(self.is_accepted()? && self.inner.prepare_commit()?)
@@ -387,24 +381,8 @@ impl Upload for CheckedUpload {
         self.looks + self.inner.progress()
     }
 
-    fn published_size(&self) -> Option<u64> {
-        self.inner.published_size()
-    }
-
-    fn inode(&self) -> Option<u64> {
-        self.inner.inode()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
-    }
-
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         while !self.is_accepted()? {}
         self.inner.commit()
-    }
-
-    fn abort(self: Box<Self>, end: StreamEnd) {
-        self.inner.abort(end);
     }
 }

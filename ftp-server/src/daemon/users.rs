@@ -270,7 +270,11 @@ impl Homes {
         login.storage = tree.open(attempt).map_err(|error| {
             let user = Escaped(attempt.user);
             log::error!(target: LOG, "{user}: {}: {error}", tree.root.shown());
-            AuthError::NoHome
+            match error.kind {
+                // Another server that checks the password is down for a moment.
+                StorageErrorKind::Busy | StorageErrorKind::Unavailable => AuthError::Unavailable,
+                _ => AuthError::NoHome,
+            }
         })?;
         login.local_paths = Some(Arc::new(move |path| tree.local_path(path)));
         if let Some(check) = &self.check {

@@ -11,6 +11,7 @@ use super::count::{self, CountError};
 use super::quota::{Account, Names};
 use super::record::{Later, Verdict};
 use super::shared::{Held, WithoutLedger, unique};
+use crate::forward_storage;
 use crate::storage::space::Cost;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult, StreamEnd, Upload};
 use crate::threads::Polled;
@@ -381,9 +382,7 @@ impl io::Write for QuotaUpload {
 }
 
 impl Upload for QuotaUpload {
-    fn prepare(&mut self) -> StorageResult<bool> {
-        self.inner()?.prepare()
-    }
+    forward_storage!(self, self.inner()?; prepare);
 
     fn ready(&mut self) -> StorageResult<bool> {
         Ok((self.is_whole || self.reserve()?) && self.inner()?.ready()?)

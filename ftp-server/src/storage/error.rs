@@ -117,6 +117,20 @@ impl StorageError {
         Self { kind, source: Some(source) }
     }
 
+    /// Returns `Busy` if the session has given up the call of a [remote](super::Capabilities::REMOTE) storage
+    /// that runs in this thread, because its client has left or has sent `ABOR`. Ask directly before each
+    /// change that follows a wait: newer files may have been stored since.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Busy` in that case.
+    pub fn check_wanted() -> Result<(), Self> {
+        match crate::threads::is_cancelled() {
+            true => Err(Self::new(StorageErrorKind::Busy)),
+            false => Ok(()),
+        }
+    }
+
     /// Returns whether the storage has no such directory.
     pub(crate) const fn is_missing(&self) -> bool {
         matches!(self.kind, StorageErrorKind::NotFound | StorageErrorKind::NotDirectory)

@@ -7,9 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::{
-    Ask, Capabilities, Change, Entries, Entry, Keep, Metadata, RoomFor, Source, Space, Storage,
-    StorageError, StorageErrorKind, StorageResult, StreamEnd, Unfinished, Upload, VirtualPath,
-    WriteMode,
+    Ask, Capabilities, Entries, Entry, Keep, Source, Storage, StorageError, StorageErrorKind,
+    StorageResult, StreamEnd, Upload, VirtualPath, WriteMode,
 };
 use crate::forward_storage;
 
@@ -182,14 +181,10 @@ impl FaultStorage {
         self.plan.count(call).map_or(0, |count| count.load(Ordering::SeqCst))
     }
 
-    /// Counts a call that moves no bytes, and applies its faults.
-    fn call(&self, call: StorageCall) -> StorageResult<()> {
+    /// Counts a call that moves no bytes, and applies its faults. Returns the wrapped storage.
+    fn called(&self, call: StorageCall) -> StorageResult<&dyn Storage> {
         self.plan.call(call, 0)?;
-        Ok(())
-    }
-
-    fn upload(&self, inner: Box<dyn Upload>) -> Box<dyn Upload> {
-        Box::new(Faulty { inner, plan: self.plan.clone() })
+        Ok(&*self.inner)
     }
 }
 
@@ -250,20 +245,24 @@ impl Storage for FaultStorage {
     }
 
     forward_storage!(self, self.inner; confine, kept);
-
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
-        self.call(StorageCall::Stat)?;
-        self.inner.stat(path, ask)
-    }
+    forward_storage!(self, self.called(StorageCall::Stat)?; stat);
+    forward_storage!(self, self.called(StorageCall::Unfinished)?; unfinished);
+    forward_storage!(self, self.called(StorageCall::Forget)?; forget);
+    forward_storage!(self, self.called(StorageCall::Remove)?; remove);
+    forward_storage!(self, self.called(StorageCall::Rmdir)?; rmdir);
+    forward_storage!(self, self.called(StorageCall::Mkdir)?; mkdir);
+    forward_storage!(self, self.called(StorageCall::Rename)?; rename);
+    forward_storage!(self, self.called(StorageCall::Set)?; set);
+    forward_storage!(self, self.called(StorageCall::Space)?; space);
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        self.call(StorageCall::List)?;
-        Ok(Entries::new(Faulty { inner: self.inner.list(path, ask)?, plan: self.plan.clone() }))
+        let inner = self.called(StorageCall::List)?.list(path, ask)?;
+        Ok(Entries::new(Faulty { inner, plan: self.plan.clone() }))
     }
 
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        self.call(StorageCall::Read)?;
-        Ok(Box::new(Faulty { inner: self.inner.read(path)?, plan: self.plan.clone() }))
+        let inner = self.called(StorageCall::Read)?.read(path)?;
+        Ok(Box::new(Faulty { inner, plan: self.plan.clone() }))
     }
 
     fn write(
@@ -272,52 +271,8 @@ impl Storage for FaultStorage {
         mode: WriteMode,
         keep: Keep<'_>,
     ) -> StorageResult<Box<dyn Upload>> {
-        self.call(StorageCall::Write)?;
-        self.inner.write(path, mode, keep).map(|upload| self.upload(upload))
-    }
-
-    fn unfinished(
-        &self,
-        path: &VirtualPath,
-        user: Option<&[u8]>,
-    ) -> StorageResult<Option<Unfinished>> {
-        self.call(StorageCall::Unfinished)?;
-        self.inner.unfinished(path, user)
-    }
-
-    fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
-        self.call(StorageCall::Forget)?;
-        self.inner.forget(path, user)
-    }
-
-    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.call(StorageCall::Remove)?;
-        self.inner.remove(path)
-    }
-
-    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.call(StorageCall::Rmdir)?;
-        self.inner.rmdir(path)
-    }
-
-    fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        self.call(StorageCall::Mkdir)?;
-        self.inner.mkdir(path)
-    }
-
-    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        self.call(StorageCall::Rename)?;
-        self.inner.rename(from, to, replace)
-    }
-
-    fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
-        self.call(StorageCall::Set)?;
-        self.inner.set(path, change)
-    }
-
-    fn space(&self, path: &VirtualPath, room: RoomFor) -> StorageResult<Space> {
-        self.call(StorageCall::Space)?;
-        self.inner.space(path, room)
+        let inner = self.called(StorageCall::Write)?.write(path, mode, keep)?;
+        Ok(Box::new(Faulty { inner, plan: self.plan.clone() }))
     }
 }
 
@@ -346,9 +301,7 @@ impl io::Read for Faulty<Box<dyn Source>> {
 }
 
 impl Source for Faulty<Box<dyn Source>> {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
+    forward_storage!(self, self.inner; size);
 
     fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
         self.plan.call(StorageCall::SourceSeek, 0)?;
@@ -391,21 +344,7 @@ impl Upload for Faulty<Box<dyn Upload>> {
         Ok(self.plan.is_ready(StorageCall::UploadPrepareCommit)? && self.inner.prepare_commit()?)
     }
 
-    fn progress(&self) -> u64 {
-        self.inner.progress()
-    }
-
-    fn published_size(&self) -> Option<u64> {
-        self.inner.published_size()
-    }
-
-    fn inode(&self) -> Option<u64> {
-        self.inner.inode()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
-    }
+    forward_storage!(self, self.inner; progress, published_size, inode, target, descriptor);
 
     fn commit(self: Box<Self>) -> StorageResult<()> {
         if let Err(error) = self.plan.call(StorageCall::UploadCommit, 0) {

@@ -1,14 +1,15 @@
 //! Forwarding of the methods of a storage to another storage.
 
-/// Implements the named methods of [`Storage`](crate::Storage) by calls of another storage.
+/// Implements the named methods of [`Storage`](crate::Storage), [`Source`](crate::Source) or
+/// [`Upload`](crate::Upload) by calls of another storage, source or upload.
 ///
 /// A storage that wraps another one names the methods that it does not change. A wrapper that
 /// leaves out a method without a default does not compile: otherwise it could, for example, take
 /// away the confinement of sessions, or the knowledge that an upload was cut. The first argument is
-/// `self`, the second one the other storage.
+/// `self`, the second one the other storage; in methods that return a `Result`, it can end in `?`.
 ///
-/// A wrapped [`Source`](crate::Source) or [`Upload`](crate::Upload) must forward all methods, those
-/// with a default too: otherwise a wait of the inner one blocks the session.
+/// A wrapped source or upload must forward all methods, those with a default too: otherwise a wait
+/// of the inner one blocks the session.
 ///
 /// ```
 /// use ftp_server::{LocalStorage, MemoryStorage, Storage, StorageError, VirtualPath};
@@ -42,124 +43,114 @@ macro_rules! forward_storage {
     };
 }
 
-/// Implements one method of a storage by a call of another storage.
+/// Implements one method by a call of another object.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_method {
-    (capabilities $self:ident $inner:expr) => {
-        fn capabilities(&$self) -> $crate::Capabilities {
-            $inner.capabilities()
+    ([$($this:tt)+] $inner:expr; $name:ident($($arg:ident: $type:ty),*) -> Result<$done:ty>) => {
+        fn $name($($this)+, $($arg: $type),*) -> Result<$done, $crate::StorageError> {
+            $inner.$name($($arg),*)
         }
+    };
+    ([$($this:tt)+] $inner:expr; $name:ident($($arg:ident: $type:ty),*) -> $output:ty) => {
+        fn $name($($this)+, $($arg: $type),*) -> $output {
+            $inner.$name($($arg),*)
+        }
+    };
+    (capabilities $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&$self] $inner; capabilities() -> $crate::Capabilities }
     };
     (confine $self:ident $inner:expr) => {
-        fn confine(&$self) -> $crate::Confine<'_> {
-            $inner.confine()
-        }
+        $crate::__forward_method! { [&$self] $inner; confine() -> $crate::Confine<'_> }
     };
     (stat $self:ident $inner:expr) => {
-        fn stat(
-            &$self,
-            path: &$crate::VirtualPath,
-            ask: $crate::Ask,
-        ) -> Result<$crate::Metadata, $crate::StorageError> {
-            $inner.stat(path, ask)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            stat(path: &$crate::VirtualPath, ask: $crate::Ask) -> Result<$crate::Metadata> }
     };
     (list $self:ident $inner:expr) => {
-        fn list(
-            &$self,
-            path: &$crate::VirtualPath,
-            ask: $crate::Ask,
-        ) -> Result<$crate::Entries, $crate::StorageError> {
-            $inner.list(path, ask)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            list(path: &$crate::VirtualPath, ask: $crate::Ask) -> Result<$crate::Entries> }
     };
     (read $self:ident $inner:expr) => {
-        fn read(
-            &$self,
-            path: &$crate::VirtualPath,
-        ) -> Result<Box<dyn $crate::Source>, $crate::StorageError> {
-            $inner.read(path)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            read(path: &$crate::VirtualPath) -> Result<Box<dyn $crate::Source>> }
     };
     (write $self:ident $inner:expr) => {
-        fn write(
-            &$self,
-            path: &$crate::VirtualPath,
-            mode: $crate::WriteMode,
-            keep: $crate::Keep<'_>,
-        ) -> Result<Box<dyn $crate::Upload>, $crate::StorageError> {
-            $inner.write(path, mode, keep)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            write(path: &$crate::VirtualPath, mode: $crate::WriteMode, keep: $crate::Keep<'_>) -> Result<Box<dyn $crate::Upload>> }
     };
     (unfinished $self:ident $inner:expr) => {
-        fn unfinished(
-            &$self,
-            path: &$crate::VirtualPath,
-            user: Option<&[u8]>,
-        ) -> Result<Option<$crate::Unfinished>, $crate::StorageError> {
-            $inner.unfinished(path, user)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            unfinished(path: &$crate::VirtualPath, user: Option<&[u8]>) -> Result<Option<$crate::Unfinished>> }
     };
     (kept $self:ident $inner:expr) => {
-        fn kept(
-            &$self,
-            path: &$crate::VirtualPath,
-            user: Option<&[u8]>,
-        ) -> Result<Box<dyn $crate::Source>, $crate::StorageError> {
-            $inner.kept(path, user)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            kept(path: &$crate::VirtualPath, user: Option<&[u8]>) -> Result<Box<dyn $crate::Source>> }
     };
     (forget $self:ident $inner:expr) => {
-        fn forget(
-            &$self,
-            path: &$crate::VirtualPath,
-            user: Option<&[u8]>,
-        ) -> Result<Option<$crate::Unfinished>, $crate::StorageError> {
-            $inner.forget(path, user)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            forget(path: &$crate::VirtualPath, user: Option<&[u8]>) -> Result<Option<$crate::Unfinished>> }
     };
     (remove $self:ident $inner:expr) => {
-        fn remove(&$self, path: &$crate::VirtualPath) -> Result<(), $crate::StorageError> {
-            $inner.remove(path)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            remove(path: &$crate::VirtualPath) -> Result<()> }
     };
     (rmdir $self:ident $inner:expr) => {
-        fn rmdir(&$self, path: &$crate::VirtualPath) -> Result<(), $crate::StorageError> {
-            $inner.rmdir(path)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            rmdir(path: &$crate::VirtualPath) -> Result<()> }
     };
     (mkdir $self:ident $inner:expr) => {
-        fn mkdir(&$self, path: &$crate::VirtualPath) -> Result<(), $crate::StorageError> {
-            $inner.mkdir(path)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            mkdir(path: &$crate::VirtualPath) -> Result<()> }
     };
     (rename $self:ident $inner:expr) => {
-        fn rename(
-            &$self,
-            from: &$crate::VirtualPath,
-            to: &$crate::VirtualPath,
-            replace: bool,
-        ) -> Result<(), $crate::StorageError> {
-            $inner.rename(from, to, replace)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            rename(from: &$crate::VirtualPath, to: &$crate::VirtualPath, replace: bool) -> Result<()> }
     };
     (set $self:ident $inner:expr) => {
-        fn set(
-            &$self,
-            path: &$crate::VirtualPath,
-            change: $crate::Change,
-        ) -> Result<$crate::Metadata, $crate::StorageError> {
-            $inner.set(path, change)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            set(path: &$crate::VirtualPath, change: $crate::Change) -> Result<$crate::Metadata> }
     };
     (space $self:ident $inner:expr) => {
-        fn space(
-            &$self,
-            path: &$crate::VirtualPath,
-            room: $crate::RoomFor,
-        ) -> Result<$crate::Space, $crate::StorageError> {
-            $inner.space(path, room)
-        }
+        $crate::__forward_method! { [&$self] $inner;
+            space(path: &$crate::VirtualPath, room: $crate::RoomFor) -> Result<$crate::Space> }
+    };
+    (size $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&$self] $inner; size() -> u64 }
+    };
+    (seek_to $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&mut $self] $inner; seek_to(offset: u64) -> Result<()> }
+    };
+    (prepare $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&mut $self] $inner; prepare() -> Result<bool> }
+    };
+    (ready $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&mut $self] $inner; ready() -> Result<bool> }
+    };
+    (prepare_commit $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&mut $self] $inner; prepare_commit() -> Result<bool> }
+    };
+    (progress $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&$self] $inner; progress() -> u64 }
+    };
+    (published_size $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&$self] $inner; published_size() -> Option<u64> }
+    };
+    (inode $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&$self] $inner; inode() -> Option<u64> }
+    };
+    (target $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&mut $self] $inner;
+            target() -> Option<Result<$crate::Metadata, $crate::StorageError>> }
+    };
+    (descriptor $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&$self] $inner;
+            descriptor() -> Option<std::os::fd::BorrowedFd<'_>> }
+    };
+    (commit $self:ident $inner:expr) => {
+        $crate::__forward_method! { [$self: Box<Self>] $inner; commit() -> Result<()> }
+    };
+    (abort $self:ident $inner:expr) => {
+        $crate::__forward_method! { [$self: Box<Self>] $inner; abort(end: $crate::StreamEnd) -> () }
     };
 }

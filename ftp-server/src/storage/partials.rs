@@ -10,8 +10,8 @@ use super::metadata::Version;
 use super::records::{MemoryRecords, RecordedUpload};
 use super::space::{Content, Room};
 use super::{
-    Ask, Keep, Source, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished,
-    Upload, VirtualPath, WriteMode, is_made,
+    Ask, Keep, Metadata, Source, Storage, StorageErrorKind as Kind, StorageResult, StreamEnd,
+    Unfinished, Upload, VirtualPath, WriteMode, is_made,
 };
 use crate::forward_storage;
 use crate::lock::Lock;
@@ -64,6 +64,8 @@ pub struct Partials {
     inner: Arc<dyn Storage>,
     records: Arc<Lock<MemoryRecords<Version>>>,
     room: Arc<Room>,
+    /// The root of the wrapped storage in the paths of the records; empty, or with a slash before it.
+    top: Arc<[u8]>,
 }
 
 ftp_proto::debug_fields!(Partials { room }..);
@@ -73,13 +75,21 @@ impl Partials {
     #[must_use]
     pub fn new(storage: impl Storage + 'static) -> Self {
         let records = Arc::new(Lock::new(MemoryRecords::default()));
-        Self { inner: Arc::new(storage), records, room: Room::new(LIMIT) }
+        Self { inner: Arc::new(storage), records, room: Room::new(LIMIT), top: Arc::default() }
     }
 
-    /// Returns whether nothing needs this storage: no clone of it, no upload and no record.
+    /// Wraps another storage, whose uploads have their records and kept bytes together with those of
+    /// this one: one limit holds for both. `top` is empty, or a name that begins with a slash. A
+    /// storage with the name of an earlier one has the same files, and gets its records; a storage
+    /// `/a/b` has those below `/b` of a storage `/a`.
     #[must_use]
-    pub fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.records) == 1 && self.records.lock().is_empty()
+    pub fn beside(&self, top: &[u8], storage: impl Storage + 'static) -> Self {
+        Self { inner: Arc::new(storage), top: top.into(), ..self.clone() }
+    }
+
+    /// Returns a path as the records have it.
+    fn at(&self, path: &VirtualPath) -> VirtualPath {
+        path.below(&self.top)
     }
 
     /// Limits the kept bytes of all users together (default: 64 MiB). Call it before the first
@@ -91,28 +101,21 @@ impl Partials {
 
     /// Returns the version of the file at `path`; `None` if there can be none.
     fn version(&self, path: &VirtualPath) -> StorageResult<Option<Version>> {
-        match self.inner.stat(path, Ask::Facts) {
-            Ok(found) => Ok(Some(found.version())),
-            Err(error) => match error.kind {
-                Kind::NotFound | Kind::NotDirectory | Kind::NameNotAllowed | Kind::Denied => {
-                    Ok(None)
-                }
-                _ => Err(error),
-            },
-        }
+        version(self.inner.stat(path, Ask::Facts))
     }
 
     fn record(
         &self,
         path: &VirtualPath,
         user: Option<&[u8]>,
-        find: impl FnOnce(&mut MemoryRecords<Version>, Option<&Version>) -> Option<Unfinished>,
+        find: FindRecord,
     ) -> StorageResult<Option<Unfinished>> {
-        if !self.records.lock().may_have(path, user) {
+        let place = self.at(path);
+        if !self.records.lock().may_have(&place, user) {
             return Ok(None);
         }
         let version = self.version(path)?;
-        Ok(find(&mut self.records.lock(), version.as_ref()))
+        Ok(find(&mut self.records.lock(), &place, user, version.as_ref()))
     }
 
     /// Makes a change of the object at `path`. If it is made, `record` gets the number of the latest
@@ -126,9 +129,27 @@ impl Partials {
         let latest = self.records.lock().latest();
         let changed = change(&*self.inner, path);
         if is_made(&changed) {
-            record(&mut self.records.lock(), path, latest);
+            record(&mut self.records.lock(), &self.at(path), latest);
         }
         changed
+    }
+}
+
+type FindRecord = fn(
+    &mut MemoryRecords<Version>,
+    &VirtualPath,
+    Option<&[u8]>,
+    Option<&Version>,
+) -> Option<Unfinished>;
+
+/// Returns the version of what a storage has found; `None` if there can be none.
+fn version(found: StorageResult<Metadata>) -> StorageResult<Option<Version>> {
+    match found {
+        Ok(found) => Ok(Some(found.version())),
+        Err(error) => match error.kind {
+            Kind::NotFound | Kind::NotDirectory | Kind::NameNotAllowed | Kind::Denied => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 
@@ -153,7 +174,7 @@ impl Storage for Partials {
         };
         let inner = self.inner.write(path, inner_mode, Keep::Shared)?;
         let mut content = Content::empty(Arc::clone(&self.room));
-        let begun = self.records.lock().begin(path, mode, keep, old, &mut content);
+        let begun = self.records.lock().begin(&self.at(path), mode, keep, old, &mut content);
         match begun {
             Ok(record) => Ok(Box::new(PartialsUpload {
                 partials: self.clone(),
@@ -178,7 +199,7 @@ impl Storage for Partials {
         path: &VirtualPath,
         user: Option<&[u8]>,
     ) -> StorageResult<Option<Unfinished>> {
-        self.record(path, user, |records, now| records.unfinished(path, user, now))
+        self.record(path, user, MemoryRecords::unfinished)
     }
 
     fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
@@ -186,7 +207,7 @@ impl Storage for Partials {
     }
 
     fn forget(&self, path: &VirtualPath, user: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
-        self.record(path, user, |records, now| records.forget(path, user, now))
+        self.record(path, user, MemoryRecords::forget)
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -194,7 +215,7 @@ impl Storage for Partials {
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        let is_running = self.records.lock().is_running_below(path);
+        let is_running = self.records.lock().is_running_below(&self.at(path));
         if is_running && self.inner.list(path, Ask::Names)?.next().is_none() {
             return Err(Kind::Busy.into());
         }
@@ -206,20 +227,21 @@ impl Storage for Partials {
     }
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        let before = self.records.lock().begin_rename(from, to);
+        let (old, new) = (&self.at(from), &self.at(to));
+        let before = self.records.lock().begin_rename(old, new);
         let renamed = self.inner.rename(from, to, replace);
         let is_moved = is_made(&renamed) && from != to;
         let begun = self.records.lock().latest();
         // Unless there is a directory of the old name again, all uploads below it were to the old one,
         // those too that began between the call and the move.
-        let may_have = is_moved && self.records.lock().may_have_below(from);
+        let may_have = is_moved && self.records.lock().may_have_below(old);
         let stands = || self.inner.stat(from, Ask::Directory);
         let is_gone = may_have && stands().is_err_and(|error| error.kind == Kind::NotFound);
         let latest = if is_gone { begun } else { before };
         let mut records = self.records.lock();
-        if records.end_rename(from, to) && is_moved {
-            records.made_directory(to, before);
-            records.renamed(from, to, latest);
+        if records.end_rename(old, new) && is_moved {
+            records.made_directory(new, before);
+            records.renamed(old, new, latest);
         }
         drop(records);
         renamed
@@ -293,17 +315,21 @@ impl PartialsUpload {
     /// Stores the rest, checks that no file is lost that was stored since, and publishes.
     fn publish(&mut self) -> StorageResult<()> {
         self.store_all_again()?;
-        if let Some(record) = &self.record {
-            record.check_loss(|| self.partials.version(&self.path))?;
+        if let (Some(record), Some(inner)) = (&self.record, &mut self.inner) {
+            record.check_loss(|| match inner.target() {
+                Some(found) => version(found),
+                None => self.partials.version(&self.path),
+            })?;
         }
         let latest = self.latest.unwrap_or_else(|| self.partials.records.lock().latest());
         let published = self.inner.take().ok_or(Kind::Io)?.commit();
         if is_made(&published) {
             self.content = None;
+            let place = self.partials.at(&self.path);
             let mut records = self.partials.records.lock();
             match self.record {
-                Some(_) => records.stored(&self.path, latest),
-                None => records.extended(&self.path, latest),
+                Some(_) => records.stored(&place, latest),
+                None => records.extended(&place, latest),
             }
         }
         published

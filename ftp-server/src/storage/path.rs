@@ -67,6 +67,12 @@ impl VirtualPath {
         joined
     }
 
+    /// Returns this path, with its root at `top`, which is empty or begins with a slash.
+    pub(crate) fn below(&self, top: &[u8]) -> Self {
+        let whole = if self.is_root() { top.to_vec() } else { [top, &self.absolute].concat() };
+        if whole.is_empty() { Self::root() } else { Self { absolute: whole } }
+    }
+
     fn push(&mut self, name: &[u8]) {
         if !self.is_root() {
             self.absolute.push(b'/');

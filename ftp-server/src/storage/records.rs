@@ -70,14 +70,6 @@ impl<V> Default for MemoryRecords<V> {
     }
 }
 
-impl<V> MemoryRecords<V> {
-    /// Returns whether there is neither a running upload nor a record.
-    pub(crate) fn is_empty(&mut self) -> bool {
-        self.kept.retain(|_, kept| kept.ended.elapsed() < RECORDED);
-        self.kept.is_empty() && self.running.is_empty()
-    }
-}
-
 impl<V: PartialEq> MemoryRecords<V> {
     /// Begins an upload. `old` is the version of the file at `path`. Returns what the upload leaves
     /// if it is interrupted; `None` if that is nothing. If it resumes an earlier upload, `content`

@@ -1,10 +1,10 @@
 //! The stall timeout of storages that do not bound their waits themselves.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use super::{Capabilities, Source, Storage, StorageErrorKind, StorageResult, StreamEnd, Upload};
+use super::{Capabilities, Source, Storage, StorageErrorKind, StorageResult, Upload};
+use crate::forward_storage;
 
 /// How long the sources and uploads of a storage may be not ready; `None` if they bound that time
 /// themselves.
@@ -62,21 +62,11 @@ impl io::Read for Awaited<Box<dyn Source>> {
 }
 
 impl Source for Awaited<Box<dyn Source>> {
-    fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
-        self.inner.seek_to(offset)
-    }
+    forward_storage!(self, self.inner; size, seek_to, descriptor);
 
     fn ready(&mut self) -> StorageResult<bool> {
         let is_ready = self.inner.ready()?;
         self.check(is_ready, 0)
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
     }
 }
 
@@ -91,6 +81,8 @@ impl io::Write for Awaited<Box<dyn Upload>> {
 }
 
 impl Upload for Awaited<Box<dyn Upload>> {
+    forward_storage!(self, self.inner; progress, published_size, inode, target, descriptor, commit, abort);
+
     fn prepare(&mut self) -> StorageResult<bool> {
         let is_ready = self.inner.prepare()?;
         self.check(is_ready, self.inner.progress())
@@ -104,26 +96,6 @@ impl Upload for Awaited<Box<dyn Upload>> {
     fn prepare_commit(&mut self) -> StorageResult<bool> {
         let is_ready = self.inner.prepare_commit()?;
         self.check(is_ready, self.inner.progress())
-    }
-
-    fn published_size(&self) -> Option<u64> {
-        self.inner.published_size()
-    }
-
-    fn inode(&self) -> Option<u64> {
-        self.inner.inode()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.descriptor()
-    }
-
-    fn commit(self: Box<Self>) -> StorageResult<()> {
-        self.inner.commit()
-    }
-
-    fn abort(self: Box<Self>, end: StreamEnd) {
-        self.inner.abort(end);
     }
 }
 

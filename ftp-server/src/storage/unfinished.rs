@@ -21,8 +21,9 @@ use crate::lock::Lock;
 /// that a daily job never continues the bytes of its previous run.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Time for which the record of an unfinished upload is kept. It outlives the bytes: a client that
-/// resumes after a weekend must not take the length of the old file for its own.
+/// Time for which the record of an unfinished upload is kept, if the age is certain or nothing can be
+/// mixed. It outlives the bytes: a client that resumes after a weekend must not take the length of the
+/// old file for its own.
 pub(crate) const RECORDED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The record of an upload that did not end with success, or still runs. It began at byte 0, or
@@ -37,7 +38,7 @@ pub(crate) const RECORDED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// - when the file that the upload was going to replace is gone, or a file appears where there was
 ///   none;
 /// - when the directory is removed (the record moves together with its directory);
-/// - after 90 days.
+/// - after 90 days, if no change of a clock can pretend them, or there was no file to replace.
 ///
 /// The bytes go earlier: after 12 hours, under any limit, and if the old file differs in any way from
 /// the one that the upload was going to replace. The record then has no bytes.
@@ -94,10 +95,6 @@ impl<P> Default for RunningUploads<P> {
 }
 
 impl<P> RunningUploads<P> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
-    }
-
     pub(crate) const fn new() -> Self {
         Self(Lock::new(Vec::new()))
     }

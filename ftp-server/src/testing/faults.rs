@@ -6,6 +6,7 @@ use std::time::Duration;
 use ftp_proto::Verb;
 
 use crate::data::Outgoing;
+use crate::forward_storage;
 use crate::lock::Lock;
 use crate::storage::{StorageErrorKind, StorageResult, StreamEnd, Upload};
 
@@ -127,13 +128,7 @@ impl Write for CutUpload {
 }
 
 impl Upload for CutUpload {
-    fn prepare(&mut self) -> StorageResult<bool> {
-        self.inner.prepare()
-    }
-
-    fn ready(&mut self) -> StorageResult<bool> {
-        self.inner.ready()
-    }
+    forward_storage!(self, self.inner; prepare, ready);
 
     /// Fails without publishing the upload, even if its data ended before the cut.
     fn commit(self: Box<Self>) -> StorageResult<()> {

@@ -3,11 +3,13 @@
 //! The model is written from the rules in words, without [`TABLE`]: it knows the bytes that each
 //! command sent, so it also knows whose bytes a file consists of.
 
+mod acts;
 mod served;
 
 use std::io::Write as _;
-use std::path::PathBuf;
 
+use self::acts::{ACTS, OTHERS_ACTS};
+pub(crate) use self::acts::{Act, World, is_of_others};
 use self::served::Served;
 use super::*;
 use crate::storage::{
@@ -26,109 +28,6 @@ const CUT: usize = 5;
 
 /// Number of bytes of the file of the other user.
 const OTHERS: usize = 8;
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Act {
-    Stor,
-    StorCut,
-    /// `STOR` that is cut after one byte.
-    StorCutEarly,
-    /// `STOR` that ends with an error of the disk.
-    StorFailed,
-    /// `STOR` in `TYPE A` that is cut.
-    StorTextCut,
-    /// `STOR` that is refused before its first byte.
-    StorRefused,
-    RestStor,
-    RestStorCut,
-    /// `REST` and `STOR` that are refused before the first byte.
-    RestStorRefused,
-    Appe,
-    AppeCut,
-    /// `APPE` that is refused before its first byte.
-    AppeRefused,
-    Size,
-    Mlst,
-    Hash,
-    Retr,
-    Dele,
-    /// The file gets another name.
-    RenameAway,
-    /// Another file gets the name.
-    RenameOnto,
-    /// `RMD` of the directory; if it is gone, `MKD`.
-    Rmd,
-    /// The directory gets another name and its old one again.
-    MoveDirectory,
-    /// A new session of the user, perhaps from another network.
-    Reconnect,
-    OtherUserStores,
-    Restart,
-    /// Another session of the user begins a `STOR`.
-    Begin,
-    /// The first of these uploads is cut.
-    CutBegun,
-    /// The first of these uploads is complete.
-    EndBegun,
-    /// Another program puts a new file in place of this one, or of none.
-    OthersReplace,
-    OthersAppend,
-    OthersRemove,
-    /// Another program sets the time of the file.
-    OthersTouch,
-    /// The kept bytes make room for others.
-    BytesGo,
-}
-
-/// Acts of the world that no storage sees.
-const OTHERS_ACTS: &[Act] =
-    &[Act::OthersReplace, Act::OthersAppend, Act::OthersRemove, Act::OthersTouch, Act::BytesGo];
-
-/// Returns whether another program does this.
-pub(crate) fn is_of_others(act: Act) -> bool {
-    OTHERS_ACTS.contains(&act)
-}
-
-/// Where a storage keeps its files.
-#[derive(Clone, Debug)]
-pub(crate) enum World {
-    /// No other program reaches them.
-    Closed,
-    /// In an object store, which cannot read kept bytes.
-    Objects,
-    /// In this directory.
-    Disk(PathBuf),
-}
-
-const ACTS: &[Act] = &[
-    Act::Stor,
-    Act::StorCut,
-    Act::StorCutEarly,
-    Act::StorFailed,
-    Act::StorTextCut,
-    Act::StorRefused,
-    Act::RestStor,
-    Act::RestStorCut,
-    Act::RestStorRefused,
-    Act::Appe,
-    Act::AppeCut,
-    Act::AppeRefused,
-    Act::Size,
-    Act::Mlst,
-    Act::Hash,
-    Act::Retr,
-    Act::Dele,
-    Act::RenameAway,
-    Act::RenameOnto,
-    Act::Rmd,
-    Act::MoveDirectory,
-    Act::Reconnect,
-    Act::OtherUserStores,
-    Act::Restart,
-    Act::Begin,
-    Act::CutBegun,
-    Act::EndBegun,
-];
 
 /// Returns the bytes of a client's file from `from` to `to`. Each byte shows its file and place.
 fn bytes(number: u8, from: usize, to: usize) -> Vec<u8> {

@@ -218,7 +218,7 @@ impl Upload for Appending {
             place.turn.keep();
             place.length
         });
-        self.output.sync().map_err(system)?;
+        self.output.settle().map_err(system)?;
         self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();

@@ -14,6 +14,7 @@ mod backlog;
 mod begin;
 mod changes;
 mod directory;
+mod facts;
 mod files;
 mod hidden;
 mod inherit;

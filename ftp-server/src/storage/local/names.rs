@@ -7,16 +7,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FileType, RawDir, SeekFrom, fstat, seek};
+use rustix::fs::{FileType, RawDir, SeekFrom, fstat, fstatfs, seek};
 use rustix::io::{Errno, Result};
 
 use super::{name, root};
 use crate::{budget, limits};
 
-/// Size of the buffer for the first system call, in bytes. The names that it returns fill a reply: a
-/// line of `LIST` is longer than what the system says of a name.
+/// Size of the buffer for a system call, in bytes.
 const PIECE: usize = limits::NAMES;
-const _: () = assert!(PIECE >= limits::REPLY);
+
+/// The same for a reader of the first names only. They fill the reply to a `STAT`: a line of `LIST` is
+/// longer than what the system says of a name.
+const FIRST: usize = limits::STAT_LINES;
+
+/// Bytes that the system takes for the shortest name.
+const SHORTEST: usize = 24;
 
 /// Maximum memory of the names that are read before the first is listed, in bytes: about 10,000 names.
 /// A larger directory is listed while it is read.
@@ -40,7 +45,7 @@ pub(super) struct DirectoryNames {
     directory: OwnedFd,
     /// The time of the last change when the directory was opened; `None` once the names are read.
     opened: Option<ChangeTimes>,
-    /// Whether a directory of more than [`PIECE`] is read to its end before the first name is listed.
+    /// Whether the directory is read to its end, if possible, before the first name is listed.
     reads_ahead: bool,
     /// The names, each with a NUL at its end. They share one allocation: a separate one for each name
     /// would take almost half of the processor time of `NLST`.
@@ -101,8 +106,9 @@ impl DirectoryNames {
     /// Reads all names, or the next ones of a directory that is too large for that.
     fn fill(&mut self) -> Result<()> {
         (self.text, self.places, self.next, self.room) = (Vec::new(), Vec::new(), 0, None);
+        let piece = if self.reads_ahead { PIECE } else { FIRST };
         if let Some(opened) = self.opened.take() {
-            self.read(PIECE)?;
+            self.read(piece)?;
             if !self.has_ended && self.reads_ahead {
                 self.room = NamesPlace::claim();
             }
@@ -113,7 +119,7 @@ impl DirectoryNames {
                 self.settle(opened)?;
             }
         } else {
-            self.read(PIECE)?;
+            self.read(piece)?;
         }
         // The names stay while the client reads slowly.
         self.text.shrink_to_fit();
@@ -133,8 +139,9 @@ impl DirectoryNames {
         let mut last = opened;
         for again in 0..READ_AGAIN {
             let now = stamp(&self.directory);
+            let is_proof = |now| !is_recent(now) && shows_changes(&self.directory);
             let is_proved =
-                now.is_some_and(|now| last == Some(now) && (again > 0 || !is_recent(now)));
+                now.is_some_and(|now| last == Some(now) && (again > 0 || is_proof(now)));
             if is_proved || self.size() > 2 * WHOLE {
                 break;
             }
@@ -175,6 +182,10 @@ impl DirectoryNames {
         let mut buffer = Vec::with_capacity(size);
         // The names are added while the directory is borrowed.
         let Self { directory, text, places, has_ended, .. } = self;
+        // Memory that grows in small steps leaves pieces, which the C library keeps for this thread
+        // and which keep apart what is free around them: 100 KiB in each session after a few replies.
+        text.reserve(size);
+        places.reserve(size / SHORTEST);
         let mut entries = RawDir::new(&*directory, buffer.spare_capacity_mut());
         loop {
             match entries.next() {
@@ -227,6 +238,23 @@ fn is_recent([changed, _]: [Duration; 2]) -> bool {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let recent = if changed.subsec_nanos() == 0 { RECENT_SECONDS } else { RECENT };
     now.abs_diff(changed) < recent
+}
+
+/// Returns whether each change in a directory is in its times, as on ext4, btrfs, XFS, tmpfs, F2FS, ZFS
+/// and bcachefs. FAT, FUSE and network file systems can have older or coarser ones.
+fn shows_changes(directory: &OwnedFd) -> bool {
+    fstatfs(directory).is_ok_and(|system| {
+        matches!(
+            i128::from(system.f_type),
+            0xef53
+                | 0x9123_683e
+                | 0x5846_5342
+                | 0x0102_1994
+                | 0xf2f5_2010
+                | 0x2fc1_2fc1
+                | 0xca45_1a4e
+        )
+    })
 }
 
 /// A place to read the names of a large directory. Together, they use at most a sixteenth of the

@@ -11,6 +11,7 @@ use rustix::io::{Errno, Result, pread, retry_on_intr, write};
 use super::backlog::Backlog;
 use super::directory::system;
 use super::policy::SyncPolicy;
+use super::root;
 use super::usage::{Cost, UploadCharge};
 use crate::pace::{Pace, for_a_tick};
 use crate::storage::{StorageError, StorageErrorKind, StorageResult};
@@ -155,6 +156,24 @@ impl Output {
         }
         self.is_synced = true;
         Ok(())
+    }
+
+    /// Syncs the content as [`sync`](Self::sync) does, and returns the file's length. Some file systems
+    /// (FUSE, NFS, CIFS, and disk quotas) report only to close(2) that they could not store bytes, so
+    /// a duplicate of the descriptor is closed.
+    ///
+    /// # Errors
+    ///
+    /// Returns EIO if the file is shorter than the bytes written.
+    pub(super) fn settle(&mut self) -> Result<u64> {
+        self.sync()?;
+        // Without a free descriptor, only the length can be compared.
+        if let Ok(duplicate) = self.file.try_clone() {
+            nix::unistd::close(duplicate)
+                .map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
+        }
+        let length = root::metadata_of(&self.file)?.size;
+        if length < self.position { Err(Errno::IO) } else { Ok(length) }
     }
 
     /// Returns the sync policy of the file.

@@ -240,19 +240,10 @@ impl Replacement {
         Ok(())
     }
 
-    /// Checks that the file has as many bytes as were written, and no late error. Some file systems
-    /// (FUSE, NFS, CIFS, and disk quotas) report only to close(2) that they could not store them, so a
-    /// duplicate of the descriptor is closed.
-    fn check_whole(&self) -> Result<(), Errno> {
-        // Without a free descriptor, only the length can be compared.
-        if let Ok(duplicate) = self.output.as_fd().try_clone_to_owned() {
-            nix::unistd::close(duplicate)
-                .map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
-        }
-        match root::metadata_of(&self.output)?.size == self.output.position() {
-            true => Ok(()),
-            false => Err(Errno::IO),
-        }
+    /// Brings all bytes to disk, and checks that the file has no others.
+    fn settle(&mut self) -> Result<(), Errno> {
+        let is_whole = self.output.settle()? == self.output.position();
+        if is_whole { Ok(()) } else { Err(Errno::IO) }
     }
 
     /// Gives the complete file what it is to have, except its owner: by the settings, and from the
@@ -358,8 +349,7 @@ impl Replacement {
             && self.end == StreamEnd::Cut
             && self.output.position() > 0
         {
-            self.output.sync()?;
-            self.check_whole()?;
+            self.settle()?;
             self.refusal = Some(StorageErrorKind::Exists);
             return self.publish().map(|()| true);
         }
@@ -385,7 +375,7 @@ impl Replacement {
         }
         // The client will send only the bytes after the length that `SIZE` reports, so the bytes
         // before it must be on disk.
-        self.output.sync()?;
+        self.settle()?;
         let length = self.output.position();
         // An upload that could not get its name has its final mode.
         inherit::set_mode(&self.output, &mut self.made, inherit::PRIVATE)?;
@@ -441,8 +431,7 @@ impl Upload for Replacement {
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.end = StreamEnd::Failed;
         self.finish_copying()?;
-        self.output.sync().map_err(system)?;
-        self.check_whole().map_err(system)?;
+        self.settle().map_err(system)?;
         if let Some(record) = &mut self.record {
             // The file is complete, and its record is about to go: that it could not be synced harms
             // nobody any more.

@@ -15,11 +15,12 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::process::nice;
 
 use super::directory::{self, Directory};
+use super::facts::{self, Facts, RecordFile};
 use super::hidden;
 use super::kept_uploads::KeptPart;
 use super::name::{self, Hidden, Owner};
 use super::policy::LocalConfig;
-use super::record::{self, Facts, RecordFile};
+use super::record;
 use super::root::{self, Root};
 use super::usage::{Cost, Seen, Usage};
 use crate::storage::unfinished::{RECORDED, REMEMBERED};
@@ -300,7 +301,7 @@ impl<'a> Walk<'a> {
         for (name, found) in hidden.iter().filter(|(name, _)| is_record(name)) {
             kept.extend(match self.cost {
                 // Whether they are too old does not matter: they count until they are removed.
-                Some(_) => match record::read(directory, name) {
+                Some(_) => match facts::read(directory, name) {
                     RecordFile::Whole(facts) => Some(*facts),
                     RecordFile::Missing | RecordFile::Doubtful => None,
                 },
@@ -323,7 +324,7 @@ impl<'a> Walk<'a> {
         let above = self.way.last().map_or((0, 0), |level| level.identity);
         // First the lock: an upload that is cut writes what it leaves before it lets go.
         let looked = hidden::check_left(directory.as_fd(), name);
-        let facts = match record::read(directory, name) {
+        let facts = match facts::read(directory, name) {
             RecordFile::Missing => return None,
             RecordFile::Doubtful => None,
             RecordFile::Whole(facts) => Some(*facts),
@@ -338,11 +339,7 @@ impl<'a> Walk<'a> {
             return facts;
         }
         let Some(facts) = facts else {
-            // Only its own age can tell when it ends.
-            match hidden::is_older_than(found, RECORDED) {
-                true => self.remove(directory, name, found, hidden::remove),
-                false => self.shelve(name, None),
-            }
+            self.shelve(name, None);
             return None;
         };
         let now = match root::metadata_at(directory, &*facts.name, AtFlags::empty()) {

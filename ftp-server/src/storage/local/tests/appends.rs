@@ -279,7 +279,10 @@ impl Model {
         if is_whole && self.place.is_none() && !self.has_failed {
             self.land();
         }
-        let is_stored = is_whole && !self.has_failed && self.newer.is_none();
+        // Another program has taken some bytes away.
+        let is_short = |(length, own): &(usize, Vec<u8>)| self.file.len() < length + own.len();
+        let is_short = self.place.as_ref().is_some_and(is_short);
+        let is_stored = is_whole && !self.has_failed && self.newer.is_none() && !is_short;
         if let Some((length, own)) = self.place.take().filter(|_| !is_stored && !self.is_lost)
             && self.file.len() == length + own.len()
             && self.file.ends_with(&own)

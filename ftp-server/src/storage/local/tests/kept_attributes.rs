@@ -205,3 +205,23 @@ fn new_objects_obey_a_default_acl_instead_of_the_umask_fs_17() {
         }
     }
 }
+
+#[test]
+fn new_files_and_directories_obey_the_umask_set_fs_17() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for (umask, file, directory) in
+            [(0o022, 0o644, 0o755), (0, 0o666, 0o777), (0o077, 0o600, 0o700), (0o027, 0o640, 0o750)]
+        {
+            let storage = storage.clone().with(|config| config.umask = umask);
+            upload(&storage, "f", WriteMode::Create, b"x");
+            storage.mkdir(&path("d")).unwrap();
+            let mode = |name: &str| {
+                fs::metadata(tree.root.join(name)).unwrap().permissions().mode() & 0o7777
+            };
+            assert_eq!((mode("f"), mode("d")), (file, directory), "{umask:03o}");
+            storage.remove(&path("f")).unwrap();
+            storage.rmdir(&path("d")).unwrap();
+        }
+    }
+}

@@ -63,6 +63,62 @@ fn a_listing_that_the_disk_breaks_off_is_an_error_and_no_shorter_listing_cm_112(
 }
 
 #[test]
+fn a_listing_lacks_no_name_although_the_time_of_its_directory_stands_still_ls_31() {
+    let tree = Tree::new();
+    let files = ["a", "b", "c"].map(|name| (name, ""));
+    let Some(disk) = LyingDisk::mount(&tree.root, files) else { return };
+    let storage = tree.storage();
+    for ask in [Ask::Names, Ask::Facts] {
+        disk.lies().files.insert("a".to_owned(), Vec::new());
+        // The next names move up, and the reading passes over one of them.
+        disk.lies().vanishes = Some("a".to_owned());
+        let listed = names(&storage, ask);
+        assert!([b"b", b"c"].iter().all(|name| listed.iter().any(|it| it == name)), "{listed:?}");
+    }
+}
+
+#[test]
+fn another_spelling_of_a_name_reaches_no_hidden_file_and_evades_no_record_fs_14_fs_15() {
+    let tree = Tree::new();
+    let hidden = ".ftp-upload-0123456789abcdef-f.part";
+    let Some(disk) = LyingDisk::mount(&tree.root, [("f", "old file"), (hidden, "x")]) else {
+        return;
+    };
+    disk.lies().folds = true;
+    let storage = tree.storage();
+    assert_eq!(storage.stat(&path("F"), Ask::Facts).unwrap().size, 8);
+    assert_eq!(kind(storage.read(&path(&hidden.to_uppercase()))), Some(NotFound));
+    let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"u")).unwrap();
+    upload.write_all(b"new").unwrap();
+    upload.abort(StreamEnd::Cut);
+    for spelling in ["f", "F"] {
+        assert!(storage.unfinished(&path(spelling), Some(b"u")).unwrap().is_some(), "{spelling}");
+    }
+}
+
+#[test]
+fn a_file_whose_sync_the_disk_ignored_is_told_as_it_is_and_stored_again_hf_04() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, []) else { return };
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::FileAndDirectory);
+    let store = || {
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
+        upload.write_all(b"content").unwrap();
+        upload.commit().unwrap();
+    };
+    store();
+    // After a power cut, the disk has the name without its bytes.
+    disk.lies().files.insert("f".to_owned(), Vec::new());
+    let seen = storage.stat(&path("f"), Ask::Facts).unwrap();
+    assert_eq!(seen.size, 0);
+    let mut read = String::new();
+    storage.read(&path("f")).unwrap().read_to_string(&mut read).unwrap();
+    assert_eq!(read, "");
+    store();
+    assert_eq!(disk.lies().files["f"], b"content");
+}
+
+#[test]
 fn a_listing_shows_a_name_that_cannot_be_examined_ls_31() {
     let tree = Tree::new();
     let files = [("a", ""), ("b", "secret"), ("d/f", "")];
@@ -265,6 +321,52 @@ fn an_upload_that_the_disk_refuses_at_any_call_replaces_nothing_cm_106_fs_12_hf_
             assert_eq!(lies.files.get(name).map(|content| &**content), old, "{name} {call}");
         }
     }
+}
+
+#[test]
+fn an_append_that_the_disk_refuses_at_any_call_is_no_success_cm_106_hf_04() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, []) else { return };
+    for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
+        let storage = tree.storage().with(|config| config.sync = sync);
+        for call in [WRITE, FSYNC, FLUSH] {
+            if (call, sync) == (FSYNC, SyncPolicy::None) {
+                continue;
+            }
+            for mode in [WriteMode::Append, WriteMode::From(3)] {
+                // A file of its own: the copy of a descriptor in a starting child of another test can
+                // be closed late.
+                let name = format!("{mode:?}-{sync:?}-{call}");
+                disk.lies().files.insert(name.clone(), b"old".to_vec());
+                disk.lies().fails = Some((call, Errno::IO.raw_os_error()));
+                let stored =
+                    storage.write(&path(&name), mode, Keep::Shared).and_then(|mut upload| {
+                        upload.write_all(b"newer")?;
+                        upload.commit()
+                    });
+                assert_eq!(kind(stored), Some(Io), "{name}");
+                let mut lies = disk.lies();
+                lies.fails = None;
+                // This disk loses the whole file when it fails at the end.
+                let left = if call == FLUSH { &b""[..] } else { b"old" };
+                assert_eq!(lies.files[&name], left, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn bytes_of_a_cut_upload_that_the_disk_has_lost_at_the_end_are_not_kept_fs_15() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("f", "old")]) else { return };
+    let storage = tree.storage();
+    disk.lies().fails = Some((FLUSH, Errno::IO.raw_os_error()));
+    let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"u")).unwrap();
+    upload.write_all(b"newer").unwrap();
+    upload.abort(StreamEnd::Cut);
+    disk.lies().fails = None;
+    let left = storage.unfinished(&path("f"), Some(b"u")).unwrap().unwrap();
+    assert_eq!(left.kept, 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod appends;
 mod confinement;
+mod directories;
 mod kept_attributes;
 mod killed;
 mod lies;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::StorageErrorKind::{BadRestart, Busy, Exists, NotEmpty};
+use super::StorageErrorKind::{BadRestart, Busy, Exists};
 use super::*;
 use crate::storage::StreamEnd;
 
@@ -644,67 +644,6 @@ fn a_record_ends_only_by_what_the_server_does_fs_13_fs_15() {
 }
 
 #[test]
-fn a_directory_with_nothing_but_hidden_files_can_be_removed_fs_14_fs_15_cm_87() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        storage.mkdir(&path("d")).unwrap();
-        for name in ["d/a", "d/b"] {
-            cut(&storage, name, WriteMode::Replace, b"part");
-        }
-        cut(&storage, "d/empty", WriteMode::Replace, b"");
-        tree.put("d/.ftp-upload-0123456789abcdef", "stale");
-        tree.put("d/file", "");
-        // A visible file prevents the removal, and then nothing is removed.
-        assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
-        assert_eq!(tree.names_with_records("d").len(), 7);
-        // A running upload also prevents the removal.
-        let running = begin(&storage, "d/a", WriteMode::Resume(4), b"");
-        assert_eq!(kind(storage.rmdir(&path("d"))), Some(NotEmpty));
-        storage.remove(&path("d/file")).unwrap();
-        assert_eq!(kind(storage.rmdir(&path("d"))), Some(Busy));
-        drop(running);
-        let running = begin(&storage, "d/new", WriteMode::Replace, b"part");
-        assert_eq!(kind(storage.rmdir(&path("d"))), Some(Busy));
-        drop(running);
-        assert_eq!(
-            ["d/a", "d/empty", "d/new"].map(|name| kept(&storage, name)),
-            [Some(4), Some(0), Some(4)]
-        );
-        storage.rmdir(&path("d")).unwrap();
-        assert!(tree.names_with_records("").is_empty());
-        // The records do not come back with another directory of the same name.
-        storage.mkdir(&path("d")).unwrap();
-        assert_eq!(kept(&storage, "d/a"), None);
-        storage.rmdir(&path("d")).unwrap();
-    }
-}
-
-#[test]
-fn a_record_moves_with_its_directory_fs_15() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        fs::create_dir_all(tree.root.join("d/in")).unwrap();
-        tree.put("d/in/old", "old");
-        cut(&storage, "d/in/new", WriteMode::Replace, b"0123");
-        cut(&storage, "d/in/old", WriteMode::Replace, b"0123");
-        let running = begin(&storage, "d/in/running", WriteMode::Replace, b"01");
-        storage.rename(&path("d"), &path("e"), true).unwrap();
-        assert!(is_running(&storage, "e/in/running"));
-        drop(running);
-        assert_eq!(
-            ["e/in/new", "e/in/old", "e/in/running"].map(|name| kept(&storage, name)),
-            [Some(4), Some(4), Some(2)]
-        );
-        for name in ["e/in/new", "e/in/old", "e/in/running"] {
-            finish(&storage, name, WriteMode::Resume(2), b"new");
-            assert_eq!(tree.get(name), b"01new");
-        }
-        assert_eq!(tree.names_with_records("e/in"), ["new", "old", "running"]);
-        fs::remove_dir_all(tree.root.join("e")).unwrap();
-    }
-}
-
-#[test]
 fn a_record_can_be_forgotten_fs_15() {
     let tree = Tree::new();
     for storage in tree.storages() {
@@ -739,21 +678,6 @@ fn a_record_can_be_forgotten_fs_15() {
 }
 
 #[test]
-fn a_refused_rmdir_keeps_the_partial_files_in_the_directory_fs_15_cm_87() {
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        storage.mkdir(&path("d")).unwrap();
-        let names: Vec<String> = (0..20).map(|number| format!("d/{number}")).collect();
-        names.iter().for_each(|name| cut(&storage, name, WriteMode::Create, b"01234"));
-        let upload = storage.write(&path("d/7"), WriteMode::Resume(5), Keep::Bytes(USER)).unwrap();
-        assert_eq!(kind(storage.rmdir(&path("d"))), Some(Busy));
-        upload.abort(StreamEnd::Cut);
-        assert!(names.iter().all(|name| kept(&storage, name) == Some(5)));
-        storage.rmdir(&path("d")).unwrap();
-    }
-}
-
-#[test]
 fn a_resumed_upload_does_not_overwrite_a_newer_file_fs_15_fs_18() {
     let tree = Tree::new();
     for storage in tree.storages() {
@@ -772,27 +696,6 @@ fn a_resumed_upload_does_not_overwrite_a_newer_file_fs_15_fs_18() {
                 storage.remove(&path("f")).unwrap();
                 assert!(tree.names_with_records("").is_empty());
             }
-        }
-    }
-}
-
-#[test]
-fn new_files_and_directories_obey_the_umask_set_fs_17() {
-    use std::os::unix::fs::PermissionsExt;
-    let tree = Tree::new();
-    for storage in tree.storages() {
-        for (umask, file, directory) in
-            [(0o022, 0o644, 0o755), (0, 0o666, 0o777), (0o077, 0o600, 0o700), (0o027, 0o640, 0o750)]
-        {
-            let storage = storage.clone().with(|config| config.umask = umask);
-            upload(&storage, "f", WriteMode::Create, b"x");
-            storage.mkdir(&path("d")).unwrap();
-            let mode = |name: &str| {
-                fs::metadata(tree.root.join(name)).unwrap().permissions().mode() & 0o7777
-            };
-            assert_eq!((mode("f"), mode("d")), (file, directory), "{umask:03o}");
-            storage.remove(&path("f")).unwrap();
-            storage.rmdir(&path("d")).unwrap();
         }
     }
 }
