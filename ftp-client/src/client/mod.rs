@@ -119,6 +119,9 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
+    /// Whether this server, as the target of a copy, got a small file that had ended before its 150,
+    /// and did not see it.
+    pub(crate) misses_early_end: bool,
     /// Whether the server has confirmed an upload whose data connection failed. The size before then
     /// shows whether the next upload is stored.
     pub(crate) breaks_uploads: bool,
@@ -234,6 +237,7 @@ impl Client {
             no_nlst: false,
             no_flags: false,
             no_range: false,
+            misses_early_end: false,
             breaks_uploads: false,
             tests_flights: false,
             x_forms: Vec::new(),
