@@ -404,7 +404,7 @@ fn append(upstream: &Upstream, place: &[u8], held: &[u8]) -> StorageResult<Appen
 }
 
 fn explained(error: io::Error) -> io::Error {
-    Error::recover(error).map_or_else(|error| error, |error| fault(&error, true).into())
+    Error::downcast(error).map_or_else(|error| error, |error| fault(&error, true).into())
 }
 
 impl Write for OtherUpload {
