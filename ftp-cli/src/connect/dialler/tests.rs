@@ -1,5 +1,8 @@
+use std::ffi::{OsStr, OsString};
+
 use ftp_client::error::TlsCause;
 
+use super::proxies::{PROXY, is_listed};
 use super::*;
 use crate::options;
 
