@@ -1,4 +1,5 @@
 use super::*;
+use crate::system::OsStringExt;
 
 fn parse_texts(line: &str) -> Result<(Option<Command>, Options)> {
     parse(line.split_ascii_whitespace().map(OsString::from))
@@ -155,15 +156,23 @@ fn operands_and_values_that_are_not_utf_8_are_kept() {
         bytes(b"--password-file=\xfe"),
         bytes(b"--password-file"),
         bytes(b"p\xfd"),
+        bytes(b"-vuu\xfb"),
         bytes(b"--"),
         bytes(b"-\xfc"),
     ];
     let (_, options) = parse(arguments).unwrap();
     assert_eq!(options.operands, [bytes(b"a\xff"), bytes(b"-\xfc")]);
     assert!(options.all("password-file").eq([bytes(b"\xfe"), bytes(b"p\xfd")]));
-    for refused in [&b"-u\xff"[..], b"--us\xff=x", b"-\xff"] {
+    assert_eq!(options.value("user"), Some(&*bytes(b"u\xfb")));
+    for (refused, want) in [
+        (&b"--us\xff=x"[..], "get: unknown option --us\u{fffd}; "),
+        (b"-\xff", "get: unknown option -\u{fffd}; "),
+        ("-\u{e9}".as_bytes(), "get: unknown option -\u{e9}; "),
+        ("-v\u{e9}".as_bytes(), "get: unknown option -\u{e9}; "),
+    ] {
         let failure = parse([bytes(b"get"), bytes(refused)]).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.starts_with(want), "{}", failure.message);
     }
 }
 
@@ -258,7 +267,7 @@ fn option_clusters_are_split_and_values_are_unchanged() {
         ("-vZq", "-v -Zq"),
         ("-vq -- -vq", "-v -q -- -vq"),
         ("-u", "-u"),
-        ("-v\u{e9}q", "-v -\u{e9}q"),
+        ("-v\u{e9}q", "-v --\u{e9}q"),
     ] {
         let texts: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let spread = spread(&texts, &rows, Some(Command::Get)).join(" ");

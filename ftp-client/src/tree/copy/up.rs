@@ -231,7 +231,7 @@ impl Up<'_> {
             Ok(Some(before.mtime()))
         };
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
-            .under(self.options.temporary.clone())
+            .store_as(self.options.temporary.clone())
             .apart()
             .proves_new(is_doubtful || self.options.moves && copy.replaces_equal_size())
             .following(following)
