@@ -182,7 +182,7 @@ impl Board {
                     (state.line.clone(), state.kept, state.total)
                 };
                 let columns = match is_terminal {
-                    // The terminal echoes ^C behind the line, which must not wrap then.
+                    // The terminal echoes ^C after the line, which must not wrap then.
                     true => usize::from(Screen::default().width()).saturating_sub(3),
                     false => usize::MAX,
                 };
