@@ -118,6 +118,10 @@ fn hint(name: &str, command: Option<Command>) -> String {
             Some(why) => why.to_owned(),
             None => format!("use: {text}"),
         },
+        // A longer list says less than the command's own one.
+        None if takers.matches(", ").count() > 3 && !takers.contains('(') => {
+            format!("ftp-cli help {} lists the options", command.name())
+        }
         None if takers.contains(", ") => format!("only {takers} accept it"),
         None if !takers.is_empty() => format!("only {takers} accepts it"),
         None => match (absent(name), nearest(name, |row| row.commands.contains(&command))) {
@@ -214,7 +218,7 @@ mod tests {
             (Command::Ls, "A", Some("--all")),
             (Command::Mirror, "R", Some("ftp-cli mirror DIR URL (lftp), or --exclude (wget)")),
             (Command::Put, "T", Some("ftp-cli put LOCAL URL")),
-            (Command::Get, "T", Some("--timeout")),
+            (Command::Get, "T", Some("--stall-timeout")),
             (
                 Command::Get,
                 "R",
