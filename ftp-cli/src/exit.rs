@@ -484,7 +484,7 @@ fn advice(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ftp_client::error::Unsupported;
+    use ftp_client::error::{TlsCause, Unsupported};
     use ftp_proto::{ParseError, Pathname, Reply, ReplyCode};
 
     fn reply(code: u16) -> Reply {
@@ -536,8 +536,8 @@ mod tests {
             (Error::Incomplete { bytes: 1, announced: Some(2) }, Exit::Integrity),
             (Error::Changed, Exit::Integrity),
             (Error::Tls(TlsError::Absent), Exit::Unsupported),
-            (Error::Tls(TlsError::Settings("no roots".into())), Exit::Usage),
-            (Error::Tls(TlsError::File { path: "x".into(), reason: "no".into() }), Exit::Local),
+            (Error::Tls(TlsError::Settings(TlsCause::NoRoots)), Exit::Usage),
+            (Error::Tls(TlsError::File { path: "x".into(), cause: TlsCause::NoKey }), Exit::Local),
             (Error::Tls(TlsError::Refused(reply(500))), Exit::Tls),
             (
                 Error::Tls(TlsError::DataProtectionRefused { verb: Verb::Prot, reply: reply(431) }),
@@ -545,8 +545,8 @@ mod tests {
             ),
             (Error::Tls(TlsError::TruncatedTls), Exit::Tls),
             (Error::Tls(TlsError::InjectedPlaintext), Exit::Tls),
-            (Error::Tls(TlsError::Failed("alert".into())), Exit::Tls),
-            (Error::Tls(TlsError::Broken("text".into())), Exit::Network),
+            (Error::Tls(TlsError::Failed(TlsCause::Closed)), Exit::Tls),
+            (Error::Tls(TlsError::Broken(TlsCause::NotTls(None))), Exit::Network),
             (Error::local(broken()), Exit::Local),
             (Error::Unsupported(Unsupported::NoSize), Exit::Unsupported),
         ] {
@@ -596,8 +596,8 @@ mod tests {
             (Error::Timeout(Phase::Stall), true),
             (Error::Timeout(Phase::Overall), false),
             (Error::Closed, true),
-            (Error::Tls(TlsError::Broken("text".into())), true),
-            (Error::Tls(TlsError::Failed("alert".into())), false),
+            (Error::Tls(TlsError::Broken(TlsCause::NotTls(None))), true),
+            (Error::Tls(TlsError::Failed(TlsCause::Closed)), false),
             (Error::Tls(TlsError::TruncatedTls), false),
             (Error::io(io::ErrorKind::ConnectionRefused.into()), true),
             (Error::Incomplete { bytes: 1, announced: Some(2) }, false),

@@ -28,7 +28,7 @@ pub(crate) fn download(url: &FtpUrl, limit: Duration) -> Result<bool, Box<dyn Er
     });
     let mut client = Client::builder().canceller(canceller).open(url)?;
     let mut file = client.retrieve(url.path())?;
-    let done = match io::copy(&mut file, &mut io::sink()).map_err(ftp_client::Error::recover) {
+    let done = match io::copy(&mut file, &mut io::sink()).map_err(ftp_client::Error::downcast) {
         Ok(_) => file.finish().map(|_| true)?,
         Err(Ok(ftp_client::Error::Cancelled)) => {
             // The cancel has ended every wait. `abort` can still notify the server, within a

@@ -1,6 +1,8 @@
 //! What happens during transfers: events, which any thread can send to one receiver, what connections
 //! have cost, and the dialogue with the server as log records (`trace`).
 
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -129,8 +131,8 @@ pub enum Event<'a> {
     Note {
         /// The file that the note is about.
         target: &'a [u8],
-        /// The text: a sentence without a full stop.
-        text: &'a str,
+        /// The fact.
+        note: Note<'a>,
     },
     /// What happens to one object of a tree.
     Of {
@@ -195,7 +197,7 @@ ftp_proto::debug_fields! { Event<'_>:
     Comparing { target: Escaped(target), bytes }
     Retry { attempt, why, pause }
     Done { source: Escaped(source), target: Escaped(target), bytes, verified }
-    Note { target: Escaped(target), text }
+    Note { target: Escaped(target), note }
     Of { path: Escaped(path), event }
     Made { path: Escaped(path) }
     Linked { path: Escaped(path) }
@@ -229,6 +231,59 @@ pub enum Why {
     Refuted,
     /// The server no longer has the upload of an interrupted move.
     Vanished,
+}
+
+/// A fact that is neither success nor failure. `Display` writes a sentence without a full stop.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Note<'a> {
+    /// A later run cannot resume the upload, because no journal could be written.
+    NoJournal(&'a io::Error),
+    /// The server confirms the upload of an empty file, but does not show the file.
+    NotShown,
+    /// The server confirms the upload, but does not report its size.
+    NoSize,
+    /// The copy does not get the modification time of the server's file.
+    NoTime(&'a Error),
+    /// The file is skipped as not newer, and has another size. It may be newer, if the server reports
+    /// local times west of UTC.
+    PerhapsNewer,
+    /// The server still receives an upload of the file, whose end is awaited.
+    BeingUploaded,
+    /// The file is downloaded over one connection: its size or modification time is unknown.
+    OneConnectionNoFacts,
+    /// The file is downloaded over one connection: its server or path is unknown.
+    OneConnectionNoIdentity,
+    /// The file is downloaded over one connection: the server lacks `REST`.
+    OneConnectionNoRest,
+}
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoJournal(error) => {
+                return write!(f, "a later run cannot resume this upload: no journal: {error}");
+            }
+            Self::NotShown => "the server confirms the empty file, but does not show it",
+            Self::NoSize => "the server confirms the upload, but does not report its size",
+            Self::NoTime(why) => {
+                return write!(f, "the modification time is not preserved: {why}");
+            }
+            Self::PerhapsNewer => {
+                "may be newer: it has another size, and some servers report local times"
+            }
+            Self::BeingUploaded => "the server still receives an upload of this file: waiting",
+            Self::OneConnectionNoFacts => {
+                "downloading over one connection: the file's size or modification time is unknown"
+            }
+            Self::OneConnectionNoIdentity => {
+                "downloading over one connection: nothing identifies the server's file"
+            }
+            Self::OneConnectionNoRest => {
+                "downloading over one connection: the server cannot resume downloads (REST)"
+            }
+        })
+    }
 }
 
 /// How the result of a transfer is verified, beyond the server's confirmation: what the options ask

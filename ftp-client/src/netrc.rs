@@ -33,14 +33,24 @@ pub struct NetrcEntry {
     pub account: Option<Vec<u8>>,
 }
 
-/// The error that ended the parsing of a `.netrc`.
+/// The error that ended the parsing of a `.netrc`. `Display` writes the line and the reason, to follow
+/// the name of the file and a colon.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
-#[error("line {line}: {why}")]
+#[error("{line}: {fault}")]
 pub struct BrokenNetrc {
     /// Line number, from 1.
     pub line: usize,
-    /// The reason, in words without a full stop.
-    pub why: &'static str,
+    fault: NetrcFault,
+}
+
+#[derive(Debug, Eq, PartialEq, thiserror::Error)]
+enum NetrcFault {
+    #[error("missing value at the end of the file")]
+    NoValue,
+    #[error("missing closing quote")]
+    NoQuote,
+    #[error("word too long")]
+    LongWord,
 }
 
 impl NetrcEntry {
@@ -76,7 +86,7 @@ impl NetrcEntry {
             }
         }
         match (of_machine.or(of_all), read) {
-            (None, Err(why)) => Err(BrokenNetrc { line: words.line, why }),
+            (None, Err(fault)) => Err(BrokenNetrc { line: words.line, fault }),
             (found, _) => Ok(found),
         }
     }
@@ -91,7 +101,7 @@ struct NetrcWords<'a> {
 
 impl NetrcWords<'_> {
     /// Reads all entries of the file, in order.
-    fn entries(&mut self, entries: &mut Vec<NetrcEntry>) -> Result<(), &'static str> {
+    fn entries(&mut self, entries: &mut Vec<NetrcEntry>) -> Result<(), NetrcFault> {
         while let Some(word) = self.keyword()? {
             match word.as_slice() {
                 b"machine" => {
@@ -133,7 +143,7 @@ impl NetrcWords<'_> {
     }
 
     /// Returns the next keyword, skipping comments.
-    fn keyword(&mut self) -> Result<Option<Vec<u8>>, &'static str> {
+    fn keyword(&mut self) -> Result<Option<Vec<u8>>, NetrcFault> {
         loop {
             self.skip_blanks();
             match self.rest.first() {
@@ -144,15 +154,15 @@ impl NetrcWords<'_> {
         }
     }
 
-    fn value(&mut self) -> Result<Vec<u8>, &'static str> {
+    fn value(&mut self) -> Result<Vec<u8>, NetrcFault> {
         self.skip_blanks();
         match self.rest {
-            [] => Err("missing value at the end of the file"),
+            [] => Err(NetrcFault::NoValue),
             _ => self.word(),
         }
     }
 
-    fn word(&mut self) -> Result<Vec<u8>, &'static str> {
+    fn word(&mut self) -> Result<Vec<u8>, NetrcFault> {
         let mut word = Vec::new();
         let is_quoted = self.rest.first() == Some(&b'"');
         if is_quoted {
@@ -164,7 +174,7 @@ impl NetrcWords<'_> {
                     self.take();
                     return Ok(word);
                 }
-                None | Some(b'\n') if is_quoted => return Err("missing closing quote"),
+                None | Some(b'\n') if is_quoted => return Err(NetrcFault::NoQuote),
                 None => return Ok(word),
                 Some(byte) if !is_quoted && byte.is_ascii_whitespace() => return Ok(word),
                 Some(_) => self.take().unwrap_or_default(),
@@ -175,12 +185,12 @@ impl NetrcWords<'_> {
                     Some(b'r') => b'\r',
                     Some(b't') => b'\t',
                     Some(byte) => byte,
-                    None => return Err("missing closing quote"),
+                    None => return Err(NetrcFault::NoQuote),
                 },
                 (byte, _) => byte,
             });
             if word.len() > WORD {
-                return Err("word too long");
+                return Err(NetrcFault::LongWord);
             }
         }
     }
@@ -309,7 +319,10 @@ mod tests {
             ("machine h login u password p\nmachine", 2, "missing value"),
         ] {
             let broken = NetrcEntry::find(text.as_bytes(), "other", None).unwrap_err();
-            assert!(broken.line == line && broken.why.contains(why), "{text:.60?}: {broken:?}");
+            assert!(
+                broken.line == line && broken.to_string().contains(why),
+                "{text:.60?}: {broken:?}"
+            );
             assert_eq!(found(text, "h", None).as_deref(), Some("u p -"), "{text:.60?}");
         }
         assert!(NetrcEntry::find(b"machine h login u password p", "other", None).is_ok());

@@ -252,5 +252,5 @@ fn entries(client: &mut Client) -> Result<Outcome, Error> {
 
 /// Returns the client's error that a read or write wrapped.
 fn packed(error: std::io::Error) -> Error {
-    Error::recover(error).expect("only the client fails here")
+    Error::downcast(error).expect("only the client fails here")
 }

@@ -88,7 +88,7 @@ impl Meeting<'_> {
 fn get(client: &mut Client, name: &str) -> Result<Vec<u8>, Error> {
     let mut file = client.retrieve(name)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).expect("the client's"))?;
+    file.read_to_end(&mut bytes).map_err(|error| Error::downcast(error).expect("the client's"))?;
     file.finish()?;
     Ok(bytes)
 }

@@ -411,7 +411,7 @@ impl Demo<'_> {
 
 /// Converts an error from writing an upload.
 fn copying(error: io::Error) -> Failure {
-    match ftp_client::Error::recover(error) {
+    match ftp_client::Error::downcast(error) {
         Ok(error) => error.into(),
         Err(error) => Failure::local("copying", &error),
     }

@@ -12,7 +12,7 @@ use ftp_server::daemon::{Config, DaemonError};
 use rustix::fs::{FlockOperation, flock};
 
 use super::control::{self, RELOAD, new_password};
-use super::serve::key_and_value;
+use super::serve::{drop_privileges, key_and_value};
 use crate::console::output::shown_path;
 use crate::console::{Stdio, output};
 use crate::exit::{Failure, Result};
@@ -92,7 +92,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         before = (path.clone(), former(&path).map_err(failed)?);
         let published = fs::metadata(file).and_then(|like| publish(&path, &text, &like));
         published.and_then(|()| locked.sync_all()).map_err(failed)?;
-        format!("{}: written\n", shown_path(&path))
+        let is_now = match verb {
+            "lock" | "unlock" => format!("; {name} is {verb}ed"),
+            _ => String::new(),
+        };
+        format!("{}: written{is_now}\n", shown_path(&path))
     };
     output::print(&mut stdio.output, done.as_bytes())?;
     let socket = control::given_path(options).or_else(|| config.control_socket());
@@ -101,7 +105,13 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         (path, Some(text)) => fs::metadata(file).and_then(|like| publish(path, text, &like)),
         (path, None) => fs::remove_file(path),
     };
-    reload(&socket.unwrap_or_else(|| control::path(options)), verb == "add", &undo, stdio)
+    let is_new = verb == "add";
+    reload(&socket.unwrap_or_else(|| control::path(options)), is_new, &undo, stdio)?;
+    match is_new {
+        // The last step, because it gives up root.
+        true => Config::read(file)?.check_user(name, drop_privileges).map_err(told),
+        false => Ok(()),
+    }
 }
 
 /// Returns the keys and values of `--set`.

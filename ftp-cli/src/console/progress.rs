@@ -182,7 +182,8 @@ impl Board {
                     (state.line.clone(), state.kept, state.total)
                 };
                 let columns = match is_terminal {
-                    true => Screen::default().width().into(),
+                    // The terminal echoes ^C after the line, which must not wrap then.
+                    true => usize::from(Screen::default().width()).saturating_sub(3),
                     false => usize::MAX,
                 };
                 let _ = out.write_str(&line.fitting(&figures(progress, kept, total), columns));

@@ -277,7 +277,7 @@ impl OtherUpload {
     }
 
     fn explained(&self, error: io::Error) -> io::Error {
-        Error::recover(error).map_or_else(|error| error, |error| self.fault(&error).into())
+        Error::downcast(error).map_or_else(|error| error, |error| self.fault(&error).into())
     }
 
     /// Begins to append, with the bytes that are held.

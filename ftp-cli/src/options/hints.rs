@@ -6,18 +6,26 @@ use getopts::Fail;
 use ftp_proto::text::values;
 
 use super::table::{Command, Group, Row, Value, all_rows};
+use super::text::from_text;
 use crate::exit::Failure;
 use crate::texts::{OTHER_PROGRAMS, terms};
 
 /// Explains an error of getopts, and says what to type instead. `command` is `None` for the options
 /// before the command.
 pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
+    let (Fail::UnrecognizedOption(name)
+    | Fail::ArgumentMissing(name)
+    | Fail::UnexpectedArgument(name)
+    | Fail::OptionMissing(name)
+    | Fail::OptionDuplicated(name)) = fail;
+    let name = from_text(name);
+    let name = &*name.to_string_lossy();
     Failure::usage(match fail {
-        Fail::UnrecognizedOption(name) => {
+        Fail::UnrecognizedOption(_) => {
             let object = command.map_or(String::new(), |command| format!("{}: ", command.name()));
             format!("{object}unknown option {}; {}", dashed(name), hint(name, command))
         }
-        Fail::ArgumentMissing(name) => {
+        Fail::ArgumentMissing(_) => {
             let row = all_rows().find(|row| row.is_called(name));
             let value = match row.map(|row| row.value) {
                 Some(Value::OneOf(_, words)) => words.replace('|', ", "),
@@ -26,8 +34,47 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
             };
             format!("{} needs a value: {value}", dashed(name))
         }
-        Fail::UnexpectedArgument(name) => format!("{} takes no value", dashed(name)),
-        Fail::OptionMissing(name) | Fail::OptionDuplicated(name) => dashed(name),
+        Fail::UnexpectedArgument(_) => format!("{} takes no value", dashed(name)),
+        Fail::OptionMissing(_) | Fail::OptionDuplicated(_) => dashed(name),
+    })
+}
+
+/// Returns the command of this program that corresponds to a command of another client.
+pub(super) fn own_name(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "download" | "get1" | "curl" | "wget" | "copyto" | "copyurl" | "recv" | "ncftpget" => "get",
+        "copy" | "bisync" | "rsync" => "mirror",
+        "dele" | "delete" | "deletefile" | "erase" | "mdelete" | "mrm" => "rm",
+        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" | "ncftpls" => "ls",
+        "upload" | "send" | "reput" | "rcat" | "ncftpput" => "put",
+        "rename" | "mmv" => "mv",
+        "move" | "moveto" => "mv, or mirror --remove-source",
+        "more" | "less" | "zcat" => "cat",
+        "size" => "stat",
+        "site" | "quot" | "literal" => "quote",
+        "test" => "doctor",
+        _ => return None,
+    })
+}
+
+/// Returns what to type for a command of another client that needs an option here, or why there is
+/// no such command.
+pub(super) fn own_line(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "open" | "connect" | "cd" | "lcd" | "ftp" | "lftp" | "ncftp" => "use: ftp-cli batch URL",
+        "append" => "use: ftp-cli put --append LOCAL URL",
+        "check" => "use: ftp-cli mirror --dry-run SRC DST",
+        "md5sum" | "sha1sum" | "hashsum" => "use: ftp-cli stat --hash URL",
+        "touch" => "put --preserve keeps the time of the local file",
+        "pget" => "use: ftp-cli get --segments N URL",
+        "reget" => "use: ftp-cli get --continue URL",
+        "purge" => "use: ftp-cli rm -r URL",
+        "lsl" => "use: ftp-cli ls -lR URL",
+        "lsjson" => "use: ftp-cli ls --json URL",
+        "find" => "use: ftp-cli ls -R URL",
+        "mount" => "ftp-cli cannot mount a server",
+        "config" => "a URL needs no configuration",
+        _ => return None,
     })
 }
 
@@ -71,6 +118,10 @@ fn hint(name: &str, command: Option<Command>) -> String {
             Some(why) => why.to_owned(),
             None => format!("use: {text}"),
         },
+        // A longer list says less than the command's own one.
+        None if takers.matches(", ").count() > 3 && !takers.contains('(') => {
+            format!("ftp-cli help {} lists the options", command.name())
+        }
         None if takers.contains(", ") => format!("only {takers} accept it"),
         None if !takers.is_empty() => format!("only {takers} accepts it"),
         None => match (absent(name), nearest(name, |row| row.commands.contains(&command))) {
@@ -167,7 +218,7 @@ mod tests {
             (Command::Ls, "A", Some("--all")),
             (Command::Mirror, "R", Some("ftp-cli mirror DIR URL (lftp), or --exclude (wget)")),
             (Command::Put, "T", Some("ftp-cli put LOCAL URL")),
-            (Command::Get, "T", Some("--timeout")),
+            (Command::Get, "T", Some("--stall-timeout")),
             (
                 Command::Get,
                 "R",

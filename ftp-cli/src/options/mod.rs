@@ -1,37 +1,40 @@
 //! Parses options and operands with getopts: global options, a command, its options and operands.
-//! Also parses the operands that name a remote object.
 //!
 //! One [`TABLE`] feeds getopts, `--help`, the man page and completions. If an option is repeated,
-//! the last one wins; `--` ends the options. File names need not be UTF-8. Because getopts accepts
-//! only UTF-8, it gets a placeholder for each argument that is not UTF-8.
-//! Clusters of short options are split first, because getopts does not report the order of options
-//! within one argument.
+//! the last one wins; `--` ends the options. File names need not be UTF-8, which getopts demands, so
+//! it gets each byte of an argument as one character ([`to_text`]). Clusters of short options are
+//! split first, because getopts does not report the order of options within one argument.
 
 #[cfg(feature = "client")]
 pub(crate) mod configured;
 mod hints;
+mod operands;
 mod table;
+mod text;
 
 pub(crate) use ftp_proto::text::values;
+pub(crate) use operands::{
+    is_remote, is_url, may_hold_password, meant_url, parse_url, parse_urls, split_at_colon,
+};
 pub(crate) use table::{
     Command, Completes, Group, MAN_PAGES, Row, SHELLS, Synonym, TABLE, Value, all_rows, global_rows,
 };
 
 use std::ffi::{OsStr, OsString};
-use std::path::is_separator;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::exit::{Exit, Failure, Result};
-use crate::system::{OsStrExt, OsStringExt, has_drive};
+use crate::system::OsStrExt;
 #[cfg(feature = "client")]
 use configured::Applied;
-use hints::{OF_WGET, explain};
+use hints::{OF_WGET, explain, own_line, own_name};
+use operands::{is_host, lacking};
 use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
+use text::{from_text, to_text};
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -87,25 +90,24 @@ impl GivenOption {
 pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options)> {
-    let arguments = Placeholders::new(arguments)?;
-    let before = read(&arguments.texts, None, &arguments).map_err(|fail| explain(&fail, None))?;
+    let texts: Vec<_> = arguments.into_iter().map(|argument| to_text(&argument)).collect();
+    let before = read(&texts, None).map_err(|fail| explain(&fail, None))?;
     let Some((name, rest)) = before.free.split_first() else {
         return Ok((None, Options { given: before.given, ..Options::default() }));
     };
-    let name = arguments.restore(name);
+    let name = from_text(name);
     let synonym = Synonym::find(&name);
     let command = match synonym {
-        Some(synonym) if synonym.name == table::COPY => copying(rest, &arguments).built()?,
+        Some(synonym) if synonym.name == table::COPY => copying(rest).built()?,
         _ => Command::find(&name)?,
     };
     let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
     if let Some(GivenOption { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
         return Err(Failure::usage(format!("{} does not accept --{long}", command.name())));
     }
-    let after =
-        read(rest, Some(command), &arguments).map_err(|fail| explain(&fail, Some(command)))?;
+    let after = read(rest, Some(command)).map_err(|fail| explain(&fail, Some(command)))?;
     let operand = synonym.and_then(|synonym| synonym.operand).map(OsString::from);
-    let typed = after.free.iter().map(|text| arguments.restore(text));
+    let typed = after.free.iter().map(|text| from_text(text));
     let operands = operand.into_iter().chain(typed).collect();
     let implied = synonym.map_or(&[][..], |synonym| synonym.implies).iter();
     let implied = implied.map(|(long, value)| GivenOption {
@@ -137,12 +139,12 @@ pub(crate) fn parse(
 
 /// Returns the command that `cp` stands for: it uploads to a URL, downloads from one, or copies
 /// from one to another.
-fn copying(rest: &[String], arguments: &Placeholders) -> Command {
+fn copying(rest: &[String]) -> Command {
     // An option of the same name takes a value in all these commands or in none.
     let candidates = [Command::Get, Command::Put, Command::Fxp];
-    let read = candidates.iter().find_map(|command| read(rest, Some(*command), arguments).ok());
+    let read = candidates.iter().find_map(|command| read(rest, Some(*command)).ok());
     let free = read.map(|stage| stage.free).unwrap_or_default();
-    let names_url = |text: &String| is_remote(&arguments.restore(text));
+    let names_url = |text: &String| is_remote(&from_text(text));
     match free.split_last() {
         Some((last, others)) if names_url(last) && others.iter().any(names_url) => Command::Fxp,
         Some((last, [_, ..])) if names_url(last) => Command::Put,
@@ -160,11 +162,7 @@ struct ReadArguments {
 
 /// Parses the options and operands of `command`, or, if it is `None`, the options before the
 /// command.
-fn read(
-    texts: &[String],
-    command: Option<Command>,
-    stand_ins: &Placeholders,
-) -> Result<ReadArguments, Fail> {
+fn read(texts: &[String], command: Option<Command>) -> Result<ReadArguments, Fail> {
     let style = match command {
         None => ParsingStyle::StopAtFirstFree,
         Some(_) => ParsingStyle::FloatingFrees,
@@ -200,7 +198,7 @@ fn read(
         for place in matches.opt_positions(row.long) {
             let values = matches.opt_strs_pos(row.long);
             let value = values.iter().find(|(other, _)| *other == place);
-            let value = value.map(|(_, text)| stand_ins.restore(text));
+            let value = value.map(|(_, text)| from_text(text));
             placed.push((place, GivenOption { long: row.long, value, origin: None }));
         }
     }
@@ -377,65 +375,6 @@ impl Options {
     }
 }
 
-/// Arguments as text. No argument can contain NUL, so a placeholder is NUL and a number.
-struct Placeholders {
-    texts: Vec<String>,
-    originals: Vec<OsString>,
-}
-
-impl Placeholders {
-    /// Reads the arguments, and inserts placeholders where needed.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Usage` for an option whose name is not UTF-8, and for a short option whose value
-    /// is in the same argument and is not UTF-8.
-    fn new(arguments: impl IntoIterator<Item = OsString>) -> Result<Self> {
-        let mut this = Self { texts: Vec::new(), originals: Vec::new() };
-        let mut only_operands = false;
-        for argument in arguments {
-            let text = match argument.into_string() {
-                Ok(text) => text,
-                Err(argument) => this.stand_in(argument, only_operands)?,
-            };
-            only_operands |= text == "--";
-            this.texts.push(text);
-        }
-        Ok(this)
-    }
-
-    fn stand_in(&mut self, argument: OsString, only_operands: bool) -> Result<String> {
-        let bytes = argument.as_bytes();
-        let (prefix, original) = if only_operands || !bytes.starts_with(b"-") {
-            (String::new(), argument)
-        } else {
-            // `--name=value`: the value can be anything.
-            let at = bytes.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
-            let (name, value) = bytes.split_at_checked(at).unwrap_or((b"", bytes));
-            match std::str::from_utf8(name) {
-                Ok(name) if name.starts_with("--") => {
-                    (name.to_owned(), OsString::from_vec(value.to_vec()))
-                }
-                _ => {
-                    let shown = argument.to_string_lossy();
-                    return Err(Failure::usage(format!(
-                        "unknown option \"{shown}\"; use -- before a file of this name"
-                    )));
-                }
-            }
-        };
-        self.originals.push(original);
-        Ok(format!("{prefix}\0{}", self.originals.len() - 1))
-    }
-
-    /// Returns the argument, or part of one, that `text` represents.
-    fn restore(&self, text: &str) -> OsString {
-        let number = text.strip_prefix('\0').and_then(|number| number.parse::<usize>().ok());
-        let original = number.and_then(|number| self.originals.get(number));
-        original.cloned().unwrap_or_else(|| text.into())
-    }
-}
-
 /// Returns the arguments with one short option each; a value stays with its option. Without a
 /// command, the first operand ends the options.
 fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) -> Vec<String> {
@@ -497,6 +436,11 @@ fn take_apart(
     loop {
         let option = rest.as_str();
         let Some(name) = rest.next() else { return false };
+        if !name.is_ascii() {
+            // One character can be several bytes; getopts reports all of them as one unknown option.
+            spread.push(format!("--{option}"));
+            return false;
+        }
         let meant = table::meant(name.encode_utf8(&mut [0; 4]), command);
         let is_it = |row: &&&Row| row.short == Some(name) || meant == Some(row.long);
         let row = rows.iter().find(is_it);
@@ -567,69 +511,6 @@ const HALVES: &str = match (cfg!(feature = "client"), cfg!(feature = "server")) 
     _ => "both client and server",
 };
 
-/// Returns whether a word in place of a command is the name or address of a host, as ftp and lftp
-/// take it.
-fn is_host(name: &str) -> bool {
-    name.contains('.')
-        && !name.contains('/')
-        && FtpUrl::parse(&with_scheme(name.as_bytes())).is_ok()
-}
-
-/// Returns the command of this program that corresponds to a command of another client.
-fn own_name(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "download" | "get1" | "curl" | "wget" | "copyto" | "copyurl" | "recv" | "ncftpget" => "get",
-        "copy" | "bisync" | "rsync" => "mirror",
-        "dele" | "delete" | "deletefile" | "erase" | "mdelete" | "mrm" => "rm",
-        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" | "ncftpls" => "ls",
-        "upload" | "send" | "reput" | "rcat" | "ncftpput" => "put",
-        "rename" | "mmv" => "mv",
-        "move" | "moveto" => "mv, or mirror --remove-source",
-        "more" | "less" | "zcat" => "cat",
-        "size" => "stat",
-        "site" | "quot" | "literal" => "quote",
-        "test" => "doctor",
-        _ => return None,
-    })
-}
-
-/// Returns what to type for a command of another client that needs an option here, or why there is
-/// no such command.
-fn own_line(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "open" | "connect" | "cd" | "lcd" | "ftp" | "lftp" | "ncftp" => "use: ftp-cli batch URL",
-        "append" => "use: ftp-cli put --append LOCAL URL",
-        "check" => "use: ftp-cli mirror --dry-run SRC DST",
-        "md5sum" | "sha1sum" | "hashsum" => "use: ftp-cli stat --hash URL",
-        "touch" => "put --preserve keeps the time of the local file",
-        "pget" => "use: ftp-cli get --segments N URL",
-        "reget" => "use: ftp-cli get --continue URL",
-        "purge" => "use: ftp-cli rm -r URL",
-        "lsl" => "use: ftp-cli ls -lR URL",
-        "lsjson" => "use: ftp-cli ls --json URL",
-        "find" => "use: ftp-cli ls -R URL",
-        "mount" => "ftp-cli cannot mount a server",
-        "config" => "a URL needs no configuration",
-        _ => return None,
-    })
-}
-
-/// Returns the failure for a URL in place of a command, or for another argument that may hold a
-/// password. The message does not show the password.
-fn lacking(argument: &[u8]) -> Option<Failure> {
-    let lists = "ftp-cli help lists the commands";
-    if is_url(argument) {
-        return Some(Failure::usage(match FtpUrl::parse(argument) {
-            Ok(url) => {
-                format!("missing command before the URL; to download it, use ftp-cli get {url}")
-            }
-            Err(_) => format!("missing command before the URL; {lists}"),
-        }));
-    }
-    let message = format!("unknown command (not shown: it may hold a password); {lists}");
-    may_hold_password(argument).then(|| Failure::usage(message))
-}
-
 /// Parses the value of an option that takes a number.
 ///
 /// # Errors
@@ -637,194 +518,6 @@ fn lacking(argument: &[u8]) -> Option<Failure> {
 /// Returns a message if it is not a number, or too large.
 pub(crate) fn whole_number<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("invalid number \"{text}\": expected a whole number"))
-}
-
-/// Parses an operand that names a remote object.
-///
-/// # Errors
-///
-/// Returns `Usage` if it is not a URL.
-pub(crate) fn parse_url(operand: &OsStr) -> Result<FtpUrl> {
-    let bytes = operand.as_bytes();
-    if has_drive(bytes) {
-        let operand = operand.to_string_lossy();
-        return Err(Failure::usage(format!("{operand}: a local path; expected ftp://HOST/PATH")));
-    }
-    if !is_url(bytes) && (may_hold_password(bytes) || lacks_slash(bytes)) {
-        return Err(Failure::usage(
-            "not an FTP URL (not shown: it may hold a password); write ftp://USER@HOST/PATH, with \
-             %40 for an @ in PATH, and use --password-file",
-        ));
-    }
-    if let Some((head, rest)) = split_at_colon(bytes)
-        && has_scheme(head)
-        && rest.starts_with(b"\\")
-    {
-        let message = "not an FTP URL: a URL has / instead of \\: write ftp://HOST/PATH";
-        return Err(Failure::usage(message));
-    }
-    if QUOTES.iter().any(|quote| bytes.starts_with(quote)) {
-        return Err(Failure::usage("not an FTP URL: remove the quotation marks around it"));
-    }
-    FtpUrl::parse(bytes).map_err(|error| {
-        if let Some(name) = bookmark(bytes) {
-            return Failure::usage(format!(
-                "@{}: no such bookmark in the configuration file; expected ftp://HOST/PATH",
-                Escaped(name)
-            ));
-        }
-        // Messages omit an operand with a colon or an `@`, which may contain a password.
-        let form = "ftp://[user@]host[:port]/path or [user@]host:path";
-        if operand.as_bytes().get(error.at) == Some(&b'#') {
-            return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
-        }
-        if !bytes.contains(&b':')
-            && !bytes.contains(&b'@')
-            && FtpUrl::parse(&with_scheme(bytes)).is_ok()
-        {
-            let operand = Escaped(bytes);
-            let message = format!("\"{operand}\": missing scheme; did you mean ftp://{operand}?");
-            return Failure::usage(message);
-        }
-        if let Some(why) = of_other_protocol(bytes) {
-            return Failure::usage(format!("not an FTP URL: {why}"));
-        }
-        let (before, after) = bytes.split_at_checked(error.at).unwrap_or_default();
-        if (before.is_empty() || before.ends_with(b"//")) && matches!(after, [b':' | b'@', ..]) {
-            let message = "the user before @ is empty; write ftp://USER@HOST/PATH, or omit the @ \
-                           for an anonymous login";
-            return Failure::new(Exit::Login, message);
-        }
-        let reason = reason(bytes, error);
-        Failure::usage(format!("not an FTP URL: {reason}; expected {form}"))
-    })
-}
-
-/// Parses operands that name remote objects, and checks each of them. `needs` is the message if there
-/// are no operands.
-///
-/// # Errors
-///
-/// Returns `Usage` if there are none, or one is not a URL, and the errors of `check`.
-pub(crate) fn parse_urls(
-    operands: &[OsString],
-    needs: &str,
-    check: impl Fn(&FtpUrl) -> Result,
-) -> Result<Vec<FtpUrl>> {
-    if operands.is_empty() {
-        return Err(Failure::usage(needs));
-    }
-    let checked = |operand: &OsString| parse_url(operand).and_then(|url| check(&url).map(|()| url));
-    operands.iter().map(checked).collect()
-}
-
-/// Quotation marks, which texts and terminals put around what is copied from them.
-const QUOTES: [&[u8]; 4] = [b"'", b"\"", "\u{201c}".as_bytes(), "\u{2018}".as_bytes()];
-
-/// Returns what to use for a URL of another protocol.
-fn of_other_protocol(operand: &[u8]) -> Option<String> {
-    let (scheme, _) = split_at_colon(operand).filter(|(_, rest)| rest.starts_with(b"//"))?;
-    let is = |names: &[&str]| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(scheme));
-    if SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        return None;
-    }
-    let shown = Escaped(scheme);
-    Some(if is(&["sftp", "scp", "ssh"]) {
-        format!("{shown} is SSH, not FTP; use sftp or scp, or ftpes:// if the server offers FTP")
-    } else if is(&["http", "https"]) {
-        format!("{shown} is not FTP; use curl, or ftp:// if the server offers FTP")
-    } else {
-        format!("unknown scheme \"{shown}\"; expected ftp, ftpes (TLS) or ftps (implicit TLS)")
-    })
-}
-
-/// Returns a hint about an operand that is valid, but perhaps not what the user means. Ask only after
-/// a failure.
-pub(crate) fn meant_url(operand: &OsStr) -> Option<String> {
-    let bytes = operand.as_bytes();
-    if !is_remote(operand) {
-        return None;
-    }
-    if !is_url(bytes) {
-        let (host, path) = split_at_colon(bytes)?;
-        let port = path.split(|byte| *byte == b'/').next()?;
-        let is_port = std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
-        let slash: &[u8] = if path == port { b"/" } else { b"" };
-        let url = FtpUrl::parse(&[b"ftp://", host, b":", path, slash].concat()).ok()?;
-        return is_port.then(|| format!("; did you mean {url}?"));
-    }
-    match bytes.last() {
-        Some(last) if last.is_ascii_whitespace() => Some("; the URL ends in a blank".to_owned()),
-        _ if bytes.contains(&b'\\') => {
-            Some("; the URL has a backslash: directories are separated by /".to_owned())
-        }
-        _ => None,
-    }
-}
-
-/// Returns the name in `@NAME` or `@NAME/PATH`.
-fn bookmark(operand: &[u8]) -> Option<&[u8]> {
-    let rest = operand.strip_prefix(b"@")?;
-    let name = rest.split(|byte| *byte == b'/').next()?;
-    (!name.is_empty() && !rest.contains(&b':') && !rest.contains(&b'@')).then_some(name)
-}
-
-/// Returns a message about an invalid URL.
-fn reason(bytes: &[u8], error: ParseError) -> &'static str {
-    match (error.kind, bytes.get(error.at)) {
-        (ParseErrorKind::UnknownWord, _) => "unknown ;type",
-        (ParseErrorKind::LineBreak, _) => "CR, LF and NUL are not allowed",
-        (_, Some(b'%')) => "expected two hexadecimal digits after %",
-        (ParseErrorKind::BadNumber, _) => "invalid port",
-        (ParseErrorKind::UnexpectedEnd, Some(b'[')) => "missing ]",
-        (ParseErrorKind::UnexpectedEnd, _) => "missing host or path",
-        _ => "invalid host",
-    }
-}
-
-fn with_scheme(operand: &[u8]) -> Vec<u8> {
-    [b"ftp://", operand].concat()
-}
-
-/// Schemes of FTP URLs.
-const SCHEMES: [&[u8]; 3] = [b"ftp", b"ftps", b"ftpes"];
-
-/// Splits an argument at its first colon.
-pub(crate) fn split_at_colon(argument: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = argument.iter().position(|byte| *byte == b':')?;
-    Some((argument.get(..colon)?, argument.get(colon + 1..)?))
-}
-
-/// Returns whether `head` is an FTP scheme.
-fn has_scheme(head: &[u8]) -> bool {
-    SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(head))
-}
-
-/// Returns whether an argument starts like an FTP URL.
-pub(crate) fn is_url(argument: &[u8]) -> bool {
-    split_at_colon(argument).is_some_and(|(head, rest)| has_scheme(head) && rest.starts_with(b"//"))
-}
-
-/// Returns whether an operand is remote: it has a scheme, or a colon before any separator of local
-/// paths. On Windows, a colon can also follow the letter of a local drive.
-pub(crate) fn is_remote(operand: &OsStr) -> bool {
-    let bytes = operand.as_bytes();
-    let colon = bytes.iter().position(|byte| *byte == b':');
-    let slash = bytes.iter().position(|byte| is_separator(char::from(*byte)));
-    colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash)) && !has_drive(bytes)
-}
-
-/// Returns whether an argument is an FTP URL with a missing slash.
-fn lacks_slash(argument: &[u8]) -> bool {
-    split_at_colon(argument).is_some_and(|(head, rest)| {
-        has_scheme(head) && rest.starts_with(b"/") && !rest.starts_with(b"//")
-    })
-}
-
-/// Returns whether messages must not show an argument, because it may contain a password, as in
-/// `user:password@host`.
-pub(crate) fn may_hold_password(argument: &[u8]) -> bool {
-    !has_drive(argument) && split_at_colon(argument).is_some_and(|(_, rest)| rest.contains(&b'@'))
 }
 
 #[cfg(test)]

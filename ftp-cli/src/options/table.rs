@@ -335,27 +335,10 @@ const LOCKERS: &[Command] = &[Get, Put, Rm, Batch, Mirror, Fxp];
 /// Commands that select objects of a tree.
 const CHOOSERS: &[Command] = &[Mirror, Fxp, Get, Put];
 /// All commands whose `-h` shows help; for `ls` and `du`, `-h` means `--human-readable`.
+#[rustfmt::skip]
 const HELPED: &[Command] = &[
-    Get,
-    Put,
-    Stat,
-    Rm,
-    Mkdir,
-    Rmdir,
-    Mv,
-    Chmod,
-    Quote,
-    Batch,
-    Mirror,
-    Fxp,
-    Doctor,
-    Serve,
-    Ctl,
-    Passwd,
-    Demo,
-    Help,
-    Man,
-    Completions,
+    Get, Put, Stat, Rm, Mkdir, Rmdir, Mv, Chmod, Quote, Batch, Mirror, Fxp, Doctor, Serve, User, Ctl, Passwd, Demo,
+    Help, Man, Completions,
 ];
 /// Commands that transfer files and show progress.
 const CARRIERS: &[Command] = &[Get, Put, Batch, Mirror];

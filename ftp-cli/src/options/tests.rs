@@ -1,4 +1,5 @@
 use super::*;
+use crate::system::OsStringExt;
 
 fn parse_texts(line: &str) -> Result<(Option<Command>, Options)> {
     parse(line.split_ascii_whitespace().map(OsString::from))
@@ -155,15 +156,23 @@ fn operands_and_values_that_are_not_utf_8_are_kept() {
         bytes(b"--password-file=\xfe"),
         bytes(b"--password-file"),
         bytes(b"p\xfd"),
+        bytes(b"-vuu\xfb"),
         bytes(b"--"),
         bytes(b"-\xfc"),
     ];
     let (_, options) = parse(arguments).unwrap();
     assert_eq!(options.operands, [bytes(b"a\xff"), bytes(b"-\xfc")]);
     assert!(options.all("password-file").eq([bytes(b"\xfe"), bytes(b"p\xfd")]));
-    for refused in [&b"-u\xff"[..], b"--us\xff=x", b"-\xff"] {
+    assert_eq!(options.value("user"), Some(&*bytes(b"u\xfb")));
+    for (refused, want) in [
+        (&b"--us\xff=x"[..], "get: unknown option --us\u{fffd}; "),
+        (b"-\xff", "get: unknown option -\u{fffd}; "),
+        ("-\u{e9}".as_bytes(), "get: unknown option -\u{e9}; "),
+        ("-v\u{e9}".as_bytes(), "get: unknown option -\u{e9}; "),
+    ] {
         let failure = parse([bytes(b"get"), bytes(refused)]).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.starts_with(want), "{}", failure.message);
     }
 }
 
@@ -225,6 +234,15 @@ fn wrong_options_are_refused_with_a_hint() {
         ("append f URL", "use: ftp-cli put --append LOCAL URL"),
         ("recv URL", "did you mean \"get\"?"),
         ("check a URL", "use: ftp-cli mirror --dry-run SRC DST"),
+        ("get -T 30 URL", "did you mean --stall-timeout?"),
+        ("get -L URL", "FTP has no redirects"),
+        ("du -sh URL", "unknown option -s; du prints the total: ftp-cli du -h URL"),
+        ("sync -avz a URL", "leave it out: mirror always copies trees and times"),
+        ("mirror --loop a URL", "did you mean --watch?"),
+        ("ls --encoding=x URL", "did you mean --charset?"),
+        ("doctor -v URL", "unknown option -v; ftp-cli help doctor lists the options"),
+        ("serve --root d", "name the directory alone: ftp-cli serve DIR"),
+        ("serve --host h d", "did you mean --listen?"),
         ("get --no-check-certificate x", "did you mean --insecure?"),
         ("get --verify", "needs a value: none, size, hash"),
         ("get -x socks5://h URL", "did you mean --proxy (curl)"),
@@ -258,7 +276,7 @@ fn option_clusters_are_split_and_values_are_unchanged() {
         ("-vZq", "-v -Zq"),
         ("-vq -- -vq", "-v -q -- -vq"),
         ("-u", "-u"),
-        ("-v\u{e9}q", "-v -\u{e9}q"),
+        ("-v\u{e9}q", "-v --\u{e9}q"),
     ] {
         let texts: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let spread = spread(&texts, &rows, Some(Command::Get)).join(" ");

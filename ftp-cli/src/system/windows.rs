@@ -1,4 +1,6 @@
-//! Windows. Names are UTF-8 here, although Windows also has names that are not valid UTF-16.
+//! Windows.
+
+pub(crate) use ftp_client::file::{OsStrExt, OsStringExt};
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
@@ -19,41 +21,6 @@ use rpassword::ConfigBuilder;
 
 use super::streams::{Closed, Streams};
 use crate::lock;
-
-/// A name that no object can have, for bytes that are not a name on Windows.
-const NO_NAME: &str = "\0";
-
-/// Names as bytes.
-pub(crate) trait OsStrExt {
-    fn from_bytes(bytes: &[u8]) -> &Self;
-    fn as_bytes(&self) -> &[u8];
-}
-
-impl OsStrExt for OsStr {
-    fn from_bytes(bytes: &[u8]) -> &Self {
-        Self::new(std::str::from_utf8(bytes).unwrap_or(NO_NAME))
-    }
-
-    fn as_bytes(&self) -> &[u8] {
-        self.as_encoded_bytes()
-    }
-}
-
-/// Owned names as bytes.
-pub(crate) trait OsStringExt {
-    fn from_vec(bytes: Vec<u8>) -> Self;
-    fn into_vec(self) -> Vec<u8>;
-}
-
-impl OsStringExt for OsString {
-    fn from_vec(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).unwrap_or_else(|_| NO_NAME.to_owned()).into()
-    }
-
-    fn into_vec(self) -> Vec<u8> {
-        self.into_encoded_bytes()
-    }
-}
 
 // Windows has none of these signals: the numbers are those of Unix, which the exit codes contain.
 pub(crate) const SIGINT: i32 = 2;

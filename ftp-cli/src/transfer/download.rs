@@ -244,8 +244,8 @@ impl Observer for DownloadDisplay<'_> {
                 let is_target = target == self.target.name();
                 self.context.note(from_zero(&shown_local(target), why, is_target));
             }
-            Event::Note { text, .. } => {
-                self.context.note(format_args!("{}: {text}", self.name));
+            Event::Note { note, .. } => {
+                self.context.note(format_args!("{}: {note}", self.name));
             }
             Event::Done { .. } => drop(lock(&self.meter).take()),
             _ => {}

@@ -8,6 +8,7 @@
 pub(crate) mod download;
 pub(crate) mod target;
 
+use ftp_client::file::StoreAs;
 pub(crate) use ftp_client::file::{TemporaryName, Verify};
 pub(crate) use target::Target;
 
@@ -182,12 +183,12 @@ impl TransferOptions {
 
     /// Sets how the server stores an upload, and whether it may resume.
     pub(crate) fn store<'p>(&self, put: Put<'p>) -> Put<'p> {
-        let put = match () {
-            () if self.unique => put.unique(),
-            () if self.append => put.append(),
-            () => put.under(self.temporary.clone()),
+        let store = match () {
+            () if self.unique => StoreAs::Unique,
+            () if self.append => StoreAs::Append,
+            () => self.temporary.clone().into(),
         };
-        put.repeats(self.resume)
+        put.store_as(store).resumable(self.resume)
     }
 
     /// Returns the transfer type for a URL: the option, else `;type=`, else image.
@@ -492,9 +493,13 @@ impl Observer for UploadObserver<'_> {
                 self.has_compared.store(true, Ordering::Relaxed);
                 context.note(format_args!("{name}: comparing the digests of {size} on both sides"));
             }
-            Event::Note { text, .. } => {
+            Event::Note { note, .. } => {
+                let text = note.to_string();
                 context.remark(format_args!("{name}: {text}"));
-                context.witness.events.emit(|| fields(Object::event("note")).text("message", text));
+                context
+                    .witness
+                    .events
+                    .emit(|| fields(Object::event("note")).text("message", &text));
             }
             _ => {}
         }

@@ -187,7 +187,9 @@ fn user_changes_files_and_the_running_server() {
     let changed = fs::read_to_string(&path).unwrap();
     assert!(changed.starts_with("# Anna\n") && changed.ends_with("# end\n"), "{changed}");
     let mut session = RawSession::login(served.address, "anna", "two");
-    says(&["lock", "anna"], "");
+    assert!(
+        says(&["lock", "anna"], "").starts_with("users.d/anna.toml: written; anna is locked\n")
+    );
     session.expect_reply(421);
     assert_eq!(reply(&served, "anna", "two"), 530);
     let list = says(&["list"], "");
@@ -217,6 +219,39 @@ fn user_changes_files_and_the_running_server() {
     let ran = members.run(&["add", "carl", "--set", &format!("root={used}")], "p");
     ran.exited(8);
     assert!(String::from_utf8_lossy(&ran.stderr).contains("configuration unchanged"), "{ran:?}");
+}
+
+#[test]
+fn a_new_user_who_cannot_log_in_is_reported() {
+    let members = Members::new();
+    let here = members.configured.here.path().display().to_string();
+    for (root, more, says) in [
+        (
+            "missing",
+            &[][..],
+            "missing: No such file or directory; logins fail until the directory exists",
+        ),
+        (
+            "missing/a",
+            &["--set", "create_home=true"],
+            "missing, and the server's user cannot create it",
+        ),
+    ] {
+        let name = format!("carl{}", more.len());
+        let root = format!("root={here}/{root}");
+        let ran = members.run(&[&["add", &name, "--set", &root], more].concat(), "p");
+        ran.exited(3);
+        assert!(String::from_utf8_lossy(&ran.stderr).contains(says), "{ran:?}");
+        assert!(members.configured.here.join(format!("users.d/{name}.toml")).exists());
+    }
+    let root = format!("root={here}/new");
+    members.run(&["add", "anna", "--set", &root, "--set", "create_home=true"], "p").exited(0);
+    // Without a root, the message has what to type.
+    members.configured.write("include = \"users.d/*.toml\"\n");
+    let words = "users.cam1: root is missing: add --set root=/srv/ftp/cam1 --set create_home=true";
+    failed(&members.run(&["add", "cam1"], "p"), 2, words);
+    let shown = run(ftp(&["user", "add", "-h"]).current_dir(&here)).succeeded();
+    assert!(String::from_utf8_lossy(&shown).contains("--set root=/srv/ftp/cam1"), "{shown:?}");
 }
 
 #[test]

@@ -563,7 +563,7 @@ fn transient_failures_are_retried_except_for_quote() {
     assert_eq!(ran.succeeded(), b"a\n");
     let peer = Peer::start(&[("NOOP", busy()), ("NOOP", Act::Say("200 fine"))]);
     let ran = run(&mut ftp(&["quote", "--retry", "1", &peer.url(""), "NOOP"]));
-    failed(&ran, 2, "accept it");
+    failed(&ran, 2, "ftp-cli help quote lists");
     assert_eq!(peer.seen(), "");
 }
 

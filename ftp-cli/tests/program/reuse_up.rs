@@ -147,6 +147,34 @@ fn one_bad_file_among_many_fails_alone_cl_76() {
 }
 
 #[test]
+fn no_time_is_set_on_a_file_that_another_user_stores_during_the_next_upload_cl_76() {
+    // The second file is large, or the sources are removed.
+    for (size, moves) in [(200_000, false), (9, true)] {
+        let (server, here) = (OurServer::start(), TempRoot::new());
+        server.root.mkdir("www");
+        for name in ["a", "b", "c"] {
+            age(&here.write(format!("src/{name}"), name.as_bytes()));
+        }
+        age(&here.write("src/d", &binary(size, 4)));
+        let theirs = server.root.join("www/c");
+        let relay = Relay::watched(server.address, move |line| {
+            if line == "STOR www/d" {
+                fs::write(&theirs, b"C").unwrap();
+            }
+        });
+        let options: &[&str] = if moves { &["--remove-source"] } else { &[] };
+        let ran = run(&mut to_ours(&here, &server, relay.address, options));
+        assert_eq!(ran.code(), Some(if moves { 12 } else { 0 }), "{ran:?}");
+        assert_eq!(server.root.read("www/c"), b"C", "{ran:?}");
+        assert_eq!(here.read("src/c"), b"c", "{ran:?}");
+        if !moves {
+            run(&mut to_ours(&here, &server, server.address, &[])).exited(0);
+            assert_eq!(server.root.read("www/c"), b"c");
+        }
+    }
+}
+
+#[test]
 fn sources_are_removed_only_if_the_server_has_them_cl_76() {
     let server = OurServer::start();
     let here = TempRoot::new();

@@ -76,7 +76,11 @@ fn usage_errors_have_their_message_and_exit_code() {
             2,
             "expected peer, smart, reply",
         ),
-        (&["fxp", "-u", "u", "ftp://127.0.0.1/x", "ftp://127.0.0.1/y"], 2, "only get, put, ls"),
+        (
+            &["fxp", "-u", "u", "ftp://127.0.0.1/x", "ftp://127.0.0.1/y"],
+            2,
+            "ftp-cli help fxp lists",
+        ),
         (&["fxp", "ftp://u@127.0.0.1/x", "ftp://v@127.0.0.1/y"], 6, "--password-file"),
         (&["serve", "--set", "timeout.idle=5"], 2, "did you mean timeouts.idle?"),
         (&["serve", "--user", "me"], 2, "FTP_PASSWORD"),

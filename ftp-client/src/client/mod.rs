@@ -34,6 +34,7 @@ use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
 use crate::security::{TlsInfo, TlsStart};
 use crate::transfer::accepted;
+use crate::tree::entry::Clock;
 use crate::{tls, trace};
 
 /// The pause before the client connects again to a server that lost a connection by a test.
@@ -119,6 +120,11 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
+    /// The server's clock, if it was measured.
+    pub(crate) clock: Option<Clock>,
+    /// Whether this server, as the target of a copy, got a small file that had ended before its 150,
+    /// and did not see it.
+    pub(crate) misses_early_end: bool,
     /// Whether the server has confirmed an upload whose data connection failed. The size before then
     /// shows whether the next upload is stored.
     pub(crate) breaks_uploads: bool,
@@ -234,6 +240,8 @@ impl Client {
             no_nlst: false,
             no_flags: false,
             no_range: false,
+            clock: None,
+            misses_early_end: false,
             breaks_uploads: false,
             tests_flights: false,
             x_forms: Vec::new(),

@@ -12,7 +12,7 @@ use ftp_proto::{
 
 use super::{Client, is_unknown};
 use crate::error::{Error, ListingCut, Phase, Unsupported};
-use crate::event::{Event, Observer};
+use crate::event::{Event, Note, Observer};
 use crate::listing::{ListOptions, ListingForm, MOST_OBJECTS};
 
 /// The first pause before a server that still receives an upload (450) is asked for the size again.
@@ -97,8 +97,7 @@ impl Client {
                 return Err(error);
             }
             if pause == PAUSE {
-                let text = "the server still receives an upload of this file: waiting";
-                on.event(Event::Note { target: path, text });
+                on.event(Event::Note { target: path, note: Note::BeingUploaded });
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -13,11 +13,11 @@ use ftp_proto::{
 use rustix::fd::AsFd;
 
 use super::ControlConnection;
-use crate::error::{Error, ProxyFault};
+use crate::error::{Error, ProxyAnswer, ProxyFault, TlsError};
 use crate::net::Server;
 use crate::net::proxy::Proxy;
 use crate::net::wait::Deadline;
-use crate::security::{Tls, TlsError, TlsInfo, TlsStart};
+use crate::security::{Tls, TlsInfo, TlsStart};
 use crate::tls::{Context, Session};
 use crate::trace;
 
@@ -300,7 +300,7 @@ pub(crate) fn by_proxy(
         let done = login(control, &own.user, &own.password.0, None);
         done.map_err(|error| match error {
             Error::Refused { reply, .. } => {
-                proxy.error(ProxyFault::LoginRefused(reply.to_string()))
+                proxy.error(ProxyFault::LoginRefused(Some(ProxyAnswer::Ftp(reply))))
             }
             error => error,
         })?;

@@ -1,9 +1,13 @@
 //! Connections that could not be opened: data connections, and connections through a proxy.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use ftp_proto::{AddressRule, EpsvArgument, HostReason, NetworkProtocol, Reply, Verb};
+use ftp_proto::{
+    AddressRule, EpsvArgument, Escaped, HostReason, NetworkProtocol, Reply, Severity, Verb,
+};
 
 use super::Error;
 
@@ -112,16 +116,19 @@ pub(crate) fn may_demand_session(reply: &Reply) -> bool {
 }
 
 /// What went wrong at a proxy. `Display` explains it, without the password of the proxy.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProxyFault {
     /// The proxy's name has no address, or none of its addresses accepts connections.
     #[error("{0}")]
-    Unreachable(String),
-    /// The connection to the proxy broke before the proxy had answered.
-    #[error("connection lost: {0}")]
-    Lost(String),
-    /// The answer does not belong to the proxy's protocol.
+    Unreachable(#[source] Arc<io::Error>),
+    /// The connection to the proxy broke before the proxy had answered. `None` if the proxy closed it.
+    #[error("connection lost: {}", match .0 {
+        Some(error) => error as &dyn fmt::Display,
+        None => &"the proxy closed it",
+    })]
+    Lost(#[source] Option<Arc<io::Error>>),
+    /// The answer does not belong to this protocol, `SOCKS5` or `HTTP`.
     #[error("it does not speak {0}")]
     NotAProxy(&'static str),
     /// The answer of an HTTP proxy is longer than this many bytes.
@@ -130,43 +137,82 @@ pub enum ProxyFault {
     /// The proxy demands a user and password, and the settings have none.
     #[error("it requires a user and password")]
     LoginRequired,
-    /// The proxy refused the user and password. Holds its reason, if it gave one.
-    #[error("it refused the user and password{}", After(.0))]
-    LoginRefused(String),
+    /// The settings have a user and password, and the SOCKS5 proxy takes neither them nor no login.
+    #[error("it does not support login by user and password")]
+    LoginUnsupported,
+    /// The proxy refused the user and password. Holds its answer, unless it is one of SOCKS5, which
+    /// gives no reason.
+    #[error("it refused the user and password{}", match .0 {
+        Some(answer) => format!(": {answer}"),
+        None => String::new(),
+    })]
+    LoginRefused(Option<ProxyAnswer>),
     /// The proxy could not or would not connect to the server.
-    #[error("cannot connect to {target}: {reason}")]
+    #[error("cannot connect to {target}: {answer}")]
     Refused {
         /// The host and port that the proxy was asked to connect to.
         target: String,
-        /// The proxy's reason; control characters are escaped.
-        reason: String,
-        /// Whether the same request may succeed later.
-        is_transient: bool,
+        /// The proxy's answer.
+        answer: ProxyAnswer,
     },
 }
 
 impl ProxyFault {
     /// Returns whether repeating the same call later may succeed.
     #[must_use]
-    pub const fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Lost(_) => true,
-            Self::NotAProxy(_) | Self::TooLong(_) | Self::LoginRequired | Self::LoginRefused(_) => {
-                false
-            }
-            Self::Refused { is_transient, .. } => *is_transient,
+            Self::Refused { answer, .. } => answer.is_transient(),
+            _ => false,
         }
     }
 }
 
-/// A reason that `Display` writes after a colon. For an empty reason, it writes nothing.
-struct After<'a>(&'a str);
+/// What a proxy answers to a request that it refuses. `Display` escapes control characters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ProxyAnswer {
+    /// The code of a SOCKS5 reply (RFC 1928 §6).
+    Socks(u8),
+    /// An HTTP status, and the reason after it.
+    Http(u16, Vec<u8>),
+    /// The reply of an FTP proxy.
+    Ftp(Reply),
+}
 
-impl fmt::Display for After<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            "" => Ok(()),
-            reason => write!(f, ": {reason}"),
+impl ProxyAnswer {
+    /// Returns whether the same request may succeed later.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Socks(code) => matches!(code, 1 | 3..=6),
+            Self::Http(status, _) => matches!(status, 408 | 429 | 500..=599),
+            Self::Ftp(reply) => reply.code().severity() == Severity::Transient,
         }
+    }
+}
+
+/// The maximum length of a proxy's reason in an error message, in bytes.
+const REASON: usize = 200;
+
+impl fmt::Display for ProxyAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Socks(1) => "general failure",
+            Self::Socks(2) => "not allowed by the proxy's rules",
+            Self::Socks(3) => "network unreachable",
+            Self::Socks(4) => "host unreachable",
+            Self::Socks(5) => "connection refused",
+            Self::Socks(6) => "no answer in time (TTL expired)",
+            Self::Socks(7) => "command not supported",
+            Self::Socks(8) => "address type not supported",
+            Self::Socks(other) => return write!(f, "unknown reply {other}"),
+            Self::Http(status, reason) if reason.is_empty() => return write!(f, "{status}"),
+            Self::Http(status, reason) => {
+                let shown = reason.get(..REASON).unwrap_or(reason);
+                return write!(f, "{status} {}", Escaped(shown));
+            }
+            Self::Ftp(reply) => return reply.fmt(f),
+        })
     }
 }

@@ -153,6 +153,14 @@ pub enum JobFault {
     /// The local file was uploaded, but another program has locked it, so it was not removed.
     #[error("uploaded, but not removed: another program has locked the local file")]
     SourceInUse,
+    /// The local file was uploaded, but not removed: a file from an earlier removal, which was
+    /// interrupted, has this path and may be the only copy of its content.
+    #[error(
+        "{}: left by an earlier run that was killed while it removed its source: compare this file \
+         with the server's, then delete it",
+        LocalPath(.0)
+    )]
+    LeftAside(PathBuf),
     /// The file was uploaded, but the server does not report its size, so the local file was not
     /// removed.
     #[error("uploaded, but not removed: the server does not report the size of the file")]
@@ -260,6 +268,7 @@ impl JobFault {
             | Self::Spent
             | Self::NotRegular
             | Self::BadJournal(_)
+            | Self::LeftAside(_)
             | Self::OtherSource => ErrorKind::Local,
             Self::Locked(_) => ErrorKind::Limit,
             _ => self.cause().map_or(ErrorKind::Integrity, Error::kind),

@@ -294,7 +294,7 @@ mod tests {
     use ftp_proto::Pathname;
 
     use super::*;
-    use crate::error::Phase;
+    use crate::error::{Phase, TlsCause};
 
     #[test]
     fn each_failure_has_its_kind() {
@@ -322,10 +322,10 @@ mod tests {
             (Error::Closed, ErrorKind::Network),
             (Error::DataConnection(Vec::new()), ErrorKind::Data),
             (Error::Incomplete { bytes: 1, announced: Some(2) }, ErrorKind::Integrity),
-            (Error::Tls(TlsError::Settings("no".to_owned())), ErrorKind::Usage),
+            (Error::Tls(TlsError::Settings(TlsCause::VersionRange)), ErrorKind::Usage),
             (Error::Tls(TlsError::TruncatedTls), ErrorKind::Tls),
-            (Error::Tls(TlsError::Failed("no".to_owned())), ErrorKind::Tls),
-            (Error::Tls(TlsError::Broken("no".to_owned())), ErrorKind::Network),
+            (Error::Tls(TlsError::Failed(TlsCause::Closed)), ErrorKind::Tls),
+            (Error::Tls(TlsError::Broken(TlsCause::NotTls(None))), ErrorKind::Network),
             (Error::local(io::Error::other("full")), ErrorKind::Local),
             (Error::Cancelled, ErrorKind::Cancelled),
         ] {
@@ -403,7 +403,7 @@ mod tests {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), "no");
             let packed = io::Error::from(Error::refused(Verb::Stor, reply));
             assert_eq!(packed.kind(), want, "{code}");
-            assert!(matches!(Error::recover(packed), Ok(Error::Refused { .. })), "{code}");
+            assert!(matches!(Error::downcast(packed), Ok(Error::Refused { .. })), "{code}");
         }
     }
 

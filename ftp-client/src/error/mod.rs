@@ -14,17 +14,17 @@ mod connect;
 pub(crate) mod fxp;
 pub(crate) mod job;
 mod kind;
+mod tls;
 mod unsupported;
 
 pub(crate) use connect::{AnnouncedHost, may_demand_session};
-pub use connect::{DataAttempt, ProxyFault};
+pub use connect::{DataAttempt, ProxyAnswer, ProxyFault};
 pub use fxp::FxpAttempt;
 pub(crate) use job::TreeFault;
 pub use job::{FileFact, JobFault};
 pub use kind::{ErrorKind, Recovery};
+pub use tls::{CertificateFault, TlsCause, TlsError};
 pub use unsupported::Unsupported;
-
-pub use crate::security::{CertificateFault, TlsError};
 
 use std::convert::Infallible;
 use std::fmt;
@@ -406,15 +406,15 @@ impl Error {
     /// use ftp_client::Error;
     ///
     /// let packed = std::io::Error::from(Error::Closed);
-    /// assert!(matches!(Error::recover(packed), Ok(Error::Closed)));
+    /// assert!(matches!(Error::downcast(packed), Ok(Error::Closed)));
     /// let local = std::io::Error::other("disk full");
-    /// assert!(Error::recover(local).is_err());
+    /// assert!(Error::downcast(local).is_err());
     /// ```
     ///
     /// # Errors
     ///
     /// Returns `error` itself if it did not come from this crate.
-    pub fn recover(error: io::Error) -> Result<Self, io::Error> {
+    pub fn downcast(error: io::Error) -> Result<Self, io::Error> {
         error.downcast()
     }
 
@@ -515,15 +515,15 @@ impl From<Infallible> for Error {
     }
 }
 
-/// Unpacks an error that a transfer [wrapped](Error::recover); any other becomes [`Error::Local`].
+/// Unpacks an error that a transfer [wrapped](Error::downcast); any other becomes [`Error::Local`].
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        Self::recover(error).unwrap_or_else(Self::local)
+        Self::downcast(error).unwrap_or_else(Self::local)
     }
 }
 
 impl From<Error> for io::Error {
-    /// Wraps the error in an `io::Error` of the kind that fits best; [`Error::recover`] unpacks it.
+    /// Wraps the error in an `io::Error` of the kind that fits best; [`Error::downcast`] unpacks it.
     ///
     /// A storage of `ftp_server` that uses this client can so return its errors with `?`: a full
     /// disk (452) or an exceeded quota (552) of the other server stays one, and a name that it does

@@ -24,6 +24,10 @@ macro_rules! reasons {
 reasons! {
     // The server.
     NoModificationTime: "the server does not report the modification time",
+    UnknownClock: "the server's clock cannot be measured, and it may report local times, so it is \
+        unknown which file is newer",
+    UnknownAge: "the server's clock cannot be measured, and it may report local times, so the age of \
+        the file is unknown",
     NoExistence: "the server does not report whether the file exists",
     NoSize: "the server does not report the size of the file",
     NoSizeOfCopy: "a server does not report the size of its file",

@@ -252,7 +252,7 @@ impl Memory {
         &mut self,
         start: DownloadStart<'_>,
         error: &Error,
-        is_repeated: bool,
+        is_resumable: bool,
     ) {
         let DownloadStart { target, kept, origin, is_restored, .. } = start;
         let mut file = match target {
@@ -275,11 +275,11 @@ impl Memory {
         let _ = file.end();
         let length = file.length().unwrap_or_default();
         match file.left() {
-            Left::Nothing if self.left == Left::Removed && !is_repeated => {}
+            Left::Nothing if self.left == Left::Removed && !is_resumable => {}
             left => self.left = left,
         }
         if let Some(origin) = origin
-            && (file.is_kept() || is_repeated)
+            && (file.is_kept() || is_resumable)
             && !is_restored
             && !file.has_failed()
             && length >= kept
@@ -326,7 +326,7 @@ pub(super) struct GetJob<'a> {
     pub(super) listed: Option<u64>,
     pub(super) time: Option<SystemTime>,
     /// Whether the facts of the server's file are asked for, so that another attempt can resume.
-    pub(super) is_repeated: bool,
+    pub(super) is_resumable: bool,
     /// What identifies the journal of a move, if the session does not.
     pub(super) name: Option<MovedName>,
     pub(super) in_tree: Option<InTree<'a>>,
@@ -367,7 +367,7 @@ impl GetJob<'_> {
             Error::local(named(parent, &io::Error::new(error.kind(), why)))
         })?;
         let mut start = DownloadStart::at_0(Writing::File(file));
-        if self.is_repeated {
+        if self.is_resumable {
             start.origin = match Origin::ask(client, self.place.path()) {
                 Err(error) if error.is_not_now() => None,
                 origin => Some(origin?),

@@ -21,13 +21,14 @@ use super::pieces::remove_pieces;
 use super::receive::{Ended, REPETITIONS, ReceivedBytes, Request};
 use super::small::parent;
 use super::targets::Targets;
-use crate::age;
+use crate::age::{self, AHEAD, BEHIND};
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::error::{Error, ErrorKind, FileFact, JobFault, Phase, Unsupported};
-use crate::event::{Event, Observer, Verify, Why};
+use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::system::{MetadataExt, OsStrExt, check_path};
 use crate::tree::local::{Directory, rounds_to};
+use crate::tree::probe::local_time;
 use crate::url_path::Place;
 
 /// The download of one file to a local target.
@@ -91,7 +92,7 @@ impl<'a> Get<'a> {
             like: None,
             listed: None,
             time: None,
-            is_repeated: false,
+            is_resumable: false,
             name: None,
             in_tree: None,
             past,
@@ -111,13 +112,10 @@ impl<'a> Get<'a> {
         /// Sets the modification time of the new file, in place of the one that
         /// [`preserve`](FileOptions::preserve) asks for.
         modified(time: Option<SystemTime>) => job.time = time;
-    }
-
-    /// Prepares the job for several attempts: the facts of the server's file are asked for (`SIZE`,
-    /// `MDTM`), so that a later attempt can resume its bytes.
-    pub const fn repeated(mut self) -> Self {
-        self.job.is_repeated = true;
-        self
+        /// Sets whether a later attempt may resume the bytes of this one (default: only with a
+        /// [resume](FileOptions::resume) other than [`Own`](super::evidence::Resume::Own)). Each
+        /// attempt then begins with questions for the size and time of the server's file.
+        resumable(on: bool) => job.is_resumable = on;
     }
 
     /// Sets the name and the user of the server's file, which identify the journal of an interrupted
@@ -179,7 +177,7 @@ impl<'a> Get<'a> {
             // An interrupted move continues before any file is skipped.
             Sink::Path(target) if self.job.options.moves => self.take(client, on, target),
             _ if self.job.options.moves => Err(Error::Job(JobFault::NotRegular)),
-            _ => match self.skips(client)? {
+            _ => match self.skips(client, on)? {
                 Some(why) => Ok(Done::skipped(why)),
                 None => self.job.fetch(client, on, &mut self.to),
             },
@@ -320,7 +318,7 @@ impl GetJob<'_> {
                         return Ok(None);
                     }
                     Err(error) => {
-                        self.past.note_failure(start, &error, self.is_repeated);
+                        self.past.note_failure(start, &error, self.is_resumable);
                         return Err(error);
                     }
                 }
@@ -350,7 +348,7 @@ impl GetJob<'_> {
                     }
                     _ => Left::Nothing,
                 };
-                self.past.note_failure(start, &error, self.is_repeated);
+                self.past.note_failure(start, &error, self.is_resumable);
                 return Err(error);
             }
         };
@@ -462,7 +460,11 @@ ftp_proto::debug_fields!(Get<'_> { job: job.place } ..);
 impl Get<'_> {
     /// Returns why the download is skipped, or `None` if it is not. The reason depends on the
     /// server's facts about the file, and on the local file.
-    pub(super) fn skips(&self, client: &mut Client) -> Result<Option<SkipReason>, Error> {
+    pub(super) fn skips(
+        &self,
+        client: &mut Client,
+        on: &dyn Observer,
+    ) -> Result<Option<SkipReason>, Error> {
         let selection = self.job.options.selection;
         let existing = self.job.options.existing;
         if existing == Existing::Keep && self.target().is_some_and(is_there) {
@@ -487,7 +489,17 @@ impl Get<'_> {
         if size.is_none() && selection.needs_size() {
             return Err(unknown(client, path, FileFact::Size));
         }
-        if let Some(why) = selection.refuses(size, time.map(|time| (time, time))) {
+        let times = match (time, selection.times.1) {
+            // The source is removed: a file that is still being written must not count as old.
+            (Some(time), Some(latest))
+                if self.job.options.moves && (time - AHEAD..time + BEHIND).contains(&latest) =>
+            {
+                let times = local_time(client, path, time)?;
+                Some(times.ok_or(Error::Unsupported(Unsupported::UnknownAge))?)
+            }
+            (time, _) => time.map(|time| (time, time)),
+        };
+        if let Some(why) = selection.refuses(size, times) {
             return Ok(Some(why));
         }
         let Some((here, time)) = here.zip(time) else { return Ok(None) };
@@ -499,7 +511,12 @@ impl Get<'_> {
         };
         let is_same = size == Some(here.len()) && (here.mtime() == time || is_rounded());
         Ok(match existing {
-            Existing::ReplaceOlder if here.mtime() >= time => Some(SkipReason::NotNewer),
+            Existing::ReplaceOlder if here.mtime() >= time => {
+                if size != Some(here.len()) && here.mtime() - time <= BEHIND {
+                    on.event(Event::Note { target: path, note: Note::PerhapsNewer });
+                }
+                Some(SkipReason::NotNewer)
+            }
             _ => is_same.then_some(SkipReason::Unchanged),
         })
     }
@@ -570,12 +587,10 @@ fn is_same_file(
 /// Returns [`JobFault::Missing`] or [`JobFault::Unreported`] if there is none, and the
 /// errors of the client.
 fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Error> {
-    if let Some(time) = client.readable_time(path)? {
-        return Ok(time);
+    match client.modification_time(path) {
+        Err(Error::Unsupported(_)) => Err(unknown(client, path, FileFact::ModificationTime)),
+        time => time,
     }
-    let entry = client.stat(path)?;
-    let time = entry.and_then(|entry| entry.modified).map(|modified| modified.time);
-    time.map_or_else(|| Err(unknown(client, path, FileFact::ModificationTime)), Ok)
 }
 
 /// Returns the error for a file that is missing, or for a fact that the server does not report.

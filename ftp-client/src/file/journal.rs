@@ -23,7 +23,7 @@ use crate::client::Client;
 use crate::control::login::Login;
 use crate::digest::hex;
 use crate::error::{Error, JobFault, Unsupported};
-use crate::event::{Event, Observer, Verify};
+use crate::event::{Event, Note, Observer, Verify};
 use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
 
 /// The end of the name of a journal: a dot and 16 hexadecimal digits come before it.
@@ -94,7 +94,7 @@ pub(crate) fn lengthen(
         return Ok(());
     }
     let mut upload = client.append(path)?;
-    upload.write_all(b"\n").map_err(|error| Error::recover(error).unwrap_or_else(Error::io))?;
+    upload.write_all(b"\n").map_err(|error| Error::downcast(error).unwrap_or_else(Error::io))?;
     upload.finish().map(drop)
 }
 
@@ -437,8 +437,7 @@ pub(crate) fn time_to_preserve(
         Err(error @ Error::UnreadableTime(_)) => error,
         time => return time,
     };
-    let text = &format!("the modification time is not preserved: {why}");
-    on.event(Event::Note { target, text });
+    on.event(Event::Note { target, note: Note::NoTime(&why) });
     Ok(None)
 }
 

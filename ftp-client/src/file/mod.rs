@@ -5,14 +5,14 @@
 //! right:
 //!
 //! ```no_run
-//! use ftp_client::file::TemporaryName;
+//! use ftp_client::file::{StoreAs, TemporaryName};
 //! use ftp_client::{Client, FileOptions, Place, Put};
 //!
 //! let mut client = Client::builder().connect("ftp.example.org")?;
 //! client.login("me", "secret")?;
 //! let options = FileOptions::new();
 //! let mut job = Put::from_path("a.bin", Place::at("in/a.bin"), &options)
-//!     .under(Some(TemporaryName::standard()));
+//!     .store_as(StoreAs::Under(TemporaryName::standard()));
 //! let done = job.attempt(&mut client, &())?;
 //! println!("{} bytes, verified: {}", done.bytes, done.verified.as_str());
 //! # Ok::<(), ftp_client::Error>(())
@@ -44,10 +44,12 @@ pub(crate) mod targets;
 pub use checksum::Checksum;
 pub(crate) use options::Done;
 pub use options::{Existing, Left, SkipReason};
-pub use put::TemporaryName;
+pub use put::{StoreAs, TemporaryName};
 pub use relay::Relay;
 pub use targets::Targets;
 
 pub use crate::digest::{Digest, HashAlgorithm};
 pub use crate::error::fxp::Side;
-pub use crate::event::{Verify, Why};
+pub use crate::event::{Note, Verify, Why};
+#[cfg(windows)]
+pub use crate::system::{OsStrExt, OsStringExt};

@@ -41,16 +41,23 @@ pub(crate) enum LocalSource<'a> {
 
 /// How the server stores an upload.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-enum StoreAs {
+pub enum StoreAs {
     /// Under its final name, replacing an existing file (`STOR`).
     #[default]
     Final,
-    /// Under a temporary name, and renamed once it is complete and verified.
+    /// Under a temporary name, and renamed once it is complete and verified. Replaces an existing
+    /// file.
     Under(TemporaryName),
     /// At the end of an existing file (`APPE`). Such an upload is never repeated.
     Append,
     /// Under a new name that the server chooses (`STOU`). Such an upload is never repeated.
     Unique,
+}
+
+impl From<Option<TemporaryName>> for StoreAs {
+    fn from(name: Option<TemporaryName>) -> Self {
+        name.map_or(Self::Final, Self::Under)
+    }
 }
 
 /// The name of an upload until it is complete: the name of the file between two texts.
@@ -102,14 +109,14 @@ impl TemporaryName {
 /// The upload of one file: a job that can be attempted several times.
 ///
 /// ```no_run
-/// use ftp_client::file::TemporaryName;
+/// use ftp_client::file::{StoreAs, TemporaryName};
 /// use ftp_client::{Client, FileOptions, Place, Put};
 ///
 /// let options = FileOptions::new();
 /// let mut client = Client::builder().connect("ftp.example.org")?;
 /// client.login("me", "secret")?;
 /// let mut job = Put::from_path("a.bin", Place::at("in/a.bin"), &options)
-///     .under(Some(TemporaryName::standard()));
+///     .store_as(StoreAs::Under(TemporaryName::standard()));
 /// let done = job.attempt(&mut client, &())?;
 /// println!("{} bytes", done.bytes);
 /// # Ok::<(), ftp_client::Error>(())
@@ -127,7 +134,7 @@ struct Job<'a> {
     store: StoreAs,
     options: &'a FileOptions,
     /// Whether a later attempt may use the bytes of an earlier one.
-    repeats: bool,
+    is_resumable: bool,
     /// Whether the server's file is known to be another one than the source.
     is_apart: bool,
     /// Whether the upload must be proved to have replaced a file of the same size.
@@ -271,14 +278,14 @@ impl<'a> Put<'a> {
     pub(crate) fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
         let (origin, place) = (to.clone(), to);
         let (store, past) = (StoreAs::default(), PutPast::default());
-        let (repeats, is_apart, proves_new, following) = (false, false, false, None);
+        let (is_resumable, is_apart, proves_new, following) = (false, false, false, None);
         let (name, targets, before_rename) = (None, None, None);
         let job = Job {
             origin,
             place,
             store,
             options,
-            repeats,
+            is_resumable,
             is_apart,
             proves_new,
             confirmed: ConfirmedFile::default(),
@@ -307,35 +314,17 @@ impl<'a> Put<'a> {
         self
     }
 
-    /// Sets the temporary name until the upload is complete and verified (default: none). `None` only
-    /// takes back an earlier name. Without [`append`](Self::append) and [`unique`](Self::unique), the
-    /// upload replaces an existing file; of the three, the last one counts.
-    pub fn under(mut self, name: Option<TemporaryName>) -> Self {
-        self.job.store = match (name, self.job.store) {
-            (Some(name), _) => StoreAs::Under(name),
-            (None, StoreAs::Under(_)) => StoreAs::Final,
-            (None, other) => other,
-        };
+    /// Sets how the server stores the upload (default: [`StoreAs::Final`]).
+    pub fn store_as(mut self, store: impl Into<StoreAs>) -> Self {
+        self.job.store = store.into();
         self
     }
 
-    /// Stores the upload at the end of an existing file (`APPE`), and never repeats or resumes it.
-    pub fn append(mut self) -> Self {
-        self.job.store = StoreAs::Append;
-        self
-    }
-
-    /// Stores the upload under a new name that the server chooses (`STOU`), and never repeats it.
-    pub fn unique(mut self) -> Self {
-        self.job.store = StoreAs::Unique;
-        self
-    }
-
-    /// Sets whether a later attempt may resume the bytes of an earlier one (default: only with a
+    /// Sets whether a later attempt may resume the bytes of this one (default: only with a
     /// [resume](FileOptions::resume) other than [`Own`](super::evidence::Resume::Own)). Each
     /// attempt then begins with a question for the size of the server's file.
-    pub const fn repeats(mut self, on: bool) -> Self {
-        self.job.repeats = on;
+    pub const fn resumable(mut self, on: bool) -> Self {
+        self.job.is_resumable = on;
         self
     }
 

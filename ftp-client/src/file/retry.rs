@@ -173,7 +173,7 @@ impl Retry {
         target: impl AsRef<Path>,
         options: &FileOptions,
     ) -> Result<Done, Error> {
-        let mut job = Get::to_path(Place::at(path), &target, options).repeated();
+        let mut job = Get::to_path(Place::at(path), &target, options).resumable(true);
         let on = Arc::clone(&self.observer);
         self.persist(|client, attempt| {
             let done = job.attempt(client, &*on)?;
@@ -202,7 +202,7 @@ impl Retry {
         path: impl AsRef<[u8]>,
         options: &FileOptions,
     ) -> Result<Done, Error> {
-        let mut job = Put::from_path(&source, Place::at(path), options).repeats(true);
+        let mut job = Put::from_path(&source, Place::at(path), options).resumable(true);
         let on = Arc::clone(&self.observer);
         self.persist(|client, attempt| {
             let done = job.attempt(client, &*on)?;

@@ -26,7 +26,7 @@ use super::record::{Record, SourceId};
 use super::{Done, evidence};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Recovery};
-use crate::event::{Event, Observer, Verify, Why};
+use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::pool::{Lent, Pool};
 use crate::system::OsStrExt;
 use crate::{lock, unpoisoned};
@@ -99,7 +99,7 @@ impl Get<'_> {
         }
         let mut client = pool.take()?;
         self.begin(&mut client)?;
-        if let Some(why) = self.skips(&mut client)? {
+        if let Some(why) = self.skips(&mut client, on)? {
             return Ok(Done::skipped(why));
         }
         drop(client);
@@ -152,9 +152,8 @@ impl Get<'_> {
         match gathered {
             Ok(Ok(whole)) => Ok(Some(whole)),
             Ok(Err(why)) => {
-                if let Some(why) = why {
-                    let text = &format!("downloading over one connection: {why}");
-                    on.event(Event::Note { target: self.job.place.path(), text });
+                if let Some(note) = why {
+                    on.event(Event::Note { target: self.job.place.path(), note });
                 }
                 Ok(None)
             }
@@ -170,7 +169,7 @@ impl Get<'_> {
         client: &mut Client,
         target: &'s Path,
         on: &'s dyn Observer,
-    ) -> Result<Result<Segments<'s>, Option<&'static str>>, Error> {
+    ) -> Result<Result<Segments<'s>, Option<Note<'static>>>, Error> {
         let path = self.job.place.path();
         let origin = match Origin::ask(client, path) {
             Err(error) if error.is_not_now() => Origin::default(),
@@ -179,8 +178,7 @@ impl Get<'_> {
         let (Some(size), Some(_)) = (origin.size, origin.modified) else {
             // A file of which nothing is known may be missing.
             let is_known = origin != Origin::default();
-            let why = "the file's size or modification time is unknown";
-            return Ok(Err(is_known.then_some(why)));
+            return Ok(Err(is_known.then_some(Note::OneConnectionNoFacts)));
         };
         if size < 2 * LEAST || self.job.options.most_bytes.is_some_and(|most| size > most) {
             // The file was larger in an earlier attempt.
@@ -194,7 +192,7 @@ impl Get<'_> {
             evidence::checksum(client)?;
         }
         let Some(record) = Record::new(SourceId::ask(client, &self.job.place)?, origin) else {
-            return Ok(Err(Some("nothing identifies the server's file")));
+            return Ok(Err(Some(Note::OneConnectionNoIdentity)));
         };
         let pieces = Pieces::of(target, self.job.parts_of(target), self.job.targets, record)
             .map_err(Error::local)?;
@@ -235,7 +233,7 @@ impl Segments<'_> {
         pool: &Pool<'p>,
         mut client: Lent<'p>,
         most: usize,
-    ) -> Result<Result<Whole, Option<&'static str>>, Error> {
+    ) -> Result<Result<Whole, Option<Note<'static>>>, Error> {
         if let Some(why) = self.pieces.stale().map_err(Error::local)? {
             self.begins_at_0(why);
         }
@@ -250,7 +248,7 @@ impl Segments<'_> {
                     Ok(None) => {}
                     Ok(Some(_)) => {
                         self.pieces.remove().map_err(Error::local)?;
-                        return Ok(Err(Some("the server cannot resume downloads (REST)")));
+                        return Ok(Err(Some(Note::OneConnectionNoRest)));
                     }
                     Err(error) => return Err(given_back(client, error)),
                 }

@@ -56,7 +56,7 @@ impl<'a> Get<'a> {
         {
             return Ok(done);
         }
-        if let Some(why) = self.skips(client)? {
+        if let Some(why) = self.skips(client, on)? {
             return Ok(Done::skipped(why));
         }
         let taken = journal.taken();

@@ -179,8 +179,8 @@ struct FxpPlan {
 }
 
 impl FxpPlan {
-    /// Lets the chosen server listen, or the target and then the source. Returns the transfer, and
-    /// the size of both files if it was compared.
+    /// Lets the chosen server listen, or the target and then the source; a target that has missed the
+    /// end of a file listens last. Returns the transfer, and the size of both files if it was compared.
     fn run(
         &self,
         source: &mut RemoteFile<'_>,
@@ -188,8 +188,13 @@ impl FxpPlan {
     ) -> Result<(Moved, Option<u64>), Vec<FxpAttempt>> {
         let mut attempts: Vec<FxpAttempt> = Vec::new();
         let is_tried = |side: &Side| self.options.listener.is_none_or(|listener| listener == *side);
-        for listener in [Side::Target, Side::Source].into_iter().filter(is_tried) {
-            let mut pair = Pair::new(source.client, target.client, listener);
+        let mut sides = [Side::Target, Side::Source];
+        if target.client.misses_early_end {
+            sides.reverse();
+        }
+        for listener in sides.into_iter().filter(is_tried) {
+            let may_turn = self.options.listener.is_none() && attempts.is_empty();
+            let mut pair = Pair::new(source.client, target.client, listener, may_turn);
             match pair.run(self.options.address, self.marker, &self.retrieve, &self.store) {
                 Ok(moved) => {
                     let sudden = pair.without_beginning();
@@ -198,7 +203,9 @@ impl FxpPlan {
                     return Ok((moved, size));
                 }
                 Err(attempt) => {
-                    let may_turn = attempt.is_about_the_way();
+                    let has_missed =
+                        may_turn && listener == Side::Target && target.client.misses_early_end;
+                    let may_turn = attempt.is_about_the_way() || has_missed;
                     attempts.push(*attempt);
                     let is_open = |file: &RemoteFile<'_>| file.client.control.is_open();
                     if !may_turn || !is_open(source) || !is_open(target) {

@@ -27,6 +27,10 @@ const TIMES: u32 = 4;
 /// server that notices needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
+/// The minimum time for a target to confirm a file whose end it may have missed, before the other
+/// server listens; never more than half of the time for its final reply.
+const MISSED: Duration = Duration::from_secs(5);
+
 /// The number of replies to take from one server before checking the other server and the deadline.
 const AT_ONCE: usize = 16;
 
@@ -152,16 +156,24 @@ pub(super) struct Pair<'a> {
     handshake: Handshake,
     /// The time that the source took for its last reply before the transfer.
     pace: Duration,
+    /// Whether the source can listen instead, if the target does not see the end of a small file.
+    may_turn: bool,
 }
 
 /// The server that failed, and its error.
 pub(super) type Failure = (Side, Error);
 
 impl<'a> Pair<'a> {
-    pub(super) fn new(source: &'a mut Client, target: &'a mut Client, listener: Side) -> Self {
+    pub(super) fn new(
+        source: &'a mut Client,
+        target: &'a mut Client,
+        listener: Side,
+        may_turn: bool,
+    ) -> Self {
         let source = End::new(Side::Source, source);
         let target = End::new(Side::Target, target);
-        Self { source, target, listener, handshake: Handshake::None, pace: Duration::ZERO }
+        let (handshake, pace) = (Handshake::None, Duration::ZERO);
+        Self { source, target, listener, handshake, pace, may_turn }
     }
 
     /// Runs the copy. Afterwards each control connection has no outstanding reply or is closed.
@@ -240,7 +252,7 @@ impl<'a> Pair<'a> {
     /// Waits until the source has begun, or has had time to refuse: `STOR` cannot be undone. A
     /// source that has begun can read its file.
     fn hear_source(&mut self) -> Result<(), Failure> {
-        let Self { source, target, listener, handshake, pace } = self;
+        let Self { source, target, listener, handshake, pace, .. } = self;
         let of_source = |error| (Side::Source, error);
         // If the target listens, the source can connect and reply 150 before `STOR`, unless a TLS
         // handshake must come first.
@@ -286,13 +298,26 @@ impl<'a> Pair<'a> {
 
     /// Waits for the final replies of both servers.
     fn watch(&mut self) -> Result<(Reply, Reply), Failure> {
+        let may_miss = self.may_turn && self.listener == Side::Target;
+        let patience = (self.pace * TIMES).max(MISSED);
         let Self { source, target, .. } = self;
+        let mut missed = None;
         loop {
+            let ended_first = source.confirmed.is_some() && !target.has_begun;
             let more_of_source = source.poll().map_err(|error| (Side::Source, error))?;
             let more_of_target = target.poll().map_err(|error| (Side::Target, error))?;
             match (&source.confirmed, &target.confirmed) {
                 (Some(source), Some(target)) => return Ok((source.clone(), target.clone())),
-                (Some(_), None) => target.follow(),
+                (Some(_), None) => {
+                    target.follow();
+                    if may_miss && ended_first && target.has_begun {
+                        // asyncore and asyncio take the end of a data connection that ended before
+                        // STOR for no connection, and wait for another one.
+                        let control = &target.client.control;
+                        let limit = patience.min(target.client.config.timeouts.final_reply / 2);
+                        missed = Some(control.deadline(limit, Phase::FinalReply));
+                    }
+                }
                 (None, Some(_)) => source.follow(),
                 (None, None) => {}
             }
@@ -301,7 +326,7 @@ impl<'a> Pair<'a> {
                 (false, true) => (&*target, &*target),
                 _ => (&*source, &*target),
             };
-            let deadline = one.deadline.or(Some(other.deadline));
+            let deadline = one.deadline.or(Some(other.deadline)).or(missed);
             let this = &one.client.control;
             let that = &other.client.control;
             let waited = match more_of_source || more_of_target {
@@ -310,6 +335,19 @@ impl<'a> Pair<'a> {
             };
             match waited {
                 Ok(()) => {}
+                Err(Error::Timeout(phase))
+                    if missed.is_some_and(|missed| missed.remaining().is_err()) =>
+                {
+                    missed = None;
+                    target.client.misses_early_end = true;
+                    trace::note(format_args!("the target may have missed the end of the file:"));
+                    match target.stop(false) {
+                        Some(error) => return Err((Side::Target, error)),
+                        // Its confirmation came at the last moment.
+                        None if target.confirmed.is_some() => {}
+                        None => return Err((Side::Target, Error::Timeout(phase))),
+                    }
+                }
                 Err(Error::Timeout(_)) => {
                     for end in [&mut *source, &mut *target] {
                         let is_owing = end.is_owing();

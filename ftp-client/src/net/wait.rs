@@ -391,7 +391,7 @@ impl AsFd for Wakeup {
 /// let mut client = Client::builder().canceller(canceller).connect("ftp.example.org")?;
 /// client.login("anonymous", "guest@")?;
 /// let mut file = client.retrieve("pub/large.bin")?;
-/// match std::io::copy(&mut file, &mut std::io::sink()).map_err(Error::recover) {
+/// match std::io::copy(&mut file, &mut std::io::sink()).map_err(Error::downcast) {
 ///     Ok(_) => println!("{} bytes", file.finish()?.bytes),
 ///     Err(Ok(Error::Cancelled)) => file.abort()?,
 ///     Err(error) => return Err(error?.into()),

@@ -386,10 +386,14 @@ impl Admission {
     pub(super) fn refused(&mut self, failure: &Error) -> bool {
         self.dialling = self.dialling.saturating_sub(1);
         if self.open > 0 {
-            self.limit = self.open;
-            self.fewer = Some(failure.clone());
-            self.allowed = Some(self.open);
-            return true;
+            // What the user has cancelled says nothing about the server.
+            let is_limit = !matches!(failure, Error::Cancelled);
+            if is_limit {
+                self.limit = self.open;
+                self.fewer = Some(failure.clone());
+                self.allowed = Some(self.open);
+            }
+            return is_limit;
         }
         if failure.recovery() == Recovery::Impossible {
             // A wrong password is tried once, not by every caller.

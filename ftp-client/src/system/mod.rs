@@ -23,6 +23,8 @@ pub(crate) use others::*;
 pub(crate) use unix::*;
 #[cfg(windows)]
 pub(crate) use windows::*;
+#[cfg(windows)]
+pub use windows::{OsStrExt, OsStringExt};
 
 use std::ffi::OsStr;
 use std::io;

@@ -14,9 +14,12 @@ use super::{local_name, not_a_name, unmoved};
 /// What a file system returns for a name that is not valid text. No object can have this name.
 const NO_NAME: &str = "\0";
 
-/// Names as bytes.
-pub(crate) trait OsStrExt {
+/// Names as bytes, like the trait of this name in `std::os::unix::ffi`. The bytes are UTF-8: other bytes
+/// become a name that no object can have.
+pub trait OsStrExt {
+    /// Returns the name with these bytes.
     fn from_bytes(bytes: &[u8]) -> &Self;
+    /// Returns the bytes of the name.
     fn as_bytes(&self) -> &[u8];
 }
 
@@ -30,9 +33,11 @@ impl OsStrExt for OsStr {
     }
 }
 
-/// Owned names as bytes.
-pub(crate) trait OsStringExt {
+/// Owned names as bytes, like the trait of this name in `std::os::unix::ffi`.
+pub trait OsStringExt {
+    /// Returns the name with these bytes, as [`OsStrExt::from_bytes`] does.
     fn from_vec(bytes: Vec<u8>) -> Self;
+    /// Returns the bytes of the name.
     fn into_vec(self) -> Vec<u8>;
 }
 

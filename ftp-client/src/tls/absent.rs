@@ -3,9 +3,9 @@
 
 use rustix::event::PollFlags;
 
-use crate::error::Error;
+use crate::error::{Error, TlsError};
 use crate::net::wait::Transport;
-use crate::security::{Tls, TlsError, TlsInfo, TlsVersion};
+use crate::security::{Tls, TlsInfo, TlsVersion};
 
 #[derive(Debug)]
 pub(crate) enum Context {}

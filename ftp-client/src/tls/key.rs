@@ -5,6 +5,8 @@ use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_
 use rustls::{DigitallySignedStruct, ProtocolVersion};
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer};
 
+use crate::error::TlsCause;
+
 /// The tags of DER (X.690 §8.1.2) that lead to the key (RFC 5280 §4.1).
 const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
@@ -46,14 +48,14 @@ impl<'c> PublicKey<'c> {
     }
 
     /// Returns why no signature of this key is accepted, if that is known.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(super) fn fault(&self) -> Option<TlsCause> {
         self.algorithm.starts_with(RSA).then_some(())?;
         let mut numbers = element(&mut &*self.bits, SEQUENCE)?.content;
         let modulus = element(&mut numbers, INTEGER)?.content;
         let zeros = modulus.iter().take_while(|byte| **byte == 0).count();
         let first = modulus.get(zeros)?.leading_zeros() as usize;
         let bits = (modulus.len() - zeros) * 8 - first;
-        (bits < LEAST_BITS).then(|| format!("RSA key of {bits} bits: too short"))
+        (bits < LEAST_BITS).then_some(TlsCause::ShortKey(bits))
     }
 
     /// Returns whether this key made the signature of a handshake.
@@ -143,7 +145,7 @@ mod tests {
             ] {
                 let certificate = certificate(has_version, modulus);
                 let key = PublicKey::of(&certificate).unwrap();
-                assert_eq!(key.fault().as_deref(), want);
+                assert_eq!(key.fault().map(|fault| fault.to_string()).as_deref(), want);
                 assert!(key.der.starts_with(&[SEQUENCE]) && key.der.ends_with(key.bits));
                 // No prefix is a certificate, and none causes a panic.
                 for length in 0..certificate.len() {

@@ -4,7 +4,7 @@
 
 mod key;
 mod verify;
-mod words;
+pub(crate) mod words;
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -19,10 +19,10 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, NamedGroup, ProtocolVersion};
 use rustls_pki_types::ServerName;
 
-use crate::error::Error;
+use crate::error::{Error, TlsCause, TlsError};
 use crate::lock;
 use crate::net::wait::Transport;
-use crate::security::{Given, Tls, TlsError, TlsInfo, TlsVersion};
+use crate::security::{Given, Tls, TlsInfo, TlsVersion};
 use verify::Verifier;
 
 /// The number of bytes to take from the socket at a time: replies are short, files are not.
@@ -50,10 +50,7 @@ impl Context {
     pub(crate) fn new(settings: &Tls, host: &str) -> Result<Self, TlsError> {
         let bare = host.split_once('%').map_or(host, |(address, _)| address);
         let name = ServerName::try_from(bare.to_owned());
-        let name = name.map_err(|_| {
-            let hint = if host.is_ascii() { "" } else { "; write it in its form with xn--" };
-            TlsError::Settings(format!("{host:?} is not a valid name for a certificate{hint}"))
-        })?;
+        let name = name.map_err(|_| TlsError::Settings(TlsCause::HostName(host.to_owned())))?;
         let Handshaking { mut config, verifier } = match &settings.config {
             Some(Given(config)) => given(settings, config),
             None => configured(settings)?,
@@ -84,7 +81,7 @@ impl Context {
 
     fn session(&self, piece: usize) -> Result<Session, TlsError> {
         let connection = ClientConnection::new(Arc::clone(&self.config), self.name.clone());
-        let mut connection = connection.map_err(|error| failed(&error))?;
+        let mut connection = connection.map_err(|error| TlsError::Failed(error.into()))?;
         connection.set_buffer_limit(Some(HELD_BACK));
         Ok(Session {
             connection,
@@ -146,13 +143,12 @@ fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
         (TlsVersion::V1_3, TlsVersion::V1_3) => &[&TLS13],
         (TlsVersion::V1_2, TlsVersion::V1_3) => &[&TLS12, &TLS13],
         (TlsVersion::V1_3, TlsVersion::V1_2) => {
-            let what = "the minimum TLS version is above the maximum";
-            return Err(TlsError::Settings(what.to_owned()));
+            return Err(TlsError::Settings(TlsCause::VersionRange));
         }
     };
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
-        .map_err(|error| failed(&error))?
+        .map_err(|error| TlsError::Failed(error.into()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&verifier) as _);
     let config = match &settings.client {
@@ -160,13 +156,12 @@ fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
         Some((certificate, key)) => {
             let chain = verify::certificates(certificate)?;
             let secret = verify::key(key)?;
-            builder.with_client_auth_cert(chain, secret).map_err(|error| TlsError::File {
+            builder.with_client_auth_cert(chain, secret).map_err(|cause| TlsError::File {
                 path: key.clone(),
-                reason: format!(
-                    "not a usable key for {}: {}",
-                    certificate.display(),
-                    words::failure(&error)
-                ),
+                cause: TlsCause::WrongKey {
+                    certificate: certificate.clone(),
+                    cause: Arc::new(cause),
+                },
             })?
         }
     };
@@ -205,10 +200,7 @@ impl Session {
         if self.connection.is_handshaking() {
             match self.take(socket)? {
                 Some(true) => {}
-                Some(false) => {
-                    let what = "the server closed the connection during the TLS handshake";
-                    return Err(Error::Tls(TlsError::Failed(what.to_owned())));
-                }
+                Some(false) => return Err(Error::Tls(TlsError::Failed(TlsCause::Closed))),
                 None => return Ok(Some(PollFlags::IN)),
             }
             if !self.flush(socket)? {
@@ -313,7 +305,7 @@ impl Session {
                     let _ = self.connection.write_tls(socket);
                     return Err(Error::Tls(match !was_handshaking && is_of_records(&error) {
                         true => self.broken(socket),
-                        false => self.verifier.explain(&error),
+                        false => self.verifier.explain(error),
                     }));
                 }
             };
@@ -352,7 +344,7 @@ impl Session {
             bytes.extend(self.raw.iter().take(count));
         }
         self.unread = 0..0;
-        TlsError::Broken(words::not_tls(&bytes))
+        TlsError::Broken(TlsCause::NotTls(words::reply_at_the_end(&bytes)))
     }
 
     /// Encrypts some of `bytes`, sends as much as the socket takes, and returns the number of bytes
@@ -413,11 +405,6 @@ const fn is_of_records(error: &rustls::Error) -> bool {
             | rustls::Error::DecryptError
             | rustls::Error::PeerSentOversizedRecord
     )
-}
-
-/// Returns the error for a failure that does not concern a certificate.
-fn failed(error: &rustls::Error) -> TlsError {
-    TlsError::Failed(words::failure(error))
 }
 
 /// The maximum number of tickets to keep. In TLS 1.3 each is good for one data connection, and a

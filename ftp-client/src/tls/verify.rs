@@ -1,7 +1,6 @@
 //! Certificates: their checks by chain, by key, or none; and the PEM files with certificates, keys
 //! and trusted CAs. Data connections must also show the certificate of the control connection.
 
-use std::fmt::Display;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -18,8 +17,9 @@ use sha2::{Digest, Sha256};
 
 use super::key::PublicKey;
 use super::words;
+use crate::error::{CertificateFault, TlsCause, TlsError};
 use crate::lock;
-use crate::security::{CertificateFault, Pin, Roots, Tls, TlsError};
+use crate::security::{Pin, Roots, Tls};
 
 /// A verifier of certificates for all connections of one client.
 #[derive(Debug)]
@@ -59,8 +59,8 @@ impl Verifier {
                 } else {
                     let chain =
                         WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider));
-                    let chain = chain.build();
-                    let chain = chain.map_err(|error| TlsError::Settings(error.to_string()))?;
+                    // Without revocation lists, nothing else can be wrong.
+                    let chain = chain.build().map_err(|_| TlsError::Settings(TlsCause::NoRoots))?;
                     TrustRule::Chain(chain, given)
                 }
             }
@@ -79,23 +79,18 @@ impl Verifier {
     pub(super) fn look_again(&self, chain: &[CertificateDer<'_>]) -> Result<(), TlsError> {
         let TrustRule::Beside(pins) = &self.rule else { return Ok(()) };
         let Some(shown) = chain.first() else {
-            let none = (CertificateFault::Other, "there is none".to_owned());
-            return Err(certificate(none.into(), None));
+            return Err(certificate(TlsCause::NoneShown.into(), None));
         };
         let checked = match pins.is_empty() {
             true => self.check_demanded(shown),
             false => self.check_demanded(shown).and_then(|()| self.check_pinned(shown, pins)),
         };
-        checked.map_err(|fault| {
-            certificate(fault.into(), self.pin_of(shown).map(|pin| pin.to_string()))
-        })
+        checked.map_err(|fault| certificate(fault, self.pin_of(shown).map(|pin| pin.to_string())))
     }
 
-    fn check_demanded(&self, shown: &CertificateDer<'_>) -> Result<(), (CertificateFault, String)> {
+    fn check_demanded(&self, shown: &CertificateDer<'_>) -> Result<(), RejectedCertificate> {
         match self.demanded.get() {
-            Some(demanded) if demanded != shown => {
-                Err((CertificateFault::NotOfControl, String::new()))
-            }
+            Some(demanded) if demanded != shown => Err(CertificateFault::NotOfControl.into()),
             _ => Ok(()),
         }
     }
@@ -104,11 +99,11 @@ impl Verifier {
         &self,
         shown: &CertificateDer<'_>,
         pins: &[Pin],
-    ) -> Result<(), (CertificateFault, String)> {
+    ) -> Result<(), RejectedCertificate> {
         match self.pin_of(shown) {
             Some(pin) if pins.contains(&pin) => Ok(()),
-            Some(_) => Err((CertificateFault::NotPinned, String::new())),
-            None => Err((CertificateFault::Other, "its key cannot be read".to_owned())),
+            Some(_) => Err(CertificateFault::NotPinned.into()),
+            None => Err(TlsCause::UnreadableKey.into()),
         }
     }
 
@@ -123,13 +118,13 @@ impl Verifier {
     }
 
     /// Converts an error, adding the details of a refused certificate.
-    pub(super) fn explain(&self, error: &Error) -> TlsError {
+    pub(super) fn explain(&self, error: Error) -> TlsError {
         let refused = lock(&self.refused).take();
         match error {
             Error::InvalidCertificate(error) => {
                 refused.unwrap_or_else(|| certificate(error.into(), None))
             }
-            error => TlsError::Failed(words::failure(error)),
+            error => TlsError::Failed(error.into()),
         }
     }
 
@@ -143,15 +138,15 @@ impl Verifier {
     ) -> Result<(), RejectedCertificate> {
         self.check_demanded(end_entity)?;
         if let Some(fault) = PublicKey::of(end_entity).and_then(|key| key.fault()) {
-            return Err((CertificateFault::Other, fault).into());
+            return Err(fault.into());
         }
         match &self.rule {
             // Handshakes with the caller's own verifier do not reach this code.
             TrustRule::Anything | TrustRule::Beside(_) => Ok(()),
-            TrustRule::Keys(pins) => Ok(self.check_pinned(end_entity, pins)?),
+            TrustRule::Keys(pins) => self.check_pinned(end_entity, pins),
             TrustRule::Nothing => {
-                let detail = "this system has no CA certificates: install the package ca-certificates, or name a file with CAs";
-                Err((CertificateFault::UnknownIssuer, detail.to_owned()).into())
+                let cause = Some(TlsCause::NoSystemRoots);
+                Err(RejectedCertificate { cause, ..CertificateFault::UnknownIssuer.into() })
             }
             TrustRule::Chain(chain, given) => {
                 let checked = chain.verify_server_cert(end_entity, intermediates, name, ocsp, now);
@@ -166,8 +161,8 @@ impl Verifier {
                     checked => checked,
                 };
                 checked.map_err(|error| match error {
-                    Error::InvalidCertificate(error) => (&error).into(),
-                    error => (CertificateFault::Other, words::failure(&error)).into(),
+                    Error::InvalidCertificate(error) => error.into(),
+                    error => TlsCause::from(error).into(),
                 })
             }
         }
@@ -186,9 +181,7 @@ impl Verifier {
         if key.is_some_and(|key| key.has_signed(message, signed, version, known)) {
             return Ok(HandshakeSignatureValid::assertion());
         }
-        let detail = "the server does not prove that it has the key".to_owned();
-        let refused = certificate((CertificateFault::Other, detail).into(), None);
-        *lock(&self.refused) = Some(refused);
+        *lock(&self.refused) = Some(certificate(TlsCause::Unproved.into(), None));
         Err(Error::InvalidCertificate(CertificateError::BadSignature))
     }
 }
@@ -238,26 +231,34 @@ impl ServerCertVerifier for Verifier {
 }
 
 fn certificate(rejected: RejectedCertificate, pin: Option<String>) -> TlsError {
-    let RejectedCertificate { fault, detail, names } = rejected;
-    TlsError::Certificate { fault, detail, names, pin }
+    let RejectedCertificate { fault, cause, names } = rejected;
+    TlsError::Certificate { fault, cause, names, pin }
 }
 
 /// Why a certificate is rejected, and the names that it has instead of the expected one.
 struct RejectedCertificate {
     fault: CertificateFault,
-    detail: String,
+    cause: Option<TlsCause>,
     names: Vec<String>,
 }
 
-impl From<(CertificateFault, String)> for RejectedCertificate {
-    fn from((fault, detail): (CertificateFault, String)) -> Self {
-        Self { fault, detail, names: Vec::new() }
+impl From<CertificateFault> for RejectedCertificate {
+    fn from(fault: CertificateFault) -> Self {
+        Self { fault, cause: None, names: Vec::new() }
     }
 }
 
-impl From<&CertificateError> for RejectedCertificate {
-    fn from(error: &CertificateError) -> Self {
-        Self { fault: fault(error), detail: words::certificate(error), names: words::names(error) }
+impl From<TlsCause> for RejectedCertificate {
+    fn from(cause: TlsCause) -> Self {
+        Self { cause: Some(cause), ..CertificateFault::Other.into() }
+    }
+}
+
+impl From<CertificateError> for RejectedCertificate {
+    fn from(error: CertificateError) -> Self {
+        let (fault, names) = (fault(&error), words::names(&error));
+        let cause = Some(TlsCause::Rustls(Arc::new(Error::InvalidCertificate(error))));
+        Self { fault, cause, names }
     }
 }
 
@@ -303,15 +304,15 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match all {
         Ok(all) if !all.is_empty() => Ok(all),
-        Ok(_) => Err(useless(path, &"the file contains no certificate")),
-        Err(error) => Err(useless(path, &words::pem(&error))),
+        Ok(_) => Err(useless(path, TlsCause::NoCertificate)),
+        Err(error) => Err(useless(path, TlsCause::Pem(Arc::new(error)))),
     }
 }
 
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
-        pem::Error::NoItemsFound => useless(path, &"the file contains no private key"),
-        error => useless(path, &words::pem(&error)),
+        pem::Error::NoItemsFound => useless(path, TlsCause::NoKey),
+        error => useless(path, TlsCause::Pem(Arc::new(error))),
     })
 }
 
@@ -324,23 +325,13 @@ fn trusted(roots: &Roots) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'sta
         Roots::Certificates(all) => all.iter().cloned().map(CertificateDer::from).collect(),
     };
     for certificate in &given {
-        let added = store.add(certificate.clone());
-        match roots {
-            Roots::File(path) => {
-                added.map_err(|error| useless(path, &words::failure(&error)))?;
-            }
-            _ => {
-                added.map_err(|error| {
-                    TlsError::Settings(format!(
-                        "a CA certificate cannot be used: {}",
-                        words::failure(&error)
-                    ))
-                })?;
-            }
-        }
+        store.add(certificate.clone()).map_err(|error| match roots {
+            Roots::File(path) => useless(path, error.into()),
+            _ => TlsError::Settings(TlsCause::Root(Arc::new(error))),
+        })?;
     }
     if store.is_empty() {
-        return Err(TlsError::Settings("no CA certificate was given".to_owned()));
+        return Err(TlsError::Settings(TlsCause::NoRoots));
     }
     Ok((Arc::new(store), given))
 }
@@ -358,9 +349,9 @@ fn system() -> Arc<RootCertStore> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|error| useless(path, &error))
+    std::fs::read(path).map_err(|error| useless(path, TlsCause::Unreadable(Arc::new(error))))
 }
 
-fn useless(path: &Path, reason: &dyn Display) -> TlsError {
-    TlsError::File { path: path.to_owned(), reason: reason.to_string() }
+fn useless(path: &Path, cause: TlsCause) -> TlsError {
+    TlsError::File { path: path.to_owned(), cause }
 }

@@ -7,7 +7,7 @@ use rustls::{AlertDescription, CertificateError};
 use rustls_pki_types::{UnixTime, pem};
 
 /// Returns the details of a certificate fault, for a message that already names the kind of fault.
-pub(super) fn certificate(error: &CertificateError) -> String {
+fn certificate(error: &CertificateError) -> String {
     match error {
         CertificateError::ExpiredContext { not_after, .. } => format!("on {}", date(*not_after)),
         CertificateError::NotValidYetContext { not_before, .. } => {
@@ -53,12 +53,10 @@ fn name_of(text: &str) -> String {
     }
 }
 
-pub(super) fn failure(error: &rustls::Error) -> String {
+/// Returns an error of rustls in words.
+pub(crate) fn failure(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate(error),
-        rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
-            NOT_TLS.to_owned()
-        }
         rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
             "the server accepts no common parameters; perhaps its key type, such as ECDSA P-521 or RSA-PSS, \
              is not supported"
@@ -68,23 +66,12 @@ pub(super) fn failure(error: &rustls::Error) -> String {
     }
 }
 
-/// Describes bytes that are no record of TLS, such as plain text.
-const NOT_TLS: &str = "the server sent bytes that are not valid TLS";
-
 /// The maximum length of a text that arrived unencrypted, in bytes.
 const MOST_TEXT: usize = 200;
 
-/// Describes bytes that are not TLS, and shows the FTP reply at their end, if there is one.
-pub(super) fn not_tls(bytes: &[u8]) -> String {
-    match reply_at_the_end(bytes) {
-        Some(text) => format!("the server sent unencrypted text: \"{text}\""),
-        None => NOT_TLS.to_owned(),
-    }
-}
-
 /// Returns a printable reply, such as `500 OOPS: child died`, at the end of bytes that can begin
 /// with records of TLS. Several lines are joined.
-fn reply_at_the_end(bytes: &[u8]) -> Option<String> {
+pub(super) fn reply_at_the_end(bytes: &[u8]) -> Option<String> {
     let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\r' | b'\n');
     let text = bytes.rsplit(|byte| !is_text(byte)).next()?;
     let is_code = |at: &[u8]| {
@@ -104,7 +91,7 @@ fn reply_at_the_end(bytes: &[u8]) -> Option<String> {
 }
 
 /// Describes why a file is not PEM.
-pub(super) fn pem(error: &pem::Error) -> String {
+pub(crate) fn pem(error: &pem::Error) -> String {
     match error {
         pem::Error::MissingSectionEnd { .. } => {
             "a section has no end: the file is truncated".to_owned()

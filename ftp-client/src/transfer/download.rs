@@ -47,7 +47,7 @@ const PIECE: usize = 16_384;
 /// Dropping a download early does no I/O. The next call on the client aborts the transfer first,
 /// and closes the connection if the server does not answer.
 ///
-/// [`Read`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
+/// [`Read`] returns wrapped [`Error`]s; [`Error::downcast`] unpacks them.
 #[derive(Debug)]
 #[must_use = "only finish() tells whether the download is complete"]
 pub struct Download<C: BorrowMut<Client>> {
@@ -313,7 +313,7 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// ```
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {
-        match (Error::recover(error), self.transfer.check()) {
+        match (Error::downcast(error), self.transfer.check()) {
             (Ok(_), Err(failed)) => failed,
             (Ok(error), Ok(())) => self.leave(error),
             (Err(error), _) => self.leave(Error::local(error)),

@@ -106,7 +106,7 @@ const PIECE: usize = 16_384;
 /// closes the connection if the server does not answer. The data connection is reset, not closed,
 /// so that the server does not take the partial file for a complete one.
 ///
-/// [`Write`] returns wrapped [`Error`]s; [`Error::recover`] unpacks them.
+/// [`Write`] returns wrapped [`Error`]s; [`Error::downcast`] unpacks them.
 #[derive(Debug)]
 #[must_use = "an upload that is not finished is aborted: call finish()"]
 pub struct Upload<C: BorrowMut<Client>> {
@@ -349,7 +349,7 @@ impl<C: BorrowMut<Client>> Upload<C> {
     /// not take the partial file for a complete one. Your own error becomes [`Error::Local`].
     #[must_use]
     pub fn fail(self, error: io::Error) -> Error {
-        match (Error::recover(error), self.transfer.check()) {
+        match (Error::downcast(error), self.transfer.check()) {
             (Ok(_), Err(failed)) => failed,
             (Ok(error), Ok(())) => self.leave(error),
             (Err(error), _) => self.leave(Error::local(error)),
@@ -557,7 +557,7 @@ impl<C: BorrowMut<Client>> Upload<C> {
     /// # Errors
     ///
     /// Returns errors like those of [`Write`]: a wrapped [`Error`], which
-    /// [`Error::recover`] unpacks, or the file's own error. If the file shrinks during the upload,
+    /// [`Error::downcast`] unpacks, or the file's own error. If the file shrinks during the upload,
     /// the error is [`UnexpectedEof`](ErrorKind::UnexpectedEof). After an error of the file,
     /// call [`fail`](Self::fail), so that the server does not take the partial file for a complete
     /// one.

@@ -46,6 +46,7 @@ mod sync;
 pub use execute::Summary;
 pub use fault::{Setting, TreeFault};
 pub use options::{Compare, LinkChoice, SyncOptions};
+pub use plan::Difference;
 pub use remove::RemoveOptions;
 pub use steps::PlannedStep;
 pub use sync::{TreeSide, TreeSync};

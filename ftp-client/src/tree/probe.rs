@@ -35,7 +35,9 @@ fn time_of_file(
     let path = Pathname::join(directory, &[TEMPORARY, b"clock.tmp"].concat());
     let before = now();
     let stored = client.store(&path).and_then(|mut upload| {
-        upload.write_all(b"\n").map_err(|error| Error::recover(error).unwrap_or_else(Error::io))?;
+        upload
+            .write_all(b"\n")
+            .map_err(|error| Error::downcast(error).unwrap_or_else(Error::io))?;
         upload.finish()
     });
     if let Err(error) = stored {
@@ -71,6 +73,23 @@ fn time_of_file(
 pub(crate) fn clock(client: &mut Client, directory: &[u8]) -> Result<Option<Clock>, TreeFault> {
     let times = time_of_file(client, directory, None)?;
     Ok(times.map(|(before, there, after)| Clock::by(before, there, after)))
+}
+
+/// Converts a time that the server reports of the file at `path` to the earliest and the latest time
+/// of the local clock, once per connection with a test file. Returns `None` as [`clock`] does.
+///
+/// # Errors
+///
+/// Returns errors that end the connection.
+pub(crate) fn local_time(
+    client: &mut Client,
+    path: &[u8],
+    time: i64,
+) -> Result<Option<(i64, i64)>, Error> {
+    if client.clock.is_none() {
+        client.clock = clock(client, Pathname::split(path).0)?;
+    }
+    Ok(client.clock.map(|clock| (time - clock.most, time - clock.least)))
 }
 
 /// Returns by how many seconds the server changes an odd time that it is to set. Returns `None` if it

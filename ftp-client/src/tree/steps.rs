@@ -3,6 +3,7 @@
 use ftp_proto::{Escaped, Pathname};
 
 use super::fault::TreeFault;
+use super::plan::Difference;
 use super::sync::TreeSync;
 
 /// One step of a [plan](TreeSync::steps). Paths are from the top; that of the top itself is empty.
@@ -21,8 +22,8 @@ pub enum PlannedStep {
         path: Vec<u8>,
         /// Its size in bytes, if it is known.
         size: Option<u64>,
-        /// The reason, such as `new` or `another size`.
-        why: &'static str,
+        /// The reason.
+        why: Difference,
     },
     /// A symbolic link is created.
     Link {
@@ -84,7 +85,7 @@ impl TreeSync<'_> {
             let (path, size) = (plan.path_of(copy), copy.size);
             match copy.from.clone() {
                 Some(from) => PlannedStep::Rename { from, path, size },
-                None => PlannedStep::Copy { path, size, why: copy.why.as_str() },
+                None => PlannedStep::Copy { path, size, why: copy.why },
             }
         });
         let links = plan.links.iter().map(|link| {

@@ -230,7 +230,7 @@ fn owned_hashes_while_it_reads_and_is_cancelled_from_another_thread() {
     let mut file = owned::Hashed::open(&slow.url("a.bin"), canceller.clone()).unwrap();
     file.read_exact(&mut [0]).unwrap();
     let other = thread::spawn(move || canceller.cancel());
-    let error = io::copy(&mut file, &mut io::sink()).map_err(Error::recover).unwrap_err();
+    let error = io::copy(&mut file, &mut io::sink()).map_err(Error::downcast).unwrap_err();
     assert!(matches!(error, Ok(Error::Cancelled)), "{error:?}");
     assert!(file.finish().is_err());
     other.join().unwrap();

@@ -162,7 +162,7 @@ fn a_cancelled_download_can_be_aborted_cleanly_cl_15() {
             file.read_exact(&mut [0; 5]).unwrap();
             let button = press(canceller);
             let error = file.read_to_end(&mut Vec::new()).unwrap_err();
-            is_cancelled(Err::<(), _>(Error::recover(error).unwrap()));
+            is_cancelled(Err::<(), _>(Error::downcast(error).unwrap()));
             button.join().unwrap();
             if abandoned {
                 is_cancelled(file.finish().map(drop));
@@ -193,7 +193,7 @@ fn a_cancelled_upload_can_be_aborted_cleanly_cl_15() {
         let button = press(canceller);
         let error = loop {
             if let Err(error) = file.write_all(&[0; 65_536]) {
-                break Error::recover(error).unwrap();
+                break Error::downcast(error).unwrap();
             }
         };
         is_cancelled(Err::<(), _>(error));
@@ -230,7 +230,7 @@ fn a_cancel_ends_the_wait_for_a_data_connection_and_for_the_last_reply() {
             });
             is_cancelled(client.retrieve("a").and_then(|mut file| {
                 let read = file.read_to_end(&mut Vec::new());
-                read.map_err(|error| Error::recover(error).unwrap())?;
+                read.map_err(|error| Error::downcast(error).unwrap())?;
                 file.finish()
             }));
             client.quit().unwrap();

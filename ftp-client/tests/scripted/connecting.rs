@@ -102,7 +102,7 @@ fn all_connections_use_the_bound_address_cl_33() {
         let mut client = builder.connect(&address.to_string()).unwrap();
         let got = client.retrieve("a").and_then(|mut file| {
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+            file.read_to_end(&mut bytes).map_err(|error| Error::downcast(error).unwrap())?;
             file.finish().map(|_| bytes)
         });
         assert_eq!(got.unwrap(), b"hello");

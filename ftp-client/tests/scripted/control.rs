@@ -541,7 +541,10 @@ fn an_unreadable_time_is_not_taken_for_none() {
     assert!(matches!(put.attempt(&mut client, &()), Err(Error::UnreadableTime(_))));
     server.end();
     // A download whose time matters begins no transfer.
-    let (server, mut client) = Server::logged_in(|mut peer| peer.answer("MDTM a", YEAR_19123));
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("MDTM a", YEAR_19123);
+        peer.answer("MLST a", "502 what");
+    });
     let options = FileOptions::new().preserve(true);
     let mut bytes = Vec::new();
     let mut get = Get::to_writer(Place::at("a"), &mut bytes, &options);

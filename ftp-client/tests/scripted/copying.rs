@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ftp_client::file::{Left, TemporaryName, Verify};
+use ftp_client::file::{Left, Verify};
 use ftp_client::{
     Canceller, Client, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit,
 };
@@ -79,27 +79,6 @@ fn a_stream_never_gets_its_first_bytes_twice() {
     assert_eq!(got, b"half");
     client.noop().unwrap();
     server.end();
-}
-
-#[test]
-fn no_temporary_name_takes_back_only_a_temporary_name() {
-    let options = FileOptions::new().verify(Verify::None);
-    for (command, is_append) in [("APPE b", true), ("STOR b", false)] {
-        let (server, mut client) = Server::logged_in(move |mut peer| {
-            peer.image_epsv();
-            peer.answer(command, "150 ok");
-            assert_eq!(peer.read_data(), b"x");
-            peer.reply("226 done");
-        });
-        let mut source = b"x".as_slice();
-        let put = Put::from_reader(&mut source, Place::at("b"), &options);
-        let put = match is_append {
-            true => put.append(),
-            false => put.under(Some(TemporaryName::standard())),
-        };
-        put.under(None).attempt(&mut client, &()).unwrap();
-        server.end();
-    }
 }
 
 #[test]

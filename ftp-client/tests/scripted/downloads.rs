@@ -14,7 +14,7 @@ fn read_all(mut file: Download<&mut Client>) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     if let Err(error) = file.read_to_end(&mut bytes) {
         let again = file.finish().expect_err("a failed read is no success").to_string();
-        let error = Error::recover(error).expect("it was made by the client");
+        let error = Error::downcast(error).expect("it was made by the client");
         assert_eq!(error.to_string(), again);
         return Err(error);
     }

@@ -15,7 +15,7 @@ use ftp_client::{AddressRule, Canceller, Client, Error, ErrorKind, RawCommand, T
 use ftp_tests::fxp::{self, Options};
 use ftp_tests::wait::patiently;
 
-use crate::peer::{Peer, Server, timeouts};
+use crate::peer::{Peer, SHORT, Server, timeouts};
 use crate::trace;
 
 /// The final state of a control connection.
@@ -320,6 +320,25 @@ fn the_target_gets_no_transfer_command_if_the_source_refuses_fx_04() {
                 t> PORT 127,0,0,1,200,2\n t< 200 ok\n";
     let script = format!("{TYPES} {slow} s> RETR a\n s.\n s.\n s< 550 none\n");
     fails(&script, only(Side::Source), Side::Source, &["550 none"], [Usable, Usable]);
+}
+
+#[test]
+fn a_target_that_missed_the_end_of_a_small_file_is_asked_to_connect_fx_08() {
+    let missed = "s> RETR a\n s< 150 going\n t> STOR b\n s< 226 sent\n t.\n t< 150 go\n \
+                  t^\n t< 426 cut\n t< 226 ok\n";
+    let done = [SOURCE_LISTENS, BEGUN, "s< 226 sent\n t< 226 there\n", SIZES].concat();
+    let script = [TYPES, TARGET_LISTENS, missed, &done, &done].concat();
+    patiently(SHORT, |limit| {
+        let mut limits = patient();
+        limits[1].0.final_reply = limit;
+        let mut meeting = Meeting::with(&script, [Usable, Usable], limits, "127.0.0.1:0");
+        // The next copy to this server begins with the direction that works.
+        for _ in 0..2 {
+            let report = meeting.copy(fxp::to(None)).unwrap();
+            assert_eq!((report.listener, report.size), (Some(Side::Source), Some(5)));
+        }
+        meeting.end(&script, [Usable, Usable]);
+    });
 }
 
 #[test]

@@ -219,7 +219,7 @@ fn own_bytes_outlast_a_question_that_fails_as_09() {
         peer.reply("226 done");
         peer.answer("FEAT", "502 what");
     });
-    let mut job = Get::to_path(Place::at("a"), &path, &options()).repeated();
+    let mut job = Get::to_path(Place::at("a"), &path, &options()).resumable(true);
     for _ in 0..2 {
         job.attempt(&mut client, &()).unwrap_err();
         assert_eq!(job.left(), &Left::Part(root.path().join("a.part")));

@@ -7,6 +7,7 @@
 mod ahead;
 mod blocks;
 mod cancelling;
+mod clocks;
 mod commands;
 mod connecting;
 mod control;

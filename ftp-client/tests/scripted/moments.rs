@@ -370,8 +370,8 @@ fn attempts(command: Command, address: SocketAddr, local: &Path, most: usize) ->
         Command::Put { temporary, resumes, moves } => {
             let options = options.resume(resume(resumes)).moves(moves);
             let mut put = Put::from_path(local, Place::at("t"), &options)
-                .under(under(temporary))
-                .repeats(most > 1);
+                .store_as(under(temporary))
+                .resumable(most > 1);
             persist(&mut || {
                 let done = put.attempt(&mut connect()?, &());
                 Ok((done, put.is_final()))

@@ -91,7 +91,7 @@ pub(crate) fn timeouts() -> Timeouts {
 pub(crate) fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
     let mut file = client.retrieve("a")?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.read_to_end(&mut bytes).map_err(|error| Error::downcast(error).unwrap())?;
     file.finish()?;
     Ok(bytes)
 }

@@ -180,21 +180,20 @@ fn fault(login: &str, scheme: &str, bytes: &'static [u8]) -> ProxyFault {
 
 #[test]
 fn socks_proxy_errors_are_distinguished() {
-    let refused = |reason: &str, is_transient| ProxyFault::Refused {
-        target: "inside.invalid:21".to_owned(),
-        reason: reason.to_owned(),
-        is_transient,
+    let permanent = |text: &str| (text.to_owned(), false);
+    let not = || permanent("it does not speak SOCKS5");
+    let refused = |reason: &str, is_transient| {
+        (format!("cannot connect to inside.invalid:21: {reason}"), is_transient)
     };
-    let not = || ProxyFault::NotAProxy("SOCKS5");
     for (login, bytes, want) in [
         ("", &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], not()),
         ("", b"220 ready\r\n", not()),
         ("", b"\x04\x00", not()),
-        ("", b"\x05\xff", ProxyFault::LoginRequired),
+        ("", b"\x05\xff", permanent("it requires a user and password")),
         // A method that was not offered.
         ("", b"\x05\x02", not()),
         ("", b"\x05\x01", not()),
-        ("u:s3cret@", b"\x05\x02\x01\x01", ProxyFault::LoginRefused(String::new())),
+        ("u:s3cret@", b"\x05\x02\x01\x01", permanent("it refused the user and password")),
         ("u:s3cret@", b"\x05\x02\x05\x00", not()),
         ("", b"\x05\x00\x05\x01\x00\x01", refused("general failure", true)),
         ("", b"\x05\x00\x05\x02", refused("not allowed by the proxy's rules", false)),
@@ -204,10 +203,11 @@ fn socks_proxy_errors_are_distinguished() {
         ("", b"\x05\x00\x05\x00\x01\x01", not()),
         ("", b"\x05\x00\x05\x00\x00\x02", not()),
     ] {
-        assert_eq!(fault(login, "socks5h", bytes), want, "{}", bytes.escape_ascii());
+        let fault = fault(login, "socks5h", bytes);
+        assert_eq!((fault.to_string(), fault.is_transient()), want, "{}", bytes.escape_ascii());
     }
     let refused = fault("u:s3cret@", "socks5h", b"\x05\xff");
-    assert!(matches!(refused, ProxyFault::LoginRefused(_)), "{refused}");
+    assert!(matches!(refused, ProxyFault::LoginUnsupported), "{refused}");
     for cut in [&b""[..], b"\x05", b"\x05\x00", b"\x05\x00\x05", b"\x05\x00\x05\x00\x00\x01\x7f"] {
         let lost = fault("", "socks5h", cut);
         assert!(matches!(lost, ProxyFault::Lost(_)), "{lost} after {}", cut.escape_ascii());
@@ -216,12 +216,11 @@ fn socks_proxy_errors_are_distinguished() {
 
 #[test]
 fn http_proxy_errors_are_distinguished() {
-    let refused = |reason: &str, is_transient| ProxyFault::Refused {
-        target: "inside.invalid:21".to_owned(),
-        reason: reason.to_owned(),
-        is_transient,
+    let permanent = |text: &str| (text.to_owned(), false);
+    let not = || permanent("it does not speak HTTP");
+    let refused = |reason: &str, is_transient| {
+        (format!("cannot connect to inside.invalid:21: {reason}"), is_transient)
     };
-    let not = || ProxyFault::NotAProxy("HTTP");
     const LONG: &[u8] = &[b'x'; 70_000];
     static FIELDS: std::sync::LazyLock<Vec<u8>> =
         std::sync::LazyLock::new(|| [b"HTTP/1.1 200 OK\r\nA: ", LONG].concat());
@@ -230,13 +229,13 @@ fn http_proxy_errors_are_distinguished() {
     for (login, bytes, want) in [
         ("", &b"220 ready\r\n"[..], not()),
         ("", LONG, not()),
-        ("", &FIELDS, ProxyFault::TooLong(64 << 10)),
-        ("", &INTERIM, ProxyFault::TooLong(64 << 10)),
+        ("", &FIELDS, permanent("its answer is longer than 64 KiB")),
+        ("", &INTERIM, permanent("its answer is longer than 64 KiB")),
         ("", b"HTTP/1.1 200 OK\n\n", not()),
         ("", b"HTTP/1.1 2x0 OK\r\n\r\n", not()),
         ("", b"HTTP/1.1 200 OK\r\nno field\r\n\r\n", not()),
-        ("", b"HTTP/1.1 407 Log in\r\n\r\n", ProxyFault::LoginRequired),
-        ("u:s3cret@", b"HTTP/1.1 407 No\r\n\r\n", ProxyFault::LoginRefused("407 No".to_owned())),
+        ("", b"HTTP/1.1 407 Log in\r\n\r\n", permanent("it requires a user and password")),
+        ("u:s3cret@", b"HTTP/1.1 407 No\r\n\r\n", permanent("it refused the user and password: 407 No")),
         (
             "",
             b"HTTP/1.1 403 Forb\xc2\x9bidden\r\nA: b\r\n\r\n",
@@ -251,7 +250,8 @@ fn http_proxy_errors_are_distinguished() {
         ),
     ] {
         let shown = bytes.get(..40).unwrap_or(bytes).escape_ascii().to_string();
-        assert_eq!(fault(login, "http", bytes), want, "{shown}");
+        let fault = fault(login, "http", bytes);
+        assert_eq!((fault.to_string(), fault.is_transient()), want, "{shown}");
     }
     for cut in [
         &b""[..],

@@ -36,7 +36,7 @@ fn attempt(site: &Site, target: &Path) -> Attempted {
         let (why, notes): &mut (Vec<Why>, Vec<String>) = &mut said;
         match event {
             Event::FromZero { why: new, .. } => why.push(new),
-            Event::Note { text, .. } => notes.push(text.to_owned()),
+            Event::Note { note, .. } => notes.push(note.to_string()),
             _ => {}
         }
     };

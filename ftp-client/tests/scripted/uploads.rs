@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
 use ftp_client::error::Phase;
-use ftp_client::file::Verify;
+use ftp_client::file::{StoreAs, Verify};
 use ftp_client::{
     Client, Download, Error, FileOptions, Get, Place, Put, RepresentationType, Resume, Upload,
     UploadMode, Verb,
@@ -74,7 +74,7 @@ fn a_refusal_while_uploading_is_not_a_broken_pipe() {
         let mut file = client.store("a").unwrap();
         let error = loop {
             if let Err(error) = file.write_all(&[0; 65_536]) {
-                break Error::recover(error).unwrap();
+                break Error::downcast(error).unwrap();
             }
         };
         assert!(matches!(&error, Error::Refused { verb: Verb::Stor, .. }), "{error}");
@@ -127,7 +127,7 @@ fn an_unread_upload_times_out_or_fails_with_the_servers_reply() {
         let mut file = client.store("a").unwrap();
         let error = loop {
             if let Err(error) = file.write_all(&[0; 65_536]) {
-                break Error::recover(error).unwrap();
+                break Error::downcast(error).unwrap();
             }
         };
         match reply {
@@ -179,7 +179,7 @@ fn a_confirmation_before_any_data_is_an_error_hc_17() {
         peer.answer("NOOP", "200 ok");
     });
     let mut file = client.store("a").unwrap();
-    let error = Error::recover(file.write_all(b"hello").unwrap_err()).unwrap();
+    let error = Error::downcast(file.write_all(b"hello").unwrap_err()).unwrap();
     assert!(matches!(error, Error::Unexpected { verb: Verb::Stor, .. }), "{error}");
     assert!(file.finish().is_err());
     client.noop().unwrap();
@@ -356,7 +356,7 @@ fn a_read_error_aborts_the_upload() {
             peer.answer("NOOP", "200 ok");
         });
         let mut upload = client.store("a").unwrap();
-        let error = Error::recover(upload.send_file(&file).unwrap_err()).unwrap_err();
+        let error = Error::downcast(upload.send_file(&file).unwrap_err()).unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(upload.finish().is_err());
         client.noop().unwrap();
@@ -376,7 +376,7 @@ fn a_refusal_while_a_file_is_sent_is_reported_hc_20() {
         peer.answer("NOOP", "200 ok");
     });
     let mut upload = client.store("a").unwrap();
-    let error = Error::recover(upload.send_file(&file).unwrap_err()).unwrap();
+    let error = Error::downcast(upload.send_file(&file).unwrap_err()).unwrap();
     assert_eq!(error.to_string(), "STOR refused: 552 too large");
     drop(upload);
     client.noop().unwrap();
@@ -416,7 +416,7 @@ fn a_size_that_the_server_never_tells_stops_neither_upload_nor_download() {
             }
         });
         let job = Put::from_path(&path, Place::at("a"), &resumes);
-        let mut job = if appends { job.append() } else { job };
+        let mut job = if appends { job.store_as(StoreAs::Append) } else { job };
         // Nothing verifies it: what the server is asked after its confirmation, it cannot tell either.
         let done = job.attempt(&mut client, &()).map(|done| (done.bytes, done.verified));
         assert_eq!(done.unwrap(), (5, Verify::None), "{appends}");

@@ -90,7 +90,7 @@ fn a_stalled_download_ends_with_the_servers_reply_hc_19_hc_20_cl_10() {
         let begin = Instant::now();
         let mut file = client.retrieve("a").unwrap();
         let error = file.read_to_end(&mut Vec::new()).unwrap_err();
-        let error = Error::recover(error).unwrap();
+        let error = Error::downcast(error).unwrap();
         assert_eq!(file.finish().unwrap_err().to_string(), error.to_string());
         check(&error, want, begin, &mut client);
         drop(over);
@@ -117,7 +117,7 @@ fn a_stalled_upload_ends_with_the_servers_reply_hc_19_hc_20_cl_10() {
         let mut file = client.store("a").unwrap();
         let error = loop {
             if let Err(error) = file.write_all(&[0; 65_536]) {
-                break Error::recover(error).unwrap();
+                break Error::downcast(error).unwrap();
             }
         };
         drop(file);
@@ -140,7 +140,7 @@ fn an_upload_confirmed_before_its_end_fails_hc_17() {
     let mut file = client.store("a").unwrap();
     let error = loop {
         if let Err(error) = file.write_all(&[0; 65_536]) {
-            break Error::recover(error).unwrap();
+            break Error::downcast(error).unwrap();
         }
     };
     assert!(matches!(error, Error::Unexpected { verb: Verb::Stor, .. }), "{error}");
@@ -187,7 +187,7 @@ fn a_stall_after_the_confirmation_times_out_hc_19() {
     });
     let begin = Instant::now();
     let mut file = client.retrieve("a").unwrap();
-    let error = Error::recover(file.read_to_end(&mut Vec::new()).unwrap_err()).unwrap();
+    let error = Error::downcast(file.read_to_end(&mut Vec::new()).unwrap_err()).unwrap();
     assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");
     assert!(begin.elapsed() < SOON && file.finish().is_err());
     client.noop().unwrap();

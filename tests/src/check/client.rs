@@ -175,7 +175,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
             let mut download = client.retrieve("a")?;
             let mut bytes = Vec::new();
             let read = download.read_to_end(&mut bytes);
-            match (read.map_err(Error::recover), download.finish()) {
+            match (read.map_err(Error::downcast), download.finish()) {
                 (Ok(_), Ok(report)) => {
                     assert_eq!(bytes, content, "a download that is whole");
                     assert_shown(&format!("{report:?}"));

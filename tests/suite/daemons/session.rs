@@ -173,6 +173,6 @@ impl Session {
 fn conclude(moved: io::Result<()>, ended: Result<(), Error>) -> Result<(), Error> {
     match moved {
         Ok(()) => ended,
-        Err(error) => Err(Error::recover(error).unwrap_or_else(Error::io)),
+        Err(error) => Err(Error::downcast(error).unwrap_or_else(Error::io)),
     }
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use ftp_client::RawCommand;
-use ftp_client::error::TlsError;
+use ftp_client::error::{TlsCause, TlsError};
 use ftp_client::file::Side;
 use ftp_client::{Canceller, Client, Error, ErrorKind, FileOptions, Mode, Retry, Tls, TlsVersion};
 use ftp_server::{Limits, LoginPolicy, Rights, ServerBuilder, ServerConfig, SessionReuse};
@@ -139,7 +139,7 @@ fn aborted_tls_transfers_leave_the_session_usable() {
     file.read_exact(&mut [0; 1_000]).unwrap();
     let button = std::thread::spawn(move || canceller.cancel());
     let error = std::io::copy(&mut file, &mut std::io::sink()).unwrap_err();
-    assert!(matches!(Error::recover(error), Ok(Error::Cancelled)));
+    assert!(matches!(Error::downcast(error), Ok(Error::Cancelled)));
     file.abort().unwrap();
     button.join().unwrap();
     client.quit().unwrap();
@@ -260,7 +260,10 @@ fn a_client_certificate_is_presented_on_request_tl_25() {
     {
         // Data that the client sent meanwhile may reset the connection before the alert is read.
         let is_told = |error| match error {
-            Error::Tls(TlsError::Failed(words)) => words.contains("received fatal alert"),
+            Error::Tls(TlsError::Failed(cause)) => {
+                matches!(cause, TlsCause::Rustls(error)
+                    if matches!(*error, rustls::Error::AlertReceived(_)))
+            }
             Error::Closed => false,
             error => panic!("{error:?}"),
         };

@@ -231,13 +231,13 @@ impl Peer {
 pub(super) fn get(client: &mut Client) -> Result<Vec<u8>, Error> {
     let mut file = client.retrieve("a")?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.read_to_end(&mut bytes).map_err(|error| Error::downcast(error).unwrap())?;
     file.finish()?;
     Ok(bytes)
 }
 
 pub(super) fn put(client: &mut Client, bytes: &[u8]) -> Result<(), Error> {
     let mut file = client.store("a")?;
-    file.write_all(bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.write_all(bytes).map_err(|error| Error::downcast(error).unwrap())?;
     file.finish().map(drop)
 }

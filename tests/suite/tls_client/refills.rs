@@ -78,7 +78,7 @@ fn refuse(peer: &mut Peer, line: &str, tls: &TlsServer, reply: &str) {
 
 fn retrieve(client: &mut Client, name: &str) -> Result<Vec<u8>, Error> {
     let (mut file, mut bytes) = (client.retrieve(name)?, Vec::new());
-    file.read_to_end(&mut bytes).map_err(|error| Error::recover(error).unwrap())?;
+    file.read_to_end(&mut bytes).map_err(|error| Error::downcast(error).unwrap())?;
     file.finish()?;
     Ok(bytes)
 }
@@ -94,7 +94,7 @@ fn transfer(client: &mut Client, line: &str) -> Result<(), Error> {
         "STOU" => client.store_unique("")?,
         _ => unreachable!("{line}"),
     };
-    file.write_all(b"12345").map_err(|error| Error::recover(error).unwrap())?;
+    file.write_all(b"12345").map_err(|error| Error::downcast(error).unwrap())?;
     file.finish().map(drop)
 }
 

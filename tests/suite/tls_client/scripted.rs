@@ -341,8 +341,8 @@ fn invalid_certificates_fail_before_the_login_tl_19_ht_10() {
             });
             match (server.connect(tls.clone()), want) {
                 (Ok(_), None) => {}
-                (Err(Error::Tls(TlsError::Certificate { fault, pin, detail, .. })), Some(want)) => {
-                    assert_eq!((fault, pin), (want, Some(pair.pin())), "{detail}");
+                (Err(Error::Tls(TlsError::Certificate { fault, pin, cause, .. })), Some(want)) => {
+                    assert_eq!((fault, pin), (want, Some(pair.pin())), "{cause:?}");
                 }
                 (result, want) => panic!("{want:?}: {result:?}"),
             }
@@ -422,7 +422,7 @@ fn a_server_that_stops_reading_under_tls_causes_a_timeout_hc_19() {
     let mut file = client.store("a").unwrap();
     let error = loop {
         if let Err(error) = file.write_all(&[0; 65_536]) {
-            break Error::recover(error).unwrap();
+            break Error::downcast(error).unwrap();
         }
     };
     assert!(matches!(error, Error::Timeout(Phase::Stall)), "{error}");

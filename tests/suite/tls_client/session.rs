@@ -129,7 +129,7 @@ pub(super) fn get(client: &mut Client, name: &str, offset: u64) -> Result<Vec<u8
 fn conclude(moved: std::io::Result<()>, end: Result<(), Error>) -> Result<(), Error> {
     match moved {
         Ok(()) => end,
-        Err(error) => Err(Error::recover(error).unwrap_or_else(Error::io)),
+        Err(error) => Err(Error::downcast(error).unwrap_or_else(Error::io)),
     }
 }
 

@@ -354,7 +354,9 @@ fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
         Some(Error::Proxy { fault, .. }) => {
             let diagnosis = match fault {
                 ProxyFault::Unreachable(_) => Diagnosis::ProxyUnreachable,
-                ProxyFault::LoginRequired | ProxyFault::LoginRefused(_) => Diagnosis::ProxyLogin,
+                ProxyFault::LoginRequired
+                | ProxyFault::LoginUnsupported
+                | ProxyFault::LoginRefused(_) => Diagnosis::ProxyLogin,
                 ProxyFault::Refused { .. } => Diagnosis::ProxyRefuses,
                 _ => Diagnosis::NotAProxy,
             };

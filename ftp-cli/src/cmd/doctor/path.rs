@@ -185,7 +185,7 @@ pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Finding, Error> {
     let mut bytes = Vec::new();
     let read = client.retrieve(path).and_then(|mut file| {
         let read = (&mut file).take(MOST).read_to_end(&mut bytes);
-        read.map_err(|error| Error::recover(error).unwrap_or_else(Error::io))
+        read.map_err(|error| Error::downcast(error).unwrap_or_else(Error::io))
     });
     let received = format!("received {} bytes of {}", bytes.len(), Escaped(path));
     match read {

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use ftp_client::error::CertificateFault;
+use ftp_client::error::{CertificateFault, TlsCause};
 use ftp_client::{Client, ClientBuilder, Error, Extended, FirstLook, Mode, TlsInfo, TlsVersion};
 use ftp_proto::{Features, Reply};
 
@@ -67,7 +67,7 @@ pub(super) enum TlsOutcome {
     /// `AUTH TLS` was refused.
     Refused(Reply),
     /// The certificate was rejected. The last field is the pin with which it would be accepted.
-    Certificate(CertificateFault, String, Option<String>),
+    Certificate(CertificateFault, Option<TlsCause>, Option<String>),
     /// The connection failed for another reason.
     Failed(Diagnosis, String),
     /// TLS could not be examined, for this reason.

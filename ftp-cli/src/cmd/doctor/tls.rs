@@ -78,10 +78,10 @@ fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen> {
         Ok(inside) if dial.asked.options.has("insecure") => (TlsOutcome::Unverified, quit(inside)),
         Ok(inside) => (TlsOutcome::Secured, quit(inside)),
         Err(Error::Tls(TlsError::Refused(reply))) => (TlsOutcome::Refused(reply), None),
-        Err(Error::Tls(TlsError::Certificate { fault, detail, pin, .. })) => {
+        Err(Error::Tls(TlsError::Certificate { fault, cause, pin, .. })) => {
             let any = tls.clone().accept_invalid_certificates(true);
             let info = dial.connect_by(&any).ok().and_then(quit);
-            (TlsOutcome::Certificate(fault, detail, pin), info)
+            (TlsOutcome::Certificate(fault, cause, pin), info)
         }
         Err(error) => (failed(dial, error)?, None),
     };
@@ -278,14 +278,16 @@ fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<F
         TlsOutcome::Refused(reply) => Check::Tls.ok(format_args!("TLS is not offered: {reply}")),
         TlsOutcome::Unable(why) => Check::Tls.skip(why),
         TlsOutcome::Failed(diagnosis, why) => wrong(Check::Tls, *diagnosis, format_args!("{why}")),
-        TlsOutcome::Certificate(fault, detail, pin) => {
+        TlsOutcome::Certificate(fault, cause, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
-            let seen = match diagnosis {
+            let seen = match (diagnosis, cause) {
                 // The name of the issuer adds nothing.
-                Diagnosis::CertificateSelfSigned => "it is self-signed".to_owned(),
-                _ if detail.is_empty() => fault.to_string(),
-                _ => format!("{fault}: {}", ftp_proto::Escaped(detail.as_bytes())),
+                (Diagnosis::CertificateSelfSigned, _) => "it is self-signed".to_owned(),
+                (_, None) => fault.to_string(),
+                (_, Some(cause)) => {
+                    format!("{fault}: {}", ftp_proto::Escaped(cause.to_string().as_bytes()))
+                }
             };
             wrong(Check::Certificate, diagnosis, format_args!("{seen}{pin}"))
         }
@@ -378,7 +380,7 @@ mod tests {
     #[test]
     fn tls_faults_fail_only_if_tls_is_required() {
         let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
-        let fault = |fault| TlsOutcome::Certificate(fault, "so".to_owned(), None);
+        let fault = |fault| TlsOutcome::Certificate(fault, None, None);
         let failed = || TlsOutcome::Failed(Diagnosis::TlsHandshake, "alert".into());
         for (outcome, demands, want) in [
             (TlsOutcome::Secured, true, None),

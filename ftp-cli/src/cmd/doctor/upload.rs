@@ -205,7 +205,7 @@ impl UploadTest<'_> {
 }
 
 fn ours(error: io::Error) -> Error {
-    Error::recover(error).unwrap_or_else(Error::io)
+    Error::downcast(error).unwrap_or_else(Error::io)
 }
 
 /// Returns the outcome of a call, or the error if it was cancelled or the time is over.

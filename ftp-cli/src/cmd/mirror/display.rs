@@ -205,9 +205,10 @@ impl<'a> MirrorDisplay<'a> {
                 let what = format!("comparing the digests of {size} on both sides");
                 self.say_unless_quiet(path, &what);
             }
-            Event::Note { text, .. } => {
+            Event::Note { note, .. } => {
+                let text = note.to_string();
                 self.observer.messages.say_if(self.each, format_args!("{}: {text}", shown(path)));
-                let note = || self.ends.name(Object::event("note"), path).text("message", text);
+                let note = || self.ends.name(Object::event("note"), path).text("message", &text);
                 self.observer.events.emit(note);
             }
             Event::Retry { attempt, why, pause } => {

@@ -447,7 +447,7 @@ impl Mirror<'_> {
                 _ => ("chmod", "set mode of"),
             };
             let (from, why, size) = match &step {
-                PlannedStep::Copy { size, why, .. } => (None, Some(*why), *size),
+                PlannedStep::Copy { size, why, .. } => (None, Some(why.as_str()), *size),
                 PlannedStep::Rename { from, size, .. } => (Some(from), None, *size),
                 _ => (None, None, None),
             };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ftp_client::Canceller;
 
 use crate::connect::sessions::pause_until;
-use crate::console::output::Messages;
+use crate::console::output::{Messages, shown_path};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
 use crate::system::Changes;
@@ -54,6 +54,8 @@ pub(super) fn repeat(
             _ => Ok(()),
         }
     };
+    let what = here.map_or_else(|| "SRC".to_owned(), shown_path);
+    messages.say_if(!quiet, format_args!("watching {what}; Ctrl-C ends it"));
     let (mut failures, mut has_succeeded, mut is_told) = (0, false, false);
     loop {
         // What changes during the run is a change after it.
@@ -83,7 +85,8 @@ pub(super) fn repeat(
                     messages.say(&failure.message);
                 }
                 let delay = LONGEST.min(interval).min(Duration::from_secs(1 << failures.min(6)));
-                messages.say_if(!quiet, format_args!("trying again in {delay:?}"));
+                messages
+                    .say_if(!quiet, format_args!("trying again in {} s", delay.as_secs().max(1)));
                 failures += 1;
                 pause(delay)?;
                 continue;

@@ -3,23 +3,22 @@
 //! reloads. The server itself is ftp-server's daemon.
 
 mod options;
+mod privileges;
 mod sockets;
 mod urls;
 mod vsftpd;
 
-use std::io;
 use std::sync::{Arc, Mutex};
 
 use ftp_server::EventLog;
-use ftp_server::daemon::{Config, Daemon, DaemonLog, RunAs, Setup};
+use ftp_server::daemon::{Config, Daemon, DaemonLog, Setup};
 use log::{Level, LevelFilter};
-use nix::unistd::{
-    Gid, Uid, getgroups, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid,
-};
 use signal_hook::consts::SIGHUP;
 
 use self::options::Refusal;
 pub(super) use self::options::key_and_value;
+pub(super) use self::privileges::drop_privileges;
+use self::privileges::is_root;
 use self::sockets::Sockets;
 use self::urls::Listening;
 use crate::connect::credentials::VARIABLE;
@@ -93,10 +92,6 @@ fn serve(
     lock(&served).by(&daemon);
     daemon.join()?;
     Ok(())
-}
-
-fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
-    run_as.map_or(Ok(()), give_up_root)
 }
 
 /// Prints what to correct, and the settings as TOML, each with its origin as a comment.
@@ -206,48 +201,4 @@ fn heed_signals(hears_hangup: bool, messages: &Messages, served: &Arc<Mutex<Serv
             _ => signals::end(signal, &messages, &Events::default()),
         }
     })
-}
-
-/// Switches every thread of this process to this user, this group, and the user's supplementary
-/// groups, for good.
-///
-/// # Errors
-///
-/// Returns the system's error if the process cannot switch (only root can), or an error if it could
-/// still switch back to root.
-fn give_up_root(run_as: &RunAs) -> io::Result<()> {
-    let user = Uid::from_raw(run_as.user_id());
-    let group = Gid::from_raw(run_as.group_id());
-    let is_it_already = getresuid()
-        .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| *id == user))
-        && getresgid()
-            .is_ok_and(|ids| [ids.real, ids.effective, ids.saved].iter().all(|id| *id == group));
-    if is_it_already && !is_root() {
-        return Ok(());
-    }
-    let failed = |errno: nix::Error| {
-        let error = io::Error::from(errno);
-        io::Error::new(error.kind(), format!("cannot switch to user \"{run_as}\": {error}"))
-    };
-    match run_as.system_name() {
-        Some(name) => initgroups(name, group),
-        None => setgroups(&[]),
-    }
-    .map_err(failed)?;
-    if !run_as.more_groups().is_empty() {
-        let more = run_as.more_groups().iter().map(|group| Gid::from_raw(*group));
-        let all: Vec<_> = getgroups().map_err(failed)?.into_iter().chain(more).collect();
-        setgroups(&all).map_err(failed)?;
-    }
-    setresgid(group, group, group).map_err(failed)?;
-    setresuid(user, user, user).map_err(failed)?;
-    if setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok() {
-        return Err(io::Error::other("the system still allows switching back to root"));
-    }
-    Ok(())
-}
-
-/// Returns whether this process runs as root.
-fn is_root() -> bool {
-    Uid::effective().is_root()
 }

@@ -19,7 +19,7 @@ use crate::console::{Messages, Printable};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, values};
 use crate::system::{self, OsStrExt, OsStringExt, Running, inherited};
-use ftp_client::{BrokenNetrc, NetrcEntry};
+use ftp_client::NetrcEntry;
 use ftp_proto::FtpUrl;
 
 /// Environment variable with the password.
@@ -341,11 +341,9 @@ impl<'a> Finder<'a> {
             (found, _) => Ok(found),
         }) {
             Ok(found) => found,
-            Err(BrokenNetrc { line, why }) if is_named => {
-                return Err(Failure::usage(format!("{name}:{line}: {why}")));
-            }
-            Err(BrokenNetrc { line, why }) => {
-                self.note(format_args!("{name}:{line}: {why}; the rest of the file is ignored"));
+            Err(broken) if is_named => return Err(Failure::usage(format!("{name}:{broken}"))),
+            Err(broken) => {
+                self.note(format_args!("{name}:{broken}; the rest of the file is ignored"));
                 None
             }
         };

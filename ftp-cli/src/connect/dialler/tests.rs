@@ -1,3 +1,8 @@
+use std::ffi::{OsStr, OsString};
+
+use ftp_client::error::TlsCause;
+
+use super::proxies::{PROXY, is_listed};
 use super::*;
 use crate::options;
 
@@ -234,7 +239,7 @@ fn a_tls_option_that_contradicts_the_scheme_is_refused_cl_65() {
 #[test]
 fn a_failure_of_the_wrong_kind_of_tls_names_the_other_scheme() {
     let refused = || Error::io(std::io::ErrorKind::ConnectionRefused.into());
-    let not_tls = || Error::Tls(TlsError::Failed("not valid TLS".into()));
+    let not_tls = || Error::Tls(TlsError::Failed(TlsCause::NotTls(None)));
     let silent = || Error::Timeout(Phase::Greeting);
     for (line, url, error, want) in [
         ("get", "ftps://h:2121/", not_tls(), "ftpes://"),

@@ -126,7 +126,7 @@ const WGET: &[Line] = &[
     ("wget --limit-rate=200k ftp://host/pub/notes.txt", "get --limit-rate=200k ftp://host/pub/notes.txt", Same, Came("notes.txt", "pub/notes.txt")),
     ("wget -t 5 ftp://host/pub/a.iso", "get -t 5 ftp://host/pub/a.iso", Told("--retry", "get --retry 5 ftp://host/pub/a.iso"), A),
     ("wget --waitretry=5 ftp://host/pub/a.iso", "get --waitretry=5 ftp://host/pub/a.iso", Told("--retry-delay", "get --retry 5 --retry-delay 5 ftp://host/pub/a.iso"), A),
-    ("wget -T 30 ftp://host/pub/a.iso", "get -T 30 ftp://host/pub/a.iso", Told("--timeout", "get --stall-timeout 30 ftp://host/pub/a.iso"), A),
+    ("wget -T 30 ftp://host/pub/a.iso", "get -T 30 ftp://host/pub/a.iso", Told("--stall-timeout", "get --stall-timeout 30 ftp://host/pub/a.iso"), A),
     ("wget --read-timeout=30 ftp://host/pub/a.iso", "get --read-timeout=30 ftp://host/pub/a.iso", Told("--stall-timeout", "get --stall-timeout=30 ftp://host/pub/a.iso"), A),
     ("wget --no-passive-ftp ftp://host/pub/a.iso", "get --no-passive-ftp ftp://host/pub/a.iso", Told("--active", "get --active ftp://host/pub/a.iso"), A),
     ("wget --user=me --password=secret ftp://host/pub/a.iso", "get --user=me --password=secret ftp://host/pub/a.iso", Told("--password-file", "get --user=me --password-file=pw.txt ftp://host/pub/a.iso"), A),

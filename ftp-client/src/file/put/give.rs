@@ -234,8 +234,11 @@ impl MovedSource {
     fn remove_aside(&self) -> Result<(), Error> {
         let aside = aside(&self.local);
         let failed = |error| Error::local(named(&aside, &error));
-        // What an earlier run could not put back may be the only copy.
-        rename(&self.local, &aside, false).map_err(failed)?;
+        rename(&self.local, &aside, false).map_err(|error| match error.kind() {
+            // May be the only copy.
+            ErrorKind::AlreadyExists => Error::Job(JobFault::LeftAside(aside.clone())),
+            _ => failed(error),
+        })?;
         let found = fs::metadata(&aside).map(|found| LocalFacts::of(&found));
         let is_same = |found| MoveRecord::of_file(found) == MoveRecord::of_file(&self.facts);
         let removed = match &found {
@@ -269,7 +272,8 @@ mod tests {
         // What lies aside from an earlier run stays.
         fs::write(aside(&local), "aside").unwrap();
         let facts = LocalFacts::of(&fs::metadata(&local).unwrap());
-        MovedSource::new(&local, facts, None).remove().unwrap_err();
+        let failed = MovedSource::new(&local, facts, None).remove().unwrap_err();
+        assert!(matches!(failed, Error::Job(JobFault::LeftAside(_))), "{failed}");
         let left = [fs::read(&local).unwrap(), fs::read(aside(&local)).unwrap()];
         assert_eq!(left, [b"kept".to_vec(), b"aside".to_vec()]);
         fs::remove_file(aside(&local)).unwrap();

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
 use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported};
-use crate::event::{Event, Observer, Verify, Why};
+use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::file::Done;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{
@@ -351,8 +351,8 @@ impl Job<'_> {
             _ => journal.read().map_or(0, |sent| sent.replaced),
         };
         if let Err(error) = journal.write(&JournalContent { local, most, replaced }) {
-            let text = &format!("a later run cannot resume this upload: no journal: {error}");
-            on.event(Event::Note { target: self.place.path(), text });
+            let note = Note::NoJournal(&error);
+            on.event(Event::Note { target: self.place.path(), note });
         }
     }
 
@@ -431,11 +431,8 @@ impl Job<'_> {
             if done.verified == Verify::None {
                 let is_missing =
                     size == 0 && matches!(client.existence(&path), Ok(Existence::Absent));
-                let text = match is_missing {
-                    true => "the server confirms the empty file, but does not show it",
-                    false => "the server confirms the upload, but does not report its size",
-                };
-                on.event(Event::Note { target: &path, text });
+                let note = if is_missing { Note::NotShown } else { Note::NoSize };
+                on.event(Event::Note { target: &path, note });
             }
         } else if start.offset > 0 {
             // Some servers accept REST, but truncate the file; others start a new one. The size of
@@ -500,7 +497,7 @@ impl Job<'_> {
         trace::note(format_args!("{text}"));
         match reads_back(client, path, file, size) {
             Ok(is_same) => Ok(is_same),
-            Err(error) => match Error::recover(error) {
+            Err(error) => match Error::downcast(error) {
                 Ok(error @ Error::Cancelled) => Err(error),
                 Ok(error) if error.is_out_of_step() => Err(error),
                 _ => Ok(false),
@@ -646,7 +643,7 @@ impl Job<'_> {
     /// Returns whether another attempt may have to tell whether the server has renamed the file. The
     /// journal of a move tells that too.
     const fn may_follow(&self) -> bool {
-        self.repeats || self.options.retried && !self.options.moves && !self.past.is_final
+        self.is_resumable || self.options.retried && !self.options.moves && !self.past.is_final
     }
 
     /// Gives a complete upload its final name. Returns `None` if nothing proves any more that the

@@ -6,6 +6,7 @@ use std::path::Path;
 use ftp_proto::{Pathname, ReplyCode};
 
 use super::{Job, OpenedSource, StoreAs};
+use crate::age::{AHEAD, BEHIND};
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
@@ -19,7 +20,7 @@ use crate::file::options::{Existing, SkipReason};
 use crate::file::replaced::{OldFile, unless_busy};
 use crate::system::{FileExt, MetadataExt, OsStrExt};
 use crate::tree::local::rounds_to;
-use crate::tree::probe::time_error;
+use crate::tree::probe::{local_time, time_error};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum UploadWay {
@@ -108,7 +109,7 @@ impl Job<'_> {
 
     /// Returns whether the server's file may be the beginning of the source.
     fn looks(&self) -> bool {
-        self.is_image() && (self.options.resume != Resume::Own || self.repeats)
+        self.is_image() && (self.options.resume != Resume::Own || self.is_resumable)
     }
 
     /// Decides where the upload begins. `have` is the size of the server's file.
@@ -371,8 +372,21 @@ impl Job<'_> {
             return Err(Error::Unsupported(Unsupported::NoModificationTime));
         };
         let (there, here_time) = (time.unix_seconds(), here.modified_seconds());
-        if self.options.existing == Existing::ReplaceOlder && there >= here_time {
-            return Ok(Some(SkipReason::NotNewer));
+        if self.options.existing == Existing::ReplaceOlder {
+            // The server may report local time.
+            let is_in_doubt =
+                there != here_time && (there - AHEAD..=there + BEHIND).contains(&here_time);
+            let latest = match is_in_doubt {
+                true => local_time(client, path, there)?.map(|(_, latest)| latest),
+                false => Some(there),
+            };
+            match latest {
+                Some(latest) if latest >= here_time => return Ok(Some(SkipReason::NotNewer)),
+                None if there >= here_time => {
+                    return Err(Error::Unsupported(Unsupported::UnknownClock));
+                }
+                _ => {}
+            }
         }
         let is_rounded = there != here_time;
         if is_rounded && !rounds_to(here_time, there) || client.size(path)? != Some(here.size) {

@@ -1,8 +1,8 @@
 //! `CONNECT` of HTTP (RFC 9110 §9.3.6) with Basic authentication (RFC 7617).
 
-use super::{Dialogue, shown};
+use super::Dialogue;
 use crate::digest::Base64;
-use crate::error::{Error, ProxyFault};
+use crate::error::{Error, ProxyAnswer, ProxyFault};
 use crate::net::Server;
 
 /// The maximum length of the answer up to its final empty line, including interim answers, in
@@ -24,7 +24,7 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
     request.push_str("\r\n");
     dialogue.send(request.as_bytes())?;
     let mut left = LARGEST;
-    let (code, reason) = loop {
+    let (status, reason) = loop {
         let head = head(dialogue, &mut left)?;
         let Some(Status { code, reason }) = Status::parse(&head) else {
             return Err(dialogue.error(NOT_HTTP));
@@ -34,15 +34,12 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
             break (code, reason.to_vec());
         }
     };
-    let words = || format!("{code} {}", shown(&reason)).trim_end().to_owned();
-    match (code, dialogue.login()) {
+    let answer = ProxyAnswer::Http(status, reason);
+    match (status, dialogue.login()) {
         (200..=299, _) => Ok(()),
         (407, None) => Err(dialogue.error(ProxyFault::LoginRequired)),
-        (407, Some(_)) => Err(dialogue.error(ProxyFault::LoginRefused(words()))),
-        (code, _) => {
-            let is_transient = matches!(code, 408 | 429 | 500..=599);
-            Err(dialogue.refused(target, words(), is_transient))
-        }
+        (407, Some(_)) => Err(dialogue.error(ProxyFault::LoginRefused(Some(answer)))),
+        _ => Err(dialogue.refused(target, answer)),
     }
 }
 

@@ -10,11 +10,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind, Password};
+use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, Password};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
-use crate::error::{Error, Phase, ProxyFault, Unsupported};
+use crate::error::{Error, Phase, ProxyAnswer, ProxyFault, Unsupported};
 use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
 use crate::trace;
@@ -104,7 +104,7 @@ impl Proxy {
     /// Turns an error in connecting to the proxy into one that names the proxy.
     pub(super) fn name(&self, error: Error, phase: Phase) -> Error {
         match error {
-            Error::Io(error) => self.error(ProxyFault::Unreachable(error.to_string())),
+            Error::Io(error) => self.error(ProxyFault::Unreachable(error)),
             Error::Timeout(Phase::Resolve | Phase::Connect) => Error::Timeout(phase),
             error => error,
         }
@@ -231,9 +231,6 @@ impl Route {
     }
 }
 
-/// The maximum length of a proxy's reason in an error message, in bytes.
-const REASON: usize = 200;
-
 /// A connection to a proxy, before the proxy begins to relay.
 pub(super) struct Dialogue<'a> {
     proxy: &'a Proxy,
@@ -265,9 +262,8 @@ impl<'a> Dialogue<'a> {
     }
 
     /// Returns the error for a proxy that refuses to connect to `target`.
-    pub(super) fn refused(&self, target: &Server, reason: String, is_transient: bool) -> Error {
-        let target = target.to_string();
-        self.error(ProxyFault::Refused { target, reason, is_transient })
+    pub(super) fn refused(&self, target: &Server, answer: ProxyAnswer) -> Error {
+        self.error(ProxyFault::Refused { target: target.to_string(), answer })
     }
 
     /// Sends all of `bytes`.
@@ -291,10 +287,7 @@ impl<'a> Dialogue<'a> {
     pub(super) fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Error> {
         while !buffer.is_empty() {
             match self.stream.read(buffer).map_err(|error| self.lost(error))? {
-                Some(0) => {
-                    let fault = ProxyFault::Lost("the proxy closed it".to_owned());
-                    return Err(self.error(fault));
-                }
+                Some(0) => return Err(self.error(ProxyFault::Lost(None))),
                 Some(count) => buffer = buffer.get_mut(count..).unwrap_or_default(),
                 None => self.wait(PollFlags::IN)?,
             }
@@ -308,15 +301,10 @@ impl<'a> Dialogue<'a> {
 
     fn lost(&self, error: Error) -> Error {
         match error {
-            Error::Io(error) => self.error(ProxyFault::Lost(error.to_string())),
+            Error::Io(error) => self.error(ProxyFault::Lost(Some(error))),
             error => error,
         }
     }
-}
-
-/// Returns a proxy's own words, escaped and shortened for an error message.
-pub(super) fn shown(words: &[u8]) -> String {
-    Escaped(words.get(..REASON).unwrap_or(words)).to_string()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Dialogue;
-use crate::error::{Error, ProxyFault, Unsupported};
+use crate::error::{Error, ProxyAnswer, ProxyFault, Unsupported};
 use crate::net::Server;
 
 const VERSION: u8 = 5;
@@ -39,15 +39,14 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
             match dialogue.read()? {
                 [LOGIN_VERSION, SUCCEEDED] => {}
                 [LOGIN_VERSION, _] => {
-                    return Err(dialogue.error(ProxyFault::LoginRefused(String::new())));
+                    return Err(dialogue.error(ProxyFault::LoginRefused(None)));
                 }
                 [_, _] => return Err(dialogue.error(NOT_SOCKS)),
             }
         }
         ([VERSION, NO_METHOD], None) => return Err(dialogue.error(ProxyFault::LoginRequired)),
         ([VERSION, NO_METHOD], Some(_)) => {
-            let reason = "it does not support login by user and password".to_owned();
-            return Err(dialogue.error(ProxyFault::LoginRefused(reason)));
+            return Err(dialogue.error(ProxyFault::LoginUnsupported));
         }
         _ => return Err(dialogue.error(NOT_SOCKS)),
     }
@@ -55,10 +54,7 @@ pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<()
     let [version, reply] = dialogue.read()?;
     match (version, reply) {
         (VERSION, SUCCEEDED) => {}
-        (VERSION, reply) => {
-            let (reason, is_transient) = reason(reply);
-            return Err(dialogue.refused(target, reason, is_transient));
-        }
+        (VERSION, code) => return Err(dialogue.refused(target, ProxyAnswer::Socks(code))),
         _ => return Err(dialogue.error(NOT_SOCKS)),
     }
     // The proxy's own address is not needed, but the next byte must be the server's first.
@@ -97,22 +93,6 @@ fn request(target: &Server) -> Result<Vec<u8>, Error> {
 /// Returns the length of a host, user or password as one byte.
 fn length(word: &[u8]) -> Result<u8, Error> {
     u8::try_from(word.len()).map_err(|_| Error::Unsupported(Unsupported::LongNameThroughSocks))
-}
-
-/// Returns the meaning of a reply code (RFC 1928 §6), and whether the request may succeed later.
-fn reason(reply: u8) -> (String, bool) {
-    let (words, is_transient) = match reply {
-        1 => ("general failure", true),
-        2 => ("not allowed by the proxy's rules", false),
-        3 => ("network unreachable", true),
-        4 => ("host unreachable", true),
-        5 => ("connection refused", true),
-        6 => ("no answer in time (TTL expired)", true),
-        7 => ("command not supported", false),
-        8 => ("address type not supported", false),
-        other => return (format!("unknown reply {other}"), false),
-    };
-    (words.to_owned(), is_transient)
 }
 
 #[cfg(test)]

@@ -94,6 +94,17 @@ fn each_pause_is_announced_and_a_cancel_ends_it() {
 }
 
 #[test]
+fn a_cancelled_connection_says_nothing_about_the_server() {
+    let mut doors = Admission::new();
+    doors.resize(2);
+    assert_eq!(doors.turn(), Turn::Dial);
+    doors.accepted();
+    assert_eq!(doors.turn(), Turn::Dial);
+    assert!(!doors.refused(&Error::Cancelled));
+    assert!(doors.fewer().is_none() && doors.allowed().is_none() && doors.refusal().is_none());
+}
+
+#[test]
 fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
     let mut doors = Admission::new();
     doors.resize(4);
@@ -104,9 +115,9 @@ fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
     assert_eq!(doors.turn(), Turn::Dial);
     doors.accepted();
     assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Dial]);
-    assert!(doors.refused(&Error::Cancelled));
+    assert!(doors.refused(&Error::Closed));
     assert!(doors.refusal().is_none());
-    assert!(matches!(doors.fewer(), Some(Error::Cancelled)));
+    assert!(matches!(doors.fewer(), Some(Error::Closed)));
     assert_eq!(doors.turn(), Turn::Full);
     // One of the connections that were being made is accepted after all.
     doors.accepted();

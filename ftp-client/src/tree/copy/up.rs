@@ -64,10 +64,11 @@ struct Opened {
     before: Metadata,
 }
 
-/// Largest size, in bytes, of a file after which the next upload is requested ahead, and which is
-/// sent again rather than resumed. Its time is set together with the end of that upload: before its own
-/// end is confirmed, the old file could get the time, and look like a copy. After an interruption, the
-/// next run sends every file again whose time was not set, so only small files may wait for their times.
+/// Largest size, in bytes, of two files of which the second is requested ahead, and of a file that is sent
+/// again rather than resumed. The time of the first is set together with the end of the second: before
+/// its own end is confirmed, the old file could get the time, and look like a copy. Meanwhile, another
+/// user's file of its size can take the name, and would get the time: so the second is small. After an
+/// interruption, the next run sends every file again whose time was not set: so the first is small.
 const SMALL: u64 = 64 * 1_024;
 
 impl Up<'_> {
@@ -231,7 +232,7 @@ impl Up<'_> {
             Ok(Some(before.mtime()))
         };
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
-            .under(self.options.temporary.clone())
+            .store_as(self.options.temporary.clone())
             .apart()
             .proves_new(is_doubtful || self.options.moves && copy.replaces_equal_size())
             .following(following)

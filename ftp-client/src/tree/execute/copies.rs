@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
+use std::time::Instant;
 
 use super::age::look_apart;
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
+use crate::age::is_old;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::pool::crew::Worker;
@@ -74,8 +76,8 @@ struct TreeWorker<'w, 'c, 'a> {
     settled: &'w HashSet<usize>,
     /// Whether this worker's connection is used after the copies.
     is_first: bool,
-    /// The copy before, whose time is set together with the end of the next one.
-    untimed: Option<(usize, Copied)>,
+    /// The copy before, whose time is set together with the end of the next one, and when it ended.
+    untimed: Option<(usize, Copied, Instant)>,
     /// Whether the connection has made a copy. A server may close it after a number of files.
     is_proven: bool,
 }
@@ -151,7 +153,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
         self.is_proven |= copied.is_ok();
         complete(self.untimed.take(), self.copier, self.run);
         let copied = copied?;
-        self.untimed = Some((number, copied));
+        self.untimed = Some((number, copied, Instant::now()));
         if !self.copier.has_next() {
             complete(self.untimed.take(), self.copier, self.run);
         }
@@ -173,11 +175,18 @@ impl Worker for TreeWorker<'_, '_, '_> {
 }
 
 /// Sets the missing time of a copy, and counts the copy.
-fn complete(copied: Option<(usize, Copied)>, copier: &mut Copier<'_>, run: &Mutex<Run<'_>>) {
-    let Some((number, mut copied)) = copied else { return };
+fn complete(
+    copied: Option<(usize, Copied, Instant)>,
+    copier: &mut Copier<'_>,
+    run: &Mutex<Run<'_>>,
+) {
+    let Some((number, mut copied, stored)) = copied else { return };
     let Run { plan, reporter, .. } = *lock(run);
     let path = plan.copies.get(number).map(|copy| plan.path_of(copy));
-    if let Some((path, time)) = path.zip(copied.due_time) {
+    // After retries of the next copy, another user's file can have the name: without its time, the next
+    // run sends the file again.
+    let due_time = copied.due_time.filter(|_| !is_old(stored, Instant::now()));
+    if let Some((path, time)) = path.zip(due_time) {
         // If the run is over, the time stays unset, and the next run copies the file again.
         if lock(run).is_over() {
             return;

@@ -73,7 +73,7 @@ impl Observer for OfPath<'_> {
             }
             Event::FromZero { why, .. } => Event::FromZero { target: path, why },
             Event::Comparing { bytes, .. } => Event::Comparing { target: path, bytes },
-            Event::Note { text, .. } => Event::Note { target: path, text },
+            Event::Note { note, .. } => Event::Note { target: path, note },
             event => event,
         };
         self.on.event(Event::Of { path, event: &event });

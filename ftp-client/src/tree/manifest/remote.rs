@@ -237,5 +237,5 @@ fn store(client: &mut Client, path: &[u8], text: &[u8]) -> Result<(), Error> {
 }
 
 fn recovered(error: io::Error) -> Error {
-    Error::recover(error).unwrap_or_else(Error::io)
+    Error::downcast(error).unwrap_or_else(Error::io)
 }

@@ -16,9 +16,10 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use self::held::{TargetEntries, Weighed, find};
+pub use self::model::Difference;
 pub(crate) use self::model::{
-    Copied, Difference, LARGE, Plan, PlannedCopy, PlannedDirectory, PlannedLink, PlannedMode,
-    Removal, Removed, Rule, SeenEntry, way_to,
+    Copied, LARGE, Plan, PlannedCopy, PlannedDirectory, PlannedLink, PlannedMode, Removal, Removed,
+    Rule, SeenEntry, way_to,
 };
 use self::spellings::{Spelling, Spellings};
 use super::entry::{Clock, ObjectKind, TreeEntry, check_name, file_of_piece};

@@ -130,7 +130,8 @@ pub(crate) enum Rule {
 
 /// The reason to copy a file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Difference {
+#[non_exhaustive]
+pub enum Difference {
     /// The target has no such file.
     New,
     /// The sizes differ.
@@ -144,7 +145,10 @@ pub(crate) enum Difference {
 }
 
 impl Difference {
-    pub(crate) const fn as_str(self) -> &'static str {
+    /// Returns the words for this: `new`, `another size`, `another time`, `another content` or
+    /// `not known to be the same`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::New => "new",
             Self::Size => "another size",

@@ -73,7 +73,7 @@ fn put(server: &Server) -> Result<Done, Error> {
     let (local, options) = (Local::holding("hello"), FileOptions::new().retried(true));
     let path = local.path("a");
     let mut job =
-        Put::from_path(&path, Place::at("a"), &options).under(Some(TemporaryName::standard()));
+        Put::from_path(&path, Place::at("a"), &options).store_as(Some(TemporaryName::standard()));
     server.queue().run(|client| job.attempt(client, &()))
 }
 
@@ -206,7 +206,7 @@ fn a_file_that_another_sender_puts_under_the_temporary_name_is_not_renamed() {
             true => Put::from_reader(&mut stream, Place::at("a"), &options),
             false => Put::from_path(&path, Place::at("a"), &options),
         };
-        let done = job.under(Some(TemporaryName::standard())).attempt(&mut client, &());
+        let done = job.store_as(Some(TemporaryName::standard())).attempt(&mut client, &());
         match is_given_up {
             true => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
             false => assert_eq!(done.unwrap().size, 5),

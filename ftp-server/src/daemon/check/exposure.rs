@@ -55,7 +55,7 @@ fn open_to_all(config: &Config) -> Option<String> {
     let open = |(_, rights): &(String, Rights)| changes.iter().any(|one| rights.contains(*one));
     let (root, _) = of_settings.into_iter().chain(by_options).find(open)?;
     let address = config.settings.all_listen().into_iter().find(is_outside)?;
-    let what_to_do = "use --user or [users.NAME], a drop box, or an address of this computer";
+    let what_to_do = "use --user or [users.NAME], a drop box, or listen on 127.0.0.1 only";
     Some(format!(
         "{address}: anyone who reaches it can replace or delete the files in {root}; {what_to_do}"
     ))

@@ -24,8 +24,8 @@ use rustix::io::Errno;
 
 pub(super) use self::exposure::exposed;
 pub use self::findings::CheckReport;
-use self::findings::first_of;
 pub(super) use self::findings::{Findings, joined};
+use self::findings::{Severity, first_of};
 pub(super) use self::sockets::advice;
 use self::sockets::{RunningServer, is_in_use, reason};
 use self::unit::Unit;
@@ -39,7 +39,7 @@ use super::own_files::{OwnFile, OwnFiles, own_files};
 use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
 use crate::PassiveAddress;
-use crate::daemon::DaemonErrorKind;
+use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::data::announce::{addresses_of, usable};
 use ftp_proto::text::values::shown_path;
 
@@ -53,6 +53,46 @@ impl Config {
     pub fn check(&self, once_bound: impl FnOnce(Option<&RunAs>) -> io::Result<()>) -> CheckReport {
         check(self, once_bound)
     }
+
+    /// Checks whether the server can use the root and the mounts of a user of the configuration.
+    /// `switch` is called as `once_bound` by [`check`](Self::check); if it fails, nothing is checked.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` with one line for each reason why logins or the user's rights fail.
+    pub fn check_user(
+        &self,
+        name: &str,
+        switch: impl FnOnce(Option<&RunAs>) -> io::Result<()>,
+    ) -> Result<(), DaemonError> {
+        let (service, unit) = service_of(self);
+        let mut switched = Ok(());
+        let act = || switched = switch(service.as_ref().or(self.run_as()));
+        match &unit {
+            Some(unit) => unit.switch(act),
+            None => act(),
+        }
+        if switched.is_err() {
+            return Ok(());
+        }
+        let (alone, mut findings) = (self.only(name), Findings::default());
+        for line in joined(unit.iter().flat_map(|unit| unit.hidden_homes(&alone))) {
+            findings.fail(DaemonErrorKind::Local, line);
+        }
+        directories(&alone, service.is_some() && unit.is_none(), &mut findings);
+        findings.all.retain(|(severity, _)| *severity == Severity::Fail);
+        let mut lines: Vec<_> = findings.all.into_iter().map(|(_, words)| words).collect();
+        let Some(message) = lines.pop() else { return Ok(()) };
+        Err(DaemonError { lines, ..DaemonError::new(DaemonErrorKind::Local, message) })
+    }
+}
+
+/// Returns the user of the service that uses the configuration, with the groups of its unit.
+fn service_of(config: &Config) -> (Option<RunAs>, Option<Unit>) {
+    let user = config.service_user();
+    let unit = user.as_ref().zip(config.file()).and_then(|(user, file)| Unit::find(user, file));
+    let groups = unit.as_ref().map_or_else(Vec::new, Unit::groups);
+    (user.map(|user| user.with_groups(groups)), unit)
 }
 
 fn check(
@@ -60,8 +100,7 @@ fn check(
     once_bound: impl FnOnce(Option<&RunAs>) -> io::Result<()>,
 ) -> CheckReport {
     let mut findings = Findings::default();
-    let service = config.service_user();
-    let unit = service.as_ref().zip(config.file()).and_then(|(user, file)| Unit::find(user, file));
+    let (service, unit) = service_of(config);
     let seen = unit.as_ref().map(|unit| unit.seen(config));
     let config = seen.as_ref().unwrap_or(config);
     let settings = &config.settings;
@@ -87,7 +126,6 @@ fn check(
     }
     match (service.clone(), &unit) {
         (Some(user), Some(unit)) => {
-            let user = user.with_groups(unit.groups());
             unit.switch(|| switch(Some(&user), &mut findings));
             findings.note(format_args!("checked as user \"{user}\" of {}", unit::NAME));
         }

@@ -115,31 +115,14 @@ impl Unit {
 
     /// Checks that the unit lets the server use what the settings name.
     pub(super) fn check(&self, config: &Config, findings: &mut Findings) {
-        let mut lines = Vec::new();
-        let mut look = |whose: &str, path: &Path, is_changed| {
-            if let Some(why) = self.obstacle(&in_full(path), is_changed) {
-                lines.push((why, format!("{whose}: {}", shown_path(path))));
-            }
-        };
         let start = self.get("ExecStart");
         let is_set = |key: &str| config.settings.origins.of(key) != "default";
         let is_replaced = |key: &str| start.contains(&format!(" {key}="));
         let all = own_files(config);
-        for file in all.iter().filter(|file| is_set(&file.key) && !is_replaced(&file.key)) {
-            look(&file.key, &file.path, is_written(file));
-        }
-        for home in all_homes(config) {
-            let Some(root) = home.root.directory() else { continue };
-            look(&home.whose, root, home.is_made || let_change(home.rights));
-        }
-        for (name, user) in config.users_of_file() {
-            for MountPoint { path, root } in &user.mounts {
-                let Some(directory) = root.directory() else { continue };
-                let whose = format!("user {}: mounts: \"{path}\"", shown(name));
-                look(&whose, directory, let_change(user.rights_below(path)));
-            }
-        }
-        for line in joined(lines) {
+        let of_server = all.iter().filter(|file| is_set(&file.key) && !is_replaced(&file.key));
+        let of_server =
+            of_server.filter_map(|file| self.line(&file.key, &file.path, is_written(file)));
+        for line in joined(of_server.chain(self.hidden_homes(config))) {
             findings.fail(DaemonErrorKind::Local, line);
         }
         if self.get("RestrictSUIDSGID") == "yes" {
@@ -152,6 +135,29 @@ impl Unit {
                 _ => findings.warn(format_args!("{words}")),
             }
         }
+    }
+
+    /// Returns the roots and mounts that the unit keeps from the server, each with the reason.
+    pub(super) fn hidden_homes(&self, config: &Config) -> Vec<(String, String)> {
+        let homes = all_homes(config);
+        let homes = homes.iter().filter_map(|home| {
+            let is_changed = home.is_made || let_change(home.rights);
+            self.line(&home.whose, home.root.directory()?, is_changed)
+        });
+        let users = config.users_of_file();
+        let mounts = users.iter().flat_map(|(name, user)| {
+            user.mounts.iter().filter_map(move |MountPoint { path, root }| {
+                let whose = format!("user {}: mounts: \"{path}\"", shown(name));
+                self.line(&whose, root.directory()?, let_change(user.rights_below(path)))
+            })
+        });
+        homes.chain(mounts).collect()
+    }
+
+    /// Returns why the server cannot use a path, and whose it is.
+    fn line(&self, whose: &str, path: &Path, is_changed: bool) -> Option<(String, String)> {
+        let why = self.obstacle(&in_full(path), is_changed)?;
+        Some((why, format!("{whose}: {}", shown_path(path))))
     }
 
     /// Returns why the server cannot use a path, and what to do.

@@ -87,6 +87,14 @@ impl Config {
         keys: &[(String, String)],
     ) -> Result<(PathBuf, String), DaemonError> {
         let text = Self::table_of_user(name, password, keys)?;
+        let defaults = self.settings.users.get(Table::Defaults);
+        let has_root = defaults.is_some_and(|defaults| defaults.origins.get("root").is_some());
+        if !has_root && !keys.iter().any(|(key, _)| key == "root" || key == "groups") {
+            let (table, name) = (Table::User(name), shown(name));
+            let cure = format!("--set root=/srv/ftp/{name} --set create_home=true");
+            let why = format!("{table}: root is missing: add {cure}, or set both in [defaults]");
+            return Err(DaemonError::configuration(why));
+        }
         if let Some(user) = self.settings.users.get(Table::User(name)) {
             let (name, place) = (shown(name), user.origins.place(ITSELF));
             let why = format!("user {name} exists: {place}");

@@ -316,6 +316,15 @@ impl Config {
         RunAs::of_group(found.gid())
     }
 
+    /// Returns the configuration with a user of the file as the only one who can log in.
+    pub(super) fn only(&self, name: &str) -> Self {
+        let mut only = Self { quick: None, ..self.clone() };
+        only.settings.users.keep_only(name);
+        only.settings.hosts = Default::default();
+        only.settings.anonymous.enabled = false;
+        only
+    }
+
     /// Returns whether a reload can change anything: there is a configuration file, a certificate or
     /// a log file.
     #[must_use]

@@ -303,6 +303,11 @@ impl UserLayers {
         self.own.is_empty()
     }
 
+    /// Removes the other users, but not what this one inherits.
+    pub(super) fn keep_only(&mut self, name: &str) {
+        self.whole.retain(|other, _| other == name);
+    }
+
     /// Returns `[defaults]` and the groups, without users.
     pub(super) fn inherited(&self) -> Self {
         let (defaults, groups) = (self.defaults.clone(), self.groups.clone());

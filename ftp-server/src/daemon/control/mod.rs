@@ -279,7 +279,17 @@ pub(super) fn users(users: &[UserInfo], style: ControlStyle) -> String {
     }
     let heading = UserInfo::default().row().into_iter().map(|(heading, _)| heading).collect();
     let cells = |user: &UserInfo| user.row().into_iter().map(|(_, cell)| cell).collect();
-    columns(&std::iter::once(heading).chain(users.iter().map(cells)).collect::<Vec<_>>())
+    let mut rows: Vec<Vec<String>> =
+        std::iter::once(heading).chain(users.iter().map(cells)).collect();
+    // A column that nothing is known of only widens the table.
+    for column in (1..rows.first().map_or(0, Vec::len)).rev() {
+        if rows.len() > 1
+            && rows.iter().skip(1).all(|row| row.get(column).is_some_and(|cell| cell == "-"))
+        {
+            rows.iter_mut().for_each(|row| drop(row.remove(column)));
+        }
+    }
+    columns(&rows)
 }
 
 impl Config {

@@ -1,0 +1,221 @@
+//! Operands that name a remote object.
+
+use std::ffi::{OsStr, OsString};
+use std::path::is_separator;
+
+use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
+
+use crate::exit::{Exit, Failure, Result};
+use crate::system::{OsStrExt, has_drive};
+
+/// Parses an operand that names a remote object.
+///
+/// # Errors
+///
+/// Returns `Usage` if it is not a URL.
+pub(crate) fn parse_url(operand: &OsStr) -> Result<FtpUrl> {
+    let bytes = operand.as_bytes();
+    if has_drive(bytes) {
+        let operand = operand.to_string_lossy();
+        return Err(Failure::usage(format!("{operand}: a local path; expected ftp://HOST/PATH")));
+    }
+    if !is_url(bytes) && (may_hold_password(bytes) || lacks_slash(bytes)) {
+        return Err(Failure::usage(
+            "not an FTP URL (not shown: it may hold a password); write ftp://USER@HOST/PATH, with \
+             %40 for an @ in PATH, and use --password-file",
+        ));
+    }
+    if let Some((head, rest)) = split_at_colon(bytes)
+        && has_scheme(head)
+        && rest.starts_with(b"\\")
+    {
+        let message = "not an FTP URL: a URL has / instead of \\: write ftp://HOST/PATH";
+        return Err(Failure::usage(message));
+    }
+    if QUOTES.iter().any(|quote| bytes.starts_with(quote)) {
+        return Err(Failure::usage("not an FTP URL: remove the quotation marks around it"));
+    }
+    FtpUrl::parse(bytes).map_err(|error| {
+        if let Some(name) = bookmark(bytes) {
+            return Failure::usage(format!(
+                "@{}: no such bookmark in the configuration file; expected ftp://HOST/PATH",
+                Escaped(name)
+            ));
+        }
+        // Messages omit an operand with a colon or an `@`, which may contain a password.
+        let form = "ftp://[user@]host[:port]/path or [user@]host:path";
+        if operand.as_bytes().get(error.at) == Some(&b'#') {
+            return Failure::usage("not an FTP URL: # begins a fragment; write %23 in a name");
+        }
+        if !bytes.contains(&b':')
+            && !bytes.contains(&b'@')
+            && FtpUrl::parse(&with_scheme(bytes)).is_ok()
+        {
+            let operand = Escaped(bytes);
+            let message = format!("\"{operand}\": missing scheme; did you mean ftp://{operand}?");
+            return Failure::usage(message);
+        }
+        if let Some(why) = of_other_protocol(bytes) {
+            return Failure::usage(format!("not an FTP URL: {why}"));
+        }
+        let (before, after) = bytes.split_at_checked(error.at).unwrap_or_default();
+        if (before.is_empty() || before.ends_with(b"//")) && matches!(after, [b':' | b'@', ..]) {
+            let message = "the user before @ is empty; write ftp://USER@HOST/PATH, or omit the @ \
+                           for an anonymous login";
+            return Failure::new(Exit::Login, message);
+        }
+        let reason = reason(bytes, error);
+        Failure::usage(format!("not an FTP URL: {reason}; expected {form}"))
+    })
+}
+
+/// Parses operands that name remote objects, and checks each of them. `needs` is the message if there
+/// are no operands.
+///
+/// # Errors
+///
+/// Returns `Usage` if there are none, or one is not a URL, and the errors of `check`.
+pub(crate) fn parse_urls(
+    operands: &[OsString],
+    needs: &str,
+    check: impl Fn(&FtpUrl) -> Result,
+) -> Result<Vec<FtpUrl>> {
+    if operands.is_empty() {
+        return Err(Failure::usage(needs));
+    }
+    let checked = |operand: &OsString| parse_url(operand).and_then(|url| check(&url).map(|()| url));
+    operands.iter().map(checked).collect()
+}
+
+/// Quotation marks, which texts and terminals put around what is copied from them.
+const QUOTES: [&[u8]; 4] = [b"'", b"\"", "\u{201c}".as_bytes(), "\u{2018}".as_bytes()];
+
+/// Returns what to use for a URL of another protocol.
+fn of_other_protocol(operand: &[u8]) -> Option<String> {
+    let (scheme, _) = split_at_colon(operand).filter(|(_, rest)| rest.starts_with(b"//"))?;
+    let is = |names: &[&str]| names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(scheme));
+    if SCHEMES.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
+        return None;
+    }
+    let shown = Escaped(scheme);
+    Some(if is(&["sftp", "scp", "ssh"]) {
+        format!("{shown} is SSH, not FTP; use sftp or scp, or ftpes:// if the server offers FTP")
+    } else if is(&["http", "https"]) {
+        format!("{shown} is not FTP; use curl, or ftp:// if the server offers FTP")
+    } else {
+        format!("unknown scheme \"{shown}\"; expected ftp, ftpes (TLS) or ftps (implicit TLS)")
+    })
+}
+
+/// Returns a hint about an operand that is valid, but perhaps not what the user means. Ask only after
+/// a failure.
+pub(crate) fn meant_url(operand: &OsStr) -> Option<String> {
+    let bytes = operand.as_bytes();
+    if !is_remote(operand) {
+        return None;
+    }
+    if !is_url(bytes) {
+        let (host, path) = split_at_colon(bytes)?;
+        let port = path.split(|byte| *byte == b'/').next()?;
+        let is_port = std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+        let slash: &[u8] = if path == port { b"/" } else { b"" };
+        let url = FtpUrl::parse(&[b"ftp://", host, b":", path, slash].concat()).ok()?;
+        return is_port.then(|| format!("; did you mean {url}?"));
+    }
+    match bytes.last() {
+        Some(last) if last.is_ascii_whitespace() => Some("; the URL ends in a blank".to_owned()),
+        _ if bytes.contains(&b'\\') => {
+            Some("; the URL has a backslash: directories are separated by /".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// Returns the name in `@NAME` or `@NAME/PATH`.
+fn bookmark(operand: &[u8]) -> Option<&[u8]> {
+    let rest = operand.strip_prefix(b"@")?;
+    let name = rest.split(|byte| *byte == b'/').next()?;
+    (!name.is_empty() && !rest.contains(&b':') && !rest.contains(&b'@')).then_some(name)
+}
+
+/// Returns a message about an invalid URL.
+fn reason(bytes: &[u8], error: ParseError) -> &'static str {
+    match (error.kind, bytes.get(error.at)) {
+        (ParseErrorKind::UnknownWord, _) => "unknown ;type",
+        (ParseErrorKind::LineBreak, _) => "CR, LF and NUL are not allowed",
+        (_, Some(b'%')) => "expected two hexadecimal digits after %",
+        (ParseErrorKind::BadNumber, _) => "invalid port",
+        (ParseErrorKind::UnexpectedEnd, Some(b'[')) => "missing ]",
+        (ParseErrorKind::UnexpectedEnd, _) => "missing host or path",
+        _ => "invalid host",
+    }
+}
+
+pub(super) fn with_scheme(operand: &[u8]) -> Vec<u8> {
+    [b"ftp://", operand].concat()
+}
+
+/// Schemes of FTP URLs.
+const SCHEMES: [&[u8]; 3] = [b"ftp", b"ftps", b"ftpes"];
+
+/// Splits an argument at its first colon.
+pub(crate) fn split_at_colon(argument: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = argument.iter().position(|byte| *byte == b':')?;
+    Some((argument.get(..colon)?, argument.get(colon + 1..)?))
+}
+
+/// Returns whether `head` is an FTP scheme.
+fn has_scheme(head: &[u8]) -> bool {
+    SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(head))
+}
+
+/// Returns whether an argument starts like an FTP URL.
+pub(crate) fn is_url(argument: &[u8]) -> bool {
+    split_at_colon(argument).is_some_and(|(head, rest)| has_scheme(head) && rest.starts_with(b"//"))
+}
+
+/// Returns whether an operand is remote: it has a scheme, or a colon before any separator of local
+/// paths. On Windows, a colon can also follow the letter of a local drive.
+pub(crate) fn is_remote(operand: &OsStr) -> bool {
+    let bytes = operand.as_bytes();
+    let colon = bytes.iter().position(|byte| *byte == b':');
+    let slash = bytes.iter().position(|byte| is_separator(char::from(*byte)));
+    colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash)) && !has_drive(bytes)
+}
+
+/// Returns whether an argument is an FTP URL with a missing slash.
+fn lacks_slash(argument: &[u8]) -> bool {
+    split_at_colon(argument).is_some_and(|(head, rest)| {
+        has_scheme(head) && rest.starts_with(b"/") && !rest.starts_with(b"//")
+    })
+}
+
+/// Returns whether messages must not show an argument, because it may contain a password, as in
+/// `user:password@host`.
+pub(crate) fn may_hold_password(argument: &[u8]) -> bool {
+    !has_drive(argument) && split_at_colon(argument).is_some_and(|(_, rest)| rest.contains(&b'@'))
+}
+
+/// Returns whether a word in place of a command is the name or address of a host, as ftp and lftp
+/// take it.
+pub(super) fn is_host(name: &str) -> bool {
+    name.contains('.')
+        && !name.contains('/')
+        && FtpUrl::parse(&with_scheme(name.as_bytes())).is_ok()
+}
+
+/// Returns the failure for a URL in place of a command, or for another argument that may hold a
+/// password. The message does not show the password.
+pub(super) fn lacking(argument: &[u8]) -> Option<Failure> {
+    let lists = "ftp-cli help lists the commands";
+    if is_url(argument) {
+        return Some(Failure::usage(match FtpUrl::parse(argument) {
+            Ok(url) => {
+                format!("missing command before the URL; to download it, use ftp-cli get {url}")
+            }
+            Err(_) => format!("missing command before the URL; {lists}"),
+        }));
+    }
+    let message = format!("unknown command (not shown: it may hold a password); {lists}");
+    may_hold_password(argument).then(|| Failure::usage(message))
+}
