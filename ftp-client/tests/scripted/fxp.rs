@@ -331,7 +331,7 @@ fn a_target_that_missed_the_end_of_a_small_file_is_asked_to_connect_fx_08() {
     patiently(SHORT, |limit| {
         let mut limits = patient();
         limits[1].0.final_reply = limit;
-        let mut meeting = Meeting::with(&script, [Usable, Usable], limits, "127.0.0.1:0");
+        let mut meeting = Meeting::with(&script, [Usable, Usable], limits, ["127.0.0.1:0"; 2]);
         // The next copy to this server begins with the direction that works.
         for _ in 0..2 {
             let report = meeting.copy(fxp::to(None)).unwrap();
