@@ -76,11 +76,11 @@ pub(crate) fn set_length(file: &File, length: u64) -> io::Result<()> {
 pub(crate) fn take_over(file: &File, old: &Metadata) -> io::Result<()> {
     let new = file.metadata()?;
     let has_group = new.gid() == old.gid() || fchown(file, None, Some(old.gid())).is_ok();
-    let bits = RawMode::try_from(old.mode() & 0o777).unwrap_or(0o600);
+    let bits = old.mode() & 0o777;
     let bits = if has_group { bits } else { bits & 0o707 | (bits & 0o007) << 3 };
     // Some disks refuse each change of permissions, also to those that all their files have.
-    if new.mode() & 0o7777 != u32::from(bits) {
-        fchmod(file, Mode::from_raw_mode(bits))?;
+    if new.mode() & 0o7777 != bits {
+        fchmod(file, Mode::from_raw_mode(RawMode::try_from(bits).unwrap_or(0o600)))?;
     }
     // Last: the permissions of another user's file can no longer be changed.
     if new.uid() != old.uid() {
