@@ -107,9 +107,9 @@ fn is_own_name(name: &[u8]) -> bool {
 }
 
 /// The entries of a directory, the first line that cannot be read, and the room for all in memory.
-type Listing = (Vec<Found>, Option<Vec<u8>>, Listed);
+type ListedNames = (Vec<Found>, Option<Vec<u8>>, Listed);
 
-fn list(client: &mut Client, path: &[u8], mut listed: Listed) -> Result<Listing, Error> {
+fn list(client: &mut Client, path: &[u8], mut listed: Listed) -> Result<ListedNames, Error> {
     let mut all = Vec::new();
     let options = ListOptions::by(ListingForm::Auto).all(true);
     let mut unread = None;

@@ -135,7 +135,7 @@ fn a_word_with_a_dash_is_no_name_and_bye_ends_the_batch() {
         "line 2: get: unknown option -c; start batch with -c",
         "line 3: get: unknown option -r; use, outside of batch: ftp-cli get -r",
         "line 4: stat: unknown option --hash; use, outside of batch: ftp-cli stat --hash",
-        "line 5: rm: unknown option -r",
+        "line 5: rm: misplaced option -r",
         "line 6: get: unknown option &",
         "line 7: *.iso: RETR refused: 550",
         "line 8: *.txt: ",

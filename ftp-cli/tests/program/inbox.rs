@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale::count;
@@ -335,29 +336,27 @@ const STEPS: [&str; 12] = [
     "write",
 ];
 
-/// Returns the program under strace, which kills it at the `number`th call of a kind.
-fn killed_at(strace: &ftp_tests::peer::Peer, call: &str, number: usize) -> Command {
-    let mut command = strace.command();
-    let inject = format!("inject={call}:signal=KILL:when={number}");
-    command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
-    command.arg("--").arg(env!("CARGO_BIN_EXE_ftp-cli"));
-    command
+/// The kills of a run at its first call of a kind, at its second, and so on.
+struct Kills {
+    strace: ftp_tests::peer::Peer,
+    /// The place of the kind in [`STEPS`].
+    at: usize,
+    killed: Cell<usize>,
 }
 
-/// Kills a run at its first call of a kind, another at its second, and so on until one has no such
-/// call. A plain run has each sixth of them. After each, `after` sees what is left.
-fn killed_at_each_step(
-    command: &[&str],
-    here: &TempRoot,
-    server: &OurServer,
-    mut after: impl FnMut(&str),
-) {
-    let Some(strace) = strace() else { return };
-    let mut killed = 0;
-    for (at, call) in STEPS.into_iter().enumerate() {
-        let every = count(6, 1);
-        for number in (1 + at % every..).step_by(every) {
-            let mut traced = killed_at(&strace, call, number);
+impl Kills {
+    /// Kills a run at each call until one has no such call. A plain run has each sixth of them. After
+    /// each, `after` sees what is left.
+    fn each(
+        &self,
+        command: &[&str],
+        here: &TempRoot,
+        server: &OurServer,
+        mut after: impl FnMut(&str),
+    ) {
+        let (call, every) = (STEPS[self.at], count(6, 1));
+        for number in (1 + self.at % every..).step_by(every) {
+            let mut traced = self.command(call, number);
             let ran = run(traced.args(command).current_dir(here.path()));
             let status = ran.status.unwrap();
             let is_killed = status.signal() == Some(9) || status.code() == Some(137);
@@ -368,9 +367,39 @@ fn killed_at_each_step(
             if !is_killed {
                 break;
             }
-            killed += 1;
+            self.killed.set(self.killed.get() + 1);
         }
     }
+
+    /// Returns the program under strace, which kills it at the `number`th call of a kind.
+    fn command(&self, call: &str, number: usize) -> Command {
+        let mut command = self.strace.command();
+        let inject = format!("inject={call}:signal=KILL:when={number}");
+        command.args([
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &inject,
+        ]);
+        command.arg("--").arg(env!("CARGO_BIN_EXE_ftp-cli"));
+        command
+    }
+}
+
+/// Plays a scene once for each kind of call, all at the same time, since moves wait for seconds: each
+/// begins with a server of its own.
+fn killed_at_each_step(scene: impl Fn(&Kills) + Sync) {
+    let Some(strace) = strace() else { return };
+    let killed = at_once(STEPS.len(), 0..STEPS.len(), |at| {
+        let kills = Kills { strace: strace.clone(), at, killed: Cell::new(0) };
+        scene(&kills);
+        kills.killed.get()
+    });
+    let killed: usize = killed.into_iter().sum();
     assert!(killed > count(4, 30), "{killed}");
 }
 
@@ -382,74 +411,78 @@ fn is_between(directory: &Path, fact: &str) -> bool {
 
 #[test]
 fn a_move_by_download_loses_no_file_if_killed_at_any_step_at_scale() {
-    let server = OurServer::start();
-    let (here, taken) = (TempRoot::new(), TempRoot::new());
-    age(&server.root.write("box/a", b"content"), 1);
-    let url = format!("{}box/a", server.url(""));
-    let command = ["get", "--remove-source", "-P", ".", &url];
-    killed_at_each_step(&command, &here, &server, |number| {
-        // A program takes each file that appears.
-        let count = Cell::new(0);
-        let take = || {
-            if here.join("a").exists() {
-                assert_eq!(here.read("a"), b"content", "{number}");
-                fs::rename(here.join("a"), taken.join("a")).unwrap();
-                count.set(count.get() + 1);
-            }
-        };
-        take();
-        // A file that was taken looks like one that never arrived.
-        let is_open = is_between(here.path(), "published") && count.get() == 1;
-        let again = in_directory(&here, &command);
-        take();
-        // If the first run did everything, the file is missing.
-        let is_done = again.code() == Some(8) && count.get() == 1;
-        assert!(again.code() == Some(0) || is_done, "{number}: {again:?}");
-        assert_eq!(count.get(), 1 + usize::from(is_open), "{number}: {again:?}");
-        server.assert_only(&[b"box"]);
-        assert_eq!(names(&server.root.join("box")), [""; 0], "{number}");
-        for name in names(here.path()) {
-            // Temporary files of a killed run have no content that anybody needs.
-            let is_left = name.starts_with(".ftp-client-") || name.ends_with(".ftp-cli-new");
-            assert!(is_left, "{number}: {name}");
-            fs::remove_file(here.join(&name)).unwrap();
-        }
+    killed_at_each_step(|kills| {
+        let server = OurServer::start();
+        let (here, taken) = (TempRoot::new(), TempRoot::new());
         age(&server.root.write("box/a", b"content"), 1);
+        let url = format!("{}box/a", server.url(""));
+        let command = ["get", "--remove-source", "-P", ".", &url];
+        kills.each(&command, &here, &server, |number| {
+            // A program takes each file that appears.
+            let count = Cell::new(0);
+            let take = || {
+                if here.join("a").exists() {
+                    assert_eq!(here.read("a"), b"content", "{number}");
+                    fs::rename(here.join("a"), taken.join("a")).unwrap();
+                    count.set(count.get() + 1);
+                }
+            };
+            take();
+            // A file that was taken looks like one that never arrived.
+            let is_open = is_between(here.path(), "published") && count.get() == 1;
+            let again = in_directory(&here, &command);
+            take();
+            // If the first run did everything, the file is missing.
+            let is_done = again.code() == Some(8) && count.get() == 1;
+            assert!(again.code() == Some(0) || is_done, "{number}: {again:?}");
+            assert_eq!(count.get(), 1 + usize::from(is_open), "{number}: {again:?}");
+            server.assert_only(&[b"box"]);
+            assert_eq!(names(&server.root.join("box")), [""; 0], "{number}");
+            for name in names(here.path()) {
+                // Temporary files of a killed run have no content that anybody needs.
+                let is_left = name.starts_with(".ftp-client-") || name.ends_with(".ftp-cli-new");
+                assert!(is_left, "{number}: {name}");
+                fs::remove_file(here.join(&name)).unwrap();
+            }
+            age(&server.root.write("box/a", b"content"), 1);
+        });
     });
 }
 
 #[test]
 fn a_move_by_upload_loses_no_file_if_killed_at_any_step_at_scale() {
-    let server = OurServer::start();
-    let (here, taken) = (TempRoot::new(), TempRoot::new());
-    let inbox = server.root.mkdir("box");
-    here.write("out/a", b"content");
-    let url = format!("{}box/", server.url(""));
-    let command = ["put", "--remove-source", "--temp", "out/a", &url];
-    killed_at_each_step(&command, &here, &server, |number| {
-        let count = Cell::new(0);
-        let take = || {
-            if inbox.join("a").exists() {
-                assert_eq!(fs::read(inbox.join("a")).unwrap(), b"content", "{number}");
-                fs::rename(inbox.join("a"), taken.join("a")).unwrap();
-                count.set(count.get() + 1);
-            }
-        };
-        take();
-        let is_open = is_between(&here.join("out"), "renamed") && count.get() == 1;
-        let again = in_directory(&here, &command);
-        take();
-        // The local file is gone, and the journal of its move may be left.
-        let is_done = again.code() == Some(3) && count.get() == 1;
-        assert!(again.code() == Some(0) || is_done, "{number}: {again:?}");
-        assert_eq!(count.get(), 1 + usize::from(is_open), "{number}: {again:?}");
-        for name in names(&here.join("out")) {
-            let is_journal =
-                is_done && (name.ends_with(".ftp-cli-journal") || name.ends_with(".lock"));
-            assert!(is_journal || name.ends_with(".ftp-cli-new"), "{number}: {name}");
-            fs::remove_file(here.join(format!("out/{name}"))).unwrap();
-        }
+    killed_at_each_step(|kills| {
+        let server = OurServer::start();
+        let (here, taken) = (TempRoot::new(), TempRoot::new());
+        let inbox = server.root.mkdir("box");
         here.write("out/a", b"content");
+        let url = format!("{}box/", server.url(""));
+        let command = ["put", "--remove-source", "--temp", "out/a", &url];
+        kills.each(&command, &here, &server, |number| {
+            let count = Cell::new(0);
+            let take = || {
+                if inbox.join("a").exists() {
+                    assert_eq!(fs::read(inbox.join("a")).unwrap(), b"content", "{number}");
+                    fs::rename(inbox.join("a"), taken.join("a")).unwrap();
+                    count.set(count.get() + 1);
+                }
+            };
+            take();
+            let is_open = is_between(&here.join("out"), "renamed") && count.get() == 1;
+            let again = in_directory(&here, &command);
+            take();
+            // The local file is gone, and the journal of its move may be left.
+            let is_done = again.code() == Some(3) && count.get() == 1;
+            assert!(again.code() == Some(0) || is_done, "{number}: {again:?}");
+            assert_eq!(count.get(), 1 + usize::from(is_open), "{number}: {again:?}");
+            for name in names(&here.join("out")) {
+                let is_journal =
+                    is_done && (name.ends_with(".ftp-cli-journal") || name.ends_with(".lock"));
+                assert!(is_journal || name.ends_with(".ftp-cli-new"), "{number}: {name}");
+                fs::remove_file(here.join(format!("out/{name}"))).unwrap();
+            }
+            here.write("out/a", b"content");
+        });
     });
 }
 
@@ -478,48 +511,54 @@ fn take_moved(from: &TempRoot, to: &TempRoot, step: &str) {
 
 #[test]
 fn an_uploaded_tree_arrives_complete_after_a_kill_at_any_step_at_scale() {
-    let (server, here) = (OurServer::start(), TempRoot::new());
-    fill(&here);
-    let url = server.url("t");
-    let up = ["mirror", "--remove-source", "--temp", "t", &url];
-    killed_at_each_step(&up, &here, &server, |step| {
-        in_directory(&here, &up).exited(0);
-        take_moved(&here, &server.root, step);
+    killed_at_each_step(|kills| {
+        let (server, here) = (OurServer::start(), TempRoot::new());
         fill(&here);
+        let url = server.url("t");
+        let up = ["mirror", "--remove-source", "--temp", "t", &url];
+        kills.each(&up, &here, &server, |step| {
+            in_directory(&here, &up).exited(0);
+            take_moved(&here, &server.root, step);
+            fill(&here);
+        });
     });
 }
 
 #[test]
 fn a_downloaded_tree_arrives_complete_after_a_kill_at_any_step_at_scale() {
-    let (server, here) = (OurServer::start(), TempRoot::new());
-    fill(&server.root);
-    let url = server.url("t");
-    let down = ["mirror", "--remove-source", &url, "t"];
-    killed_at_each_step(&down, &here, &server, |step| {
-        in_directory(&here, &down).exited(0);
-        take_moved(&server.root, &here, step);
+    killed_at_each_step(|kills| {
+        let (server, here) = (OurServer::start(), TempRoot::new());
         fill(&server.root);
+        let url = server.url("t");
+        let down = ["mirror", "--remove-source", &url, "t"];
+        kills.each(&down, &here, &server, |step| {
+            in_directory(&here, &down).exited(0);
+            take_moved(&server.root, &here, step);
+            fill(&server.root);
+        });
     });
 }
 
 #[test]
 fn a_list_of_files_arrives_complete_after_a_kill_at_any_step_at_scale() {
-    let (server, here) = (OurServer::start(), TempRoot::new());
-    fill(&server.root);
-    let urls = MOVED.map(|name| format!("{}{name}\n", server.url("")));
-    fs::write(here.join("list"), urls.concat()).unwrap();
-    here.mkdir("in");
-    let fetch = ["get", "--remove-source", "-P", "in", "-i", "list"];
-    killed_at_each_step(&fetch, &here, &server, |step| {
-        // Files that the killed run has moved are missing on the server.
-        let again = in_directory(&here, &fetch);
-        assert!(matches!(again.code(), Some(0 | 8 | 12)), "{step}: {again:?}");
-        for (name, source) in [("a", MOVED[0]), ("b", MOVED[1])] {
-            assert!(here.read(format!("in/{name}")) == content(source), "{step}: {name}");
-            assert!(!server.root.join(source).exists(), "{step}: {source}");
-            fs::remove_file(here.join(format!("in/{name}"))).unwrap();
-        }
+    killed_at_each_step(|kills| {
+        let (server, here) = (OurServer::start(), TempRoot::new());
         fill(&server.root);
+        let urls = MOVED.map(|name| format!("{}{name}\n", server.url("")));
+        fs::write(here.join("list"), urls.concat()).unwrap();
+        here.mkdir("in");
+        let fetch = ["get", "--remove-source", "-P", "in", "-i", "list"];
+        kills.each(&fetch, &here, &server, |step| {
+            // Files that the killed run has moved are missing on the server.
+            let again = in_directory(&here, &fetch);
+            assert!(matches!(again.code(), Some(0 | 8 | 12)), "{step}: {again:?}");
+            for (name, source) in [("a", MOVED[0]), ("b", MOVED[1])] {
+                assert!(here.read(format!("in/{name}")) == content(source), "{step}: {name}");
+                assert!(!server.root.join(source).exists(), "{step}: {source}");
+                fs::remove_file(here.join(format!("in/{name}"))).unwrap();
+            }
+            fill(&server.root);
+        });
     });
 }
 

@@ -40,13 +40,14 @@ pub(crate) fn shown(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Sets the time of a file to this many hours before the first call, in whole seconds: files of one age
-/// have the same time.
+/// Sets the time of a file to about this many hours before the first call, in whole seconds: files of one
+/// age have the same time. It is a minute and some seconds more, since a server in another time zone may
+/// mean this moment by the time of whole quarters of an hour before, and the client waits until that is past.
 pub(crate) fn age(path: &Path, hours: u64) {
     static NOW: LazyLock<u64> = LazyLock::new(|| {
         SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
     });
-    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(*NOW - hours * 3_600);
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(*NOW - hours * 3_600 - 70);
     fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 

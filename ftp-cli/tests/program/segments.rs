@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_server::{Limits, Rights, Server, ServerConfig};
+use ftp_tests::content::binary;
 use ftp_tests::process::{LIMIT, Running};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -20,13 +21,7 @@ use crate::{failed, ftp, in_directory, with_servers};
 
 /// Bytes without a period that a range could repeat.
 pub(crate) fn content(length: usize) -> Vec<u8> {
-    let mut state = 1_u64;
-    let mut next = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
-    };
-    (0..length).map(|_| next()).collect()
+    binary(length, 1)
 }
 
 /// Returns the names of pieces in a directory.

@@ -66,7 +66,9 @@ const ATTEMPTS: usize = 4;
 const NEVER: Moment = Moment { step: usize::MAX, cut: Cut::Never, other: Other::Nothing };
 
 fn source() -> Vec<u8> {
-    (0..251).cycle().take(SIZE).collect()
+    let mut source = (0..251).collect::<Vec<_>>().repeat(SIZE / 251 + 1);
+    source.truncate(SIZE);
+    source
 }
 
 /// The files of a server, each with the second of its time.

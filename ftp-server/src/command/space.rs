@@ -257,7 +257,8 @@ impl io::Write for GuardedUpload {
 }
 
 impl Upload for GuardedUpload {
-    forward_storage!(self, self.upload; progress, published_size, inode, target, descriptor, commit, abort);
+    forward_storage!(self, self.upload; progress, published_size, inode, target, descriptor);
+    forward_storage!(self, self.upload; commit, abort);
 
     fn prepare(&mut self) -> StorageResult<bool> {
         // Nothing is copied before the answer.

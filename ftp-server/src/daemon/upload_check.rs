@@ -371,7 +371,8 @@ impl io::Write for CheckedUpload {
 }
 
 impl Upload for CheckedUpload {
-    forward_storage!(self, self.inner; prepare, ready, published_size, inode, target, descriptor, abort);
+    forward_storage!(self, self.inner; prepare, ready, published_size, inode, target, descriptor);
+    forward_storage!(self, self.inner; abort);
 
     fn prepare_commit(&mut self) -> StorageResult<bool> {
         Ok(self.is_accepted()? && self.inner.prepare_commit()?)

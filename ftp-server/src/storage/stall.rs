@@ -81,7 +81,8 @@ impl io::Write for Awaited<Box<dyn Upload>> {
 }
 
 impl Upload for Awaited<Box<dyn Upload>> {
-    forward_storage!(self, self.inner; progress, published_size, inode, target, descriptor, commit, abort);
+    forward_storage!(self, self.inner; progress, published_size, inode, target, descriptor);
+    forward_storage!(self, self.inner; commit, abort);
 
     fn prepare(&mut self) -> StorageResult<bool> {
         let is_ready = self.inner.prepare()?;

@@ -438,8 +438,8 @@ fn check_whole(storage: &dyn Storage, path: &VirtualPath) -> Result<(), String> 
     let mut content = Vec::new();
     let read = storage.read(path).and_then(|mut file| Ok(file.read_to_end(&mut content)?));
     read.map_err(|error| format!("read {path}: {error}"))?;
-    let first = content.first().copied();
-    match content.len() == LENGTH && content.iter().all(|byte| Some(*byte) == first) {
+    let first = content.first().copied().unwrap_or_default();
+    match content == vec![first; LENGTH] {
         true => Ok(()),
         false => Err(format!("read {path}: {} bytes of several uploads", content.len())),
     }

@@ -250,18 +250,22 @@ impl LineWords {
         }
         let is_odd = |word: &&Vec<u8>| word.len() > 1 && word.starts_with(b"-") || *word == b"&";
         if let Some(word) = self.words.iter().find(is_odd) {
+            let fault = if is_flag(word) { "misplaced" } else { "unknown" };
             let option = String::from_utf8_lossy(word);
             let option = option.trim_start_matches('-').split('=').next().unwrap_or_default();
-            let is_known = |command: Command| command.rows().any(|row| row.is_called(option));
-            let word = shown(word);
+            let is_known = |command: Command| {
+                !is_flag(word) && command.rows().any(|row| row.is_called(option))
+            };
+            let shown = shown(word);
             let hint = if is_known(Command::Batch) {
-                format!("start batch with {word}")
+                format!("start batch with {shown}")
             } else if Command::find(name.as_ref()).is_ok_and(is_known) {
-                format!("use, outside of batch: ftp-cli {name} {word}")
+                format!("use, outside of batch: ftp-cli {name} {shown}")
             } else {
                 format!("expected {usage}")
             };
-            let message = format!("{name}: unknown option {word}; {hint}; as a name, use ./{word}");
+            let message =
+                format!("{name}: {fault} option {shown}; {hint}; as a name, use ./{shown}");
             return Err(Failure::item(Exit::Usage, message));
         }
         self.words.extend(names.into_iter().skip(1));
@@ -388,7 +392,10 @@ mod tests {
                 "rm -x a",
                 "rm: unknown option -x; expected rm [-r] [-f] PATH...; as a name, use ./-x",
             ),
-            ("rm a -r", "rm: unknown option -r; "),
+            (
+                "rm a -r",
+                "rm: misplaced option -r; expected rm [-r] [-f] PATH...; as a name, use ./-r",
+            ),
             ("get -c a", "get: unknown option -c; start batch with -c; as a name, use ./-c"),
             ("get a -c", "get: unknown option -c; start batch with -c"),
             ("get -r a", "use, outside of batch: ftp-cli get -r"),

@@ -12,6 +12,7 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
 use super::root;
+use crate::mirror::age;
 
 /// What happens to a line that is typed by habit.
 #[derive(Clone, Copy)]
@@ -245,10 +246,11 @@ impl Scene {
             ("pub/sub/c.txt", b"c\n".to_vec()),
             ("inbox/old", b"old\n".to_vec()),
         ] {
-            server.root.write(name, &content);
+            // A file that was written just now is looked at twice.
+            age(&server.root.write(name, &content), 1);
         }
-        here.write("file.txt", b"a file\n");
-        here.write("site/index.html", b"<p>home</p>\n");
+        age(&here.write("file.txt", b"a file\n"), 1);
+        age(&here.write("site/index.html", b"<p>home</p>\n"), 1);
         here.write("pw.txt", server.password.as_bytes());
         here.write("commands", b"put file.txt inbox/file.txt\n");
         here.mkdir("new");

@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::{Peer, skipped};
 use ftp_tests::process::{run, run_with};
 use ftp_tests::prose::faults;
@@ -150,9 +151,9 @@ fn installation_does_what_it_says() {
 
 #[test]
 fn server_pages_do_what_they_say() {
-    for page in SERVER_PAGES {
+    at_once(SERVER_PAGES.len(), SERVER_PAGES, |page| {
         runs(&["docs/install.md#Files", page], Needs::Root);
-    }
+    });
 }
 
 #[test]

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::process::{Ran, Running, run};
 use ftp_tests::root::TempRoot;
@@ -520,7 +521,7 @@ fn a_server_that_renames_onto_no_file_or_none_at_all_always_has_a_list_at_scale_
     two_versions(&here);
     let source = here.join("two");
     let want: Vec<String> = wanted(&source).into_values().collect();
-    for refuses in [vec![], vec![("RNFR", "550 not allowed")]] {
+    at_once(2, [vec![], vec![("RNFR", "550 not allowed")]], |refuses| {
         let kind = Kind { keeps_targets: true, refuses, ..Kind::default() };
         let mut killed = 0;
         for number in (1..).step_by(count(12, 1)) {
@@ -551,7 +552,7 @@ fn a_server_that_renames_onto_no_file_or_none_at_all_always_has_a_list_at_scale_
             assert!(!has(&ran, "> STOR") && !has(&ran, "> DELE"), "{shown} {ran:?}");
         }
         assert!(killed > count(2, 30), "{killed}");
-    }
+    });
 }
 
 #[test]
@@ -639,27 +640,33 @@ fn a_deploy_that_only_deletes_stops_if_another_one_has_begun_cl_81() {
 
 #[test]
 fn the_list_names_what_was_sent_although_it_changed_after_it_was_read_cl_81() {
-    let (site, here) = (OurServer::start(), TempRoot::new());
-    let (source, mut changed) = (here.join("tree"), 0);
-    for number in 1.. {
-        age(&here.write("tree/a", b"as planned"), 9);
-        let url = site.url(format!("www{number}"));
-        let gate = Gate::start(site.address, number, Stop::Hold);
-        let mut running = start(&gate, site.address, &source, &url);
-        if running.wait_until(ENOUGH, || gate.stopped.try_recv().ok()).is_err() {
-            break;
+    // Each run waits until the new files can change no more without another time.
+    const AT_ONCE: usize = 8;
+    let changed = at_once(AT_ONCE, 1..=AT_ONCE, |first| {
+        let (site, here) = (OurServer::start(), TempRoot::new());
+        let (source, mut changed) = (here.join("tree"), 0);
+        for number in (first..).step_by(AT_ONCE) {
+            age(&here.write("tree/a", b"as planned"), 9);
+            let url = site.url(format!("www{number}"));
+            let gate = Gate::start(site.address, number, Stop::Hold);
+            let mut running = start(&gate, site.address, &source, &url);
+            if running.wait_until(ENOUGH, || gate.stopped.try_recv().ok()).is_err() {
+                break;
+            }
+            here.write("tree/a", b"and changed before it was sent");
+            gate.go.send(()).unwrap();
+            let status = running.wait(Instant::now() + ENOUGH).unwrap();
+            let there = fs::read_to_string(site.root.join(format!("www{number}/a")));
+            changed += usize::from(there.is_ok_and(|there| there.starts_with("and")));
+            let ran = deploy(&["--delete"], &source, &url);
+            assert_eq!(ran.code(), Some(0), "{number}: {status} {ran:?}");
+            let ran = deploy(&["--delete"], &source, &url);
+            assert!(!has(&ran, "> STOR"), "{number}: {status} {ran:?}");
+            assert_eq!(contents(&source), contents(&site.root.join(format!("www{number}"))));
         }
-        here.write("tree/a", b"and changed before it was sent");
-        gate.go.send(()).unwrap();
-        let status = running.wait(Instant::now() + ENOUGH).unwrap();
-        let there = fs::read_to_string(site.root.join(format!("www{number}/a")));
-        changed += usize::from(there.is_ok_and(|there| there.starts_with("and")));
-        let ran = deploy(&["--delete"], &source, &url);
-        assert_eq!(ran.code(), Some(0), "{number}: {status} {ran:?}");
-        let ran = deploy(&["--delete"], &source, &url);
-        assert!(!has(&ran, "> STOR"), "{number}: {status} {ran:?}");
-        assert_eq!(contents(&source), contents(&site.root.join(format!("www{number}"))));
-    }
+        changed
+    });
+    let changed: usize = changed.into_iter().sum();
     assert!(changed > 10, "{changed}");
 }
 

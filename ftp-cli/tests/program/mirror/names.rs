@@ -1,5 +1,6 @@
 //! Targets that take two spellings for one name: nothing is lost, whatever the exit status.
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::folding::{FoldingServer, Form, Kind};
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -125,50 +126,52 @@ fn a_server_that_does_not_tell_keeps_both_spellings() {
 #[test]
 fn of_two_sources_that_are_one_file_on_the_server_the_second_is_not_copied() {
     let pairs = [("A", "a"), ("caf\u{e9}", "cafe\u{301}"), ("v1", "v1."), ("sub/B", "sub/b")];
-    for (what, kind) in Kind::folding() {
-        for options in [
-            &[][..],
-            &["--delete"],
-            &["-j", "4"],
-            &["--temp", "-j", "4"],
-            &["--remove-source"],
-            &["--remove-source", "-j", "4"],
-            &["--remove-source", "--temp", "-j", "4"],
-            &["--delete", "--backup-dir", "old", "-j", "4"],
-        ] {
-            let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
-            server.mkdir("t");
-            for (at, (one, other)) in pairs.iter().enumerate() {
-                here.write(format!("up/{one}"), format!("one {at}").as_bytes());
-                here.write(format!("up/{other}"), format!("two {at}").as_bytes());
-            }
-            here.write("up/abcdefghi", b"one x");
-            here.write("up/abcdefghj", b"two x");
-            for night in 0..2 {
-                let ran = mirror(options, shown(&here.join("up")), &server.url("t"));
-                let there = contents(&server);
-                let mut lost = Vec::new();
-                for at in ["0", "1", "2", "3", "x"] {
-                    for side in ["one", "two"] {
-                        let content = format!("{side} {at}");
-                        let is_here = super::tree(&here.join("up")).iter().any(|(_, file)| {
-                            file.as_ref().is_some_and(|(it, _)| it == content.as_bytes())
-                        });
-                        if !is_here && !there.contains(&content) {
-                            lost.push(content.clone());
-                        }
-                        // What an upload replaces under a name that the server cuts short shows
-                        // only if something is removed.
-                        let is_cut = at == "x" && kind.cuts.is_some();
-                        if ran.code() == Some(0) && night == 0 && !is_cut {
-                            assert!(there.contains(&content), "{what} {options:?}: {ran:?}");
-                        }
+    let all: [&[&str]; 8] = [
+        &[],
+        &["--delete"],
+        &["-j", "4"],
+        &["--temp", "-j", "4"],
+        &["--remove-source"],
+        &["--remove-source", "-j", "4"],
+        &["--remove-source", "--temp", "-j", "4"],
+        &["--delete", "--backup-dir", "old", "-j", "4"],
+    ];
+    let cases =
+        Kind::folding().into_iter().flat_map(|kind| all.map(|options| (kind.clone(), options)));
+    // Runs wait until the new files can change no more without another time.
+    at_once(8, cases, |((what, kind), options)| {
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
+        server.mkdir("t");
+        for (at, (one, other)) in pairs.iter().enumerate() {
+            here.write(format!("up/{one}"), format!("one {at}").as_bytes());
+            here.write(format!("up/{other}"), format!("two {at}").as_bytes());
+        }
+        here.write("up/abcdefghi", b"one x");
+        here.write("up/abcdefghj", b"two x");
+        for night in 0..2 {
+            let ran = mirror(options, shown(&here.join("up")), &server.url("t"));
+            let there = contents(&server);
+            let mut lost = Vec::new();
+            for at in ["0", "1", "2", "3", "x"] {
+                for side in ["one", "two"] {
+                    let content = format!("{side} {at}");
+                    let is_here = super::tree(&here.join("up")).iter().any(|(_, file)| {
+                        file.as_ref().is_some_and(|(it, _)| it == content.as_bytes())
+                    });
+                    if !is_here && !there.contains(&content) {
+                        lost.push(content.clone());
+                    }
+                    // What an upload replaces under a name that the server cuts short shows
+                    // only if something is removed.
+                    let is_cut = at == "x" && kind.cuts.is_some();
+                    if ran.code() == Some(0) && night == 0 && !is_cut {
+                        assert!(there.contains(&content), "{what} {options:?}: {ran:?}");
                     }
                 }
-                assert!(lost.is_empty(), "{what} {options:?} lost {lost:?}: {ran:?}");
             }
+            assert!(lost.is_empty(), "{what} {options:?} lost {lost:?}: {ran:?}");
         }
-    }
+    });
 }
 
 #[test]

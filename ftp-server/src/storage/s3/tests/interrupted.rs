@@ -54,7 +54,7 @@ const LENGTHS: [usize; 3] = [2_500_000, PART + 100_000, 2 * PART + 1];
 
 /// Returns the bytes of the new file, which differ from those of the old one at each place.
 fn new(length: usize) -> Vec<u8> {
-    content(length).iter().map(|byte| !byte).collect()
+    in_pieces(length, |byte| !byte)
 }
 
 fn store(fake: &Fake, process: usize) -> S3Store {

@@ -133,7 +133,7 @@ impl Place {
 const WITH_QUOTA: &str = "S3 with a quota";
 
 /// Returns the storages on stores: alone, with times, and with a quota and its ledger.
-fn shipped_at(new: impl Fn() -> Place + Clone + 'static) -> [Shipped; 3] {
+fn shipped_at(new: impl Fn() -> Place + Clone + Send + 'static) -> [Shipped; 3] {
     let (with_times, for_quota) = (new.clone(), new.clone());
     [
         Shipped {
@@ -174,7 +174,12 @@ pub(in crate::storage) fn shipped() -> [Shipped; 3] {
 
 /// Returns bytes that reveal a wrong offset: every 251 bytes begin with another byte.
 fn content(length: usize) -> Vec<u8> {
-    let bytes: Vec<u8> = (0..251).chain(0..251).collect();
+    in_pieces(length, |byte| byte)
+}
+
+/// Returns bytes that are made of those of [`content`].
+fn in_pieces(length: usize, make: fn(u8) -> u8) -> Vec<u8> {
+    let bytes: Vec<u8> = (0..251).chain(0..251).map(make).collect();
     // Whole pieces are many times as fast as bytes in code that is not optimized.
     let pieces = (0..length.div_ceil(251)).map(|piece| &bytes[piece % 251..][..251]);
     let mut content = pieces.collect::<Vec<_>>().concat();
