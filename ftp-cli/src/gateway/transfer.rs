@@ -206,7 +206,7 @@ enum Sending {
     Beginning(Job<Appending>),
     Running(Box<RunningUpload>),
     /// The other server has all bytes, under the temporary name.
-    Proved(Lent<'static>),
+    Proved(Box<Lent<'static>>),
     Over,
 }
 
@@ -296,7 +296,7 @@ impl OtherUpload {
     fn finish(&mut self) -> StorageResult<Lent<'static>> {
         let running = match std::mem::replace(&mut self.sending, Sending::Over) {
             Sending::Running(running) => *running,
-            Sending::Proved(client) => return Ok(client),
+            Sending::Proved(client) => return Ok(*client),
             Sending::Held(held) => {
                 let begun = append(&self.upstream, &self.path, &held)?;
                 self.appends(begun)
@@ -348,7 +348,7 @@ impl OtherUpload {
     fn look(&mut self) -> StorageResult<Metadata> {
         let mut client = self.finish()?;
         let found = find(&mut client, &self.upstream.path(&self.path));
-        self.sending = Sending::Proved(client);
+        self.sending = Sending::Proved(Box::new(client));
         found.map_err(|error| fault(&error, false))?.ok_or_else(|| Kind::NotFound.into())
     }
 
@@ -389,7 +389,7 @@ impl OtherUpload {
             let mut client = match sending {
                 // The next command ends the transfer.
                 Sending::Running(running) => Ok(running.detach()),
-                Sending::Proved(client) => Ok(client),
+                Sending::Proved(client) => Ok(*client),
                 _ => upstream.lend(),
             };
             let mut pauses = PAUSES.into_iter();

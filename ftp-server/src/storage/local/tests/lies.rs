@@ -87,7 +87,7 @@ fn another_spelling_of_a_name_reaches_no_hidden_file_and_evades_no_record_fs_14_
     disk.lies().folds = true;
     let storage = tree.storage();
     assert_eq!(storage.stat(&path("F"), Ask::Facts).unwrap().size, 8);
-    assert_eq!(kind(storage.read(&path(&hidden.to_uppercase()))), Some(NotFound));
+    assert_eq!(kind(storage.read(&path(hidden.to_uppercase()))), Some(NotFound));
     let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"u")).unwrap();
     upload.write_all(b"new").unwrap();
     upload.abort(StreamEnd::Cut);
