@@ -564,7 +564,7 @@ fn a_change_that_was_given_up_before_it_was_sent_is_not_made() {
                 session.expect("RNFR /b", 350);
             }
             gate.shut();
-            session.send(command);
+            session.send(format!("{command}\r\n"));
         }
         gate.wait_for_a_visitor();
         session.expect("ABOR", 426);
@@ -603,7 +603,10 @@ impl Gate {
     }
 
     fn wait_for_a_visitor(&self) {
-        drop(self.0.1.wait_while(lock(&self.0.0), |state| state.1 == 0).unwrap());
+        let limit = Duration::from_secs(30);
+        let visited =
+            self.0.1.wait_timeout_while(lock(&self.0.0), limit, |state| state.1 == 0).unwrap();
+        assert!(!visited.1.timed_out(), "no question came");
     }
 }
 
