@@ -353,7 +353,7 @@ mod tests {
         let bytes = |text: &str| text.as_bytes().to_vec();
         for (line, want) in [
             ("get a", Order::Get { remote: bytes("a"), local: None }),
-            ("get -x 'l m'", Order::Get { remote: bytes("-x"), local: Some(bytes("l m")) }),
+            ("get ./-x 'l m'", Order::Get { remote: bytes("./-x"), local: Some(bytes("l m")) }),
             ("put a b/", Order::Put { local: bytes("a"), remote: Some(bytes("b/")) }),
             ("ls", Order::Ls { long: false, all: false, recursive: false, path: Vec::new() }),
             ("ls -la d", Order::Ls { long: true, all: true, recursive: false, path: bytes("d") }),
