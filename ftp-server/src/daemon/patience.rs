@@ -11,14 +11,14 @@ use super::start_thread;
 use crate::lock::Lock;
 
 /// Longest time between two answers. Disks that must spin up first are only reported too early.
-pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 5 });
 
 /// Largest number of threads that ask the same kind of question at once.
 const ASKING: usize = 4;
 
 /// Largest number of threads in the process that ask or still wait for an answer. Beyond it, no
-/// question is asked: each reload would add to them.
-const MOST: usize = 32;
+/// question is asked: each reload would add to them. Tests of many daemons share one process.
+const MOST: usize = if cfg!(test) { 256 } else { 32 };
 
 /// Number of threads that ask or wait.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
@@ -66,14 +66,6 @@ pub(super) fn answers<Q: Send + 'static, A: Send + 'static>(
     questions: Vec<Q>,
     ask: impl Fn(Q) -> A + Send + Sync + 'static,
 ) -> Vec<DiskAnswer<A>> {
-    answers_within(PATIENCE, questions, ask)
-}
-
-fn answers_within<Q: Send + 'static, A: Send + 'static>(
-    patience: Duration,
-    questions: Vec<Q>,
-    ask: impl Fn(Q) -> A + Send + Sync + 'static,
-) -> Vec<DiskAnswer<A>> {
     let mut all: Vec<DiskAnswer<A>> = questions.iter().map(|_| DiskAnswer::NotAsked).collect();
     let queue = Arc::new(Lock::new(questions.into_iter().enumerate()));
     let (ask, (sender, given)) = (Arc::new(ask), mpsc::channel());
@@ -95,7 +87,7 @@ fn answers_within<Q: Send + 'static, A: Send + 'static>(
     }
     drop(sender);
     loop {
-        match given.recv_timeout(patience) {
+        match given.recv_timeout(PATIENCE) {
             Ok((at, answer)) => {
                 if let Some(place) = all.get_mut(at) {
                     *place = answer.map_or(DiskAnswer::Missing, DiskAnswer::Given);
@@ -120,7 +112,6 @@ mod tests {
     #[test]
     fn what_does_not_answer_holds_up_nothing_but_its_own_thread() {
         assert_eq!(answers(Vec::<u8>::new(), |_| ()), []);
-        let short = Duration::from_millis(50);
         assert_eq!(answers((0..100).collect(), |number: u32| number * 2).len(), 100);
         let (release, held) = mpsc::channel::<()>();
         let held = Lock::new(held);
@@ -131,7 +122,7 @@ mod tests {
             }
             number * 2
         };
-        let found = answers_within(short, vec![0, 1, 2, 3, 4, 5], silent);
+        let found = answers(vec![0, 1, 2, 3, 4, 5], silent);
         let want = [0, 0, 4, 6, 8, 10].map(DiskAnswer::Given);
         for (at, (found, want)) in found.iter().zip(&want).enumerate() {
             assert_eq!(found, if at == 1 { &DiskAnswer::Missing } else { want });
@@ -139,8 +130,7 @@ mod tests {
         // Where all threads wait, the rest is not asked.
         let (all, held) = mpsc::channel::<()>();
         let held = Lock::new(held);
-        let found =
-            answers_within(short, (0..6).collect(), move |_: u32| held.lock().recv().is_ok());
+        let found = answers((0..6).collect(), move |_: u32| held.lock().recv().is_ok());
         let counted = |want: &DiskAnswer<bool>| found.iter().filter(|found| *found == want).count();
         assert_eq!((counted(&DiskAnswer::Missing), counted(&DiskAnswer::NotAsked)), (ASKING, 2));
         drop((release, all));

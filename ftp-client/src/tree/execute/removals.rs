@@ -103,7 +103,7 @@ impl<'a> Run<'a> {
                     Some(known) => known,
                     // The first attempt may have been carried out, and another program may have taken the
                     // name since.
-                    None if tries > 1 && is_gone(copier, removal)? => Ok(()),
+                    None if (tries > 1 || sent.is_lost) && is_gone(copier, removal)? => Ok(()),
                     None => copier.remove(removal, &mut repeat),
                 }
             });

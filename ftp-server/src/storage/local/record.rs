@@ -311,14 +311,21 @@ impl LocalRecord {
 
     /// Leaves the record of an upload that was cut, with the first `length` bytes of the hidden file
     /// `bytes`, which are on the disk, for `age`. `now` is the file that has the name. Returns what
-    /// the shelf is to know.
+    /// the shelf is to know; `None` if the user has begun another upload since the caller looked. The
+    /// record is that one's, and would not name these bytes for long. If that one has stored the file,
+    /// this leaves a record without bytes.
     pub(super) fn leave(
         &self,
         directory: &Directory,
         now: Option<&Metadata>,
         (bytes, length, age): (&[u8], u64, Duration),
-    ) -> Result<KeptPart, Errno> {
+    ) -> Result<Option<KeptPart>, Errno> {
         let _order = in_order(self.place.0, &self.record);
+        let (bytes, length) = match self.overtaken.is_superseded() {
+            false => (bytes, length),
+            true if self.must_forbid(directory) => (&b""[..], 0),
+            true => return Ok(None),
+        };
         let when = unix_now();
         let facts = Facts {
             user: self.user.clone(),
@@ -332,7 +339,7 @@ impl LocalRecord {
         };
         let file = write(directory, &self.record, &facts)?;
         drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
-        Ok(facts.part(directory.path().to_vec(), self.place.0, &self.record, length))
+        Ok(Some(facts.part(directory.path().to_vec(), self.place.0, &self.record, length)))
     }
 }
 

@@ -333,8 +333,9 @@ impl Replacement {
         let now = self.target_now()?;
         if now.is_some() && record.must_forbid(&self.directory) && !self.begins_file() {
             let left = (&b""[..], 0, self.config.partial_age);
-            let part = record.leave(&self.directory, now.as_ref(), left)?;
-            self.directory.root().usage().shelf().put(part);
+            if let Some(part) = record.leave(&self.directory, now.as_ref(), left)? {
+                self.directory.root().usage().shelf().put(part);
+            }
             return Ok(false);
         }
         // Without the old file, there is nothing to mix with any more.
@@ -376,20 +377,21 @@ impl Replacement {
         // The client will send only the bytes after the length that `SIZE` reports, so the bytes
         // before it must be on disk.
         self.settle()?;
-        let length = self.output.position();
         // An upload that could not get its name has its final mode.
         inherit::set_mode(&self.output, &mut self.made, inherit::PRIVATE)?;
         let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return Ok(false) };
-        let left = (&**hidden, length, self.config.partial_age);
-        let part = record.leave(&self.directory, now.as_ref(), left)?;
+        let left = (&**hidden, self.output.position(), self.config.partial_age);
+        let Some(part) = record.leave(&self.directory, now.as_ref(), left)? else {
+            return Ok(false);
+        };
         let _change = root.usage().change();
-        if length > 0 {
+        if part.size > 0 {
             self.output.charge().keep();
             self.hidden = None;
         }
         root.usage().shelf().put(part);
         turn::unlock(&self.output);
-        Ok(length > 0)
+        Ok(self.hidden.is_none())
     }
 }
 

@@ -54,6 +54,32 @@ fn an_upload_discards_kept_bytes_although_another_one_has_the_usual_name_fs_15()
 }
 
 #[test]
+fn of_uploads_that_are_cut_while_others_begin_no_bytes_are_left_without_a_record_fs_15() {
+    let tree = Tree::new();
+    let storage = tree.storage();
+    for round in 0..200 {
+        let is_over = round % 2 == 0;
+        let names: &[&str] = if is_over { &["f"] } else { &[] };
+        if is_over {
+            tree.put("f", b"old");
+        }
+        let first = begin(&storage, "f", WriteMode::Replace, b"first");
+        let barrier = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                barrier.wait();
+                first.abort(StreamEnd::Cut);
+            });
+            barrier.wait();
+            cut(&storage, "f", WriteMode::Replace, b"other");
+        });
+        storage.forget(&path("f"), Some(USER)).unwrap();
+        assert_eq!(tree.names(""), names, "{round}");
+        let _ = std::fs::remove_file(tree.root.join("f"));
+    }
+}
+
+#[test]
 fn a_forgotten_record_is_gone_even_while_others_look_for_it_cm_109_fs_15() {
     let tree = Tree::new();
     let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
