@@ -477,6 +477,10 @@ fn advice(error: &Error) -> &'static str {
         }
         Error::Job(JobFault::ShownAsDirectory) => NO_LINKS,
         Error::Job(JobFault::TooMany) => "; run rm again to remove the rest",
+        // A free name needs no such proof.
+        Error::Job(JobFault::NotReplaced) => {
+            "; use --temp=PATTERN with a PATTERN that no other sender uses"
+        }
         _ => "",
     }
 }

@@ -574,7 +574,7 @@ impl<'a> Job<'a> {
             }
         });
         match moving {
-            Some(moving) => self.end_move(moving, done),
+            Some(moving) => self.end_move(client, moving, done),
             None => done,
         }
         .and_then(|done| self.end_turn(turn, done))

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard};
 
 use ftp_proto::{Escaped, Pathname};
 
-use super::journal::LocalFacts;
+use super::evidence::Origin;
+use super::journal::{ConfirmedFile, LocalFacts};
 use super::moving::{MoveJournal, hold};
 use super::partial::named;
 use crate::client::Client;
@@ -173,6 +174,8 @@ impl MovedSource {
 struct MovedTarget {
     source: MovedSource,
     place: Place,
+    /// What the server told of the file right after its upload.
+    confirmed: ConfirmedFile,
 }
 
 /// The turn of a target among those that may be the same file.
@@ -208,9 +211,10 @@ impl Targets {
     /// the path of every source and the result.
     ///
     /// A source is removed if a listing of the directory shows all its targets of this run byte for
-    /// byte: a file whose name the server changed may have replaced another one. If a name is
-    /// missing, the directory is listed once more after 2 s. If the server refuses the listing, it
-    /// must report the size of each file. Call this after the last upload of the run.
+    /// byte: a file whose name the server changed may have replaced another one. If the server reports
+    /// times, each file must still have the time of its upload. If a name is missing, the directory is
+    /// listed once more after 2 s. If the server refuses the listing, it must report the size of each
+    /// file. Call this after the last upload of the run.
     ///
     /// # Errors
     ///
@@ -244,7 +248,7 @@ impl Targets {
             self.missing(client, directory, left)
         });
         let missing: HashMap<_, _> = missing?.into_iter().collect();
-        for MovedTarget { source, place } in left.drain(..) {
+        for MovedTarget { source, place, .. } in left.drain(..) {
             let removed = match missing.get(&whole(&place).0) {
                 None => hold(&source.local).and_then(|_lock| source.remove()),
                 // The next run sends the file again: nothing proves what the server has.
@@ -289,7 +293,7 @@ impl Targets {
                 // A size does not tell two files of one spelling apart.
                 None => !extras.contains(&fold(name)) && client.size(place.path())? == size,
             };
-            if !is_shown {
+            if !is_shown || !is_still(client, place.path(), target)? {
                 return Ok(Some(target.place.whole()));
             }
         }
@@ -302,8 +306,13 @@ impl Targets {
     }
 
     /// Notes a complete move, whose source [`finish`](Self::finish) removes.
-    pub(super) fn remove_later(&self, place: &Place, source: MovedSource) {
-        lock(&self.moved).push(MovedTarget { source, place: place.clone() });
+    pub(super) fn remove_later(
+        &self,
+        place: &Place,
+        source: MovedSource,
+        confirmed: ConfirmedFile,
+    ) {
+        lock(&self.moved).push(MovedTarget { source, place: place.clone(), confirmed });
     }
 
     /// Waits for the turn of a target that may be the same file as another one.
@@ -368,6 +377,13 @@ impl NameTurn<'_> {
             self.written.push(name);
         }
     }
+}
+
+/// Returns whether the server's file at `path` still has the time of its upload, which can be hours ago:
+/// another user can have stored a file of the same size since.
+fn is_still(client: &mut Client, path: &[u8], target: &MovedTarget) -> Result<bool, Error> {
+    Ok(target.confirmed.told.modified.is_none()
+        || target.confirmed.is_still(Origin::ask(client, path)?))
 }
 
 /// Returns the directory and the name of a target.

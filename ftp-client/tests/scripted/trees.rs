@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
+use ftp_client::file::Targets;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::{Compare, RemoveOptions, Summary, SyncOptions, TreeSide, TreeSync};
-use ftp_client::{Client, Error, Event, Place, Pool, TimeVal};
+use ftp_client::{Client, Error, Event, FileOptions, Place, Pool, Put, TimeVal};
 
 use crate::peer::{Peer, timeouts};
 
@@ -34,6 +35,14 @@ struct Model {
     hides_dots: bool,
     /// The first `RNTO` to this path ends the connection, and later renames of its file are refused.
     loses: Mutex<Option<&'static str>>,
+    /// With `loses`, the rename is carried out, and then another user stores this under the old name.
+    theirs: Mutex<Option<&'static str>>,
+    /// Whether it sets no times, but tells them (`MDTM`).
+    only_tells_times: bool,
+    /// An upload, and what another user stores over `a` meanwhile.
+    meddles: Mutex<Option<(&'static str, &'static str)>>,
+    /// What another user stores over `page` once it has its time.
+    overwrites: Mutex<Option<&'static str>>,
     /// A local file and its content, which is written when the first time is set.
     rewrites: Mutex<Option<(PathBuf, &'static str)>>,
 }
@@ -126,10 +135,17 @@ impl Model {
                     peer.send_data(text.as_bytes());
                     peer.reply("226 done");
                 }
-                "FEAT" if self.sets_times => peer.reply("211-have\r\n MFMT\r\n211 end"),
-                "MFMT" if self.sets_times => {
+                "FEAT" if self.sets_times && !self.only_tells_times => {
+                    peer.reply("211-have\r\n MFMT\r\n211 end")
+                }
+                "MFMT" if self.sets_times && !self.only_tells_times => {
                     let (time, path) = argument.split_once(' ').unwrap();
                     self.times.lock().unwrap().insert(path.to_owned(), time.to_owned());
+                    if let Some(theirs) =
+                        self.overwrites.lock().unwrap().take_if(|_| path == "page")
+                    {
+                        world.insert(path.to_owned(), Some(theirs.into()));
+                    }
                     if let Some((file, content)) = self.rewrites.lock().unwrap().take() {
                         fs::write(file, content).unwrap();
                     }
@@ -152,7 +168,13 @@ impl Model {
                     peer.reply("350 to");
                 }
                 "RNTO" if self.loses.lock().unwrap().take_if(|lost| *lost == path).is_some() => {
-                    *self.loses.lock().unwrap() = Some("lost");
+                    match self.theirs.lock().unwrap().take() {
+                        Some(theirs) => {
+                            let content = world.insert(from, Some(theirs.into())).unwrap();
+                            world.insert(path, content);
+                        }
+                        None => *self.loses.lock().unwrap() = Some("lost"),
+                    }
                     return;
                 }
                 "RNTO" => {
@@ -176,7 +198,12 @@ impl Model {
                     peer.reply("150 send");
                     let content = peer.read_data();
                     self.times.lock().unwrap().insert(path.clone(), now());
+                    let meddles = self.meddles.lock().unwrap().take_if(|it| it.0 == path);
                     world.insert(path, Some(content));
+                    if let Some((_, theirs)) = meddles {
+                        self.times.lock().unwrap().insert("a".to_owned(), "20300101000000".into());
+                        world.insert("a".to_owned(), Some(theirs.into()));
+                    }
                     peer.reply("226 done");
                 }
                 "MKD" if is_above && !world.contains_key(&path) => {
@@ -386,6 +413,79 @@ fn a_rename_whose_reply_was_lost_leaves_no_old_name_in_silence() {
     // It is gone, or somebody hears of it.
     let is_told = !failed.is_empty() || done.is_err();
     assert!(is_told || !files.contains(&"old.html".to_owned()), "{files:?} {second:?}");
+}
+
+#[test]
+fn a_rename_is_not_repeated_onto_the_file_that_it_has_renamed() {
+    let (loses, theirs) = (Mutex::new(Some("new.html")), Mutex::new(Some("of another user")));
+    let (model, address) = Model { sets_times: true, loses, theirs, ..Model::default() }.start();
+    let local = tempfile::tempdir().unwrap();
+    write(local.path(), &[("old.html", "page")]);
+    assert!(deploy(address, local.path()).2.is_ok());
+    fs::rename(local.path().join("old.html"), local.path().join("new.html")).unwrap();
+    for run in 2..4 {
+        let (_, failed, _) = deploy(address, local.path());
+        let world = model.world.lock().unwrap();
+        let has =
+            |name| world.get(name).cloned().flatten().map(|it| String::from_utf8(it).unwrap());
+        assert_eq!(has("new.html").as_deref(), Some("page"), "{run} {failed:?}");
+        assert_eq!(has("old.html").as_deref(), Some("of another user"), "{run} {failed:?}");
+        assert_eq!(failed.is_empty(), run > 2, "{failed:?}");
+    }
+}
+
+#[test]
+fn a_file_that_another_user_replaces_after_its_upload_is_no_page_of_the_deploy() {
+    let overwrites = Mutex::new(Some("of another user"));
+    let (model, address) = Model { sets_times: true, overwrites, ..Model::default() }.start();
+    let local = tempfile::tempdir().unwrap();
+    write(local.path(), &[("page", "1")]);
+    for run in 1..3 {
+        let (_, failed, _) = deploy(address, local.path());
+        assert!(failed.concat().contains("changed on the server"), "{run} {failed:?}");
+        let world = model.world.lock().unwrap();
+        assert_eq!(world.get("page"), Some(&Some(b"of another user".to_vec())), "{run}");
+    }
+}
+
+#[test]
+fn a_source_stays_if_another_user_has_replaced_its_file_of_equal_size_since_the_upload() {
+    for (meddles, is_tree) in
+        [(None, false), (Some(("b", "xx")), false), (None, true), (Some(("b", "xx")), true)]
+    {
+        let model = Model {
+            sets_times: true,
+            only_tells_times: true,
+            meddles: Mutex::new(meddles),
+            ..Model::default()
+        };
+        let (model, address) = model.start();
+        let local = tempfile::tempdir().unwrap();
+        write(local.path(), &[("a", "11"), ("b", "22")]);
+        let (a, b) = (local.path().join("a"), local.path().join("b"));
+        if is_tree {
+            let pool = Pool::new(|| Ok(connected(address)));
+            let (up, there) = (TreeSide::local(local.path()), TreeSide::remote(&pool, ""));
+            let options = SyncOptions::new().moves(true).jobs(1);
+            let (summary, _) = TreeSync::plan(&up, &there, &options, &()).unwrap().run(&());
+            assert_eq!(summary.moved, if meddles.is_some() { 1 } else { 2 }, "{summary:?}");
+        } else {
+            let mut client = connected(address);
+            let targets = Targets::remote([Place::at("a"), Place::at("b")]);
+            let options = FileOptions::new().moves(true);
+            for (path, name) in [(&a, "a"), (&b, "b")] {
+                let mut job = Put::from_path(path, Place::at(name), &options).among(&targets);
+                job.attempt(&mut client, &()).unwrap();
+            }
+            let mut each = |_: &Path, removed: Result<(), Error>| {
+                assert_eq!(removed.is_ok(), meddles.is_none(), "{removed:?}");
+            };
+            targets.finish(&mut client, &mut each).unwrap();
+        }
+        assert_eq!(a.exists(), meddles.is_some(), "{is_tree}");
+        let theirs = if meddles.is_some() { "xx" } else { "11" };
+        assert_eq!(model.world.lock().unwrap().get("a"), Some(&Some(theirs.into())), "{is_tree}");
+    }
 }
 
 #[test]

@@ -106,7 +106,8 @@ impl Job<'_> {
                 let done = Done::moved(0, here.size, Duration::ZERO);
                 let done = Done { verified: Verify::Size, resumed: 0, ..done };
                 let journal = Some(journal.clone());
-                self.remove(&done, MovedSource::new(local, here, journal))?;
+                let source = MovedSource::new(local, here, journal);
+                self.remove(&done, source, ConfirmedFile::default())?;
                 return Ok(ControlFlow::Break(done));
             }
             journal.remove()?;
@@ -124,6 +125,7 @@ impl Job<'_> {
     /// Ends a move: removes the source of a complete upload.
     pub(super) fn end_move(
         &self,
+        client: &mut Client,
         moving: Moving,
         done: Result<Done, Error>,
     ) -> Result<Done, Error> {
@@ -140,17 +142,27 @@ impl Job<'_> {
         if let (Some(record), Some(journal)) = (begun.filter(|_| !self.waits()), &journal) {
             journal.write(&record.with("renamed", "yes"))?;
         }
-        self.remove(&done, MovedSource::new(&local, here, journal))?;
+        let confirmed = match self.is_under() && self.waits() {
+            // A rename can change the time.
+            true => ConfirmedFile::ask(client, self.place.path())?,
+            false => self.confirmed,
+        };
+        self.remove(&done, MovedSource::new(&local, here, journal), confirmed)?;
         Ok(done)
     }
 
     /// Returns whether other names in the same directory must be seen before the source goes.
-    fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         self.targets.is_some_and(|targets| targets.are_several(&self.origin))
     }
 
     /// Removes the source of a complete upload, now or when its name has been seen on the server.
-    fn remove(&self, done: &Done, source: MovedSource) -> Result<(), Error> {
+    fn remove(
+        &self,
+        done: &Done,
+        source: MovedSource,
+        confirmed: ConfirmedFile,
+    ) -> Result<(), Error> {
         // The server confirmed at least the size.
         if done.verified == Verify::None {
             return Err(Error::Job(JobFault::NoSize));
@@ -159,7 +171,7 @@ impl Job<'_> {
             return Ok(());
         }
         match self.targets.filter(|_| self.waits()) {
-            Some(targets) => targets.remove_later(&self.origin, source),
+            Some(targets) => targets.remove_later(&self.origin, source, confirmed),
             None => source.remove()?,
         }
         Ok(())

@@ -121,8 +121,9 @@ impl Job<'_> {
             }
         };
         let report = sent.map_err(|error| self.described(error, &start))?;
-        // Before all other questions: from now on, another sender can take the temporary name unseen.
-        self.confirmed = match self.is_under() && self.options.verify != Verify::None {
+        // Before all other questions: from now on, another sender can take the name unseen.
+        let is_looked_at = self.is_under() || self.options.moves && self.waits();
+        self.confirmed = match is_looked_at && self.options.verify != Verify::None {
             true => ConfirmedFile::ask(client, self.place.path())?,
             false => ConfirmedFile::default(),
         };

@@ -283,7 +283,8 @@ impl<'a> RemoteSide<'a> {
 
 /// What the time of the server's file must prove before a source goes.
 pub(super) enum TimeProof {
-    Nothing,
+    /// It is the one that the server told right after the upload, if it told one.
+    Noted(Option<i64>),
     /// It is that of the local file, if the server reports it.
     OfUpload,
     /// It is that of the local file, and still the listed one.
@@ -299,14 +300,15 @@ pub(super) fn prove_facts(
 ) -> Result<(), TreeFault> {
     let size = client.size(path).map_err(|error| TreeFault::from(error).about(path))?;
     let time = match proof {
-        TimeProof::OfUpload | TimeProof::OfDownload(_) if size == Some(here.len()) => {
-            modified(client, path)?
-        }
+        TimeProof::Noted(None) => None,
+        _ if size == Some(here.len()) => modified(client, path)?,
         _ => None,
     };
     let listed = if let TimeProof::OfDownload(listed) = proof { *listed } else { time };
-    let is_same =
-        time.is_none_or(|time| time == here.mtime() && listed.is_none_or(|it| it == time));
+    let is_same = match proof {
+        TimeProof::Noted(noted) => noted.is_none_or(|noted| time == Some(noted)),
+        _ => time.is_none_or(|time| time == here.mtime() && listed.is_none_or(|it| it == time)),
+    };
     let is_timed = !matches!(proof, TimeProof::OfDownload(_)) || time.is_some() && listed.is_some();
     prove_copy(size, here.len(), is_same, is_timed).map_err(|fault| match fault {
         JobFault::NotMoved(what) => {
@@ -327,7 +329,7 @@ pub(super) fn prove_content(
         let why = "source not removed: the server offers no suitable digest";
         return Err(unproved(path, why));
     };
-    prove_facts(client, path, here, &TimeProof::Nothing)?;
+    prove_facts(client, path, here, &TimeProof::Noted(None))?;
     let digested = checksum.update_from(file, here.len());
     digested.map_err(|error| TreeFault::local(path, &error))?;
     let compared = compare_digest(client, path, checksum.finish());

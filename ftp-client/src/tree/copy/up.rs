@@ -7,7 +7,9 @@ use std::io;
 use ftp_proto::{Pathname, TimeVal};
 
 use super::local_side::LocalSide;
-use super::remote_side::{RemoteSide, TimeProof, not_replaced, prove_content, prove_facts};
+use super::remote_side::{
+    RemoteSide, TimeProof, modified, not_replaced, prove_content, prove_facts,
+};
 use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
@@ -169,7 +171,11 @@ impl Up<'_> {
                 self.to.place.finish(client, &target, mode_of(copy, &before), &before)?
             }
         };
-        Ok(Copied { source, unset, ..Copied::far(sent.bytes, sent.verified) })
+        let noted = match self.options.moves && !self.to.place.times.holds() {
+            true => modified(self.to.hand.client()?, &target)?,
+            false => None,
+        };
+        Ok(Copied { source, noted, unset, ..Copied::far(sent.bytes, sent.verified) })
     }
 
     /// Makes a stored copy older than its source, or longer, if the source changed meanwhile. The server's
@@ -280,11 +286,11 @@ impl Up<'_> {
         let file = directory.read(&copy.name).map_err(|error| here(&error))?;
         let found = file.metadata().map_err(|error| here(&error))?;
         let before = LocalFacts::of(&found);
-        match copied.and_then(|copied| copied.source) {
-            Some(sent) if sent != before => return Err(changed(&below)),
-            Some(_) => {
+        match copied.and_then(|copied| Some((copied.source?, copied.noted))) {
+            Some((sent, _)) if sent != before => return Err(changed(&below)),
+            Some((_, noted)) => {
                 let takes_times = self.to.place.times.holds();
-                let proof = if takes_times { TimeProof::OfUpload } else { TimeProof::Nothing };
+                let proof = if takes_times { TimeProof::OfUpload } else { TimeProof::Noted(noted) };
                 prove_facts(self.to.hand.client()?, &there, &found, &proof)?;
             }
             None => prove_content(self.to.hand.client()?, &there, &file, &found)?,

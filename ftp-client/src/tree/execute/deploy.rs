@@ -31,18 +31,12 @@ impl<'a> Run<'a> {
         if self.foreign(from, "").or_else(|| self.foreign_copy(copy)).is_some() {
             return false;
         }
-        let mut tries = 0;
-        let renamed = with_retries(copier, self.reporter, &path, |copier| {
-            tries += 1;
-            // The first attempt may have been carried out, and another program may have taken the old
-            // name since.
-            if tries == 1 { copier.rename(from, &path) } else { Ok(false) }
-        });
-        match renamed {
-            Ok(false) => {
-                if tries > 1 {
-                    self.settle_rename(copier, copy.place, from);
-                }
+        // Sent once: if the server has carried it out, another user's new file can have the old name now.
+        match copier.rename(from, &path) {
+            Ok(false) => return false,
+            Err(failure) if failure.ends_run() && failure.kind() != ErrorKind::Cancelled => {
+                copier.disconnect();
+                self.settle_rename(copier, copy.place, from);
                 return false;
             }
             Ok(true) => {
@@ -115,14 +109,19 @@ impl<'a> Run<'a> {
     }
 
     /// Notes the files that this run has stored, with the times that the server lists now.
-    fn note_stored(&self, copier: &mut Copier<'_>, deploy: &mut Deploy) -> Result<(), TreeFault> {
+    fn note_stored(
+        &mut self,
+        copier: &mut Copier<'_>,
+        deploy: &mut Deploy,
+    ) -> Result<(), TreeFault> {
         let mut places: BTreeMap<usize, Vec<(&PlannedCopy, _)>> = BTreeMap::new();
+        let plan = self.plan;
         for (number, sent) in &self.stored {
-            let Some(copy) = self.plan.copies.get(*number) else { continue };
+            let Some(copy) = plan.copies.get(*number) else { continue };
             places.entry(copy.place).or_default().push((copy, *sent));
         }
         for (place, copies) in places {
-            let Some(place) = self.plan.directories.get(place) else { continue };
+            let Some(place) = plan.directories.get(place) else { continue };
             let listed =
                 with_retries(copier, self.reporter, &place.path, |copier| copier.list(&place.path));
             let items = match listed {
@@ -147,21 +146,49 @@ impl<'a> Run<'a> {
                     None => from.is_none(),
                     Some(_) => size == Some(sum.size),
                 };
-                if let Some(sum) = sum.filter(is_told) {
+                // Some servers list sizes in another form.
+                let is_foreign = match sum.filter(|sum| size.is_some_and(|size| size != sum.size)) {
+                    Some(sum) => self.has_other_size(copier, &path, sum.size)?,
+                    None => false,
+                };
+                if let Some(sum) = sum.filter(|sum| is_told(sum) || is_foreign) {
                     *record = ManifestRecord { size: sum.size, digest: sum.digest, ..*record };
-                    deploy.stored(&path, found.and_then(|found| found.stamp));
+                    let stamp = found.and_then(|found| found.stamp).filter(|_| !is_foreign);
+                    deploy.stored(&path, stamp);
                     if let Some(from) = from {
                         deploy.take(from);
                     }
                 } else {
-                    // The source changed while it was sent or since, or another program has changed
-                    // the file: it stays uncertain, up to this size.
+                    // The source changed while it was sent or since, or nothing shows the file: it stays
+                    // uncertain, up to this size.
                     let size = size.unwrap_or_default().max(record.size);
                     *record = ManifestRecord { size, ..record.uncertain() };
                 }
             }
         }
         Ok(())
+    }
+
+    /// Returns whether the server has a file of another size at `path` than this run has stored, which is
+    /// then another user's, and reports it.
+    fn has_other_size(
+        &mut self,
+        copier: &mut Copier<'_>,
+        path: &[u8],
+        size: u64,
+    ) -> Result<bool, TreeFault> {
+        let asked = with_retries(copier, self.reporter, path, |copier| {
+            copier.on_target(|client, place| Ok(client.size(Pathname::join(place.top, path))?))
+        });
+        match asked {
+            Err(failure) if failure.ends_run() => return Err(failure),
+            Ok(Some(now)) if now != size => {}
+            _ => return Ok(false),
+        }
+        let why = "changed on the server since this run stored it";
+        let fault = TreeFault::item(ErrorKind::Integrity, why).about(path).never_retried();
+        self.report(path, fault.of(Setting::Changed));
+        Ok(true)
     }
 
     /// Returns the files that this run may have sent.
