@@ -6,9 +6,9 @@
 //!
 //! - a listing shows it as a directory, and this kind of listing has shown a link as a link, or the
 //!   server promises that in `FEAT` ([`ShownLinks`]), or
+//! - the link count of its parent is that of the listed directories, and this server does not print the
+//!   same count for each directory ([`ShownLinks::by_count`]), or
 //! - the user says that the server has no links to directories.
-//!
-//! The link count of its parent only refutes that ([`Proof::by_count`]).
 
 use ftp_proto::Pathname;
 
@@ -28,17 +28,6 @@ pub(crate) enum Proof {
 }
 
 impl Proof {
-    /// Judges by the number of listed subdirectories and the link count: a directory has two links, and
-    /// one more per subdirectory. A count that fits proves nothing: a link can take the place of a hidden
-    /// directory in it, and some servers print the same count for each directory (Apache FtpServer). A
-    /// count of one means that the file system does not count links.
-    pub(crate) fn by_count(directories: usize, links: Option<u64>) -> Self {
-        match links.and_then(|links| links.checked_sub(2)) {
-            Some(most) if directories as u64 > most => Self::TooMany,
-            _ => Self::None,
-        }
-    }
-
     /// Adds the user's claim that this is a directory; the link count can still contradict that.
     pub(crate) const fn or_named(self) -> Self {
         match self {
@@ -61,10 +50,32 @@ pub(crate) struct ShownLinks {
     in_mlsd: bool,
     /// Whether the server of the latest listing promises that all its listings show links as links.
     promised: bool,
+    /// The link count of the first listed directory, and whether another one had a different count.
+    first_count: Option<u64>,
+    counts_differ: bool,
     tries: u8,
 }
 
 impl ShownLinks {
+    /// Judges by the number of listed subdirectories and the link count of their parent: a directory has
+    /// two links, and one more per subdirectory. Some servers print the same count for each directory
+    /// (Apache FtpServer). A count of one means that the file system does not count links. If the server
+    /// hides a directory, a link can take its place in the count.
+    pub(crate) fn by_count(&mut self, directories: usize, links: Option<u64>) -> Proof {
+        self.note_count(links);
+        match links.and_then(|links| links.checked_sub(2)) {
+            Some(most) if directories as u64 > most => Proof::TooMany,
+            Some(most) if directories as u64 == most && self.counts_differ => Proof::Directory,
+            _ => Proof::None,
+        }
+    }
+
+    fn note_count(&mut self, links: Option<u64>) {
+        if let Some(links) = links {
+            self.counts_differ |= *self.first_count.get_or_insert(links) != links;
+        }
+    }
+
     /// Returns whether `LIST` shows links as links.
     pub(crate) const fn in_list(&self) -> bool {
         self.in_list || self.promised
@@ -118,6 +129,9 @@ impl ShownLinks {
         path: &[u8],
         listing: &Listing,
     ) -> Result<(), Error> {
+        let directories =
+            listing.entries.iter().chain(&listing.itself).filter(|entry| entry.is_dir());
+        directories.for_each(|directory| self.note_count(directory.links));
         let link = listing.entries.iter().find(|entry| entry.is_link());
         let link = link.map(|entry| Pathname::join(path, &entry.name));
         self.note(client, link.as_deref(), listing.form == ListingForm::Mlsd)

@@ -195,7 +195,7 @@ fn tree_at(
         listed => {
             let proof = match &listed {
                 Some(listed) if shown.in_list() && listed.is_dir() => Proof::Directory,
-                _ => Proof::by_count(count, itself.and_then(|itself| itself.links)),
+                _ => shown.by_count(count, itself.and_then(|itself| itself.links)),
             };
             Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof })
         }
@@ -316,7 +316,7 @@ impl Tree<'_> {
         };
         let proof = match is_marked || self.no_links {
             true => Proof::Directory,
-            false => Proof::by_count(count, links),
+            false => self.shown.by_count(count, links),
         };
         let (mut all_gone, mut files) = (true, Vec::new());
         let mut seen = HashSet::new();

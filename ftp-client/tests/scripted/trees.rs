@@ -136,7 +136,7 @@ impl Model {
                     peer.reply("226 done");
                 }
                 "FEAT" if self.sets_times && !self.only_tells_times => {
-                    peer.reply("211-have\r\n MFMT\r\n211 end")
+                    peer.reply("211-have\r\n MFMT\r\n211 end");
                 }
                 "MFMT" if self.sets_times && !self.only_tells_times => {
                     let (time, path) = argument.split_once(' ').unwrap();

@@ -276,7 +276,7 @@ impl Scan for RemoteTree<'_, '_> {
         let directories = listed.entries.iter().filter(|entry| entry.is_dir()).count();
         let proof = match self.shown.in_list() {
             true => Proof::Directory,
-            false => Proof::by_count(directories, own),
+            false => self.shown.by_count(directories, own),
         };
         let mut links = Links { proof, ..Links::unproved() };
         for entry in listed.entries {
