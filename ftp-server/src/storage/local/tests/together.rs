@@ -75,7 +75,7 @@ fn of_uploads_that_are_cut_while_others_begin_no_bytes_are_left_without_a_record
         });
         storage.forget(&path("f"), Some(USER)).unwrap();
         assert_eq!(tree.names(""), names, "{round}");
-        let _ = std::fs::remove_file(tree.root.join("f"));
+        let _ = fs::remove_file(tree.root.join("f"));
     }
 }
 
