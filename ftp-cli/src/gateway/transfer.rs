@@ -27,7 +27,7 @@ const STEP: Duration = Duration::from_millis(100);
 
 /// Pauses between the tries to remove what the other server has of a failed upload, in seconds: it may be
 /// about to restart.
-const PAUSES: [u64; 3] = [10, 60, 600];
+const PAUSES: [u64; 5] = [0, 1, 10, 60, 600];
 
 /// The buffer of a download.
 const BUFFER: usize = 256 * 1024;
