@@ -185,7 +185,8 @@ fn rm_does_not_enter_a_symlink_listed_as_a_directory() {
         (directory, 4, false),
         (directory, 2, false),
         (directory, 1, false),
-        ("nothing that is known\r\n", 3, true),
+        // No second count shows that this server counts links.
+        ("nothing that is known\r\n", 3, false),
         (link, 3, false),
     ] {
         let above = format!("drwxr-xr-x {links} u g 0 Jan 2 2020 t\r\n");
@@ -429,12 +430,12 @@ fn symbolic_chmod_needs_the_current_mode() {
 fn quote_loses_no_line_of_a_long_reply_rp_20() {
     let ours = OurServer::start();
     let name = |number| format!("{number:04} {}", "long ".repeat(20));
-    // Our server sends at most 8 KiB of lines.
-    (0..45).for_each(|number| drop(ours.root.write(name(number), b"")));
+    // Our server sends at most 4 KiB of lines.
+    (0..25).for_each(|number| drop(ours.root.write(name(number), b"")));
     let ran = run(&mut ftp(&["quote", &ours.url(""), "STAT ."]));
     let said = String::from_utf8(ran.succeeded()).unwrap();
-    assert!(said.len() > 6_000, "{} bytes", said.len());
-    let missing: Vec<_> = (0..45).filter(|number| !said.contains(&name(*number))).collect();
+    assert!(said.len() > 3_000, "{} bytes", said.len());
+    let missing: Vec<_> = (0..25).filter(|number| !said.contains(&name(*number))).collect();
     assert!(missing.is_empty(), "{missing:?}");
     // A reply beyond the limit is an error, and is not truncated.
     let line = "x".repeat(10_000);

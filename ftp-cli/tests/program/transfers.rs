@@ -293,7 +293,16 @@ fn preserve_keeps_times_both_ways_or_fails() {
     let ran = run(&mut ftp(&["get", "-p", &peer.url("x"), &text(&new)]));
     failed(&ran, 14, "does not report modification times");
     assert_eq!(count(&peer, "RETR"), 0);
+    // An old file of equal size must not get the new time.
     let peer = Peer::start(&[("STOR", Act::Take("150 go", "226 done"))]);
+    let ran = run(&mut ftp(&["put", "-p", &text(&file), &peer.url("x")]));
+    failed(&ran, 11, "nothing shows that the server's file is the new one");
+    let size = ("SIZE", Act::Say("213 7"));
+    let peer = Peer::start(&[
+        ("SIZE", Act::Say("550 none")),
+        size,
+        ("STOR", Act::Take("150 go", "226 done")),
+    ]);
     let ran = run(&mut ftp(&["put", "-p", &text(&file), &peer.url("x")]));
     failed(&ran, 14, "uploaded, but the time could not be set");
 }

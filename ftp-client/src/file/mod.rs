@@ -34,7 +34,7 @@ pub(crate) mod put;
 mod receive;
 pub(crate) mod record;
 pub(crate) mod relay;
-mod replaced;
+pub(crate) mod replaced;
 pub(crate) mod retry;
 pub(crate) mod segments;
 mod small;

@@ -23,6 +23,7 @@ use super::journal::{BeforeRename, ConfirmedFile, LocalFacts, Stored, written};
 use super::moving::MovedName;
 use super::options::FileOptions;
 use super::partial::named;
+use super::replaced::OldFile;
 use super::targets::{NameTurn, Targets};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
@@ -96,8 +97,10 @@ impl TemporaryName {
 
     /// Returns a name that [`file_of`](Self::file_of) does not tell from others, with a random part that
     /// only one job knows.
-    pub(super) fn marked(&self, name: &[u8], mark: &str) -> Vec<u8> {
-        [&self.before, name, b".", mark.as_bytes(), &self.after].concat()
+    pub(super) fn marked(&self, path: &[u8], mark: &str) -> Vec<u8> {
+        let (directory, name) = Pathname::split(path);
+        let name = [&self.before, name, b".", mark.as_bytes(), &self.after].concat();
+        Pathname::join(directory, &name)
     }
 
     /// Returns the name of the file whose temporary name this is, if it is one.
@@ -139,6 +142,9 @@ struct Job<'a> {
     is_apart: bool,
     /// Whether the upload must be proved to have replaced a file of the same size.
     proves_new: bool,
+    /// What was known of the file that was replaced, and the size that the server tells now, which the
+    /// caller compares.
+    replaced: Option<(OldFile, Option<u64>)>,
     /// The facts of the last upload that the server reported right after its confirmation.
     confirmed: ConfirmedFile,
     following: Option<Following>,
@@ -288,6 +294,7 @@ impl<'a> Put<'a> {
             is_resumable,
             is_apart,
             proves_new,
+            replaced: None,
             confirmed: ConfirmedFile::default(),
             following,
             name,
@@ -351,6 +358,13 @@ impl<'a> Put<'a> {
     pub(crate) fn after(mut self, past: PutPast) -> Self {
         self.job.past = past;
         self
+    }
+
+    /// Returns what was known of the file that the last attempt replaced, and the size that the server
+    /// tells now, if the caller wanted a proof that it is the new one: the caller compares them, perhaps
+    /// on another connection.
+    pub(crate) fn take_replaced(&mut self) -> Option<(OldFile, Option<u64>)> {
+        self.job.replaced.take()
     }
 
     /// Returns what the attempts did, for another job.

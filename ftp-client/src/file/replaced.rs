@@ -70,7 +70,7 @@ impl OldFile {
     /// Returns [`JobFault::NotReplaced`] if neither is proved, [`Error::Mismatch`] if the digests
     /// differ, and the errors of the questions.
     pub(crate) fn check(
-        self,
+        &self,
         client: &mut Client,
         path: &[u8],
         size: Option<u64>,
@@ -82,7 +82,7 @@ impl OldFile {
             Self::Alike(old) => {
                 let sizes = old.size.zip(size);
                 sizes.is_some_and(|(old, new)| old != new)
-                    || differs(&old, &changing_facts(client, path)?)
+                    || differs(old, &changing_facts(client, path)?)
             }
         };
         match is_other || compare(client)?.proves(false)? {

@@ -61,13 +61,44 @@ impl ShownLinks {
     /// two links, and one more per subdirectory. Some servers print the same count for each directory
     /// (Apache FtpServer). A count of one means that the file system does not count links. If the server
     /// hides a directory, a link can take its place in the count.
-    pub(crate) fn by_count(&mut self, directories: usize, links: Option<u64>) -> Proof {
+    fn by_count(&mut self, directories: usize, links: Option<u64>) -> Proof {
         self.note_count(links);
         match links.and_then(|links| links.checked_sub(2)) {
             Some(most) if directories as u64 > most => Proof::TooMany,
             Some(most) if directories as u64 == most && self.counts_differ => Proof::Directory,
             _ => Proof::None,
         }
+    }
+
+    /// Judges the directory at `path`, whose listed subdirectories have these names, as
+    /// [`by_count`](Self::by_count) does. If all counts were equal until now, lists the first
+    /// subdirectory, and the first one in that, for another count.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`by_list`].
+    pub(crate) fn judge(
+        &mut self,
+        client: &mut Client,
+        (path, names): (&[u8], &[&[u8]]),
+        links: Option<u64>,
+        limits: Budget,
+    ) -> Result<Proof, Error> {
+        let proof = self.by_count(names.len(), links);
+        let fits = links == Some(names.len() as u64 + 2);
+        let mut next = names.first().map(|name| Pathname::join(path, name));
+        while let Some(path) = next.take()
+            && fits
+            && !self.counts_differ
+            && self.tries < TRIES
+        {
+            self.tries += 1;
+            let Some(listing) = by_list(client, &path, limits)? else { break };
+            self.note_listing(client, &path, &listing)?;
+            let first = listing.entries.iter().find(|entry| entry.is_dir() && entry.is_safe_name());
+            next = first.map(|entry| Pathname::join(&path, &entry.name));
+        }
+        Ok(if fits { self.by_count(names.len(), links) } else { proof })
     }
 
     fn note_count(&mut self, links: Option<u64>) {

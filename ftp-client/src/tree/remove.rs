@@ -179,7 +179,8 @@ fn tree_at(
         return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
     };
     shown.note_listing(client, directory, &beside)?;
-    let count = beside.entries.iter().filter(|entry| entry.is_dir()).count();
+    let directories = beside.entries.iter().filter(|entry| entry.is_dir());
+    let names: Vec<_> = directories.map(|entry| entry.name.clone()).collect();
     // Two listings are never held at a time.
     let (itself, listed) = (beside.itself, named(beside.entries, name));
     let itself = match (itself, Pathname::split(directory)) {
@@ -195,7 +196,11 @@ fn tree_at(
         listed => {
             let proof = match &listed {
                 Some(listed) if shown.in_list() && listed.is_dir() => Proof::Directory,
-                _ => shown.by_count(count, itself.and_then(|itself| itself.links)),
+                _ => {
+                    let names: Vec<_> = names.iter().map(Vec::as_slice).collect();
+                    let links = itself.and_then(|itself| itself.links);
+                    shown.judge(client, (directory, &names), links, Budget::default())?
+                }
             };
             Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof })
         }
@@ -308,7 +313,8 @@ impl Tree<'_> {
         let kind_of =
             |entry: &Entry| listed.get(&*entry.name).map_or(entry.kind, |listed| listed.kind);
         let is_directory = |entry: &&Entry| kind_of(entry) == Some(EntryKind::Directory);
-        let count = listing.entries.iter().filter(is_directory).count();
+        let directories = listing.entries.iter().filter(is_directory);
+        let names: Vec<_> = directories.map(|entry| &*entry.name).collect();
         let is_marked = if listing.form == ListingForm::Mlsd && listed.is_empty() {
             self.shown.in_mlsd()
         } else {
@@ -316,7 +322,7 @@ impl Tree<'_> {
         };
         let proof = match is_marked || self.no_links {
             true => Proof::Directory,
-            false => self.shown.by_count(count, links),
+            false => self.shown.judge(self.client, (path, &names), links, self.budget)?,
         };
         let (mut all_gone, mut files) = (true, Vec::new());
         let mut seen = HashSet::new();

@@ -47,7 +47,6 @@ const NOT_RUN: &[(&str, &[&str])] = &[
             "ftp-cli user add NAME",
             "ftp-cli ctl kick user=NAME",
             "ftp-cli serve --config DRAFT --check",
-            "ftp-cli serve --config FILE --check",
         ],
     ),
     (

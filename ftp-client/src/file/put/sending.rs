@@ -458,7 +458,10 @@ impl Job<'_> {
         // Before the time is set: an old file would look like the new one.
         if let Some(old) = start.old.take().filter(|_| self.must_be_new()) {
             let stored = (done.verified != Verify::None).then_some(size);
-            self.check_replaced(client, source, old, stored)?;
+            match self.is_told() {
+                true => self.replaced = Some((old, stored)),
+                false => self.check_replaced(client, source, &old, stored)?,
+            }
         }
         if self.options.preserve {
             if let OpenedSource::Regular { file, facts, .. } = source {
@@ -489,7 +492,7 @@ impl Job<'_> {
             return Ok(true);
         }
         if let Some(old) = start.old.take()
-            && self.check_replaced(client, source, old, Some(size)).is_ok()
+            && self.check_replaced(client, source, &old, Some(size)).is_ok()
         {
             return Ok(true);
         }
@@ -618,7 +621,7 @@ impl Job<'_> {
         &self,
         client: &mut Client,
         source: &OpenedSource<'_>,
-        old: OldFile,
+        old: &OldFile,
         stored: Option<u64>,
     ) -> Result<(), Error> {
         let path = self.place.path();

@@ -14,10 +14,11 @@ use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Observer, Verify};
-use crate::file::evidence::Resume;
+use crate::file::evidence::{Resume, compare_first};
 use crate::file::journal::{LocalFacts, UNPROVED, lengthen, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast};
+use crate::file::replaced::OldFile;
 use crate::system::{MetadataExt, OsStrExt, lock};
 use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
@@ -150,6 +151,19 @@ impl Up<'_> {
             self.unprove(error, &target, (&file, &before));
         }
         let sent = sent.map_err(|error| self.failure(error, &below))?;
+        if let Some((old, stored)) = &sent.replaced {
+            let size = before.len();
+            let proved = self.to.hand.ask(|at| {
+                let compare = |at: &mut _| compare_first(at, &target, (&file, size), Some(size));
+                match old.check(at, &target, *stored, compare) {
+                    Err(Error::Job(JobFault::NotReplaced)) => Ok(false),
+                    checked => Ok(checked.map(|()| true)?),
+                }
+            });
+            if !proved.map_err(|failure| failure.about(&target))? {
+                return Err(not_replaced(&target));
+            }
+        }
         let client = self.to.hand.client()?;
         self.ahead.is_requested = client.has_planned_upload();
         let source = Some(LocalFacts::of(&before));
@@ -245,12 +259,13 @@ impl Up<'_> {
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
         let sent = put.attempt(client, on);
+        let replaced = put.take_replaced();
         if sent.is_err() {
             self.past = Some(Box::new((below.to_vec(), put.into_past())));
         }
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
         let (bytes, verified) = (sent.bytes, sent.verified);
-        Ok(SentUpload { bytes, verified, unset, is_finished })
+        Ok(SentUpload { bytes, verified, replaced, unset, is_finished })
     }
 
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
@@ -314,6 +329,8 @@ impl Up<'_> {
 struct SentUpload {
     bytes: u64,
     verified: Verify,
+    /// What was known of the file that was replaced, and the size there now, if they must prove the upload.
+    replaced: Option<(OldFile, Option<u64>)>,
     /// The failure to set the time or the permissions of the complete copy.
     unset: Option<TreeFault>,
     /// Whether the upload has its time and permissions already.

@@ -273,10 +273,15 @@ impl Scan for RemoteTree<'_, '_> {
                 self.count_of(&path, Budget { bytes, ..limits })?
             }
         };
-        let directories = listed.entries.iter().filter(|entry| entry.is_dir()).count();
+        let directories = listed.entries.iter().filter(|entry| entry.is_dir());
+        let names: Vec<_> = directories.map(|entry| &*entry.name).collect();
         let proof = match self.shown.in_list() {
             true => Proof::Directory,
-            false => self.shown.by_count(directories, own),
+            false => {
+                let bytes = limits.bytes.saturating_sub(listed.weight());
+                let (shown, limits) = (&mut self.shown, Budget { bytes, ..limits });
+                self.hand.ask(|client| Ok(shown.judge(client, (&path, &names), own, limits)?))?
+            }
         };
         let mut links = Links { proof, ..Links::unproved() };
         for entry in listed.entries {
