@@ -136,7 +136,7 @@ impl Model {
                     peer.reply("226 done");
                 }
                 "FEAT" if self.sets_times && !self.only_tells_times => {
-                    peer.reply("211-have\r\n MFMT\r\n211 end")
+                    peer.reply("211-have\r\n MFMT\r\n211 end");
                 }
                 "MFMT" if self.sets_times && !self.only_tells_times => {
                     let (time, path) = argument.split_once(' ').unwrap();
@@ -430,7 +430,7 @@ fn a_rename_is_not_repeated_onto_the_file_that_it_has_renamed() {
             |name| world.get(name).cloned().flatten().map(|it| String::from_utf8(it).unwrap());
         assert_eq!(has("new.html").as_deref(), Some("page"), "{run} {failed:?}");
         assert_eq!(has("old.html").as_deref(), Some("of another user"), "{run} {failed:?}");
-        assert_eq!(failed.is_empty(), run > 2, "{failed:?}");
+        assert!(failed.concat().contains("old.html: not deleted: "), "{run} {failed:?}");
     }
 }
 
