@@ -306,7 +306,12 @@ impl Storage for Gateway {
                 self.upstream.ask(|client, upstream| only_uploads(client, &upstream.path(&at)))?;
             let left = left.ok_or(Kind::NotEmpty)?;
             if left.is_empty() {
-                return self.upstream.change(&at, |client, place| client.rmdir(place));
+                let removed = self.upstream.change(&at, |client, place| client.rmdir(place));
+                match removed {
+                    // That server hides an upload on its way, which is about to be given up.
+                    Err(error) if error.kind == Kind::Busy => {}
+                    removed => return removed,
+                }
             }
             for upload in left.iter().filter(|upload| is_forgotten(upload)) {
                 let left = [&*at, b"/", &*upload.name].concat();
