@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use ftp_tests::peer::RealServer;

@@ -59,9 +59,14 @@ fn a_listing_that_is_cut_deletes_nothing_that_the_server_has_cl_52() {
             here.write(format!("down/{number:02}"), b"content");
         }
         here.write("down/old", b"old");
+        // What is in a directory that the server has stays, too.
+        server.write("t/sub/in/deep", b"content");
+        here.write("down/sub/in/deep", b"content");
         let ran = mirror(&["--delete", "--size-only"], &server.url("t"), shown(&here.join("down")));
         failed(&ran, 12, "79: not deleted: the source has this name");
-        assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 80, "{ran:?}");
+        failed(&ran, 12, "sub: not deleted: the source has this name");
+        assert!(here.join("down/sub/in/deep").exists(), "{ran:?}");
+        assert_eq!(fs::read_dir(here.join("down")).unwrap().count(), 81, "{ran:?}");
         assert!(!here.join("down/old").exists());
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Looks<'a> {
     pub(super) stays: HashMap<usize, Option<TreeFault>>,
     /// Directories with objects that are not removed.
     pub(super) full: HashSet<&'a [u8]>,
+    /// The numbers of the directories that are removed.
+    outer: HashMap<&'a [u8], usize>,
     /// The name of the file that marks the top of the source.
     pub(super) mark: Option<Vec<u8>>,
 }
@@ -32,18 +34,37 @@ pub(super) struct Looks<'a> {
 impl<'a> Looks<'a> {
     pub(super) fn new(plan: &'a Plan, first: bool) -> Self {
         let mut inside: HashMap<&[u8], Vec<usize>> = HashMap::new();
+        let mut outer = HashMap::new();
         for (number, removal) in plan.removals.iter().enumerate() {
             if removal.is_first == first {
                 inside.entry(Pathname::split(&removal.path).0).or_default().push(number);
+                if removal.what == Removed::Directory {
+                    outer.insert(removal.path.as_slice(), number);
+                }
             }
         }
         let (at, stays, full) = (HashMap::new(), HashMap::new(), HashSet::new());
-        Self { inside, at, stays, full, mark: None }
+        Self { inside, at, stays, full, outer, mark: None }
     }
 
     /// Returns the directories in which something is removed.
     pub(super) fn directories(&self) -> impl Iterator<Item = &'a [u8]> {
         self.inside.keys().copied()
+    }
+
+    /// Returns the directory above `path` that must stay, for example because the source turned out to
+    /// have it, and the number of its removal. What is in it stays, too.
+    pub(super) fn kept_above(&self, path: &[u8]) -> Option<(&'a [u8], usize)> {
+        let mut above = Pathname::split(path).0;
+        while !above.is_empty() {
+            if let Some((&directory, &number)) = self.outer.get_key_value(above)
+                && self.stays.contains_key(&number)
+            {
+                return Some((directory, number));
+            }
+            above = Pathname::split(above).0;
+        }
+        None
     }
 
     fn is_fresh(&self, directory: &[u8], number: usize, now: Instant) -> bool {
@@ -215,7 +236,8 @@ mod tests {
     #[test]
     fn each_file_goes_by_a_look_of_the_last_minute_cl_52() {
         let (at, stays, full) = (HashMap::new(), HashMap::new(), HashSet::new());
-        let mut looks = Looks { inside: HashMap::new(), at, stays, full, mark: None };
+        let (inside, outer) = (HashMap::new(), HashMap::new());
+        let mut looks = Looks { inside, at, stays, full, outer, mark: None };
         let seen = Instant::now();
         assert!(!looks.is_fresh(b"d", 3, seen));
         looks.at.insert(b"d", (seen, 5));

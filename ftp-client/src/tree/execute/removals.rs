@@ -79,6 +79,8 @@ impl<'a> Run<'a> {
             let path = &removal.path;
             if number >= sent.end {
                 self.look(copier, &mut looks, number);
+                let above = looks.kept_above(path);
+                let (path, number) = above.unwrap_or((path, number));
                 if let Some(why) = looks.stays.remove(&number) {
                     if let Some(why) = why {
                         self.fail_apart(removal.place, path, why, self.state(removal.place));
@@ -163,7 +165,8 @@ impl<'a> Run<'a> {
             if is_free {
                 self.look(copier, looks, number);
             }
-            if !is_free || self.is_over() || looks.stays.contains_key(&number) {
+            let stays = looks.stays.contains_key(&number) || looks.kept_above(&next.path).is_some();
+            if !is_free || self.is_over() || stays {
                 break;
             }
             files.push(next);
