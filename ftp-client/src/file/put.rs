@@ -575,7 +575,10 @@ impl<'a> Job<'a> {
                 break Err(Error::Job(JobFault::NotReplaced));
             }
             is_again = true;
-            self.past.mark.get_or_insert_with(random_mark);
+            // In a tree, a later run must know its own temporary names.
+            if self.before_rename.is_none() {
+                self.past.mark.get_or_insert_with(random_mark);
+            }
             on.event(Event::FromZero { target: &temporary, why: Why::NoRecord });
         };
         if self.store != StoreAs::Unique {
