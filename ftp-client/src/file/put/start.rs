@@ -6,6 +6,7 @@ use std::path::Path;
 use ftp_proto::{Pathname, ReplyCode};
 
 use super::{Job, OpenedSource, StoreAs};
+use crate::age::is_about;
 use crate::age::{AHEAD, BEHIND};
 use crate::client::Client;
 use crate::client::absence::Existence;
@@ -320,11 +321,21 @@ impl Job<'_> {
         let now = fs::metadata(path).map_or(facts.size, |now| now.len());
         let sizes = facts.size.min(now)..=facts.size.max(now);
         let may_be_one = told.known().is_some_and(|have| sizes.contains(&have));
-        if may_be_one
-            && shares_directory(client, &real_path(path), self.place.path(), true)?
-                .unwrap_or_else(|| client.is_near())
-        {
-            return Err(Error::Job(JobFault::SameFile));
+        if may_be_one {
+            let is_one = match shares_directory(client, &real_path(path), self.place.path(), true)?
+            {
+                Some(is_one) => is_one,
+                // Its directory takes no file. Some servers tell local time.
+                None => {
+                    client.is_near() && {
+                        let time = client.modified(self.place.path()).ok().flatten();
+                        time.is_none_or(|time| is_about(time, facts.modified_seconds()))
+                    }
+                }
+            };
+            if is_one {
+                return Err(Error::Job(JobFault::SameFile));
+            }
         }
         self.is_apart = true;
         Ok(())
