@@ -85,14 +85,14 @@ impl FileOptions {
         ///
         /// No file is lost if the program is killed. A lock file beside the local file excludes other
         /// moves of it, and a journal there lets the next run continue; only an upload without
-        /// [temporary name](crate::Put::under) is sent again.
+        /// [temporary name](crate::Put::store_as) is sent again.
         ///
         /// The transfer fails, and the source stays, unless the server reports the size of its file.
         /// After a download, it must also report the modification time or a digest; after an upload,
         /// the facts or a digest must show that its file is the new one.
         moves(on: bool) => moves = on;
         /// Sets whether the caller attempts a failed job again (default: no). An upload under a
-        /// [temporary name](crate::Put::under) then asks for the facts of both names before it is
+        /// [temporary name](crate::Put::store_as) then asks for the facts of both names before it is
         /// renamed, so that another attempt can tell whether a rename with a lost reply happened.
         retried(on: bool) => retried = on;
         /// Sets whether the target gets the modification time of the source (default: no). If that is
