@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ftp_client::error::JobFault;
 use ftp_client::file::{Existing, TemporaryName, Verify};
-use ftp_client::{Error, ErrorKind, FileOptions, Get, Place, Put};
+use ftp_client::{Client, Error, ErrorKind, FileOptions, Get, Place, Put};
 
 use crate::peer::{Peer, Server};
 
@@ -263,6 +263,17 @@ fn a_time_that_nobody_wants_verified_costs_no_question() {
     server.end();
 }
 
+/// Uploads five bytes to `a` with their time, which the server gets only if its file is proved to be new.
+#[track_caller]
+fn put_with_its_time(path: &Path, client: &mut Client, is_done: bool) {
+    let options = FileOptions::new().preserve(true);
+    let done = Put::from_path(path, Place::at("a"), &options).attempt(client, &());
+    match is_done {
+        true => assert_eq!(done.unwrap().size, 5),
+        false => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
+    }
+}
+
 /// Neither 450 nor 500 says that there is no file: only another question does.
 #[test]
 fn a_server_that_tells_no_size_does_not_prove_that_there_was_no_old_file() {
@@ -298,12 +309,7 @@ fn a_server_that_tells_no_size_does_not_prove_that_there_was_no_old_file() {
                 peer.reply("213 Modify=20200101000000; a");
             }
         });
-        let options = FileOptions::new().preserve(true);
-        let done = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
-        match is_done {
-            true => assert_eq!(done.unwrap().size, 5),
-            false => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
-        }
+        put_with_its_time(&path, &mut client, is_done);
         drop(client);
         server.end();
     }
@@ -333,12 +339,7 @@ fn a_refused_size_proves_a_file_new_only_if_the_server_then_tells_it() {
                 peer.answer("FEAT", "502 what");
             }
         });
-        let options = FileOptions::new().preserve(true);
-        let done = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
-        match is_done {
-            true => assert_eq!(done.unwrap().size, 5),
-            false => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
-        }
+        put_with_its_time(&path, &mut client, is_done);
         drop(client);
         server.end();
     }
