@@ -1,6 +1,8 @@
 //! Disks whose answers are wrong, and other programs at a bad moment: each test makes false what the
 //! code takes for granted.
 
+use std::thread;
+
 use ftp_tests::lying_disk::{FLUSH, FSYNC, LyingDisk, RENAME, WRITE};
 use rustix::io::Errno;
 
@@ -320,6 +322,36 @@ fn an_upload_that_the_disk_refuses_at_any_call_replaces_nothing_cm_106_fs_12_hf_
             lies.fails = None;
             assert_eq!(lies.files.get(name).map(|content| &**content), old, "{name} {call}");
         }
+    }
+}
+
+#[test]
+fn a_close_that_takes_long_is_not_waited_for_while_a_file_gets_its_name_fs_18() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("f", "old")]) else { return };
+    for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
+        let storage = tree.storage().with(|config| config.sync = sync);
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
+        upload.write_all(b"newer").unwrap();
+        upload.flush().unwrap();
+        // The disk answers nothing while its files are looked at.
+        let slow = disk.lies();
+        let prepared = thread::scope(|scope| {
+            let preparing = scope.spawn(|| upload.prepare_commit());
+            thread::sleep(2 * output::SLOW);
+            drop(slow);
+            preparing.join().unwrap()
+        });
+        // The session looks at its client before the file gets its name.
+        assert!(!prepared.unwrap());
+        assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().size, 3, "{sync:?}");
+        // A further close before the name would fail now.
+        disk.lies().fails = Some((FLUSH, Errno::IO.raw_os_error()));
+        while !upload.prepare_commit().unwrap() {}
+        upload.commit().unwrap();
+        let mut lies = disk.lies();
+        lies.fails = None;
+        lies.files.insert("f".to_owned(), b"old".to_vec());
     }
 }
 
