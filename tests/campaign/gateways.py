@@ -53,6 +53,11 @@ class Between(Proxy):
         """Begins an action."""
         self.plan, self.switches, self.struck, self._turns = plan, dialogues, None, 0
 
+    def end(self) -> None:
+        """Waits until late commands have been carried out."""
+        while self.late:
+            self.late.pop().join()
+
     def fault(self) -> Optional[Struck]:
         """Returns the fault that happened. A gateway notices it, unless a listing ends early and in order."""
         if self.struck and self.struck.verb not in LISTINGS:

@@ -36,6 +36,7 @@ class Instead(NamedTuple):
 
 
 NOTHING = b"NOOP\r\n"
+NO_RENAME = b"RNTO /no such directory/f\r\n"
 
 
 class Switch:
@@ -126,7 +127,8 @@ def refuses(
         def command(self, session, word, rest):
             if word in commands and not self.random.randrange(share):
                 self.took_effect()
-                return Instead(NOTHING, code + b"\r\n")
+                # After RNFR, some servers accept nothing else until an RNTO.
+                return Instead(NO_RENAME if word == b"RNTO" else NOTHING, code + b"\r\n")
             return None
 
     return Refuses

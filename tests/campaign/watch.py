@@ -189,6 +189,8 @@ class Eyes(trees.Trees, others.Others):
             words, environment = command(proxy)
             environment = {"HOME": str(self.watch.home), **environment}
             ended = programs.run(words, longest, environment, pathlib.Path(self.seen(self.local)))
+            if self.between:
+                self.between.end()
             if ended.paused:
                 self.watch.findings.count("run during a pause")
             seen = (list(proxy.dialogue), proxy.uploads, proxy.confirmed, proxy.stored)
