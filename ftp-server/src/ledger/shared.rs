@@ -206,6 +206,12 @@ impl SharedState {
         }
     }
 
+    /// Verifies that the ledger can be used: see [`Ledger::prove`].
+    #[cfg(all(feature = "daemon", feature = "s3", feature = "redis"))]
+    pub(crate) fn prove(&self) -> Result<(), LedgerError> {
+        self.inner.ledger.prove()
+    }
+
     /// Returns whether calls can wait for long.
     pub(crate) fn is_remote(&self) -> bool {
         self.inner.ledger.is_remote()
