@@ -96,7 +96,7 @@ impl Daemon {
         let endpoint = endpoint.map(|endpoint| endpoint.start(metrics())).transpose()?;
         service.ready(&running.server);
         let shutdown = running.server.shutdown_handle();
-        let hooks = Arc::clone(&running.parts.hooks);
+        let hooks = Arc::clone(&running.parts.lasting.hooks);
         let plaintext = running.server.local_addrs().collect();
         let implicit = running.server.implicit_addrs().collect();
         let events = sender.clone();
@@ -374,7 +374,7 @@ impl EventQueue {
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
-            let hooks = running.parts.hooks.attend();
+            let hooks = running.parts.lasting.hooks.attend();
             let pauses =
                 [service.pause(), check, certificates, late, running.check_logins(), hooks];
             let received = match pauses.into_iter().flatten().min() {

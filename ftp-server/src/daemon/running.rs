@@ -59,8 +59,8 @@ impl Running {
         if let Some(log) = log.as_ref().filter(|log| log.has_events) {
             builder = builder.observer(Arc::clone(log.events()));
         }
-        builder = builder.observer(Arc::clone(&parts.transfers));
-        builder = builder.observer(Arc::clone(&parts.hooks));
+        builder = builder.observer(Arc::clone(&parts.lasting.transfers));
+        builder = builder.observer(Arc::clone(&parts.lasting.hooks));
         if config.settings.metrics.is_some() || config.settings.control_socket.is_some() {
             builder = builder.observer(Arc::clone(&parts.metrics));
         }
@@ -129,7 +129,7 @@ impl Running {
     /// Returns what lists the users of the configuration, and others who have logged in since the
     /// start. There may be many thousands, but no disk is waited for.
     pub(super) fn users(&self, style: ControlStyle) -> impl FnOnce() -> String + Send + 'static {
-        let (config, homes) = (Arc::clone(&self.parts.config), self.parts.users.current());
+        let (config, homes) = (Arc::clone(&self.parts.config), self.parts.lasting.users.current());
         let (metrics, sessions) = (Arc::clone(&self.parts.metrics), self.server.sessions());
         move || list_of_users(&config, &homes, metrics.last_logins(), sessions, style)
     }
@@ -194,7 +194,7 @@ impl Running {
             }
             None => ReloadSource::Nothing,
         };
-        let (log, transfers) = (self.log.clone(), Arc::clone(&self.parts.transfers));
+        let (log, transfers) = (self.log.clone(), Arc::clone(&self.parts.lasting.transfers));
         ReloadWork { source, log, transfers, plan: self.parts.plan(), stage: Arc::default() }
     }
 
@@ -240,15 +240,16 @@ impl Running {
         let new = Arc::clone(&built.draft.config);
         let mut fixed = new.settings.changes(&self.started.settings);
         fixed.retain(|key| Fixed::of(key) == Some(Fixed::AtStart));
-        if self.parts.hooks.has_other_spool(&new.settings) {
+        if self.parts.lasting.hooks.has_other_spool(&new.settings) {
             fixed.push("hooks.spool");
         }
         let former = Arc::clone(&self.parts.config);
-        let (former_users, former_tls) = (self.parts.users.current(), self.parts.tls.clone());
+        let (former_users, former_tls) =
+            (self.parts.lasting.users.current(), self.parts.tls.clone());
         let former_kept = self.parts.kept.clone();
         let (server, kept) = (&self.server, built.kept.clone());
         self.parts.replace(built, |draft| {
-            let (config, users) = (new.settings.server(), Arc::clone(&draft.users));
+            let (config, users) = (new.settings.server(), Arc::clone(&draft.lasting.users));
             let changed = server.reconfigure_with_tls(config, users, draft.tls.clone());
             changed
                 .map_err(|error| DaemonError::new(DaemonErrorKind::Internal, in_full(&error)))?;
@@ -318,7 +319,6 @@ impl Running {
             let renewal = Renewal {
                 look,
                 config: Arc::clone(&self.parts.config),
-                certificates: self.parts.certificates.clone(),
                 former: self.parts.tls.clone(),
             };
             let started = start_thread("certificates", || deliver(renewal.carry_out()));
@@ -393,7 +393,7 @@ impl Running {
     /// was removed or no longer admits the user. Ends the session of a user who was removed from
     /// `former` even if anonymous logins or users of `auth.program` can have the same name.
     fn dismiss(&self, former: Option<&Homes>) {
-        let homes = self.parts.users.current();
+        let homes = self.parts.lasting.users.current();
         let asks = !self.parts.config.settings.auth.program.is_empty();
         let is_kept = |name: &[u8]| match homes.names_user(name) {
             true => homes.has_user(name),
@@ -434,14 +434,14 @@ impl Running {
             self.say(Level::Info, &waits);
         }
         // A login has no transfer to wait for.
-        self.parts.logins.end();
+        self.parts.lasting.logins.end();
         let Self { server, parts, log, .. } = self;
         let report = server.shutdown(grace);
-        parts.logins.finish();
-        parts.checks.end();
+        parts.lasting.logins.finish();
+        parts.lasting.checks.end();
         // Hooks also run for files that were stored in the grace period.
-        parts.hooks.finish(grace.saturating_sub(start.elapsed()));
-        parts.transfers.flush();
+        parts.lasting.hooks.finish(grace.saturating_sub(start.elapsed()));
+        parts.lasting.transfers.flush();
         let drained = report.drained;
         let cut = report.cut + report.stuck;
         let resumed = report.resumptions.resumed;
