@@ -17,7 +17,7 @@ use ftp_proto::text::values::show;
 
 use super::config::Settings;
 use super::programs::answer::{Failures, ProgramAnswer};
-use super::programs::pool::{Job, ProgramPool, Queued};
+use super::programs::pool::{Job, ProgramPool};
 use super::programs::{self as process, Stuck};
 use crate::auth::LocalPaths;
 use crate::storage::StorageResult;
@@ -251,7 +251,7 @@ impl UploadQuestion {
     }
 }
 
-impl Queued for UploadQuestion {
+impl Job for UploadQuestion {
     fn user(&self) -> &[u8] {
         &self.user
     }
@@ -259,9 +259,7 @@ impl Queued for UploadQuestion {
     fn size(&self) -> usize {
         self.user.len() + self.variables.iter().map(|(_, value)| value.len()).sum::<usize>()
     }
-}
 
-impl Job for UploadQuestion {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
         let verdict = self.verdict(is_over)?;
         self.answer.settle(verdict);
