@@ -264,7 +264,7 @@ impl Settings {
         let key = key.trim();
         if let Some((tables, name, key)) = in_named_table(key) {
             let given = SetOption { key, value, source };
-            let name = Kind::Text.given(name)?.bare();
+            let name = Kind::Text.given(name).bare();
             return match tables {
                 DEFAULTS => self.assign_of_users(Table::Defaults, &given),
                 GROUP_TABLES => self.assign_of_users(Table::Group(&name), &given),
