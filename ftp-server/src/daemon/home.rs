@@ -219,12 +219,12 @@ impl Home {
         }
         let mut remembered = self.remembered.lock();
         drop(remembered.take_if(|(known, _)| *known != identity));
-        let opened = open_storage(&self.root, self.config, &self.stores)?;
-        let UserStorage { storage, walls, tally } = opened;
-        let _ = self.capabilities.set(storage.capabilities());
+        let (open, tally) = open_storage(&self.root, self.config, &self.stores)?;
+        let _ = self.capabilities.set(open.storage.capabilities());
         *remembered = tally.map(|tally| (identity, tally));
-        *found = Some(OpenedRoot { identity, storage: Arc::downgrade(&storage), walls });
-        Ok(Open { storage, walls })
+        let storage = Arc::downgrade(&open.storage);
+        *found = Some(OpenedRoot { identity, storage, walls: open.walls });
+        Ok(open)
     }
 }
 
@@ -237,15 +237,6 @@ impl OpenedRoot {
 /// Device and inode, and the creation time if the file system records it: a new directory can get
 /// the inode of a removed one.
 type DirectoryIdentity = (u64, u64, Option<SystemTime>);
-
-/// An open storage.
-struct UserStorage {
-    storage: Arc<dyn Storage>,
-    /// The mechanisms that confine sessions to a directory.
-    walls: Option<ConfinementStatus>,
-    /// The used space for quotas, which is kept while no session has the storage open.
-    tally: Option<Tally>,
-}
 
 /// Returns the identity of the directory that has the root's path now. All objects of stores have
 /// the same identity.
@@ -299,24 +290,24 @@ fn sync_name(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens the storage that `root` in the settings names: a local directory, or objects of a store.
+/// Opens the storage that `root` in the settings names. Returns also the used space of a directory, for
+/// quotas.
 fn open_storage(
     root: &ConfiguredRoot,
     config: LocalConfig,
     stores: &Stores,
-) -> StorageResult<UserStorage> {
-    let local = match root {
-        ConfiguredRoot::Directory(path) => LocalStorage::open(path)?.configured(config)?,
+) -> StorageResult<(Open, Option<Tally>)> {
+    match root {
+        ConfiguredRoot::Directory(path) => {
+            let local = LocalStorage::open(path)?.configured(config)?;
+            let (walls, tally) = (Some(local.confinement_status()), Some(local.tally()));
+            Ok((Open { storage: Arc::new(local), walls }, tally))
+        }
         ConfiguredRoot::Objects(objects) => {
             let storage = stores.storage(objects, config, None)?;
-            return Ok(UserStorage { storage, walls: None, tally: None });
+            Ok((Open { storage, walls: None }, None))
         }
-    };
-    Ok(UserStorage {
-        walls: Some(local.confinement_status()),
-        tally: Some(local.tally()),
-        storage: Arc::new(local),
-    })
+    }
 }
 
 /// Returns why no session can be confined as the settings require, whatever its root.
