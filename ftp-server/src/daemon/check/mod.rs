@@ -250,7 +250,7 @@ const FEW_PORTS: usize = 20;
 
 /// Checks that the logs can be written.
 fn logs(settings: &Settings, findings: &mut Findings) {
-    if let LogTarget::Syslog(_) = settings.log_target {
+    if settings.log_target == LogTarget::Syslog {
         match fs::metadata(SYSLOG) {
             Ok(_) => findings.ok(format_args!("log.target: {SYSLOG} exists")),
             Err(error) => {

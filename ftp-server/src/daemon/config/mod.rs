@@ -24,7 +24,7 @@ mod user;
 mod value;
 
 pub(crate) use file::{ConfigReading, File};
-pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint, SyslogFormat};
+pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint};
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
 pub(crate) use include::{Include, Replaced};
 pub(super) use kind::Kind;
