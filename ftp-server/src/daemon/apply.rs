@@ -1,6 +1,6 @@
-//! Puts a configuration to use: the same steps start a server and reload it. New parts are built and
-//! checked, then used together; after a failure, the former parts stay in use. Only building waits
-//! for disks, so a reload builds in a thread of its own.
+//! Applies a configuration, at the start and at a reload, in two phases. The first builds and
+//! checks all new parts; it may block on disks, so a reload runs it in a thread of its own, and a
+//! failure rolls it back. The second swaps the parts in; it neither blocks nor fails.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -178,7 +178,7 @@ impl Parts {
     }
 }
 
-/// Ends the threads of settings that are not used, also after a panic.
+/// Rolls back a first phase that failed or panicked: ends the threads that it has started.
 struct Undo(Option<Lasting>);
 
 impl Undo {
@@ -245,7 +245,7 @@ impl PartsPlan {
         let own = Arc::new(OwnFiles::of(&config, &self.own));
         own.check(&config)?;
         let dates = if self.is_running { Dates::Required } else { config.dates() };
-        // Before the files are loaded, so that a change in the meantime is detected.
+        // Stamped before the files are read, so that a change in between is not missed.
         let watch = Watch::of(settings);
         let tls = self.tls.load(settings, dates)?;
         let Lasting { transfers, logins, checks, .. } = &self.lasting;

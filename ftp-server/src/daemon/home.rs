@@ -32,7 +32,7 @@ pub(super) struct Home {
     own: Arc<OwnFiles>,
     pub(super) config: LocalConfig,
     pub(super) role: Role,
-    /// The directory that was last opened.
+    /// Cache of the open directory, valid while the path leads to the same inode.
     found: Lock<Option<OpenedRoot>>,
     remembered: Remembered,
     /// Capabilities of the directory, once known.
@@ -103,7 +103,7 @@ impl Places {
             return Arc::clone(home);
         }
         if !is_listed && there.len() >= SETTINGS {
-            // The first home has counted the used space, so it is kept.
+            // The first home carries the usage count that all homes of the root share.
             let mut is_first = true;
             there.retain(|home| std::mem::take(&mut is_first) || is_needed(home));
         }
@@ -155,8 +155,8 @@ pub(super) struct Open {
     pub(super) walls: Option<ConfinementStatus>,
 }
 
-/// Used space of a directory for quotas, and its interrupted uploads. Both are kept between logins,
-/// because otherwise each login would walk the directory first. All homes of one root share them.
+/// Quota usage and interrupted uploads of a directory, cached across logins because they cost a
+/// walk of the tree. Shared by all homes of one root; stale once another directory has the path.
 type Remembered = Arc<Lock<Option<(DirectoryIdentity, Tally)>>>;
 
 impl Home {
@@ -212,7 +212,7 @@ impl Home {
     fn open(&self) -> StorageResult<Open> {
         let identity = identity(&self.root)?;
         let mut found = self.found.lock();
-        // If the path now leads to another directory, drops what is known about the former one.
+        // Another directory has the path now: the cache is stale.
         drop(found.take_if(|found| found.identity != identity));
         if let Some(open) = found.as_ref().and_then(OpenedRoot::open) {
             return Ok(open);
@@ -316,8 +316,8 @@ pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
     tried.err().map(|error| in_full(&error))
 }
 
-/// Removes abandoned partial uploads below these directories. Skips a root that cannot be opened;
-/// the start or the login reports it. Returns the time until the next walk.
+/// Removes expired partial uploads below these directories, and returns the time until the next one
+/// expires. A root that cannot be opened is skipped: the start or the login reports it.
 fn walk<'a>(paths: impl Iterator<Item = &'a PathBuf>, is_over: impl Fn() -> bool) -> Duration {
     let mut pause = REMEMBERED;
     clean(paths, is_over, |path| {

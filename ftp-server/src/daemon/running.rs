@@ -25,8 +25,9 @@ use super::{DaemonError, DaemonErrorKind, start_thread};
 use crate::{Activity, Server, SessionInfo};
 use ftp_proto::text::values::{counted, in_full, show};
 
-/// Time after a reload until sessions are checked once more: a login that was in progress may have
-/// been accepted before the reload and have become a session after it.
+/// Delay of the second sweep of the sessions after a reload. A login that was in flight during the
+/// reload may have been accepted by the old users and have become a session only after the first
+/// sweep.
 const CHECK: Duration = Duration::from_secs(1);
 
 pub(super) struct Running {
@@ -36,7 +37,7 @@ pub(super) struct Running {
     pub(super) parts: Parts,
     log: Option<Arc<DaemonLog>>,
     since: SystemTime,
-    /// When to check once more whether removed users have logged in during a reload.
+    /// When the second sweep is due.
     check_due: Option<Instant>,
     /// Whether the server accepts no more connections.
     is_draining: bool,
@@ -336,7 +337,7 @@ impl Running {
     /// and are tried again.
     pub(super) fn take_certificates(&mut self, renewed: Renewed) {
         let Renewed { look, config, loaded } = renewed;
-        // A reload has loaded the certificates in the meantime.
+        // The result is stale: a reload has loaded the certificates meanwhile.
         if !Arc::ptr_eq(&config, &self.parts.config) {
             return self.parts.watch.end(None);
         }

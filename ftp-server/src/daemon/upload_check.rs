@@ -38,7 +38,7 @@ const NOT_NOW: i32 = 75;
 /// Largest number of characters of the program's first line that a client gets.
 const SHOWN: usize = 200;
 
-/// Time of one look at an answer; the session looks at its client between two of them.
+/// Length of one poll for the answer; between polls, the session services its control connection.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Time that the shutdown leaves for killed programs to end.
@@ -323,7 +323,8 @@ struct CheckedUpload {
     uploader: Arc<Uploader>,
     path: VirtualPath,
     state: CheckState,
-    /// Number of looks at an answer that was not there. The wait has a limit of its own.
+    /// Number of polls without an answer; counted as progress, because the wait for the program has
+    /// a timeout of its own and must not trip the stall timeout.
     looks: u64,
 }
 

@@ -157,8 +157,8 @@ impl FileCheck {
     pub(crate) fn must_load(&mut self) -> bool {
         let mut has_changed = self.is_retry;
         for file in &mut self.files {
-            // If the file is missing, another process may be about to replace it. The next check
-            // finds the new file.
+            // A missing file is a replacement in progress (unlink, then create): keep the stamp and
+            // look again later.
             let found = FileStamp::of(&file.path);
             if found.is_some() && found != file.stamp {
                 file.stamp = found;

@@ -291,8 +291,8 @@ fn lack_of_permission(root: &Path, rights: Rights, who: &str) -> Option<String> 
     Some(format!("{who} cannot write here: {what_to_do}, or remove the rights to change files"))
 }
 
-/// Returns whether the rights let users change a directory. To replace a file, a server needs no
-/// permission for the file, but for its directory.
+/// Returns whether the rights need write permission for directories. Replacing a file is a rename
+/// into its directory, so the mode of the file itself does not matter.
 pub(super) fn let_change(rights: Rights) -> bool {
     let all = [Rights::CREATE, Rights::WRITE, Rights::DELETE, Rights::RENAME, Rights::MKDIR];
     all.iter().any(|one| rights.contains(*one))

@@ -335,8 +335,9 @@ impl Job for Notice {
         (failures < self.hook.retries).then_some(pause)
     }
 
-    /// Leaves an event that may be retried for the next start. An event in a temporary spool becomes
-    /// a dead letter instead, if there is a directory for it.
+    /// An event with retries left stays in the spool for the next start. A temporary spool is lost
+    /// with the server, so there the event becomes a dead letter at once, if there is a directory
+    /// for these.
     fn fail(&self, why: &str) {
         let Hook { spool, letters, retries, .. } = &*self.hook;
         let may_stay = !spool.is_temporary || letters.is_none();

@@ -54,8 +54,8 @@ pub(in crate::daemon) struct Spool {
     calls: Sender<Call>,
     /// Calls for another such thread, which may wait for the directory of dead letters.
     letters: SyncSender<Call>,
-    /// Numbers of the last call that was made, of the last that has ended, and of the last whose
-    /// caller gave up waiting.
+    /// Sequence numbers of the last call that was queued, of the last that completed, and of the
+    /// last that timed out. The disk hangs while a timed-out call has not completed.
     asked: AtomicU64,
     ended: Arc<AtomicU64>,
     late: AtomicU64,
@@ -160,9 +160,9 @@ impl Spool {
         self.left.lock().extend(names);
     }
 
-    /// Makes a call in another thread, because the thread of a session may be confined to its user's
-    /// files. Returns the result, or `None` if there is none in time. While an earlier call hangs, waits
-    /// for none.
+    /// Runs a call in a thread that is not confined by Landlock, as that of a session may be.
+    /// Returns `None` if it does not complete in time, and at once while an earlier call hangs; it
+    /// stays queued all the same.
     pub(super) fn unconfined<T: Send + 'static>(
         &self,
         call: impl FnOnce() -> T + Send + 'static,
@@ -188,8 +188,8 @@ impl Spool {
         self.ended.load(Ordering::Relaxed) < self.late.load(Ordering::Relaxed)
     }
 
-    /// Makes a call in a thread that is not confined, and does not wait for it. Returns `false` if too
-    /// many wait already.
+    /// Queues a call for a thread that is not confined, without waiting. Returns `false` if the
+    /// queue is full.
     pub(super) fn later(&self, call: impl FnOnce() + Send + 'static) -> bool {
         self.letters.try_send(Box::new(call)).is_ok()
     }
@@ -219,8 +219,8 @@ impl Spool {
         }
     }
 
-    /// Syncs a file and its directory, each in a thread of its own: files are synced in parallel, and a
-    /// disk that hangs holds up no upload for longer than [`PATIENCE`].
+    /// Syncs a file, then its directory, in a helper thread: concurrent uploads sync in parallel,
+    /// and a disk that hangs delays none of them by more than [`PATIENCE`].
     fn sync(&self, file: File, directory: Option<File>) -> io::Result<()> {
         let syncing = Arc::clone(&self.syncing);
         if syncing.fetch_add(1, Ordering::Relaxed) >= MOST_STUCK {

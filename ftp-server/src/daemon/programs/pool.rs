@@ -35,7 +35,7 @@ struct Lane<J> {
     jobs: VecDeque<Arc<J>>,
     /// Whether a job of this user is running and the others wait for it.
     is_busy: bool,
-    /// If the first job failed, the time before which it is not started again.
+    /// End of the back-off after the first job has failed.
     not_before: Option<Instant>,
 }
 
@@ -207,10 +207,9 @@ pub(crate) trait Job: Send + Sync + 'static {
 /// A queue, and the threads that run its jobs.
 pub(crate) struct ProgramPool<J> {
     state: Lock<PoolState<J>>,
-    /// Signal that wakes one thread for a job, or all threads after a change of the limits or at
-    /// the end.
+    /// Notified once per runnable job, and for all threads when limits change or the pool ends.
     work: Condvar,
-    /// Signal that wakes the shutdown when a job has ended.
+    /// Notified when a job ends, for a shutdown that waits.
     ended: Condvar,
     /// Name of the threads.
     name: &'static str,
@@ -222,7 +221,8 @@ struct PoolState<J> {
     /// Largest number of jobs that run at once.
     at_once: usize,
     threads: usize,
-    /// Threads of the settings in use; the others were prepared for new settings.
+    /// Threads of the committed settings; any above were started for settings that may be rolled
+    /// back.
     used: usize,
     /// Threads that are to end.
     leaving: usize,
@@ -403,15 +403,16 @@ impl<J: Job> ProgramPool<J> {
             }
             let now = Instant::now();
             if let Some(job) = state.pop(now) {
-                // Another thread must now wait for jobs and for the end of pauses.
+                // Hand over: one idle thread must watch for the next job and for expiring
+                // back-offs.
                 if state.can_start() || state.waiting.next_start().is_some() {
                     self.work.notify_one();
                 }
                 return Some(job);
             }
             let pause = state.waiting.next_start().map(|time| time.saturating_duration_since(now));
-            // If a pause is over but no job can start, the thread of a running job takes the paused
-            // job later.
+            // A back-off has expired but its lane is busy: the thread that frees the lane picks the
+            // job up, so this one must not spin.
             state = match pause.filter(|pause| !pause.is_zero()) {
                 Some(pause) => {
                     let waited = self.work.wait_timeout(state, pause);
