@@ -87,7 +87,7 @@ impl Daemon {
         // Done while the process may still be root.
         let control = ControlSocket::bind(settings)?;
         let endpoint = MetricsEndpoint::bind(settings)?;
-        let running = Running::start(config, setup, log, &service)?;
+        let running = Running::start(config, setup, log)?;
         let (sender, receiver) = mpsc::channel();
         let events = sender.clone();
         let send = move |call| events.send(DaemonEvent::Control(call)).is_ok();
@@ -592,7 +592,7 @@ mod tests {
         config.set("listen.addresses", "127.0.0.1:0").unwrap();
         let service = Service::connect(config.settings.environment);
         let said = messages::of(log::Level::Debug, || {
-            let running = Running::start(config.clone(), Setup::default(), None, &service);
+            let running = Running::start(config.clone(), Setup::default(), None);
             let mut running = running.unwrap();
             let mut apply = |config| {
                 let prepared = running.reload(Some(Box::new(config))).prepare();

@@ -19,7 +19,6 @@ use super::control::{
 use super::logging::{DaemonLog, LOG};
 use super::reload::{Prepared, ReloadSource, ReloadWork};
 use super::run::{OnceListening, Setup};
-use super::systemd::Service;
 use super::users::{ConfinementNote, Homes};
 use super::{DaemonError, DaemonErrorKind, start_thread};
 use crate::{Activity, Server, SessionInfo};
@@ -53,7 +52,6 @@ impl Running {
         config: Config,
         setup: Setup,
         log: Option<Arc<DaemonLog>>,
-        service: &Service,
     ) -> Result<Self, DaemonError> {
         let mut parts = Parts::new();
         let mut builder = Server::builder();
@@ -64,9 +62,6 @@ impl Running {
         builder = builder.observer(Arc::clone(&parts.lasting.hooks));
         if config.settings.metrics.is_some() || config.settings.control_socket.is_some() {
             builder = builder.observer(Arc::clone(&parts.metrics));
-        }
-        if let Some(moved) = service.observer() {
-            builder = builder.observer(moved);
         }
         let Setup { sockets, once_bound, once_listening, .. } = setup;
         let once_bound = move || once_bound.map_or(Ok(()), |act| act());

@@ -152,11 +152,6 @@ impl StoreSettings {
         self.given.push((key.to_owned(), value, origin));
     }
 
-    /// Returns whether a store of this kind can have a key of s3.
-    pub(crate) fn has_row(&self, key: &str) -> bool {
-        key == KIND || !self.is_own()
-    }
-
     /// Returns the keys of another kind than s3, with the value as TOML and its origin.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&str, String, &str)> {
         self.given.iter().map(|(key, value, origin)| (&**key, shown_value(value), origin.shown()))
