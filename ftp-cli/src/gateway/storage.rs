@@ -103,7 +103,7 @@ fn is_hidden(path: &VirtualPath) -> bool {
 }
 
 fn is_own_name(name: &[u8]) -> bool {
-    name.starts_with(transfer::PREFIX) && HiddenFile::of(name).is_some()
+    name.starts_with(transfer::PREFIX.as_bytes()) && HiddenFile::of(name).is_some()
 }
 
 /// The entries of a directory, the first line that cannot be read, and the room for all in memory.

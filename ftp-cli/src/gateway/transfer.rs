@@ -15,12 +15,12 @@ use ftp_proto::Escaped;
 use ftp_server::{
     Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, WriteMode,
 };
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use super::upstream::{self, StorageResult, Turn, Upstream, fault, find};
+use crate::random_name;
 
 /// Prefix of the temporary names.
-pub(super) const PREFIX: &[u8] = b".ftp-gateway-";
+pub(super) const PREFIX: &str = ".ftp-gateway-";
 
 /// The longest step.
 const STEP: Duration = Duration::from_millis(100);
@@ -246,7 +246,8 @@ pub(super) fn begin(
     } else {
         let end = upload.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (directory, _) = upload.path.split_at(end);
-        upload.temporary = Some([directory, &temporary_name()?].concat());
+        let name = format!("{PREFIX}{}.part", random_name()?);
+        upload.temporary = Some([directory, name.as_bytes()].concat());
     }
     let mut client = upstream.lend()?;
     if upstream.target.hashes {
@@ -256,13 +257,6 @@ pub(super) fn begin(
     let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
     upload.sending = Sending::Running(Box::new(running.map_err(|error| upload.fault(&error))?));
     Ok(Box::new(upload))
-}
-
-fn temporary_name() -> io::Result<Vec<u8>> {
-    let mut bytes = [0; 8];
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
-    let digits = format!("{:016x}.part", u64::from_ne_bytes(bytes));
-    Ok([PREFIX, digits.as_bytes()].concat())
 }
 
 impl OtherUpload {
