@@ -396,7 +396,7 @@ mod tests {
             ("serve --passive-address ::1 /", Exit::Usage, "--passive-address: "),
             ("serve /proc/none/x", Exit::Local, "/proc/none/x"),
             ("serve /dev/null", Exit::Local, "/dev/null"),
-            ("serve stop", Exit::Local, "stop: No such file or directory; use: ftp-cli ctl drain"),
+            ("serve stop", Exit::Local, "; use: ftp-cli ctl drain"),
             ("serve a b", Exit::Usage, "one DIR"),
             ("serve --config /dev/null", Exit::Usage, "no user can log in"),
             ("serve --config /dev/zero", Exit::Usage, "/dev/zero: too large"),
