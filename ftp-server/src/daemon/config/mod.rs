@@ -510,7 +510,7 @@ const COLUMN: usize = 48;
 
 /// The values that a list shows.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Listed {
+enum ListedValues {
     /// Those of all keys. A table from which users inherit has only the keys that are set there.
     All,
     Set,
@@ -521,20 +521,20 @@ enum Listed {
 impl Config {
     /// Returns the values that differ from the defaults as TOML, each with its origin as a comment.
     pub(in crate::daemon) fn changed(&self) -> String {
-        self.values(Listed::Changed)
+        self.values(ListedValues::Changed)
     }
 
-    fn values(&self, listed: Listed) -> String {
+    fn values(&self, listed: ListedValues) -> String {
         let mut text = String::new();
         let settings = &self.settings;
         list(&mut text, "", TABLE, settings, listed);
-        let inherited = if listed == Listed::All { Listed::Set } else { listed };
+        let inherited = if listed == ListedValues::All { ListedValues::Set } else { listed };
         for (table, user) in settings.users.tables() {
             list(&mut text, &format!("{table}."), USER, user, inherited);
         }
         let whole = settings.users.iter().map(|(name, user)| (user::Table::User(name), user));
         let users: Vec<_> = match listed {
-            Listed::All => whole.collect(),
+            ListedValues::All => whole.collect(),
             _ => settings.users.own_tables().collect(),
         };
         for (table, user) in users {
@@ -545,7 +545,11 @@ impl Config {
         }
         for (name, store) in settings.stores.iter() {
             let table = format!("{}.", key_of_store(name, ""));
-            let of_own = if store.is_own() && listed == Listed::All { Listed::Set } else { listed };
+            let of_own = if store.is_own() && listed == ListedValues::All {
+                ListedValues::Set
+            } else {
+                listed
+            };
             list(&mut text, &table, STORE, store, of_own);
             list_given(&mut text, name, store);
         }
@@ -556,7 +560,7 @@ impl Config {
 /// Shows the settings as TOML, each with its origin as a comment, and a summary of the users.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.values(Listed::All))?;
+        f.write_str(&self.values(ListedValues::All))?;
         let mut words = self.in_words().into_iter();
         words.try_for_each(|words| writeln!(f, "# {}", Escaped(words.as_bytes())))
     }
@@ -569,16 +573,16 @@ fn list<T: Fields + Default + 'static>(
     table: &str,
     rows: &'static [Setting<T>],
     fields: &T,
-    listed: Listed,
+    listed: ListedValues,
 ) {
     let default = T::default();
     for row in rows {
         let value = (row.show)(fields);
         let is_listed = match listed {
-            Listed::All => true,
+            ListedValues::All => true,
             _ if fields.origins().get(row.key).is_none() => false,
-            Listed::Set => true,
-            Listed::Changed => value != (row.show)(&default),
+            ListedValues::Set => true,
+            ListedValues::Changed => value != (row.show)(&default),
         };
         if is_listed && value.content != ValueContent::Unset {
             let line = format!("{table}{} = {value}", row.key);
