@@ -256,9 +256,10 @@ class Session:
     def is_last(self, line: bytes) -> bool:
         """Returns whether this is the last line of a final reply."""
         if self.several:
-            is_last = line[:4] == self.several + b" "
-            self.several = b"" if is_last else self.several
-            return is_last
+            code, is_last = self.several, line[:4] == self.several + b" "
+            self.several = b"" if is_last else code
+            # Pure-FTPd's 150 has two lines.
+            return is_last and code[:1] != b"1"
         if line[:3].isdigit() and line[3:4] == b"-":
             self.several = line[:3]
         return bool(FINAL.match(line))
