@@ -265,18 +265,47 @@ fn a_listing_that_may_hide_a_name_does_not_prove_that_it_was_removed() {
     }
 }
 
+/// Shows a directory without `day`.
+fn shows_no_day(peer: &mut Peer) {
+    peer.answer("MDTM day", NONE);
+    peer.answer("MLST day", "500 what");
+    peer.answer("TYPE A", "200 ok");
+    peer.epsv();
+    peer.answer("LIST -a", "150 ok");
+    peer.send_data(b"-rw-r--r-- 1 u u 5 Jan 1 2020 day.tmp\r\n");
+    peer.reply("226 done");
+}
+
 #[test]
 fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
-    for (size, is_repeated) in [("213 6", false), (FIVE, true)] {
+    const NO_TIME: &str = "550 no time";
+    let there = [FIVE, THEN];
+    // The target before the first attempt, both names before the second, and whether that is sent.
+    for (before, source, target, is_repeated) in [
+        (["213 4", THEN], ["213 6", THEN], None, false),
+        (["213 4", THEN], there, None, true),
+        ([NONE, NONE], there, Some(NONE), true),
+        // Perhaps it was renamed, and this is another file with the same facts.
+        ([NONE, NONE], there, Some(THEN), false),
+        // Where facts do not tell, only a target that is still free proves that nothing was renamed.
+        (["213 4", THEN], [FIVE, NO_TIME], None, false),
+        ([NONE, NONE], [FIVE, NO_TIME], Some(NONE), true),
+        ([NONE, NONE], [FIVE, NO_TIME], Some(THEN), false),
+    ] {
         let server = Server::start(vec![
-            on(|mut peer| {
+            on(move |mut peer| {
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
                 peer.answer("SIZE day.tmp", FIVE);
                 peer.answer("MDTM day.tmp", THEN);
-                peer.answer("MDTM day", THEN);
-                peer.answer("SIZE day", "213 4");
-                peer.answer("MDTM day", THEN);
+                match before[0] {
+                    NONE => shows_no_day(&mut peer),
+                    size => {
+                        peer.answer("MDTM day", before[1]);
+                        peer.answer("SIZE day", size);
+                        peer.answer("MDTM day", before[1]);
+                    }
+                }
                 peer.answer("RNFR day.tmp", "350 go on");
                 peer.expect("RNTO day");
                 peer.close();
@@ -284,8 +313,13 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
             on(move |mut peer| {
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE day.tmp", size);
-                peer.answer("MDTM day.tmp", THEN);
+                peer.answer("SIZE day.tmp", source[0]);
+                peer.answer("MDTM day.tmp", source[1]);
+                match target {
+                    Some(NONE) => shows_no_day(&mut peer),
+                    Some(time) => peer.answer("MDTM day", time),
+                    None => {}
+                }
                 if is_repeated {
                     peer.answer("RNFR day.tmp", "350 go on");
                     peer.answer("RNTO day", "250 done");
@@ -298,7 +332,7 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
             true => done.unwrap(),
             false => {
                 let text = "RNTO got no reply; it may have been renamed by this run";
-                assert_eq!(done.unwrap_err().to_string(), text);
+                assert_eq!(done.unwrap_err().to_string(), text, "{before:?} {source:?}");
             }
         }
         server.end();
