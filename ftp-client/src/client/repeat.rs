@@ -36,6 +36,8 @@ pub struct Repeat {
     before: Option<RenameFacts>,
     /// Whether a removal of this object was begun.
     removes: bool,
+    /// What the server told of a single file before the first attempt to remove it.
+    removed: Option<Facts>,
 }
 
 /// What the server showed before the first attempt at a renaming.
@@ -172,6 +174,23 @@ impl Repeat {
         self.begin_removal(client);
         let done = client.delete(path);
         self.settle(client, Lost::Delete, path, done)
+    }
+
+    /// Removes a single file, as [`delete`](Self::delete) does. After a lost reply, a file that may be a
+    /// new one is not removed: [`Error::Uncertain`].
+    pub(crate) fn delete_same(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
+        if self.has_lost(&[Verb::Dele], path) {
+            if client.existence(path)? == Existence::Absent {
+                return Ok(());
+            }
+            let now = facts_of(client, path)?.unwrap_or_default();
+            if self.removed.as_ref().and_then(|removed| now.are_of(removed)) != Some(true) {
+                return Err(Error::Uncertain { verb: Verb::Dele, reply: None });
+            }
+        } else if !self.is_single {
+            self.removed = facts_of(client, path)?;
+        }
+        self.delete(client, path)
     }
 
     /// Removes an empty directory (`RMD`), after the same question as [`delete`](Self::delete).

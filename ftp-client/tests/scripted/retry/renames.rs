@@ -6,6 +6,7 @@ use std::io::Read;
 use ftp_client::error::JobFault;
 use ftp_client::file::TemporaryName;
 use ftp_client::pool::Repeat;
+use ftp_client::tree::RemoveOptions;
 use ftp_client::{Done, Error, FileOptions, Place, Put};
 
 use super::{Local, Server, THEN, on, opened};
@@ -333,6 +334,48 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
             false => {
                 let text = "RNTO got no reply; it may have been renamed by this run";
                 assert_eq!(done.unwrap_err().to_string(), text, "{before:?} {source:?}");
+            }
+        }
+        server.end();
+    }
+}
+
+#[test]
+fn a_new_file_is_not_removed_by_the_second_attempt() {
+    // What is there before the second attempt, and whether it is removed.
+    for (size, time, is_removed) in
+        [(FIVE, THEN, true), (FIVE, LATER, false), ("213 6", THEN, false), (FIVE, NONE, false)]
+    {
+        let server = Server::start(vec![
+            on(|mut peer| {
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE flag", FIVE);
+                peer.answer("MDTM flag", THEN);
+                peer.expect("DELE flag");
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer("MDTM flag", time);
+                if time == NONE {
+                    peer.answer("MLST flag", "250-so\r\n Size=5; flag\r\n250 end");
+                }
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE flag", size);
+                peer.answer("MDTM flag", time);
+                if is_removed {
+                    peer.answer("DELE flag", "250 done");
+                }
+            }),
+        ]);
+        let (mut removal, options) = (Repeat::new(), RemoveOptions::new());
+        let done =
+            server.queue().run(|client| removal.remove(client, Place::at("flag"), options, &()));
+        match is_removed {
+            true => assert_eq!(done.unwrap().removed, 1),
+            false => {
+                assert!(matches!(done, Err(Error::Uncertain { .. })), "{size} {time}: {done:?}")
             }
         }
         server.end();
