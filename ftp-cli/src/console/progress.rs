@@ -1,10 +1,19 @@
-//! Shows progress on standard error: bytes, total, rate, time left. On a terminal, the line is shortened
-//! to the width of the window and drawn again; elsewhere, each state is a line.
+//! Shows progress on standard error: bytes, total, rate, time left.
+//!
+//! indicatif's own terminal pads each line with spaces to the window's width. If the window becomes
+//! narrower, these lines wrap, and the wrapped parts are never cleared. So the progress line is
+//! shortened to the width of the terminal, and drawn without padding.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use indicatif::{
+    HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
+    TermLike,
+};
 
 use super::output::{Messages, rounded_size, shown_local};
 use crate::Stdio;
@@ -18,8 +27,9 @@ use crate::system;
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
 
-/// Time over which the rate is an average.
-const MEMORY: Duration = Duration::from_secs(10);
+/// Maximum rate for indicatif, in updates per second. indicatif does not limit the first twenty
+/// updates, so this module also enforces the intervals above.
+const HERTZ: u8 = 20;
 
 /// Condition for showing progress.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,23 +65,15 @@ pub(crate) struct Board {
     events: Events,
     /// Number of files.
     files: usize,
-    /// The least time between two updates.
-    every: Duration,
     state: Arc<Mutex<BoardState>>,
 }
 
 #[derive(Default)]
 struct BoardState {
-    /// When the display began, if it did, and when it was drawn last.
-    times: Option<[Instant; 2]>,
-    /// Columns of the line that the terminal shows.
-    shown: usize,
-    /// Number of bytes that this run has transferred, over all files, and that number when the display
-    /// was drawn last.
+    bar: Option<(ProgressBar, Duration)>,
+    drawn: Option<Instant>,
+    /// Number of bytes that this run has transferred, over all files.
     moved: u64,
-    moved_before: u64,
-    /// Bytes per second.
-    rate: u128,
     /// Number of bytes that were transferred before, minus those of attempts that were given up: they
     /// count as done, but not for the rate and the remaining time.
     kept: i64,
@@ -91,8 +93,7 @@ impl Board {
         let messages = stdio.messages.clone();
         let events = stdio.events.clone();
         let state = Arc::new(Mutex::new(BoardState { total, ..BoardState::default() }));
-        let every = if messages.redraws() { TERMINAL } else { ELSEWHERE };
-        Self { when, messages, events, files, every, state }
+        Self { when, messages, events, files, state }
     }
 
     /// Returns whether progress is neither shown nor emitted.
@@ -128,17 +129,10 @@ impl Board {
         let mut meter =
             Meter { board: self, name, number: 0, fields, done, total, reported, is_shown };
         if is_shown {
+            // The bar is created while the state is unlocked, because `bar` locks it.
+            let is_first = self.state().bar.is_none();
+            let bar = is_first.then(|| self.bar());
             let mut state = self.state();
-            if state.times.is_none() && self.messages.redraws() {
-                let shared = Arc::clone(&self.state);
-                // The next bytes draw the line again.
-                self.messages.share_with(Some(Arc::new(move |act| {
-                    let mut state = lock(&shared);
-                    state.erase();
-                    act();
-                })));
-            }
-            state.times.get_or_insert_with(|| [Instant::now(); 2]);
             if self.files == 1 {
                 state.total = total;
             }
@@ -151,75 +145,69 @@ impl Board {
             meter.number = number;
             state.kept += done.cast_signed() - before.cast_signed();
             state.line = meter.line();
+            if let Some(bar) = bar {
+                state.bar.get_or_insert(bar);
+                state.drawn.get_or_insert_with(Instant::now);
+            }
         }
         meter
+    }
+
+    /// Returns a bar that is not drawn yet. It measures the bytes of this run.
+    fn bar(&self) -> (ProgressBar, Duration) {
+        let is_terminal = self.messages.redraws();
+        let (lines, every) = match is_terminal {
+            true => (None, TERMINAL),
+            false => (Some(self.messages.clone()), ELSEWHERE),
+        };
+        let screen = Box::new(Screen { lines, drawn: Mutex::default() });
+        let target = ProgressDrawTarget::term_like_with_hz(screen, HERTZ);
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("{line}") {
+            // indicatif calls this to draw the bar, while the state is unlocked.
+            let state = Arc::clone(&self.state);
+            let draw = move |progress: &ProgressState, out: &mut dyn fmt::Write| {
+                let (line, kept, total) = {
+                    let state = lock(&state);
+                    (state.line.clone(), state.kept, state.total)
+                };
+                let columns = match is_terminal {
+                    // The terminal echoes ^C after the line, which must not wrap then.
+                    true => usize::from(Screen::default().width()).saturating_sub(3),
+                    false => usize::MAX,
+                };
+                let _ = out.write_str(&line.fitting(&figures(progress, kept, total), columns));
+            };
+            bar.set_style(style.with_key("line", draw));
+        }
+        bar.reset_eta();
+        if is_terminal {
+            let shared = bar.clone();
+            self.messages.share_with(Some(Arc::new(move |act| shared.suspend(act))));
+        }
+        (bar, every)
     }
 
     /// Clears the display and forgets the files before, so that the next one has its own numbers.
     pub(crate) fn clear(&self) {
         self.messages.share_with(None);
-        let mut state = self.state();
-        match self.messages.redraws() {
-            true => state.erase(),
-            // The last line, or the only one.
-            false => state.draw(&self.messages),
+        let (bar, moved) = {
+            let mut state = self.state();
+            (state.bar.take(), state.moved)
+        };
+        if let Some((bar, _)) = bar {
+            if !self.messages.redraws() {
+                // This prints the last line, or the only one.
+                bar.set_position(moved);
+            }
+            bar.finish_and_clear();
         }
-        *state = BoardState::default();
+        *self.state() = BoardState::default();
     }
 
     fn state(&self) -> MutexGuard<'_, BoardState> {
         lock(&self.state)
     }
-}
-
-impl BoardState {
-    /// Draws the line, if the display has begun.
-    fn draw(&mut self, messages: &Messages) {
-        let Some([begun, drawn]) = &mut self.times else { return };
-        let passed = std::mem::replace(drawn, Instant::now()).elapsed();
-        let past = begun.elapsed().saturating_sub(passed).min(MEMORY).as_millis();
-        let bytes = u128::from(self.moved - self.moved_before);
-        self.rate = (self.rate * past + bytes * 1_000) / (past + passed.as_millis()).max(1);
-        self.moved_before = self.moved;
-        let figures = figures(
-            self.moved.saturating_add_signed(self.kept),
-            self.total,
-            u64::try_from(self.rate).unwrap_or(u64::MAX),
-            begun.elapsed(),
-        );
-        if !messages.redraws() {
-            return messages.line(self.line.clone().fitting(&figures, usize::MAX));
-        }
-        self.erase();
-        // The terminal echoes ^C after the line, which must not wrap then.
-        let text = self.line.clone().fitting(&figures, window().saturating_sub(3));
-        write(&text);
-        self.shown = width(&text);
-    }
-
-    /// Removes the line from the terminal.
-    fn erase(&mut self) {
-        let Some(last) = std::mem::take(&mut self.shown).checked_sub(1) else { return };
-        // In a window that has become narrower, it takes several rows.
-        match last / window() {
-            0 => write("\r\x1b[J"),
-            rows => write(&format!("\r\x1b[{rows}A\x1b[J")),
-        }
-    }
-}
-
-/// Returns the columns of the terminal.
-fn window() -> usize {
-    match system::terminal_size().0 {
-        0 => 80,
-        columns => columns.into(),
-    }
-}
-
-/// Writes to the terminal. Its errors are ignored.
-fn write(text: &str) {
-    let mut stderr = io::stderr().lock();
-    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
 impl Drop for Board {
@@ -271,10 +259,16 @@ impl Meter<'_> {
         }
         let mut state = self.board.state();
         state.moved += bytes;
-        if state.times.is_some_and(|[_, drawn]| drawn.elapsed() >= self.board.every) {
-            state.line = self.line();
-            state.draw(&self.board.messages);
+        let Some((bar, every)) = &state.bar else { return };
+        if state.drawn.is_some_and(|drawn| drawn.elapsed() < *every) {
+            return;
         }
+        let bar = bar.clone();
+        let position = state.moved;
+        state.drawn = Some(Instant::now());
+        state.line = self.line();
+        drop(state);
+        bar.set_position(position);
     }
 
     /// Returns the beginning of the line: the name, and for several files the number of this file and
@@ -342,23 +336,27 @@ impl Line {
     }
 }
 
-/// Returns the transferred bytes with the total, the rate in bytes per second, and the remaining or
-/// elapsed time.
-fn figures(done: u64, total: Option<u64>, rate: u64, elapsed: Duration) -> [String; 3] {
-    let shortly = |seconds: u64| match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{}m", seconds / 60),
-        _ => format!("{}h", seconds / 3_600),
-    };
-    let (amount, time) = match total {
+/// Returns the transferred bytes with the total, the rate, and the remaining or elapsed time. `kept` is
+/// the number of bytes that were transferred before this run, which `progress` does not count.
+fn figures(progress: &ProgressState, kept: i64, total: Option<u64>) -> [String; 3] {
+    let done = HumanBytes(progress.pos().saturating_add_signed(kept));
+    let speed = progress.per_sec();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the cast saturates, and a rate is never negative"
+    )]
+    let rate = format!("{}/s", HumanBytes(speed as u64));
+    match total {
         Some(total) => {
-            let left = total.saturating_sub(done).checked_div(rate).unwrap_or(0);
-            let amount = format!("{} of {}", rounded_size(done), rounded_size(total));
-            (amount, shortly(left) + " left")
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let left = total.saturating_sub(done.0) as f64 / speed;
+            // Without a rate, nothing is known.
+            let left = HumanDuration(Duration::try_from_secs_f64(left).unwrap_or_default());
+            [format!("{done} of {}", HumanBytes(total)), rate, format!("{left:#} left")]
         }
-        None => (rounded_size(done), shortly(elapsed.as_secs())),
-    };
-    [amount, rounded_size(rate) + "/s", time]
+        None => [done.to_string(), rate, format!("{:#}", HumanDuration(progress.elapsed()))],
+    }
 }
 
 /// Returns the largest possible width of a text in columns. Counts two columns for East Asian
@@ -388,6 +386,98 @@ fn shortened(text: &str, room: usize) -> String {
     short
 }
 
+/// Standard error, with the current size of its window. A file or pipe gets each state as a separate
+/// line instead.
+#[derive(Default)]
+struct Screen {
+    /// Receiver of lines, if standard error is not a terminal.
+    lines: Option<Messages>,
+    /// Drawn text that is not written yet.
+    drawn: Mutex<String>,
+}
+
+ftp_proto::debug_fields!(Screen {}..);
+
+impl Screen {
+    fn draw(&self, text: &str) {
+        if self.lines.is_none() {
+            lock(&self.drawn).push_str(text);
+        }
+    }
+
+    fn move_cursor(&self, by: usize, to: char) -> io::Result<()> {
+        if by > 0 {
+            self.draw(&format!("\x1b[{by}{to}"));
+        }
+        Ok(())
+    }
+}
+
+impl TermLike for Screen {
+    fn width(&self) -> u16 {
+        let columns = system::terminal_size().0;
+        match columns {
+            _ if self.lines.is_some() => 100,
+            0 => 80,
+            columns => columns,
+        }
+    }
+
+    fn height(&self) -> u16 {
+        let rows = system::terminal_size().1;
+        if rows == 0 { 24 } else { rows }
+    }
+
+    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
+        self.move_cursor(lines, 'A')
+    }
+
+    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
+        self.move_cursor(lines, 'B')
+    }
+
+    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
+        self.move_cursor(columns, 'C')
+    }
+
+    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
+        self.move_cursor(columns, 'D')
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        if self.lines.is_some() {
+            return self.write_str(line);
+        }
+        self.draw(line);
+        self.draw("\n");
+        Ok(())
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        // indicatif pads the last line with spaces, and clears a line by drawing an empty text.
+        let line = text.trim_end();
+        match &self.lines {
+            Some(messages) if !line.is_empty() => messages.line(line),
+            // Text that consists only of spaces is padding.
+            None if text.bytes().any(|byte| byte != b' ') => self.draw(text),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.draw("\r\x1b[2K");
+        Ok(())
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let drawn = std::mem::take(&mut *lock(&self.drawn));
+        let mut stderr = io::stderr().lock();
+        stderr.write_all(drawn.as_bytes())?;
+        stderr.flush()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,7 +502,7 @@ mod tests {
             drop(board);
         }
         let text = String::from_utf8(kept.bytes()).unwrap();
-        assert_eq!(text.matches("1.0 GiB of 4.0 GiB").count(), 2, "{text}");
+        assert_eq!(text.matches("1.00 GiB of 4.00 GiB").count(), 2, "{text}");
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.contains(" MiB/s") && !text.contains(" GiB/s"), "{text}");
     }

@@ -169,8 +169,7 @@ impl Storage for Gateway {
         let base = Capabilities::REMOTE
             | Capabilities::CHMOD
             | Capabilities::BOUNDED_WAITS
-            | Capabilities::DIGEST
-            | Capabilities::FORGETS;
+            | Capabilities::DIGEST;
         // Before the first answer, nothing is known.
         match self.sets_times.get() {
             Some(false) => base,
@@ -280,9 +279,9 @@ impl Storage for Gateway {
         begun.map_err(|refused| self.explain(path, refused))
     }
 
-    /// No record: [`ftp_server::Partials`] around this storage has them.
+    /// [`ftp_server::Partials`] around this storage has the records of this process.
     fn unfinished(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
-        Ok(None)
+        Ok(Some(Unfinished::UNKNOWN))
     }
 
     fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {

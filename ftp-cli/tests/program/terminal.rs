@@ -78,11 +78,11 @@ fn states(shown: &str) -> Vec<String> {
 fn progress_is_redrawn_at_a_limited_rate_li_04() {
     let started = Instant::now();
     let shown = watched(&["get"], |terminal| {
-        terminal.expect(" of 953.7 MiB");
-        terminal.expect(" of 953.7 MiB");
+        terminal.expect(" of 953.67 MiB");
+        terminal.expect(" of 953.67 MiB");
         terminal.resize(30, 24);
-        terminal.expect(" of 953.7 MiB");
-        terminal.expect(" of 953.7 MiB");
+        terminal.expect(" of 953.67 MiB");
+        terminal.expect(" of 953.67 MiB");
     });
     // The control characters in the name are escaped.
     assert!(!shown.contains('\x07') && !shown.contains("\x1b[31m"), "{shown:?}");
@@ -119,7 +119,7 @@ fn progress_of_several_uploads_has_a_total_li_04() {
         let mut command = ftp(&["put", "--limit-rate", "60K"]);
         command.args(options).args(&files).arg(server.url(""));
         let mut terminal = Terminal::start(&mut command);
-        terminal.expect(" of 78.1 KiB");
+        terminal.expect(" of 78.12 KiB");
         let (status, shown) = terminal.end();
         assert!(status.success(), "{shown:?}");
     }
@@ -210,14 +210,14 @@ fn nothing_is_written_beside_the_progress_line_li_04() {
         (&["get", "--json", "--limit-rate", "80K", &big, target], "{\"v\""),
     ] {
         let mut terminal = Terminal::start(&mut ftp(arguments));
-        terminal.expect(" of 97.7 KiB");
+        terminal.expect(" of 97.66 KiB");
         let (status, shown) = terminal.end();
         assert!(status.success(), "{shown}");
         let states = states(&shown);
         let are_both = |state: &&String| state.contains(beside) && state.contains(" left");
         assert_eq!(states.iter().find(are_both), None, "{shown:?}");
         // Each file begins with numbers of its own.
-        let sums = |state: &&String| state.contains("195.3 KiB");
+        let sums = |state: &&String| state.contains("195.31 KiB");
         assert_eq!(states.iter().find(sums), None, "{shown:?}");
         assert!(!states.last().unwrap().contains(" left"), "{shown:?}");
     }
@@ -341,7 +341,7 @@ fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs_li_10() {
         Terminal::start(&mut ftp(&["batch", "--limit-rate", "20K", &server.url("")]));
     for (line, shown) in [
         (format!("lcd {}\ncd pub\n", here.path().display()), "127.0.0.1:/pub> "),
-        ("get ../big\n".to_owned(), " of 97.7 KiB"),
+        ("get ../big\n".to_owned(), " of 97.66 KiB"),
         ("\x03".to_owned(), "partial file removed; use -c to keep it and resume"),
         (String::new(), "127.0.0.1:/pub> "),
         // In the same directory, over another connection.
@@ -361,7 +361,7 @@ fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs_li_10() {
     terminal.type_in("\x03");
     terminal.expect("127.0.0.1:/pub> ");
     terminal.type_in("get ../big\n");
-    terminal.expect(" of 97.7 KiB");
+    terminal.expect(" of 97.66 KiB");
     // SIGTERM ends the session, and leaves no temporary file either.
     terminal.signal(rustix::process::Signal::TERM);
     let (status, shown) = terminal.end();
@@ -375,7 +375,7 @@ fn ctrl_c_says_what_it_has_removed() {
     for (option, hint) in [("-c", false), ("-p", true)] {
         let mut get = ftp(&["get", option, "--limit-rate", "20K", &server.url("big")]);
         let mut terminal = Terminal::start(get.arg(here.join("x")));
-        terminal.expect(" of 97.7 KiB");
+        terminal.expect(" of 97.66 KiB");
         terminal.type_in("\x03");
         let (status, shown) = terminal.end();
         assert_eq!(status.code(), Some(130), "{shown}");
@@ -435,7 +435,7 @@ fn progress_adapts_to_a_resized_window_li_04() {
         );
         screen.run(&["new-session", "-d", "-x", "30", "-y", "12", &line]);
         let position = |screen: &str| {
-            let line = screen.lines().rev().find(|line| line.contains("iB of 953.7 MiB"));
+            let line = screen.lines().rev().find(|line| line.contains("iB of 953.67 MiB"));
             line.map(str::to_owned)
         };
         for columns in ["30", "80", "70", "100", "72"] {
@@ -444,7 +444,7 @@ fn progress_adapts_to_a_resized_window_li_04() {
             let first = screen.shows("progress", |screen| position(screen).is_some());
             let second = screen.shows("more progress", |screen| {
                 // A window that was just changed shows the former line too, until the next one.
-                let is_only_one = screen.matches("953.7 MiB").count() == 1;
+                let is_only_one = screen.matches("953.67 MiB").count() == 1;
                 is_only_one && position(screen) != position(&first)
             });
             if columns == "30" {
@@ -458,6 +458,6 @@ fn progress_adapts_to_a_resized_window_li_04() {
         server.join().unwrap().unwrap();
         let last = screen.shows("the end", |screen| screen.contains("after"));
         assert!(last.starts_with("before\nftp-cli: "), "{last}");
-        assert!(!last.contains("of 953.7 MiB"), "{last}");
+        assert!(!last.contains("of 953.67 MiB"), "{last}");
     });
 }

@@ -20,11 +20,7 @@ type Said = [&'static str; 2];
 
 /// Answers the questions for the temporary file and the target.
 fn about_both(peer: &mut Peer, temporary: Said, target: Said) {
-    about_each(peer, ".in.a", [temporary, target]);
-}
-
-fn about_each(peer: &mut Peer, name: &str, [temporary, target]: [Said; 2]) {
-    for (name, [size, time]) in [(name, temporary), ("a", target)] {
+    for (name, [size, time]) in [(".in.a", temporary), ("a", target)] {
         peer.answer(&format!("SIZE {name}"), size);
         peer.answer(&format!("MDTM {name}"), time);
     }
@@ -53,19 +49,12 @@ fn upload(peer: &mut Peer, before: [Said; 2]) {
     peer.expect("RNTO a");
 }
 
-/// Takes the upload in under a temporary name that no other sender can guess, and returns the name.
-fn take_in_again(peer: &mut Peer) -> String {
-    peer.epsv();
-    let line = String::from_utf8(peer.line()).unwrap();
-    let name = line.trim_end().strip_prefix("STOR ").unwrap().to_owned();
-    let mark = name.strip_prefix(".in.a.").unwrap();
-    assert!(mark.len() == 16 && mark.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
-    peer.reply("150 Opening");
+/// Takes the upload in once more.
+fn take_in_again(peer: &mut Peer) {
     let mut bytes = Vec::new();
-    peer.data().read_to_end(&mut bytes).unwrap();
+    opened(peer, "STOR .in.a").read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"hello");
     peer.reply("226 done");
-    name
 }
 
 /// Uploads a file, with as many attempts as the server has scripts.
@@ -73,7 +62,7 @@ fn put(server: &Server) -> Result<Done, Error> {
     let (local, options) = (Local::holding("hello"), FileOptions::new().retried(true));
     let path = local.path("a");
     let mut job =
-        Put::from_path(&path, Place::at("a"), &options).store_as(Some(TemporaryName::standard()));
+        Put::from_path(&path, Place::at("a"), &options).store_as(TemporaryName::parse(b".in.*"));
     server.queue().run(|client| job.attempt(client, &()))
 }
 
@@ -146,16 +135,14 @@ fn what_has_the_temporary_name_on_another_connection_is_looked_at_before_its_ren
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
                 about_both(&mut peer, now, [NONE, NONE]);
-                let mut name = ".in.a".to_owned();
                 if !is_same {
-                    name = take_in_again(&mut peer);
-                    peer.answer(&format!("MDTM {name}"), LATER);
-                    peer.answer(&format!("SIZE {name}"), FIVE);
-                    about_each(&mut peer, &name, [[FIVE, LATER], [NONE, NONE]]);
-                    peer.answer(&format!("SIZE {name}"), FIVE);
-                    peer.answer(&format!("MDTM {name}"), LATER);
+                    take_in_again(&mut peer);
+                    peer.answer("MDTM .in.a", LATER);
+                    peer.answer("SIZE .in.a", FIVE);
+                    about_both(&mut peer, [FIVE, LATER], [NONE, NONE]);
+                    is_ours(&mut peer, [FIVE, LATER]);
                 }
-                peer.answer(&format!("RNFR {name}"), "350 go on");
+                peer.answer("RNFR .in.a", "350 go on");
                 peer.answer("RNTO a", "250 done");
             }),
         ]);
@@ -168,46 +155,42 @@ fn what_has_the_temporary_name_on_another_connection_is_looked_at_before_its_ren
 /// rename, on the same connection.
 #[test]
 fn a_file_that_another_sender_puts_under_the_temporary_name_is_not_renamed() {
-    // How often the name is lost, and whether the source can be read again.
-    for (lost, is_stream) in [(0, false), (1, false), (2, false), (0, true), (1, true)] {
-        let is_given_up = lost > 1 || is_stream && lost > 0;
+    for (is_standard, is_lost) in [(false, false), (false, true), (true, false), (true, true)] {
         let (server, mut client) = crate::peer::Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
-            for round in 0..2 {
-                let name = match round {
-                    0 => {
-                        opened(&mut peer, "STOR .in.a").read_to_end(&mut Vec::new()).unwrap();
-                        peer.reply("226 done");
-                        ".in.a".to_owned()
-                    }
-                    // What the other sender has under the usual name stays.
-                    _ => take_in_again(&mut peer),
-                };
-                let about = |peer: &mut Peer, verb, said| {
-                    peer.answer(&format!("{verb} {name}"), said);
-                };
-                about(&mut peer, "MDTM", THEN);
-                about(&mut peer, "SIZE", FIVE);
-                let is_lost = round < lost;
-                about(&mut peer, "SIZE", FIVE);
-                about(&mut peer, "MDTM", if is_lost { LATER } else { THEN });
-                if !is_lost {
-                    about(&mut peer, "RNFR", "350 go on");
-                    return peer.answer("RNTO a", "250 done");
+            peer.epsv();
+            let line = String::from_utf8(peer.line()).unwrap();
+            let name = line.trim_end().strip_prefix("STOR ").unwrap();
+            match name.strip_prefix(".in.a.") {
+                Some(mark) => assert!(is_standard && mark.len() == 16, "{name}"),
+                None => assert!(!is_standard && name == ".in.a", "{name}"),
+            }
+            peer.reply("150 Opening");
+            peer.data().read_to_end(&mut Vec::new()).unwrap();
+            peer.reply("226 done");
+            let later = if is_lost { LATER } else { THEN };
+            for (verb, said) in [("MDTM", THEN), ("SIZE", FIVE), ("SIZE", FIVE), ("MDTM", later)] {
+                peer.answer(&format!("{verb} {name}"), said);
+            }
+            match is_lost {
+                false => {
+                    peer.answer(&format!("RNFR {name}"), "350 go on");
+                    peer.answer("RNTO a", "250 done");
                 }
-                if is_stream {
-                    return;
-                }
+                // Under the random name, it is not another sender's.
+                true if is_standard => peer.answer(&format!("DELE {name}"), "250 gone"),
+                true => {}
             }
         });
         let (local, options) = (Local::holding("hello"), FileOptions::new());
-        let (path, mut stream) = (local.path("a"), &b"hello"[..]);
-        let job = match is_stream {
-            true => Put::from_reader(&mut stream, Place::at("a"), &options),
-            false => Put::from_path(&path, Place::at("a"), &options),
+        let path = local.path("a");
+        let job = Put::from_path(&path, Place::at("a"), &options);
+        let name = match is_standard {
+            true => Some(TemporaryName::standard()),
+            false => TemporaryName::parse(b".in.*"),
         };
-        let done = job.store_as(Some(TemporaryName::standard())).attempt(&mut client, &());
-        match is_given_up {
+        let done = job.store_as(name).attempt(&mut client, &());
+        match is_lost {
             true => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
             false => assert_eq!(done.unwrap().size, 5),
         }
