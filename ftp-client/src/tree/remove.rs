@@ -293,7 +293,7 @@ impl Tree<'_> {
     }
 
     /// Removes the content of a directory. Returns whether all listed entries were removed. `before`
-    /// has the names that were removed already.
+    /// has the names that were removed already; others may have come since.
     fn contents(
         &mut self,
         path: &[u8],
@@ -339,6 +339,10 @@ impl Tree<'_> {
                 _ if before.is_some_and(|before| before.contains(&entry.name)) => {
                     self.done.removed -= 1;
                     self.keep(&path, JobFault::StillThere)?
+                }
+                // MLSD can omit links, and only those.
+                _ if before.is_some() && !entry.is_link() => {
+                    self.keep(&path, JobFault::CameSince)?
                 }
                 None => self.fail(&path, Error::Unsupported(Unsupported::NoType))?,
                 Some(EntryKind::Directory) => {

@@ -297,6 +297,42 @@ fn link_counts_prove_directories_only_where_they_leave_out_files() {
     }
 }
 
+#[test]
+fn a_file_that_comes_during_the_removal_of_its_directory_stays() {
+    // MLSD may have omitted a link.
+    for (comes, want) in [(Node::File, (1, 1)), (Node::Directory, (1, 1)), (Node::Link, (3, 0))] {
+        let habits = Habits {
+            has_mlsd: true,
+            mlsd_shows_links: true,
+            list_shows_links: true,
+            counts: false,
+            counts_all: false,
+            deletes_links: true,
+            dele_lies: false,
+            rmd_takes_all: false,
+            promises: true,
+        };
+        let nodes = [("outside", Node::Directory), ("t", Node::Directory), ("t/a", Node::File)];
+        let nodes = nodes.map(|(path, node)| (path.to_owned(), node));
+        let world = Arc::new(Mutex::new(World::from(nodes)));
+        let of_peer = Arc::clone(&world);
+        let (server, mut client) = Server::logged_in(move |peer| serve(peer, habits, &of_peer));
+        let on = |event: Event<'_>| match event {
+            Event::Removed { path: b"t/a" } => {
+                world.lock().unwrap().insert("t/new".to_owned(), comes);
+            }
+            Event::Failed { why, .. } => assert!(matches!(why, Error::Job(JobFault::CameSince))),
+            _ => {}
+        };
+        let options = RemoveOptions::new().recursive(true);
+        let done = Repeat::single().remove(&mut client, Place::at("t"), options, &on);
+        client.noop().unwrap();
+        server.end();
+        assert_eq!(counts(done), want, "{comes:?}");
+        assert_eq!(world.lock().unwrap().contains_key("t/new"), want.1 == 1, "{comes:?}");
+    }
+}
+
 /// The numbers of objects that were removed, and that were not.
 #[track_caller]
 fn counts(done: Result<Summary, Error>) -> (usize, usize) {
