@@ -107,6 +107,8 @@ class Proxy:
         # them as a whole file, and no later command can have changed that file.
         self.uploads = 0
         self.confirmed: Optional[bytes] = None
+        # The bytes of each whole upload that it has confirmed.
+        self.stored: list[bytes] = []
         self._turns, self._began = 0, time.monotonic()
         self._listener = socket.create_server((host, own))
         self._open: list[socket.socket] = [self._listener]
@@ -138,7 +140,12 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client = self._keep(self._listener.accept()[0])
-                server = self.connect(client, self.target[1])
+                try:
+                    server = self.connect(client, self.target[1])
+                except OSError:
+                    # The server is being started again.
+                    reset(client)
+                    continue
                 session = Session(self, client, server)
                 self.sessions.append(session)
                 for switch in self.switches:
@@ -285,6 +292,7 @@ class Session:
                 self.has_begun = False
                 if self.carried.wait(PATIENCE) and self.is_whole and line[:4] in CONFIRMED:
                     self.proxy.confirmed = bytes(self.received)
+                    self.proxy.stored.append(self.proxy.confirmed)
                 if self.breaks_reply and line[:1] == b"2":
                     self.breaks_reply, line = False, b"426 The transfer is broken\r\n"
             if self.is_last(line):
@@ -389,6 +397,12 @@ class Session:
             reset(other)
             if kind == "lost control":
                 self.end()
+        elif kind == "stall":
+            # Some servers do not look at the control connection while they wait for data.
+            while not self.is_over:
+                time.sleep(0.05)
+            reset(side)
+            reset(other)
 
     @staticmethod
     def drain(side: socket.socket, other: socket.socket) -> None:

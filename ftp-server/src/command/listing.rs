@@ -38,6 +38,13 @@ struct ListingTarget {
     pattern: Option<Pattern>,
 }
 
+impl ListingTarget {
+    /// Returns the target of a directory whose entries are all shown.
+    const fn of(path: VirtualPath, prefix: Vec<u8>, items: Entries) -> Self {
+        Self { path, is_single: false, prefix, items, pattern: None }
+    }
+}
+
 /// `LIST [<path>]`: sends a line about each entry, in the form of `ls -l`. The flag `a` adds a line about
 /// the directory itself: from its link count, clients conclude that it has no links to directories.
 pub(super) fn list(session: &Session, path: Option<&Pathname>) -> Result<PreparedTransfer, Reply> {
@@ -170,8 +177,7 @@ impl Work for StatListing {
     fn finish(&mut self) -> Reply {
         let lines = std::mem::take(&mut self.lines);
         if lines.is_empty() && self.target.pattern.is_some() {
-            let nothing = StorageErrorKind::NotFound.into();
-            return reply::storage_failure(&nothing, Purpose::Existing);
+            return reply::storage_failure(&StorageErrorKind::NotFound.into(), Purpose::Existing);
         }
         let single = self.target.is_single;
         let code = if single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
@@ -221,13 +227,7 @@ fn look_up(
         let path = session.login.directory.clone();
         check_right(session, &path)?;
         let items = storage.list(&path, ask)?;
-        return Ok(ListingTarget {
-            path,
-            is_single: false,
-            prefix: Vec::new(),
-            items,
-            pattern: None,
-        });
+        return Ok(ListingTarget::of(path, Vec::new(), items));
     };
     let path = session.resolve(&named);
     check_right(session, &path)?;
@@ -238,11 +238,11 @@ fn look_up(
             if !prefix.ends_with(b"/") {
                 prefix.push(b'/');
             }
-            Ok(ListingTarget { path, is_single: false, prefix, items, pattern: None })
+            Ok(ListingTarget::of(path, prefix, items))
         }
         Ok(metadata) => {
             let items = Entries::new(std::iter::once(Ok(Entry::new(text, metadata))));
-            Ok(ListingTarget { path, is_single: true, prefix: Vec::new(), items, pattern: None })
+            Ok(ListingTarget { is_single: true, ..ListingTarget::of(path, Vec::new(), items) })
         }
         Err(error) if error.kind == StorageErrorKind::NotFound => {
             matching(session, storage, text, ask)?.ok_or(error)
@@ -277,13 +277,8 @@ fn matching(
     let path = session.resolve_or_here(directory.as_ref());
     check_right(session, &path)?;
     let items = storage.list(&path, ask)?;
-    Ok(Some(ListingTarget {
-        path,
-        is_single: false,
-        prefix: prefix.to_vec(),
-        items,
-        pattern: Some(pattern),
-    }))
+    let target = ListingTarget::of(path, prefix.to_vec(), items);
+    Ok(Some(ListingTarget { pattern: Some(pattern), ..target }))
 }
 
 /// Returns whether a name matches the pattern, if there is one, is not hidden and has no line break.

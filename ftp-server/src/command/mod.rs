@@ -201,6 +201,13 @@ fn prepare(session: &mut Session, command: &Command) -> Option<Result<PreparedTr
     })
 }
 
+/// The commands on files and directories, and listings, whose refusal is told.
+#[rustfmt::skip]
+const REPORTED: [Verb; 14] = [
+    Verb::Cwd, Verb::Cdup, Verb::Mkd, Verb::Rmd, Verb::Dele, Verb::Rnfr, Verb::Rnto, Verb::Size,
+    Verb::Mdtm, Verb::Mfmt, Verb::Mlst, Verb::Mlsd, Verb::List, Verb::Nlst,
+];
+
 /// Notifies observers if `reply` refuses a `USER` because TLS is required, or a logged-in user's
 /// command on a file or directory, or listing. For `RNTO`, `renamed` is the path that `RNFR` named.
 fn tell_refusal(
@@ -220,25 +227,8 @@ fn tell_refusal(
         }
         return;
     }
-    let is_reported = matches!(
-        verb,
-        Verb::Cwd
-            | Verb::Cdup
-            | Verb::Mkd
-            | Verb::Rmd
-            | Verb::Dele
-            | Verb::Rnfr
-            | Verb::Rnto
-            | Verb::Size
-            | Verb::Mdtm
-            | Verb::Mfmt
-            | Verb::Mlst
-            | Verb::Mlsd
-            | Verb::List
-            | Verb::Nlst
-    );
     let severity = reply.code().severity();
-    if !is_reported
+    if !REPORTED.contains(&verb)
         || !matches!(severity, Severity::Transient | Severity::Permanent)
         || session.user().is_none()
         || !session.context.observers.are_listening()
