@@ -2,6 +2,7 @@
 //! code takes for granted.
 
 use std::thread;
+use std::time::Duration;
 
 use ftp_tests::lying_disk::{FLUSH, FSYNC, LyingDisk, RENAME, WRITE};
 use rustix::io::Errno;
@@ -299,6 +300,41 @@ fn links_are_listed_although_their_directory_moves_meanwhile_ls_13() {
 
 /// The number of the call that gives a file a new name.
 const RENAME_NEW: u32 = 45;
+
+/// As a mount of rclone.
+#[test]
+fn an_upload_replaces_a_file_on_a_disk_that_creates_only_for_writers_fs_15() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("f", "old")]) else { return };
+    disk.lies().makes_for_writers = true;
+    let mut upload = tree.storage().write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
+    upload.write_all(b"newer").unwrap();
+    upload.commit().unwrap();
+    let names: Vec<_> = disk.lies().files.clone().into_iter().collect();
+    assert_eq!(names, [("f".to_owned(), b"newer".to_vec())]);
+}
+
+/// As some FUSE disks.
+#[test]
+fn two_uploads_of_one_new_name_never_both_succeed_without_noreplace_cm_105() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, []) else { return };
+    disk.lies().fails = Some((RENAME_NEW, Errno::INVAL.raw_os_error()));
+    let storage = tree.storage();
+    let uploads = [b"a", b"b"].map(|content| {
+        let mut upload = storage.write(&path("new"), WriteMode::Create, Keep::Shared).unwrap();
+        upload.write_all(content).unwrap();
+        upload
+    });
+    // Both look for the name before one of them gets it.
+    disk.lies().slow = Duration::from_millis(50);
+    let stored = thread::scope(|scope| {
+        let threads = uploads.map(|upload| scope.spawn(move || upload.commit()));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    let good = stored.iter().filter(|stored| stored.is_ok()).count();
+    assert_eq!(good, 1, "{stored:?}");
+}
 
 #[test]
 fn an_upload_that_the_disk_refuses_at_any_call_replaces_nothing_cm_106_fs_12_hf_04() {
