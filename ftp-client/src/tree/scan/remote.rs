@@ -265,22 +265,16 @@ impl Scan for RemoteTree<'_, '_> {
         let Some(listed) = self.by_list(&path, limits)? else { return Ok(Links::unproved()) };
         let shown = &mut self.shown;
         self.hand.ask(|client| Ok(shown.note_listing(client, &path, &listed)?))?;
-        let own = match (&listed.itself, count) {
-            (Some(itself), _) => itself.links,
-            (None, Some(count)) => count,
-            (None, None) => {
-                let bytes = limits.bytes.saturating_sub(listed.weight());
-                self.count_of(&path, Budget { bytes, ..limits })?
-            }
+        let bytes = limits.bytes.saturating_sub(listed.weight());
+        let limits = Budget { bytes, ..limits };
+        let own = match count {
+            None if listed.itself.is_none() => self.count_of(&path, limits)?,
+            count => count.flatten(),
         };
-        let proof = match self.shown.in_list() {
+        let (shown, seen) = (&mut self.shown, Counted::of_listing(&path, own, &listed));
+        let proof = match shown.in_list() {
             true => Proof::Directory,
-            false => {
-                let bytes = limits.bytes.saturating_sub(listed.weight());
-                let (shown, limits) = (&mut self.shown, Budget { bytes, ..limits });
-                let seen = Counted::of_listing(&path, own, &listed);
-                self.hand.ask(|client| Ok(shown.judge(client, &seen, limits)?))?
-            }
+            false => self.hand.ask(|client| Ok(shown.judge(client, &seen, limits)?))?,
         };
         let mut links = Links { proof, ..Links::unproved() };
         for entry in listed.entries {
