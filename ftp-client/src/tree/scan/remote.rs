@@ -14,6 +14,7 @@ use crate::tree::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Reporter, Setting, TreeFault};
 use crate::tree::hand::Hand;
 use crate::tree::links::{Counted, Proof, ShownLinks, by_list};
+use crate::tree::manifest::{ManifestRecord, remote::receive, sha256};
 use crate::tree::names::{Relation, look};
 use crate::tree::options::OBJECTS;
 use crate::tree::probe;
@@ -321,6 +322,15 @@ impl Scan for RemoteTree<'_, '_> {
         self.hand.ask(|client| match client.compare_hash(&path, digest) {
             Ok(()) => Ok(true),
             Err(Error::Mismatch { .. }) => Ok(false),
+            Err(error) => Err(about(&path, error)),
+        })
+    }
+
+    fn has_content(&mut self, path: &[u8], record: &ManifestRecord) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        self.hand.ask(|client| match receive(client, &path) {
+            Ok(bytes) => Ok(bytes.len() as u64 == record.size && sha256(&bytes) == record.digest),
+            Err(Error::Refused { .. }) => Ok(false),
             Err(error) => Err(about(&path, error)),
         })
     }
