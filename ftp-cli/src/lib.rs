@@ -70,6 +70,8 @@ mod console {
 }
 
 use std::ffi::OsString;
+#[cfg(feature = "client")]
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -214,10 +216,9 @@ pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns 16 hexadecimal digits that nobody can guess.
-#[cfg(all(feature = "client", feature = "server"))]
-fn random_name() -> io::Result<String> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
+/// Returns 16 hexadecimal digits that nobody can guess. The standard library has random bytes on
+/// kernels without getrandom(2), too.
+#[cfg(feature = "client")]
+fn random_name() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }

@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         checks: 0,
         root: PathBuf::new(),
         // Every user of this computer can connect to the servers.
-        password: random_name().map_err(|error| internal("cannot get random bytes", &error))?,
+        password: random_name(),
         large: generated().take(LENGTH).collect(),
     };
     let checks = demo.run();

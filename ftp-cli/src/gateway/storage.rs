@@ -394,10 +394,8 @@ impl Storage for Gateway {
             Some(_) if is_directory(&old) => return Err(Kind::NotDirectory.into()),
             Some(_) => {}
         }
-        let renamed = upstream::rename(&mut client, &from_there, &to_there);
+        let renamed = upstream::rename(client, &from_there, &to_there).map(drop);
         let renamed = first.ended(second.ended(renamed));
-        // The explanation needs a connection.
-        drop(client);
         renamed.map_err(|refused| self.explain(to, refused))
     }
 

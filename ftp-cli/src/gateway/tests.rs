@@ -178,6 +178,28 @@ fn a_cut_upload_leaves_the_file_there_and_can_be_resumed() {
     }
 }
 
+#[test]
+fn a_cut_upload_of_a_new_file_in_place_can_be_resumed() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "in_place = true\n");
+    let new = vec![b'n'; 300_000];
+    let mut client = front.client();
+    let mut upload = client.store("/a").unwrap();
+    upload.write_all(&new[..200_000]).unwrap();
+    drop(upload);
+    client.make_ready().unwrap();
+    wait_until("the part is gone", || other.root.names().is_empty());
+    let there = client.size("/a").unwrap().unwrap();
+    assert!(there > 0 && there < 200_000, "{there}");
+    let rest = &new[usize::try_from(there).unwrap()..];
+    // The turn of the removal.
+    wait_until("it is resumed", || {
+        let stored = client.store_from("/a", there);
+        stored.is_ok_and(|mut upload| upload.write_all(rest).is_ok() && upload.finish().is_ok())
+    });
+    assert!(other.root.read("a") == new);
+}
+
 fn resumes_a_cut_upload(keys: &str) {
     let other = OurServer::start();
     let front = Front::of(other.address, (other.user, other.password), keys);

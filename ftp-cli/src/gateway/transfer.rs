@@ -247,7 +247,7 @@ pub(super) fn begin(
     } else {
         let end = upload.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (directory, _) = upload.path.split_at(end);
-        let name = format!("{PREFIX}{}.part", random_name()?);
+        let name = format!("{PREFIX}{}.part", random_name());
         upload.temporary = Some([directory, name.as_bytes()].concat());
     }
     let mut client = upstream.lend()?;
@@ -256,7 +256,7 @@ pub(super) fn begin(
         upload.checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
     }
     let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
-    let running = running.map_err(|error| upload.fault(&error))?;
+    let running = running.map_err(|error| upload.refused(&error))?;
     let slot = upload.turn.as_ref().map_or_else(Slot::default, |(turn, _)| turn.upload().clone());
     *lock(&slot) = Some((Box::new(running), Instant::now()));
     upload.sending = Sending::Running(slot);
@@ -272,6 +272,19 @@ impl OtherUpload {
     /// Returns the error of a command that has changed nothing but a temporary file, if there is one.
     fn fault(&self, error: &Error) -> StorageError {
         fault(error, self.temporary.is_none())
+    }
+
+    /// Returns the error of a refused upload, with its name, which some servers do not accept.
+    fn refused(&self, error: &Error) -> StorageError {
+        match self.fault(error) {
+            StorageError { kind: Kind::Refused, source: Some(why), .. }
+                if self.temporary.is_some() =>
+            {
+                let name = format!("{why} (as {PREFIX}*.part; in_place needs no such name)");
+                StorageError::caused_by(Kind::Refused, io::Error::other(name))
+            }
+            error => error,
+        }
     }
 
     fn explained(&self, error: io::Error) -> io::Error {
@@ -353,13 +366,13 @@ impl OtherUpload {
     }
 
     /// Gives the file its name.
-    fn publish(&mut self, client: &mut Client) -> StorageResult<()> {
+    fn publish(&mut self, mut client: Lent<'static>) -> StorageResult<()> {
         let (from, to) = (self.place(), self.upstream.path(&self.path));
         // FTP has no exclusive rename: a file that another client of that server stores from here on is
         // replaced. Uploads through this program exclude each other.
         let turn = Turn::wait(&self.upstream, &self.path, false)?;
         let looked = |client: &mut Client| find(client, &to).map_err(|error| fault(&error, false));
-        if self.mode == WriteMode::Create && looked(client)?.is_some() {
+        if self.mode == WriteMode::Create && looked(&mut client)?.is_some() {
             return Err(Kind::Exists.into());
         }
         // The client may have left while this server was slow, and may have stored a newer file.
@@ -368,13 +381,13 @@ impl OtherUpload {
         if renamed.is_ok() || renamed.as_ref().is_err_and(|error| error.kind == Kind::Unknown) {
             self.temporary = None;
         }
-        renamed?;
+        let mut client = renamed?;
         // Some servers confirm a rename, and give another name, some only if there is an older file.
         let [new, replaced] = &self.upstream.target.renames;
         let renames = if self.old.is_some() { replaced } else { new };
         let is_old = |found: Metadata| found.kind == EntryKind::File && found.size != self.sent;
         if self.old.is_none_or(|old| old.size != self.sent) && renames.get().is_none() {
-            if looked(client).is_ok_and(|found| found.is_none_or(is_old)) {
+            if looked(&mut client).is_ok_and(|found| found.is_none_or(is_old)) {
                 let why = "the other server does not rename files; use in_place";
                 return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
             }
@@ -387,21 +400,33 @@ impl OtherUpload {
     fn clean(&mut self) {
         let sending = std::mem::replace(&mut self.sending, Sending::Over);
         let place = self.place();
-        // The end of its turn ends an upload to the file itself.
-        let Some(_) = self.temporary.take() else { return };
+        let turn = self.turn.take();
+        // A part under the final name would be taken for another file when the client resumes.
+        let is_part = matches!(sending, Sending::Running(_))
+            && self.old.is_none()
+            && self.mode != WriteMode::Append;
+        if self.temporary.take().is_none() && !is_part {
+            // The end of its turn ends the upload.
+            return;
+        }
         let upstream = Arc::clone(&self.upstream);
         let _ = thread::Builder::new().spawn(move || {
             let running = match &sending {
                 Sending::Running(slot) => lock(slot).take(),
                 _ => None,
             };
+            if turn.is_some() && running.is_none() {
+                // Another change has ended it, and the file is that of the other one.
+                return;
+            }
             let mut client = match (running, sending) {
                 // The next command ends the transfer.
                 (Some((running, _)), _) => Ok(running.detach()),
                 (_, Sending::Proved(client)) => Ok(*client),
                 _ => upstream.lend(),
             };
-            let mut pauses = PAUSES.into_iter();
+            // Others wait for the turn.
+            let mut pauses = PAUSES.into_iter().take(if turn.is_some() { 3 } else { PAUSES.len() });
             let kept = loop {
                 let removed = client.and_then(|mut client| {
                     client.delete(&place).map_err(|error| fault(&error, false))
@@ -507,11 +532,15 @@ impl Upload for OtherUpload {
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         let finished = self.finish();
-        let mut client = match &self.turn {
+        let client = match &self.turn {
             Some((turn, _)) => turn.ended(finished)?,
             None => finished?,
         };
-        if self.temporary.is_some() { self.publish(&mut client) } else { Ok(()) }
+        if self.temporary.is_some() {
+            return self.publish(client);
+        }
+        self.turn = None;
+        Ok(())
     }
 
     fn abort(self: Box<Self>, _: StreamEnd) {}

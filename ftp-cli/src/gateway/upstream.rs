@@ -324,11 +324,20 @@ impl Drop for Turn {
     }
 }
 
-/// Renames, unless the session has given it up while the server was slow.
-pub(super) fn rename(client: &mut Client, from: &[u8], to: &[u8]) -> StorageResult<()> {
+/// Renames, unless the session has given it up while the server was slow. Returns the connection.
+pub(super) fn rename(
+    mut client: Lent<'static>,
+    from: &[u8],
+    to: &[u8],
+) -> StorageResult<Lent<'static>> {
     let to = client.rename_from(from, to).map_err(|error| fault(&error, false))?;
-    StorageError::check_wanted()?;
-    client.rename_to(&to).map_err(|error| fault(&error, true))
+    if let Err(given_up) = StorageError::check_wanted() {
+        // Some servers refuse all commands but RNTO now.
+        client.discard();
+        return Err(given_up);
+    }
+    let renamed = client.rename_to(&to).map_err(|error| fault(&error, true));
+    renamed.map(|()| client)
 }
 
 /// Connects and logs in, and finds the directory of the URL.

@@ -33,7 +33,7 @@ use crate::system::OsStrExt;
 use configured::Applied;
 pub(crate) use hints::other_command;
 use hints::{OF_WGET, explain};
-use operands::{is_host, lacking};
+use operands::{is_host, lacking, typographic};
 use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
 use text::{from_text, to_text};
 
@@ -109,7 +109,10 @@ pub(crate) fn parse(
     let after = read(rest, Some(command)).map_err(|fail| explain(&fail, Some(command)))?;
     let operand = synonym.and_then(|synonym| synonym.operand).map(OsString::from);
     let typed = after.free.iter().map(|text| from_text(text));
-    let operands = operand.into_iter().chain(typed).collect();
+    let operands: Vec<_> = operand.into_iter().chain(typed).collect();
+    if let Some(wrong) = operands.iter().find_map(|operand| typographic(operand)) {
+        return Err(Failure::usage(wrong));
+    }
     let implied = synonym.map_or(&[][..], |synonym| synonym.implies).iter();
     let implied = implied.map(|(long, value)| GivenOption {
         long,

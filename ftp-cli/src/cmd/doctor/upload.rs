@@ -1,7 +1,6 @@
 //! Tries storing, appending, resuming, renaming and deleting with small files, which are removed
 //! afterwards. Then judges the steps.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use super::finding::{Check, Diagnosis, Finding, not_again};
 use super::seen::{Step, UploadSeen};
 use crate::console::output::unix_time;
 use crate::exit::Result;
+use crate::random_name;
 
 /// Number of bytes that are stored, and number of bytes that are then appended.
 const LENGTH: usize = 64 << 10;
@@ -55,7 +55,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
             return Ok(());
         }
     };
-    let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
+    let name = format!("ftp-cli-doctor-{}", random_name());
     let path = |suffix: &str| Pathname::join(directory, format!("{name}{suffix}").as_bytes());
     let mut trial = UploadTest { client: &mut inside.it, there: Vec::new() };
     let directory_shown = Escaped(directory).to_string();
