@@ -103,11 +103,11 @@ fn show(
     Ok(PreparedTransfer::send(path, outgoing))
 }
 
-/// `STAT <path>`: replies with the lines of LIST, as many as fit into [`limits::STAT_LINES`]: 212 for a
-/// directory, 213 for a file.
+/// `STAT <path>`: replies with the lines of LIST: 212 for a directory, 213 for a file; 450 if they do not
+/// fit into [`limits::STAT_LINES`].
 pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
-    let target = target(session, storage, Some(path), Ask::Start)
+    let target = target(session, storage, Some(path), Ask::Facts)
         .map_err(reply::failure_of(Purpose::Existing))?;
     let path = target.path.clone();
     let show_ids = session.context.config.show_ids;
@@ -120,7 +120,6 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
         now: unix_now(),
         lines: Vec::with_capacity(limits::STAT_LINES + LONGEST_LINE),
         bytes: 0,
-        is_cut: false,
     };
     Ok(Working::new(path, listing, Place::Search))
 }
@@ -143,12 +142,10 @@ struct StatListing {
     lines: Vec<u8>,
     /// The number of bytes of the lines in the reply.
     bytes: usize,
-    /// Whether the directory has more entries than the reply shows.
-    is_cut: bool,
 }
 
 impl Work for StatListing {
-    /// Takes the next entry. Returns `true` at the end of the directory, or if the reply is full.
+    /// Takes the next entry. Returns `true` at the end of the directory.
     fn advance(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
@@ -162,12 +159,9 @@ impl Work for StatListing {
             None => return Ok(true),
         };
         if is_shown(&entry.name, self.target.pattern.as_ref(), &self.hidden) {
-            let start = self.lines.len();
             listing::list_line(&entry, self.now, self.show_ids, &mut self.lines);
-            self.is_cut = self.lines.len() > limits::STAT_LINES;
-            if self.is_cut {
-                self.lines.truncate(start);
-                return Ok(true);
+            if self.lines.len() > limits::STAT_LINES {
+                return Err(reply::too_many_to_show());
             }
             self.bytes = self.lines.len();
         }
@@ -181,13 +175,12 @@ impl Work for StatListing {
         }
         let single = self.target.is_single;
         let code = if single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
-        let end = if self.is_cut { "End; more entries exist, use LIST" } else { "End" };
         let lines = lines.split_inclusive(|byte| *byte == b'\n');
         let lines = lines.map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
         // A text that grew in steps would leave pieces of memory, too.
         let mut text = Vec::with_capacity(self.bytes + 64);
         text.extend_from_slice(b"Status:");
-        Reply::multi_line(code, text, lines, end)
+        Reply::multi_line(code, text, lines, "End")
     }
 
     fn done(&self) -> u64 {

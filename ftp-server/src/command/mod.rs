@@ -169,7 +169,10 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Rnfr(path) => objects::rnfr(session, path).into(),
         Command::Rnto(path) => objects::rnto(session, path).into(),
         Command::Stat(None) => status(session, None).into(),
-        Command::Stat(Some(path)) => listing::stat(session, path).into(),
+        Command::Stat(Some(path)) => {
+            unfinished::tell_names(session);
+            listing::stat(session, path).into()
+        }
         Command::Syst => information::syst().into(),
         Command::Feat => information::feat(session).into(),
         Command::Opts(option) => information::opts(session, option).into(),

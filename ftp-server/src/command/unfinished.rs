@@ -381,7 +381,7 @@ pub(super) fn read(
 /// Records that `MLST` has told the size of the file: some clients resume at that size.
 pub(super) fn tell_file(session: &mut Session, path: &VirtualPath) {
     if may_upload(session, path) {
-        hear(session, path, |heard| heard.size = HeardSize::File);
+        hear(session, path, |heard| (heard.size, heard.has_asked) = (HeardSize::File, true));
     }
 }
 
