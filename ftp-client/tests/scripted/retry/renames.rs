@@ -358,7 +358,7 @@ fn a_new_file_is_not_removed_by_the_second_attempt() {
         match is_removed {
             true => assert_eq!(done.unwrap().removed, 1),
             false => {
-                assert!(matches!(done, Err(Error::Uncertain { .. })), "{size} {time}: {done:?}")
+                assert!(matches!(done, Err(Error::Uncertain { .. })), "{size} {time}: {done:?}");
             }
         }
         server.end();
