@@ -472,6 +472,7 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
     let now = run(Command::new("date").args(["-u", "+213 %Y%m%d%H%M%S"])).succeeded();
     let now = String::from_utf8(now).unwrap().trim_end().to_owned().leak();
     let now = &*now;
+    let line = b"-rw-r--r-- 1 u g 6 Jan 1 2020 f\r\n".to_vec();
     for (option, size, there, probed, skips) in [
         ("--if-changed", "213 6", "213 20200101000000", coarse, true),
         ("--if-changed", "213 6", "213 20200101000002", coarse, true),
@@ -486,6 +487,9 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
             ("FEAT", Act::Say("211-have\r\n MDTM\r\n MFMT\r\n SIZE\r\n211 end")),
             ("MDTM t/f", Act::Say(there)),
             ("MDTM t/f", Act::Say(there)),
+            ("MDTM t/f", Act::Say(there)),
+            // It is not a link to the local file.
+            ("LIST", Act::Send("150 list", line.clone(), "226 done")),
             // --newer measures the clock first.
             ("MDTM t/.ftp-cli-clock.tmp", Act::Say(if option == "--newer" { now } else { probed })),
             ("MDTM t/.ftp-cli-clock.tmp", Act::Say(probed)),
