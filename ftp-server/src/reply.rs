@@ -164,6 +164,12 @@ pub(crate) fn too_much_to_prepare() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, "Preparing the data took too long")
 }
 
+/// Returns the reply to a `STAT` whose lines would take too much memory. With a code of success, a client
+/// would take the first ones for all.
+pub(crate) fn too_many_to_show() -> Reply {
+    Reply::new(ReplyCode::FILE_BUSY, "Too many entries for STAT, use LIST")
+}
+
 /// Returns the reply to a transfer in mode Z if too many other transfers compress their data.
 pub(crate) fn too_much_to_compress() -> Reply {
     Reply::new(ReplyCode::FILE_BUSY, "Too many compressed transfers, use MODE S or try later")

@@ -370,7 +370,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Transfer, "r", "recursive",        No,                            &[Get],   "download a directory tree as mirror does; keep extra local files"),
     row(Transfer, "r", "recursive",        No,                            &[Put],   "upload a directory tree as mirror does; keep the server's extra files"),
     row(Transfer, "",  "remove-source",    No,                            MIRRORS,  "remove each source file once its copy is complete"),
-    row(Transfer, "",  "temp",             WithEqualSign("PATTERN"),      &[Put, Mirror, Fxp], "upload as PATTERN, then rename; * stands for the file name (default: .in.*)"),
+    row(Transfer, "",  "temp",             WithEqualSign("PATTERN"),      &[Put, Mirror, Fxp], "upload as PATTERN, then rename; * stands for the file name (default: random)"),
     row(Transfer, "",  "newer",            No,                            FILES,    "skip files if the copy at the target is as new or newer"),
     row(Transfer, "",  "if-changed",       No,                            FILES,    "skip files whose size and time equal the target's (implies -p)"),
     row(Transfer, "",  "min-size",         Needed("SIZE"),                MIRRORS,  "skip files smaller than SIZE bytes, such as 500, 500K or 10M"),

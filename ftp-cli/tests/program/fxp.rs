@@ -351,7 +351,7 @@ fn a_complete_copy_is_not_copied_again_if_its_rename_is_cut() {
         ("MDTM .in.copy", Act::Say("550 none")),
     ];
     let target = Peer::start_several(vec![first, second]);
-    let options = ["--temp", "--retry", "2", "--retry-delay", "1ms"];
+    let options = ["--temp=.in.*", "--retry", "2", "--retry-delay", "1ms"];
     fxp(&options, &ours.url("file"), &target.url("copy")).exited(0);
     assert_eq!(target.seen().matches("STOR").count(), 1, "{}", target.seen());
     assert_eq!(target.seen().matches("RNTO").count(), 1, "{}", target.seen());
@@ -449,7 +449,7 @@ fn a_temporary_name_hides_an_incomplete_copy() {
     let ran = fxp(&["--temp", "--trace"], &from, &other.url("copy"));
     ran.exited(0);
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(said.contains("> STOR .in.copy") && said.contains("> RNTO copy"), "{said}");
+    assert!(said.contains("> STOR .in.copy.") && said.contains("> RNTO copy"), "{said}");
     assert_eq!(other.root.read("copy"), b"content");
     other.assert_only(&[b"copy"]);
     let ran = fxp(&["-r", "--temp=*.part", "--trace"], &one.url("t"), &other.url("t"));

@@ -165,7 +165,7 @@ fn temporary_names_hide_incomplete_files() {
         let url = site.url("a");
         let ran = in_directory(&here, &["put", "--temp", "--trace", "t/a", &url]);
         ran.exited(0);
-        assert_eq!((sent(&ran, "STOR .in.a"), sent(&ran, "RNTO a")), (1, 1), "{name} {ran:?}");
+        assert_eq!((sent(&ran, "STOR .in.a."), sent(&ran, "RNTO a")), (1, 1), "{name} {ran:?}");
         assert_eq!(site.root.read("a"), b"content", "{name}");
         site.assert_only(&[b"a"]);
         in_directory(&here, &["mirror", "--temp=*.part", "t", &site.url("m")]).exited(0);

@@ -483,12 +483,10 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
         ("--if-changed", "213 5", "213 20200101000000", coarse, false),
         ("--if-changed", "213 6", "213 20200101000004", coarse, false),
     ] {
-        let peer = Peer::start(&[
+        // A file of about the same time is looked at twice: it may be a link to the local one.
+        let looks = if there.ends_with("04") { 3 } else { 4 };
+        let acts = [
             ("FEAT", Act::Say("211-have\r\n MDTM\r\n MFMT\r\n SIZE\r\n211 end")),
-            ("MDTM t/f", Act::Say(there)),
-            ("MDTM t/f", Act::Say(there)),
-            ("MDTM t/f", Act::Say(there)),
-            // It is not a link to the local file.
             ("LIST", Act::Send("150 list", line.clone(), "226 done")),
             // --newer measures the clock first.
             ("MDTM t/.ftp-cli-clock.tmp", Act::Say(if option == "--newer" { now } else { probed })),
@@ -500,7 +498,9 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
             ("MDTM t/f", Act::Say("213 20260101000000")),
             ("MFMT", Act::Say("213 Modify=20200101000001; x")),
             ("DELE", Act::Say("250 gone")),
-        ]);
+        ];
+        let told = vec![("MDTM t/f", Act::Say(there)); looks];
+        let peer = Peer::start(&[told, acts.to_vec()].concat());
         let ran = run(&mut ftp(&["put", option, shown(&file), &peer.url("t/f")]));
         let seen = peer.seen();
         assert_eq!(ran.code(), Some(0), "{option} {size} {there} {probed}: {seen}");

@@ -1,7 +1,5 @@
 //! Listings: `MLSD`, `LIST`, `NLST`, and whole trees.
 
-use std::collections::HashSet;
-
 use ftp_proto::{
     Command, EntryKind, FileRange, Pathname, ReplyCode, RepresentationType, Severity, Verb,
 };
@@ -10,7 +8,7 @@ use super::Client;
 use super::directories::{Inside, MlsdArgument, first_name};
 use crate::charset::sent_in;
 use crate::error::{Error, ListingCut};
-use crate::listing::{Beginning, Budget, Entries, Lines, ListOptions, ListingForm, Walk};
+use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
 
@@ -319,10 +317,6 @@ impl Client {
                 let lines = Lines::new(Transfer::new(self, begun), options.form, sent.clone());
                 Entries::new(lines.compared(), [sent].into_iter().chain(absolute).collect()).begin()
             });
-            let beginning = match beginning {
-                Ok(beginning) => self.decide_years(directory, beginning, is_inside),
-                refused => refused,
-            };
             match beginning {
                 Err(error) if (is_inside || directory.is_empty()) && error.says_no_files() => {
                     return Ok(Beginning::of_nothing(options.form, sent_as(directory)));
@@ -339,38 +333,6 @@ impl Client {
             }
             all = false;
         }
-    }
-
-    /// Decides by `NLST` whether a year after each time of a listing begins the names, as far as that is
-    /// possible.
-    fn decide_years(
-        &mut self,
-        directory: &[u8],
-        mut beginning: Beginning,
-        is_inside: bool,
-    ) -> Result<Beginning, Error> {
-        let Some(shorter) = beginning.names_after_years() else { return Ok(beginning) };
-        let options = ListOptions::by(ListingForm::Nlst);
-        let begun = match is_inside {
-            true => self.stay_inside(|client| client.begin_listing(b"", options)),
-            false => self.begin_listing(directory, options),
-        };
-        let sent = sent_as(directory);
-        let listed = begun.and_then(|begun| {
-            let lines = Lines::new(Transfer::new(self, begun), options.form, sent.clone());
-            Entries::new(lines, vec![sent]).gather(Budget::default())
-        });
-        let listed = match listed {
-            Err(Error::Refused { .. } | Error::ListingCut(_)) => Vec::new(),
-            listed => listed?.entries,
-        };
-        let mut names = HashSet::new();
-        let is_each_once = listed.into_iter().all(|entry| names.insert(entry.name));
-        // NLST may hide names that begin with a dot.
-        let is_shown = |name: &Vec<u8>| names.contains(name) || name.starts_with(b".");
-        let is_proved = is_each_once && !names.is_empty() && shorter.iter().all(is_shown);
-        beginning.decide(is_proved);
-        Ok(beginning)
     }
 
     /// Returns the raw lines of a listing.

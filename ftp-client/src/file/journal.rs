@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{Severity, TimeVal};
+use sha2::{Digest as _, Sha256};
 
 use super::evidence::{Fit, Origin, ServerFacts, check_size};
 use super::identity::ServerFile;
@@ -49,6 +50,15 @@ impl LocalFacts {
             modified: (file.mtime(), file.mtime_nsec()),
             changed: (file.ctime(), file.ctime_nsec()),
         }
+    }
+
+    /// Returns a number that no other file has, nor another version of this one.
+    pub(super) fn key(&self) -> u64 {
+        let Self { inode, size, modified, changed } = self;
+        let numbers = [*inode, *size].map(u64::to_be_bytes).into_iter();
+        let times = [modified.0, modified.1, changed.0, changed.1].map(i64::to_be_bytes);
+        let digest = Sha256::digest(numbers.chain(times).flatten().collect::<Vec<_>>());
+        digest.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
     }
 
     /// Returns the modification time in seconds since 1970, which is negative before.
@@ -293,6 +303,8 @@ impl Stored {
 pub(crate) struct Renaming<'a> {
     pub(crate) from: &'a [u8],
     pub(crate) to: &'a [u8],
+    /// Whether no other sender has the temporary name, so that what is there is never another one's.
+    pub(crate) is_own: bool,
     /// Whether another attempt may follow, so that the facts before the first one are needed.
     pub(crate) repeats: bool,
     /// Whether the file keeps its temporary name if the server refuses the final one.
@@ -358,6 +370,9 @@ impl Renaming<'_> {
         });
         if let Ok(false) = looked {
             *slot = None;
+            if self.is_own {
+                let _ = client.delete(from);
+            }
             return Ok(None);
         }
         let is_looked = looked.is_ok();

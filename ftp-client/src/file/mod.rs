@@ -40,13 +40,15 @@ pub(crate) mod segments;
 mod small;
 mod take;
 pub(crate) mod targets;
+pub(crate) mod temporary;
 
 pub use checksum::Checksum;
 pub(crate) use options::Done;
 pub use options::{Existing, Left, SkipReason};
-pub use put::{StoreAs, TemporaryName};
+pub use put::StoreAs;
 pub use relay::Relay;
 pub use targets::Targets;
+pub use temporary::TemporaryName;
 
 pub use crate::digest::{Digest, HashAlgorithm};
 pub use crate::error::fxp::Side;

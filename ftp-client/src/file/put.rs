@@ -8,23 +8,23 @@ mod give;
 mod sending;
 mod start;
 
-use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::fs::File;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use ftp_proto::{Pathname, TimeVal};
+use ftp_proto::TimeVal;
 
 use super::Done;
+use super::evidence::Resume;
 use super::journal::{BeforeRename, ConfirmedFile, LocalFacts, Stored, unprove, written};
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions};
 use super::partial::named;
 use super::replaced::OldFile;
 use super::targets::{NameTurn, Targets};
+use super::temporary::TemporaryName;
 use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
@@ -59,54 +59,6 @@ pub enum StoreAs {
 impl From<Option<TemporaryName>> for StoreAs {
     fn from(name: Option<TemporaryName>) -> Self {
         name.map_or(Self::Final, Self::Under)
-    }
-}
-
-/// The name of an upload until it is complete: the name of the file between two texts.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct TemporaryName {
-    before: Vec<u8>,
-    after: Vec<u8>,
-}
-
-impl TemporaryName {
-    /// Returns `.in.*`, as in lftp's manual.
-    #[must_use]
-    pub fn standard() -> Self {
-        Self { before: b".in.".to_vec(), after: Vec::new() }
-    }
-
-    /// Parses a pattern in which `*` stands for the name of the file. Returns `None` if the pattern
-    /// does not have exactly one `*`, has no other character, or has a `/`, CR, LF or NUL.
-    #[must_use]
-    pub fn parse(pattern: &[u8]) -> Option<Self> {
-        let star = pattern.iter().position(|byte| *byte == b'*')?;
-        let before = pattern.get(..star)?.to_vec();
-        let after = pattern.get(star + 1..)?.to_vec();
-        let is_valid = |byte: &u8| !matches!(byte, b'*' | b'/' | b'\r' | b'\n' | 0);
-        let is_other = pattern.len() > 1;
-        let is_name = before.iter().chain(&after).all(is_valid);
-        (is_other && is_name).then_some(Self { before, after })
-    }
-
-    /// Returns the temporary path of the file at `path`, in the same directory.
-    #[must_use]
-    pub fn of(&self, path: &[u8]) -> Vec<u8> {
-        let (directory, name) = Pathname::split(path);
-        Pathname::join(directory, &[&self.before, name, &self.after].concat())
-    }
-
-    /// Returns a name that [`file_of`](Self::file_of) does not tell from others, with a random part that
-    /// only one job knows.
-    pub(super) fn marked(&self, path: &[u8], mark: &str) -> Vec<u8> {
-        let (directory, name) = Pathname::split(path);
-        let name = [&self.before, name, b".", mark.as_bytes(), &self.after].concat();
-        Pathname::join(directory, &name)
-    }
-
-    /// Returns the name of the file whose temporary name this is, if it is one.
-    pub(crate) fn file_of<'n>(&self, temporary: &'n [u8]) -> Option<&'n [u8]> {
-        temporary.strip_prefix(&*self.before)?.strip_suffix(&*self.after)
     }
 }
 
@@ -184,18 +136,11 @@ pub(crate) struct PutPast {
     is_final: bool,
     /// The upload that only lacks its final name.
     stored: Option<Stored>,
-    /// The random part of the temporary name, once another sender may have the usual one.
-    mark: Option<String>,
 }
 
 /// How often a file is sent again that changed while it was sent, where nothing else makes the next run
 /// send it.
 const CHANGES: u8 = 2;
-
-/// Returns 64 random bits in hexadecimal.
-pub(super) fn random_mark() -> String {
-    format!("{:016x}", RandomState::new().build_hasher().finish())
-}
 
 enum OpenedSource<'s> {
     /// A regular file.
@@ -519,8 +464,10 @@ impl<'a> Job<'a> {
     /// Returns the temporary name of the file `own`.
     fn temporary(&self, own: &[u8]) -> Option<Vec<u8>> {
         let StoreAs::Under(temporary) = &self.store else { return None };
-        Some(match &self.past.mark {
-            Some(mark) => temporary.marked(own, mark),
+        // What this run sends, a later one must find.
+        let lasting = self.past.local.filter(|_| self.options.resume != Resume::Own);
+        Some(match lasting {
+            Some(facts) => temporary.lasting(own, facts.key()),
             None => temporary.of(own),
         })
     }
@@ -581,38 +528,25 @@ impl<'a> Job<'a> {
             return self.end_turn(turn, Done::skipped(why));
         }
         let own = self.place.name().to_vec();
-        let mut is_again = false;
-        let done = loop {
-            if self.past.stored.is_none() {
-                if let Some(temporary) = self.temporary(&own) {
-                    self.place.set_name(&temporary);
-                }
-                match self.upload(client, on, &mut source) {
-                    Ok(done) if self.is_under() => {
-                        self.past.stored = Some(Stored::new(done, self.confirmed));
+        let done = match self.temporary(&own) {
+            None => self.upload(client, on, &mut source),
+            Some(temporary) => loop {
+                let is_sent = self.past.stored.is_none();
+                self.place.set_name(&temporary);
+                if is_sent {
+                    match self.upload(client, on, &mut source) {
+                        Ok(done) => self.past.stored = Some(Stored::new(done, self.confirmed)),
+                        failed => break failed,
                     }
-                    done => break done,
                 }
-            }
-            let temporary = self.temporary(&own).unwrap_or_default();
-            let names = (temporary.as_slice(), own.as_slice());
-            if let Some(done) = self.publish(client, names, &mut moving).transpose() {
-                break done;
-            }
-            // Another sender, or a server that tells no stable facts.
-            if is_again || self.past.is_final {
-                if self.past.mark.is_some() {
-                    let (directory, _) = Pathname::split(self.place.path());
-                    let _ = client.delete(Pathname::join(directory, &temporary));
+                match self.publish(client, (&temporary, &own), &mut moving) {
+                    // What an earlier attempt has sent is sent again.
+                    Ok(None) if !is_sent && !self.past.is_final => {
+                        on.event(Event::FromZero { target: &temporary, why: Why::NoRecord });
+                    }
+                    done => break done.and_then(|it| it.ok_or(Error::Job(JobFault::NotReplaced))),
                 }
-                break Err(Error::Job(JobFault::NotReplaced));
-            }
-            is_again = true;
-            // In a tree, a later run must know its own temporary names.
-            if self.before_rename.is_none() {
-                self.past.mark.get_or_insert_with(random_mark);
-            }
-            on.event(Event::FromZero { target: &temporary, why: Why::NoRecord });
+            },
         };
         if self.store != StoreAs::Unique {
             self.place.set_name(&own);

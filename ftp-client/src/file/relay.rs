@@ -11,8 +11,8 @@ use super::Done;
 use super::evidence::{Compared, Resume, compare_digest, is_doubtful};
 use super::journal::{BeforeRename, ConfirmedFile, Renaming, Stored, set_time, time_to_preserve};
 use super::options::FileOptions;
-use super::put::{TemporaryName, random_mark};
 use super::replaced::{OldFile, unless_busy};
+use super::temporary::TemporaryName;
 use crate::client::Client;
 use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
@@ -109,8 +109,6 @@ struct RelayPast {
     report: Option<FxpReport>,
     /// The copy that only lacks its final name.
     stored: Option<Stored>,
-    /// The random part of the temporary name, once another sender has the usual one.
-    mark: Option<String>,
 }
 
 ftp_proto::debug_fields!(Relay<'_> { from, to } ..);
@@ -301,16 +299,13 @@ impl<'a> Relay<'a> {
             fxp::same_file::check_apart(clients, paths, stored.as_deref())?;
             self.is_apart = true;
         }
-        let Some(mut temporary) = temporary else {
+        let Some(temporary) = temporary else {
             return self.copy([source, target], on).map(|(done, _)| done);
         };
-        let mut is_again = false;
         loop {
-            if let Some((name, mark)) = self.under.as_ref().zip(self.past.mark.as_ref()) {
-                temporary = name.marked(own, mark);
-            }
+            let is_sent = self.past.stored.is_none();
             self.to.set_name(&temporary);
-            if self.past.stored.is_none() {
+            if is_sent {
                 let (done, confirmed) = self.copy([&mut *source, &mut *target], on)?;
                 self.past.stored = Some(Stored::new(done, confirmed));
             }
@@ -319,20 +314,16 @@ impl<'a> Relay<'a> {
             let renaming = Renaming {
                 from: &from,
                 to: self.to.path(),
+                is_own: self.under.as_ref().is_some_and(TemporaryName::is_own),
                 repeats: self.options.retried,
                 keeps: self.options.resume != Resume::Own,
             };
-            let stored = &mut self.past.stored;
-            if let Some(done) = renaming.run(target, stored, before_rename)? {
-                return Ok(done);
+            match renaming.run(target, &mut self.past.stored, before_rename)? {
+                Some(done) => return Ok(done),
+                None if is_sent => return Err(Error::Job(JobFault::NotReplaced)),
+                // What an earlier attempt has sent is sent again.
+                None => self.start_over(),
             }
-            // Another sender, or a server that tells no stable facts.
-            if std::mem::replace(&mut is_again, true) {
-                let _ = target.delete(&from);
-                return Err(Error::Job(JobFault::NotReplaced));
-            }
-            self.start_over();
-            self.past.mark.get_or_insert_with(random_mark);
             on.event(Event::FromZero { target: &from, why: Why::NoRecord });
         }
     }

@@ -149,10 +149,13 @@ fn may_be_one([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Res
     }
 }
 
-/// Returns whether a listing shows that a file has one name and is not a link; `None` without a listing.
+/// Returns whether a listing shows that a file has one name and is not a link; `None` if it shows neither.
 pub(crate) fn is_single(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
     let listed = answered(client.look(path, ListingForm::List))?.flatten();
-    Ok(listed.map(|entry| entry.links == Some(1) && !entry.is_link()))
+    Ok(listed.and_then(|entry| match entry.is_link() {
+        true => Some(false),
+        false => entry.links.map(|links| links == 1),
+    }))
 }
 
 type ExactFacts = (Vec<u8>, Option<u64>, Option<Modified>);

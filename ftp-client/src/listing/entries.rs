@@ -54,9 +54,6 @@ struct Reading {
     /// which can be empty, and the absolute one.
     paths: Vec<Vec<u8>>,
     shows_hidden: bool,
-    /// The lines of `LIST`, while all of them may have a year between the time and the name; `None` once
-    /// that is decided.
-    waiting: Option<Vec<Vec<u8>>>,
     /// Number of lines so far.
     count: usize,
     /// Whether the first line was the beginning of a reply, as were the listing one.
@@ -65,17 +62,13 @@ struct Reading {
     has_crs: bool,
 }
 
-/// The number of lines up to which years between the times and the names can be found.
-const YEARS: usize = 1_000;
-
 impl Reading {
     fn new(form: ListingForm, paths: Vec<Vec<u8>>) -> Self {
         // `MLSD` has no option for hidden names, and no known server leaves them out.
         let shows_hidden = form == ListingForm::Mlsd;
-        let waiting = (form == ListingForm::List).then(Vec::new);
         let parser = ListParser::new(now());
         let (count, is_framed, has_crs) = (0, false, false);
-        Self { form, parser, paths, shows_hidden, waiting, count, is_framed, has_crs }
+        Self { form, parser, paths, shows_hidden, count, is_framed, has_crs }
     }
 
     /// Returns the path that the caller gave.
@@ -99,22 +92,10 @@ impl Reading {
         }
     }
 
-    /// Parses the next line, and adds what is known now to `ready`.
-    fn take(&mut self, mut line: Vec<u8>, ready: &mut VecDeque<ListLine>) {
+    /// Parses the next line. Returns `None` if it is about the listing itself.
+    fn take(&mut self, mut line: Vec<u8>) -> Option<ListLine> {
         self.count += 1;
-        if self.is_frame(&mut line) {
-            return;
-        }
-        if let Some(waiting) = &mut self.waiting
-            && !ListParser::is_header(&line)
-        {
-            if waiting.len() < YEARS && self.parser.may_have_year_after_time(&line) {
-                waiting.push(line);
-                return;
-            }
-            self.decide(false, ready);
-        }
-        ready.extend(self.line(&line));
+        if self.is_frame(&mut line) { None } else { self.line(&line) }
     }
 
     /// Removes what some servers put around a line: a byte order mark before the first one, a second CR
@@ -132,27 +113,6 @@ impl Reading {
         let is_frame = self.form == ListingForm::Mlsd && (is_first || is_last);
         self.is_framed |= is_frame;
         is_frame
-    }
-
-    /// Returns the names of the first lines if a year can follow their times, and all lines are known.
-    fn names_after_years(&self) -> Option<Vec<Vec<u8>>> {
-        let waiting = self.waiting.as_ref().filter(|waiting| waiting.len() > 1)?;
-        let mut parser = self.parser.clone();
-        parser.years_follow_times();
-        let name = |line: &Vec<u8>| match parser.parse(line)? {
-            ListLine::Entry(entry) => Some(entry.name),
-            ListLine::Unparsed(_) => None,
-        };
-        waiting.iter().map(name).collect()
-    }
-
-    /// Parses the lines that waited for the decision whether years follow the times.
-    fn decide(&mut self, has_years: bool, ready: &mut VecDeque<ListLine>) {
-        let waiting = self.waiting.take().unwrap_or_default();
-        if has_years {
-            self.parser.years_follow_times();
-        }
-        ready.extend(waiting.iter().filter_map(|line| self.line(line)));
     }
 
     fn line(&mut self, line: &[u8]) -> Option<ListLine> {
@@ -186,16 +146,6 @@ impl Beginning {
     pub(crate) fn of_nothing(form: ListingForm, path: Vec<u8>) -> Self {
         let reading = Reading::new(form, vec![path]);
         Self { ready: VecDeque::new(), rest: None, failed: None, reading }
-    }
-
-    /// Returns the names in a complete listing, without years that perhaps begin them; `None` if no
-    /// year can follow the times.
-    pub(crate) fn names_after_years(&self) -> Option<Vec<Vec<u8>>> {
-        if self.rest.is_some() { None } else { self.reading.names_after_years() }
-    }
-
-    pub(crate) fn decide(&mut self, has_years: bool) {
-        self.reading.decide(has_years, &mut self.ready);
     }
 
     /// Returns whether the listing ended without an entry or an unknown line. A `.` counts as an
@@ -263,12 +213,9 @@ impl<'a> Entries<'a> {
         while !beginning.is_decided()
             && let Some(line) = lines.as_mut().and_then(Iterator::next).transpose()?
         {
-            beginning.reading.take(line, &mut beginning.ready);
+            beginning.ready.extend(beginning.reading.take(line));
         }
         beginning.rest = lines.and_then(Lines::suspend);
-        if beginning.names_after_years().is_none() {
-            beginning.decide(false);
-        }
         Ok(beginning)
     }
 
@@ -279,11 +226,10 @@ impl<'a> Entries<'a> {
             && let Some(reader) = &mut lines
         {
             match reader.next() {
-                Some(Ok(line)) => reading.take(line, &mut ready),
+                Some(Ok(line)) => ready.extend(reading.take(line)),
                 end => {
                     lines = None;
                     failed = end.and_then(Result::err);
-                    reading.decide(false, &mut ready);
                 }
             }
         }
@@ -374,10 +320,9 @@ impl<'a> Entries<'a> {
                 return self.failed.take().map_or(Ok(None), Err);
             };
             match lines.next() {
-                Some(Ok(line)) => self.reading.take(line, &mut self.ready),
+                Some(Ok(line)) => self.ready.extend(self.reading.take(line)),
                 end => {
                     self.lines = None;
-                    self.reading.decide(false, &mut self.ready);
                     self.failed = end.and_then(Result::err);
                 }
             }

@@ -3,6 +3,7 @@
 use ftp_proto::{Entry, EntryKind, HiddenFile, Modified, Precision, TimeVal, Zone};
 
 use crate::age::{self, AHEAD, BEHIND, ZONES};
+use crate::file::temporary::file_of;
 use crate::system::is_one_part;
 
 /// Permission bits that are copied.
@@ -181,7 +182,7 @@ pub(crate) fn sort(items: &mut [TreeEntry]) {
 impl TreeEntry {
     /// Returns the kind of a file that this program or its server keeps beside the files of users.
     pub(crate) fn hidden(&self) -> Option<HiddenFile> {
-        HiddenFile::of(&self.name).filter(|_| self.kind != ObjectKind::Directory)
+        hidden(&self.name).filter(|_| self.kind != ObjectKind::Directory)
     }
 
     /// Returns the memory usage of the entry in bytes.
@@ -189,6 +190,11 @@ impl TreeEntry {
         let length = |text: &Option<Vec<u8>>| text.as_ref().map_or(0, Vec::len);
         size_of::<Self>() + self.name.len() + length(&self.unique) + length(&self.target)
     }
+}
+
+fn hidden(name: &[u8]) -> Option<HiddenFile> {
+    // The server does not hide what its clients call temporary.
+    HiddenFile::of(name).or_else(|| file_of(name).map(|_| HiddenFile::Temporary))
 }
 
 /// Checks that a name can exist on both sides.
@@ -241,8 +247,7 @@ pub(crate) const PROBE: &[u8] = b"ftp-cli-probe-";
 pub(crate) fn may_be_partial(name: &[u8]) -> bool {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let first = name.get(..name.len() - digits).and_then(|name| name.strip_suffix(b".segment-"));
-    HiddenFile::of(name).is_some()
-        || first.filter(|_| digits > 0).unwrap_or(name).ends_with(b".part")
+    hidden(name).is_some() || first.filter(|_| digits > 0).unwrap_or(name).ends_with(b".part")
 }
 
 #[cfg(test)]

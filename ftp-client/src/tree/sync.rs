@@ -24,7 +24,7 @@ use crate::client::promise::Promise;
 use crate::error::{Error, ErrorKind, Unsupported};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
-use crate::file::put::TemporaryName;
+use crate::file::temporary::TemporaryName;
 use crate::fxp::same_file::{identified, share_login};
 use crate::pool::Pool;
 use crate::pool::crew::MOST;

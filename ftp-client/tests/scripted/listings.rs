@@ -589,51 +589,6 @@ fn list_a_is_used_only_if_the_server_supports_it() {
 }
 
 #[test]
-fn a_year_between_time_and_name_is_read_if_nlst_confirms_each_name_ls_43() {
-    let line = |text: &str| format!("-rw-r--r-- 1 u g 5 May 28 19:50 {text}\r\n");
-    let years = [line("2023 a"), line("2024 b")].concat();
-    for (lines, nlst, want) in [
-        (format!("total 5\r\n{years}"), Some("b\r\na\r\n"), &["a", "b"][..]),
-        (years.clone(), Some("2023 a\r\n2024 b\r\n"), &["2023 a", "2024 b"]),
-        (years.clone(), Some("a\r\nb\r\na\r\n"), &["2023 a", "2024 b"]),
-        (years.clone(), Some("a\r\n2024 b\r\n"), &["2023 a", "2024 b"]),
-        (years.clone(), Some(""), &["2023 a", "2024 b"]),
-        (format!("{years}{}", line("c")), None, &["2023 a", "2024 b", "c"]),
-        (line("2023 a"), None, &["2023 a"]),
-        (format!("{}{years}", line("c")), None, &["c", "2023 a", "2024 b"]),
-    ] {
-        let (server, mut client) = Server::logged_in(move |mut peer| {
-            listing(&mut peer, "LIST", lines.as_bytes());
-            if let Some(names) = nlst {
-                listing(&mut peer, "NLST", names.as_bytes());
-            }
-        });
-        let entries = gather(&mut client, "", LINES);
-        let names: Vec<_> = entries.iter().map(|entry| entry.name_lossy()).collect();
-        assert_eq!(names, want, "{nlst:?}");
-        server.end();
-    }
-    let (server, mut client) = Server::logged_in(|mut peer| {
-        let line = |name| format!("-rw-r--r-- 1 u g 5 May 28 19:50 {name}\r\n");
-        listing(&mut peer, "LIST", [line("2023 a"), line("2024 b")].concat().as_bytes());
-        peer.epsv();
-        peer.answer("NLST", "502 no");
-    });
-    assert_eq!(names(&gather(&mut client, "", LINES)), [&b"2023 a"[..], b"2024 b"]);
-    server.end();
-    // An error while the lines wait is reported.
-    let (server, mut client) = Server::logged_in(move |mut peer| {
-        peer.epsv();
-        peer.answer("LIST", "150 ok");
-        peer.send_data(years.as_bytes());
-        peer.reply("426 cut");
-    });
-    let (_, end) = counted(&mut client, "", LINES);
-    assert!(matches!(end, Some(Error::Refused { .. })), "{end:?}");
-    server.end();
-}
-
-#[test]
 fn a_directory_that_mlsd_and_cwd_refuse_costs_no_data_connection_ls_49() {
     const A: &[u8] = b"-rw-r--r-- 1 u g 5 Jan 2 2020 a\r\n";
     let (server, mut client) = Server::logged_in(|mut peer| {

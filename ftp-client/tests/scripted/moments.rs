@@ -367,7 +367,7 @@ fn attempts(command: Command, address: SocketAddr, local: &Path, most: usize) ->
         last
     };
     let resume = |resumes: bool| if resumes { Resume::Proven } else { Resume::Own };
-    let under = |is_temporary: bool| is_temporary.then(TemporaryName::standard);
+    let under = |is_temporary: bool| is_temporary.then(|| TemporaryName::parse(b".in.*").unwrap());
     match command {
         Command::Put { temporary, resumes, moves } => {
             let options = options.resume(resume(resumes)).moves(moves);

@@ -129,7 +129,7 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
             }
         });
         let options = FileOptions::new().moves(true);
-        let store = is_temporary.then(TemporaryName::standard);
+        let store = is_temporary.then(|| TemporaryName::parse(b".in.*").unwrap());
         let mut job = Put::from_path(&path, Place::at("a"), &options).store_as(store);
         assert_eq!(job.attempt(&mut client, &()).unwrap().verified, Verify::Size);
         assert!(names(root.path()).is_empty());
@@ -145,7 +145,7 @@ fn a_killed_move_goes_on_only_in_its_own_directory() {
     let options = FileOptions::new().moves(true);
     let put = || {
         let job = Put::from_path(&path, Place::at("f"), &options);
-        job.store_as(Some(TemporaryName::standard()))
+        job.store_as(TemporaryName::parse(b".in.*"))
     };
     let begin = |peer: &mut Peer, directory: &str| {
         peer.answer(&format!("CWD {directory}"), "250 in");

@@ -191,20 +191,6 @@ impl ListParser {
         self.form
     }
 
-    /// Returns whether a year may follow the time of an `ls -l` line, as in `May 28 19:50 2023 name`.
-    ///
-    /// In one line, the year can also be the beginning of the name. If all lines of a listing are
-    /// like this, call [`years_follow_times`](Self::years_follow_times) before you parse the first.
-    #[must_use]
-    pub fn may_have_year_after_time(&self, line: &[u8]) -> bool {
-        unix::may_have_year_after_time(line, self.reference)
-    }
-
-    /// Makes the parser read a year after each time of an `ls -l` line.
-    pub const fn years_follow_times(&mut self) {
-        self.habits.years_follow_times = true;
-    }
-
     /// Returns whether a line is about the listing itself, such as `total 12` or an empty line.
     #[must_use]
     pub fn is_header(line: &[u8]) -> bool {

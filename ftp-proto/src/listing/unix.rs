@@ -15,13 +15,11 @@ const SIZE_COLUMN: usize = 6;
 pub(super) struct Habits {
     /// Whether a name came one SP after a left-aligned year; if so, further SP belong to names.
     years_are_exact: bool,
-    /// Whether a year follows each time, as in `May 28 19:50 2023 name`.
-    pub(super) years_follow_times: bool,
 }
 
 impl Habits {
     pub(super) const fn new() -> Self {
-        Self { years_are_exact: false, years_follow_times: false }
+        Self { years_are_exact: false }
     }
 }
 
@@ -48,10 +46,7 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
         rights.end()
     };
 
-    let (mut date, end, mut entry) = find_date(line, start, &entry, reference)?;
-    if habits.years_follow_times {
-        date = date.with_year_after(line, reference);
-    }
+    let (date, end, mut entry) = find_date(line, start, &entry, reference)?;
     let columns = line.get(start..end)?;
     if netware {
         entry.owner = some(columns.trim_ascii());
@@ -68,18 +63,6 @@ pub(super) fn parse(line: &[u8], reference: TimeVal, habits: &mut Habits) -> Opt
     };
     let Entry { name, role, .. } = Entry::new(name);
     Some(Entry { name, role, target: target.map(<[u8]>::to_vec), ..entry })
-}
-
-/// Returns whether a year may stand between the time and the name, as in
-/// `May 28 19:50 2023 name`. Only all lines of a listing together show whether it belongs to the
-/// names.
-pub(super) fn may_have_year_after_time(line: &[u8], reference: TimeVal) -> bool {
-    let mut words = Words::new(line);
-    let Some(mode) = words.next() else { return false };
-    let mut entry = Entry::default();
-    read_mode(mode.bytes, &mut entry)
-        .and_then(|length| find_date(line, mode.start + length, &entry, reference))
-        .is_some_and(|(date, ..)| date.year_after(line, reference).is_some())
 }
 
 /// Finds the first date directly after the mode or a possible size. Returns the date, the offset at

@@ -331,8 +331,10 @@ fn replaced_and_deleted_files_move_to_a_remote_backup() {
 
         // The state after a kill between the two renames: the old file is in the backup, the new
         // one is complete under its temporary name.
-        fs::rename(site.root.join("www/a"), site.root.join("www/.in.a")).unwrap();
+        let left = site.root.join("www/.in.a.0123456789abcdef");
+        fs::rename(site.root.join("www/a"), &left).unwrap();
         mirror(&options, shown(&source), &url).exited(0);
+        fs::remove_file(left).unwrap();
         assert_eq!(names("www"), ["a", "same"], "{name}");
         assert_eq!(site.root.read("www/a"), b"version 3", "{name}");
         for wrong in ["www", "www/old", "./www/../www/x", "/"] {
@@ -373,7 +375,8 @@ fn a_failed_final_rename_keeps_the_old_file() {
         ("553 not there", "the old file is now old/a"),
     ] {
         let peer = Peer::start(&acts(restored));
-        let ran = mirror(&["--backup-dir", "old"], shown(&here.join("up")), &peer.url("t"));
+        let options = ["--backup-dir", "old", "--temp=.in.*"];
+        let ran = mirror(&options, shown(&here.join("up")), &peer.url("t"));
         failed(&ran, 8, want);
         let seen = peer.seen();
         // The new file is complete before the old one moves.

@@ -304,10 +304,10 @@ fn an_existing_temporary_name_fails_the_run_before_any_copy() {
     server.root.mkdir("new");
     let [new, from, to] = ["new", "from", "to"].map(|name| server.url(name));
     for command in [
-        &["mirror", "--temp", "t", &new][..],
-        &["mirror", "--temp", "--remove-source", "t", &new],
-        &["put", "-r", "--temp", "t", &new],
-        &["fxp", "-r", "--temp", &from, &new],
+        &["mirror", "--temp=.in.*", "t", &new][..],
+        &["mirror", "--temp=.in.*", "--remove-source", "t", &new],
+        &["put", "-r", "--temp=.in.*", "t", &new],
+        &["fxp", "-r", "--temp=.in.*", &from, &new],
         &["mirror", "--temp=*.part", "t", &to],
     ] {
         let ran = run(ftp(command).current_dir(here.path()));

@@ -230,7 +230,7 @@ fn a_replacement_that_the_server_refuses_to_rename_names_the_cure() {
     server.write("t/a", b"old");
     server.write("t/b", b"b");
     here.write("up/a", b"new!");
-    let ran = mirror(&["--temp"], shown(&here.join("up")), &server.url("t"));
+    let ran = mirror(&["--temp=.in.*"], shown(&here.join("up")), &server.url("t"));
     failed(&ran, 8, "uploaded as t/.in.a, but not renamed");
     failed(&ran, 8, "omit --temp");
     assert_eq!(server.read("t/a").unwrap(), b"old");

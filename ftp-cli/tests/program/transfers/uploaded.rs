@@ -178,10 +178,10 @@ fn a_refused_final_name_names_the_cure() {
         ("RNTO", Act::Say("553 exists")),
         ("DELE", Act::Say("250 gone")),
     ]);
-    let ran = run(&mut ftp(&["put", "--temp", &file, &peer.url("x")]));
+    let ran = run(&mut ftp(&["put", "--temp=.in.*", &file, &peer.url("x")]));
     failed(&ran, 8, "remove the old file first, or omit --temp");
     let peer = Peer::start(&[("STOR .in.x", Act::Say("550 no"))]);
-    let ran = run(&mut ftp(&["put", "--temp", &file, &peer.url("x")]));
+    let ran = run(&mut ftp(&["put", "--temp=.in.*", &file, &peer.url("x")]));
     failed(&ran, 8, ".in.x: STOR refused: 550 no");
 }
 

@@ -9,7 +9,7 @@ use ftp_proto::{Pathname, ReplyCode, RepresentationType, Severity, TimeVal, Verb
 
 use super::give::Moving;
 use super::start::{UploadStart, UploadWay};
-use super::{Following, Job, OpenedSource, StoreAs, random_mark};
+use super::{Following, Job, OpenedSource, StoreAs};
 use crate::charset::is_text;
 use crate::client::Client;
 use crate::client::absence::Existence;
@@ -63,9 +63,6 @@ impl Job<'_> {
         start.told = told;
         // Kept bytes are compared, and the file had another size before this job.
         start.old = old.filter(|_| start.offset == 0);
-        if start.mode == UploadWay::Store && matches!(told, Some(SizeTold::Bytes(_))) {
-            self.take_own_name(&mut start);
-        }
         if start.mode == UploadWay::Unique {
             self.enter_for_unique(client)?;
         }
@@ -147,23 +144,6 @@ impl Job<'_> {
             start.remove_journal();
         }
         finished.map(|()| done)
-    }
-
-    /// Goes by a temporary name that only this job knows, if a file has the usual one that is not proved to
-    /// be of this upload: another sender may be writing to it. In a tree, the plan has looked at the names.
-    fn take_own_name(&mut self, start: &mut UploadStart) {
-        let StoreAs::Under(temporary) = &self.store else { return };
-        if self.past.mark.is_some() || self.past.sent.is_some() || self.before_rename.is_some() {
-            return;
-        }
-        let Some(name) = temporary.file_of(self.place.name()) else { return };
-        let mark = random_mark();
-        let own = temporary.marked(name, &mark);
-        self.past.mark = Some(mark);
-        self.place.set_name(&own);
-        // No later run finds what it has sent under this name.
-        *start = UploadStart { told: Some(SizeTold::Refused), ..UploadStart::at_zero(start.mode) };
-        self.past.replaced = Some(0);
     }
 
     /// Records that the server has begun the upload.
@@ -622,7 +602,7 @@ impl Job<'_> {
     }
 
     /// Gives a complete upload its final name. Returns `None` if nothing proves any more that the
-    /// server has all of it, so that it must be sent again.
+    /// server has all of it: another sender has the name, or the server tells no stable facts.
     pub(super) fn publish(
         &mut self,
         client: &mut Client,
@@ -635,6 +615,7 @@ impl Job<'_> {
         let renaming = Renaming {
             from: &from,
             to: self.place.path(),
+            is_own: matches!(&self.store, StoreAs::Under(name) if name.is_own()),
             repeats: self.may_follow(),
             keeps: self.options.resume != Resume::Own || self.options.moves,
         };

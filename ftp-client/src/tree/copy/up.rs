@@ -264,21 +264,19 @@ impl Up<'_> {
 
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
         let target = Pathname::join(self.to.place.top, below);
-        let temporary = self.options.temporary.as_ref();
-        let there = temporary.map_or_else(|| target.clone(), |name| name.of(&target));
         let is_settled = self.to.hand.is_settled();
         match error {
-            Error::Local(_) => TreeFault::from(error).of_one().ending(!is_settled).about(&there),
+            Error::Local(_) => TreeFault::from(error).of_one().ending(!is_settled).about(&target),
             Error::Incomplete { bytes, announced: Some(here) } => {
                 let text = format!("size mismatch: {here} bytes here, {bytes} on the server");
-                TreeFault::item(ErrorKind::Integrity, text).about(&there)
+                TreeFault::item(ErrorKind::Integrity, text).about(&target)
             }
             // The target does not get the source's time, so the next run considers the file changed
             // and sends it again.
             Error::Job(JobFault::LocalChanged) => TreeFault::from(error).about(below),
             Error::Job(JobFault::NotReplaced) => not_replaced(&target),
             Error::Job(JobFault::NotRenamed { .. }) => TreeFault::from(error).about(&target),
-            error => TreeFault::from(error).about(&there),
+            error => TreeFault::from(error).about(&target),
         }
     }
 

@@ -218,9 +218,11 @@ impl Deploy {
                 let is_proved = is_timed || pending.is_new && source != Here::Absent;
                 match () {
                     () if pending.is_of(file) && is_proved && !was_stored => There::AsListed,
-                    // What was not begun is still the old file.
+                    // What was not begun is still the old file. A copy whose source changed has a byte more.
                     () if was_stored && source == Here::Absent => There::AsListed,
-                    () if was_stored || file.size <= Some(pending.size) => There::OtherTime,
+                    () if was_stored || file.size <= Some(pending.size.saturating_add(1)) => {
+                        There::OtherTime
+                    }
                     () => There::OtherSize,
                 }
             }

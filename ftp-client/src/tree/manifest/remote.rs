@@ -183,7 +183,8 @@ fn fetch(client: &mut Client, path: &[u8]) -> Result<Result<Manifest, Distrust>,
     };
     match receive() {
         Ok(()) => Ok(Manifest::parse(&text)),
-        Err(Error::Refused { reply, .. }) if reply.code().value() == 550 => {
+        // Servers that open a file after their 150 refuse a missing one with 551 (ftp-srv).
+        Err(Error::Refused { reply, .. }) if matches!(reply.code().value(), 550..=553) => {
             Ok(Err(Distrust::Missing))
         }
         Err(error) => match TreeFault::from(error).about(path) {

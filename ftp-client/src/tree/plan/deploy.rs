@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use super::held::{TargetEntries, find};
 use super::{Plan, PlannedCopy, PlannedMode, Planner, Removed};
 use crate::error::ErrorKind;
-use crate::file::put::TemporaryName;
+use crate::file::temporary::TemporaryName;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::manifest::decide::{Claim, Here, ManifestStep, There, step};
-use crate::tree::manifest::{Deploy, ManifestRecord, Sum};
+use crate::tree::manifest::{ManifestRecord, Sum};
 use crate::tree::options::Compare;
 use crate::tree::plan::Difference;
 use crate::tree::scan::Told;
@@ -192,7 +192,7 @@ impl Planner<'_> {
         if item.kind != ObjectKind::File || deploy.is_own(path) {
             return Ok(false);
         }
-        if self.is_leftover(deploy, path, item) {
+        if self.is_leftover(path, item) {
             return Ok(true);
         }
         let facts = self.facts(path, None, Some(item))?;
@@ -213,7 +213,8 @@ impl Planner<'_> {
     }
 
     /// Returns whether an extra is the temporary file of an upload that was interrupted.
-    fn is_leftover(&self, deploy: &Deploy, path: &[u8], item: &TreeEntry) -> bool {
+    pub(super) fn is_leftover(&self, path: &[u8], item: &TreeEntry) -> bool {
+        let Some(deploy) = &self.plan.deploy else { return false };
         let (above, name) = Pathname::split(path);
         let chosen = self.wish.options.temporary.as_ref();
         let temporary = chosen.cloned().unwrap_or_else(TemporaryName::standard);

@@ -279,11 +279,6 @@ impl Planner<'_> {
         spellings.mark_twins(copies, &mut subdirectories);
         self.budget.release(spellings.held);
         self.check_temporary(path, first, &items, &targets)?;
-        if let Some(temporary) = temporary {
-            // What an interrupted upload has left is replaced, or resumed.
-            let copies = self.plan.copies.get(first..).unwrap_or_default();
-            copies.iter().for_each(|copy| drop(targets.take(&temporary.of(&copy.name))));
-        }
         if self.wish.options.deletes {
             // A copy may still use the pieces of its file.
             let copies = self.plan.copies.get(first..).unwrap_or_default();

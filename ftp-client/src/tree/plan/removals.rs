@@ -202,8 +202,12 @@ impl Planner<'_> {
             return Err(may_be_source(&its_path, "the source's unique fact (MLST)"));
         }
         let is_own = kind == ObjectKind::Own;
-        let needed = is_own.then(|| OF_RUN.to_owned());
-        if let Some(why) = needed.or_else(|| self.target.needed(&its_path, item)) {
+        let needed = match is_own {
+            true => Some(OF_RUN.to_owned()),
+            false if self.is_leftover(&its_path, item) => None,
+            false => self.target.needed(&its_path, item),
+        };
+        if let Some(why) = needed {
             self.plan.left_out.push(format!("{}: not deleted: {why}", shown(&its_path)));
             return Ok(false);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::held::{TargetEntries, find, too_many};
 use super::{PlannedCopy, Planner, Subdirectory};
 use crate::error::ErrorKind;
-use crate::file::put::TemporaryName;
+use crate::file::temporary::TemporaryName;
 use crate::listing::Budget;
 use crate::tree::entry::{ObjectKind, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
@@ -107,8 +107,7 @@ impl<'a> Spellings<'a> {
 }
 
 impl Planner<'_> {
-    /// Verifies that the temporary names of the copies from number `first` on do not exist. At the
-    /// target, a name of the default pattern may exist: it counts as an interrupted upload.
+    /// Verifies that the temporary names of the copies from number `first` on do not exist.
     pub(super) fn check_temporary(
         &self,
         path: &[u8],
@@ -117,12 +116,11 @@ impl Planner<'_> {
         targets: &TargetEntries,
     ) -> Result<(), TreeFault> {
         let Some(temporary) = &self.wish.options.temporary else { return Ok(()) };
-        let replaces = temporary.of(b"x") == b".in.x";
         for copy in self.plan.copies.iter().skip(first) {
             let name = temporary.of(&copy.name);
             let place = match () {
                 () if find(items, &name).is_some() => "the source",
-                () if targets.had(&name) && !replaces => "the target",
+                () if targets.had(&name) => "the target",
                 () => continue,
             };
             let (name, copy) =

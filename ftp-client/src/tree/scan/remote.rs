@@ -13,7 +13,7 @@ use crate::listing::{Budget, ListOptions, Listing, ListingForm};
 use crate::tree::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Reporter, Setting, TreeFault};
 use crate::tree::hand::Hand;
-use crate::tree::links::{Proof, ShownLinks, by_list};
+use crate::tree::links::{Counted, Proof, ShownLinks, by_list};
 use crate::tree::names::{Relation, look};
 use crate::tree::options::OBJECTS;
 use crate::tree::probe;
@@ -273,14 +273,13 @@ impl Scan for RemoteTree<'_, '_> {
                 self.count_of(&path, Budget { bytes, ..limits })?
             }
         };
-        let directories = listed.entries.iter().filter(|entry| entry.is_dir());
-        let names: Vec<_> = directories.map(|entry| &*entry.name).collect();
         let proof = match self.shown.in_list() {
             true => Proof::Directory,
             false => {
                 let bytes = limits.bytes.saturating_sub(listed.weight());
                 let (shown, limits) = (&mut self.shown, Budget { bytes, ..limits });
-                self.hand.ask(|client| Ok(shown.judge(client, (&path, &names), own, limits)?))?
+                let seen = Counted::of_listing(&path, own, &listed);
+                self.hand.ask(|client| Ok(shown.judge(client, &seen, limits)?))?
             }
         };
         let mut links = Links { proof, ..Links::unproved() };

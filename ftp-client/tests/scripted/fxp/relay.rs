@@ -303,7 +303,7 @@ fn a_copy_gets_its_time_and_then_its_name() {
     ]
     .concat();
     let mut job = Relay::new(Place::at("a"), Place::at("in/b"), &options)
-        .under(Some(TemporaryName::standard()))
+        .under(TemporaryName::parse(b".in.*"))
         .listener(Some(Side::Target));
     let mut meeting = Meeting::new(&script, [Usable, Usable]);
     let mut noted = Vec::new();
@@ -334,7 +334,9 @@ fn a_copy_over_a_file_of_its_size_gets_its_time_only_if_it_is_new() {
         };
         let script = [
             format!("t> TYPE I\n t< 200 ok\n t> SIZE b\n t< {size}\n").as_str(),
-            "t> FEAT\n t< 502 what\n t> MDTM b\n t< 213 20250101000000\n",
+            "t> FEAT\n t< 502 what\n",
+            if size == "450 busy" { "t> MLST b\n t< 502 what\n" } else { "" },
+            "t> MDTM b\n t< 213 20250101000000\n",
             "s> MDTM a\n s< 213 20260101000000\n s> TYPE I\n s< 200 ok\n",
             TARGET_LISTENS,
             BEGUN,
@@ -381,7 +383,7 @@ fn a_copy_does_not_replace_its_own_source() {
             ours.root.write(name, b"content");
         }
         let mut job = Relay::new(Place::at(from), Place::at(to), &options)
-            .under(is_under.then(TemporaryName::standard));
+            .under(is_under.then(|| TemporaryName::parse(b".in.*").unwrap()));
         match job.attempt(&mut connect(), &mut connect(), &()) {
             Ok(done) => assert!(!is_same && done.size == 7, "{from} {to}"),
             Err(Error::Job(JobFault::OntoItself { is_certain: true })) => {
@@ -524,7 +526,7 @@ fn a_rename_with_a_lost_reply_is_not_repeated_blindly() {
     let there = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000000\n";
     let other = "t> SIZE b\n t< 213 9\n t> MDTM b\n t< 213 20260102000009\n";
     for (now, is_done) in [([gone, there].concat(), true), ([gone, other].concat(), false)] {
-        let mut job = job(&options).under(Some(TemporaryName::standard()));
+        let mut job = job(&options).under(TemporaryName::parse(b".in.*"));
         let (done, _) = attempt(&mut job, &first, [Usable, Closed]);
         assert!(matches!(done, Err(Error::Job(JobFault::NotRenamed { removed: false, .. }))));
         let (done, said) = attempt(&mut job, &now, [Usable, Usable]);

@@ -6,6 +6,7 @@ use std::io::Read;
 use ftp_client::error::JobFault;
 use ftp_client::file::TemporaryName;
 use ftp_client::pool::Repeat;
+use ftp_client::tree::RemoveOptions;
 use ftp_client::{Done, Error, FileOptions, Place, Put};
 
 use super::{Local, Server, THEN, on, opened};
@@ -20,11 +21,7 @@ type Said = [&'static str; 2];
 
 /// Answers the questions for the temporary file and the target.
 fn about_both(peer: &mut Peer, temporary: Said, target: Said) {
-    about_each(peer, ".in.a", [temporary, target]);
-}
-
-fn about_each(peer: &mut Peer, name: &str, [temporary, target]: [Said; 2]) {
-    for (name, [size, time]) in [(name, temporary), ("a", target)] {
+    for (name, [size, time]) in [(".in.a", temporary), ("a", target)] {
         peer.answer(&format!("SIZE {name}"), size);
         peer.answer(&format!("MDTM {name}"), time);
     }
@@ -53,19 +50,12 @@ fn upload(peer: &mut Peer, before: [Said; 2]) {
     peer.expect("RNTO a");
 }
 
-/// Takes the upload in under a temporary name that no other sender can guess, and returns the name.
-fn take_in_again(peer: &mut Peer) -> String {
-    peer.epsv();
-    let line = String::from_utf8(peer.line()).unwrap();
-    let name = line.trim_end().strip_prefix("STOR ").unwrap().to_owned();
-    let mark = name.strip_prefix(".in.a.").unwrap();
-    assert!(mark.len() == 16 && mark.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
-    peer.reply("150 Opening");
+/// Takes the upload in once more.
+fn take_in_again(peer: &mut Peer) {
     let mut bytes = Vec::new();
-    peer.data().read_to_end(&mut bytes).unwrap();
+    opened(peer, "STOR .in.a").read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes, b"hello");
     peer.reply("226 done");
-    name
 }
 
 /// Uploads a file, with as many attempts as the server has scripts.
@@ -73,7 +63,7 @@ fn put(server: &Server) -> Result<Done, Error> {
     let (local, options) = (Local::holding("hello"), FileOptions::new().retried(true));
     let path = local.path("a");
     let mut job =
-        Put::from_path(&path, Place::at("a"), &options).store_as(Some(TemporaryName::standard()));
+        Put::from_path(&path, Place::at("a"), &options).store_as(TemporaryName::parse(b".in.*"));
     server.queue().run(|client| job.attempt(client, &()))
 }
 
@@ -146,16 +136,14 @@ fn what_has_the_temporary_name_on_another_connection_is_looked_at_before_its_ren
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
                 about_both(&mut peer, now, [NONE, NONE]);
-                let mut name = ".in.a".to_owned();
                 if !is_same {
-                    name = take_in_again(&mut peer);
-                    peer.answer(&format!("MDTM {name}"), LATER);
-                    peer.answer(&format!("SIZE {name}"), FIVE);
-                    about_each(&mut peer, &name, [[FIVE, LATER], [NONE, NONE]]);
-                    peer.answer(&format!("SIZE {name}"), FIVE);
-                    peer.answer(&format!("MDTM {name}"), LATER);
+                    take_in_again(&mut peer);
+                    peer.answer("MDTM .in.a", LATER);
+                    peer.answer("SIZE .in.a", FIVE);
+                    about_both(&mut peer, [FIVE, LATER], [NONE, NONE]);
+                    is_ours(&mut peer, [FIVE, LATER]);
                 }
-                peer.answer(&format!("RNFR {name}"), "350 go on");
+                peer.answer("RNFR .in.a", "350 go on");
                 peer.answer("RNTO a", "250 done");
             }),
         ]);
@@ -168,46 +156,42 @@ fn what_has_the_temporary_name_on_another_connection_is_looked_at_before_its_ren
 /// rename, on the same connection.
 #[test]
 fn a_file_that_another_sender_puts_under_the_temporary_name_is_not_renamed() {
-    // How often the name is lost, and whether the source can be read again.
-    for (lost, is_stream) in [(0, false), (1, false), (2, false), (0, true), (1, true)] {
-        let is_given_up = lost > 1 || is_stream && lost > 0;
+    for (is_standard, is_lost) in [(false, false), (false, true), (true, false), (true, true)] {
         let (server, mut client) = crate::peer::Server::logged_in(move |mut peer| {
             peer.answer("TYPE I", "200 ok");
-            for round in 0..2 {
-                let name = match round {
-                    0 => {
-                        opened(&mut peer, "STOR .in.a").read_to_end(&mut Vec::new()).unwrap();
-                        peer.reply("226 done");
-                        ".in.a".to_owned()
-                    }
-                    // What the other sender has under the usual name stays.
-                    _ => take_in_again(&mut peer),
-                };
-                let about = |peer: &mut Peer, verb, said| {
-                    peer.answer(&format!("{verb} {name}"), said);
-                };
-                about(&mut peer, "MDTM", THEN);
-                about(&mut peer, "SIZE", FIVE);
-                let is_lost = round < lost;
-                about(&mut peer, "SIZE", FIVE);
-                about(&mut peer, "MDTM", if is_lost { LATER } else { THEN });
-                if !is_lost {
-                    about(&mut peer, "RNFR", "350 go on");
-                    return peer.answer("RNTO a", "250 done");
+            peer.epsv();
+            let line = String::from_utf8(peer.line()).unwrap();
+            let name = line.trim_end().strip_prefix("STOR ").unwrap();
+            match name.strip_prefix(".in.a.") {
+                Some(mark) => assert!(is_standard && mark.len() == 16, "{name}"),
+                None => assert!(!is_standard && name == ".in.a", "{name}"),
+            }
+            peer.reply("150 Opening");
+            peer.data().read_to_end(&mut Vec::new()).unwrap();
+            peer.reply("226 done");
+            let later = if is_lost { LATER } else { THEN };
+            for (verb, said) in [("MDTM", THEN), ("SIZE", FIVE), ("SIZE", FIVE), ("MDTM", later)] {
+                peer.answer(&format!("{verb} {name}"), said);
+            }
+            match is_lost {
+                false => {
+                    peer.answer(&format!("RNFR {name}"), "350 go on");
+                    peer.answer("RNTO a", "250 done");
                 }
-                if is_stream {
-                    return;
-                }
+                // Under the random name, it is not another sender's.
+                true if is_standard => peer.answer(&format!("DELE {name}"), "250 gone"),
+                true => {}
             }
         });
         let (local, options) = (Local::holding("hello"), FileOptions::new());
-        let (path, mut stream) = (local.path("a"), &b"hello"[..]);
-        let job = match is_stream {
-            true => Put::from_reader(&mut stream, Place::at("a"), &options),
-            false => Put::from_path(&path, Place::at("a"), &options),
+        let path = local.path("a");
+        let job = Put::from_path(&path, Place::at("a"), &options);
+        let name = match is_standard {
+            true => Some(TemporaryName::standard()),
+            false => TemporaryName::parse(b".in.*"),
         };
-        let done = job.store_as(Some(TemporaryName::standard())).attempt(&mut client, &());
-        match is_given_up {
+        let done = job.store_as(name).attempt(&mut client, &());
+        match is_lost {
             true => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
             false => assert_eq!(done.unwrap().size, 5),
         }
@@ -265,18 +249,47 @@ fn a_listing_that_may_hide_a_name_does_not_prove_that_it_was_removed() {
     }
 }
 
+/// Shows a directory without `day`.
+fn shows_no_day(peer: &mut Peer) {
+    peer.answer("MDTM day", NONE);
+    peer.answer("MLST day", "500 what");
+    peer.answer("TYPE A", "200 ok");
+    peer.epsv();
+    peer.answer("LIST -a", "150 ok");
+    peer.send_data(b"-rw-r--r-- 1 u u 5 Jan 1 2020 day.tmp\r\n");
+    peer.reply("226 done");
+}
+
 #[test]
 fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
-    for (size, is_repeated) in [("213 6", false), (FIVE, true)] {
+    const NO_TIME: &str = "550 no time";
+    let there = [FIVE, THEN];
+    // The target before the first attempt, both names before the second, and whether that is sent.
+    for (before, source, target, is_repeated) in [
+        (["213 4", THEN], ["213 6", THEN], None, false),
+        (["213 4", THEN], there, None, true),
+        ([NONE, NONE], there, Some(NONE), true),
+        // Perhaps it was renamed, and this is another file with the same facts.
+        ([NONE, NONE], there, Some(THEN), false),
+        // Where facts do not tell, only a target that is still free proves that nothing was renamed.
+        (["213 4", THEN], [FIVE, NO_TIME], None, false),
+        ([NONE, NONE], [FIVE, NO_TIME], Some(NONE), true),
+        ([NONE, NONE], [FIVE, NO_TIME], Some(THEN), false),
+    ] {
         let server = Server::start(vec![
-            on(|mut peer| {
+            on(move |mut peer| {
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
                 peer.answer("SIZE day.tmp", FIVE);
                 peer.answer("MDTM day.tmp", THEN);
-                peer.answer("MDTM day", THEN);
-                peer.answer("SIZE day", "213 4");
-                peer.answer("MDTM day", THEN);
+                match before[0] {
+                    NONE => shows_no_day(&mut peer),
+                    size => {
+                        peer.answer("MDTM day", before[1]);
+                        peer.answer("SIZE day", size);
+                        peer.answer("MDTM day", before[1]);
+                    }
+                }
                 peer.answer("RNFR day.tmp", "350 go on");
                 peer.expect("RNTO day");
                 peer.close();
@@ -284,8 +297,13 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
             on(move |mut peer| {
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE day.tmp", size);
-                peer.answer("MDTM day.tmp", THEN);
+                peer.answer("SIZE day.tmp", source[0]);
+                peer.answer("MDTM day.tmp", source[1]);
+                match target {
+                    Some(NONE) => shows_no_day(&mut peer),
+                    Some(time) => peer.answer("MDTM day", time),
+                    None => {}
+                }
                 if is_repeated {
                     peer.answer("RNFR day.tmp", "350 go on");
                     peer.answer("RNTO day", "250 done");
@@ -298,7 +316,49 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
             true => done.unwrap(),
             false => {
                 let text = "RNTO got no reply; it may have been renamed by this run";
-                assert_eq!(done.unwrap_err().to_string(), text);
+                assert_eq!(done.unwrap_err().to_string(), text, "{before:?} {source:?}");
+            }
+        }
+        server.end();
+    }
+}
+
+#[test]
+fn a_new_file_is_not_removed_by_the_second_attempt() {
+    // What is there before the second attempt, and whether it is removed.
+    for (size, time, is_removed) in
+        [(FIVE, THEN, true), (FIVE, LATER, false), ("213 6", THEN, false), (FIVE, NONE, false)]
+    {
+        let server = Server::start(vec![
+            on(|mut peer| {
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE flag", FIVE);
+                peer.answer("MDTM flag", THEN);
+                peer.expect("DELE flag");
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer("MDTM flag", time);
+                if time == NONE {
+                    peer.answer("MLST flag", "250-so\r\n Size=5; flag\r\n250 end");
+                }
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE flag", size);
+                peer.answer("MDTM flag", time);
+                if is_removed {
+                    peer.answer("DELE flag", "250 done");
+                }
+            }),
+        ]);
+        let (mut removal, options) = (Repeat::new(), RemoveOptions::new());
+        let done =
+            server.queue().run(|client| removal.remove(client, Place::at("flag"), options, &()));
+        match is_removed {
+            true => assert_eq!(done.unwrap().removed, 1),
+            false => {
+                assert!(matches!(done, Err(Error::Uncertain { .. })), "{size} {time}: {done:?}")
             }
         }
         server.end();

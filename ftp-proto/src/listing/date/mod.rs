@@ -20,8 +20,6 @@ pub(super) struct Date {
     pub(super) column: Column,
     /// The year, if the last word of the date is a year in digits.
     pub(super) year: Option<u16>,
-    /// The month and day, if a year can follow the time.
-    pub(super) open: Option<(u16, u16, Clock)>,
 }
 
 /// The padding of the last column of a date, which decides where the name begins.
@@ -121,28 +119,7 @@ impl Date {
     /// Returns the date `ymd` at the time `clock`; `last` is the last word of the date.
     fn at(ymd: Ymd, clock: Option<Clock>, reference: TimeVal, last: Word<'_>) -> Self {
         let modified = modified(ymd, clock, reference);
-        Self { modified, end: last.end(), column: Column::Exact, year: None, open: None }
-    }
-
-    /// Returns the plausible year between the time and the name, and its end.
-    pub(super) fn year_after(&self, line: &[u8], reference: TimeVal) -> Option<(u16, usize)> {
-        self.open?;
-        let mut words = Words::new(line).from(self.end);
-        let word = words.next().filter(|word| word.start == self.end + 1)?;
-        let year = four_digits(word.bytes)?;
-        words.next()?;
-        (1970..=reference.year() + 1).contains(&year).then_some((year, word.end()))
-    }
-
-    /// Returns the date with the year that follows its time, if one does.
-    pub(super) fn with_year_after(self, line: &[u8], reference: TimeVal) -> Self {
-        let (Some((month, day, clock)), Some((year, end))) =
-            (self.open, self.year_after(line, reference))
-        else {
-            return self;
-        };
-        let ymd = Ymd { year: Some(year), month, day };
-        Self { modified: modified(ymd, Some(clock), reference), end, ..self }
+        Self { modified, end: last.end(), column: Column::Exact, year: None }
     }
 
     /// Converts this date to UTC if `word` is an offset from UTC, such as `+0200`; otherwise
@@ -190,11 +167,7 @@ fn month_and_day(
             let year = words.peek().filter(|_| clock.second.is_some());
             match year.and_then(|year| Some((year, four_digits(year.bytes)?))) {
                 Some((word, year)) => Some(Date::at(ymd(Some(year)), Some(clock), reference, word)),
-                None => {
-                    let mut date = Date::at(ymd(None), Some(clock), reference, word);
-                    date.open = clock.second.is_none().then_some((month, day, clock));
-                    Some(date)
-                }
+                None => Some(Date::at(ymd(None), Some(clock), reference, word)),
             }
         }
         Rest::Year(year) => {

@@ -51,15 +51,6 @@ fn place(directory: &Directory, name: &[u8]) -> Result<NamedPlace, Errno> {
     Ok((directory.identity()?, name.to_vec()))
 }
 
-/// What becomes of the bytes of an upload that is cut.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum WhenCut {
-    Discard,
-    Keep,
-    /// They get the name of the target.
-    Publish,
-}
-
 /// Creates and locks the empty record of a running upload. It is never open for writing: programs
 /// that watch the directory would take the end of that for a finished file. Without locks, it
 /// is a record all the same.
@@ -175,7 +166,8 @@ pub(super) struct LocalRecord {
     /// The hidden name of the record.
     record: Vec<u8>,
     user: Vec<u8>,
-    pub(super) when_cut: WhenCut,
+    /// What becomes of the bytes if the upload is cut.
+    pub(super) when_cut: PartialPolicy,
     /// The file that the upload is to replace.
     old: Option<Metadata>,
     place: NamedPlace,
@@ -203,9 +195,9 @@ impl LocalRecord {
     ) -> StorageResult<Self> {
         let Target { directory, name, existing: old, .. } = target;
         let when_cut = match config.partial {
-            _ if keeps_bytes(config, user) => WhenCut::Keep,
-            PartialPolicy::Publish if user.is_some() && old.is_none() => WhenCut::Publish,
-            _ => WhenCut::Discard,
+            PartialPolicy::Publish if old.is_some() => PartialPolicy::Discard,
+            policy if user.is_some() => policy,
+            _ => PartialPolicy::Discard,
         };
         let record = name::of_record(user, name);
         let place = place(directory, name).map_err(system)?;
@@ -299,9 +291,11 @@ impl LocalRecord {
             && matches!(read(directory, &self.record), RecordFile::Missing)
     }
 
-    /// Returns whether an upload that ended like this leaves neither a record nor bytes.
-    pub(super) fn leaves_nothing(&self, end: StreamEnd) -> bool {
+    /// Returns whether an upload that ended like this leaves neither a record nor bytes. `now` is the
+    /// file that has the name: without one, there may be nothing to mix with.
+    pub(super) fn leaves_nothing(&self, end: StreamEnd, now: Option<&Metadata>) -> bool {
         self.overtaken.leaves_nothing(end)
+            || now.is_none() && (self.old.is_some() || self.overtaken.is_gone())
     }
 
     /// Returns whether the file that has the name now is the one that the upload was to replace.
@@ -440,7 +434,7 @@ pub(super) fn find_at(
         kept: kept.map_or(0, |kept| kept.size),
         number: facts.number,
         when: facts.when,
-        is_running: false,
+        ..Unfinished::default()
     };
     Ok(Some((found, Some(facts))))
 }
@@ -472,11 +466,12 @@ pub(super) fn forget(
     let Some(target) = target(root, path)? else { return Ok(None) };
     let found = find_at(&target, config, user)?;
     let place = place(&target.directory, &target.name).map_err(system)?;
-    if target.existing.is_some() && RUNNING.has(user, &place) {
-        return Ok(found.map(|(found, _)| found));
+    if target.existing.is_none() {
+        RUNNING.forget(user, &place);
     }
-    RUNNING.forget(user, &place);
-    end(&target.directory, place.0, &name::of_record(user, &target.name), || false);
+    if !RUNNING.has(user, &place) {
+        end(&target.directory, place.0, &name::of_record(user, &target.name), || false);
+    }
     Ok(found.map(|(found, _)| found))
 }
 
@@ -517,7 +512,7 @@ fn remove(directory: &Directory, record: &[u8]) {
 fn discard_bytes(directory: &Directory, record: &RecordFile) {
     if let RecordFile::Whole(facts) = record {
         // If this fails, the sweeper removes them.
-        let _ = hidden::try_remove(directory.root().usage(), directory.as_fd(), &facts.bytes);
+        let _ = hidden::try_remove(directory.root().usage(), directory, &facts.bytes, || false);
     }
 }
 

@@ -14,8 +14,8 @@ use super::directory::{Directory, as_kind, creation, existing, rename_new, syste
 use super::inherit::Heir;
 use super::name::Owner;
 use super::output::{CopyingPart, Output, Phase};
-use super::policy::LocalConfig;
-use super::record::{self, LocalRecord, WhenCut};
+use super::policy::{LocalConfig, PartialPolicy};
+use super::record::{self, LocalRecord};
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge};
 use super::{files, hidden, inherit, name, root, sweep, turn};
@@ -338,14 +338,13 @@ impl Replacement {
             }
             return Ok(false);
         }
-        // Without the old file, there is nothing to mix with any more.
-        if record.leaves_nothing(self.end) || self.old.is_some() && now.is_none() {
+        if record.leaves_nothing(self.end, now.as_ref()) {
             record.withdraw(&self.directory);
             return Ok(false);
         }
         let is_unchanged = record.is_unchanged(now.as_ref());
         let when_cut = record.when_cut;
-        if when_cut == WhenCut::Publish
+        if when_cut == PartialPolicy::Publish
             && is_unchanged
             && self.end == StreamEnd::Cut
             && self.output.position() > 0
@@ -356,8 +355,8 @@ impl Replacement {
         }
         let most = match (when_cut, self.end) {
             _ if !self.is_locked || !is_unchanged => 0,
-            (WhenCut::Keep, StreamEnd::Cut) => u64::MAX,
-            (WhenCut::Keep, _) => self.former.unwrap_or(0),
+            (PartialPolicy::Resume, StreamEnd::Cut) => u64::MAX,
+            (PartialPolicy::Resume, _) => self.former.unwrap_or(0),
             _ => 0,
         };
         // If the upload exceeds the limit for partial uploads, its beginning is still useful.

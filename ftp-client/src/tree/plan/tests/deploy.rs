@@ -4,7 +4,7 @@ use std::fs;
 
 use super::*;
 use crate::file::journal::LocalFacts;
-use crate::file::put::TemporaryName;
+use crate::file::temporary::TemporaryName;
 use crate::tree::Compare;
 use crate::tree::manifest::{Manifest, ManifestRecord};
 
@@ -172,17 +172,16 @@ fn a_listed_file_makes_way_for_a_directory_and_the_reverse_cl_81() {
 }
 
 #[test]
-fn the_temporary_file_of_an_interrupted_upload_is_replaced_or_removed_cl_81() {
+fn the_temporary_file_of_an_interrupted_upload_is_removed_cl_81() {
     let temporary = |is_on: bool| is_on.then(TemporaryName::standard);
     for (here, there, is_on, want) in [
-        (&["a=5@9", "x=9@1"][..], ".in.a=3@2", false, "a -.in.a"),
-        // The upload takes the same name.
-        (&["a=5@9", "x=9@1"], ".in.a=3@2", true, "a"),
-        (&["x=9@1"], ".in.a=3@2", false, "-.in.a"),
-        (&["x=9@1"], ".in.a=3@2", true, "-.in.a"),
+        (&["a=5@9", "x=9@1"][..], ".in.a.0123456789abcdef=3@2", false, "a -.in.a.0123456789abcdef"),
+        (&["a=5@9", "x=9@1"], ".in.a.0123456789abcdef=3@2", true, "a -.in.a.0123456789abcdef"),
+        (&["x=9@1"], ".in.a.0123456789abcdef=3@2", false, "-.in.a.0123456789abcdef"),
         // What no deploy can have left stays.
-        (&["a=5@9", "x=9@1"], ".in.a=6@2", false, "a"),
-        (&["a=5@9", "x=9@1"], ".in.b=3@2", false, "a"),
+        (&["a=5@9", "x=9@1"], ".in.a.0123456789abcdef=6@2", false, "a"),
+        (&["a=5@9", "x=9@1"], ".in.b.0123456789abcdef=3@2", false, "a"),
+        (&["a=5@9", "x=9@1"], ".in.a=3@2", false, "a"),
     ] {
         let options = SyncOptions::new().deletes(true).temporary(temporary(is_on));
         let mut target = tree(&[there, "x=9@1"], false);
