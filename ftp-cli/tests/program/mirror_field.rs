@@ -472,6 +472,7 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
     let now = run(Command::new("date").args(["-u", "+213 %Y%m%d%H%M%S"])).succeeded();
     let now = String::from_utf8(now).unwrap().trim_end().to_owned().leak();
     let now = &*now;
+    let line = b"-rw-r--r-- 1 u g 6 Jan 1 2020 f\r\n".to_vec();
     for (option, size, there, probed, skips) in [
         ("--if-changed", "213 6", "213 20200101000000", coarse, true),
         ("--if-changed", "213 6", "213 20200101000002", coarse, true),
@@ -482,10 +483,11 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
         ("--if-changed", "213 5", "213 20200101000000", coarse, false),
         ("--if-changed", "213 6", "213 20200101000004", coarse, false),
     ] {
-        let peer = Peer::start(&[
+        // A file of about the same time is looked at twice: it may be a link to the local one.
+        let looks = if there.ends_with("04") { 3 } else { 4 };
+        let acts = [
             ("FEAT", Act::Say("211-have\r\n MDTM\r\n MFMT\r\n SIZE\r\n211 end")),
-            ("MDTM t/f", Act::Say(there)),
-            ("MDTM t/f", Act::Say(there)),
+            ("LIST", Act::Send("150 list", line.clone(), "226 done")),
             // --newer measures the clock first.
             ("MDTM t/.ftp-cli-clock.tmp", Act::Say(if option == "--newer" { now } else { probed })),
             ("MDTM t/.ftp-cli-clock.tmp", Act::Say(probed)),
@@ -496,7 +498,9 @@ fn put_skips_a_file_whose_odd_second_the_servers_file_system_has_rounded() {
             ("MDTM t/f", Act::Say("213 20260101000000")),
             ("MFMT", Act::Say("213 Modify=20200101000001; x")),
             ("DELE", Act::Say("250 gone")),
-        ]);
+        ];
+        let told = vec![("MDTM t/f", Act::Say(there)); looks];
+        let peer = Peer::start(&[told, acts.to_vec()].concat());
         let ran = run(&mut ftp(&["put", option, shown(&file), &peer.url("t/f")]));
         let seen = peer.seen();
         assert_eq!(ran.code(), Some(0), "{option} {size} {there} {probed}: {seen}");

@@ -2,30 +2,83 @@
 //! directory of it, or a computer whose share is mounted here. A transfer between them would empty or
 //! remove the only copy.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::Pathname;
 
 use super::small::parent;
+use crate::age;
 use crate::client::Client;
 use crate::client::absence::Existence;
+use crate::client::objects::SizeTold;
 use crate::error::Error;
+use crate::fxp::same_file::is_single;
+use crate::system::OsStrExt;
 use crate::tree::local::Directory;
-use crate::tree::probe::with_probe;
+use crate::tree::probe::{with_probe, with_remote_probe};
 
-pub(in crate::file) fn real_path(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+/// What is known of the local and of the server's file before they are compared.
+pub(in crate::file) struct BothFiles<'p> {
+    /// The local path, and the sizes and the time in seconds of the local file: one that is being written
+    /// has a size between those of two looks.
+    pub(in crate::file) here: &'p Path,
+    pub(in crate::file) sizes: RangeInclusive<u64>,
+    pub(in crate::file) modified: i64,
+    /// The number of names that the local file has.
+    pub(in crate::file) links: u64,
+    /// The path on the server, and what `SIZE` told of it.
+    pub(in crate::file) there: &'p [u8],
+    pub(in crate::file) told: SizeTold,
 }
 
-/// Returns whether the server's directory of `there` is that of the local file `real`. For this, creates an
-/// empty file beside `real`, and removes it. Returns `None` if the local directory takes no file. `tells_sizes` if
-/// the server has answered `SIZE`.
+/// Returns whether the last name of the local path, or of the file that it leads to, is that on the server.
+pub(in crate::file) fn is_named(here: &Path, there: &[u8]) -> bool {
+    let (_, name) = Pathname::split(there);
+    let has = |path: &Path| path.file_name().is_some_and(|own| own.as_bytes() == name);
+    has(here) || has(&real_path(here))
+}
+
+/// Returns whether the local file may be the server's. For this, creates an empty file beside the local
+/// one, or else a directory beside the server's, looks for it beside the other, and removes it: that can
+/// only affirm, because a link can lead to the file from another directory. If the server is this computer,
+/// or nothing could be made, an equal size and about the same time then make them one, unless both have one
+/// name.
 ///
 /// # Errors
 ///
 /// Returns errors that cost the connection. A refusal shows nothing.
-pub(in crate::file) fn shares_directory(
+pub(in crate::file) fn may_be_one(
+    client: &mut Client,
+    both: &BothFiles<'_>,
+) -> Result<bool, Error> {
+    let BothFiles { here, sizes, modified, links, there, told } = both;
+    let is_sized = told.known().is_none_or(|told| sizes.contains(&told));
+    if *told == SizeTold::Refused || !is_sized && !is_named(here, there) {
+        return Ok(false);
+    }
+    let probed = shares_directory(client, &real_path(here), there, told.known().is_some())?;
+    if probed == Some(true) || !is_sized || probed.is_some() && !client.is_near() {
+        return Ok(probed == Some(true));
+    }
+    let time = client.modified(there).ok().flatten();
+    let is_alike = time.map_or(told.known().is_some(), |time| age::is_about(time, *modified));
+    if !is_alike || *links > 1 {
+        return Ok(is_alike);
+    }
+    // Without a time, only a listed link speaks for one file.
+    Ok(is_single(client, there)?.map_or(time.is_some(), |is_single| !is_single))
+}
+
+fn real_path(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// Returns whether the server's directory of `there` is that of the local file `real`; `None` if neither
+/// directory takes a probe. `tells_sizes` if the server has answered `SIZE`.
+fn shares_directory(
     client: &mut Client,
     real: &Path,
     there: &[u8],
@@ -44,6 +97,10 @@ pub(in crate::file) fn shares_directory(
     });
     match probed {
         Ok(Err(error)) if !client.is_settled() => Err(error),
-        probed => Ok(probed.ok().map(|shown| shown.unwrap_or(false))),
+        Ok(shown) => Ok(Some(shown.unwrap_or(false))),
+        // Only the server may write there.
+        Err(_) => with_remote_probe(client, directory, |name| {
+            Ok(parent(real).join(OsStr::from_bytes(name)).symlink_metadata().is_ok())
+        }),
     }
 }

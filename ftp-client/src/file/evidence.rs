@@ -138,7 +138,7 @@ pub(crate) fn decide(known: &Known) -> Step {
     }
 }
 
-/// The pause before a digest is asked for again, after a 450.
+/// The pause before a size or a digest is asked for again, after a 450.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns a new checksum for [`Verify::Digest`], with the first algorithm that the server lists
@@ -164,7 +164,14 @@ pub(crate) fn check_size(
     bytes: u64,
     verify: Verify,
 ) -> Result<Verify, Error> {
-    let size = match (verify, client.size(path)) {
+    let told = match client.size(path) {
+        // The server may not have put the file in its place yet.
+        Err(error) if error.is_not_now() && client.control.waiter().pause(PAUSE)? => {
+            client.size(path)
+        }
+        told => told,
+    };
+    let size = match (verify, told) {
         (Verify::None, _) => None,
         (_, Ok(Some(size))) => Some(size),
         (_, Err(error)) if error.is_out_of_step() => return Err(error),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{Pathname, RepresentationType, TimeVal};
 
 use super::Done;
-use super::apart::{real_path, shares_directory};
+use super::apart::{BothFiles, may_be_one};
 use super::begin::{DownloadStart, GetJob, InTree, Memory, Sink, Writing};
 use super::checksum::Checksum;
 use super::evidence;
@@ -24,9 +24,10 @@ use super::targets::Targets;
 use crate::age::{self, AHEAD, BEHIND};
 use crate::client::Client;
 use crate::client::absence::Existence;
+use crate::client::objects::SizeTold;
 use crate::error::{Error, ErrorKind, FileFact, JobFault, Phase, Unsupported};
 use crate::event::{Event, Note, Observer, Verify, Why};
-use crate::system::{MetadataExt, OsStrExt, check_path};
+use crate::system::{MetadataExt, check_path};
 use crate::tree::local::{Directory, rounds_to};
 use crate::tree::probe::local_time;
 use crate::url_path::Place;
@@ -247,6 +248,12 @@ impl Client {
 }
 
 impl GetJob<'_> {
+    /// Returns whether the next run compares times: that of the end of the download would hide a change
+    /// of the server's file meanwhile, so the file gets the one that was told before.
+    pub(super) fn is_newer(&self) -> bool {
+        self.options.existing == Existing::ReplaceOlder
+    }
+
     fn start_over(&mut self) {
         self.past.from_start = true;
         self.past.file = None;
@@ -266,6 +273,7 @@ impl GetJob<'_> {
         };
         let time = match self.time {
             None if self.options.preserve => Some(modified(client, self.place.path())?.into()),
+            None if self.is_newer() => client.modified(self.place.path())?.map(age::lasting),
             time => time,
         };
         loop {
@@ -557,27 +565,15 @@ fn is_there(path: &Path) -> bool {
 }
 
 /// Returns whether the server's file at `there` may be the local file `target` with the facts `here`.
-/// Different times prove nothing, because some servers tell local time, and a file that is being written
-/// has different sizes.
 fn is_same_file(
     client: &mut Client,
     there: &[u8],
-    (target, here): (&Path, &fs::Metadata),
+    (target, facts): (&Path, &fs::Metadata),
 ) -> Result<bool, Error> {
-    let real = real_path(target);
-    let is_named = real.file_name().is_some_and(|name| name.as_bytes() == Pathname::split(there).1);
-    let size = client.size(there).ok().flatten();
-    let has_size = size.is_none_or(|size| size == here.len());
-    if !is_named && !has_size {
-        return Ok(false);
-    }
-    let is_one = shares_directory(client, &real, there, size.is_some())?;
-    // Through a link on the server's side, the directories differ.
-    let is_alike = |client: &mut Client| {
-        let time = client.modified(there).ok().flatten();
-        has_size && time.is_some_and(|time| time.unix_seconds() == here.mtime())
-    };
-    Ok(is_one.unwrap_or(has_size) || client.is_near() && is_alike(client))
+    let told = client.size_told(there).unwrap_or(SizeTold::Nothing);
+    let (sizes, modified) = (facts.len()..=facts.len(), facts.mtime());
+    let both = BothFiles { here: target, sizes, modified, links: facts.nlink(), there, told };
+    may_be_one(client, &both)
 }
 
 /// Returns the modification time of a file.

@@ -10,7 +10,7 @@
 //! its reply was lost, and what follows from its failure.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ftp_proto::{Severity, TimeVal};
@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::evidence::{Fit, Origin, ServerFacts, check_size};
 use super::identity::ServerFile;
+use super::moving::MoveRecord;
 use super::{Done, small};
 use crate::age;
 use crate::client::Client;
@@ -29,9 +30,6 @@ use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
 
 /// The end of the name of a journal: a dot and 16 hexadecimal digits come before it.
 pub(crate) const UPLOAD_JOURNAL: &str = ".ftp-cli-upload";
-
-/// The first line, which names the format of the lines after it.
-const FORM: &str = "ftp-cli upload 1";
 
 /// What identifies an unchanged local file. No program can set the time of the last change of any
 /// kind (ctime).
@@ -85,27 +83,15 @@ pub(crate) fn written(file: &File, moves: bool) -> io::Result<Metadata> {
 
 /// How much older than its source a copy becomes that is not proved, in seconds: not by a whole number of
 /// time zones.
-pub(crate) const UNPROVED: i64 = 40_007;
+const UNPROVED: i64 = 40_007;
 
-/// Makes a copy that is not proved one byte longer than its source of `size` bytes, where it cannot be made
-/// older: the server's own time of the upload can be later than the change, and the next run would take the
-/// copy for the file. A source whose size changed shows without that.
-///
-/// # Errors
-///
-/// Returns the errors of the append. The copy is then as it was.
-pub(crate) fn lengthen(
-    client: &mut Client,
-    path: &[u8],
-    file: &File,
-    size: u64,
-) -> Result<(), Error> {
-    if file.metadata().map_err(Error::local)?.len() != size {
-        return Ok(());
-    }
-    let mut upload = client.append(path)?;
-    upload.write_all(b"\n").map_err(|error| Error::downcast(error).unwrap_or_else(Error::io))?;
-    upload.finish().map(drop)
+/// Makes a stored copy older than its source of the time `sent`, which changed meanwhile: the server's own
+/// time of the upload can be that of the change or later, and the next run would take the copy for the file.
+/// Returns whether the server then tells that time: some confirm one that they do not set.
+pub(crate) fn unprove(client: &mut Client, path: &[u8], sent: i64) -> bool {
+    let older = sent.saturating_sub(UNPROVED);
+    TimeVal::from_unix_seconds(older).is_some_and(|time| client.set_modified(path, time).is_ok())
+        && matches!(client.modified(path), Ok(Some(told)) if age::is_about(told, older))
 }
 
 /// Before the server's copy gets the time of the file, waits until another change of the file would
@@ -176,7 +162,7 @@ impl UploadJournal {
     ///
     /// Returns the error of the last directory that was tried.
     pub(super) fn write(&self, sent: &JournalContent) -> io::Result<()> {
-        let text = encode(sent, &self.target);
+        let text = record_of(sent, &self.target).text_of_file();
         let mut last = Ok(());
         for (number, path) in self.paths.iter().enumerate() {
             if number > 0
@@ -209,34 +195,30 @@ fn file_name(local: &[&[u8]], target: &ServerFile) -> String {
     format!(".{}{UPLOAD_JOURNAL}", hex(digest.get(..8).unwrap_or_default()))
 }
 
-fn encode(sent: &JournalContent, target: &ServerFile) -> String {
-    let LocalFacts { inode, size, modified, changed } = sent.local;
+/// Returns the facts of the local file and of the target, which must all fit in a later run.
+fn record_of(sent: &JournalContent, target: &ServerFile) -> MoveRecord {
     let Login { host, port, user, .. } = &target.login;
-    let (host, user, path) = (hex(host.as_bytes()), hex(user), hex(&target.path));
-    format!(
-        "{FORM}\nhost {host}\nport {port}\nuser {user}\npath {path}\ninode {inode}\nsize {size}\n\
-         modified {}.{}\nchanged {}.{}\nsent {}\nreplaced {}\n",
-        modified.0, modified.1, changed.0, changed.1, sent.most, sent.replaced
-    )
+    MoveRecord::of_unchanged(&sent.local)
+        .with("host", &hex(host.as_bytes()))
+        .with("port", port)
+        .with("user", &hex(user))
+        .with("path", &hex(&target.path))
+        .with("sent", &sent.most)
+        .with("replaced", &sent.replaced)
 }
 
 fn parse(text: &str, target: &ServerFile) -> Option<JournalContent> {
-    let field =
-        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    let number = |name: &str| field(name)?.parse::<u64>().ok();
-    let time = |name: &str| {
-        let (seconds, nanoseconds) = field(name)?.split_once('.')?;
-        Some((seconds.parse().ok()?, nanoseconds.parse().ok()?))
-    };
+    let record = MoveRecord::parse(text)?;
     let local = LocalFacts {
-        inode: number("inode")?,
-        size: number("size")?,
-        modified: time("modified")?,
-        changed: time("changed")?,
+        inode: record.number("inode")?,
+        size: record.number("size")?,
+        modified: (record.number("modified")?, record.number("nanoseconds")?),
+        changed: (record.number("changed")?, record.number("changed-nanoseconds")?),
     };
-    let sent = JournalContent { local, most: number("sent")?, replaced: number("replaced")? };
+    let (most, replaced) = (record.number("sent")?, record.number("replaced")?);
+    let sent = JournalContent { local, most, replaced };
     // Whatever names another target, or is not a whole journal, does not fit.
-    (encode(&sent, target) == text).then_some(sent)
+    (record_of(&sent, target) == record).then_some(sent)
 }
 
 /// Called before a complete file is renamed, with the path of its temporary name. Returns the time in
@@ -531,7 +513,7 @@ mod tests {
             assert_eq!(journal.fit(&facts, 4), None, "{journal:?}");
         }
         // Somebody else's text under its name.
-        fs::write(&journal.paths[0], "ftp-cli upload 1\nsent 4\n").unwrap();
+        fs::write(&journal.paths[0], "ftp-cli journal 1\nsent 4\n").unwrap();
         assert_eq!(journal.fit(&facts, 4), None);
         journal.remove();
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);

@@ -3,7 +3,6 @@
 //! disk before the next step begins.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -132,7 +131,12 @@ impl MoveRecord {
         self.0.get(name).map(String::as_str)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn text_of_file(&self) -> String {
+        let lines = self.0.iter().map(|(name, value)| format!("{name} {value}\n"));
+        format!("{FORM}\n{}", lines.collect::<String>())
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines();
         if lines.next() != Some(FORM) {
             return None;
@@ -257,11 +261,7 @@ impl MoveJournal {
     ///
     /// Returns [`Error::Local`] if it cannot be written.
     pub(super) fn write(&self, record: &MoveRecord) -> Result<(), Error> {
-        let mut text = format!("{FORM}\n");
-        for (name, value) in &record.0 {
-            let _ = writeln!(text, "{name} {value}");
-        }
-        let written = small::replace(&self.path, &text, true);
+        let written = small::replace(&self.path, &record.text_of_file(), true);
         let synced = written.and_then(|()| sync_directory(&self.directory));
         synced.map_err(|error| Error::local(named(&self.path, &error)))
     }

@@ -18,13 +18,14 @@ use ftp_proto::TimeVal;
 
 use super::Done;
 use super::evidence::Resume;
-use super::journal::{BeforeRename, ConfirmedFile, LocalFacts, Stored, written};
+use super::journal::{BeforeRename, ConfirmedFile, LocalFacts, Stored, unprove, written};
 use super::moving::MovedName;
-use super::options::FileOptions;
+use super::options::{Existing, FileOptions};
 use super::partial::named;
 use super::replaced::OldFile;
 use super::targets::{NameTurn, Targets};
 use super::temporary::TemporaryName;
+use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Event, Observer, Why};
@@ -129,11 +130,17 @@ pub(crate) struct PutPast {
     perhaps_same: Option<Vec<u8>>,
     made_directories: bool,
     left_directory: bool,
+    /// How often the file was sent again because it changed meanwhile.
+    changes: u8,
     /// Whether no further attempt may follow.
     is_final: bool,
     /// The upload that only lacks its final name.
     stored: Option<Stored>,
 }
+
+/// How often a file is sent again that changed while it was sent, where nothing else makes the next run
+/// send it.
+const CHANGES: u8 = 2;
 
 enum OpenedSource<'s> {
     /// A regular file.
@@ -227,25 +234,21 @@ impl<'a> Put<'a> {
     }
 
     pub(crate) fn new(from: LocalSource<'a>, to: Place, options: &'a FileOptions) -> Self {
-        let (origin, place) = (to.clone(), to);
-        let (store, past) = (StoreAs::default(), PutPast::default());
-        let (is_resumable, is_apart, proves_new, following) = (false, false, false, None);
-        let (name, targets, before_rename) = (None, None, None);
         let job = Job {
-            origin,
-            place,
-            store,
+            origin: to.clone(),
+            place: to,
+            store: StoreAs::default(),
             options,
-            is_resumable,
-            is_apart,
-            proves_new,
+            is_resumable: false,
+            is_apart: false,
+            proves_new: false,
             replaced: None,
             confirmed: ConfirmedFile::default(),
-            following,
-            name,
-            targets,
-            before_rename,
-            past,
+            following: None,
+            name: None,
+            targets: None,
+            before_rename: None,
+            past: PutPast::default(),
         };
         Self { from, job }
     }
@@ -258,31 +261,26 @@ impl<'a> Put<'a> {
         self
     }
 
-    /// Sets the targets of the run, so that this upload replaces none that the server takes for the
-    /// same file. The sources of several [moves](FileOptions::moves) to one directory then stay
-    /// until [`Targets::finish`].
-    pub const fn among(mut self, targets: &'a Targets) -> Self {
-        self.job.targets = Some(targets);
-        self
-    }
-
     /// Sets how the server stores the upload (default: [`StoreAs::Final`]).
     pub fn store_as(mut self, store: impl Into<StoreAs>) -> Self {
         self.job.store = store.into();
         self
     }
 
-    /// Sets whether a later attempt may resume the bytes of this one (default: only with a
-    /// [resume](FileOptions::resume) other than [`Own`](super::evidence::Resume::Own)). Each
-    /// attempt then begins with a question for the size of the server's file.
-    pub const fn resumable(mut self, on: bool) -> Self {
-        self.job.is_resumable = on;
-        self
+    setters! {
+        /// Sets the targets of the run, so that this upload replaces none that the server takes for the
+        /// same file. The sources of several [moves](FileOptions::moves) to one directory then stay
+        /// until [`Targets::finish`].
+        among(targets: &'a Targets) => job.targets = Some(targets);
+        /// Sets whether a later attempt may resume the bytes of this one (default: only with a
+        /// [resume](FileOptions::resume) other than [`Own`](super::evidence::Resume::Own)). Each
+        /// attempt then begins with a question for the size of the server's file.
+        resumable(on: bool) => job.is_resumable = on;
     }
 
-    /// Skips the check that the server's file is not the source itself, which the caller has made.
-    pub(crate) const fn apart(mut self) -> Self {
-        self.job.is_apart = true;
+    /// Sets whether the server's file is known not to be the source itself.
+    pub(crate) const fn apart(mut self, on: bool) -> Self {
+        self.job.is_apart = on;
         self
     }
 
@@ -310,6 +308,11 @@ impl<'a> Put<'a> {
     /// on another connection.
     pub(crate) fn take_replaced(&mut self) -> Option<(OldFile, Option<u64>)> {
         self.job.replaced.take()
+    }
+
+    /// Returns the facts of the local file that the last attempt sent.
+    pub(crate) const fn sent_facts(&self) -> Option<LocalFacts> {
+        self.job.past.local
     }
 
     /// Returns what the attempts did, for another job.
@@ -357,6 +360,31 @@ impl<'a> Put<'a> {
         self.job.past.left_directory
     }
 
+    /// Makes the copy of a source that changed meanwhile older, if the next run compares. Returns whether
+    /// the file is sent again because neither its time nor its size would show the change.
+    fn sends_again(&mut self, client: &mut Client) -> Result<bool, Error> {
+        let Job { options, store, past, place, before_rename, .. } = &mut self.job;
+        let compares =
+            matches!(options.existing, Existing::ReplaceOlder | Existing::ReplaceDifferent);
+        let is_compared = compares || options.preserve || before_rename.is_some();
+        let sent = past.local.filter(|_| is_compared && *store == StoreAs::Final);
+        let Some(sent) = sent else { return Ok(false) };
+        let now = match self.from {
+            LocalSource::Path(path) => path.metadata(),
+            LocalSource::File(file, _) => file.metadata(),
+            LocalSource::Stream(_) => return Ok(false),
+        };
+        let is_seen = unprove(client, place.path(), sent.modified_seconds())
+            || options.existing != Existing::ReplaceOlder
+                && now.is_ok_and(|now| now.len() != sent.size);
+        if is_seen || past.changes >= CHANGES {
+            return Ok(false);
+        }
+        past.changes += 1;
+        client.control.waiter().sleep(age::TICK)?;
+        Ok(true)
+    }
+
     /// Uploads the file, or what is missing of it.
     ///
     /// A later call, also with another client that is logged in as the same user, is another
@@ -373,7 +401,12 @@ impl<'a> Put<'a> {
     /// - [`Error::Job`] for the other failures of a whole upload, and [`Error::Job`] for those
     ///   of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
-        self.job.run(&mut self.from, client, on)
+        loop {
+            match self.job.run(&mut self.from, client, on) {
+                Err(Error::Job(JobFault::LocalChanged)) if self.sends_again(client)? => {}
+                done => return done,
+            }
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use super::pieces::{OpenPiece, Pieces, discard};
 use super::receive::Joiner;
 use super::record::{Record, SourceId};
 use super::{Done, evidence};
+use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, Recovery};
 use crate::event::{Event, Note, Observer, Verify, Why};
@@ -107,9 +108,12 @@ impl Get<'_> {
             return self.job.fetch(&mut *pool.take()?, on, &mut self.to);
         };
         let target = file.target().to_owned();
-        let preserved = origin.modified.filter(|_| self.job.options.preserve).map(SystemTime::from);
+        let kept = match self.job.options.preserve {
+            true => origin.modified.map(SystemTime::from),
+            false => origin.modified.filter(|_| self.job.is_newer()).map(age::lasting),
+        };
         let start = DownloadStart::at_0(Writing::File(file));
-        let time = self.job.time.or(preserved);
+        let time = self.job.time.or(kept);
         if self.job.publish(start, done.size, time)? == Committed::Exists {
             return Ok(Done::skipped(SkipReason::NowExists));
         }

@@ -6,11 +6,12 @@
 use ftp_proto::{Entry, Modified, Pathname, Precision};
 
 use super::begin::answered;
-use crate::age::ZONES;
+use crate::age::is_about;
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::error::{Error, JobFault};
 use crate::listing::ListingForm;
-use crate::tree::probe::shows_other;
+use crate::tree::probe::with_remote_probe;
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum FileRelation {
@@ -78,7 +79,7 @@ pub(crate) fn check_apart(
         true => compare([from, at], [source, written])?,
         false
             if are_alike([from, at], [source, written])?
-                || share_host([from, at]) && may_be_one([from, at], [source, written])? =>
+                || may_be_one([from, at], [source, written])? =>
         {
             FileRelation::Unknown
         }
@@ -117,7 +118,9 @@ fn share_host([from, at]: [&Client; 2]) -> bool {
 }
 
 /// Returns whether the file `source` of one session may be the file `target` of the other, although
-/// different programs serve them. They number files differently, and may tell the time in different zones.
+/// different programs serve them: the sizes are equal, and the times, which the programs may tell in
+/// different zones. They number files differently. Then a directory is made beside the one and looked for
+/// beside the other, which can only affirm: a link can lead to one file from two directories.
 ///
 /// # Errors
 ///
@@ -131,14 +134,28 @@ fn may_be_one([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Res
     }
     let time =
         |client: &mut Client, path| Ok::<_, Error>(answered(client.modified(path))?.flatten());
-    if let (Some(here), Some(there)) = (time(from, source)?, time(at, target)?) {
-        let apart = here.unix_seconds().abs_diff(there.unix_seconds());
-        if apart % ZONES.unsigned_abs() != 0 {
-            return Ok(false);
-        }
+    let times = time(from, source)?.zip(time(at, target)?);
+    if times.is_some_and(|(here, there)| !is_about(here, there.unix_seconds())) {
+        return Ok(false);
     }
-    let directory = |path| Pathname::split(path).0;
-    Ok(shows_other([from, at], [directory(source), directory(target)])?.unwrap_or(true))
+    let [here, beside] = [source, target].map(|path| Pathname::split(path).0);
+    let seen = with_remote_probe(at, beside, |name| {
+        Ok(answered(from.existence(Pathname::join(here, name)))? == Some(Existence::Present))
+    })?;
+    match seen {
+        Some(false) if !share_host([from, at]) => Ok(false),
+        Some(false) => Ok([is_single(from, source)?, is_single(at, target)?] != [Some(true); 2]),
+        is_one => Ok(is_one.unwrap_or(true)),
+    }
+}
+
+/// Returns whether a listing shows that a file has one name and is not a link; `None` if it shows neither.
+pub(crate) fn is_single(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
+    let listed = answered(client.look(path, ListingForm::List))?.flatten();
+    Ok(listed.and_then(|entry| match entry.is_link() {
+        true => Some(false),
+        false => entry.links.map(|links| links == 1),
+    }))
 }
 
 type ExactFacts = (Vec<u8>, Option<u64>, Option<Modified>);

@@ -14,7 +14,6 @@ use super::hand::Hand;
 use super::local::{Directory, ODD_TIME};
 use crate::age::now;
 use crate::client::Client;
-use crate::client::absence::Existence;
 use crate::error::Error;
 use crate::listing::{Budget, ListOptions};
 
@@ -239,31 +238,26 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     Ok(names)
 }
 
-/// Returns whether the directory `here` of one session is the directory `there` of the other. For this,
-/// creates a directory in the latter, looks for it in the former, and removes it. Returns `None` if a
-/// server refuses that.
+/// Calls `is_there` with the name of an empty directory that exists in `there` on a server meanwhile. If
+/// another directory shows this name, both are one. Returns `None` if the server refuses the directory.
 ///
 /// # Errors
 ///
-/// Returns errors of the connections.
-pub(crate) fn shows_other(
-    [from, at]: [&mut Client; 2],
-    [here, there]: [&[u8]; 2],
-) -> Result<Option<bool>, Error> {
+/// Returns errors of the connection, and those of `is_there`.
+pub(crate) fn with_remote_probe<T>(
+    at: &mut Client,
+    there: &[u8],
+    is_there: impl FnOnce(&[u8]) -> Result<T, Error>,
+) -> Result<Option<T>, Error> {
     let name = [PROBE, format!("{:x}", std::process::id()).as_bytes()].concat();
     let made = Pathname::join(there, &name);
     match at.mkdir(&made) {
         Err(Error::Refused { .. } | Error::Argument(_)) => return Ok(None),
         made => made.map(drop)?,
     }
-    let seen = from.existence(Pathname::join(here, &name));
+    let seen = is_there(&name);
     remove_probe(at, &made)?;
-    match seen {
-        Ok(Existence::Present) => Ok(Some(true)),
-        Ok(Existence::Absent) => Ok(Some(false)),
-        Ok(Existence::Unknown) | Err(Error::Refused { .. } | Error::Argument(_)) => Ok(None),
-        Err(error) => Err(error),
-    }
+    seen.map(Some)
 }
 
 /// Removes the first removable directory that is listed with this prefix. Returns whether there was

@@ -149,6 +149,25 @@ fn a_download_that_removes_its_source_measures_the_age_of_the_file() {
     server.end();
 }
 
+/// The time of the end of the download would hide a change of the server's file meanwhile.
+#[test]
+fn a_download_that_replaces_older_files_keeps_the_time_that_was_told_before_it() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.answer("MDTM a", "213 20200101000000");
+        peer.image_epsv();
+        peer.answer("RETR a", "150 Opening for it (5 bytes)");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+    });
+    let options = FileOptions::new().existing(Existing::ReplaceOlder);
+    Get::to_path(Place::at("a"), &path, &options).attempt(&mut client, &()).unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    assert_eq!(path.metadata().unwrap().modified().unwrap(), then);
+    server.end();
+}
+
 #[test]
 fn a_download_that_replaces_older_files_tells_of_a_doubt() {
     let options = FileOptions::new().existing(Existing::ReplaceOlder);

@@ -3,10 +3,12 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::time::SystemTime;
 
 use ftp_client::error::JobFault;
 use ftp_client::file::{Existing, TemporaryName, Verify};
 use ftp_client::{Client, Error, ErrorKind, FileOptions, Get, Place, Put};
+use ftp_proto::TimeVal;
 
 use crate::peer::{Peer, Server};
 
@@ -243,6 +245,38 @@ fn an_old_file_of_equal_size_gets_no_time_and_costs_no_source() {
     }
 }
 
+/// A link on the server leads to the local file from another directory, where no probe shows.
+#[test]
+fn a_file_with_several_names_is_not_sent_to_one_that_looks_like_it() {
+    for (zone, is_one) in [(0, true), (2 * 3_600, true), (5, false)] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("b");
+        fs::write(&path, "hello").unwrap();
+        fs::hard_link(&path, root.path().join("c")).unwrap();
+        let then = TimeVal::from_unix_seconds(1_577_836_800 + zone).unwrap();
+        let modified = SystemTime::from(TimeVal::from_unix_seconds(1_577_836_800).unwrap());
+        fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", "213 5");
+            peer.refuse_probe();
+            peer.answer("MDTM a", &format!("213 {then}"));
+            if !is_one {
+                take_in(&mut peer, "a");
+            }
+        });
+        let options = FileOptions::new();
+        let done = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
+        match done {
+            Ok(done) => assert!(!is_one && done.size == 5),
+            Err(error) => {
+                assert!(is_one && matches!(error, Error::Job(JobFault::SameFile)), "{error}");
+            }
+        }
+        server.end();
+    }
+}
+
 /// `--verify none` is the user's word: no question is asked to prove the upload.
 #[test]
 fn a_time_that_nobody_wants_verified_costs_no_question() {
@@ -347,30 +381,42 @@ fn a_refused_size_proves_a_file_new_only_if_the_server_then_tells_it() {
 
 /// What this server stores within its own clock would be newer than any change of the source meanwhile.
 #[test]
-fn a_copy_whose_source_changed_meanwhile_is_no_longer_of_its_size() {
-    for (change, is_longer) in [("HELLO", true), ("longer than before", false)] {
+fn a_file_that_changes_while_it_is_sent_is_sent_again_where_no_time_can_be_set() {
+    for changes in [1, 3] {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("b");
-        fs::write(&path, "hello").unwrap();
+        fs::write(&path, "0").unwrap();
         let own = path.clone();
         let (server, mut client) = Server::logged_in(move |mut peer| {
-            peer.answer("MDTM a", "213 20000101000000");
-            peer.answer("TYPE I", "200 ok");
-            peer.epsv();
-            peer.answer("STOR a", "150 ok");
-            assert_eq!(peer.read_data(), b"hello");
-            fs::write(&own, change).unwrap();
-            peer.reply("226 done");
-            if is_longer {
+            for upload in 0..3.min(changes + 1) {
+                let stored = if upload == 0 { "20000101000000" } else { "20991231235959" };
+                peer.answer("MDTM a", &format!("213 {stored}"));
+                if upload == 0 {
+                    peer.answer("TYPE I", "200 ok");
+                }
                 peer.epsv();
-                peer.answer("APPE a", "150 ok");
-                assert_eq!(peer.read_data(), b"\n");
+                peer.answer("STOR a", "150 ok");
+                assert_eq!(peer.read_data(), upload.to_string().as_bytes());
+                if upload < changes {
+                    fs::write(&own, (upload + 1).to_string()).unwrap();
+                }
                 peer.reply("226 done");
+                if upload < changes {
+                    let line = peer.line();
+                    assert!(line.starts_with(b"MFMT ") && line.ends_with(b" a\r\n"), "{line:?}");
+                    // It confirms the time, and keeps its own.
+                    peer.reply("213 ok");
+                    peer.answer("MDTM a", "213 20991231235959");
+                }
             }
         });
         let options = FileOptions::new().existing(Existing::ReplaceOlder);
         let done = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
-        assert!(matches!(done, Err(Error::Job(JobFault::LocalChanged))), "{done:?}");
+        match done {
+            Ok(done) => assert_eq!((changes, done.bytes), (1, 1)),
+            Err(Error::Job(JobFault::LocalChanged)) => assert_eq!(changes, 3),
+            Err(error) => panic!("{error}"),
+        }
         server.end();
     }
 }

@@ -153,6 +153,13 @@ impl Peer {
         self.reply(reply);
     }
 
+    /// Refuses to tell whether the directory of the server's file is that of the local one.
+    pub(crate) fn refuse_probe(&mut self) {
+        let line = self.line();
+        assert!(line.starts_with(b"SIZE ftp-cli-probe-"), "{}", line.escape_ascii());
+        self.reply("450 not now");
+    }
+
     /// Waits for the client to close the control connection without another byte.
     pub(crate) fn expect_end(&mut self) {
         let mut rest = Vec::new();

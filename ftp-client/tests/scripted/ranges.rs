@@ -175,6 +175,8 @@ fn a_download_over_several_connections_has_the_checks_of_one_over_one() {
     fs::write(&own, &content).unwrap();
     let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
     fs::File::options().write(true).open(&own).unwrap().set_modified(then).unwrap();
+    // A link can lead to it from another directory.
+    fs::hard_link(&own, root.path().join("other")).unwrap();
     let mut job = Get::in_place(Place::at("a"), &own, &options);
     let refused = job.attempt_over(&pool, MOST, &()).unwrap_err();
     assert!(matches!(refused, Error::Job(JobFault::MayBeSource(_))), "{refused:?}");

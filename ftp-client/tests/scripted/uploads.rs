@@ -383,6 +383,31 @@ fn a_refusal_while_a_file_is_sent_is_reported_hc_20() {
     server.end();
 }
 
+#[test]
+fn a_size_that_is_not_told_at_once_is_asked_for_again_after_an_upload() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("b");
+    fs::write(&path, "hello").unwrap();
+    for (size, is_whole) in [("213 5", true), ("213 0", false)] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.image_epsv();
+            peer.answer("STOR a", "150 ok");
+            assert_eq!(peer.read_data(), b"hello");
+            peer.reply("226 done");
+            peer.answer("SIZE a", "450 later");
+            peer.answer("SIZE a", size);
+        });
+        match client.upload_from(&path, "a", &FileOptions::new(), &()) {
+            Ok(done) => assert!(is_whole && done.verified == Verify::Size),
+            Err(error) => {
+                let is_short = matches!(error, Error::Incomplete { bytes: 0, announced: Some(5) });
+                assert!(!is_whole && is_short, "{error}");
+            }
+        }
+        server.end();
+    }
+}
+
 /// Some servers answer 450 for a missing file, or always: nobody uploads it.
 #[test]
 fn a_size_that_the_server_never_tells_stops_neither_upload_nor_download() {

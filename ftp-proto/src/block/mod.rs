@@ -256,14 +256,6 @@ impl BlockDecoder {
         }
     }
 
-    /// Returns whether the connection may end here: the decoder is not inside a file.
-    ///
-    /// A file begins with the first byte of its first block header.
-    #[must_use]
-    pub const fn is_between_files(&self) -> bool {
-        !self.is_inside
-    }
-
     /// Returns how many bytes of the current block are still to come. They belong to the current
     /// file.
     #[must_use]

@@ -134,6 +134,16 @@ fn a_file_is_not_uploaded_onto_itself() {
     fs::hard_link(&local, &link).unwrap();
     let ran = run(&mut ftp(&["put", &text(&link), &server.url("f")]));
     failed(&ran, 2, "are the same file");
+    // A link in another directory leads to it, too.
+    fs::remove_file(&link).unwrap();
+    fs::create_dir(server.root.join("pub")).unwrap();
+    fs::hard_link(&local, server.root.join("pub/f")).unwrap();
+    for options in [&[][..], &["-p"], &["-c"], &["--append"]] {
+        let ran = run(ftp(&["put"]).args(options).args([&path, &server.url("pub/")]));
+        failed(&ran, 2, "are the same file");
+        assert_eq!(server.root.read("f"), b"content", "{options:?}");
+    }
+    fs::remove_file(server.root.join("pub/f")).unwrap();
     // Another file of the same name, size and time is replaced.
     let here = TempRoot::new();
     let other = here.write("f", b"CONTENT");

@@ -22,10 +22,8 @@ use crate::file::evidence::{
     Compared, Resume, checksum, compare_digest, compare_first, is_doubtful,
 };
 use crate::file::journal::{
-    ConfirmedFile, JournalContent, LocalFacts, Renaming, UNPROVED, check_stored_size, lengthen,
-    outlast, set_time,
+    ConfirmedFile, JournalContent, LocalFacts, Renaming, check_stored_size, outlast, set_time,
 };
-use crate::file::options::Existing;
 use crate::file::partial::named;
 use crate::file::replaced::OldFile;
 use crate::system::FileExt;
@@ -128,8 +126,7 @@ impl Job<'_> {
             report.as_ref().map_or((0, Duration::ZERO), |report| (report.bytes, report.duration));
         let mut done = Done::moved(bytes, start.offset, duration);
         if let OpenedSource::Regular { file, facts, .. } = source {
-            self.check_unchanged(file, *facts, start.offset + bytes, &start)
-                .map_err(|error| self.unproved(client, (file, *facts), error))?;
+            self.check_unchanged(file, *facts, start.offset + bytes, &start)?;
         }
         if let Some(Following { time, .. }) = self.following.take()
             && !client.has_planned_upload()
@@ -267,31 +264,6 @@ impl Job<'_> {
             journal.remove();
         }
         Err(Error::Job(JobFault::LocalChanged))
-    }
-
-    /// Makes a stored copy older than its source, or longer, if the source changed meanwhile and the next run
-    /// compares: the server's own time of the upload can be that of the change or later, and that run would
-    /// take the copy for the file. Returns the error.
-    fn unproved(
-        &self,
-        client: &mut Client,
-        (file, then): (&File, LocalFacts),
-        error: Error,
-    ) -> Error {
-        if !matches!(error, Error::Job(JobFault::LocalChanged)) || self.store != StoreAs::Final {
-            return error;
-        }
-        let path = self.place.path();
-        let older = then.modified_seconds().saturating_sub(UNPROVED);
-        let time = TimeVal::from_unix_seconds(older).filter(|_| self.options.preserve);
-        let is_older = time.is_some_and(|time| client.set_modified(path, time).is_ok());
-        let compares =
-            matches!(self.options.existing, Existing::ReplaceOlder | Existing::ReplaceDifferent);
-        if compares && !is_older {
-            // Otherwise, the copy is as it was.
-            let _ = lengthen(client, path, file, then.size);
-        }
-        error
     }
 
     /// Sends a stream, whose bytes cannot be read again.
@@ -445,8 +417,7 @@ impl Job<'_> {
         }
         if self.options.preserve {
             if let OpenedSource::Regular { file, facts, .. } = source {
-                let lasts = outlast(client, file, *facts);
-                lasts.map_err(|error| self.unproved(client, (file, *facts), error))?;
+                outlast(client, file, *facts)?;
             }
             self.set_time(client, &path, source)?;
             self.confirmed.given = source.facts().map(|facts| facts.modified_seconds());

@@ -6,20 +6,19 @@ use std::path::Path;
 use ftp_proto::{Pathname, ReplyCode};
 
 use super::{Job, OpenedSource, StoreAs};
-use crate::age::is_about;
 use crate::age::{AHEAD, BEHIND};
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
 use crate::error::{Error, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
-use crate::file::apart::{real_path, shares_directory};
+use crate::file::apart::{BothFiles, is_named, may_be_one};
 use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, compare_first, judge, read_end};
 use crate::file::identity::ServerFile;
 use crate::file::journal::{LocalFacts, UploadJournal};
 use crate::file::options::{Existing, SkipReason};
 use crate::file::replaced::{OldFile, unless_busy};
-use crate::system::{FileExt, MetadataExt, OsStrExt};
+use crate::system::{FileExt, MetadataExt};
 use crate::tree::local::rounds_to;
 use crate::tree::probe::{local_time, time_error};
 
@@ -300,40 +299,26 @@ impl Job<'_> {
         {
             return false;
         }
-        let (_, name) = Pathname::split(self.place.path());
-        let is_named = |path: &Path| path.file_name().is_some_and(|own| own.as_bytes() == name);
-        let links = file.metadata().map_or(1, |metadata| metadata.nlink());
-        links > 1 || is_named(path) || is_named(&real_path(path))
+        links_of(file) > 1 || is_named(path, self.place.path())
     }
 
     /// Checks once that the upload does not change its own source: most servers empty the file at `STOR`,
-    /// and `APPE` would read what it writes. `told` is the size of the server's file. Its time proves
-    /// nothing, because some servers tell local time.
+    /// and `APPE` would read what it writes. `told` is the size of the server's file.
     pub(super) fn check_apart(
         &mut self,
         client: &mut Client,
         source: &OpenedSource<'_>,
         told: Option<SizeTold>,
     ) -> Result<(), Error> {
-        let OpenedSource::Regular { path, facts, .. } = source else { return Ok(()) };
+        let OpenedSource::Regular { file, path, facts } = source else { return Ok(()) };
         let Some(told) = told.filter(|_| self.may_be_itself(client, source)) else { return Ok(()) };
-        // A file that is being written has a size between those of two looks.
         let now = fs::metadata(path).map_or(facts.size, |now| now.len());
         let sizes = facts.size.min(now)..=facts.size.max(now);
-        let may_be_one = told.known().is_some_and(|have| sizes.contains(&have));
-        if may_be_one {
-            let is_one = match shares_directory(client, &real_path(path), self.place.path(), true)?
-            {
-                Some(is_one) => is_one,
-                // Its directory takes no file. Some servers tell local time.
-                None => {
-                    client.is_near() && {
-                        let time = client.modified(self.place.path()).ok().flatten();
-                        time.is_none_or(|time| is_about(time, facts.modified_seconds()))
-                    }
-                }
-            };
-            if is_one {
+        if told.known().is_none_or(|told| sizes.contains(&told)) {
+            let (there, modified) = (self.place.path(), facts.modified_seconds());
+            let links = links_of(file);
+            let both = BothFiles { here: path, sizes, modified, links, there, told };
+            if may_be_one(client, &both)? {
                 return Err(Error::Job(JobFault::SameFile));
             }
         }
@@ -420,6 +405,10 @@ impl Job<'_> {
         let (Some(sent), OpenedSource::Regular { file, .. }) = (sent, source) else {
             return Ok(false);
         };
+        // The source has changed since, or the bytes that were sent are known to be wrong.
+        if self.past.from_start && self.options.existing != Existing::Keep {
+            return Ok(true);
+        }
         let differs = match client.size(self.place.path())? {
             Some(0) => None,
             Some(size) if size > sent => Some(Why::TailDiffers),
@@ -459,4 +448,9 @@ impl Job<'_> {
         }
         Err(Error::Unsupported(Unsupported::NoExistence))
     }
+}
+
+/// Returns the number of names of a file, at least 1.
+fn links_of(file: &File) -> u64 {
+    file.metadata().map_or(1, |metadata| metadata.nlink())
 }

@@ -15,6 +15,8 @@ pub(crate) use remote_backup::{RemoteBackup, overlaps};
 pub(crate) use remote_side::{RemoteSide, RemoteTop, modified};
 pub(crate) use up::{Ahead, Up};
 
+use std::ffi::OsStr;
+
 use ftp_proto::{Pathname, Verb};
 
 use super::entry::Stamp;
@@ -24,7 +26,7 @@ use super::manifest::Sum;
 use super::names::Relation;
 use super::options::OBJECTS;
 use super::plan::{Copied, Plan, PlannedCopy, PlannedLink, Removal};
-use super::probe::with_probe;
+use super::probe::{with_probe, with_remote_probe};
 use super::scan::{Contents, LocalTree, RemoteTree, Scan};
 use crate::client::Client;
 use crate::client::repeat::Repeat;
@@ -33,6 +35,7 @@ use crate::event::Observer;
 use crate::file::checksum::Checksum;
 use crate::file::evidence::Resume;
 use crate::listing::Budget;
+use crate::system::OsStrExt;
 
 /// Executor of a plan. Paths are relative to the top; the path of the top itself is empty.
 pub(crate) enum Copier<'a> {
@@ -331,13 +334,24 @@ impl<'a> Copier<'a> {
     /// Returns `Unsupported` if the server does not report whether a file exists, and `Usage` if
     /// both sides are servers. Also returns the same failures as [`make`](Self::make).
     pub(crate) fn is_same_directory(&mut self, path: &[u8]) -> Result<bool, TreeFault> {
+        let is_up = matches!(self, Self::Up(_));
         let (near, far) = match self {
             Self::Down(Down { from, to, .. }) => (to, from),
             Self::Up(Up { from, to, .. }) => (from, to),
             Self::Across(_) => return Err(no_local_side()),
         };
         let probed = with_probe(near.directory(path)?, |name| far.has(path, name));
-        probed.map_err(|error| TreeFault::local(path, &error))?
+        let Err(error) = probed else { return probed.unwrap_or(Ok(false)) };
+        let here = near.here.join(OsStr::from_bytes(path));
+        let there = Pathname::join(far.place.top, path);
+        let seen = match is_up {
+            // Perhaps only the server may write there.
+            true => with_remote_probe(far.hand.client()?, &there, |name| {
+                Ok(here.join(OsStr::from_bytes(name)).symlink_metadata().is_ok())
+            })?,
+            false => None,
+        };
+        seen.ok_or_else(|| TreeFault::local(path, &error))
     }
 
     /// Returns whether a server is on this computer, or cannot set times, so that the files of one

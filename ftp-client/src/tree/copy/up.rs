@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Observer, Verify};
 use crate::file::evidence::{Resume, compare_first};
-use crate::file::journal::{LocalFacts, UNPROVED, lengthen, written};
+use crate::file::journal::{LocalFacts, unprove, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast};
 use crate::file::replaced::OldFile;
@@ -142,15 +142,13 @@ impl Up<'_> {
             sent => sent,
         };
         // A file that was opened ahead may have changed before its upload began.
-        let sent = sent.and_then(|sent| match file.metadata() {
-            Ok(now) if LocalFacts::of(&now) == LocalFacts::of(&before) => Ok(sent),
-            Ok(_) => Err(Error::Job(JobFault::LocalChanged)),
+        let found = file.metadata();
+        let sent = sent.and_then(|sent| match found {
+            Ok(now) if sent.facts == Some(LocalFacts::of(&now)) => Ok((sent, now)),
+            Ok(_) => Err(self.unproved(&target, &before)),
             Err(error) => Err(Error::local(error)),
         });
-        if let Err(error) = &sent {
-            self.unprove(error, &target, (&file, &before));
-        }
-        let sent = sent.map_err(|error| self.failure(error, &below))?;
+        let (sent, before) = sent.map_err(|error| self.failure(error, &below))?;
         if let Some((old, stored)) = &sent.replaced {
             let size = before.len();
             let proved = self.to.hand.ask(|at| {
@@ -183,10 +181,11 @@ impl Up<'_> {
             true => sent.unset,
             false => {
                 let lasts = self.to.place.outlast(client, &file, &before);
-                lasts.map_err(|error| {
-                    self.unprove(&error, &target, (&file, &before));
-                    TreeFault::from(error).about(&below)
-                })?;
+                let lasts = lasts.map_err(|error| match error {
+                    Error::Job(JobFault::LocalChanged) => self.unproved(&target, &before),
+                    error => error,
+                });
+                lasts.map_err(|error| TreeFault::from(error).about(&below))?;
                 let client = self.to.hand.client()?;
                 self.to.place.finish(client, &target, mode_of(copy, &before), &before)?
             }
@@ -201,19 +200,14 @@ impl Up<'_> {
         Ok(Copied { source, noted, unset, ..Copied::far(sent.bytes, sent.verified) })
     }
 
-    /// Makes a stored copy older than its source, or longer, if the source changed meanwhile. The server's
-    /// own time of the upload can be that of the change or later, which would then pass for proof.
-    fn unprove(&mut self, error: &Error, target: &[u8], (file, before): (&File, &Metadata)) {
-        if matches!(error, Error::Job(JobFault::LocalChanged))
-            && self.options.temporary.is_none()
+    /// Makes the copy of a source that changed after its last byte older, and returns the error.
+    fn unproved(&mut self, target: &[u8], before: &Metadata) -> Error {
+        if self.options.temporary.is_none()
             && let Ok(client) = self.to.hand.client()
         {
-            let older = before.mtime().saturating_sub(UNPROVED);
-            let _ = self.to.place.set_time(client, target, Some(older));
-            if !self.to.place.times.holds() {
-                let _ = lengthen(client, target, file, before.len());
-            }
+            unprove(client, target, before.mtime());
         }
+        Error::Job(JobFault::LocalChanged)
     }
 
     /// Uploads the file at `below`. With a temporary name, it is finished before it is renamed.
@@ -262,19 +256,19 @@ impl Up<'_> {
         };
         let mut put = Put::from_file(file, &local, Place::at(&target), &options)
             .store_as(self.options.temporary.clone())
-            .apart()
+            .apart(before.nlink() <= 1 || !copy.replaces_equal_size())
             .proves_new(is_doubtful || self.options.moves && copy.replaces_equal_size())
             .following(following)
             .after(past.map(|past| past.1).unwrap_or_default())
             .before_rename(&mut publish);
         let sent = put.attempt(client, on);
-        let replaced = put.take_replaced();
+        let (facts, replaced) = (put.sent_facts(), put.take_replaced());
         if sent.is_err() {
             self.past = Some(Box::new((below.to_vec(), put.into_past())));
         }
         let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
         let (bytes, verified) = (sent.bytes, sent.verified);
-        Ok(SentUpload { bytes, verified, replaced, unset, is_finished })
+        Ok(SentUpload { bytes, verified, facts, replaced, unset, is_finished })
     }
 
     fn failure(&self, error: Error, below: &[u8]) -> TreeFault {
@@ -336,6 +330,7 @@ impl Up<'_> {
 struct SentUpload {
     bytes: u64,
     verified: Verify,
+    facts: Option<LocalFacts>,
     /// What was known of the file that was replaced, and the size there now, if they must prove the upload.
     replaced: Option<(OldFile, Option<u64>)>,
     /// The failure to set the time or the permissions of the complete copy.

@@ -434,6 +434,8 @@ fn a_257_without_quotes_leaves_both_connections_of_a_copy_open() {
 
 #[test]
 fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
+    const MISSING: &str =
+        "t> TYPE I\n t< 200 ok\n t> SIZE b\n t< 550 none\n s> TYPE I\n s< 200 ok\n";
     let options = FileOptions::new();
     let feat = |at: &str| format!("{at}> FEAT\n {at}< 211-so\n {at}<  MLST\n {at}< 211 end\n");
     let facts = |at: &str, name: &str, facts: &str| {
@@ -459,7 +461,7 @@ fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
             // A file that is being written would differ from itself.
             asked += &facts("t", "b", there);
         }
-        let copied = [TYPES, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+        let copied = [MISSING, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
         let script = if may_be_source { asked } else { asked + &copied };
         let (done, _) = elsewhere(&mut new_job(&options), &script);
         match may_be_source {
@@ -482,7 +484,7 @@ fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
         [feat("t").as_str(), busy].concat(),
         "t> FEAT\n t< 502 what\n".to_owned(),
     ] {
-        let script = [asked.as_str(), TYPES, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+        let script = [asked.as_str(), MISSING, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
         assert_eq!(elsewhere(&mut new_job(&options), &script).0.unwrap().size, 9);
     }
     // Two programs of one computer may serve one disk, number its files otherwise, and tell local time.
@@ -492,7 +494,7 @@ fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
     for (asked, may_be_source) in [
         ("t> SIZE b\n t< 550 none\n s> TYPE I\n s< 200 ok\n".to_owned(), false),
         (format!("{THERE}213 8\n t> SIZE b\n t< 213 9\n"), false),
-        (format!("{THERE}{times}213 20260101000001\n"), false),
+        (format!("{THERE}{times}213 20260101000005\n"), false),
         (format!("{THERE}{times}213 20260101020000\n t> MKD PROBE\n t< 550 no\n"), true),
         (format!("{THERE}{times}550 no\n t> MKD PROBE\n t< 550 no\n"), true),
     ] {

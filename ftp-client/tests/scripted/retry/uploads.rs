@@ -31,6 +31,10 @@ fn interrupted_upload(size: &'static str) -> Script {
     on(move |mut peer| {
         peer.answer("TYPE I", "200 ok");
         about_upload(&mut peer, size);
+        if size == "500 what" {
+            peer.refuse_probe();
+            peer.answer("MDTM a", size);
+        }
         let data = opened(&mut peer, "STOR a");
         assert_eq!(read_all(data), b"hello, world");
         peer.close();
