@@ -70,6 +70,8 @@ mod console {
 }
 
 use std::ffi::OsString;
+#[cfg(feature = "client")]
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -212,4 +214,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, mut stdio: Stdio) -> E
 /// Locks a mutex, even if a thread panicked while holding it: that panic is reported elsewhere.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns 16 hexadecimal digits that nobody can guess. The standard library has random bytes on
+/// kernels without getrandom(2), too.
+#[cfg(feature = "client")]
+fn random_name() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }

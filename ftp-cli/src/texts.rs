@@ -21,6 +21,10 @@ pub(crate) const DIAGNOSES: &str = include_str!("../help/diagnoses.txt");
 /// manuals of curl, wget, lftp, rclone, rsync and GNU coreutils.
 pub(crate) const OTHER_PROGRAMS: &str = include_str!("../help/other-programs.txt");
 
+/// Commands of other programs, and the command or the line to type instead. `batch: COMMAND` is a line
+/// of a batch, and `serve: WORD` an operand of `serve`.
+pub(crate) const OTHER_COMMANDS: &str = include_str!("../help/other-commands.txt");
+
 /// Formats of operands and options.
 pub(crate) const URLS: &str = include_str!("../help/urls.txt");
 
@@ -121,7 +125,7 @@ mod tests {
 
     #[test]
     fn every_term_of_a_list_has_a_meaning() {
-        for list in [ENVIRONMENT, FILES, DIAGNOSES, OTHER_PROGRAMS] {
+        for list in [ENVIRONMENT, FILES, DIAGNOSES, OTHER_PROGRAMS, OTHER_COMMANDS] {
             let items = list.split("\n\n").count();
             assert_eq!(terms(list).filter(|(_, meaning)| !meaning.is_empty()).count(), items);
             assert_eq!(

@@ -137,8 +137,8 @@ pub(crate) fn check_room_for_thread(stack: usize) -> io::Result<()> {
     if room >= needed { Ok(()) } else { Err(ErrorKind::OutOfMemory.into()) }
 }
 
-/// Checks that `bytes` of memory are free for a moment: where a control group or the machine has
-/// less, the kernel would kill the process.
+/// Checks that `bytes` of memory can be charged now: past the limit of a control group or of the
+/// machine, the OOM killer would end the process.
 ///
 /// # Errors
 ///

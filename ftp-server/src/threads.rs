@@ -46,14 +46,14 @@ pub(crate) struct ThreadJob<T> {
     end: JobEnd,
 }
 
-/// A place for the result of work in another thread. A channel for each type would take 25 KB of
-/// code.
+/// A one-shot result of work in another thread. An instance of `mpsc` per result type would add 25
+/// KB of code each.
 pub(crate) struct Slot<T>(Arc<Lock<SlotState<T>>>);
 
-/// The result, and the function that gets it if no thread waits for it.
+/// The result, and the callback that consumes it once its waiter has given up.
 type SlotState<T> = (Option<T>, Option<Late<T>>);
 
-/// A function that gets a result in the thread of the work.
+/// A callback that consumes a late result, in the thread that produced it.
 pub(crate) type Late<T> = Box<dyn FnOnce(T) + Send>;
 
 /// Returns the work as one that needs no result, and the slot for its result.
@@ -85,7 +85,8 @@ impl<T> Slot<T> {
         self.0.lock().0.take().ok_or_else(panicked)
     }
 
-    /// Passes the result to `late`: at once if the work has ended, otherwise in its thread.
+    /// Stops waiting: `late` consumes the result, now if it is there, otherwise in the worker
+    /// thread when it is.
     pub(crate) fn leave(&self, late: Late<T>) {
         let mut state = self.0.lock();
         let Some(result) = state.0.take() else {
@@ -116,7 +117,7 @@ pub(crate) fn client() -> IpAddr {
     CLIENT.get()
 }
 
-/// Returns whether the work of this thread must begin no change any more: see [`JobEnd::cancel`].
+/// Returns whether the work of this thread was cancelled: see [`JobEnd::cancel`].
 pub(crate) fn is_cancelled() -> bool {
     CANCELLED.with_borrow(|is_cancelled| is_cancelled.load(Ordering::SeqCst))
 }
@@ -149,8 +150,8 @@ impl JobEnd {
         Ok(Self { end, is_cancelled })
     }
 
-    /// Lets the work begin no change any more, if it asks [`is_cancelled`]. What it has begun goes
-    /// on.
+    /// Cancels cooperatively: work that checks [`is_cancelled`] starts no further change. A change
+    /// that is already in flight is not interrupted.
     pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::SeqCst);
     }
@@ -206,7 +207,7 @@ impl<T: Send + 'static> ThreadJob<T> {
     }
 }
 
-/// Work that a thread does while its owner asks for the result again and again.
+/// A call that may block, polled by its owner: a helper thread blocks instead.
 pub(crate) struct Polled<T>(Option<ThreadJob<T>>);
 
 impl<T> Default for Polled<T> {

@@ -2,6 +2,7 @@
 
     sudo python3 -B tests/campaign soak [--minutes N] [--seed N] [--first] [--program FILE]
          [--switches LIST] [--actions LIST] [--clients LIST] [--faults LIST] [--every N] [--workers N]
+         [--gateway SERVER]
     sudo python3 -B tests/campaign watch [--minutes N] [--seed N] [--first] [--program FILE]
          [--verbs LIST] [--servers LIST] [--switches LIST] [--calm] [--only PERIOD]
     sudo python3 -B tests/campaign switches [--seed N] [--program FILE] [NAME]...
@@ -49,6 +50,7 @@ differences
 --faults   only these: {faults}
 --every    one action in this number goes wrong (default: {every})
 --workers  the number of users that act at the same time (default: {workers})
+--gateway  in a soak, our server is a gateway to this one, such as ours or ProFTPD, which is killed, slow, and lies
 --program  this build of ftp-cli (default: target/release/ftp-cli)
 
 Switches: {switches}.
@@ -131,6 +133,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--switches", type=some_of(tuple(switches.ALL)), default=())
     parser.add_argument("--calm", action="store_true")
     parser.add_argument("--only", default="")
+    parser.add_argument("--gateway", default="")
     for name, value in ALL._asdict().items():
         kind = some_of(value) if isinstance(value, tuple) else up_to(200)
         parser.add_argument(f"--{name}", type=kind, default=value)
@@ -140,8 +143,8 @@ def arguments() -> argparse.Namespace:
     watched = wanted.watched._replace(switches=()) if wanted.part == "soak" else wanted.watched
     if wanted.part != "watch" and watched != watch.Scope():
         parser.error(f"only for watch: {', '.join('--' + name for name in watch.Scope._fields)}; and --switches for soak")
-    if wanted.part != "soak" and wanted.scope != ALL:
-        parser.error(f"only for soak: {', '.join('--' + name for name in ALL._fields)}")
+    if wanted.part != "soak" and (wanted.scope != ALL or wanted.gateway):
+        parser.error(f"only for soak: --gateway, {', '.join('--' + name for name in ALL._fields)}")
     if wanted.names and wanted.part not in ("planted", "switches", "worlds", "cuts"):
         parser.error("names are for planted, switches, worlds and cuts")
     if wanted.days is not None and wanted.part != "months":
@@ -180,7 +183,9 @@ def run(wanted: argparse.Namespace) -> Findings:
     if wanted.part == "worlds":
         return promises.check_worlds(program, place.Place(), wanted.seed, wanted.first, wanted.names, wanted.rounds)
     common = (program, place.Place(), wanted.seed, wanted.minutes, wanted.first)
-    return soak.Soak(*common, wanted.scope, wanted.switches).run() if wanted.part == "soak" else watch.Watch(*common, wanted.watched).run()
+    if wanted.part == "watch":
+        return watch.Watch(*common, wanted.watched).run()
+    return soak.Soak(*common, wanted.scope, wanted.switches, wanted.gateway).run()
 
 
 def main() -> None:
@@ -204,6 +209,7 @@ def main() -> None:
     print(f"{found.title}: {len(found.found)} findings{excused} in {seconds}{seed}, exit {status}")
     if found.found:
         again = ["--minutes", f"{wanted.minutes:g}", "--seed", str(wanted.seed), *options(wanted.scope)]
+        again += [f"--gateway={wanted.gateway}"] * bool(wanted.gateway)
         if wanted.part == "months":
             again = ["--days", str(wanted.days)]
         if wanted.part in ("switches", "worlds", "cuts"):

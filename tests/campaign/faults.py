@@ -8,6 +8,7 @@ import threading
 import time
 from typing import NamedTuple, Optional, Protocol
 
+import gateways
 import server as servers
 from findings import Findings
 from place import CERTIFICATES, CONTROL, IMPLICIT, Place, full_disk, run
@@ -20,6 +21,8 @@ LOCAL = ("reset", "silence", "stop", "kill", "terminate")
 # Faults of the server or its machine.
 GLOBAL = ("crash", "full disk", "descriptors", "reload", "bad reload", "certificate", "bad certificate", "clock")
 KINDS = LOCAL + GLOBAL
+# Faults of the server beyond a gateway: it is killed, it stands still, or a transfer to it breaks.
+BEYOND = ("upstream killed", "upstream slow", "upstream lies")
 # What the log says about a reload of each kind.
 RELOADS = {"reload": "reloaded", "bad reload": "unchanged", "certificate": "reloaded", "bad certificate": "unchanged"}
 INVALID = '\n[transfer]\nsync = "sometimes"\n'
@@ -46,11 +49,13 @@ class Faults:
     """All faults of a run. Faults of the server happen one at a time."""
 
     def __init__(
-        self, place: Place, server: servers.Server, seed: int, scope: Chosen, addresses: list[str], findings: Findings
-    ) -> None:
-        self.place, self.server, self.findings = place, server, findings
+        self, place: Place, server: servers.Server, seed: int, scope: Chosen, addresses: list[str], findings: Findings,
+        upstream: Optional[gateways.Upstream] = None,
+    ) -> None:  # fmt: skip
+        self.place, self.server, self.findings, self.upstream = place, server, findings, upstream
         self.random = random.Random(f"{seed}/faults")
-        self.kinds, self.counts = scope.faults, dict.fromkeys(scope.faults, 0)
+        self.kinds = scope.faults + (BEYOND if upstream else ())
+        self.counts = dict.fromkeys(self.kinds, 0)
         # Whether the server may be killed: the end of a run compares the memory of one process.
         self.crashes = True
         self._windows: list[Window] = []
@@ -93,6 +98,11 @@ class Faults:
         with self._lock:
             is_open = self._open.get("crash", end) < end
             return is_open or any(w.kind == "crash" and w.begin <= end and begin <= w.end for w in self._windows)
+
+    def last_crash(self) -> float:
+        """Returns when the server was last started after it was killed."""
+        with self._lock:
+            return max((window.end for window in self._windows if window.kind == "crash"), default=0.0)
 
     @contextlib.contextmanager
     def _window(self, kind: str):
@@ -149,6 +159,17 @@ class Faults:
                 time.sleep(length)
         elif kind in RELOADS:
             self._reload(kind)
+        elif kind in BEYOND:
+            with self._window(kind):
+                if kind == "upstream killed":
+                    self.upstream.die()
+                elif kind == "upstream slow":
+                    # Longer than a gateway waits, or not.
+                    self.upstream.pause(self.random.choice([1.0, 5.0]))
+                else:
+                    self.upstream.lie(length)
+                # Whoever waits for a broken connection notices it only now.
+                time.sleep(gateways.TIMEOUT)
         else:
             self.server.set_clock(self.random.randint(-CLOCK_STEPS, CLOCK_STEPS))
 

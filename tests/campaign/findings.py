@@ -4,6 +4,7 @@ import collections
 import sys
 import threading
 import time
+from typing import Callable
 
 # Maximum bytes of a program's output that a finding shows.
 SHOWN = 1_500
@@ -47,6 +48,23 @@ class Findings:
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
+
+
+def fewest(items: list, shows: Callable[[list], bool]) -> list:
+    """Returns the fewest of these items with which something still shows: delta debugging."""
+    parts = 2
+    while items:
+        size = -(-len(items) // parts)
+        for at in range(0, len(items), size):
+            rest = items[:at] + items[at + size :]
+            if shows(rest):
+                items, parts = rest, max(2, parts - 1)
+                break
+        else:
+            if size == 1:
+                break
+            parts = min(len(items), parts * 2)
+    return items
 
 
 def shown(said: bytes) -> str:

@@ -62,7 +62,8 @@ class Disk:
         return self.nodes[path]
 
     def real(self, node: int, name: str = "") -> str:
-        if node not in self.paths:
+        # A file that lost its name can only be asked about while somebody has it open.
+        if node not in self.paths or "\0" in self.paths[node]:
             raise OSError(errno.ESTALE, "stale")
         return os.path.join(self.top, self.below(node, name)).rstrip("/")
 

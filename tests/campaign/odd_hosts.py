@@ -325,7 +325,7 @@ def mirrored_twice(
         code, said = scene.client(server, "mirror", *words)
         if code not in codes or any(held(target / path) != content for path, content in files.items()):
             return f"mirror {words}: exit {code}, not all is there: {said!r}"
-        if count not in said and not code and not may_repeat and b"cannot measure the server's clock" not in said:
+        if count not in said and not code and not may_repeat and b"the server's clock is unknown" not in said:
             return f"mirror {words}: must be {count!r}: {said!r}"
     return None
 

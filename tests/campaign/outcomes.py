@@ -20,6 +20,8 @@ class Ran(NamedTuple):
     # The number of uploads, and the bytes that the server has confirmed, if they must be the whole file.
     uploads: int
     confirmed: Content
+    # The bytes of each whole upload that the server has confirmed.
+    stored: list[bytes]
     # Whether a switch took effect meanwhile.
     is_odd: bool = False
 
@@ -39,9 +41,9 @@ class Ran(NamedTuple):
 def is_second_try(ran: Ran, found: Content) -> bool:
     """Returns whether a file holds what a client sent when it tried a disturbed upload again: then the server is right.
 
-    lftp can send wrong bytes in its second try: see docs/reliability.md.
+    lftp can send wrong bytes in its second try, or leave out the last ones: see docs/reliability.md.
     """
-    return bool(ran.struck) and ran.uploads > 1 and found is not None and found == ran.confirmed
+    return bool(ran.struck or ran.is_odd) and ran.uploads > 1 and found in ran.stored
 
 
 def wrong(what: str, found: Content, wanted: list[Content]) -> Optional[str]:

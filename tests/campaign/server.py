@@ -22,6 +22,8 @@ from place import CONTROL, HOST, IMPLICIT, Place, Unavailable
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 # The prefix of the names of unfinished uploads; docs/dev/conformance.md specifies it.
 HIDDEN = ".ftp-upload-"
+# The prefix of a gateway's unfinished uploads on the other server.
+BEYOND = ".ftp-gateway-"
 # The prefix of the record that an interrupted upload leaves, beside its bytes.
 RECORD = ".ftp-upload-record-"
 # The lines of a record with the name of the bytes, and with their number, the time of the cut and the time until which
@@ -115,12 +117,15 @@ class Server:
         environment: Optional[dict[str, str]] = None,
         prefix: Callable[[], Sequence[str]] = tuple,
         hosts: Sequence[str] = (HOST,),
+        root: str = "",
+        store: str = "",
     ) -> None:
         """`users` maps each name to the setting for interrupted uploads: resume or discard. `prefix` returns the
-        beginning of the command for each start.
+        beginning of the command for each start. `root` is in place of the place's directory, and may name a `store`.
         """
         self.program, self.place, self.users, self._prefix = program, place, users, prefix
         self._hosts = dict.fromkeys(hosts)
+        self._root, self._store = root or str(place.shown), store
         self._settings, self._environment = settings, environment or {}
         self.passwords = {name: f"secret-{seed}-{secrets.token_hex(6)}" for name in users}
         self.process: Optional[subprocess.Popen] = None
@@ -142,9 +147,9 @@ class Server:
             place=self.place.path, log=self.log, banner=banner
         )
         for name, partial in self.users.items():
-            text += USER.format(name=name, password=self._hashes[name], root=self.place.shown, partial=partial)
+            text += USER.format(name=name, password=self._hashes[name], root=self._root, partial=partial)
         written = self.place.path / "server.toml.new"
-        written.write_text(text + extra)
+        written.write_text(text + self._store + extra)
         written.rename(self.place.path / "server.toml")
 
     def set_clock(self, seconds: float) -> None:
@@ -203,7 +208,7 @@ class Server:
         """Returns the lines of the log about a user since it had `begin` bytes."""
         with open(self.log, "rb") as file:
             file.seek(begin)
-            return [line for line in file.read().decode(errors="replace").splitlines() if f"user={user}" in line]
+            return [line for line in file.read().decode(errors="replace").splitlines() if f'user="{user}"' in line]
 
     def reload(self) -> str:
         """Reloads the configuration. Returns the word in the log about that: reloaded, unchanged or nothing."""

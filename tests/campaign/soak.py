@@ -10,13 +10,16 @@ import os
 import pathlib
 import random
 import re
+import secrets
 import subprocess
 import threading
 import time
 from typing import NamedTuple, Optional
 
 import faults
+import gateways
 import machines
+import peers
 import programs
 import server as servers
 import switches
@@ -44,6 +47,8 @@ TRANSFERS = ("get", "put", "append", "resume", "continue", "race")
 BREAKABLE = (*TRANSFERS, "rename")
 # Codes that may end a transfer: those of success, and those of each fault.
 CODES = frozenset({"213", "226", "250", "421", "425", "426", "450", "451", "452", "522", "550", "552", "554"})
+# The number of connections that a gateway keeps by default, and the KiB of cut uploads.
+CONNECTIONS, KEPT = 8, 64 << 10
 # Exit codes of our client that no fault excuses: internal error and usage.
 NEVER = (1, 2)
 # Exit code of our client if the server's file is not the one that it sent.
@@ -122,7 +127,8 @@ class Worker:
             return
         was_interrupted = self.tree.is_interrupted(name)
         self.random.choice(self.soak.acts).act(self.disk / name)
-        now = {path.name: path.read_bytes() for path in self.disk.iterdir() if path.is_file() and not path.name.startswith(servers.HIDDEN)}
+        seen = [path for path in self.disk.iterdir() if not path.name.startswith((servers.HIDDEN, servers.BEYOND))]
+        now = {path.name: path.read_bytes() for path in seen if path.is_file()}
         changed = {one: now.get(one) for one in {*now, *self.tree.files} if now.get(one) != self.tree.files.get(one)}
         self.tree.adopt(changed)
         if was_interrupted:
@@ -213,7 +219,9 @@ class Worker:
         # Another worker can replace the file before our client asks for the file's size.
         is_replaced = action.name == "race" and client.name == "ours" and ran.code == INTEGRITY
         is_lost = self.is_far and (client.name, ran.code) == LOSSY
-        if not done and action.works and not (action.may_fail or ran.harmed or is_replaced or is_lost):
+        # A gateway that does not know of a cut upload resumes none, and appends to no file whose size was asked.
+        may_fail = action.may_fail or self.soak.upstream and action.name in ("append", "continue")
+        if not done and action.works and not (may_fail or ran.harmed or is_replaced or is_lost):
             problems.append("failed without a reason")
         if not done and not self.settle():
             problems.append(f"sockets of the server are left after {SETTLED:.0f} s")
@@ -232,7 +240,7 @@ class Worker:
             return None
         found = self.found(action.after)
         crashed = self.soak.faults.crashed_between(ran.begin, time.monotonic())
-        problem = verdict(before, action.after, found, done, torn(action, ran, crashed))
+        problem = verdict(before, action.after, found, done, torn(action, ran, crashed, bool(self.soak.upstream)))
         if problem and client.name == "lftp" and ran.fault and is_of(action.after, found):
             # lftp itself sent wrong bytes in a second try: see docs/reliability.md.
             self.soak.findings.count("wrong bytes from lftp")
@@ -288,8 +296,8 @@ class Worker:
 
     def settle(self) -> bool:
         """Waits until the server has ended all sessions of this worker."""
-        limit = programs.Limit(SETTLED)
-        while servers.sessions(self.address):
+        limit, upstream = programs.Limit(SETTLED), self.soak.upstream
+        while servers.sessions(self.address) or upstream and upstream.is_busy():
             if limit.is_over():
                 return False
             time.sleep(0.01)
@@ -297,7 +305,7 @@ class Worker:
 
     def check_all(self) -> None:
         """Compares all names of the worker with the model."""
-        names = {name for name in os.listdir(self.disk) if not name.startswith(servers.HIDDEN)}
+        names = {name for name in os.listdir(self.disk) if not name.startswith((servers.HIDDEN, servers.BEYOND))}
         if names != self.tree.names():
             self.soak.findings.add(f"{self.base} has {sorted(names)}, must have {sorted(self.tree.names())}")
         for name, content in self.tree.files.items():
@@ -305,8 +313,11 @@ class Worker:
                 self.soak.findings.add(f"{self.base}/{name} is not what was stored last")
 
 
-def torn(action: Action, ran: Ran, crashed: bool) -> Optional[Torn]:
+def torn(action: Action, ran: Ran, crashed: bool, is_gateway: bool) -> Optional[Torn]:
     """Returns what a failed upload may leave, according to docs/reliability.md; None if only the old or new file."""
+    if is_gateway and action.name == "append":
+        [(name, content)] = action.after.items()
+        return action.torn or Torn(name, b"", content)
     # Without TLS, the end of a killed client's data looks like the end of the file.
     is_ended = ran.fault in ("kill", "terminate") and not ran.is_tls
     if is_ended and action.name == "put":
@@ -346,8 +357,10 @@ class Soak:
     """A run of the soak."""
 
     def __init__(
-        self, program: str, place: Place, seed: int, minutes: float, stops: bool, scope: Scope, wanted: tuple[str, ...] = ()
-    ) -> None:
+        self, program: str, place: Place, seed: int, minutes: float, stops: bool, scope: Scope, wanted: tuple[str, ...] = (),
+        beyond: str = "",
+    ) -> None:  # fmt: skip
+        """`beyond` is the name of a server: then ours is a gateway to it."""
         self.place, self.seed, self.minutes, self.scope = place, seed, minutes, scope
         self.findings = Findings("soak", stops)
         self.home = place.path / "home"
@@ -370,9 +383,12 @@ class Soak:
         if self.network.line and scope.workers > 1:
             addresses[-1] = self.network.address
         hosts = (HOST, self.network.host)
-        self.server = servers.Server(program, place, users, seed, settings, prefix=self.next_machine, hosts=hosts)
+        root, store = self.begin_upstream(program, beyond)
+        self.server = servers.Server(
+            program, place, users, seed, settings, prefix=self.next_machine, hosts=hosts, root=root, store=store
+        )  # fmt: skip
         self.secrets = [password.encode() for password in self.server.passwords.values()]
-        self.faults = faults.Faults(place, self.server, seed, scope, addresses, self.findings)
+        self.faults = faults.Faults(place, self.server, seed, scope, addresses, self.findings, self.upstream)
         self.workers = [Worker(self, *one) for one in zip(range(scope.workers), users, addresses)]
         # The shared names that some client has stored.
         self.stored: set[str] = set()
@@ -390,6 +406,21 @@ class Soak:
             self.place.root, self.place.shown = disk.files / "root", disk.shown / "root"
             self.place.root.mkdir()
         say(f"switches: {', '.join(names) or 'none'}")
+
+    def begin_upstream(self, program: str, beyond: str) -> tuple[str, str]:
+        """Starts the server beyond a gateway, if there is one. Returns the root and the store of our server."""
+        self.upstream: Optional[gateways.Upstream] = None
+        if not beyond:
+            return "", ""
+        known = {kind.name: kind for kind in peers.all_servers(program, secrets.token_hex(8))}
+        if beyond not in known:
+            raise Unavailable(f"{beyond!r} is none of {', '.join(known)}")
+        kind = known[beyond]
+        if beyond == "ours":
+            kind = peers.ours(program, kind.password, "limits.min_free=0", "limits.per_address=0", "limits.ban_after=0")
+        self.upstream = self._end.enter_context(gateways.Upstream(kind, self.place.shown, random.Random(f"{self.seed}/upstream")))
+        say(f"gateway to {beyond}")
+        return gateways.ROOT, gateways.store_at(self.upstream.between, self.upstream.other, self.place.path)
 
     def lies(self) -> int:
         """Returns how often the disk has told a lie that excuses a failure."""
@@ -414,6 +445,7 @@ class Soak:
             self.phase(self.minutes * 15)
             self.last = self.resting()
             self.compare()
+            self.check_beyond()
             self.end()
         finally:
             if self.server.process and self.server.process.poll() is None:
@@ -466,15 +498,32 @@ class Soak:
     def compare(self) -> None:
         warm, last = self.warm, self.last
         say(f"server at rest: {warm}; after the last quarter: {last}")
-        if last.descriptors > warm.descriptors or last.threads > warm.threads or last.kib > warm.kib + GROWTH:
+        # A gateway keeps connections, each with a thread while a command may still be carried out, and cut uploads.
+        spare, growth = (CONNECTIONS, GROWTH + KEPT) if self.upstream else (0, GROWTH)
+        if last.descriptors > warm.descriptors + spare or last.threads > warm.threads + spare or last.kib > warm.kib + growth:
             more = ", ".join((last.open - warm.open).elements()) or "no descriptor"
             self.findings.add(f"the server holds more than before: {last}, before: {warm}; more of: {more}")
+
+    def check_beyond(self) -> None:
+        """Checks that a gateway, since it was last killed, has left none of its files on the other server."""
+        killed = time.time() - (time.monotonic() - self.faults.last_crash())
+        end = time.monotonic() + SETTLED
+
+        def left() -> list[pathlib.Path]:
+            return [path for path in self.place.root.rglob(f"{servers.BEYOND}*") if path.stat().st_mtime > killed]
+
+        while left() and time.monotonic() < end:
+            time.sleep(0.2)
+        if found := left():
+            self.findings.add(f"the gateway has left {[path.name for path in found]}")
 
     def end(self) -> None:
         """Ends the server, and checks that its next start removes old partial uploads."""
         status = self.server.stop()
         if status != 0:
             self.findings.add(f"the server ended with {status}")
+        if self.upstream:
+            return
         kept = {record.bytes for record in self.server.records()}
         odd = [path.name for path in self.server.bytes_left() if path not in kept]
         if odd:
@@ -519,7 +568,8 @@ class Soak:
         self.findings.counts.update(self.faults.counts)
         for switch in (*self.world.disks, *self.acts):
             say(f"switch {switch.name}: took effect {switch.count} times")
-            if not switch.count and self.minutes >= 1:
+            # What no client asks for shows only in `switches`.
+            if not switch.count and self.minutes >= 1 and not switch.shown_by:
                 self.findings.add(f"the switch {switch.name!r} changed nothing")
         for worker in self.workers:
             say(f"{worker.base}: {worker.actions} actions, {len(worker.tree.files)} files")
@@ -530,5 +580,5 @@ class Soak:
         self.findings.least(actions, max(1, int(6 * self.minutes)), "action")
         # If faults are rarer than by default, a kind of fault may not happen at all.
         least = max(1, int(self.minutes)) if self.scope.every <= Scope().every else 0
-        self.findings.least(self.scope.faults, least, "fault")
+        self.findings.least(self.faults.kinds, least, "fault")
         self.findings.least([client.name for client in self.clients], int(20 * self.minutes), "client")

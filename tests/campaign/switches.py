@@ -36,14 +36,15 @@ class Instead(NamedTuple):
 
 
 NOTHING = b"NOOP\r\n"
+NO_RENAME = b"RNTO /no such directory/f\r\n"
 
 
 class Switch:
     """A part of the world that is not as usual."""
 
     name, assumption, kind, side = "", "", "", ""
-    # What the model allows: a listing that lacks names ("names"), a removal that is confirmed and not made ("claims"), and a
-    # file that is stored under another name ("elsewhere").
+    # What the model allows: a listing that lacks names ("names"), a removal that is confirmed and not made ("claims"), a file
+    # that is stored under another name ("elsewhere"), and an upload that the network cut without a sign ("unsized").
     may: frozenset[str] = frozenset()
     # Whether a program must do its job all the same, in the same run.
     is_free = False
@@ -126,7 +127,8 @@ def refuses(
         def command(self, session, word, rest):
             if word in commands and not self.random.randrange(share):
                 self.took_effect()
-                return Instead(NOTHING, code + b"\r\n")
+                # After RNFR, some servers accept nothing else until an RNTO.
+                return Instead(NO_RENAME if word == b"RNTO" else NOTHING, code + b"\r\n")
             return None
 
     return Refuses
@@ -346,9 +348,9 @@ DIALOGUES: list[type[Dialogue]] = [
     refuses("MFMT refused", "A server that lists `MFMT` sets times", (b"MFMT",), b"550 No", free=True),
     refuses("MFMT claimed", "A server that lists `MFMT` sets times", (b"MFMT",), b"213 Modify=20200101000000; done"),
     refuses("MLSD missing", "A server that lists a feature has it", (b"MLSD", b"MLST"), b"502 No", free=True),
-    refuses("questions later", "A refused `SIZE` means that there is no file", (b"SIZE", b"MDTM", b"MLST"), b"450 Later", 2),
-    refuses("SIZE later", "A refused `SIZE` means that there is no file", (b"SIZE",), b"450 Later", 2),
-    refuses("SIZE missing", "A server that lists a feature has it", (b"SIZE",), b"500 What"),
+    refuses("questions later", "A refused `SIZE` means that there is no file", (b"SIZE", b"MDTM", b"MLST"), b"450 Later", 2, allows="unsized"),
+    refuses("SIZE later", "A refused `SIZE` means that there is no file", (b"SIZE",), b"450 Later", 2, allows="unsized"),
+    refuses("SIZE missing", "A server that lists a feature has it", (b"SIZE",), b"500 What", allows="unsized"),
     refuses("EPSV refused", "A server that lists a feature has it", (b"EPSV",), b"522 No", free=True),
     refuses("UTF8 refused", "Names in a listing are UTF-8 if the server can UTF-8", (b"OPTS",), b"501 No", free=True),
     refuses("DELE claimed", "A success of `DELE` or `RMD` means that the object is gone", (b"DELE",), b"250 Removed", 2, allows="claims"),

@@ -30,7 +30,7 @@ import promises
 import switches
 import trees
 from clients import Command, Curl, Ftplib, Lftp, Rclone
-from findings import Findings, say
+from findings import Findings, fewest, say
 from model import Content, describe
 from others import NAMES
 from outcomes import Ran, wrong
@@ -189,9 +189,11 @@ class Eyes(trees.Trees, others.Others):
             words, environment = command(proxy)
             environment = {"HOME": str(self.watch.home), **environment}
             ended = programs.run(words, longest, environment, pathlib.Path(self.seen(self.local)))
+            if self.between:
+                self.between.end()
             if ended.paused:
                 self.watch.findings.count("run during a pause")
-            seen = (list(proxy.dialogue), proxy.uploads, proxy.confirmed)
+            seen = (list(proxy.dialogue), proxy.uploads, proxy.confirmed, proxy.stored)
             struck = proxy.struck or (self.between.fault() if self.between else None)
             ran = Ran(ended, struck, *seen)
         return ran._replace(is_odd=self.world.excuses(before))
@@ -315,8 +317,10 @@ class Eyes(trees.Trees, others.Others):
             os.utime(self.up / name, (later, later))
         second = self.ours(words, Plan(), self.port)
         wanted = [content] if second.ended.is_proof and not (second.code and second.is_odd) else [None, content]
-        self.judge(f"get -c again '{name}'", second, [wrong("local file", held(target), wanted)])
-        put(self.local / "down.part", None)
+        # What a failed run leaves waits for the next one.
+        left = self.left("down") if second.code == 0 else None
+        self.judge(f"get -c again '{name}'", second, [wrong("local file", held(target), wanted), left])
+        self.left("down")
 
     def _put(self) -> None:
         name, new = self.random.choice(NAMES), self.content()
@@ -364,7 +368,11 @@ class Eyes(trees.Trees, others.Others):
         # Some servers append to no file.
         ran = ran._replace(is_odd=ran.is_odd or self.kind.name != "ours")
         if not self.left_by_others:
-            self.judge_upload(f"put --append '{name}'", ran, name, [old], [(old or b"") + new])
+            longer = (old or b"") + new
+            # Of a cut append, what the other server of a gateway has stays.
+            parts = [found for found in [held(self.up / name)] if self.between and found and longer.startswith(found)]
+            parts = [found for found in parts if len(found) >= len(old or b"")]
+            self.judge_upload(f"put --append '{name}'", ran, name, [old, *parts], [longer])
         else:
             left, found = self.settle(), held(self.up / name) or b""
             is_line = isinstance(self.world.acts[0], switches.Append) and old is not None
@@ -404,9 +412,10 @@ class Eyes(trees.Trees, others.Others):
     def judge_upload(self, title: str, ran: Ran, name: str, old: list[Content], new: list[bytes]) -> None:
         """Checks that the file is complete after exit 0. After a failure, our server must have the old or new file."""
         problem = None
-        if ran.code == 0:
+        is_cut = bool(ran.struck) and ran.struck.kind.startswith("swallow")
+        if ran.code == 0 and not (is_cut and self.world.may("unsized")):
             problem = wrong("remote file", held(self.up / name), new)
-        elif self.is_atomic and (not ran.struck or ran.struck.kind not in ("swallow", "error")):
+        elif ran.code and self.is_atomic and (not ran.struck or not ran.struck.kind.startswith(("swallow", "error"))):
             # Without TLS, no server can detect that the network dropped the end.
             problem = self.settle() or wrong("remote file", held(self.up / name), [*old, *new])
         unlike = None if "--temp" in title else self.unlike_confirmed(ran, name)
@@ -512,23 +521,6 @@ class Scope(NamedTuple):
 def is_chosen(name: str, servers: tuple[str, ...]) -> bool:
     """Returns whether a watch is about a server: `gateway` chooses all gateways."""
     return not servers or name in servers or "gateway" in servers and name.startswith(gateways.TO)
-
-
-def fewest(items: list, shows: Callable[[list], bool]) -> list:
-    """Returns the fewest of these items with which something still shows: delta debugging."""
-    parts = 2
-    while items:
-        size = -(-len(items) // parts)
-        for at in range(0, len(items), size):
-            rest = items[:at] + items[at + size :]
-            if shows(rest):
-                items, parts = rest, max(2, parts - 1)
-                break
-        else:
-            if size == 1:
-                break
-            parts = min(len(items), parts * 2)
-    return items
 
 
 class Watch:

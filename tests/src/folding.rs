@@ -49,7 +49,8 @@ pub struct Kind {
     pub closes_after_three: Option<&'static str>,
     /// The first command of this verb is carried out, but the connection is closed without a reply.
     pub loses: Option<&'static str>,
-    /// Another client then stores a file of this content under the path of that command.
+    /// Another client then stores a file of this content under the path of that command, and after
+    /// `RMD` as `new` in another directory of that path.
     pub comes_after: Option<&'static [u8]>,
     /// `MLSD` lists the current directory, whatever its argument is.
     pub ignores_argument: bool,
@@ -456,7 +457,11 @@ impl<'a> Session<'a> {
             if self.is_silent
                 && let Some(content) = self.kind.comes_after
             {
-                let path = self.path(argument);
+                let mut path = self.path(argument);
+                if verb == "RMD" {
+                    lock(self.state).put(self.kind, &path, None);
+                    path.push("new".to_owned());
+                }
                 lock(self.state).put(self.kind, &path, Some(content.to_vec()));
             }
             if self.is_silent || self.counted == 3 {

@@ -90,7 +90,7 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
     for_each_url(options, stdio, urls, "objects moved", |client, url, reporter, repeat| {
         let from = Pathname::without_slash(url.path());
         if keeps && repeat.was_renamed(client, from, &to)? {
-            return Ok(Outcome::Done("moved"));
+            return Ok(Outcome::Moved(to.clone()));
         }
         if keeps && is_there(client, &to)? {
             let target = Escaped(&to);
@@ -100,7 +100,7 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
         }
         // The new path may be relative to the login directory, so no directory is entered.
         repeat.rename(client, from, &to)?;
-        Ok(Outcome::Done("moved"))
+        Ok(Outcome::Moved(to.clone()))
     })
 }
 

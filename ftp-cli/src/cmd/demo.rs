@@ -3,40 +3,32 @@
 
 use std::fmt::{Display, Write as _};
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use ftp_client::file::{Relay, Side};
 use ftp_client::listing::Budget;
-use ftp_client::{Client, ClientBuilder, EntryKind, Extended, FileOptions, Mode, Place, Tls};
-use ftp_proto::{Network, RepresentationType};
+use ftp_client::{Client, ClientBuilder, Extended, FileOptions, Mode, Place, Tls};
+use ftp_proto::Network;
 use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
 use log::LevelFilter;
-use rustix::io::{Errno, retry_on_intr};
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::console::output::{shown, transferred};
 use crate::console::{Dialogue, Messages, Printable, Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
-use crate::lock;
 use crate::options::Options;
 use crate::report::Events;
+use crate::{lock, random_name};
 
 /// Content of the small file: the licence of this program.
 const LICENCE: &[u8] = include_bytes!("../../LICENSE-MIT");
 
-/// Text for transfers in text mode, with local line endings (LF).
-const TEXT: &[u8] = b"one line\nand another\n\nand the last\n";
-
-/// Size of the generated file in bytes.
-const LENGTH: u64 = 64 * 1_024 * 1_024;
-
-/// Largest number of bytes that are compared at a time.
-const BLOCK: usize = 256 * 1_024;
+/// The large file.
+const LARGE: &str = "16 MiB.bin";
+const LENGTH: usize = 16 * 1_024 * 1_024;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if !options.operands.is_empty() {
@@ -57,8 +49,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         quiet: options.is_quiet(),
         checks: 0,
         root: PathBuf::new(),
-        password: password()?,
-        generated: Generated::new(),
+        // Every user of this computer can connect to the servers.
+        password: random_name(),
+        large: generated().take(LENGTH).collect(),
     };
     let checks = demo.run();
     // After a signal, the checks fail because the directory is gone. Wait here until the signal
@@ -87,8 +80,9 @@ struct Demo<'a> {
     /// Directory of the first server.
     root: PathBuf,
     /// Password of the only user of each server.
-    password: Vec<u8>,
-    generated: Generated,
+    password: String,
+    /// Content of the large file.
+    large: Arc<[u8]>,
 }
 
 fn internal(what: &str, error: &dyn Display) -> Failure {
@@ -113,7 +107,7 @@ impl Demo<'_> {
         let config = ServerConfig::new().fxp_networks(Vec::from_iter(loopback));
         let rights = Rights::FULL | Rights::FXP;
         let builder = Server::builder().config(config).root(directory);
-        let server = builder.user("demo", self.password.as_slice(), rights).bind((host, 0));
+        let server = builder.user("demo", self.password.as_str(), rights).bind((host, 0));
         server.map_err(|error| internal("cannot start the server", &error))
     }
 
@@ -164,13 +158,11 @@ impl Demo<'_> {
         })
     }
 
-    /// Transfers a small file and a text with PASV.
+    /// Transfers a small file with PASV.
     fn simple(&mut self, address: SocketAddr) -> Result {
         self.step(&"passive mode with PASV (RFC 959): the reply contains an address and a port")?;
         let mut client = self.connect(address, builder().epsv(Extended::Never))?;
         self.licence(&mut client)?;
-        self.step(&"text mode (TYPE A): lines end in CR LF on the wire, and in LF in local files")?;
-        self.text(&mut client)?;
         Ok(client.quit()?)
     }
 
@@ -191,15 +183,16 @@ impl Demo<'_> {
             &"passive mode with EPSV (RFC 2428), for a larger file: the reply contains only a port",
         )?;
         let mut client = self.connect(address, builder())?;
-        self.put(&mut client, "64 MiB.bin", 0..LENGTH)?;
+        let large = Arc::clone(&self.large);
+        let (half, _) = large.split_at(LENGTH / 2);
+        self.put(&mut client, LARGE, &large, 0)?;
         self.list(&mut client)?;
-        self.get(&mut client, "64 MiB.bin", 0..LENGTH)?;
-        let half = LENGTH / 2;
+        self.get(&mut client, LARGE, &large, 0)?;
         self.step(&"resuming in the middle with REST, as after a lost connection")?;
-        self.get(&mut client, "64 MiB.bin", half..LENGTH)?;
-        self.put(&mut client, "half.bin", 0..half)?;
-        self.put(&mut client, "half.bin", half..LENGTH)?;
-        self.get(&mut client, "half.bin", 0..LENGTH)?;
+        self.get(&mut client, LARGE, &large, half.len())?;
+        self.put(&mut client, "half.bin", half, 0)?;
+        self.put(&mut client, "half.bin", &large, half.len())?;
+        self.get(&mut client, "half.bin", &large, 0)?;
         Ok(client.quit()?)
     }
 
@@ -221,7 +214,7 @@ impl Demo<'_> {
         ] {
             self.step(&what)?;
             self.copy(&mut source, &mut target, listener, name)?;
-            self.get(&mut target, name, 0..LENGTH)?;
+            self.get(&mut target, name, &Arc::clone(&self.large), 0)?;
         }
         source.quit()?;
         target.quit()?;
@@ -242,7 +235,7 @@ impl Demo<'_> {
             .map_err(|error| internal(&error))?;
         let server = Server::builder().root(&self.root).tls(tls);
         let server = server
-            .user("demo", self.password.as_slice(), Rights::FULL)
+            .user("demo", self.password.as_str(), Rights::FULL)
             .bind(("127.0.0.1", 0))
             .map_err(|error| internal(&error))?;
         let address = server.local_addr();
@@ -270,59 +263,26 @@ impl Demo<'_> {
 
     /// Uploads and downloads a small file.
     fn licence(&mut self, client: &mut Client) -> Result {
-        let length = LICENCE.len() as u64;
-        self.put(client, "LICENSE-MIT", 0..length)?;
-        self.get(client, "LICENSE-MIT", 0..length)
+        self.put(client, "LICENSE-MIT", LICENCE, 0)?;
+        self.get(client, "LICENSE-MIT", LICENCE, 0)
     }
 
-    /// Returns a part of the content of a file. The small file is always read whole.
-    fn content(&self, name: &str, Range { start, end }: Range<u64>) -> Box<dyn Read> {
-        match name {
-            "LICENSE-MIT" => Box::new(LICENCE),
-            _ => Box::new(self.generated.from(start).take(end - start)),
-        }
-    }
-
-    /// Uploads a part of a file. The end of a file follows with REST and STOR.
-    fn put(&mut self, client: &mut Client, name: &str, part: Range<u64>) -> Result {
-        let (from, length) = (part.start, part.end - part.start);
-        let mut upload = match from {
-            0 => client.store(name)?,
-            offset => client.store_from(name, offset)?,
-        };
-        io::copy(&mut self.content(name, part), &mut upload).map_err(copying)?;
-        let report = upload.finish()?;
+    /// Uploads a file from byte `from` on, with REST and STOR.
+    fn put(&mut self, client: &mut Client, name: &str, content: &[u8], from: usize) -> Result {
+        let upload = client.store_from(name, from as u64)?;
+        let report = upload.copy_from(&mut content.get(from..).unwrap_or_default())?;
         let moved = transferred(report.bytes, report.duration);
-        let is_whole = report.bytes == length;
-        if from == 0 {
-            return self.check(is_whole, &format_args!("put {name}: {moved}"));
-        }
-        let is_whole = client.size(name)? == Some(LENGTH) && is_whole;
-        let what = format!("put {name} from byte {from}: {moved}, {LENGTH} bytes in total");
-        self.check(is_whole, &what)
+        let is_whole = client.size(name)? == Some(content.len() as u64);
+        self.check(is_whole, &format_args!("put {name}{}: {moved}", from_byte(from)))
     }
 
-    /// Downloads a file from the start of `part`, and compares that part.
-    fn get(&mut self, client: &mut Client, name: &str, part: Range<u64>) -> Result {
-        let (start, length) = (part.start, part.end - part.start);
-        let mut content = self.content(name, part);
-        let (mut download, from) = match start {
-            0 => (client.retrieve(name)?, String::new()),
-            offset => (client.retrieve_from(name, offset)?, format!(" from byte {offset}")),
-        };
-        let mut came = vec![0; BLOCK];
-        let mut want = vec![0; BLOCK];
-        let mut same = true;
-        // After an error, `finish` returns it.
-        while let Ok(read @ 1..) = download.read(&mut came) {
-            let (Some(came), Some(want)) = (came.get(..read), want.get_mut(..read)) else { break };
-            same &= content.read_exact(want).is_ok() && came == want;
-        }
-        let report = download.finish()?;
+    /// Downloads a file from byte `from` on, and compares it.
+    fn get(&mut self, client: &mut Client, name: &str, content: &[u8], from: usize) -> Result {
+        let mut came = Vec::new();
+        let report = client.retrieve_from(name, from as u64)?.copy_to(&mut came)?;
         let moved = transferred(report.bytes, report.duration);
-        let is_whole = report.bytes == length;
-        let what = format!("get {name}{from}: {moved}, identical byte for byte");
-        self.check(same && is_whole, &what)
+        let what = format!("get {name}{}: {moved}, identical byte for byte", from_byte(from));
+        self.check(content.get(from..) == Some(&came), &what)
     }
 
     fn copy(
@@ -334,53 +294,20 @@ impl Demo<'_> {
     ) -> Result {
         let options = FileOptions::new();
         let mut job =
-            Relay::new(Place::at("64 MiB.bin"), Place::at(name), &options).listener(Some(listener));
+            Relay::new(Place::at(LARGE), Place::at(name), &options).listener(Some(listener));
         let done = job.attempt(source, target, &()).map_err(|error| Failure::from(&error))?;
-        let moved = transferred(LENGTH, done.duration);
-        let what = format!("copy 64 MiB.bin to {name}: {moved}, directly between the servers");
-        self.check(job.size() == Some(LENGTH), &what)
-    }
-
-    /// Uploads and downloads a text in text mode, and downloads it in binary mode.
-    fn text(&mut self, client: &mut Client) -> Result {
-        let lines = TEXT.iter().filter(|byte| **byte == b'\n').count();
-        let as_read = |client: &mut Client, representation| {
-            client.set_representation(representation);
-            let mut download = client.retrieve("text")?;
-            let mut content = Vec::new();
-            // After an error, `finish` returns it.
-            let _ = download.read_to_end(&mut content);
-            download.finish()?;
-            Ok::<_, Failure>(content)
-        };
-        client.set_representation(RepresentationType::Ascii);
-        let mut upload = client.store("text")?;
-        upload.write_all(TEXT).map_err(copying)?;
-        upload.finish()?;
-        let stored = fs::read(self.root.join("text"));
-        let stored = stored.map_err(|error| Failure::local("temporary directory", &error))?;
-        let what = format!("put text: {lines} lines, stored unchanged");
-        self.check(stored == TEXT, &what)?;
-        let content = as_read(client, RepresentationType::Ascii)?;
-        self.check(content == TEXT, &"get text: identical lines")?;
-        let content = as_read(client, RepresentationType::Image)?;
-        self.check(content == TEXT, &"get text in binary mode: identical bytes")
+        let moved = transferred(LENGTH as u64, done.duration);
+        let what = format!("copy {LARGE} to {name}: {moved}, directly between the servers");
+        self.check(job.size() == Some(LENGTH as u64), &what)
     }
 
     fn list(&mut self, client: &mut Client) -> Result {
-        let line = |name: &str, size: u64| format!("{name} ({size})");
         let mut found = Vec::new();
         for entry in client.list("")?.gather(Budget::default())?.entries {
-            if let (Some(size), Some(EntryKind::File)) = (entry.size, entry.kind) {
-                found.push(line(&shown(&entry.name), size));
-            }
+            found.push(format!("{} ({})", shown(&entry.name), entry.size.unwrap_or_default()));
         }
         found.sort_unstable();
-        let want = [
-            line("64 MiB.bin", LENGTH),
-            line("LICENSE-MIT", LICENCE.len() as u64),
-            line("text", TEXT.len() as u64),
-        ];
+        let want = [format!("{LARGE} ({LENGTH})"), format!("LICENSE-MIT ({})", LICENCE.len())];
         self.check(found == want, &format_args!("list: {}", found.join(", ")))
     }
 
@@ -409,12 +336,21 @@ impl Demo<'_> {
     }
 }
 
-/// Converts an error from writing an upload.
-fn copying(error: io::Error) -> Failure {
-    match ftp_client::Error::downcast(error) {
-        Ok(error) => error.into(),
-        Err(error) => Failure::local("copying", &error),
-    }
+/// Returns where a transfer begins, for its line.
+fn from_byte(from: usize) -> String {
+    if from > 0 { format!(" from byte {from}") } else { String::new() }
+}
+
+/// Returns reproducible pseudo-random bytes, so that data shifted by whole blocks differs (xorshift64).
+fn generated() -> impl Iterator<Item = u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let words = std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten()
 }
 
 /// Returns TLS settings with a new certificate, or `None` if this build has no TLS.
@@ -438,42 +374,6 @@ impl Drop for Empty {
     }
 }
 
-/// Reproducible pseudo-random bytes from any offset. Their period is a prime number, so that data
-/// shifted by whole blocks differs.
-struct Generated {
-    period: Arc<[u8]>,
-    at: usize,
-}
-
-impl Generated {
-    const PERIOD: usize = 1_048_573;
-
-    fn new() -> Self {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-        let bytes = std::iter::repeat_with(|| {
-            // xorshift64
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()
-        });
-        Self { period: bytes.flatten().take(Self::PERIOD).collect(), at: 0 }
-    }
-
-    fn from(&self, offset: u64) -> Self {
-        let at = usize::try_from(offset % Self::PERIOD as u64).unwrap_or_default();
-        Self { period: Arc::clone(&self.period), at }
-    }
-}
-
-impl Read for Generated {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.period.get(self.at..).unwrap_or_default().read(buffer)?;
-        self.at = (self.at + length) % Self::PERIOD;
-        Ok(length)
-    }
-}
-
 /// Dialogue that has not been printed yet.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -493,16 +393,5 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Returns a password that no other user of this computer can guess: every local user can connect
-/// to the servers.
-fn password() -> Result<Vec<u8>> {
-    let mut bytes = [0; 16];
-    let length = retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty()));
-    match length.and_then(|length| if length == bytes.len() { Ok(()) } else { Err(Errno::IO) }) {
-        Ok(()) => Ok(format!("{:032x}", u128::from_ne_bytes(bytes)).into_bytes()),
-        Err(error) => Err(internal("cannot get random bytes", &error)),
     }
 }

@@ -57,6 +57,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let board = Board::new(when, stdio, count, None);
     let mut context = Context::new(options, stdio, &settings, &cleanup, board);
     context.is_of_one = items.len() == 1;
+    // Who types -o - to a terminal wants it as it is.
+    let is_cat = options.synonym() == Some("cat") && options.all("output").count() == 1;
+    context.refuses_binary = is_cat && stdio.output_is_terminal();
     // The content itself is on the terminal.
     context.talkative &= options.is_verbose() || !(is_output && stdio.output_is_terminal());
     let targets = items.iter().filter_map(|item| match &item.target {
@@ -77,10 +80,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let tally = Mutex::new(tally);
     let abandoned = Mutex::default();
     let refused = Mutex::new(refused);
-    let ahead = Mutex::new(match context.board.lacks_total() {
-        true => of_one_server(&items, &settings),
-        false => Vec::new(),
-    });
     let more = sessions.another();
     // The connection that listed the matches of a pattern also downloads files.
     let open = Mutex::new(Some(sessions));
@@ -93,7 +92,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         tally: &tally,
         abandoned: &abandoned,
         refused: &refused,
-        ahead: &ahead,
         last: None,
     });
     drop(context);
@@ -233,8 +231,6 @@ struct Getter<'a, 'b, 's> {
     /// Servers that are no longer tried.
     abandoned: &'a Mutex<HashSet<Server>>,
     refused: &'a Mutex<RefusedLogins>,
-    /// Files whose sizes are requested before the first transfer.
-    ahead: &'a Mutex<Vec<FtpUrl>>,
     /// Failure of the last file, if it failed.
     last: Option<Failure>,
 }
@@ -278,14 +274,9 @@ impl<'a> Getter<'a, '_, '_> {
         fields: &(dyn Fn(Object) -> Object + Sync),
     ) -> Result<Done> {
         let item = self.item(number);
-        let Self { sessions, context, ahead: sizes, items, .. } = self;
+        let Self { sessions, context, items, .. } = self;
         let memory = RefCell::default();
         context.settings.retrying.run(&context.witness, &item.url, fields, |from_start| {
-            if !lock(sizes).is_empty() {
-                // The sizes are requested before the transfer, so a missing reply costs only the
-                // connection, not a transfer.
-                ask_ahead(&context.board, sessions.client(&item.url)?, &mut lock(sizes));
-            }
             let user = match context.settings.removes_source {
                 true => sessions.user(&item.url)?,
                 false => Vec::new(),
@@ -325,38 +316,8 @@ fn plan(client: &mut Client, items: &[GetItem], number: usize, following: &[usiz
     client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
 }
 
-/// Largest number of sizes that are requested ahead; each takes a command and its reply.
+/// Largest number of moves that the client is told of in advance.
 const MOST_AHEAD: usize = 100;
-
-/// Returns the files whose sizes are requested over one connection to show the total. Returns an
-/// empty list if one connection cannot report all sizes, or if there are too many files.
-fn of_one_server(items: &[GetItem], settings: &TransferOptions) -> Vec<FtpUrl> {
-    let is_skipped = |item: &&GetItem| settings.no_clobber && download::exists(&item.target);
-    let items: Vec<&GetItem> = items.iter().filter(|item| !is_skipped(item)).collect();
-    let is_alike = |item: &&GetItem| {
-        let first = items.first().map(|first| (server(first), first.url.user()));
-        let is_image = item.representation == RepresentationType::Image;
-        first == Some((server(item), item.url.user())) && is_image
-    };
-    match items.len() <= MOST_AHEAD && items.iter().all(is_alike) {
-        true => items.into_iter().map(|item| item.url.clone()).collect(),
-        false => Vec::new(),
-    }
-}
-
-/// Requests the sizes of the files for the progress display. Stops at the first size that the
-/// server does not report.
-fn ask_ahead(board: &Board, client: &mut Client, ahead: &mut Vec<FtpUrl>) {
-    let files = std::mem::take(ahead);
-    if files.is_empty() {
-        return;
-    }
-    let mut size = |url: &FtpUrl| client.size(Place::of(url).path()).ok().flatten();
-    let total = files.iter().try_fold(0_u64, |total, url| total.checked_add(size(url)?));
-    if let Some(total) = total {
-        board.set_total(total);
-    }
-}
 
 impl Worker for Getter<'_, '_, '_> {
     fn connect(&mut self, number: usize) -> Result<(), Error> {

@@ -96,16 +96,6 @@ impl Board {
         Self { when, messages, events, files, state }
     }
 
-    /// Returns whether several files are shown on a terminal while their total size is unknown.
-    pub(crate) fn lacks_total(&self) -> bool {
-        self.is_shown() && self.messages.redraws() && self.files > 1 && self.state().total.is_none()
-    }
-
-    /// Sets the total size of all files.
-    pub(crate) fn set_total(&self, total: u64) {
-        self.state().total = Some(total);
-    }
-
     /// Returns whether progress is neither shown nor emitted.
     pub(crate) fn is_hidden(&self) -> bool {
         !self.is_shown() && !self.events.is_on()

@@ -21,6 +21,9 @@ use self::upstream::{ConnectingThread, OtherTarget, Upstream, UserLogin};
 use crate::connect::credentials::read_file;
 use crate::lock;
 
+/// The longest wait for another change at a path.
+const TURN: Duration = Duration::from_secs(5);
+
 /// Memory for the bytes of interrupted uploads.
 const KEPT: u64 = 64 * 1024 * 1024;
 
@@ -162,13 +165,14 @@ impl StoreKind for OtherServer {
             builder,
             connections: values.number("connections").unwrap_or(8).try_into().unwrap_or(usize::MAX),
             timeout,
+            turn: TURN,
             in_place: values.switch("in_place") == Some(true),
             hashes: values.text("verify") == Some("hash"),
             dialler: ConnectingThread::start()
                 .map_err(|error| format!("cannot start a thread: {error}"))?,
-            making: Mutex::default(),
+            personal: login.is_none(),
             listed: AtomicUsize::new(0),
-            renames: OnceLock::new(),
+            renames: Default::default(),
             restarts: OnceLock::new(),
         };
         Ok(Arc::new(Door::new(target, login)))

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_client::error::ListingCut;
 use ftp_client::listing::{ListOptions, ListingForm};
-use ftp_client::{Client, Entry as Found, Error, ListLine, TimeVal};
-use ftp_proto::{Escaped, HiddenFile};
+use ftp_client::{Client, Entry as Found, EntryKind as FoundKind, Error, ListLine, TimeVal};
+use ftp_proto::{Escaped, HiddenFile, Permissions};
 use ftp_server::{
     Ask, Capabilities, Change, Confine, Entries, Entry, EntryKind, Keep, Metadata, RoomFor, Source,
     Space, Storage, StorageError, StorageErrorKind as Kind, Unfinished, Upload, VirtualPath,
@@ -17,7 +17,7 @@ use ftp_server::{
 };
 
 use super::transfer::{self, OtherFile};
-use super::upstream::{self, Listed, StorageResult, Turn, Upstream, find, metadata};
+use super::upstream::{self, Listed, StorageResult, Turn, Upstream, fault, find, metadata};
 
 /// Maximum number of links in a listing whose targets are asked for.
 const MOST_LINKS: usize = 100;
@@ -73,6 +73,17 @@ impl Gateway {
         self.find(path)?.ok_or_else(|| Kind::NotFound.into())
     }
 
+    /// Returns whether a listing shows a link, which all other questions follow.
+    fn is_link(&self, path: &VirtualPath) -> bool {
+        let (Some(above), Some(name)) = (path.parent(), path.name()) else { return false };
+        let at = self.below(&above);
+        let listed = self.upstream.ask(|client, upstream| {
+            list(client, &upstream.path(&at), Listed::none(Arc::clone(&upstream.target)))
+        });
+        let is_it = |found: &Found| found.name == name && found.kind == Some(FoundKind::Link);
+        listed.is_ok_and(|(all, ..)| all.iter().any(is_it))
+    }
+
     /// Returns why an object cannot be made, if the object or the directory above it tells that, else the
     /// server's reason.
     fn explain(&self, path: &VirtualPath, refused: StorageError) -> StorageError {
@@ -103,7 +114,7 @@ fn is_hidden(path: &VirtualPath) -> bool {
 }
 
 fn is_own_name(name: &[u8]) -> bool {
-    name.starts_with(transfer::PREFIX) && HiddenFile::of(name).is_some()
+    name.starts_with(transfer::PREFIX.as_bytes()) && HiddenFile::of(name).is_some()
 }
 
 /// The entries of a directory, the first line that cannot be read, and the room for all in memory.
@@ -156,9 +167,9 @@ fn is_forgotten(upload: &Found) -> bool {
 impl Storage for Gateway {
     fn capabilities(&self) -> Capabilities {
         let base = Capabilities::REMOTE
+            | Capabilities::CHMOD
             | Capabilities::BOUNDED_WAITS
-            | Capabilities::DIGEST
-            | Capabilities::FORGETS;
+            | Capabilities::DIGEST;
         // Before the first answer, nothing is known.
         match self.sets_times.get() {
             Some(false) => base,
@@ -268,9 +279,9 @@ impl Storage for Gateway {
         begun.map_err(|refused| self.explain(path, refused))
     }
 
-    /// No record: [`ftp_server::Partials`] around this storage has them.
+    /// [`ftp_server::Partials`] around this storage has the records of this process.
     fn unfinished(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
-        Ok(None)
+        Ok(Some(Unfinished::UNKNOWN))
     }
 
     fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {
@@ -282,13 +293,21 @@ impl Storage for Gateway {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        let found = self.existing(path)?;
+        let found = self.find(path)?;
         let at = self.below(path);
         // Some servers remove a directory by DELE, and some tell a size of one.
-        let is_directory = found.kind == EntryKind::Directory
-            || self.upstream.ask(|client, upstream| client.is_directory(upstream.path(&at)))?;
-        if is_directory {
-            return Err(Kind::IsDirectory.into());
+        let wrong = match found {
+            None => Some(Kind::NotFound),
+            Some(found) if found.kind == EntryKind::Directory => Some(Kind::IsDirectory),
+            Some(_) => self
+                .upstream
+                .ask(|client, upstream| client.is_directory(upstream.path(&at)))?
+                .then_some(Kind::IsDirectory),
+        };
+        if let Some(kind) = wrong
+            && !self.is_link(path)
+        {
+            return Err(kind.into());
         }
         self.upstream.change(&at, |client, place| client.delete(place))
     }
@@ -306,7 +325,9 @@ impl Storage for Gateway {
                 self.upstream.ask(|client, upstream| only_uploads(client, &upstream.path(&at)))?;
             let left = left.ok_or(Kind::NotEmpty)?;
             if left.is_empty() {
-                let removed = self.upstream.change(&at, |client, place| client.rmdir(place));
+                // Some servers remove what is stored there from now on.
+                let removed =
+                    self.upstream.change_tree(&at, true, |client, place| client.rmdir(place));
                 match removed {
                     // That server hides an upload on its way, which is about to be given up.
                     Err(error) if error.kind == Kind::Busy => {}
@@ -351,32 +372,49 @@ impl Storage for Gateway {
             return Ok(());
         }
         let is_directory = |metadata: &Metadata| metadata.kind == EntryKind::Directory;
-        match self.find(to)? {
+        check_names(to)?;
+        if is_directory(&old) && to.is_at_or_below(from) {
+            return Err(Kind::Denied.into());
+        }
+        let (from_there, to_there) = (self.below(from), self.below(to));
+        let mut client = self.upstream.lend()?;
+        // What another client stores at one of the two names meanwhile must not be moved or replaced. In
+        // one order, so that two renames do not wait for each other.
+        let mut places = [(&from_there, is_directory(&old)), (&to_there, false)];
+        places.sort_unstable();
+        let [(one, is_tree), (other, is_other_tree)] = places;
+        let first = Turn::wait(&self.upstream, one, is_tree)?;
+        let second = Turn::wait(&self.upstream, other, is_other_tree)?;
+        let (from_there, to_there) =
+            (self.upstream.path(&from_there), self.upstream.path(&to_there));
+        match find(&mut client, &to_there).map_err(|error| fault(&error, false))? {
             None => {}
             Some(_) if !replace => return Err(Kind::Exists.into()),
             Some(there) if is_directory(&there) => return Err(Kind::IsDirectory.into()),
             Some(_) if is_directory(&old) => return Err(Kind::NotDirectory.into()),
             Some(_) => {}
         }
-        if is_directory(&old) && to.is_at_or_below(from) {
-            return Err(Kind::Denied.into());
-        }
-        let (old, new) = (self.below(from), self.below(to));
-        let mut client = self.upstream.lend()?;
-        let _turn = Turn::wait(&self.upstream, &new)?;
-        let renamed =
-            upstream::rename(&mut client, &self.upstream.path(&old), &self.upstream.path(&new));
-        // The explanation needs a connection.
-        drop(client);
+        let renamed = upstream::rename(client, &from_there, &to_there).map(drop);
+        let renamed = first.ended(second.ended(renamed));
         renamed.map_err(|refused| self.explain(to, refused))
     }
 
     fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
-        let Change::Modified(time) = change else { return Err(Kind::Unsupported.into()) };
-        check_file(self.existing(path)?)?;
-        let time = TimeVal::from_unix_seconds(time).ok_or(Kind::NotFile)?;
+        let found = self.existing(path)?;
         let at = self.below(path);
-        self.upstream.change(&at, |client, place| client.set_modified(place, time))?;
+        match change {
+            Change::Modified(time) => {
+                check_file(found)?;
+                let time = TimeVal::from_unix_seconds(time).ok_or(Kind::NotFile)?;
+                self.upstream.change(&at, |client, place| client.set_modified(place, time))?;
+            }
+            Change::Mode(mode) => {
+                let mode = u16::try_from(mode).map_err(|_| Kind::Unsupported)?;
+                let mode = Permissions::new(mode);
+                self.upstream.change(&at, |client, place| client.chmod(place, mode))?;
+            }
+            _ => return Err(Kind::Unsupported.into()),
+        }
         self.existing(path)
     }
 

@@ -9,13 +9,14 @@ use std::thread;
 use std::time::Duration;
 
 use ftp_client::{Client, ErrorKind, Timeouts};
+use ftp_proto::Permissions;
 use ftp_server::daemon::{Config, Daemon, Setup};
 use ftp_server::testing::{
     Fault, FaultStorage, ProtocolFault, Recorder, StorageCall, storage_contract,
 };
 use ftp_server::{
     Ask, Keep, MemoryStorage, PasswordHash, Rights, Server, Storage, StorageErrorKind as Kind,
-    Upload, Verb, VirtualPath, WriteMode,
+    StreamEnd, Upload, Verb, VirtualPath, WriteMode,
 };
 use ftp_tests::peer::RealServer;
 use ftp_tests::raw::RawSession;
@@ -24,8 +25,10 @@ use ftp_tests::site::{OurServer, Site};
 use ftp_tests::tls::{Authority, Kind as Issued};
 use ftp_tests::wait::wait_until;
 
-use super::upstream::StorageResult;
+use super::upstream::{MOST_NAMES, StorageResult};
 use super::*;
+
+mod turns;
 
 fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
     let target = OtherTarget {
@@ -33,12 +36,13 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         builder: Client::builder().timeouts(timeouts),
         connections: 8,
         timeout: Duration::from_secs(10),
+        turn: Duration::from_millis(200),
         in_place: false,
         hashes: false,
         dialler: ConnectingThread::start().unwrap(),
-        making: Mutex::default(),
+        personal: false,
         listed: AtomicUsize::new(0),
-        renames: OnceLock::new(),
+        renames: Default::default(),
         restarts: OnceLock::new(),
     };
     let login = Some((login.0.into(), login.1.into()));
@@ -172,6 +176,28 @@ fn a_cut_upload_leaves_the_file_there_and_can_be_resumed() {
     for keys in ["", "connections = 1\n"] {
         resumes_a_cut_upload(keys);
     }
+}
+
+#[test]
+fn a_cut_upload_of_a_new_file_in_place_can_be_resumed() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "in_place = true\n");
+    let new = vec![b'n'; 300_000];
+    let mut client = front.client();
+    let mut upload = client.store("/a").unwrap();
+    upload.write_all(&new[..200_000]).unwrap();
+    drop(upload);
+    client.make_ready().unwrap();
+    wait_until("the part is gone", || other.root.names().is_empty());
+    let there = client.size("/a").unwrap().unwrap();
+    assert!(there > 0 && there < 200_000, "{there}");
+    let rest = &new[usize::try_from(there).unwrap()..];
+    // The turn of the removal.
+    wait_until("it is resumed", || {
+        let stored = client.store_from("/a", there);
+        stored.is_ok_and(|mut upload| upload.write_all(rest).is_ok() && upload.finish().is_ok())
+    });
+    assert!(other.root.read("a") == new);
 }
 
 fn resumes_a_cut_upload(keys: &str) {
@@ -335,23 +361,23 @@ fn what_the_other_server_says_is_told() {
     }
 }
 
-/// A server with a file `a` of five bytes, which answers `RETR` like this.
+/// A server with a file `a` of five bytes, which answers a transfer like this.
 fn old_server(
-    retrieve: impl Fn(&TcpListener, &mut TcpStream) + Send + Sync + 'static,
+    transfer: impl Fn(&TcpListener, &mut TcpStream) + Send + Sync + 'static,
 ) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let retrieve = Arc::new(retrieve);
+    let transfer = Arc::new(transfer);
     thread::spawn(move || {
         for control in listener.incoming() {
-            let retrieve = Arc::clone(&retrieve);
-            thread::spawn(move || serve_old(control.unwrap(), &*retrieve));
+            let transfer = Arc::clone(&transfer);
+            thread::spawn(move || serve_old(control.unwrap(), &*transfer));
         }
     });
     address
 }
 
-fn serve_old(mut control: TcpStream, retrieve: &impl Fn(&TcpListener, &mut TcpStream)) {
+fn serve_old(mut control: TcpStream, transfer: &impl Fn(&TcpListener, &mut TcpStream)) {
     let mut lines = BufReader::new(control.try_clone().unwrap()).lines();
     let data = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = data.local_addr().unwrap().port();
@@ -366,8 +392,8 @@ fn serve_old(mut control: TcpStream, retrieve: &impl Fn(&TcpListener, &mut TcpSt
             "TYPE" => "200 ok".to_owned(),
             "REST" => "350 ok".to_owned(),
             "EPSV" => format!("229 (|||{port}|)"),
-            "RETR" => {
-                retrieve(&data, &mut control);
+            "RETR" | "STOR" | "APPE" => {
+                transfer(&data, &mut control);
                 continue;
             }
             _ => "502 no".to_owned(),
@@ -509,20 +535,6 @@ fn an_upload_is_compared_by_its_digest() {
     }
 }
 
-/// Two cameras with one name would mix their pictures.
-#[test]
-fn two_uploads_in_place_take_turns() {
-    let other = OurServer::start();
-    let front = Front::of(other.address, (other.user, other.password), "in_place = true\n");
-    let (mut one, mut two) = (front.client(), front.client());
-    let mut upload = one.store("/a").unwrap();
-    upload.write_all(b"one").unwrap();
-    assert_eq!(two.store("/a").unwrap_err().kind(), ErrorKind::Temporary);
-    upload.finish().unwrap();
-    two.store("/a").unwrap().copy_from(&mut &b"two"[..]).unwrap();
-    assert_eq!(other.root.read("a"), b"two");
-}
-
 /// A gateway that is killed leaves them.
 #[test]
 fn an_old_upload_that_no_client_sees_does_not_keep_its_directory() {
@@ -537,87 +549,6 @@ fn an_old_upload_that_no_client_sees_does_not_keep_its_directory() {
         .unwrap();
     client.rmdir("/d").unwrap();
     other.assert_only(&[]);
-}
-
-/// A client that gives up and stores a newer file must not lose it to its older command.
-#[test]
-fn a_change_that_was_given_up_before_it_was_sent_is_not_made() {
-    for (command, at) in [("STOR /c", "/c"), ("DELE /a", "/a"), ("RNTO /a", "/a")] {
-        let files = MemoryStorage::new();
-        files.put("/a", "old").unwrap();
-        files.put("/b", "moved").unwrap();
-        let gate = Gate::default();
-        let other = Gated(files.clone(), gate.clone());
-        let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
-        let other = other.bind("127.0.0.1:0").unwrap();
-        let front = Front::of(other.local_addr(), ("u", "p"), "");
-        let mut session = RawSession::login(front.address, "u", "p");
-        session.expect("TYPE I", 200);
-        if command.starts_with("STOR") {
-            let mut data = session.passive();
-            session.expect(command, 150);
-            gate.shut();
-            data.write_all(b"abandoned");
-            drop(data);
-        } else {
-            if command.starts_with("RNTO") {
-                session.expect("RNFR /b", 350);
-            }
-            gate.shut();
-            session.send(format!("{command}\r\n"));
-        }
-        gate.wait_for_a_visitor();
-        session.expect("ABOR", 426);
-        session.expect_reply(226);
-        // In the meantime.
-        files.put(at, "newer").unwrap();
-        gate.open();
-        // This question waits for what the gateway still does.
-        session.expect("SIZE /b", 213);
-        assert_eq!(files.get(at).as_deref(), Some(&b"newer"[..]), "{command}");
-    }
-}
-
-/// A storage whose questions wait while its gate is shut.
-struct Gated(MemoryStorage, Gate);
-
-#[derive(Clone, Default)]
-struct Gate(Arc<(Mutex<(bool, usize)>, std::sync::Condvar)>);
-
-impl Gate {
-    fn shut(&self) {
-        lock(&self.0.0).0 = true;
-    }
-
-    fn open(&self) {
-        lock(&self.0.0).0 = false;
-        self.0.1.notify_all();
-    }
-
-    fn pass(&self) {
-        let mut state = lock(&self.0.0);
-        state.1 += usize::from(state.0);
-        self.0.1.notify_all();
-        let limit = Duration::from_secs(30);
-        drop(self.0.1.wait_timeout_while(state, limit, |state| state.0).unwrap());
-    }
-
-    fn wait_for_a_visitor(&self) {
-        let limit = Duration::from_secs(30);
-        let visited =
-            self.0.1.wait_timeout_while(lock(&self.0.0), limit, |state| state.1 == 0).unwrap();
-        assert!(!visited.1.timed_out(), "no question came");
-    }
-}
-
-impl Storage for Gated {
-    ftp_server::forward_storage!(self, self.0; capabilities, confine, list, read, write, unfinished, kept);
-    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
-
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
-        self.1.pass();
-        self.0.stat(path, ask)
-    }
 }
 
 #[test]
@@ -646,5 +577,124 @@ fn wrong_settings_are_named() {
         config.add_store_kind("ftp", OtherServer);
         let lines = config.validate().unwrap_err().lines().join("\n");
         assert!(lines.contains(want), "{keys}: {lines}");
+    }
+}
+
+#[test]
+fn permissions_are_set_where_the_other_server_sets_them() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "");
+    let path = other.root.write("a", b"a");
+    front.client().chmod("/a", Permissions::new(0o640)).unwrap();
+    let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
+    assert_eq!(mode & 0o777, 0o640);
+    let front = Front::of(old_server(|_, _| ()), ("u", "p"), "");
+    let refused = front.client().chmod("/a", Permissions::new(0o640)).unwrap_err();
+    assert_eq!(refused.reply().map(|reply| reply.code().value()), Some(502));
+}
+
+#[test]
+fn listings_share_the_room_for_names() {
+    let files = MemoryStorage::new();
+    files.put("/a", "").unwrap();
+    files.put("/b", "").unwrap();
+    let other = Server::builder().storage(files).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    let list = || storage.list(&"/".into(), Ask::Facts).map(Iterator::count);
+    for (others, want) in [(MOST_NAMES - 2, true), (MOST_NAMES - 1, false)] {
+        door.target.listed.store(others, Ordering::SeqCst);
+        assert_eq!(list().is_ok_and(|count| count == 2), want, "{others}");
+        assert_eq!(door.target.listed.load(Ordering::SeqCst), others);
+    }
+}
+
+#[test]
+fn an_append_of_less_than_16_kib_that_is_cut_changes_nothing() {
+    let recorder = Recorder::new();
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    let other = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
+    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    let mut upload = storage.write(&"/a".into(), WriteMode::Append, Keep::Shared).unwrap();
+    upload.write_all(&[b'n'; 16 * 1024 - 1]).unwrap();
+    drop(upload);
+    assert_eq!(files.get("/a").as_deref(), Some(&b"old"[..]));
+    assert!(!recorder.commands().iter().any(|command| command.starts_with("APPE")));
+}
+
+#[test]
+fn cut_uploads_hold_64_mib_in_all() {
+    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    let mut kept = [0; 2];
+    for (name, mib) in [("/a", 40), ("/b", 40)] {
+        let mut upload =
+            storage.write(&name.into(), WriteMode::Replace, Keep::Bytes(b"u")).unwrap();
+        for _ in 0..mib {
+            upload.write_all(&vec![0; 1 << 20]).unwrap();
+        }
+        upload.abort(StreamEnd::Cut);
+        kept = ["/a", "/b"].map(|name| {
+            let found = storage.unfinished(&name.into(), Some(b"u")).unwrap();
+            found.map_or(0, |found| found.kept)
+        });
+    }
+    assert!(kept[1] > 0 && kept.iter().sum::<u64>() <= 64 << 20, "{kept:?}");
+}
+
+/// Other questions follow it, so that it seems to be missing, or a directory.
+#[test]
+fn a_link_of_the_other_server_can_be_removed() {
+    let Some(server) = RealServer::vsftpd() else { return };
+    let at = |name: &str| server.root.join(name);
+    server.root.write("d/kept", b"kept");
+    std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
+    std::os::unix::fs::symlink("d", at("to-d")).unwrap();
+    let storage = door_to(&server).storage("", None).unwrap();
+    for name in ["/dangling", "/to-d"] {
+        storage.remove(&name.into()).unwrap();
+    }
+    assert_eq!(storage.remove(&"/d".into()).unwrap_err().kind, Kind::IsDirectory);
+    assert_eq!(storage.remove(&"/dangling".into()).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(server.root.names(), [b"d"]);
+    assert_eq!(server.root.read("d/kept"), b"kept");
+}
+
+/// Some give another name if there is an older file, and confirm that.
+#[test]
+fn a_server_that_does_not_replace_by_a_rename_is_found_out() {
+    let files = MemoryStorage::new();
+    files.put("/a", "older file").unwrap();
+    let other = Server::builder().storage(Beside(files.clone())).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    let store = |name: &str| {
+        let mut upload = storage.write(&name.into(), WriteMode::Replace, Keep::Shared)?;
+        upload.write_all(b"new")?;
+        upload.commit()
+    };
+    store("/new").unwrap();
+    assert_eq!(store("/a").unwrap_err().kind, Kind::Unknown);
+    assert_eq!(files.get("/a").as_deref(), Some(&b"older file"[..]));
+}
+
+/// A storage that gives a new file another name if there is an older one.
+struct Beside(MemoryStorage);
+
+impl Storage for Beside {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished);
+    ftp_server::forward_storage!(self, self.0; kept, forget, remove, rmdir, mkdir, set, space);
+
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        let is_free = self.0.stat(to, Ask::Facts).is_err();
+        let beside = VirtualPath::from("/a (1)");
+        self.0.rename(from, if is_free { to } else { &beside }, replace)
     }
 }

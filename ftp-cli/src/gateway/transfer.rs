@@ -6,21 +6,22 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_client::file::Checksum;
 use ftp_client::pool::Lent;
 use ftp_client::{Client, Download, Error, UploadMode};
 use ftp_proto::Escaped;
 use ftp_server::{
-    Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, WriteMode,
+    EntryKind, Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload,
+    WriteMode,
 };
-use rustix::rand::{GetRandomFlags, getrandom};
 
-use super::upstream::{self, StorageResult, Turn, Upstream, fault, find};
+use super::upstream::{self, Slot, StorageResult, Turn, Upstream, fault, find};
+use crate::{lock, random_name};
 
 /// Prefix of the temporary names.
-pub(super) const PREFIX: &[u8] = b".ftp-gateway-";
+pub(super) const PREFIX: &str = ".ftp-gateway-";
 
 /// The longest step.
 const STEP: Duration = Duration::from_millis(100);
@@ -204,14 +205,14 @@ enum Sending {
     /// Bytes of an appending upload that has not begun there.
     Held(Vec<u8>),
     Beginning(Job<Appending>),
-    Running(Box<RunningUpload>),
+    Running(Slot),
     /// The other server has all bytes, under the temporary name.
     Proved(Box<Lent<'static>>),
     Over,
 }
 
-/// An upload that appends, with its turn and the size that the file had.
-type Appending = (RunningUpload, Turn, Option<u64>);
+/// The turn of an upload that appends, and the size that the file had.
+type Appending = (Turn, Option<u64>);
 
 /// Begins an upload; `old` is the file at `path`.
 ///
@@ -242,11 +243,12 @@ pub(super) fn begin(
     }
     if upstream.target.in_place {
         // Two at once would write into one file.
-        upload.turn = Some((Turn::begin(upstream, &upload.path)?, None));
+        upload.turn = Some((Turn::begin(upstream, &upload.path, false)?, None));
     } else {
         let end = upload.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (directory, _) = upload.path.split_at(end);
-        upload.temporary = Some([directory, &temporary_name()?].concat());
+        let name = format!("{PREFIX}{}.part", random_name());
+        upload.temporary = Some([directory, name.as_bytes()].concat());
     }
     let mut client = upstream.lend()?;
     if upstream.target.hashes {
@@ -254,15 +256,11 @@ pub(super) fn begin(
         upload.checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
     }
     let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
-    upload.sending = Sending::Running(Box::new(running.map_err(|error| upload.fault(&error))?));
+    let running = running.map_err(|error| upload.refused(&error))?;
+    let slot = upload.turn.as_ref().map_or_else(Slot::default, |(turn, _)| turn.upload().clone());
+    *lock(&slot) = Some((Box::new(running), Instant::now()));
+    upload.sending = Sending::Running(slot);
     Ok(Box::new(upload))
-}
-
-fn temporary_name() -> io::Result<Vec<u8>> {
-    let mut bytes = [0; 8];
-    getrandom(&mut bytes, GetRandomFlags::empty())?;
-    let digits = format!("{:016x}.part", u64::from_ne_bytes(bytes));
-    Ok([PREFIX, digits.as_bytes()].concat())
 }
 
 impl OtherUpload {
@@ -276,6 +274,19 @@ impl OtherUpload {
         fault(error, self.temporary.is_none())
     }
 
+    /// Returns the error of a refused upload, with its name, which some servers do not accept.
+    fn refused(&self, error: &Error) -> StorageError {
+        match self.fault(error) {
+            StorageError { kind: Kind::Refused, source: Some(why), .. }
+                if self.temporary.is_some() =>
+            {
+                let name = format!("{why} (as {PREFIX}*.part; in_place needs no such name)");
+                StorageError::caused_by(Kind::Refused, io::Error::other(name))
+            }
+            error => error,
+        }
+    }
+
     fn explained(&self, error: io::Error) -> io::Error {
         Error::downcast(error).map_or_else(|error| error, |error| self.fault(&error).into())
     }
@@ -287,15 +298,16 @@ impl OtherUpload {
     }
 
     /// Keeps the turn of an upload that appends, until its end is proved.
-    fn appends(&mut self, (running, turn, base): Appending) -> RunningUpload {
+    fn appends(&mut self, (turn, base): Appending) -> Slot {
+        let slot = turn.upload().clone();
         self.turn = Some((turn, base));
-        running
+        slot
     }
 
     /// Ends the upload there, and proves it. Returns its connection.
     fn finish(&mut self) -> StorageResult<Lent<'static>> {
-        let running = match std::mem::replace(&mut self.sending, Sending::Over) {
-            Sending::Running(running) => *running,
+        let slot = match std::mem::replace(&mut self.sending, Sending::Over) {
+            Sending::Running(slot) => slot,
             Sending::Proved(client) => return Ok(*client),
             Sending::Held(held) => {
                 let begun = append(&self.upstream, &self.path, &held)?;
@@ -308,7 +320,8 @@ impl OtherUpload {
             },
             Sending::Over => return Err(Kind::Io.into()),
         };
-        let (report, mut client) = running.release();
+        let running = lock(&slot).take();
+        let (report, mut client) = running.ok_or(Kind::Busy)?.0.release();
         let checksum = self.checksum.take();
         let uncertain = |error: Error| self.fault(&error);
         report.map_err(uncertain)?;
@@ -353,29 +366,33 @@ impl OtherUpload {
     }
 
     /// Gives the file its name.
-    fn publish(&mut self, client: &mut Client) -> StorageResult<()> {
+    fn publish(&mut self, mut client: Lent<'static>) -> StorageResult<()> {
         let (from, to) = (self.place(), self.upstream.path(&self.path));
         // FTP has no exclusive rename: a file that another client of that server stores from here on is
         // replaced. Uploads through this program exclude each other.
-        let _turn = Turn::wait(&self.upstream, &self.path)?;
+        let turn = Turn::wait(&self.upstream, &self.path, false)?;
         let looked = |client: &mut Client| find(client, &to).map_err(|error| fault(&error, false));
-        if self.mode == WriteMode::Create && looked(client)?.is_some() {
+        if self.mode == WriteMode::Create && looked(&mut client)?.is_some() {
             return Err(Kind::Exists.into());
         }
         // The client may have left while this server was slow, and may have stored a newer file.
-        let renamed = upstream::rename(client, &from, &to);
+        let renamed = turn.ended(upstream::rename(client, &from, &to));
         // What may have been renamed must not be removed.
         if renamed.is_ok() || renamed.as_ref().is_err_and(|error| error.kind == Kind::Unknown) {
             self.temporary = None;
         }
-        renamed?;
-        // Some servers confirm a rename, and give another name.
-        let renames = &self.upstream.target.renames;
-        if renames.get().is_none() && looked(client).is_ok_and(|found| found.is_none()) {
-            let why = "the other server does not rename files; use in_place";
-            return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
+        let mut client = renamed?;
+        // Some servers confirm a rename, and give another name, some only if there is an older file.
+        let [new, replaced] = &self.upstream.target.renames;
+        let renames = if self.old.is_some() { replaced } else { new };
+        let is_old = |found: Metadata| found.kind == EntryKind::File && found.size != self.sent;
+        if self.old.is_none_or(|old| old.size != self.sent) && renames.get().is_none() {
+            if looked(&mut client).is_ok_and(|found| found.is_none_or(is_old)) {
+                let why = "the other server does not rename files; use in_place";
+                return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
+            }
+            let _ = renames.set(());
         }
-        let _ = renames.set(());
         Ok(())
     }
 
@@ -383,16 +400,33 @@ impl OtherUpload {
     fn clean(&mut self) {
         let sending = std::mem::replace(&mut self.sending, Sending::Over);
         let place = self.place();
-        let Some(_) = self.temporary.take() else { return };
+        let turn = self.turn.take();
+        // A part under the final name would be taken for another file when the client resumes.
+        let is_part = matches!(sending, Sending::Running(_))
+            && self.old.is_none()
+            && self.mode != WriteMode::Append;
+        if self.temporary.take().is_none() && !is_part {
+            // The end of its turn ends the upload.
+            return;
+        }
         let upstream = Arc::clone(&self.upstream);
         let _ = thread::Builder::new().spawn(move || {
-            let mut client = match sending {
+            let running = match &sending {
+                Sending::Running(slot) => lock(slot).take(),
+                _ => None,
+            };
+            if turn.is_some() && running.is_none() {
+                // Another change has ended it, and the file is that of the other one.
+                return;
+            }
+            let mut client = match (running, sending) {
                 // The next command ends the transfer.
-                Sending::Running(running) => Ok(running.detach()),
-                Sending::Proved(client) => Ok(*client),
+                (Some((running, _)), _) => Ok(running.detach()),
+                (_, Sending::Proved(client)) => Ok(*client),
                 _ => upstream.lend(),
             };
-            let mut pauses = PAUSES.into_iter();
+            // Others wait for the turn.
+            let mut pauses = PAUSES.into_iter().take(if turn.is_some() { 3 } else { PAUSES.len() });
             let kept = loop {
                 let removed = client.and_then(|mut client| {
                     client.delete(&place).map_err(|error| fault(&error, false))
@@ -411,17 +445,28 @@ impl OtherUpload {
     }
 }
 
+/// Returns the upload that is running, of a client that has bytes for it. It fails if a change that has
+/// waited for it while it had stopped has ended it.
+fn running(slot: &mut Option<(Box<RunningUpload>, Instant)>) -> StorageResult<&mut RunningUpload> {
+    let (running, moved) = slot.as_mut().ok_or(Kind::Busy)?;
+    *moved = Instant::now();
+    Ok(running)
+}
+
 /// Begins to append in turn.
 fn append(upstream: &Upstream, path: &[u8], held: &[u8]) -> StorageResult<Appending> {
     let mut client = upstream.lend()?;
-    let turn = Turn::wait(upstream, path)?;
+    let turn = Turn::wait(upstream, path, false)?;
     let place = upstream.path(path);
     let base = client.size(&place).map_err(|error| fault(&error, false))?;
     StorageError::check_wanted()?;
     let begun = RunningUpload::begin(client, &place, UploadMode::Append);
     let mut running = begun.map_err(|error| fault(&error, true))?;
     match running.write_all(held) {
-        Ok(()) => Ok((running, turn, base)),
+        Ok(()) => {
+            *lock(turn.upload()) = Some((Box::new(running), Instant::now()));
+            Ok((turn, base))
+        }
         Err(error) => Err(fault(&running.fail(error), true)),
     }
 }
@@ -434,10 +479,10 @@ impl Write for OtherUpload {
                     held.extend_from_slice(bytes);
                     break bytes.len();
                 }
-                Sending::Running(running) => match running.write(bytes) {
-                    Ok(count) => break count,
-                    Err(error) => return Err(self.explained(error)),
-                },
+                Sending::Running(slot) => {
+                    let written = running(&mut lock(slot))?.write(bytes);
+                    break written.map_err(|error| self.explained(error))?;
+                }
                 Sending::Proved(_) | Sending::Over => {
                     return Err(StorageError::new(Kind::Io).into());
                 }
@@ -461,15 +506,15 @@ impl Upload for OtherUpload {
         self.sending = match std::mem::replace(&mut self.sending, Sending::Over) {
             Sending::Held(held) if held.len() >= HELD => Sending::Beginning(self.append(held)?),
             Sending::Beginning(job) => match job.wait()? {
-                Some(begun) => Sending::Running(Box::new(self.appends(begun))),
+                Some(begun) => Sending::Running(self.appends(begun)),
                 None => Sending::Beginning(job),
             },
             other => other,
         };
         match &mut self.sending {
             Sending::Held(_) => Ok(true),
-            Sending::Running(running) => {
-                let ready = running.is_ready(STEP);
+            Sending::Running(slot) => {
+                let ready = running(&mut lock(slot))?.is_ready(STEP);
                 ready.map_err(|error| self.fault(&error))
             }
             Sending::Beginning(_) => Ok(false),
@@ -486,8 +531,16 @@ impl Upload for OtherUpload {
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
-        let mut client = self.finish()?;
-        if self.temporary.is_some() { self.publish(&mut client) } else { Ok(()) }
+        let finished = self.finish();
+        let client = match &self.turn {
+            Some((turn, _)) => turn.ended(finished)?,
+            None => finished?,
+        };
+        if self.temporary.is_some() {
+            return self.publish(client);
+        }
+        self.turn = None;
+        Ok(())
     }
 
     fn abort(self: Box<Self>, _: StreamEnd) {}

@@ -1,6 +1,5 @@
 //! The connections to another server, and what is at a path there.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -12,7 +11,7 @@ use ftp_client::error::Phase;
 use ftp_client::pool::{Lent, Patience};
 use ftp_client::{
     Client, ClientBuilder, Download, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
-    TimeVal,
+    TimeVal, Upload,
 };
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
@@ -28,10 +27,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Maximum number of names in all listings at once: about 75 MiB.
-const MOST_NAMES: usize = 250_000;
-
-/// The longest wait for the end of another change at a path.
-const TURN: Duration = Duration::from_secs(5);
+pub(super) const MOST_NAMES: usize = 250_000;
 
 /// The result of a call of a storage.
 pub(super) type StorageResult<T> = Result<T, StorageError>;
@@ -45,15 +41,18 @@ pub(super) struct OtherTarget {
     pub(super) builder: ClientBuilder,
     pub(super) connections: usize,
     pub(super) timeout: Duration,
+    /// The longest wait for the end of another change at a path, and the time without a byte after which
+    /// an upload has stopped.
+    pub(super) turn: Duration,
     pub(super) in_place: bool,
     pub(super) hashes: bool,
     pub(super) dialler: ConnectingThread,
-    /// Paths at which a file is being replaced, removed or extended at this moment.
-    pub(super) making: Mutex<BTreeSet<Vec<u8>>>,
+    /// Whether each user's own login is passed on.
+    pub(super) personal: bool,
     /// Number of names in the listings that clients are reading.
     pub(super) listed: AtomicUsize,
-    /// Set once a file had its name after a rename.
-    pub(super) renames: OnceLock<()>,
+    /// Set once a file had its name after a rename: a new name, or that of an older file.
+    pub(super) renames: [OnceLock<()>; 2],
     /// Set once the server has begun a download in the middle of a file.
     pub(super) restarts: OnceLock<()>,
 }
@@ -196,49 +195,149 @@ impl Upstream {
         path: &[u8],
         call: impl FnOnce(&mut Client, &[u8]) -> Result<T, Error>,
     ) -> StorageResult<T> {
+        self.change_tree(path, false, call)
+    }
+
+    /// Makes a change like [`change`](Self::change), with `is_tree` also of what is below the path.
+    pub(super) fn change_tree<T>(
+        &self,
+        path: &[u8],
+        is_tree: bool,
+        call: impl FnOnce(&mut Client, &[u8]) -> Result<T, Error>,
+    ) -> StorageResult<T> {
         let mut client = self.lend()?;
-        let _turn = Turn::wait(self, path)?;
+        let turn = Turn::wait(self, path, is_tree)?;
         StorageError::check_wanted()?;
-        call(&mut client, &self.path(path)).map_err(|error| fault(&error, true))
+        let done = call(&mut client, &self.path(path)).map_err(|error| fault(&error, true));
+        turn.ended(done)
     }
 }
 
+/// A running upload, and when it took bytes last; none once it has ended.
+pub(super) type Slot = Arc<Mutex<Option<(Box<Upload<Lent<'static>>>, Instant)>>>;
+
+/// The turns of this moment. A reload makes other stores, and several can lead to one server.
+static TURNS: Mutex<Vec<Arc<Reserved>>> = Mutex::new(Vec::new());
+
+/// Time for which a change whose answer is lost may still be made.
+const LATE: Duration = Duration::from_secs(5 * 60);
+
 /// The turn of the only change at a path: a change whose answer is late must not follow a newer one, and
-/// of two appends at once, a server can write the second over the first.
-pub(super) struct Turn(Arc<OtherTarget>, Vec<u8>);
+/// of two appends at once, a server can write the second over the first. It lasts until the server has
+/// answered the end of its upload: until then, it writes what it has received.
+pub(super) struct Turn(Arc<Reserved>);
+
+struct Reserved {
+    /// Host and port, and the user where each user has files of their own.
+    server: (String, u16, Option<Vec<u8>>),
+    path: Vec<u8>,
+    /// Whether what is below the path is changed too.
+    is_tree: bool,
+    upload: Slot,
+    /// The end of the turn of a change whose answer is lost.
+    late: OnceLock<Instant>,
+}
+
+impl Reserved {
+    fn excludes(&self, other: &Self) -> bool {
+        let has = |tree: &Self, path: &[u8]| {
+            let below = path.strip_prefix(&*tree.path).filter(|_| tree.is_tree);
+            below.is_some_and(|rest| rest.starts_with(b"/"))
+        };
+        self.server == other.server
+            && (self.path == other.path || has(self, &other.path) || has(other, &self.path))
+    }
+
+    fn release(self: &Arc<Self>) {
+        lock(&TURNS).retain(|turn| !Arc::ptr_eq(turn, self));
+    }
+}
 
 impl Turn {
-    pub(super) fn begin(upstream: &Upstream, path: &[u8]) -> StorageResult<Self> {
-        let (target, place) = (&upstream.target, upstream.path(path));
-        match lock(&target.making).insert(place.clone()) {
-            true => Ok(Self(Arc::clone(target), place)),
-            false => Err(Kind::Busy.into()),
+    /// Begins the turn of a change at `path`, below the directory of the URL; with `is_tree`, also at
+    /// every path below it.
+    pub(super) fn begin(upstream: &Upstream, path: &[u8], is_tree: bool) -> StorageResult<Self> {
+        let OtherTarget { url, personal, turn, .. } = &*upstream.target;
+        let user = personal.then(|| upstream.login.0.clone());
+        let server = (url.host().to_ascii_lowercase(), url.port(), user);
+        let (path, upload) = (upstream.path(path), Slot::default());
+        let own = Arc::new(Reserved { server, path, is_tree, upload, late: OnceLock::new() });
+        loop {
+            let mut turns = lock(&TURNS);
+            turns.retain(|turn| turn.late.get().is_none_or(|end| Instant::now() < *end));
+            let Some(taken) = turns.iter().find(|turn| turn.excludes(&own)).cloned() else {
+                turns.push(Arc::clone(&own));
+                return Ok(Self(own));
+            };
+            drop(turns);
+            // A dead line must not keep the file from others. A session holds the lock while it moves
+            // bytes.
+            let stopped = taken.upload.try_lock().ok();
+            let stopped = stopped
+                .and_then(|mut upload| upload.take_if(|(_, moved)| moved.elapsed() >= *turn));
+            let _ = stopped.ok_or(Kind::Busy)?.0.abort();
+            taken.release();
         }
     }
 
-    /// Waits for the turn for a moment. `path` is below the directory of the URL.
-    pub(super) fn wait(upstream: &Upstream, path: &[u8]) -> StorageResult<Self> {
+    /// Waits for the turn for a moment.
+    pub(super) fn wait(upstream: &Upstream, path: &[u8], is_tree: bool) -> StorageResult<Self> {
         let begun = Instant::now();
         loop {
-            match Self::begin(upstream, path) {
-                Err(_) if begun.elapsed() < TURN => thread::sleep(PAUSE),
+            match Self::begin(upstream, path, is_tree) {
+                Err(_) if begun.elapsed() < upstream.target.turn => thread::sleep(PAUSE),
                 turn => return turn,
             }
         }
+    }
+
+    /// Returns where the upload to the file itself is, if this turn is for one.
+    pub(super) fn upload(&self) -> &Slot {
+        &self.0.upload
+    }
+
+    /// Notes how the change has ended: if that is unknown, the server may make it later, and nothing
+    /// newer must come before.
+    pub(super) fn ended<T>(&self, done: StorageResult<T>) -> StorageResult<T> {
+        if done.as_ref().is_err_and(|error| error.kind == Kind::Unknown) {
+            let _ = self.0.late.set(Instant::now() + LATE);
+        }
+        done
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        lock(&self.0.making).remove(&self.1);
+        let reserved = Arc::clone(&self.0);
+        if reserved.late.get().is_some() {
+            return;
+        }
+        let Some((upload, _)) = lock(&reserved.upload).take() else { return reserved.release() };
+        // In a thread, because the server may not answer.
+        let ending = thread::Builder::new().spawn(move || {
+            let _ = upload.abort();
+            reserved.release();
+        });
+        if ending.is_err() {
+            self.0.release();
+        }
     }
 }
 
-/// Renames, unless the session has given it up while the server was slow.
-pub(super) fn rename(client: &mut Client, from: &[u8], to: &[u8]) -> StorageResult<()> {
+/// Renames, unless the session has given it up while the server was slow. Returns the connection.
+pub(super) fn rename(
+    mut client: Lent<'static>,
+    from: &[u8],
+    to: &[u8],
+) -> StorageResult<Lent<'static>> {
     let to = client.rename_from(from, to).map_err(|error| fault(&error, false))?;
-    StorageError::check_wanted()?;
-    client.rename_to(&to).map_err(|error| fault(&error, true))
+    if let Err(given_up) = StorageError::check_wanted() {
+        // Some servers refuse all commands but RNTO now.
+        client.discard();
+        return Err(given_up);
+    }
+    let renamed = client.rename_to(&to).map_err(|error| fault(&error, true));
+    renamed.map(|()| client)
 }
 
 /// Connects and logs in, and finds the directory of the URL.

@@ -8,7 +8,7 @@ use ftp_proto::text::values;
 use super::table::{Command, Group, Row, Value, all_rows};
 use super::text::from_text;
 use crate::exit::Failure;
-use crate::texts::{OTHER_PROGRAMS, terms};
+use crate::texts::{OTHER_COMMANDS, OTHER_PROGRAMS, terms};
 
 /// Explains an error of getopts, and says what to type instead. `command` is `None` for the options
 /// before the command.
@@ -39,43 +39,10 @@ pub(super) fn explain(fail: &Fail, command: Option<Command>) -> Failure {
     })
 }
 
-/// Returns the command of this program that corresponds to a command of another client.
-pub(super) fn own_name(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "download" | "get1" | "curl" | "wget" | "copyto" | "copyurl" | "recv" | "ncftpget" => "get",
-        "copy" | "bisync" | "rsync" => "mirror",
-        "dele" | "delete" | "deletefile" | "erase" | "mdelete" | "mrm" => "rm",
-        "list" | "nlist" | "cls" | "rels" | "lsd" | "lsf" | "ncftpls" => "ls",
-        "upload" | "send" | "reput" | "rcat" | "ncftpput" => "put",
-        "rename" | "mmv" => "mv",
-        "move" | "moveto" => "mv, or mirror --remove-source",
-        "more" | "less" | "zcat" => "cat",
-        "size" => "stat",
-        "site" | "quot" | "literal" => "quote",
-        "test" => "doctor",
-        _ => return None,
-    })
-}
-
-/// Returns what to type for a command of another client that needs an option here, or why there is
-/// no such command.
-pub(super) fn own_line(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "open" | "connect" | "cd" | "lcd" | "ftp" | "lftp" | "ncftp" => "use: ftp-cli batch URL",
-        "append" => "use: ftp-cli put --append LOCAL URL",
-        "check" => "use: ftp-cli mirror --dry-run SRC DST",
-        "md5sum" | "sha1sum" | "hashsum" => "use: ftp-cli stat --hash URL",
-        "touch" => "put --preserve keeps the time of the local file",
-        "pget" => "use: ftp-cli get --segments N URL",
-        "reget" => "use: ftp-cli get --continue URL",
-        "purge" => "use: ftp-cli rm -r URL",
-        "lsl" => "use: ftp-cli ls -lR URL",
-        "lsjson" => "use: ftp-cli ls --json URL",
-        "find" => "use: ftp-cli ls -R URL",
-        "mount" => "ftp-cli cannot mount a server",
-        "config" => "a URL needs no configuration",
-        _ => return None,
-    })
+/// Returns what to type for a command of another program: one word is a command of this program. `of` is
+/// the command that runs the line, `batch`, or whose operand it is, `serve`.
+pub(crate) fn other_command(name: &str, of: Option<&str>) -> Option<String> {
+    listed(OTHER_COMMANDS, name).find(|(command, _)| *command == of).map(|(_, meaning)| meaning)
 }
 
 /// Options of wget that look like two letters of this program's `get`. They are refused: `-nv` would
@@ -97,7 +64,8 @@ fn hint(name: &str, command: Option<Command>) -> String {
     }
     let Some(command) = command else {
         // What holds for all commands comes first.
-        let (of_all, of_one) = listed(name).partition::<Vec<_>, _>(|(of, _)| of.is_none());
+        let (of_all, of_one) =
+            listed(OTHER_PROGRAMS, name).partition::<Vec<_>, _>(|(of, _)| of.is_none());
         let mut meanings = of_all.into_iter().chain(of_one).map(|(_, meaning)| meaning);
         let line = meanings.find(|meaning| meaning.starts_with("ftp-cli "));
         let of_files = [Command::Get, Command::Put].map(|command| instead(name, command));
@@ -160,10 +128,10 @@ fn is_password(name: &str) -> bool {
     name.starts_with("pas") && !is_mode || name.ends_with("password")
 }
 
-/// Returns what the list of options of other programs says about `name`: the command, if the letter
+/// Returns what a list of options or commands of other programs says about `name`: the command, if it
 /// has a special meaning for one, and what to type instead.
-fn listed(name: &str) -> impl Iterator<Item = (Option<&'static str>, String)> {
-    terms(OTHER_PROGRAMS).filter_map(move |(term, meaning)| {
+fn listed(list: &'static str, name: &str) -> impl Iterator<Item = (Option<&'static str>, String)> {
+    terms(list).filter_map(move |(term, meaning)| {
         let command = term.split_once(": ");
         let (command, names) = command.map_or((None, term), |(of, names)| (Some(of), names));
         names.split(", ").any(|other| other == name).then_some((command, meaning))
@@ -172,7 +140,7 @@ fn listed(name: &str) -> impl Iterator<Item = (Option<&'static str>, String)> {
 
 /// Returns why there is no equivalent of the option `name` of another program, if that is known.
 pub(super) fn absent(name: &str) -> Option<String> {
-    let mut of_all = listed(name).filter(|(of, _)| of.is_none());
+    let mut of_all = listed(OTHER_PROGRAMS, name).filter(|(of, _)| of.is_none());
     of_all.find_map(|(_, meaning)| meaning.strip_prefix("none: ").map(str::to_owned))
 }
 
@@ -187,8 +155,9 @@ pub(super) fn instead(name: &str, command: Command) -> Option<String> {
         None => command.rows().any(|row| row.group == Group::Data),
     };
     let is_of = |of: Option<&str>| of == Some(command.name());
-    let of_letter = listed(name).find(|(of, _)| is_of(*of));
-    let mut of_all = listed(name).filter(|(of, meaning)| of.is_none() && is_taken(meaning));
+    let of_letter = listed(OTHER_PROGRAMS, name).find(|(of, _)| is_of(*of));
+    let mut of_all =
+        listed(OTHER_PROGRAMS, name).filter(|(of, meaning)| of.is_none() && is_taken(meaning));
     of_letter.or_else(|| of_all.find(|(_, it)| !it.starts_with("none: "))).map(|(_, it)| it)
 }
 

@@ -31,8 +31,9 @@ use crate::exit::{Exit, Failure, Result};
 use crate::system::OsStrExt;
 #[cfg(feature = "client")]
 use configured::Applied;
-use hints::{OF_WGET, explain, own_line, own_name};
-use operands::{is_host, lacking};
+pub(crate) use hints::other_command;
+use hints::{OF_WGET, explain};
+use operands::{is_host, lacking, typographic};
 use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
 use text::{from_text, to_text};
 
@@ -108,7 +109,10 @@ pub(crate) fn parse(
     let after = read(rest, Some(command)).map_err(|fail| explain(&fail, Some(command)))?;
     let operand = synonym.and_then(|synonym| synonym.operand).map(OsString::from);
     let typed = after.free.iter().map(|text| from_text(text));
-    let operands = operand.into_iter().chain(typed).collect();
+    let operands: Vec<_> = operand.into_iter().chain(typed).collect();
+    if let Some(wrong) = operands.iter().find_map(|operand| typographic(operand)) {
+        return Err(Failure::usage(wrong));
+    }
     let implied = synonym.map_or(&[][..], |synonym| synonym.implies).iter();
     let implied = implied.map(|(long, value)| GivenOption {
         long,
@@ -494,11 +498,12 @@ impl Command {
             let near = values::nearest(&name, Self::ALL.iter().map(|command| command.name()));
             near.filter(|near| strsim::osa_distance(&name, near) <= most)
         };
-        let hint = match (own_line(&name), own_name(&name).or_else(near)) {
-            (Some(line), _) => line.to_owned(),
-            (None, None) if is_host(&name) => format!("use: ftp-cli batch ftp://{name}/"),
-            (None, Some(near)) => format!("did you mean \"{near}\"?"),
-            (None, None) => "ftp-cli help lists the commands".to_owned(),
+        let known = other_command(&name, None).or_else(|| near().map(str::to_owned));
+        let hint = match known {
+            Some(line) if line.contains(' ') => line,
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None if is_host(&name) => format!("use: ftp-cli batch ftp://{name}/"),
+            None => "ftp-cli help lists the commands".to_owned(),
         };
         Err(Failure::usage(format!("unknown command \"{name}\"; {hint}")))
     }

@@ -1,7 +1,8 @@
 //! Operands that name a remote object.
 
 use std::ffi::{OsStr, OsString};
-use std::path::is_separator;
+use std::net::Ipv6Addr;
+use std::path::{Path, is_separator};
 
 use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 
@@ -36,6 +37,10 @@ pub(crate) fn parse_url(operand: &OsStr) -> Result<FtpUrl> {
         return Err(Failure::usage("not an FTP URL: remove the quotation marks around it"));
     }
     FtpUrl::parse(bytes).map_err(|error| {
+        if let Some(address) = ipv6_address(bytes) {
+            let form = "an IPv6 address needs brackets: write ftp://";
+            return Failure::usage(format!("not an FTP URL: {form}[{address}]/PATH"));
+        }
         if let Some(name) = bookmark(bytes) {
             return Failure::usage(format!(
                 "@{}: no such bookmark in the configuration file; expected ftp://HOST/PATH",
@@ -85,6 +90,37 @@ pub(crate) fn parse_urls(
     }
     let checked = |operand: &OsString| parse_url(operand).and_then(|url| check(&url).map(|()| url));
     operands.iter().map(checked).collect()
+}
+
+/// Returns the host of an operand if it is an IPv6 address without brackets.
+fn ipv6_address(operand: &[u8]) -> Option<Ipv6Addr> {
+    let (_, rest) = split_at_colon(operand).filter(|_| is_url(operand)).unwrap_or((b"", operand));
+    let host = rest.strip_prefix(b"//").unwrap_or(rest).split(|byte| *byte == b'/').next()?;
+    std::str::from_utf8(host).ok()?.parse().ok()
+}
+
+/// Returns what is wrong with an operand that a text or a telephone has changed, and that names no file:
+/// an option after a dash that is not `-`, or a name in curly quotation marks.
+pub(super) fn typographic(operand: &OsStr) -> Option<String> {
+    let text = operand.to_str()?;
+    let option =
+        text.trim_start_matches(['\u{2010}', '\u{2011}', '\u{2013}', '\u{2014}', '\u{2212}']);
+    let is_option =
+        option.len() < text.len() && option.starts_with(|c: char| c.is_ascii_alphabetic());
+    let is_quoted = text.starts_with(['\u{2018}', '\u{201c}', '\u{201e}']);
+    if !(is_option || is_quoted) || Path::new(operand).symlink_metadata().is_ok() {
+        return None;
+    }
+    // The rest of it may be a password.
+    let name = option.split(['=', ' ']).next().unwrap_or_default();
+    let dashes = if name.chars().nth(1).is_some() { "--" } else { "-" };
+    Some(match is_option {
+        true => format!(
+            "an operand begins with a dash that is not \"-\"; type {dashes}{name}, or ./ before a name"
+        ),
+        false => "an operand begins with a curly quotation mark; type \" or ', or ./ before a name"
+            .to_owned(),
+    })
 }
 
 /// Quotation marks, which texts and terminals put around what is copied from them.

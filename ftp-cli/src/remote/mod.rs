@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ftp_client::pool::Repeat;
 use ftp_client::{Client, Error, Place};
-use ftp_proto::{FtpUrl, Pathname};
+use ftp_proto::{Escaped, FtpUrl, Pathname};
 
 use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::{Cleanup, Messages, Stdio, is_talkative};
@@ -51,6 +51,10 @@ impl Reporter {
                 self.done(words, object);
                 self.events.done(event, 0);
             }
+            Outcome::Moved(to) => {
+                self.done(&format!("moved to {}", Escaped(&to)), object);
+                self.events.done(event, 0);
+            }
             Outcome::Skipped(words) => {
                 self.done(words, object);
                 self.events.skipped(event);
@@ -66,10 +70,12 @@ impl Reporter {
 }
 
 /// Outcome of an object.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
     /// Done; the text is for the message.
     Done(&'static str),
+    /// Renamed to this path.
+    Moved(Vec<u8>),
     /// Skipped without an error; the text is for the message.
     Skipped(&'static str),
     /// Done, and reported already.

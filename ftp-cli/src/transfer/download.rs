@@ -13,8 +13,8 @@ use ftp_proto::{FtpUrl, Verb};
 
 use super::{Attempt, Context, RemoteFile, Target, Verify, not_moved, wrong_size};
 use crate::connect::Sessions;
-use crate::console::Meter;
 use crate::console::output::{shown_local, shown_path};
+use crate::console::{Meter, Output};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::remote;
@@ -92,7 +92,8 @@ fn run<'j>(
     };
     match target {
         Target::Output => {
-            let mut output = context.output.clone();
+            let checks = context.refuses_binary;
+            let mut output = CheckedOutput { output: context.output.clone(), checks };
             attempted(&mut job(context, remote, |place, options| {
                 Get::to_writer(place, &mut output, options)
             }))
@@ -200,6 +201,26 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
 const fn is_digest(verb: Verb) -> bool {
     use Verb::{Hash, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512};
     matches!(verb, Hash | Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512)
+}
+
+/// Standard output. If it is checked, the first bytes must not be those of a binary file, which would
+/// change the state of a terminal.
+struct CheckedOutput {
+    output: Output,
+    checks: bool,
+}
+
+impl Write for CheckedOutput {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if std::mem::take(&mut self.checks) && bytes.contains(&0) {
+            return Err(io::Error::other("the file is binary; use get, or -o - to show it"));
+        }
+        self.output.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
 }
 
 /// A FIFO or device that receives a download.

@@ -295,6 +295,8 @@ pub(crate) struct Context<'a> {
     pub(crate) talkative: bool,
     /// Whether the user has named one remote file, so that its refusal is worth more questions.
     pub(crate) is_of_one: bool,
+    /// Whether standard output is a terminal that must not get binary data.
+    pub(crate) refuses_binary: bool,
 }
 
 impl<'a> Context<'a> {
@@ -314,6 +316,7 @@ impl<'a> Context<'a> {
             targets: Targets::default(),
             talkative: is_talkative(options, stdio),
             is_of_one: false,
+            refuses_binary: false,
         }
     }
 

@@ -302,8 +302,10 @@ fn check_beside_the_running_server_reports_no_port_in_use() {
     let process = server.served.running.child.id();
     let line = format!("ok    {own}: the running server (process {process}) listens here\n");
     assert!(said.contains(&line), "{said}");
-    let line =
-        format!("{} is in use; the server runs (process {process})", server.socket.display());
+    let socket = server.socket.display();
+    let line = format!(
+        "ok    control.socket: {socket}: the running server (process {process}) listens here\n"
+    );
     assert!(said.contains(&line), "{said}");
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ran = check(other.local_addr().unwrap());

@@ -224,48 +224,42 @@ fn syslog_gets_a_message_for_each_line() {
         command.args(["--mount", "sh", "-c", script, "sh"]).arg(devices.path()).arg(PROGRAM);
         command
     };
-    for (target, head) in [("syslog", ""), ("syslog-5424", "1 20")] {
-        let _ = fs::remove_file(&socket);
-        let mut daemon = UnixDatagram::bind(&socket).unwrap();
-        daemon.set_read_timeout(Some(LIMIT)).unwrap();
-        let received = |daemon: &UnixDatagram, words: &str| {
-            let mut message = [0; 2_000];
-            loop {
-                let length = daemon.recv(&mut message).expect("a message comes");
-                let text = String::from_utf8_lossy(&message[..length]).into_owned();
-                if text.contains(words) {
-                    return text;
-                }
+    let mut daemon = UnixDatagram::bind(&socket).unwrap();
+    daemon.set_read_timeout(Some(LIMIT)).unwrap();
+    let received = |daemon: &UnixDatagram, words: &str| {
+        let mut message = [0; 2_000];
+        loop {
+            let length = daemon.recv(&mut message).expect("a message comes");
+            let text = String::from_utf8_lossy(&message[..length]).into_owned();
+            if text.contains(words) {
+                return text;
             }
-        };
-        let mut server = Server::start(command(), &[&format!("log.target={target}")], |_, _| ());
-        let id = server.running.child.id();
-        let process = match target {
-            "syslog" => format!("ftp-cli[{id}]: "),
-            _ => format!(" - ftp-cli {id} - - "),
-        };
-        let is_one = |message: &str, priority: &str, text: &str| {
-            let (first, rest) = message.split_once(&process).expect(message);
-            assert!(first.starts_with(&format!("{priority}{head}")), "{message}");
-            assert!(rest.starts_with(text), "{message}");
-        };
-        is_one(&received(&daemon, "running as root"), "<92>", "warning: ");
-        is_one(&received(&daemon, "listening on"), "<94>", "listening on ");
-        server.log_in();
-        is_one(&received(&daemon, "login"), "<94>", "login session=");
-        // A daemon that is restarted gets what comes then. A program that another test starts may
-        // have a copy of the old socket for a moment, which must not take a message.
-        daemon.shutdown(Shutdown::Both).unwrap();
-        fs::remove_file(&socket).unwrap();
-        daemon = UnixDatagram::bind(&socket).unwrap();
-        daemon.set_read_timeout(Some(LIMIT)).unwrap();
-        server.log_in();
-        received(&daemon, "login session=");
-        server.stop();
-        received(&daemon, "stopped; sessions ended: ");
-        assert_eq!(server.stderr(), format!("ftp-cli: logging to {target}\n"));
-        assert!(server.root.names().is_empty());
-    }
+        }
+    };
+    let mut server = Server::start(command(), &["log.target=syslog"], |_, _| ());
+    let id = server.running.child.id();
+    let process = format!("ftp-cli[{id}]: ");
+    let is_one = |message: &str, priority: &str, text: &str| {
+        let (first, rest) = message.split_once(&process).expect(message);
+        assert!(first.starts_with(priority), "{message}");
+        assert!(rest.starts_with(text), "{message}");
+    };
+    is_one(&received(&daemon, "running as root"), "<92>", "warning: ");
+    is_one(&received(&daemon, "listening on"), "<94>", "listening on ");
+    server.log_in();
+    is_one(&received(&daemon, "login"), "<94>", "login session=");
+    // A daemon that is restarted gets what comes then. A program that another test starts may
+    // have a copy of the old socket for a moment, which must not take a message.
+    daemon.shutdown(Shutdown::Both).unwrap();
+    fs::remove_file(&socket).unwrap();
+    daemon = UnixDatagram::bind(&socket).unwrap();
+    daemon.set_read_timeout(Some(LIMIT)).unwrap();
+    server.log_in();
+    received(&daemon, "login session=");
+    server.stop();
+    received(&daemon, "stopped; sessions ended: ");
+    assert_eq!(server.stderr(), "ftp-cli: logging to syslog\n");
+    assert!(server.root.names().is_empty());
     // Without a daemon, the server does not start.
     fs::remove_file(&socket).unwrap();
     let ran = run(command().args(["serve", "--listen", "0", "--set", "log.target=syslog", "/"]));

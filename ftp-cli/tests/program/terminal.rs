@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftp_server::{Rights, Server};
 use ftp_tests::peer::Peer as Tmux;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -113,41 +112,17 @@ fn quiet_and_progress_never_show_no_progress_li_04() {
 }
 
 #[test]
-fn progress_of_several_files_has_a_total_li_04() {
-    let (here, root) = (TempRoot::new(), TempRoot::new());
-    root.write("one", &[b'x'; 40_000]);
-    root.write("two", &[b'y'; 40_000]);
-    let server = Server::builder().root(root.path()).anonymous(Rights::READ);
-    let server = server.bind("127.0.0.1:0").unwrap();
-    let url = |name: &str| format!("ftp://{}/{name}", server.local_addr());
+fn progress_of_several_uploads_has_a_total_li_04() {
+    let (here, server) = (TempRoot::new(), OurServer::start());
+    let files = ["one", "two"].map(|name| here.write(name, &[b'x'; 40_000]));
     for options in [&["--jobs", "1"][..], &["--jobs", "2"]] {
-        let mut command = ftp(&["get", "--limit-rate", "60K", "-P"]);
-        command.arg(here.path()).args(options).args([url("one"), url("two")]);
+        let mut command = ftp(&["put", "--limit-rate", "60K"]);
+        command.args(options).args(&files).arg(server.url(""));
         let mut terminal = Terminal::start(&mut command);
         terminal.expect(" of 78.12 KiB");
         let (status, shown) = terminal.end();
         assert!(status.success(), "{shown:?}");
     }
-    assert_eq!(std::fs::read(here.join("two")).unwrap(), [b'y'; 40_000]);
-}
-
-#[test]
-fn sizes_are_queried_only_for_a_total_on_a_terminal_li_04() {
-    let here = TempRoot::new();
-    let data = || Act::Send("150 data (10 bytes)", vec![b'x'; 10], "226 done");
-    for when in ["auto", "always", "never"] {
-        let peer = Peer::start(&[("RETR", data())]);
-        let mut command = ftp(&["get", "--progress", when, "-P"]);
-        run(command.arg(here.path()).args([peer.url("one"), peer.url("two")])).succeeded();
-        assert!(!peer.seen().contains("SIZE"), "{when}: {}", peer.seen());
-    }
-    // An invalid reply to SIZE costs the total, but no file.
-    let garbage = ("SIZE", Act::Say("213 99999999999999999999"));
-    let peer = Peer::start(&[("RETR", data()), garbage]);
-    let mut command = ftp(&["get", "-P"]);
-    command.arg(here.path()).args([peer.url("one"), peer.url("two")]);
-    let (status, shown) = Terminal::start(&mut command).end();
-    assert!(status.success() && peer.seen().contains("SIZE one"), "{shown}");
 }
 
 #[test]
@@ -167,6 +142,13 @@ fn server_text_is_escaped_on_a_terminal_li_04_hl_08() {
     let peer = Peer::start(&[("RETR", data)]);
     let (_, shown) = Terminal::start(&mut ftp(&["cat", &peer.url("x")])).end();
     assert_eq!(shown, "notes\r\n");
+    // A binary file could change what the terminal does.
+    for (options, code, want) in [(&["cat"][..], 3, "binary"), (&["cat", "-o", "-"], 0, "\0")] {
+        let data = Act::Send("150 data (6 bytes)", b"\x7fELF\0\n".to_vec(), "226 done");
+        let peer = Peer::start(&[("RETR", data)]);
+        let (status, shown) = Terminal::start(ftp(options).arg(peer.url("x"))).end();
+        assert!(status.code() == Some(code) && shown.contains(want), "{shown:?}");
+    }
     // Output to a pipe is unchanged.
     let peer = Peer::start(&[("NLST", list())]);
     let out = run(&mut ftp(&["ls", "--listing=nlst", &peer.url("")])).succeeded();

@@ -76,7 +76,8 @@ impl Client {
     }
 
     /// Returns whether the server tells that there is no object at `path`: it refuses `MLST` with 550,
-    /// or `MDTM` and to enter a directory. Returns `None` if it offers neither question (`FEAT`).
+    /// or `MDTM` and to enter a directory. Returns `None` if it offers neither question (`FEAT`; without `FEAT`,
+    /// `MLST` is tried).
     ///
     /// # Errors
     ///
@@ -85,12 +86,21 @@ impl Client {
         let mlst = Command::Mlst(self.pathname_or_none(path)?);
         let mut denies = None;
         for question in [mlst, Command::Mdtm(self.pathname(path)?)] {
-            if !self.features()?.has(question.verb().as_str()) {
+            let is_mlst = question.verb() == Verb::Mlst;
+            let is_listed = self.features()?.has(question.verb().as_str());
+            // A server without `FEAT` may have `MLST`, such as aioftp.
+            if !(is_listed || is_mlst && self.tells_no_features()) {
                 continue;
             }
-            denies = Some(false);
-            match self.request(&question)?.code() {
-                ReplyCode::FILE_UNAVAILABLE if question.verb() == Verb::Mlst => {
+            let code = self.request(&question)?.code();
+            if is_mlst && code.severity() == Severity::Completion {
+                self.note_mlst();
+            }
+            if is_listed || code.severity() != Severity::Permanent {
+                denies = Some(false);
+            }
+            match code {
+                ReplyCode::FILE_UNAVAILABLE if is_mlst => {
                     return Ok(Some(true));
                 }
                 // `MDTM` of a directory is refused too.

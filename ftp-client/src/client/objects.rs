@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use ftp_proto::{
-    Command, Entry, EntryKind, Fact, Facts, ListLine, Modified, OptsArgument, Pathname,
+    Command, Entry, EntryKind, Fact, Facts, Features, ListLine, Modified, OptsArgument, Pathname,
     Permissions, Precision, Reply, ReplyCode, RepresentationType, Severity, SiteArgument, TimeVal,
     Zone,
 };
@@ -162,7 +162,24 @@ impl Client {
         let command = Command::Mlst(self.pathname_or_none(path.as_ref())?);
         self.settle()?;
         let reply = self.ask(&command)?;
-        Ok(reply.and_then(|reply| facts_in(&reply)).map(|facts| Entry::from(&facts)))
+        let facts = reply.and_then(|reply| facts_in(&reply));
+        if facts.is_some() {
+            self.note_mlst();
+        }
+        Ok(facts.map(|facts| Entry::from(&facts)))
+    }
+
+    /// Returns whether the server was asked for its features and lists none, or lacks `FEAT`.
+    pub(super) fn tells_no_features(&self) -> bool {
+        self.features.as_ref().is_some_and(|features| features.iter().next().is_none())
+    }
+
+    /// Counts `MLST`, which the server has answered, as one of its features if it tells none.
+    pub(super) fn note_mlst(&mut self) {
+        if self.tells_no_features() {
+            let reply = Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Features:", ["MLST"], "End");
+            self.features = Some(Features::read(&reply));
+        }
     }
 
     /// Returns the object at `path`, or `None` if there is none. Asks for this name alone: by `MLST`,

@@ -36,6 +36,8 @@ pub struct Repeat {
     before: Option<RenameFacts>,
     /// Whether a removal of this object was begun.
     removes: bool,
+    /// What the server told of a single file before the first attempt to remove it.
+    removed: Option<Facts>,
 }
 
 /// What the server showed before the first attempt at a renaming.
@@ -174,6 +176,23 @@ impl Repeat {
         self.settle(client, Lost::Delete, path, done)
     }
 
+    /// Removes a single file, as [`delete`](Self::delete) does. After a lost reply, a file that may be a
+    /// new one is not removed: [`Error::Uncertain`].
+    pub(crate) fn delete_same(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
+        if self.has_lost(&[Verb::Dele], path) {
+            if client.existence(path)? == Existence::Absent {
+                return Ok(());
+            }
+            let now = facts_of(client, path)?.unwrap_or_default();
+            if self.removed.as_ref().and_then(|removed| now.are_of(removed)) != Some(true) {
+                return Err(Error::Uncertain { verb: Verb::Dele, reply: None });
+            }
+        } else if !self.is_single {
+            self.removed = facts_of(client, path)?;
+        }
+        self.delete(client, path)
+    }
+
     /// Removes an empty directory (`RMD`), after the same question as [`delete`](Self::delete).
     ///
     /// # Errors
@@ -252,7 +271,9 @@ impl Repeat {
     /// Returns the errors of [`Client::rename`], [`Client::size`] and [`Client::stat`]. After a
     /// lost reply, a refusal counts as success if `from` is gone, and `to` has the facts that
     /// `from` had before, and did not have them before. Returns [`Error::Uncertain`] if `from` is
-    /// gone and the facts do not tell, or if another object is at `from` now.
+    /// gone and the facts do not tell, or if `from` may be another object by now: its facts
+    /// differ, or `to` was free before and is not, or `to` was not free and the facts of `from`
+    /// do not tell.
     pub fn rename(
         &mut self,
         client: &mut Client,
@@ -271,7 +292,7 @@ impl Repeat {
             };
             self.before = Some(RenameFacts { source, target });
         }
-        if self.has_lost(&[Verb::Rnto], from) && self.is_replaced(client, from)? {
+        if self.has_lost(&[Verb::Rnto], from) && !self.may_repeat(client, from, to)? {
             return Err(Error::Uncertain { verb: Verb::Rnto, reply: None });
         }
         let refused = match client.rename(from, to) {
@@ -305,13 +326,24 @@ impl Repeat {
         Ok(self.shown_after_rename(client, from, to)? == Shown::Moved)
     }
 
-    /// Returns whether another object than that before the first attempt is at `from`.
-    fn is_replaced(&self, client: &mut Client, from: &[u8]) -> Result<bool, Error> {
-        let Some(before) = &self.before else { return Ok(false) };
-        let Some(now) = facts_of(client, from)? else { return Ok(false) };
+    /// Returns whether a renaming whose reply was lost harms nothing when it is sent again. If it was
+    /// carried out, and another object is at `from` by now, it would replace what was renamed.
+    fn may_repeat(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
+        let Some(RenameFacts { source, target }) = &self.before else { return Ok(false) };
+        let now = facts_of(client, from)?;
+        if now.is_none() && client.existence(from)? == Existence::Absent {
+            return Ok(true);
+        }
+        let now = now.unwrap_or_default();
         // Each new object in a directory changes its time.
         let tells = !now.is_directory || now.unique.is_some();
-        Ok(tells && now.are_of(&before.source) == Some(false))
+        let is_source = now.are_of(source).filter(|_| tells);
+        Ok(match target {
+            TargetBefore::Absent => {
+                is_source != Some(false) && client.existence(to)? == Existence::Absent
+            }
+            TargetBefore::There(_) | TargetBefore::Unknown => is_source == Some(true),
+        })
     }
 
     fn shown_after_rename(

@@ -203,6 +203,9 @@ pub enum JobFault {
     /// The server confirmed the removal, but the object is still there.
     #[error("the server has confirmed the removal, but it is still there")]
     StillThere,
+    /// The object was missing in the first listing of its directory, so it may be another user's.
+    #[error("it was not in the first listing of its directory, so it may be new; kept")]
+    CameSince,
     /// The directory is too many levels below the first one. Its content was kept.
     #[error("the tree is too deep; its content was kept")]
     TooDeep,

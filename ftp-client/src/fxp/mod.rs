@@ -20,6 +20,7 @@ mod pair;
 pub(crate) mod same_file;
 mod way;
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
@@ -180,7 +181,8 @@ struct FxpPlan {
 
 impl FxpPlan {
     /// Lets the chosen server listen, or the target and then the source; a target that has missed the
-    /// end of a file listens last. Returns the transfer, and the size of both files if it was compared.
+    /// end of a file listens last, and gets `STOR` before the source can have sent this file again.
+    /// Returns the transfer, and the size of both files if it was compared.
     fn run(
         &self,
         source: &mut RemoteFile<'_>,
@@ -188,13 +190,16 @@ impl FxpPlan {
     ) -> Result<(Moved, Option<u64>), Vec<FxpAttempt>> {
         let mut attempts: Vec<FxpAttempt> = Vec::new();
         let is_tried = |side: &Side| self.options.listener.is_none_or(|listener| listener == *side);
-        let mut sides = [Side::Target, Side::Source];
+        let mut sides = VecDeque::from([Side::Target, Side::Source]);
         if target.client.misses_early_end {
-            sides.reverse();
+            sides.rotate_left(1);
         }
-        for listener in sides.into_iter().filter(is_tried) {
+        sides.retain(is_tried);
+        let mut has_missed = false;
+        while let Some(listener) = sides.pop_front() {
             let may_turn = self.options.listener.is_none() && attempts.is_empty();
             let mut pair = Pair::new(source.client, target.client, listener, may_turn);
+            pair.stores_early = has_missed && listener == Side::Target;
             match pair.run(self.options.address, self.marker, &self.retrieve, &self.store) {
                 Ok(moved) => {
                     let sudden = pair.without_beginning();
@@ -203,9 +208,13 @@ impl FxpPlan {
                     return Ok((moved, size));
                 }
                 Err(attempt) => {
-                    let has_missed =
+                    let misses =
                         may_turn && listener == Side::Target && target.client.misses_early_end;
-                    let may_turn = attempt.is_about_the_way() || has_missed;
+                    if misses {
+                        has_missed = true;
+                        sides.push_back(Side::Target);
+                    }
+                    let may_turn = attempt.is_about_the_way() || misses;
                     attempts.push(*attempt);
                     let is_open = |file: &RemoteFile<'_>| file.client.control.is_open();
                     if !may_turn || !is_open(source) || !is_open(target) {

@@ -27,9 +27,10 @@ const TIMES: u32 = 4;
 /// server that notices needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
-/// The minimum time for a target to confirm a file whose end it may have missed, before the other
-/// server listens; never more than half of the time for its final reply.
-const MISSED: Duration = Duration::from_secs(5);
+/// The minimum time for a target to confirm a file whose end it may have missed, before it is aborted;
+/// never more than half of the time for its final reply. Targets that scan a file, or store it elsewhere,
+/// confirm late.
+const MISSED: Duration = Duration::from_secs(30);
 
 /// The number of replies to take from one server before checking the other server and the deadline.
 const AT_ONCE: usize = 16;
@@ -158,6 +159,8 @@ pub(super) struct Pair<'a> {
     pace: Duration,
     /// Whether the source can listen instead, if the target does not see the end of a small file.
     may_turn: bool,
+    /// Whether `STOR` follows `RETR` at once, for a target that has missed the end of this file.
+    pub(super) stores_early: bool,
 }
 
 /// The server that failed, and its error.
@@ -173,7 +176,7 @@ impl<'a> Pair<'a> {
         let source = End::new(Side::Source, source);
         let target = End::new(Side::Target, target);
         let (handshake, pace) = (Handshake::None, Duration::ZERO);
-        Self { source, target, listener, handshake, pace, may_turn }
+        Self { source, target, listener, handshake, pace, may_turn, stores_early: false }
     }
 
     /// Runs the copy. Afterwards each control connection has no outstanding reply or is closed.
@@ -241,7 +244,9 @@ impl<'a> Pair<'a> {
         self.source.restart_at(marker).map_err(of_source)?;
         self.target.restart_at(marker).map_err(of_target)?;
         self.source.send(retrieve).map_err(of_source)?;
-        self.hear_source()?;
+        if !self.stores_early {
+            self.hear_source()?;
+        }
         self.target.send(store).map_err(of_target)?;
         if !self.source.has_begun {
             self.source.deadline = self.source.client.control.reply_deadline();

@@ -6,11 +6,11 @@
 //!
 //! - a listing shows it as a directory, and this kind of listing has shown a link as a link, or the
 //!   server promises that in `FEAT` ([`ShownLinks`]), or
-//! - the link count of its parent is that of the listed directories, and this server does not print the
-//!   same count for each directory ([`ShownLinks::by_count`]), or
+//! - the link count of its parent is that of the listed directories, and other listings of this server
+//!   show that it counts subdirectories ([`ShownLinks::by_count`]), or
 //! - the user says that the server has no links to directories.
 
-use ftp_proto::Pathname;
+use ftp_proto::{Entry, Pathname};
 
 use crate::client::Client;
 use crate::error::Error;
@@ -40,8 +40,55 @@ impl Proof {
 /// The feature of this project's server that `LIST` and `MLSD` never show a link as a directory.
 const PROMISE: &str = "X-LINKS";
 
-/// Largest number of links of a run that are followed to find one that leads to something.
+/// Largest number of links of a run that are followed to find one that leads to something, and of
+/// directories that are listed for their link counts.
 const TRIES: u8 = 8;
+
+/// What a listing shows of the links to a directory.
+pub(crate) struct Counted {
+    /// The link count of the directory.
+    pub(crate) links: Option<u64>,
+    /// The number of its listed subdirectories, and of its other entries.
+    directories: u64,
+    others: u64,
+    /// The paths and link counts of some subdirectories, of which the last one is listed first.
+    pub(crate) below: Vec<(Vec<u8>, Option<u64>)>,
+}
+
+impl Counted {
+    /// Counts the entries of the directory at `path`, which have these link counts if they are
+    /// directories.
+    pub(crate) fn of<'e>(
+        path: &[u8],
+        links: Option<u64>,
+        entries: impl Iterator<Item = (&'e Entry, Option<Option<u64>>)>,
+    ) -> Self {
+        let mut counted = Self { links, directories: 0, others: 0, below: Vec::new() };
+        for (entry, directory) in entries {
+            let Some(links) = directory else {
+                counted.others += 1;
+                continue;
+            };
+            counted.directories += 1;
+            if counted.below.len() < usize::from(TRIES) && entry.is_safe_name() {
+                counted.below.push((Pathname::join(path, &entry.name), links));
+            }
+        }
+        counted
+    }
+
+    /// As [`of`](Self::of), for a listing that tells the link counts. `links` is the count of the
+    /// directory in the listing of its parent.
+    pub(crate) fn of_listing(path: &[u8], links: Option<u64>, listing: &Listing) -> Self {
+        let links = listing.itself.as_ref().map_or(links, |itself| itself.links);
+        let entries = listing.entries.iter();
+        Self::of(path, links, entries.map(|entry| (entry, entry.is_dir().then_some(entry.links))))
+    }
+
+    fn fits(&self) -> bool {
+        self.links == Some(self.directories + 2)
+    }
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ShownLinks {
@@ -53,26 +100,38 @@ pub(crate) struct ShownLinks {
     /// The link count of the first listed directory, and whether another one had a different count.
     first_count: Option<u64>,
     counts_differ: bool,
+    /// Whether a link count was that of the subdirectories, and cannot have been that of all entries.
+    excludes_files: bool,
     tries: u8,
 }
 
 impl ShownLinks {
     /// Judges by the number of listed subdirectories and the link count of their parent: a directory has
     /// two links, and one more per subdirectory. Some servers print the same count for each directory
-    /// (Apache FtpServer). A count of one means that the file system does not count links. If the server
-    /// hides a directory, a link can take its place in the count.
-    fn by_count(&mut self, directories: usize, links: Option<u64>) -> Proof {
-        self.note_count(links);
-        match links.and_then(|links| links.checked_sub(2)) {
-            Some(most) if directories as u64 > most => Proof::TooMany,
-            Some(most) if directories as u64 == most && self.counts_differ => Proof::Directory,
+    /// (Apache FtpServer), and some file systems count all entries (APFS, HFS+). A count of one means
+    /// that the file system does not count links. If the server hides a directory, a link can take its
+    /// place in the count.
+    fn by_count(&mut self, seen: &Counted) -> Proof {
+        let below = seen.below.iter().map(|(_, links)| *links);
+        for links in below.chain([seen.links]).flatten() {
+            self.counts_differ |= *self.first_count.get_or_insert(links) != links;
+        }
+        // With two files beside the subdirectories, the count may be that of the entries alone.
+        self.excludes_files |= seen.fits() && !matches!(seen.others, 0 | 2);
+        match seen.links.and_then(|links| links.checked_sub(2)) {
+            Some(most) if seen.directories > most => Proof::TooMany,
+            Some(_) if seen.fits() && self.is_counting() => Proof::Directory,
             _ => Proof::None,
         }
     }
 
-    /// Judges the directory at `path`, whose listed subdirectories have these names, as
-    /// [`by_count`](Self::by_count) does. If all counts were equal until now, lists the first
-    /// subdirectory, and the first one in that, for another count.
+    /// Returns whether this server's link counts are those of the subdirectories.
+    const fn is_counting(&self) -> bool {
+        self.counts_differ && self.excludes_files
+    }
+
+    /// Judges the listed subdirectories of a directory as [`by_count`](Self::by_count) does. If nothing
+    /// shows yet what the server counts, lists some of them.
     ///
     /// # Errors
     ///
@@ -80,31 +139,24 @@ impl ShownLinks {
     pub(crate) fn judge(
         &mut self,
         client: &mut Client,
-        (path, names): (&[u8], &[&[u8]]),
-        links: Option<u64>,
+        seen: &Counted,
         limits: Budget,
     ) -> Result<Proof, Error> {
-        let proof = self.by_count(names.len(), links);
-        let fits = links == Some(names.len() as u64 + 2);
-        let mut next = names.first().map(|name| Pathname::join(path, name));
-        while let Some(path) = next.take()
-            && fits
-            && !self.counts_differ
+        self.by_count(seen);
+        let mut next = seen.below.clone();
+        while seen.fits()
+            && !self.is_counting()
             && self.tries < TRIES
+            && let Some((path, links)) = next.pop()
         {
             self.tries += 1;
-            let Some(listing) = by_list(client, &path, limits)? else { break };
+            let Some(listing) = by_list(client, &path, limits)? else { continue };
             self.note_listing(client, &path, &listing)?;
-            let first = listing.entries.iter().find(|entry| entry.is_dir() && entry.is_safe_name());
-            next = first.map(|entry| Pathname::join(&path, &entry.name));
+            let below = Counted::of_listing(&path, links, &listing);
+            self.by_count(&below);
+            next.extend(below.below);
         }
-        Ok(if fits { self.by_count(names.len(), links) } else { proof })
-    }
-
-    fn note_count(&mut self, links: Option<u64>) {
-        if let Some(links) = links {
-            self.counts_differ |= *self.first_count.get_or_insert(links) != links;
-        }
+        Ok(self.by_count(seen))
     }
 
     /// Returns whether `LIST` shows links as links.
@@ -160,9 +212,7 @@ impl ShownLinks {
         path: &[u8],
         listing: &Listing,
     ) -> Result<(), Error> {
-        let directories =
-            listing.entries.iter().chain(&listing.itself).filter(|entry| entry.is_dir());
-        directories.for_each(|directory| self.note_count(directory.links));
+        self.by_count(&Counted::of_listing(path, None, listing));
         let link = listing.entries.iter().find(|entry| entry.is_link());
         let link = link.map(|entry| Pathname::join(path, &entry.name));
         self.note(client, link.as_deref(), listing.form == ListingForm::Mlsd)

@@ -14,7 +14,7 @@ use std::time::Instant;
 use ftp_proto::{Entry, EntryKind, Pathname, Verb};
 
 use super::execute::Summary;
-use super::links::{Proof, ShownLinks, by_list, list};
+use super::links::{Counted, Proof, ShownLinks, by_list, list};
 use crate::age;
 use crate::client::Client;
 use crate::client::absence::Existence;
@@ -114,7 +114,7 @@ impl Repeat {
                 tree.directory(&path, Seen { proof, ..seen })?;
                 return Ok(tree.done);
             }
-            let error = match self.delete(client, &path) {
+            let error = match self.delete_same(client, &path) {
                 Ok(()) => return Ok(Summary { removed: 1, ..none }),
                 Err(error) if is_refusal(&error) => error,
                 Err(error) => return Err(error),
@@ -179,8 +179,7 @@ fn tree_at(
         return Ok(Some(Seen { depth: 0, links: None, proof: Proof::None }));
     };
     shown.note_listing(client, directory, &beside)?;
-    let directories = beside.entries.iter().filter(|entry| entry.is_dir());
-    let names: Vec<_> = directories.map(|entry| entry.name.clone()).collect();
+    let mut counted = Counted::of_listing(directory, None, &beside);
     // Two listings are never held at a time.
     let (itself, listed) = (beside.itself, named(beside.entries, name));
     let itself = match (itself, Pathname::split(directory)) {
@@ -194,15 +193,16 @@ fn tree_at(
     Ok(match listed {
         Some(listed) if listed.is_link() => None,
         listed => {
-            let proof = match &listed {
-                Some(listed) if shown.in_list() && listed.is_dir() => Proof::Directory,
-                _ => {
-                    let names: Vec<_> = names.iter().map(Vec::as_slice).collect();
-                    let links = itself.and_then(|itself| itself.links);
-                    shown.judge(client, (directory, &names), links, Budget::default())?
-                }
+            let listed = listed.filter(Entry::is_dir);
+            let is_shown = shown.in_list() && listed.is_some();
+            let links = listed.and_then(|listed| listed.links);
+            counted.links = itself.and_then(|itself| itself.links);
+            counted.below.push((path.to_vec(), links));
+            let proof = match is_shown {
+                true => Proof::Directory,
+                false => shown.judge(client, &counted, Budget::default())?,
             };
-            Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof })
+            Some(Seen { depth: 0, links, proof })
         }
     })
 }
@@ -295,7 +295,7 @@ impl Tree<'_> {
     }
 
     /// Removes the content of a directory. Returns whether all listed entries were removed. `before`
-    /// has the names that were removed already.
+    /// has the names that were removed already; others may have come since.
     fn contents(
         &mut self,
         path: &[u8],
@@ -312,9 +312,8 @@ impl Tree<'_> {
         self.budget.hold(held)?;
         let kind_of =
             |entry: &Entry| listed.get(&*entry.name).map_or(entry.kind, |listed| listed.kind);
-        let is_directory = |entry: &&Entry| kind_of(entry) == Some(EntryKind::Directory);
-        let directories = listing.entries.iter().filter(is_directory);
-        let names: Vec<_> = directories.map(|entry| &*entry.name).collect();
+        let links_of =
+            |entry: &Entry| listed.get(&*entry.name).map_or(entry.links, |listed| listed.links);
         let is_marked = if listing.form == ListingForm::Mlsd && listed.is_empty() {
             self.shown.in_mlsd()
         } else {
@@ -322,7 +321,13 @@ impl Tree<'_> {
         };
         let proof = match is_marked || self.no_links {
             true => Proof::Directory,
-            false => self.shown.judge(self.client, (path, &names), links, self.budget)?,
+            false => {
+                let counts = listing.entries.iter().map(|entry| {
+                    let is_directory = kind_of(entry) == Some(EntryKind::Directory);
+                    (entry, is_directory.then(|| links_of(entry)))
+                });
+                self.shown.judge(self.client, &Counted::of(path, links, counts), self.budget)?
+            }
         };
         let (mut all_gone, mut files) = (true, Vec::new());
         let mut seen = HashSet::new();
@@ -337,9 +342,13 @@ impl Tree<'_> {
                     self.done.removed -= 1;
                     self.keep(&path, JobFault::StillThere)?
                 }
+                // MLSD can omit links, and only those.
+                _ if before.is_some() && !entry.is_link() => {
+                    self.keep(&path, JobFault::CameSince)?
+                }
                 None => self.fail(&path, Error::Unsupported(Unsupported::NoType))?,
                 Some(EntryKind::Directory) => {
-                    let links = listed.get(&*entry.name).map_or(entry.links, |listed| listed.links);
+                    let links = links_of(entry);
                     // What follows can end the run.
                     self.files(&mut files)?
                         & self.directory(&path, Seen { depth: depth + 1, links, proof })?

@@ -339,6 +339,20 @@ fn a_target_that_missed_the_end_of_a_small_file_is_asked_to_connect_fx_08() {
         }
         meeting.end(&script, [Usable, Usable]);
     });
+    // Where the target connects to nobody, it listens again, and is asked to store before the source
+    // can have ended.
+    let refused = "s> PASV\n s< 227 (1,2,3,4,200,2)\n t> PORT 127,0,0,1,200,2\n t< 501 no\n";
+    let early = "s> RETR a\n t> STOR b\n t< 150 go\n s< 150 going\n s< 226 sent\n t< 226 there\n";
+    let again = [TARGET_LISTENS, early, SIZES].concat();
+    let script = [TYPES, TARGET_LISTENS, missed, refused, &again].concat();
+    patiently(SHORT, |limit| {
+        let mut limits = patient();
+        limits[1].0.final_reply = limit;
+        let mut meeting = Meeting::with(&script, [Usable, Usable], limits, ["127.0.0.1:0"; 2]);
+        let report = meeting.copy(fxp::to(None)).unwrap();
+        assert_eq!((report.listener, report.size), (Some(Side::Target), Some(5)));
+        meeting.end(&script, [Usable, Usable]);
+    });
 }
 
 #[test]

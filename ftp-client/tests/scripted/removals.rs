@@ -22,6 +22,8 @@ struct Habits {
     list_shows_links: bool,
     /// Whether the link count of a directory tells its subdirectories; otherwise it is 1.
     counts: bool,
+    /// Whether it then counts all entries.
+    counts_all: bool,
     /// Whether `DELE` removes a link.
     deletes_links: bool,
     /// Whether `DELE` of a directory is confirmed, and removes nothing.
@@ -111,8 +113,9 @@ fn serve(mut peer: Peer, habits: Habits, world: &Mutex<World>) {
             "MLSD" | "LIST" => {
                 let count = |directory: &str| match habits.counts {
                     true => {
+                        let is_counted = |node| habits.counts_all || node == Node::Directory;
                         let below = inside(&world, directory).into_iter();
-                        2 + below.filter(|(_, node)| *node == Node::Directory).count()
+                        2 + below.filter(|(_, node)| is_counted(*node)).count()
                     }
                     false => 1,
                 };
@@ -181,6 +184,7 @@ fn a_tree_goes_and_what_a_link_leads_to_stays() {
             mlsd_shows_links: is(1),
             list_shows_links: is(2),
             counts: is(3),
+            counts_all: false,
             deletes_links: is(4),
             dele_lies: is(5),
             rmd_takes_all: is(6),
@@ -235,6 +239,7 @@ fn a_server_that_promises_to_list_links_needs_no_other_proof_cl_52() {
             mlsd_shows_links: true,
             list_shows_links: true,
             counts: false,
+            counts_all: false,
             deletes_links: true,
             dele_lies: false,
             rmd_takes_all: true,
@@ -251,6 +256,80 @@ fn a_server_that_promises_to_list_links_needs_no_other_proof_cl_52() {
         server.end();
         assert_eq!(counts(done), want, "{promises} {has_link}");
         assert!(world.lock().unwrap().contains_key("outside/keep"));
+    }
+}
+
+#[test]
+fn link_counts_prove_directories_only_where_they_leave_out_files() {
+    use Node::{Directory, File, Link};
+    for (counts_all, below, want) in [
+        (false, &[("t/s", Directory), ("t/s/f", File)][..], (3, 0)),
+        (true, &[("t/s", Directory), ("t/s/f", File)], (0, 1)),
+        (true, &[("t/l", Link)], (0, 1)),
+        // A subdirectory without files proves nothing.
+        (false, &[("t/s", Directory), ("t/s/empty", Directory)], (0, 1)),
+    ] {
+        let habits = Habits {
+            has_mlsd: false,
+            mlsd_shows_links: false,
+            list_shows_links: false,
+            counts: true,
+            counts_all,
+            deletes_links: true,
+            dele_lies: false,
+            rmd_takes_all: true,
+            promises: false,
+        };
+        let nodes = [("t", Directory)].into_iter().chain(below.iter().copied());
+        let is_linked = below.iter().any(|(_, node)| *node == Link);
+        let outside = [("outside", Directory), ("outside/keep", File)].into_iter();
+        let nodes = nodes.chain(outside.filter(|_| is_linked));
+        let world = nodes.map(|(path, node)| (path.to_owned(), node)).collect();
+        let world: Arc<Mutex<World>> = Arc::new(Mutex::new(world));
+        let of_peer = Arc::clone(&world);
+        let (server, mut client) = Server::logged_in(move |peer| serve(peer, habits, &of_peer));
+        let options = RemoveOptions::new().recursive(true);
+        let done = Repeat::single().remove(&mut client, Place::at("t"), options, &());
+        client.noop().unwrap();
+        server.end();
+        assert_eq!(counts(done), want, "{counts_all} {below:?}");
+        assert_eq!(world.lock().unwrap().contains_key("outside/keep"), is_linked);
+    }
+}
+
+#[test]
+fn a_file_that_comes_during_the_removal_of_its_directory_stays() {
+    // MLSD may have omitted a link.
+    for (comes, want) in [(Node::File, (1, 1)), (Node::Directory, (1, 1)), (Node::Link, (3, 0))] {
+        let habits = Habits {
+            has_mlsd: true,
+            mlsd_shows_links: true,
+            list_shows_links: true,
+            counts: false,
+            counts_all: false,
+            deletes_links: true,
+            dele_lies: false,
+            rmd_takes_all: false,
+            promises: true,
+        };
+        let nodes = [("outside", Node::Directory), ("t", Node::Directory), ("t/a", Node::File)];
+        let nodes = nodes.map(|(path, node)| (path.to_owned(), node));
+        let world = Arc::new(Mutex::new(World::from(nodes)));
+        let of_peer = Arc::clone(&world);
+        let (server, mut client) = Server::logged_in(move |peer| serve(peer, habits, &of_peer));
+        let on = |event: Event<'_>| match event {
+            Event::Removed { path: b"t/a" } => {
+                world.lock().unwrap().insert("t/new".to_owned(), comes);
+            }
+            Event::Failed { why, .. } => assert!(matches!(why, Error::Job(JobFault::CameSince))),
+            _ => {}
+        };
+        let options = RemoveOptions::new().recursive(true);
+        let done = Repeat::single().remove(&mut client, Place::at("t"), options, &on);
+        client.noop().unwrap();
+        server.end();
+        assert_eq!(counts(done), want, "{comes:?}");
+        assert_eq!(world.lock().unwrap().contains_key("t/new"), want.1 == 1, "{comes:?}");
     }
 }
 
@@ -318,7 +397,10 @@ fn together(
         peer.answer("MLST t", "250-it\r\n type=dir; t\r\n250 end");
         peer.epsv();
         peer.answer("LIST -a", "150 list");
-        peer.send_data(b"drwxr-xr-x 3 u g 0 Jan 2 2020 .\r\ndrwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n");
+        peer.send_data(
+            b"drwxr-xr-x 3 u g 0 Jan 2 2020 .\r\ndrwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n\
+            -rw-r--r-- 1 u g 0 Jan 2 2020 f\r\n",
+        );
         peer.reply("226 done");
         peer.epsv();
         peer.answer("MLSD t", "150 list");

@@ -28,10 +28,7 @@ pub fn unquoted(text: &str) -> &str {
 /// Returns a key, in quotes if it needs them.
 #[must_use]
 pub fn shown(key: &str) -> String {
-    match is_bare(key) {
-        true => key.to_owned(),
-        false => quoted(key),
-    }
+    if is_bare(key) { key.to_owned() } else { quoted(key) }
 }
 
 /// Returns whether a key needs no quotes: it consists of letters, digits, - and _.

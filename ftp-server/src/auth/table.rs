@@ -164,8 +164,8 @@ impl<A> Accounts<A> {
         own.filter(|_| is_right).map(|user| &user.account).ok_or(refused)
     }
 
-    /// Returns the user whose password is compared for the unknown user `name`; `None` if the table
-    /// is empty.
+    /// Returns the user whose hash is computed for the unknown name, so that timing does not reveal
+    /// which names exist; `None` if the table is empty.
     fn stand_in(&self, name: &[u8]) -> Option<&TableUser<A>> {
         let users = || self.users.iter().filter(|user| user.secret.takes_time());
         let count = u64::try_from(users().count()).ok()?;

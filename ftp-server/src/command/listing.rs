@@ -16,8 +16,8 @@ use crate::listing::{self, FactSelection};
 use crate::reply::{self, Purpose};
 use crate::session::{Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    Ask, Capabilities, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage,
-    StorageErrorKind, StorageResult, VirtualPath,
+    Ask, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageErrorKind,
+    StorageResult, VirtualPath,
 };
 
 /// Length of the longest pattern in bytes. A longer one is plain text: names have at most 255 bytes,
@@ -36,6 +36,13 @@ struct ListingTarget {
     /// The pattern that items must match to be shown; the listing fails if none matches. `None`:
     /// all items are shown.
     pattern: Option<Pattern>,
+}
+
+impl ListingTarget {
+    /// Returns the target of a directory whose entries are all shown.
+    const fn of(path: VirtualPath, prefix: Vec<u8>, items: Entries) -> Self {
+        Self { path, is_single: false, prefix, items, pattern: None }
+    }
 }
 
 /// `LIST [<path>]`: sends a line about each entry, in the form of `ls -l`. The flag `a` adds a line about
@@ -74,13 +81,12 @@ fn show(
 ) -> Result<PreparedTransfer, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
     let ListingTarget { path, is_single, prefix, items, pattern } =
-        target(session, storage, path, ask).map_err(reply::failure_of(Purpose::Existing))?;
+        target(session, storage, path, ask).map_err(reply::failure_of(Purpose::List))?;
     let is_pattern = pattern.is_some();
     let mut itself = Vec::new();
     if shows_itself
         && !is_single
         && !is_pattern
-        && !storage.capabilities().contains(Capabilities::REMOTE)
         && let Ok(metadata) = storage.stat(&path, Ask::Facts)
     {
         write_line(&Entry::new(".", metadata), b"", &mut itself);
@@ -96,11 +102,11 @@ fn show(
     Ok(PreparedTransfer::send(path, outgoing))
 }
 
-/// `STAT <path>`: replies with the lines of LIST, as many as fit into [`limits::STAT_LINES`]: 212 for a
-/// directory, 213 for a file.
+/// `STAT <path>`: replies with the lines of LIST: 212 for a directory, 213 for a file; 450 if they do not
+/// fit into [`limits::STAT_LINES`].
 pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
-    let target = target(session, storage, Some(path), Ask::Start)
+    let target = target(session, storage, Some(path), Ask::Facts)
         .map_err(reply::failure_of(Purpose::Existing))?;
     let path = target.path.clone();
     let show_ids = session.context.config.show_ids;
@@ -113,7 +119,6 @@ pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply>
         now: unix_now(),
         lines: Vec::with_capacity(limits::STAT_LINES + LONGEST_LINE),
         bytes: 0,
-        is_cut: false,
     };
     Ok(Working::new(path, listing, Place::Search))
 }
@@ -136,12 +141,10 @@ struct StatListing {
     lines: Vec<u8>,
     /// The number of bytes of the lines in the reply.
     bytes: usize,
-    /// Whether the directory has more entries than the reply shows.
-    is_cut: bool,
 }
 
 impl Work for StatListing {
-    /// Takes the next entry. Returns `true` at the end of the directory, or if the reply is full.
+    /// Takes the next entry. Returns `true` at the end of the directory.
     fn advance(&mut self) -> Result<bool, Reply> {
         if self.begun.elapsed() >= limits::PREPARE {
             return Err(reply::too_much_to_prepare());
@@ -155,12 +158,9 @@ impl Work for StatListing {
             None => return Ok(true),
         };
         if is_shown(&entry.name, self.target.pattern.as_ref(), &self.hidden) {
-            let start = self.lines.len();
             listing::list_line(&entry, self.now, self.show_ids, &mut self.lines);
-            self.is_cut = self.lines.len() > limits::STAT_LINES;
-            if self.is_cut {
-                self.lines.truncate(start);
-                return Ok(true);
+            if self.lines.len() > limits::STAT_LINES {
+                return Err(reply::too_many_to_show());
             }
             self.bytes = self.lines.len();
         }
@@ -170,18 +170,16 @@ impl Work for StatListing {
     fn finish(&mut self) -> Reply {
         let lines = std::mem::take(&mut self.lines);
         if lines.is_empty() && self.target.pattern.is_some() {
-            let nothing = StorageErrorKind::NotFound.into();
-            return reply::storage_failure(&nothing, Purpose::Existing);
+            return reply::storage_failure(&StorageErrorKind::NotFound.into(), Purpose::Existing);
         }
         let single = self.target.is_single;
         let code = if single { ReplyCode::FILE_STATUS } else { ReplyCode::DIRECTORY_STATUS };
-        let end = if self.is_cut { "End; more entries exist, use LIST" } else { "End" };
         let lines = lines.split_inclusive(|byte| *byte == b'\n');
         let lines = lines.map(|line| line.strip_suffix(b"\r\n").unwrap_or(line));
         // A text that grew in steps would leave pieces of memory, too.
         let mut text = Vec::with_capacity(self.bytes + 64);
         text.extend_from_slice(b"Status:");
-        Reply::multi_line(code, text, lines, end)
+        Reply::multi_line(code, text, lines, "End")
     }
 
     fn done(&self) -> u64 {
@@ -221,13 +219,7 @@ fn look_up(
         let path = session.login.directory.clone();
         check_right(session, &path)?;
         let items = storage.list(&path, ask)?;
-        return Ok(ListingTarget {
-            path,
-            is_single: false,
-            prefix: Vec::new(),
-            items,
-            pattern: None,
-        });
+        return Ok(ListingTarget::of(path, Vec::new(), items));
     };
     let path = session.resolve(&named);
     check_right(session, &path)?;
@@ -238,11 +230,11 @@ fn look_up(
             if !prefix.ends_with(b"/") {
                 prefix.push(b'/');
             }
-            Ok(ListingTarget { path, is_single: false, prefix, items, pattern: None })
+            Ok(ListingTarget::of(path, prefix, items))
         }
         Ok(metadata) => {
             let items = Entries::new(std::iter::once(Ok(Entry::new(text, metadata))));
-            Ok(ListingTarget { path, is_single: true, prefix: Vec::new(), items, pattern: None })
+            Ok(ListingTarget { is_single: true, ..ListingTarget::of(path, Vec::new(), items) })
         }
         Err(error) if error.kind == StorageErrorKind::NotFound => {
             matching(session, storage, text, ask)?.ok_or(error)
@@ -277,13 +269,8 @@ fn matching(
     let path = session.resolve_or_here(directory.as_ref());
     check_right(session, &path)?;
     let items = storage.list(&path, ask)?;
-    Ok(Some(ListingTarget {
-        path,
-        is_single: false,
-        prefix: prefix.to_vec(),
-        items,
-        pattern: Some(pattern),
-    }))
+    let target = ListingTarget::of(path, prefix.to_vec(), items);
+    Ok(Some(ListingTarget { pattern: Some(pattern), ..target }))
 }
 
 /// Returns whether a name matches the pattern, if there is one, is not hidden and has no line break.
@@ -306,7 +293,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     });
     let entries = listed.map_err(|error| match error.kind {
         StorageErrorKind::NotDirectory => Reply::new(ReplyCode::BAD_ARGUMENT, "Not a directory"),
-        _ => reply::storage_failure(&error, Purpose::Existing),
+        _ => reply::storage_failure(&error, Purpose::List),
     })?;
     let (shown, hidden) = (ShownFacts::of(session, path.clone()), session.hidden_names());
     let line = move |entry: &Entry, out: &mut Vec<u8>| {

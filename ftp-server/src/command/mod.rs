@@ -169,7 +169,10 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Rnfr(path) => objects::rnfr(session, path).into(),
         Command::Rnto(path) => objects::rnto(session, path).into(),
         Command::Stat(None) => status(session, None).into(),
-        Command::Stat(Some(path)) => listing::stat(session, path).into(),
+        Command::Stat(Some(path)) => {
+            unfinished::tell_names(session);
+            listing::stat(session, path).into()
+        }
         Command::Syst => information::syst().into(),
         Command::Feat => information::feat(session).into(),
         Command::Opts(option) => information::opts(session, option).into(),
@@ -201,6 +204,13 @@ fn prepare(session: &mut Session, command: &Command) -> Option<Result<PreparedTr
     })
 }
 
+/// The commands on files and directories, and listings, whose refusal is told.
+#[rustfmt::skip]
+const REPORTED: [Verb; 14] = [
+    Verb::Cwd, Verb::Cdup, Verb::Mkd, Verb::Rmd, Verb::Dele, Verb::Rnfr, Verb::Rnto, Verb::Size,
+    Verb::Mdtm, Verb::Mfmt, Verb::Mlst, Verb::Mlsd, Verb::List, Verb::Nlst,
+];
+
 /// Notifies observers if `reply` refuses a `USER` because TLS is required, or a logged-in user's
 /// command on a file or directory, or listing. For `RNTO`, `renamed` is the path that `RNFR` named.
 fn tell_refusal(
@@ -220,25 +230,8 @@ fn tell_refusal(
         }
         return;
     }
-    let is_reported = matches!(
-        verb,
-        Verb::Cwd
-            | Verb::Cdup
-            | Verb::Mkd
-            | Verb::Rmd
-            | Verb::Dele
-            | Verb::Rnfr
-            | Verb::Rnto
-            | Verb::Size
-            | Verb::Mdtm
-            | Verb::Mfmt
-            | Verb::Mlst
-            | Verb::Mlsd
-            | Verb::List
-            | Verb::Nlst
-    );
     let severity = reply.code().severity();
-    if !is_reported
+    if !REPORTED.contains(&verb)
         || !matches!(severity, Severity::Transient | Severity::Permanent)
         || session.user().is_none()
         || !session.context.observers.are_listening()

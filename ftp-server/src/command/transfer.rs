@@ -127,8 +127,7 @@ fn receive(
         WriteMode::Append => storage.stat(&path, Ask::Facts).map_or(0, |file| file.size),
     };
     if !allows_size(session, present) {
-        let error = StorageError::from(StorageErrorKind::OverQuota);
-        return Err(reply::storage_failure(&error, Purpose::MakeFile));
+        return Err(reply::storage_failure(&StorageErrorKind::OverQuota.into(), Purpose::MakeFile));
     }
     let directory = path.parent().unwrap_or_default();
     let makes_parents = makes_parents(session, &directory, mode);
@@ -174,8 +173,7 @@ fn check_name(
         WriteMode::Replace | WriteMode::Append => false,
     };
     if must_be_new && storage.stat(path, Ask::Facts).is_ok() {
-        let error = StorageError::from(StorageErrorKind::Exists);
-        return Err(reply::storage_failure(&error, Purpose::MakeFile));
+        return Err(reply::storage_failure(&StorageErrorKind::Exists.into(), Purpose::MakeFile));
     }
     // The right to append does not include the right to create.
     let must_exist = mode == WriteMode::Append && !session.may(path, Rights::CREATE);
@@ -274,8 +272,8 @@ pub(super) fn stou(
     let storage = &**shared;
     let is_denied = session.check_new_name(&session.login.directory.join(prefix)).is_err();
     if is_denied || prefix.starts_with(b".") || prefix.contains(&b'/') {
-        let error = StorageErrorKind::NameNotAllowed.into();
-        return Err(reply::storage_failure(&error, Purpose::MakeFile));
+        let refused = StorageErrorKind::NameNotAllowed.into();
+        return Err(reply::storage_failure(&refused, Purpose::MakeFile));
     }
     let room = space::check(session, storage, session.login.directory.clone())?;
     let begin = |path: &VirtualPath| {

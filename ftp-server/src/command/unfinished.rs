@@ -17,8 +17,8 @@ use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::session::{Heard, HeardSize, Session};
 use crate::storage::{
-    Ask, Capabilities, Source, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished,
-    VirtualPath, WriteMode,
+    Ask, Source, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished, VirtualPath,
+    WriteMode,
 };
 
 /// Number of received bytes from which an upload can be resumed. `SIZE` tells one byte less than
@@ -64,6 +64,8 @@ enum RecordState {
     Kept,
     /// No bytes are kept.
     Lost,
+    /// The storage has forgotten the uploads of an earlier process.
+    Unknown,
 }
 
 /// An answer.
@@ -81,38 +83,40 @@ enum Answer {
 
 /// The answers, by request and by what the session was told. The columns are the states.
 #[rustfmt::skip]
-const TABLE: &[(RecordRequest, Told, [Answer; 4])] = {
+const TABLE: &[(RecordRequest, Told, [Answer; 5])] = {
     use Answer::{AsUsual, FromStart, Later, OnKept};
     use RecordRequest::{Append, Restart, Size};
     use Told::{NoFile, Nothing, OtherBytes, TheFile, TheseBytes};
     &[
-        //                     no record  running  kept       lost
-        (Restart, Nothing,    [AsUsual,   Later,   OnKept,    FromStart]),
-        (Restart, NoFile,     [AsUsual,   Later,   OnKept,    FromStart]),
-        (Restart, TheseBytes, [Later,     Later,   OnKept,    FromStart]),
-        (Restart, OtherBytes, [Later,     Later,   Later,     FromStart]),
-        (Restart, TheFile,    [AsUsual,   Later,   FromStart, FromStart]),
-        (Append,  Nothing,    [AsUsual,   Later,   Later,     Later]),
-        (Append,  NoFile,     [AsUsual,   Later,   Later,     Later]),
-        (Append,  TheseBytes, [Later,     Later,   OnKept,    Later]),
-        (Append,  OtherBytes, [Later,     Later,   Later,     Later]),
-        (Append,  TheFile,    [AsUsual,   Later,   Later,     Later]),
-        (Size,    Nothing,    [AsUsual,   Later,   OnKept,    FromStart]),
-        (Size,    NoFile,     [AsUsual,   AsUsual, AsUsual,   AsUsual]),
-        (Size,    TheseBytes, [AsUsual,   Later,   OnKept,    FromStart]),
-        (Size,    OtherBytes, [AsUsual,   Later,   OnKept,    FromStart]),
-        (Size,    TheFile,    [AsUsual,   Later,   OnKept,    FromStart]),
+        //                     no record  running  kept       lost       unknown
+        (Restart, Nothing,    [AsUsual,   Later,   OnKept,    FromStart, FromStart]),
+        (Restart, NoFile,     [AsUsual,   Later,   OnKept,    FromStart, FromStart]),
+        (Restart, TheseBytes, [Later,     Later,   OnKept,    FromStart, FromStart]),
+        (Restart, OtherBytes, [Later,     Later,   Later,     FromStart, FromStart]),
+        (Restart, TheFile,    [AsUsual,   Later,   FromStart, FromStart, FromStart]),
+        (Append,  Nothing,    [AsUsual,   Later,   Later,     Later,     Later]),
+        (Append,  NoFile,     [AsUsual,   Later,   Later,     Later,     Later]),
+        (Append,  TheseBytes, [Later,     Later,   OnKept,    Later,     Later]),
+        (Append,  OtherBytes, [Later,     Later,   Later,     Later,     Later]),
+        (Append,  TheFile,    [AsUsual,   Later,   Later,     Later,     Later]),
+        (Size,    Nothing,    [AsUsual,   Later,   OnKept,    FromStart, AsUsual]),
+        (Size,    NoFile,     [AsUsual,   AsUsual, AsUsual,   AsUsual,   AsUsual]),
+        (Size,    TheseBytes, [AsUsual,   Later,   OnKept,    FromStart, AsUsual]),
+        (Size,    OtherBytes, [AsUsual,   Later,   OnKept,    FromStart, AsUsual]),
+        (Size,    TheFile,    [AsUsual,   Later,   OnKept,    FromStart, AsUsual]),
     ]
 };
 
 fn answer(request: RecordRequest, told: Told, state: RecordState) -> Answer {
     let row = TABLE.iter().find(|(of, heard, _)| (*of, *heard) == (request, told));
-    let [no_record, running, kept, lost] = row.map_or([Answer::Later; 4], |(_, _, row)| *row);
+    let row = row.map_or([Answer::Later; 5], |(_, _, row)| *row);
+    let [no_record, running, kept, lost, unknown] = row;
     match state {
         RecordState::NoRecord => no_record,
         RecordState::Running => running,
         RecordState::Kept => kept,
         RecordState::Lost => lost,
+        RecordState::Unknown => unknown,
     }
 }
 
@@ -120,6 +124,7 @@ fn state(record: Option<Unfinished>) -> RecordState {
     match record {
         None => RecordState::NoRecord,
         Some(Unfinished { is_running: true, .. }) => RecordState::Running,
+        Some(Unfinished { is_unknown: true, .. }) => RecordState::Unknown,
         Some(Unfinished { kept: RESUMABLE.., .. }) => RecordState::Kept,
         Some(_) => RecordState::Lost,
     }
@@ -236,18 +241,6 @@ pub(super) fn upload_mode(
     let record = record(session, storage, path).map_err(failed)?;
     let heard = session.login.heard.iter().find(|heard| heard.path == *path);
     let told_length = told_length(heard);
-    let has_asked = session.login.has_forgotten || heard.is_some_and(|heard| heard.has_asked);
-    if (request == RecordRequest::Restart || has_asked)
-        && record.is_none()
-        && storage.capabilities().contains(Capabilities::FORGETS)
-        && holds_bytes(storage, path).map_err(failed)?
-    {
-        let text = "This may not be what you have sent; send the whole file, or delete it";
-        return Err(match request {
-            RecordRequest::Restart => from_start(),
-            _ => Reply::new(ReplyCode::FILE_BUSY, text),
-        });
-    }
     match (answer(request, told(heard, record), state(record)), mode) {
         (Answer::AsUsual, mode) => Ok(mode),
         (Answer::OnKept, WriteMode::From(at)) => match record {
@@ -263,11 +256,22 @@ pub(super) fn upload_mode(
             Err(from_start())
         }
         (Answer::Later, WriteMode::Append) if is_log(session, heard, record) => Ok(mode),
-        (Answer::Later, WriteMode::Append) if state(record) != RecordState::Running => {
-            let text = "An upload of this file was interrupted; send the whole file, or delete it";
-            Err(Reply::new(ReplyCode::FILE_BUSY, text))
-        }
+        (Answer::Later, WriteMode::Append) => match state(record) {
+            RecordState::Running => Err(failed(StorageErrorKind::Busy.into())),
+            // To no bytes, nothing can be joined.
+            RecordState::Unknown if !holds_bytes(storage, path).map_err(failed)? => Ok(mode),
+            state => Err(Reply::new(ReplyCode::FILE_BUSY, why_not_appended(state))),
+        },
         (Answer::Later, _) => Err(failed(StorageErrorKind::Busy.into())),
+    }
+}
+
+const fn why_not_appended(state: RecordState) -> &'static str {
+    match state {
+        RecordState::Unknown => {
+            "This may not be what you have sent; send the whole file, or delete it"
+        }
+        _ => "An upload of this file was interrupted; send the whole file, or delete it",
     }
 }
 
@@ -304,8 +308,7 @@ pub(super) fn size(
     hear(session, path, |heard| heard.has_asked = true);
     let record = match is_proved {
         true => None,
-        false => record(session, storage, path)
-            .map_err(|error| reply::storage_failure(&error, Purpose::Existing))?,
+        false => record(session, storage, path).map_err(reply::failure_of(Purpose::Existing))?,
     };
     let has_been_read = file.is_some() && session.context.reads.has(session.owner(path), path);
     let known = session.login.heard.iter().find(|heard| heard.path == *path);
@@ -345,8 +348,7 @@ pub(super) fn size(
                     heard.size = HeardSize::Nothing;
                 }
             }
-            let error = StorageErrorKind::NotFound.into();
-            Err(reply::storage_failure(&error, Purpose::Existing))
+            Err(reply::storage_failure(&StorageErrorKind::NotFound.into(), Purpose::Existing))
         }
     }
 }
@@ -379,7 +381,7 @@ pub(super) fn read(
 /// Records that `MLST` has told the size of the file: some clients resume at that size.
 pub(super) fn tell_file(session: &mut Session, path: &VirtualPath) {
     if may_upload(session, path) {
-        hear(session, path, |heard| heard.size = HeardSize::File);
+        hear(session, path, |heard| (heard.size, heard.has_asked) = (HeardSize::File, true));
     }
 }
 

@@ -1,13 +1,13 @@
-//! Puts a configuration to use: the same steps start a server and reload it. New parts are built and
-//! checked, then used together; after a failure, the former parts stay in use. Only building waits
-//! for disks, so a reload builds in a thread of its own.
+//! Applies a configuration, at the start and at a reload, in two phases. The first builds and
+//! checks all new parts; it may block on disks, so a reload runs it in a thread of its own, and a
+//! failure rolls it back. The second swaps the parts in; it neither blocks nor fails.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, OnceLock};
 
 use super::certificate::watch::Watch;
-use super::certificate::{Certificates, Dates, Loaded};
+use super::certificate::{Dates, Loaded};
 use super::check::{advice, exposed, lacks_of_permission, locked_out, unable};
 use super::config::{Config, available, has_ipv6};
 use super::home::Sweeper;
@@ -28,9 +28,7 @@ use ftp_proto::text::values::in_full;
 /// Everything that a configuration determines.
 pub(super) struct Parts {
     pub(super) config: Arc<Config>,
-    /// Users of the configuration, whom sessions from before a reload get too.
-    pub(super) users: Arc<Users>,
-    pub(super) certificates: Certificates,
+    pub(super) lasting: Lasting,
     /// Certificates of new connections.
     pub(super) tls: Loaded,
     /// Detector of changed certificate files.
@@ -42,13 +40,21 @@ pub(super) struct Parts {
     /// Files that no root may contain.
     own: Arc<OwnFiles>,
     pub(super) sweeper: Option<Sweeper>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Whether the parts belong to a running server.
+    is_running: bool,
+}
+
+/// What a reload tells of the new configuration, but does not replace: the threads of programs, and
+/// what sessions and the server hold.
+#[derive(Clone)]
+pub(super) struct Lasting {
+    /// Users of the configuration, whom sessions from before a reload get too.
+    pub(super) users: Arc<Users>,
     pub(super) transfers: Arc<Transfers>,
     pub(super) hooks: Arc<Hooks>,
     pub(super) logins: Arc<Logins>,
     pub(super) checks: Arc<UploadChecks>,
-    pub(super) metrics: Arc<Metrics>,
-    /// Whether the parts belong to a running server.
-    is_running: bool,
 }
 
 /// New parts that were checked as far as possible before the addresses are bound and the process
@@ -56,17 +62,13 @@ pub(super) struct Parts {
 pub(super) struct Draft {
     pub(super) config: Arc<Config>,
     homes: Arc<Homes>,
-    pub(super) users: Arc<Users>,
+    pub(super) lasting: Lasting,
     pub(super) tls: Option<Tls>,
     pub(super) stores: Arc<Stores>,
     program: Option<Arc<LoginProgram>>,
     log: Option<Option<logging::TransferLog>>,
-    transfers: Arc<Transfers>,
-    hooks: Arc<Hooks>,
     /// The spool of the hooks, once it is open.
     spool: Option<Arc<Spool>>,
-    logins: Arc<Logins>,
-    checks: Arc<UploadChecks>,
 }
 
 impl Draft {
@@ -91,18 +93,19 @@ impl Draft {
         for lack in lacks.into_iter().filter_map(DiskAnswer::given).flatten() {
             log::warn!(target: LOG, "{lack}");
         }
-        self.spool = self.hooks.open(&self.config)?;
+        self.spool = self.lasting.hooks.open(&self.config)?;
         Ok(note)
     }
 
     /// Makes later events and logins use the new parts.
     pub(super) fn switch(self) {
         let settings = &self.config.settings;
-        self.transfers.set(self.log);
-        self.hooks.set(settings, self.spool);
-        self.logins.set(settings, self.program);
-        self.checks.set(settings);
-        self.users.set(self.homes);
+        let Lasting { users, transfers, hooks, logins, checks } = self.lasting;
+        transfers.set(self.log);
+        hooks.set(settings, self.spool);
+        logins.set(settings, self.program);
+        checks.set(settings);
+        users.set(self.homes);
     }
 }
 
@@ -111,18 +114,19 @@ impl Parts {
     pub(super) fn new() -> Self {
         let config = Config::default();
         Self {
-            users: Arc::new(Users::new(config.homes(&Arc::default(), &Arc::default()))),
-            certificates: Certificates::default(),
+            lasting: Lasting {
+                users: Arc::new(Users::new(config.homes(&Arc::default(), &Arc::default()))),
+                transfers: Arc::default(),
+                hooks: Arc::new(Hooks::new()),
+                logins: Arc::new(Logins::new()),
+                checks: Arc::new(UploadChecks::new()),
+            },
             tls: Loaded::default(),
             watch: Watch::of(&config.settings),
             stores: Arc::default(),
             kept: None,
             own: Arc::default(),
             sweeper: None,
-            transfers: Arc::default(),
-            hooks: Arc::new(Hooks::new()),
-            logins: Arc::new(Logins::new()),
-            checks: Arc::new(UploadChecks::new()),
             metrics: Arc::default(),
             is_running: false,
             config: Arc::new(config),
@@ -132,15 +136,10 @@ impl Parts {
     /// Returns what is needed to build other parts, in any thread.
     pub(super) fn plan(&self) -> PartsPlan {
         PartsPlan {
-            certificates: self.certificates.clone(),
             tls: self.tls.clone(),
             stores: Arc::clone(&self.stores),
             own: Arc::clone(&self.own),
-            users: Arc::clone(&self.users),
-            transfers: Arc::clone(&self.transfers),
-            hooks: Arc::clone(&self.hooks),
-            logins: Arc::clone(&self.logins),
-            checks: Arc::clone(&self.checks),
+            lasting: self.lasting.clone(),
             is_running: self.is_running,
         }
     }
@@ -157,10 +156,10 @@ impl Parts {
         built: BuiltParts,
         serve: impl FnOnce(Draft) -> Result<(T, Option<ConfinementNote>), DaemonError>,
     ) -> Result<T, DaemonError> {
-        let BuiltParts { draft, certificates, tls, watch, own, .. } = built;
+        let BuiltParts { draft, tls, watch, own, .. } = built;
         let (config, stores) = (Arc::clone(&draft.config), Arc::clone(&draft.stores));
         let homes = Arc::clone(&draft.homes);
-        let undo = Undo::of(&self.logins, &self.checks, &self.hooks);
+        let undo = Undo(Some(self.lasting.clone()));
         let (served, kept) = serve(draft)?;
         undo.cancel();
         log::debug!(target: LOG, "configuration applied to the {} server", self.which());
@@ -169,7 +168,7 @@ impl Parts {
         self.watch = watch.after(&self.watch);
         self.metrics.set_certificates(tls.ends());
         (self.config, self.tls, self.stores) = (config, tls, stores);
-        (self.kept, self.own, self.certificates) = (kept, own, certificates);
+        (self.kept, self.own) = (kept, own);
         self.is_running = true;
         Ok(served)
     }
@@ -179,14 +178,10 @@ impl Parts {
     }
 }
 
-/// Ends the threads of settings that are not used, also after a panic.
-struct Undo(Option<(Arc<Logins>, Arc<UploadChecks>, Arc<Hooks>)>);
+/// Rolls back a first phase that failed or panicked: ends the threads that it has started.
+struct Undo(Option<Lasting>);
 
 impl Undo {
-    fn of(logins: &Arc<Logins>, checks: &Arc<UploadChecks>, hooks: &Arc<Hooks>) -> Self {
-        Self(Some((Arc::clone(logins), Arc::clone(checks), Arc::clone(hooks))))
-    }
-
     /// Keeps the threads, because the settings are used.
     fn cancel(mut self) {
         self.0 = None;
@@ -195,7 +190,7 @@ impl Undo {
 
 impl Drop for Undo {
     fn drop(&mut self) {
-        if let Some((logins, checks, hooks)) = &self.0 {
+        if let Some(Lasting { logins, checks, hooks, .. }) = &self.0 {
             logins.undo();
             checks.undo();
             hooks.undo();
@@ -205,15 +200,10 @@ impl Drop for Undo {
 
 /// What new parts are built from, besides their configuration.
 pub(super) struct PartsPlan {
-    certificates: Certificates,
     tls: Loaded,
     stores: Arc<Stores>,
     own: Arc<OwnFiles>,
-    users: Arc<Users>,
-    transfers: Arc<Transfers>,
-    hooks: Arc<Hooks>,
-    logins: Arc<Logins>,
-    checks: Arc<UploadChecks>,
+    lasting: Lasting,
     is_running: bool,
 }
 
@@ -222,7 +212,6 @@ pub(super) struct BuiltParts {
     pub(super) draft: Draft,
     /// The confinement of sessions, if the directories were looked at.
     pub(super) kept: Option<ConfinementNote>,
-    certificates: Certificates,
     tls: Loaded,
     watch: Watch,
     own: Arc<OwnFiles>,
@@ -239,14 +228,14 @@ impl PartsPlan {
         config: Config,
         look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
     ) -> Result<BuiltParts, DaemonError> {
-        let undo = Undo::of(&self.logins, &self.checks, &self.hooks);
+        let undo = Undo(Some(self.lasting.clone()));
         let built = self.built(config, look)?;
         undo.cancel();
         Ok(built)
     }
 
     fn built(
-        mut self,
+        self,
         config: Config,
         look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
     ) -> Result<BuiltParts, DaemonError> {
@@ -256,13 +245,14 @@ impl PartsPlan {
         let own = Arc::new(OwnFiles::of(&config, &self.own));
         own.check(&config)?;
         let dates = if self.is_running { Dates::Required } else { config.dates() };
-        // Before the files are loaded, so that a change in the meantime is detected.
+        // Stamped before the files are read, so that a change in between is not missed.
         let watch = Watch::of(settings);
-        let tls = self.certificates.load(settings, &self.tls, dates)?;
-        let log = self.transfers.prepare(settings)?;
-        let program = self.logins.prepare(settings);
+        let tls = self.tls.load(settings, dates)?;
+        let Lasting { transfers, logins, checks, .. } = &self.lasting;
+        let log = transfers.prepare(settings)?;
+        let program = logins.prepare(settings);
         let program = program.map_err(|error| DaemonError::no_thread("logins", &error))?;
-        let check = self.checks.prepare(settings);
+        let check = checks.prepare(settings);
         let check = check.map_err(|error| DaemonError::no_thread("hooks.check", &error))?;
         let stores = Stores::open(settings, self.is_running.then_some(&*self.stores))?;
         let homes = config.homes(&stores, &own).asking(program.clone()).checking(check);
@@ -270,19 +260,15 @@ impl PartsPlan {
         let mut draft = Draft {
             config: Arc::clone(&config),
             homes,
-            users: self.users,
+            lasting: self.lasting,
             tls: tls.tls.clone(),
             stores,
             program,
             log,
-            transfers: self.transfers,
-            hooks: self.hooks,
             spool: None,
-            logins: self.logins,
-            checks: self.checks,
         };
         let kept = look(&mut draft)?;
-        Ok(BuiltParts { draft, kept, certificates: self.certificates, tls, watch, own })
+        Ok(BuiltParts { draft, kept, tls, watch, own })
     }
 }
 
@@ -315,7 +301,7 @@ pub(super) fn start(
     builder = sockets.serve(builder.freebind(settings.freebind));
     let looked = Arc::new(OnceLock::new());
     let found = Arc::clone(&looked);
-    let builder = builder.config(settings.server()).authenticator(Arc::clone(&draft.users));
+    let builder = builder.config(settings.server()).authenticator(Arc::clone(&draft.lasting.users));
     // Opens the directories after `once_bound`, because the user of `security.run_as` must be able
     // to open them.
     let builder = builder.once_bound(move || {
@@ -426,7 +412,7 @@ mod tests {
             let build = AssertUnwindSafe(|| parts.plan().build(config, look).map(drop));
             let built = catch_unwind(build);
             assert_eq!(built.is_err(), panics, "{built:?}");
-            assert_eq!(parts.logins.threads(), 0);
+            assert_eq!(parts.lasting.logins.threads(), 0);
         }
     }
 
@@ -441,7 +427,7 @@ mod tests {
         };
         let build = |parts: &Parts, config| parts.plan().build(config, Draft::look);
         let users = |parts: &Parts| {
-            let current = parts.users.current();
+            let current = parts.lasting.users.current();
             [&b"anna"[..], b"bob", b"carl"].map(|name| current.has_user(name))
         };
         for (user, want) in [("anna", [true, false, false]), ("bob", [false, true, false])] {

@@ -32,7 +32,7 @@ pub(super) struct Home {
     own: Arc<OwnFiles>,
     pub(super) config: LocalConfig,
     pub(super) role: Role,
-    /// The directory that was last opened.
+    /// Cache of the open directory, valid while the path leads to the same inode.
     found: Lock<Option<OpenedRoot>>,
     remembered: Remembered,
     /// Capabilities of the directory, once known.
@@ -103,7 +103,7 @@ impl Places {
             return Arc::clone(home);
         }
         if !is_listed && there.len() >= SETTINGS {
-            // The first home has counted the used space, so it is kept.
+            // The first home carries the usage count that all homes of the root share.
             let mut is_first = true;
             there.retain(|home| std::mem::take(&mut is_first) || is_needed(home));
         }
@@ -155,8 +155,8 @@ pub(super) struct Open {
     pub(super) walls: Option<ConfinementStatus>,
 }
 
-/// Used space of a directory for quotas, and its interrupted uploads. Both are kept between logins,
-/// because otherwise each login would walk the directory first. All homes of one root share them.
+/// Quota usage and interrupted uploads of a directory, cached across logins because they cost a
+/// walk of the tree. Shared by all homes of one root; stale once another directory has the path.
 type Remembered = Arc<Lock<Option<(DirectoryIdentity, Tally)>>>;
 
 impl Home {
@@ -212,19 +212,19 @@ impl Home {
     fn open(&self) -> StorageResult<Open> {
         let identity = identity(&self.root)?;
         let mut found = self.found.lock();
-        // If the path now leads to another directory, drops what is known about the former one.
+        // Another directory has the path now: the cache is stale.
         drop(found.take_if(|found| found.identity != identity));
         if let Some(open) = found.as_ref().and_then(OpenedRoot::open) {
             return Ok(open);
         }
         let mut remembered = self.remembered.lock();
         drop(remembered.take_if(|(known, _)| *known != identity));
-        let opened = open_storage(&self.root, self.config, &self.stores)?;
-        let UserStorage { storage, walls, tally } = opened;
-        let _ = self.capabilities.set(storage.capabilities());
+        let (open, tally) = open_storage(&self.root, self.config, &self.stores)?;
+        let _ = self.capabilities.set(open.storage.capabilities());
         *remembered = tally.map(|tally| (identity, tally));
-        *found = Some(OpenedRoot { identity, storage: Arc::downgrade(&storage), walls });
-        Ok(Open { storage, walls })
+        let storage = Arc::downgrade(&open.storage);
+        *found = Some(OpenedRoot { identity, storage, walls: open.walls });
+        Ok(open)
     }
 }
 
@@ -237,15 +237,6 @@ impl OpenedRoot {
 /// Device and inode, and the creation time if the file system records it: a new directory can get
 /// the inode of a removed one.
 type DirectoryIdentity = (u64, u64, Option<SystemTime>);
-
-/// An open storage.
-struct UserStorage {
-    storage: Arc<dyn Storage>,
-    /// The mechanisms that confine sessions to a directory.
-    walls: Option<ConfinementStatus>,
-    /// The used space for quotas, which is kept while no session has the storage open.
-    tally: Option<Tally>,
-}
 
 /// Returns the identity of the directory that has the root's path now. All objects of stores have
 /// the same identity.
@@ -299,24 +290,24 @@ fn sync_name(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens the storage that `root` in the settings names: a local directory, or objects of a store.
+/// Opens the storage that `root` in the settings names. Returns also the used space of a directory, for
+/// quotas.
 fn open_storage(
     root: &ConfiguredRoot,
     config: LocalConfig,
     stores: &Stores,
-) -> StorageResult<UserStorage> {
-    let local = match root {
-        ConfiguredRoot::Directory(path) => LocalStorage::open(path)?.configured(config)?,
+) -> StorageResult<(Open, Option<Tally>)> {
+    match root {
+        ConfiguredRoot::Directory(path) => {
+            let local = LocalStorage::open(path)?.configured(config)?;
+            let (walls, tally) = (Some(local.confinement_status()), Some(local.tally()));
+            Ok((Open { storage: Arc::new(local), walls }, tally))
+        }
         ConfiguredRoot::Objects(objects) => {
             let storage = stores.storage(objects, config, None)?;
-            return Ok(UserStorage { storage, walls: None, tally: None });
+            Ok((Open { storage, walls: None }, None))
         }
-    };
-    Ok(UserStorage {
-        walls: Some(local.confinement_status()),
-        tally: Some(local.tally()),
-        storage: Arc::new(local),
-    })
+    }
 }
 
 /// Returns why no session can be confined as the settings require, whatever its root.
@@ -325,8 +316,8 @@ pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
     tried.err().map(|error| in_full(&error))
 }
 
-/// Removes abandoned partial uploads below these directories. Skips a root that cannot be opened;
-/// the start or the login reports it. Returns the time until the next walk.
+/// Removes expired partial uploads below these directories, and returns the time until the next one
+/// expires. A root that cannot be opened is skipped: the start or the login reports it.
 fn walk<'a>(paths: impl Iterator<Item = &'a PathBuf>, is_over: impl Fn() -> bool) -> Duration {
     let mut pause = REMEMBERED;
     clean(paths, is_over, |path| {

@@ -137,7 +137,8 @@ pub(crate) fn connect(path: &Path, limit: Duration) -> io::Result<UnixStream> {
     loop {
         match socket.connect(&address) {
             Ok(()) => return Ok(socket.into()),
-            // With a timeout, a signal ends the wait even if its handler restarts other calls.
+            // SO_SNDTIMEO makes connect(2) fail with EINTR on a signal, even if its handler has
+            // SA_RESTART.
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return Err(ErrorKind::TimedOut.into());

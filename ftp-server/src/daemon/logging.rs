@@ -14,11 +14,11 @@ use log::Level;
 use rustix::fs::OFlags;
 
 use super::DaemonError;
-use super::config::{Config, LogFormat, LogTarget, Settings, SyslogFormat};
+use super::config::{Config, LogFormat, LogTarget, Settings};
 use super::privileges::{RunAs, is_root};
 use crate::lock::Lock;
 use crate::{Event, EventKind, EventLog, LogWriter, Observer, Xferlog};
-use ftp_proto::text::values::{shown_path, timestamp};
+use ftp_proto::text::values::shown_path;
 
 /// Target of the `log` crate for messages of the daemon itself.
 pub(super) const LOG: &str = "ftp_server";
@@ -71,8 +71,8 @@ impl DaemonLog {
                 let file = LogFile::start(path, settings.run_as.clone())?;
                 (file.writer().clone(), Some(file), false)
             }
-            LogTarget::Syslog(form) => {
-                let syslog = Syslog::connect(Path::new(SYSLOG), *form)
+            LogTarget::Syslog => {
+                let syslog = Syslog::connect(Path::new(SYSLOG))
                     .map_err(|error| DaemonError::local(SYSLOG, &error))?;
                 (LogWriter::start("syslog", syslog).map_err(failed)?, None, true)
             }
@@ -221,11 +221,9 @@ const FACILITY: u8 = 11;
 const INFORMATIONAL: u8 = 6;
 
 /// A connection to the local syslog daemon, with one datagram per line. A line given to `write` can
-/// begin with its priority in the form of sd-daemon(3), `<6>text`. The message to the daemon
-/// contains the priority in the form that `format` requires.
+/// begin with its priority in the form of sd-daemon(3), `<6>text`.
 struct Syslog {
     path: PathBuf,
-    format: SyslogFormat,
     /// `None` after an error: the daemon may have been restarted.
     socket: Option<UnixDatagram>,
 }
@@ -236,8 +234,8 @@ impl Syslog {
     /// # Errors
     ///
     /// Returns the system's error if no daemon listens.
-    fn connect(path: &Path, format: SyslogFormat) -> io::Result<Self> {
-        let mut syslog = Self { path: path.to_owned(), format, socket: None };
+    fn connect(path: &Path) -> io::Result<Self> {
+        let mut syslog = Self { path: path.to_owned(), socket: None };
         syslog.socket = Some(syslog.open()?);
         Ok(syslog)
     }
@@ -267,17 +265,11 @@ impl Syslog {
         Ok(())
     }
 
-    fn message(&self, line: &[u8]) -> Vec<u8> {
+    /// Returns a line as syslog(3) sends it, without a time: all daemons read that, and take the time
+    /// from their own clock.
+    fn message(line: &[u8]) -> Vec<u8> {
         let (severity, text) = parse_priority(line);
-        let priority = FACILITY * 8 + severity;
-        let id = process::id();
-        let head = match self.format {
-            SyslogFormat::Traditional => format!("<{priority}>ftp-cli[{id}]: "),
-            SyslogFormat::Rfc5424 => {
-                let time = timestamp();
-                format!("<{priority}>1 {time} - ftp-cli {id} - - ")
-            }
-        };
+        let head = format!("<{}>ftp-cli[{}]: ", FACILITY * 8 + severity, process::id());
         [head.as_bytes(), text].concat()
     }
 }
@@ -288,7 +280,7 @@ impl Write for Syslog {
         let line = lines.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
         let text = line.trim_ascii_end();
         if !text.is_empty() {
-            self.send(&self.message(text))?;
+            self.send(&Self::message(text))?;
         }
         Ok(line.len())
     }
@@ -409,7 +401,7 @@ mod tests {
     fn each_line_is_a_syslog_message_and_reconnects_after_a_restart() {
         let here = tempfile::tempdir().unwrap();
         let path = here.path().join("log");
-        assert!(Syslog::connect(&path, SyslogFormat::Traditional).is_err());
+        assert!(Syslog::connect(&path).is_err());
         let received = |daemon: &UnixDatagram| {
             let mut message = [0; 200];
             let length = daemon.recv(&mut message).unwrap();
@@ -417,7 +409,7 @@ mod tests {
         };
         let id = process::id();
         let daemon = UnixDatagram::bind(&path).unwrap();
-        let mut syslog = Syslog::connect(&path, SyslogFormat::Traditional).unwrap();
+        let mut syslog = Syslog::connect(&path).unwrap();
         syslog.write_all(b"<4>one\ntwo <3>\n\n").unwrap();
         assert_eq!(received(&daemon), format!("<92>ftp-cli[{id}]: one"));
         assert_eq!(received(&daemon), format!("<94>ftp-cli[{id}]: two <3>"));
@@ -432,13 +424,5 @@ mod tests {
         let daemon = UnixDatagram::bind(&path).unwrap();
         syslog.write_all(b"<3>three\n").unwrap();
         assert_eq!(received(&daemon), format!("<91>ftp-cli[{id}]: three"));
-
-        let mut syslog = Syslog::connect(&path, SyslogFormat::Rfc5424).unwrap();
-        syslog.write_all(b"<7>four\n").unwrap();
-        let message = received(&daemon);
-        let rest = message.strip_prefix("<95>1 ").unwrap();
-        let (time, rest) = rest.split_once(' ').unwrap();
-        assert_eq!(time.len(), "2026-11-20T15:04:05.678Z".len());
-        assert_eq!(rest, format!("- ftp-cli {id} - - four"));
     }
 }

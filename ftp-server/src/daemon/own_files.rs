@@ -174,10 +174,7 @@ impl Config {
         if !lines.is_empty() {
             return Err(DaemonError::refused("settings", lines));
         }
-        match self.quick.is_some() || self.names_users() {
-            true => Ok(()),
-            false => Err(nobody()),
-        }
+        if self.quick.is_some() || self.names_users() { Ok(()) } else { Err(nobody()) }
     }
 }
 
@@ -195,11 +192,11 @@ pub(super) struct OwnFiles {
     /// `/proc/self/mountinfo`, if `/proc` is mounted.
     mounts: Option<File>,
     ways: Lock<Arc<Ways>>,
-    /// Whether a look at each file has begun and not ended.
+    /// For each file, whether a look is in flight.
     asked: Vec<Arc<AtomicBool>>,
 }
 
-/// A look at a file, until it ends or is given up before it has begun.
+/// An examination of a file that is in flight or still queued; one per file at a time.
 struct Look(Arc<AtomicBool>);
 
 impl Look {
@@ -219,10 +216,11 @@ impl Drop for Look {
 struct Ways {
     /// Device and inode of each file, and of each directory from which it can be reached.
     reached: BTreeMap<(u64, u64), usize>,
-    /// Full paths of the files and of the directories on the way: some do not exist yet, and some disks
-    /// give what they have other numbers later.
+    /// The same as canonical paths: a file may not exist yet, and the inode numbers of some file
+    /// systems are not stable.
     paths: BTreeMap<PathBuf, usize>,
-    /// A file to which more than [`MOST`] paths lead, so that some of them are unknown.
+    /// A file to which more than [`MOST`] paths lead, so that the set is incomplete and no root is
+    /// safe.
     endless: Option<usize>,
     /// Files whose disks did not answer.
     missed: Vec<usize>,
@@ -244,9 +242,9 @@ impl OwnFiles {
         found
     }
 
-    /// Looks for all ways to the files. Where the process has given up the right to look, or a disk
-    /// does not answer, those that it has found before still count, and the directories in the path:
-    /// a login must not wait for the disk of a log.
+    /// Resolves all paths that lead to the files. Where that fails now (privileges were dropped, a
+    /// disk hangs), the result of the last look stays valid, together with the lexical parents: a
+    /// login must not block on the disk of a log.
     fn look(&self, known: &[OwnFile], former: &Ways) -> Ways {
         let mounts = self.mounts.as_ref().map(Mount::all).unwrap_or_default();
         let files = self.files.iter().zip(&self.asked).enumerate();
@@ -288,7 +286,8 @@ impl OwnFiles {
     /// Returns the ways as they are now.
     fn ways(&self) -> Arc<Ways> {
         let mut ways = self.ways.lock();
-        // A look that was given up ends once the disk answers: then another one does not wait.
+        // A look that timed out completes once the disk is back; only then is another one worth its
+        // wait.
         let is_over = |at: &usize| self.asked.get(*at).is_some_and(|it| !it.load(Ordering::SeqCst));
         if self.has_new_mounts() || ways.missed.iter().any(is_over) {
             *ways = Arc::new(self.look(&self.files, &ways));

@@ -1,6 +1,6 @@
-//! Asks the disks questions in threads of their own. A file system whose server is away holds a
-//! thread until that server returns, and no signal but SIGKILL ends the wait. The thread that feeds
-//! the watchdog, answers the control socket and stops the daemon must never be that thread.
+//! File-system calls with a deadline, made in helper threads. On a hard-mounted file system whose
+//! server is down, a call blocks uninterruptibly until the server is back. The thread that feeds
+//! the watchdog, answers the control socket and stops the daemon must never make such a call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -60,8 +60,8 @@ impl Drop for Seat {
     }
 }
 
-/// Asks all questions, several at a time, and returns what became of each, in the same order. Goes
-/// on without the rest once none was answered for [`PATIENCE`].
+/// Calls `ask` for all questions, several at a time, and returns their outcomes in the same order.
+/// Gives up on the pending ones once no call has returned for [`PATIENCE`].
 pub(super) fn answers<Q: Send + 'static, A: Send + 'static>(
     questions: Vec<Q>,
     ask: impl Fn(Q) -> A + Send + Sync + 'static,
@@ -76,7 +76,8 @@ pub(super) fn answers<Q: Send + 'static, A: Send + 'static>(
             let _seat = seat;
             loop {
                 let Some((at, question)) = queue.lock().next() else { return };
-                // If nobody waits any more, the queue is empty too.
+                // The send fails only after the caller has given up, and then the queue is empty
+                // too.
                 let _ = sender.send((at, None));
                 let _ = sender.send((at, Some(ask(question))));
             }
@@ -95,7 +96,7 @@ pub(super) fn answers<Q: Send + 'static, A: Send + 'static>(
             }
             Err(RecvTimeoutError::Disconnected) => return all,
             Err(RecvTimeoutError::Timeout) => {
-                // Threads that come back must not ask more.
+                // A call that unblocks later must not start the next one.
                 queue.lock().by_ref().for_each(drop);
                 return all;
             }

@@ -1,5 +1,5 @@
-//! A reload: its work, which waits for disks and so has a thread of its own, and those who wait for
-//! its end. There is one at a time.
+//! Reloads, one at a time: the work, in a thread of its own because it blocks on disks, and the
+//! requests that wait for its outcome.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,8 +47,8 @@ pub(super) struct Prepared {
 }
 
 impl ReloadWork {
-    /// Does the work. Changes nothing but the open log files. A panic is a failure: without a result,
-    /// no further reload would begin.
+    /// Builds the new parts; of what is in use, only the log files are reopened. A panic is
+    /// reported as a failure: the queue of reloads waits for a result.
     pub(super) fn prepare(self) -> Prepared {
         catch_unwind(AssertUnwindSafe(|| self.work())).unwrap_or_else(|_| {
             let failure = DaemonError::new(DaemonErrorKind::Internal, "internal error");

@@ -87,7 +87,7 @@ impl Daemon {
         // Done while the process may still be root.
         let control = ControlSocket::bind(settings)?;
         let endpoint = MetricsEndpoint::bind(settings)?;
-        let running = Running::start(config, setup, log, &service)?;
+        let running = Running::start(config, setup, log)?;
         let (sender, receiver) = mpsc::channel();
         let events = sender.clone();
         let send = move |call| events.send(DaemonEvent::Control(call)).is_ok();
@@ -96,7 +96,7 @@ impl Daemon {
         let endpoint = endpoint.map(|endpoint| endpoint.start(metrics())).transpose()?;
         service.ready(&running.server);
         let shutdown = running.server.shutdown_handle();
-        let hooks = Arc::clone(&running.parts.hooks);
+        let hooks = Arc::clone(&running.parts.lasting.hooks);
         let plaintext = running.server.local_addrs().collect();
         let implicit = running.server.implicit_addrs().collect();
         let events = sender.clone();
@@ -374,7 +374,7 @@ impl EventQueue {
                 Some(false) => Some(DRAIN_CHECK),
                 None => None,
             };
-            let hooks = running.parts.hooks.attend();
+            let hooks = running.parts.lasting.hooks.attend();
             let pauses =
                 [service.pause(), check, certificates, late, running.check_logins(), hooks];
             let received = match pauses.into_iter().flatten().min() {
@@ -590,9 +590,8 @@ mod tests {
         config.share(root.path(), Rights::FULL);
         config.add_user("u", "p");
         config.set("listen.addresses", "127.0.0.1:0").unwrap();
-        let service = Service::connect(config.settings.environment);
         let said = messages::of(log::Level::Debug, || {
-            let running = Running::start(config.clone(), Setup::default(), None, &service);
+            let running = Running::start(config.clone(), Setup::default(), None);
             let mut running = running.unwrap();
             let mut apply = |config| {
                 let prepared = running.reload(Some(Box::new(config))).prepare();

@@ -19,14 +19,14 @@ use super::control::{
 use super::logging::{DaemonLog, LOG};
 use super::reload::{Prepared, ReloadSource, ReloadWork};
 use super::run::{OnceListening, Setup};
-use super::systemd::Service;
 use super::users::{ConfinementNote, Homes};
 use super::{DaemonError, DaemonErrorKind, start_thread};
 use crate::{Activity, Server, SessionInfo};
 use ftp_proto::text::values::{counted, in_full, show};
 
-/// Time after a reload until sessions are checked once more: a login that was in progress may have
-/// been accepted before the reload and have become a session after it.
+/// Delay of the second sweep of the sessions after a reload. A login that was in flight during the
+/// reload may have been accepted by the old users and have become a session only after the first
+/// sweep.
 const CHECK: Duration = Duration::from_secs(1);
 
 pub(super) struct Running {
@@ -36,7 +36,7 @@ pub(super) struct Running {
     pub(super) parts: Parts,
     log: Option<Arc<DaemonLog>>,
     since: SystemTime,
-    /// When to check once more whether removed users have logged in during a reload.
+    /// When the second sweep is due.
     check_due: Option<Instant>,
     /// Whether the server accepts no more connections.
     is_draining: bool,
@@ -52,20 +52,16 @@ impl Running {
         config: Config,
         setup: Setup,
         log: Option<Arc<DaemonLog>>,
-        service: &Service,
     ) -> Result<Self, DaemonError> {
         let mut parts = Parts::new();
         let mut builder = Server::builder();
         if let Some(log) = log.as_ref().filter(|log| log.has_events) {
             builder = builder.observer(Arc::clone(log.events()));
         }
-        builder = builder.observer(Arc::clone(&parts.transfers));
-        builder = builder.observer(Arc::clone(&parts.hooks));
+        builder = builder.observer(Arc::clone(&parts.lasting.transfers));
+        builder = builder.observer(Arc::clone(&parts.lasting.hooks));
         if config.settings.metrics.is_some() || config.settings.control_socket.is_some() {
             builder = builder.observer(Arc::clone(&parts.metrics));
-        }
-        if let Some(moved) = service.observer() {
-            builder = builder.observer(moved);
         }
         let Setup { sockets, once_bound, once_listening, .. } = setup;
         let once_bound = move || once_bound.map_or(Ok(()), |act| act());
@@ -129,7 +125,7 @@ impl Running {
     /// Returns what lists the users of the configuration, and others who have logged in since the
     /// start. There may be many thousands, but no disk is waited for.
     pub(super) fn users(&self, style: ControlStyle) -> impl FnOnce() -> String + Send + 'static {
-        let (config, homes) = (Arc::clone(&self.parts.config), self.parts.users.current());
+        let (config, homes) = (Arc::clone(&self.parts.config), self.parts.lasting.users.current());
         let (metrics, sessions) = (Arc::clone(&self.parts.metrics), self.server.sessions());
         move || list_of_users(&config, &homes, metrics.last_logins(), sessions, style)
     }
@@ -194,7 +190,7 @@ impl Running {
             }
             None => ReloadSource::Nothing,
         };
-        let (log, transfers) = (self.log.clone(), Arc::clone(&self.parts.transfers));
+        let (log, transfers) = (self.log.clone(), Arc::clone(&self.parts.lasting.transfers));
         ReloadWork { source, log, transfers, plan: self.parts.plan(), stage: Arc::default() }
     }
 
@@ -240,15 +236,16 @@ impl Running {
         let new = Arc::clone(&built.draft.config);
         let mut fixed = new.settings.changes(&self.started.settings);
         fixed.retain(|key| Fixed::of(key) == Some(Fixed::AtStart));
-        if self.parts.hooks.has_other_spool(&new.settings) {
+        if self.parts.lasting.hooks.has_other_spool(&new.settings) {
             fixed.push("hooks.spool");
         }
         let former = Arc::clone(&self.parts.config);
-        let (former_users, former_tls) = (self.parts.users.current(), self.parts.tls.clone());
+        let (former_users, former_tls) =
+            (self.parts.lasting.users.current(), self.parts.tls.clone());
         let former_kept = self.parts.kept.clone();
         let (server, kept) = (&self.server, built.kept.clone());
         self.parts.replace(built, |draft| {
-            let (config, users) = (new.settings.server(), Arc::clone(&draft.users));
+            let (config, users) = (new.settings.server(), Arc::clone(&draft.lasting.users));
             let changed = server.reconfigure_with_tls(config, users, draft.tls.clone());
             changed
                 .map_err(|error| DaemonError::new(DaemonErrorKind::Internal, in_full(&error)))?;
@@ -318,7 +315,6 @@ impl Running {
             let renewal = Renewal {
                 look,
                 config: Arc::clone(&self.parts.config),
-                certificates: self.parts.certificates.clone(),
                 former: self.parts.tls.clone(),
             };
             let started = start_thread("certificates", || deliver(renewal.carry_out()));
@@ -336,7 +332,7 @@ impl Running {
     /// and are tried again.
     pub(super) fn take_certificates(&mut self, renewed: Renewed) {
         let Renewed { look, config, loaded } = renewed;
-        // A reload has loaded the certificates in the meantime.
+        // The result is stale: a reload has loaded the certificates meanwhile.
         if !Arc::ptr_eq(&config, &self.parts.config) {
             return self.parts.watch.end(None);
         }
@@ -393,7 +389,7 @@ impl Running {
     /// was removed or no longer admits the user. Ends the session of a user who was removed from
     /// `former` even if anonymous logins or users of `auth.program` can have the same name.
     fn dismiss(&self, former: Option<&Homes>) {
-        let homes = self.parts.users.current();
+        let homes = self.parts.lasting.users.current();
         let asks = !self.parts.config.settings.auth.program.is_empty();
         let is_kept = |name: &[u8]| match homes.names_user(name) {
             true => homes.has_user(name),
@@ -434,14 +430,14 @@ impl Running {
             self.say(Level::Info, &waits);
         }
         // A login has no transfer to wait for.
-        self.parts.logins.end();
+        self.parts.lasting.logins.end();
         let Self { server, parts, log, .. } = self;
         let report = server.shutdown(grace);
-        parts.logins.finish();
-        parts.checks.end();
+        parts.lasting.logins.finish();
+        parts.lasting.checks.end();
         // Hooks also run for files that were stored in the grace period.
-        parts.hooks.finish(grace.saturating_sub(start.elapsed()));
-        parts.transfers.flush();
+        parts.lasting.hooks.finish(grace.saturating_sub(start.elapsed()));
+        parts.lasting.transfers.flush();
         let drained = report.drained;
         let cut = report.cut + report.stuck;
         let resumed = report.resumptions.resumed;

@@ -5,18 +5,15 @@
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use std::{io, process};
 
 use rustix::time::{ClockId, clock_gettime};
 
 use super::config::Environment;
+use super::control::load;
 use super::logging::LOG;
-use crate::command::file_direction;
-use crate::{Activity, Event, EventKind, Observer, Server, SessionInfo};
-use ftp_proto::text::values::{counted, rounded_size};
+use crate::Server;
 
 /// Environment variables that are not passed on to the programs that the server starts.
 pub(super) const VARIABLES: &[&str] = &[
@@ -39,7 +36,6 @@ pub(super) struct Service(Option<Notified>);
 #[derive(Debug)]
 struct Notified {
     notifier: Notifier,
-    load: Load,
     /// Last status line.
     status: String,
     status_due: Instant,
@@ -60,16 +56,10 @@ impl Service {
         let variable = |name: &str| environment.get(name)?.into_string().ok();
         Self(Notifier::from_environment(environment).map(|notifier| Notified {
             notifier,
-            load: Load::new(),
             status: String::new(),
             status_due: now,
             watchdog: interval(variable).map(|interval| ServiceWatchdog { interval, due: now }),
         }))
-    }
-
-    /// Returns the observer that the status line needs.
-    pub(super) fn observer(&self) -> Option<Arc<MovedBytes>> {
-        self.0.as_ref().map(|notified| notified.load.moved())
     }
 
     /// Reports that clients can connect, at startup and after each reload.
@@ -124,7 +114,7 @@ impl Notified {
         let now = Instant::now();
         if now >= self.status_due {
             self.status_due = now + STATUS;
-            let status = self.load.status(&server.sessions(), now);
+            let status = load(&server.sessions());
             if status != self.status {
                 self.notifier.send(&format!("STATUS={status}"));
                 self.status = status;
@@ -202,62 +192,6 @@ impl Notifier {
     }
 }
 
-/// Bytes of all transfers that have ended, including listings.
-#[derive(Debug, Default)]
-pub(crate) struct MovedBytes(AtomicU64);
-
-impl Observer for MovedBytes {
-    fn observe(&self, event: &Event<'_>) {
-        if let EventKind::Transferred(transfer) = &event.kind {
-            self.0.fetch_add(transfer.bytes, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Rate of transfers between two measurements.
-#[derive(Debug)]
-struct Load {
-    moved: Arc<MovedBytes>,
-    at: Instant,
-    /// Bytes of all transfers at the last measurement.
-    total: u64,
-}
-
-impl Load {
-    fn new() -> Self {
-        Self { moved: Arc::default(), at: Instant::now(), total: 0 }
-    }
-
-    /// Returns the counter of ended transfers.
-    fn moved(&self) -> Arc<MovedBytes> {
-        Arc::clone(&self.moved)
-    }
-
-    /// Describes the load since the last call: `2 sessions, 1 transfer, 10.3 MiB/s`.
-    fn status(&mut self, sessions: &[SessionInfo], now: Instant) -> String {
-        let running: Vec<u64> =
-            sessions.iter().filter_map(|session| bytes(&session.activity)).collect();
-        let total = self.moved.0.load(Ordering::Relaxed) + running.iter().sum::<u64>();
-        let moved = total.saturating_sub(self.total);
-        let millis = now.duration_since(self.at).as_millis().max(1);
-        let rate = u128::from(moved) * 1_000 / millis;
-        self.total = total;
-        self.at = now;
-        let sessions = counted(sessions.len(), "session");
-        let running = counted(running.len(), "transfer");
-        let rate = rounded_size(u64::try_from(rate).unwrap_or(u64::MAX));
-        format!("{sessions}, {running}, {rate}/s")
-    }
-}
-
-/// Returns the bytes that a running transfer of a file has moved.
-fn bytes(activity: &Activity) -> Option<u64> {
-    match activity {
-        Activity::Transfer { verb, bytes, .. } if file_direction(*verb).is_some() => Some(*bytes),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,19 +246,5 @@ mod tests {
         let mut notifier = Notifier::new(b"/proc/none/notify").unwrap();
         notifier.send("READY=1");
         assert!(notifier.has_failed);
-    }
-
-    #[test]
-    fn the_status_shows_the_rate_since_the_last_update() {
-        let mut load = Load::new();
-        let mut now = load.at;
-        let mut status = |moved: u64| {
-            load.moved.0.fetch_add(moved, Ordering::Relaxed);
-            now += Duration::from_secs(2);
-            load.status(&[], now)
-        };
-        assert_eq!(status(0), "0 sessions, 0 transfers, 0 B/s");
-        assert_eq!(status(4 << 20), "0 sessions, 0 transfers, 2.0 MiB/s");
-        assert_eq!(status(0), "0 sessions, 0 transfers, 0 B/s");
     }
 }

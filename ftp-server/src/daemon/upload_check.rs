@@ -17,7 +17,7 @@ use ftp_proto::text::values::show;
 
 use super::config::Settings;
 use super::programs::answer::{Failures, ProgramAnswer};
-use super::programs::pool::{Job, ProgramPool, Queued};
+use super::programs::pool::{Job, ProgramPool};
 use super::programs::{self as process, Stuck};
 use crate::auth::LocalPaths;
 use crate::storage::StorageResult;
@@ -38,7 +38,7 @@ const NOT_NOW: i32 = 75;
 /// Largest number of characters of the program's first line that a client gets.
 const SHOWN: usize = 200;
 
-/// Time of one look at an answer; the session looks at its client between two of them.
+/// Length of one poll for the answer; between polls, the session services its control connection.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Time that the shutdown leaves for killed programs to end.
@@ -251,7 +251,7 @@ impl UploadQuestion {
     }
 }
 
-impl Queued for UploadQuestion {
+impl Job for UploadQuestion {
     fn user(&self) -> &[u8] {
         &self.user
     }
@@ -259,9 +259,7 @@ impl Queued for UploadQuestion {
     fn size(&self) -> usize {
         self.user.len() + self.variables.iter().map(|(_, value)| value.len()).sum::<usize>()
     }
-}
 
-impl Job for UploadQuestion {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
         let verdict = self.verdict(is_over)?;
         self.answer.settle(verdict);
@@ -325,7 +323,8 @@ struct CheckedUpload {
     uploader: Arc<Uploader>,
     path: VirtualPath,
     state: CheckState,
-    /// Number of looks at an answer that was not there. The wait has a limit of its own.
+    /// Number of polls without an answer; counted as progress, because the wait for the program has
+    /// a timeout of its own and must not trip the stall timeout.
     looks: u64,
 }
 

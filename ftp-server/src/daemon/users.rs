@@ -47,8 +47,8 @@ pub(super) struct Homes {
     program: Option<Arc<LoginProgram>>,
     /// `hooks.check`, which accepts or refuses uploads.
     check: Option<Arc<UploadCheck>>,
-    /// Directories that stay open without a session: at most [`KEPT`], because each takes
-    /// descriptors.
+    /// Roots kept open while no session uses them, so that a login need not open and confine them
+    /// again; at most [`KEPT`], because each holds descriptors.
     kept: Lock<Vec<Arc<dyn Storage>>>,
     /// The storage of logins that the server refuses.
     nowhere: Arc<dyn Storage>,
@@ -423,7 +423,7 @@ impl Authenticator for Users {
         loop {
             let homes = self.current();
             let answer = homes.login(attempt);
-            // A reload during the login may have removed the user.
+            // The decision is stale if a reload has swapped the users meanwhile: decide again.
             if Arc::ptr_eq(&homes, &self.current()) {
                 return answer;
             }

@@ -196,8 +196,8 @@ impl Outgoing for BlockOutgoing {
             let room = full.saturating_sub(out.len() + BlockHeader::END_OF_FILE.encode().len());
             let (count, has_more) = self.block(room.max(LEAST), out)?;
             if !has_more {
-                // This check comes before the end-of-file block: a source that is too short must
-                // not look complete.
+                // Checked before the end-of-file block commits the transfer: a truncated source
+                // must not look complete.
                 self.inner.check_end(self.read)?;
                 out.extend_from_slice(&BlockHeader::END_OF_FILE.encode());
                 return Ok(false);

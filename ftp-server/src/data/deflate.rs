@@ -49,7 +49,7 @@ impl Turns {
     /// its turn for a few milliseconds, and never waits for its client meanwhile.
     fn next(&self) -> Share {
         let mut turn = self.of_all.claim(self.peer, 1);
-        // If the computer is so busy that no turn comes, the session works without one.
+        // On timeout, proceeds without a turn: fairness is best effort, progress is not.
         turn.wait(self.of_all.deadline());
         turn
     }
@@ -95,8 +95,7 @@ impl DeflateOutgoing {
             encoder.encode(&self.plain, out);
         }
         if !has_more {
-            // This check comes before the stream ends: a source that is too short must not look
-            // complete.
+            // Checked before the final deflate block: a truncated source must not look complete.
             self.inner.check_end(self.read)?;
             if let Some(encoder) = self.encoder.take() {
                 encoder.finish(out);

@@ -249,8 +249,8 @@ fn accept(
                     return Err(OpenError::Failed(error));
                 }
             }
-            // The server waits only now, because the client has usually connected before it sends
-            // the transfer command.
+            // Waits only on EAGAIN: usually the client has connected before it sends the command,
+            // and poll(2) would be wasted.
             Err(Errno::AGAIN) => {
                 wait(fd(&port.listener), PollFlags::IN, deadline, 0, monitor)?;
             }

@@ -46,8 +46,7 @@ impl From<CountError> for StorageError {
     }
 }
 
-/// Starts a thread that counts the files. If another count is running or has made this one needless,
-/// the thread ends at once.
+/// Counts the files in the background, unless another count is in flight or has just finished.
 ///
 /// # Errors
 ///

@@ -43,6 +43,16 @@ pub trait Ledger: fmt::Debug + Send + Sync {
         true
     }
 
+    /// Verifies with a test record that the ledger can be used; by default, that is not tested.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`LedgerError::Unfit`] if the ledger lacks or refuses an operation, or
+    /// [`LedgerError::Away`] if it does not answer or temporarily refuses requests.
+    fn prove(&self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
     /// Returns a record and the ledger's time.
     ///
     /// # Errors
@@ -73,6 +83,10 @@ pub trait Ledger: fmt::Debug + Send + Sync {
 impl<T: Ledger + ?Sized> Ledger for Arc<T> {
     fn is_remote(&self) -> bool {
         (**self).is_remote()
+    }
+
+    fn prove(&self) -> Result<(), LedgerError> {
+        (**self).prove()
     }
 
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {

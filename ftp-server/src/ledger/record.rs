@@ -66,8 +66,8 @@ pub(super) struct Lease {
     pub(super) cost: Cost,
     /// Digests of the paths that no other session may change during the lease.
     pub(super) names: Vec<String>,
-    /// Whether a count has ended since the names were claimed: it may have found the state before the
-    /// change or the state after it.
+    /// Whether a count finished while the claim was held. It is then unknown whether the count saw
+    /// the state before or after the change.
     pub(super) is_crossed: bool,
 }
 
@@ -268,7 +268,8 @@ impl UsageRecord {
         self.leases.retain(|key, _| !is_of(key, host));
     }
 
-    /// Makes a delayed change, which may have been made already.
+    /// Applies a queued change. Idempotent: after a lost response, it may have been applied
+    /// already.
     pub(super) fn apply(&mut self, later: &Later, now: Time) {
         match later {
             Later::Settle { id, added, freed, moved } => {

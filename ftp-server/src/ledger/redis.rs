@@ -85,7 +85,7 @@ impl RedisLedger {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`new`](Self::new) and [`prove`](Self::prove).
+    /// Returns the errors of [`new`](Self::new) and [`prove`](Ledger::prove).
     pub fn connect(url: &str) -> Result<Self, LedgerError> {
         let ledger = Self::new(url, None)?;
         ledger.prove()?;
@@ -109,25 +109,6 @@ impl RedisLedger {
             LedgerError::Unfit(format!("redis: cannot find the address of {host}: {error}"))
         })?;
         Ok(Self { host: found, tls, greeting, idle: Lock::default() })
-    }
-
-    /// Verifies with a test record that the Redis server accepts all required commands. The check
-    /// fails, for example, if the Redis user has no right to use one of these commands.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`LedgerError::Unfit`] if the Redis server refuses a command, or
-    /// [`LedgerError::Away`] if it does not answer or temporarily refuses commands.
-    pub fn prove(&self) -> Result<(), LedgerError> {
-        let version = self.read("probe")?.version;
-        match self.replace("probe", version.as_deref(), b"a probe of ftp-server")? {
-            true => Ok(()),
-            // Another server has just replaced the test record.
-            false if self.read("probe")?.version.is_some() => Ok(()),
-            false => {
-                Err(LedgerError::Unfit("redis: EVAL did not store the test record".to_owned()))
-            }
-        }
     }
 
     /// Returns whether `text` is a valid URL for [`new`](Self::new).
@@ -187,6 +168,19 @@ impl RedisLedger {
 }
 
 impl Ledger for RedisLedger {
+    /// The proof fails, for example, if the Redis user has no right to use a command.
+    fn prove(&self) -> Result<(), LedgerError> {
+        let version = self.read("probe")?.version;
+        match self.replace("probe", version.as_deref(), b"a probe of ftp-server")? {
+            true => Ok(()),
+            // Another server has just replaced the test record.
+            false if self.read("probe")?.version.is_some() => Ok(()),
+            false => {
+                Err(LedgerError::Unfit("redis: EVAL did not store the test record".to_owned()))
+            }
+        }
+    }
+
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
         let key = format!("{PREFIX}{name}");
         let replies = self.call(&[command(&["GET", &key]), command(&["TIME"])])?;

@@ -184,8 +184,8 @@ impl Reservation {
         self.end(Some(Later::Settle { id, added, freed, moved }));
     }
 
-    /// Lets the reservation expire, because it is unknown whether its bytes are stored. After that,
-    /// a server counts the files again.
+    /// Leaves the lease to expire, because it is in doubt whether the bytes were committed. Its
+    /// expiry triggers a recount.
     fn abandon(mut self) {
         self.end(None);
     }

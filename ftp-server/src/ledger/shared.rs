@@ -1,9 +1,7 @@
-//! Changes to records by this server, the renewal of its leases, and the failed logins and bans of
-//! hosts that all servers count together.
+//! Optimistic updates of ledger records (read, change, compare and swap, retry), the renewal of
+//! this server's leases, and the failed logins and bans that all servers count together.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
@@ -15,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::record::{Later, Lease, Time, UsageRecord};
 use super::{Ledger, LedgerError};
-use crate::lock::{Lock, unpoisoned};
+use crate::lock::{Lock, LockStripes, unpoisoned};
 use crate::net::random;
 use crate::storage::space::Cost;
 use crate::{percent, threads};
@@ -23,8 +21,8 @@ use crate::{percent, threads};
 /// Maximum time to retry a change while other servers change the record.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Time after a failure during which all calls fail immediately, so that sessions do not wait in
-/// vain.
+/// Back-off after a failure: calls fail fast meanwhile, so that sessions do not queue up behind a
+/// dead ledger.
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// Maximum time that a server waits at shutdown for its delayed changes to be made.
@@ -37,10 +35,6 @@ const LEAST_LEASE: Duration = Duration::from_millis(1);
 /// Maximum length of an escaped user or account in the name of a record, in bytes. A digest
 /// replaces a longer one.
 const LONGEST_NAME: usize = 120;
-
-/// Number of locks for changes to records. This server makes only one change to a record at a time,
-/// so that its sessions do not compete.
-const TURNS: usize = 16;
 
 /// Maximum number of records that this server renews at a time: a thousand users with a session each
 /// have a thousand records, and each takes a request or two.
@@ -99,11 +93,14 @@ pub(super) struct SharedInner {
     pub(super) ledger: Box<dyn Ledger>,
     lease: Duration,
     without: WithoutLedger,
-    turns: [Lock<()>; TURNS],
+    /// Sessions of this server serialise on a record, instead of losing the compare-and-swap to each
+    /// other.
+    turns: LockStripes,
     books: Lock<LedgerAccount>,
     /// The signal that the thread has work, or that the work is done.
     signal: Condvar,
-    /// The number of changes that each counted record had when this server last saw it.
+    /// Last seen change count of each counted record. A lower one means that the ledger was rolled
+    /// back, as by a Redis restart from a snapshot.
     seen: Lock<HashMap<String, u64>>,
     /// The last failure, and the time until which all calls fail with it.
     failure: Lock<Option<(LedgerError, Instant)>>,
@@ -173,7 +170,7 @@ impl SharedState {
             ledger: Box::new(ledger),
             lease,
             without,
-            turns: Default::default(),
+            turns: LockStripes::new(),
             books: Lock::default(),
             signal: Condvar::new(),
             seen: Lock::default(),
@@ -204,6 +201,12 @@ impl SharedState {
             }
             books = unpoisoned(self.inner.signal.wait_timeout(books, left)).0;
         }
+    }
+
+    /// Verifies that the ledger can be used: see [`Ledger::prove`].
+    #[cfg(all(feature = "daemon", feature = "s3", feature = "redis"))]
+    pub(crate) fn prove(&self) -> Result<(), LedgerError> {
+        self.inner.ledger.prove()
     }
 
     /// Returns whether calls can wait for long.
@@ -272,8 +275,8 @@ impl SharedInner {
         }
     }
 
-    /// Queues a change. The thread for the leases makes it, or the next call that changes the
-    /// record.
+    /// Queues a write-behind change, which the lease thread or the next update of the record
+    /// applies.
     pub(super) fn later(&self, record: &str, later: Later) {
         self.books.lock().later.entry(record.to_owned()).or_default().push(later);
         self.signal.notify_all();
@@ -290,10 +293,7 @@ impl SharedInner {
         name: &str,
         act: impl FnMut(&mut UsageRecord, (Time, Time)) -> T,
     ) -> Result<T, LedgerError> {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        let turn = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
-        let _turn = self.turns.get(turn).map(|turn| turn.lock());
+        let _turn = self.turns.lock(name);
         if let Some((error, until)) = &*self.failure.lock()
             && Instant::now() < *until
         {
@@ -309,8 +309,8 @@ impl SharedInner {
         let changed = self.try_change(name, waiting.as_deref().unwrap_or_default(), act);
         let mut books = self.books.lock();
         books.making -= usize::from(has_waiting);
-        // If the record is damaged, the delayed changes are dropped: the files are counted once the
-        // record can be read again.
+        // A damaged record drops its queued changes: once it is replaced, the files are counted
+        // anyway.
         if changed.is_err() && !matches!(changed, Err(LedgerError::Damaged(_))) {
             let newer = books.later.remove(name).unwrap_or_default();
             let all = waiting.into_iter().flatten().chain(newer).collect();
@@ -364,7 +364,7 @@ impl SharedInner {
             if begun.elapsed() >= PATIENCE {
                 return Err(LedgerError::Contended(name.to_owned()));
             }
-            // The delay is random, so that the servers do not collide again.
+            // Exponential back-off with jitter.
             tries = u32::min(tries + 1, 6);
             let spread = random::number().unwrap_or_default() % (2 << tries);
             thread::sleep(Duration::from_millis(spread));

@@ -37,7 +37,7 @@ struct Pending {
     accepted: u64,
     /// Number of accepted bytes that are written or lost.
     finished: u64,
-    /// Number of bytes that the thread is writing now.
+    /// Bytes of the batch in flight.
     writing: Option<usize>,
     /// Whether the thread sleeps, without a timeout, because it has nothing to write.
     is_idle: bool,
@@ -62,7 +62,7 @@ impl Pending {
 /// The target, and its state in the thread.
 struct Sink {
     writer: Box<dyn Write + Send>,
-    /// Whether the last line lacks its end.
+    /// Whether the last write was torn, so that the next line must start on a new one.
     is_torn: bool,
     /// Whether the last write failed, which a message has reported.
     is_failing: bool,

@@ -118,7 +118,7 @@ impl Admission {
         let pending = self.pending.claim(peer, 1);
         if !seat.is_granted() || !pending.is_granted() {
             let number = held.who_gives_way(&self.pending).filter(|_| seat.fits_without(1))?;
-            // The session learns it after its 421, and sends nothing else.
+            // The evicted session sends its 421 and nothing else.
             if let Some(line) = held.places.remove(&number).and_then(|place| place.line) {
                 line.give_way();
             }

@@ -107,7 +107,7 @@ impl Trouble {
     }
 }
 
-/// Opens a spare descriptor.
+/// Opens the reserve descriptor, which is closed to accept and refuse one client on EMFILE.
 fn open_spare() -> Option<File> {
     File::open("/dev/null").ok()
 }

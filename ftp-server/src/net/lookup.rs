@@ -68,7 +68,8 @@ fn answer(
     find: impl Fn() -> io::Result<Vec<SocketAddr>>,
 ) {
     while let Ok(first) = asked.recv() {
-        // Not those that ask later: this lookup may already have its answer by then.
+        // Only requests queued by now: a later one must not be answered with a result that may
+        // predate it.
         let waiting: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
         // On failure, the known addresses stay.
         if let Ok(found) = find()

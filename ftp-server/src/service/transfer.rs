@@ -101,19 +101,14 @@ impl Runner {
             None => transfer,
         };
         let mut watch = TransferWatch::new(&mut self.control, &self.session);
-        let result = watch.carry_out(&subject, transfer, channel);
-        let bytes = watch.moved;
-        let tls = watch.tls;
-        let proved_size = watch.proved_size;
+        let mut result = watch.carry_out(&subject, transfer, channel);
         let whole = watch.whole();
-        let refused = watch.refused;
+        let TransferWatch { moved: bytes, tls, proved_size, failed, publishing, .. } = watch;
+        let (mut open, refused) = (watch.open, watch.refused);
         // If a test has cut the data, the data connection cannot stay open.
-        let open = watch.open.filter(|_| fault.is_none());
-        let (failed, publishing) = (watch.failed, watch.publishing);
-        let result = match fault {
-            Some(_) => cut(result),
-            None => result,
-        };
+        if fault.is_some() {
+            (result, open) = (cut(result), None);
+        }
         self.session.transfer.channel = open;
         self.session.transfer.refused = refused;
         let mut conclusion = self.conclude(&subject.path, &result);

@@ -86,12 +86,13 @@ pub(crate) struct SessionLogin {
     pub(crate) rename_from: Option<VirtualPath>,
     /// What the client was told about paths, on which later uploads there depend.
     pub(crate) heard: Vec<Heard>,
-    /// Whether something was left out of `heard`: because there was too much, or in a listing.
+    /// Whether `heard` is incomplete: entries were evicted, or the client learned sizes from a
+    /// listing.
     pub(crate) has_forgotten: bool,
     /// The file that the last upload stored.
     pub(crate) stored: Option<VirtualPath>,
-    /// The size that the storage has proved for the file in `stored`, and the time of the proof.
-    /// Only the next command may use it.
+    /// The size that the storage has just proved for `stored`, and when. Stale after the next
+    /// command.
     pub(crate) proved_size: Option<(u64, Instant)>,
 }
 

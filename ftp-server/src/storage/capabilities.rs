@@ -55,12 +55,6 @@ impl Capabilities {
     /// what is listed as a directory, and remove what is in it.
     pub const LINKS: Self = Self(1 << 7);
 
-    /// No ability: records of interrupted uploads end with the process, so that a client may resume one
-    /// of which nothing is known here. `REST` before an upload to an existing file is then refused with
-    /// 554, and `APPE` with 450 in a session that has asked for its size, as those do that resume. Of
-    /// several mounted storages, one is enough.
-    pub const FORGETS: Self = Self(1 << 8);
-
     /// Returns whether the set contains all of `capabilities`.
     #[must_use]
     pub const fn contains(self, capabilities: Self) -> bool {

@@ -326,9 +326,6 @@ pub(crate) fn check_directory(storage: &dyn Storage, path: &VirtualPath) -> Stor
 pub enum Ask {
     /// All metadata.
     Facts,
-    /// All metadata, and of a directory only the first entries: a few hundred, for a reply. A storage
-    /// need not have more in memory.
-    Start,
     /// All metadata, and for a file also which changes the system permits in its directory:
     /// [`Metadata::directory_use`].
     Permissions,

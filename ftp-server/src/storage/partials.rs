@@ -23,8 +23,8 @@ const LIMIT: u64 = 64 * 1024 * 1024;
 const STEP: usize = 1024 * 1024;
 
 /// A storage whose users can resume unfinished uploads for 12 hours, even if the wrapped storage
-/// only publishes whole files. That storage then needs no [`WriteMode::Resume`], and its
-/// [`unfinished`](Storage::unfinished) is never called; it never gets `Keep::Bytes`.
+/// only publishes whole files. That storage then needs no [`WriteMode::Resume`], and never gets
+/// `Keep::Bytes`. Of its [`unfinished`](Storage::unfinished), only [`Unfinished::UNKNOWN`] counts.
 ///
 /// A copy of the received bytes is kept in memory, for all users at most 64 MiB or
 /// [`max_bytes`](Self::max_bytes). The bytes of running uploads count too. To make room, the oldest
@@ -32,9 +32,10 @@ const STEP: usize = 1024 * 1024;
 /// that grows may take twice its size.
 ///
 /// Nothing survives the end of the process. If the wrapped storage outlives it, a client that
-/// appends the rest of an upload after a restart appends it to the old file. Where clients resume so,
-/// keep the records with the files, in [`unfinished`](Storage::unfinished) of your own storage, and
-/// test it with [`testing::restart_contract`](crate::testing::restart_contract).
+/// appends the rest of an upload after a restart appends it to the old file, unless
+/// [`unfinished`](Storage::unfinished) of that storage returns [`Unfinished::UNKNOWN`]. Better, keep the
+/// records with the files, in `unfinished` of your own storage, and test it with
+/// [`testing::restart_contract`](crate::testing::restart_contract).
 ///
 /// A resumed upload stores the kept bytes again, then the new ones. It fails with `Exists` if another
 /// file was stored since it began, but may replace one that is stored while it is being published.
@@ -199,7 +200,10 @@ impl Storage for Partials {
         path: &VirtualPath,
         user: Option<&[u8]>,
     ) -> StorageResult<Option<Unfinished>> {
-        self.record(path, user, MemoryRecords::unfinished)
+        match self.record(path, user, MemoryRecords::unfinished)? {
+            None => Ok(self.inner.unfinished(path, user)?.filter(|found| found.is_unknown)),
+            found => Ok(found),
+        }
     }
 
     fn kept(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Box<dyn Source>> {

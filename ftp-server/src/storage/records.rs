@@ -43,6 +43,13 @@ struct KeptUpload<V> {
     when: i64,
 }
 
+impl<V> KeptUpload<V> {
+    /// Returns whether the record forbids to resume at the length of a file.
+    const fn has_old(&self) -> bool {
+        self.old.is_some() || self.is_void
+    }
+}
+
 /// A running upload that leaves a record if it does not end with success.
 #[derive(Debug)]
 pub(crate) struct RecordedUpload<V> {
@@ -96,7 +103,8 @@ impl<V: PartialEq> MemoryRecords<V> {
             }
             // The bytes of an earlier upload cannot be resumed after this one.
             WriteMode::Create | WriteMode::Replace => {
-                (None, self.kept.remove(&key).is_none(), next)
+                let is_over = |kept: KeptUpload<V>| kept.has_old() != old.is_some();
+                (None, self.kept.remove(&key).is_none_or(is_over), next)
             }
             WriteMode::Resume(from) => {
                 let found = self.unfinished(path, user, old.as_ref());
@@ -139,8 +147,7 @@ impl<V: PartialEq> MemoryRecords<V> {
         }
         // Where there is no file, there is nothing to mix with.
         if self.count(&user, |_| true) > limits::RECORDS
-            && let Some(key) =
-                self.oldest(|key, kept| key.0 == user && kept.old.is_none() && !kept.is_void)
+            && let Some(key) = self.oldest(|key, kept| key.0 == user && !kept.has_old())
         {
             self.kept.remove(&key);
         }
@@ -267,7 +274,7 @@ impl<V: PartialEq> MemoryRecords<V> {
     }
 
     /// Returns a user's unfinished upload to a path; `None` if there is none. `now` is the version
-    /// of the file at `path`. Drops the records of all users that are too old.
+    /// of the file at `path`. Drops the records of all users that have ended by their age.
     pub(crate) fn unfinished(
         &mut self,
         path: &VirtualPath,
@@ -278,19 +285,19 @@ impl<V: PartialEq> MemoryRecords<V> {
         if self.running.has(user, &key.1) {
             return Some(Unfinished { is_running: true, ..Unfinished::default() });
         }
-        self.kept.retain(|_, kept| kept.ended.elapsed() < RECORDED);
+        self.kept.retain(|_, kept| kept.has_old() || kept.ended.elapsed() < RECORDED);
         for kept in self.kept.values_mut().filter(|kept| kept.ended.elapsed() >= REMEMBERED) {
             kept.content.truncate(0);
         }
         let kept = self.kept.get(&key)?;
         // The old file is gone, or a file has appeared where there was none.
-        if (kept.old.is_some() || kept.is_void) != now.is_some() {
+        if kept.has_old() != now.is_some() {
             return None;
         }
         let is_unchanged = kept.old.as_ref() == now;
         let length = if is_unchanged { kept.content.bytes.len() as u64 } else { 0 };
         let (number, when) = (kept.number, kept.when);
-        Some(Unfinished { kept: length, number, when, is_running: false })
+        Some(Unfinished { kept: length, number, when, ..Unfinished::default() })
     }
 
     /// As [`unfinished`](Self::unfinished), and discards the record. The user's running uploads to

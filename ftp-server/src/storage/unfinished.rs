@@ -21,9 +21,9 @@ use crate::lock::Lock;
 /// that a daily job never continues the bytes of its previous run.
 pub(crate) const REMEMBERED: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// Time for which the record of an unfinished upload is kept, if the age is certain or nothing can be
-/// mixed. It outlives the bytes: a client that resumes after a weekend must not take the length of the
-/// old file for its own.
+/// Time for which the record of an unfinished upload of a new file is kept. It outlives the bytes: a
+/// client that resumes after a weekend with `APPE` must not make a file of the rest alone. The record of
+/// a replacement has no age, because a clock can be set by years.
 pub(crate) const RECORDED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 /// The record of an upload that did not end with success, or still runs. It began at byte 0, or
@@ -38,7 +38,7 @@ pub(crate) const RECORDED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// - when the file that the upload was going to replace is gone, or a file appears where there was
 ///   none;
 /// - when the directory is removed (the record moves together with its directory);
-/// - after 90 days, if no change of a clock can pretend them, or there was no file to replace.
+/// - after 90 days, if there was no file to replace.
 ///
 /// The bytes go earlier: after 12 hours, under any limit, and if the old file differs in any way from
 /// the one that the upload was going to replace. The record then has no bytes.
@@ -55,6 +55,17 @@ pub struct Unfinished {
     /// Whether an upload of the user to this path is running. The other fields then describe
     /// nothing.
     pub is_running: bool,
+    /// Whether nothing is known: see [`UNKNOWN`](Self::UNKNOWN).
+    pub is_unknown: bool,
+}
+
+impl Unfinished {
+    /// What a storage returns that has no record, but forgets its records when the process ends, while
+    /// its files stay: an upload may have been cut before. `REST` before an upload is then refused with
+    /// 554, and `APPE` to bytes with 450 in a session that has asked for their number, as those do that
+    /// resume.
+    pub const UNKNOWN: Self =
+        Self { kept: 0, number: 0, when: 0, is_running: false, is_unknown: true };
 }
 
 /// The running uploads of a storage that leave a record if they do not end with success. `P` is
@@ -132,10 +143,12 @@ impl<P: PartialEq> RunningUploads<P> {
         Overtaken { signs, is_first }
     }
 
-    /// Lets the uploads of this user to this place that are running leave no record.
+    /// Lets the uploads of this user to this place that are running leave no record. Those whose file was
+    /// removed leave none anyway, unless another file has its name when they end.
     pub(crate) fn forget(&self, user: Option<&[u8]>, place: &P) {
         let user = user.unwrap_or_default();
-        self.supersede(|run| run.user == user && run.place == *place);
+        let is_gone = |run: &Run<P>| run.signs.is_gone.load(Ordering::SeqCst);
+        self.supersede(|run| run.user == user && run.place == *place && !is_gone(run));
     }
 
     /// Ends an upload. Returns where it was going, which changes when its directory is renamed.
@@ -146,7 +159,7 @@ impl<P: PartialEq> RunningUploads<P> {
     }
 
     /// Records that the file at this place was removed or renamed. The uploads that began with the
-    /// number `latest` or earlier leave no record, unless another file is stored there meanwhile.
+    /// number `latest` or earlier leave no record, unless another file has its name when they end.
     pub(crate) fn removed(&self, place: &P, latest: u64) {
         self.changed(place, latest, true);
     }
@@ -227,8 +240,9 @@ impl Overtaken {
         self.signs.changes.load(Ordering::SeqCst)
     }
 
-    /// Returns whether an upload that ended like this leaves neither a record nor bytes.
+    /// Returns whether an upload that ended like this leaves neither a record nor bytes, whatever file
+    /// there is now.
     pub(crate) fn leaves_nothing(&self, end: StreamEnd) -> bool {
-        self.is_superseded() || self.is_gone() || self.is_first && end == StreamEnd::Refused
+        self.is_superseded() || self.is_first && end == StreamEnd::Refused
     }
 }

@@ -149,7 +149,7 @@ fn resume(storage: &dyn Storage) -> Result<bool, String> {
         }
     };
     let others = [ask(None)?, ask(Some(b"bob"))?];
-    if let Some((call, _)) = others.iter().find(|(_, found)| found.is_some()) {
+    if let Some((call, _)) = others.iter().find(|(_, it)| it.is_some_and(|it| !it.is_unknown)) {
         return Err(format!("{call}: the record of another user"));
     }
     let kept = match ask(ANN)? {
@@ -187,8 +187,10 @@ fn resume(storage: &dyn Storage) -> Result<bool, String> {
     }
     check(storage, NEW)?;
     match ask(ANN)? {
-        (_, None) => Ok(kept > 0),
-        (call, Some(found)) => Err(format!("{call}: {found:?} after an upload was complete")),
+        (call, Some(found)) if !found.is_unknown => {
+            Err(format!("{call}: {found:?} after an upload was complete"))
+        }
+        _ => Ok(kept > 0),
     }
 }
 
@@ -252,6 +254,7 @@ fn facts(metadata: &Metadata) -> String {
 }
 
 fn shown(found: Option<Unfinished>) -> String {
+    let found = found.filter(|found| !found.is_unknown);
     found.map_or_else(|| "none".to_owned(), |found| format!("{} {}", found.kept, found.is_running))
 }
 

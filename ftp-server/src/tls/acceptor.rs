@@ -160,9 +160,9 @@ impl Secured {
         !self.acceptor.rules().cert_user || self.user.as_deref().is_some_and(is_named)
     }
 
-    /// Prepares TLS on a data connection. For an upload, the server sends no tickets, because the
-    /// client may not read them. If the client closed a connection with unread tickets, it would
-    /// reset the connection while data is in transit.
+    /// Prepares TLS on a data connection. An upload gets no tickets: a client that only writes may
+    /// close with unread tickets in its receive buffer, and that close sends RST, which discards
+    /// data in flight.
     pub(crate) fn protect_data(&self, is_upload: bool) -> io::Result<Handshake> {
         self.begin(if is_upload || self.resumption.is_none() { 0 } else { 2 })
     }

@@ -2,7 +2,7 @@
 
 use crate::console::output::shown;
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Command, values};
+use crate::options::{Command, other_command, values};
 
 /// Command of a line. Names are bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,36 +40,6 @@ pub(super) const USAGES: [(&str, &str, &[u8]); 14] = [
     ("quote", "quote COMMAND...", b""),
     ("bye", "bye", b""),
 ];
-
-/// Returns what to type for a command of ftp, lftp or ncftp, or for one that only a session at a
-/// terminal has.
-fn instead(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "dir" => "use: ls -l",
-        "nlist" | "cls" => "use: ls",
-        "del" | "delete" | "dele" | "mdelete" | "mrm" => "use: rm PATH...",
-        "rename" | "ren" => "use: mv FROM TO",
-        "recv" | "reget" | "newer" => "use: get REMOTE [LOCAL]",
-        "send" | "append" => "use: put LOCAL [REMOTE]",
-        "mget" => "use: get REMOTE, or, outside of batch: ftp-cli mget URL",
-        "mput" => "use: put LOCAL, or, outside of batch: ftp-cli put LOCAL... URL",
-        "mirror" => "use, outside of batch: ftp-cli mirror SRC DST",
-        "cat" | "more" | "less" | "page" => "use: get REMOTE -",
-        "open" | "user" | "login" => "start with: ftp-cli batch ftp://USER@HOST/",
-        "bin" | "image" => "use: binary",
-        "site" | "literal" | "quot" => "use: quote COMMAND",
-        "size" | "modtime" => "use: stat PATH",
-        "cdup" => "use: cd ..",
-        "lpwd" => "use, at a terminal: lcd",
-        "lls" => "use, at a terminal: !ls",
-        "pwd" | "lcd" | "help" | "?" | "h" => "only a session at a terminal has it",
-        "passive" | "prompt" | "hash" | "set" | "verbose" | "status" => {
-            "options are given at the start: ftp-cli help batch"
-        }
-        word if word.starts_with('!') => "only a session at a terminal runs local commands",
-        _ => return None,
-    })
-}
 
 /// Splits a line into words at blanks, like a shell. `'...'`, `"..."` and `\` quote blanks; `#` at
 /// the start of a word begins a comment. Nothing is expanded.
@@ -185,8 +155,10 @@ impl Order {
             // Short words are near to many.
             let known = USAGES.iter().map(|(known, ..)| *known);
             let known = known.filter(|known| name.starts_with(known.split_at(1).0));
-            let hint = match (instead(&name), values::nearest(&name, known)) {
-                (Some(hint), _) => hint.to_owned(),
+            let is_local = name.starts_with('!');
+            let instead = other_command(if is_local { "pwd" } else { &name }, Some("batch"));
+            let hint = match (instead, values::nearest(&name, known)) {
+                (Some(hint), _) => hint,
                 (None, Some(near)) => format!("did you mean {near}?"),
                 (None, None) => "ftp-cli help batch lists the commands".to_owned(),
             };

@@ -272,7 +272,7 @@ impl<'a> Queue<'a> {
             to => to.to_vec(),
         };
         repeat.rename(self.client()?, from, &to)?;
-        Ok(Outcome::Done("moved"))
+        Ok(Outcome::Moved(to))
     }
 
     fn cd(&mut self, number: usize, path: &[u8]) -> Result {

@@ -14,15 +14,17 @@ use ftp_client::error::{Phase, ProxyFault};
 use ftp_client::{Error, ErrorKind, FirstLook, ServerProtocol};
 use ftp_proto::{Escaped, Reply, Severity};
 
-use super::dial::{Dial, side_by_side};
+use super::dial::{Asked, Dial, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade};
-use super::seen::Lookup;
 use crate::connect::{Chosen, Route, dialler};
 use crate::exit::Result;
 
 /// Asks whether this computer has the address of `--bind`.
-pub(super) fn bind(dial: &Dial<'_>) -> Result {
-    dial.seen.is_unbound.get_or_init(|| dial.asked.bind.is_some_and(is_missing));
+pub(super) fn bind(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
+    if let Some(local) = dial.asked.bind.filter(|local| is_missing(*local)) {
+        let seen = format!("this computer does not have the address {local}");
+        found.push(Check::Connect.fail(Diagnosis::LocalAddressMissing, seen));
+    }
     Ok(())
 }
 
@@ -31,12 +33,20 @@ pub(super) fn bind(dial: &Dial<'_>) -> Result {
 /// # Errors
 ///
 /// Returns `Timeout` if the time for the whole examination is over.
-pub(super) fn resolve(dial: &Dial<'_>) -> Result {
-    if dial.proxy().is_none() {
-        let found = look_up(dial.asked.url.host(), dial.asked.url.port(), dial.timeouts().resolve);
-        dial.in_time()?;
-        dial.seen.lookup.get_or_init(|| found);
+pub(super) fn resolve(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
+    if dial.proxy().is_some() {
+        return Ok(());
     }
+    let Asked { url, bind, options, .. } = dial.asked;
+    let all = look_up(url.host(), url.port(), dial.timeouts().resolve);
+    dial.in_time()?;
+    let is_wanted = |address: &SocketAddr| {
+        bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4())
+            && dialler::is_of_family(address.ip(), dialler::family(options))
+    };
+    let (finding, addresses) = wanted(url.host(), &all, is_wanted, MOST_ADDRESSES);
+    found.push(finding);
+    addresses.map(|addresses| dial.seen.addresses.get_or_init(|| addresses));
     Ok(())
 }
 
@@ -45,16 +55,21 @@ pub(super) fn resolve(dial: &Dial<'_>) -> Result {
 /// # Errors
 ///
 /// Returns `Timeout` if the time for the whole examination is over.
-pub(super) fn look(dial: &Dial<'_>) -> Result {
-    let Some((_, Some(addresses))) = resolved(dial) else { return Ok(()) };
-    let answers = side_by_side(addresses.into_iter().map(|it| ("address", it)), |address| {
-        let asked = &dial.asked;
+pub(super) fn look(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
+    let Some(all) = dial.seen.addresses.get() else { return Ok(()) };
+    let asked = &dial.asked;
+    let answers = side_by_side(all.iter().map(|it| ("address", *it)), |address| {
         (address, FirstLook::at(address, asked.bind, &dial.first_timeouts(), asked.is_implicit))
     })?;
     dial.in_time()?;
+    found.extend(addresses(&answers, asked.is_implicit));
     dial.seen.answers.get_or_init(|| answers);
     Ok(())
 }
+
+/// The addresses of a name, in the system's order, or the system's error; `None` if the lookup takes
+/// too long.
+type Lookup = Option<io::Result<Vec<SocketAddr>>>;
 
 fn look_up(host: &str, port: u16, limit: Duration) -> Lookup {
     if let Ok(address) = host.parse::<IpAddr>() {
@@ -88,38 +103,6 @@ const LATE: Duration = Duration::from_secs(4);
 
 /// Largest number of bytes that a finding quotes from a server that does not speak FTP.
 const SHOWN: usize = 60;
-
-/// Judges whether this computer has the address of `--bind`.
-pub(super) fn judge_bind(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    let missing = dial.asked.bind.filter(|_| dial.seen.is_unbound.get() == Some(&true));
-    let finding = missing.map(|local| {
-        let seen = format!("this computer does not have the address {local}");
-        Check::Connect.fail(Diagnosis::LocalAddressMissing, seen)
-    });
-    Ok(finding.into_iter().collect())
-}
-
-/// Judges the name lookup.
-pub(super) fn judge_resolve(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    Ok(resolved(dial).map(|(finding, _)| finding).into_iter().collect())
-}
-
-/// Judges the addresses.
-pub(super) fn judge_look(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    let answers = dial.seen.answers.get();
-    Ok(answers.map_or_else(Vec::new, |answers| addresses(answers, dial.asked.is_implicit)))
-}
-
-/// Returns the finding about the name lookup, and the addresses to look at. Returns `None` if no
-/// name was looked up.
-fn resolved(dial: &Dial<'_>) -> Option<(Finding, Option<Vec<SocketAddr>>)> {
-    let is_wanted = |address: &SocketAddr| {
-        let of_bind = dial.asked.bind.is_none_or(|bind| bind.is_ipv4() == address.is_ipv4());
-        of_bind && dialler::is_of_family(address.ip(), dialler::family(dial.asked.options))
-    };
-    let found = dial.seen.lookup.get()?;
-    Some(wanted(dial.asked.url.host(), found, is_wanted, MOST_ADDRESSES))
-}
 
 /// Returns the finding about the name lookup, and the first `most` addresses of the wanted family.
 fn wanted(
@@ -319,10 +302,8 @@ pub(super) fn excepted(way: &Route, host: &str) -> Option<Finding> {
 ///
 /// Returns `Interrupted` after a signal, or `Timeout` if the time for the whole examination is
 /// over.
-pub(super) fn try_proxy(dial: &Dial<'_>) -> Result {
-    if dial.proxy().is_none() {
-        return Ok(());
-    }
+pub(super) fn try_proxy(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
+    let Some(chosen) = dial.proxy() else { return Ok(()) };
     let connected = dial.connect();
     dial.in_time()?;
     let error = match connected {
@@ -333,14 +314,8 @@ pub(super) fn try_proxy(dial: &Dial<'_>) -> Result {
         Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
         Err(error) => Some(error),
     };
-    dial.seen.proxy.get_or_init(|| error);
+    found.push(first_connection(chosen, error.as_ref()));
     Ok(())
-}
-
-/// Judges the proxy, if there is one.
-pub(super) fn judge_proxy(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    let seen = dial.proxy().zip(dial.seen.proxy.get());
-    Ok(seen.map(|(chosen, error)| first_connection(chosen, error.as_ref())).into_iter().collect())
 }
 
 /// Judges the first connection through a proxy.

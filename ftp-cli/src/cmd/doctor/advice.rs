@@ -1,12 +1,13 @@
 //! Builds the best command line for a server from the findings.
 
+use std::sync::atomic::Ordering;
+
 use ftp_client::Proxy;
 use ftp_proto::{FtpUrl, Scheme};
 
 use super::addresses::good_family;
 use super::dial::Dial;
 use super::seen::{DataMethod, PathKind};
-use super::tls;
 use crate::options::Options;
 
 /// Parts of the advised command line.
@@ -82,7 +83,7 @@ impl Advice {
     /// Draws the advice from all observations.
     pub(super) fn of(dial: &Dial<'_>) -> Self {
         let url = dial.asked.url;
-        let scheme = match tls::is_better(dial) {
+        let scheme = match dial.seen.offer_works.load(Ordering::Relaxed) {
             true => Some("ftpes"),
             // Requested by --tls.
             false if dial.is_protected() && url.scheme() == Scheme::Ftp => {
@@ -91,7 +92,7 @@ impl Advice {
             false => None,
         };
         let path = dial.seen.path.get();
-        let kind = path.and_then(|path| path.kind.as_ref());
+        let kind = path.map(|path| &path.kind);
         // The advice is not `put` for the URL of a file, because the upload would replace the file.
         let may_not_list =
             path.is_some_and(|path| path.may_not_list) && kind != Some(&PathKind::File);

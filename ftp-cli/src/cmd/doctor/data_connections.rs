@@ -29,7 +29,7 @@ const ENOUGH: usize = 1_000;
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal, and `Local` or `Usage` for a failure on this computer.
-pub(super) fn run(dial: &Dial<'_>) -> Result {
+pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
     let peer = dial.login_seen().and_then(|login| login.addresses).map(|(_, peer)| peer);
     let ways = DataMethod::ALL.map(|way| (way.command(), way));
     let mut outcomes = side_by_side(ways, |way| attempt(dial, way, peer))?.into_iter();
@@ -39,17 +39,8 @@ pub(super) fn run(dial: &Dial<'_>) -> Result {
     Ok(())
 }
 
-/// Judges the methods and the passive ports.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    Ok(judged(dial).0)
-}
-
-/// Returns the best method, if one works.
-pub(super) fn best(dial: &Dial<'_>) -> Option<DataMethod> {
-    judged(dial).1
-}
-
-fn judged(dial: &Dial<'_>) -> (Vec<Finding>, Option<DataMethod>) {
+/// Judges the methods and the passive ports. Also returns the best method, if one works.
+pub(super) fn judge(dial: &Dial<'_>) -> (Vec<Finding>, Option<DataMethod>) {
     let Some(outcomes) = dial.seen.methods.get().cloned() else { return (Vec::new(), None) };
     let addresses = dial.login_seen().and_then(|login| login.addresses);
     let Some(((local, peer), first)) = addresses.zip(dial.seen.first.get().cloned()) else {

@@ -278,9 +278,9 @@ impl<'a> Dial<'a> {
         Ok(client)
     }
 
-    /// Returns what was seen of the login, if a connection for it was made.
+    /// Returns what was seen of the login, if there was one.
     pub(super) fn login_seen(&self) -> Option<&LoginSeen<'a>> {
-        self.seen.login.get()?.as_ref().ok()
+        self.seen.login.get()
     }
 
     /// Returns whether TLS protects the login.

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use ftp_client::{Client, Error};
+use ftp_client::Error;
 use ftp_proto::{AddressClass, Escaped, Features};
 
 use super::dial::Dial;
@@ -21,12 +21,13 @@ const SLOW: Duration = Duration::from_secs(1);
 ///
 /// Returns `Interrupted` after a signal, or `Timeout` if the time for the whole examination is
 /// over.
-pub(super) fn run(dial: &Dial<'_>) -> Result {
+pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
+    let not_again = |check, error: &Error| dial.in_time().and_then(|()| not_again(check, error));
     let mut inside = match dial.connect() {
         Ok(inside) => inside,
         Err(error) => {
-            dial.in_time()?;
-            dial.seen.login.get_or_init(|| Err(error));
+            // The server accepted a connection a moment ago.
+            found.push(not_again(Check::Connect, &error)?);
             return Ok(());
         }
     };
@@ -37,96 +38,57 @@ pub(super) fn run(dial: &Dial<'_>) -> Result {
         Some(_) => None,
     };
     let is_plaintext = client.tls().is_none();
-    let mut seen = LoginSeen { addresses, is_plaintext, ..LoginSeen::default() };
-    seen.broken = seen.log_in(dial, client).err();
-    let ended = match (&seen.broken, &seen.login) {
-        (Some(Error::Cancelled), _) | (_, Some(Err(Error::Cancelled))) => {
-            Err(Error::Cancelled.into())
-        }
-        (Some(_), _) => dial.in_time(),
-        (None, Some(Ok(()))) => {
-            // Too little time to go carefully.
-            if dial.slowest_greeting() + seen.took > SLOW {
-                dial.places.open_up();
-            }
-            seen.client = Mutex::new(Some(inside));
-            Ok(())
-        }
-        (None, _) => {
-            inside.quit();
-            dial.in_time().and_then(|()| tls::offered(dial))
+    let early = match client.features() {
+        Ok(features) => features,
+        Err(error) => {
+            found.push(not_again(Check::Features, &error)?);
+            return Ok(());
         }
     };
-    seen.login = seen.login.filter(|_| ended.is_ok());
-    dial.seen.login.get_or_init(|| Ok(seen));
-    ended
-}
-
-impl LoginSeen<'_> {
-    /// Asks for the features, logs in, and records the observations.
-    ///
-    /// # Errors
-    ///
-    /// Returns errors of the connection, except those of the login itself.
-    fn log_in(&mut self, dial: &Dial<'_>, client: &mut Client) -> Result<(), Error> {
-        self.features = client.features()?;
-        // Some servers list features only after the login.
-        self.is_early = self.features.iter().next().is_some();
-        let start = Instant::now();
-        self.login = Some(dial.login(client));
-        self.took = start.elapsed();
-        if let Some(Ok(())) = self.login {
-            if !self.is_early {
-                self.features = client.features()?;
-            }
-            self.system = Some(client.system());
-        }
-        Ok(())
+    // Some servers list features only after the login.
+    let is_early = early.iter().next().is_some();
+    if is_early {
+        found.push(features(&early));
     }
-}
-
-/// Judges the connection, the features and the login.
-///
-/// # Errors
-///
-/// Returns the client's failure if it says nothing about the server.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    let seen = match dial.seen.login.get() {
-        None => return Ok(Vec::new()),
-        Some(Ok(seen)) => seen,
-        // The server accepted a connection a moment ago.
-        Some(Err(error)) => return Ok(vec![not_again(Check::Connect, error)?]),
-    };
-    let mut findings = Vec::new();
-    let features = match &seen.broken {
-        Some(error) => not_again(Check::Features, error)?,
-        None => features(&seen.features),
-    };
-    if seen.is_early || seen.login.is_none() {
-        findings.push(features.clone());
+    let start = Instant::now();
+    let login = dial.login(client);
+    let took = start.elapsed();
+    let mut seen =
+        LoginSeen { addresses, features: early, is_plaintext, took, ..Default::default() };
+    if let Err(error) = login {
+        inside.quit();
+        dial.in_time()?;
+        found.extend(exposed(dial, &seen));
+        dial.seen.login.get_or_init(|| seen);
+        tls::offered(dial, found)?;
+        let is_refused = |tls: &TlsSeen| matches!(tls.outcome, TlsOutcome::Refused(_));
+        let may_have_tls = !dial.seen.offer.get().is_some_and(is_refused);
+        found.push(refused(dial.user(), &error, is_plaintext.then_some(may_have_tls))?);
+        return Ok(());
     }
-    findings.extend(seen.login.as_ref().and_then(|_| exposed(dial, seen)));
-    match &seen.login {
-        None => {}
-        Some(Ok(())) => {
-            findings.push(Check::Login.ok(format_args!("logged in as {}", dial.user())));
-            if !seen.is_plaintext {
-                findings.push(Check::Protection.ok("the server accepted PBSZ and PROT"));
-            }
-            if !seen.is_early {
-                findings.push(features);
-            }
-            findings.extend(seen.system.as_ref().map(system));
-        }
-        Some(Err(error)) => {
-            findings.extend(tls::judge_offered(dial)?);
-            let is_refused = |tls: &TlsSeen| matches!(tls.outcome, TlsOutcome::Refused(_));
-            let may_have_tls = !tls::offer(dial).is_some_and(is_refused);
-            let may_have_tls = seen.is_plaintext.then_some(may_have_tls);
-            findings.push(refused(dial.user(), error, may_have_tls)?);
-        }
+    found.extend(exposed(dial, &seen));
+    found.push(Check::Login.ok(format_args!("logged in as {}", dial.user())));
+    if !is_plaintext {
+        found.push(Check::Protection.ok("the server accepted PBSZ and PROT"));
     }
-    Ok(findings)
+    if !is_early {
+        match client.features() {
+            Ok(late) => seen.features = late,
+            Err(error) => {
+                found.push(not_again(Check::Features, &error)?);
+                return Ok(());
+            }
+        }
+        found.push(features(&seen.features));
+    }
+    found.push(system(&client.system()));
+    // Too little time to go carefully.
+    if dial.slowest_greeting() + took > SLOW {
+        dial.places.open_up();
+    }
+    seen.client = Mutex::new(Some(inside));
+    dial.seen.login.get_or_init(|| seen);
+    Ok(())
 }
 
 /// Returns a warning if the login sends a password through a proxy or a public network without TLS.

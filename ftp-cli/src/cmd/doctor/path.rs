@@ -21,43 +21,41 @@ use crate::exit::Result;
 ///
 /// Returns `Interrupted` after a signal, and the client's failure if it says nothing about the
 /// server.
-pub(super) fn run(dial: &Dial<'_>) -> Result {
-    let seen = look(dial)?;
-    dial.seen.path.get_or_init(|| seen);
-    Ok(())
-}
-
-/// Returns the findings about the path, the listings and the large download.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    Ok(dial.seen.path.get().map_or_else(Vec::new, |seen| seen.findings.clone()))
-}
-
-fn look(dial: &Dial<'_>) -> Result<PathSeen> {
-    let seen = |kind, findings| PathSeen { kind, may_not_list: false, needs_list: false, findings };
+pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     let mut connection = match dial.client(dial.way()) {
         Ok(connection) => connection,
-        Err(error) => return Ok(seen(None, vec![not_again(Check::List, &error)?])),
+        Err(error) => {
+            found.push(not_again(Check::List, &error)?);
+            return Ok(());
+        }
     };
     let client = &mut connection.it;
     let path = Place::of(dial.asked.url).path().to_vec();
     let kind = match kind_of(client, &path) {
         Ok(kind) => kind,
-        Err(error @ (Error::Refused { .. } | Error::ListingCut(_))) => {
-            return Ok(seen(None, vec![Check::Path.fail(Diagnosis::PathFailed, error)]));
+        Err(error) => {
+            found.push(match error {
+                Error::Refused { .. } | Error::ListingCut(_) => {
+                    Check::Path.fail(Diagnosis::PathFailed, error)
+                }
+                error => not_again(Check::Path, &error)?,
+            });
+            return Ok(());
         }
-        Err(error) => return Ok(seen(None, vec![not_again(Check::Path, &error)?])),
     };
-    let mut findings = vec![object(&path, &kind)];
+    found.push(object(&path, &kind));
     let directory = if kind == PathKind::Directory { path.as_slice() } else { b"" };
     let abilities = match abilities::look(client, directory) {
         Ok(abilities) => abilities,
         // A listing worked over another connection.
         Err((check, error)) => {
-            findings.push(Finding { grade: Grade::Warn, ..not_again(check, &error)? });
-            return Ok(seen(Some(kind), findings));
+            found.push(Finding { grade: Grade::Warn, ..not_again(check, &error)? });
+            let seen = PathSeen { kind, may_not_list: false, needs_list: false };
+            dial.seen.path.get_or_init(|| seen);
+            return Ok(());
         }
     };
-    findings.extend(abilities::judge(&abilities));
+    found.extend(abilities::judge(&abilities));
     let large = match kind {
         PathKind::File => Some(path),
         _ => abilities::large(client, directory, &abilities),
@@ -72,10 +70,11 @@ fn look(dial: &Dial<'_>) -> Result<PathSeen> {
         connection.quit();
     }
     if dial.asked.upload.is_none() || passage.grade != Grade::Skip {
-        findings.push(passage);
+        found.push(passage);
     }
     let (may_not_list, needs_list) = (abilities.may_not_list(), abilities.needs_list());
-    Ok(PathSeen { kind: Some(kind), may_not_list, needs_list, findings })
+    dial.seen.path.get_or_init(|| PathSeen { kind, may_not_list, needs_list });
+    Ok(())
 }
 
 /// Finds out the kind of object at `path`.
@@ -126,7 +125,7 @@ const MOST: u64 = 64 << 10;
 /// # Errors
 ///
 /// Returns `Interrupted` after a signal.
-pub(super) fn send_packets(dial: &Dial<'_>) -> Result {
+pub(super) fn send_packets(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
     let finding = dial.client(DataMethod::Epsv).and_then(|mut inside| {
         let finding = long_command(&mut inside.it)?;
         if finding.grade == Grade::Ok {
@@ -142,11 +141,6 @@ pub(super) fn send_packets(dial: &Dial<'_>) -> Result {
     };
     dial.seen.packets.get_or_init(|| finding);
     Ok(())
-}
-
-/// Judges the long command.
-pub(super) fn judge_packets(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    Ok(dial.seen.packets.get().cloned().into_iter().collect())
 }
 
 /// Sends a long NOOP. Any reply proves that the command arrived. Otherwise, the finding is a

@@ -23,7 +23,7 @@ const TRIES: usize = 8;
 const PATIENCE: Duration = Duration::from_millis(1_300);
 
 /// Examines the ports over the first connection, waits for the second one, and ends the first.
-pub(super) fn run(dial: &Dial<'_>) -> Result {
+pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
     let Some(login) = dial.login_seen() else { return Ok(()) };
     let Some(mut inside) = lock(&login.client).take() else { return Ok(()) };
     let client = &mut inside.it;
@@ -81,9 +81,9 @@ fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
 }
 
 /// Judges the number of connections that the server has accepted at a time.
-pub(super) fn judge_parallel(dial: &Dial<'_>) -> Result<Vec<Finding>> {
+pub(super) fn judge_parallel(dial: &Dial<'_>) -> Finding {
     let (peak, refused) = dial.places.seen();
-    Ok(vec![match refused {
+    match refused {
         Some(asked) => Check::Parallel.warn(
             Diagnosis::FewConnections,
             format_args!("the server accepted only {peak} of {asked} connections at a time"),
@@ -92,7 +92,7 @@ pub(super) fn judge_parallel(dial: &Dial<'_>) -> Result<Vec<Finding>> {
             Check::Parallel.skip("cannot tell whether several connections at a time work")
         }
         None => Check::Parallel.ok(format_args!("{peak} connections at a time work")),
-    }])
+    }
 }
 
 /// Limit of a narrow range: its lowest and highest ports are less than this apart.
@@ -135,6 +135,7 @@ fn numbers_of(learned: &Ports, is_reached: bool) -> String {
     let numbers: BTreeSet<u16> = ports.map(|port| port.number).collect();
     numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,8 @@
 //! The table of all probes, and an examination, which runs them. `--watch` repeats the examination.
 //!
-//! A probe runs, which records observations in [`Seen`], and is judged afterwards, from the
-//! observations alone. The probes of a stage run side by side, as far as the server accepts several
-//! connections (`places`); their findings are reported in the order of the table.
+//! The probes of a stage run side by side, as far as the server accepts several connections
+//! (`places`); their findings are reported in the order of the table. Later probes need what some of
+//! them saw ([`Seen`]); the methods of data connections are judged together, after their stage.
 
 use ftp_client::error::Phase;
 
@@ -22,46 +22,36 @@ use crate::exit::Result;
 struct Probe {
     /// The name of its thread.
     name: &'static str,
-    /// Records observations. Fails only for a reason that says nothing about the server: a signal,
-    /// the end of the time for the whole examination, or a fault of this computer.
-    run: fn(&Dial<'_>) -> Result,
-    /// Returns the findings, none if nothing was seen. Fails like `run`.
-    judge: fn(&Dial<'_>) -> Result<Vec<Finding>>,
+    /// Adds the findings. Fails only for a reason that says nothing about the server: a signal, the
+    /// end of the time for the whole examination, or a fault of this computer.
+    run: fn(&Dial<'_>, &mut Vec<Finding>) -> Result,
 }
 
-const fn probe(
-    name: &'static str,
-    run: fn(&Dial<'_>) -> Result,
-    judge: fn(&Dial<'_>) -> Result<Vec<Finding>>,
-) -> Probe {
-    Probe { name, run, judge }
+const fn probe(name: &'static str, run: fn(&Dial<'_>, &mut Vec<Finding>) -> Result) -> Probe {
+    Probe { name, run }
 }
 
-/// The stages before a data connection is needed. The first problem that stops this client ends the
-/// examination after its stage, except in the last of these stages.
-const WITHOUT_DATA: [&[Probe]; 6] = [
-    &[probe("bind", addresses::bind, addresses::judge_bind)],
-    &[
-        probe("proxy", addresses::try_proxy, addresses::judge_proxy),
-        probe("resolve", addresses::resolve, addresses::judge_resolve),
-    ],
-    &[probe("connect", addresses::look, addresses::judge_look)],
-    &[probe("tls", tls::demanded, tls::judge_demanded)],
-    &[probe("login", login::run, login::judge)],
-    &[
-        probe("tls offer", tls::offered, tls::judge_offered),
-        probe("data", data_connections::run, data_connections::judge),
-        probe("packets", path::send_packets, path::judge_packets),
-        probe("ports", ports::run, ports::judge_parallel),
-    ],
+/// The stages up to the login. The first problem that stops this client ends the examination after
+/// its stage.
+const BEFORE_DATA: [&[Probe]; 5] = [
+    &[probe("bind", addresses::bind)],
+    &[probe("proxy", addresses::try_proxy), probe("resolve", addresses::resolve)],
+    &[probe("connect", addresses::look)],
+    &[probe("tls", tls::demanded)],
+    &[probe("login", login::run)],
+];
+
+/// The stage that tries each method of data connections.
+const DATA: &[Probe] = &[
+    probe("tls offer", tls::offered),
+    probe("data", data_connections::run),
+    probe("packets", path::send_packets),
+    probe("ports", ports::run),
 ];
 
 /// The last stage, which uses the best method of data connections.
-const WITH_DATA: &[Probe] = &[
-    probe("data tls", tls::data, tls::judge_data),
-    probe("path", path::run, path::judge),
-    probe("upload", upload::run, upload::judge),
-];
+const WITH_DATA: &[Probe] =
+    &[probe("data tls", tls::data), probe("path", path::run), probe("upload", upload::run)];
 
 impl Asked<'_> {
     /// Examines the server, and prints the findings that are `shown`.
@@ -119,26 +109,33 @@ impl Asked<'_> {
 /// for the whole examination is over. Also returns failures on this computer, such as an unreadable
 /// CA file. The findings of one probe are reported even if another probe fails.
 fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
-    for probes in WITHOUT_DATA {
+    for probes in BEFORE_DATA {
+        examine_stage(probes, dial, report)?;
         if report.failed().next().is_some() {
             return Ok(());
         }
-        examine_stage(probes, dial, report)?;
     }
-    let Some(way) = data_connections::best(dial) else { return Ok(()) };
+    let ended = examine_stage(DATA, dial, report);
+    let (findings, way) = data_connections::judge(dial);
+    report.all(findings)?;
+    report.all(dial.seen.packets.get().cloned())?;
+    report.add(ports::judge_parallel(dial))?;
+    ended?;
+    let Some(way) = way else { return Ok(()) };
     dial.seen.way.get_or_init(|| way);
     examine_stage(WITH_DATA, dial, report)
 }
 
 fn examine_stage(probes: &[Probe], dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
-    let mut failed = None;
-    let outcomes = side_by_side(probes.iter().map(|it| (it.name, it)), |it| (it.run)(dial))?;
-    for (probe, outcome) in probes.iter().zip(outcomes) {
-        match (probe.judge)(dial) {
-            Ok(findings) => report.all(findings)?,
-            Err(failure) => failed = failed.or(Some(failure)),
-        }
-        failed = failed.or(outcome.err());
+    let outcomes = side_by_side(probes.iter().map(|it| (it.name, it)), |it| {
+        let mut found = Vec::new();
+        let outcome = (it.run)(dial, &mut found);
+        (found, outcome)
+    })?;
+    let mut ended = Ok(());
+    for (found, outcome) in outcomes {
+        report.all(found)?;
+        ended = ended.and(outcome);
     }
-    failed.map_or_else(|| dial.in_time(), Err)
+    ended.and_then(|()| dial.in_time())
 }

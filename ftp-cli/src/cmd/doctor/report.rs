@@ -160,10 +160,6 @@ fn wrapped(text: &mut String, width: usize, head: &str, words: &str) {
     }
 }
 
-/// Minimum length, in characters, of a password that is masked inside words too. A shorter password
-/// would mask parts of other words.
-const LEAST: usize = 4;
-
 /// The text that replaces a secret.
 const MASK: &str = "****";
 
@@ -246,25 +242,8 @@ impl Secrets {
 
     /// Returns the text with the secrets masked.
     fn masked(&self, text: &str) -> String {
-        self.forms.iter().fold(text.to_owned(), |text, form| match form.chars().count() >= LEAST {
-            true => text.replace(form, MASK),
-            false => without_word(&text, form),
-        })
+        self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form, MASK))
     }
-}
-
-/// Masks a word wherever it is not a part of a longer word.
-fn without_word(text: &str, word: &str) -> String {
-    let mut left = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(word) {
-        let is_beside = |char: Option<char>| char.is_some_and(char::is_alphanumeric);
-        left.push_str(before);
-        let is_part = is_beside(left.chars().next_back()) || is_beside(after.chars().next());
-        left.push_str(if is_part { word } else { MASK });
-        rest = after;
-    }
-    left + rest
 }
 
 #[cfg(test)]
@@ -307,8 +286,7 @@ mod tests {
             (b"correct horse", "215 a correct horse end", "215 a **** end"),
             (b"gehe\\im", "215 gehe\\\\im or gehe\\im", "215 **** or ****"),
             (b"g\xffheim", "215 g\\xffheim or g\u{fffd}heim", "215 **** or ****"),
-            (b"abc", "abc: (abc) 'abc' abcd xabc abc", "****: (****) '****' abcd xabc ****"),
-            (b"a", "a banana a", "**** banana ****"),
+            (b"abc", "abc: (abc) abcd xabc", "****: (****) ****d x****"),
             (b"", "a", "a"),
         ] {
             assert_eq!(Secrets::among(std::iter::once(secret)).masked(text), want);

@@ -1,13 +1,12 @@
-//! What the probes have seen: observations, from which alone they are judged.
+//! What the probes have seen and others need.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use ftp_client::error::{CertificateFault, TlsCause};
-use ftp_client::{Client, ClientBuilder, Error, Extended, FirstLook, Mode, TlsInfo, TlsVersion};
+use ftp_client::{Client, ClientBuilder, Extended, FirstLook, Mode, TlsInfo, TlsVersion};
 use ftp_proto::{Features, Reply};
 
 use super::finding::{Diagnosis, Finding};
@@ -16,16 +15,15 @@ use super::places::Inside;
 /// What the probes have seen so far. Each field is set by at most one probe.
 #[derive(Default)]
 pub(super) struct Seen<'a> {
-    /// Whether this computer lacks the address of `--bind`.
-    pub(super) is_unbound: OnceLock<bool>,
-    /// The error of the first connection through the proxy, if it failed.
-    pub(super) proxy: OnceLock<Option<Error>>,
-    pub(super) lookup: OnceLock<Lookup>,
-    pub(super) answers: OnceLock<Answers>,
-    /// TLS, whether the options demand it or the server may offer it.
-    pub(super) tls: OnceLock<TlsSeen>,
-    /// The login, or the error of the connection for it.
-    pub(super) login: OnceLock<Result<LoginSeen<'a>, Error>>,
+    /// The addresses to look at.
+    pub(super) addresses: OnceLock<Vec<SocketAddr>>,
+    /// The first look at each address.
+    pub(super) answers: OnceLock<Vec<(SocketAddr, FirstLook)>>,
+    /// TLS that the options do not ask for.
+    pub(super) offer: OnceLock<TlsSeen>,
+    /// Whether the login and its data connections work with the TLS that the server offers.
+    pub(super) offer_works: AtomicBool,
+    pub(super) login: OnceLock<LoginSeen<'a>>,
     pub(super) first: OnceLock<FirstConnectionSeen>,
     /// Outcomes in the order of [`DataMethod::ALL`].
     pub(super) methods: OnceLock<[MethodOutcome; 4]>,
@@ -36,18 +34,8 @@ pub(super) struct Seen<'a> {
     pub(super) packets: OnceLock<Finding>,
     /// The best method of data connections, which the last stage uses.
     pub(super) way: OnceLock<DataMethod>,
-    pub(super) data_tls: OnceLock<Vec<Finding>>,
     pub(super) path: OnceLock<PathSeen>,
-    /// The test upload, or the error of the login for it.
-    pub(super) upload: OnceLock<Result<UploadSeen, Error>>,
 }
-
-/// The addresses of a name, in the system's order, or the system's error; `None` if the lookup takes
-/// too long.
-pub(super) type Lookup = Option<io::Result<Vec<SocketAddr>>>;
-
-/// The first look at each address.
-pub(super) type Answers = Vec<(SocketAddr, FirstLook)>;
 
 /// All observations about TLS.
 #[derive(Clone, Debug)]
@@ -82,15 +70,7 @@ pub(super) struct LoginSeen<'a> {
     /// The local and the remote address, unless a proxy hides them.
     pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
     pub(super) features: Features,
-    /// Whether the server listed its features before the login.
-    pub(super) is_early: bool,
-    /// The error of FEAT, if it broke the connection.
-    pub(super) broken: Option<Error>,
-    /// The answer to SYST, if there was a login.
-    pub(super) system: Option<Result<Vec<u8>, Error>>,
     pub(super) is_plaintext: bool,
-    /// `None` if the connection broke before the login, or the examination ended during it.
-    pub(super) login: Option<Result<(), Error>>,
     /// How long the login took.
     pub(super) took: Duration,
 }
@@ -189,13 +169,11 @@ pub(super) enum MethodOutcome {
 
 /// Observations at the path of the URL.
 pub(super) struct PathSeen {
-    /// The kind of object at the path; `None` if the login failed or the connection was lost.
-    pub(super) kind: Option<PathKind>,
+    pub(super) kind: PathKind,
     /// Whether the server refuses listings there.
     pub(super) may_not_list: bool,
     /// Whether LIST works there, but MLSD does not.
     pub(super) needs_list: bool,
-    pub(super) findings: Vec<Finding>,
 }
 
 /// Kind of object that a path names.

@@ -29,11 +29,12 @@ use crate::remote::show_entry::Date;
 /// Returns `Unsupported` if this build has no TLS, `Interrupted` after a signal, or `Timeout` if
 /// the time for the whole examination is over. Returns `Local` or `Usage` if a file that an option
 /// names is unusable.
-pub(super) fn demanded(dial: &Dial<'_>) -> Result {
+pub(super) fn demanded(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     if let Some(tls) = &dial.asked.tls {
         let seen = look(dial, tls)?;
         dial.in_time()?;
-        dial.seen.tls.get_or_init(|| seen);
+        let is_refused = matches!(seen.outcome, TlsOutcome::Refused(_));
+        found.extend(findings(&seen, !(dial.asked.is_tried && is_refused), None));
     }
     Ok(())
 }
@@ -43,33 +44,13 @@ pub(super) fn demanded(dial: &Dial<'_>) -> Result {
 /// # Errors
 ///
 /// Returns the same errors as [`demanded`].
-pub(super) fn offered(dial: &Dial<'_>) -> Result {
+pub(super) fn offered(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     if let (None, Some(tls)) = (&dial.asked.tls, &dial.asked.offered) {
         let seen = look(dial, tls)?;
-        dial.seen.tls.get_or_init(|| seen);
+        found.extend(findings(&seen, false, dial.seen.login.get().map(|login| &login.features)));
+        dial.seen.offer.get_or_init(|| seen);
     }
     Ok(())
-}
-
-/// Returns what was seen of a TLS that the options do not ask for.
-pub(super) fn offer<'d>(dial: &'d Dial<'_>) -> Option<&'d TlsSeen> {
-    dial.seen.tls.get().filter(|_| dial.asked.tls.is_none())
-}
-
-/// Judges TLS that the options ask for.
-pub(super) fn judge_demanded(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    let judged = |seen: &TlsSeen| {
-        let is_refused = matches!(seen.outcome, TlsOutcome::Refused(_));
-        findings(seen, !(dial.asked.is_tried && is_refused), None)
-    };
-    Ok(dial.seen.tls.get().map_or_else(Vec::new, judged))
-}
-
-/// Judges TLS that the server may offer.
-pub(super) fn judge_offered(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    let login = dial.seen.login.get().and_then(|login| login.as_ref().ok());
-    let judged = |seen| findings(seen, false, login.map(|login| &login.features));
-    Ok(offer(dial).map_or_else(Vec::new, judged))
 }
 
 /// Connects with TLS, more than once if needed, and records the observations. Does not log in.
@@ -153,19 +134,20 @@ fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
 /// # Errors
 ///
 /// Returns the client's failure if it says nothing about the server.
-pub(super) fn data(dial: &Dial<'_>) -> Result {
-    let findings = match (dial.is_protected(), offer(dial), &dial.asked.offered) {
-        (true, ..) => look_at_data(dial)?,
+pub(super) fn data(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
+    match (dial.is_protected(), dial.seen.offer.get(), &dial.asked.offered) {
+        (true, ..) => found.extend(look_at_data(dial)?),
         (
             _,
             Some(TlsSeen { outcome: TlsOutcome::Secured | TlsOutcome::Unverified, .. }),
             Some(tls),
         ) => {
-            vec![try_offer(dial, tls)?]
+            let finding = try_offer(dial, tls)?;
+            dial.seen.offer_works.store(finding.grade == Grade::Ok, Ordering::Relaxed);
+            found.push(finding);
         }
-        _ => return Ok(()),
-    };
-    dial.seen.data_tls.get_or_init(|| findings);
+        _ => {}
+    }
     Ok(())
 }
 
@@ -186,17 +168,6 @@ fn try_offer(dial: &Dial<'_>, tls: &Tls) -> Result<Finding> {
             Ok(Check::Protection.skip(why))
         }
     }
-}
-
-/// Returns whether the user's login works with the TLS that the server offers.
-pub(super) fn is_better(dial: &Dial<'_>) -> bool {
-    let findings = dial.seen.data_tls.get().filter(|_| offer(dial).is_some());
-    findings.is_some_and(|findings| findings.iter().all(|finding| finding.grade == Grade::Ok))
-}
-
-/// Returns the findings about TLS on data connections.
-pub(super) fn judge_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    Ok(dial.seen.data_tls.get().cloned().unwrap_or_default())
 }
 
 /// Tries a listing over a data connection that resumes no TLS session.

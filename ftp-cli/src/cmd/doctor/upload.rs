@@ -1,7 +1,6 @@
 //! Tries storing, appending, resuming, renaming and deleting with small files, which are removed
 //! afterwards. Then judges the steps.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use super::finding::{Check, Diagnosis, Finding, not_again};
 use super::seen::{Step, UploadSeen};
 use crate::console::output::unix_time;
 use crate::exit::Result;
+use crate::random_name;
 
 /// Number of bytes that are stored, and number of bytes that are then appended.
 const LENGTH: usize = 64 << 10;
@@ -37,8 +37,12 @@ const CLEANING_LOGINS: u32 = 8;
 ///
 /// Returns `Interrupted` after a signal, and `Timeout` if the time for the whole examination is
 /// over. In both cases, a message names the files that could not be removed.
-pub(super) fn run(dial: &Dial<'_>) -> Result {
-    let Some(directory) = dial.asked.upload else { return Ok(()) };
+pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
+    let Some(directory) = dial.asked.upload else {
+        let why = "uploads and the clock are checked only with --upload-dir DIR";
+        found.push(Check::Put.skip(why));
+        return Ok(());
+    };
     let took = dial.login_seen().map_or(Duration::ZERO, |login| login.took);
     if dial.left() < took * CLEANING_LOGINS {
         return Err(Error::Timeout(Phase::Overall).into());
@@ -47,11 +51,11 @@ pub(super) fn run(dial: &Dial<'_>) -> Result {
     let mut inside = match dial.client_by(dial.way(), None, Some(dial.left() / 2)) {
         Ok(inside) => inside,
         Err(error) => {
-            dial.seen.upload.get_or_init(|| Err(error));
+            found.push(not_again(Check::Put, &error)?);
             return Ok(());
         }
     };
-    let name = format!("ftp-cli-doctor-{:016x}", RandomState::new().build_hasher().finish());
+    let name = format!("ftp-cli-doctor-{}", random_name());
     let path = |suffix: &str| Pathname::join(directory, format!("{name}{suffix}").as_bytes());
     let mut trial = UploadTest { client: &mut inside.it, there: Vec::new() };
     let directory_shown = Escaped(directory).to_string();
@@ -94,24 +98,8 @@ pub(super) fn run(dial: &Dial<'_>) -> Result {
         dial.messages.say(format_args!("test files still on the server: {}", seen.left.join(", ")));
     }
     is_over?;
-    dial.seen.upload.get_or_init(|| Ok(seen));
+    found.extend(findings(&seen));
     Ok(())
-}
-
-/// Judges the steps.
-///
-/// # Errors
-///
-/// Returns the client's failure if it says nothing about the server.
-pub(super) fn judge(dial: &Dial<'_>) -> Result<Vec<Finding>> {
-    Ok(match dial.seen.upload.get() {
-        Some(Ok(seen)) => findings(seen),
-        Some(Err(error)) => vec![not_again(Check::Put, error)?],
-        None if dial.asked.upload.is_some() => Vec::new(),
-        None => {
-            vec![Check::Put.skip("uploads and the clock are checked only with --upload-dir DIR")]
-        }
-    })
 }
 
 /// The steps of a test upload, and the files that they may have left.

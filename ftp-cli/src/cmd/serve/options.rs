@@ -14,7 +14,7 @@ use super::sockets::Sockets;
 use crate::connect::credentials::{Secret, VARIABLE, read_file};
 use crate::console::output::shown_path;
 use crate::exit::{Failure, Result};
-use crate::options::Options;
+use crate::options::{Options, other_command};
 
 /// Options, each with the setting that it changes.
 const OPTIONS: &[(&str, &str)] = &[
@@ -187,7 +187,11 @@ fn share(config: &mut Config, options: &Options, environment: Option<OsString>) 
         (false, true) => Some(Rights::READ),
         (false, false) => None,
     };
-    let root = root.canonicalize().map_err(|error| Failure::local(shown_path(&root), &error))?;
+    let root = root.canonicalize().map_err(|error| {
+        let word = other_command(&root.to_string_lossy(), Some("serve"));
+        let hint = word.map_or_else(String::new, |line| format!("; {line}"));
+        Failure::local(shown_path(&root), &error).hinted(&hint)
+    })?;
     let is_directory = root.metadata().map(|metadata| metadata.is_dir());
     if !is_directory.map_err(|error| Failure::local(shown_path(&root), &error))? {
         return Err(Failure::local(shown_path(&root), &ErrorKind::NotADirectory.into()));
@@ -392,6 +396,7 @@ mod tests {
             ("serve --passive-address ::1 /", Exit::Usage, "--passive-address: "),
             ("serve /proc/none/x", Exit::Local, "/proc/none/x"),
             ("serve /dev/null", Exit::Local, "/dev/null"),
+            ("serve stop", Exit::Local, "; use: ftp-cli ctl drain"),
             ("serve a b", Exit::Usage, "one DIR"),
             ("serve --config /dev/null", Exit::Usage, "no user can log in"),
             ("serve --config /dev/zero", Exit::Usage, "/dev/zero: too large"),

@@ -80,11 +80,7 @@ fn a_user_has_several_directories_in_one_tree() {
         assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
     }
     assert!(!said.contains("directories: \"/team/mine\""), "{said}");
-    let set = "users.u.mounts=/pub=/tmp;/a=b/c=/tmp/a=b";
-    let check = ["--listen", "127.0.0.1:0", "--set", set];
-    let ran = mounted.configured.check(&check);
-    ran.exited(2);
-    let set = "users.u.mounts=/pub=/usr;/c=/tmp/a=b";
+    let set = "users.u.mounts={ '/pub' = '/usr', '/c' = '/tmp/a=b' }";
     let check = mounted.configured.check(&["--listen", "127.0.0.1:0", "--set", set]).succeeded();
     let said = String::from_utf8(check).unwrap();
     let want = "users.u.mounts = { \"/c\" = \"/tmp/a=b\", \"/pub\" = \"/usr\" } # --set";
@@ -127,7 +123,9 @@ fn overlapping_mounts_cause_a_warning() {
     let root = root.to_str().unwrap();
     let set_root = format!("users.u.root={root}");
     fs::create_dir(elsewhere.join("root/in")).unwrap();
-    let mounts = format!("users.u.mounts=/same={root};/above={above};/in={root}/in;/usb=/no/usb");
+    let mounts = format!(
+        "users.u.mounts={{ '/same' = '{root}', '/above' = '{above}', '/in' = '{root}/in', '/usb' = '/no/usb' }}"
+    );
     let check = ["--listen", "127.0.0.1:0", "--set", &set_root, "--set", &mounts];
     let said = String::from_utf8(configured.check(&check).succeeded()).unwrap();
     let late = "overlaps the root: files stored through the mount count towards the quota only \
@@ -154,7 +152,7 @@ fn serving_the_whole_disk_is_refused_hp_27() {
     let check = ["--listen", "127.0.0.1:0", "--set", "users.u.rights=read", "--set"];
     for (set, want) in [
         (
-            "users.u.mounts=/disk=/",
+            "users.u.mounts={ '/disk' = '/' }",
             "fail user u: mounts: \"/disk\": / contains a file of the server, ",
         ),
         ("users.u.root=/", "fail user u: / contains a file of the server, "),

@@ -237,7 +237,7 @@ fn directories_of_a_user_can_have_separate_rights() {
     for name in ["file", "in/file", "in/work/file", "pub/file"] {
         configured.root.write(name, name.as_bytes());
     }
-    let set = "users.v.directories=/in=full;/in/work=[list, mkdir]";
+    let set = "users.v.directories={ '/in' = 'full', '/in/work' = ['list', 'mkdir'] }";
     let check = configured.check(&["--listen", "127.0.0.1:0", "--set", set]).succeeded();
     let said = String::from_utf8(check).unwrap();
     let squeezed = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -203,6 +203,20 @@ fn a_top_that_cannot_be_listed_is_neither_missing_nor_empty_cl_81() {
 }
 
 #[test]
+fn a_missing_list_may_be_refused_with_551_as_ftp_srv_does() {
+    let refuses = vec![("RETR t/.ftp-cli-manifest.json.new", "551 ENOENT")];
+    let (here, server) =
+        (TempRoot::new(), FoldingServer::start(Kind { refuses, ..Kind::default() }));
+    server.mkdir("t");
+    for number in 0..2 {
+        here.write("tree/a", content(number).as_bytes());
+        deploy(&[], &here.join("tree"), &server.url("t")).exited(0);
+        assert_eq!(server.read("t/a").as_deref(), Some(content(number).as_bytes()));
+    }
+    assert!(server.seen().iter().any(|line| line.ends_with(".json.new")), "{:?}", server.seen());
+}
+
+#[test]
 fn a_list_that_is_not_whole_deletes_nothing_and_proves_nothing_cl_81() {
     with_servers(|_, site| {
         let here = TempRoot::new();

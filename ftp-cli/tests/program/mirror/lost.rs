@@ -73,6 +73,19 @@ fn a_new_source_file_is_not_removed_for_one_whose_removal_got_no_reply() {
 }
 
 #[test]
+fn a_new_directory_is_not_removed_for_one_whose_removal_got_no_reply() {
+    let comes_after = Some(&b"another"[..]);
+    let kind = Kind { loses: Some("RMD"), comes_after, rmd_takes_all: true, ..Kind::default() };
+    let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+    here.write("up/a", b"a");
+    server.write("t/old/x", b"x");
+    let options = ["--delete", "--no-links", "--retry", "1", "--retry-delay", "0s"];
+    let ran = mirror(&options, shown(&here.join("up")), &server.url("t"));
+    ran.exited(12);
+    assert_eq!(server.read("t/old/new").as_deref(), Some(&b"another"[..]), "{ran:?}");
+}
+
+#[test]
 fn a_server_that_closes_after_each_third_command_gets_the_whole_tree() {
     for verb in ["MLSD", "LIST", "MKD", "DELE", "RMD", "SIZE", "CWD"] {
         let kind = Kind {

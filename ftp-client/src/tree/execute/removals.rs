@@ -9,8 +9,9 @@ use super::{Copier, DirectoryState, Run, with_retries};
 use crate::client::flight::TOGETHER;
 use crate::error::ErrorKind;
 use crate::event::Event;
-use crate::tree::fault::{GONE, TreeFault, is_below};
+use crate::tree::fault::{CHANGED, GONE, TreeFault, is_below};
 use crate::tree::plan::{Removal, Removed};
+use crate::tree::scan::Contents;
 
 impl<'a> Run<'a> {
     /// Removes the source files that were copied, or that were equal to the target's files.
@@ -188,12 +189,17 @@ fn is_gone(copier: &mut Copier<'_>, removal: &Removal) -> Result<bool, TreeFault
     if matches!(copier, Copier::Down(_)) {
         return Ok(false);
     }
+    let stays =
+        |why| Err(TreeFault::item(ErrorKind::Integrity, why).about(&removal.path).never_retried());
     let look = copier.look(Pathname::split(&removal.path).0, false, &[removal])?;
     match look.stays.first() {
         Some(Some(GONE)) => Ok(true),
-        Some(Some(why)) => {
-            Err(TreeFault::item(ErrorKind::Integrity, *why).about(&removal.path).never_retried())
-        }
+        Some(Some(why)) => stays(*why),
+        // Another user may have made the directory again. On some servers, RMD removes its content.
+        _ if removal.what == Removed::Directory => match copier.list(&removal.path)? {
+            Contents { items, doubt: None, hides: false, .. } if items.is_empty() => Ok(false),
+            _ => stays(CHANGED),
+        },
         _ => Ok(false),
     }
 }

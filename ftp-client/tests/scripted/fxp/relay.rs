@@ -334,7 +334,9 @@ fn a_copy_over_a_file_of_its_size_gets_its_time_only_if_it_is_new() {
         };
         let script = [
             format!("t> TYPE I\n t< 200 ok\n t> SIZE b\n t< {size}\n").as_str(),
-            "t> FEAT\n t< 502 what\n t> MDTM b\n t< 213 20250101000000\n",
+            "t> FEAT\n t< 502 what\n",
+            if size == "450 busy" { "t> MLST b\n t< 502 what\n" } else { "" },
+            "t> MDTM b\n t< 213 20250101000000\n",
             "s> MDTM a\n s< 213 20260101000000\n s> TYPE I\n s< 200 ok\n",
             TARGET_LISTENS,
             BEGUN,

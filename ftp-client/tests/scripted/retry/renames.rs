@@ -6,6 +6,7 @@ use std::io::Read;
 use ftp_client::error::JobFault;
 use ftp_client::file::TemporaryName;
 use ftp_client::pool::Repeat;
+use ftp_client::tree::RemoveOptions;
 use ftp_client::{Done, Error, FileOptions, Place, Put};
 
 use super::{Local, Server, THEN, on, opened};
@@ -248,18 +249,47 @@ fn a_listing_that_may_hide_a_name_does_not_prove_that_it_was_removed() {
     }
 }
 
+/// Shows a directory without `day`.
+fn shows_no_day(peer: &mut Peer) {
+    peer.answer("MDTM day", NONE);
+    peer.answer("MLST day", "500 what");
+    peer.answer("TYPE A", "200 ok");
+    peer.epsv();
+    peer.answer("LIST -a", "150 ok");
+    peer.send_data(b"-rw-r--r-- 1 u u 5 Jan 1 2020 day.tmp\r\n");
+    peer.reply("226 done");
+}
+
 #[test]
 fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
-    for (size, is_repeated) in [("213 6", false), (FIVE, true)] {
+    const NO_TIME: &str = "550 no time";
+    let there = [FIVE, THEN];
+    // The target before the first attempt, both names before the second, and whether that is sent.
+    for (before, source, target, is_repeated) in [
+        (["213 4", THEN], ["213 6", THEN], None, false),
+        (["213 4", THEN], there, None, true),
+        ([NONE, NONE], there, Some(NONE), true),
+        // Perhaps it was renamed, and this is another file with the same facts.
+        ([NONE, NONE], there, Some(THEN), false),
+        // Where facts do not tell, only a target that is still free proves that nothing was renamed.
+        (["213 4", THEN], [FIVE, NO_TIME], None, false),
+        ([NONE, NONE], [FIVE, NO_TIME], Some(NONE), true),
+        ([NONE, NONE], [FIVE, NO_TIME], Some(THEN), false),
+    ] {
         let server = Server::start(vec![
-            on(|mut peer| {
+            on(move |mut peer| {
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
                 peer.answer("SIZE day.tmp", FIVE);
                 peer.answer("MDTM day.tmp", THEN);
-                peer.answer("MDTM day", THEN);
-                peer.answer("SIZE day", "213 4");
-                peer.answer("MDTM day", THEN);
+                match before[0] {
+                    NONE => shows_no_day(&mut peer),
+                    size => {
+                        peer.answer("MDTM day", before[1]);
+                        peer.answer("SIZE day", size);
+                        peer.answer("MDTM day", before[1]);
+                    }
+                }
                 peer.answer("RNFR day.tmp", "350 go on");
                 peer.expect("RNTO day");
                 peer.close();
@@ -267,8 +297,13 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
             on(move |mut peer| {
                 peer.answer("FEAT", "502 what");
                 peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE day.tmp", size);
-                peer.answer("MDTM day.tmp", THEN);
+                peer.answer("SIZE day.tmp", source[0]);
+                peer.answer("MDTM day.tmp", source[1]);
+                match target {
+                    Some(NONE) => shows_no_day(&mut peer),
+                    Some(time) => peer.answer("MDTM day", time),
+                    None => {}
+                }
                 if is_repeated {
                     peer.answer("RNFR day.tmp", "350 go on");
                     peer.answer("RNTO day", "250 done");
@@ -281,7 +316,49 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
             true => done.unwrap(),
             false => {
                 let text = "RNTO got no reply; it may have been renamed by this run";
-                assert_eq!(done.unwrap_err().to_string(), text);
+                assert_eq!(done.unwrap_err().to_string(), text, "{before:?} {source:?}");
+            }
+        }
+        server.end();
+    }
+}
+
+#[test]
+fn a_new_file_is_not_removed_by_the_second_attempt() {
+    // What is there before the second attempt, and whether it is removed.
+    for (size, time, is_removed) in
+        [(FIVE, THEN, true), (FIVE, LATER, false), ("213 6", THEN, false), (FIVE, NONE, false)]
+    {
+        let server = Server::start(vec![
+            on(|mut peer| {
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE flag", FIVE);
+                peer.answer("MDTM flag", THEN);
+                peer.expect("DELE flag");
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer("MDTM flag", time);
+                if time == NONE {
+                    peer.answer("MLST flag", "250-so\r\n Size=5; flag\r\n250 end");
+                }
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE flag", size);
+                peer.answer("MDTM flag", time);
+                if is_removed {
+                    peer.answer("DELE flag", "250 done");
+                }
+            }),
+        ]);
+        let (mut removal, options) = (Repeat::new(), RemoveOptions::new());
+        let done =
+            server.queue().run(|client| removal.remove(client, Place::at("flag"), options, &()));
+        match is_removed {
+            true => assert_eq!(done.unwrap().removed, 1),
+            false => {
+                assert!(matches!(done, Err(Error::Uncertain { .. })), "{size} {time}: {done:?}");
             }
         }
         server.end();

@@ -8,13 +8,17 @@ mod served;
 
 use std::io::Write as _;
 
+use ftp_tests::raw::RawSession;
+
 use self::acts::{ACTS, OTHERS_ACTS};
 pub(crate) use self::acts::{Act, World, is_of_others};
 use self::served::Served;
 use super::*;
 use crate::storage::{
-    LocalConfig, LocalStorage, MemoryStorage, MountedStorage, StreamEnd, SyncPolicy,
+    Keep, LocalConfig, LocalStorage, MemoryStorage, MountedStorage, Partials, StreamEnd,
+    SyncPolicy, Upload,
 };
+use crate::{Server, forward_storage};
 
 /// The file, its directory, and names beside them.
 const FILE: &str = "/d/f";
@@ -123,8 +127,6 @@ impl Model {
         for begun in &mut self.begun {
             begun.is_gone = change == Change::Removed;
             begun.is_void = true;
-            // The user has discarded it.
-            begun.leaves_nothing |= change == Change::Removed;
         }
     }
 
@@ -149,7 +151,7 @@ impl Model {
             }
             return;
         }
-        if begun.is_gone || is_over_nothing {
+        if begun.is_gone && self.file.is_none() || is_over_nothing {
             self.record = None;
             return;
         }
@@ -370,7 +372,14 @@ impl Model {
                 let is_useful = self.record().is_some_and(|it| it.bytes.len() >= 2);
                 let is_there = self.file.is_some() || is_useful && !self.runs();
                 self.client = Client::default();
-                self.name_changed(None, Change::Removed);
+                match self.file {
+                    Some(_) => self.name_changed(None, Change::Removed),
+                    None => {
+                        self.record = None;
+                        // The user has discarded them.
+                        self.begun.iter_mut().for_each(|it| it.leaves_nothing |= !it.is_gone);
+                    }
+                }
                 done(if is_there { 250 } else { 550 })
             }
             Act::RenameAway => match self.file {
@@ -403,6 +412,13 @@ impl Model {
                 self.name_changed(Some(bytes(7, 0, OTHERS)), Change::Stored);
                 done(226)
             }
+            Act::OtherUserDeletes => match self.file {
+                Some(_) => {
+                    self.name_changed(None, Change::Removed);
+                    done(250)
+                }
+                None => done(550),
+            },
             Act::Restart => {
                 while !self.begun.is_empty() {
                     self.act(Act::CutBegun);
@@ -590,9 +606,11 @@ fn random_sequences_end_as_promised_on_a_disk_and_beside_mounts_fs_15() {
 fn whatever_others_do_to_the_file_nobody_resumes_at_its_length_fs_15() {
     let root = tempfile::tempdir().unwrap();
     let mut number = 0;
-    // All sequences of two acts of the world, between a cut and each way to resume.
+    // All sequences of two acts of the world, between a cut and each way to resume. The first one can be
+    // the removal of the file by a client.
+    let removals = [Act::Dele, Act::OtherUserDeletes, Act::RenameAway];
     for cut in [Act::StorCut, Act::StorCutEarly, Act::StorFailed, Act::Begin] {
-        for first in OTHERS_ACTS {
+        for first in OTHERS_ACTS.iter().chain(&removals) {
             for second in OTHERS_ACTS.iter().chain(&[Act::Restart, Act::Reconnect]) {
                 for resume in [Act::RestStor, Act::Appe] {
                     let acts = [
@@ -610,5 +628,71 @@ fn whatever_others_do_to_the_file_nobody_resumes_at_its_length_fs_15() {
                 }
             }
         }
+    }
+}
+
+/// A storage that outlives the records of its uploads.
+struct Forgetful(MemoryStorage);
+
+impl Storage for Forgetful {
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read, kept, forget, remove);
+    forward_storage!(self, self.0; rmdir, mkdir, rename, set, space);
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        _: Keep<'_>,
+    ) -> StorageResult<Box<dyn Upload>> {
+        self.0.write(path, mode, Keep::Shared)
+    }
+
+    fn unfinished(&self, _: &VirtualPath, _: Option<&[u8]>) -> StorageResult<Option<Unfinished>> {
+        Ok(Some(Unfinished::UNKNOWN))
+    }
+}
+
+#[test]
+fn a_mount_that_forgets_its_records_refuses_nothing_beside_it_fs_15() {
+    let (own, far) = (MemoryStorage::new(), MemoryStorage::new());
+    for storage in [&own, &far] {
+        storage.put("/f", "0123").unwrap();
+        storage.put("/log", "0123").unwrap();
+        storage.put("/empty", "").unwrap();
+    }
+    let storage = MountedStorage::new(own).mount("/far", Partials::new(Forgetful(far))).unwrap();
+    let builder = Server::builder().storage(storage).user("u", "p", Rights::FULL);
+    let server = builder.bind("127.0.0.1:0").unwrap();
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    session.expect("TYPE I", 200);
+    let mut upload = |command: &str, name: &str, asks: bool, rest: u64| {
+        if asks {
+            session.expect(format!("SIZE {name}"), 213);
+        }
+        let mut data = session.passive();
+        if rest > 0 {
+            session.expect(format!("REST {rest}"), 350);
+        }
+        match session.ask(format!("{command} {name}")).code {
+            150 => {
+                data.write_all(b"4567");
+                data.close();
+                session.reply().code
+            }
+            refused => refused,
+        }
+    };
+    // A logger asks for no size, and to no bytes nothing can be joined.
+    for (command, name, asks, rest, far) in [
+        ("APPE", "log", false, 0, 226),
+        ("APPE", "empty", true, 0, 226),
+        ("APPE", "new", false, 0, 226),
+        ("APPE", "f", true, 0, 450),
+        ("STOR", "f", true, 4, 554),
+        ("STOR", "f", false, 4, 554),
+        ("STOR", "f", true, 0, 226),
+    ] {
+        let codes = ["/", "/far/"].map(|top| upload(command, &format!("{top}{name}"), asks, rest));
+        assert_eq!(codes, [226, far], "{command} {name} {asks} {rest}");
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use ftp_proto::HostName;
 use rustix::fs::CWD;
+use rustix::io::Errno;
 
 use super::check::Findings;
 use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
@@ -49,13 +50,6 @@ impl Config {
     }
 }
 
-/// Loaded certificates.
-#[derive(Clone, Default)]
-pub(super) struct Certificates {
-    /// Self-signed certificate, read once: after dropping privileges the file may be unreadable.
-    own: Option<Vec<u8>>,
-}
-
 /// A certificate from a file.
 #[derive(Clone)]
 pub(super) struct FileCertificate {
@@ -78,6 +72,9 @@ pub(super) struct Loaded {
     pub(super) files: Vec<FileCertificate>,
     /// Messages about files that cannot be used, and certificates outside their validity period.
     pub(super) failures: Vec<String>,
+    /// The self-signed certificate, read once: the process may not read its file after it has
+    /// dropped privileges.
+    self_signed: Option<Vec<u8>>,
 }
 
 impl Loaded {
@@ -112,13 +109,12 @@ impl Loaded {
     }
 }
 
-impl Certificates {
-    /// Loads the certificates of `settings` from disk. Returns an empty configuration if the
-    /// settings name no certificate of the server. Creates the self-signed certificate if it is
-    /// missing.
+impl Loaded {
+    /// Loads the certificates of `settings` from disk, to replace these. Returns no certificates if the
+    /// settings name none of the server. Creates the self-signed certificate if it is missing.
     ///
     /// If the files of a host cannot be used and their paths have not changed, the host keeps its
-    /// certificate from `former`. An error of one host must not prevent changes to the others.
+    /// former certificate. An error of one host must not prevent changes to the others.
     /// A certificate that was in use before stays in use although it has expired.
     ///
     /// # Errors
@@ -126,69 +122,101 @@ impl Certificates {
     /// Returns `Usage` if a file is unusable, or if there is no directory for the self-signed
     /// certificate. If the self-signed certificate cannot be read or written, returns `Local`. If
     /// that certificate cannot be generated, returns `Unsupported`.
-    pub(super) fn load(
-        &mut self,
-        settings: &Settings,
-        former: &Loaded,
-        dates: Dates,
-    ) -> Result<Loaded, DaemonError> {
-        match self.load_own(settings, former, dates)? {
-            Some(own) => with_hosts(own, settings, former, dates),
-            None => Ok(Loaded::default()),
-        }
+    pub(super) fn load(&self, settings: &Settings, dates: Dates) -> Result<Self, DaemonError> {
+        let (own, pem) = self.load_own(settings, dates)?;
+        self.with_hosts(own, pem, settings, dates)
     }
 
-    /// Loads the certificates again, for the same settings as `former`. Unlike
-    /// [`load`](Self::load), also keeps the server's own former certificate if its files cannot be
-    /// used.
+    /// Loads the certificates of the same settings again. Unlike [`load`](Self::load), also keeps the
+    /// server's own former certificate if its files cannot be used.
     ///
     /// # Errors
     ///
     /// Returns an error of [`load`](Self::load) if there is no former certificate to keep.
-    pub(super) fn renew(
-        &mut self,
-        settings: &Settings,
-        former: &Loaded,
-    ) -> Result<Loaded, DaemonError> {
-        let dates = Dates::Required;
-        match (self.load_own(settings, former, dates), &former.own) {
-            (Ok(Some(own)), _) => with_hosts(own, settings, former, dates),
-            (Ok(None), _) => Ok(Loaded::default()),
+    pub(super) fn renew(&self, settings: &Settings) -> Result<Self, DaemonError> {
+        let (own, pem) = match (self.load_own(settings, Dates::Required), &self.own) {
             (Err(failure), Some(own)) => {
-                let kept = Usable { tls: own.clone(), fault: Some(kept(&failure.message)) };
-                with_hosts(kept, settings, former, dates)
+                let fault = Some(kept(&failure.message));
+                (Some(Usable { tls: own.clone(), fault }), self.self_signed.clone())
             }
-            (Err(failure), None) => Err(failure),
-        }
+            (loaded, _) => loaded?,
+        };
+        self.with_hosts(own, pem, settings, Dates::Required)
     }
 
-    /// Returns the TLS settings with the server's own certificate.
+    /// Returns the TLS settings with the server's own certificate, if it has one, and the self-signed
+    /// certificate, if it is known.
     fn load_own(
-        &mut self,
+        &self,
         settings: &Settings,
-        former: &Loaded,
         dates: Dates,
-    ) -> Result<Option<Usable>, DaemonError> {
+    ) -> Result<(Option<Usable>, Option<Vec<u8>>), DaemonError> {
         let protection = &settings.tls;
+        let mut known = self.self_signed.clone();
         let loaded = match (&protection.certificate, &protection.key) {
             (Some(certificate), Some(key)) => {
-                Usable::from_files(certificate, key, former.own.as_ref(), dates)
+                Usable::from_files(certificate, key, self.own.as_ref(), dates)
             }
             _ if protection.self_signed => {
-                let pem = match self.own.take() {
-                    Some(pem) => pem,
-                    None => own(settings)?,
-                };
+                let pem = known.map_or_else(|| own(settings), Ok)?;
                 let tls = Tls::from_pem(&pem, &pem).map_err(|error| damaged(settings, error))?;
-                self.own = Some(pem);
+                known = Some(pem);
                 Ok(Usable { tls, fault: None })
             }
-            _ => return Ok(None),
+            _ => return Ok((None, known)),
         };
-        let with_policies = |Usable { tls, fault }| {
-            with_policies(tls, protection).map(|tls| Some(Usable { tls, fault }))
+        let Usable { tls, fault } = loaded.map_err(unusable)?;
+        let tls = with_policies(tls, protection).map_err(unusable)?;
+        Ok((Some(Usable { tls, fault }), known))
+    }
+
+    /// Returns the configuration with the server's own certificate and those of the virtual hosts.
+    fn with_hosts(
+        &self,
+        own: Option<Usable>,
+        self_signed: Option<Vec<u8>>,
+        settings: &Settings,
+        dates: Dates,
+    ) -> Result<Self, DaemonError> {
+        let Some(Usable { tls: own, fault }) = own else {
+            return Ok(Self { self_signed, ..Self::default() });
         };
-        loaded.and_then(with_policies).map_err(unusable)
+        let mut tls = own.clone();
+        let Protection { certificate, key, .. } = &settings.tls;
+        let of_server = certificate.clone().zip(key.clone());
+        let of_server = of_server.map(|(path, key)| FileCertificate {
+            path,
+            key,
+            host: None,
+            tls: own.clone(),
+        });
+        let mut files: Vec<FileCertificate> = of_server.into_iter().collect();
+        let mut failures: Vec<String> = fault.into_iter().collect();
+        for (name, host) in settings.hosts.iter() {
+            let Some((path, key)) = host.certificate.as_ref().zip(host.key.as_ref()) else {
+                continue;
+            };
+            let is_same = |other: &&FileCertificate| {
+                other.host.as_ref() == Some(name) && other.path == *path && other.key == *key
+            };
+            let same = self.files.iter().find(is_same);
+            let in_use = same.map(|same| &same.tls);
+            let certificate = match Usable::from_files(path, key, in_use, dates).map_err(unusable) {
+                Ok(Usable { tls, fault }) => {
+                    failures.extend(fault);
+                    let (path, key) = (path.clone(), key.clone());
+                    FileCertificate { path, key, host: Some(name.clone()), tls }
+                }
+                Err(failure) => {
+                    let Some(same) = same else { return Err(failure) };
+                    failures.push(kept(&failure.message));
+                    same.clone()
+                }
+            };
+            tls = tls.host(name.clone(), &certificate.tls);
+            files.push(certificate);
+        }
+        Ok(Self { tls: Some(tls), own: Some(own), files, failures, self_signed })
     }
 }
 
@@ -229,46 +257,6 @@ impl Usable {
 /// Returns the message that a former certificate stays in use.
 pub(super) fn kept(why: &str) -> String {
     format!("{why}; the previous certificate stays in use")
-}
-
-/// Returns the configuration with the server's own certificate and those of the virtual hosts.
-fn with_hosts(
-    own: Usable,
-    settings: &Settings,
-    former: &Loaded,
-    dates: Dates,
-) -> Result<Loaded, DaemonError> {
-    let Usable { tls: own, fault } = own;
-    let mut tls = own.clone();
-    let Protection { certificate, key, .. } = &settings.tls;
-    let of_server = certificate.clone().zip(key.clone());
-    let of_server =
-        of_server.map(|(path, key)| FileCertificate { path, key, host: None, tls: own.clone() });
-    let mut files: Vec<FileCertificate> = of_server.into_iter().collect();
-    let mut failures: Vec<String> = fault.into_iter().collect();
-    for (name, host) in settings.hosts.iter() {
-        let Some((path, key)) = host.certificate.as_ref().zip(host.key.as_ref()) else { continue };
-        let is_same = |other: &&FileCertificate| {
-            other.host.as_ref() == Some(name) && other.path == *path && other.key == *key
-        };
-        let same = former.files.iter().find(is_same);
-        let in_use = same.map(|same| &same.tls);
-        let certificate = match Usable::from_files(path, key, in_use, dates).map_err(unusable) {
-            Ok(Usable { tls, fault }) => {
-                failures.extend(fault);
-                let (path, key) = (path.clone(), key.clone());
-                FileCertificate { path, key, host: Some(name.clone()), tls }
-            }
-            Err(failure) => {
-                let Some(same) = same else { return Err(failure) };
-                failures.push(kept(&failure.message));
-                same.clone()
-            }
-        };
-        tls = tls.host(name.clone(), &certificate.tls);
-        files.push(certificate);
-    }
-    Ok(Loaded { tls: Some(tls), own: Some(own), files, failures })
 }
 
 fn with_policies(tls: Tls, protection: &Protection) -> Result<Tls, TlsError> {
@@ -352,18 +340,11 @@ fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
         let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         file.write_all(pem.as_bytes())?;
         file.as_file().sync_all()?;
-        let named = match fs::hard_link(file.path(), &path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                // The file system has no hard links.
-                rename_new((CWD, file.path()), (CWD, &*path)).map_err(Into::into)
-            }
-            named => named,
-        };
-        match named {
+        match rename_new((CWD, file.path()), (CWD, &*path)) {
             Ok(()) => fs::File::open(&directory)?.sync_all(),
             // Another process created the file first.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            Err(error) => Err(error),
+            Err(Errno::EXIST) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     };
     keep().and_then(|()| fs::read(&path)).map_err(|error| failed(&error))
@@ -451,21 +432,21 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     }
     let Some(file) = file else { return };
     let shown = shown_path(&file);
-    let mut certificates = Certificates::default();
+    let mut known = Loaded::default();
     let is_new = settings.tls.self_signed && !file.exists();
     if is_new {
         // A check creates no file, but needs a certificate to load the other files.
         match new(settings) {
-            Ok(pem) => certificates.own = Some(pem.into_bytes()),
+            Ok(pem) => known.self_signed = Some(pem.into_bytes()),
             Err(failure) => return findings.fail(failure.kind, failure.message),
         }
         let what = "tls.self_signed: the first start will create a certificate";
         findings.ok(format_args!("{what} and keep it in {shown}"));
     }
-    match certificates.load(settings, &Loaded::default(), config.dates()) {
+    match known.load(settings, config.dates()) {
         Ok(Loaded { failures, .. }) if !failures.is_empty() => {
             for failure in failures {
-                findings.fail(DaemonErrorKind::Configuration, format_args!("{failure}"));
+                findings.fail(DaemonErrorKind::Configuration, failure);
             }
         }
         Ok(Loaded { tls, files, .. }) => {
@@ -494,8 +475,8 @@ fn valid(settings: &Settings, tls: &Tls, is_created: bool, shown: &str, findings
     let pin = tls.pin().unwrap_or_default();
     let words = format!("{shown} is valid; clients can use --pin {pin}");
     match is_created {
-        true => findings.note(format_args!("{words}")),
-        false => findings.ok(format_args!("{words}")),
+        true => findings.note(words),
+        false => findings.ok(words),
     }
     if !tls.has_issuer() {
         let why = "clients refuse it unless they trust its issuer itself";

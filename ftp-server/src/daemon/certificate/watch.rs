@@ -9,7 +9,7 @@ use std::{fmt, fs};
 
 use log::Level;
 
-use super::{Certificates, DAY, FileCertificate, Loaded, SOON, in_days, seconds_left};
+use super::{DAY, FileCertificate, Loaded, SOON, in_days, seconds_left};
 use crate::daemon::config::{Config, Settings};
 use ftp_proto::text::values::shown_path;
 
@@ -157,8 +157,8 @@ impl FileCheck {
     pub(crate) fn must_load(&mut self) -> bool {
         let mut has_changed = self.is_retry;
         for file in &mut self.files {
-            // If the file is missing, another process may be about to replace it. The next check
-            // finds the new file.
+            // A missing file is a replacement in progress (unlink, then create): keep the stamp and
+            // look again later.
             let found = FileStamp::of(&file.path);
             if found.is_some() && found != file.stamp {
                 file.stamp = found;
@@ -189,7 +189,6 @@ pub(crate) fn urgent_validity(certificate: &FileCertificate) -> Option<Validity>
 pub(crate) struct Renewal {
     pub(crate) look: FileCheck,
     pub(crate) config: Arc<Config>,
-    pub(crate) certificates: Certificates,
     /// The certificates in use.
     pub(crate) former: Loaded,
 }
@@ -206,10 +205,10 @@ pub(crate) struct Renewed {
 impl Renewal {
     /// Checks the files, and loads them if they have changed or could not be loaded last time.
     pub(crate) fn carry_out(self) -> Renewed {
-        let Self { mut look, config, mut certificates, former } = self;
+        let Self { mut look, config, former } = self;
         let loaded = unharmed(|| {
             look.must_load().then(|| {
-                let loaded = certificates.renew(&config.settings, &former);
+                let loaded = former.renew(&config.settings);
                 loaded.map_err(|failure| failure.message)
             })
         });

@@ -30,7 +30,7 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
         let why = "tls = \"off\" refuses TLS, and tls.control requires it: logins fail";
         findings.warn(format_args!("user {}: {why}; remove one of them", shown(name)));
     }
-    exposed(config).iter().for_each(|line| findings.warn(format_args!("{line}")));
+    exposed(config).iter().for_each(|line| findings.warn(line));
 }
 
 /// Returns an address beyond this computer at which users can send passwords without TLS.

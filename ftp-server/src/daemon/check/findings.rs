@@ -1,7 +1,7 @@
 //! The findings of `--check`, and their report.
 
 use std::collections::BTreeMap;
-use std::fmt::{Arguments, Display, Write};
+use std::fmt::{Display, Write};
 use std::ops::RangeInclusive;
 
 use crate::daemon::DaemonErrorKind;
@@ -74,15 +74,15 @@ pub(in crate::daemon) struct Findings {
 }
 
 impl Findings {
-    pub(in crate::daemon) fn ok(&mut self, words: Arguments<'_>) {
+    pub(in crate::daemon) fn ok(&mut self, words: impl Display) {
         self.all.push((Severity::Ok, words.to_string()));
     }
 
-    pub(in crate::daemon) fn note(&mut self, words: Arguments<'_>) {
+    pub(in crate::daemon) fn note(&mut self, words: impl Display) {
         self.all.push((Severity::Note, words.to_string()));
     }
 
-    pub(in crate::daemon) fn warn(&mut self, words: Arguments<'_>) {
+    pub(in crate::daemon) fn warn(&mut self, words: impl Display) {
         self.all.push((Severity::Warn, words.to_string()));
     }
 

@@ -27,12 +27,12 @@ pub use self::findings::CheckReport;
 pub(super) use self::findings::{Findings, joined};
 use self::findings::{Severity, first_of};
 pub(super) use self::sockets::advice;
-use self::sockets::{RunningServer, is_in_use, reason};
+use self::sockets::{RunningServer, listen};
 use self::unit::Unit;
 use self::users::{all_homes, directories, owners, users};
 pub(super) use self::users::{all_places, lacks_of_permission, locked_out, unable};
 use super::certificate;
-use super::config::{Config, LogTarget, MISSING, Settings, is_missing, outgoing};
+use super::config::{Config, LogTarget, Settings, outgoing};
 use super::home::lack_of_walls;
 use super::logging::SYSLOG;
 use super::own_files::{OwnFile, OwnFiles, own_files};
@@ -106,9 +106,9 @@ fn check(
     let settings = &config.settings;
     let own = Arc::new(OwnFiles::of(config, &OwnFiles::default()));
     for objection in own.objections(config) {
-        findings.fail(DaemonErrorKind::Configuration, format_args!("{objection}"));
+        findings.fail(DaemonErrorKind::Configuration, objection);
     }
-    own.linked(config).iter().for_each(|line| findings.warn(format_args!("{line}")));
+    own.linked(config).iter().for_each(|line| findings.warn(line));
     let running = RunningServer::find(config);
     // Kept to the end, as by the server: no other setting can use these addresses.
     let mut bound = Vec::new();
@@ -151,9 +151,9 @@ fn check(
     readable(config, &mut findings);
     sockets::check(settings, unit.as_ref(), running.as_ref(), &mut bound, &mut findings);
     let stores = Stores::open(settings, None);
-    config.overridden().iter().for_each(|line| findings.warn(format_args!("{line}")));
+    config.overridden().iter().for_each(|line| findings.warn(line));
     switch(config.run_as(), &mut findings);
-    config.lost().iter().for_each(|line| findings.warn(format_args!("{line}")));
+    config.lost().iter().for_each(|line| findings.warn(line));
     match stores {
         Ok(stores) => stores.check(&mut findings),
         Err(failure) => findings.fail(failure.kind, format_args!("{}", failure.message)),
@@ -191,32 +191,8 @@ fn addresses(
     findings: &mut Findings,
 ) {
     for address in settings.all_listen() {
-        match TcpListener::bind(address) {
-            Ok(listener) => {
-                findings.ok(format_args!("{address}: can listen"));
-                bound.push(listener);
-            }
-            Err(_) if settings.freebind && is_missing(address) => {
-                findings.warn(format_args!("{address}: {MISSING}"));
-            }
-            Err(error) => {
-                let running = running.filter(|running| running.listens_on(address));
-                if let Some(running) = running.filter(|_| is_in_use(&error)) {
-                    let RunningServer { process, is_other_file, .. } = running;
-                    let who = format!("the running server (process {process}) listens here");
-                    match is_other_file {
-                        true => findings.note(format_args!("{address}: {who}, with another file")),
-                        false => findings.ok(format_args!("{address}: {who}")),
-                    }
-                    continue;
-                }
-                let why = reason(&error, address, bound);
-                findings.fail(
-                    DaemonErrorKind::Network,
-                    format_args!("{address}: cannot listen: {why}"),
-                );
-            }
-        }
+        let running = running.filter(|running| running.listens_on(address));
+        listen(&address.to_string(), address, settings.freebind, running, bound, findings);
     }
 }
 
@@ -274,7 +250,7 @@ const FEW_PORTS: usize = 20;
 
 /// Checks that the logs can be written.
 fn logs(settings: &Settings, findings: &mut Findings) {
-    if let LogTarget::Syslog(_) = settings.log_target {
+    if settings.log_target == LogTarget::Syslog {
         match fs::metadata(SYSLOG) {
             Ok(_) => findings.ok(format_args!("log.target: {SYSLOG} exists")),
             Err(error) => {
@@ -390,7 +366,7 @@ fn announced(settings: &Settings, findings: &mut Findings) {
             match outside.iter().copied().find_map(local) {
                 Some(address) => reach(address, "PASV", false, findings),
                 None if outside.is_empty() => {
-                    findings.ok(format_args!("PASV announces a loopback address, as the server listens on"));
+                    findings.ok("PASV announces a loopback address, as the server listens on");
                 }
                 None if outside.iter().any(IpAddr::is_unspecified) => {
                     findings.note(format_args!(

@@ -42,7 +42,7 @@ fn check_hooks(config: &Config, findings: &mut Findings) {
     }
     let has_hook = settings.program.is_some() || !settings.stored.is_empty();
     if let Some(why) = hooks::flaw(&config.settings).filter(|_| has_hook) {
-        findings.fail(DaemonErrorKind::Configuration, format_args!("{why}"));
+        findings.fail(DaemonErrorKind::Configuration, why);
     }
     let Some(spool) = hooks::spool_directory(&config.settings).filter(|_| has_hook) else { return };
     match spool.exists() {

@@ -1,7 +1,6 @@
 //! Checks the control socket and the address of the metrics for `--check`.
 
 use std::ffi::OsStr;
-use std::fmt::Display;
 use std::fs;
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
@@ -44,17 +43,18 @@ pub(super) fn check(
         findings.fail(DaemonErrorKind::Local, words);
     }
     if let Some(address) = settings.metrics.as_ref().and_then(MetricsAddress::tcp) {
-        metrics(address, settings.freebind, running, bound, findings);
+        let place = format!("metrics.listen: {address}");
+        listen(&place, address, settings.freebind, running, bound, findings);
     }
 }
 
-pub(super) fn is_in_use(error: &io::Error) -> bool {
+fn is_in_use(error: &io::Error) -> bool {
     error.kind() == ErrorKind::AddrInUse
 }
 
 /// Returns why the server cannot listen on an address, and what to do. `bound` are its listeners on
 /// other addresses.
-pub(super) fn reason(error: &io::Error, address: SocketAddr, bound: &[TcpListener]) -> String {
+fn reason(error: &io::Error, address: SocketAddr, bound: &[TcpListener]) -> String {
     let mut others = bound.iter().filter_map(|bound| bound.local_addr().ok());
     let own = others.find(|other| share(*other, address));
     if let Some(own) = own.filter(|_| is_in_use(error)) {
@@ -92,7 +92,7 @@ fn file(key: &str, path: &Path, running: Option<&RunningServer>, findings: &mut 
     let shown = shown_path(path);
     if let Err(error) = is_stale(path) {
         if let Some(running) = running.filter(|_| is_in_use(&error)) {
-            return in_use(key, &shown, running, findings);
+            return running.report(&format!("{key}: {shown}"), findings);
         }
         let words = format!("{key}: {shown}: {error}; use another path");
         return findings.fail(DaemonErrorKind::Local, words);
@@ -110,13 +110,10 @@ fn file(key: &str, path: &Path, running: Option<&RunningServer>, findings: &mut 
     }
 }
 
-/// Reports an address that a server uses while the server of these settings runs.
-fn in_use(key: &str, address: &dyn Display, running: &RunningServer, findings: &mut Findings) {
-    let process = &running.process;
-    findings.ok(format_args!("{key}: {address} is in use; the server runs (process {process})"));
-}
-
-fn metrics(
+/// Checks that the server can listen on an address, and adds its listener to `bound`. Messages begin
+/// with `place`; `running` is the server that may listen there now.
+pub(super) fn listen(
+    place: &str,
     address: SocketAddr,
     freebind: bool,
     running: Option<&RunningServer>,
@@ -125,20 +122,20 @@ fn metrics(
 ) {
     match TcpListener::bind(address) {
         Ok(listener) => {
-            findings.ok(format_args!("metrics.listen: {address}: can listen"));
+            findings.ok(format_args!("{place}: can listen"));
             bound.push(listener);
         }
         Err(_) if freebind && is_missing(address) => {
-            findings.warn(format_args!("metrics.listen: {address}: {MISSING}"));
+            findings.warn(format_args!("{place}: {MISSING}"));
         }
-        Err(error) => {
-            if let Some(running) = running.filter(|_| is_in_use(&error)) {
-                return in_use("metrics.listen", &address, running, findings);
+        Err(error) => match running.filter(|_| is_in_use(&error)) {
+            Some(running) => running.report(place, findings),
+            None => {
+                let why = reason(&error, address, bound);
+                let words = format!("{place}: cannot listen: {why}");
+                findings.fail(DaemonErrorKind::Network, words);
             }
-            let why = reason(&error, address, bound);
-            let words = format!("metrics.listen: {address}: cannot listen: {why}");
-            findings.fail(DaemonErrorKind::Network, words);
-        }
+        },
     }
 }
 
@@ -147,9 +144,9 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// A server that uses the configuration now.
 pub(super) struct RunningServer {
-    pub(super) process: String,
+    process: String,
     /// Whether the server uses another configuration file.
-    pub(super) is_other_file: bool,
+    is_other_file: bool,
     addresses: Vec<SocketAddr>,
 }
 
@@ -206,6 +203,15 @@ impl RunningServer {
         servers.collect()
     }
 
+    /// Reports that the server listens at a place.
+    fn report(&self, place: &str, findings: &mut Findings) {
+        let words = format!("{place}: the running server (process {}) listens here", self.process);
+        match self.is_other_file {
+            true => findings.note(format_args!("{words}, with another file")),
+            false => findings.ok(words),
+        }
+    }
+
     /// Returns whether the server listens on an address, or on all addresses with the same port.
     pub(super) fn listens_on(&self, address: SocketAddr) -> bool {
         self.addresses.iter().any(|own| share(*own, address))
@@ -214,7 +220,7 @@ impl RunningServer {
 
 /// Returns whether two addresses have the same port, and the same host unless one of them is for all
 /// hosts.
-pub(super) fn share(one: SocketAddr, other: SocketAddr) -> bool {
+fn share(one: SocketAddr, other: SocketAddr) -> bool {
     let host = |address: SocketAddr| address.ip().to_canonical();
     let is_any = |address| host(address).is_unspecified();
     one.port() == other.port() && (host(one) == host(other) || is_any(one) || is_any(other))

@@ -132,7 +132,7 @@ impl Unit {
             );
             match config.settings.local.confine {
                 ConfinementPolicy::Require => findings.fail(DaemonErrorKind::Unsupported, words),
-                _ => findings.warn(format_args!("{words}")),
+                _ => findings.warn(words),
             }
         }
     }

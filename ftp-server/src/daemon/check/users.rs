@@ -291,8 +291,8 @@ fn lack_of_permission(root: &Path, rights: Rights, who: &str) -> Option<String> 
     Some(format!("{who} cannot write here: {what_to_do}, or remove the rights to change files"))
 }
 
-/// Returns whether the rights let users change a directory. To replace a file, a server needs no
-/// permission for the file, but for its directory.
+/// Returns whether the rights need write permission for directories. Replacing a file is a rename
+/// into its directory, so the mode of the file itself does not matter.
 pub(super) fn let_change(rights: Rights) -> bool {
     let all = [Rights::CREATE, Rights::WRITE, Rights::DELETE, Rights::RENAME, Rights::MKDIR];
     all.iter().any(|one| rights.contains(*one))
@@ -329,7 +329,7 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
         }
     }
     lines.extend(in_stores(&users));
-    joined(lines).iter().for_each(|line| findings.warn(format_args!("{line}")));
+    joined(lines).iter().for_each(|line| findings.warn(line));
     let is_locked = |user: &User| user.password.as_ref().is_some_and(PasswordHash::is_locked);
     let locked = users.iter().filter(|(_, user)| is_locked(user)).map(|(name, _)| shown(name));
     let locked: Vec<String> = locked.collect();
@@ -451,7 +451,7 @@ pub(super) fn owners(config: &Config, is_unsure: bool, findings: &mut Findings) 
     for line in unable(config) {
         match is_unsure {
             true => findings.note(format_args!("{line}; this check cannot see if the unit does")),
-            false => findings.fail(DaemonErrorKind::Configuration, format_args!("{line}")),
+            false => findings.fail(DaemonErrorKind::Configuration, line),
         }
     }
     let is_missing = |user: &User| user.root.directory().is_some_and(|root| !root.exists());
@@ -463,11 +463,11 @@ pub(super) fn owners(config: &Config, is_unsure: bool, findings: &mut Findings) 
                    create the roots yourself, or remove owner";
         Some((why.to_owned(), whose))
     });
-    joined(kept_out).iter().for_each(|line| findings.warn(format_args!("{line}")));
+    joined(kept_out).iter().for_each(|line| findings.warn(line));
     for line in locked_out(config) {
         match is_unsure {
             true => findings.note(format_args!("{line}; this check cannot see if the unit does")),
-            false => findings.warn(format_args!("{line}")),
+            false => findings.warn(line),
         }
     }
 }

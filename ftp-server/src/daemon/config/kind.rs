@@ -46,7 +46,7 @@ impl Kind {
     /// Returns the format of plain text in `--set`, or an empty text if the format is obvious.
     pub(crate) const fn hint(self) -> &'static str {
         match self {
-            Self::Overrides => ": 10.0.0.0/8=10.0.0.5;...",
+            Self::Overrides => ": [{ clients = [\"10.0.0.0/8\"], address = \"10.0.0.5\" }]",
             Self::Arguments => ": [\"/program\", ...]",
             Self::Program => ": /program or [\"/program\", ...]",
             _ => "",
@@ -159,15 +159,11 @@ impl Kind {
     }
 
     /// Reads a value of `--set`: a value as in a file, or plain text.
-    ///
-    /// # Errors
-    ///
-    /// Returns a message if the plain text lacks a part.
-    pub(super) fn given(self, text: &str) -> Result<TomlValue, String> {
+    pub(super) fn given(self, text: &str) -> TomlValue {
         let text = text.trim();
         let value = DeValue::parse(text).ok().map(|value| TomlValue::from(&value));
         match value {
-            Some(value) if self.is_of(&value) => Ok(TomlValue { at: 0, ..value }),
+            Some(value) if self.is_of(&value) => TomlValue { at: 0, ..value },
             // A string in quotes stands for the plain text in it.
             Some(TomlValue { content: ValueContent::Single(ValueType::Text, text), .. }) => {
                 self.plain(&text)
@@ -177,41 +173,15 @@ impl Kind {
     }
 
     /// Reads plain text of `--set`.
-    fn plain(self, text: &str) -> Result<TomlValue, String> {
-        let items = |end: char| text.split(end).map(str::trim).filter(|item| !item.is_empty());
+    fn plain(self, text: &str) -> TomlValue {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
         match self {
-            Self::List => Ok(TomlValue::list(items(','))),
-            Self::Arguments if text.is_empty() => Ok(TomlValue::list([""; 0])),
-            Self::Overrides => {
-                let one = |item: &str| {
-                    let wrong =
-                        || format!("invalid override \"{item}\": expected NETWORKS=ADDRESS");
-                    let (clients, address) = item.split_once('=').ok_or_else(wrong)?;
-                    let clients = ("clients", Self::List.plain(clients)?);
-                    Ok(TomlValue::table([clients, ("address", TomlValue::text(address.trim()))]))
-                };
-                let overrides: Result<_, String> = items(';').map(one).collect();
-                Ok(ValueContent::List(overrides?).into())
+            Self::List => TomlValue::list(items),
+            Self::Arguments | Self::Overrides if text.is_empty() => TomlValue::list([""; 0]),
+            Self::Directories | Self::Mounts if text.is_empty() => {
+                ValueContent::Table(Vec::new()).into()
             }
-            Self::Directories => {
-                let one = |item: &str| {
-                    let wrong = || format!("invalid rule \"{item}\": expected /DIRECTORY=RIGHTS");
-                    let (path, rights) = item.rsplit_once('=').ok_or_else(wrong)?;
-                    Ok((path.to_owned(), Self::Words.given(rights)?))
-                };
-                let rules: Result<Vec<_>, String> = items(';').map(one).collect();
-                rules.map(TomlValue::table)
-            }
-            Self::Mounts => {
-                let one = |item: &str| {
-                    let wrong = || format!("invalid mount \"{item}\": expected /PATH=/DIRECTORY");
-                    let (path, root) = item.split_once('=').ok_or_else(wrong)?;
-                    Ok((path.to_owned(), TomlValue::text(root)))
-                };
-                let mounts: Result<Vec<_>, String> = items(';').map(one).collect();
-                mounts.map(TomlValue::table)
-            }
-            _ => Ok(self.single(text.to_owned())),
+            _ => self.single(text.to_owned()),
         }
     }
 }
@@ -256,28 +226,17 @@ mod tests {
             (Kind::Program, "/a b", "\"/a b\""),
             (Kind::Program, "[\"/a\", \"b,\"]", "[\"/a\", \"b,\"]"),
             (Kind::Directories, "", "{}"),
-            (
-                Kind::Directories,
-                "/in=drop-box;/a=b=[list, read]",
-                "{ \"/in\" = \"drop-box\", \"/a=b\" = \"[list, read]\" }",
-            ),
             (Kind::Directories, "{ \"/a;b\" = [] }", "{ \"/a;b\" = [] }"),
             (Kind::Mounts, "", "{}"),
-            (Kind::Mounts, "/a=/srv/a=b;/c=/d", "{ \"/a\" = \"/srv/a=b\", \"/c\" = \"/d\" }"),
             (Kind::Mounts, "{ '/a=b' = '/c;d' }", "{ \"/a=b\" = \"/c;d\" }"),
             (Kind::Overrides, "", "[]"),
-            (
-                Kind::Overrides,
-                "10.0.0.0/8, 192.0.2.1 = 10.0.0.5; ::/0=a.example",
-                "[{ clients = [\"10.0.0.0/8\", \"192.0.2.1\"], address = \"10.0.0.5\" }, \
-                 { clients = [\"::/0\"], address = \"a.example\" }]",
-            ),
+            (Kind::Overrides, "[{ address = 'a' }]", "[{ address = \"a\" }]"),
         ] {
-            let value = kind.given(text).unwrap();
+            let value = kind.given(text);
             assert_eq!(value.to_string(), want, "{text}");
             if want != "maybe" {
                 // What is shown is read as the same value.
-                assert_eq!(kind.given(want).unwrap().to_string(), want, "{text}");
+                assert_eq!(kind.given(want).to_string(), want, "{text}");
             }
         }
     }

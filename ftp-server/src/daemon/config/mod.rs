@@ -24,7 +24,7 @@ mod user;
 mod value;
 
 pub(crate) use file::{ConfigReading, File};
-pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint, SyslogFormat};
+pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint};
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
 pub(crate) use include::{Include, Replaced};
 pub(super) use kind::Kind;
@@ -508,20 +508,49 @@ impl Config {
 /// Column of the comments after values.
 const COLUMN: usize = 48;
 
+/// The values that a list shows.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum ListedValues {
+    /// Those of all keys. A table from which users inherit has only the keys that are set there.
+    All,
+    Set,
+    /// Those that were set to another value than the default.
+    Changed,
+}
+
 impl Config {
     /// Returns the values that differ from the defaults as TOML, each with its origin as a comment.
     pub(in crate::daemon) fn changed(&self) -> String {
+        self.values(ListedValues::Changed)
+    }
+
+    fn values(&self, listed: ListedValues) -> String {
         let mut text = String::new();
         let settings = &self.settings;
-        changed(&mut text, "", TABLE, settings);
-        for (table, user) in settings.users.tables().chain(settings.users.own_tables()) {
-            changed(&mut text, &format!("{table}."), USER, user);
+        list(&mut text, "", TABLE, settings, listed);
+        let inherited = if listed == ListedValues::All { ListedValues::Set } else { listed };
+        for (table, user) in settings.users.tables() {
+            list(&mut text, &format!("{table}."), USER, user, inherited);
+        }
+        let whole = settings.users.iter().map(|(name, user)| (user::Table::User(name), user));
+        let users: Vec<_> = match listed {
+            ListedValues::All => whole.collect(),
+            _ => settings.users.own_tables().collect(),
+        };
+        for (table, user) in users {
+            list(&mut text, &format!("{table}."), USER, user, listed);
         }
         for (name, host) in settings.hosts.iter() {
-            changed(&mut text, &key_of(name, ""), HOST, host);
+            list(&mut text, &key_of(name, ""), HOST, host, listed);
         }
         for (name, store) in settings.stores.iter() {
-            changed(&mut text, &format!("{}.", key_of_store(name, "")), STORE, store);
+            let table = format!("{}.", key_of_store(name, ""));
+            let of_own = if store.is_own() && listed == ListedValues::All {
+                ListedValues::Set
+            } else {
+                listed
+            };
+            list(&mut text, &table, STORE, store, of_own);
             list_given(&mut text, name, store);
         }
         text
@@ -531,59 +560,31 @@ impl Config {
 /// Shows the settings as TOML, each with its origin as a comment, and a summary of the users.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::new();
-        let settings = &self.settings;
-        list(&mut text, "", TABLE.iter(), settings);
-        for (table, user) in settings.users.tables() {
-            let is_set = |row: &&Setting<User>| user.origins.get(row.key).is_some();
-            let rows = USER.iter().filter(is_set);
-            list(&mut text, &format!("{table}."), rows, user);
-        }
-        for (name, user) in settings.users.iter() {
-            let table = format!("{}.", user::Table::User(name));
-            list(&mut text, &table, USER.iter(), user);
-        }
-        for (name, host) in settings.hosts.iter() {
-            list(&mut text, &key_of(name, ""), HOST.iter(), host);
-        }
-        for (name, store) in settings.stores.iter() {
-            let table = format!("{}.", key_of_store(name, ""));
-            list(&mut text, &table, STORE.iter().filter(|row| store.has_row(row.key)), store);
-            list_given(&mut text, name, store);
-        }
-        for words in self.in_words() {
-            let _ = writeln!(text, "# {}", Escaped(words.as_bytes()));
-        }
-        f.write_str(&text)
+        f.write_str(&self.values(ListedValues::All))?;
+        let mut words = self.in_words().into_iter();
+        words.try_for_each(|words| writeln!(f, "# {}", Escaped(words.as_bytes())))
     }
-}
-
-/// Adds a line for each key that was set to another value than its default, as [`list`] does.
-fn changed<T: Fields + Default + 'static>(
-    text: &mut String,
-    table: &str,
-    rows: &'static [Setting<T>],
-    fields: &T,
-) {
-    let default = T::default();
-    let is_changed = |row: &&Setting<T>| {
-        let is_set = fields.origins().get(row.key).is_some();
-        is_set && (row.show)(fields) != (row.show)(&default)
-    };
-    list(text, table, rows.iter().filter(is_changed), fields);
 }
 
 /// Adds a line for each key, with `table` before the key and the origin as a comment. A key that
 /// only a missing line can express gets no line.
-fn list<'a, T: Fields + 'static>(
+fn list<T: Fields + Default + 'static>(
     text: &mut String,
     table: &str,
-    rows: impl Iterator<Item = &'a Setting<T>>,
+    rows: &'static [Setting<T>],
     fields: &T,
+    listed: ListedValues,
 ) {
+    let default = T::default();
     for row in rows {
         let value = (row.show)(fields);
-        if value.content != ValueContent::Unset {
+        let is_listed = match listed {
+            ListedValues::All => true,
+            _ if fields.origins().get(row.key).is_none() => false,
+            ListedValues::Set => true,
+            ListedValues::Changed => value != (row.show)(&default),
+        };
+        if is_listed && value.content != ValueContent::Unset {
             let line = format!("{table}{} = {value}", row.key);
             let _ = writeln!(text, "{line:<COLUMN$} # {}", fields.origins().of(row.key));
         }

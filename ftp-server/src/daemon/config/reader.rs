@@ -1,7 +1,6 @@
 //! Reads the tables of a file: finds the rows of their keys, and reports errors.
 
 use std::fmt::Display;
-use std::ops::Range;
 
 use super::hosts::{HOST, HOST_TABLES, Host, host_name};
 use super::include::Include;
@@ -41,52 +40,17 @@ impl<'a> Reader<'a> {
         self.problems.push((at, format!("{key}: {wrong}")));
     }
 
-    /// Returns the byte offset of a parser error.
-    pub(super) fn start_of(&self, error: &toml::de::Error) -> usize {
-        error.span().map_or(self.lines.text.len(), |span| span.start)
-    }
-
-    /// Returns the message for a parser error.
-    pub(super) fn syntax(&self, error: &toml::de::Error) -> String {
-        let start = self.start_of(error);
-        match (error.message(), error.span()) {
-            ("duplicate key", Some(span)) => format!("{}: defined twice", self.key_at(span)),
-            (message, _) => {
-                // For an unquoted value, the parser names only this one of several valid types.
-                let message = message.strip_suffix(", expected literal string").unwrap_or(message);
-                let key = self.key_before(start).map_or(String::new(), |key| key + ": ");
-                format!("{key}{message}")
-            }
-        }
-    }
-
-    /// Returns the key whose value contains the byte `at`, if both are on one line.
-    fn key_before(&self, at: usize) -> Option<String> {
-        let start = self.lines.start(self.lines.line(at));
-        let (key, _) = self.lines.text.get(start..at)?.split_once('=')?;
-        let begin = start + key.len() - key.trim_start().len();
-        let is_key = |char: char| char.is_alphanumeric() || ".-_\"' ".contains(char);
-        let is_key = !key.trim().is_empty() && key.trim().chars().all(is_key);
-        is_key.then(|| self.key_at(begin..begin + key.trim().len()))
-    }
-
-    /// Returns the key at `span`, with its table if the text before the key shows it.
-    fn key_at(&self, span: Range<usize>) -> String {
+    /// Returns the byte offset and the message of an error of the parser.
+    pub(super) fn syntax(&self, error: &toml::de::Error) -> (usize, String) {
         let text = self.lines.text;
-        let start = self.lines.start(self.lines.line(span.start));
-        let above = text.get(..start).unwrap_or_default();
-        let before = text.get(start..span.start).unwrap_or_default().trim_start();
-        let key = text.get(span).unwrap_or_default();
-        if let Some(path) = before.strip_prefix('[') {
-            return format!("{}{key}", path.trim_start_matches(['[', ' ']));
-        }
-        let header = above.lines().rev().find_map(|line| line.trim_start().strip_prefix('['));
-        let table = header.and_then(|header| header.split(']').next()).unwrap_or_default();
-        match (before.is_empty() || before.ends_with('.'), table.trim()) {
-            (false, _) => key.to_owned(),
-            (true, "") => format!("{before}{key}"),
-            (true, table) => format!("{table}.{before}{key}"),
-        }
+        let span = error.span().unwrap_or(text.len()..text.len());
+        let message = error.message();
+        let message = match (message, text.get(span.clone())) {
+            ("duplicate key", Some(key)) => format!("{key}: defined twice"),
+            // For an unquoted value, the parser names only this one of several valid types.
+            _ => message.strip_suffix(", expected literal string").unwrap_or(message).to_owned(),
+        };
+        (span.start, message)
     }
 
     /// Reads a top-level table, or reports a key outside all tables.

@@ -61,7 +61,7 @@ impl<T: Fields> Setting<T> {
         given: &SetOption<'_>,
     ) -> Result<(), String> {
         let named = |below: &str, why: &str| format!("{table}{}{below}: {why}", self.key);
-        let value = self.kind.given(given.value).map_err(|why| named("", &why))?;
+        let value = self.kind.given(given.value);
         let origin = Origin::new(given.source.to_owned(), None);
         self.set(fields, &value, origin).map_err(|objections| {
             let first = objections.first();

@@ -152,11 +152,6 @@ impl StoreSettings {
         self.given.push((key.to_owned(), value, origin));
     }
 
-    /// Returns whether a store of this kind can have a key of s3.
-    pub(crate) fn has_row(&self, key: &str) -> bool {
-        key == KIND || !self.is_own()
-    }
-
     /// Returns the keys of another kind than s3, with the value as TOML and its origin.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&str, String, &str)> {
         self.given.iter().map(|(key, value, origin)| (&**key, shown_value(value), origin.shown()))
@@ -185,16 +180,12 @@ impl StoreSettings {
                 continue;
             };
             let value = match value {
-                GivenValue::File(value) => Ok(value.clone()),
+                GivenValue::File(value) => value.clone(),
                 GivenValue::Plain(text) => known.kind().given(text),
             };
-            let value = value.map_err(|why| vec![why]).and_then(|value| {
-                let read = known.read(&value);
-                read.map_err(|wrong| wrong.into_iter().map(|objection| objection.why).collect())
-            });
-            match value {
+            match known.read(&value) {
                 Ok(value) => values.push((known.name(), value)),
-                Err(all) => wrong.extend(all.into_iter().map(|why| (origin, key.clone(), why))),
+                Err(all) => wrong.extend(all.into_iter().map(|it| (origin, key.clone(), it.why))),
             }
         }
         if wrong.is_empty() { Ok(StoreValues::new(name, values)) } else { Err(wrong) }
@@ -589,7 +580,7 @@ mod tests {
             (&["transfer.partial=publish"], "transfer.partial: publish is not available"),
             (&[USER[0], "users.a.root=store:x/%u"], "users.a.root: unknown store \"x\""),
             (
-                &[USER[0], USER[1], "users.a.mounts=/pub=/srv;/x=store:x"],
+                &[USER[0], USER[1], "users.a.mounts={ '/pub' = '/srv', '/x' = 'store:x' }"],
                 "users.a.mounts: \"/x\": unknown store \"x\"",
             ),
             (&["hosts.h.root=s3://x"], "hosts.h.root: no store has the bucket \"x\""),

@@ -192,7 +192,7 @@ pub(crate) static TABLE: &[Setting<Settings>] = &[
     row!(Settings, "compatibility.dash_password",    SWITCH,       server.dash_password,              "Strip the leading - that some old clients add to passwords."),
     row!(Settings, "transfer.sync",                  SYNC,         local.sync,                        "Data synced to disk before replies 226, 250 and 257: none, file or file+dir."),
     row!(Settings, "log.format",                     LOG,          log_format,                        "Format of log lines: text or json."),
-    row!(Settings, "log.target" AtStart,             LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH, syslog or syslog-5424."),
+    row!(Settings, "log.target" AtStart,             LOG_TARGET,   log_target,                        "Target of the event log: stderr, file:/PATH or syslog."),
     row!(Settings, "log.transfers",                  FILE,         log_transfers,                     "File for an additional transfer log in xferlog format, with times in UTC (empty: none)."),
     row!(Settings, "control.socket" AtStart,         FILE,         control_socket,                    "Unix socket for ftp-cli ctl who, kick, reload and other control commands (empty: none)."),
     row!(Settings, "control.group" AtStart,          GROUP,        control_group,                     "Group of the control socket (empty: the server's)."),
@@ -264,7 +264,7 @@ impl Settings {
         let key = key.trim();
         if let Some((tables, name, key)) = in_named_table(key) {
             let given = SetOption { key, value, source };
-            let name = Kind::Text.given(name)?.bare();
+            let name = Kind::Text.given(name).bare();
             return match tables {
                 DEFAULTS => self.assign_of_users(Table::Defaults, &given),
                 GROUP_TABLES => self.assign_of_users(Table::Group(&name), &given),

@@ -29,7 +29,9 @@ use super::logging::LOG;
 use super::{DaemonError, DaemonErrorKind};
 use crate::{Activity, SessionInfo};
 use ftp_proto::text::json::Object;
-use ftp_proto::text::values::{instant, rounded_size as size, show, shown_path, timestamp};
+use ftp_proto::text::values::{
+    counted, instant, rounded_size as size, show, shown_path, timestamp,
+};
 
 impl ControlRequest {
     /// Sends the request to the control socket at `path`, and returns the answer.
@@ -417,6 +419,17 @@ impl Status {
             ),
         }
     }
+}
+
+/// Returns the load in a few words, for a service manager: `1 session, 1 transfer, 2.0 MiB/s`.
+pub(super) fn load(sessions: &[SessionInfo]) -> String {
+    let rates: Vec<u64> = sessions.iter().filter_map(transfer_rate).collect();
+    let rate = size(rates.iter().sum());
+    format!(
+        "{}, {}, {rate}/s",
+        counted(sessions.len(), "session"),
+        counted(rates.len(), "transfer")
+    )
 }
 
 fn transfer_rate(session: &SessionInfo) -> Option<u64> {

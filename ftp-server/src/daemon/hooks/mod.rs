@@ -118,9 +118,9 @@ impl Hooks {
         self.recover(spool);
     }
 
-    /// Queues more of the events that a former server left if it is time to check whether there is
-    /// room. Does not wait for the disk. Returns the time until the next check, or `None` if no event
-    /// waits for room.
+    /// Retries events of a former server that did not fit into the queue, at most once per [`LOOK`]
+    /// and without blocking on the disk. Returns the time until the next attempt, or `None` if
+    /// nothing is pending.
     pub(super) fn attend(self: &Arc<Self>) -> Option<Duration> {
         let mut next = self.next_look.lock();
         let left = (*next)?.saturating_duration_since(Instant::now());
@@ -170,7 +170,7 @@ impl Hooks {
                 continue;
             }
             if let (Ok(json), Some(inode)) = (&json, inode) {
-                // Later, the hidden file would be gone, and so would be what it proves.
+                // Checked now: the sweeper removes the hidden file later, and with it the proof.
                 if is_unpublished(json, inode) {
                     spool.remove(&found);
                     continue;

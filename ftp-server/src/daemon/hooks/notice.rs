@@ -16,7 +16,7 @@ use crate::daemon::config::{
     HookEvent, HookSettings, Settings, TomlEntry, ValueContent, json_object,
 };
 use crate::daemon::logging::LOG;
-use crate::daemon::programs::pool::{Job, ProgramPool, Queued};
+use crate::daemon::programs::pool::{Job, ProgramPool};
 use crate::daemon::programs::{self as process, Stuck};
 use crate::log::unescaped;
 use crate::net::random;
@@ -119,7 +119,7 @@ impl Hook {
         let (events, retries, letters) = match form {
             EventForm::Json => {
                 let directory = hooks.dead_letters.clone().or_else(|| spool.failed());
-                (hooks.events.clone(), hooks.retries, directory.map(DeadLetters::new))
+                (hooks.events.clone(), hooks.retries, directory.map(DeadLetters))
             }
             EventForm::Environment => (vec![HookEvent::Stored], 0, None),
         };
@@ -297,7 +297,7 @@ pub(super) fn is_unpublished(json: &str, inode: u64) -> bool {
     entries.is_some_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_same)))
 }
 
-impl Queued for Notice {
+impl Job for Notice {
     fn user(&self) -> &[u8] {
         self.lane().as_bytes()
     }
@@ -305,9 +305,7 @@ impl Queued for Notice {
     fn size(&self) -> usize {
         self.json.len()
     }
-}
 
-impl Job for Notice {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
         let hook = &*self.hook;
         let mut command = process::command(&hook.path);
@@ -337,8 +335,9 @@ impl Job for Notice {
         (failures < self.hook.retries).then_some(pause)
     }
 
-    /// Leaves an event that may be retried for the next start. An event in a temporary spool becomes
-    /// a dead letter instead, if there is a directory for it.
+    /// An event with retries left stays in the spool for the next start. A temporary spool is lost
+    /// with the server, so there the event becomes a dead letter at once, if there is a directory
+    /// for these.
     fn fail(&self, why: &str) {
         let Hook { spool, letters, retries, .. } = &*self.hook;
         let may_stay = !spool.is_temporary || letters.is_none();

@@ -271,8 +271,8 @@ impl Cache {
         entries.find(|entry| entry.key == *key && now < entry.until).map(|entry| entry.user.clone())
     }
 
-    /// Remembers a login. Its lifetime starts at `asked`, so that a password that has been changed
-    /// since is not accepted longer than the settings allow.
+    /// Caches a login. Its lifetime runs from the start of the question, not of the answer, so that
+    /// a password changed in between is not accepted longer than the settings allow.
     fn put(&self, key: LoginKey, asked: Instant, user: &User) {
         let Some(until) = asked.checked_add(self.lifetime) else { return };
         let mut entries = self.entries.lock();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
 use crate::daemon::programs::answer::ProgramAnswer;
-use crate::daemon::programs::pool::{Job, Queued};
+use crate::daemon::programs::pool::Job;
 use crate::daemon::programs::{self as process, Stuck};
 use ftp_proto::text::json::Object;
 
@@ -111,7 +111,7 @@ pub(super) const LATE: &str = "the login timed out before the program answered";
 
 const GONE: &str = "the client has gone";
 
-impl Queued for Question {
+impl Job for Question {
     /// Logins wait for their turn before they get into the queue.
     fn user(&self) -> &[u8] {
         &[]
@@ -120,9 +120,7 @@ impl Queued for Question {
     fn size(&self) -> usize {
         self.input.len()
     }
-}
 
-impl Job for Question {
     fn run(&self, is_over: &dyn Fn() -> bool) -> Result<(), String> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if self.answer.is_abandoned() {

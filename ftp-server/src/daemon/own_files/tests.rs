@@ -136,7 +136,7 @@ const WAYS: &[&[&str]] = &[
     &["users.ftp-keys.root=BASE/%u"],
     &["defaults.root=BASE/%u", "users.ftp-keys.rights=read"],
     &["anonymous.enabled=true", "anonymous.root=ROOT"],
-    &["users.a.root=BASE/ftp", "users.a.mounts=/m=ROOT"],
+    &["users.a.root=BASE/ftp", "users.a.mounts={ '/m' = 'ROOT' }"],
     &["users.a.root=BASE/ftp", "hosts.h.example.root=ROOT"],
     &["users.ftp-keys.root=BASE/ftp", "hosts.h.example.root=BASE/%u"],
     &["DIR"],
@@ -324,7 +324,7 @@ fn a_second_name_of_a_private_file_is_told_hp_27() {
 fn roots_of_a_login_programs_users_are_checked_at_startup_hp_27() {
     let mut config = Config::new();
     set(&mut config, "defaults.root=/etc");
-    set(&mut config, "groups.g.mounts=/m=/etc");
+    set(&mut config, "groups.g.mounts={ '/m' = '/etc' }");
     set(&mut config, "log.transfers=/etc/log");
     assert_eq!(objections(&config), [""; 0], "no user has them");
     set(&mut config, "auth.program=/bin/true");

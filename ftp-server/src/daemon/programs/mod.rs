@@ -116,10 +116,7 @@ pub(crate) fn ask(
         false => Err(status.to_string()),
     });
     ended.map_err(|why| output.explained(why))?;
-    match output.answer.is_longer {
-        true => Err(TOO_LONG.to_owned()),
-        false => Ok(output.answer.kept),
-    }
+    if output.answer.is_longer { Err(TOO_LONG.to_owned()) } else { Ok(output.answer.kept) }
 }
 
 /// Runs a program like [`ask`]. Returns how it has ended by itself, and the first line of its

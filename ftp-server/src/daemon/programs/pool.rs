@@ -19,24 +19,6 @@ pub(crate) const JOBS: usize = 1_000;
 /// Maximum total size of the jobs in a queue, in bytes.
 const BYTES: usize = 4 * 1024 * 1024;
 
-/// A job in a queue.
-pub(crate) trait Queued {
-    /// Returns the user whose turn the job takes.
-    fn user(&self) -> &[u8];
-    /// Returns the memory that the job takes, in bytes.
-    fn size(&self) -> usize;
-}
-
-impl<J: Queued> Queued for Arc<J> {
-    fn user(&self) -> &[u8] {
-        (**self).user()
-    }
-
-    fn size(&self) -> usize {
-        (**self).size()
-    }
-}
-
 /// Jobs that have not been started.
 struct Queue<J> {
     /// One lane per user, in the order of their turns. Each lane has at least one queued or running
@@ -50,16 +32,16 @@ struct Queue<J> {
 
 struct Lane<J> {
     user: Vec<u8>,
-    jobs: VecDeque<J>,
+    jobs: VecDeque<Arc<J>>,
     /// Whether a job of this user is running and the others wait for it.
     is_busy: bool,
-    /// If the first job failed, the time before which it is not started again.
+    /// End of the back-off after the first job has failed.
     not_before: Option<Instant>,
 }
 
-impl<J: Queued> Lane<J> {
+impl<J: Job> Lane<J> {
     fn bytes(&self) -> usize {
-        self.jobs.iter().map(Queued::size).sum()
+        self.jobs.iter().map(|job| job.size()).sum()
     }
 
     fn can_start(&self, now: Instant) -> bool {
@@ -68,7 +50,7 @@ impl<J: Queued> Lane<J> {
     }
 }
 
-impl<J: Queued> Queue<J> {
+impl<J: Job> Queue<J> {
     /// Returns an empty queue. With `is_serial`, the jobs of each user run one at a time.
     pub(crate) const fn new(is_serial: bool) -> Self {
         Self { lanes: VecDeque::new(), is_serial, length: 0, bytes: 0 }
@@ -80,13 +62,13 @@ impl<J: Queued> Queue<J> {
     }
 
     /// Returns whether a job of this size fits.
-    pub(crate) fn has_room(&self, job: &impl Queued) -> bool {
+    pub(crate) fn has_room(&self, job: &J) -> bool {
         self.length < JOBS && self.bytes + job.size() <= BYTES
     }
 
     /// Adds a job. Returns the jobs that no longer fit: the newest jobs of the user with the most
     /// jobs or bytes. The added job may be one of them.
-    pub(crate) fn push(&mut self, job: J) -> Vec<J> {
+    pub(crate) fn push(&mut self, job: Arc<J>) -> Vec<Arc<J>> {
         let size = job.size();
         match self.lane(job.user()) {
             Some(lane) => lane.jobs.push_back(job),
@@ -103,7 +85,7 @@ impl<J: Queued> Queue<J> {
 
     /// If the queue exceeds a limit, removes the newest job of the user with the most jobs or
     /// bytes.
-    fn pop_surplus(&mut self) -> Option<J> {
+    fn pop_surplus(&mut self) -> Option<Arc<J>> {
         let largest = if self.bytes > BYTES {
             self.lanes.iter_mut().max_by_key(|lane| lane.bytes())
         } else if self.length > JOBS {
@@ -118,7 +100,7 @@ impl<J: Queued> Queue<J> {
 
     /// Removes the next job, which belongs to the user whose turn it is. Returns `None` if no job
     /// can start now.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<J> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Arc<J>> {
         let at = self.lanes.iter().position(|lane| lane.can_start(now))?;
         let mut lane = self.lanes.remove(at)?;
         let job = lane.jobs.pop_front()?;
@@ -144,7 +126,7 @@ impl<J: Queued> Queue<J> {
 
     /// Puts a failed job back at the head of its user's lane; only for serial queues. Call
     /// [`done`](Self::done) afterwards.
-    pub(crate) fn put_back(&mut self, job: J, not_before: Option<Instant>) {
+    pub(crate) fn put_back(&mut self, job: Arc<J>, not_before: Option<Instant>) {
         let size = job.size();
         // In a serial queue, a user's lane exists while one of its jobs runs.
         let Some(lane) = self.lane(job.user()) else { return };
@@ -167,7 +149,7 @@ impl<J: Queued> Queue<J> {
     }
 
     /// Removes all jobs.
-    pub(crate) fn take(&mut self) -> Vec<J> {
+    pub(crate) fn take(&mut self) -> Vec<Arc<J>> {
         self.length = 0;
         self.bytes = 0;
         std::mem::take(&mut self.lanes).into_iter().flat_map(|lane| lane.jobs).collect()
@@ -190,7 +172,13 @@ impl<J: Queued> Queue<J> {
 
 /// Work for an event or a login. No job is lost silently: it ends with `run`, `fail` or `refuse`,
 /// or [`ProgramPool::end`] or [`ProgramPool::give_up`] returns it.
-pub(crate) trait Job: Queued + Send + Sync + 'static {
+pub(crate) trait Job: Send + Sync + 'static {
+    /// Returns the user whose turn the job takes.
+    fn user(&self) -> &[u8];
+
+    /// Returns the memory that the job takes, in bytes.
+    fn size(&self) -> usize;
+
     /// Does the work. Ends early when `is_over` returns `true`.
     ///
     /// # Errors
@@ -219,22 +207,22 @@ pub(crate) trait Job: Queued + Send + Sync + 'static {
 /// A queue, and the threads that run its jobs.
 pub(crate) struct ProgramPool<J> {
     state: Lock<PoolState<J>>,
-    /// Signal that wakes one thread for a job, or all threads after a change of the limits or at
-    /// the end.
+    /// Notified once per runnable job, and for all threads when limits change or the pool ends.
     work: Condvar,
-    /// Signal that wakes the shutdown when a job has ended.
+    /// Notified when a job ends, for a shutdown that waits.
     ended: Condvar,
     /// Name of the threads.
     name: &'static str,
 }
 
 struct PoolState<J> {
-    waiting: Queue<Arc<J>>,
+    waiting: Queue<J>,
     running: Vec<Arc<J>>,
     /// Largest number of jobs that run at once.
     at_once: usize,
     threads: usize,
-    /// Threads of the settings in use; the others were prepared for new settings.
+    /// Threads of the committed settings; any above were started for settings that may be rolled
+    /// back.
     used: usize,
     /// Threads that are to end.
     leaving: usize,
@@ -415,15 +403,16 @@ impl<J: Job> ProgramPool<J> {
             }
             let now = Instant::now();
             if let Some(job) = state.pop(now) {
-                // Another thread must now wait for jobs and for the end of pauses.
+                // Hand over: one idle thread must watch for the next job and for expiring
+                // back-offs.
                 if state.can_start() || state.waiting.next_start().is_some() {
                     self.work.notify_one();
                 }
                 return Some(job);
             }
             let pause = state.waiting.next_start().map(|time| time.saturating_duration_since(now));
-            // If a pause is over but no job can start, the thread of a running job takes the paused
-            // job later.
+            // A back-off has expired but its lane is busy: the thread that frees the lane picks the
+            // job up, so this one must not spin.
             state = match pause.filter(|pause| !pause.is_zero()) {
                 Some(pause) => {
                     let waited = self.work.wait_timeout(state, pause);
@@ -473,7 +462,7 @@ mod tests {
     #[derive(Debug, Eq, PartialEq)]
     struct Numbered(&'static str, usize);
 
-    impl Queued for Numbered {
+    impl Job for Numbered {
         fn user(&self) -> &[u8] {
             self.0.as_bytes()
         }
@@ -481,9 +470,7 @@ mod tests {
         fn size(&self) -> usize {
             if self.0 == "large" { 1024 * 1024 } else { 1 }
         }
-    }
 
-    impl Job for Numbered {
         fn run(&self, _is_over: &dyn Fn() -> bool) -> Result<(), String> {
             Ok(())
         }
@@ -491,6 +478,10 @@ mod tests {
         fn fail(&self, _why: &str) {}
 
         fn refuse(self: Arc<Self>) {}
+    }
+
+    fn numbered(user: &'static str, number: usize) -> Arc<Numbered> {
+        Arc::new(Numbered(user, number))
     }
 
     #[test]
@@ -520,11 +511,11 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(false);
         for number in 0..JOBS {
-            assert_eq!(queue.push(Numbered("camera", number)), []);
+            assert_eq!(queue.push(numbered("camera", number)), []);
         }
         // The queue is full: the user who filled it loses a place, and gets no other.
-        assert_eq!(queue.push(Numbered("scanner", 1)), [Numbered("camera", JOBS - 1)]);
-        assert_eq!(queue.push(Numbered("camera", JOBS)), [Numbered("camera", JOBS)]);
+        assert_eq!(queue.push(numbered("scanner", 1)), [numbered("camera", JOBS - 1)]);
+        assert_eq!(queue.push(numbered("camera", JOBS)), [numbered("camera", JOBS)]);
         assert_eq!(queue.len(), JOBS);
         let first: Vec<_> = (0..3).map(|_| queue.pop(now).unwrap().0).collect();
         assert_eq!(first, ["camera", "scanner", "camera"]);
@@ -535,9 +526,9 @@ mod tests {
     #[test]
     fn the_queue_also_limits_bytes() {
         let mut queue = Queue::new(true);
-        (0..4).for_each(|number| assert_eq!(queue.push(Numbered("large", number)), []));
-        assert_eq!(queue.push(Numbered("small", 0)), [Numbered("large", 3)]);
-        assert_eq!(queue.push(Numbered("large", 4)), [Numbered("large", 4)]);
+        (0..4).for_each(|number| assert_eq!(queue.push(numbered("large", number)), []));
+        assert_eq!(queue.push(numbered("small", 0)), [numbered("large", 3)]);
+        assert_eq!(queue.push(numbered("large", 4)), [numbered("large", 4)]);
         assert_eq!(queue.take().len(), 4);
         assert_eq!((queue.len(), queue.bytes), (0, 0));
     }
@@ -546,22 +537,22 @@ mod tests {
     fn jobs_of_a_user_wait_for_each_other_and_for_a_retry() {
         let (now, pause) = (Instant::now(), Duration::from_secs(1));
         let mut queue = Queue::new(true);
-        for job in [Numbered("a", 1), Numbered("a", 2), Numbered("b", 1)] {
+        for job in [numbered("a", 1), numbered("a", 2), numbered("b", 1)] {
             queue.push(job);
         }
         let job = queue.pop(now).unwrap();
-        assert_eq!(queue.pop(now), Some(Numbered("b", 1)));
+        assert_eq!(queue.pop(now), Some(numbered("b", 1)));
         assert_eq!(queue.pop(now), None);
         queue.done(b"b");
-        assert_eq!(job, Numbered("a", 1));
+        assert_eq!(job, numbered("a", 1));
         queue.put_back(job, Some(now + pause));
         queue.done(b"a");
         assert_eq!(queue.pop(now), None);
         assert_eq!(queue.next_start(), Some(now + pause));
-        assert_eq!(queue.pop(now + pause), Some(Numbered("a", 1)));
+        assert_eq!(queue.pop(now + pause), Some(numbered("a", 1)));
         queue.done(b"a");
-        assert_eq!(queue.pop(now), Some(Numbered("a", 2)));
-        queue.push(Numbered("a", 3));
+        assert_eq!(queue.pop(now), Some(numbered("a", 2)));
+        queue.push(numbered("a", 3));
         assert_eq!(queue.pop(now), None);
         queue.done(b"a");
         queue.pop(now).unwrap();

@@ -225,7 +225,7 @@ impl Store {
             }
         }
         if let Some(unreadable) = self.unreadable_token(key) {
-            return findings.fail(DaemonErrorKind::Local, format_args!("{unreadable}"));
+            return findings.fail(DaemonErrorKind::Local, unreadable);
         }
         let features = match self.client.probe() {
             Ok(features) => features,
@@ -300,14 +300,15 @@ fn builder(
         AccountKeys::Container(uri, token_file) => builder.container_keys(uri, token_file.clone()),
     };
     if let Some(path) = &settings.ca_file {
-        let key = key_of_store(name, "ca_file");
-        let pem = fs::read(path);
-        let pem = pem.map_err(|error| {
-            DaemonError::local(format_args!("{key}: {}", shown_path(path)), &error)
-        })?;
-        builder = builder.ca_pem(pem);
+        builder = builder.ca_pem(pem(&key_of_store(name, "ca_file"), path)?);
     }
     Ok(builder)
+}
+
+/// Reads the CAs in the setting `key`.
+fn pem(key: &str, path: &Path) -> Result<Vec<u8>, DaemonError> {
+    fs::read(path)
+        .map_err(|error| DaemonError::local(format_args!("{key}: {}", shown_path(path)), &error))
 }
 
 /// Returns a message about the effects of each missing ability.

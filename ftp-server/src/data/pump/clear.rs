@@ -27,7 +27,16 @@ const SENDFILE_MAX: u64 = 4 * 1024 * 1024;
 impl Pump<'_> {
     pub(super) fn send_clear(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), PumpEnd> {
         if !self.send_from_file(outgoing)? {
-            self.send_from_buffer(outgoing)?;
+            self.send_from_buffer(outgoing, |pump, rest| {
+                loop {
+                    let mut data = pump.data;
+                    let write = |most| data.write(rest.get(..most).unwrap_or(rest));
+                    match pump.step(rest.len(), write)? {
+                        Ok(count) => return Ok(count),
+                        Err(error) => pump.wait_or_break(error, PollFlags::OUT)?,
+                    }
+                }
+            })?;
         }
         outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
         // Closing the socket also ends the data, so shutdown(2) is usually not needed.
@@ -77,33 +86,6 @@ impl Pump<'_> {
             }
         }
         Ok(false)
-    }
-
-    fn send_from_buffer(&mut self, outgoing: &mut dyn Outgoing) -> Result<(), PumpEnd> {
-        let mut buffer = self.buffers.small();
-        let mut more = true;
-        while more {
-            more = self.fill(&mut buffer, outgoing)?;
-            let room = buffer.room();
-            let bytes = buffer.bytes();
-            let is_full = bytes.len() >= room;
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                let mut data = self.data;
-                let write = |most| data.write(rest.get(..most).unwrap_or(rest));
-                match self.step(rest.len(), write)? {
-                    Ok(count) => {
-                        rest = rest.get(count..).unwrap_or_default();
-                        self.moved(count)?;
-                    }
-                    Err(error) => self.wait_or_break(error, PollFlags::OUT)?,
-                }
-            }
-            if is_full {
-                buffer.grow();
-            }
-        }
-        Ok(())
     }
 
     pub(super) fn receive_clear(&mut self, target: &mut UploadTarget<'_>) -> Result<(), PumpEnd> {

@@ -223,6 +223,32 @@ impl<'a> Pump<'a> {
         )
     }
 
+    /// Sends all data of `outgoing`. `send` gets bytes, and returns how many of them it has sent.
+    fn send_from_buffer(
+        &mut self,
+        outgoing: &mut dyn Outgoing,
+        mut send: impl FnMut(&mut Self, &[u8]) -> Result<usize, PumpEnd>,
+    ) -> Result<(), PumpEnd> {
+        let mut buffer = self.buffers.small();
+        let mut more = true;
+        while more {
+            more = self.fill(&mut buffer, outgoing)?;
+            let room = buffer.room();
+            let bytes = buffer.bytes();
+            let is_full = bytes.len() >= room;
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                let count = send(self, rest)?;
+                rest = rest.get(count..).unwrap_or_default();
+                self.moved(count)?;
+            }
+            if is_full {
+                buffer.grow();
+            }
+        }
+        Ok(())
+    }
+
     /// Replaces the content of `buffer` with the next part of `outgoing`. Returns `false` if that
     /// part is the last.
     fn fill(

@@ -33,34 +33,23 @@ impl Pump<'_> {
             // If corking fails, the data is sent nevertheless.
             let _ = rustix::net::sockopt::set_tcp_cork(self.data, true);
         }
-        let mut buffer = self.buffers.small();
         let mut records = self.buffers.small();
-        let mut more = true;
-        while more {
-            more = self.fill(&mut buffer, outgoing)?;
-            let room = buffer.room();
-            let bytes = buffer.bytes();
-            let is_full = bytes.len() >= room;
-            let mut rest = bytes.as_slice();
-            while !rest.is_empty() {
-                let space = records.space();
-                let overhead = size_of_records(space.len()) - space.len();
-                let most = rest.len().min(space.len() - overhead);
-                let mut length = 0;
-                let encrypt = |most| {
-                    length = connection.encrypt(rest.get(..most).unwrap_or(rest), space)?;
-                    Ok::<_, io::Error>(most)
-                };
-                let count = self.step(most, encrypt)?.map_err(PumpEnd::Broken)?;
-                self.write(space.get(..length).unwrap_or_default())?;
-                rest = rest.get(count..).unwrap_or_default();
-                self.moved(count)?;
-            }
-            if is_full {
-                buffer.grow();
+        self.send_from_buffer(outgoing, |pump, rest| {
+            if rest.len() > records.room() {
                 records.grow();
             }
-        }
+            let space = records.space();
+            let overhead = size_of_records(space.len()) - space.len();
+            let most = rest.len().min(space.len() - overhead);
+            let mut length = 0;
+            let encrypt = |most| {
+                length = connection.encrypt(rest.get(..most).unwrap_or(rest), space)?;
+                Ok::<_, io::Error>(most)
+            };
+            let count = pump.step(most, encrypt)?.map_err(PumpEnd::Broken)?;
+            pump.write(space.get(..length).unwrap_or_default())?;
+            Ok(count)
+        })?;
         outgoing.check_end(self.moved).map_err(PumpEnd::Storage)?;
         if self.stays_open {
             return Ok(());

@@ -4,7 +4,7 @@
 //! hidden name. The kernel releases the lock when the process ends. So the lock distinguishes files
 //! that a server is writing, perhaps in another container, from files that a killed server left.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
@@ -128,71 +128,61 @@ pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         .map(|(file, _)| unlock(&file))
 }
 
-/// Removes a hidden file. If a process is writing to it, does nothing and returns `false`. A
-/// missing file counts as removed.
+/// Removes a hidden file. If a process is writing to it, or it `stays`, does nothing and returns
+/// `false`. A missing file counts as removed.
 ///
 /// # Errors
 ///
 /// Returns an error if the file cannot be removed, or if its file system has no locks and a process
 /// might be writing to it.
-pub(super) fn remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<bool> {
-    is_removed(try_remove(usage, directory, name))
-}
-
-fn is_removed(removed: Result<()>) -> Result<bool> {
-    match removed {
+pub(super) fn remove(
+    usage: &Usage,
+    directory: impl AsFd,
+    name: &[u8],
+    stays: impl Fn() -> bool,
+) -> Result<bool> {
+    match try_remove(usage, directory, name, stays) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(errno) => Err(errno),
     }
 }
 
-/// Removes the bytes of an upload as [`remove`] does, unless a record names them. A session that cuts
-/// its upload writes the record before it unlocks the bytes, so this is looked up under the lock.
-pub(super) fn remove_unnamed(
+/// Removes a hidden file as [`remove`] does, but returns EWOULDBLOCK if a process is writing to it or it
+/// `stays`, and ENOENT if it is missing.
+pub(super) fn try_remove(
     usage: &Usage,
-    directory: BorrowedFd<'_>,
-    name: &[u8],
-) -> Result<bool> {
-    is_removed(remove_now(usage, directory, name, || Usage::have_bytes(name)))
-}
-
-/// Removes a hidden file as [`remove`] does, but returns EWOULDBLOCK if a process is writing to it,
-/// and ENOENT if it is missing.
-pub(super) fn try_remove(usage: &Usage, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    patiently(|| remove_now(usage, directory, name, || false))
-}
-
-/// Removes a hidden file, or returns EWOULDBLOCK if a process is writing to it or `stays`.
-fn remove_now(
-    usage: &Usage,
-    directory: BorrowedFd<'_>,
+    directory: impl AsFd,
     name: &[u8],
     stays: impl Fn() -> bool,
 ) -> Result<()> {
-    let change = usage.change();
-    // The lock of a file that stays would refuse a session that resumes it at this moment.
-    if stays() {
-        return Err(Errno::WOULDBLOCK);
-    }
-    let (file, _) = open_to_remove(directory, name)?;
-    let removed = match stays() {
-        true => Err(Errno::WOULDBLOCK),
-        false => retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())),
-    };
-    if removed.is_ok()
-        && let Some(size) = usage.shelf().emptied(name)
-    {
-        change.freed(Cost::of_file(size));
-    }
-    unlock(&file);
-    removed
+    let directory = directory.as_fd();
+    patiently(|| {
+        let change = usage.change();
+        // The lock of a file that stays would refuse a session that resumes it at this moment. A session
+        // that cuts its upload writes the record before it unlocks the bytes, so this is asked again
+        // under the lock.
+        if stays() {
+            return Err(Errno::WOULDBLOCK);
+        }
+        let (file, _) = open_to_remove(directory, name)?;
+        let removed = match stays() {
+            true => Err(Errno::WOULDBLOCK),
+            false => retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())),
+        };
+        if removed.is_ok()
+            && let Some(size) = usage.shelf().emptied(name)
+        {
+            change.freed(Cost::of_file(size));
+        }
+        unlock(&file);
+        removed
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::File;
-    use std::os::fd::AsFd as _;
     use std::sync::Arc;
 
     use super::super::turn;
@@ -205,7 +195,7 @@ mod tests {
         let file = File::create(top.path().join("bytes")).unwrap();
         // A session that resumes them can take the lock while a walk looks at them.
         let stays = || turn::lock(&file).is_ok();
-        let looked = remove_now(root.usage(), root.as_fd(), b"bytes", stays);
+        let looked = try_remove(root.usage(), &*root, b"bytes", stays);
         assert_eq!(looked, Err(Errno::WOULDBLOCK));
         assert!(top.path().join("bytes").exists());
     }

@@ -16,10 +16,6 @@ use crate::{budget, limits};
 /// Size of the buffer for a system call, in bytes.
 const PIECE: usize = limits::NAMES;
 
-/// The same for a reader of the first names only. They fill the reply to a `STAT`: a line of `LIST` is
-/// longer than what the system says of a name.
-const FIRST: usize = limits::STAT_LINES;
-
 /// Bytes that the system takes for the shortest name.
 const SHORTEST: usize = 24;
 
@@ -45,8 +41,6 @@ pub(super) struct DirectoryNames {
     directory: OwnedFd,
     /// The time of the last change when the directory was opened; `None` once the names are read.
     opened: Option<ChangeTimes>,
-    /// Whether the directory is read to its end, if possible, before the first name is listed.
-    reads_ahead: bool,
     /// The names, each with a NUL at its end. They share one allocation: a separate one for each name
     /// would take almost half of the processor time of `NLST`.
     text: Vec<u8>,
@@ -63,11 +57,10 @@ pub(super) struct DirectoryNames {
 type ChangeTimes = Option<[Duration; 2]>;
 
 impl DirectoryNames {
-    pub(super) fn new(directory: OwnedFd, reads_ahead: bool) -> Self {
+    pub(super) fn new(directory: OwnedFd) -> Self {
         Self {
             opened: Some(stamp(&directory)),
             directory,
-            reads_ahead,
             text: Vec::new(),
             places: Vec::new(),
             next: 0,
@@ -106,10 +99,9 @@ impl DirectoryNames {
     /// Reads all names, or the next ones of a directory that is too large for that.
     fn fill(&mut self) -> Result<()> {
         (self.text, self.places, self.next, self.room) = (Vec::new(), Vec::new(), 0, None);
-        let piece = if self.reads_ahead { PIECE } else { FIRST };
         if let Some(opened) = self.opened.take() {
-            self.read(piece)?;
-            if !self.has_ended && self.reads_ahead {
+            self.read(PIECE)?;
+            if !self.has_ended {
                 self.room = NamesPlace::claim();
             }
             while !self.has_ended && self.room.is_some() && self.size() < WHOLE {
@@ -119,7 +111,7 @@ impl DirectoryNames {
                 self.settle(opened)?;
             }
         } else {
-            self.read(piece)?;
+            self.read(PIECE)?;
         }
         // The names stay while the client reads slowly.
         self.text.shrink_to_fit();

@@ -9,7 +9,6 @@
 //! another program can have written, has no bytes, but forbids all the same.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +31,7 @@ use super::target::Target;
 use super::usage::Usage;
 use super::{hidden, inherit, name, turn};
 use crate::deadline::unix_now;
-use crate::lock::Lock;
+use crate::lock::LockStripes;
 use crate::net::random;
 use crate::storage::unfinished::{Overtaken, RunningUploads};
 use crate::storage::{
@@ -51,21 +50,18 @@ fn place(directory: &Directory, name: &[u8]) -> Result<NamedPlace, Errno> {
     Ok((directory.identity()?, name.to_vec()))
 }
 
-/// What becomes of the bytes of an upload that is cut.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum WhenCut {
-    Discard,
-    Keep,
-    /// They get the name of the target.
-    Publish,
-}
-
-/// Creates and locks the empty record of a running upload. It is never open for writing: programs
-/// that watch the directory would take the end of that for a finished file. Without locks, it
-/// is a record all the same.
+/// Creates and locks the empty record of a running upload. It is not open for writing: programs that
+/// watch the directory would take the end of that for a finished file. Without locks, it is a record
+/// all the same.
 fn create(directory: &Directory, record: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = retry_on_intr(|| openat(directory, record, flags, inherit::PRIVATE))?;
+    let open = |to| retry_on_intr(|| openat(directory, record, flags | to, inherit::PRIVATE));
+    let file = open(OFlags::RDONLY).or_else(|error| match error {
+        Errno::EXIST | Errno::NOSPC | Errno::DQUOT | Errno::ACCESS | Errno::ROFS => Err(error),
+        // Some FUSE disks, such as a mount of rclone, create a file only for a writer. A watcher sees
+        // the end of an empty hidden file there.
+        _ => open(OFlags::WRONLY).map_err(|_| error),
+    })?;
     let _ = hidden::patiently(|| turn::lock(&file));
     Ok(file)
 }
@@ -118,14 +114,10 @@ enum RecordSync {
 
 /// Orders what happens to the names of records: between a look at one and its removal, no upload may
 /// put another one there. A disk that does not answer holds up only a part of the places.
-static ORDER: [Lock<()>; 64] = [const { Lock::new(()) }; 64];
+static ORDER: LockStripes = LockStripes::new();
 
 fn in_order(above: (u64, u64), record: &[u8]) -> MutexGuard<'static, ()> {
-    let mut hasher = DefaultHasher::new();
-    (above, record).hash(&mut hasher);
-    let [first, ..] = &ORDER;
-    let index = usize::try_from(hasher.finish() % 64).unwrap_or_default();
-    ORDER.get(index).unwrap_or(first).lock()
+    ORDER.lock((above, record))
 }
 
 /// Number of syncs of records in progress, each of which has a thread.
@@ -175,7 +167,8 @@ pub(super) struct LocalRecord {
     /// The hidden name of the record.
     record: Vec<u8>,
     user: Vec<u8>,
-    pub(super) when_cut: WhenCut,
+    /// What becomes of the bytes if the upload is cut.
+    pub(super) when_cut: PartialPolicy,
     /// The file that the upload is to replace.
     old: Option<Metadata>,
     place: NamedPlace,
@@ -203,9 +196,9 @@ impl LocalRecord {
     ) -> StorageResult<Self> {
         let Target { directory, name, existing: old, .. } = target;
         let when_cut = match config.partial {
-            _ if keeps_bytes(config, user) => WhenCut::Keep,
-            PartialPolicy::Publish if user.is_some() && old.is_none() => WhenCut::Publish,
-            _ => WhenCut::Discard,
+            PartialPolicy::Publish if old.is_some() => PartialPolicy::Discard,
+            policy if user.is_some() => policy,
+            _ => PartialPolicy::Discard,
         };
         let record = name::of_record(user, name);
         let place = place(directory, name).map_err(system)?;
@@ -299,9 +292,11 @@ impl LocalRecord {
             && matches!(read(directory, &self.record), RecordFile::Missing)
     }
 
-    /// Returns whether an upload that ended like this leaves neither a record nor bytes.
-    pub(super) fn leaves_nothing(&self, end: StreamEnd) -> bool {
+    /// Returns whether an upload that ended like this leaves neither a record nor bytes. `now` is the
+    /// file that has the name: without one, there may be nothing to mix with.
+    pub(super) fn leaves_nothing(&self, end: StreamEnd, now: Option<&Metadata>) -> bool {
         self.overtaken.leaves_nothing(end)
+            || now.is_none() && (self.old.is_some() || self.overtaken.is_gone())
     }
 
     /// Returns whether the file that has the name now is the one that the upload was to replace.
@@ -440,7 +435,7 @@ pub(super) fn find_at(
         kept: kept.map_or(0, |kept| kept.size),
         number: facts.number,
         when: facts.when,
-        is_running: false,
+        ..Unfinished::default()
     };
     Ok(Some((found, Some(facts))))
 }
@@ -472,11 +467,12 @@ pub(super) fn forget(
     let Some(target) = target(root, path)? else { return Ok(None) };
     let found = find_at(&target, config, user)?;
     let place = place(&target.directory, &target.name).map_err(system)?;
-    if target.existing.is_some() && RUNNING.has(user, &place) {
-        return Ok(found.map(|(found, _)| found));
+    if target.existing.is_none() {
+        RUNNING.forget(user, &place);
     }
-    RUNNING.forget(user, &place);
-    end(&target.directory, place.0, &name::of_record(user, &target.name), || false);
+    if !RUNNING.has(user, &place) {
+        end(&target.directory, place.0, &name::of_record(user, &target.name), || false);
+    }
     Ok(found.map(|(found, _)| found))
 }
 
@@ -517,7 +513,7 @@ fn remove(directory: &Directory, record: &[u8]) {
 fn discard_bytes(directory: &Directory, record: &RecordFile) {
     if let RecordFile::Whole(facts) = record {
         // If this fails, the sweeper removes them.
-        let _ = hidden::try_remove(directory.root().usage(), directory.as_fd(), &facts.bytes);
+        let _ = hidden::try_remove(directory.root().usage(), directory, &facts.bytes, || false);
     }
 }
 

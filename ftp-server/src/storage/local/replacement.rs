@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ftp_proto::Escaped;
 use rustix::fs::{AtFlags, Mode, OFlags, Uid, fchown, ftruncate, openat, renameat, unlinkat};
@@ -13,9 +14,9 @@ use rustix::io::{Errno, retry_on_intr};
 use super::directory::{Directory, as_kind, creation, existing, rename_new, system, unsynced};
 use super::inherit::Heir;
 use super::name::Owner;
-use super::output::{CopyingPart, Output, Phase};
-use super::policy::LocalConfig;
-use super::record::{self, LocalRecord, WhenCut};
+use super::output::{CopyingPart, Output, Phase, SLOW};
+use super::policy::{LocalConfig, PartialPolicy};
+use super::record::{self, LocalRecord};
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge};
 use super::{files, hidden, inherit, name, root, sweep, turn};
@@ -338,14 +339,13 @@ impl Replacement {
             }
             return Ok(false);
         }
-        // Without the old file, there is nothing to mix with any more.
-        if record.leaves_nothing(self.end) || self.old.is_some() && now.is_none() {
+        if record.leaves_nothing(self.end, now.as_ref()) {
             record.withdraw(&self.directory);
             return Ok(false);
         }
         let is_unchanged = record.is_unchanged(now.as_ref());
         let when_cut = record.when_cut;
-        if when_cut == WhenCut::Publish
+        if when_cut == PartialPolicy::Publish
             && is_unchanged
             && self.end == StreamEnd::Cut
             && self.output.position() > 0
@@ -356,8 +356,8 @@ impl Replacement {
         }
         let most = match (when_cut, self.end) {
             _ if !self.is_locked || !is_unchanged => 0,
-            (WhenCut::Keep, StreamEnd::Cut) => u64::MAX,
-            (WhenCut::Keep, _) => self.former.unwrap_or(0),
+            (PartialPolicy::Resume, StreamEnd::Cut) => u64::MAX,
+            (PartialPolicy::Resume, _) => self.former.unwrap_or(0),
             _ => 0,
         };
         // If the upload exceeds the limit for partial uploads, its beginning is still useful.
@@ -422,6 +422,20 @@ impl Upload for Replacement {
         self.output.ready().map_err(system)
     }
 
+    /// Brings all bytes to disk, which some disks do only at the close of a file. After a wait, the
+    /// session must look at its client first: a client that has gone may have stored a newer file.
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
+        let start = Instant::now();
+        self.finish_copying()?;
+        self.settle().map_err(system)?;
+        if let Some(record) = &mut self.record {
+            // The file is complete, and its record is about to go: that it could not be synced harms
+            // nobody any more.
+            let _ = record.wait(&self.directory);
+        }
+        Ok(start.elapsed() < SLOW)
+    }
+
     fn inode(&self) -> Option<u64> {
         self.hidden.as_ref().map(|_| self.made.identity.1)
     }
@@ -432,13 +446,7 @@ impl Upload for Replacement {
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.end = StreamEnd::Failed;
-        self.finish_copying()?;
-        self.settle().map_err(system)?;
-        if let Some(record) = &mut self.record {
-            // The file is complete, and its record is about to go: that it could not be synced harms
-            // nobody any more.
-            let _ = record.wait(&self.directory);
-        }
+        while !self.prepare_commit()? {}
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }

@@ -2,7 +2,7 @@
 //! uploads that no user has resumed or that make room for other files.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -313,7 +313,7 @@ impl<'a> Walk<'a> {
             if is_kept {
                 self.add(Cost::of_file(found.size));
             } else if self.cost.is_none() {
-                self.remove(directory, name, found, hidden::remove_unnamed);
+                self.remove(directory, name, found, || Usage::have_bytes(name));
             }
         }
     }
@@ -352,8 +352,8 @@ impl<'a> Walk<'a> {
         if facts.has_ended(now.as_ref()) {
             record::if_unchanged((directory, above), name, &facts, || {
                 // The bytes go first, while the shelf knows that they count.
-                let _ = hidden::remove(&usage, directory.as_fd(), &facts.bytes);
-                self.remove(directory, name, found, hidden::remove);
+                let _ = hidden::try_remove(&usage, directory, &facts.bytes, || false);
+                self.remove(directory, name, found, || false);
                 usage.shelf().take(above, name);
             });
             return None;
@@ -369,27 +369,27 @@ impl<'a> Walk<'a> {
         record::if_unchanged((directory, above), name, &facts, || {
             self.shelve(name, Some((&facts, size)));
             if bytes.is_none() {
-                let _ = hidden::remove(&usage, directory.as_fd(), &facts.bytes);
+                let _ = hidden::try_remove(&usage, directory, &facts.bytes, || false);
                 usage.shelf().emptied(&facts.bytes);
             }
         });
         bytes.map(|_| facts)
     }
 
-    /// Removes a hidden file, unless an upload is writing to it.
+    /// Removes a hidden file, unless an upload is writing to it or it `stays`.
     fn remove(
         &mut self,
         directory: &OwnedFd,
         name: &[u8],
         found: &Metadata,
-        remove: fn(&Usage, BorrowedFd<'_>, &[u8]) -> Result<bool, Errno>,
+        stays: impl Fn() -> bool,
     ) {
         // The server never gives such a file a second name, so another program has done so. The
         // file stays.
         if found.links > 1 {
             return;
         }
-        let removed = match remove(self.root.usage(), directory.as_fd(), name) {
+        let removed = match hidden::remove(self.root.usage(), directory, name, stays) {
             Ok(removed) => removed,
             // On a file system without locks, it is unknown whether an upload still writes to the
             // file. After half a day, no upload does.
@@ -409,13 +409,10 @@ pub(super) fn make_way(root: &Arc<Root>, owner: Owner, size: u64, config: LocalC
     parts.retain(|part| part.owner() == owner);
     let mut bytes: u64 = parts.iter().map(|part| part.size).sum();
     let mut files = parts.len();
-    let mut oldest = parts.iter();
+    let mut dropped = parts.iter().filter(|part| drop_bytes(part, root));
     while !config.allows_kept(files + 1, size.saturating_add(bytes)) {
-        let Some(part) = oldest.next() else { return false };
-        if drop_bytes(part, root) {
-            files -= 1;
-            bytes = bytes.saturating_sub(part.size);
-        }
+        let Some(part) = dropped.next() else { return false };
+        (files, bytes) = (files - 1, bytes.saturating_sub(part.size));
     }
     true
 }
@@ -431,17 +428,12 @@ pub(super) fn give_way<T>(
     let is_over = |begun: &StorageResult<T>| {
         begun.as_ref().is_err_and(|error| error.kind == StorageErrorKind::OverQuota)
     };
-    if !is_over(&begun) {
-        return begun;
-    }
-    let mut parts = root.usage().shelf().by_age();
-    parts.sort_by_key(|part| part.owner() != owner);
-    for part in parts {
-        if drop_bytes(&part, root) {
+    if is_over(&begun) {
+        let mut parts = root.usage().shelf().by_age();
+        parts.sort_by_key(|part| part.owner() != owner);
+        let mut dropped = parts.iter().filter(|part| drop_bytes(part, root));
+        while is_over(&begun) && dropped.next().is_some() {
             begun = begin();
-            if !is_over(&begun) {
-                return begun;
-            }
         }
     }
     begun
@@ -463,11 +455,9 @@ pub(super) fn give_up(
         return 0;
     }
     let mut gone = 0;
-    for part in parts {
-        if gone > 0 && is_enough() {
-            break;
-        }
-        gone += usize::from(drop_bytes(&part, root));
+    let mut dropped = parts.iter().filter(|part| drop_bytes(part, root));
+    while (gone == 0 || !is_enough()) && dropped.next().is_some() {
+        gone += 1;
     }
     if gone > 0 {
         let uploads = if gone == 1 { "upload" } else { "uploads" };
@@ -481,7 +471,7 @@ pub(super) fn give_up(
 fn drop_bytes(part: &KeptPart, root: &Arc<Root>) -> bool {
     let usage = root.usage();
     let opened = Directory::open(root, &part.directory);
-    let removed = opened.and_then(|it| hidden::try_remove(usage, it.as_fd(), &part.bytes));
+    let removed = opened.and_then(|it| hidden::try_remove(usage, it, &part.bytes, || false));
     match removed {
         Ok(()) => true,
         Err(Errno::NOENT | Errno::NOTDIR) => usage.shelf().emptied(&part.bytes).is_some(),
@@ -499,7 +489,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
         !matches!(hidden::check_left(directory.as_fd(), name), Err(Errno::WOULDBLOCK))
     })?;
     directory::all_names(&directory, Errno::BUSY, &|name| {
-        hidden::remove(usage, directory.as_fd(), name).unwrap_or(false)
+        hidden::remove(usage, &directory, name, || false).unwrap_or(false)
     })?;
     usage.shelf().forget_in(root::metadata_of(&directory)?.identity);
     Ok(())

@@ -512,3 +512,27 @@ fn a_file_that_is_stored_during_the_check_is_not_replaced_fs_15() {
     assert_eq!(resumed.commit().unwrap_err().kind, Kind::Exists);
     assert_eq!(files.get("/a").unwrap(), b"bobs");
 }
+
+#[test]
+fn a_removal_during_an_upload_lets_nobody_join_a_later_file_to_its_end_here_fs_15() {
+    for (is_renamed, is_there) in [(false, false), (false, true), (true, false), (true, true)] {
+        let files = MemoryStorage::new();
+        files.put("/f", "old").unwrap();
+        let storage = Partials::new(files.clone());
+        let file = &"/f".into();
+        let mut upload = storage.write(file, WriteMode::Replace, Keep::Bytes(b"ann")).unwrap();
+        upload.write_all(b"0123456789").unwrap();
+        match is_renamed {
+            true => storage.rename(file, &"/g".into(), false).unwrap(),
+            false => storage.remove(file).unwrap(),
+        }
+        // The session asks the storage to forget what belongs to the name.
+        assert!(storage.forget(file, Some(b"ann")).unwrap().is_some_and(|it| it.is_running));
+        if is_there {
+            files.put("/f", "of another program").unwrap();
+        }
+        upload.abort(StreamEnd::Cut);
+        let found = storage.unfinished(file, Some(b"ann")).unwrap();
+        assert_eq!(found.map(|found| found.kept), is_there.then_some(0), "{is_renamed}");
+    }
+}

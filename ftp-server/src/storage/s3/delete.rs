@@ -3,7 +3,7 @@
 //! session of this process publishes an object under the same key: see [`super::rivals`].
 
 use super::error::S3Error;
-use super::http::{Client, Request, Retries, Treatment, check_wanted};
+use super::http::{Client, Request, Treatment, check_wanted};
 use super::inner::Inner;
 use super::objects::Condition;
 use crate::storage::StorageResult;
@@ -13,36 +13,12 @@ impl Client {
     pub(super) fn delete(&self, key: &str, condition: &Condition) -> Result<(), S3Error> {
         let headers = condition.header().into_iter().collect();
         let request = Request { headers, ..Request::of("DeleteObject", key) };
-        let mut retries = Retries::new(self.timeouts.retries);
-        let mut is_undecided = false;
-        loop {
-            let error = match self.once(&request) {
-                Ok(_) => return Ok(()),
-                Err(error) if error.is_missing() => return Ok(()),
-                Err(error) => error,
-            };
-            is_undecided |= error.is_undecided();
-            // The effect of an earlier attempt can be the reason why the store refuses.
-            if is_undecided || error.is_precondition() {
-                let found = self.head(key);
-                if let Ok(None) = found {
-                    return Ok(());
-                }
-                if error.is_undecided() {
-                    self.note_late(&request);
-                }
-                match found {
-                    Ok(_) if error.is_undecided() && !self.may_repeat(&request) => {
-                        return Err(error);
-                    }
-                    Err(_) if is_undecided => return Err(S3Error::Undecided(Box::new(error))),
-                    found => found?,
-                };
-            }
-            match error.is_transient() {
-                true => retries.again(error)?,
-                false => return Err(error),
-            }
+        let is_gone = || Ok(self.head(key)?.is_none().then_some(()));
+        match self.decided(&request, is_gone, |_| Ok(())) {
+            Err(error) if error.is_missing() => Ok(()),
+            // Another request can have removed it.
+            Err(error) if error.is_precondition() => is_gone()?.ok_or(error),
+            done => done,
         }
     }
 }

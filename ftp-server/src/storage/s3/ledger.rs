@@ -38,7 +38,7 @@ impl S3Ledger {
     ///
     /// # Errors
     ///
-    /// Returns an error of [`new`](Self::new) or [`prove`](Self::prove).
+    /// Returns an error of [`new`](Self::new) or [`prove`](Ledger::prove).
     pub fn open(store: &S3Store, name: &str) -> Result<Self, LedgerError> {
         let ledger = Self::new(store, name)?;
         ledger.prove()?;
@@ -46,7 +46,7 @@ impl S3Ledger {
     }
 
     /// Returns a ledger without sending a request. The first use of the ledger calls
-    /// [`prove`](Self::prove).
+    /// [`prove`](Ledger::prove).
     ///
     /// # Errors
     ///
@@ -64,15 +64,19 @@ impl S3Ledger {
         Ok(Self { store: store.clone(), prefix, is_proved, ahead })
     }
 
-    /// Verifies with a temporary object that the store supports conditional writes, unless that is
-    /// already known.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`LedgerError::Unfit`] if the store refuses the test, or if it ignores conditional
-    /// writes and so would silently lose changes. Returns [`LedgerError::Away`] if the store does
-    /// not respond or fails temporarily.
-    pub fn prove(&self) -> Result<(), LedgerError> {
+    fn inner(&self) -> &Inner {
+        &self.store.inner
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+impl Ledger for S3Ledger {
+    /// Unless that is already known, verifies that the store supports conditional writes: one that
+    /// ignores them would silently lose changes.
+    fn prove(&self) -> Result<(), LedgerError> {
         if self.is_proved.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -91,16 +95,6 @@ impl S3Ledger {
         Ok(())
     }
 
-    fn inner(&self) -> &Inner {
-        &self.store.inner
-    }
-
-    fn key(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
-    }
-}
-
-impl Ledger for S3Ledger {
     fn read(&self, name: &str) -> Result<LedgerAnswer, LedgerError> {
         self.prove()?;
         let found = self

@@ -46,19 +46,6 @@ impl Listing {
         Ok(is_there.then_some(listing))
     }
 
-    /// Returns a listing without entries.
-    pub(super) fn empty(store: &Arc<Inner>, keys: &Keys) -> Self {
-        Self {
-            store: Arc::clone(store),
-            keys: keys.clone(),
-            pages: Pages::none(),
-            page: VecDeque::new(),
-            asked: VecDeque::new(),
-            names: HashSet::new(),
-            asks_times: false,
-        }
-    }
-
     /// Reads the next page with a key or a directory. Returns whether there is one.
     fn turn(&mut self) -> Result<bool, S3Error> {
         let Some(page) = self.pages.next(&self.store.client)? else { return Ok(false) };

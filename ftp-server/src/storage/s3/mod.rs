@@ -81,7 +81,8 @@ use super::{
 ///   Both modes fail with `Busy` if the object changes in the meantime.
 /// - The bytes of an interrupted upload are kept for 12 hours (see
 ///   [`keep_partials`](Self::keep_partials)), unless the file that it was to replace changes. Its
-///   record stays for up to 90 days, until a server stores, renames or removes the file. Every
+///   record stays until a server stores, renames or removes the file, or for up to 90 days if there
+///   was no file. Every
 ///   server that uses the bucket can resume the upload for the same user. Resuming at an offset
 ///   inside the stored parts fails with `BadRestart`, because stores do not return the content of
 ///   parts.
@@ -114,9 +115,9 @@ use super::{
 ///
 /// Renaming a directory fails with `Unsupported`, unless [`rename_trees`](Self::rename_trees)
 /// allows it. The storage moves the files one by one, so an error leaves some files at the old path
-/// and some at the new one. The same rename then moves the other files. If a partial upload in the
-/// directory already has stored parts, it is discarded. One that is running still goes to the old
-/// path, but leaves no record there.
+/// and some at the new one. The same rename then moves the other files. Partial uploads in the
+/// directory lose their bytes. One that is running still goes to the old path, but leaves no record
+/// there.
 ///
 /// # Times
 ///
@@ -243,16 +244,6 @@ impl S3Storage {
         let file = self.inner.client.head(&self.existing(path)?)?;
         Ok(if file.is_some() { Kind::NotDirectory } else { Kind::NotFound })
     }
-
-    fn entries(&self, path: &VirtualPath, asks_times: bool) -> StorageResult<Listing> {
-        let prefix = self.directory(path)?;
-        let (store, keys) = (Arc::clone(&self.inner), self.keys.clone());
-        match Listing::begin(store, keys, &prefix, asks_times)? {
-            Some(listing) => Ok(listing),
-            None if path.is_root() => Ok(Listing::empty(&self.inner, &self.keys)),
-            None => Err(self.no_directory(path)?.into()),
-        }
-    }
 }
 
 /// Returns two numbers that identify a key uniquely across all stores.
@@ -316,7 +307,13 @@ impl Storage for S3Storage {
     }
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        Ok(Entries::new(self.entries(path, self.keeps_times && ask != Ask::Names)?))
+        let asks_times = self.keeps_times && ask != Ask::Names;
+        let (store, keys) = (Arc::clone(&self.inner), self.keys.clone());
+        match Listing::begin(store, keys, &self.directory(path)?, asks_times)? {
+            Some(listing) => Ok(Entries::new(listing)),
+            None if path.is_root() => Ok(Entries::new(std::iter::empty())),
+            None => Err(self.no_directory(path)?.into()),
+        }
     }
 
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {

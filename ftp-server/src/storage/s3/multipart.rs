@@ -109,7 +109,8 @@ impl Client {
             body: Some(body.as_bytes()),
             ..Request::of("CompleteMultipartUpload", &*upload.key)
         };
-        self.decided(&request, id, |answer| Ok(answer.text("ETag")))
+        let made = || self.made(&upload.key, id);
+        self.decided(&request, made, |answer| Ok(answer.text("ETag")))
     }
 
     /// Discards an upload and its parts.

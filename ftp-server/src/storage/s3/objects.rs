@@ -236,36 +236,38 @@ impl Client {
         headers.extend(checksums.then(|| ("x-amz-checksum-sha256", base64(&sum))));
         let (body, sum) = (Some(bytes), Some(sum));
         let request = Request { headers, body, sum, ..Request::of("PutObject", key) };
-        self.decided(&request, id, |answer| check_sum(&request, answer).map(|()| answer.tag()))
+        let made = || self.made(key, id);
+        self.decided(&request, made, |answer| check_sum(&request, answer).map(|()| answer.tag()))
     }
 
-    /// Makes a change that gives an object the metadata `id`, and returns the entity tag. After an
-    /// error that leaves the result unknown, first checks whether the change was made. Retries it only if
-    /// it was not, with the same condition, and only if the store is proved to check that. Without the
-    /// look, the effect of the first attempt could make the second one fail.
-    pub(super) fn decided(
+    /// Returns the entity tag of the object at `key` if its metadata has this id.
+    pub(super) fn made(&self, key: &str, id: &str) -> Result<Option<String>, S3Error> {
+        let object = self.head(key)?;
+        Ok(object.filter(|object| object.metadata(ID) == Some(id)).map(|object| object.tag))
+    }
+
+    /// Makes a change, and returns what `read` finds in the response. After an error that leaves the
+    /// result unknown, first asks `made` whether the change was made. Retries it only if it was not, with
+    /// the same condition, and only if the store is proved to check that. Without the look, the effect of
+    /// the first attempt could make the second one fail.
+    pub(super) fn decided<T>(
         &self,
         request: &Request<'_>,
-        id: &str,
-        tag: impl Fn(&StoreAnswer) -> Result<String, S3Error>,
-    ) -> Result<String, S3Error> {
-        let key = request.key.unwrap_or_default();
-        let made = || -> Result<Option<String>, S3Error> {
-            let object = self.head(key)?;
-            Ok(object.filter(|object| object.metadata(ID) == Some(id)).map(|object| object.tag))
-        };
+        made: impl Fn() -> Result<Option<T>, S3Error>,
+        read: impl Fn(&StoreAnswer) -> Result<T, S3Error>,
+    ) -> Result<T, S3Error> {
         let mut retries = Retries::new(self.timeouts.retries);
         let mut is_undecided = false;
         loop {
-            let error = match self.once(request).and_then(|answer| tag(&answer)) {
-                Ok(tag) => return Ok(tag),
+            let error = match self.once(request).and_then(|answer| read(&answer)) {
+                Ok(done) => return Ok(done),
                 Err(error) => error,
             };
             is_undecided |= error.is_undecided();
             // A refusal after a lost response can be the effect of the first attempt.
             let found = if is_undecided { made() } else { Ok(None) };
-            if let Ok(Some(tag)) = found {
-                return Ok(tag);
+            if let Ok(Some(done)) = found {
+                return Ok(done);
             }
             if error.is_undecided() {
                 self.note_late(request);
@@ -303,10 +305,9 @@ impl Client {
         ];
         all.extend(condition.header());
         all.extend(headers.iter().map(|(name, value)| (&**name, value.clone())));
-        let id = headers.iter().find(|(name, _)| name == ID).map(|(_, id)| id.clone());
+        let id = headers.iter().find(|(name, _)| name == ID).map_or("", |(_, id)| id);
         let request = Request { headers: all, ..Request::of("CopyObject", to) };
-        let id = id.unwrap_or_default();
-        self.decided(&request, &id, |answer| Ok(answer.text("ETag")))
+        self.decided(&request, || self.made(to, id), |answer| Ok(answer.text("ETag")))
     }
 
     /// Returns the value of `x-amz-copy-source` for an object of this bucket.

@@ -62,11 +62,6 @@ impl Pages {
         Self { by_directory: true, ..Self::of_keys(prefix, most) }
     }
 
-    /// Returns a listing that has ended.
-    pub(super) fn none() -> Self {
-        Self { is_over: true, ..Self::of_keys("", 1) }
-    }
-
     /// Returns the next page with a key or a directory; `None` after the last page. After an error,
     /// the listing has ended.
     pub(super) fn next(&mut self, client: &Client) -> Result<Option<Page>, S3Error> {

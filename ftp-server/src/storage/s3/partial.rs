@@ -7,14 +7,14 @@
 //! note, by the store's clock, exceeds the lease. The servers' own clocks do not matter.
 //!
 //! The bytes count for 12 hours, and as long as the object is the one that the upload was to
-//! replace. The note stays for 90 days, unless it has [ended](has_ended).
+//! replace. The note of a replacement stays until it has [ended](has_ended), however old it is: there
+//! are at most as many as objects. Any other note also ends after 90 days.
 //!
 //! Parts are stored one after the other. So all listed parts except the last are complete and
 //! belong together. The last part can be the end of the file. If `SIZE` counted that part, the
 //! client would assume that the whole file is stored. So after a server has died, the last part
 //! does not count.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::buffer::PartBuffer;
@@ -113,10 +113,11 @@ impl Note {
             return None;
         }
         let mut value = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+        let unless_dash = |text: &str| (text != "-").then(|| text.to_owned());
         let owner = value("owner")?.to_owned();
         let key = value("key")?.to_owned();
         let object = value("object")?.to_owned();
-        let upload = value("upload").map(|text| (text != "-").then(|| text.to_owned()))?;
+        let upload = unless_dash(value("upload")?);
         let (is_active, keeps) = match value("state")? {
             "active" => (true, true),
             "discarding" => (true, false),
@@ -125,10 +126,9 @@ impl Note {
         };
         let parts = value("parts")?.parse().ok()?;
         let stored = value("stored")?.parse().ok()?;
-        let by = value("tail")?;
-        let length = value("length")?.parse().ok()?;
-        let tail = (by != "-").then(|| (by.to_owned(), length));
-        let old = value("old").map(|old| (old != "-").then(|| old.to_owned()))?;
+        let tail = unless_dash(value("tail")?);
+        let tail = tail.zip(Some(value("length")?.parse().ok()?));
+        let old = unless_dash(value("old")?);
         Some(Self { owner, key, object, upload, is_active, keeps, parts, stored, tail, old })
     }
 }
@@ -175,16 +175,15 @@ impl KeptBytes {
     }
 }
 
-/// Returns the note with this key; `None` if it is missing or too old.
+/// Returns the note with this key; `None` if it is missing, or has ended by its age.
 pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
     let Some((object, note)) = read(store, key)? else { return Ok(None) };
     let age = Duration::from_secs(u64::try_from(object.age()).unwrap_or(0));
     let note = note.unwrap_or_else(Note::doubtful);
-    let is_old = age >= REMEMBERED;
-    if age >= RECORDED || is_old && note.old.is_none() {
+    if age >= RECORDED && note.old.is_none() {
         return Ok(None);
     }
-    let is_running = note.is_active && age <= store.lease;
+    let (is_running, is_old) = (note.is_active && age <= store.lease, age >= REMEMBERED);
     Ok(Some(Found { note, when: object.changed(), tag: object.tag, is_running, is_old }))
 }
 
@@ -410,15 +409,12 @@ pub(super) fn discard_all(
     })
 }
 
-/// The versions of objects before and after they were moved, by their new keys.
-pub(super) type Moved = HashMap<String, (String, String)>;
-
-/// Moves the notes of a renamed directory. Multipart uploads cannot be moved, and are discarded.
+/// Moves the notes of a renamed directory, without their bytes: a multipart upload cannot be moved. What
+/// they forbade under the old name, they forbid under the new one.
 pub(super) fn move_notes(
     store: &Inner,
     (from, to): (&str, &str),
     (old, new): (&str, &str),
-    moved: &Moved,
 ) -> Result<(), S3Error> {
     let mut all = Vec::new();
     store.each_key(from, |listed| {
@@ -427,47 +423,32 @@ pub(super) fn move_notes(
         all.extend(find(store, &listed.key)?.filter(is_left).map(|found| (listed.key, found)));
         Ok(())
     })?;
-    // If there is a directory of the old name again, a note without an object can belong to it.
     let is_there = !all.is_empty() && store.has_keys(old)?;
     for (key, found) in all {
         let Some(name) = key.strip_prefix(from) else { continue };
-        let (mut note, moved_key) = (found.note.clone(), format!("{to}{name}"));
+        let moved_key = format!("{to}{name}");
         // A note that cannot be read may be about any file, and forbids at both places.
-        let (mut now, mut has_ended, mut is_left) = (None, false, is_there);
+        let (mut place, mut now, mut is_left) = (String::new(), None, is_there);
         if let Some(rest) = found.note.key.strip_prefix(old) {
-            note.key = format!("{new}{rest}");
-            now = store.client.head(&note.key)?;
-            has_ended = note.old.is_some() != now.is_some();
-            is_left =
-                is_there && note.old.is_some() && store.client.head(&found.note.key)?.is_some();
+            place = format!("{new}{rest}");
+            now = store.client.head(&place)?;
+            is_left = is_there && store.client.head(&found.note.key)?.is_some();
         }
-        let is_unsure = note.old.is_none() && (is_there || note.upload.is_some());
         // A note that is there already is of a later upload.
         let other = find(store, &moved_key)?;
-        let is_later = |other: &Found| note.old.is_none() || !other.has_ended(now.as_ref());
-        if !(has_ended || is_unsure || other.as_ref().is_some_and(is_later)) {
-            let versions = moved.get(&note.key);
-            if let Some(is) = &mut note.old {
-                // If the object is another one, the note still forbids to resume at its length.
-                let same = versions.filter(|(before, _)| before == is);
-                *is = same.map_or_else(String::new, |(_, after)| after.clone());
-            }
-            if note.upload.is_some() || is_left {
-                discard_bytes(store, &found.note)?;
-                note = note.bare();
-            }
+        let is_free = other.as_ref().is_none_or(|other| other.has_ended(now.as_ref()));
+        if found.note.old.is_some() && is_free && (now.is_some() || place.is_empty()) {
+            let old = now.map_or_else(String::new, |now| now.version());
+            let note = Note { key: place, old: Some(old), ..found.note.bare() };
             let condition = other.map_or(Condition::New, |other| Condition::Is(other.tag));
             match write(store, &moved_key, &note, &condition) {
                 Err(error) if error.is_precondition() => {}
-                written if is_left => drop(written?),
-                written => {
-                    written.and_then(|_| store.delete_if(&key, &found.tag))?;
-                    continue;
-                }
+                written => drop(written?),
             }
         }
-        if !is_left {
-            discard(store, &key, &found)?;
+        match is_left && found.note.old.is_some() {
+            true => discard_bytes(store, &found.note)?,
+            false => discard(store, &key, &found)?,
         }
     }
     Ok(())
@@ -498,41 +479,23 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
         }
         Ok(())
     })?;
-    // Also removes old tails, which no note names any more, and the objects that failed moves of
-    // directories and interrupted tests of the store have left.
+    // Also removes the tails that no note names any more, and the objects that failed moves of
+    // directories and interrupted tests of the store have left. An upload that goes on with a tail for
+    // longer than another half a day without a further part loses these bytes, and is then refused.
     let hidden = &store.hidden;
-    let mut old = Vec::new();
-    for prefix in [keys::tails(hidden), keys::tree_moves(hidden), keys::probes(hidden)] {
+    let older = oldest - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
+    for (prefix, oldest) in [
+        (keys::tails(hidden), older),
+        (keys::tree_moves(hidden), oldest),
+        (keys::probes(hidden), oldest),
+    ] {
         store.each_key(&prefix, |listed| {
-            old.extend((listed.modified <= oldest).then_some(listed.key));
-            Ok(())
-        })?;
-    }
-    if !old.is_empty() {
-        // An upload that resumes an old tail writes only its note again.
-        let tails = keys::tails(hidden);
-        store.each_key(&keys::notes(hidden), |listed| {
-            if !old.iter().any(|key| key.starts_with(&tails)) {
-                return Ok(());
-            }
-            match read(store, &listed.key) {
-                Ok(found) => {
-                    let tail = found.and_then(|(_, note)| note?.tail);
-                    let named = tail.map(|(owner, _)| keys::tail(hidden, &owner));
-                    old.retain(|key| Some(key) != named.as_ref());
-                }
-                // The note may name any of the tails.
-                Err(error) => {
-                    pass(&listed.key, Err(error))?;
-                    old.retain(|key| !key.starts_with(&tails));
-                }
+            if listed.modified <= oldest {
+                let deleted = store.client.delete(&listed.key, &Condition::None);
+                pass(&listed.key, deleted.map(|()| true))?;
             }
             Ok(())
         })?;
-    }
-    for key in old {
-        let deleted = store.client.delete(&key, &Condition::None);
-        pass(&key, deleted.map(|()| true))?;
     }
     Ok(removed)
 }
@@ -555,10 +518,8 @@ fn sweep_note(store: &Inner, listed: &Listed, (now, oldest): (i64, i64)) -> Resu
     let bare = now.saturating_sub(object.modified.unwrap_or(listed.modified));
     let is_too_old = u64::try_from(bare).is_ok_and(|age| age >= BARE.as_secs());
     let note = note.unwrap_or_else(Note::doubtful);
-    let is_over = is_too_old || note.old.is_none() || {
-        let now = if note.key.is_empty() { None } else { store.client.head(&note.key)? };
-        !note.key.is_empty() && note.has_ended(now.as_ref())
-    };
+    let is_over = is_too_old && note.old.is_none()
+        || !note.key.is_empty() && note.has_ended(store.client.head(&note.key)?.as_ref());
     if !is_over && !note.has_bytes() {
         return Ok(false);
     }

@@ -70,7 +70,7 @@ impl S3Storage {
             false => 0,
         };
         let (number, _) = identity(&self.inner, &found.tag);
-        Ok(Some(Unfinished { kept, number, when: found.when, is_running: false }))
+        Ok(Some(Unfinished { kept, number, when: found.when, ..Unfinished::default() }))
     }
 
     /// Ends the records of all users, because the object at `key` was removed or replaced. Uploads

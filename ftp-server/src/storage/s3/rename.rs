@@ -10,9 +10,8 @@ use super::inner::Inner;
 use super::multipart::{LEAST, PARTS};
 use super::objects::{Condition, ID, StoredObject};
 use super::pages::Listed;
-use super::partial::{self, Moved};
 use super::rivals::{ALWAYS, Turn};
-use super::{S3Storage, http, keys};
+use super::{S3Storage, http, keys, partial};
 use crate::storage::{
     StorageError, StorageErrorKind as Kind, StorageResult, VirtualPath, check_rename,
 };
@@ -68,7 +67,7 @@ impl S3Storage {
                 let copied = self
                     .inner
                     .publish(&to_key, ALWAYS, |turn| file.copy(turn, target.as_ref(), replace));
-                copied.and_then(|_| file.remove())
+                copied.and_then(|()| file.remove())
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
         };
@@ -166,7 +165,6 @@ impl S3Storage {
             }
         };
         // The object of a directory is listed before its files, so the new directory exists first.
-        let mut moved = Moved::new();
         let (mut directories, mut markers) = (BTreeSet::new(), Vec::new());
         for Listed { key, size, tag, .. } in &objects {
             let Some(rest) = key.strip_prefix(from) else { continue };
@@ -183,18 +181,17 @@ impl S3Storage {
             }
             // Another session may have removed the object.
             let Some(object) = store.client.head(key)? else { continue };
-            let (id, version) = (copy_id(&id, &object), object.version());
+            let id = copy_id(&id, &object);
             let file = Move { store, from: key, to: &new, object, id };
-            let copy = store.publish(&new, ALWAYS, |turn| {
+            store.publish(&new, ALWAYS, |turn| {
                 let made = if is_again { store.client.head(&new)? } else { None };
-                match made.filter(|made| file.has_made(made)) {
-                    Some(copy) => Ok(copy),
-                    None => file.copy(turn, None, false),
+                match made.is_some_and(|made| file.has_made(&made)) {
+                    true => Ok(()),
+                    false => file.copy(turn, None, false),
                 }
             })?;
             *is_changed = true;
             file.remove()?;
-            moved.insert(new.clone(), (version, copy.version()));
         }
         // SeaweedFS keeps a directory whose object is removed before its files.
         for (key, tag) in markers.into_iter().rev() {
@@ -208,7 +205,7 @@ impl S3Storage {
         for rest in directories {
             let (old, new) = (format!("{from}{rest}"), format!("{to}{rest}"));
             let notes = (&*self.keys.notes(&old), &*self.keys.notes(&new));
-            partial::move_notes(store, notes, (from, to), &moved)?;
+            partial::move_notes(store, notes, (from, to))?;
         }
         Ok(store.client.delete(&own_key, &Condition::None)?)
     }
@@ -240,24 +237,25 @@ pub(super) struct Move<'a> {
 }
 
 impl Move<'_> {
-    /// Copies the object, and returns the copy. Replaces the object `target` that was seen under the
-    /// new name, or a later one if `replace` is set.
+    /// Copies the object. Replaces the object `target` that was seen under the new name, or a later one
+    /// if `replace` is set.
     fn copy(
         &self,
         turn: &mut Turn<'_>,
         target: Option<&StoredObject>,
         replace: bool,
-    ) -> StorageResult<StoredObject> {
+    ) -> StorageResult<()> {
         const TRIES: u32 = 3;
         let client = &self.store.client;
         let mut condition = Condition::of(target);
         for _ in 0..TRIES {
             if self.send(turn, &condition)? {
                 let copy = client.head(self.to).map_err(S3Error::after_change)?;
-                let why = || io::Error::other("the copy is not under the new name");
-                return copy.filter(|copy| self.has_made(copy)).ok_or_else(|| {
-                    S3Error::after_change(StorageError::caused_by(Kind::Busy, why()))
-                });
+                if copy.is_some_and(|copy| self.has_made(&copy)) {
+                    return Ok(());
+                }
+                let why = io::Error::other("the copy is not under the new name");
+                return Err(S3Error::after_change(StorageError::caused_by(Kind::Busy, why)));
             }
             // Either the target or the original has changed.
             let target = client.head(self.to)?;

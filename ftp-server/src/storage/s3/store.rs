@@ -176,10 +176,10 @@ impl S3Store {
             Ok(Credentials { access_key, secret_key, session_token });
     }
 
-    /// Removes the bytes of uploads that ended without success more than 12 hours ago, and their
-    /// records, except those that forbid to resume an upload at the length of an older file: these
-    /// stay for up to 90 days. Returns the number of uploads. The background thread calls this method soon after its start, and then every hour. It logs a warning for an
-    /// object that cannot be read or removed, and goes on.
+    /// Removes the bytes of uploads that ended without success more than 12 hours ago, and the records
+    /// that have ended. Returns the number of uploads. The background thread calls this method soon
+    /// after its start, and then every hour. It logs a warning for an object that cannot be read or
+    /// removed, and goes on.
     ///
     /// # Errors
     ///

@@ -38,6 +38,7 @@ pub(crate) enum Act {
     /// A new session of the user, perhaps from another network.
     Reconnect,
     OtherUserStores,
+    OtherUserDeletes,
     Restart,
     /// Another session of the user begins a `STOR`.
     Begin,
@@ -99,6 +100,7 @@ pub(super) const ACTS: &[Act] = &[
     Act::MoveDirectory,
     Act::Reconnect,
     Act::OtherUserStores,
+    Act::OtherUserDeletes,
     Act::Restart,
     Act::Begin,
     Act::CutBegun,

@@ -256,6 +256,10 @@ impl<S: Storage + Clone + 'static> Served<S> {
                 let prepared = transfer::stor(&mut other, name);
                 Self::upload(&mut other, prepared, &bytes(7, 0, OTHERS), None)
             }
+            Act::OtherUserDeletes => {
+                let mut other = Self::session(&self.storage, &self.context, "v");
+                done(code(objects::dele(&mut other, name)))
+            }
             Act::Restart => {
                 for (mut session, upload) in std::mem::take(&mut self.begun) {
                     Self::end(&mut session, upload, cut);

@@ -114,9 +114,9 @@ mod tests {
     fn directory_rules_have_a_literal_path_and_any_rights() {
         let read = |text: &str| DIRECTORIES.assigned(text);
         for (text, path, rights) in [
-            ("/in=read", "/in", Rights::READ),
-            (" /a b/c/= [list, create] ;", "/a b/c", Rights::LIST | Rights::CREATE),
-            ("/private=[]", "/private", Rights::NONE),
+            ("{ '/in' = 'read' }", "/in", Rights::READ),
+            (" { '/a b/c/' = ['list', 'create'] }", "/a b/c", Rights::LIST | Rights::CREATE),
+            ("{ '/private' = [] }", "/private", Rights::NONE),
             ("{ '/a;b' = \"read\" }", "/a;b", Rights::READ),
             ("{ '/a=b, \"[\u{e9}' = [] }", "/a=b, \"[\u{e9}", Rights::NONE),
             ("{ \"/a\" = \"[]\" }", "/a", Rights::NONE),
@@ -128,27 +128,33 @@ mod tests {
             assert_eq!(read(&shown.to_string()).as_deref(), Ok(&rules[..]));
         }
         for (text, want) in [
-            ("/in =read", "invalid directory \"/in \": remove the space at the end"),
-            ("/in /=read", "invalid directory \"/in /\": remove the space at the end"),
-            ("/in\u{a0}=read", "invalid directory \"/in\u{a0}\": remove the space at the end"),
+            ("{ '/in ' = 'read' }", "invalid directory \"/in \": remove the space at the end"),
+            ("{ '/in /' = 'read' }", "invalid directory \"/in /\": remove the space at the end"),
             (
-                "/%u=read",
+                "{ '/in\u{a0}' = 'read' }",
+                "invalid directory \"/in\u{a0}\": remove the space at the end",
+            ),
+            (
+                "{ '/%u' = 'read' }",
                 "invalid directory \"/%u\": %u stands for the user's name only in roots and mount targets",
             ),
-            ("/in", "invalid rule \"/in\": expected /DIRECTORY=RIGHTS"),
+            (
+                "/in=read",
+                "expected a table such as { \"/incoming\" = \"drop-box\" }, found a string",
+            ),
         ] {
             assert_eq!(read(text), Err(want.to_owned()));
         }
-        assert!(read("/in=").unwrap_err().starts_with("unknown right \"\""));
+        assert!(read("{ '/in' = '' }").unwrap_err().starts_with("unknown right \"\""));
     }
 
     #[test]
     fn mounts_have_a_path_in_the_tree_and_one_on_disk() {
         let read = |text: &str| MOUNTS.assigned(text);
         for (text, path, root) in [
-            ("/pub=/srv/pub", "/pub", "/srv/pub"),
-            (" /a b/c/=/srv/%u=x ;", "/a b/c", "/srv/%u=x"),
-            ("/pub=store:main/a=b", "/pub", "store:main/a=b"),
+            ("{ '/pub' = '/srv/pub' }", "/pub", "/srv/pub"),
+            (" { '/a b/c/' = '/srv/%u=x' }", "/a b/c", "/srv/%u=x"),
+            ("{ '/pub' = 'store:main/a=b' }", "/pub", "store:main/a=b"),
             ("{ '/a=b;c' = '/srv;d, \"[\u{e9}' }", "/a=b;c", "/srv;d, \"[\u{e9}"),
         ] {
             let mounts = [MountPoint {
@@ -160,20 +166,26 @@ mod tests {
             assert_eq!(MOUNTS.read(&shown).as_deref(), Ok(&mounts[..]));
             assert_eq!(read(&shown.to_string()).as_deref(), Ok(&mounts[..]));
         }
-        let paths = "/b=/b;/a/c=/c;/a=/a";
+        let paths = "{ '/b' = '/b', '/a/c' = '/c', '/a' = '/a' }";
         let paths: Vec<_> = read(paths).unwrap().into_iter().map(|mount| mount.path).collect();
         assert_eq!(paths, ["/a", "/a/c", "/b"].map(VirtualPath::from));
         for (text, want) in [
-            ("/pub", "invalid mount \"/pub\": expected /PATH=/DIRECTORY"),
-            ("/pub=srv", "invalid path \"srv\": expected an absolute path"),
-            ("/pub=", "expected a directory"),
-            ("/=/srv", "invalid mount point \"/\": set the directory of / with the key root"),
+            ("/pub=/srv", "expected a table such as { \"/pub\" = \"/srv/pub\" }, found a string"),
+            ("{ '/pub' = 'srv' }", "invalid path \"srv\": expected an absolute path"),
+            ("{ '/pub' = '' }", "expected a directory"),
             (
-                "/a/..=/srv",
+                "{ '/' = '/srv' }",
+                "invalid mount point \"/\": set the directory of / with the key root",
+            ),
+            (
+                "{ '/a/..' = '/srv' }",
                 "invalid mount point \"/a/..\": set the directory of / with the key root",
             ),
-            ("pub=/srv", "invalid mount point \"pub\": expected a path such as /incoming or /a/b"),
-            ("/a=/b;/a/=/c", "mount point \"/a\" is named twice"),
+            (
+                "{ 'pub' = '/srv' }",
+                "invalid mount point \"pub\": expected a path such as /incoming or /a/b",
+            ),
+            ("{ '/a' = '/b', '/a/' = '/c' }", "mount point \"/a\" is named twice"),
         ] {
             assert_eq!(read(text), Err(want.to_owned()), "{text}");
         }

@@ -169,11 +169,11 @@ pub(crate) enum LogTarget {
     Stderr,
     File(PathBuf),
     /// The local syslog socket.
-    Syslog(SyslogFormat),
+    Syslog,
 }
 
 impl LogTarget {
-    /// Parses `stderr`, `file:PATH`, `syslog` or `syslog-5424`.
+    /// Parses `stderr`, `file:PATH` or `syslog`.
     ///
     /// # Errors
     ///
@@ -181,12 +181,9 @@ impl LogTarget {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match (text, text.strip_prefix("file:")) {
             ("stderr", _) => Ok(Self::Stderr),
-            ("syslog", _) => Ok(Self::Syslog(SyslogFormat::Traditional)),
-            ("syslog-5424", _) => Ok(Self::Syslog(SyslogFormat::Rfc5424)),
+            ("syslog", _) => Ok(Self::Syslog),
             (_, Some(path)) if values::is_absolute(path) => Ok(Self::File(path.into())),
-            _ => Err(format!(
-                "invalid target \"{text}\": expected stderr, file:/PATH, syslog or syslog-5424"
-            )),
+            _ => Err(format!("invalid target \"{text}\": expected stderr, file:/PATH or syslog")),
         }
     }
 
@@ -194,7 +191,7 @@ impl LogTarget {
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
-            Self::Stderr | Self::Syslog(_) => None,
+            Self::Stderr | Self::Syslog => None,
         }
     }
 }
@@ -204,20 +201,9 @@ impl fmt::Display for LogTarget {
         match self {
             Self::Stderr => f.write_str("stderr"),
             Self::File(path) => write!(f, "file:{}", path.display()),
-            Self::Syslog(SyslogFormat::Traditional) => f.write_str("syslog"),
-            Self::Syslog(SyslogFormat::Rfc5424) => f.write_str("syslog-5424"),
+            Self::Syslog => f.write_str("syslog"),
         }
     }
-}
-
-/// The format of a line.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum SyslogFormat {
-    /// The format of syslog(3), without the time, which daemons take from their own clock. By
-    /// default, journald and other daemons read only this format.
-    Traditional,
-    /// RFC 5424, for a daemon that is configured to read it.
-    Rfc5424,
 }
 
 /// Address of the metrics. Empty: none.

@@ -1,19 +1,18 @@
 //! The ledger of the configuration. A reload can change only the ledger's access keys.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AccountKeys, ObjectStores, Store, builder, first_line};
+use super::{AccountKeys, ObjectStores, Store, builder, first_line, pem};
 use crate::daemon::check::Findings;
 use crate::daemon::config::{LedgerUrl, Settings};
 use crate::daemon::logging::LOG;
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use crate::{
-    LedgerError, LocalConfig, RedisLedger, S3Ledger, S3Store, S3Timeouts, SharedState, Storage,
-    WithoutLedger, percent,
+    Ledger, LedgerError, LocalConfig, RedisLedger, S3Ledger, S3Store, S3Timeouts, SharedState,
+    Storage, WithoutLedger, percent,
 };
-use ftp_proto::text::values::{in_full, shown_path};
+use ftp_proto::text::values::in_full;
 
 /// Effect of `on_failure = "allow"`, for messages.
 const NOT_KEPT: &str = "limits across servers are not enforced";
@@ -22,21 +21,19 @@ const NOT_KEPT: &str = "limits across servers are not enforced";
 #[derive(Clone)]
 pub(super) struct OpenLedger {
     pub(super) state: SharedState,
-    engine: Engine,
+    /// `None` for a ledger in Redis.
+    client: Option<LedgerClient>,
     without: WithoutLedger,
 }
 
+/// The client of a ledger in an object store. It has short timeouts, because sessions wait for the
+/// ledger.
 #[derive(Clone)]
-enum Engine {
-    /// The ledger has its own client with short timeouts, because sessions wait for the ledger.
-    Objects {
-        ledger: Arc<S3Ledger>,
-        client: S3Store,
-        store: String,
-        /// The keys that the client was made with.
-        keys: AccountKeys,
-    },
-    Redis(Arc<RedisLedger>),
+struct LedgerClient {
+    client: S3Store,
+    store: String,
+    /// The keys that the client was made with.
+    keys: AccountKeys,
 }
 
 impl OpenLedger {
@@ -54,7 +51,11 @@ impl OpenLedger {
         let ledger = &settings.ledger;
         let failed =
             |why: String| DaemonError::new(DaemonErrorKind::Network, format!("ledger.url: {why}"));
-        let engine = match &ledger.url {
+        let start = |opened: Arc<dyn Ledger>| {
+            let state = SharedState::start(opened, ledger.lease, ledger.on_failure);
+            state.map_err(|error| DaemonError::no_thread("the ledger", &error))
+        };
+        let (state, client) = match &ledger.url {
             LedgerUrl::None => return Ok(None),
             LedgerUrl::Objects(objects) => {
                 let store = stores.get(objects);
@@ -62,38 +63,22 @@ impl OpenLedger {
                 let client = client(store);
                 let client = client?.build().map_err(|error| failed(in_full(&error)))?;
                 let opened = S3Ledger::new(&client, &objects.prefix);
-                let opened = Arc::new(opened.map_err(|error| failed(in_full(&error)))?);
+                let opened = opened.map_err(|error| failed(in_full(&error)))?;
                 let (store, keys) = (store.name.clone(), store.keys.clone());
-                Engine::Objects { ledger: opened, client, store, keys }
+                (start(Arc::new(opened))?, Some(LedgerClient { client, store, keys }))
             }
             LedgerUrl::Redis(url) => {
                 let url = match &ledger.password_file {
                     Some(path) => with_password(url, &first_line("ledger.password_file", path)?),
                     None => url.clone(),
                 };
-                let ca = ledger.ca_file.as_ref().map(|path| {
-                    let failed = |error| {
-                        DaemonError::local(
-                            format_args!("ledger.ca_file: {}", shown_path(path)),
-                            &error,
-                        )
-                    };
-                    fs::read(path).map_err(failed)
-                });
-                let opened = RedisLedger::new(&url, ca.transpose()?.as_deref());
-                let opened = opened.map_err(|error| failed(in_full(&error)))?;
-                Engine::Redis(Arc::new(opened))
+                let ca = ledger.ca_file.as_ref();
+                let ca = ca.map(|path| pem("ledger.ca_file", path)).transpose()?;
+                let opened = RedisLedger::new(&url, ca.as_deref());
+                (start(Arc::new(opened.map_err(|error| failed(in_full(&error)))?))?, None)
             }
         };
-        let (lease, without) = (ledger.lease, ledger.on_failure);
-        let state = match &engine {
-            Engine::Objects { ledger, .. } => {
-                SharedState::start(Arc::clone(ledger), lease, without)
-            }
-            Engine::Redis(ledger) => SharedState::start(Arc::clone(ledger), lease, without),
-        };
-        let state = state.map_err(|error| DaemonError::no_thread("the ledger", &error))?;
-        Ok(Some(Self { state, engine, without }))
+        Ok(Some(Self { state, client, without: ledger.on_failure }))
     }
 
     /// Tests the ledger at startup. If the ledger does not answer, logs a warning or fails,
@@ -104,7 +89,7 @@ impl OpenLedger {
     /// Returns `Network` if the server cannot start, or `Unsupported` if the ledger lacks an
     /// ability.
     pub(super) fn prove(&self) -> Result<(), DaemonError> {
-        match self.try_out() {
+        match self.state.prove() {
             Ok(()) => Ok(()),
             Err(error) if self.goes_on_without(&error) => {
                 log::warn!(target: LOG, "ledger.url: {error}; {NOT_KEPT}");
@@ -116,19 +101,12 @@ impl OpenLedger {
 
     /// Tests the ledger for `--check`.
     pub(super) fn check(&self, findings: &mut Findings) {
-        match self.try_out() {
-            Ok(()) => findings.ok(format_args!("ledger.url: the ledger answers and is suitable")),
+        match self.state.prove() {
+            Ok(()) => findings.ok("ledger.url: the ledger answers and is suitable"),
             Err(error) if self.goes_on_without(&error) => {
                 findings.warn(format_args!("ledger.url: {error}; {NOT_KEPT}"));
             }
             Err(error) => findings.fail(kind(&error), format_args!("ledger.url: {error}")),
-        }
-    }
-
-    fn try_out(&self) -> Result<(), LedgerError> {
-        match &self.engine {
-            Engine::Objects { ledger, .. } => ledger.prove(),
-            Engine::Redis(ledger) => ledger.prove(),
         }
     }
 
@@ -141,7 +119,7 @@ impl OpenLedger {
     /// Gives the ledger's client the present access keys of the store. A client with a role renews
     /// its keys itself, and a changed role needs a restart.
     pub(super) fn use_keys(&self, stores: &ObjectStores) {
-        let Engine::Objects { client, store, keys, .. } = &self.engine else { return };
+        let Some(LedgerClient { client, store, keys }) = &self.client else { return };
         let Some(Store { keys: new, .. }) = stores.stores.get(store) else { return };
         match (keys, new) {
             (AccountKeys::Known { .. }, AccountKeys::Known { .. }) => new.give_to(client),

@@ -10,6 +10,7 @@ mod links;
 mod objects;
 mod owners;
 mod partial;
+mod private;
 mod publish;
 mod quota;
 mod shelf;

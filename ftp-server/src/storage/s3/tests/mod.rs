@@ -15,7 +15,9 @@ mod partial;
 mod platform;
 mod proof;
 mod removals;
+mod rivals;
 mod sessions;
+mod swept;
 mod worlds;
 
 use std::io::{Read as _, Write as _};
@@ -204,6 +206,16 @@ fn cut(storage: &S3Storage, name: &str, mode: WriteMode, bytes: &[u8]) {
     let mut upload = storage.write(&path(name), mode, Keep::Bytes(USER)).unwrap();
     upload.write_all(bytes).unwrap();
     upload.abort(StreamEnd::Cut);
+}
+
+/// Returns the number of bytes of a record; 0 if it only forbids to resume at the length of the file.
+fn kept(storage: &S3Storage, name: &str) -> Option<u64> {
+    storage.unfinished(&path(name), Some(USER)).unwrap().map(|found| found.kept)
+}
+
+/// Returns the number that `SIZE` tells; `None` if no bytes are kept.
+fn told(storage: &S3Storage, name: &str) -> Option<u64> {
+    kept(storage, name).filter(|kept| *kept > 0).map(|kept| kept - 1)
 }
 
 fn names(storage: &S3Storage, directory: &str) -> Vec<String> {

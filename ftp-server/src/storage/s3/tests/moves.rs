@@ -312,11 +312,6 @@ fn a_directory_that_another_server_has_removed_is_in_nobodys_way() {
     assert_eq!(fake.content("f").unwrap(), b"x");
 }
 
-/// Returns the number of bytes of a record; 0 if it only forbids to resume at the length of the file.
-fn kept(storage: &S3Storage, name: &str) -> Option<u64> {
-    storage.unfinished(&path(name), Some(USER)).unwrap().map(|found| found.kept)
-}
-
 #[test]
 fn a_move_of_a_directory_leaves_what_is_forbidden_forbidden_fs_15() {
     let fake = Fake::start();
@@ -345,7 +340,7 @@ fn a_move_of_a_directory_leaves_what_is_forbidden_forbidden_fs_15() {
     for name in ["e/a", "e/b"] {
         assert_eq!(kept(&storage, name), Some(0), "{name}");
     }
-    assert_eq!(kept(&storage, "e/c"), Some(10));
+    assert_eq!(kept(&storage, "e/c"), Some(0));
     assert_eq!(fake.keys(&storage.keys.notes("d/")), [""; 0]);
     // A file is there again under the old name.
     for name in ["e/a", "e/b", "e/c"] {
@@ -363,5 +358,95 @@ fn a_move_of_a_directory_leaves_what_is_forbidden_forbidden_fs_15() {
     for name in ["d/a", "e/a"] {
         assert_eq!(kept(&storage, name), Some(0), "{name}");
     }
-    assert_eq!(kept(&storage, "e/b"), Some(10));
+    assert_eq!(kept(&storage, "e/b"), Some(0));
+}
+
+#[test]
+fn a_move_of_a_directory_takes_only_its_own_records_with_it_fs_15() {
+    for is_ignored in [false, true] {
+        let fake = Fake::start();
+        let storage = on(&fake).rename_trees(9);
+        for key in ["d/a", "d/b", "first"] {
+            fake.store(key, b"old");
+        }
+        // The first rename tests the store.
+        storage.rename(&path("first"), &path("last"), true).unwrap();
+        fake.ignore_conditions(is_ignored);
+        for name in ["d/b", "d/new", "d/other"] {
+            cut(&storage, name, WriteMode::Replace, b"0123456789");
+        }
+        let mut running =
+            storage.write(&path("d/running"), WriteMode::Create, Keep::Bytes(USER)).unwrap();
+        running.write_all(b"0123456789").unwrap();
+        fake.fail("CopyObject", 0, 1, Fault::Hold);
+        let slow = storage.clone();
+        let slow = thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
+        wait_until("the new directory is there", || !fake.keys("e/").is_empty());
+        cut(&storage, "d/later", WriteMode::Replace, b"01234");
+        cut(&storage, "e/other", WriteMode::Replace, b"another file");
+        fake.release();
+        slow.join().unwrap().unwrap();
+        running.abort(StreamEnd::Cut);
+        for (name, want) in
+            [("b", Some(0)), ("new", None), ("other", Some(12)), ("later", None), ("running", None)]
+        {
+            let is = ["e", "d"].map(|above| kept(&storage, &format!("{above}/{name}")));
+            assert_eq!(is, [want, None], "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_move_of_a_directory_takes_no_records_of_a_new_one_of_its_name_with_it_fs_15() {
+    let fake = Fake::start();
+    let storage = on(&fake).rename_trees(9);
+    for key in ["d/", "d/a"] {
+        fake.store(key, b"");
+    }
+    // A store that is proved to check conditions lets nobody wait for a removal.
+    for operation in ["CopyObject", "DeleteObject", "PutObject"] {
+        assert!(storage.inner.test(operation).unwrap().are_checked());
+    }
+    for name in ["d/a", "d/new"] {
+        cut(&storage, name, WriteMode::Replace, b"0123456789");
+    }
+    // The object of the directory is removed last.
+    fake.fail("DeleteObject", 1, 1, Fault::Hold);
+    let slow = storage.clone();
+    let slow = thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
+    wait_until("the old one is gone", || fake.keys("d").is_empty());
+    storage.inner.forget_directories();
+    storage.mkdir(&path("d")).unwrap();
+    cut(&storage, "d/later", WriteMode::Replace, b"01234");
+    fake.release();
+    slow.join().unwrap().unwrap();
+    let all = ["e/a", "e/new", "e/later", "d/a", "d/new"].map(|name| kept(&storage, name));
+    assert_eq!(all, [Some(0), None, None, None, None]);
+}
+
+#[test]
+fn a_running_upload_that_resumes_one_leaves_no_record_in_a_renamed_directory_fs_15() {
+    for is_stored in [false, true] {
+        let fake = Fake::start();
+        let storage = on(&fake).rename_trees(9);
+        for key in ["d/", "d/a", "first"] {
+            fake.store(key, b"old");
+        }
+        // The first rename tests the store.
+        storage.rename(&path("first"), &path("last"), true).unwrap();
+        cut(&storage, "d/new", WriteMode::Replace, b"0123456789");
+        let mut running =
+            storage.write(&path("d/new"), WriteMode::Resume(9), Keep::Bytes(USER)).unwrap();
+        running.write_all(b"9abc").unwrap();
+        storage.rename(&path("d"), &path("e"), false).unwrap();
+        match is_stored {
+            true => running.commit().unwrap(),
+            false => running.abort(StreamEnd::Cut),
+        }
+        let want = is_stored.then(|| b"0123456789abc".to_vec());
+        assert_eq!((fake.content("d/new"), fake.keys(".ftp-server/")), (want, Vec::new()));
+        for name in ["d/new", "e/new"] {
+            assert_eq!(storage.unfinished(&path(name), Some(USER)).unwrap(), None, "{name}");
+        }
+    }
 }

@@ -12,12 +12,6 @@ fn unfinished(storage: &S3Storage, user: Option<&[u8]>) -> Option<Unfinished> {
     storage.unfinished(&path("f"), user).unwrap()
 }
 
-/// Returns the number that `SIZE` tells; `None` if no bytes are kept.
-fn told(storage: &S3Storage, name: &str) -> Option<u64> {
-    let found = storage.unfinished(&path(name), Some(USER)).unwrap();
-    found.filter(|found| found.kept > 0).map(|found| found.kept - 1)
-}
-
 fn forget(storage: &S3Storage) -> StorageResult<Option<Unfinished>> {
     storage.forget(&path("f"), Some(USER))
 }
@@ -275,7 +269,8 @@ fn partial_files_are_removed_with_their_file_or_directory_fs_15_cm_87() {
         assert_eq!(kind(refused), Some(Kind::BadRestart));
         // After a while, the store sweeps by itself.
         assert!(store_at(&fake).sweep().unwrap() <= 1);
-        wait_until("nothing is left", || fake.uploads() == 0 && fake.keys("").is_empty());
+        let tails = keys::tails(&storage.inner.hidden);
+        wait_until("no bytes are left", || fake.uploads() == 0 && fake.keys(&tails).is_empty());
     }
     storage.mkdir(&path("d")).unwrap();
     for length in [10, PART + 10] {
@@ -301,58 +296,6 @@ fn a_failed_upload_abort_is_an_error_unless_the_upload_is_missing() {
 }
 
 #[test]
-fn a_swept_note_stays_until_the_parts_that_it_names_are_removed() {
-    let fake = Fake::start();
-    let storage = on(&fake);
-    cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
-    fake.age(12 * 3_600);
-    fake.fail("AbortMultipartUpload", 0, 1, Fault::Refuse(403, "AccessDenied"));
-    assert_eq!(partial::sweep(&storage.inner).unwrap(), 0);
-    assert_eq!((fake.uploads(), fake.keys(".ftp-server/partial/").len()), (1, 1));
-    // Another server may have been quicker.
-    fake.fail("AbortMultipartUpload", 0, 1, Fault::Refuse(404, "NoSuchUpload"));
-    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
-    assert_eq!(fake.keys(""), [""; 0]);
-}
-
-#[test]
-fn partial_files_at_a_store_that_tells_no_times_of_objects_expire_too_fs_15() {
-    let fake = Fake::start();
-    fake.hide_times();
-    fake.store("f", b"old");
-    let storage = on(&fake);
-    cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
-    fake.age(3_600);
-    assert_eq!(partial::sweep(&storage.inner).unwrap(), 0);
-    // The second in which the store is asked does not count for the version of the old file.
-    std::thread::sleep(Duration::from_millis(1_100));
-    assert_eq!(told(&storage, "f"), Some((PART + 9) as u64));
-    // The bytes go, and the record still forbids to resume at the length of the old file.
-    fake.age(12 * 3_600);
-    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
-    assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (0, 1));
-    assert_eq!(partial::sweep(&storage.inner).unwrap(), 0);
-    assert_eq!(unfinished(&storage, Some(USER)).map(|found| found.kept), Some(0));
-    fake.age(90 * 86_400);
-    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
-    assert_eq!(fake.keys(".ftp-server/"), [""; 0]);
-}
-
-#[test]
-fn a_sweep_leaves_the_last_bytes_that_a_note_names_however_old_they_are_fs_15() {
-    let fake = Fake::start();
-    let storage = on(&fake);
-    cut(&storage, "f", WriteMode::Replace, b"0123");
-    fake.store(&keys::tail(&storage.inner.hidden, "left"), b"4567");
-    // The upload that goes on with them has been running for long.
-    fake.age_below(&keys::tails(&storage.inner.hidden), 30 * 3_600);
-    partial::sweep(&storage.inner).unwrap();
-    assert_eq!(fake.keys(&keys::tails(&storage.inner.hidden)).len(), 1);
-    put(&storage, "f", WriteMode::Resume(4), b"89").unwrap();
-    assert_eq!(fake.content("f").unwrap(), b"012389");
-}
-
-#[test]
 fn keep_partials_false_keeps_no_partial_files() {
     let fake = Fake::start();
     let storage = on(&fake).keep_partials(false);
@@ -361,134 +304,6 @@ fn keep_partials_false_keeps_no_partial_files() {
         assert_eq!(unfinished(&storage, Some(USER)).map(|found| found.kept), Some(0));
         assert_eq!((fake.uploads(), fake.keys("").len()), (0, 1), "{length}");
     }
-}
-
-#[test]
-fn expired_partial_files_are_removed_at_startup() {
-    let fake = Fake::start();
-    cut(&on(&fake), "f", WriteMode::Create, &content(PART + 10));
-    fake.age(12 * 3_600);
-    assert!(fake.uploads() == 1 && !fake.keys("").is_empty());
-    let started = settings(&fake.endpoint()).lease(Duration::from_secs(2)).build().unwrap();
-    let is_removed = || fake.uploads() == 0 && fake.keys("").is_empty();
-    wait_until("old uploads are removed", is_removed);
-    drop(started);
-}
-
-#[test]
-fn a_sweep_goes_on_after_an_object_that_it_cannot_remove() {
-    let fake = Fake::start();
-    let storage = on(&fake);
-    for name in ["f", "g", "h"] {
-        cut(&storage, name, WriteMode::Replace, b"0123");
-    }
-    fake.age(12 * 3_600);
-    // The first removal tests the store.
-    storage.inner.delete_if("none", "tag").unwrap();
-    fake.fail("DeleteObject", 0, 1, Fault::Refuse(403, "AccessDenied"));
-    assert_eq!(partial::sweep(&storage.inner).unwrap(), 2);
-    assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
-    assert_eq!(fake.keys(""), [""; 0]);
-    // A store that refuses everything is not asked about each object.
-    for number in 0..20 {
-        fake.store(&format!("{}{number}", keys::notes(&storage.inner.hidden)), b"");
-    }
-    fake.age(90 * 86_400);
-    fake.fail("DeleteObject", 0, u64::MAX / 2, Fault::Refuse(403, "AccessDenied"));
-    let before = fake.count("DeleteObject");
-    assert!(partial::sweep(&storage.inner).is_err());
-    assert!(fake.count("DeleteObject") - before < 20);
-}
-
-#[test]
-fn a_sweep_leaves_a_note_that_is_written_meanwhile() {
-    for operation in ["GetObject", "DeleteObject"] {
-        let fake = Fake::start();
-        let storage = on(&fake);
-        cut(&storage, "f", WriteMode::Replace, b"0123");
-        let key = fake.keys(".ftp-server/partial/").pop().unwrap();
-        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
-        storage.inner.delete_if("none", "tag").unwrap();
-        fake.age(13 * 3_600);
-        // The request is delayed until the upload is resumed.
-        let from = fake.count(operation);
-        fake.fail(operation, 0, 1, Fault::Late);
-        let sweeping = {
-            let storage = storage.clone();
-            std::thread::spawn(move || partial::sweep(&storage.inner).unwrap())
-        };
-        wait_until("the sweep is there", || fake.count(operation) > from);
-        let kept = partial::KeptBytes { parts: Vec::new(), tail: found.note.tail.clone() };
-        partial::take_over(&storage.inner, &key, &found, &kept).unwrap();
-        fake.release();
-        assert_eq!(sweeping.join().unwrap(), 0, "{operation}");
-        // The note names a tail that is older than itself.
-        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
-        assert!(partial::load(&storage.inner, &found).unwrap().is_some());
-        assert_eq!(fake.keys(".ftp-server/").len(), 2, "{operation}");
-    }
-}
-
-#[test]
-fn a_sweep_without_times_leaves_an_upload_that_is_resumed_meanwhile() {
-    for operation in ["GetObject", "DeleteObject"] {
-        let fake = Fake::start();
-        fake.hide_times();
-        let storage = on(&fake);
-        cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
-        let key = fake.keys(".ftp-server/partial/").pop().unwrap();
-        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
-        let kept = partial::load(&storage.inner, &found).unwrap().unwrap();
-        storage.inner.delete_if("none", "tag").unwrap();
-        fake.age(13 * 3_600);
-        // The request is delayed until the upload is resumed: the note was listed long before.
-        let from = fake.count(operation);
-        fake.fail(operation, 0, 1, Fault::Late);
-        let sweeping = {
-            let storage = storage.clone();
-            std::thread::spawn(move || partial::sweep(&storage.inner).unwrap())
-        };
-        wait_until("the sweep is there", || fake.count(operation) > from);
-        partial::take_over(&storage.inner, &key, &found, &kept).unwrap();
-        fake.release();
-        assert_eq!(sweeping.join().unwrap(), 0, "{operation}");
-        let found = partial::find(&storage.inner, &key).unwrap().unwrap();
-        assert!(partial::load(&storage.inner, &found).unwrap().is_some(), "{operation}");
-        assert_eq!((fake.uploads(), fake.keys(".ftp-server/").len()), (1, 2), "{operation}");
-    }
-}
-
-#[test]
-fn a_sweep_goes_on_after_a_note_that_it_cannot_read() {
-    let fake = Fake::start();
-    let storage = on(&fake);
-    let hidden = &storage.inner.hidden;
-    let old = [keys::tails(hidden), keys::tree_moves(hidden), keys::probes(hidden)];
-    cut(&storage, "f", WriteMode::Replace, b"0123");
-    for prefix in &old {
-        fake.store(&format!("{prefix}left"), b"4567");
-        fake.age_below(prefix, 30 * 3_600);
-    }
-    fake.fail("GetObject", 0, 1, Fault::Refuse(403, "AccessDenied"));
-    partial::sweep(&storage.inner).unwrap();
-    // The note may name any of the last bytes.
-    assert_eq!(old.each_ref().map(|prefix| fake.keys(prefix).len()), [2, 0, 0]);
-    partial::sweep(&storage.inner).unwrap();
-    assert_eq!(fake.keys(&old[0]).len(), 1);
-    assert_eq!(told(&storage, "f"), Some(3));
-}
-
-#[test]
-fn a_sweep_reads_the_notes_only_if_there_are_old_last_bytes() {
-    let fake = Fake::start();
-    let storage = on(&fake);
-    cut(&storage, "f", WriteMode::Replace, b"0123");
-    let probes = keys::probes(&storage.inner.hidden);
-    fake.store(&format!("{probes}left"), b"");
-    fake.age_below(&probes, 30 * 3_600);
-    let before = fake.count("GetObject");
-    partial::sweep(&storage.inner).unwrap();
-    assert_eq!((fake.count("GetObject") - before, fake.keys(&probes).len()), (0, 0));
 }
 
 #[test]
@@ -650,96 +465,26 @@ fn a_change_ends_no_record_of_an_upload_that_began_when_it_was_visible_in_a_buck
 }
 
 #[test]
-fn a_move_of_a_directory_takes_only_its_own_records_with_it_fs_15() {
-    for is_ignored in [false, true] {
+fn a_removal_during_an_upload_lets_nobody_join_a_later_file_to_its_end_fs_15() {
+    for (is_renamed, is_there) in [(false, false), (false, true), (true, false), (true, true)] {
         let fake = Fake::start();
-        let storage = on(&fake).rename_trees(9);
-        for key in ["d/a", "d/b", "first"] {
-            fake.store(key, b"old");
+        let storage = on(&fake);
+        fake.store("f", b"old");
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Bytes(USER)).unwrap();
+        upload.write_all(b"0123456789").unwrap();
+        match is_renamed {
+            true => storage.rename(&path("f"), &path("g"), false).unwrap(),
+            false => storage.remove(&path("f")).unwrap(),
         }
-        // The first rename tests the store.
-        storage.rename(&path("first"), &path("last"), true).unwrap();
-        fake.ignore_conditions(is_ignored);
-        for name in ["d/b", "d/new", "d/other"] {
-            cut(&storage, name, WriteMode::Replace, b"0123456789");
+        // The session asks the storage to forget what belongs to the name.
+        assert!(forget(&storage).unwrap().is_some_and(|found| found.is_running));
+        if is_there {
+            fake.store("f", b"of another program");
         }
-        let mut running =
-            storage.write(&path("d/running"), WriteMode::Create, Keep::Bytes(USER)).unwrap();
-        running.write_all(b"0123456789").unwrap();
-        fake.fail("CopyObject", 0, 1, Fault::Hold);
-        let slow = storage.clone();
-        let slow = std::thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
-        wait_until("the new directory is there", || !fake.keys("e/").is_empty());
-        cut(&storage, "d/later", WriteMode::Replace, b"01234");
-        cut(&storage, "e/other", WriteMode::Replace, b"another file");
-        fake.release();
-        slow.join().unwrap().unwrap();
-        running.abort(StreamEnd::Cut);
-        for (name, want) in [
-            ("b", Some(9)),
-            ("new", Some(9)),
-            ("other", Some(11)),
-            ("later", Some(4)),
-            ("running", None),
-        ] {
-            let is = [told(&storage, &format!("e/{name}")), told(&storage, &format!("d/{name}"))];
-            assert_eq!(is, [want, None], "{name}");
-        }
-    }
-}
-
-#[test]
-fn a_move_of_a_directory_takes_no_records_of_a_new_one_of_its_name_with_it_fs_15() {
-    let fake = Fake::start();
-    let storage = on(&fake).rename_trees(9);
-    for key in ["d/", "d/a"] {
-        fake.store(key, b"");
-    }
-    // A store that is proved to check conditions lets nobody wait for a removal.
-    for operation in ["CopyObject", "DeleteObject", "PutObject"] {
-        assert!(storage.inner.test(operation).unwrap().are_checked());
-    }
-    for name in ["d/a", "d/new"] {
-        cut(&storage, name, WriteMode::Replace, b"0123456789");
-    }
-    // The object of the directory is removed last.
-    fake.fail("DeleteObject", 1, 1, Fault::Hold);
-    let slow = storage.clone();
-    let slow = std::thread::spawn(move || slow.rename(&path("d"), &path("e"), false));
-    wait_until("the old one is gone", || fake.keys("d").is_empty());
-    storage.inner.forget_directories();
-    storage.mkdir(&path("d")).unwrap();
-    cut(&storage, "d/later", WriteMode::Replace, b"01234");
-    fake.release();
-    slow.join().unwrap().unwrap();
-    let all = ["e/a", "e/new", "e/later", "d/a", "d/new"].map(|name| told(&storage, name));
-    assert_eq!(all, [Some(9), None, None, None, None]);
-}
-
-#[test]
-fn a_running_upload_that_resumes_one_leaves_no_record_in_a_renamed_directory_fs_15() {
-    for is_stored in [false, true] {
-        let fake = Fake::start();
-        let storage = on(&fake).rename_trees(9);
-        for key in ["d/", "d/a", "first"] {
-            fake.store(key, b"old");
-        }
-        // The first rename tests the store.
-        storage.rename(&path("first"), &path("last"), true).unwrap();
-        cut(&storage, "d/new", WriteMode::Replace, b"0123456789");
-        let mut running =
-            storage.write(&path("d/new"), WriteMode::Resume(9), Keep::Bytes(USER)).unwrap();
-        running.write_all(b"9abc").unwrap();
-        storage.rename(&path("d"), &path("e"), false).unwrap();
-        match is_stored {
-            true => running.commit().unwrap(),
-            false => running.abort(StreamEnd::Cut),
-        }
-        let want = is_stored.then(|| b"0123456789abc".to_vec());
-        assert_eq!((fake.content("d/new"), fake.keys(".ftp-server/")), (want, Vec::new()));
-        for name in ["d/new", "e/new"] {
-            assert_eq!(storage.unfinished(&path(name), Some(USER)).unwrap(), None, "{name}");
-        }
+        assert!(unfinished(&storage, Some(USER)).unwrap().is_running);
+        upload.abort(StreamEnd::Cut);
+        assert_eq!(kept(&storage, "f"), is_there.then_some(0), "{is_renamed}");
+        assert_eq!(fake.keys(".ftp-server/").len(), usize::from(is_there), "{is_renamed}");
     }
 }
 

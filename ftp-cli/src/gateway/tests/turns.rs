@@ -1,0 +1,276 @@
+//! Changes at one path take turns: what the other server still does for one of them must not come
+//! after another that was confirmed.
+
+use std::io::copy;
+
+use super::super::upstream::Turn;
+use super::*;
+
+/// Two cameras with one name would mix their pictures.
+#[test]
+fn two_uploads_in_place_take_turns() {
+    let other = OurServer::start();
+    let front = Front::of(other.address, (other.user, other.password), "in_place = true\n");
+    let (mut one, mut two) = (front.client(), front.client());
+    let mut upload = one.store("/a").unwrap();
+    upload.write_all(b"one").unwrap();
+    assert_eq!(two.store("/a").unwrap_err().kind(), ErrorKind::Temporary);
+    upload.finish().unwrap();
+    two.store("/a").unwrap().copy_from(&mut &b"two"[..]).unwrap();
+    assert_eq!(other.root.read("a"), b"two");
+}
+
+/// A client that gives up and stores a newer file must not lose it to its older command.
+#[test]
+fn a_change_that_was_given_up_before_it_was_sent_is_not_made() {
+    for (command, at) in [("STOR /c", "/c"), ("DELE /a", "/a"), ("RNTO /a", "/a")] {
+        let files = MemoryStorage::new();
+        files.put("/a", "old").unwrap();
+        files.put("/b", "moved").unwrap();
+        let gate = Gate::default();
+        let other = Gated(files.clone(), gate.clone());
+        let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
+        let other = other.bind("127.0.0.1:0").unwrap();
+        let front = Front::of(other.local_addr(), ("u", "p"), "");
+        let mut session = RawSession::login(front.address, "u", "p");
+        session.expect("TYPE I", 200);
+        if command.starts_with("STOR") {
+            let mut data = session.passive();
+            session.expect(command, 150);
+            gate.shut();
+            data.write_all(b"abandoned");
+            drop(data);
+        } else {
+            if command.starts_with("RNTO") {
+                session.expect("RNFR /b", 350);
+            }
+            gate.shut();
+            session.send(format!("{command}\r\n"));
+        }
+        gate.wait_for_a_visitor();
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+        // In the meantime.
+        files.put(at, "newer").unwrap();
+        gate.open();
+        // This question waits for what the gateway still does.
+        session.expect("SIZE /b", 213);
+        assert_eq!(files.get(at).as_deref(), Some(&b"newer"[..]), "{command}");
+    }
+}
+
+/// A storage whose questions wait while its gate is shut.
+struct Gated(MemoryStorage, Gate);
+
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<(bool, usize)>, std::sync::Condvar)>);
+
+impl Gate {
+    fn shut(&self) {
+        lock(&self.0.0).0 = true;
+    }
+
+    fn open(&self) {
+        lock(&self.0.0).0 = false;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut state = lock(&self.0.0);
+        state.1 += usize::from(state.0);
+        self.0.1.notify_all();
+        let limit = Duration::from_secs(30);
+        drop(self.0.1.wait_timeout_while(state, limit, |state| state.0).unwrap());
+    }
+
+    fn wait_for_a_visitor(&self) {
+        let limit = Duration::from_secs(30);
+        let visited =
+            self.0.1.wait_timeout_while(lock(&self.0.0), limit, |state| state.1 == 0).unwrap();
+        assert!(!visited.1.timed_out(), "no question came");
+    }
+}
+
+impl Storage for Gated {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, list, read, write, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
+        self.1.pass();
+        self.0.stat(path, ask)
+    }
+}
+
+/// A storage whose renames wait while its gate is shut.
+struct SlowRename(MemoryStorage, Gate);
+
+impl Storage for SlowRename {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished);
+    ftp_server::forward_storage!(self, self.0; kept, forget, remove, rmdir, mkdir, set, space);
+
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        self.1.pass();
+        self.0.rename(from, to, replace)
+    }
+}
+
+/// Servers over an object store copy the old file and then delete it: what another client stores there
+/// meanwhile would go with it.
+#[test]
+fn a_rename_keeps_others_from_both_names() {
+    let files = MemoryStorage::new();
+    files.put("/f", "old").unwrap();
+    let gate = Gate::default();
+    let other = SlowRename(files.clone(), gate.clone());
+    let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    let upstream = door.upstream(&(b"u".to_vec(), b"p".to_vec()));
+    gate.shut();
+    thread::scope(|scope| {
+        let renamed = scope.spawn(|| storage.rename(&"/f".into(), &"/g".into(), true));
+        gate.wait_for_a_visitor();
+        for path in [b"/f", b"/g"] {
+            assert!(Turn::begin(&upstream, path, false).is_err());
+        }
+        gate.open();
+        renamed.join().unwrap().unwrap();
+    });
+    for path in [b"/f", b"/g"] {
+        Turn::begin(&upstream, path, false).unwrap();
+    }
+    assert_eq!(files.get("/g").as_deref(), Some(&b"old"[..]));
+}
+
+/// A user who may not overwrite must not replace what was confirmed a moment before.
+#[test]
+fn a_rename_looks_at_the_new_name_in_its_turn() {
+    let files = MemoryStorage::new();
+    files.put("/f", "old").unwrap();
+    let recorder = Recorder::new();
+    let other = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
+    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
+    let mut door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().turn = Duration::from_secs(60);
+    let storage = door.storage("", None).unwrap();
+    let upstream = door.upstream(&(b"u".to_vec(), b"p".to_vec()));
+    thread::scope(|scope| {
+        let turn = Turn::begin(&upstream, b"/g", false).unwrap();
+        let renamed = scope.spawn(|| storage.rename(&"/f".into(), &"/g".into(), false));
+        wait_until("it has looked at the old name", || {
+            recorder.commands().iter().any(|command| command == "MLST /f")
+        });
+        files.put("/g", "confirmed").unwrap();
+        drop(turn);
+        assert_eq!(renamed.join().unwrap().unwrap_err().kind, Kind::Exists);
+    });
+    assert_eq!(files.get("/g").as_deref(), Some(&b"confirmed"[..]));
+}
+
+/// Until it has answered, it still writes what it has received.
+#[test]
+fn the_turn_of_a_cut_upload_lasts_until_the_other_server_has_answered() {
+    for mode in [WriteMode::Replace, WriteMode::Append] {
+        let (begun, has_begun) = mpsc::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        let channels = Mutex::new((begun, ended));
+        let address = old_server(move |data, control| {
+            control.write_all(b"150 ok\r\n").unwrap();
+            let (mut data, _) = data.accept().unwrap();
+            let channels = lock(&channels);
+            channels.0.send(()).unwrap();
+            // Its disk is slow.
+            let _ = channels.1.recv();
+            let _ = copy(&mut data, &mut std::io::sink());
+            let _ = control.write_all(b"426 cut\r\n");
+        });
+        let mut door = door(address, ("u", "p"), Timeouts::default());
+        Arc::get_mut(&mut door.target).unwrap().in_place = true;
+        let storage = door.storage("", None).unwrap();
+        let upstream = door.upstream(&(b"u".to_vec(), b"p".to_vec()));
+        let mut upload = storage.write(&"/a".into(), mode, Keep::Shared).unwrap();
+        // More than the gateway holds of an append.
+        upload.write_all(&[b'a'; 20_000]).unwrap();
+        upload.write_all(b"a").unwrap();
+        has_begun.recv().unwrap();
+        drop(upload);
+        for _ in 0..20 {
+            assert!(Turn::begin(&upstream, b"/a", false).is_err());
+        }
+        drop(end);
+        wait_until("its turn is over", || Turn::begin(&upstream, b"/a", false).is_ok());
+    }
+}
+
+/// A dead line must not keep a file from others.
+#[test]
+fn an_append_that_has_stopped_loses_its_turn_to_a_change_that_waits() {
+    let files = MemoryStorage::new();
+    files.put("/log", "old").unwrap();
+    let other = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    let mut upload = storage.write(&"/log".into(), WriteMode::Append, Keep::Shared).unwrap();
+    // More than the gateway holds of an append.
+    upload.write_all(&[b'a'; 20_000]).unwrap();
+    upload.write_all(b"a").unwrap();
+    storage.remove(&"/log".into()).unwrap();
+    assert!(upload.write_all(b"more").and_then(|()| Ok(upload.commit()?)).is_err());
+    assert!(files.files().is_empty());
+}
+
+#[test]
+fn each_login_of_the_other_server_has_turns_of_its_own() {
+    let address = old_server(|_, _| ());
+    let mut door = door(address, ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().personal = true;
+    let [one, other] = ["u", "v"].map(|user| door.upstream(&(user.into(), "p".into())));
+    let _turn = Turn::begin(&one, b"/a", false).unwrap();
+    assert!(Turn::begin(&one, b"/a", false).is_err());
+    Turn::begin(&other, b"/a", false).unwrap();
+}
+
+/// A reload makes other stores, and two stores can lead to one server.
+#[test]
+fn two_stores_of_one_server_take_turns() {
+    let address = old_server(|_, _| ());
+    let doors = ["u", "v"].map(|user| door(address, (user, "p"), Timeouts::default()));
+    let [one, other] = doors.each_ref().map(|door| door.upstream(&door.login.clone().unwrap()));
+    let turn = Turn::begin(&one, b"/a", false).unwrap();
+    assert!(Turn::begin(&other, b"/a", false).is_err());
+    drop(turn);
+    Turn::begin(&other, b"/a", false).unwrap();
+}
+
+/// Some servers remove a directory with all that is in it.
+#[test]
+fn a_directory_that_is_being_removed_gets_no_files() {
+    let address = old_server(|_, _| ());
+    let door = door(address, ("u", "p"), Timeouts::default());
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    for (first, second) in [((b"/d".as_slice(), true), (b"/d/f".as_slice(), false))] {
+        for [one, other] in [[first, second], [second, first]] {
+            let _turn = Turn::begin(&upstream, one.0, one.1).unwrap();
+            assert!(Turn::begin(&upstream, other.0, other.1).is_err());
+            Turn::begin(&upstream, b"/dd", false).unwrap();
+        }
+    }
+}
+
+/// The other server may make it later.
+#[test]
+fn a_change_whose_answer_is_lost_keeps_its_turn() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    let server = Server::builder().storage(files).user("u", "p", Rights::FULL);
+    let server = server.fault(Verb::Dele, 1, ProtocolFault::Delay(Duration::from_millis(500)));
+    let server = server.bind("127.0.0.1:0").unwrap();
+    let timeouts = Timeouts::default().reply(Duration::from_millis(100));
+    let door = door(server.local_addr(), ("u", "p"), timeouts);
+    let storage = door.storage("", None).unwrap();
+    assert_eq!(storage.remove(&"/a".into()).unwrap_err().kind, Kind::Unknown);
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    assert!(Turn::begin(&upstream, b"/a", false).is_err());
+}
