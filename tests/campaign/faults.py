@@ -168,6 +168,8 @@ class Faults:
                     self.upstream.pause(self.random.choice([1.0, 5.0]))
                 else:
                     self.upstream.lie(length)
+                # Whoever waits for a broken connection notices it only now.
+                time.sleep(gateways.TIMEOUT)
         else:
             self.server.set_clock(self.random.randint(-CLOCK_STEPS, CLOCK_STEPS))
 

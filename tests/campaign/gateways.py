@@ -42,12 +42,17 @@ STORE = """
 [stores.other]
 url = "ftp://{other.user}@{host}:{port}"
 password_file = "{password}"
-timeout = "3 s"
+timeout = "{timeout} s"
 """
+# Seconds for which a gateway waits for the other server.
+TIMEOUT = 3
 
 
 class Between(Proxy):
     """The proxy between a gateway and the other server. It stays for many actions."""
+
+    def note(self, what: str) -> None:
+        """Keeps no dialogue: it would grow for hours."""
 
     def begin(self, plan: Plan, dialogues: list) -> None:
         """Begins an action."""
@@ -75,7 +80,7 @@ def store_at(between: Between, other: peers.Server, place: pathlib.Path) -> str:
     secret = place / "password"
     secret.write_text(other.password)
     secret.chmod(0o600)
-    return STORE.format(other=other, host=HOST, port=between.port, password=secret)
+    return STORE.format(other=other, host=HOST, port=between.port, password=secret, timeout=TIMEOUT)
 
 
 class Upstream:

@@ -107,7 +107,7 @@ class Proxy:
         # them as a whole file, and no later command can have changed that file.
         self.uploads = 0
         self.confirmed: Optional[bytes] = None
-        # The bytes of each whole upload that it has confirmed.
+        # The bytes of the last whole uploads that it has confirmed.
         self.stored: list[bytes] = []
         self._turns, self._began = 0, time.monotonic()
         self._listener = socket.create_server((host, own))
@@ -136,6 +136,12 @@ class Proxy:
             self._open.append(connection)
         return connection
 
+    def drop(self, connection: socket.socket) -> None:
+        """Closes a connection that has ended: some proxies stay for hours."""
+        with self._lock, contextlib.suppress(ValueError):
+            self._open.remove(connection)
+        connection.close()
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -145,6 +151,7 @@ class Proxy:
                 except OSError:
                     # The server is being started again.
                     reset(client)
+                    self.drop(client)
                     continue
                 session = Session(self, client, server)
                 self.sessions.append(session)
@@ -189,9 +196,17 @@ class Session:
         # The replies that the server owes, the greeting first; the code of a reply of several lines, of which some came.
         self.expected, self.several = collections.deque([Expected(b"")]), b""
         self.directory, self.is_over, self.is_forsaken = proxy.root, False, False
+        # Where the client may still connect for data.
+        self.listeners: set[socket.socket] = set()
 
     def run(self) -> None:
-        """Relays lines until either side ends."""
+        """Relays lines until either side ends, and closes both connections."""
+        self.relay_lines()
+        if not self.is_forsaken:
+            self.proxy.drop(self.client)
+            self.proxy.drop(self.server)
+
+    def relay_lines(self) -> None:
         self.is_mute = self.proxy.silent_after == b""
         buffers = {self.client: b"", self.server: b""}
         with contextlib.suppress(OSError, ValueError):
@@ -210,7 +225,7 @@ class Session:
 
     def end(self) -> None:
         self.is_over = True
-        for side in (self.client, self.server):
+        for side in (self.client, self.server, *self.listeners):
             with contextlib.suppress(OSError):
                 side.shutdown(socket.SHUT_RDWR)
 
@@ -241,9 +256,10 @@ class Session:
     def is_last(self, line: bytes) -> bool:
         """Returns whether this is the last line of a final reply."""
         if self.several:
-            is_last = line[:4] == self.several + b" "
-            self.several = b"" if is_last else self.several
-            return is_last
+            code, is_last = self.several, line[:4] == self.several + b" "
+            self.several = b"" if is_last else code
+            # Pure-FTPd's 150 has two lines.
+            return is_last and code[:1] != b"1"
         if line[:3].isdigit() and line[3:4] == b"-":
             self.several = line[:3]
         return bool(FINAL.match(line))
@@ -292,7 +308,7 @@ class Session:
                 self.has_begun = False
                 if self.carried.wait(PATIENCE) and self.is_whole and line[:4] in CONFIRMED:
                     self.proxy.confirmed = bytes(self.received)
-                    self.proxy.stored.append(self.proxy.confirmed)
+                    self.proxy.stored = [*self.proxy.stored[-3:], self.proxy.confirmed]
                 if self.breaks_reply and line[:1] == b"2":
                     self.breaks_reply, line = False, b"426 The transfer is broken\r\n"
             if self.is_last(line):
@@ -310,6 +326,7 @@ class Session:
             return line
         port = int(extended[1]) if extended else int(passive[5]) * 256 + int(passive[6])
         listener = self.proxy._keep(socket.create_server((self.proxy.host, 0)))
+        self.listeners.add(listener)
         self.carried.clear()
         self.received = bytearray()
         threading.Thread(target=self.data, args=(listener, port), daemon=True).start()
@@ -321,14 +338,20 @@ class Session:
 
     def data(self, listener: socket.socket, port: int) -> None:
         """Relays the bytes of one transfer."""
+        ended = [listener]
         try:
             with contextlib.suppress(OSError):
                 near = self.proxy._keep(listener.accept()[0])
+                ended.append(near)
                 listener.close()
                 far = self.proxy.connect(near, port)
+                ended.append(far)
                 self.carry(near, far)
         finally:
             self.carried.set()
+            self.listeners.discard(listener)
+            for connection in ended:
+                self.proxy.drop(connection)
 
     def carry(self, near: socket.socket, far: socket.socket) -> None:
         moved, plan, switches = 0, None, self.proxy.switches

@@ -112,8 +112,8 @@ class Trees:
         ran = self.ours(words, self.plan(b"STOR", turns=5))
         left = self.settle_ours()
         there = tree(self.up / "tree")
-        if self.world.may("claims"):
-            # The client has no sign that its test file is still there.
+        if self.world.may("claims") or b"delete it yourself" in ran.said:
+            # The client's test file stays: it has no sign of that, or says so.
             there = {name: content for name, content in there.items() if not name.endswith(".ftp-cli-clock.tmp")}
         if held(self.up / "tree" / PART) is not None:
             left = left or f"{PART} was published"

@@ -174,7 +174,7 @@ fn object_commands_work_with_every_server() {
 #[test]
 fn rm_does_not_enter_a_symlink_listed_as_a_directory() {
     let feat = || ("FEAT", Act::Say("211-features\r\n MLST type*;\r\n211 end"));
-    let tree = "type=dir; l\r\n";
+    let tree = "type=dir; l\r\ntype=file; f\r\n";
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
     // The line of LIST, the link count of the parent directory, and whether the object can be
     // entered.
@@ -200,6 +200,7 @@ fn rm_does_not_enter_a_symlink_listed_as_a_directory() {
             ("MLSD t", list(tree)),
             ("DELE t/l/victim", Act::Say("250 gone")),
             ("DELE t/l", Act::Say("550 no")),
+            ("DELE t/f", Act::Say("250 gone")),
             ("RMD t/l", Act::Say("250 gone")),
             ("RMD t", Act::Say("250 gone")),
         ]);
@@ -216,7 +217,7 @@ fn rm_does_not_enter_a_symlink_listed_as_a_directory() {
 #[test]
 fn rm_enters_an_unproven_directory_only_with_a_trailing_slash() {
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
-    let named = "drwxr-xr-x 1 u g 0 Jan 2 2020 t\r\n";
+    let named = "drwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n";
     // A further line of LIST in the login directory, whether the name ends in a slash, and whether it
     // can be entered.
     for (itself, slash, enters) in [

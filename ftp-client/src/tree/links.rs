@@ -51,8 +51,8 @@ pub(crate) struct Counted {
     /// The number of its listed subdirectories, and of its other entries.
     directories: u64,
     others: u64,
-    /// The paths and link counts of the first subdirectories.
-    below: Vec<(Vec<u8>, Option<u64>)>,
+    /// The paths and link counts of some subdirectories, of which the last one is listed first.
+    pub(crate) below: Vec<(Vec<u8>, Option<u64>)>,
 }
 
 impl Counted {
@@ -112,7 +112,10 @@ impl ShownLinks {
     /// that the file system does not count links. If the server hides a directory, a link can take its
     /// place in the count.
     fn by_count(&mut self, seen: &Counted) -> Proof {
-        self.note_count(seen.links);
+        let below = seen.below.iter().map(|(_, links)| *links);
+        for links in below.chain([seen.links]).flatten() {
+            self.counts_differ |= *self.first_count.get_or_insert(links) != links;
+        }
         // With two files beside the subdirectories, the count may be that of the entries alone.
         self.excludes_files |= seen.fits() && !matches!(seen.others, 0 | 2);
         match seen.links.and_then(|links| links.checked_sub(2)) {
@@ -139,12 +142,10 @@ impl ShownLinks {
         seen: &Counted,
         limits: Budget,
     ) -> Result<Proof, Error> {
-        let proof = self.by_count(seen);
-        if !seen.fits() {
-            return Ok(proof);
-        }
+        self.by_count(seen);
         let mut next = seen.below.clone();
-        while !self.is_counting()
+        while seen.fits()
+            && !self.is_counting()
             && self.tries < TRIES
             && let Some((path, links)) = next.pop()
         {
@@ -156,12 +157,6 @@ impl ShownLinks {
             next.extend(below.below);
         }
         Ok(self.by_count(seen))
-    }
-
-    fn note_count(&mut self, links: Option<u64>) {
-        if let Some(links) = links {
-            self.counts_differ |= *self.first_count.get_or_insert(links) != links;
-        }
     }
 
     /// Returns whether `LIST` shows links as links.
@@ -217,8 +212,6 @@ impl ShownLinks {
         path: &[u8],
         listing: &Listing,
     ) -> Result<(), Error> {
-        let directories = listing.entries.iter().filter(|entry| entry.is_dir());
-        directories.for_each(|directory| self.note_count(directory.links));
         self.by_count(&Counted::of_listing(path, None, listing));
         let link = listing.entries.iter().find(|entry| entry.is_link());
         let link = link.map(|entry| Pathname::join(path, &entry.name));

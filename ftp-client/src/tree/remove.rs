@@ -193,14 +193,16 @@ fn tree_at(
     Ok(match listed {
         Some(listed) if listed.is_link() => None,
         listed => {
-            let proof = match &listed {
-                Some(listed) if shown.in_list() && listed.is_dir() => Proof::Directory,
-                _ => {
-                    counted.links = itself.and_then(|itself| itself.links);
-                    shown.judge(client, &counted, Budget::default())?
-                }
+            let listed = listed.filter(Entry::is_dir);
+            let is_shown = shown.in_list() && listed.is_some();
+            let links = listed.and_then(|listed| listed.links);
+            counted.links = itself.and_then(|itself| itself.links);
+            counted.below.push((path.to_vec(), links));
+            let proof = match is_shown {
+                true => Proof::Directory,
+                false => shown.judge(client, &counted, Budget::default())?,
             };
-            Some(Seen { depth: 0, links: listed.and_then(|listed| listed.links), proof })
+            Some(Seen { depth: 0, links, proof })
         }
     })
 }

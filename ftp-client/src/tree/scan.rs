@@ -13,7 +13,7 @@ use super::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
 use super::fault::{Setting, TreeFault};
 use super::links::Proof;
 use super::local::Directory;
-use super::manifest::{Sum, first_32};
+use super::manifest::{ManifestRecord, Sum, first_32};
 use super::names::Relation;
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
@@ -274,6 +274,15 @@ pub(crate) trait Scan {
     /// Returns the server's refusal, and errors that end the connection.
     fn has_digest(&mut self, _path: &[u8], _digest: &Digest) -> Result<bool, TreeFault> {
         Err(without_digest())
+    }
+
+    /// Returns whether the file at `path` on the server has the recorded content. For that, fetches it.
+    ///
+    /// # Errors
+    ///
+    /// Returns errors that end the connection.
+    fn has_content(&mut self, _path: &[u8], _record: &ManifestRecord) -> Result<bool, TreeFault> {
+        Ok(false)
     }
 }
 

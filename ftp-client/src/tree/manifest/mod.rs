@@ -15,12 +15,13 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::ops::Bound;
 
-pub(crate) use self::text::first_32;
+pub(crate) use self::text::{first_32, sha256};
 
 use self::decide::{Claim, Here, ManifestStep, There, step};
 use ftp_proto::Pathname;
 
 use super::entry::{Stamp, TreeEntry};
+use crate::age::{AHEAD, BEHIND, ZONES};
 use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
 use crate::file::journal::LocalFacts;
@@ -67,6 +68,17 @@ impl ManifestRecord {
     /// Returns the record without what could prove that a file is the recorded one.
     pub(crate) fn uncertain(self) -> Self {
         Self { modified: None, is_new: false, ..self }
+    }
+
+    /// Returns the record with the listed time of a file of the server, if that can be the recorded one in
+    /// another time zone.
+    pub(crate) fn in_other_zone(self, file: &TreeEntry) -> Option<Self> {
+        let (then, now) = (self.modified?, range(file.stamp?));
+        let shift = now.0.saturating_sub(then.0);
+        let is_zone = (-AHEAD - BEHIND..=AHEAD + BEHIND).contains(&shift)
+            && (shift != 0 && shift.rem_euclid(ZONES) == 0)
+            && now.1.saturating_sub(then.1) == shift;
+        (is_zone && file.size == Some(self.size)).then_some(Self { modified: Some(now), ..self })
     }
 
     /// Returns whether the times do not contradict each other. A listing shows the same time less
@@ -218,8 +230,9 @@ impl Deploy {
                 let is_proved = is_timed || pending.is_new && source != Here::Absent;
                 match () {
                     () if pending.is_of(file) && is_proved && !was_stored => There::AsListed,
-                    // What was not begun is still the old file. A copy whose source changed has a byte more.
+                    // What was not begun is still the old file.
                     () if was_stored && source == Here::Absent => There::AsListed,
+                    // A copy whose source changed may have one byte more.
                     () if was_stored || file.size <= Some(pending.size.saturating_add(1)) => {
                         There::OtherTime
                     }

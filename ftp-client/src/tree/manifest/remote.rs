@@ -172,17 +172,22 @@ fn shown(client: &mut Client, path: &[u8]) -> Result<Result<Manifest, Distrust>,
     Ok(found)
 }
 
-/// Reads a list, up to the first byte too many.
+/// Returns the content of a file, up to the first byte beyond [`LARGEST`].
+pub(crate) fn receive(client: &mut Client, path: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let mut download = client.retrieve(path)?;
+    let read = download.by_ref().take(LARGEST as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(recovered)?;
+    if bytes.len() <= LARGEST {
+        download.finish()?;
+    }
+    Ok(bytes)
+}
+
+/// Reads a list.
 fn fetch(client: &mut Client, path: &[u8]) -> Result<Result<Manifest, Distrust>, TreeFault> {
-    let mut text = Vec::new();
-    let mut receive = || -> Result<(), Error> {
-        let mut download = client.retrieve(path)?;
-        let read = download.by_ref().take(LARGEST as u64 + 1).read_to_end(&mut text);
-        read.map_err(recovered)?;
-        if text.len() <= LARGEST { download.finish().map(drop) } else { Ok(()) }
-    };
-    match receive() {
-        Ok(()) => Ok(Manifest::parse(&text)),
+    match receive(client, path) {
+        Ok(text) => Ok(Manifest::parse(&text)),
         // Servers that open a file after their 150 refuse a missing one with 551 (ftp-srv).
         Err(Error::Refused { reply, .. }) if matches!(reply.code().value(), 550..=553) => {
             Ok(Err(Distrust::Missing))

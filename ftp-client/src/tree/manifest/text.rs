@@ -25,7 +25,7 @@ const CLOSE: &[u8] = b"\"}\n";
 const PARTS: usize = 128;
 
 /// Returns SHA-256 of bytes.
-fn sha256(bytes: &[u8]) -> [u8; 32] {
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut sum = Checksum::new(HashAlgorithm::Sha256).expect("SHA-256 is computed here");
     sum.update(bytes);
     first_32(&sum.finish().bytes)

@@ -10,7 +10,7 @@ use crate::file::temporary::TemporaryName;
 use crate::tree::entry::{ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::manifest::decide::{Claim, Here, ManifestStep, There, step};
-use crate::tree::manifest::{ManifestRecord, Sum};
+use crate::tree::manifest::{LARGEST, ManifestRecord, Sum};
 use crate::tree::options::Compare;
 use crate::tree::plan::Difference;
 use crate::tree::scan::Told;
@@ -144,6 +144,18 @@ impl Planner<'_> {
             && !self.target.has_digest(path, &record.digest())?
         {
             facts.2 = There::OtherTime;
+        }
+        // The zone of a listing can change: with a container, or each half-year on some Windows servers.
+        let record = deploy.record(path).zip(there);
+        if (facts.0, facts.2) == (Claim::Stored, There::OtherTime)
+            && let Some(moved) = record.and_then(|(record, there)| record.in_other_zone(there))
+            && moved.size <= LARGEST as u64
+            && self.target.has_content(path, &moved)?
+            && let Some(deploy) = &mut self.plan.deploy
+        {
+            deploy.list.files.insert(path.to_vec(), moved);
+            deploy.has_changed = true;
+            facts.2 = There::AsListed;
         }
         Ok(facts)
     }

@@ -8,7 +8,7 @@ use crate::file::temporary::TemporaryName;
 use crate::listing::Budget;
 use crate::tree::LinkChoice;
 use crate::tree::entry::Stamp;
-use crate::tree::manifest::Sum;
+use crate::tree::manifest::{ManifestRecord, Sum};
 use crate::tree::names::Relation;
 
 mod clocks;
@@ -205,6 +205,11 @@ impl Scan for Tree {
     fn has_digest(&mut self, path: &[u8], digest: &Digest) -> Result<bool, TreeFault> {
         self.asked.push(format!("digest {}", String::from_utf8_lossy(path)));
         Ok(self.sum_of(path).digest[..] == digest.bytes)
+    }
+
+    fn has_content(&mut self, path: &[u8], record: &ManifestRecord) -> Result<bool, TreeFault> {
+        self.asked.push(format!("content {}", String::from_utf8_lossy(path)));
+        Ok(self.sum_of(path).digest == record.digest)
     }
 }
 

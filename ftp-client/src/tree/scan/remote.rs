@@ -14,6 +14,7 @@ use crate::tree::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Reporter, Setting, TreeFault};
 use crate::tree::hand::Hand;
 use crate::tree::links::{Counted, Proof, ShownLinks, by_list};
+use crate::tree::manifest::{ManifestRecord, remote::receive, sha256};
 use crate::tree::names::{Relation, look};
 use crate::tree::options::OBJECTS;
 use crate::tree::probe;
@@ -265,22 +266,16 @@ impl Scan for RemoteTree<'_, '_> {
         let Some(listed) = self.by_list(&path, limits)? else { return Ok(Links::unproved()) };
         let shown = &mut self.shown;
         self.hand.ask(|client| Ok(shown.note_listing(client, &path, &listed)?))?;
-        let own = match (&listed.itself, count) {
-            (Some(itself), _) => itself.links,
-            (None, Some(count)) => count,
-            (None, None) => {
-                let bytes = limits.bytes.saturating_sub(listed.weight());
-                self.count_of(&path, Budget { bytes, ..limits })?
-            }
+        let bytes = limits.bytes.saturating_sub(listed.weight());
+        let limits = Budget { bytes, ..limits };
+        let own = match count {
+            None if listed.itself.is_none() => self.count_of(&path, limits)?,
+            count => count.flatten(),
         };
-        let proof = match self.shown.in_list() {
+        let (shown, seen) = (&mut self.shown, Counted::of_listing(&path, own, &listed));
+        let proof = match shown.in_list() {
             true => Proof::Directory,
-            false => {
-                let bytes = limits.bytes.saturating_sub(listed.weight());
-                let (shown, limits) = (&mut self.shown, Budget { bytes, ..limits });
-                let seen = Counted::of_listing(&path, own, &listed);
-                self.hand.ask(|client| Ok(shown.judge(client, &seen, limits)?))?
-            }
+            false => self.hand.ask(|client| Ok(shown.judge(client, &seen, limits)?))?,
         };
         let mut links = Links { proof, ..Links::unproved() };
         for entry in listed.entries {
@@ -327,6 +322,15 @@ impl Scan for RemoteTree<'_, '_> {
         self.hand.ask(|client| match client.compare_hash(&path, digest) {
             Ok(()) => Ok(true),
             Err(Error::Mismatch { .. }) => Ok(false),
+            Err(error) => Err(about(&path, error)),
+        })
+    }
+
+    fn has_content(&mut self, path: &[u8], record: &ManifestRecord) -> Result<bool, TreeFault> {
+        let path = self.named(path);
+        self.hand.ask(|client| match receive(client, &path) {
+            Ok(bytes) => Ok(bytes.len() as u64 == record.size && sha256(&bytes) == record.digest),
+            Err(Error::Refused { .. }) => Ok(false),
             Err(error) => Err(about(&path, error)),
         })
     }

@@ -13,7 +13,7 @@ fn facts(text: &str) -> (&[u8], Sum, i64) {
     let (path, facts) = text.split_once('=').unwrap();
     let (size, time) = facts.split_once('@').unwrap();
     let size: u64 = size.parse().unwrap();
-    let digest = [u8::try_from(size).unwrap(); 32];
+    let digest = [u8::try_from(size % 251).unwrap(); 32];
     let identity = LocalFacts::of(&fs::metadata(".").unwrap());
     (path.as_bytes(), Sum { size, digest, identity }, time.parse().unwrap())
 }
@@ -147,6 +147,29 @@ fn a_wanted_digest_of_the_server_shows_what_its_listing_hides_cl_81() {
 }
 
 #[test]
+fn a_file_whose_time_moved_by_a_time_zone_is_compared_by_its_content() {
+    const LARGE: &str = "large=16777217@4600";
+    let list = ["a=1@1000", "b=2@1000", "c=3@1000", "e=5@1000", "large=16777217@1000"];
+    // `b` is edited, and `c` has the time of no time zone.
+    let there = ["a=1@4600", "b=2@4600", "c=3@1060", "e=5@4600", LARGE];
+    let here = ["a=1@9", "b=2@9", "c=3@9", "e=7@9", LARGE];
+    let options = SyncOptions::new().deletes(true);
+    let mut target = Tree { changed: vec!["b"], ..tree(&there, false) };
+    let plan = make_deploy(&mut tree(&here, true), &mut target, &list, &options);
+    assert_eq!(summary(&plan), "e !3");
+    assert_eq!(target.asked, ["content a", "content b", "content e"]);
+    let deploy = plan.deploy.unwrap();
+    assert_eq!(deploy.list.files[&b"a"[..]].modified, Some((4_600, 4_600)));
+    assert_eq!(deploy.list.files[&b"b"[..]].modified, Some((1_000, 1_000)));
+    for (changed, want) in [(vec![], "-d"), (vec!["d"], "!1")] {
+        let mut target = Tree { changed, ..tree(&["d=4@-2600", "x=9@1"], false) };
+        let mut source = tree(&["x=9@1"], true);
+        let plan = make_deploy(&mut source, &mut target, &["d=4@1000", "x=9@1"], &options);
+        assert_eq!(summary(&plan), want);
+    }
+}
+
+#[test]
 fn a_listed_file_makes_way_for_a_directory_and_the_reverse_cl_81() {
     let (file, directory) = (["a=1@1", "x=9@1"], ["a/", "a/b=2@1", "a/c/", "a/c/d=3@1", "x=9@1"]);
     let listed = ["a=1@1", "x=9@1", "a/b=2@1", "a/c/d=3@1"];
@@ -220,7 +243,18 @@ fn a_file_that_is_not_listed_is_replaced_only_if_the_server_tells_that_it_is_mis
         assert_eq!(plan, "!1", "{hides}");
         assert!(reason.contains("does not tell"), "{reason}");
     }
-    // What is listed, and what the listing would show, needs no question.
+    // A listing can lack a name without an error, also that of a directory.
+    for (listed, hidden, want, why) in [
+        (&listed[..], "d/.a=6@7", "!1", "changed on the server"),
+        (&["d/.a=6@7", "x=9@1"], "d/", "!1", "changed on the server"),
+        (&listed, "d/.a=5@7", "", ""),
+    ] {
+        let mut target = Tree { hidden: vec![hidden], ..tree(listed, false) };
+        let (plan, reason) = told(&mut target, &["d/.a=5@7", "x=9@1"]);
+        assert_eq!(plan, want, "{hidden}");
+        assert!(reason.contains(why), "{reason}");
+    }
+    // What is listed, and what no deploy has stored, needs no question.
     let mut target = tree(&["d/", "d/.a=5@9", "x=9@1"], false);
     told(&mut target, &["d/.a=5@9", "x=9@1"]);
     told(&mut tree(&listed, false), &["x=9@1"]);
