@@ -118,8 +118,11 @@ pub(super) fn typographic(operand: &OsStr) -> Option<String> {
         true => format!(
             "an operand begins with a dash that is not \"-\"; type {dashes}{name}, or ./ before a name"
         ),
-        false => "an operand begins with a curly quotation mark; type \" or ', or ./ before a name"
-            .to_owned(),
+        false => {
+            "an operand is in curly quotation marks; remove the quotation marks around it, type \" \
+                  or ', or write ./ before a name"
+                .to_owned()
+        }
     })
 }
 

@@ -316,7 +316,7 @@ fn what_texts_and_telephones_change_is_told() {
     for (operand, want) in [
         ("\u{2013}c", "type -c"),
         ("\u{2014}password=geheim", "type --password"),
-        ("\u{201c}a b\u{201d}", "curly quotation mark"),
+        ("\u{201c}a b\u{201d}", "curly quotation marks"),
     ] {
         let words = ["get", operand, "ftp://h/a"].map(Into::into);
         let message = parse(words).unwrap_err().message;
