@@ -380,9 +380,8 @@ impl<'a> TransferWatch<'a> {
         loop {
             // Most transfers are prepared in one step, which is not worth the calls.
             let clock = (!std::mem::take(&mut is_first)).then(|| ProcessorClock::start(true));
-            let is_prepared = self
-                .attend(verb, || outgoing.prepare())
-                .map_err(|end| refused(end, purpose))?;
+            let is_prepared =
+                self.attend(verb, || outgoing.prepare()).map_err(|end| refused(end, purpose))?;
             let cost = clock.map_or(Duration::ZERO, |clock| clock.elapsed());
             if cost >= limits::PROCESSOR_STEP && share.is_none() {
                 processor.pay_time(peer, cost);
