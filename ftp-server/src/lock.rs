@@ -1,5 +1,6 @@
 //! Locks without poisoning.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 #[cfg(feature = "daemon")]
 use std::sync::TryLockError;
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
@@ -34,4 +35,22 @@ impl<T> Lock<T> {
 /// [`Lock::lock`] does.
 pub(crate) fn unpoisoned<Guard>(locked: LockResult<Guard>) -> Guard {
     locked.unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A lock for each of many names. Two names can share one of the locks, so nobody locks two at a time.
+pub(crate) struct LockStripes([Lock<()>; 64]);
+
+impl LockStripes {
+    pub(crate) const fn new() -> Self {
+        Self([const { Lock::new(()) }; 64])
+    }
+
+    /// Locks a name.
+    pub(crate) fn lock(&self, name: impl Hash) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let [first, ..] = &self.0;
+        let index = usize::try_from(hasher.finish() % 64).unwrap_or_default();
+        self.0.get(index).unwrap_or(first).lock()
+    }
 }

@@ -13,6 +13,9 @@ use crate::storage::{StorageError, StorageErrorKind as Kind, VirtualPath};
 pub(crate) enum Purpose {
     /// Examining, reading, changing or removing an existing object.
     Existing,
+    /// Listing a directory with a data connection: LIST, NLST, MLSD. curl takes a 450 for an empty
+    /// directory.
+    List,
     /// Reading a file for its digest: HASH.
     Digest,
     /// Storing a file: STOR, STOU, APPE.
@@ -60,7 +63,7 @@ fn explain(error: &StorageError) {
 /// Returns the reply to a command that the storage refused.
 pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     explain(error);
-    let makes = !matches!(purpose, Purpose::Existing | Purpose::Digest);
+    let makes = !matches!(purpose, Purpose::Existing | Purpose::List | Purpose::Digest);
     let code = match error.kind {
         Kind::NameNotAllowed if makes => ReplyCode::NAME_NOT_ALLOWED,
         Kind::Exists if matches!(purpose, Purpose::MakeFile | Purpose::NewName) => {
@@ -73,7 +76,10 @@ pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
         Kind::BadRestart => ReplyCode::BAD_RESTART,
         Kind::NoSpace | Kind::Uncounted => ReplyCode::NO_SPACE,
         Kind::OverQuota => ReplyCode::OVER_QUOTA,
-        Kind::Busy | Kind::Unavailable | Kind::NotNow => ReplyCode::FILE_BUSY,
+        Kind::Busy | Kind::Unavailable | Kind::NotNow if purpose != Purpose::List => {
+            ReplyCode::FILE_BUSY
+        }
+        Kind::Busy | Kind::Unavailable | Kind::NotNow => ReplyCode::LOCAL_ERROR,
         Kind::Io | Kind::Stalled | Kind::Unknown | Kind::Unsynced => ReplyCode::LOCAL_ERROR,
         Kind::Unsupported => ReplyCode::NOT_IMPLEMENTED,
         _ => ReplyCode::FILE_UNAVAILABLE,
@@ -202,7 +208,7 @@ mod tests {
 
     #[test]
     fn storage_errors_map_to_reply_codes() {
-        use Purpose::{Digest, Existing, MakeDirectory, MakeFile, NewName};
+        use Purpose::{Digest, Existing, List, MakeDirectory, MakeFile, NewName};
         for (purpose, kind, code) in [
             (Existing, Kind::NotFound, 550),
             (Existing, Kind::NameNotAllowed, 550),
@@ -234,6 +240,11 @@ mod tests {
             (NewName, Kind::Unavailable, 450),
             (MakeFile, Kind::Unavailable, 450),
             (Existing, Kind::Unavailable, 450),
+            (List, Kind::Unavailable, 451),
+            (List, Kind::Busy, 451),
+            (List, Kind::NotNow, 451),
+            (List, Kind::NotFound, 550),
+            (List, Kind::NameNotAllowed, 550),
         ] {
             let reply = storage_failure(&kind.into(), purpose);
             assert_eq!(reply.code().value(), code, "{purpose:?} {kind:?}");

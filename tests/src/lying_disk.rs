@@ -41,6 +41,10 @@ pub struct Lies {
     /// A call that fails, and its error. FLUSH fails only for a file that was written to, which then
     /// loses its content, as on disks that store at `close`.
     pub fails: Option<(u32, i32)>,
+    /// Whether only a call that opens for writing can make a file.
+    pub makes_for_writers: bool,
+    /// How long the disk takes to say that a name is missing.
+    pub slow: Duration,
     /// The nodes that were written to.
     written: BTreeSet<u64>,
     /// The nodes of the files that were made or renamed, by path.
@@ -117,6 +121,7 @@ impl Drop for LyingDisk {
 /// Errors of the system.
 const ENOENT: i32 = 2;
 const EPERM: i32 = 1;
+const EIO: i32 = 5;
 const EEXIST: i32 = 17;
 const ENOSYS: i32 = 38;
 
@@ -219,7 +224,12 @@ impl Server {
                     return Err(*error);
                 }
                 let path = lies.at(request.node, &request.name(0))?;
-                lies.entry(&path)
+                let (entry, slow) = (lies.entry(&path), lies.slow);
+                drop(lies);
+                if entry.is_err() {
+                    thread::sleep(slow);
+                }
+                entry
             }
             // GETATTR and SETATTR, which changes only the size
             3 | 4 => {
@@ -231,6 +241,10 @@ impl Server {
                 Ok([vec![0; 16], lies.attributes(request.node)?].concat())
             }
             CREATE => {
+                let access = u32::from_ne_bytes(bytes(&request.body, 0)) & 3;
+                if lies.makes_for_writers && access == 0 {
+                    return Err(EIO);
+                }
                 let path = lies.at(request.node, &request.name(16))?;
                 lies.made += 1;
                 let node = FIRST_MADE + lies.made;

@@ -382,9 +382,9 @@ impl Storage for Gateway {
         // one order, so that two renames do not wait for each other.
         let mut places = [(&from_there, is_directory(&old)), (&to_there, false)];
         places.sort_unstable();
-        let [first, second] =
-            places.map(|(place, is_tree)| Turn::wait(&self.upstream, place, is_tree));
-        let (first, second) = (first?, second?);
+        let [(one, is_tree), (other, is_other_tree)] = places;
+        let first = Turn::wait(&self.upstream, one, is_tree)?;
+        let second = Turn::wait(&self.upstream, other, is_other_tree)?;
         let (from_there, to_there) =
             (self.upstream.path(&from_there), self.upstream.path(&to_there));
         match find(&mut client, &to_there).map_err(|error| fault(&error, false))? {

@@ -115,8 +115,11 @@ pub(super) fn typographic(operand: &OsStr) -> Option<String> {
     let name = option.split(['=', ' ']).next().unwrap_or_default();
     let dashes = if name.chars().nth(1).is_some() { "--" } else { "-" };
     Some(match is_option {
-        true => format!("an operand begins with a dash that is not \"-\"; type {dashes}{name}"),
-        false => "an operand begins with a curly quotation mark; type \" or '".to_owned(),
+        true => format!(
+            "an operand begins with a dash that is not \"-\"; type {dashes}{name}, or ./ before a name"
+        ),
+        false => "an operand begins with a curly quotation mark; type \" or ', or ./ before a name"
+            .to_owned(),
     })
 }
 

@@ -89,7 +89,7 @@ impl Client {
             let is_mlst = question.verb() == Verb::Mlst;
             let is_listed = self.features()?.has(question.verb().as_str());
             // A server without `FEAT` may have `MLST`, such as aioftp.
-            if !is_listed && !(is_mlst && self.tells_no_features()) {
+            if !(is_listed || is_mlst && self.tells_no_features()) {
                 continue;
             }
             let code = self.request(&question)?.code();

@@ -34,28 +34,28 @@ fn time_of_file(
     // All runs use one name: if the server permits no deletion, only one file is left.
     let path = Pathname::join(directory, &[TEMPORARY, b"clock.tmp"].concat());
     let before = now();
-    let stored = client.store(&path).and_then(|mut upload| {
-        upload
-            .write_all(b"\n")
-            .map_err(|error| Error::downcast(error).unwrap_or_else(Error::io))?;
-        upload.finish()
-    });
-    if let Err(error) = stored {
-        return refused(error);
-    }
-    let after = now();
-    let set = match set.and_then(TimeVal::from_unix_seconds) {
+    let stored = match client.store(&path) {
+        Ok(mut upload) => match upload.write_all(b"\n") {
+            Ok(()) => upload.finish().map(drop),
+            Err(error) => Err(Error::downcast(error).unwrap_or_else(Error::io)),
+        },
+        Err(error) => return refused(error),
+    };
+    let (after, is_stored) = (now(), stored.is_ok());
+    let set = match set.and_then(TimeVal::from_unix_seconds).filter(|_| is_stored) {
         Some(time) => match client.set_modified(&path, time) {
             // The reported time shows it.
             Err(Error::Refused { .. }) => Ok(()),
             set => set.map(drop),
         },
-        None => Ok(()),
+        None => stored,
     };
     let times = set.and_then(|()| client.modified(&path));
+    // Some servers keep what a failed upload has sent.
     match client.delete(&path) {
         Ok(()) => {}
-        Err(Error::Refused { .. }) => warn_remains(&path),
+        Err(Error::Refused { .. }) if is_stored => warn_remains(&path),
+        Err(Error::Refused { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     match times {

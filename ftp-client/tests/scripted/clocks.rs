@@ -45,6 +45,16 @@ fn refuse_to_measure(peer: &mut Peer) {
     peer.answer(&format!("STOR {PROBE}"), "550 no");
 }
 
+/// Fails after the byte of the test file, and keeps it.
+fn fail_to_measure(peer: &mut Peer) {
+    peer.epsv();
+    peer.answer(&format!("STOR {PROBE}"), "150 ok");
+    peer.read_data();
+    peer.reply("451 no");
+    peer.answer("PWD", "257 \"/\"");
+    peer.answer(&format!("DELE {PROBE}"), "250 gone");
+}
+
 /// Returns a directory with a local file of this age.
 fn local(age: i64) -> (tempfile::TempDir, PathBuf) {
     let root = tempfile::tempdir().unwrap();
@@ -92,14 +102,16 @@ fn an_upload_that_replaces_older_files_measures_the_clock_of_the_server() {
     server.end();
     // A file that may be older is neither replaced nor taken for current.
     let (_root, path) = local(3 * HOUR);
-    let (server, mut client) = Server::logged_in(|mut peer| {
-        tell(&mut peer, HOUR, 0);
-        peer.answer("TYPE I", "200 ok");
-        refuse_to_measure(&mut peer);
-    });
-    let failed = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
-    assert!(matches!(failed, Err(Error::Unsupported(_))), "{failed:?}");
-    server.end();
+    for refuse in [refuse_to_measure, fail_to_measure] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            tell(&mut peer, HOUR, 0);
+            peer.answer("TYPE I", "200 ok");
+            refuse(&mut peer);
+        });
+        let failed = Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &());
+        assert!(matches!(failed, Err(Error::Unsupported(_))), "{failed:?}");
+        server.end();
+    }
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::listing::{self, FactSelection};
 use crate::reply::{self, Purpose};
 use crate::session::{Place, PreparedTransfer, Session, Work, Working};
 use crate::storage::{
-    Ask, Capabilities, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage,
-    StorageErrorKind, StorageResult, VirtualPath,
+    Ask, DirectoryUse, Entries, Entry, EntryKind, Metadata, Storage, StorageErrorKind,
+    StorageResult, VirtualPath,
 };
 
 /// Length of the longest pattern in bytes. A longer one is plain text: names have at most 255 bytes,
@@ -81,13 +81,12 @@ fn show(
 ) -> Result<PreparedTransfer, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
     let ListingTarget { path, is_single, prefix, items, pattern } =
-        target(session, storage, path, ask).map_err(reply::failure_of(Purpose::Existing))?;
+        target(session, storage, path, ask).map_err(reply::failure_of(Purpose::List))?;
     let is_pattern = pattern.is_some();
     let mut itself = Vec::new();
     if shows_itself
         && !is_single
         && !is_pattern
-        && !storage.capabilities().contains(Capabilities::REMOTE)
         && let Ok(metadata) = storage.stat(&path, Ask::Facts)
     {
         write_line(&Entry::new(".", metadata), b"", &mut itself);
@@ -294,7 +293,7 @@ pub(super) fn mlsd(session: &Session, path: Option<&Pathname>) -> Result<Prepare
     });
     let entries = listed.map_err(|error| match error.kind {
         StorageErrorKind::NotDirectory => Reply::new(ReplyCode::BAD_ARGUMENT, "Not a directory"),
-        _ => reply::storage_failure(&error, Purpose::Existing),
+        _ => reply::storage_failure(&error, Purpose::List),
     })?;
     let (shown, hidden) = (ShownFacts::of(session, path.clone()), session.hidden_names());
     let line = move |entry: &Entry, out: &mut Vec<u8>| {

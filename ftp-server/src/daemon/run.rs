@@ -590,7 +590,6 @@ mod tests {
         config.share(root.path(), Rights::FULL);
         config.add_user("u", "p");
         config.set("listen.addresses", "127.0.0.1:0").unwrap();
-        let service = Service::connect(config.settings.environment);
         let said = messages::of(log::Level::Debug, || {
             let running = Running::start(config.clone(), Setup::default(), None);
             let mut running = running.unwrap();

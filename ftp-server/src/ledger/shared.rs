@@ -1,9 +1,7 @@
 //! Optimistic updates of ledger records (read, change, compare and swap, retry), the renewal of
 //! this server's leases, and the failed logins and bans that all servers count together.
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar};
@@ -15,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::record::{Later, Lease, Time, UsageRecord};
 use super::{Ledger, LedgerError};
-use crate::lock::{Lock, unpoisoned};
+use crate::lock::{Lock, LockStripes, unpoisoned};
 use crate::net::random;
 use crate::storage::space::Cost;
 use crate::{percent, threads};
@@ -37,10 +35,6 @@ const LEAST_LEASE: Duration = Duration::from_millis(1);
 /// Maximum length of an escaped user or account in the name of a record, in bytes. A digest
 /// replaces a longer one.
 const LONGEST_NAME: usize = 120;
-
-/// Number of lock stripes for records. Sessions of this server serialise on a record instead of
-/// losing the compare-and-swap to each other.
-const TURNS: usize = 16;
 
 /// Maximum number of records that this server renews at a time: a thousand users with a session each
 /// have a thousand records, and each takes a request or two.
@@ -99,7 +93,9 @@ pub(super) struct SharedInner {
     pub(super) ledger: Box<dyn Ledger>,
     lease: Duration,
     without: WithoutLedger,
-    turns: [Lock<()>; TURNS],
+    /// Sessions of this server serialise on a record, instead of losing the compare-and-swap to each
+    /// other.
+    turns: LockStripes,
     books: Lock<LedgerAccount>,
     /// The signal that the thread has work, or that the work is done.
     signal: Condvar,
@@ -174,7 +170,7 @@ impl SharedState {
             ledger: Box::new(ledger),
             lease,
             without,
-            turns: Default::default(),
+            turns: LockStripes::new(),
             books: Lock::default(),
             signal: Condvar::new(),
             seen: Lock::default(),
@@ -297,10 +293,7 @@ impl SharedInner {
         name: &str,
         act: impl FnMut(&mut UsageRecord, (Time, Time)) -> T,
     ) -> Result<T, LedgerError> {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        let turn = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
-        let _turn = self.turns.get(turn).map(|turn| turn.lock());
+        let _turn = self.turns.lock(name);
         if let Some((error, until)) = &*self.failure.lock()
             && Instant::now() < *until
         {

@@ -368,6 +368,10 @@ impl<'a> TransferWatch<'a> {
                 return Ok(());
             }
         };
+        let purpose = match command::file_direction(verb) {
+            Some(_) => Purpose::Existing,
+            None => Purpose::List,
+        };
         let start = Instant::now();
         let mut share = None;
         let peer = self.session.peer.ip();
@@ -378,7 +382,7 @@ impl<'a> TransferWatch<'a> {
             let clock = (!std::mem::take(&mut is_first)).then(|| ProcessorClock::start(true));
             let is_prepared = self
                 .attend(verb, || outgoing.prepare())
-                .map_err(|end| refused(end, Purpose::Existing))?;
+                .map_err(|end| refused(end, purpose))?;
             let cost = clock.map_or(Duration::ZERO, |clock| clock.elapsed());
             if cost >= limits::PROCESSOR_STEP && share.is_none() {
                 processor.pay_time(peer, cost);

@@ -187,8 +187,10 @@ fn resume(storage: &dyn Storage) -> Result<bool, String> {
     }
     check(storage, NEW)?;
     match ask(ANN)? {
-        (_, None) => Ok(kept > 0),
-        (call, Some(found)) => Err(format!("{call}: {found:?} after an upload was complete")),
+        (call, Some(found)) if !found.is_unknown => {
+            Err(format!("{call}: {found:?} after an upload was complete"))
+        }
+        _ => Ok(kept > 0),
     }
 }
 

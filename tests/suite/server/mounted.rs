@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{
-    LocalConfig, LocalStorage, Login, MountedStorage, Rights, Server, SyncPolicy, UserTable,
+    LocalConfig, LocalStorage, Login, MemoryStorage, MountedStorage, Rights, Server, SyncPolicy,
+    UserTable,
 };
 use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
@@ -66,6 +69,25 @@ fn names(session: &mut RawSession, command: &str) -> Vec<String> {
     let mut names: Vec<_> = listed.lines().map(name).collect();
     names.sort();
     names
+}
+
+/// Clients count subdirectories before they remove a tree: without the link count, none is removed.
+#[test]
+fn a_remote_mount_takes_no_link_count_from_the_directories_beside_it_ls_22_ls_25() {
+    let root = TempRoot::new();
+    fs::create_dir_all(root.join("t/d")).expect("directories");
+    let delay = Fault::Delay(Duration::ZERO);
+    let far = FaultStorage::new(MemoryStorage::new()).from(StorageCall::List, 1, delay);
+    let own = LocalStorage::open(root.path()).expect("it opens");
+    let storage = MountedStorage::new(own).mount("/far", far).expect("a mount point");
+    let builder = Server::builder().storage(storage).user("u", "p", Rights::FULL);
+    let server = builder.bind("127.0.0.1:0").expect("a server on loopback");
+    let mut session = RawSession::login(server.local_addr(), "u", "p");
+    for (line, links) in [("LIST -a t", "3"), ("LIST -a t/d", "2")] {
+        let text = String::from_utf8(session.download(line)).expect("UTF-8");
+        let first: Vec<&str> = text.lines().next().expect("a line").split_whitespace().collect();
+        assert_eq!((first[1], first[8]), (links, "."), "{line}");
+    }
 }
 
 #[test]
@@ -137,7 +159,9 @@ fn mount_points_cannot_be_removed_or_renamed() {
     assert_eq!(mounted.away.read("x/y"), b"deep");
     for line in ["CWD gone", "MLSD gone", "SIZE gone/x", "MKD gone/x", "AVBL gone"] {
         let _data = line.starts_with("MLSD").then(|| session.passive());
-        assert_eq!(session.expect(line, 450).text(), "450 Not available", "{line}");
+        // curl takes a 450 for an empty directory.
+        let code = if line.starts_with("MLSD") { 451 } else { 450 };
+        assert_eq!(session.expect(line, code).text(), format!("{code} Not available"), "{line}");
     }
     session.expect_in_step();
 }

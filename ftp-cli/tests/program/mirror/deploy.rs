@@ -685,6 +685,45 @@ fn the_list_names_what_was_sent_although_it_changed_after_it_was_read_cl_81() {
 }
 
 #[test]
+fn what_others_change_while_a_deploy_runs_is_told_and_stays_cl_81() {
+    const EDIT: &[u8] = b"edited there";
+    let (site, here) = (OurServer::start(), TempRoot::new());
+    for name in ["a", "b"] {
+        age(&here.write(format!("tree/{name}"), b"as it is now"), 9);
+    }
+    let (source, mut edits) = (here.join("tree"), 0);
+    let own = fs::metadata(source.join("a")).unwrap().modified().unwrap();
+    for number in 1.. {
+        let (url, there) =
+            (site.url(format!("www{number}")), site.root.join(format!("www{number}/a")));
+        let gate = Gate::start(site.address, number, Stop::Hold);
+        let mut running = start(&gate, site.address, &source, &url);
+        if running.wait_until(ENOUGH, || gate.stopped.try_recv().ok()).is_err() {
+            break;
+        }
+        let is_stored = there.exists();
+        if is_stored {
+            fs::write(&there, EDIT).unwrap();
+        }
+        gate.go.send(()).unwrap();
+        let status = running.wait(Instant::now() + ENOUGH).unwrap();
+        // The time that the upload was to get can still come after the edit.
+        let is_timed = fs::metadata(&there).unwrap().modified().unwrap() == own;
+        if is_stored && !is_timed {
+            edits += 1;
+            for _ in 0..2 {
+                let ran = deploy(&["--delete"], &source, &url);
+                assert!(matches!(status.code(), Some(0 | 12)), "{number}: {status}");
+                assert_eq!(ran.code(), Some(12), "{number}: {status} {ran:?}");
+                assert!(has(&ran, "changed on the server"), "{number}: {ran:?}");
+                assert_eq!(fs::read(&there).unwrap(), EDIT, "{number}: {ran:?}");
+            }
+        }
+    }
+    assert!(edits > 2, "{edits}");
+}
+
+#[test]
 fn a_name_that_changes_only_in_case_loses_nothing_where_case_makes_no_difference_cl_81() {
     for (shown, kind) in Kind::folding().into_iter().filter(|(_, kind)| kind.no_case) {
         let (server, here) = (FoldingServer::start(kind), TempRoot::new());

@@ -12,7 +12,7 @@ pub(crate) use across::Across;
 pub(crate) use down::{Down, copy_together};
 pub(crate) use local_side::LocalSide;
 pub(crate) use remote_backup::{RemoteBackup, overlaps};
-pub(crate) use remote_side::{RemoteSide, RemoteTop};
+pub(crate) use remote_side::{RemoteSide, RemoteTop, modified};
 pub(crate) use up::{Ahead, Up};
 
 use ftp_proto::{Pathname, Verb};

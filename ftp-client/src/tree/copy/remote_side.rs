@@ -356,7 +356,7 @@ fn unproved(path: &[u8], text: &str) -> TreeFault {
 
 /// Returns the modification time of a remote file in seconds since 1970-01-01T00:00:00Z, if the
 /// server reports it.
-pub(super) fn modified(client: &mut Client, path: &[u8]) -> Result<Option<i64>, TreeFault> {
+pub(crate) fn modified(client: &mut Client, path: &[u8]) -> Result<Option<i64>, TreeFault> {
     match client.modified(path) {
         Ok(time) => Ok(time.map(|time| time.unix_seconds())),
         Err(Error::Refused { .. }) => Ok(None),

@@ -171,7 +171,13 @@ impl Up<'_> {
             let due_time = self.to.place.times.holds().then(|| before.mtime());
             self.ahead.due =
                 due_time.and_then(TimeVal::from_unix_seconds).map(|time| (target, time));
-            return Ok(Copied { source, due_time, ..Copied::far(sent.bytes, sent.verified) });
+            let noted = due_time;
+            return Ok(Copied {
+                source,
+                due_time,
+                noted,
+                ..Copied::far(sent.bytes, sent.verified)
+            });
         }
         let unset = match sent.is_finished {
             true => sent.unset,
@@ -185,9 +191,12 @@ impl Up<'_> {
                 self.to.place.finish(client, &target, mode_of(copy, &before), &before)?
             }
         };
-        let noted = match self.options.moves && !self.to.place.times.holds() {
-            true => modified(self.to.hand.client()?, &target)?,
-            false => None,
+        let noted = match &unset {
+            None if self.to.place.times.holds() => Some(before.mtime()),
+            _ if self.options.moves || copy.sum.is_some() => {
+                modified(self.to.hand.client()?, &target)?
+            }
+            _ => None,
         };
         Ok(Copied { source, noted, unset, ..Copied::far(sent.bytes, sent.verified) })
     }

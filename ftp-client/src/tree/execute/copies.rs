@@ -181,6 +181,7 @@ fn complete(
     run: &Mutex<Run<'_>>,
 ) {
     let Some((number, mut copied, stored)) = copied else { return };
+    copied.noted = copied.noted.filter(|_| copied.due_time.is_none());
     let Run { plan, reporter, .. } = *lock(run);
     let path = plan.copies.get(number).map(|copy| plan.path_of(copy));
     // After retries of the next copy, another user's file can have the name: without its time, the next
@@ -191,6 +192,7 @@ fn complete(
         if lock(run).is_over() {
             return;
         }
+        copied.noted = Some(time);
         match with_retries(copier, reporter, &path, |copier| copier.set_time(&path, time)) {
             Err(failure) if failure.ends_run() => {
                 return lock(run).count_copy(number, Err(failure));
@@ -213,7 +215,7 @@ impl Run<'_> {
                     self.note_written(place.unwrap_or_default(), &copy.name);
                 }
                 if copy.sum.is_some() {
-                    self.stored.push((number, copied.source));
+                    self.stored.push((number, copied.source, copied.noted));
                 }
                 let unset = copied.unset.take();
                 self.done.copied += 1;
@@ -236,7 +238,7 @@ impl Run<'_> {
                 let cause = failure.cause();
                 let is_changed = matches!(cause, Some(Error::Job(JobFault::LocalChanged)));
                 if copy.sum.is_some() && is_changed {
-                    self.stored.push((number, None));
+                    self.stored.push((number, None, None));
                 }
                 self.fail(copy.place, &path, failure, DirectoryState::Failed);
             }

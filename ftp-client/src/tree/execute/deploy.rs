@@ -1,13 +1,17 @@
 //! Renames instead of uploads, and the list of a deploy after its last step.
 
-use ftp_proto::Pathname;
+use ftp_proto::{Pathname, TimeVal};
 use std::collections::BTreeMap;
 
 use super::{Copier, Run, with_retries};
+use crate::age::{ZONES, is_about};
 use crate::client::absence::Existence;
 use crate::error::ErrorKind;
 use crate::event::Event;
+use crate::tree::copy::modified;
+use crate::tree::entry::Stamp;
 use crate::tree::fault::{Setting, TreeFault};
+use crate::tree::local::rounds_to;
 use crate::tree::manifest::{Deploy, ManifestRecord, Sum, remote};
 use crate::tree::plan::PlannedCopy;
 
@@ -44,7 +48,7 @@ impl<'a> Run<'a> {
                 self.done.renamed += 1;
                 let place = self.plan.directories.get(copy.place);
                 self.note_written(place.map_or(&[], |place| &place.path), &copy.name);
-                self.stored.push((number, copy.sum.as_ref().map(|sum| sum.identity)));
+                self.stored.push((number, copy.sum.as_ref().map(|sum| sum.identity), None));
                 self.renamed.insert(from);
                 self.reporter.on.event(Event::Renamed { from, path: &path });
             }
@@ -114,11 +118,11 @@ impl<'a> Run<'a> {
         copier: &mut Copier<'_>,
         deploy: &mut Deploy,
     ) -> Result<(), TreeFault> {
-        let mut places: BTreeMap<usize, Vec<(&PlannedCopy, _)>> = BTreeMap::new();
+        let mut places: BTreeMap<usize, Vec<(&PlannedCopy, _, _)>> = BTreeMap::new();
         let plan = self.plan;
-        for (number, sent) in &self.stored {
+        for (number, sent, noted) in &self.stored {
             let Some(copy) = plan.copies.get(*number) else { continue };
-            places.entry(copy.place).or_default().push((copy, *sent));
+            places.entry(copy.place).or_default().push((copy, *sent, *noted));
         }
         for (place, copies) in places {
             let Some(place) = plan.directories.get(place) else { continue };
@@ -129,7 +133,7 @@ impl<'a> Run<'a> {
                 Err(failure) if failure.ends_run() => return Err(failure),
                 Err(_) => Vec::new(),
             };
-            for (copy, sent) in copies {
+            for (copy, sent, noted) in copies {
                 let found = items.binary_search_by(|item| item.name.cmp(&copy.name));
                 let found = found.ok().and_then(|at| items.get(at));
                 let path = self.plan.path_of(copy);
@@ -140,21 +144,24 @@ impl<'a> Run<'a> {
                     _ => copier.sum(&path).ok().filter(|now| Some(now.identity) == sent),
                 };
                 let size = found.and_then(|found| found.size);
+                let stamp = found.and_then(|found| found.stamp);
+                let is_later = noted.zip(stamp).is_some_and(|(noted, stamp)| !is_of(stamp, noted));
                 // Only a listing shows that a rename was carried out.
                 let from = copy.from.as_deref().filter(|from| self.renamed.contains(from));
                 let is_told = |sum: &Sum| match found {
                     None => from.is_none(),
                     Some(_) => size == Some(sum.size),
                 };
-                // Some servers list sizes in another form.
-                let is_foreign = match sum.filter(|sum| size.is_some_and(|size| size != sum.size)) {
-                    Some(sum) => self.has_other_size(copier, &path, sum.size)?,
+                // Some servers list sizes and times in another form.
+                let is_other = |sum: &Sum| size.is_some_and(|size| size != sum.size) || is_later;
+                let is_foreign = match sum.filter(is_other) {
+                    Some(sum) => self.is_foreign(copier, &path, sum.size, noted)?,
                     None => false,
                 };
                 if let Some(sum) = sum.filter(|sum| is_told(sum) || is_foreign) {
                     *record = ManifestRecord { size: sum.size, digest: sum.digest, ..*record };
-                    let stamp = found.and_then(|found| found.stamp).filter(|_| !is_foreign);
-                    deploy.stored(&path, stamp);
+                    let own = if is_foreign { noted.map(Stamp::at) } else { stamp };
+                    deploy.stored(&path, own);
                     if let Some(from) = from {
                         deploy.take(from);
                     }
@@ -169,20 +176,26 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Returns whether the server has a file of another size at `path` than this run has stored, which is
-    /// then another user's, and reports it.
-    fn has_other_size(
+    /// Returns whether the server has a file of another size or time at `path` than this run has stored,
+    /// which is then another user's, and reports it.
+    fn is_foreign(
         &mut self,
         copier: &mut Copier<'_>,
         path: &[u8],
         size: u64,
+        noted: Option<i64>,
     ) -> Result<bool, TreeFault> {
         let asked = with_retries(copier, self.reporter, path, |copier| {
-            copier.on_target(|client, place| Ok(client.size(Pathname::join(place.top, path))?))
+            copier.on_target(|client, place| {
+                let path = Pathname::join(place.top, path);
+                Ok((client.size(&path)?, modified(client, &path)?))
+            })
         });
+        let is_other = |time: i64| noted.is_some_and(|noted| !is_of(Stamp::at(time), noted));
         match asked {
             Err(failure) if failure.ends_run() => return Err(failure),
-            Ok(Some(now)) if now != size => {}
+            Ok((now, _)) if now.is_some_and(|now| now != size) => {}
+            Ok((_, time)) if time.is_some_and(is_other) => {}
             _ => return Ok(false),
         }
         let why = "changed on the server since this run stored it";
@@ -199,5 +212,40 @@ impl<'a> Run<'a> {
             let record = ManifestRecord { size, digest, modified: None, is_new: false };
             Some((self.plan.path_of(copy), record))
         })
+    }
+}
+
+/// Returns whether a listed time can be the time that was set or told, perhaps in another time zone, or
+/// rounded by FAT.
+fn is_of(stamp: Stamp, seconds: i64) -> bool {
+    let is_zoned = |time: i64| {
+        let is_far = time.abs_diff(seconds) > (ZONES / 2).unsigned_abs();
+        is_far && TimeVal::from_unix_seconds(time).is_some_and(|time| is_about(time, seconds))
+    };
+    (stamp.earliest..=stamp.latest).contains(&seconds)
+        || stamp.exact().is_some_and(|time| rounds_to(seconds, time) || is_zoned(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_others_change_right_after_its_upload_has_another_time_cl_81() {
+        const THEN: i64 = 1_700_000_001;
+        for (time, want) in [
+            (THEN, true),
+            (THEN - 1, true),
+            (THEN + 2, false),
+            (THEN + 60, false),
+            (THEN + 3_600, true),
+            (THEN - 5 * 900, true),
+            (THEN + 3_700, false),
+            (THEN + 20 * 3_600, false),
+        ] {
+            assert_eq!(is_of(Stamp::at(time), THEN), want, "{time}");
+        }
+        assert!(is_of(Stamp::between(THEN - 30, THEN + 29), THEN));
+        assert!(!is_of(Stamp::between(THEN + 1, THEN + 60), THEN));
     }
 }

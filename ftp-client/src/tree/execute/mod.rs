@@ -254,9 +254,9 @@ struct Run<'a> {
     /// theirs is removed.
     unconfirmed: HashSet<usize>,
     deploy: Option<Deploy>,
-    /// Numbers of the copies whose content the target has now, and the identity of what was sent; `None`
-    /// if it changed meanwhile.
-    stored: Vec<(usize, Option<LocalFacts>)>,
+    /// Numbers of the copies whose content the target has now, the identity of what was sent, `None` if it
+    /// changed meanwhile, and the time that the server's file then had, if it is known.
+    stored: Vec<(usize, Option<LocalFacts>, Option<i64>)>,
     /// Files of the target that got another name.
     renamed: HashSet<&'a [u8]>,
     /// Names that objects of another type still have, which should have gone first.

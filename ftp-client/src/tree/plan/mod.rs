@@ -378,8 +378,9 @@ impl Planner<'_> {
             self.leave_out(&its_path, OF_RUN);
             return Ok(None);
         }
-        // A list must not make files of others look missing.
-        let is_unsure = !is_sure && other.is_none() && self.trusts_list();
+        // A listing that leaves out a name must not make an edit of others look missing.
+        let is_deployed = || self.plan.deploy.as_ref().is_some_and(|it| it.owns(&its_path));
+        let is_unsure = other.is_none() && self.trusts_list() && (!is_sure || is_deployed());
         let mode = self.wanted_mode(&item, other);
         match (item.kind, kind_there) {
             (ObjectKind::File, None | Some(ObjectKind::File)) if self.plan.deploy.is_some() => {

@@ -168,8 +168,8 @@ pub(crate) struct Copied {
     pub(crate) source: Option<LocalFacts>,
     /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
     pub(crate) due_time: Option<i64>,
-    /// The time that the server told right after the upload, if that must show later that no other file
-    /// has taken the name.
+    /// The time that the server's file has got, or that the server told right after the upload, if that
+    /// must show later that no other file has taken the name.
     pub(crate) noted: Option<i64>,
     /// The failure to set the time or the permissions of the complete copy.
     pub(crate) unset: Option<TreeFault>,

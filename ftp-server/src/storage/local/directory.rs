@@ -18,6 +18,7 @@ use super::root::{self, Root};
 use super::server_rights::exceeds_access;
 use super::turn;
 use crate::limits;
+use crate::lock::LockStripes;
 use crate::storage::{
     Ask, DirectoryUse, Entry, EntryKind, Metadata, StorageError, StorageErrorKind, VirtualPath,
 };
@@ -160,7 +161,8 @@ pub(super) fn use_of(directory: impl AsFd) -> DirectoryUse {
 
 /// Renames an object, or returns EEXIST if the new name is taken. The rename is atomic, except on
 /// file systems without `RENAME_NOREPLACE`, such as some FUSE file systems, and under a filter that
-/// forbids the call. There, this function first looks up the new name.
+/// forbids the call. There, this function looks up the new name first, under a lock against other
+/// sessions; only another program or server can take the name in between.
 pub(crate) fn rename_new(
     (from_in, from): (impl AsFd, impl Arg + Copy),
     (to_in, to): (impl AsFd, impl Arg + Copy),
@@ -168,6 +170,8 @@ pub(crate) fn rename_new(
     match retry_on_intr(|| renameat_with(&from_in, from, &to_in, to, RenameFlags::NOREPLACE)) {
         // A filter of system calls answers EPERM to calls that it does not know.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+            static NAMES: LockStripes = LockStripes::new();
+            let _alone = NAMES.lock(to.as_cow_c_str()?);
             match root::metadata_at(&to_in, to, AtFlags::empty()) {
                 Ok(_) => Err(Errno::EXIST),
                 Err(Errno::NOENT) => retry_on_intr(|| renameat(&from_in, from, &to_in, to)),

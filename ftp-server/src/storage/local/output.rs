@@ -21,7 +21,7 @@ use crate::storage::{StorageError, StorageErrorKind, StorageResult};
 const BLOCKED: Duration = Duration::from_secs(1);
 
 /// Duration of a sync from which the session looks at its client afterwards.
-const SLOW: Duration = Duration::from_millis(100);
+pub(super) const SLOW: Duration = Duration::from_millis(100);
 
 /// An open file, written from `position` on.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Output {
     blocked: Duration,
     /// Whether all data written so far is on disk, as far as the policy requires that.
     is_synced: bool,
+    /// The length of the file, once all bytes so far are stored.
+    settled: Option<u64>,
     charge: UploadCharge,
 }
 
@@ -48,7 +50,7 @@ impl Output {
     ) -> Self {
         let backlog = (sync != SyncPolicy::None).then(Backlog::new);
         let blocked = BLOCKED;
-        Self { file, sync, position, backlog, blocked, is_synced: false, charge }
+        Self { file, sync, position, backlog, blocked, is_synced: false, settled: None, charge }
     }
 
     /// Writes some of `bytes`. If [`ready`](Self::ready) would return `false`, syncs first.
@@ -131,14 +133,14 @@ impl Output {
             retry_on_intr(|| ftruncate(&self.file, length))?;
             self.charge.shrink(gone);
             self.position = length;
-            self.is_synced = false;
+            (self.is_synced, self.settled) = (false, None);
         }
         Ok(())
     }
 
     fn advance(&mut self, added: u64) {
         self.position = self.position.saturating_add(added);
-        self.is_synced = false;
+        (self.is_synced, self.settled) = (false, None);
         if let Some(backlog) = &mut self.backlog {
             backlog.add(&self.file, added, self.position);
         }
@@ -160,12 +162,15 @@ impl Output {
 
     /// Syncs the content as [`sync`](Self::sync) does, and returns the file's length. Some file systems
     /// (FUSE, NFS, CIFS, and disk quotas) report only to close(2) that they could not store bytes, so
-    /// a duplicate of the descriptor is closed.
+    /// a duplicate of the descriptor is closed. That can take long, so it is done once.
     ///
     /// # Errors
     ///
     /// Returns EIO if the file is shorter than the bytes written.
     pub(super) fn settle(&mut self) -> Result<u64> {
+        if let Some(length) = self.settled {
+            return Ok(length);
+        }
         self.sync()?;
         // Without a free descriptor, only the length can be compared.
         if let Ok(duplicate) = self.file.try_clone() {
@@ -173,7 +178,11 @@ impl Output {
                 .map_err(|errno| Errno::from_raw_os_error(errno as i32))?;
         }
         let length = root::metadata_of(&self.file)?.size;
-        if length < self.position { Err(Errno::IO) } else { Ok(length) }
+        if length < self.position {
+            return Err(Errno::IO);
+        }
+        self.settled = Some(length);
+        Ok(length)
     }
 
     /// Returns the sync policy of the file.

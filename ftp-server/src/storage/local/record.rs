@@ -9,7 +9,6 @@
 //! another program can have written, has no bytes, but forbids all the same.
 
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +31,7 @@ use super::target::Target;
 use super::usage::Usage;
 use super::{hidden, inherit, name, turn};
 use crate::deadline::unix_now;
-use crate::lock::Lock;
+use crate::lock::LockStripes;
 use crate::net::random;
 use crate::storage::unfinished::{Overtaken, RunningUploads};
 use crate::storage::{
@@ -51,12 +50,18 @@ fn place(directory: &Directory, name: &[u8]) -> Result<NamedPlace, Errno> {
     Ok((directory.identity()?, name.to_vec()))
 }
 
-/// Creates and locks the empty record of a running upload. It is never open for writing: programs
-/// that watch the directory would take the end of that for a finished file. Without locks, it
-/// is a record all the same.
+/// Creates and locks the empty record of a running upload. It is not open for writing: programs that
+/// watch the directory would take the end of that for a finished file. Without locks, it is a record
+/// all the same.
 fn create(directory: &Directory, record: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = retry_on_intr(|| openat(directory, record, flags, inherit::PRIVATE))?;
+    let open = |to| retry_on_intr(|| openat(directory, record, flags | to, inherit::PRIVATE));
+    let file = open(OFlags::RDONLY).or_else(|error| match error {
+        Errno::EXIST | Errno::NOSPC | Errno::DQUOT | Errno::ACCESS | Errno::ROFS => Err(error),
+        // Some FUSE disks, such as a mount of rclone, create a file only for a writer. A watcher sees
+        // the end of an empty hidden file there.
+        _ => open(OFlags::WRONLY).map_err(|_| error),
+    })?;
     let _ = hidden::patiently(|| turn::lock(&file));
     Ok(file)
 }
@@ -109,14 +114,10 @@ enum RecordSync {
 
 /// Orders what happens to the names of records: between a look at one and its removal, no upload may
 /// put another one there. A disk that does not answer holds up only a part of the places.
-static ORDER: [Lock<()>; 64] = [const { Lock::new(()) }; 64];
+static ORDER: LockStripes = LockStripes::new();
 
 fn in_order(above: (u64, u64), record: &[u8]) -> MutexGuard<'static, ()> {
-    let mut hasher = DefaultHasher::new();
-    (above, record).hash(&mut hasher);
-    let [first, ..] = &ORDER;
-    let index = usize::try_from(hasher.finish() % 64).unwrap_or_default();
-    ORDER.get(index).unwrap_or(first).lock()
+    ORDER.lock((above, record))
 }
 
 /// Number of syncs of records in progress, each of which has a thread.

@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ftp_proto::Escaped;
 use rustix::fs::{AtFlags, Mode, OFlags, Uid, fchown, ftruncate, openat, renameat, unlinkat};
@@ -13,7 +14,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::directory::{Directory, as_kind, creation, existing, rename_new, system, unsynced};
 use super::inherit::Heir;
 use super::name::Owner;
-use super::output::{CopyingPart, Output, Phase};
+use super::output::{CopyingPart, Output, Phase, SLOW};
 use super::policy::{LocalConfig, PartialPolicy};
 use super::record::{self, LocalRecord};
 use super::target::Target;
@@ -421,6 +422,20 @@ impl Upload for Replacement {
         self.output.ready().map_err(system)
     }
 
+    /// Brings all bytes to disk, which some disks do only at the close of a file. After a wait, the
+    /// session must look at its client first: a client that has gone may have stored a newer file.
+    fn prepare_commit(&mut self) -> StorageResult<bool> {
+        let start = Instant::now();
+        self.finish_copying()?;
+        self.settle().map_err(system)?;
+        if let Some(record) = &mut self.record {
+            // The file is complete, and its record is about to go: that it could not be synced harms
+            // nobody any more.
+            let _ = record.wait(&self.directory);
+        }
+        Ok(start.elapsed() < SLOW)
+    }
+
     fn inode(&self) -> Option<u64> {
         self.hidden.as_ref().map(|_| self.made.identity.1)
     }
@@ -431,13 +446,7 @@ impl Upload for Replacement {
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
         self.end = StreamEnd::Failed;
-        self.finish_copying()?;
-        self.settle().map_err(system)?;
-        if let Some(record) = &mut self.record {
-            // The file is complete, and its record is about to go: that it could not be synced harms
-            // nobody any more.
-            let _ = record.wait(&self.directory);
-        }
+        while !self.prepare_commit()? {}
         if self.output.position() == 0 {
             self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
         }

@@ -243,7 +243,18 @@ fn a_file_that_is_not_listed_is_replaced_only_if_the_server_tells_that_it_is_mis
         assert_eq!(plan, "!1", "{hides}");
         assert!(reason.contains("does not tell"), "{reason}");
     }
-    // What is listed, and what the listing would show, needs no question.
+    // A listing can lack a name without an error, also that of a directory.
+    for (listed, hidden, want, why) in [
+        (&listed[..], "d/.a=6@7", "!1", "changed on the server"),
+        (&["d/.a=6@7", "x=9@1"], "d/", "!1", "changed on the server"),
+        (&listed, "d/.a=5@7", "", ""),
+    ] {
+        let mut target = Tree { hidden: vec![hidden], ..tree(listed, false) };
+        let (plan, reason) = told(&mut target, &["d/.a=5@7", "x=9@1"]);
+        assert_eq!(plan, want, "{hidden}");
+        assert!(reason.contains(why), "{reason}");
+    }
+    // What is listed, and what no deploy has stored, needs no question.
     let mut target = tree(&["d/", "d/.a=5@9", "x=9@1"], false);
     told(&mut target, &["d/.a=5@9", "x=9@1"]);
     told(&mut tree(&listed, false), &["x=9@1"]);

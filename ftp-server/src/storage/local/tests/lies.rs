@@ -1,6 +1,9 @@
 //! Disks whose answers are wrong, and other programs at a bad moment: each test makes false what the
 //! code takes for granted.
 
+use std::thread;
+use std::time::Duration;
+
 use ftp_tests::lying_disk::{FLUSH, FSYNC, LyingDisk, RENAME, WRITE};
 use rustix::io::Errno;
 
@@ -298,6 +301,41 @@ fn links_are_listed_although_their_directory_moves_meanwhile_ls_13() {
 /// The number of the call that gives a file a new name.
 const RENAME_NEW: u32 = 45;
 
+/// As a mount of rclone.
+#[test]
+fn an_upload_replaces_a_file_on_a_disk_that_creates_only_for_writers_fs_15() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("f", "old")]) else { return };
+    disk.lies().makes_for_writers = true;
+    let mut upload = tree.storage().write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
+    upload.write_all(b"newer").unwrap();
+    upload.commit().unwrap();
+    let names: Vec<_> = disk.lies().files.clone().into_iter().collect();
+    assert_eq!(names, [("f".to_owned(), b"newer".to_vec())]);
+}
+
+/// As some FUSE disks.
+#[test]
+fn two_uploads_of_one_new_name_never_both_succeed_without_noreplace_cm_105() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, []) else { return };
+    disk.lies().fails = Some((RENAME_NEW, Errno::INVAL.raw_os_error()));
+    let storage = tree.storage();
+    let uploads = [b"a", b"b"].map(|content| {
+        let mut upload = storage.write(&path("new"), WriteMode::Create, Keep::Shared).unwrap();
+        upload.write_all(content).unwrap();
+        upload
+    });
+    // Both look for the name before one of them gets it.
+    disk.lies().slow = Duration::from_millis(50);
+    let stored = thread::scope(|scope| {
+        let threads = uploads.map(|upload| scope.spawn(move || upload.commit()));
+        threads.map(|thread| thread.join().unwrap())
+    });
+    let good = stored.iter().filter(|stored| stored.is_ok()).count();
+    assert_eq!(good, 1, "{stored:?}");
+}
+
 #[test]
 fn an_upload_that_the_disk_refuses_at_any_call_replaces_nothing_cm_106_fs_12_hf_04() {
     let tree = Tree::new();
@@ -320,6 +358,36 @@ fn an_upload_that_the_disk_refuses_at_any_call_replaces_nothing_cm_106_fs_12_hf_
             lies.fails = None;
             assert_eq!(lies.files.get(name).map(|content| &**content), old, "{name} {call}");
         }
+    }
+}
+
+#[test]
+fn a_close_that_takes_long_is_not_waited_for_while_a_file_gets_its_name_fs_18() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, [("f", "old")]) else { return };
+    for sync in [SyncPolicy::None, SyncPolicy::FileAndDirectory] {
+        let storage = tree.storage().with(|config| config.sync = sync);
+        let mut upload = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
+        upload.write_all(b"newer").unwrap();
+        upload.flush().unwrap();
+        // The disk answers nothing while its files are looked at.
+        let slow = disk.lies();
+        let prepared = thread::scope(|scope| {
+            let preparing = scope.spawn(|| upload.prepare_commit());
+            thread::sleep(2 * output::SLOW);
+            drop(slow);
+            preparing.join().unwrap()
+        });
+        // The session looks at its client before the file gets its name.
+        assert!(!prepared.unwrap());
+        assert_eq!(storage.stat(&path("f"), Ask::Facts).unwrap().size, 3, "{sync:?}");
+        // A further close before the name would fail now.
+        disk.lies().fails = Some((FLUSH, Errno::IO.raw_os_error()));
+        while !upload.prepare_commit().unwrap() {}
+        upload.commit().unwrap();
+        let mut lies = disk.lies();
+        lies.fails = None;
+        lies.files.insert("f".to_owned(), b"old".to_vec());
     }
 }
 
