@@ -218,6 +218,7 @@ fn rm_does_not_enter_a_symlink_listed_as_a_directory() {
 fn rm_enters_an_unproven_directory_only_with_a_trailing_slash() {
     let list = |lines: &str| Act::Send("150 list", lines.as_bytes().to_vec(), "226 done");
     let named = "drwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n";
+    let victim = "-rw-r--r-- 1 u g 0 Jan 2 2020 victim\r\n";
     // A further line of LIST in the login directory, whether the name ends in a slash, and whether it
     // can be entered.
     for (itself, slash, enters) in [
@@ -231,7 +232,9 @@ fn rm_enters_an_unproven_directory_only_with_a_trailing_slash() {
     ] {
         let start = || {
             Peer::start(&[
-                ("LIST -a t", list("-rw-r--r-- 1 u g 0 Jan 2 2020 victim\r\n")),
+                // For the link count, and to remove it.
+                ("LIST -a t", list(victim)),
+                ("LIST -a t", list(victim)),
                 ("LIST -a", list(&format!("{itself}{named}"))),
                 ("LIST", list(named)),
                 ("DELE t/victim", Act::Say("250 gone")),

@@ -116,8 +116,7 @@ impl ShownLinks {
         for links in below.chain([seen.links]).flatten() {
             self.counts_differ |= *self.first_count.get_or_insert(links) != links;
         }
-        // With two files beside the subdirectories, the count may be that of the entries alone.
-        self.excludes_files |= seen.fits() && !matches!(seen.others, 0 | 2);
+        self.excludes_files |= seen.fits() && seen.others > 0;
         match seen.links.and_then(|links| links.checked_sub(2)) {
             Some(most) if seen.directories > most => Proof::TooMany,
             Some(_) if seen.fits() && self.is_counting() => Proof::Directory,
