@@ -104,8 +104,16 @@ impl Repeat {
             {
                 let budget = Budget::new().entries(MOST_OBJECTS);
                 let no_links = options.no_links;
-                let mut tree =
-                    Tree { client, repeat: self, on, budget, shown, no_links, done: none };
+                let mut tree = Tree {
+                    client,
+                    repeat: self,
+                    on,
+                    budget,
+                    shown,
+                    no_links,
+                    links: 0,
+                    done: none,
+                };
                 let proof = match seen.proof {
                     _ if no_links => Proof::Directory,
                     proof if options.is_directory => proof.or_named(),
@@ -221,6 +229,8 @@ struct Tree<'a> {
     budget: Budget,
     shown: ShownLinks,
     no_links: bool,
+    /// The number of links that were removed so far.
+    links: usize,
     done: Summary,
 }
 
@@ -258,6 +268,7 @@ impl Tree<'_> {
             };
             let held = listing.weight();
             self.budget.hold(held)?;
+            let links_before = self.links;
             let is_empty = self.contents(path, &listing, (depth, links), before.as_ref())?;
             self.budget.release(held);
             if !is_empty {
@@ -266,8 +277,8 @@ impl Tree<'_> {
             }
             let names = listing.entries.into_iter().map(|entry| entry.name);
             // The removal of the content took long: others may have stored something since, which RMD
-            // removes too on some servers.
-            if age::is_old(looked, Instant::now()) {
+            // removes too on some servers. What is behind a link whose removal was only claimed, too.
+            if self.links > links_before || age::is_old(looked, Instant::now()) {
                 before.get_or_insert_default().extend(names);
                 continue;
             }
@@ -353,7 +364,8 @@ impl Tree<'_> {
                     self.files(&mut files)?
                         & self.directory(&path, Seen { depth: depth + 1, links, proof })?
                 }
-                Some(_) => {
+                Some(kind) => {
+                    self.links += usize::from(kind != EntryKind::File);
                     files.push(path);
                     files.len() < TOGETHER || self.files(&mut files)?
                 }
