@@ -119,7 +119,7 @@ impl Hook {
         let (events, retries, letters) = match form {
             EventForm::Json => {
                 let directory = hooks.dead_letters.clone().or_else(|| spool.failed());
-                (hooks.events.clone(), hooks.retries, directory.map(DeadLetters))
+                (hooks.events.clone(), hooks.retries, directory.map(DeadLetters::new))
             }
             EventForm::Environment => (vec![HookEvent::Stored], 0, None),
         };
