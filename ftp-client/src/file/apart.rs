@@ -65,7 +65,9 @@ pub(in crate::file) fn may_be_one(
     }
     let time = client.modified(there).ok().flatten();
     let is_alike = time.map_or(told.known().is_some(), |time| age::is_about(time, *modified));
-    if !is_alike || *links > 1 {
+    // In one directory, one file has one name, too.
+    let is_unknown = probed.is_none() && (time.is_some() || client.is_near());
+    if !is_alike || *links > 1 || is_unknown {
         return Ok(is_alike);
     }
     // Without a time, only a listed link speaks for one file.
@@ -97,7 +99,8 @@ fn shares_directory(
     });
     match probed {
         Ok(Err(error)) if !client.is_settled() => Err(error),
-        Ok(shown) => Ok(Some(shown.unwrap_or(false))),
+        // A refused question shows nothing.
+        Ok(shown) => Ok(shown.ok()),
         // Only the server may write there.
         Err(_) => with_remote_probe(client, directory, |name| {
             Ok(parent(real).join(OsStr::from_bytes(name)).symlink_metadata().is_ok())

@@ -570,7 +570,11 @@ fn is_same_file(
     there: &[u8],
     (target, facts): (&Path, &fs::Metadata),
 ) -> Result<bool, Error> {
-    let told = client.size_told(there).unwrap_or(SizeTold::Nothing);
+    // Some servers refuse to tell the size of what they send.
+    let told = match client.size_told(there) {
+        Ok(SizeTold::Refused) | Err(_) => SizeTold::Nothing,
+        Ok(told) => told,
+    };
     let (sizes, modified) = (facts.len()..=facts.len(), facts.mtime());
     let both = BothFiles { here: target, sizes, modified, links: facts.nlink(), there, told };
     may_be_one(client, &both)

@@ -140,9 +140,13 @@ fn may_be_one([from, at]: [&mut Client; 2], [source, target]: [&[u8]; 2]) -> Res
     }
     let [here, beside] = [source, target].map(|path| Pathname::split(path).0);
     let seen = with_remote_probe(at, beside, |name| {
-        Ok(answered(from.existence(Pathname::join(here, name)))? == Some(Existence::Present))
+        Ok(match answered(from.existence(Pathname::join(here, name)))? {
+            Some(Existence::Present) => Some(true),
+            Some(Existence::Absent) => Some(false),
+            _ => None,
+        })
     })?;
-    match seen {
+    match seen.flatten() {
         Some(false) if !share_host([from, at]) => Ok(false),
         Some(false) => Ok([is_single(from, source)?, is_single(at, target)?] != [Some(true); 2]),
         is_one => Ok(is_one.unwrap_or(true)),
