@@ -357,8 +357,12 @@ impl<'a> Copier<'a> {
     /// Returns whether a server is on this computer, or cannot set times, so that the files of one
     /// directory do not count as equal.
     pub(crate) fn may_share_disk(&self) -> bool {
-        matches!(self, Self::Up(Up { to, .. }) if !to.place.times.holds())
-            || self.client().is_some_and(Client::is_near)
+        !self.sets_times() || self.client().is_some_and(Client::is_near)
+    }
+
+    /// Returns whether the target sets the times of copies, as far as is known.
+    pub(crate) fn sets_times(&self) -> bool {
+        !matches!(self, Self::Up(Up { to, .. }) if !to.place.times.holds())
     }
 
     /// Returns whether files are written under their own names to a server. If so, an upload of a

@@ -192,11 +192,11 @@ fn complete(
         if lock(run).is_over() {
             return;
         }
-        copied.noted = Some(time);
         match with_retries(copier, reporter, &path, |copier| copier.set_time(&path, time)) {
             Err(failure) if failure.ends_run() => {
                 return lock(run).count_copy(number, Err(failure));
             }
+            Ok(()) if copier.sets_times() => copied.noted = Some(time),
             set => copied.unset = set.err().or(copied.unset),
         }
     }

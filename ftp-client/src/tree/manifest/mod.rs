@@ -232,10 +232,7 @@ impl Deploy {
                     () if pending.is_of(file) && is_proved && !was_stored => There::AsListed,
                     // What was not begun is still the old file.
                     () if was_stored && source == Here::Absent => There::AsListed,
-                    // A copy whose source changed may have one byte more.
-                    () if was_stored || file.size <= Some(pending.size.saturating_add(1)) => {
-                        There::OtherTime
-                    }
+                    () if was_stored || file.size <= Some(pending.size) => There::OtherTime,
                     () => There::OtherSize,
                 }
             }

@@ -216,9 +216,7 @@ fn an_interrupted_upload_counts_as_whole_only_with_its_own_time_cl_81() {
         (None, Some((100, 100)), 5, (100, 100), There::AsListed),
         (None, Some((100, 100)), 5, (101, 101), There::OtherTime),
         (None, Some((100, 100)), 3, (100, 100), There::OtherTime),
-        // The byte that marks a copy whose source changed meanwhile.
-        (None, Some((100, 100)), 6, (100, 100), There::OtherTime),
-        (None, Some((100, 100)), 7, (100, 100), There::OtherSize),
+        (None, Some((100, 100)), 6, (100, 100), There::OtherSize),
         (None, None, 5, (100, 100), There::OtherTime),
         // Not begun yet.
         (Some(old), Some((100, 100)), 9, (50, 50), There::OtherTime),
@@ -241,8 +239,7 @@ fn without_times_the_size_of_an_interrupted_upload_counts_only_where_no_file_was
     for (stored, is_here, size, want) in [
         (None, true, 5, There::AsListed),
         (None, true, 4, There::OtherTime),
-        (None, true, 6, There::OtherTime),
-        (None, true, 7, There::OtherSize),
+        (None, true, 6, There::OtherSize),
         // Nothing is deleted on such a proof.
         (None, false, 5, There::OtherTime),
         (Some(old), true, 5, There::OtherTime),
