@@ -136,6 +136,8 @@ pub(crate) struct PutPast {
     is_final: bool,
     /// The upload that only lacks its final name.
     stored: Option<Stored>,
+    /// Whether a part under the name that all runs know stays, and this job has a name of its own.
+    leaves_part: bool,
 }
 
 /// How often a file is sent again that changed while it was sent, where nothing else makes the next run
@@ -465,11 +467,17 @@ impl<'a> Job<'a> {
     fn temporary(&self, own: &[u8]) -> Option<Vec<u8>> {
         let StoreAs::Under(temporary) = &self.store else { return None };
         // What this run sends, a later one must find.
-        let lasting = self.past.local.filter(|_| self.options.resume != Resume::Own);
+        let lasting = self.past.local.filter(|_| !self.has_own_name());
         Some(match lasting {
             Some(facts) => temporary.lasting(own, facts.key()),
             None => temporary.of(own),
         })
+    }
+
+    /// Returns whether only this job knows the temporary name.
+    fn has_own_name(&self) -> bool {
+        let is_own = matches!(&self.store, StoreAs::Under(temporary) if temporary.is_own());
+        is_own && (self.options.resume == Resume::Own || self.past.leaves_part)
     }
 
     /// Notes the target of a complete upload.
@@ -530,7 +538,7 @@ impl<'a> Job<'a> {
         let own = self.place.name().to_vec();
         let done = match self.temporary(&own) {
             None => self.upload(client, on, &mut source),
-            Some(temporary) => loop {
+            Some(mut temporary) => loop {
                 let is_sent = self.past.stored.is_none();
                 self.place.set_name(&temporary);
                 if is_sent {
@@ -538,6 +546,7 @@ impl<'a> Job<'a> {
                         Ok(done) => self.past.stored = Some(Stored::new(done, self.confirmed)),
                         failed => break failed,
                     }
+                    temporary = self.temporary(&own).unwrap_or(temporary);
                 }
                 match self.publish(client, (&temporary, &own), &mut moving) {
                     // What an earlier attempt has sent is sent again.

@@ -391,8 +391,9 @@ fn a_file_that_changes_while_it_is_sent_is_sent_again_where_no_time_can_be_set()
             for upload in 0..3.min(changes + 1) {
                 let stored = if upload == 0 { "20000101000000" } else { "20991231235959" };
                 peer.answer("MDTM a", &format!("213 {stored}"));
-                if upload == 0 {
-                    peer.answer("TYPE I", "200 ok");
+                match upload {
+                    0 => peer.answer("TYPE I", "200 ok"),
+                    _ => peer.answer("SIZE a", "213 1"),
                 }
                 peer.epsv();
                 peer.answer("STOR a", "150 ok");

@@ -63,6 +63,9 @@ impl Job<'_> {
         start.told = told;
         // Kept bytes are compared, and the file had another size before this job.
         start.old = old.filter(|_| start.offset == 0);
+        if start.mode == UploadWay::Store && matches!(told, Some(SizeTold::Bytes(_))) {
+            self.leave_part(&mut start);
+        }
         if start.mode == UploadWay::Unique {
             self.enter_for_unique(client)?;
         }
@@ -144,6 +147,21 @@ impl Job<'_> {
             start.remove_journal();
         }
         finished.map(|()| done)
+    }
+
+    /// Goes by a temporary name that only this job knows, if what has the name that all runs know cannot be
+    /// continued: another run may be sending it.
+    fn leave_part(&mut self, start: &mut UploadStart) {
+        let StoreAs::Under(temporary) = &self.store else { return };
+        if self.past.sent.is_some() || self.has_own_name() || !temporary.is_own() {
+            return;
+        }
+        let Some(name) = temporary.file_of(self.place.name()) else { return };
+        let own = temporary.of(name);
+        self.place.set_name(&own);
+        self.past.leaves_part = true;
+        *start = UploadStart { told: Some(SizeTold::Refused), ..UploadStart::at_zero(start.mode) };
+        self.past.replaced = Some(0);
     }
 
     /// Records that the server has begun the upload.
@@ -615,7 +633,7 @@ impl Job<'_> {
         let renaming = Renaming {
             from: &from,
             to: self.place.path(),
-            is_own: matches!(&self.store, StoreAs::Under(name) if name.is_own()),
+            is_own: self.has_own_name(),
             repeats: self.may_follow(),
             keeps: self.options.resume != Resume::Own || self.options.moves,
         };

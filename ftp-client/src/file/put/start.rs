@@ -407,7 +407,7 @@ impl Job<'_> {
         };
         // The source has changed since, or the bytes that were sent are known to be wrong.
         if self.past.from_start && self.options.existing != Existing::Keep {
-            return Ok(true);
+            return Ok(client.size(self.place.path())?.is_none_or(|size| size <= sent));
         }
         let differs = match client.size(self.place.path())? {
             Some(0) => None,
