@@ -202,13 +202,15 @@ fn tree_at(
         Some(listed) if listed.is_link() => None,
         listed => {
             let listed = listed.filter(Entry::is_dir);
-            let is_shown = shown.in_list() && listed.is_some();
+            let is_listed = listed.is_some();
             let links = listed.and_then(|listed| listed.links);
             counted.links = itself.and_then(|itself| itself.links);
             counted.below.push((path.to_vec(), links));
-            let proof = match is_shown {
-                true => Proof::Directory,
-                false => shown.judge(client, &counted, Budget::default())?,
+            let proof = match is_listed {
+                true if shown.in_list() => Proof::Directory,
+                true => shown.judge(client, &counted, Budget::default())?,
+                // A count without it can fit because it is a link.
+                false => Proof::None,
             };
             Some(Seen { depth: 0, links, proof })
         }
