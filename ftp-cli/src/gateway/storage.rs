@@ -330,7 +330,7 @@ impl Storage for Gateway {
                     self.upstream.change_tree(&at, true, |client, place| client.rmdir(place));
                 match removed {
                     // That server hides an upload on its way, which is about to be given up.
-                    Err(error) if error.kind == Kind::Busy => {}
+                    Err(error) if error.kind == Kind::Busy && error.source.is_some() => {}
                     removed => return removed,
                 }
             }
@@ -379,7 +379,7 @@ impl Storage for Gateway {
         let (from_there, to_there) = (self.below(from), self.below(to));
         let mut client = self.upstream.lend()?;
         // What another client stores at one of the two names meanwhile must not be moved or replaced. In
-        // one order, so that two renames do not wait for each other.
+        // one order, so that two renames of files do not wait for each other.
         let mut places = [(&from_there, is_directory(&old)), (&to_there, false)];
         places.sort_unstable();
         let [(one, is_tree), (other, is_other_tree)] = places;

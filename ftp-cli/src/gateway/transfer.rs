@@ -3,8 +3,8 @@
 //! its size.
 
 use std::io::{self, Read, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -199,6 +199,8 @@ struct OtherUpload {
     checksum: Option<Checksum>,
     /// The turn of an appending upload, and the size of the file when it began there.
     turn: Option<(Turn, Option<u64>)>,
+    /// Held as long as the session wants the upload.
+    wanted: Arc<()>,
 }
 
 enum Sending {
@@ -235,6 +237,7 @@ pub(super) fn begin(
         sent: 0,
         checksum: None,
         turn: None,
+        wanted: Arc::new(()),
     };
     match mode {
         WriteMode::Append => return Ok(Box::new(upload)),
@@ -255,8 +258,21 @@ pub(super) fn begin(
         let algorithms = client.hash_algorithms().map_err(|error| fault(&error, false))?;
         upload.checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
     }
+    if upload.turn.is_some() {
+        // What was found before the turn may have been replaced since.
+        let found = find(&mut client, &upload.place()).map_err(|error| fault(&error, false))?;
+        StorageError::check_wanted()?;
+        if mode == WriteMode::Create && found.is_some() {
+            return Err(Kind::Exists.into());
+        }
+        upload.old = found;
+    }
     let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
-    let running = running.map_err(|error| upload.refused(&error))?;
+    let running = running.map_err(|error| upload.refused(&error));
+    let running = match &upload.turn {
+        Some((turn, _)) => turn.ended(running),
+        None => running,
+    }?;
     let slot = upload.turn.as_ref().map_or_else(Slot::default, |(turn, _)| turn.upload().clone());
     *lock(&slot) = Some((Box::new(running), Instant::now()));
     upload.sending = Sending::Running(slot);
@@ -294,7 +310,8 @@ impl OtherUpload {
     /// Begins to append, with the bytes that are held.
     fn append(&self, held: Vec<u8>) -> StorageResult<Job<Appending>> {
         let (upstream, path) = (Arc::clone(&self.upstream), self.path.clone());
-        Job::begin(move || append(&upstream, &path, &held))
+        let wanted = Arc::downgrade(&self.wanted);
+        Job::begin(move || append(&upstream, &path, &held, &wanted))
     }
 
     /// Keeps the turn of an upload that appends, until its end is proved.
@@ -310,7 +327,8 @@ impl OtherUpload {
             Sending::Running(slot) => slot,
             Sending::Proved(client) => return Ok(*client),
             Sending::Held(held) => {
-                let begun = append(&self.upstream, &self.path, &held)?;
+                let begun =
+                    append(&self.upstream, &self.path, &held, &Arc::downgrade(&self.wanted))?;
                 self.appends(begun)
             }
             Sending::Beginning(job) => loop {
@@ -387,11 +405,15 @@ impl OtherUpload {
         let renames = if self.old.is_some() { replaced } else { new };
         let is_old = |found: Metadata| found.kind == EntryKind::File && found.size != self.sent;
         if self.old.is_none_or(|old| old.size != self.sent) && renames.get().is_none() {
-            if looked(&mut client).is_ok_and(|found| found.is_none_or(is_old)) {
-                let why = "the other server does not rename files; use in_place";
-                return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
+            match looked(&mut client) {
+                Ok(found) if found.is_none_or(is_old) => {
+                    let why = "the other server does not rename files; use in_place";
+                    return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
+                }
+                Ok(_) => drop(renames.set(())),
+                // The next upload is looked at.
+                Err(_) => {}
             }
-            let _ = renames.set(());
         }
         Ok(())
     }
@@ -454,20 +476,28 @@ fn running(slot: &mut Option<(Box<RunningUpload>, Instant)>) -> StorageResult<&m
 }
 
 /// Begins to append in turn.
-fn append(upstream: &Upstream, path: &[u8], held: &[u8]) -> StorageResult<Appending> {
+fn append(
+    upstream: &Upstream,
+    path: &[u8],
+    held: &[u8],
+    wanted: &Weak<()>,
+) -> StorageResult<Appending> {
     let mut client = upstream.lend()?;
     let turn = Turn::wait(upstream, path, false)?;
     let place = upstream.path(path);
     let base = client.size(&place).map_err(|error| fault(&error, false))?;
-    StorageError::check_wanted()?;
+    // The session may have given the upload up meanwhile.
+    if wanted.strong_count() == 0 {
+        return Err(Kind::Busy.into());
+    }
     let begun = RunningUpload::begin(client, &place, UploadMode::Append);
-    let mut running = begun.map_err(|error| fault(&error, true))?;
+    let mut running = turn.ended(begun.map_err(|error| fault(&error, true)))?;
     match running.write_all(held) {
         Ok(()) => {
             *lock(turn.upload()) = Some((Box::new(running), Instant::now()));
             Ok((turn, base))
         }
-        Err(error) => Err(fault(&running.fail(error), true)),
+        Err(error) => turn.ended(Err(fault(&running.fail(error), true))),
     }
 }
 
