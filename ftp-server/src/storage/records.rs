@@ -292,6 +292,7 @@ impl<V: PartialEq> MemoryRecords<V> {
         let kept = self.kept.get(&key)?;
         // The old file is gone, or a file has appeared where there was none.
         if kept.has_old() != now.is_some() {
+            self.kept.remove(&key);
             return None;
         }
         let is_unchanged = kept.old.as_ref() == now;

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use ftp_proto::HostName;
 use rustix::fs::CWD;
-use rustix::io::Errno;
 
 use super::check::Findings;
 use super::config::{Config, Host, Protection, Settings, key_of, outgoing};
@@ -340,11 +339,18 @@ fn own(settings: &Settings) -> Result<Vec<u8>, DaemonError> {
         let mut file = tempfile::NamedTempFile::new_in(&directory)?;
         file.write_all(pem.as_bytes())?;
         file.as_file().sync_all()?;
-        match rename_new((CWD, file.path()), (CWD, &*path)) {
+        let named = match fs::hard_link(file.path(), &path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                // The file system has no hard links.
+                rename_new((CWD, file.path()), (CWD, &*path)).map_err(io::Error::from)
+            }
+            named => named,
+        };
+        match named {
             Ok(()) => fs::File::open(&directory)?.sync_all(),
             // Another process created the file first.
-            Err(Errno::EXIST) => Ok(()),
-            Err(error) => Err(error.into()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
         }
     };
     keep().and_then(|()| fs::read(&path)).map_err(|error| failed(&error))

@@ -17,7 +17,8 @@ use crate::{budget, limits};
 const PIECE: usize = limits::NAMES;
 
 /// The same for a reply to `STAT`, which has no more lines: a line of `LIST` is longer than what is held
-/// of a name, so a directory that is not at its end then has too many.
+/// of a name, so a directory that is not at its end then has too many. With a pattern, it is listed while
+/// it is read.
 const FIRST: usize = limits::STAT_LINES;
 
 /// Bytes that the system takes for the shortest name.
