@@ -54,8 +54,8 @@ impl TemporaryName {
         Pathname::join(directory, &[&self.before, name, &self.after].concat())
     }
 
-    /// Returns the temporary name that is the same in a later run with the same `key`, which no other
-    /// sender has.
+    /// Returns the temporary name that is the same in each run with the same `key`, also in two that
+    /// overlap. No other sender has it.
     pub(super) fn lasting(&self, name: &[u8], key: u64) -> Vec<u8> {
         match self.is_standard {
             true => Self { after: format!(".{key:016x}").into_bytes(), ..self.clone() }.of(name),

@@ -279,7 +279,7 @@ impl Tree<'_> {
             }
             let names = listing.entries.into_iter().map(|entry| entry.name);
             // The removal of the content took long: others may have stored something since, which RMD
-            // removes too on some servers. What is behind a link whose removal was only claimed, too.
+            // removes too on some servers. So is the target of a link whose removal was only claimed.
             if self.links > links_before || age::is_old(looked, Instant::now()) {
                 before.get_or_insert_default().extend(names);
                 continue;

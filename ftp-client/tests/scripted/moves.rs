@@ -349,6 +349,41 @@ fn a_server_that_tells_no_size_does_not_prove_that_there_was_no_old_file() {
     }
 }
 
+/// aioftp has `MLST`, and neither `FEAT` nor `SIZE`.
+#[test]
+fn a_server_without_feat_is_asked_by_mlst_whether_an_upload_is_new() {
+    let told = |time: &str| format!("250-it\r\n type=file;size=5;modify={time}; a\r\n250 end");
+    for (is_absent, time, is_done) in
+        [(true, "", true), (false, "20200101000001", true), (false, "20200101000000", false)]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("b");
+        fs::write(&path, "hello").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", "502 what");
+            peer.answer("FEAT", "502 what");
+            if is_absent {
+                peer.answer("MLST a", "550 no such file");
+            } else {
+                peer.answer("MLST a", &told("20200101000000"));
+                peer.answer("MLST a", &told("20200101000000"));
+            }
+            take_in(&mut peer, "a");
+            if !is_absent {
+                peer.answer("MLST a", &told(time));
+            }
+            if is_done {
+                assert!(peer.line().starts_with(b"MFMT "), "the time is set");
+                peer.reply("213 Modify=20200101000000; a");
+            }
+        });
+        put_with_its_time(&path, &mut client, is_done);
+        drop(client);
+        server.end();
+    }
+}
+
 /// A server that refuses the size of a file that it has just stored may have had one before, too.
 #[test]
 fn a_refused_size_proves_a_file_new_only_if_the_server_then_tells_it() {

@@ -21,7 +21,7 @@ use crate::{percent, threads};
 /// Maximum time to retry a change while other servers change the record.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Back-off after a failure: calls fail fast meanwhile, so that sessions do not queue up behind a
+/// Back-off after a failure: calls fail fast meanwhile, so that sessions do not queue up for a
 /// dead ledger.
 const PAUSE: Duration = Duration::from_secs(2);
 
