@@ -136,7 +136,7 @@ impl PasswordHash {
     }
 
     /// Returns whether the account is locked.
-    #[cfg(feature = "daemon")]
+    #[cfg(any(test, feature = "daemon"))]
     pub(crate) const fn is_locked(&self) -> bool {
         !self.lock.is_empty()
     }
