@@ -179,7 +179,7 @@ impl Repeat {
     /// Removes a single file, as [`delete`](Self::delete) does. After a lost reply, a file that may be a
     /// new one is not removed: [`Error::Uncertain`].
     pub(crate) fn delete_same(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
-        if self.has_lost(&[Verb::Dele], path) {
+        if !self.is_single && self.has_lost(&[Verb::Dele], path) {
             if client.existence(path)? == Existence::Absent {
                 return Ok(());
             }
