@@ -5,6 +5,7 @@ use std::fs::{self, Permissions};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
@@ -34,26 +35,26 @@ fn give(site: &Site) {
 }
 
 /// Runs a check with each server that lists in its default way.
-fn at_every_server(check: &dyn Fn(&Site, &str)) {
+fn at_every_server(check: impl Fn(&Site, &str) + Sync) {
     let host = Ipv4Addr::LOCALHOST;
-    let ours = OurServer::start();
-    for form in ["auto", "list"] {
-        check(&ours, form);
-        ours.clear();
-        for server in [
-            RealServer::vsftpd_unprivileged(),
-            RealServer::proftpd_at(host),
-            RealServer::pure_ftpd_at(host),
-            RealServer::pyftpdlib(),
-        ] {
-            server.iter().for_each(|server| check(server, form));
-        }
-    }
+    let starts: [&(dyn Fn() -> Option<RealServer> + Sync); 4] = [
+        &RealServer::vsftpd_unprivileged,
+        &|| RealServer::proftpd_at(host),
+        &|| RealServer::pure_ftpd_at(host),
+        &RealServer::pyftpdlib,
+    ];
+    let servers = std::iter::once(None).chain(starts.map(Some));
+    let cases = servers.flat_map(|start| ["auto", "list"].map(|form| (start, form)));
+    // Files are some seconds old before they are compared.
+    at_once(10, cases, |(start, form)| match start {
+        None => check(&OurServer::start(), form),
+        Some(start) => start().iter().for_each(|server| check(server, form)),
+    });
 }
 
 #[test]
 fn names_that_begin_with_a_dot_are_mirrored_from_every_server() {
-    at_every_server(&|site, form| {
+    at_every_server(|site, form| {
         for name in ["t/.htaccess", "t/.well-known/x/.y", "t/a", "t/sub/.only"] {
             site.root.write(name, name.as_bytes());
         }
@@ -275,7 +276,7 @@ fn a_directory_that_may_be_a_link_stays_until_its_links_are_known() {
 
 #[test]
 fn a_directory_with_a_blank_in_its_name_is_listed_completely() {
-    at_every_server(&|site, form| {
+    at_every_server(|site, form| {
         for name in ["my dir/f", "my dir/in ner/g", "my dir/[x]/h", "plain/i"] {
             site.root.write(format!("t/{name}"), name.as_bytes());
         }

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use ftp_client::file::{Checksum, HashAlgorithm};
 use ftp_client::{Client, Done, Error, FileOptions, Get, Place, Resume};
+use ftp_tests::at_once::at_once;
 
 use crate::peer::timeouts;
 
@@ -302,52 +303,54 @@ fn after_success_the_content_is_the_servers_except_in_the_documented_cells_as_09
     let (old, other) = (noise(1, SIZE), noise(2, SIZE - 1_000));
     let mut equal = old.clone();
     equal[7] ^= 1;
-    let site = Site::start();
-    let (mut cases, mut resumed, mut excused) = (0, 0, Vec::new());
-    for resume in [Resume::Proven, Resume::Trusted] {
-        for existing in EXISTING {
-            for (has_digest, has_time) in
-                [(false, false), (false, true), (true, false), (true, true)]
-            {
-                for restart in [Restart::Works, Restart::Refused, Restart::Ignored] {
-                    for truth in [Truth::Same, Truth::Another, Truth::AnotherOfEqualFacts] {
-                        cases += 1;
-                        let root = tempfile::tempdir().unwrap();
-                        let target = root.path().join("a");
-                        let set = |restart, content: &[u8], time, has_digest| {
-                            let mut now = site.behaviour.lock().unwrap();
-                            now.content = content.to_vec();
-                            (now.time, now.has_time, now.cut) = (time, has_time, None);
-                            (now.has_digest, now.restart) = (has_digest, restart);
-                        };
-                        set(Restart::Works, &old, "213 20200101000000", false);
-                        prepare(&site, existing, &target, &old);
-                        let (content, time) = match truth {
-                            Truth::Same => (&old, "213 20200101000000"),
-                            Truth::Another => (&other, "213 20210101000000"),
-                            Truth::AnotherOfEqualFacts => (&equal, "213 20200101000000"),
-                        };
-                        set(restart, content, time, has_digest);
-                        let cell = (existing, resume, has_digest, has_time, restart, truth);
-                        let done = site.get("a", &target, resume);
-                        let done = done.unwrap_or_else(|error| panic!("{cell:?}: {error}"));
-                        resumed += u32::from(done.resumed > 0);
-                        if existing == Existing::ForeignPart {
-                            let part = fs::read(target.with_extension("part")).unwrap();
-                            assert_eq!(part, &old[..KEPT], "{cell:?}: a foreign file was used");
-                        }
-                        if fs::read(&target).unwrap() == *content {
-                            continue;
-                        }
-                        let facts = (has_digest, has_time);
-                        let is_documented = is_documented(existing, resume, facts, restart, truth);
-                        assert!(is_documented, "{cell:?}: {done:?}");
-                        excused.push(cell);
+    let pairs = [Resume::Proven, Resume::Trusted].into_iter();
+    let pairs = pairs.flat_map(|resume| EXISTING.map(|existing| (resume, existing)));
+    let done = at_once(20, pairs, |(resume, existing)| {
+        let site = Site::start();
+        let (mut cases, mut resumed, mut excused) = (0, 0, Vec::new());
+        for (has_digest, has_time) in [(false, false), (false, true), (true, false), (true, true)] {
+            for restart in [Restart::Works, Restart::Refused, Restart::Ignored] {
+                for truth in [Truth::Same, Truth::Another, Truth::AnotherOfEqualFacts] {
+                    cases += 1;
+                    let root = tempfile::tempdir().unwrap();
+                    let target = root.path().join("a");
+                    let set = |restart, content: &[u8], time, has_digest| {
+                        let mut now = site.behaviour.lock().unwrap();
+                        now.content = content.to_vec();
+                        (now.time, now.has_time, now.cut) = (time, has_time, None);
+                        (now.has_digest, now.restart) = (has_digest, restart);
+                    };
+                    set(Restart::Works, &old, "213 20200101000000", false);
+                    prepare(&site, existing, &target, &old);
+                    let (content, time) = match truth {
+                        Truth::Same => (&old, "213 20200101000000"),
+                        Truth::Another => (&other, "213 20210101000000"),
+                        Truth::AnotherOfEqualFacts => (&equal, "213 20200101000000"),
+                    };
+                    set(restart, content, time, has_digest);
+                    let cell = (existing, resume, has_digest, has_time, restart, truth);
+                    let done = site.get("a", &target, resume);
+                    let done = done.unwrap_or_else(|error| panic!("{cell:?}: {error}"));
+                    resumed += u32::from(done.resumed > 0);
+                    if existing == Existing::ForeignPart {
+                        let part = fs::read(target.with_extension("part")).unwrap();
+                        assert_eq!(part, &old[..KEPT], "{cell:?}: a foreign file was used");
                     }
+                    if fs::read(&target).unwrap() == *content {
+                        continue;
+                    }
+                    let facts = (has_digest, has_time);
+                    let is_documented = is_documented(existing, resume, facts, restart, truth);
+                    assert!(is_documented, "{cell:?}: {done:?}");
+                    excused.push(cell);
                 }
             }
         }
-    }
+        (cases, resumed, excused)
+    });
+    let cases: u32 = done.iter().map(|(cases, ..)| cases).sum();
+    let resumed: u32 = done.iter().map(|(_, resumed, _)| resumed).sum();
+    let excused: Vec<_> = done.into_iter().flat_map(|(.., excused)| excused).collect();
     assert_eq!(cases, 2 * 10 * 4 * 3 * 3);
     let proven = excused.iter().filter(|cell| cell.1 == Resume::Proven).count();
     assert_eq!(proven, 4, "{excused:?}");

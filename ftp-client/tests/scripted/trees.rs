@@ -12,6 +12,7 @@ use ftp_client::file::Targets;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::{Compare, RemoveOptions, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{Client, Error, Event, FileOptions, Place, Pool, Put, TimeVal};
+use ftp_tests::at_once::at_once;
 
 use crate::peer::{Peer, timeouts};
 
@@ -270,46 +271,42 @@ fn write(top: &Path, files: &[(&str, &str)]) {
 
 #[test]
 fn trees_work_where_only_cwd_takes_a_path_cl_60() {
-    for no_paths in [Some("550"), Some("553"), Some("501"), None] {
-        for (one_step, login) in [(false, ""), (true, ""), (true, "/home/u")] {
-            let (model, address) = Model { no_paths, one_step, login, ..Model::default() }.start();
-            let local = tempfile::tempdir().unwrap();
-            let here = local.path().join("up");
-            write(&here, &[("h", "1"), ("a/g", "22"), ("a/b/f", "333"), ("old/x", "4")]);
-            let pool = Pool::new(|| Ok(connected(address)));
-            let (up, there) = (TreeSide::local(&here), TreeSide::remote(&pool, "top/www"));
-            let options = SyncOptions::new().creates_parents(true).jobs(1);
-            assert_eq!(sync([&up, &there], &options).copied, 4, "{no_paths:?} {one_step}");
-            let want =
-                ["top", "top/www", "top/www/a", "top/www/a/b", "top/www/a/b/f", "top/www/a/g"];
-            assert_eq!(model.files()[..6], want, "{no_paths:?} {one_step}");
+    let places = [(false, ""), (true, ""), (true, "/home/u")];
+    let refusals = [Some("550"), Some("553"), Some("501"), None].into_iter();
+    let cases = refusals.flat_map(|no_paths| places.map(|place| (no_paths, place)));
+    // Some files are a second old before they are compared.
+    at_once(12, cases, |(no_paths, (one_step, login))| {
+        let (model, address) = Model { no_paths, one_step, login, ..Model::default() }.start();
+        let local = tempfile::tempdir().unwrap();
+        let here = local.path().join("up");
+        write(&here, &[("h", "1"), ("a/g", "22"), ("a/b/f", "333"), ("old/x", "4")]);
+        let pool = Pool::new(|| Ok(connected(address)));
+        let (up, there) = (TreeSide::local(&here), TreeSide::remote(&pool, "top/www"));
+        let options = SyncOptions::new().creates_parents(true).jobs(1);
+        assert_eq!(sync([&up, &there], &options).copied, 4, "{no_paths:?} {one_step}");
+        let want = ["top", "top/www", "top/www/a", "top/www/a/b", "top/www/a/b/f", "top/www/a/g"];
+        assert_eq!(model.files()[..6], want, "{no_paths:?} {one_step}");
 
-            let down = local.path().join("down");
-            let side = TreeSide::local(&down);
-            assert_eq!(sync([&there, &side], &SyncOptions::new().jobs(1)).copied, 4);
-            assert_eq!(fs::read_to_string(down.join("a/b/f")).unwrap(), "333");
-            assert_eq!(fs::read_to_string(down.join("old/x")).unwrap(), "4");
+        let down = local.path().join("down");
+        let side = TreeSide::local(&down);
+        assert_eq!(sync([&there, &side], &SyncOptions::new().jobs(1)).copied, 4);
+        assert_eq!(fs::read_to_string(down.join("a/b/f")).unwrap(), "333");
+        assert_eq!(fs::read_to_string(down.join("old/x")).unwrap(), "4");
 
-            fs::remove_dir_all(here.join("old")).unwrap();
-            let options = SyncOptions::new().compare(Compare::Size);
-            let options = options.deletes(true).no_links(true).jobs(1);
-            assert_eq!(sync([&up, &there], &options).removed, 2, "{no_paths:?} {one_step}");
-            assert!(!model.files().contains(&"top/www/old".to_owned()));
+        fs::remove_dir_all(here.join("old")).unwrap();
+        let options = SyncOptions::new().compare(Compare::Size);
+        let options = options.deletes(true).no_links(true).jobs(1);
+        assert_eq!(sync([&up, &there], &options).removed, 2, "{no_paths:?} {one_step}");
+        assert!(!model.files().contains(&"top/www/old".to_owned()));
 
-            let options = RemoveOptions::new().recursive(true).no_links(true);
-            let mut client = connected(address);
-            let done =
-                Repeat::single().remove(&mut client, Place::at("top"), options, &()).unwrap();
-            assert_eq!((done.failed, model.files().len()), (0, 0), "{no_paths:?} {one_step}");
-            // One for each run, and one for the client.
-            let lines = model.lines.lock().unwrap();
-            assert_eq!(
-                lines.iter().filter(|line| line.starts_with("USER")).count(),
-                4,
-                "{lines:#?}"
-            );
-        }
-    }
+        let options = RemoveOptions::new().recursive(true).no_links(true);
+        let mut client = connected(address);
+        let done = Repeat::single().remove(&mut client, Place::at("top"), options, &()).unwrap();
+        assert_eq!((done.failed, model.files().len()), (0, 0), "{no_paths:?} {one_step}");
+        // One for each run, and one for the client.
+        let lines = model.lines.lock().unwrap();
+        assert_eq!(lines.iter().filter(|line| line.starts_with("USER")).count(), 4, "{lines:#?}");
+    });
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use ftp_client::file::{Checksum, HashAlgorithm};
 use ftp_client::{Client, Error, FileOptions, Place, Put, Resume};
+use ftp_tests::at_once::at_once;
 use ftp_tests::content::binary;
 
 use crate::peer::timeouts;
@@ -207,67 +208,69 @@ fn after_success_the_server_has_the_local_file_except_as_documented_as_09() {
         There::Same,
         There::Longer,
     ];
-    let (mut cases, mut excused, mut refused) = (0, Vec::new(), 0);
-    let store = Store::start();
-    for resume in [Resume::Proven, Resume::Trusted] {
-        for journal in all_journals {
-            for there in all_there {
-                for (has_digest, appends) in both.map(|one| both.map(|other| (one, other))).concat()
-                {
-                    for reads in both {
-                        cases += 1;
-                        let case = format!(
-                            "{resume:?} {journal:?} {there:?} {has_digest} {appends} {reads}"
-                        );
-                        let root = tempfile::tempdir().unwrap();
-                        let local = root.path().join("a");
-                        let ours = prepare(&store, &local, journal);
-                        {
-                            let mut state = store.state.lock().unwrap();
-                            (state.has_digest, state.appends, state.reads) =
-                                (has_digest, appends, reads);
-                            state.files.clear();
-                            if let Some(bytes) = content(there, &ours) {
-                                state.files.insert("b".to_owned(), bytes);
-                            }
+    let pairs = [Resume::Proven, Resume::Trusted].into_iter();
+    let pairs = pairs.flat_map(|resume| all_journals.map(|journal| (resume, journal)));
+    let done = at_once(8, pairs, |(resume, journal)| {
+        let store = Store::start();
+        let (mut cases, mut excused, mut refused) = (0, Vec::new(), 0);
+        for there in all_there {
+            for (has_digest, appends) in both.map(|one| both.map(|other| (one, other))).concat() {
+                for reads in both {
+                    cases += 1;
+                    let case =
+                        format!("{resume:?} {journal:?} {there:?} {has_digest} {appends} {reads}");
+                    let root = tempfile::tempdir().unwrap();
+                    let local = root.path().join("a");
+                    let ours = prepare(&store, &local, journal);
+                    {
+                        let mut state = store.state.lock().unwrap();
+                        (state.has_digest, state.appends, state.reads) =
+                            (has_digest, appends, reads);
+                        state.files.clear();
+                        if let Some(bytes) = content(there, &ours) {
+                            state.files.insert("b".to_owned(), bytes);
                         }
-                        let done = store.put(&local, "b", resume);
-                        let now = store.state.lock().unwrap().files.get("b").cloned();
-                        if done.is_err() {
-                            refused += 1;
-                            // Only a longer file, or a digest that differs at the end.
-                            let is_joined = there == There::SameEnd
-                                || there == There::Foreign && !reads
-                                || there == There::EqualLength && resume == Resume::Trusted;
-                            let is_expected = there == There::Longer || has_digest && is_joined;
-                            assert!(is_expected, "{case}: {done:?}");
-                            continue;
-                        }
-                        assert!(there != There::Longer, "{case}");
-                        if now.as_deref() == Some(&ours) {
-                            continue;
-                        }
-                        let is_shorter = matches!(there, There::SameEnd | There::Foreign);
-                        let is_unseen = there == There::SameEnd || !reads;
-                        // The documented exception: a shorter file of another program, with the
-                        // same end, on a server without digests.
-                        let by_journal = resume == Resume::Proven
-                            && journal == Journal::Fits
-                            && there == There::SameEnd
-                            && reads
-                            && !has_digest
-                            && appends;
-                        // `-c --verify none` takes existing bytes as they are.
-                        let by_trust = resume == Resume::Trusted
-                            && (is_shorter && appends || there == There::EqualLength)
-                            && (is_unseen || there == There::EqualLength);
-                        assert!(by_journal || by_trust, "{case}: the content is wrong");
-                        excused.push(case);
                     }
+                    let done = store.put(&local, "b", resume);
+                    let now = store.state.lock().unwrap().files.get("b").cloned();
+                    if done.is_err() {
+                        refused += 1;
+                        // Only a longer file, or a digest that differs at the end.
+                        let is_joined = there == There::SameEnd
+                            || there == There::Foreign && !reads
+                            || there == There::EqualLength && resume == Resume::Trusted;
+                        let is_expected = there == There::Longer || has_digest && is_joined;
+                        assert!(is_expected, "{case}: {done:?}");
+                        continue;
+                    }
+                    assert!(there != There::Longer, "{case}");
+                    if now.as_deref() == Some(&ours) {
+                        continue;
+                    }
+                    let is_shorter = matches!(there, There::SameEnd | There::Foreign);
+                    let is_unseen = there == There::SameEnd || !reads;
+                    // The documented exception: a shorter file of another program, with the
+                    // same end, on a server without digests.
+                    let by_journal = resume == Resume::Proven
+                        && journal == Journal::Fits
+                        && there == There::SameEnd
+                        && reads
+                        && !has_digest
+                        && appends;
+                    // `-c --verify none` takes existing bytes as they are.
+                    let by_trust = resume == Resume::Trusted
+                        && (is_shorter && appends || there == There::EqualLength)
+                        && (is_unseen || there == There::EqualLength);
+                    assert!(by_journal || by_trust, "{case}: the content is wrong");
+                    excused.push(case);
                 }
             }
         }
-    }
+        (cases, excused, refused)
+    });
+    let cases: u32 = done.iter().map(|(cases, ..)| cases).sum();
+    let refused: u32 = done.iter().map(|(.., refused)| refused).sum();
+    let excused: Vec<_> = done.into_iter().flat_map(|(_, excused, _)| excused).collect();
     assert_eq!(cases, 2 * 4 * 7 * 2 * 2 * 2);
     println!("{cases} cases, {refused} refused, {} in the documented cases", excused.len());
     let by_journal = excused.iter().filter(|case| case.starts_with("Proven")).count();

@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::storage::{
     Ask, EntryKind, Keep, MemoryStorage, Metadata, Storage, StorageErrorKind as Kind,
@@ -19,6 +20,13 @@ const CALLS: usize = 60;
 const WRITERS: u8 = 4;
 const UPLOADS: usize = 20;
 const LENGTH: usize = 10_000;
+
+/// Time after which the writers in [`racing`] begin no further upload. Uploads of one name take turns
+/// in a store, a fifth of a second each.
+const RACE: Duration = Duration::from_secs(2);
+
+/// The longest pause between two looks of a reader in [`racing`].
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Pseudorandom numbers, the same in each run.
 #[derive(Clone)]
@@ -369,11 +377,14 @@ pub(crate) fn racing(storage: &dyn Storage) -> Result<(), String> {
     let (file, only) = (VirtualPath::from("/f"), VirtualPath::from("/only"));
     let replace = |error| format!("write /f Replace: {error}");
     store(storage, &file, WriteMode::Replace, 0).map_err(replace)?;
-    let is_over = AtomicBool::new(false);
+    let (is_over, end) = (AtomicBool::new(false), Instant::now() + RACE);
     let outcomes = thread::scope(|scope| {
         let write = |writer: u8| {
             let created = store(storage, &only, WriteMode::Create, writer);
-            for _ in 0..UPLOADS {
+            for upload in 0..UPLOADS {
+                if upload > 0 && Instant::now() >= end {
+                    break;
+                }
                 match store(storage, &file, WriteMode::Replace, writer) {
                     Err(error) if error.kind != Kind::Busy => return Err(replace(error)),
                     _ => {}
@@ -387,12 +398,15 @@ pub(crate) fn racing(storage: &dyn Storage) -> Result<(), String> {
         };
         let watch = || {
             while !is_over.load(Ordering::SeqCst) {
+                let begun = Instant::now();
                 check_whole(storage, &file)?;
                 let names = list(storage, &VirtualPath::root());
                 let names = names.map_err(|error| format!("list /: {error}"))?;
                 if !names.iter().any(|line| line.starts_with("f ")) {
                     return Err("list /: without /f, which is being replaced".to_owned());
                 }
+                // The writers need the processors too.
+                thread::sleep(begun.elapsed().min(LOOK));
             }
             Ok(0)
         };

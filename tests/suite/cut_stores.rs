@@ -264,7 +264,7 @@ fn a_network_that_is_cut_at_each_request_of_a_replacement_mixes_no_files_fs_13_f
         [Loss::Requests(1), Loss::Requests(12), Loss::Answer(1), Loss::Answer(12)];
     let starts = vec![ObjectStore::seaweedfs, ObjectStore::moto];
     for store in scale::some(starts, 1).into_iter().filter_map(|start| start()) {
-        check(store, &LOSSES, 8, 4);
+        check(store, &LOSSES, 8, 8);
     }
 }
 
