@@ -367,14 +367,6 @@ impl UserLayers {
         Some(format!("unknown group \"{group}\"{near}"))
     }
 
-    /// Returns the groups without a user.
-    pub(crate) fn idle_groups(&self) -> impl Iterator<Item = &String> {
-        let is_used = |group: &str| {
-            self.whole.values().any(|user| user.groups.iter().any(|other| other == group))
-        };
-        self.groups.keys().filter(move |name| !is_used(name))
-    }
-
     /// Returns the users' own tables, with the keys that are set there.
     pub(crate) fn own_tables(&self) -> impl Iterator<Item = (Table<'_>, &User)> {
         self.own.iter().map(|(name, own)| (Table::User(name), own))
