@@ -17,11 +17,10 @@ use super::logging::{LOG, Transfers};
 use super::logins::{LoginProgram, Logins};
 use super::metrics::Metrics;
 use super::own_files::OwnFiles;
-use super::patience::{DiskAnswer, answers};
 use super::stores::Stores;
 use super::upload_check::UploadChecks;
 use super::users::{ConfinementNote, Homes, Users};
-use super::{DaemonError, DaemonErrorKind};
+use super::{DaemonError, DaemonErrorKind, DiskAnswer, answers};
 use crate::{Error, Server, ServerBuilder, Tls};
 use ftp_proto::text::values::in_full;
 

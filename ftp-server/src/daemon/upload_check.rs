@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use ftp_proto::text::values::show;
 
 use super::config::Settings;
-use super::programs::answer::{Failures, ProgramAnswer};
 use super::programs::pool::{Job, ProgramPool};
 use super::programs::{self as process, Stuck};
+use super::programs::{Failures, ProgramAnswer};
 use crate::auth::LocalPaths;
 use crate::storage::StorageResult;
 use crate::{

@@ -333,6 +333,8 @@ mkdir_parents = true
 [groups.one]
 rights = \"full\"
 quota = \"5 KiB\"
+[groups.none]
+quota = 1
 [defaults]
 password = \"HASH\"
 root = \"ROOT\"

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use self::question::{Asked, Question};
 use super::config::{Settings, User, ValueContent, ValueType, is_name, json_object};
-use super::programs::answer::Failures;
+use super::programs::Failures;
 use super::programs::pool::ProgramPool;
 use crate::lock::Lock;
 use crate::net::random;

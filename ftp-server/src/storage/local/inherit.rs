@@ -13,9 +13,9 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
 
 use super::directory::{self, Directory};
+use super::directory::{exceeds_access, may_give_to_group, may_give_to_user};
 use super::policy::LocalConfig;
 use super::root;
-use super::server_rights::{exceeds_access, may_give_to_group, may_give_to_user};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 const ACL: &str = "system.posix_acl_access";
