@@ -380,7 +380,7 @@ impl<'a> Relay<'a> {
         let is_refused = matches!(*cause, Error::Refused { .. });
         let is_name =
             matches!(&*cause, Error::Refused { verb: Verb::Rnto, reply } if is_final(reply));
-        if is_name && target.rename(to, &old).is_ok() {
+        if is_name && is_file(target, to) && target.rename(to, &old).is_ok() {
             match target.rename(from, to) {
                 Ok(()) => {
                     // The copy is complete, whether or not the old file goes.
@@ -532,6 +532,12 @@ impl<'a> Relay<'a> {
     const fn resume(&self) -> Resume {
         if self.past.from_start { Resume::Own } else { self.options.resume }
     }
+}
+
+/// Returns whether the server shows a file at `path`, which no directory can be.
+fn is_file(target: &mut Client, path: &[u8]) -> bool {
+    matches!(target.size(path), Ok(Some(_)))
+        && matches!(target.shows_directory(path), Ok(Some(false)))
 }
 
 /// Copies the file `source_path` on one server to `target_path` on another, with one attempt of a

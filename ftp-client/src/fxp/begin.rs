@@ -256,7 +256,7 @@ fn told<T>(answer: Result<Option<T>, Error>, is_asked: bool) -> Result<Option<T>
 }
 
 /// Returns `None` for a refusal, or a reply that means nothing.
-pub(super) fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
+pub(crate) fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
     match reply {
         Ok(answer) => Ok(Some(answer)),
         Err(Error::Refused { .. } | Error::Unsupported(_) | Error::Protocol(_)) => Ok(None),

@@ -35,7 +35,7 @@ use crate::trace;
 use pair::Pair;
 
 pub use crate::file::relay::transfer;
-pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
+pub(crate) use begin::{CopyMemory, CopyStart, answered, common_algorithm};
 
 /// Settings of a copy by one call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

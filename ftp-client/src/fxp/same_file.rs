@@ -5,7 +5,6 @@ use ftp_proto::{Entry, Pathname};
 use super::begin::answered;
 use crate::client::Client;
 use crate::error::{Error, JobFault};
-use crate::listing::ListingForm;
 
 /// Returns whether two sessions are with the same server: compares the addresses, or the hosts and
 /// ports that the caller named if a proxy hides the addresses.
@@ -51,15 +50,6 @@ pub(crate) fn check_apart(
         return Err(Error::Job(JobFault::OntoItself));
     }
     Ok(())
-}
-
-/// Returns whether a listing shows that a file has one name and is not a link; `None` if it shows neither.
-pub(crate) fn is_single(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
-    let listed = answered(client.look(path, ListingForm::List))?.flatten();
-    Ok(listed.and_then(|entry| match entry.is_link() {
-        true => Some(false),
-        false => entry.links.map(|links| links == 1),
-    }))
 }
 
 /// Returns the entry of an object if `MLST` gives `unique`.

@@ -435,6 +435,9 @@ fn a_257_without_quotes_leaves_both_connections_of_a_copy_open() {
 #[test]
 fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
     const STORED: &str = "STOR .in.b.";
+    const A_FILE: &str = "t> SIZE b\n t< 213 4\n t> PWD\n t< 257 \"/\"\n t> CWD b\n t< 550 no\n";
+    const A_DIRECTORY: &str = "t> SIZE b\n t< 213 4\n t> PWD\n t< 257 \"/\"\n \
+                               t> CWD b\n t< 250 in\n t> CWD /\n t< 250 back\n";
     let options = FileOptions::new();
     let there = "t> FEAT\n t< 502 what\n t> MLST b\n t< 502 what\n";
     let listens = [TYPES, TARGET_LISTENS].concat();
@@ -452,7 +455,7 @@ fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
     let now = |size, time| format!("t> SIZE b\n t< {size}\n t> MDTM b\n t< {time}\n");
     let exchanged = |last| {
         format!(
-            "t< 553 exists\n t> RNFR b\n t< 350 ok\n t? RNTO .in.b.\n t< 250 ok\n \
+            "t< 553 exists\n {A_FILE} t> RNFR b\n t< 350 ok\n t? RNTO .in.b.\n t< 250 ok\n \
              t? RNFR .in.b.\n t< 350 ok\n t> RNTO b\n t< {last}\n"
         )
     };
@@ -468,7 +471,9 @@ fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
         // It gives none a name that exists.
         (all(format!("{} t? DELE .in.b.\n t< 250 ok\n {done}", exchanged("250 ok"))), "done"),
         (all(format!("{} {back}", exchanged("553 no"))), "removed"),
-        (all("t< 550 no\n t> RNFR b\n t< 550 no\n t? DELE .in.b.\n t< 250 ok\n".into()), "removed"),
+        // What has the name is a directory.
+        (all(format!("t< 550 no\n {A_DIRECTORY} t? DELE .in.b.\n t< 250 ok\n")), "removed"),
+        (all("t< 550 no\n t> SIZE b\n t< 550 no\n t? DELE .in.b.\n t< 250 ok\n".into()), "removed"),
     ] {
         let (copied, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
         let found = match copied {
