@@ -11,7 +11,6 @@ pub(crate) mod login;
 pub(crate) mod objects;
 mod order;
 pub(crate) mod permissions;
-pub(crate) mod promise;
 pub(crate) mod repeat;
 mod transfers;
 
