@@ -20,10 +20,40 @@ fn two_uploads_in_place_take_turns() {
     assert_eq!(other.root.read("a"), b"two");
 }
 
+/// Another client can store the file between the first question and the turn.
+#[test]
+fn an_upload_in_place_looks_again_in_its_turn() {
+    struct Late(MemoryStorage, AtomicUsize);
+    impl Storage for Late {
+        ftp_server::forward_storage!(self, self.0; capabilities, confine, list, read, write, unfinished, kept);
+        ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+        fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
+            let found = self.0.stat(path, ask);
+            if self.1.fetch_add(1, Ordering::SeqCst) == 0 {
+                self.0.put(path, "newer").unwrap();
+            }
+            found
+        }
+    }
+    let files = MemoryStorage::new();
+    let other = Late(files.clone(), AtomicUsize::new(0));
+    let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let mut door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().in_place = true;
+    let storage = Gateway::new(door.upstream(&door.login.clone().unwrap()), "");
+    let begun = storage.write(&"/a".into(), WriteMode::Create, Keep::Shared);
+    assert_eq!(begun.err().map(|error| error.kind), Some(Kind::Exists));
+    assert_eq!(files.get("/a").as_deref(), Some(&b"newer"[..]));
+}
+
 /// A client that gives up and stores a newer file must not lose it to its older command.
 #[test]
 fn a_change_that_was_given_up_before_it_was_sent_is_not_made() {
-    for (command, at) in [("STOR /c", "/c"), ("DELE /a", "/a"), ("RNTO /a", "/a")] {
+    for (command, at) in
+        [("STOR /c", "/c"), ("APPE /a", "/a"), ("DELE /a", "/a"), ("RNTO /a", "/a")]
+    {
         let files = MemoryStorage::new();
         files.put("/a", "old").unwrap();
         files.put("/b", "moved").unwrap();
@@ -34,7 +64,7 @@ fn a_change_that_was_given_up_before_it_was_sent_is_not_made() {
         let front = Front::of(other.local_addr(), ("u", "p"), "");
         let mut session = RawSession::login(front.address, "u", "p");
         session.expect("TYPE I", 200);
-        if command.starts_with("STOR") {
+        if ["STOR", "APPE"].contains(&&command[..4]) {
             let mut data = session.passive();
             session.expect(command, 150);
             gate.shut();
