@@ -10,7 +10,6 @@ pub(crate) mod configured;
 mod hints;
 mod operands;
 mod table;
-mod text;
 
 pub(crate) use ftp_proto::text::values;
 pub(crate) use operands::{
@@ -33,9 +32,8 @@ use crate::system::OsStrExt;
 use configured::Applied;
 pub(crate) use hints::other_command;
 use hints::{OF_WGET, explain};
-use operands::{is_host, lacking, typographic};
+use operands::{from_text, is_host, lacking, to_text, typographic};
 use table::{EXCLUSIONS, NEEDS, Relation, exclude};
-use text::{from_text, to_text};
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
