@@ -260,15 +260,7 @@ impl Segments<'_> {
             let began = Instant::now();
             let bytes = missing.iter().map(|missing| missing.to - missing.from).sum();
             let before = self.size - bytes;
-            let received = match self.fetch((pool, most), client, &missing, before) {
-                // Some servers limit transfers: one connection gets the rest.
-                Err(error) if most > 1 && error.may_be_of_one_connection() => {
-                    (client, most) = (pool.take()?, 1);
-                    continue;
-                }
-                received => received?,
-            };
-            let why = match received {
+            let why = match self.fetch((pool, most), client, &missing, before)? {
                 ReceivedRanges::All => {
                     client = pool.take()?;
                     match self.join(&mut client, &kept, &missing) {
@@ -286,6 +278,12 @@ impl Segments<'_> {
                     client = pool.take()?;
                     Why::TailDiffers
                 }
+                // Some servers limit transfers: one connection gets the rest.
+                ReceivedRanges::Refused(_) if most > 1 => {
+                    (client, most) = (pool.take()?, 1);
+                    continue;
+                }
+                ReceivedRanges::Refused(error) => return Err(error),
             };
             self.begins_at_0(why);
             self.pieces.discard().map_err(Error::local)?;
@@ -343,9 +341,15 @@ impl Segments<'_> {
             };
             let Some(missing) = queue.next() else { return };
             let tested = if is_proved { Ok(()) } else { self.prove(&mut client) };
-            match tested.and_then(|()| self.receive(&mut client, missing)) {
+            let tested = tested.map_or_else(refused, |()| Ok(ReceivedRanges::All));
+            let received = match tested {
+                Ok(ReceivedRanges::All) => self.receive(&mut client, missing),
+                tested => tested,
+            };
+            match received {
                 Ok(ReceivedRanges::All) => proved = Some(client),
                 Ok(ReceivedRanges::Others) => return queue.found_others(),
+                Ok(ReceivedRanges::Refused(error)) => return queue.refused(error),
                 Err(error) => queue.failed(given_back(client, error)),
             }
         }
@@ -438,7 +442,10 @@ impl Segments<'_> {
         }
         let length = compare + (to - from);
         let had_no_range = client.no_range;
-        let download = client.retrieve_range(self.path, from - compare, length)?;
+        let download = match client.retrieve_range(self.path, from - compare, length) {
+            Ok(download) => download,
+            Err(error) => return refused(error),
+        };
         let mut file = Writing::File(file);
         let mut joiner = Joiner {
             target: &mut file,
@@ -483,6 +490,13 @@ enum ReceivedRanges {
     All,
     /// A piece had other bytes than the server's file.
     Others,
+    /// The server refused a transfer for now, before its first byte.
+    Refused(Error),
+}
+
+/// Tells a transfer that the server refused for now from other failures.
+fn refused(error: Error) -> Result<ReceivedRanges, Error> {
+    if error.may_be_of_one_connection() { Ok(ReceivedRanges::Refused(error)) } else { Err(error) }
 }
 
 /// The ranges that no thread has begun, and how those that were begun ended.
@@ -493,12 +507,14 @@ struct Ranges {
     missing: Vec<Missing>,
     has_others: bool,
     failure: Option<Error>,
+    /// The refusal of a range that another connection may get.
+    refusal: Option<Error>,
 }
 
 impl RangeQueue {
     fn of(missing: &[Missing]) -> Self {
         let missing = missing.iter().rev().copied().collect();
-        Self(Mutex::new(Ranges { missing, has_others: false, failure: None }))
+        Self(Mutex::new(Ranges { missing, has_others: false, failure: None, refusal: None }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Ranges> {
@@ -522,6 +538,10 @@ impl RangeQueue {
         ranges.failure.get_or_insert(error);
     }
 
+    fn refused(&self, error: Error) {
+        self.lock().refusal.get_or_insert(error);
+    }
+
     fn found_others(&self) {
         let mut ranges = self.lock();
         ranges.missing.clear();
@@ -533,7 +553,7 @@ impl RangeQueue {
         match ranges.failure {
             _ if ranges.has_others => Ok(ReceivedRanges::Others),
             Some(error) => Err(error),
-            None => Ok(ReceivedRanges::All),
+            None => Ok(ranges.refusal.map_or(ReceivedRanges::All, ReceivedRanges::Refused)),
         }
     }
 }
