@@ -102,6 +102,12 @@ impl Exit {
         }
     }
 
+    /// Returns the first row with this kind of failure.
+    #[cfg(feature = "client")]
+    pub(crate) fn of_kind(kind: &str) -> Option<Self> {
+        ROWS.iter().map(|(exit, ..)| *exit).find(|exit| exit.kind() == kind)
+    }
+
     /// Returns the library's kind of failure with this code, if it has one.
     fn of_library(self) -> Option<ErrorKind> {
         ROWS.iter()

@@ -48,7 +48,6 @@ mod context;
 #[cfg(feature = "daemon")]
 pub mod daemon;
 mod deadline;
-mod error;
 mod ledger;
 mod limits;
 mod listing;
@@ -190,13 +189,12 @@ pub use config::{
     VirtualHost,
 };
 pub use context::SiteRequest;
-pub use error::Error;
 #[cfg(feature = "redis")]
 pub use ledger::RedisLedger;
 pub use ledger::{
     Ledger, LedgerAnswer, LedgerError, MemoryLedger, SharedQuota, SharedState, WithoutLedger,
 };
-pub use server::{Server, ShutdownHandle, ShutdownReport};
+pub use server::{Error, Server, ShutdownHandle, ShutdownReport};
 pub use service::{Activity, SessionInfo};
 pub use storage::{
     Ask, Capabilities, Change, Confine, ConfinementPolicy, DirectoryUse, Entries, Entry, EntryKind,

@@ -181,7 +181,6 @@ impl<T> ThreadJob<T> {
     }
 
     /// See [`JobEnd::cancel`].
-    #[cfg(all(test, feature = "s3"))]
     pub(crate) fn cancel(&self) {
         self.end.cancel();
     }

@@ -9,9 +9,9 @@
     sudo python3 -B tests/campaign worlds [--seed N] [--first] [--rounds N] [--program FILE] [NAME]...
     sudo python3 -B tests/campaign planted [--seed N] [NAME]...
     sudo python3 -B tests/campaign power [--seed N] [--program FILE]
-    sudo python3 -B tests/campaign cuts [--seed N] [--first] [--program FILE] [NAME]...
+    sudo python3 -B tests/campaign cuts [--seed N] [--first] [--program FILE] [--gateway SERVER] [NAME]...
     sudo python3 -B tests/campaign months [--days N] [--program FILE]
-    sudo python3 -B tests/campaign differences [--write] [--program FILE]
+    sudo python3 -B tests/campaign differences [--write] [--program FILE] [--gateway SERVER]
 
 soak     runs all kinds of clients against our server, while one action in ten goes wrong on purpose: resets,
          silence, stopped and killed clients, a full disk, missing descriptors, a killed server, reloads, new
@@ -50,7 +50,7 @@ differences
 --faults   only these: {faults}
 --every    one action in this number goes wrong (default: {every})
 --workers  the number of users that act at the same time (default: {workers})
---gateway  in a soak, our server is a gateway to this one, such as ours or ProFTPD, which is killed, slow, and lies
+--gateway  our server is a gateway to this one, such as ours or ProFTPD; in a soak, that is killed, slow, and lies
 --program  this build of ftp-cli (default: target/release/ftp-cli)
 
 Switches: {switches}.
@@ -143,8 +143,10 @@ def arguments() -> argparse.Namespace:
     watched = wanted.watched._replace(switches=()) if wanted.part == "soak" else wanted.watched
     if wanted.part != "watch" and watched != watch.Scope():
         parser.error(f"only for watch: {', '.join('--' + name for name in watch.Scope._fields)}; and --switches for soak")
-    if wanted.part != "soak" and (wanted.scope != ALL or wanted.gateway):
-        parser.error(f"only for soak: --gateway, {', '.join('--' + name for name in ALL._fields)}")
+    if wanted.gateway and wanted.part not in ("soak", "cuts", "differences"):
+        parser.error("--gateway is for soak, cuts and differences")
+    if wanted.part != "soak" and wanted.scope != ALL:
+        parser.error(f"only for soak: {', '.join('--' + name for name in ALL._fields)}")
     if wanted.names and wanted.part not in ("planted", "switches", "worlds", "cuts"):
         parser.error("names are for planted, switches, worlds and cuts")
     if wanted.days is not None and wanted.part != "months":
@@ -168,13 +170,13 @@ def run(wanted: argparse.Namespace) -> Findings:
     place.enter()
     switches.check()
     if wanted.part == "differences":
-        return differences.run(program, wanted.write)
+        return differences.run(program, wanted.write, wanted.gateway)
     if wanted.part == "power":
         here = place.Place()
         findings = power.Power(program, here, wanted.seed).run()
         return resumptions.Resumptions(program, here, wanted.seed, findings).run()
     if wanted.part == "cuts":
-        return cuts.Cuts(program, place.Place(), wanted.seed, wanted.first, wanted.names).run()
+        return cuts.Cuts(program, place.Place(), wanted.seed, wanted.first, wanted.names, wanted.gateway).run()
     if wanted.part == "months":
         return months.Months(program, place.Place(), wanted.days).run()
     if wanted.part == "switches":

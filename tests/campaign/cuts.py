@@ -17,6 +17,7 @@ import threading
 import time
 from typing import Callable, Iterator, NamedTuple, Optional
 
+import gateways
 import peers
 import programs
 from clients import Connection, Curl, Order, Ours, Rclone
@@ -185,16 +186,27 @@ def clients(program: str) -> dict[str, Make]:
 
 
 class Stand:
-    """A server on one kind of disk, with a clock of its own. Its directory is empty at the beginning."""
+    """A server on one kind of disk, with a clock of its own, or a gateway to another one. Its directory is empty at the beginning."""
 
-    def __init__(self, program: str, top: pathlib.Path, root: pathlib.Path, remount: Optional[Callable[[], None]]) -> None:
+    def __init__(
+        self, program: str, top: pathlib.Path, root: pathlib.Path, remount: Optional[Callable[[], None]], gateway: str
+    ) -> None:
         self._clock, self._ahead, self.remount = top / "clock", 0, remount
         self._set_clock()
         variables = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": self._clock}
         variables |= {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         # A confined session cannot read the file with the clock.
         settings = ("security.confine=off", "limits.min_free=0", "limits.ban_after=0", "limits.per_address=0")
-        kind = peers.ours(program, "secret", *settings, prefix=("env", *(f"{name}={value}" for name, value in variables.items())))
+        prefix = ("env", *(f"{name}={value}" for name, value in variables.items()))
+        self._ends = contextlib.ExitStack()
+        self.is_gateway = bool(gateway)
+        if gateway:
+            [beyond] = [kind for kind in peers.all_servers(program, "secret") if kind.name == gateway]
+            other = self._ends.enter_context(peers.Server(beyond, root, tls=False))
+            root = other.root
+            kind = gateways.front(program, "secret", other, other, prefix)
+        else:
+            kind = peers.ours(program, "secret", *settings, prefix=prefix)
         self.server = peers.Server(kind, root, tls=False)
         self.root = root
 
@@ -208,6 +220,10 @@ class Stand:
 
     def start(self) -> None:
         self.server.__enter__()
+
+    def end(self) -> None:
+        self.server.__exit__()
+        self._ends.close()
 
     def kill(self) -> None:
         self.server.process.kill()
@@ -309,15 +325,20 @@ class Gate(Proxy):
 
 
 def resumed(
-    last: programs.Ended, found: Optional[bytes], content: bytes, changed: Optional[bytes], dialogue: list[str]
+    last: programs.Ended, found: Optional[bytes], content: bytes, changed: Optional[bytes], dialogue: list[str], forgets: bool
 ) -> tuple[str, Optional[str]]:
-    """Returns how a resumed upload of `content` ended, and what is wrong. Before it, the file held `changed`."""
+    """Returns how a resumed upload of `content` ended, and what is wrong. Before it, the file held `changed`. `forgets` is
+    whether the server may know nothing of the upload.
+    """
     if found == content if last.code == 0 else found in (changed, content):
         return f"exit {last.code and 'other'}", None
     # Documented: such a client believes the size in a listing, and sends nothing.
     said = " ".join(dialogue).rpartition("> PASS")[2]
     if found == changed and len(found or b"") >= len(content) and "> MLST" in said and "> STOR" not in said:
         return "believed a listing", None
+    # Documented for gateways.
+    if forgets and found == changed and len(found or b"") >= len(content) and "> STOR" not in said and "> APPE" not in said:
+        return "believed a size", None
     return "wrong", f"exit {last.code}, {describe(found)}: {last.said[-200:]!r}{indented(dialogue[-32:])}"
 
 
@@ -329,6 +350,10 @@ def attempt(stand: Stand, make: Make, act: str, at: int, local: pathlib.Path, se
         content, old = chance.randbytes(LENGTH), chance.randbytes(chance.choice(OLD))
         up.write_bytes(content)
         target.write_bytes(old)
+        if stand.is_gateway:
+            # Some servers become another user.
+            target.parent.chmod(0o777)
+            target.chmod(0o666)
         os.utime(target, (1_700_000_000,) * 2)
         path = f"{target.parent.name}/f"
         home = {"HOME": here}
@@ -365,7 +390,8 @@ def attempt(stand: Stand, make: Make, act: str, at: int, local: pathlib.Path, se
             last = programs.run(again[0], LONGEST, {**home, **again[1]}, pathlib.Path(here)) if again else first[0]
             found = target.read_bytes() if target.exists() else None
             shutil.rmtree(f"{target.parent}.snapshot", ignore_errors=True)
-            how, problem = resumed(last, found, content, changed, gate.dialogue)
+            forgets = stand.is_gateway and act == "the server is killed"
+            how, problem = resumed(last, found, content, changed, gate.dialogue, forgets)
             return how, problem and f"{len(old)} old bytes, {problem}"
 
 
@@ -411,8 +437,8 @@ def disks(wanted: list[str]) -> Iterator[Iterator[tuple[str, pathlib.Path, Optio
 class Cuts:
     """A run: all clients, cuts and acts, on each kind of disk."""
 
-    def __init__(self, program: str, here: Place, seed: int, stops: bool, names: list[str]) -> None:
-        self.program, self.place, self.seed, self.names = program, here, seed, names
+    def __init__(self, program: str, here: Place, seed: int, stops: bool, names: list[str], gateway: str) -> None:
+        self.program, self.place, self.seed, self.names, self.gateway = program, here, seed, names, gateway
         self.findings = Findings("cuts", stops)
 
     def some(self, values) -> list:
@@ -422,7 +448,7 @@ class Cuts:
     def run(self) -> Findings:
         makes = clients(self.program)
         say(f"cuts: {', '.join(makes)}")
-        with disks(self.some(DISKS)) as each:
+        with disks(["tmpfs"] if self.gateway else self.some(DISKS)) as each:
             for name, root, remount in each:
                 self.run_on(name, root, remount, makes)
         total = sum(self.findings.counts.values())
@@ -433,7 +459,7 @@ class Cuts:
         cases = itertools.product(self.some(makes), self.some(ACTS), self.some(CUTS))
         begin, done = time.monotonic(), 0
         with tempfile.TemporaryDirectory() as top:
-            stand = Stand(self.program, pathlib.Path(top), root, remount)
+            stand = Stand(self.program, pathlib.Path(top), root, remount, self.gateway)
             stand.start()
             try:
                 for client, act, at in cases:
@@ -448,5 +474,5 @@ class Cuts:
                     if problem:
                         self.findings.add(f"{disk}, {client}, cut at {at}, {act}: {problem}")
             finally:
-                stand.server.__exit__()
+                stand.end()
         say(f"cuts: {disk}: {done} cases in {time.monotonic() - begin:.0f} s")

@@ -13,6 +13,7 @@ import socket
 import tempfile
 from typing import Iterator, Optional
 
+import gateways
 import peers
 import place
 from findings import Findings, say
@@ -25,6 +26,9 @@ STATES = {"G": "greeted", "L": "logged in", "PV": "after PASV"}
 NAMES = ("ours", "vsftpd", "ProFTPD", "Pure-FTPd", "pyftpdlib")
 DIRECTORIES = ("empty", "full")
 UPLOADS = (b"STOR", b"APPE", b"STOU")
+# What a gateway may confirm although our server refuses it: no command tells the space of another server. That can have
+# files with the prefix of our hidden ones, list sockets as files, and follow links out of its root.
+BEYOND = ("ALLO", "/.ftp-upload-x", "/socket", "/out")
 # After this time without a reply, in seconds, there is none.
 SILENT = 6.0
 CLOSED, NOTHING = ".", "none"
@@ -121,15 +125,30 @@ def answer(server: peers.Server, state: str, line: str) -> str:
         session.close()
 
 
-@contextlib.contextmanager
-def running(program: str) -> Iterator[dict[str, peers.Server]]:
-    """Runs our server and the other installed servers, each with its own root."""
+def installed(program: str) -> dict[str, peers.Kind]:
     kinds = {kind.name: kind for kind in peers.all_servers(program, "a password")}
     if "ProFTPD" in kinds:
         kinds["ProFTPD"] = kinds["ProFTPD"]._replace(command=peers.servers.proftpd("DefaultRoot ~\n"))
+    return kinds
+
+
+@contextlib.contextmanager
+def running(program: str) -> Iterator[dict[str, peers.Server]]:
+    """Runs our server and the other installed servers, each with its own root."""
+    kinds = installed(program)
     with contextlib.ExitStack() as stack:
         names = [name for name in NAMES if name in kinds]
         yield {name: stack.enter_context(peers.Server(kinds[name], tls=False)) for name in names}
+
+
+@contextlib.contextmanager
+def beyond(program: str, gateway: str) -> Iterator[dict[str, peers.Server]]:
+    """Runs our server, and a gateway to this one."""
+    kinds = installed(program)
+    with contextlib.ExitStack() as stack:
+        [kind] = gateways.kinds([kinds[gateway]])
+        front, _ = stack.enter_context(gateways.running(program, "a password", kind, None, place.HOST))
+        yield {"ours": stack.enter_context(peers.Server(kinds["ours"], tls=False)), kind.name: front}
 
 
 def asked(server: peers.Server, lines: list[str]) -> dict[tuple[str, str], str]:
@@ -187,11 +206,32 @@ def table(found: dict[Verdict, list[Answers]], names: list[str]) -> str:
     return "\n".join(lines)
 
 
-def run(program: str, write: bool) -> Findings:
+def through(program: str, gateway: str) -> Findings:
+    """Prints each difference between our server and a gateway. A dialogue that only the gateway confirms is a finding."""
+    findings, wanted = Findings("differences"), rows()
+    with beyond(program, gateway) as servers:
+        ours, front = (asked(server, [line for line, _ in wanted]) for server in servers.values())
+    count = 0
+    for (state, line), codes in ours.items():
+        findings.count(state)
+        said = front[state, line]
+        if said != codes:
+            count += 1
+            print(f"  {state:2} {line:40} ours {codes}, gateway {said}")
+            is_known = any(word in line for word in BEYOND)
+            if said[-3:].startswith("2") and codes[-3:].startswith(("4", "5")) and not is_known:
+                findings.add(f"{state}, {line}: {said} through a gateway to {gateway}, {codes} without")
+    say(f"differences: {sum(findings.counts.values()):,} dialogues through a gateway to {gateway}, {count} with different codes")
+    return findings
+
+
+def run(program: str, write: bool, gateway: str) -> Findings:
     """Runs the dialogues with all servers, each in a thread, and prints every difference."""
     # Some dialogues remove and rename absolute paths: an unconfined server must not change the machine's files.
     place.run("mount", "-o", "remount,bind,ro", "/")
     tempfile.tempdir = str(place.MEMORY)
+    if gateway:
+        return through(program, gateway)
     findings, wanted = Findings("differences"), rows()
     with running(program) as servers, concurrent.futures.ThreadPoolExecutor() as pool:
         say(f"differences: {len(wanted)} dialogues in {len(STATES)} states with {', '.join(servers)}")

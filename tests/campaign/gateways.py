@@ -75,12 +75,12 @@ def kinds(others: list[peers.Kind]) -> list[peers.Kind]:
     return [kind._replace(name=TO + kind.name) for kind in others]
 
 
-def store_at(between: Between, other: peers.Server, place: pathlib.Path) -> str:
-    """Returns the settings of a store beyond a proxy. Its password is in a file of this directory."""
+def store_at(beyond, other: peers.Server, place: pathlib.Path) -> str:
+    """Returns the settings of a store at the port of `beyond`, which may be a proxy. Its password is in a file of this directory."""
     secret = place / "password"
     secret.write_text(other.password)
     secret.chmod(0o600)
-    return STORE.format(other=other, host=HOST, port=between.port, password=secret, timeout=TIMEOUT)
+    return STORE.format(other=other, host=HOST, port=beyond.port, password=secret, timeout=TIMEOUT)
 
 
 class Upstream:
@@ -131,6 +131,17 @@ class Upstream:
         return any(fields[1].endswith(ports) and fields[3] == CLOSE_WAIT for fields in lines)
 
 
+def front(program: str, password: str, other: peers.Server, beyond, prefix: tuple[str, ...] = ()) -> peers.Kind:
+    """Returns the gateway to a server that is reached at the port of `beyond`. Its command begins with `prefix`."""
+
+    def command(server: peers.Server) -> list[str]:
+        written, store = server.place / "gateway.toml", store_at(beyond, other, server.place)
+        written.write_text(CONFIGURATION.format(server=server, hash=hashed(password), root=ROOT, store=store))
+        return [*prefix, program, "serve", "--config", str(written)]
+
+    return peers.Kind(other.kind.name, program, command, password=password)
+
+
 @contextlib.contextmanager
 def running(
     program: str, password: str, kind: peers.Kind, root: Optional[pathlib.Path], host: str
@@ -139,11 +150,5 @@ def running(
     with contextlib.ExitStack() as stack:
         other = stack.enter_context(peers.Server(kind, root, tls=False))
         between = stack.enter_context(Between(other.port, Plan(), root=other.root))
-
-        def command(server: peers.Server) -> list[str]:
-            written, store = server.place / "gateway.toml", store_at(between, other, server.place)
-            written.write_text(CONFIGURATION.format(server=server, hash=hashed(password), root=ROOT, store=store))
-            return [program, "serve", "--config", str(written)]
-
-        front = peers.Kind(kind.name, program, command, password=password)
-        yield stack.enter_context(peers.Server(front, other.root, tls=False, host=host)), between
+        kind = front(program, password, other, between)
+        yield stack.enter_context(peers.Server(kind, other.root, tls=False, host=host)), between

@@ -31,7 +31,7 @@ pub struct Report {
     pub duration: Duration,
 }
 
-/// Copies the file at `source_path` to `target_path`, which is another file.
+/// Copies the file at `source_path` to `target_path`, which is another file, and is written in place.
 ///
 /// # Errors
 ///
@@ -48,7 +48,7 @@ pub fn copied(
     let mut job = Relay::new(Place::at(source_path), Place::at(target_path), &files)
         .listener(options.listener)
         .address(options.address)
-        .apart(true);
+        .in_place(true);
     let done = job.attempt(source, target, &())?;
     let (size, listener, replies) = (job.size(), job.listened(), job.replies().cloned());
     Ok(Report { offset: done.resumed, size, listener, replies, duration: done.duration })

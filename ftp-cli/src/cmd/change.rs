@@ -7,7 +7,7 @@ use ftp_client::listing::Existence;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Error, Event, PermissionChange, Place};
-use ftp_proto::{Command, Escaped, FtpUrl, Pathname};
+use ftp_proto::{Command, EntryKind, Escaped, FtpUrl, Pathname};
 
 use crate::Stdio;
 use crate::console::output::counted;
@@ -193,7 +193,7 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
             .is_directory(is_directory)
             .no_links(options.has("no-links"));
         if globs || pattern::is_pattern(url) {
-            return remove_named(client, url, globs, how, reporter, repeat);
+            return remove_named(client, url, (globs, recursive), how, reporter, repeat);
         }
         let removed = remove(client, url, Place::of(url), how, reporter, repeat);
         removed.map_err(|failure| match recursive {
@@ -212,7 +212,7 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
 fn remove_named(
     client: &mut Client,
     url: &FtpUrl,
-    globs: bool,
+    (globs, is_recursive): (bool, bool),
     how: RemoveOptions,
     reporter: &Reporter,
     repeat: &mut Repeat,
@@ -236,7 +236,16 @@ fn remove_named(
     }
     for entry in entries {
         let path = Pathname::join(&directory, &entry.name);
-        match remove(client, url, Place::at(&path), how, reporter, repeat) {
+        // Some servers confirm DELE of a directory, and remove what is in it, or nothing.
+        let is_refused = entry.kind == Some(EntryKind::Directory) && !is_recursive;
+        let removed = match is_refused {
+            true => {
+                let failure = Failure::new(Exit::Refused, "is a directory; use ftp-cli rm -r");
+                Err(Failure { fatal: false, ..failure })
+            }
+            false => remove(client, url, Place::at(&path), how, reporter, repeat),
+        };
+        match removed {
             Ok(outcome) => {
                 counts.removed += 1;
                 let event = || {

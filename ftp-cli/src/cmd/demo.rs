@@ -2,10 +2,8 @@
 //! `-v`, it shows their dialogue.
 
 use std::fmt::{Display, Write as _};
-use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,14 +11,13 @@ use ftp_client::file::{Relay, Side};
 use ftp_client::listing::Budget;
 use ftp_client::{Client, ClientBuilder, Extended, FileOptions, Mode, Place, Tls};
 use ftp_proto::Network;
-use ftp_server::{Rights, Server, ServerConfig, TlsPolicy};
+use ftp_server::{MemoryStorage, Rights, Server, ServerBuilder, ServerConfig, TlsPolicy};
 use log::LevelFilter;
 
 use crate::console::output::{shown, transferred};
-use crate::console::{Dialogue, Messages, Printable, Stdio, output, signals};
+use crate::console::{Dialogue, Messages, Printable, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
-use crate::report::Events;
 use crate::{lock, random_name};
 
 /// Content of the small file: the licence of this program.
@@ -39,46 +36,27 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         let writer = Dialogue::Writer(Box::new(dialogue.clone()));
         output::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
     }
-    let ending = Arc::default();
     let mut demo = Demo {
-        messages: stdio.messages.clone(),
-        watches: stdio.is_process,
         output: &mut *stdio.output,
-        ending: Arc::clone(&ending),
         dialogue,
         quiet: options.is_quiet(),
         checks: 0,
-        root: PathBuf::new(),
         // Every user of this computer can connect to the servers.
         password: random_name(),
         large: generated().take(LENGTH).collect(),
     };
-    let checks = demo.run();
-    // After a signal, the checks fail because the directory is gone. Wait here until the signal
-    // ends the process with its own exit status.
-    let _unless_a_signal_ends_it = lock(&ending);
-    let checks = checks?;
+    let checks = demo.run()?;
     output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
 /// Time limit for a whole session of one client.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// Time limit for removing the temporary directory after a signal.
-const CLEANING: Duration = Duration::from_millis(500);
-
 struct Demo<'a> {
     output: &'a mut dyn Write,
-    messages: Messages,
-    /// Whether this run owns the process and cleans up after a signal.
-    watches: bool,
-    /// Locked from the arrival of a signal until the process ends.
-    ending: Arc<Mutex<()>>,
     dialogue: Lines,
     quiet: bool,
     checks: u32,
-    /// Directory of the first server.
-    root: PathBuf,
     /// Password of the only user of each server.
     password: String,
     /// Content of the large file.
@@ -101,12 +79,17 @@ impl Demo<'_> {
         Ok(client)
     }
 
-    /// Starts a server without TLS that permits copies to and from other servers.
-    fn serve(&self, host: &str, directory: &Path) -> Result<Server> {
+    /// Starts a server that permits copies to and from other servers, and keeps files in memory: a
+    /// signal can end the demo at any time without leaving anything.
+    fn serve(
+        &self,
+        host: &str,
+        more: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Result<Server> {
         let loopback = Network::parse(b"127.0.0.0/8").into_iter();
         let config = ServerConfig::new().fxp_networks(Vec::from_iter(loopback));
+        let builder = more(Server::builder().config(config).storage(MemoryStorage::new()));
         let rights = Rights::FULL | Rights::FXP;
-        let builder = Server::builder().config(config).root(directory);
         let server = builder.user("demo", self.password.as_str(), rights).bind((host, 0));
         server.map_err(|error| internal("cannot start the server", &error))
     }
@@ -114,48 +97,18 @@ impl Demo<'_> {
     /// Runs all steps, and returns the number of checks that passed.
     fn run(&mut self) -> Result<u32> {
         let start = Instant::now();
-        let root = tempfile::Builder::new().prefix("ftp-cli-demo-").tempdir();
-        let root = root.map_err(|error| Failure::local("temporary directory", &error))?;
-        root.path().clone_into(&mut self.root);
-        let _unless_it_has_something = Empty(root.path().to_owned());
-        if self.watches {
-            self.clean_up_at_a_signal(root.path())?;
-        }
-        let server = self.serve("127.0.0.1", root.path())?;
+        let server = self.serve("127.0.0.1", |builder| builder)?;
         let address = server.local_addr();
-        self.step(&format_args!("a server on {address}, in an empty temporary directory"))?;
+        self.step(&format_args!("a server on {address}, which keeps its files in memory"))?;
         self.simple(address)?;
         self.active(address)?;
         self.large(address)?;
         self.encrypted()?;
         self.between_servers(address)?;
         self.end(server)?;
-        let place = root.path().to_owned();
-        root.close().map_err(|error| Failure::local("temporary directory", &error))?;
-        self.check(!place.exists(), &"the temporary directory is removed")?;
         let seconds = start.elapsed().as_secs_f64();
         self.step(&format_args!("done in {seconds:.1} s"))?;
         Ok(self.checks)
-    }
-
-    /// Ensures that a signal removes the directory before it ends the process.
-    fn clean_up_at_a_signal(&self, directory: &Path) -> Result {
-        let directory = directory.to_owned();
-        let messages = self.messages.clone();
-        let ending = Arc::clone(&self.ending);
-        signals::on_signals(false, move |signal| {
-            let _until_the_end = lock(&ending);
-            // The server may be creating a file in the directory at this moment, so the removal is
-            // retried.
-            let start = Instant::now();
-            while fs::remove_dir_all(&directory).is_err()
-                && directory.exists()
-                && start.elapsed() < CLEANING
-            {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            signals::end(signal, &messages, &Events::default());
-        })
     }
 
     /// Transfers a small file with PASV.
@@ -199,9 +152,7 @@ impl Demo<'_> {
     /// Copies the large file from the server at `address` to a second server twice. Each of the two
     /// servers listens for the data connection once.
     fn between_servers(&mut self, address: SocketAddr) -> Result {
-        let place = self.root.join("other");
-        fs::create_dir(&place).map_err(|error| Failure::local("temporary directory", &error))?;
-        let other = self.serve("127.0.0.2", &place)?;
+        let other = self.serve("127.0.0.2", |builder| builder)?;
         let address_of_other = other.local_addr();
         self.step(&format_args!(
             "copying from the first server to another on {address_of_other} (FXP)"
@@ -233,11 +184,7 @@ impl Demo<'_> {
         let trust = Tls::explicit()
             .pin(&tls.pin().unwrap_or_default())
             .map_err(|error| internal(&error))?;
-        let server = Server::builder().root(&self.root).tls(tls);
-        let server = server
-            .user("demo", self.password.as_str(), Rights::FULL)
-            .bind(("127.0.0.1", 0))
-            .map_err(|error| internal(&error))?;
+        let server = self.serve("127.0.0.1", |builder| builder.tls(tls))?;
         let address = server.local_addr();
         self.step(&format_args!(
             "TLS with AUTH TLS (RFC 4217), to a server on {address} that requires TLS"
@@ -362,16 +309,6 @@ fn self_signed() -> Option<Result<ftp_server::Tls, ftp_server::TlsError>> {
 #[cfg(not(feature = "tls"))]
 fn self_signed() -> Option<Result<ftp_server::Tls, ftp_server::TlsError>> {
     None
-}
-
-/// A directory that is removed on drop if it is empty. Unlike the removal of a tree, this needs no
-/// file descriptor.
-struct Empty(PathBuf);
-
-impl Drop for Empty {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.0);
-    }
 }
 
 /// Dialogue that has not been printed yet.

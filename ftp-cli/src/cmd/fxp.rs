@@ -108,7 +108,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         };
         let [from_client, at_client] = clients;
         let copied = job.attempt(from_client, at_client, &show);
-        let copied = copied.map_err(|error| failure_of(&error, &wanted, named));
+        let copied = copied.map_err(|error| failure_of(&error, &wanted));
         if copied.as_ref().is_err_and(Failure::is_end_of_connection) {
             // It is not always known which of the two connections ended.
             from.drop_client(source);
@@ -160,19 +160,13 @@ fn check_temporary(wanted: &FxpOptions, name: Option<&[u8]>) -> Result {
     )))
 }
 
-/// Returns the failure of a copy. `named` is the URL of the target file.
-fn failure_of(error: &Error, wanted: &FxpOptions, named: &FtpUrl) -> Failure {
+/// Returns the failure of a copy.
+fn failure_of(error: &Error, wanted: &FxpOptions) -> Failure {
     let FxpOptions { source, target, transfer, .. } = wanted;
     let failure = Failure::from(error);
     let failure = match error {
-        Error::Job(fault @ JobFault::OntoItself { is_certain: true }) => {
+        Error::Job(fault @ JobFault::OntoItself) => {
             return Failure::usage(format!("{source}: {fault}"));
-        }
-        Error::Job(JobFault::OntoItself { is_certain: false }) => {
-            return Failure::usage(format!(
-                "{source}: {named} may be the same file: no difference in size or time is known; \
-                 use --temp to copy it"
-            ));
         }
         Error::Job(JobFault::PerhapsRenamed { .. }) => failure.never_retried(),
         Error::Mismatch { .. } => Failure { fatal: false, ..failure },

@@ -524,7 +524,14 @@ impl TlsOptions {
         let start = self.start.filter(|_| self.is_typed || url.scheme() == Scheme::Ftp);
         let tls = match (url.scheme(), start) {
             (Scheme::Ftp, None | Some(TlsStart::Off)) => return Ok(None),
-            (Scheme::Ftp, Some(TlsStart::Try)) => Tls::opportunistic(),
+            (Scheme::Ftp, Some(TlsStart::Try)) => match self.proof() {
+                None => Tls::opportunistic(),
+                // Whoever names the right server must not reach one that only refuses TLS.
+                Some(proof) => {
+                    let message = format!("--{proof} needs TLS; use --tls explicit, not try");
+                    return Err(Failure::usage(message));
+                }
+            },
             (Scheme::Ftpes, None | Some(TlsStart::Explicit))
             | (Scheme::Ftp, Some(TlsStart::Explicit)) => Tls::explicit(),
             (Scheme::Ftps, None | Some(TlsStart::Implicit))
@@ -546,6 +553,13 @@ impl TlsOptions {
             tls = tls.client_certificate(certificate, key);
         }
         Ok(Some(if self.clear_data { tls.data_in_clear() } else { tls }))
+    }
+
+    /// Returns an option that proves one side to the other, if one is set.
+    fn proof(&self) -> Option<&'static str> {
+        let pin = (!self.pins.is_empty()).then_some("pin");
+        let ca_file = || self.ca_file.as_ref().map(|_| "ca-file");
+        pin.or_else(ca_file).or_else(|| self.client.as_ref().map(|_| "client-cert"))
     }
 
     /// Returns whether TLS begins with the first byte on connections to the server of `url`.

@@ -64,22 +64,38 @@ pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8
     Ok((name, text))
 }
 
-/// Clears the progress bar, acts, and draws the bar again.
-pub(crate) type Suspend = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
-
-/// The progress bar, which owns the line of the cursor. Whatever is written to the same terminal goes
+/// The progress line, which owns the line of the cursor. Whatever is written to the same terminal goes
 /// through here.
 #[derive(Clone, Default)]
-struct TerminalLine(Arc<Mutex<Option<Suspend>>>);
+struct TerminalLine(Arc<Mutex<Option<String>>>);
 
 impl TerminalLine {
-    /// Writes while the bar, if there is one, is cleared.
+    /// Writes while the progress line, if there is one, is cleared.
     fn give_way<T>(&self, write: impl FnOnce() -> T) -> T {
-        let bar = lock(&self.0).clone();
-        let Some(suspend) = bar else { return write() };
-        let (mut write, mut written) = (Some(write), None);
-        suspend(&mut || written = write.take().map(|write| write()));
-        written.expect("the bar calls the function once")
+        let line = lock(&self.0);
+        let Some(text) = &*line else {
+            drop(line);
+            return write();
+        };
+        Self::draw("");
+        let written = write();
+        Self::draw(text);
+        written
+    }
+
+    fn replace(&self, text: Option<String>) {
+        let mut line = lock(&self.0);
+        if line.is_some() || text.is_some() {
+            Self::draw(text.as_deref().unwrap_or_default());
+        }
+        *line = text;
+    }
+
+    /// Replaces what is drawn. Without padding, so that a line does not wrap if the window becomes
+    /// narrower.
+    fn draw(text: &str) {
+        let mut stderr = io::stderr().lock();
+        let _ = write!(stderr, "\r\x1b[2K{text}").and_then(|()| stderr.flush());
     }
 }
 
@@ -266,9 +282,9 @@ impl Messages {
         Ok(())
     }
 
-    /// Writes each later message while `bar`, if there is one, is cleared.
-    pub(crate) fn share_with(&self, bar: Option<Suspend>) {
-        *lock(&self.bar.0) = bar;
+    /// Draws the progress line, shortened to the width of the terminal, or removes it.
+    pub(crate) fn show_progress(&self, line: Option<String>) {
+        self.bar.replace(line);
     }
 
     /// Queues later messages, so that they never block, even if no program reads them. Returns the

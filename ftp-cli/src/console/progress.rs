@@ -1,19 +1,14 @@
 //! Shows progress on standard error: bytes, total, rate, time left.
 //!
-//! indicatif's own terminal pads each line with spaces to the window's width. If the window becomes
-//! narrower, these lines wrap, and the wrapped parts are never cleared. So the progress line is
-//! shortened to the width of the terminal, and drawn without padding.
+//! indicatif measures the rate, but draws nothing: its terminal pads each line with spaces to the
+//! window's width. If the window becomes narrower, these lines wrap, and the wrapped parts are never
+//! cleared.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use indicatif::{
-    HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
-    TermLike,
-};
+use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget};
 
 use super::output::{Messages, rounded_size, shown_local};
 use crate::Stdio;
@@ -26,10 +21,6 @@ use crate::system;
 /// Intervals between updates: on a terminal, and elsewhere, where each update is a line.
 const TERMINAL: Duration = Duration::from_millis(100);
 const ELSEWHERE: Duration = Duration::from_secs(1);
-
-/// Maximum rate for indicatif, in updates per second. indicatif does not limit the first twenty
-/// updates, so this module also enforces the intervals above.
-const HERTZ: u8 = 20;
 
 /// Condition for showing progress.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,12 +56,14 @@ pub(crate) struct Board {
     events: Events,
     /// Number of files.
     files: usize,
-    state: Arc<Mutex<BoardState>>,
+    /// Whether one line is drawn again and again, not each state as a separate line.
+    redraws: bool,
+    state: Mutex<BoardState>,
 }
 
 #[derive(Default)]
 struct BoardState {
-    bar: Option<(ProgressBar, Duration)>,
+    bar: Option<ProgressBar>,
     drawn: Option<Instant>,
     /// Number of bytes that this run has transferred, over all files.
     moved: u64,
@@ -92,8 +85,9 @@ impl Board {
     pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
         let messages = stdio.messages.clone();
         let events = stdio.events.clone();
-        let state = Arc::new(Mutex::new(BoardState { total, ..BoardState::default() }));
-        Self { when, messages, events, files, state }
+        let state = Mutex::new(BoardState { total, ..BoardState::default() });
+        let redraws = messages.redraws();
+        Self { when, messages, events, files, redraws, state }
     }
 
     /// Returns whether progress is neither shown nor emitted.
@@ -104,7 +98,7 @@ impl Board {
     fn is_shown(&self) -> bool {
         match self.when {
             When::Never => false,
-            When::Auto => self.messages.redraws(),
+            When::Auto => self.redraws,
             When::Always => true,
         }
     }
@@ -129,9 +123,6 @@ impl Board {
         let mut meter =
             Meter { board: self, name, number: 0, fields, done, total, reported, is_shown };
         if is_shown {
-            // The bar is created while the state is unlocked, because `bar` locks it.
-            let is_first = self.state().bar.is_none();
-            let bar = is_first.then(|| self.bar());
             let mut state = self.state();
             if self.files == 1 {
                 state.total = total;
@@ -145,62 +136,40 @@ impl Board {
             meter.number = number;
             state.kept += done.cast_signed() - before.cast_signed();
             state.line = meter.line();
-            if let Some(bar) = bar {
-                state.bar.get_or_insert(bar);
-                state.drawn.get_or_insert_with(Instant::now);
-            }
+            state.bar.get_or_insert_with(|| {
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+                bar.reset_eta();
+                bar
+            });
+            state.drawn.get_or_insert_with(Instant::now);
         }
         meter
     }
 
-    /// Returns a bar that is not drawn yet. It measures the bytes of this run.
-    fn bar(&self) -> (ProgressBar, Duration) {
-        let is_terminal = self.messages.redraws();
-        let (lines, every) = match is_terminal {
-            true => (None, TERMINAL),
-            false => (Some(self.messages.clone()), ELSEWHERE),
-        };
-        let screen = Box::new(Screen { lines, drawn: Mutex::default() });
-        let target = ProgressDrawTarget::term_like_with_hz(screen, HERTZ);
-        let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{line}") {
-            // indicatif calls this to draw the bar, while the state is unlocked.
-            let state = Arc::clone(&self.state);
-            let draw = move |progress: &ProgressState, out: &mut dyn fmt::Write| {
-                let (line, kept, total) = {
-                    let state = lock(&state);
-                    (state.line.clone(), state.kept, state.total)
-                };
-                let columns = match is_terminal {
-                    // The terminal echoes ^C after the line, which must not wrap then.
-                    true => usize::from(Screen::default().width()).saturating_sub(3),
-                    false => usize::MAX,
-                };
-                let _ = out.write_str(&line.fitting(&figures(progress, kept, total), columns));
-            };
-            bar.set_style(style.with_key("line", draw));
+    /// Shows the line of the last transfer, with the figures of all.
+    fn draw(&self, mut state: MutexGuard<'_, BoardState>) {
+        let Some(bar) = &state.bar else { return };
+        bar.set_position(state.moved);
+        let figures = figures(bar, state.kept, state.total);
+        let line = state.line.clone();
+        state.drawn = Some(Instant::now());
+        drop(state);
+        match self.redraws {
+            // The terminal echoes ^C after the line, which must not wrap then.
+            true => {
+                let columns = terminal_width().saturating_sub(3);
+                self.messages.show_progress(Some(line.fitting(&figures, columns)));
+            }
+            false => self.messages.line(line.fitting(&figures, usize::MAX)),
         }
-        bar.reset_eta();
-        if is_terminal {
-            let shared = bar.clone();
-            self.messages.share_with(Some(Arc::new(move |act| shared.suspend(act))));
-        }
-        (bar, every)
     }
 
     /// Clears the display and forgets the files before, so that the next one has its own numbers.
     pub(crate) fn clear(&self) {
-        self.messages.share_with(None);
-        let (bar, moved) = {
-            let mut state = self.state();
-            (state.bar.take(), state.moved)
-        };
-        if let Some((bar, _)) = bar {
-            if !self.messages.redraws() {
-                // This prints the last line, or the only one.
-                bar.set_position(moved);
-            }
-            bar.finish_and_clear();
+        match self.redraws {
+            true => self.messages.show_progress(None),
+            // The last line, or the only one.
+            false => self.draw(self.state()),
         }
         *self.state() = BoardState::default();
     }
@@ -259,16 +228,11 @@ impl Meter<'_> {
         }
         let mut state = self.board.state();
         state.moved += bytes;
-        let Some((bar, every)) = &state.bar else { return };
-        if state.drawn.is_some_and(|drawn| drawn.elapsed() < *every) {
-            return;
+        let every = if self.board.redraws { TERMINAL } else { ELSEWHERE };
+        if state.drawn.is_none_or(|drawn| drawn.elapsed() >= every) {
+            state.line = self.line();
+            self.board.draw(state);
         }
-        let bar = bar.clone();
-        let position = state.moved;
-        state.drawn = Some(Instant::now());
-        state.line = self.line();
-        drop(state);
-        bar.set_position(position);
     }
 
     /// Returns the beginning of the line: the name, and for several files the number of this file and
@@ -338,8 +302,8 @@ impl Line {
 
 /// Returns the transferred bytes with the total, the rate, and the remaining or elapsed time. `kept` is
 /// the number of bytes that were transferred before this run, which `progress` does not count.
-fn figures(progress: &ProgressState, kept: i64, total: Option<u64>) -> [String; 3] {
-    let done = HumanBytes(progress.pos().saturating_add_signed(kept));
+fn figures(progress: &ProgressBar, kept: i64, total: Option<u64>) -> [String; 3] {
+    let done = HumanBytes(progress.position().saturating_add_signed(kept));
     let speed = progress.per_sec();
     #[expect(
         clippy::cast_possible_truncation,
@@ -386,100 +350,18 @@ fn shortened(text: &str, room: usize) -> String {
     short
 }
 
-/// Standard error, with the current size of its window. A file or pipe gets each state as a separate
-/// line instead.
-#[derive(Default)]
-struct Screen {
-    /// Receiver of lines, if standard error is not a terminal.
-    lines: Option<Messages>,
-    /// Drawn text that is not written yet.
-    drawn: Mutex<String>,
-}
-
-ftp_proto::debug_fields!(Screen {}..);
-
-impl Screen {
-    fn draw(&self, text: &str) {
-        if self.lines.is_none() {
-            lock(&self.drawn).push_str(text);
-        }
-    }
-
-    fn move_cursor(&self, by: usize, to: char) -> io::Result<()> {
-        if by > 0 {
-            self.draw(&format!("\x1b[{by}{to}"));
-        }
-        Ok(())
-    }
-}
-
-impl TermLike for Screen {
-    fn width(&self) -> u16 {
-        let columns = system::terminal_size().0;
-        match columns {
-            _ if self.lines.is_some() => 100,
-            0 => 80,
-            columns => columns,
-        }
-    }
-
-    fn height(&self) -> u16 {
-        let rows = system::terminal_size().1;
-        if rows == 0 { 24 } else { rows }
-    }
-
-    fn move_cursor_up(&self, lines: usize) -> io::Result<()> {
-        self.move_cursor(lines, 'A')
-    }
-
-    fn move_cursor_down(&self, lines: usize) -> io::Result<()> {
-        self.move_cursor(lines, 'B')
-    }
-
-    fn move_cursor_right(&self, columns: usize) -> io::Result<()> {
-        self.move_cursor(columns, 'C')
-    }
-
-    fn move_cursor_left(&self, columns: usize) -> io::Result<()> {
-        self.move_cursor(columns, 'D')
-    }
-
-    fn write_line(&self, line: &str) -> io::Result<()> {
-        if self.lines.is_some() {
-            return self.write_str(line);
-        }
-        self.draw(line);
-        self.draw("\n");
-        Ok(())
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        // indicatif pads the last line with spaces, and clears a line by drawing an empty text.
-        let line = text.trim_end();
-        match &self.lines {
-            Some(messages) if !line.is_empty() => messages.line(line),
-            // Text that consists only of spaces is padding.
-            None if text.bytes().any(|byte| byte != b' ') => self.draw(text),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.draw("\r\x1b[2K");
-        Ok(())
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        let drawn = std::mem::take(&mut *lock(&self.drawn));
-        let mut stderr = io::stderr().lock();
-        stderr.write_all(drawn.as_bytes())?;
-        stderr.flush()
+/// Returns the number of columns of the terminal.
+fn terminal_width() -> usize {
+    match system::terminal_size().0 {
+        0 => 80,
+        columns => columns.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
     use crate::console::output::tests::Kept;
 

@@ -76,60 +76,52 @@ impl StoreKind for OtherServer {
     }
 
     fn objections(&self, values: &StoreValues) -> Vec<(&'static str, String)> {
-        let mut wrong = Vec::new();
-        let is_personal = values.text("login") == Some("user");
-        match values.text("url").map(str::parse::<FtpUrl>) {
-            None => wrong.push(("", "url is missing".to_owned())),
+        let url = values.text("url").map(str::parse::<FtpUrl>);
+        let (is_missing, is_wrong) = (url.is_none(), matches!(url, Some(Err(_))));
+        let url = url.and_then(Result::ok);
+        let is_url = |test: fn(&FtpUrl) -> bool| url.as_ref().is_some_and(test);
+        let (has_url, has_user) = (url.is_some(), is_url(|url| url.user().is_some()));
+        let has_password = is_url(|url| url.password().is_some());
+        let has_file = values.file("password_file").is_some();
+        let is_plain = is_url(|url| url.scheme() == ftp_client::Scheme::Ftp);
+        let is_set = |key| values.text(key).is_some_and(|value| !value.is_empty());
+        let is_none_of =
+            |key, words: [&str; 2]| values.text(key).is_some_and(|it| !words.contains(&it));
+        let passes_on = values.text("login") == Some("user") && has_user;
+        let no_tls = "needs ftpes:// or ftps:// in url";
+        [
+            (is_missing, "", "url is missing"),
             // The text may contain a password.
-            Some(Err(_)) => {
-                wrong.push(("url", "expected ftp://, ftpes:// or ftps://USER@HOST/DIR".to_owned()));
-            }
-            Some(Ok(url)) if url.password().is_some() => {
-                wrong.push((
-                    "url",
-                    "the password would be in this file; use password_file".to_owned(),
-                ));
-            }
-            Some(Ok(url)) if url.user().is_some() && is_personal => {
-                wrong.push((
-                    "login",
-                    "user passes on each user's name; remove the one in url".to_owned(),
-                ));
-            }
-            Some(Ok(url)) if url.user().is_some() && values.file("password_file").is_none() => {
-                wrong.push(("url", "needs password_file for the user".to_owned()));
-            }
-            Some(Ok(url)) if url.user().is_none() && values.file("password_file").is_some() => {
-                wrong.push(("password_file", "needs a user in url".to_owned()));
-            }
-            Some(Ok(_)) => {}
-        }
-        let is_plain = |url: FtpUrl| url.scheme() == ftp_client::Scheme::Ftp;
-        if values.text("url").and_then(|url| url.parse().ok()).is_some_and(is_plain) {
-            for key in ["pin", "ca_file"] {
-                if values.text(key).is_some_and(|value| !value.is_empty()) {
-                    wrong.push((key, "needs ftpes:// or ftps:// in url".to_owned()));
-                }
-            }
-        }
-        for (key, words) in [("login", ["one", "user"]), ("verify", ["size", "hash"])] {
-            if values.text(key).is_some_and(|word| !words.contains(&word)) {
-                wrong.push((key, format!("expected {} or {}", words[0], words[1])));
-            }
-        }
-        if values.text("ca_file").is_some_and(|path| !path.starts_with('/')) {
-            wrong.push(("ca_file", "expected an absolute path".to_owned()));
-        }
-        if values.number("connections") == Some(0) {
-            wrong.push(("connections", "expected at least 1".to_owned()));
-        }
-        if values.time("timeout").is_some_and(|time| time.is_zero()) {
-            wrong.push(("timeout", "the time must be greater than 0".to_owned()));
-        }
-        if values.text("pin").is_some_and(|pin| Tls::explicit().pin(pin).is_err()) {
-            wrong.push(("pin", "expected sha256// and the base64 of 32 bytes".to_owned()));
-        }
-        wrong
+            (is_wrong, "url", "expected ftp://, ftpes:// or ftps://USER@HOST/DIR"),
+            (has_password, "url", "the password would be in this file; use password_file"),
+            (passes_on, "login", "user passes on each user's name; remove the one in url"),
+            (has_user && !passes_on && !has_file, "url", "needs password_file for the user"),
+            (has_url && !has_user && has_file, "password_file", "needs a user in url"),
+            (is_plain && is_set("pin"), "pin", no_tls),
+            (is_plain && is_set("ca_file"), "ca_file", no_tls),
+            (is_none_of("login", ["one", "user"]), "login", "expected one or user"),
+            (is_none_of("verify", ["size", "hash"]), "verify", "expected size or hash"),
+            (
+                values.text("ca_file").is_some_and(|path| !path.starts_with('/')),
+                "ca_file",
+                "expected an absolute path",
+            ),
+            (values.number("connections") == Some(0), "connections", "expected at least 1"),
+            (
+                values.time("timeout").is_some_and(|time| time.is_zero()),
+                "timeout",
+                "the time must be greater than 0",
+            ),
+            (
+                values.text("pin").is_some_and(|pin| Tls::explicit().pin(pin).is_err()),
+                "pin",
+                "expected sha256// and the base64 of 32 bytes",
+            ),
+        ]
+        .into_iter()
+        .filter(|(is_wrong, ..)| *is_wrong)
+        .map(|(_, key, why)| (key, why.to_owned()))
+        .collect()
     }
 
     fn open(&self, values: &StoreValues) -> Result<Arc<dyn OpenStore>, String> {
@@ -231,7 +223,7 @@ impl OpenStore for Door {
             Some(source) => format!("{host}: {source}"),
             None => format!("{host}: {error}"),
         };
-        let features = upstream.ask(|client, _| client.features()).map_err(failed)?;
+        let (features, _) = upstream.ask(|client, _| client.features()).map_err(failed)?;
         let root = Gateway::new(upstream, "");
         root.list(&"/".into(), ftp_server::Ask::Names).map_err(failed)?;
         found.push(format!("{host} accepts the login, and its directory can be listed"));

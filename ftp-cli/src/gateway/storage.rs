@@ -17,7 +17,9 @@ use ftp_server::{
 };
 
 use super::transfer::{self, OtherFile};
-use super::upstream::{self, Listed, StorageResult, Turn, Upstream, fault, find, metadata};
+use super::upstream::{
+    self, Connection, Known as _, Listed, StorageResult, Turn, Upstream, find, metadata,
+};
 
 /// Maximum number of links in a listing whose targets are asked for.
 const MOST_LINKS: usize = 100;
@@ -36,13 +38,13 @@ pub(super) struct Gateway {
     /// Empty, or with a slash before it.
     pub(super) prefix: Vec<u8>,
     /// Whether the server can set times, once known.
-    sets_times: Arc<OnceLock<bool>>,
+    sets_times: OnceLock<bool>,
 }
 
 impl Gateway {
     pub(super) fn new(upstream: Arc<Upstream>, prefix: &str) -> Self {
         let prefix = if prefix.is_empty() { Vec::new() } else { format!("/{prefix}").into_bytes() };
-        Self { upstream, prefix, sets_times: Arc::default() }
+        Self { upstream, prefix, sets_times: OnceLock::new() }
     }
 
     /// Returns the path below the directory of the URL.
@@ -53,19 +55,29 @@ impl Gateway {
         }
     }
 
+    /// Returns what is at a path, or `None` if the server proves that nothing is, and the connection.
+    fn find_by(
+        &self,
+        path: &VirtualPath,
+        mut question: impl FnMut(&mut Client, &[u8]) -> Result<Option<Found>, Error>,
+    ) -> StorageResult<(Option<Metadata>, Connection)> {
+        check_names(path)?;
+        let at = self.below(path);
+        self.upstream.ask(|client, upstream| {
+            let features = client.features()?;
+            let _ = self.sets_times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));
+            let place = upstream.path(&at);
+            let found = question(client, &place)?;
+            upstream::whole(client, &place, found)
+        })
+    }
+
     /// Returns what is at a path, or `None` if the server proves that nothing is.
     fn find(&self, path: &VirtualPath) -> StorageResult<Option<Metadata>> {
-        check_names(path)?;
-        if !path.is_root() && is_hidden(path) {
-            return Ok(None);
+        match is_hidden(path) {
+            true => Ok(None),
+            false => Ok(self.find_by(path, |client, place| client.find(place))?.0),
         }
-        let at = self.below(path);
-        let times = Arc::clone(&self.sets_times);
-        self.upstream.ask(move |client, upstream| {
-            let features = client.features()?;
-            let _ = times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));
-            find(client, &upstream.path(&at))
-        })
     }
 
     /// Returns what must be there.
@@ -77,23 +89,29 @@ impl Gateway {
     fn is_link(&self, path: &VirtualPath) -> bool {
         let (Some(above), Some(name)) = (path.parent(), path.name()) else { return false };
         let at = self.below(&above);
-        let listed = self.upstream.ask(|client, upstream| {
-            list(client, &upstream.path(&at), Listed::none(Arc::clone(&upstream.target)))
-        });
         let is_it = |found: &Found| found.name == name && found.kind == Some(FoundKind::Link);
-        listed.is_ok_and(|(all, ..)| all.iter().any(is_it))
+        self.names(&at).is_ok_and(|names| names.all.iter().any(is_it))
     }
 
-    /// Returns why an object cannot be made, if the object or the directory above it tells that, else the
-    /// server's reason.
+    fn names(&self, at: &[u8]) -> StorageResult<ListedNames> {
+        let listed = || Listed::none(Arc::clone(&self.upstream.target));
+        let asked = self.upstream.ask(|client, other| list(client, &other.path(at), listed()));
+        Ok(asked?.0)
+    }
+
+    /// Returns whether the directory above an object is missing.
+    fn is_lost(&self, path: &VirtualPath) -> StorageResult<bool> {
+        let above = self.find(&path.parent().unwrap_or_default())?;
+        Ok(above.is_none_or(|above| above.kind != EntryKind::Directory))
+    }
+
+    /// Returns why an object cannot be made, if the directory above it is missing, else the server's
+    /// reason.
     fn explain(&self, path: &VirtualPath, refused: StorageError) -> StorageError {
-        if !matches!(refused.kind, Kind::Refused | Kind::Unsupported) {
-            return refused;
-        }
-        match path.parent().map(|parent| self.find(&parent)) {
-            Some(Ok(None)) => Kind::NotFound.into(),
-            Some(Ok(Some(above))) if above.kind != EntryKind::Directory => Kind::NotFound.into(),
-            _ => refused,
+        let is_told = matches!(refused.kind, Kind::Refused | Kind::Unsupported);
+        match is_told && self.is_lost(path).unwrap_or(false) {
+            true => Kind::NotFound.into(),
+            false => refused,
         }
     }
 }
@@ -117,44 +135,34 @@ fn is_own_name(name: &[u8]) -> bool {
     name.starts_with(transfer::PREFIX.as_bytes()) && HiddenFile::of(name).is_some()
 }
 
-/// The entries of a directory, the first line that cannot be read, and the room for all in memory.
-type ListedNames = (Vec<Found>, Option<Vec<u8>>, Listed);
+/// What a directory has.
+struct ListedNames {
+    /// Uploads on their way included.
+    all: Vec<Found>,
+    /// The first line that cannot be read.
+    unread: Option<Vec<u8>>,
+    /// Whether there is a name that cannot be one.
+    has_others: bool,
+    /// The room for all in memory.
+    listed: Listed,
+}
 
-fn list(client: &mut Client, path: &[u8], mut listed: Listed) -> Result<ListedNames, Error> {
-    let mut all = Vec::new();
+fn list(client: &mut Client, path: &[u8], listed: Listed) -> Result<ListedNames, Error> {
     let options = ListOptions::by(ListingForm::Auto).all(true);
-    let mut unread = None;
+    let mut names = ListedNames { all: Vec::new(), unread: None, has_others: false, listed };
     for item in client.list_directory(path, options)? {
         match item? {
             ListLine::Entry(entry) if !entry.is_safe_name() => {
-                log::warn!(
-                    "the other server lists a name that cannot be one: {}",
-                    entry.name_lossy()
-                );
+                let name = entry.name_lossy();
+                log::warn!("the other server lists a name that cannot be one: {name}");
+                names.has_others = true;
             }
-            ListLine::Entry(entry) if is_own_name(&entry.name) => {}
-            ListLine::Entry(entry) if listed.add() => all.push(entry),
+            ListLine::Entry(entry) if names.listed.add() => names.all.push(entry),
             ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
-            ListLine::Unparsed(line) => {
-                unread.get_or_insert(line);
-            }
+            ListLine::Unparsed(line) => drop(names.unread.get_or_insert(line)),
         }
     }
-    Ok((all, unread, listed))
-}
-
-/// Returns the uploads on their way in a directory; `None` if there are other names.
-fn only_uploads(client: &mut Client, path: &[u8]) -> Result<Option<Vec<Found>>, Error> {
-    let options = ListOptions::by(ListingForm::Auto).all(true);
-    let mut uploads = Vec::new();
-    let mut has_others = false;
-    for item in client.list_directory(path, options)? {
-        match item? {
-            ListLine::Entry(entry) if is_own_name(&entry.name) => uploads.push(entry),
-            _ => has_others = true,
-        }
-    }
-    Ok((!has_others).then_some(uploads))
+    Ok(names)
 }
 
 /// Returns whether no process can still write to this upload.
@@ -193,30 +201,19 @@ impl Storage for Gateway {
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         check_names(path)?;
         let at = self.below(path);
-        let listed = self.upstream.ask(|client, upstream| {
-            list(client, &upstream.path(&at), Listed::none(Arc::clone(&upstream.target)))
-        });
         // Some servers list nothing, or the file itself, in place of a refusal.
-        let (all, listed) = match listed {
+        let names = self.names(&at);
+        if names.as_ref().map_or(0, |names| names.all.len()) < 2 {
+            self.stat(path, Ask::Directory)?;
+        }
+        let ListedNames { mut all, unread, listed, .. } = names?;
+        if let Some(line) = unread {
             // Clients remove what a listing lacks.
-            Ok((_, Some(line), _)) => {
-                let why = format!(
-                    "the other server lists a line that cannot be read: {}",
-                    Escaped(&line)
-                );
-                return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
-            }
-            Ok((all, None, listed)) => {
-                if all.len() < 2 {
-                    self.stat(path, Ask::Directory)?;
-                }
-                (all, listed)
-            }
-            Err(refused) => {
-                self.stat(path, Ask::Directory)?;
-                return Err(refused);
-            }
-        };
+            let line = Escaped(&line);
+            let why = format!("the other server lists a line that cannot be read: {line}");
+            return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
+        }
+        all.retain(|found| !is_own_name(&found.name));
         let mut links = 0;
         let mut entries = Vec::with_capacity(all.len());
         for found in all {
@@ -238,10 +235,15 @@ impl Storage for Gateway {
     }
 
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        let found = self.existing(path)?;
+        if is_hidden(path) {
+            return Err(Kind::NotFound.into());
+        }
+        let retrieve =
+            |client: &mut Client, place: &[u8]| client.find_before_transfer(place, false);
+        let (found, client) = self.find_by(path, retrieve)?;
+        let found = found.ok_or(Kind::NotFound)?;
         check_file(found)?;
-        let at = self.below(path);
-        Ok(Box::new(OtherFile::new(Arc::clone(&self.upstream), at, found.size)))
+        Ok(Box::new(OtherFile::new(&self.upstream, client, self.below(path), found.size)))
     }
 
     fn write(
@@ -256,26 +258,25 @@ impl Storage for Gateway {
         if is_hidden(path) {
             return Err(Kind::NameNotAllowed.into());
         }
-        let old = self.find(path)?;
-        match (old, mode) {
-            (Some(old), _) if old.kind == EntryKind::Directory => check_file(old)?,
-            (Some(_), WriteMode::Create) => return Err(Kind::Exists.into()),
-            // Only a record could tell the beginning of a cut upload from an older file.
-            (Some(_), WriteMode::From(_)) => return Err(Kind::Unsupported.into()),
-            (Some(old), _) => check_file(old)?,
-            // Nothing is sent yet, so nothing is refused.
-            (None, WriteMode::From(_) | WriteMode::Append) => {
-                let parent = self.find(&path.parent().unwrap_or_default())?;
-                let is_directory = parent.is_some_and(|it| it.kind == EntryKind::Directory);
-                let kind = if is_directory { Kind::BadRestart } else { Kind::NotFound };
-                if !is_directory || mode != WriteMode::Append {
-                    return Err(kind.into());
-                }
-            }
-            (None, _) => {}
-        }
         let at = self.below(path);
-        let begun = transfer::begin(&self.upstream, at, mode, old);
+        if let WriteMode::From(_) | WriteMode::Append = mode {
+            let old = self.find(path)?;
+            old.map_or(Ok(()), check_file)?;
+            return match mode {
+                // Only a record could tell the beginning of a cut upload from an older file.
+                WriteMode::From(_) if old.is_some() => Err(Kind::Unsupported.into()),
+                _ if old.is_none() && self.is_lost(path)? => Err(Kind::NotFound.into()),
+                WriteMode::Append => Ok(transfer::append(&self.upstream, at)),
+                _ => Err(Kind::BadRestart.into()),
+            };
+        }
+        let store = |client: &mut Client, place: &[u8]| client.find_before_transfer(place, true);
+        let (old, client) = self.find_by(path, store)?;
+        old.map_or(Ok(()), check_file)?;
+        if old.is_some() && mode == WriteMode::Create {
+            return Err(Kind::Exists.into());
+        }
+        let begun = transfer::begin(&self.upstream, client, at, mode, old);
         begun.map_err(|refused| self.explain(path, refused))
     }
 
@@ -299,17 +300,17 @@ impl Storage for Gateway {
         let wrong = match found {
             None => Some(Kind::NotFound),
             Some(found) if found.kind == EntryKind::Directory => Some(Kind::IsDirectory),
-            Some(_) => self
-                .upstream
-                .ask(|client, upstream| client.is_directory(upstream.path(&at)))?
-                .then_some(Kind::IsDirectory),
+            Some(_) => {
+                let asked = self.upstream.ask(|client, other| client.is_directory(other.path(&at)));
+                asked?.0.then_some(Kind::IsDirectory)
+            }
         };
         if let Some(kind) = wrong
             && !self.is_link(path)
         {
             return Err(kind.into());
         }
-        self.upstream.change(&at, |client, place| client.delete(place))
+        self.upstream.change(&at, false, |client, place| client.delete(place))
     }
 
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -321,13 +322,14 @@ impl Storage for Gateway {
         // Some servers remove what is in the directory too, uploads on their way included. What a cut
         // upload has left is removed in another thread, unless the gateway was killed.
         for _ in 0..LOOKS {
-            let left =
-                self.upstream.ask(|client, upstream| only_uploads(client, &upstream.path(&at)))?;
-            let left = left.ok_or(Kind::NotEmpty)?;
+            let ListedNames { all: left, unread, has_others, .. } = self.names(&at)?;
+            let is_upload = |found: &Found| is_own_name(&found.name);
+            if has_others || unread.is_some() || !left.iter().all(is_upload) {
+                return Err(Kind::NotEmpty.into());
+            }
             if left.is_empty() {
                 // Some servers remove what is stored there from now on.
-                let removed =
-                    self.upstream.change_tree(&at, true, |client, place| client.rmdir(place));
+                let removed = self.upstream.change(&at, true, |client, place| client.rmdir(place));
                 match removed {
                     // That server hides an upload on its way, which is about to be given up.
                     Err(error) if error.kind == Kind::Busy && error.source.is_some() => {}
@@ -336,7 +338,7 @@ impl Storage for Gateway {
             }
             for upload in left.iter().filter(|upload| is_forgotten(upload)) {
                 let left = [&*at, b"/", &*upload.name].concat();
-                self.upstream.change(&left, |client, place| client.delete(place))?;
+                self.upstream.change(&left, false, |client, place| client.delete(place))?;
             }
             thread::sleep(PAUSE);
         }
@@ -351,7 +353,7 @@ impl Storage for Gateway {
             return Err(Kind::NameNotAllowed.into());
         }
         let at = self.below(path);
-        let made = self.upstream.change(&at, |client, place| client.mkdir(place).map(drop));
+        let made = self.upstream.change(&at, false, |client, place| client.mkdir(place).map(drop));
         made.map_err(|refused| self.explain(path, refused))
     }
 
@@ -376,26 +378,25 @@ impl Storage for Gateway {
         if is_directory(&old) && to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
-        let (from_there, to_there) = (self.below(from), self.below(to));
+        let (old_place, new_place) = (self.below(from), self.below(to));
         let mut client = self.upstream.lend()?;
-        // What another client stores at one of the two names meanwhile must not be moved or replaced. In
-        // one order, so that two renames of files do not wait for each other.
-        let mut places = [(&from_there, is_directory(&old)), (&to_there, false)];
-        places.sort_unstable();
-        let [(one, is_tree), (other, is_other_tree)] = places;
-        let first = Turn::wait(&self.upstream, one, is_tree)?;
-        let second = Turn::wait(&self.upstream, other, is_other_tree)?;
-        let (from_there, to_there) =
-            (self.upstream.path(&from_there), self.upstream.path(&to_there));
-        match find(&mut client, &to_there).map_err(|error| fault(&error, false))? {
+        // What another client stores at one of the two names meanwhile must not be moved or replaced.
+        let places = [(&*old_place, is_directory(&old)), (&*new_place, false)];
+        let turn = Turn::wait(&self.upstream, &places)?;
+        let [old_place, new_place] = places.map(|(place, _)| self.upstream.path(place));
+        match find(&mut client, &new_place).known()? {
             None => {}
             Some(_) if !replace => return Err(Kind::Exists.into()),
             Some(there) if is_directory(&there) => return Err(Kind::IsDirectory.into()),
             Some(_) if is_directory(&old) => return Err(Kind::NotDirectory.into()),
             Some(_) => {}
         }
-        let renamed = upstream::rename(client, &from_there, &to_there).map(drop);
-        let renamed = first.ended(second.ended(renamed));
+        let named = client.rename_from(&old_place, &new_place).known();
+        let renamed = named.and_then(|named| {
+            StorageError::check_wanted()?;
+            turn.settle(client.rename_to(&named))
+        });
+        drop((client, turn));
         renamed.map_err(|refused| self.explain(to, refused))
     }
 
@@ -406,12 +407,17 @@ impl Storage for Gateway {
             Change::Modified(time) => {
                 check_file(found)?;
                 let time = TimeVal::from_unix_seconds(time).ok_or(Kind::NotFile)?;
-                self.upstream.change(&at, |client, place| client.set_modified(place, time))?;
+                let set = self
+                    .upstream
+                    .change(&at, false, |client, place| client.set_modified(place, time));
+                if let Some(told) = set? {
+                    return Ok(found.modified(told.unix_seconds()));
+                }
             }
             Change::Mode(mode) => {
                 let mode = u16::try_from(mode).map_err(|_| Kind::Unsupported)?;
                 let mode = Permissions::new(mode);
-                self.upstream.change(&at, |client, place| client.chmod(place, mode))?;
+                self.upstream.change(&at, false, |client, place| client.chmod(place, mode))?;
             }
             _ => return Err(Kind::Unsupported.into()),
         }

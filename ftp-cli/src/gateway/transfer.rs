@@ -2,23 +2,22 @@
 //! client. An upload gets a temporary name there, and its own after the server has confirmed it and
 //! its size.
 
-use std::io::{self, Read, Write};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Weak};
+use std::io::{self, Cursor, Read, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_client::file::Checksum;
-use ftp_client::pool::Lent;
 use ftp_client::{Client, Download, Error, UploadMode};
-use ftp_proto::Escaped;
+use ftp_proto::{Command, Escaped};
 use ftp_server::{
     EntryKind, Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload,
     WriteMode,
 };
 
-use super::upstream::{self, Slot, StorageResult, Turn, Upstream, fault, find};
-use crate::{lock, random_name};
+use super::upstream::{Connection, Known as _, StorageResult, Turn, Upstream, find};
+use crate::random_name;
 
 /// Prefix of the temporary names.
 pub(super) const PREFIX: &str = ".ftp-gateway-";
@@ -30,137 +29,98 @@ const STEP: Duration = Duration::from_millis(100);
 /// about to restart.
 const PAUSES: [u64; 5] = [0, 1, 10, 60, 600];
 
-/// The buffer of a download.
+/// The buffer of a download, and the number of its pieces that wait for the client.
 const BUFFER: usize = 256 * 1024;
+const PIECES: usize = 2;
 
-/// Bytes of an appending upload that are received before the other server gets any: a cut upload of no
-/// more changes nothing.
-const HELD: usize = 16 * 1024;
+/// Maximum number of bytes of an `APPE`. They are sent in one go, so that a client that is cut off or slow
+/// changes nothing there.
+const APPEND: usize = 1024 * 1024;
 
-/// Work in another thread.
-struct Job<T>(Receiver<StorageResult<T>>);
-
-impl<T: Send + 'static> Job<T> {
-    fn begin(work: impl FnOnce() -> StorageResult<T> + Send + 'static) -> StorageResult<Self> {
-        let (done, result) = mpsc::channel();
-        thread::Builder::new().spawn(move || drop(done.send(work())))?;
-        Ok(Self(result))
-    }
-
-    /// Returns the result, or `None` if the work needs more time.
-    fn wait(&self) -> StorageResult<Option<T>> {
-        match self.0.recv_timeout(STEP) {
-            Ok(result) => result.map(Some),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(Kind::Io.into()),
-        }
-    }
-}
-
-/// A file of another server that is being read.
+/// A file of another server that is being read, in a thread: the session must not wait for the server.
 pub(super) struct OtherFile {
     upstream: Arc<Upstream>,
     path: Vec<u8>,
     size: u64,
     offset: u64,
-    reading: Reading,
-    /// What was read, and how much of it was taken.
-    buffer: Vec<u8>,
-    taken: usize,
-    /// Number of bytes that come and were not asked for.
-    skip: u64,
+    /// The connection, until the download begins.
+    client: Option<Connection>,
+    pieces: Option<Pieces>,
+    piece: Cursor<Vec<u8>>,
+    is_over: bool,
 }
 
-enum Reading {
-    /// An error was returned.
-    Failed,
-    Before,
-    /// The download, and how many of its first bytes were not asked for.
-    Beginning(Job<(OtherDownload, u64)>),
-    Running(Box<OtherDownload>),
-    /// The server has sent all, but not yet said so.
-    Ending(Job<()>),
-    Over,
-}
-
-type OtherDownload = Download<Lent<'static>>;
+/// What a thread has received: no bytes at all if the server has confirmed the end, and `None` for a wait.
+type Pieces = Receiver<StorageResult<Option<Vec<u8>>>>;
 
 impl OtherFile {
-    pub(super) fn new(upstream: Arc<Upstream>, path: Vec<u8>, size: u64) -> Self {
-        let (reading, buffer) = (Reading::Before, Vec::new());
-        Self { upstream, path, size, offset: 0, reading, buffer, taken: 0, skip: 0 }
+    pub(super) fn new(
+        upstream: &Arc<Upstream>,
+        client: Connection,
+        path: Vec<u8>,
+        size: u64,
+    ) -> Self {
+        let (upstream, client) = (Arc::clone(upstream), Some(client));
+        let (pieces, piece, is_over) = (None, Cursor::default(), false);
+        Self { upstream, path, size, offset: 0, client, pieces, piece, is_over }
     }
 
-    /// Takes a step. Returns whether there are bytes, or the proved end.
-    fn step(&mut self) -> StorageResult<bool> {
-        let failed = |error: &Error| fault(error, false);
-        self.reading = match std::mem::replace(&mut self.reading, Reading::Failed) {
-            Reading::Failed => return Err(Kind::Io.into()),
-            Reading::Over => Reading::Over,
-            Reading::Before if self.offset > 0 && self.offset == self.size => Reading::Over,
-            Reading::Before => {
-                let (upstream, path) = (Arc::clone(&self.upstream), self.path.clone());
-                let (size, offset) = (self.size, self.offset);
-                Reading::Beginning(Job::begin(move || {
-                    let path = upstream.path(&path);
-                    let from = match offset {
-                        0 => 0,
-                        _ if upstream.restarts(&path, size)? => offset,
-                        _ => 0,
-                    };
-                    let begun = Download::begin(upstream.lend()?, path, from);
-                    Ok((begun.map_err(|error| fault(&error, false))?, offset - from))
-                })?)
+    fn begin(&mut self) -> StorageResult<Pieces> {
+        let (to, pieces) = mpsc::sync_channel(PIECES);
+        let (upstream, path) = (Arc::clone(&self.upstream), self.upstream.path(&self.path));
+        let (size, offset) = (self.size, self.offset);
+        let client = self.client.take().ok_or(Kind::Io)?;
+        thread::Builder::new().spawn(move || {
+            let done = download(&upstream, client, &path, size, offset, &to);
+            let _ = to.send(done.map(|()| Some(Vec::new())));
+        })?;
+        Ok(pieces)
+    }
+}
+
+/// Sends a file of `size` bytes from `offset` on to a session, while that wants it.
+fn download(
+    upstream: &Upstream,
+    mut client: Connection,
+    path: &[u8],
+    size: u64,
+    offset: u64,
+    to: &SyncSender<StorageResult<Option<Vec<u8>>>>,
+) -> StorageResult<()> {
+    let mut skip = 0;
+    if offset > 0 {
+        if !upstream.restarts(client, path, size)? {
+            skip = offset;
+        }
+        client = upstream.lend()?;
+    }
+    let mut download = Download::begin(client, path, offset - skip).known()?;
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        if !download.is_ready(STEP).known()? {
+            if let Err(TrySendError::Disconnected(_)) = to.try_send(Ok(None)) {
+                return Ok(());
             }
-            Reading::Beginning(job) => match job.wait()? {
-                Some((download, skip)) => {
-                    self.skip = skip;
-                    Reading::Running(Box::new(download))
-                }
-                None => Reading::Beginning(job),
-            },
-            Reading::Running(mut download) => {
-                if !download.is_ready(STEP).map_err(|error| failed(&error))? {
-                    self.reading = Reading::Running(download);
-                    return Ok(false);
-                }
-                self.buffer.resize(BUFFER, 0);
-                let read = download.read(&mut self.buffer);
-                let count = match read {
-                    Ok(count) => count,
-                    Err(error) => return Err(failed(&download.fail(error))),
-                };
-                self.buffer.truncate(count);
-                self.taken = usize::try_from(self.skip).unwrap_or(usize::MAX).min(count);
-                self.skip -= self.taken as u64;
-                match count {
-                    0 => Reading::Ending(Job::begin(move || {
-                        let (report, _client) = download.release();
-                        report.map(drop).map_err(|error| fault(&error, false))
-                    })?),
-                    _ => Reading::Running(download),
-                }
-            }
-            Reading::Ending(job) => match job.wait()? {
-                Some(()) => Reading::Over,
-                None => Reading::Ending(job),
-            },
+            continue;
+        }
+        let count = match download.read(&mut buffer) {
+            Ok(0) => return download.release().0.map(drop).known(),
+            Ok(count) => count,
+            Err(error) => return Err(download.fail(error)).known(),
         };
-        Ok(self.has_bytes() || matches!(self.reading, Reading::Over))
-    }
-
-    fn has_bytes(&self) -> bool {
-        self.taken < self.buffer.len()
+        let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(count);
+        skip -= skipped as u64;
+        let piece = buffer.get(skipped..count).unwrap_or_default();
+        if !piece.is_empty() && to.send(Ok(Some(piece.to_vec()))).is_err() {
+            return Ok(());
+        }
     }
 }
 
 impl Read for OtherFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while !self.ready()? {}
-        let rest = self.buffer.get(self.taken..).unwrap_or_default();
-        let count = (&*rest).read(into)?;
-        self.taken += count;
-        Ok(count)
+        self.piece.read(into)
     }
 }
 
@@ -174,15 +134,33 @@ impl Source for OtherFile {
             return Err(Kind::BadRestart.into());
         }
         self.offset = offset;
+        // Then there is nothing to ask for.
+        self.is_over = offset > 0 && offset == self.size;
         Ok(())
     }
 
     fn ready(&mut self) -> StorageResult<bool> {
-        if self.has_bytes() { Ok(true) } else { self.step() }
+        if self.is_over || self.piece.position() < self.piece.get_ref().len() as u64 {
+            return Ok(true);
+        }
+        let pieces = match self.pieces.take() {
+            Some(pieces) => pieces,
+            None => self.begin()?,
+        };
+        let piece = match pieces.recv_timeout(STEP) {
+            Ok(piece) => piece?,
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return Err(Kind::Io.into()),
+        };
+        self.pieces = Some(pieces);
+        let Some(piece) = piece else { return Ok(false) };
+        self.is_over = piece.is_empty();
+        self.piece = Cursor::new(piece);
+        Ok(true)
     }
 }
 
-type RunningUpload = ftp_client::Upload<Lent<'static>>;
+type RunningUpload = ftp_client::Upload<Connection>;
 
 /// An upload to another server.
 struct OtherUpload {
@@ -197,86 +175,98 @@ struct OtherUpload {
     sending: Sending,
     sent: u64,
     checksum: Option<Checksum>,
-    /// The turn of an appending upload, and the size of the file when it began there.
-    turn: Option<(Turn, Option<u64>)>,
-    /// Held as long as the session wants the upload.
-    wanted: Arc<()>,
+    /// The turn of an upload to the file itself.
+    turn: Option<Turn>,
 }
 
 enum Sending {
-    /// Bytes of an appending upload that has not begun there.
+    /// The bytes of an append, of which the other server has none.
     Held(Vec<u8>),
-    Beginning(Job<Appending>),
-    Running(Slot),
-    /// The other server has all bytes, under the temporary name.
-    Proved(Box<Lent<'static>>),
+    Running(Box<RunningUpload>),
+    Proved(Box<Proved>),
     Over,
 }
 
-/// The turn of an upload that appends, and the size that the file had.
-type Appending = (Turn, Option<u64>);
+/// An upload that the other server has, under its temporary name.
+struct Proved {
+    client: Connection,
+    /// What has the final name, as far as it was looked at.
+    found: Option<Metadata>,
+    /// The command that gives the file its name.
+    rename: Command,
+    turn: Turn,
+}
 
-/// Begins an upload; `old` is the file at `path`.
+impl OtherUpload {
+    fn new(
+        upstream: &Arc<Upstream>,
+        path: Vec<u8>,
+        mode: WriteMode,
+        old: Option<Metadata>,
+    ) -> Self {
+        let (upstream, sending) = (Arc::clone(upstream), Sending::Held(Vec::new()));
+        let (temporary, checksum, turn) = (None, None, None);
+        Self { upstream, path, mode, old, temporary, sending, sent: 0, checksum, turn }
+    }
+}
+
+/// Begins to append to the file at `path`. The other server hears of it only at the end.
+pub(super) fn append(upstream: &Arc<Upstream>, path: Vec<u8>) -> Box<dyn Upload> {
+    Box::new(OtherUpload::new(upstream, path, WriteMode::Append, None))
+}
+
+/// Begins an upload; `old` is the file at `path`, as `client` has found it.
 ///
 /// # Errors
 ///
 /// Returns why the other server does not accept it.
 pub(super) fn begin(
     upstream: &Arc<Upstream>,
+    mut client: Connection,
     path: Vec<u8>,
     mode: WriteMode,
     old: Option<Metadata>,
 ) -> StorageResult<Box<dyn Upload>> {
-    let mut upload = OtherUpload {
-        upstream: Arc::clone(upstream),
-        path,
-        mode,
-        old,
-        temporary: None,
-        sending: Sending::Held(Vec::new()),
-        sent: 0,
-        checksum: None,
-        turn: None,
-        wanted: Arc::new(()),
-    };
-    match mode {
-        WriteMode::Append => return Ok(Box::new(upload)),
-        WriteMode::Create | WriteMode::Replace => {}
-        _ => return Err(Kind::BadRestart.into()),
+    let mut upload = OtherUpload::new(upstream, path, mode, old);
+    let target = &upstream.target;
+    if target.hashes {
+        let algorithms = client.hash_algorithms().known()?;
+        upload.checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
     }
-    if upstream.target.in_place {
+    if target.in_place {
         // Two at once would write into one file.
-        upload.turn = Some((Turn::begin(upstream, &upload.path, false)?, None));
+        upload.turn = Some(Turn::begin(upstream, &[(&upload.path, false)])?);
+        // What was found before the turn may have been replaced since.
+        upload.old = find(&mut client, &upload.place()).known()?;
+        StorageError::check_wanted()?;
+        if mode == WriteMode::Create && upload.old.is_some() {
+            return Err(Kind::Exists.into());
+        }
     } else {
         let end = upload.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (directory, _) = upload.path.split_at(end);
         let name = format!("{PREFIX}{}.part", random_name());
         upload.temporary = Some([directory, name.as_bytes()].concat());
     }
-    let mut client = upstream.lend()?;
-    if upstream.target.hashes {
-        let algorithms = client.hash_algorithms().map_err(|error| fault(&error, false))?;
-        upload.checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
-    }
-    if upload.turn.is_some() {
-        // What was found before the turn may have been replaced since.
-        let found = find(&mut client, &upload.place()).map_err(|error| fault(&error, false))?;
-        StorageError::check_wanted()?;
-        if mode == WriteMode::Create && found.is_some() {
-            return Err(Kind::Exists.into());
-        }
-        upload.old = found;
-    }
     let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
-    let running = running.map_err(|error| upload.refused(&error));
-    let running = match &upload.turn {
-        Some((turn, _)) => turn.ended(running),
-        None => running,
-    }?;
-    let slot = upload.turn.as_ref().map_or_else(Slot::default, |(turn, _)| turn.upload().clone());
-    *lock(&slot) = Some((Box::new(running), Instant::now()));
-    upload.sending = Sending::Running(slot);
+    let running = upload.settle(running).map_err(|error| match error {
+        // Some servers do not accept the name.
+        StorageError { kind: Kind::Refused, source: Some(why), .. } if !target.in_place => {
+            let why = format!("{why} (as {PREFIX}*.part; in_place needs no such name)");
+            StorageError::caused_by(Kind::Refused, io::Error::other(why))
+        }
+        error => error,
+    })?;
+    upload.sending = Sending::Running(Box::new(running));
     Ok(Box::new(upload))
+}
+
+/// Returns the result of a command. Without a turn, it can have changed nothing but a temporary file.
+fn settle<T>(turn: Option<&Turn>, done: Result<T, Error>) -> StorageResult<T> {
+    match turn {
+        Some(turn) => turn.settle(done),
+        None => done.known(),
+    }
 }
 
 impl OtherUpload {
@@ -285,128 +275,95 @@ impl OtherUpload {
         self.upstream.path(self.temporary.as_ref().unwrap_or(&self.path))
     }
 
-    /// Returns the error of a command that has changed nothing but a temporary file, if there is one.
-    fn fault(&self, error: &Error) -> StorageError {
-        fault(error, self.temporary.is_none())
+    fn settle<T>(&self, done: Result<T, Error>) -> StorageResult<T> {
+        settle(self.turn.as_ref(), done)
     }
 
-    /// Returns the error of a refused upload, with its name, which some servers do not accept.
-    fn refused(&self, error: &Error) -> StorageError {
-        match self.fault(error) {
-            StorageError { kind: Kind::Refused, source: Some(why), .. }
-                if self.temporary.is_some() =>
-            {
-                let name = format!("{why} (as {PREFIX}*.part; in_place needs no such name)");
-                StorageError::caused_by(Kind::Refused, io::Error::other(name))
-            }
-            error => error,
+    /// Appends bytes in turn, up to the confirmation, and notes the size before.
+    fn append(&mut self, bytes: &[u8]) -> StorageResult<RunningUpload> {
+        let mut client = self.upstream.lend()?;
+        let turn = Turn::wait(&self.upstream, &[(&self.path, false)])?;
+        // Others may have appended meanwhile.
+        let place = self.place();
+        self.old = find(&mut client, &place).known()?;
+        StorageError::check_wanted()?;
+        let turn = self.turn.insert(turn);
+        let mut running = turn.settle(RunningUpload::begin(client, &place, UploadMode::Append))?;
+        match running.write_all(bytes) {
+            Ok(()) => Ok(running),
+            Err(error) => turn.settle(Err(running.fail(error))),
         }
     }
 
-    fn explained(&self, error: io::Error) -> io::Error {
-        Error::downcast(error).map_or_else(|error| error, |error| self.fault(&error).into())
-    }
-
-    /// Begins to append, with the bytes that are held.
-    fn append(&self, held: Vec<u8>) -> StorageResult<Job<Appending>> {
-        let (upstream, path) = (Arc::clone(&self.upstream), self.path.clone());
-        let wanted = Arc::downgrade(&self.wanted);
-        Job::begin(move || append(&upstream, &path, &held, &wanted))
-    }
-
-    /// Keeps the turn of an upload that appends, until its end is proved.
-    fn appends(&mut self, (turn, base): Appending) -> Slot {
-        let slot = turn.upload().clone();
-        self.turn = Some((turn, base));
-        slot
-    }
-
-    /// Ends the upload there, and proves it. Returns its connection.
-    fn finish(&mut self) -> StorageResult<Lent<'static>> {
-        let slot = match std::mem::replace(&mut self.sending, Sending::Over) {
-            Sending::Running(slot) => slot,
-            Sending::Proved(client) => return Ok(*client),
-            Sending::Held(held) => {
-                let begun =
-                    append(&self.upstream, &self.path, &held, &Arc::downgrade(&self.wanted))?;
-                self.appends(begun)
-            }
-            Sending::Beginning(job) => loop {
-                if let Some(begun) = job.wait()? {
-                    break self.appends(begun);
-                }
-            },
+    /// Ends the upload there, and proves it. Returns what is left to do for one with a temporary name.
+    /// `looks` is whether to look at what has the final name.
+    fn prove(&mut self, looks: bool) -> StorageResult<Option<Proved>> {
+        let running = match std::mem::replace(&mut self.sending, Sending::Over) {
+            Sending::Running(running) => *running,
+            Sending::Proved(proved) => return Ok(Some(*proved)),
+            Sending::Held(bytes) => self.append(&bytes)?,
             Sending::Over => return Err(Kind::Io.into()),
         };
-        let running = lock(&slot).take();
-        let (report, mut client) = running.ok_or(Kind::Busy)?.0.release();
-        let checksum = self.checksum.take();
-        let uncertain = |error: Error| self.fault(&error);
-        report.map_err(uncertain)?;
+        let (report, mut client) = running.release();
+        self.settle(report)?;
+        let (place, to) = (self.place(), self.upstream.path(&self.path));
+        if let Some(checksum) = self.checksum.take() {
+            self.settle(client.compare_hash(&place, &checksum.finish()))?;
+        }
+        // FTP has no exclusive rename: a file that another client of that server stores from here on is
+        // replaced. Changes through this program exclude each other.
+        let places = [(&*self.path, false)];
+        let turn = self.temporary.as_ref().map(|_| Turn::wait(&self.upstream, &places));
+        let turn = turn.transpose()?;
+        let asked = self.upstream.ask_by(client, |client, _| {
+            if turn.is_some() {
+                client.ask_before_rename(&place, looks.then_some(&*to))?;
+            }
+            let told = stored_size(client, &place)?;
+            let named = match turn {
+                Some(_) => {
+                    let found = if looks { find(client, &to)? } else { self.old };
+                    Some((found, client.rename_from(&place, &to)?))
+                }
+                None => None,
+            };
+            Ok((told, named))
+        });
+        let ((told, named), client) = asked.map_err(|mut error| {
+            if self.turn.is_some() {
+                // What is stored has the final name already.
+                error.kind = Kind::Unknown;
+            }
+            error
+        })?;
         let is_append = self.mode == WriteMode::Append;
-        let place = self.place();
-        // Others may append too.
-        let base = self.turn.as_ref().and_then(|(_, base)| *base);
-        let before = match is_append {
-            true => base.or(self.old.map(|old| old.size)).unwrap_or(0),
-            false => 0,
-        };
-        let least = self.sent.saturating_add(before);
-        let features = client.features().map_err(uncertain)?;
-        let tells = features.has("SIZE") || features.has("MLST");
-        let size = match client.size(&place).map_err(uncertain)? {
-            None if tells => client.find(&place).map_err(uncertain)?.and_then(|found| found.size),
-            size => size,
-        };
-        match size {
-            None if tells => {
-                let why = "the other server does not tell the size of what it has stored";
-                return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
-            }
-            Some(size) if size < least || (size > least && !is_append) => {
-                let why = format!("the other server has {size} bytes of {least}");
-                return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
-            }
-            _ => {}
-        }
-        if let Some(checksum) = checksum {
-            client.compare_hash(&place, &checksum.finish()).map_err(uncertain)?;
-        }
-        Ok(client)
-    }
-
-    /// Looks at what has the final name, over the connection of this upload.
-    fn look(&mut self) -> StorageResult<Metadata> {
-        let mut client = self.finish()?;
-        let found = find(&mut client, &self.upstream.path(&self.path));
-        self.sending = Sending::Proved(Box::new(client));
-        found.map_err(|error| fault(&error, false))?.ok_or_else(|| Kind::NotFound.into())
+        let before = self.old.filter(|_| is_append).map_or(0, |old| old.size);
+        check_size(told, before.saturating_add(self.sent), is_append)?;
+        let proved = |((found, rename), turn)| Proved { client, found, rename, turn };
+        Ok(named.zip(turn).map(proved))
     }
 
     /// Gives the file its name.
-    fn publish(&mut self, mut client: Lent<'static>) -> StorageResult<()> {
-        let (from, to) = (self.place(), self.upstream.path(&self.path));
-        // FTP has no exclusive rename: a file that another client of that server stores from here on is
-        // replaced. Uploads through this program exclude each other.
-        let turn = Turn::wait(&self.upstream, &self.path, false)?;
-        let looked = |client: &mut Client| find(client, &to).map_err(|error| fault(&error, false));
-        if self.mode == WriteMode::Create && looked(&mut client)?.is_some() {
+    fn publish(&mut self, proved: Proved) -> StorageResult<()> {
+        let Proved { mut client, found, rename, turn } = proved;
+        if found.is_some() && self.mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
         // The client may have left while this server was slow, and may have stored a newer file.
-        let renamed = turn.ended(upstream::rename(client, &from, &to));
+        StorageError::check_wanted()?;
+        let renamed = turn.settle(client.rename_to(&rename));
         // What may have been renamed must not be removed.
-        if renamed.is_ok() || renamed.as_ref().is_err_and(|error| error.kind == Kind::Unknown) {
+        if renamed.as_ref().err().is_none_or(|error| error.kind == Kind::Unknown) {
             self.temporary = None;
         }
-        let mut client = renamed?;
+        renamed?;
         // Some servers confirm a rename, and give another name, some only if there is an older file.
         let [new, replaced] = &self.upstream.target.renames;
-        let renames = if self.old.is_some() { replaced } else { new };
-        let is_old = |found: Metadata| found.kind == EntryKind::File && found.size != self.sent;
-        if self.old.is_none_or(|old| old.size != self.sent) && renames.get().is_none() {
-            match looked(&mut client) {
-                Ok(found) if found.is_none_or(is_old) => {
+        let renames = if found.is_some() { replaced } else { new };
+        let is_other = |it: Metadata| it.kind == EntryKind::File && it.size != self.sent;
+        if found.is_none_or(is_other) && renames.get().is_none() {
+            match find(&mut client, &self.upstream.path(&self.path)) {
+                Ok(named) if named.is_none_or(is_other) => {
                     let why = "the other server does not rename files; use in_place";
                     return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
                 }
@@ -420,104 +377,80 @@ impl OtherUpload {
 
     /// Removes what the other server has of an upload that failed, in a thread: it may not answer.
     fn clean(&mut self) {
-        let sending = std::mem::replace(&mut self.sending, Sending::Over);
-        let place = self.place();
-        let turn = self.turn.take();
+        let (place, turn) = (self.place(), self.turn.take());
+        let running = match std::mem::replace(&mut self.sending, Sending::Over) {
+            Sending::Running(running) => Some(running),
+            _ => None,
+        };
         // A part under the final name would be taken for another file when the client resumes.
-        let is_part = matches!(sending, Sending::Running(_))
-            && self.old.is_none()
-            && self.mode != WriteMode::Append;
-        if self.temporary.take().is_none() && !is_part {
-            // The end of its turn ends the upload.
+        let is_part = running.is_some() && self.old.is_none();
+        let leaves = self.temporary.take().is_some() || is_part;
+        let upstream = Arc::clone(&self.upstream);
+        if !leaves && running.is_none() {
             return;
         }
-        let upstream = Arc::clone(&self.upstream);
         let _ = thread::Builder::new().spawn(move || {
-            let running = match &sending {
-                Sending::Running(slot) => lock(slot).take(),
-                _ => None,
-            };
-            if turn.is_some() && running.is_none() {
-                // Another change has ended it, and the file is that of the other one.
-                return;
-            }
-            let mut client = match (running, sending) {
-                // The next command ends the transfer.
-                (Some((running, _)), _) => Ok(running.detach()),
-                (_, Sending::Proved(client)) => Ok(*client),
-                _ => upstream.lend(),
-            };
+            // Until the server has answered, it writes what it has received.
+            let _ = running.map(|running| settle(turn.as_ref(), running.abort()));
             // Others wait for the turn.
-            let mut pauses = PAUSES.into_iter().take(if turn.is_some() { 3 } else { PAUSES.len() });
-            let kept = loop {
-                let removed = client.and_then(|mut client| {
-                    client.delete(&place).map_err(|error| fault(&error, false))
-                });
-                match (removed, pauses.next()) {
-                    (Ok(()), _) => return,
-                    (Err(error), pause) if error.kind == Kind::Refused || pause.is_none() => {
-                        break error;
-                    }
-                    (Err(_), pause) => thread::sleep(Duration::from_secs(pause.unwrap_or(0))),
+            let most = if turn.is_some() { 3 } else { PAUSES.len() };
+            let mut kept = None;
+            for pause in PAUSES.into_iter().take(most).filter(|_| leaves) {
+                thread::sleep(Duration::from_secs(pause));
+                let removed = |mut client: Connection| settle(turn.as_ref(), client.delete(&place));
+                kept = upstream.lend().and_then(removed).err();
+                if kept.as_ref().is_none_or(|error| error.kind == Kind::Refused) {
+                    break;
                 }
-                client = upstream.lend();
-            };
-            log::warn!("the other server keeps {}: {kept}", Escaped(&place));
+            }
+            if let Some(kept) = kept {
+                log::warn!("the other server keeps {}: {kept}", Escaped(&place));
+            }
         });
     }
 }
 
-/// Returns the upload that is running, of a client that has bytes for it. It fails if a change that has
-/// waited for it while it had stopped has ended it.
-fn running(slot: &mut Option<(Box<RunningUpload>, Instant)>) -> StorageResult<&mut RunningUpload> {
-    let (running, moved) = slot.as_mut().ok_or(Kind::Busy)?;
-    *moved = Instant::now();
-    Ok(running)
+/// Returns the size that the server tells of a file, and whether it should tell one.
+fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool), Error> {
+    let features = client.features()?;
+    let tells = features.has("SIZE") || features.has("MLST");
+    Ok(match client.size(place)? {
+        None if tells => (client.find(place)?.and_then(|found| found.size), true),
+        size => (size, tells),
+    })
 }
 
-/// Begins to append in turn.
-fn append(
-    upstream: &Upstream,
-    path: &[u8],
-    held: &[u8],
-    wanted: &Weak<()>,
-) -> StorageResult<Appending> {
-    let mut client = upstream.lend()?;
-    let turn = Turn::wait(upstream, path, false)?;
-    let place = upstream.path(path);
-    let base = client.size(&place).map_err(|error| fault(&error, false))?;
-    // The session may have given the upload up meanwhile.
-    if wanted.strong_count() == 0 {
-        return Err(Kind::Busy.into());
-    }
-    let begun = RunningUpload::begin(client, &place, UploadMode::Append);
-    let mut running = turn.ended(begun.map_err(|error| fault(&error, true)))?;
-    match running.write_all(held) {
-        Ok(()) => {
-            *lock(turn.upload()) = Some((Box::new(running), Instant::now()));
-            Ok((turn, base))
+/// Checks a size that the server tells. Others may append too.
+fn check_size((size, tells): (Option<u64>, bool), want: u64, is_append: bool) -> StorageResult<()> {
+    let (kind, why) = match size {
+        None if tells => {
+            (Kind::Unknown, "the other server does not tell the size of what it has stored".into())
         }
-        Err(error) => turn.ended(Err(fault(&running.fail(error), true))),
-    }
+        Some(size) if size < want || (size > want && !is_append) => {
+            (Kind::Io, format!("the other server has {size} bytes of {want}"))
+        }
+        _ => return Ok(()),
+    };
+    Err(StorageError::caused_by(kind, io::Error::other(why)))
 }
 
 impl Write for OtherUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = loop {
-            match &mut self.sending {
-                Sending::Held(held) if held.len() < HELD => {
-                    held.extend_from_slice(bytes);
-                    break bytes.len();
-                }
-                Sending::Running(slot) => {
-                    let written = running(&mut lock(slot))?.write(bytes);
-                    break written.map_err(|error| self.explained(error))?;
-                }
-                Sending::Proved(_) | Sending::Over => {
-                    return Err(StorageError::new(Kind::Io).into());
-                }
-                Sending::Held(_) | Sending::Beginning(_) => while !self.ready()? {},
+        let count = match &mut self.sending {
+            Sending::Held(held) if held.len().saturating_add(bytes.len()) > APPEND => {
+                let why = io::Error::other("a gateway appends at most 1 MiB at a time");
+                return Err(StorageError::caused_by(Kind::OverQuota, why).into());
             }
+            Sending::Held(held) => {
+                held.extend_from_slice(bytes);
+                bytes.len()
+            }
+            Sending::Running(running) => match running.write(bytes).map_err(Error::downcast) {
+                Err(Ok(error)) => self.settle(Err(error))?,
+                Err(Err(error)) => return Err(error),
+                Ok(count) => count,
+            },
+            Sending::Proved(_) | Sending::Over => return Err(StorageError::new(Kind::Io).into()),
         };
         if let (Some(checksum), Some(bytes)) = (&mut self.checksum, bytes.get(..count)) {
             checksum.update(bytes);
@@ -533,44 +466,38 @@ impl Write for OtherUpload {
 
 impl Upload for OtherUpload {
     fn ready(&mut self) -> StorageResult<bool> {
-        self.sending = match std::mem::replace(&mut self.sending, Sending::Over) {
-            Sending::Held(held) if held.len() >= HELD => Sending::Beginning(self.append(held)?),
-            Sending::Beginning(job) => match job.wait()? {
-                Some(begun) => Sending::Running(self.appends(begun)),
-                None => Sending::Beginning(job),
-            },
-            other => other,
-        };
         match &mut self.sending {
-            Sending::Held(_) => Ok(true),
-            Sending::Running(slot) => {
-                let ready = running(&mut lock(slot))?.is_ready(STEP);
-                ready.map_err(|error| self.fault(&error))
+            Sending::Running(running) => {
+                let ready = running.is_ready(STEP);
+                self.settle(ready)
             }
-            Sending::Beginning(_) => Ok(false),
-            Sending::Proved(_) | Sending::Over => Err(Kind::Io.into()),
+            _ => Ok(true),
         }
+    }
+
+    fn published_size(&self) -> Option<u64> {
+        Some(self.sent).filter(|_| self.mode != WriteMode::Append)
     }
 
     fn target(&mut self) -> Option<StorageResult<Metadata>> {
-        Some(match self.temporary {
-            Some(_) => self.look(),
+        let found = match self.temporary {
+            Some(_) => self.prove(true).map(|proved| {
+                let proved = proved?;
+                let found = proved.found;
+                self.sending = Sending::Proved(Box::new(proved));
+                found
+            }),
             // It is this upload that has the final name now.
-            None => self.old.ok_or_else(|| Kind::NotFound.into()),
-        })
+            None => Ok(self.old),
+        };
+        Some(found.and_then(|found| found.ok_or_else(|| Kind::NotFound.into())))
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
-        let finished = self.finish();
-        let client = match &self.turn {
-            Some((turn, _)) => turn.ended(finished)?,
-            None => finished?,
-        };
-        if self.temporary.is_some() {
-            return self.publish(client);
+        match self.prove(self.mode == WriteMode::Create)? {
+            Some(proved) => self.publish(proved),
+            None => Ok(()),
         }
-        self.turn = None;
-        Ok(())
     }
 
     fn abort(self: Box<Self>, _: StreamEnd) {}

@@ -11,7 +11,6 @@ use ftp_client::error::Phase;
 use ftp_client::pool::{Lent, Patience};
 use ftp_client::{
     Client, ClientBuilder, Download, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
-    TimeVal, Upload,
 };
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
@@ -32,6 +31,9 @@ pub(super) const MOST_NAMES: usize = 250_000;
 /// The result of a call of a storage.
 pub(super) type StorageResult<T> = Result<T, StorageError>;
 
+/// A connection of a pool.
+pub(super) type Connection = Lent<'static>;
+
 /// Name and password.
 pub(super) type UserLogin = (Vec<u8>, Vec<u8>);
 
@@ -41,8 +43,7 @@ pub(super) struct OtherTarget {
     pub(super) builder: ClientBuilder,
     pub(super) connections: usize,
     pub(super) timeout: Duration,
-    /// The longest wait for the end of another change at a path, and the time without a byte after which
-    /// an upload has stopped.
+    /// The longest wait for the end of another change at a path.
     pub(super) turn: Duration,
     pub(super) in_place: bool,
     pub(super) hashes: bool,
@@ -100,7 +101,7 @@ impl Upstream {
             dialler.run(move || connect(&to, &login, &found))
         };
         let pool = Pool::new(dial).size(target.connections).any_directory(true).max_idle(IDLE);
-        let pool = pool.patience(Patience::new().attempts(1));
+        let pool = pool.flights(true).patience(Patience::new().attempts(1));
         Self { pool, login, target, base, refused: Mutex::default() }
     }
 
@@ -111,7 +112,7 @@ impl Upstream {
         let (to, base) = (Arc::clone(&self.target), Arc::clone(&self.base));
         let login = self.login.clone();
         let proved = self.target.dialler.run(move || connect(&to, &login, &base)?.quit());
-        proved.map_err(|error| fault(&error, false))
+        proved.known()
     }
 
     /// Returns the absolute path of `path`, which begins with a slash or is empty, on the other server.
@@ -122,7 +123,7 @@ impl Upstream {
     }
 
     /// Returns a connection. Nothing has been sent over it.
-    pub(super) fn lend(&self) -> StorageResult<Lent<'static>> {
+    pub(super) fn lend(&self) -> StorageResult<Connection> {
         let begun = Instant::now();
         if lock(&self.refused).take_if(|at| at.elapsed() >= AGAIN).is_some() {
             self.pool.reopen();
@@ -149,72 +150,72 @@ impl Upstream {
 
     /// Returns whether the server begins a download where it is told to: then one byte of a file of `size`
     /// bytes, at least 2, is its last. Some confirm `REST`, and send the whole file.
-    pub(super) fn restarts(&self, path: &[u8], size: u64) -> StorageResult<bool> {
+    pub(super) fn restarts(
+        &self,
+        client: Connection,
+        path: &[u8],
+        size: u64,
+    ) -> StorageResult<bool> {
         if self.target.restarts.get().is_some() {
             return Ok(true);
         }
-        let begun = Download::begin(self.lend()?, path, size - 1);
-        let mut download = match begun.map_err(|error| fault(&error, false)) {
-            Err(error) if error.kind == Kind::Unsupported => return Ok(false),
-            begun => begun?,
+        let mut download = match Download::begin(client, path, size - 1) {
+            Err(error) if fault(&error, false).kind == Kind::Unsupported => return Ok(false),
+            begun => begun.known()?,
         };
-        let mut count = 0;
-        while count < 2 {
-            match download.read(&mut [0; 2]) {
-                Ok(0) => break,
-                Ok(more) => count += more,
-                Err(error) => return Err(fault(&download.fail(error), false)),
-            }
+        match io::copy(&mut Read::by_ref(&mut download).take(2), &mut io::sink()) {
+            Ok(1) => {}
+            Ok(_) => return Ok(false),
+            Err(error) => return Err(download.fail(error)).known(),
         }
-        if count != 1 {
-            return Ok(false);
-        }
-        download.release().0.map_err(|error| fault(&error, false))?;
+        download.release().0.known()?;
         let _ = self.target.restarts.set(());
         Ok(true)
     }
 
-    /// Asks something that changes nothing. A connection that is lost meanwhile is replaced once.
+    /// Asks something that changes nothing. Returns the connection too.
     pub(super) fn ask<T>(
         &self,
-        mut call: impl FnMut(&mut Client, &Self) -> Result<T, Error>,
-    ) -> StorageResult<T> {
-        let first = call(&mut *self.lend()?, self);
-        match first {
-            Err(error) if error.reply().is_none() && error.is_transient() => {
-                call(&mut *self.lend()?, self).map_err(|error| fault(&error, false))
-            }
-            first => first.map_err(|error| fault(&error, false)),
-        }
+        call: impl FnMut(&mut Client, &Self) -> Result<T, Error>,
+    ) -> StorageResult<(T, Connection)> {
+        self.ask_by(self.lend()?, call)
     }
 
-    /// Makes a change at a path below the directory of the URL, once. It is not begun for a client that
-    /// waits no longer.
-    pub(super) fn change<T>(
+    /// Asks something over a connection. If that is lost meanwhile, it is replaced once.
+    pub(super) fn ask_by<T>(
         &self,
-        path: &[u8],
-        call: impl FnOnce(&mut Client, &[u8]) -> Result<T, Error>,
-    ) -> StorageResult<T> {
-        self.change_tree(path, false, call)
+        mut client: Connection,
+        mut call: impl FnMut(&mut Client, &Self) -> Result<T, Error>,
+    ) -> StorageResult<(T, Connection)> {
+        let mut asked = call(&mut client, self);
+        let is_lost = |error: &Error| error.reply().is_none() && error.is_transient();
+        if asked.as_ref().is_err_and(is_lost) {
+            client.discard();
+            client = self.lend()?;
+            asked = call(&mut client, self);
+        }
+        asked.map(|told| (told, client)).known()
     }
 
-    /// Makes a change like [`change`](Self::change), with `is_tree` also of what is below the path.
-    pub(super) fn change_tree<T>(
+    /// Makes a change at a path below the directory of the URL, once; with `is_tree`, also of what is below
+    /// that. It is not begun for a client that waits no longer.
+    pub(super) fn change<T>(
         &self,
         path: &[u8],
         is_tree: bool,
         call: impl FnOnce(&mut Client, &[u8]) -> Result<T, Error>,
     ) -> StorageResult<T> {
         let mut client = self.lend()?;
-        let turn = Turn::wait(self, path, is_tree)?;
+        let turn = Turn::wait(self, &[(path, is_tree)])?;
+        if client.make_ready().is_err() {
+            // Nothing has been sent over it, so nothing is uncertain.
+            client.discard();
+            client = self.lend()?;
+        }
         StorageError::check_wanted()?;
-        let done = call(&mut client, &self.path(path)).map_err(|error| fault(&error, true));
-        turn.ended(done)
+        turn.settle(call(&mut client, &self.path(path)))
     }
 }
-
-/// A running upload, and when it took bytes last; none once it has ended.
-pub(super) type Slot = Arc<Mutex<Option<(Box<Upload<Lent<'static>>>, Instant)>>>;
 
 /// The turns of this moment. A reload makes other stores, and several can lead to one server.
 static TURNS: Mutex<Vec<Arc<Reserved>>> = Mutex::new(Vec::new());
@@ -222,122 +223,86 @@ static TURNS: Mutex<Vec<Arc<Reserved>>> = Mutex::new(Vec::new());
 /// Time for which a change whose answer is lost may still be made.
 const LATE: Duration = Duration::from_secs(5 * 60);
 
-/// The turn of the only change at a path: a change whose answer is late must not follow a newer one, and
-/// of two appends at once, a server can write the second over the first. It lasts until the server has
-/// answered the end of its upload: until then, it writes what it has received.
+/// The turn of the only change at some paths: a change whose answer is late must not follow a newer one, and
+/// of two appends at once, a server can write the second over the first.
 pub(super) struct Turn(Arc<Reserved>);
 
 struct Reserved {
     /// Host and port, and the user where each user has files of their own.
     server: (String, u16, Option<Vec<u8>>),
-    path: Vec<u8>,
-    /// Whether what is below the path is changed too.
-    is_tree: bool,
-    upload: Slot,
+    /// Each with whether what is below the path is changed too.
+    places: Vec<(Vec<u8>, bool)>,
     /// The end of the turn of a change whose answer is lost.
     late: OnceLock<Instant>,
 }
 
 impl Reserved {
     fn excludes(&self, other: &Self) -> bool {
-        let has = |tree: &Self, path: &[u8]| {
-            let below = path.strip_prefix(&*tree.path).filter(|_| tree.is_tree);
-            below.is_some_and(|rest| rest.starts_with(b"/"))
+        let has = |(tree, is_tree): &(Vec<u8>, bool), path: &[u8]| {
+            path.strip_prefix(&**tree)
+                .is_some_and(|rest| rest.is_empty() || (*is_tree && rest.starts_with(b"/")))
         };
         self.server == other.server
-            && (self.path == other.path || has(self, &other.path) || has(other, &self.path))
-    }
-
-    fn release(self: &Arc<Self>) {
-        lock(&TURNS).retain(|turn| !Arc::ptr_eq(turn, self));
+            && self.places.iter().any(|one| {
+                other.places.iter().any(|other| has(one, &other.0) || has(other, &one.0))
+            })
     }
 }
 
 impl Turn {
-    /// Begins the turn of a change at `path`, below the directory of the URL; with `is_tree`, also at
-    /// every path below it.
-    pub(super) fn begin(upstream: &Upstream, path: &[u8], is_tree: bool) -> StorageResult<Self> {
-        let OtherTarget { url, personal, turn, .. } = &*upstream.target;
+    /// Begins the turn of a change at some paths below the directory of the URL, each with whether it also
+    /// changes what is below the path.
+    pub(super) fn begin(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
+        let OtherTarget { url, personal, .. } = &*upstream.target;
         let user = personal.then(|| upstream.login.0.clone());
         let server = (url.host().to_ascii_lowercase(), url.port(), user);
-        let (path, upload) = (upstream.path(path), Slot::default());
-        let own = Arc::new(Reserved { server, path, is_tree, upload, late: OnceLock::new() });
-        loop {
-            let mut turns = lock(&TURNS);
-            turns.retain(|turn| turn.late.get().is_none_or(|end| Instant::now() < *end));
-            let Some(taken) = turns.iter().find(|turn| turn.excludes(&own)).cloned() else {
-                turns.push(Arc::clone(&own));
-                return Ok(Self(own));
-            };
-            drop(turns);
-            // A dead line must not keep the file from others. A session holds the lock while it moves
-            // bytes.
-            let stopped = taken.upload.try_lock().ok();
-            let stopped = stopped
-                .and_then(|mut upload| upload.take_if(|(_, moved)| moved.elapsed() >= *turn));
-            let _ = stopped.ok_or(Kind::Busy)?.0.abort();
-            taken.release();
+        let places = places.iter().map(|(path, is_tree)| (upstream.path(path), *is_tree)).collect();
+        let own = Arc::new(Reserved { server, places, late: OnceLock::new() });
+        let mut turns = lock(&TURNS);
+        turns.retain(|turn| turn.late.get().is_none_or(|end| Instant::now() < *end));
+        if turns.iter().any(|turn| turn.excludes(&own)) {
+            return Err(Kind::Busy.into());
         }
+        turns.push(Arc::clone(&own));
+        Ok(Self(own))
     }
 
     /// Waits for the turn for a moment.
-    pub(super) fn wait(upstream: &Upstream, path: &[u8], is_tree: bool) -> StorageResult<Self> {
+    pub(super) fn wait(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
         let begun = Instant::now();
         loop {
-            match Self::begin(upstream, path, is_tree) {
+            match Self::begin(upstream, places) {
                 Err(_) if begun.elapsed() < upstream.target.turn => thread::sleep(PAUSE),
                 turn => return turn,
             }
         }
     }
 
-    /// Returns where the upload to the file itself is, if this turn is for one.
-    pub(super) fn upload(&self) -> &Slot {
-        &self.0.upload
+    /// Returns whether the answer to a change at this path is lost.
+    #[cfg(test)]
+    pub(super) fn is_late(port: u16, path: &[u8]) -> bool {
+        let has = |turn: &Reserved| turn.places.iter().any(|place| place.0 == path);
+        let is_it = |turn: &Arc<Reserved>| turn.server.1 == port && has(turn);
+        lock(&TURNS).iter().any(|turn| is_it(turn) && turn.late.get().is_some())
     }
 
-    /// Notes how the change has ended: if that is unknown, the server may make it later, and nothing
+    /// Returns the result of the change. If its answer is lost, the server may make it later, and nothing
     /// newer must come before.
-    pub(super) fn ended<T>(&self, done: StorageResult<T>) -> StorageResult<T> {
-        if done.as_ref().is_err_and(|error| error.kind == Kind::Unknown) {
-            let _ = self.0.late.set(Instant::now() + LATE);
-        }
-        done
+    pub(super) fn settle<T>(&self, done: Result<T, Error>) -> StorageResult<T> {
+        done.map_err(|error| fault(&error, true)).inspect_err(|error| {
+            if error.kind == Kind::Unknown {
+                let _ = self.0.late.set(Instant::now() + LATE);
+            }
+        })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let reserved = Arc::clone(&self.0);
-        if reserved.late.get().is_some() {
-            return;
-        }
-        let Some((upload, _)) = lock(&reserved.upload).take() else { return reserved.release() };
-        // In a thread, because the server may not answer.
-        let ending = thread::Builder::new().spawn(move || {
-            let _ = upload.abort();
-            reserved.release();
-        });
-        if ending.is_err() {
-            self.0.release();
+        if self.0.late.get().is_none() {
+            lock(&TURNS).retain(|turn| !Arc::ptr_eq(turn, &self.0));
         }
     }
-}
-
-/// Renames, unless the session has given it up while the server was slow. Returns the connection.
-pub(super) fn rename(
-    mut client: Lent<'static>,
-    from: &[u8],
-    to: &[u8],
-) -> StorageResult<Lent<'static>> {
-    let to = client.rename_from(from, to).map_err(|error| fault(&error, false))?;
-    if let Err(given_up) = StorageError::check_wanted() {
-        // Some servers refuse all commands but RNTO now.
-        client.discard();
-        return Err(given_up);
-    }
-    let renamed = client.rename_to(&to).map_err(|error| fault(&error, true));
-    renamed.map(|()| client)
 }
 
 /// Connects and logs in, and finds the directory of the URL.
@@ -361,9 +326,20 @@ fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Res
     Ok(client)
 }
 
+/// The result of a question, or of a command that changes nothing but a temporary file.
+pub(super) trait Known<T> {
+    fn known(self) -> StorageResult<T>;
+}
+
+impl<T> Known<T> for Result<T, Error> {
+    fn known(self) -> StorageResult<T> {
+        self.map_err(|error| fault(&error, false))
+    }
+}
+
 /// Returns the error of a storage for one of the client. `changes` is whether the call may have changed
 /// something: then a lost reply proves nothing.
-pub(super) fn fault(error: &Error, changes: bool) -> StorageError {
+fn fault(error: &Error, changes: bool) -> StorageError {
     let code = error.reply().map(|reply| (reply.code().value(), reply.code().severity()));
     let kind = match (code, error) {
         (_, Error::Uncertain { .. }) if changes => Kind::Unknown,
@@ -414,7 +390,17 @@ impl ConnectingThread {
 
 /// Returns what is at a path, or `None` if nothing is.
 pub(super) fn find(client: &mut Client, path: &[u8]) -> Result<Option<Metadata>, Error> {
-    let Some(mut found) = client.find(path)? else { return Ok(None) };
+    let found = client.find(path)?;
+    whole(client, path, found)
+}
+
+/// Returns what was found at a path, with the size of a file.
+pub(super) fn whole(
+    client: &mut Client,
+    path: &[u8],
+    found: Option<Entry>,
+) -> Result<Option<Metadata>, Error> {
+    let Some(mut found) = found else { return Ok(None) };
     if found.kind == Some(FoundKind::File) && found.size.is_none() {
         found.size = client.size(path)?;
         if found.size.is_none() {
@@ -428,10 +414,6 @@ pub(super) fn find(client: &mut Client, path: &[u8]) -> Result<Option<Metadata>,
 /// What is neither a file nor a directory.
 const OTHER: Metadata = Metadata::new(EntryKind::Special);
 
-fn seconds(time: Option<TimeVal>) -> i64 {
-    time.map_or(0, |time| time.unix_seconds())
-}
-
 /// Returns what an entry tells; `None` for a link, and if the kind is unknown.
 pub(super) fn metadata(found: &Entry) -> Option<Metadata> {
     let kind = match found.kind? {
@@ -440,7 +422,7 @@ pub(super) fn metadata(found: &Entry) -> Option<Metadata> {
         FoundKind::Link => return None,
         FoundKind::Other => EntryKind::Special,
     };
-    let time = seconds(found.modified.map(|modified| modified.time));
+    let time = found.modified.map_or(0, |modified| modified.time.unix_seconds());
     let made = Metadata::new(kind).size(found.size.unwrap_or(0)).modified(time);
     Some(match found.permissions {
         Some(permissions) => made.mode(u32::from(permissions.mode())),

@@ -5,8 +5,8 @@ use getopts::Fail;
 
 use ftp_proto::text::values;
 
+use super::operands::from_text;
 use super::table::{Command, Group, Row, Value, all_rows};
-use super::text::from_text;
 use crate::exit::Failure;
 use crate::texts::{OTHER_COMMANDS, OTHER_PROGRAMS, terms};
 

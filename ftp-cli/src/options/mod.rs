@@ -10,7 +10,6 @@ pub(crate) mod configured;
 mod hints;
 mod operands;
 mod table;
-mod text;
 
 pub(crate) use ftp_proto::text::values;
 pub(crate) use operands::{
@@ -33,9 +32,8 @@ use crate::system::OsStrExt;
 use configured::Applied;
 pub(crate) use hints::other_command;
 use hints::{OF_WGET, explain};
-use operands::{is_host, lacking, typographic};
-use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
-use text::{from_text, to_text};
+use operands::{from_text, is_host, lacking, to_text, typographic};
+use table::{EXCLUSIONS, NEEDS, Relation, exclude};
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -335,16 +333,16 @@ impl Options {
     /// Returns `Usage` if two options exclude each other, or if an option has no effect without
     /// another one. In the configuration file, an option may have no effect.
     pub(crate) fn relate(&self, command: Command) -> Result {
-        let apply = |it: &&Exclusion| it.commands.contains(&command) && self.has(it.option);
-        for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
-            if let Some(other) = others.iter().find(|other| self.has(other)) {
+        let find = |longs: &[&'static str]| longs.iter().find(|long| self.has(long)).copied();
+        let of_command = |it: &&Relation| it.commands.contains(&command);
+        for Relation { options, others, hint, .. } in EXCLUSIONS.iter().filter(of_command) {
+            if let (Some(option), Some(other)) = (find(options), find(others)) {
                 let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
-                let [option, other] = [option, *other].map(|long| self.shown(long));
+                let [option, other] = [option, other].map(|long| self.shown(long));
                 let message = format!("{option} and {other} exclude each other{hint}");
                 return Err(Failure::usage(message));
             }
         }
-        // The word after such an option can be an operand, if the user takes it for one without a value.
         for given in self.given.iter().filter(|given| given.origin.is_none()) {
             let row = command.rows().find(|row| row.long == given.long);
             if let Some(Value::OneOf(_, words)) = row.map(|row| row.value) {
@@ -352,10 +350,9 @@ impl Options {
                 given.parsed(|text| values::word(text, &known))?;
             }
         }
-        for (_, options, needed) in NEEDS.iter().filter(|(of, ..)| of.contains(&command)) {
-            if let Some(option) = self.last_typed(options)
-                && !self.has(needed)
-            {
+        for Relation { options, others, .. } in NEEDS.iter().filter(of_command) {
+            if let (Some(option), None) = (self.last_typed(options), find(others)) {
+                let needed = others.join(", --");
                 return Err(Failure::usage(format!("--{option} needs --{needed}")));
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Path, is_separator};
 use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 
 use crate::exit::{Exit, Failure, Result};
-use crate::system::{OsStrExt, has_drive};
+use crate::system::{OsStrExt, OsStringExt, has_drive};
 
 /// Parses an operand that names a remote object.
 ///
@@ -257,4 +257,15 @@ pub(super) fn lacking(argument: &[u8]) -> Option<Failure> {
     }
     let message = format!("unknown command (not shown: it may hold a password); {lists}");
     may_hold_password(argument).then(|| Failure::usage(message))
+}
+
+/// Returns an argument as text for getopts, which accepts only UTF-8: each byte becomes one character.
+pub(super) fn to_text(argument: &OsStr) -> String {
+    argument.as_bytes().iter().copied().map(char::from).collect()
+}
+
+/// Returns the argument, or the part of one, whose text this is.
+pub(super) fn from_text(text: &str) -> OsString {
+    // No character is above U+00FF.
+    OsString::from_vec(text.chars().flat_map(u8::try_from).collect())
 }

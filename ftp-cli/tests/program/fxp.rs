@@ -101,23 +101,21 @@ fn a_source_inside_the_target_is_not_deleted_through_another_address_cl_52() {
 }
 
 #[test]
-fn a_file_with_two_names_is_not_copied_onto_itself() {
+fn a_file_with_two_names_survives_a_copy_onto_itself_fx_04() {
     let server = ours(ONE, true, "127.0.0.0/8");
     server.root.write("d/file", b"content");
     fs::hard_link(server.root.join("d/file"), server.root.join("other")).unwrap();
     std::os::unix::fs::symlink("d", server.root.join("alias")).unwrap();
     let url = |path: &str| format!("{}{path}", server.url(""));
-    let same = "source and target are the same file";
-    failed(&fxp(&[], &url("d/file"), &url("other")), 2, same);
-    failed(&fxp(&[], &url("d/file"), &url("alias/file")), 2, same);
-    failed(&fxp(&["-c"], &url("d/file"), &url("alias/file")), 2, same);
-    assert_eq!(server.root.read("d/file"), b"content");
-    // The complete copy replaces one of the two names.
-    fxp(&["--temp"], &url("d/file"), &url("other")).exited(0);
-    assert_eq!(server.root.read("other"), b"content");
-    // Two files of one content are no obstacle now.
-    fxp(&[], &url("d/file"), &url("other")).exited(0);
-    assert_eq!(server.root.read("d/file"), b"content");
+    // A complete copy replaces the name.
+    for (options, target) in
+        [(&["-c"][..], "alias/file"), (&[], "alias/file"), (&[], "other"), (&["--temp"], "other")]
+    {
+        fxp(options, &url("d/file"), &url(target)).exited(0);
+        assert_eq!(server.root.read("d/file"), b"content", "{target}");
+        assert_eq!(server.root.read("other"), b"content", "{target}");
+    }
+    assert_eq!(fs::read_dir(server.root.join("d")).unwrap().count(), 1);
 }
 
 #[test]
@@ -222,8 +220,6 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
         // The server announces another host, and the client connects to the server itself.
         let limits = if code == 10 { &["--timeout", "8"] } else { &limits };
         let peer = Peer::start(&[("RETR", retr), ("SIZE", Act::Say(size))]);
-        // Both servers are on one computer, and the peer does not show that this is not its own file.
-        let _ = fs::remove_file(ours.root.join("copy"));
         check(&fxp(limits, &peer.url("x"), &ours.url("copy")), &peer, code, words);
     }
     for (stor, code, words) in [
@@ -232,7 +228,7 @@ fn a_failure_has_the_code_of_its_cause_li_06_hc_02() {
         (Act::Say("553 bad name"), 8, "target: STOR refused: 553 bad name"),
         (Act::Say("425 no way"), 13, "target: STOR refused: 425 no way"),
     ] {
-        let peer = Peer::start(&[("STOR", stor)]);
+        let peer = Peer::start(&[("STOR", stor), ("MLST", Act::Say("550 none"))]);
         let limits = [&limits[..], &["--listen=target"]].concat();
         check(&fxp(&limits, &ours.url("file"), &peer.url("x")), &peer, code, words);
     }
@@ -252,8 +248,6 @@ fn transient_fxp_failures_are_retried_and_reported_as_json() {
         (vec![vec![("RETR", Act::Say("550 none")), then()]], 8, "start error summary"),
     ] {
         let peer = Peer::start_several(acts);
-        // Both servers are on one computer, and the peer does not show that this is not its own file.
-        let _ = fs::remove_file(ours.root.join("copy"));
         let ran = fxp(&retry, &peer.url("x"), &ours.url("copy"));
         let (lines, events) = told(&ran, code);
         assert_eq!(events, want, "{ran:?}");
@@ -370,11 +364,13 @@ fn a_refused_path_is_retried_one_directory_at_a_time_cl_60() {
     assert!(source.seen().contains(again), "{}", source.seen());
     assert_eq!(ours.root.read("copy"), b"12345");
     let target = Peer::start(&[
-        ("STOR x/b", Act::Say("550 none")),
-        ("STOR b", Act::Take("150 go", "226 there")),
+        ("STOR x/.in.b", Act::Say("550 none")),
+        ("STOR .in.b", Act::Take("150 go", "226 there")),
+        ("RNFR", Act::Say("350 ready")),
+        ("RNTO b", Act::Say("250 done")),
     ]);
     fxp(&[], &ours.url("file"), &target.url("x/b")).exited(0);
-    assert!(target.seen().contains("CWD x, PASV, STOR b, "), "{}", target.seen());
+    assert!(target.seen().contains("CWD x, PASV, STOR .in.b."), "{}", target.seen());
 }
 
 /// Starts a server that begins each transfer, signals that, and never ends it unless it is aborted.

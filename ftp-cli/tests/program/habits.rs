@@ -236,6 +236,7 @@ fn patterns_remove_what_they_match() {
         // The directory stays, and is reported.
         let ran = in_directory(&here, &["rm", &url("*.log")]);
         failed(&ran, 12, "2 objects removed, 1 failed");
+        failed(&ran, 12, "is a directory; use ftp-cli rm -r");
         assert_eq!(left(), [".d.log", "c.txt", "sub.log"], "{name}");
         failed(&in_directory(&here, &["rm", &url("*.log.*")]), 8, "no name matches");
         in_directory(&here, &["rm", "-f", &url("*.none")]).exited(0);

@@ -271,12 +271,6 @@ fn check_reports_on_the_auth_program() {
             3,
             "auth.program: cannot start /proc/none/login: ".to_owned(),
         ),
-        (
-            format!("program = \"{path}\"\ntimeout = \"2 min\"\n"),
-            0,
-            "auth.timeout: 2 min has no effect: logins time out after 1 min (timeouts.login)"
-                .to_owned(),
-        ),
     ] {
         configured.write(&format!("[listen]\naddresses = [\"127.0.0.1:0\"]\n[auth]\n{keys}"));
         let ran = run(&mut configured.command(&["--check", "-v"]));

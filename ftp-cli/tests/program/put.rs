@@ -57,6 +57,20 @@ fn the_servers_reply_is_in_the_error_message() {
 }
 
 #[test]
+fn a_refused_upload_leaves_nothing_under_a_name_that_only_its_run_knows() {
+    let here = TempRoot::new();
+    let local = file(&here, "a", b"content");
+    for (options, is_removed) in [(&["--temp"][..], true), (&["--temp=*.new"], false), (&[], false)]
+    {
+        let acts = [("STOR", Act::Take("150 go", "452 full")), ("DELE", Act::Say("250 gone"))];
+        let peer = Peer::start(&acts);
+        failed(&run(ftp(&["put", &local, &peer.url("x")]).args(options)), 9, "452 full");
+        assert_eq!(peer.seen().contains("DELE .in.x."), is_removed, "{}", peer.seen());
+        assert_eq!(peer.seen().contains("DELE"), is_removed, "{}", peer.seen());
+    }
+}
+
+#[test]
 fn a_differing_size_after_the_upload_fails() {
     let here = TempRoot::new();
     let local = file(&here, "a", b"content");

@@ -241,28 +241,6 @@ fn a_signal_ends_ls_even_if_stderr_blocks_hl_10() {
 }
 
 #[test]
-fn an_interrupted_demo_cleans_up_li_10() {
-    at_last("a demo that a signal ends", || {
-        let temporary = TempRoot::new();
-        let mut demo = ftp(&["demo"]);
-        demo.env("TMPDIR", temporary.path()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut demo = Running::start(&mut demo);
-        let mut lines = BufReader::new(demo.child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("put LICENSE-MIT")));
-        let id = demo.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
-        let status = demo.wait(Instant::now() + LIMIT).expect("it ends");
-        let left = std::fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().path());
-        let left: Vec<_> =
-            left.map(|path| (std::fs::read_dir(&path).map(Iterator::count), path)).collect();
-        assert!(left.is_empty(), "{left:?}");
-        // The signal may come after the last step.
-        assert!(matches!(status.code(), Some(0 | 130)), "{status:?}");
-        (status.code() == Some(130)).then_some(())
-    });
-}
-
-#[test]
 fn get_into_a_closed_pipe_does_not_wait_for_the_server_hl_10() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("ftp://{}/file", listener.local_addr().unwrap());

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use ftp_proto::{
-    Command, EpsvArgument, Pathname, Reply, ReplyCode, RepresentationType, SetupStep, Severity,
-    TimeVal, TransferMode, TransferSetup, Verb,
+    Command, Entry, EpsvArgument, Pathname, Reply, ReplyCode, RepresentationType, SetupStep,
+    Severity, TimeVal, TransferMode, TransferSetup, Verb,
 };
 
 use super::Client;
@@ -160,10 +160,13 @@ impl Client {
             return Ok(());
         }
         let path = self.sendable(path)?;
+        let commands = [Command::Size(path.clone()), Command::Mdtm(path)];
+        if commands.iter().all(|command| self.control.has_answer(command)) {
+            return Ok(());
+        }
         self.make_ready()?;
         self.come_back()?;
         let mut answers = Answers::default();
-        let commands = [Command::Size(path.clone()), Command::Mdtm(path)];
         self.fly(&commands, |command, reply| answers.add(command.clone(), reply))?;
         self.control.keep_answers(answers);
         Ok(())
@@ -204,6 +207,66 @@ impl Client {
             return Ok(());
         }
         self.ask_ahead(vec![question], Command::Retr(path))
+    }
+
+    /// Returns the object at `path` as [`find`](Self::find) does. If the server is known to answer several
+    /// commands in order, the same write asks for the port of the transfer that follows, an upload or a
+    /// download.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`find`](Self::find), and [`Error::Desynchronised`] if a reply is not in its
+    /// place: another connection can repeat the question.
+    pub fn find_before_transfer(
+        &mut self,
+        path: impl AsRef<[u8]>,
+        is_upload: bool,
+    ) -> Result<Option<Entry>, Error> {
+        let path = path.as_ref();
+        let lists = self.features()?.has("MLST");
+        let needs_name = self.may_take_only_names() && path.contains(&b'/');
+        if let Ok(name) = self.sendable(path)
+            && !needs_name
+        {
+            let questions = match lists {
+                true => vec![Command::Mlst(Some(name.clone()))],
+                false => vec![Command::Size(name.clone()), Command::Mdtm(name.clone())],
+            };
+            let transfer = if is_upload { Command::Stor } else { Command::Retr };
+            self.ask_ahead(questions, transfer(name))?;
+        }
+        self.find(path)
+    }
+
+    /// Asks for the size of the file at `from` and, if it is given, for what is at `to`, and sends `RNFR`, in
+    /// one write if the server lists `SIZE`, for `to` also `MLST`, and is known to answer several commands in
+    /// order. The calls that follow ([`size`](Self::size), [`find`](Self::find), [`rename_from`](Self::rename_from))
+    /// then know the replies.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`find_before_transfer`](Self::find_before_transfer).
+    pub fn ask_before_rename(&mut self, from: &[u8], to: Option<&[u8]>) -> Result<(), Error> {
+        let features = self.features()?;
+        let is_image = self.state.representation == Some(RepresentationType::Image);
+        let is_agreed =
+            !self.needs_agreement(from) && !to.is_some_and(|to| self.needs_agreement(to));
+        let is_listed = features.has("SIZE") && (to.is_none() || features.has("MLST"));
+        if !(self.may_fly() && is_image && is_agreed && is_listed) {
+            return Ok(());
+        }
+        let from = self.sendable(from)?;
+        let mut commands = vec![Command::Size(from.clone())];
+        if let Some(to) = to {
+            commands.push(Command::Mlst(Some(self.sendable(to)?)));
+        }
+        commands.push(Command::Rnfr(from));
+        self.make_ready_for(Verb::Rnfr)?;
+        self.is_renaming = true;
+        let mut answers = Answers::default();
+        self.fly(&commands, |command, reply| answers.add(command.clone(), reply))?;
+        self.control.keep_answers(answers);
+        Ok(())
     }
 
     /// Returns the commands that precede the download of the file at `path`, to be sent at the end of

@@ -11,7 +11,6 @@ pub(crate) mod login;
 pub(crate) mod objects;
 mod order;
 pub(crate) mod permissions;
-pub(crate) mod promise;
 pub(crate) mod repeat;
 mod transfers;
 
@@ -130,6 +129,8 @@ pub struct Client {
     pub(crate) breaks_uploads: bool,
     /// Whether somebody connects again if the test of flights costs the connection.
     pub(crate) tests_flights: bool,
+    /// Whether `RNFR` was sent, and not yet `RNTO`: some servers accept only that now.
+    pub(crate) is_renaming: bool,
     /// Verbs that the server did not know, and whether it knows the X form of each, such as `XPWD`.
     x_forms: Vec<(Verb, bool)>,
     length_check: bool,
@@ -244,6 +245,7 @@ impl Client {
             misses_early_end: false,
             breaks_uploads: false,
             tests_flights: false,
+            is_renaming: false,
             x_forms: Vec::new(),
             length_check: false,
             moved: false,
@@ -431,7 +433,8 @@ impl Client {
     }
 
     /// Sends `RNFR`, which changes nothing, and returns the command for [`rename_to`](Self::rename_to): for a
-    /// caller who decides only then, because the server may have been slow.
+    /// caller who decides only then, because the server may have been slow. Without that call, a
+    /// [`Pool`](crate::Pool) closes the connection.
     ///
     /// # Errors
     ///
@@ -448,7 +451,7 @@ impl Client {
         let reply = self.request(&from_name)?;
         match reply.code().severity() {
             // Some servers answer 250.
-            Severity::Intermediate | Severity::Completion => {}
+            Severity::Intermediate | Severity::Completion => self.is_renaming = true,
             _ => return Err(Error::Refused { verb: Verb::Rnfr, reply }),
         }
         // The reply to this very command can have shown that the server takes only names.
@@ -461,6 +464,7 @@ impl Client {
     ///
     /// Returns the errors of [`rename`](Self::rename).
     pub fn rename_to(&mut self, to: &Command) -> Result<(), Error> {
+        self.is_renaming = false;
         let Some(named) = self.second_name(to)? else { return self.order(to).map(drop) };
         let reply = self.stay_inside(|client| client.control.request(&named))?;
         match reply.code().severity() {

@@ -209,6 +209,7 @@ impl Client {
             }
         }
         let mut found = Entry::new(b"");
+        self.ask_together(path)?;
         if let Some(size) = self.size(path)? {
             (found.kind, found.size) = (Some(EntryKind::File), Some(size));
             found.modified = self.modified(path)?.map(|time| Modified {
@@ -218,12 +219,13 @@ impl Client {
             });
             return Ok(Some(found));
         }
+        // The answer to `MDTM` is known already.
+        if self.denies(path)? == Some(true) {
+            return Ok(None);
+        }
         if self.visits(path)? == Some(true) {
             found.kind = Some(EntryKind::Directory);
             return Ok(Some(found));
-        }
-        if self.denies(path)? == Some(true) {
-            return Ok(None);
         }
         match self.look(path, ListingForm::List)? {
             None => self.look(path, ListingForm::List),

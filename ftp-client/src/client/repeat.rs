@@ -430,7 +430,7 @@ fn conclude(verdict: RepeatVerdict, verb: Verb, reply: ftp_proto::Reply) -> Resu
     }
 }
 
-pub(super) fn is_final(reply: &ftp_proto::Reply) -> bool {
+pub(crate) fn is_final(reply: &ftp_proto::Reply) -> bool {
     reply.code().severity() == Severity::Permanent && reply.code() != ReplyCode::NOT_LOGGED_IN
 }
 

@@ -139,6 +139,8 @@ pub(super) struct ProofStep {
     upload: Option<Verb>,
     /// The last command that was answered.
     last: Option<Verb>,
+    /// The 4yz that refused it, if it was a transfer. Some servers send that twice.
+    refusal: Option<ReplyCode>,
     /// Whether a raw command was sent. A new connection would lose what it has set.
     has_quoted: bool,
 }
@@ -150,6 +152,8 @@ impl ProofStep {
         match reading {
             ReplyMeaning::Answer => {
                 self.last = Some(verb);
+                let is_refusal = verb.uses_data() && code.severity() == Severity::Transient;
+                self.refusal = Some(code).filter(|_| is_refusal && !has_begun);
                 self.is_proved = is_own(verb, code);
                 self.late = match self.late {
                     Some(Late::Banner) if !is_login(verb) => None,
@@ -197,6 +201,13 @@ impl ProofStep {
         if owners(code).is_some() {
             return if is_own(verb, code) { ReplyMeaning::Answer } else { ReplyMeaning::Foreign };
         }
+        if self.refusal == Some(code) {
+            match verb {
+                Verb::Epsv | Verb::Pasv => return ReplyMeaning::Foreign,
+                Verb::Quit => return ReplyMeaning::Late,
+                _ => {}
+            }
+        }
         if verb.uses_data() || is_listed(verb, code) {
             return ReplyMeaning::Answer;
         }
@@ -224,7 +235,7 @@ impl ProofStep {
             Some(Late::Transfer(_) | Late::Directory) => {
                 code.severity() == Severity::Completion && owners(code).is_none()
             }
-            None => false,
+            None => self.refusal == Some(code),
         };
         if is_late {
             self.note_late();
@@ -233,6 +244,7 @@ impl ProofStep {
     }
 
     fn note_late(&mut self) {
+        self.refusal = None;
         self.lags |= matches!(self.late, Some(Late::Transfer(_)));
         if self.late.take() == Some(Late::Proof) {
             // With this reply, the count is right again.

@@ -33,16 +33,9 @@ pub enum JobFault {
     /// The URL leads to the local file itself, which the server would empty.
     #[error("the local file and the server's file are the same file")]
     SameFile,
-    /// Source and target of a copy are the same file of one server, which would empty it. If
-    /// `is_certain` is false, they may be: no difference in size or time is known.
-    #[error("source and target {}", match is_certain {
-        true => "are the same file",
-        false => "may be the same file: no difference in size or time is known",
-    })]
-    OntoItself {
-        /// Whether the server's facts or paths prove it.
-        is_certain: bool,
-    },
+    /// Source and target of a copy are one path of one server.
+    #[error("source and target are the same file")]
+    OntoItself,
     /// Bytes that an earlier attempt consumed cannot be read again.
     #[error("the source cannot be read again")]
     Spent,
@@ -255,7 +248,7 @@ impl JobFault {
 
     pub(super) fn kind(&self) -> ErrorKind {
         match self {
-            Self::SameFile | Self::OntoItself { .. } | Self::MayBeSource(_) => ErrorKind::Usage,
+            Self::SameFile | Self::OntoItself | Self::MayBeSource(_) => ErrorKind::Usage,
             Self::SameName(_) | Self::Missing => ErrorKind::Refused,
             Self::NotTimed(cause) if cause.kind() == ErrorKind::Refused => ErrorKind::Unsupported,
             Self::NoName

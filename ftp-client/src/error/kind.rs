@@ -384,7 +384,10 @@ mod tests {
     fn an_uncertain_command_says_what_it_may_have_done() {
         let made = "it exists now, perhaps made by this run";
         let renamed = "it may have been renamed by this run";
-        for (verb, want) in [(Verb::Mkd, made), (Verb::Rnfr, renamed), (Verb::Rnto, renamed)] {
+        let removed = "it may be a new one, after this run has removed the old one";
+        for (verb, want) in
+            [(Verb::Mkd, made), (Verb::Dele, removed), (Verb::Rnfr, renamed), (Verb::Rnto, renamed)]
+        {
             let error = Error::Uncertain { verb, reply: None };
             assert_eq!(error.to_string(), format!("{verb} got no reply; {want}"));
         }

@@ -15,7 +15,8 @@ use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
 use crate::error::Error;
-use crate::fxp::same_file::is_single;
+use crate::fxp::answered;
+use crate::listing::ListingForm;
 use crate::system::OsStrExt;
 use crate::tree::local::Directory;
 use crate::tree::probe::{with_probe, with_remote_probe};
@@ -106,4 +107,13 @@ fn shares_directory(
             Ok(parent(real).join(OsStr::from_bytes(name)).symlink_metadata().is_ok())
         }),
     }
+}
+
+/// Returns whether a listing shows that a file has one name and is not a link; `None` if it shows neither.
+fn is_single(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
+    let listed = answered(client.look(path, ListingForm::List))?.flatten();
+    Ok(listed.and_then(|entry| match entry.is_link() {
+        true => Some(false),
+        false => entry.links.map(|links| links == 1),
+    }))
 }

@@ -280,6 +280,10 @@ impl Stored {
         Self { done, confirmed, before: None, is_tried: false, is_later: false }
     }
 
+    pub(crate) fn done(self) -> Done {
+        self.done
+    }
+
     /// Returns the facts of the upload that the server reported right after its confirmation.
     pub(crate) const fn confirmed(&self) -> ConfirmedFile {
         self.confirmed
@@ -383,8 +387,9 @@ impl Renaming<'_> {
             Err(error) => error,
         };
         let is_refused = matches!(error, Error::Refused { .. });
-        // A refused question does not prove that the file is ours.
-        let removed = is_refused && is_looked && !self.keeps && client.delete(from).is_ok();
+        // A refused question does not prove that the file is ours, unless nobody else has its name.
+        let may_go = (is_looked || self.is_own) && !self.keeps;
+        let removed = is_refused && may_go && client.delete(from).is_ok();
         stored.is_tried |= is_begun && !is_refused;
         stored.is_later = true;
         if error.is_out_of_step() && !stored.is_tried {

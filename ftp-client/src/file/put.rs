@@ -480,6 +480,16 @@ impl<'a> Job<'a> {
         is_own && (self.options.resume == Resume::Own || self.past.leaves_part)
     }
 
+    /// After the server has refused an upload, removes what it keeps of it under a name that no other run
+    /// knows: a full disk would stay full.
+    fn remove_refused(&self, client: &mut Client, error: &Error) {
+        let is_over = !self.is_resumable || !error.is_not_now();
+        if matches!(error, Error::Refused { .. }) && self.has_own_name() && is_over {
+            // A refusal to remove it says less than the error.
+            let _ = client.delete(self.place.path());
+        }
+    }
+
     /// Notes the target of a complete upload.
     fn end_turn(&mut self, turn: Option<NameTurn<'_>>, done: Done) -> Result<Done, Error> {
         let Some(mut turn) = turn else { return Ok(done) };
@@ -544,7 +554,10 @@ impl<'a> Job<'a> {
                 if is_sent {
                     match self.upload(client, on, &mut source) {
                         Ok(done) => self.past.stored = Some(Stored::new(done, self.confirmed)),
-                        failed => break failed,
+                        Err(error) => {
+                            self.remove_refused(client, &error);
+                            break Err(error);
+                        }
                     }
                     temporary = self.temporary(&own).unwrap_or(temporary);
                 }

@@ -5,17 +5,19 @@
 //! other connections, resumes only bytes that this job copied, or that digests of both servers
 //! prove.
 
-use ftp_proto::{AddressRule, Reply, TimeVal, Verb};
+use ftp_proto::{AddressRule, Escaped, Reply, TimeVal, Verb};
 
 use super::Done;
-use super::evidence::{Compared, Resume, compare_digest, is_doubtful};
+use super::evidence::{Compared, Origin, Resume, compare_digest, is_doubtful};
 use super::journal::{BeforeRename, ConfirmedFile, Renaming, Stored, set_time, time_to_preserve};
 use super::options::FileOptions;
 use super::replaced::{OldFile, unless_busy};
 use super::temporary::TemporaryName;
 use crate::client::Client;
+use crate::client::repeat::is_final;
 use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
+use crate::error::job::TreeFault;
 use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
 use crate::fxp::{self, CopyMemory, CopyStart, FxpReport, Recalling};
@@ -76,11 +78,8 @@ use crate::url_path::Place;
 /// is limited only by the servers and by [`overall`](crate::ClientBuilder::overall). The clients
 /// cannot see the data, and do not poll the servers, since many servers cannot handle polling.
 ///
-/// If the target listens and the data is unencrypted, `STOR` follows the source's 150: a missing or
-/// unreadable source leaves the target's file unchanged. Otherwise, the source cannot send 150 before
-/// the target acts. Before `STOR`, an attempt then waits for the source to refuse: four times as long
-/// as the source's previous reply took, at least 0.5 s and at most 5 s. A target that then refuses the
-/// source's data connection may already have emptied its file.
+/// If the target may have a file, the copy has a temporary name until it is complete, so that a failure
+/// leaves this file unchanged; except where the copy continues the file, and [in place](Self::in_place).
 #[must_use = "nothing happens until attempt is called"]
 pub struct Relay<'a> {
     origins: [Place; 2],
@@ -91,9 +90,7 @@ pub struct Relay<'a> {
     listed: Option<u64>,
     listener: Option<Side>,
     address: AddressRule,
-    is_apart: bool,
-    /// Whether the copy must be proved to have replaced a file of the same size.
-    proves_new: bool,
+    in_place: bool,
     options: &'a FileOptions,
     past: RelayPast,
 }
@@ -101,6 +98,10 @@ pub struct Relay<'a> {
 /// What the earlier attempts did.
 #[derive(Default)]
 struct RelayPast {
+    /// Whether both servers were asked about their files.
+    has_looked: bool,
+    /// Whether the copy has a temporary name because the target has a file.
+    is_aside: bool,
     memory: CopyMemory,
     /// Whether the target's bytes may be wrong, so that only byte 0 is left.
     from_start: bool,
@@ -124,15 +125,14 @@ impl<'a> Relay<'a> {
             listed: None,
             listener: None,
             address: AddressRule::default(),
-            is_apart: false,
-            proves_new: false,
+            in_place: false,
             options,
             past: RelayPast::default(),
         }
     }
 
-    /// Sets the temporary name of the target until the copy is complete and verified (default:
-    /// none).
+    /// Sets the temporary name of the target until the copy is complete and verified (default: one at
+    /// random, if the target may have a file).
     pub fn under(mut self, name: Option<TemporaryName>) -> Self {
         self.under = name;
         self
@@ -148,26 +148,15 @@ impl<'a> Relay<'a> {
         /// Sets the server that listens for the data connection (default: `None`: the target; if the
         /// servers cannot open a data connection that way, the source).
         ///
-        /// If the target listens, the source connects to it (RFC 959 §5.2, figure 3). If the data is
-        /// unencrypted, the source's first reply then arrives before the target opens its file, and shows
-        /// whether the source can read its own file. If the source listens, it can send 150 only after the
-        /// target has received `STOR`. If the source cannot read its file, the target's file then stays
-        /// unchanged only if the source refuses `RETR` promptly.
+        /// If the target listens, the source connects to it (RFC 959 §5.2, figure 3).
         listener(listener: Option<Side>) => listener = listener;
         /// Sets the host to which one server must connect (default: [`Peer`](AddressRule::Peer)): either
         /// the host of the listening server's control connection, or the host in the 227 reply of that
         /// server. With the host in the reply, one server decides where the other one connects.
         address(rule: AddressRule) => address = rule;
-        /// Sets whether the caller knows that source and target are two files (default: no). Otherwise
-        /// the first attempt compares paths and facts on one server, and facts (`MLST`) on two.
-        apart(on: bool) => is_apart = on;
-    }
-
-    /// Sets whether a file of the same size, which the caller has seen at the target, must be proved to
-    /// be the new one, because the caller sets its time.
-    pub(crate) const fn proves_new(mut self, on: bool) -> Self {
-        self.proves_new = on;
-        self
+        /// Sets whether the copy is written under its own name although the target may have a file, of
+        /// which a failure then leaves nothing or a part (default: no). The file must not be the source.
+        in_place(on: bool) => in_place = on;
     }
 
     /// Returns the size of both files in bytes after a copy; `None` if the sizes were not compared or
@@ -279,6 +268,37 @@ impl<'a> Relay<'a> {
         self.past.memory = CopyMemory::default();
     }
 
+    /// Decides whether the copy of `own` has a temporary name, and returns it: what the target has, which
+    /// may be the source itself, stays until the copy is complete.
+    fn temporary(
+        &mut self,
+        [source, target]: [&mut Client; 2],
+        own: &[u8],
+    ) -> Result<Option<Vec<u8>>, Error> {
+        if !self.in_place && !self.past.has_looked {
+            let (from, to) = (self.from.path(), self.to.path());
+            let stored = self.under.as_ref().map(|name| name.of(own));
+            let clients = [&mut *source, &mut *target];
+            fxp::same_file::check_apart(clients, [from, to], stored.as_deref())?;
+            if self.under.is_none() && self.options.resume == Resume::Own {
+                // A refused path can be one that must be entered directory by directory.
+                let is_clear = !to.contains(&b'/') || target.features()?.has("MLST");
+                if !is_clear || target.denies(to)? != Some(true) {
+                    self.go_aside();
+                }
+            }
+            self.past.has_looked = true;
+        }
+        Ok(self.under.as_ref().map(|name| name.of(own)))
+    }
+
+    /// Copies to a temporary name from now on, from byte 0.
+    fn go_aside(&mut self) {
+        self.under = Some(TemporaryName::standard());
+        self.past.is_aside = true;
+        self.start_over();
+    }
+
     /// Copies, if necessary under the temporary name of `own`, and publishes.
     fn run(
         &mut self,
@@ -287,38 +307,58 @@ impl<'a> Relay<'a> {
         on: &dyn Observer,
         before_rename: &mut BeforeRename<'_>,
     ) -> Result<Done, Error> {
-        let temporary = self.under.as_ref().map(|name| name.of(own));
-        if !self.is_apart {
-            let stored = temporary.as_ref().map(|name| {
-                let mut stored = self.to.clone();
-                stored.set_name(name);
-                stored.path().to_vec()
-            });
-            let paths = [self.from.path(), self.to.path()];
-            let clients = [&mut *source, &mut *target];
-            fxp::same_file::check_apart(clients, paths, stored.as_deref())?;
-            self.is_apart = true;
-        }
-        let Some(temporary) = temporary else {
-            return self.copy([source, target], on).map(|(done, _)| done);
-        };
         loop {
+            let temporary = self.temporary([&mut *source, &mut *target], own)?;
             let is_sent = self.past.stored.is_none();
-            self.to.set_name(&temporary);
+            self.to.set_name(temporary.as_deref().unwrap_or(own));
             if is_sent {
-                let (done, confirmed) = self.copy([&mut *source, &mut *target], on)?;
-                self.past.stored = Some(Stored::new(done, confirmed));
+                let copied = self.copy([&mut *source, &mut *target], on).inspect_err(|error| {
+                    let has_part =
+                        matches!(error, Error::Fxp(attempts) if has_begun(attempts, Side::Target));
+                    if self.past.is_aside && has_part && !self.options.retried {
+                        // The error says more than a refusal to remove the part.
+                        let _ = target.delete(self.to.path());
+                    }
+                });
+                match (copied?, &temporary) {
+                    (Some((done, _)), None) => return Ok(done),
+                    (Some((done, confirmed)), Some(_)) => {
+                        self.past.stored = Some(Stored::new(done, confirmed));
+                    }
+                    (None, _) => {
+                        self.go_aside();
+                        continue;
+                    }
+                }
             }
             let from = self.to.path().to_vec();
             self.to.set_name(own);
+            let is_aside = self.past.is_aside;
             let renaming = Renaming {
                 from: &from,
                 to: self.to.path(),
                 is_own: self.under.as_ref().is_some_and(TemporaryName::is_own),
                 repeats: self.options.retried,
-                keeps: self.options.resume != Resume::Own,
+                keeps: self.options.resume != Resume::Own || is_aside,
             };
-            match renaming.run(target, &mut self.past.stored, before_rename)? {
+            let mut confirmed =
+                self.past.stored.as_ref().map(Stored::confirmed).unwrap_or_default();
+            let mut note = |client: &mut Client, path: &[u8]| {
+                let given = before_rename(client, path)?;
+                confirmed.given = given.or(confirmed.given);
+                Ok(given)
+            };
+            let renamed = match renaming.run(target, &mut self.past.stored, &mut note) {
+                Err(error) if is_aside => self.exchange(target, &from, error).map(Some),
+                renamed => renamed,
+            };
+            match renamed? {
+                // Some servers give the file another name where one has this name.
+                Some(_)
+                    if is_aside && !confirmed.is_still(Origin::ask(target, self.to.path())?) =>
+                {
+                    return Err(Error::Job(JobFault::NotReplaced));
+                }
                 Some(done) => return Ok(done),
                 None if is_sent => return Err(Error::Job(JobFault::NotReplaced)),
                 // What an earlier attempt has sent is sent again.
@@ -328,33 +368,69 @@ impl<'a> Relay<'a> {
         }
     }
 
+    /// Gives the complete copy at `from` its name where the server gives none a name that exists: the old
+    /// file gets another one first, and its own again if that helps nothing. Otherwise, returns `error`,
+    /// without the copy if the server has refused its name.
+    fn exchange(&mut self, target: &mut Client, from: &[u8], error: Error) -> Result<Done, Error> {
+        let Error::Job(JobFault::NotRenamed { temporary, mut cause, .. }) = error else {
+            return Err(error);
+        };
+        let to = self.to.path();
+        let old = TemporaryName::standard().of(to);
+        let is_refused = matches!(*cause, Error::Refused { .. });
+        let is_name =
+            matches!(&*cause, Error::Refused { verb: Verb::Rnto, reply } if is_final(reply));
+        if is_name && is_file(target, to) && target.rename(to, &old).is_ok() {
+            match target.rename(from, to) {
+                Ok(()) => {
+                    // The copy is complete, whether or not the old file goes.
+                    let _ = target.delete(&old);
+                    return self
+                        .past
+                        .stored
+                        .take()
+                        .map(Stored::done)
+                        .ok_or(Error::Job(JobFault::Spent));
+                }
+                Err(_) if target.rename(&old, to).is_err() => {
+                    let why = format!("the old file is now {}", Escaped(&old));
+                    *cause = TreeFault::from(*cause).then(&why).into();
+                }
+                Err(_) => {}
+            }
+        }
+        let removed = is_refused && !self.options.retried && target.delete(from).is_ok();
+        if removed {
+            self.past.stored = None;
+        }
+        Err(Error::Job(JobFault::NotRenamed { temporary, cause, removed }))
+    }
+
     /// Asks about the file that the copy replaces, if only a change of its facts can show that the target
     /// stored the copy, which gets the time of the source.
     fn old_file(&self, target: &mut Client) -> Result<OldFile, Error> {
         let path = self.to.path();
         let is_timed = self.options.preserve && self.options.verify != Verify::None;
-        match self.proves_new {
-            true => OldFile::alike(target, path, None),
-            false if !is_timed => Ok(OldFile::Other),
-            false => {
-                let told = unless_busy(target.size_told(path))?;
-                OldFile::ask(target, path, told, None)
-            }
+        if !is_timed {
+            return Ok(OldFile::Other);
         }
+        let told = unless_busy(target.size_told(path))?;
+        OldFile::ask(target, path, told, None)
     }
 
     /// Copies to the current path, verifies the result, and sets its time. Also returns
     /// the facts that the target reported of a copy under a temporary name, right after its
-    /// confirmation.
+    /// confirmation. Returns `None` if the copy must have a temporary name.
     fn copy(
         &mut self,
         [source, target]: [&mut Client; 2],
         on: &dyn Observer,
-    ) -> Result<(Done, ConfirmedFile), Error> {
+    ) -> Result<Option<(Done, ConfirmedFile)>, Error> {
         let mut time = None;
         let old = self.old_file(target)?;
         loop {
-            let (report, start) = self.transfer([&mut *source, &mut *target], on, &mut time)?;
+            let transferred = self.transfer([&mut *source, &mut *target], on, &mut time)?;
+            let Some((report, start)) = transferred else { return Ok(None) };
             let paths = [self.from.path(), self.to.path()];
             let mut confirmed = match self.under.is_some() && self.options.verify != Verify::None {
                 true => ConfirmedFile::ask(target, self.to.path())?,
@@ -391,19 +467,20 @@ impl<'a> Relay<'a> {
             let moved = Done::moved(bytes, report.offset, report.duration);
             let size = report.size.unwrap_or(0);
             self.past.report = Some(report);
-            return Ok((Done { size, verified, ..moved }, confirmed));
+            return Ok(Some((Done { size, verified, ..moved }, confirmed)));
         }
     }
 
     /// Lets the servers transfer the file. If a server refuses the whole path, enters the
     /// directories of the path one by one and tries again (RFC 1738 §3.2.2). If a server cannot
-    /// resume, tries again from byte 0.
+    /// resume, tries again from byte 0. Returns `None` as [`copy`](Self::copy) does.
     fn transfer(
         &mut self,
         [source, target]: [&mut Client; 2],
         on: &dyn Observer,
         time: &mut Option<TimeVal>,
-    ) -> Result<(FxpReport, CopyStart), Error> {
+    ) -> Result<Option<(FxpReport, CopyStart)>, Error> {
+        let spares = self.under.is_none() && !self.in_place;
         loop {
             let options = fxp::Options {
                 listener: self.listener,
@@ -416,11 +493,12 @@ impl<'a> Relay<'a> {
                 *time = time_to_preserve(source, paths, on)?;
             }
             let memory = self.options.retried.then_some(&mut self.past.memory);
-            let mut recalling = Recalling { memory, start: None, listed: self.listed, on };
+            let listed = self.listed;
+            let mut recalling = Recalling { memory, start: None, listed, spares, on };
             let paths = [self.from.path(), self.to.path()];
             let clients = [&mut *source, &mut *target];
             let attempts = match fxp::copy(clients, paths, options, &mut recalling) {
-                Ok(report) => return Ok((report, recalling.start.unwrap_or_default())),
+                Ok(report) => return Ok(report.zip(recalling.start)),
                 Err(attempts) => attempts,
             };
             let is_resumed = recalling.start.is_some_and(|start| start.offset > 0);
@@ -433,6 +511,9 @@ impl<'a> Relay<'a> {
             let is_undone = !has_begun(&attempts, Side::Target);
             if is_resumed && is_undone && last.error.refuses_restart() {
                 on.event(Event::FromZero { target: self.to.path(), why: Why::NoRestart });
+                if spares {
+                    return Ok(None);
+                }
                 self.start_over();
                 continue;
             }
@@ -453,10 +534,15 @@ impl<'a> Relay<'a> {
     }
 }
 
+/// Returns whether the server shows a file at `path`, which no directory can be.
+fn is_file(target: &mut Client, path: &[u8]) -> bool {
+    matches!(target.size(path), Ok(Some(_)))
+        && matches!(target.shows_directory(path), Ok(Some(false)))
+}
+
 /// Copies the file `source_path` on one server to `target_path` on another, with one attempt of a
-/// [`Relay`], which says what callers can rely on. First it compares the two files, because a copy of
-/// a file onto itself would destroy it; [`Relay::apart`] can say that they are two. [`Done::size`] is 0
-/// if the servers do not report it; [`Relay::size`] tells.
+/// [`Relay`], which says what callers can rely on. [`Done::size`] is 0 if the servers do not report it;
+/// [`Relay::size`] tells.
 ///
 /// # Errors
 ///

@@ -236,7 +236,7 @@ impl Segments<'_> {
         &self,
         pool: &Pool<'p>,
         mut client: Lent<'p>,
-        most: usize,
+        mut most: usize,
     ) -> Result<Result<Whole, Option<Note<'static>>>, Error> {
         if let Some(why) = self.pieces.stale().map_err(Error::local)? {
             self.begins_at_0(why);
@@ -260,7 +260,15 @@ impl Segments<'_> {
             let began = Instant::now();
             let bytes = missing.iter().map(|missing| missing.to - missing.from).sum();
             let before = self.size - bytes;
-            let why = match self.fetch((pool, most), client, &missing, before)? {
+            let received = match self.fetch((pool, most), client, &missing, before) {
+                // Some servers limit transfers: one connection gets the rest.
+                Err(error) if most > 1 && error.may_be_of_one_connection() => {
+                    (client, most) = (pool.take()?, 1);
+                    continue;
+                }
+                received => received?,
+            };
+            let why = match received {
                 ReceivedRanges::All => {
                     client = pool.take()?;
                     match self.join(&mut client, &kept, &missing) {

@@ -68,6 +68,8 @@ pub(crate) struct CopyStart {
     pub(crate) offset: u64,
     /// The size of the source's file, if it was asked for.
     pub(crate) size: Option<u64>,
+    /// Whether the target has a file that is not empty, if its size was asked for.
+    pub(crate) has_bytes: bool,
     /// Whether the target has the whole file, so that nothing is copied.
     pub(crate) is_whole: bool,
     /// Whether a digest proved the kept bytes.
@@ -108,6 +110,7 @@ pub(super) fn find(
     }
     let start = CopyStart { size, ..CopyStart::default() };
     let Some(have) = have.filter(|have| *have > 0) else { return Ok(start) };
+    let start = CopyStart { has_bytes: true, ..start };
     let is_own = memory.as_ref().is_some_and(|memory| memory.owns(have));
     if resume == Resume::Own && !is_own {
         let is_known = memory.is_some_and(|memory| memory.sent.is_some());
@@ -253,7 +256,7 @@ fn told<T>(answer: Result<Option<T>, Error>, is_asked: bool) -> Result<Option<T>
 }
 
 /// Returns `None` for a refusal, or a reply that means nothing.
-pub(super) fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
+pub(crate) fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
     match reply {
         Ok(answer) => Ok(Some(answer)),
         Err(Error::Refused { .. } | Error::Unsupported(_) | Error::Protocol(_)) => Ok(None),

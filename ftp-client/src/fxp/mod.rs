@@ -20,7 +20,6 @@ mod pair;
 pub(crate) mod same_file;
 mod way;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
@@ -36,7 +35,7 @@ use crate::trace;
 use pair::Pair;
 
 pub use crate::file::relay::transfer;
-pub(crate) use begin::{CopyMemory, CopyStart, common_algorithm};
+pub(crate) use begin::{CopyMemory, CopyStart, answered, common_algorithm};
 
 /// Settings of a copy by one call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -108,12 +107,15 @@ pub(crate) struct Recalling<'a> {
     pub(crate) start: Option<CopyStart>,
     /// The size of the source's file in a listing.
     pub(crate) listed: Option<u64>,
+    /// Whether a file of the target that is not the beginning of the copy must stay.
+    pub(crate) spares: bool,
     /// Receives [`Event::FromZero`] and [`Event::Begun`].
     pub(crate) on: &'a dyn Observer,
 }
 
 /// Copies a file from one server to another, byte for byte, and decides from `recalling` too where to
-/// begin. [`Relay`](crate::file::Relay) says what callers can rely on.
+/// begin. [`Relay`](crate::file::Relay) says what callers can rely on. Returns `None`, and sends nothing,
+/// if the copy would replace a file that must stay.
 ///
 /// # Errors
 ///
@@ -123,7 +125,7 @@ pub(crate) fn copy(
     [source_path, target_path]: [&[u8]; 2],
     options: Options,
     recalling: &mut Recalling<'_>,
-) -> Result<FxpReport, Vec<FxpAttempt>> {
+) -> Result<Option<FxpReport>, Vec<FxpAttempt>> {
     let started = Instant::now();
     let listener = options.listener.unwrap_or(Side::Target);
     let failed = |side| move |error| vec![FxpAttempt::new(listener, side, error)];
@@ -146,6 +148,9 @@ pub(crate) fn copy(
         trace::note(format_args!("nothing proves the target's bytes: starting at byte 0"));
         recalling.on.event(Event::FromZero { target: target_path, why });
     }
+    if recalling.spares && start.offset == 0 && start.has_bytes {
+        return Ok(None);
+    }
     let CopyStart { offset, size, .. } = start;
     let total = size.or(recalling.listed);
     let begun = Event::Begun { source: source_path, target: target_path, at: offset, total };
@@ -153,7 +158,7 @@ pub(crate) fn copy(
     if start.is_whole {
         let duration = started.elapsed();
         let size = Some(offset);
-        return Ok(FxpReport { offset, size, listener: None, replies: None, duration });
+        return Ok(Some(FxpReport { offset, size, listener: None, replies: None, duration }));
     }
     let marker = RestartMarker::parse(offset.to_string().as_bytes());
     let marker = marker.map_err(Error::Argument).map_err(of_source)?;
@@ -166,7 +171,7 @@ pub(crate) fn copy(
     }
     let (Moved { listener, source, target, .. }, size) = copied?;
     let (listener, replies) = (Some(listener), Some([source, target]));
-    Ok(FxpReport { offset, size, listener, replies, duration: started.elapsed() })
+    Ok(Some(FxpReport { offset, size, listener, replies, duration: started.elapsed() }))
 }
 
 /// A copy from an offset, tried with one server listening, or with each in turn.
@@ -180,9 +185,8 @@ struct FxpPlan {
 }
 
 impl FxpPlan {
-    /// Lets the chosen server listen, or the target and then the source; a target that has missed the
-    /// end of a file listens last, and gets `STOR` before the source can have sent this file again.
-    /// Returns the transfer, and the size of both files if it was compared.
+    /// Lets the chosen server listen, or the target and then the source. A target that has missed the end of
+    /// the file gets it once more. Returns the transfer, and the size of both files if it was compared.
     fn run(
         &self,
         source: &mut RemoteFile<'_>,
@@ -190,16 +194,11 @@ impl FxpPlan {
     ) -> Result<(Moved, Option<u64>), Vec<FxpAttempt>> {
         let mut attempts: Vec<FxpAttempt> = Vec::new();
         let is_tried = |side: &Side| self.options.listener.is_none_or(|listener| listener == *side);
-        let mut sides = VecDeque::from([Side::Target, Side::Source]);
-        if target.client.misses_early_end {
-            sides.rotate_left(1);
-        }
-        sides.retain(is_tried);
-        let mut has_missed = false;
-        while let Some(listener) = sides.pop_front() {
-            let may_turn = self.options.listener.is_none() && attempts.is_empty();
-            let mut pair = Pair::new(source.client, target.client, listener, may_turn);
-            pair.stores_early = has_missed && listener == Side::Target;
+        let mut sides = [Side::Target, Side::Source].into_iter().filter(is_tried);
+        let mut next = sides.next();
+        while let Some(listener) = next {
+            let had_missed = target.client.misses_early_end;
+            let mut pair = Pair::new(source.client, target.client, listener);
             match pair.run(self.options.address, self.marker, &self.retrieve, &self.store) {
                 Ok(moved) => {
                     let sudden = pair.without_beginning();
@@ -208,17 +207,15 @@ impl FxpPlan {
                     return Ok((moved, size));
                 }
                 Err(attempt) => {
-                    let misses =
-                        may_turn && listener == Side::Target && target.client.misses_early_end;
-                    if misses {
-                        has_missed = true;
-                        sides.push_back(Side::Target);
-                    }
-                    let may_turn = attempt.is_about_the_way() || misses;
+                    let misses = target.client.misses_early_end && !had_missed;
+                    let may_turn = misses || attempt.is_about_the_way();
                     attempts.push(*attempt);
                     let is_open = |file: &RemoteFile<'_>| file.client.control.is_open();
                     if !may_turn || !is_open(source) || !is_open(target) {
                         break;
+                    }
+                    if !misses {
+                        next = sides.next();
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Two servers and one transfer: the order of commands, waiting on both control connections, and
 //! stopping one transfer when the other fails.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_proto::{
     AddressRule, FileRange, Progress, Reply, ReplyCode, RestartMarker, TransferEvidence, Verb,
@@ -16,20 +16,16 @@ use crate::net::wait::Deadline;
 use crate::trace;
 use crate::transfer::{self, resync};
 
-/// The time for the source to refuse `RETR` before the client sends `STOR` to the target. It
-/// applies if the source can send 150 only after the target has acted. It is a multiple of the time
-/// that the source's previous reply took, with a minimum and a maximum.
+/// The least time for the source to refuse `RETR` before the client sends `STOR` to the target, if the
+/// source can send 150 only after the target has acted.
 const REFUSAL: Duration = Duration::from_millis(500);
-const LATE_REFUSAL: Duration = Duration::from_secs(5);
-const TIMES: u32 = 4;
 
 /// Maximum time to wait for a server to notice that the other server has ended the transfer. A
 /// server that notices needs no `ABOR`, and its reply may explain more.
 const NOTICE: Duration = Duration::from_millis(500);
 
-/// The minimum time for a target to confirm a file whose end it may have missed, before it is aborted;
-/// never more than half of the time for its final reply. Targets that scan a file, or store it elsewhere,
-/// confirm late.
+/// The time for a target to confirm a file whose end it may have missed, before it is aborted; never more
+/// than half of the time for its final reply. Targets that scan a file, or store it elsewhere, confirm late.
 const MISSED: Duration = Duration::from_secs(30);
 
 /// The number of replies to take from one server before checking the other server and the deadline.
@@ -155,28 +151,16 @@ pub(super) struct Pair<'a> {
     listener: Side,
     /// Which server begins the TLS handshake between the two, once that is agreed on.
     handshake: Handshake,
-    /// The time that the source took for its last reply before the transfer.
-    pace: Duration,
-    /// Whether the source can listen instead, if the target does not see the end of a small file.
-    may_turn: bool,
-    /// Whether `STOR` follows `RETR` at once, for a target that has missed the end of this file.
-    pub(super) stores_early: bool,
 }
 
 /// The server that failed, and its error.
 pub(super) type Failure = (Side, Error);
 
 impl<'a> Pair<'a> {
-    pub(super) fn new(
-        source: &'a mut Client,
-        target: &'a mut Client,
-        listener: Side,
-        may_turn: bool,
-    ) -> Self {
+    pub(super) fn new(source: &'a mut Client, target: &'a mut Client, listener: Side) -> Self {
         let source = End::new(Side::Source, source);
         let target = End::new(Side::Target, target);
-        let (handshake, pace) = (Handshake::None, Duration::ZERO);
-        Self { source, target, listener, handshake, pace, may_turn, stores_early: false }
+        Self { source, target, listener, handshake: Handshake::None }
     }
 
     /// Runs the copy. Afterwards each control connection has no outstanding reply or is closed.
@@ -218,20 +202,15 @@ impl<'a> Pair<'a> {
         let handshake = handshake.map_err(|error| (active.side, error))?;
         self.handshake = handshake;
         trace::note(format_args!("the {} must listen:", passive.side));
-        let asked = Instant::now();
         let line = if passive.side == Side::Source { retrieve } else { store };
         let address = way::listen(passive.client, rule, handshake, line)
             .map_err(|error| (passive.side, error))?;
-        let listened = asked.elapsed();
         trace::note(format_args!("the {} must connect to {address}:", active.side));
-        let asked = Instant::now();
-        way::announce(active.client, address).map_err(|error| (active.side, error))?;
-        self.pace = if active.side == Side::Source { asked.elapsed() } else { listened };
-        Ok(())
+        way::announce(active.client, address).map_err(|error| (active.side, error))
     }
 
-    /// Sends `REST` to both servers if necessary, sends `RETR`, waits for the source's first reply,
-    /// and sends `STOR`.
+    /// Sends `REST` to both servers if necessary, sends `RETR`, waits for the source's first reply, and
+    /// sends `STOR`: first of all to a target that sees no data connection that has ended before.
     fn begin(
         &mut self,
         marker: RestartMarker,
@@ -243,10 +222,12 @@ impl<'a> Pair<'a> {
         // If a server refuses now, there is no transfer to stop.
         self.source.restart_at(marker).map_err(of_source)?;
         self.target.restart_at(marker).map_err(of_target)?;
-        self.source.send(retrieve).map_err(of_source)?;
-        if !self.stores_early {
-            self.hear_source()?;
+        if self.target.client.misses_early_end {
+            self.target.send(store).map_err(of_target)?;
+            return self.source.send(retrieve).map_err(of_source);
         }
+        self.source.send(retrieve).map_err(of_source)?;
+        self.hear_source()?;
         self.target.send(store).map_err(of_target)?;
         if !self.source.has_begun {
             self.source.deadline = self.source.client.control.reply_deadline();
@@ -257,7 +238,7 @@ impl<'a> Pair<'a> {
     /// Waits until the source has begun, or has had time to refuse: `STOR` cannot be undone. A
     /// source that has begun can read its file.
     fn hear_source(&mut self) -> Result<(), Failure> {
-        let Self { source, target, listener, handshake, pace, .. } = self;
+        let Self { source, target, listener, handshake, .. } = self;
         let of_source = |error| (Side::Source, error);
         // If the target listens, the source can connect and reply 150 before `STOR`, unless a TLS
         // handshake must come first.
@@ -265,7 +246,7 @@ impl<'a> Pair<'a> {
         let is_free = !listens && *handshake == Handshake::None;
         let mut patience = source.deadline;
         if !is_free {
-            let limit = (*pace * TIMES).clamp(REFUSAL, LATE_REFUSAL);
+            let limit = source.client.patience(REFUSAL);
             patience = patience.or(Some(source.client.control.deadline(limit, Phase::Reply(None))));
         }
         while !source.has_begun && source.is_owing() {
@@ -303,8 +284,6 @@ impl<'a> Pair<'a> {
 
     /// Waits for the final replies of both servers.
     fn watch(&mut self) -> Result<(Reply, Reply), Failure> {
-        let may_miss = self.may_turn && self.listener == Side::Target;
-        let patience = (self.pace * TIMES).max(MISSED);
         let Self { source, target, .. } = self;
         let mut missed = None;
         loop {
@@ -315,11 +294,11 @@ impl<'a> Pair<'a> {
                 (Some(source), Some(target)) => return Ok((source.clone(), target.clone())),
                 (Some(_), None) => {
                     target.follow();
-                    if may_miss && ended_first && target.has_begun {
+                    if ended_first && target.has_begun {
                         // asyncore and asyncio take the end of a data connection that ended before
                         // STOR for no connection, and wait for another one.
                         let control = &target.client.control;
-                        let limit = patience.min(target.client.config.timeouts.final_reply / 2);
+                        let limit = MISSED.min(target.client.config.timeouts.final_reply / 2);
                         missed = Some(control.deadline(limit, Phase::FinalReply));
                     }
                 }

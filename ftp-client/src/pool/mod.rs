@@ -90,6 +90,8 @@ struct PoolState {
     waiting: usize,
     /// Whether connections are kept whose current directory has changed.
     any_directory: bool,
+    /// Whether connections send several commands in one write.
+    flights: bool,
     /// Number of connections that replaced one whose replies were out of step.
     reconnects: u32,
     /// The error of a `QUIT` that showed a reply that was never read.
@@ -105,6 +107,7 @@ impl<'a> Pool<'a> {
             max_idle: Duration::MAX,
             waiting: 0,
             any_directory: false,
+            flights: false,
             reconnects: 0,
             unread: None,
         };
@@ -137,6 +140,14 @@ impl<'a> Pool<'a> {
     /// such a connection is closed when it comes back). Then no caller may rely on the directory.
     pub fn any_directory(self, on: bool) -> Self {
         self.shared.lock().any_directory = on;
+        self
+    }
+
+    /// Sets whether connections may send several commands in one write to a server that answers them in
+    /// order (default: no). A caller must repeat its questions over another connection after
+    /// [`Error::Desynchronised`].
+    pub fn flights(self, on: bool) -> Self {
+        self.shared.lock().flights = on;
         self
     }
 
@@ -232,6 +243,7 @@ impl<'a> Pool<'a> {
                 client.control.keep();
                 client.is_other_session = false;
                 client.moved &= state.any_directory;
+                client.tests_flights = state.flights;
                 state.admission.accepted();
                 Ok(Some((client, true)))
             }
@@ -408,10 +420,13 @@ trait GiveBack: Send + Sync {
 
 impl GiveBack for Shared<'_> {
     fn give_back(&self, mut client: Client) {
-        (client.reuses, client.tests_flights) = (client.config.reuse_data, false);
         let mut state = self.lock();
+        (client.reuses, client.tests_flights) = (client.config.reuse_data, state.flights);
+        // The port of a transfer that has not begun can be closed when the next one begins.
+        client.control.forget_answers();
         let is_kept = client.is_settled()
             && !client.is_other_session
+            && !client.is_renaming
             && (state.any_directory || !client.has_moved())
             && state.admission.refusal().is_none();
         match is_kept {
@@ -431,7 +446,7 @@ impl GiveBack for Shared<'_> {
     }
 }
 
-/// A connection of a [`Pool`]. It goes back when it is dropped, unless a reply is outstanding or
+/// A connection of a [`Pool`]. It goes back when it is dropped, unless a reply or `RNTO` is outstanding or
 /// its current directory has changed, or you have sent a raw `USER` or `REIN`; then it is closed. The
 /// type and the length check that you set are not those of the next caller.
 #[must_use = "the connection goes back when this value is dropped"]

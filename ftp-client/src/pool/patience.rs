@@ -50,6 +50,16 @@ impl Error {
             _ => Recovery::Impossible,
         }
     }
+
+    /// Returns whether another connection may succeed with what failed over this one, because the
+    /// server refused it for now, as ProFTPD's limits of transfers do, or because the replies were out
+    /// of step before it was sent.
+    pub(crate) fn may_be_of_one_connection(&self) -> bool {
+        match self.recovery() {
+            Recovery::TryAgain => self.kind() == ErrorKind::Temporary,
+            recovery => recovery == Recovery::Reconnect,
+        }
+    }
 }
 
 /// The current attempt.

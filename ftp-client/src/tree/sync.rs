@@ -20,7 +20,7 @@ use super::plan::{Plan, PlanOptions, Rule};
 use super::probe::learn_names;
 use super::scan::{LocalTree, RemoteTree, Scan, TargetSeen, look_at, look_for};
 use crate::charset::is_text;
-use crate::client::promise::Promise;
+use crate::control::learned::Promise;
 use crate::error::{Error, ErrorKind, Unsupported};
 use crate::event::Observer;
 use crate::file::evidence::Resume;

@@ -387,7 +387,7 @@ fn attempts(command: Command, address: SocketAddr, local: &Path, most: usize) ->
         Command::Copy { temporary } => {
             let mut copy = Relay::new(Place::at("s"), Place::at("t"), &options)
                 .under(under(temporary))
-                .apart(true);
+                .in_place(true);
             persist(&mut || {
                 let done = copy.attempt(&mut connect()?, &mut connect()?, &());
                 Ok((done, copy.is_final()))

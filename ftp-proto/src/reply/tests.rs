@@ -1,5 +1,7 @@
+use super::decoder::error;
 use super::*;
 use crate::bytes::any_chunking;
+use crate::{ParseError, ParseErrorKind, limits};
 use ParseErrorKind::{TooLong, UnexpectedByte};
 
 #[test]

@@ -9,7 +9,6 @@ mod listing;
 mod objects;
 mod parameter;
 mod rules;
-mod site;
 mod space;
 mod transfer;
 pub(crate) mod unfinished;
@@ -164,7 +163,7 @@ fn handle_other(session: &mut Session, command: &Command) -> Option<Outcome> {
         Command::Mff(facts) => objects::mff(session, facts).into(),
         Command::Hash(path) => objects::hash(session, path).into(),
         Command::Avbl(path) => space::avbl(session, path.as_ref()).into(),
-        Command::Site(argument) => site::site(session, argument).into(),
+        Command::Site(argument) => information::site(session, argument).into(),
         Command::Dele(path) => objects::dele(session, path).into(),
         Command::Rnfr(path) => objects::rnfr(session, path).into(),
         Command::Rnto(path) => objects::rnto(session, path).into(),

@@ -17,11 +17,10 @@ use super::logging::{LOG, Transfers};
 use super::logins::{LoginProgram, Logins};
 use super::metrics::Metrics;
 use super::own_files::OwnFiles;
-use super::patience::{DiskAnswer, answers};
 use super::stores::Stores;
 use super::upload_check::UploadChecks;
 use super::users::{ConfinementNote, Homes, Users};
-use super::{DaemonError, DaemonErrorKind};
+use super::{DaemonError, DaemonErrorKind, DiskAnswer, answers};
 use crate::{Error, Server, ServerBuilder, Tls};
 use ftp_proto::text::values::in_full;
 
@@ -159,9 +158,7 @@ impl Parts {
         let BuiltParts { draft, tls, watch, own, .. } = built;
         let (config, stores) = (Arc::clone(&draft.config), Arc::clone(&draft.stores));
         let homes = Arc::clone(&draft.homes);
-        let undo = Undo(Some(self.lasting.clone()));
         let (served, kept) = serve(draft)?;
-        undo.cancel();
         log::debug!(target: LOG, "configuration applied to the {} server", self.which());
         stores.use_keys(&self.stores);
         self.sweeper = sweep(&homes, self.sweeper.take());
@@ -175,26 +172,6 @@ impl Parts {
 
     fn which(&self) -> &'static str {
         if self.is_running { "running" } else { "new" }
-    }
-}
-
-/// Rolls back a first phase that failed or panicked: ends the threads that it has started.
-struct Undo(Option<Lasting>);
-
-impl Undo {
-    /// Keeps the threads, because the settings are used.
-    fn cancel(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Undo {
-    fn drop(&mut self) {
-        if let Some(Lasting { logins, checks, hooks, .. }) = &self.0 {
-            logins.undo();
-            checks.undo();
-            hooks.undo();
-        }
     }
 }
 
@@ -228,17 +205,6 @@ impl PartsPlan {
         config: Config,
         look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
     ) -> Result<BuiltParts, DaemonError> {
-        let undo = Undo(Some(self.lasting.clone()));
-        let built = self.built(config, look)?;
-        undo.cancel();
-        Ok(built)
-    }
-
-    fn built(
-        self,
-        config: Config,
-        look: impl FnOnce(&mut Draft) -> Result<Option<ConfinementNote>, DaemonError>,
-    ) -> Result<BuiltParts, DaemonError> {
         let config = Arc::new(config);
         let settings = &config.settings;
         // Before the server creates any file.
@@ -250,10 +216,7 @@ impl PartsPlan {
         let tls = self.tls.load(settings, dates)?;
         let Lasting { transfers, logins, checks, .. } = &self.lasting;
         let log = transfers.prepare(settings)?;
-        let program = logins.prepare(settings);
-        let program = program.map_err(|error| DaemonError::no_thread("logins", &error))?;
-        let check = checks.prepare(settings);
-        let check = check.map_err(|error| DaemonError::no_thread("hooks.check", &error))?;
+        let (program, check) = (logins.program(settings), checks.check(settings));
         let stores = Stores::open(settings, self.is_running.then_some(&*self.stores))?;
         let homes = config.homes(&stores, &own).asking(program.clone()).checking(check);
         let homes = Arc::new(homes);
@@ -384,8 +347,6 @@ fn besides(sockets: &[TcpListener], mut all: Vec<SocketAddr>) -> Vec<SocketAddr>
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-
     use super::*;
     use crate::Rights;
 
@@ -395,25 +356,6 @@ mod tests {
         config.add_user(user, "p");
         config.set("log.transfers", log).unwrap();
         config
-    }
-
-    #[test]
-    fn a_panic_while_parts_are_built_ends_their_threads() {
-        let parts = Parts::new();
-        for panics in [false, true] {
-            let mut config = Config::new();
-            config.share("/var", Rights::READ);
-            config.add_user("anna", "p");
-            config.set("auth.program", "/bin/true").unwrap();
-            let look = |_: &mut Draft| match panics {
-                true => panic!("a fault"),
-                false => Err(DaemonError::new(DaemonErrorKind::Local, "refused")),
-            };
-            let build = AssertUnwindSafe(|| parts.plan().build(config, look).map(drop));
-            let built = catch_unwind(build);
-            assert_eq!(built.is_err(), panics, "{built:?}");
-            assert_eq!(parts.lasting.logins.threads(), 0);
-        }
     }
 
     #[test]

@@ -319,14 +319,9 @@ pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
 /// Removes expired partial uploads below these directories, and returns the time until the next one
 /// expires. A root that cannot be opened is skipped: the start or the login reports it.
 fn walk<'a>(paths: impl Iterator<Item = &'a PathBuf>, is_over: impl Fn() -> bool) -> Duration {
-    let mut pause = REMEMBERED;
-    clean(paths, is_over, |path| {
-        let Ok(local) = LocalStorage::open(path) else { return false };
-        let (is_whole, next) = local.sweep();
-        pause = pause.min(next);
-        is_whole
-    });
-    pause
+    let open = |path: &PathBuf| LocalStorage::open(path).ok();
+    let roots = paths.take_while(|_| !is_over()).filter_map(open);
+    roots.map(|local| local.sweep().1).min().unwrap_or(REMEMBERED)
 }
 
 /// Thread that removes abandoned partial uploads from writable directories, at once and then
@@ -362,33 +357,6 @@ impl Sweeper {
     pub(super) fn is_for(&self, homes: &Homes) -> bool {
         *self.paths == *homes.written()
     }
-}
-
-/// Cleans directories until `is_over` returns `true`. Skips a directory inside another if `tidy_up`
-/// could read the whole outer directory.
-fn clean<'a>(
-    paths: impl Iterator<Item = &'a PathBuf>,
-    is_over: impl Fn() -> bool,
-    mut tidy_up: impl FnMut(&Path) -> bool,
-) {
-    // Sorted, so that a directory comes before those inside it.
-    let real = paths.map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
-    let mut whole: Vec<PathBuf> = Vec::new();
-    for path in real.collect::<BTreeSet<_>>() {
-        if is_over() {
-            return;
-        }
-        let is_done = whole.iter().any(|outer| is_walked_with(outer, &path));
-        if !is_done && tidy_up(&path) {
-            whole.push(path);
-        }
-    }
-}
-
-/// Returns whether a walk of `outer` reaches `path`. A walk may skip other file systems.
-fn is_walked_with(outer: &Path, path: &Path) -> bool {
-    let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
-    path.starts_with(outer) && device(outer) == device(path)
 }
 
 #[cfg(test)]
@@ -458,8 +426,6 @@ mod tests {
 
 #[cfg(test)]
 mod tests_of_the_sweeper {
-    use std::os::unix::fs::symlink;
-
     use crate::storage::Keep;
     use crate::{LocalConfig, Rights, VirtualPath, WriteMode};
 
@@ -522,32 +488,5 @@ mod tests_of_the_sweeper {
             // The record outlives the bytes.
             assert_eq!(files().count(), if age < 12 { 2 } else { 1 });
         }
-    }
-
-    #[test]
-    fn a_directory_inside_another_is_swept_once() {
-        let top = tempfile::tempdir().unwrap();
-        // The temporary directory may lie below a symbolic link.
-        let top = top.path().canonicalize().unwrap();
-        fs::create_dir_all(top.join("a/inner")).unwrap();
-        fs::create_dir(top.join("ab")).unwrap();
-        symlink("a", top.join("link")).unwrap();
-        let paths = ["ab", "a/inner", "link", "a", "missing", "link/inner"];
-        let paths = paths.map(|name| top.join(name));
-        for (is_whole, want) in
-            [(true, &["a", "ab", "missing"][..]), (false, &["a", "a/inner", "ab", "missing"])]
-        {
-            let mut walked = Vec::new();
-            clean(
-                paths.iter(),
-                || false,
-                |path| {
-                    walked.push(path.strip_prefix(&top).unwrap().to_owned());
-                    is_whole
-                },
-            );
-            assert_eq!(walked, want.iter().map(PathBuf::from).collect::<Vec<_>>());
-        }
-        clean(paths.iter(), || true, |path| panic!("{path:?} is walked"));
     }
 }

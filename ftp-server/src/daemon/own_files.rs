@@ -19,8 +19,7 @@ use super::config::{
     Config, ConfiguredRoot, Fixed, MetricsAddress, NOT_A_NAME, is_name, key_of_store,
 };
 use super::hooks::spool_files;
-use super::patience::{DiskAnswer, answers};
-use super::{DaemonError, certificate};
+use super::{DaemonError, DiskAnswer, answers, certificate};
 use crate::lock::Lock;
 use crate::net::socket::is_ready;
 use ftp_proto::text::toml_text::shown;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-use crate::storage::server_rights;
+use crate::storage::may_give_to_group;
 
 /// A user and a group of this system, which `security.run_as` names.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -167,7 +167,7 @@ impl FileGroup {
 
     /// Returns whether this process may give its files to the group.
     pub(crate) fn is_ours(&self) -> bool {
-        server_rights::may_give_to_group(self.id())
+        may_give_to_group(self.id())
     }
 }
 

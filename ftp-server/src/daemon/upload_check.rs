@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use ftp_proto::text::values::show;
 
 use super::config::Settings;
-use super::programs::answer::{Failures, ProgramAnswer};
 use super::programs::pool::{Job, ProgramPool};
 use super::programs::{self as process, Stuck};
+use super::programs::{Failures, ProgramAnswer};
 use crate::auth::LocalPaths;
 use crate::storage::StorageResult;
 use crate::{
@@ -52,33 +52,24 @@ impl UploadChecks {
         Self(Arc::new(ProgramPool::new("checks", false)))
     }
 
-    /// Starts the threads that these settings need, and returns the check for later logins.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error if a thread cannot be started.
-    pub(super) fn prepare(&self, settings: &Settings) -> io::Result<Option<Arc<UploadCheck>>> {
+    /// Returns the check of these settings for later logins.
+    pub(super) fn check(&self, settings: &Settings) -> Option<Arc<UploadCheck>> {
         let hooks = &settings.hooks;
-        if !hooks.has_check() {
-            return Ok(None);
-        }
-        self.0.prepare(hooks.check_workers)?;
-        Ok(Some(Arc::new(UploadCheck {
-            command: hooks.check.clone(),
-            limit: hooks.check_timeout,
-            failures: Failures::default(),
-            pool: Arc::clone(&self.0),
-        })))
+        hooks.has_check().then(|| {
+            Arc::new(UploadCheck {
+                command: hooks.check.clone(),
+                limit: hooks.check_timeout,
+                failures: Failures::default(),
+                pool: Arc::clone(&self.0),
+            })
+        })
     }
 
-    /// Applies settings for which [`prepare`](Self::prepare) was called.
+    /// Applies settings.
     pub(super) fn set(&self, settings: &Settings) {
-        self.0.set(settings.hooks.check_workers);
-    }
-
-    /// Undoes [`prepare`](Self::prepare).
-    pub(super) fn undo(&self) {
-        self.0.undo();
+        if settings.hooks.has_check() {
+            self.0.set(settings.hooks.check_workers);
+        }
     }
 
     /// Kills the running programs; uploads that wait for one are refused. Call it when no session

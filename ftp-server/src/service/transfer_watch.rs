@@ -346,6 +346,8 @@ impl<'a> TransferWatch<'a> {
                         break done.unwrap_or_else(|error| Err(panicked(error)));
                     }
                     if let Some(interruption) = self.look(self.moved) {
+                        // Before the reply, after which the client may store a newer file.
+                        job.cancel();
                         self.publishing = Some((job, announcement));
                         return PumpEnd::Undecided(interruption);
                     }

@@ -23,12 +23,12 @@ mod remote;
 #[cfg(feature = "s3")]
 mod s3;
 pub(crate) mod space;
-mod stall;
 #[cfg(test)]
 mod tests;
 pub(crate) mod unfinished;
 
 pub use capabilities::Capabilities;
+pub(crate) use capabilities::WaitLimit;
 pub use confinement::{Confine, ConfinementPolicy};
 pub(crate) use confinement::{ConfinementStatus, close_confinements, confine};
 pub use error::{StorageError, StorageErrorKind};
@@ -37,7 +37,8 @@ pub use fault::{Fault, FaultStorage, StorageCall};
 pub use local::{LocalConfig, LocalStorage, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use local::{
-    Tally, free_bytes, is_hidden_name, lock, rename_new, server_rights, unlock,
+    Tally, exceeds_access, free_bytes, is_hidden_name, lock, may_access, may_give_to_group,
+    may_give_to_user, owns_all_files, rename_new, unlock,
 };
 pub use memory::MemoryStorage;
 pub use metadata::{DirectoryUse, Entries, Entry, EntryKind, Metadata};
@@ -48,7 +49,6 @@ pub(crate) use remote::RemoteStorage;
 #[cfg(feature = "s3")]
 pub use s3::{S3Error, S3Features, S3Ledger, S3Storage, S3Store, S3StoreBuilder, S3Timeouts};
 pub use space::Space;
-pub(crate) use stall::WaitLimit;
 pub use unfinished::Unfinished;
 
 use std::io;

@@ -1,45 +1,54 @@
 //! Parses the lines of a batch: words as in a shell, and the commands that they form.
 
+use std::ops::RangeInclusive;
+
 use crate::console::output::shown;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Command, other_command, values};
 
-/// Command of a line. Names are bytes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Order {
-    Get { remote: Vec<u8>, local: Option<Vec<u8>> },
-    Put { local: Vec<u8>, remote: Option<Vec<u8>> },
-    Ls { long: bool, all: bool, recursive: bool, path: Vec<u8> },
-    Stat(Vec<Vec<u8>>),
-    Rm { recursive: bool, force: bool, paths: Vec<Vec<u8>> },
-    Mkdir { parents: bool, paths: Vec<Vec<u8>> },
-    Rmdir(Vec<Vec<u8>>),
-    Mv { from: Vec<u8>, to: Vec<u8> },
-    Chmod { mode: Vec<u8>, paths: Vec<Vec<u8>> },
-    Cd(Vec<u8>),
-    Ascii,
-    Binary,
-    Quote(Vec<u8>),
-    Bye,
-}
+/// A command: its name, its usage, its flags, and the numbers of operands that it takes.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct LineCommand(
+    pub(super) &'static str,
+    pub(super) &'static str,
+    &'static [u8],
+    RangeInclusive<usize>,
+);
 
-/// The commands, the usage of each, and its flags.
-pub(super) const USAGES: [(&str, &str, &[u8]); 14] = [
-    ("get", "get REMOTE [LOCAL]", b""),
-    ("put", "put LOCAL [REMOTE]", b""),
-    ("ls", "ls [-l] [-a] [-R] [PATH]", b"laR"),
-    ("stat", "stat PATH...", b""),
-    ("rm", "rm [-r] [-f] PATH...", b"rf"),
-    ("mkdir", "mkdir [-p] PATH...", b"p"),
-    ("rmdir", "rmdir PATH...", b""),
-    ("mv", "mv FROM TO", b""),
-    ("chmod", "chmod MODE PATH...", b""),
-    ("cd", "cd DIRECTORY", b""),
-    ("ascii", "ascii", b""),
-    ("binary", "binary", b""),
-    ("quote", "quote COMMAND...", b""),
-    ("bye", "bye", b""),
+const MANY: usize = usize::MAX;
+
+/// The commands of scripts and sessions.
+pub(super) static COMMANDS: [LineCommand; 14] = [
+    LineCommand("get", "get REMOTE [LOCAL]", b"", 1..=2),
+    LineCommand("put", "put LOCAL [REMOTE]", b"", 1..=2),
+    LineCommand("ls", "ls [-l] [-a] [-R] [PATH]", b"laR", 0..=1),
+    LineCommand("stat", "stat PATH...", b"", 1..=MANY),
+    LineCommand("rm", "rm [-r] [-f] PATH...", b"rf", 1..=MANY),
+    LineCommand("mkdir", "mkdir [-p] PATH...", b"p", 1..=MANY),
+    LineCommand("rmdir", "rmdir PATH...", b"", 1..=MANY),
+    LineCommand("mv", "mv FROM TO", b"", 2..=2),
+    LineCommand("chmod", "chmod MODE PATH...", b"", 2..=MANY),
+    LineCommand("cd", "cd DIRECTORY", b"", 1..=1),
+    LineCommand("ascii", "ascii", b"", 0..=0),
+    LineCommand("binary", "binary", b"", 0..=0),
+    LineCommand("quote", "quote COMMAND...", b"", 1..=MANY),
+    LineCommand("bye", "bye", b"", 0..=0),
 ];
+
+/// The commands of sessions only.
+static OF_SESSIONS: [LineCommand; 3] = [
+    LineCommand("pwd", "pwd", b"", 0..=0),
+    LineCommand("lcd", "lcd [DIRECTORY]", b"", 0..=1),
+    LineCommand("help", "help", b"", 0..=MANY),
+];
+
+/// A command with its flags and operands. Names are bytes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Order {
+    pub(super) name: &'static str,
+    flags: Vec<u8>,
+    pub(super) operands: Vec<Vec<u8>>,
+}
 
 /// Splits a line into words at blanks, like a shell. `'...'`, `"..."` and `\` quote blanks; `#` at
 /// the start of a word begins a comment. Nothing is expanded.
@@ -47,7 +56,7 @@ pub(super) const USAGES: [(&str, &str, &[u8]); 14] = [
 /// # Errors
 ///
 /// Returns `Usage` for an unclosed quote or a trailing `\`.
-pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>> {
+fn words(line: &[u8]) -> Result<Vec<Vec<u8>>> {
     let wrong = |what: &str| Err(Failure::item(Exit::Usage, what));
     let mut words = Vec::new();
     let mut word = None::<Vec<u8>>;
@@ -93,33 +102,27 @@ pub(super) fn words(line: &[u8]) -> Result<Vec<Vec<u8>>> {
 }
 
 impl Order {
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags.contains(&flag)
+    }
+
     /// Returns whether the command may have to enter a directory to find out whether the directory
     /// exists.
-    pub(super) const fn may_enter(&self) -> bool {
-        matches!(
-            self,
-            Self::Ls { .. }
-                | Self::Stat(_)
-                | Self::Rm { .. }
-                | Self::Mkdir { parents: true, .. }
-                | Self::Chmod { .. }
-        )
+    pub(super) fn may_enter(&self) -> bool {
+        matches!(self.name, "ls" | "stat" | "rm" | "chmod")
+            || self.name == "mkdir" && self.has(b'p')
     }
 
     /// Returns the paths on the server. One that is missing is empty, as is that of a raw command.
     fn paths(&self) -> Vec<&[u8]> {
-        match self {
-            Self::Get { remote, .. } => vec![remote],
-            Self::Put { remote, .. } => vec![remote.as_deref().unwrap_or_default()],
-            Self::Ls { path, .. } | Self::Cd(path) => vec![path],
-            Self::Stat(paths)
-            | Self::Rm { paths, .. }
-            | Self::Mkdir { paths, .. }
-            | Self::Rmdir(paths)
-            | Self::Chmod { paths, .. } => paths.iter().map(Vec::as_slice).collect(),
-            Self::Mv { from, to } => vec![from, to],
-            Self::Ascii | Self::Binary | Self::Bye => Vec::new(),
-            Self::Quote(_) => vec![b""],
+        let mut operands = self.operands.iter().map(Vec::as_slice);
+        match self.name {
+            "get" => operands.take(1).collect(),
+            "put" => vec![operands.nth(1).unwrap_or_default()],
+            "ls" => vec![operands.next().unwrap_or_default()],
+            "chmod" => operands.skip(1).collect(),
+            "quote" => vec![b""],
+            _ => operands.collect(),
         }
     }
 
@@ -131,29 +134,47 @@ impl Order {
 
     /// Returns whether a name may have been meant as a pattern.
     pub(super) fn has_pattern(&self) -> bool {
-        let is_pattern = |path: &[u8]| path.contains(&b'*');
-        matches!(self, Self::Put { local, .. } if is_pattern(local))
-            || self.paths().into_iter().any(is_pattern)
+        let local = self.operands.first().filter(|_| self.name == "put").map(Vec::as_slice);
+        self.paths().into_iter().chain(local).any(|path| path.contains(&b'*'))
     }
 
-    /// Parses a line. Returns `None` if the line is empty or a comment.
+    /// Parses a line of a script. Returns `None` if the line is empty or a comment.
     ///
     /// # Errors
     ///
     /// Returns `Usage` if the line is invalid.
     pub(super) fn parse(line: &[u8]) -> Result<Option<Self>> {
+        Self::parse_among(line, &[])
+    }
+
+    /// Parses a line of a session, as [`parse`](Self::parse) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns the same errors as [`parse`](Self::parse).
+    pub(super) fn parse_typed(line: &[u8]) -> Result<Option<Self>> {
+        Self::parse_among(line, &OF_SESSIONS)
+    }
+
+    fn parse_among(line: &[u8], more: &'static [LineCommand]) -> Result<Option<Self>> {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };
         let name = String::from_utf8_lossy(&name).into_owned();
-        let known = if matches!(name.as_str(), "exit" | "quit" | "close") { "bye" } else { &name };
-        let Some((name, usage, flags)) = USAGES.iter().find(|(it, ..)| *it == known) else {
+        let known = match name.as_str() {
+            "exit" | "quit" | "close" => "bye",
+            "?" | "h" => "help",
+            name => name,
+        };
+        let mut commands = COMMANDS.iter().chain(more);
+        let Some(LineCommand(name, usage, flags, counts)) = commands.find(|it| it.0 == known)
+        else {
             if crate::options::may_hold_password(name.as_bytes()) {
                 let message = "unknown command (not shown: it may hold a password)";
                 return Err(Failure::item(Exit::Usage, message));
             }
             let name = shown(name.as_bytes());
             // Short words are near to many.
-            let known = USAGES.iter().map(|(known, ..)| *known);
+            let known = COMMANDS.iter().map(|command| command.0);
             let known = known.filter(|known| name.starts_with(known.split_at(1).0));
             let is_local = name.starts_with('!');
             let instead = other_command(if is_local { "pwd" } else { &name }, Some("batch"));
@@ -164,15 +185,60 @@ impl Order {
             };
             return Err(Failure::item(Exit::Usage, format!("unknown command {name}; {hint}")));
         };
-        let mut words = LineWords { flags: Vec::new(), words: words.collect() };
-        if *name != "quote" && words.words.iter().any(|word| crate::options::is_url(word)) {
-            return Err(Failure::item(Exit::Usage, "expected a path on the server, not a URL"));
-        }
+        let mut order = Self { name, flags: Vec::new(), operands: words.collect() };
         if *name != "quote" {
-            words.take_flags(name, usage, flags)?;
+            if order.operands.iter().any(|word| crate::options::is_url(word)) {
+                let message = "expected a path on the server, not a URL";
+                return Err(Failure::item(Exit::Usage, message));
+            }
+            order.take_flags(usage, flags)?;
         }
-        let order = words.order(name);
-        order.map(Some).ok_or_else(|| Failure::item(Exit::Usage, format!("expected {usage}")))
+        if order.operands.iter().any(Vec::is_empty) || !counts.contains(&order.operands.len()) {
+            return Err(Failure::item(Exit::Usage, format!("expected {usage}")));
+        }
+        Ok(Some(order))
+    }
+
+    /// Moves the flags at the front of the operands, which are in `known`, to `flags`. The first `--` ends
+    /// the flags. A single `-` is an operand.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for another word that begins with `-`: a name on the server or here would be
+    /// what an option was meant for. A flag after an operand may be a name that a script inserted.
+    fn take_flags(&mut self, usage: &str, known: &[u8]) -> Result {
+        let name = self.name;
+        let end = self.operands.iter().position(|word| word == b"--");
+        let names = end.map_or(Vec::new(), |end| self.operands.split_off(end));
+        let is_flag = |word: &Vec<u8>| {
+            matches!(word.as_slice(), [b'-', flags @ ..]
+                if !flags.is_empty() && flags.iter().all(|flag| known.contains(flag)))
+        };
+        while self.operands.first().is_some_and(is_flag) {
+            self.flags.extend(self.operands.remove(0));
+        }
+        let is_odd = |word: &&Vec<u8>| word.len() > 1 && word.starts_with(b"-") || *word == b"&";
+        if let Some(word) = self.operands.iter().find(is_odd) {
+            let fault = if is_flag(word) { "misplaced" } else { "unknown" };
+            let option = String::from_utf8_lossy(word);
+            let option = option.trim_start_matches('-').split('=').next().unwrap_or_default();
+            let is_known = |command: Command| {
+                !is_flag(word) && command.rows().any(|row| row.is_called(option))
+            };
+            let shown = shown(word);
+            let hint = if is_known(Command::Batch) {
+                format!("start batch with {shown}")
+            } else if Command::find(name.as_ref()).is_ok_and(is_known) {
+                format!("use, outside of batch: ftp-cli {name} {shown}")
+            } else {
+                format!("expected {usage}")
+            };
+            let message =
+                format!("{name}: {fault} option {shown}; {hint}; as a name, use ./{shown}");
+            return Err(Failure::item(Exit::Usage, message));
+        }
+        self.operands.extend(names.into_iter().skip(1));
+        Ok(())
     }
 }
 
@@ -193,92 +259,6 @@ pub(super) fn enters(text: &[u8]) -> bool {
     match text.strip_prefix(b"quote ") {
         Some(command) => leads_to(command.trim_ascii_start()).is_some(),
         None => text.starts_with(b"cd") || text.starts_with(b"lcd"),
-    }
-}
-
-/// Words after the name of a command.
-struct LineWords {
-    flags: Vec<u8>,
-    words: Vec<Vec<u8>>,
-}
-
-impl LineWords {
-    /// Moves the flags at the front of `words`, which are in `known`, to `flags`. The first `--` ends
-    /// the flags. A single `-` is an operand.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Usage` for another word that begins with `-`: a name on the server or here would be
-    /// what an option was meant for. A flag after an operand may be a name that a script inserted.
-    fn take_flags(&mut self, name: &str, usage: &str, known: &[u8]) -> Result {
-        let end = self.words.iter().position(|word| word == b"--");
-        let names = end.map_or(Vec::new(), |end| self.words.split_off(end));
-        let is_flag = |word: &Vec<u8>| {
-            matches!(word.as_slice(), [b'-', flags @ ..]
-                if !flags.is_empty() && flags.iter().all(|flag| known.contains(flag)))
-        };
-        while self.words.first().is_some_and(is_flag) {
-            self.flags.extend(self.words.remove(0));
-        }
-        let is_odd = |word: &&Vec<u8>| word.len() > 1 && word.starts_with(b"-") || *word == b"&";
-        if let Some(word) = self.words.iter().find(is_odd) {
-            let fault = if is_flag(word) { "misplaced" } else { "unknown" };
-            let option = String::from_utf8_lossy(word);
-            let option = option.trim_start_matches('-').split('=').next().unwrap_or_default();
-            let is_known = |command: Command| {
-                !is_flag(word) && command.rows().any(|row| row.is_called(option))
-            };
-            let shown = shown(word);
-            let hint = if is_known(Command::Batch) {
-                format!("start batch with {shown}")
-            } else if Command::find(name.as_ref()).is_ok_and(is_known) {
-                format!("use, outside of batch: ftp-cli {name} {shown}")
-            } else {
-                format!("expected {usage}")
-            };
-            let message =
-                format!("{name}: {fault} option {shown}; {hint}; as a name, use ./{shown}");
-            return Err(Failure::item(Exit::Usage, message));
-        }
-        self.words.extend(names.into_iter().skip(1));
-        Ok(())
-    }
-
-    fn order(&mut self, name: &str) -> Option<Order> {
-        let has = |flag| self.flags.contains(&flag);
-        let words = std::mem::take(&mut self.words);
-        if words.iter().any(Vec::is_empty) {
-            return None;
-        }
-        let some = !words.is_empty();
-        Some(match (name, words.as_slice()) {
-            ("get", [remote, local @ ..]) if local.len() < 2 => {
-                Order::Get { remote: remote.clone(), local: local.first().cloned() }
-            }
-            ("put", [local, remote @ ..]) if remote.len() < 2 => {
-                Order::Put { local: local.clone(), remote: remote.first().cloned() }
-            }
-            ("ls", [] | [_]) => Order::Ls {
-                long: has(b'l'),
-                all: has(b'a'),
-                recursive: has(b'R'),
-                path: words.into_iter().next().unwrap_or_default(),
-            },
-            ("stat", _) if some => Order::Stat(words),
-            ("rm", _) if some => Order::Rm { recursive: has(b'r'), force: has(b'f'), paths: words },
-            ("mkdir", _) if some => Order::Mkdir { parents: has(b'p'), paths: words },
-            ("rmdir", _) if some => Order::Rmdir(words),
-            ("mv", [from, to]) => Order::Mv { from: from.clone(), to: to.clone() },
-            ("chmod", [mode, paths @ ..]) if !paths.is_empty() => {
-                Order::Chmod { mode: mode.clone(), paths: paths.to_vec() }
-            }
-            ("cd", [path]) => Order::Cd(path.clone()),
-            ("ascii", []) => Order::Ascii,
-            ("binary", []) => Order::Binary,
-            ("bye", []) => Order::Bye,
-            ("quote", _) if some => Order::Quote(words.join(&b' ')),
-            _ => return None,
-        })
     }
 }
 
@@ -322,38 +302,40 @@ mod tests {
 
     #[test]
     fn lines_parse_to_orders_or_fail_with_the_usage() {
-        let bytes = |text: &str| text.as_bytes().to_vec();
-        for (line, want) in [
-            ("get a", Order::Get { remote: bytes("a"), local: None }),
-            ("get ./-x 'l m'", Order::Get { remote: bytes("./-x"), local: Some(bytes("l m")) }),
-            ("put a b/", Order::Put { local: bytes("a"), remote: Some(bytes("b/")) }),
-            ("ls", Order::Ls { long: false, all: false, recursive: false, path: Vec::new() }),
-            ("ls -la d", Order::Ls { long: true, all: true, recursive: false, path: bytes("d") }),
-            (
-                "ls -- -l",
-                Order::Ls { long: false, all: false, recursive: false, path: bytes("-l") },
-            ),
-            (
-                "rm -r -f a b",
-                Order::Rm { recursive: true, force: true, paths: vec![bytes("a"), bytes("b")] },
-            ),
-            ("mkdir -p a/b", Order::Mkdir { parents: true, paths: vec![bytes("a/b")] }),
-            ("mv a b", Order::Mv { from: bytes("a"), to: bytes("b") }),
-            ("chmod 644 a", Order::Chmod { mode: bytes("644"), paths: vec![bytes("a")] }),
-            ("cd ..", Order::Cd(bytes(".."))),
-            ("ascii # now", Order::Ascii),
-            ("quote SITE CHMOD 644 'a b'", Order::Quote(bytes("SITE CHMOD 644 a b"))),
-            ("get a -", Order::Get { remote: bytes("a"), local: Some(bytes("-")) }),
-            ("get -- -c -d", Order::Get { remote: bytes("-c"), local: Some(bytes("-d")) }),
-            (
-                "rm a -- -r",
-                Order::Rm { recursive: false, force: false, paths: vec![bytes("a"), bytes("-r")] },
-            ),
-            ("quote SITE -x --", Order::Quote(bytes("SITE -x --"))),
-            ("quit", Order::Bye),
-            ("quote 'SITE  X'", Order::Quote(bytes("SITE  X"))),
+        for (line, name, flags, operands) in [
+            ("get a", "get", "", &["a"][..]),
+            ("get ./-x 'l m'", "get", "", &["./-x", "l m"]),
+            ("put a b/", "put", "", &["a", "b/"]),
+            ("ls", "ls", "", &[]),
+            ("ls -la d", "ls", "la", &["d"]),
+            ("ls -- -l", "ls", "", &["-l"]),
+            ("rm -r -f a b", "rm", "rf", &["a", "b"]),
+            ("mkdir -p a/b", "mkdir", "p", &["a/b"]),
+            ("mv a b", "mv", "", &["a", "b"]),
+            ("chmod 644 a", "chmod", "", &["644", "a"]),
+            ("cd ..", "cd", "", &[".."]),
+            ("ascii # now", "ascii", "", &[]),
+            ("quote SITE CHMOD 644 'a b'", "quote", "", &["SITE", "CHMOD", "644", "a b"]),
+            ("get a -", "get", "", &["a", "-"]),
+            ("get -- -c -d", "get", "", &["-c", "-d"]),
+            ("rm a -- -r", "rm", "", &["a", "-r"]),
+            ("quote SITE -x --", "quote", "", &["SITE", "-x", "--"]),
+            ("quit", "bye", "", &[]),
+            ("quote 'SITE  X'", "quote", "", &["SITE  X"]),
         ] {
-            assert_eq!(Order::parse(line.as_bytes()).ok(), Some(Some(want)), "{line}");
+            let order = Order::parse(line.as_bytes()).unwrap().unwrap();
+            assert_eq!(order.name, name, "{line}");
+            let known = COMMANDS.iter().find(|command| command.0 == name).unwrap().2;
+            assert!(
+                known.iter().all(|it| order.has(*it) == flags.as_bytes().contains(it)),
+                "{line}"
+            );
+            let operands: Vec<_> = operands.iter().map(|word| word.as_bytes().to_vec()).collect();
+            assert_eq!(order.operands, operands, "{line}");
+        }
+        for (line, name, count) in [("pwd", "pwd", 0), ("lcd a", "lcd", 1), ("? get", "help", 1)] {
+            let order = Order::parse_typed(line.as_bytes()).unwrap().unwrap();
+            assert_eq!((order.name, order.operands.len()), (name, count));
         }
         for (line, words) in [
             ("get", "get REMOTE [LOCAL]"),

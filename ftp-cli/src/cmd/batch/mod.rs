@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
 fn do_script(queue: &mut Queue<'_>, count: &mut Count, script: Vec<(usize, Order)>) {
     let mut orders = script.into_iter();
     for (number, order) in orders.by_ref() {
-        if order == Order::Bye {
+        if order.name == "bye" {
             break;
         }
         let done = queue.act(number, &order);
@@ -93,7 +93,7 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
                 let line = if number == 1 { values::without_mark(&line) } else { &line };
                 match Order::parse(line) {
                     Ok(None) => continue,
-                    Ok(Some(Order::Bye)) => break,
+                    Ok(Some(order)) if order.name == "bye" => break,
                     Ok(Some(order)) => queue.act(number, &order),
                     Err(failure) => {
                         queue.misread(number, line);
@@ -150,12 +150,13 @@ fn next(input: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::line::USAGES;
+    use super::line::COMMANDS;
     use crate::options::Command;
 
     #[test]
     fn batch_help_lists_every_command_usage() {
-        for (_, usage, _) in USAGES {
+        for command in &COMMANDS {
+            let usage = command.1;
             assert!(Command::Batch.help().about.contains(usage), "{usage}");
         }
     }

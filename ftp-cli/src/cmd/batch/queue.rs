@@ -82,7 +82,7 @@ impl<'a> Queue<'a> {
     /// connection cannot be restored, or after a signal.
     pub(super) fn act(&mut self, number: usize, order: &Order) -> Result {
         // Who types a further cd has seen where it begins.
-        let is_cd = number == 0 && matches!(order, Order::Cd(_));
+        let is_cd = number == 0 && order.name == "cd";
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative() && !is_cd) {
             let message = match line {
                 0 => "skipped: the last cd command failed; to stay here, use: cd .".to_owned(),
@@ -102,7 +102,7 @@ impl<'a> Queue<'a> {
         if failure.fatal && !failure.is_signal() {
             let is_full =
                 [ReplyCode::NO_SPACE, ReplyCode::OVER_QUOTA].map(|code| Some(code.value()));
-            match is_full.contains(&failure.code) && matches!(order, Order::Put { .. }) {
+            match is_full.contains(&failure.code) && order.name == "put" {
                 true => self.is_full = number > 0,
                 // The next line opens a new connection.
                 false => self.sessions.drop_client(self.url),
@@ -181,68 +181,64 @@ impl<'a> Queue<'a> {
     }
 
     fn order(&mut self, number: usize, order: &Order) -> Result {
-        match order {
-            Order::Get { remote, local } => self.get(number, remote, local.as_deref()),
-            Order::Put { local, remote } => self.put(number, local, remote.as_deref()),
-            Order::Ls { long, all, recursive, path } => {
-                let list = ListOptions::new().all(*all);
-                let how = ls::LsOptions {
-                    list,
-                    long: *long,
-                    recursive: *recursive,
-                    ..ls::LsOptions::default()
-                };
-                self.ls(number, how, path)
+        match (order.name, order.operands.as_slice()) {
+            ("get", [remote, local @ ..]) => {
+                self.get(number, remote, local.first().map(Vec::as_slice))
             }
-            Order::Stat(paths) => self.each(number, paths, &mut |queue, path, _| queue.stat(path)),
-            Order::Rm { recursive, force, paths } => {
-                self.each(number, paths, &mut |queue, path, repeat| {
-                    is_named(path)?;
-                    let how = RemoveOptions::new()
-                        .recursive(*recursive)
-                        .ignore_missing(*force)
-                        .is_directory(path.ends_with(b"/"));
-                    let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
-                    let (url, place) = (queue.url, Place::at(path));
-                    change::remove(client, url, place, how, &queue.reporter, repeat)
-                })
+            ("put", [local, remote @ ..]) => {
+                self.put(number, local, remote.first().map(Vec::as_slice))
             }
-            Order::Mkdir { parents, paths } => {
-                self.each(number, paths, &mut |queue, path, repeat| {
-                    Ok(change::make(queue.client()?, path, *parents, repeat)?)
-                })
+            ("ls", path) => {
+                let list = ListOptions::new().all(order.has(b'a'));
+                let (long, recursive) = (order.has(b'l'), order.has(b'R'));
+                let how = ls::LsOptions { list, long, recursive, ..ls::LsOptions::default() };
+                self.ls(number, how, path.first().map_or(b"", Vec::as_slice))
             }
-            Order::Rmdir(paths) => self.each(number, paths, &mut |queue, path, repeat| {
+            ("stat", paths) => self.each(number, paths, &mut |queue, path, _| queue.stat(path)),
+            ("rm", paths) => self.each(number, paths, &mut |queue, path, repeat| {
+                is_named(path)?;
+                let how = RemoveOptions::new()
+                    .recursive(order.has(b'r'))
+                    .ignore_missing(order.has(b'f'))
+                    .is_directory(path.ends_with(b"/"));
+                let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
+                let (url, place) = (queue.url, Place::at(path));
+                change::remove(client, url, place, how, &queue.reporter, repeat)
+            }),
+            ("mkdir", paths) => self.each(number, paths, &mut |queue, path, repeat| {
+                Ok(change::make(queue.client()?, path, order.has(b'p'), repeat)?)
+            }),
+            ("rmdir", paths) => self.each(number, paths, &mut |queue, path, repeat| {
                 is_named(path)?;
                 repeat.rmdir(queue.client()?, path)?;
                 Ok(Outcome::Done("removed"))
             }),
-            Order::Mv { from, to } => {
+            ("mv", [from, to]) => {
                 let from = std::slice::from_ref(from);
                 self.each(number, from, &mut |queue, from, repeat| queue.mv(from, to, repeat))
             }
-            Order::Chmod { mode, paths } => {
+            ("chmod", [mode, paths @ ..]) => {
                 let mode = change::permissions(mode)?;
                 self.each(number, paths, &mut |queue, path, _| {
                     change::set(queue.client()?.change_permissions(path, &mode)?)
                 })
             }
-            Order::Cd(path) => self.cd(number, path),
-            Order::Ascii if self.counts_bytes() => {
+            ("cd", [path]) => self.cd(number, path),
+            ("ascii", _) if self.counts_bytes() => {
                 let message = "ascii cannot be combined with --continue, --verify size or \
                                --verify hash; use binary";
                 Err(Failure::item(Exit::Usage, message))
             }
-            Order::Ascii => {
+            ("ascii", _) => {
                 self.representation = RepresentationType::Ascii;
                 Ok(())
             }
-            Order::Binary => {
+            ("binary", _) => {
                 self.representation = RepresentationType::Image;
                 Ok(())
             }
-            Order::Quote(command) => self.quote(number, command),
-            Order::Bye => Ok(()),
+            ("quote", words) => self.quote(number, &words.join(&b' ')),
+            (name, _) => Err(Failure::item(Exit::Internal, format!("{name}: not run"))),
         }
     }
 

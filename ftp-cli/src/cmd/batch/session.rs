@@ -28,42 +28,6 @@ pub(super) fn is_wanted(options: &Options, stdio: &Stdio) -> bool {
         && io::stdin().is_terminal()
 }
 
-/// What a typed line asks for.
-enum Typed {
-    Nothing,
-    Order(Order),
-    Pwd,
-    Lcd(Option<Vec<u8>>),
-    Help,
-    Shell(Vec<u8>),
-}
-
-impl Typed {
-    /// Reads a line.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Usage` if it is invalid.
-    fn parse(text: &[u8]) -> Result<Self> {
-        if let Some(command) = text.trim_ascii_start().strip_prefix(b"!") {
-            return Ok(Self::Shell(command.to_vec()));
-        }
-        let words = line::words(text)?;
-        let usage = |usage: &str| Err(Failure::item(Exit::Usage, format!("expected {usage}")));
-        Ok(match words.as_slice() {
-            [] => Self::Nothing,
-            [word, rest @ ..] => match (word.as_slice(), rest) {
-                (b"pwd", _) => Self::Pwd,
-                (b"lcd", []) => Self::Lcd(None),
-                (b"lcd", [directory]) => Self::Lcd(Some(directory.clone())),
-                (b"lcd", _) => return usage("lcd [DIRECTORY]"),
-                (b"help" | b"?" | b"h", _) => Self::Help,
-                _ => Order::parse(text)?.map_or(Self::Nothing, Self::Order),
-            },
-        })
-    }
-}
-
 /// Runs a session until `bye` or the end of the input. The exit code is that of a batch only with
 /// `--stop-on-error`.
 ///
@@ -168,19 +132,23 @@ impl Session<'_> {
                 return Next::Interrupted;
             }
             cleanup.aim(Aim::Work);
-            let done = match Typed::parse(&text) {
-                Ok(Typed::Nothing) => continue,
-                Ok(Typed::Order(Order::Bye)) => return Next::Over,
-                Ok(Typed::Help) => help(queue),
-                Ok(Typed::Pwd) => pwd(queue),
-                Ok(Typed::Lcd(directory)) => lcd(directory.as_deref(), queue),
-                Ok(Typed::Shell(command)) => {
+            let done = match text.trim_ascii_start().strip_prefix(b"!") {
+                Some(command) => {
                     // The terminal sends Ctrl-C to the command itself.
                     cleanup.aim(Aim::Nothing);
-                    shell(&command)
+                    shell(command)
                 }
-                Ok(Typed::Order(order)) => queue.act(0, &order),
-                Err(failure) => Err(failure),
+                None => match Order::parse_typed(&text) {
+                    Ok(None) => continue,
+                    Ok(Some(order)) => match order.name {
+                        "bye" => return Next::Over,
+                        "help" => help(queue),
+                        "pwd" => pwd(queue),
+                        "lcd" => lcd(order.operands.first().map(Vec::as_slice), queue),
+                        _ => queue.act(0, &order),
+                    },
+                    Err(failure) => Err(failure),
+                },
             };
             self.stdio.ending.heed();
             if done.is_err() && line::enters(&text) {
@@ -290,12 +258,9 @@ mod tests {
             ("lss", "did you mean ls?"),
             ("bye now", "expected bye"),
         ] {
-            let message = Typed::parse(text.as_bytes()).err().unwrap().message;
+            let message = Order::parse_typed(text.as_bytes()).unwrap_err().message;
             assert!(message.contains(words), "{text}: {message}");
         }
-        assert!(
-            matches!(Typed::parse(b" !ls 'x"), Ok(Typed::Shell(command)) if command == b"ls 'x")
-        );
-        assert!(matches!(Typed::parse(b"# bye"), Ok(Typed::Nothing)));
+        assert_eq!(Order::parse_typed(b"# bye").unwrap(), None);
     }
 }

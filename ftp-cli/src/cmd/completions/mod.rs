@@ -270,7 +270,7 @@ mod tests {
             for command in Command::ALL {
                 assert!(script.contains(command.name()), "{shell} {}", command.name());
             }
-            for row in TABLE {
+            for row in TABLE.iter() {
                 let spelt = match shell {
                     "fish" => format!(" -l {}", row.long),
                     _ => format!("--{}", row.long),

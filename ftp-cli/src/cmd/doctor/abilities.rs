@@ -36,7 +36,7 @@ impl Listing {
     /// data connection of the first one can have cost the connection, which is its fault alone.
     fn after(self, first: &Self) -> Self {
         match (self, first) {
-            (Self::Stuck(Diagnosis::ConnectionLost, why), Self::Stuck(..) | Self::Failed(_)) => {
+            (Self::Stuck(Diagnosis("connection-lost"), why), Self::Stuck(..) | Self::Failed(_)) => {
                 Self::Failed(why)
             }
             (listing, _) => listing,
@@ -93,16 +93,16 @@ impl AbilitiesSeen {
 ///
 /// Returns an error of the connection before the listings, and the check that it ends.
 pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSeen, (Check, Error)> {
-    let features = client.features().map_err(|error| (Check::Features, error))?;
+    let features = client.features().map_err(|error| (Check("feat"), error))?;
     let mut say = |check, command: &str| {
         let command = RawCommand::new(command).map_err(Error::Argument);
         command.and_then(|command| client.quote(&command)).map_err(|error| (check, error))
     };
-    let utf8 = features.has("UTF8").then(|| say(Check::Utf8, "OPTS UTF8 ON")).transpose()?;
+    let utf8 = features.has("UTF8").then(|| say(Check("utf8"), "OPTS UTF8 ON")).transpose()?;
     // Some servers refuse REST in type ASCII.
-    say(Check::Rest, "TYPE I")?;
-    let rest = say(Check::Rest, "REST 0")?;
-    let size = say(Check::Size, "SIZE .")?;
+    say(Check("rest"), "TYPE I")?;
+    let rest = say(Check("rest"), "REST 0")?;
+    let size = say(Check("size"), "SIZE .")?;
     let mut list_by = |form| list(client, directory, form);
     let list = list_by(ListingForm::List);
     // MLSD comes last: after a fault of it, LIST could not be examined.
@@ -117,10 +117,10 @@ fn list(client: &mut Client, directory: &[u8], form: ListingForm) -> Listing {
         Err(error) => error,
     };
     let diagnosis = match &error {
-        Error::Timeout(Phase::Stall) => Diagnosis::BigPacketsLost,
-        Error::Timeout(Phase::FinalReply | Phase::Reply(_)) => Diagnosis::FinalReplyNever,
-        Error::Closed | Error::ServiceClosing(_) => Diagnosis::ConnectionLost,
-        Error::Protocol(_) | Error::Unexpected { .. } => Diagnosis::ReplyInvalid,
+        Error::Timeout(Phase::Stall) => Diagnosis("big-packets-lost"),
+        Error::Timeout(Phase::FinalReply | Phase::Reply(_)) => Diagnosis("final-reply-never"),
+        Error::Closed | Error::ServiceClosing(_) => Diagnosis("connection-lost"),
+        Error::Protocol(_) | Error::Unexpected { .. } => Diagnosis("reply-invalid"),
         // Concerns the data connection, or is judged elsewhere.
         _ => return Listing::Failed(error.to_string()),
     };
@@ -194,41 +194,41 @@ pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
     };
     vec![
         match mlsd {
-            Some(Listing::Refused(reply)) => Check::Mlsd.warn(
-                Diagnosis::MlsdBroken,
+            Some(Listing::Refused(reply)) => Check("mlsd").warn(
+                Diagnosis("mlsd-broken"),
                 format_args!("FEAT lists MLST, but MLSD is refused: {reply}"),
             ),
             // The path carries large packets: a similar listing arrived.
-            Some(Listing::Stuck(Diagnosis::BigPacketsLost, why)) if seen.needs_list() => {
-                Check::Mlsd.fail(Diagnosis::MlsdBroken, why)
+            Some(Listing::Stuck(Diagnosis("big-packets-lost"), why)) if seen.needs_list() => {
+                Check("mlsd").fail(Diagnosis("mlsd-broken"), why)
             }
-            Some(listing) => came(Check::Mlsd, listing, Diagnosis::MlsdBroken),
+            Some(listing) => came(Check("mlsd"), listing, Diagnosis("mlsd-broken")),
             None => {
-                Check::Mlsd.ok("FEAT does not list MLST: the client must parse the text of LIST")
+                Check("mlsd").ok("FEAT does not list MLST: the client must parse the text of LIST")
             }
         },
-        came(Check::List, list, Diagnosis::ListingUnreadable),
+        came(Check("list"), list, Diagnosis("listing-unreadable")),
         match utf8 {
-            Some(reply) => Check::Utf8.ok(format_args!("OPTS UTF8 ON: {reply}")),
-            None => listed(Check::Utf8, "UTF8", "non-ASCII names are sent as raw bytes"),
+            Some(reply) => Check("utf8").ok(format_args!("OPTS UTF8 ON: {reply}")),
+            None => listed(Check("utf8"), "UTF8", "non-ASCII names are sent as raw bytes"),
         },
         match rest {
             reply if reply.code().severity() == Severity::Intermediate => {
-                Check::Rest.ok(format_args!("REST 0: {reply}"))
+                Check("rest").ok(format_args!("REST 0: {reply}"))
             }
-            reply => Check::Rest.warn(Diagnosis::NoRestart, format_args!("REST 0: {reply}")),
+            reply => Check("rest").warn(Diagnosis("no-restart"), format_args!("REST 0: {reply}")),
         },
         match size {
-            reply if matches!(reply.code().value(), 500 | 502) => Check::Size
+            reply if matches!(reply.code().value(), 500 | 502) => Check("size")
                 .ok(format_args!("SIZE is not supported ({reply}): sizes are not verified")),
-            _ => Check::Size.ok("SIZE is supported"),
+            _ => Check("size").ok("SIZE is supported"),
         },
-        listed(Check::Mfmt, "MFMT", "put -p cannot set modification times"),
+        listed(Check("mfmt"), "MFMT", "put -p cannot set modification times"),
         match hashes(features) {
             hashes if hashes.is_empty() => {
-                Check::Hash.ok("FEAT lists no digests: --verify hash is not available")
+                Check("hash").ok("FEAT lists no digests: --verify hash is not available")
             }
-            hashes => Check::Hash.ok(format_args!("digests: {}", hashes.join(", "))),
+            hashes => Check("hash").ok(format_args!("digests: {}", hashes.join(", "))),
         },
     ]
 }
@@ -284,7 +284,7 @@ mod tests {
     }
 
     fn names(seen: &AbilitiesSeen) -> Vec<&'static str> {
-        judge(seen).iter().filter_map(|found| Some(found.diagnosis?.name())).collect()
+        judge(seen).iter().filter_map(|found| Some(found.diagnosis?.0)).collect()
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
             (AbilitiesSeen { mlsd: Some(Listing::Failed("no data".into())), ..good() }, &[]),
             (
                 AbilitiesSeen {
-                    mlsd: Some(Listing::Stuck(Diagnosis::BigPacketsLost, "x".into())),
+                    mlsd: Some(Listing::Stuck(Diagnosis("big-packets-lost"), "x".into())),
                     ..good()
                 },
                 &["mlsd-broken"],
@@ -315,7 +315,7 @@ mod tests {
             (AbilitiesSeen { list: Listing::Refused(reply(550)), ..good() }, &[]),
             (
                 AbilitiesSeen {
-                    list: Listing::Stuck(Diagnosis::BigPacketsLost, "x".into()),
+                    list: Listing::Stuck(Diagnosis("big-packets-lost"), "x".into()),
                     ..good()
                 },
                 &["big-packets-lost"],
@@ -329,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_list_has_lost_is_no_fault_of_mlsd() {
-        let lost = Listing::Stuck(Diagnosis::ConnectionLost, "closed".into());
+        let lost = Listing::Stuck(Diagnosis("connection-lost"), "closed".into());
         let failed = Listing::Failed("closed".into());
         let came = Listing::ListingContent(ListingContent::default());
         for (first, mlsd, want) in [

@@ -23,7 +23,7 @@ use crate::exit::Result;
 pub(super) fn bind(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     if let Some(local) = dial.asked.bind.filter(|local| is_missing(*local)) {
         let seen = format!("this computer does not have the address {local}");
-        found.push(Check::Connect.fail(Diagnosis::LocalAddressMissing, seen));
+        found.push(Check("connect").fail(Diagnosis("local-address-missing"), seen));
     }
     Ok(())
 }
@@ -112,15 +112,17 @@ fn wanted(
     most: usize,
 ) -> (Finding, Option<Vec<SocketAddr>>) {
     let host = Escaped(host.as_bytes());
-    let fail = |diagnosis, seen: Arguments<'_>| (Check::Resolve.fail(diagnosis, seen), None);
+    let fail = |diagnosis, seen: Arguments<'_>| (Check("resolve").fail(diagnosis, seen), None);
     let all = match found {
-        None => return fail(Diagnosis::NameUnanswered, format_args!("{host}: no answer")),
+        None => return fail(Diagnosis("name-unanswered"), format_args!("{host}: no answer")),
         Some(Err(error)) if is_of_resolver(error) => {
-            return fail(Diagnosis::ResolverFailed, format_args!("{host}: {error}"));
+            return fail(Diagnosis("resolver-failed"), format_args!("{host}: {error}"));
         }
-        Some(Err(error)) => return fail(Diagnosis::NameUnknown, format_args!("{host}: {error}")),
+        Some(Err(error)) => {
+            return fail(Diagnosis("name-unknown"), format_args!("{host}: {error}"));
+        }
         Some(Ok(all)) if all.is_empty() => {
-            return fail(Diagnosis::NameUnknown, format_args!("{host} has no address"));
+            return fail(Diagnosis("name-unknown"), format_args!("{host} has no address"));
         }
         Some(Ok(all)) => all,
     };
@@ -128,12 +130,12 @@ fn wanted(
     let shown = shown.join(", ");
     let mut wanted: Vec<SocketAddr> = all.iter().copied().filter(is_wanted).collect();
     if wanted.is_empty() {
-        return fail(Diagnosis::NoAddressOfFamily, format_args!("{host} has only {shown}"));
+        return fail(Diagnosis("no-address-of-family"), format_args!("{host} has only {shown}"));
     }
     wanted.truncate(most);
     let finding = match all.len() {
-        1 => Check::Resolve.ok(format_args!("{host} has the address {shown}")),
-        count => Check::Resolve.ok(format_args!("{host} has {count} addresses: {shown}")),
+        1 => Check("resolve").ok(format_args!("{host} has the address {shown}")),
+        count => Check("resolve").ok(format_args!("{host} has {count} addresses: {shown}")),
     };
     (finding, Some(wanted))
 }
@@ -192,7 +194,7 @@ fn addresses(answers: &[(SocketAddr, FirstLook)], implicit: bool) -> Vec<Finding
     }
     let softened = judged.into_iter().flatten().map(|finding| match finding.diagnosis {
         Some(_) if finding.grade == Grade::Fail => {
-            Finding { grade: Grade::Warn, diagnosis: Some(Diagnosis::AddressDead), ..finding }
+            Finding { grade: Grade::Warn, diagnosis: Some(Diagnosis("address-dead")), ..finding }
         }
         _ => finding,
     });
@@ -200,37 +202,38 @@ fn addresses(answers: &[(SocketAddr, FirstLook)], implicit: bool) -> Vec<Finding
 }
 
 fn one(address: SocketAddr, answer: &FirstLook, implicit: bool) -> Vec<Finding> {
-    let connected = || Check::Connect.ok(format_args!("{address} accepts connections"));
+    let connected = || Check("connect").ok(format_args!("{address} accepts connections"));
     match answer {
         FirstLook::Failed(kind, why) => {
             let diagnosis = match kind {
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
-                    Diagnosis::PortClosed
+                    Diagnosis("port-closed")
                 }
-                _ => Diagnosis::HostUnreachable,
+                _ => Diagnosis("host-unreachable"),
             };
-            vec![Check::Connect.fail(diagnosis, format_args!("{address}: {why}"))]
+            vec![Check("connect").fail(diagnosis, format_args!("{address}: {why}"))]
         }
         FirstLook::Unanswered => vec![
-            Check::Connect.fail(Diagnosis::HostSilent, format_args!("{address} does not answer")),
+            Check("connect")
+                .fail(Diagnosis("host-silent"), format_args!("{address} does not answer")),
         ],
         FirstLook::Closed => vec![
             connected(),
-            Check::Greeting.fail(
-                Diagnosis::ClosedUnspoken,
+            Check("greeting").fail(
+                Diagnosis("closed-unspoken"),
                 format_args!("{address} closed the connection without a greeting"),
             ),
         ],
         FirstLook::Silent(time) => vec![
             connected(),
-            Check::Greeting.fail(
-                Diagnosis::GreetingNever,
+            Check("greeting").fail(
+                Diagnosis("greeting-never"),
                 format_args!("{address} sent nothing for {:.0} s", time.as_secs_f64()),
             ),
         ],
         FirstLook::Talks { talker: ServerProtocol::Ftp(reply), after, .. } if !implicit => vec![
             connected(),
-            Check::Protocol.ok(format_args!("{address} speaks FTP")),
+            Check("protocol").ok(format_args!("{address} speaks FTP")),
             greeting(address, reply, *after),
         ],
         FirstLook::Talks { talker, first, asked, .. } => {
@@ -247,29 +250,30 @@ fn protocol(
     implicit: bool,
     asked: bool,
 ) -> Finding {
-    let fail = |diagnosis, seen: Arguments<'_>| Check::Protocol.fail(diagnosis, seen);
+    let fail = |diagnosis, seen: Arguments<'_>| Check("protocol").fail(diagnosis, seen);
     let said = Escaped(first.get(..SHOWN).unwrap_or(first).trim_ascii_end());
     let other = |diagnosis, what| fail(diagnosis, format_args!("{address} speaks {what}: {said}"));
     match talker {
-        ServerProtocol::Ftp(reply) => {
-            fail(Diagnosis::PlainOnTlsPort, format_args!("{address} greets unencrypted: {reply}"))
-        }
+        ServerProtocol::Ftp(reply) => fail(
+            Diagnosis("plain-on-tls-port"),
+            format_args!("{address} greets unencrypted: {reply}"),
+        ),
         ServerProtocol::Tls if implicit => {
-            Check::Protocol.ok(format_args!("{address} starts with TLS"))
+            Check("protocol").ok(format_args!("{address} starts with TLS"))
         }
         ServerProtocol::Tls => {
-            fail(Diagnosis::TlsOnPlainPort, format_args!("{address} expects TLS first"))
+            fail(Diagnosis("tls-on-plain-port"), format_args!("{address} expects TLS first"))
         }
-        ServerProtocol::Ssh => other(Diagnosis::SshOnPort, "SSH"),
-        ServerProtocol::Http => other(Diagnosis::HttpOnPort, "HTTP"),
-        ServerProtocol::Mail(name) => other(Diagnosis::OtherProtocol, name),
+        ServerProtocol::Ssh => other(Diagnosis("ssh-on-port"), "SSH"),
+        ServerProtocol::Http => other(Diagnosis("http-on-port"), "HTTP"),
+        ServerProtocol::Mail(name) => other(Diagnosis("other-protocol"), name),
         // The greeting started like FTP, but did not end.
-        ServerProtocol::Unfinished if !asked => Check::Greeting.fail(
-            Diagnosis::GreetingNever,
+        ServerProtocol::Unfinished if !asked => Check("greeting").fail(
+            Diagnosis("greeting-never"),
             format_args!("{address} sent an incomplete greeting: {said}"),
         ),
         ServerProtocol::Unfinished | ServerProtocol::Unknown => {
-            other(Diagnosis::OtherProtocol, "another protocol")
+            other(Diagnosis("other-protocol"), "another protocol")
         }
     }
 }
@@ -278,13 +282,13 @@ fn greeting(address: SocketAddr, reply: &Reply, after: Duration) -> Finding {
     let seen = format!("{address} greets after {:.1} s: {reply}", after.as_secs_f64());
     match reply.code().severity() {
         Severity::Completion | Severity::Preliminary if after >= LATE => {
-            Check::Greeting.warn(Diagnosis::GreetingLate, seen)
+            Check("greeting").warn(Diagnosis("greeting-late"), seen)
         }
-        Severity::Completion | Severity::Preliminary => Check::Greeting.ok(seen),
+        Severity::Completion | Severity::Preliminary => Check("greeting").ok(seen),
         _ if Error::Greeting(reply.clone()).kind() == ErrorKind::Refused => {
-            Check::Greeting.fail(Diagnosis::GreetingDenied, seen)
+            Check("greeting").fail(Diagnosis("greeting-denied"), seen)
         }
-        _ => Check::Greeting.fail(Diagnosis::GreetingRefused, seen),
+        _ => Check("greeting").fail(Diagnosis("greeting-refused"), seen),
     }
 }
 
@@ -293,7 +297,7 @@ pub(super) fn excepted(way: &Route, host: &str) -> Option<Finding> {
     let Route::Excepted { variable, by } = way else { return None };
     let host = Escaped(host.as_bytes());
     let seen = format!("{variable} lists {host}: connecting without the proxy named by {by}");
-    Some(Check::Proxy.ok(seen))
+    Some(Check("proxy").ok(seen))
 }
 
 /// Connects through the proxy once. The next probes find failures beyond the proxy.
@@ -322,22 +326,22 @@ pub(super) fn try_proxy(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
 fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
     let Chosen { proxy, by } = chosen;
     let fail = |diagnosis, why: &dyn std::fmt::Display| {
-        Check::Proxy.fail(diagnosis, format_args!("{proxy}, named by {by}: {why}"))
+        Check("proxy").fail(diagnosis, format_args!("{proxy}, named by {by}: {why}"))
     };
     match error {
-        Some(error @ Error::Timeout(Phase::Proxy)) => fail(Diagnosis::ProxySilent, error),
+        Some(error @ Error::Timeout(Phase::Proxy)) => fail(Diagnosis("proxy-silent"), error),
         Some(Error::Proxy { fault, .. }) => {
             let diagnosis = match fault {
-                ProxyFault::Unreachable(_) => Diagnosis::ProxyUnreachable,
+                ProxyFault::Unreachable(_) => Diagnosis("proxy-unreachable"),
                 ProxyFault::LoginRequired
                 | ProxyFault::LoginUnsupported
-                | ProxyFault::LoginRefused(_) => Diagnosis::ProxyLogin,
-                ProxyFault::Refused { .. } => Diagnosis::ProxyRefuses,
-                _ => Diagnosis::NotAProxy,
+                | ProxyFault::LoginRefused(_) => Diagnosis("proxy-login"),
+                ProxyFault::Refused { .. } => Diagnosis("proxy-refuses"),
+                _ => Diagnosis("not-a-proxy"),
             };
             fail(diagnosis, fault)
         }
-        _ => Check::Proxy.ok(format_args!("connections go through {proxy}, named by {by}")),
+        _ => Check("proxy").ok(format_args!("connections go through {proxy}, named by {by}")),
     }
 }
 
@@ -365,7 +369,7 @@ mod tests {
         let answers: Vec<_> =
             answers.iter().enumerate().map(|(at, answer)| (address(at), answer.clone())).collect();
         let findings = addresses(&answers, implicit);
-        findings.iter().filter_map(|found| Some(found.diagnosis?.name())).collect()
+        findings.iter().filter_map(|found| Some(found.diagnosis?.0)).collect()
     }
 
     #[test]
@@ -434,7 +438,7 @@ mod tests {
             (Some(Ok(vec![four; 20])), Ok(vec![four; 8])),
         ] {
             let (finding, wanted) = wanted("host", &found, SocketAddr::is_ipv4, 8);
-            let name = finding.diagnosis.map(|diagnosis| diagnosis.name());
+            let name = finding.diagnosis.map(|diagnosis| diagnosis.0);
             assert_eq!(wanted.ok_or_else(|| name.unwrap()), want);
         }
     }
@@ -477,7 +481,7 @@ mod proxy_tests {
         let chosen =
             Chosen { proxy: "socks5://u:geheim@h".parse().unwrap(), by: "all_proxy".to_owned() };
         let found = first_connection(&chosen, Some(&Error::Timeout(Phase::Proxy)));
-        assert_eq!(found.diagnosis, Some(Diagnosis::ProxySilent));
+        assert_eq!(found.diagnosis, Some(Diagnosis("proxy-silent")));
         assert!(!found.seen.contains("geheim"), "{found:?}");
         // The next checks judge the server itself.
         for error in [None, Some(&Error::Closed), Some(&Error::Timeout(Phase::Greeting))] {

@@ -100,11 +100,11 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
                     false => MethodOutcome::Unanswered,
                 }
             }
-            MethodOutcome::Failed(Diagnosis::BigPacketsLost, why) => {
+            MethodOutcome::Failed(Diagnosis("big-packets-lost"), why) => {
                 drop(inside);
                 // At most one line or an error message comes back, unless the server hangs.
                 match is_answered(dial, way, |client| listing(client, "no-such-name").map(drop))? {
-                    true => MethodOutcome::Failed(Diagnosis::BigPacketsLost, why),
+                    true => MethodOutcome::Failed(Diagnosis("big-packets-lost"), why),
                     false => unfinished("the data connection opens, but no listing ends"),
                 }
             }
@@ -121,7 +121,7 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
 /// Returns the outcome of a transfer that did not start or did not end; the text names the missing
 /// reply.
 fn unfinished(why: &str) -> MethodOutcome {
-    MethodOutcome::Failed(Diagnosis::FinalReplyNever, why.to_owned())
+    MethodOutcome::Failed(Diagnosis("final-reply-never"), why.to_owned())
 }
 
 /// Returns whether the server answers a question over a new control connection, even if only with a
@@ -193,10 +193,10 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         } => MethodOutcome::Refused(reply),
         // A 522 reply to a listing concerns TLS (RFC 4217 §10.2).
         Error::Refused { reply, .. } if reply.code().value() == 522 => {
-            MethodOutcome::Failed(Diagnosis::DataTls, reply.to_string())
+            MethodOutcome::Failed(Diagnosis("data-tls"), reply.to_string())
         }
         error @ (Error::Tls(_) | Error::Timeout(Phase::Handshake)) => {
-            MethodOutcome::Failed(Diagnosis::DataTls, error.to_string())
+            MethodOutcome::Failed(Diagnosis("data-tls"), error.to_string())
         }
         Error::Refused { reply, .. } if matches!(reply.code().value(), 425 | 426) => {
             MethodOutcome::GaveUp(reply)
@@ -208,7 +208,7 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         Error::Timeout(Phase::DataConnect) => MethodOutcome::Unreachable { closed: false, at },
         Error::Timeout(Phase::Stall) => {
             let why = "the data connection opens, but the listing stalls";
-            MethodOutcome::Failed(Diagnosis::BigPacketsLost, why.to_owned())
+            MethodOutcome::Failed(Diagnosis("big-packets-lost"), why.to_owned())
         }
         Error::Timeout(Phase::FinalReply) => {
             unfinished("the listing arrived, but the server's final reply did not")
@@ -219,12 +219,12 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
         Error::Io(error) => unreachable(&error, at),
         Error::Proxy { fault, .. } => {
             let why = format!("the proxy says: {fault}");
-            MethodOutcome::Failed(Diagnosis::ProxyBlocksData, why)
+            MethodOutcome::Failed(Diagnosis("proxy-blocks-data"), why)
         }
         Error::Unsupported(why) => MethodOutcome::NotTried(why.to_string()),
         // No firewall broke the connection.
         error @ Error::ServiceClosing(_) => {
-            MethodOutcome::Failed(Diagnosis::ConnectionLost, error.to_string())
+            MethodOutcome::Failed(Diagnosis("connection-lost"), error.to_string())
         }
         error => MethodOutcome::Broken(error.to_string()),
     }
@@ -254,7 +254,7 @@ fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<DataMeth
         wanted: Mode::Passive,
     });
     // EPRT with an unknown protocol was never sent, so it has no finding.
-    findings.retain(|finding| finding.check != Check::Families);
+    findings.retain(|finding| finding.check != Check("families"));
     (findings, best)
 }
 
@@ -266,16 +266,16 @@ fn findings(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     let is_ipv6 = seen.peer.ip().to_canonical().is_ipv6();
     // Over IPv6, PASV cannot replace EPSV without -4.
     let other = if is_ipv6 { &of_ipv4 } else { pasv };
-    let mut findings = vec![passive(tried(Check::Epsv, Mode::Passive, "EPSV", epsv, other))];
+    let mut findings = vec![passive(tried(Check("epsv"), Mode::Passive, "EPSV", epsv, other))];
     findings.extend(announced(seen));
     findings.push(match (is_ipv6, is_good(pasv)) {
-        (true, true) => Check::Pasv.ok("data connections with PASV work over IPv4"),
-        (true, false) => passive(tried(Check::Pasv, Mode::Passive, "PASV", &of_ipv4, epsv)),
-        _ => passive(tried(Check::Pasv, Mode::Passive, "PASV", pasv, epsv)),
+        (true, true) => Check("pasv").ok("data connections with PASV work over IPv4"),
+        (true, false) => passive(tried(Check("pasv"), Mode::Passive, "PASV", &of_ipv4, epsv)),
+        _ => passive(tried(Check("pasv"), Mode::Passive, "PASV", pasv, epsv)),
     });
     findings.extend(ports::judge(&seen.first.ports, seen.wanted));
-    findings.push(active(tried(Check::Eprt, Mode::Active, "EPRT", eprt, port)));
-    findings.push(active(tried(Check::Port, Mode::Active, "PORT", port, eprt)));
+    findings.push(active(tried(Check("eprt"), Mode::Active, "EPRT", eprt, port)));
+    findings.push(active(tried(Check("port"), Mode::Active, "PORT", port, eprt)));
     findings.push(families(seen.first.no_such_family.as_ref()));
     // If only some ports fail, one unreachable port does not mean that its command fails.
     let is_partly = seen.first.ports.is_partly();
@@ -321,14 +321,14 @@ impl Tried<'_> {
 
 fn passive(tried: Tried<'_>) -> Finding {
     let Tried { seen, check, name, this, other, .. } = tried;
-    let is_epsv = check == Check::Epsv;
+    let is_epsv = check == Check("epsv");
     let other_works = tried.other_works();
     let blocked = match (other_works, is_epsv) {
         // Some ports cannot be reached, so a failure says nothing about the command.
-        _ if seen.first.ports.is_partly() => Diagnosis::PassivePartly,
-        (true, true) => Diagnosis::EpsvBlocked,
-        (true, false) => Diagnosis::PasvBlocked,
-        (false, _) => Diagnosis::PassiveBlocked,
+        _ if seen.first.ports.is_partly() => Diagnosis("passive-ports-partly"),
+        (true, true) => Diagnosis("epsv-blocked"),
+        (true, false) => Diagnosis("pasv-blocked"),
+        (false, _) => Diagnosis("passive-blocked"),
     };
     let (diagnosis, words) = match this {
         MethodOutcome::Works => return check.ok(format_args!("data connections with {name} work")),
@@ -337,18 +337,18 @@ fn passive(tried: Tried<'_>) -> Finding {
             let at = at.map_or_else(|| "the port".to_owned(), |at| at.to_string());
             let words = format!("{name} is answered, but a connection to {at} {what}");
             match blocked {
-                Diagnosis::PassiveBlocked if *closed => (Diagnosis::PassiveClosed, words),
+                Diagnosis("passive-blocked") if *closed => (Diagnosis("passive-closed"), words),
                 _ => (blocked, words),
             }
         }
         // Both commands get no reply, so a firewall that blocks one of them is not the cause.
         MethodOutcome::Unanswered if matches!(other, MethodOutcome::Unanswered) => {
-            (Diagnosis::ReplyNever, format!("{name} gets no reply"))
+            (Diagnosis("reply-never"), format!("{name} gets no reply"))
         }
         MethodOutcome::Unanswered => (blocked, format!("{name} gets no reply")),
         MethodOutcome::GaveUp(reply) => (blocked, format!("{name}: {GAVE_UP}: {reply}")),
         MethodOutcome::Broken(why) if other_works => (blocked, format!("{name}: {why}")),
-        MethodOutcome::Broken(why) => (Diagnosis::ConnectionLost, format!("{name}: {why}")),
+        MethodOutcome::Broken(why) => (Diagnosis("connection-lost"), format!("{name}: {why}")),
         MethodOutcome::Failed(diagnosis, why) => (*diagnosis, format!("{name}: {why}")),
         MethodOutcome::Refused(reply) => return passive_refused(tried, reply),
         MethodOutcome::NotTried(why) => {
@@ -368,10 +368,10 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
     let class = AddressClass::of(*other);
     let reason = AddressRule::Smart.choose(*other, peer).reason;
     let diagnosis = match reason {
-        HostReason::Unreachable(_) | HostReason::LocalOnly(_) => Diagnosis::PasvPrivateAddress,
-        _ => Diagnosis::PasvOtherAddress,
+        HostReason::Unreachable(_) | HostReason::LocalOnly(_) => Diagnosis("pasv-private-address"),
+        _ => Diagnosis("pasv-other-address"),
     };
-    Some(Check::Pasv.warn(
+    Some(Check("pasv").warn(
         diagnosis,
         format_args!(
             "the 227 reply announces {other}, which is {class}, but the server's address is {peer}"
@@ -382,19 +382,19 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
 /// Judges a refused command of passive mode.
 fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
     let Tried { check, name, other, .. } = tried;
-    let is_epsv = check == Check::Epsv;
+    let is_epsv = check == Check("epsv");
     let words = format!("{name} is refused: {reply}");
     match other {
         _ if reply.code() == ReplyCode::NO_DATA_CONNECTION => {
-            tried.wrong(Diagnosis::FewPorts, words)
+            tried.wrong(Diagnosis("few-ports"), words)
         }
-        _ if !is_permanent(reply) => tried.wrong(Diagnosis::PassiveFailed, words),
+        _ if !is_permanent(reply) => tried.wrong(Diagnosis("passive-failed"), words),
         MethodOutcome::Refused(other) if is_permanent(other) => {
-            tried.wrong(Diagnosis::PassiveOff, words)
+            tried.wrong(Diagnosis("passive-off"), words)
         }
-        MethodOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis::EpsvUnsupported, words),
+        MethodOutcome::NotTried(_) if is_epsv => tried.wrong(Diagnosis("epsv-unsupported"), words),
         // Only a warning: if PASV fails too, its own finding says so.
-        _ if is_epsv => check.warn(Diagnosis::EpsvUnsupported, words),
+        _ if is_epsv => check.warn(Diagnosis("epsv-unsupported"), words),
         _ if tried.other_works() => check.ok(format_args!("{words}; EPSV works")),
         _ => check.skip(words),
     }
@@ -406,14 +406,14 @@ fn active(tried: Tried<'_>) -> Finding {
     let outside = outside(seen);
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let diagnosis = match (tried.other_works(), check) {
-        (true, Check::Eprt) => Diagnosis::EprtBlocked,
-        (true, _) => Diagnosis::PortBlocked,
-        (false, _) if outside.is_some() => Diagnosis::ActiveBehindNat,
-        (false, _) => Diagnosis::ActiveBlocked,
+        (true, Check("eprt")) => Diagnosis("eprt-blocked"),
+        (true, _) => Diagnosis("port-blocked"),
+        (false, _) if outside.is_some() => Diagnosis("active-behind-nat"),
+        (false, _) => Diagnosis("active-blocked"),
     };
     match (this, outside) {
         (MethodOutcome::Works, Some(outside)) => {
-            let diagnosis = Diagnosis::MiddleboxRewrites;
+            let diagnosis = Diagnosis("middlebox-rewrites");
             check.warn(diagnosis, format_args!("{name} with {local} works, although {outside}"))
         }
         (MethodOutcome::Works, None) => {
@@ -432,7 +432,7 @@ fn active(tried: Tried<'_>) -> Finding {
             check.skip(format_args!("{name} cannot be tried: {why}"))
         }
         (MethodOutcome::Refused(reply), _) if tried.other_works() => {
-            let other = if check == Check::Eprt { "PORT" } else { "EPRT" };
+            let other = if check == Check("eprt") { "PORT" } else { "EPRT" };
             check.ok(format_args!("{name} is refused: {reply}; {other} works"))
         }
         (MethodOutcome::Refused(reply), Some(outside)) => {
@@ -441,7 +441,7 @@ fn active(tried: Tried<'_>) -> Finding {
         (MethodOutcome::Refused(reply), None) => {
             let words = format!("{name} is refused: {reply}");
             match seen.wanted {
-                Mode::Active => wrong(Diagnosis::ActiveOff, format_args!("{words}")),
+                Mode::Active => wrong(Diagnosis("active-off"), format_args!("{words}")),
                 Mode::Passive => check.ok(format_args!("{words}; passive mode does not need it")),
             }
         }
@@ -461,7 +461,7 @@ fn active(tried: Tried<'_>) -> Finding {
 fn leaves_unanswered(seen: &MethodsSeen) -> bool {
     let [epsv, pasv, ..] = &seen.outcomes;
     let is_unfinished =
-        |outcome| matches!(outcome, &MethodOutcome::Failed(Diagnosis::FinalReplyNever, _));
+        |outcome| matches!(outcome, &MethodOutcome::Failed(Diagnosis("final-reply-never"), _));
     is_unfinished(epsv)
         || is_unfinished(pasv)
         || matches!((epsv, pasv), (MethodOutcome::Unanswered, MethodOutcome::Unanswered))
@@ -485,7 +485,7 @@ fn outside(seen: &MethodsSeen) -> Option<String> {
 
 /// Judges the reply to EPRT with a protocol number that does not exist (RFC 2428 §2).
 fn families(reply: Option<&Reply>) -> Finding {
-    let check = Check::Families;
+    let check = Check("families");
     let Some(reply) = reply else {
         return check.skip("EPRT with an unknown protocol got no reply");
     };

@@ -1,7 +1,7 @@
 //! Defines the checks and their findings: one line for users, one event for programs. Lists all
 //! diagnoses as data: the meaning of each, the cure, and the side that can apply it.
 
-use std::fmt::{self, Display};
+use std::fmt::Display;
 
 use ftp_client::Error;
 use ftp_client::error::{Phase, TlsError};
@@ -9,59 +9,9 @@ use ftp_client::error::{Phase, TlsError};
 use crate::exit::{Exit, Failure, Result};
 use crate::texts::{DIAGNOSES, terms};
 
-/// Defines the enum and its names together.
-macro_rules! checks {
-    ($($variant:ident $name:literal)*) => {
-        /// A property that doctor examines.
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub(super) enum Check { $($variant),* }
-
-        impl Check {
-            /// Returns the lower-case name for programs.
-            pub(super) const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),* }
-            }
-        }
-    };
-}
-
-checks! {
-    Proxy "proxy"
-    Resolve "resolve"
-    Connect "connect"
-    Protocol "protocol"
-    Greeting "greeting"
-    Features "feat"
-    System "syst"
-    Tls "tls"
-    Certificate "certificate"
-    Protection "protection"
-    Reuse "reuse"
-    CloseNotify "close-notify"
-    Login "login"
-    Epsv "epsv"
-    Pasv "pasv"
-    Ports "ports"
-    Eprt "eprt"
-    Port "port"
-    Families "families"
-    Packets "packets"
-    Parallel "parallel"
-    Path "path"
-    Mlsd "mlsd"
-    List "list"
-    Utf8 "utf8"
-    Rest "rest"
-    Size "size"
-    Mfmt "mfmt"
-    Hash "hash"
-    Put "put"
-    Append "append"
-    Resume "resume"
-    Rename "rename"
-    Delete "delete"
-    Clock "clock"
-}
+/// A property that doctor examines. Holds its lower-case name for programs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Check(pub(super) &'static str);
 
 impl Check {
     /// Returns a finding without a problem.
@@ -143,19 +93,19 @@ pub(super) fn of_connection(error: &Error, again: bool) -> Result<(Diagnosis, St
     let diagnosis = match (error, failure.exit) {
         (Error::Timeout(Phase::Overall), _)
         | (_, Exit::Interrupted | Exit::Local | Exit::Usage) => return Err(failure),
-        (Error::Timeout(Phase::Greeting), _) => Diagnosis::GreetingNever,
-        (Error::Timeout(Phase::Handshake), _) => Diagnosis::TlsStalls,
-        (Error::Timeout(Phase::Reply(_)), _) => Diagnosis::ReplyNever,
-        (Error::Tls(TlsError::DataProtectionRefused { .. }), _) => Diagnosis::ProtectionRefused,
-        (Error::Tls(_), Exit::Tls) => Diagnosis::TlsHandshake,
-        (_, Exit::Protocol) => Diagnosis::ReplyInvalid,
+        (Error::Timeout(Phase::Greeting), _) => Diagnosis("greeting-never"),
+        (Error::Timeout(Phase::Handshake), _) => Diagnosis("tls-stalls"),
+        (Error::Timeout(Phase::Reply(_)), _) => Diagnosis("reply-never"),
+        (Error::Tls(TlsError::DataProtectionRefused { .. }), _) => Diagnosis("protection-refused"),
+        (Error::Tls(_), Exit::Tls) => Diagnosis("tls-handshake"),
+        (_, Exit::Protocol) => Diagnosis("reply-invalid"),
         (Error::Refused { .. } | Error::ServiceClosing(_) | Error::Greeting(_), exit) => match exit
         {
-            _ if again => Diagnosis::LoginAgain,
-            Exit::Temporary => Diagnosis::LoginFailed,
-            _ => Diagnosis::LoginRefused,
+            _ if again => Diagnosis("login-again"),
+            Exit::Temporary => Diagnosis("login-failed"),
+            _ => Diagnosis("login-refused"),
         },
-        _ => Diagnosis::ConnectionLost,
+        _ => Diagnosis("connection-lost"),
     };
     Ok((diagnosis, failure.message))
 }
@@ -171,179 +121,77 @@ pub(super) fn not_again(check: Check, error: &Error) -> Result<Finding> {
     Ok(check.fail(diagnosis, why))
 }
 
-/// Side that can apply the cure.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Party {
-    /// The user of this client.
-    Here,
-    /// The operator of a firewall or NAT between client and server.
-    Between,
-    /// The operator of the server.
-    Server,
+/// A problem that doctor can find. Holds its name in `help/diagnoses.txt`, which is part of the stable
+/// interface.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Diagnosis(pub(super) &'static str);
+
+/// What `help/diagnoses.txt` says about a problem.
+pub(super) struct Explanation {
+    /// The exit code of `doctor` if this problem is the first failure.
+    pub(super) exit: Exit,
+    /// The side that can apply the cure, as one word for programs: the user of this `client`, the
+    /// operator of a firewall or NAT in the `network`, or the operator of the `server`.
+    pub(super) side: &'static str,
+    /// The meaning, in full sentences.
+    pub(super) means: String,
+    /// An imperative without a final full stop.
+    pub(super) cure: String,
 }
 
-impl Party {
-    /// Returns one lower-case word for programs.
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Here => "client",
-            Self::Between => "network",
-            Self::Server => "server",
-        }
-    }
-}
-
-impl Display for Party {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Here => "here",
-            Self::Between => "in the network",
-            Self::Server => "at the server",
+impl Explanation {
+    /// Reads all diagnoses, in the order of the checks that find them.
+    pub(super) fn all() -> impl Iterator<Item = (&'static str, Self)> {
+        terms(DIAGNOSES).filter_map(|(facts, text)| {
+            let mut facts = facts.split(' ');
+            let (name, kind, side) = (facts.next()?, facts.next()?, facts.next()?);
+            let (means, cure) = text.split_once(" Do: ")?;
+            let (means, cure) = (means.to_owned(), cure.to_owned());
+            Some((name, Self { exit: Exit::of_kind(kind)?, side, means, cure }))
         })
     }
-}
 
-/// Defines the enum and its columns together, so that no problem lacks one. `help/diagnoses.txt` says
-/// what each problem means.
-macro_rules! diagnoses {
-    ($($variant:ident $name:literal $exit:ident $side:ident;)*) => {
-        /// A problem that doctor can find.
-        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        pub(super) enum Diagnosis { $($variant),* }
-
-        impl Diagnosis {
-            /// All diagnoses, in the order of the checks that find them.
-            #[cfg(test)]
-            pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
-
-            /// Returns lower-case words joined by `-`, for programs. Part of the stable interface.
-            pub(super) const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $name),* }
-            }
-
-            /// Returns the exit code of `doctor` if this diagnosis is the first failure.
-            pub(super) const fn exit(self) -> Exit {
-                match self { $(Self::$variant => Exit::$exit),* }
-            }
-
-            /// Returns the side that can apply the cure.
-            pub(super) const fn side(self) -> Party {
-                match self { $(Self::$variant => Party::$side),* }
-            }
+    /// Returns where the cure can be applied, in words for users.
+    pub(super) fn place(&self) -> &'static str {
+        match self.side {
+            "client" => "here",
+            "network" => "in the network",
+            _ => "at the server",
         }
-    };
+    }
 }
 
 impl Diagnosis {
-    /// Returns the meaning, in full sentences, and the cure: an imperative without a final full
-    /// stop.
-    pub(super) fn explanation(self) -> (String, String) {
-        let found = terms(DIAGNOSES).find(|(name, _)| *name == self.name());
-        let (_, text) = found.expect("a test finds each diagnosis in the list");
-        let (means, cure) = text.split_once(" Do: ").expect("and its cure");
-        (means.to_owned(), cure.to_owned())
+    pub(super) fn explanation(self) -> Explanation {
+        let found = Explanation::all().find(|(name, _)| *name == self.0);
+        found.expect("a test finds each name of the source in the list").1
     }
-}
-
-diagnoses! {
-    NameUnknown "name-unknown" Network Here;
-    NameUnanswered "name-unanswered" Timeout Here;
-    ResolverFailed "resolver-failed" Network Here;
-    NoAddressOfFamily "no-address-of-family" Network Here;
-    LocalAddressMissing "local-address-missing" Network Here;
-    ProxyUnreachable "proxy-unreachable" Network Here;
-    ProxySilent "proxy-silent" Timeout Between;
-    NotAProxy "not-a-proxy" Network Here;
-    ProxyLogin "proxy-login" Network Here;
-    ProxyRefuses "proxy-refuses" Network Between;
-    ProxyBlocksData "proxy-blocks-data" Data Between;
-    PortClosed "port-closed" Network Server;
-    HostSilent "host-silent" Timeout Between;
-    HostUnreachable "host-unreachable" Network Between;
-    AddressDead "address-dead" Network Server;
-    SshOnPort "ssh-on-port" Protocol Here;
-    HttpOnPort "http-on-port" Protocol Here;
-    TlsOnPlainPort "tls-on-plain-port" Tls Here;
-    PlainOnTlsPort "plain-on-tls-port" Tls Here;
-    OtherProtocol "other-protocol" Protocol Here;
-    GreetingNever "greeting-never" Timeout Server;
-    GreetingLate "greeting-late" Timeout Server;
-    ClosedUnspoken "closed-unspoken" Network Server;
-    GreetingRefused "greeting-refused" Temporary Server;
-    GreetingDenied "greeting-denied" Refused Server;
-    TlsNotOffered "tls-not-offered" Tls Server;
-    TlsHandshake "tls-handshake" Tls Server;
-    CertificateExpired "certificate-expired" Tls Server;
-    CertificateNotYetValid "certificate-not-yet-valid" Tls Server;
-    CertificateSelfSigned "certificate-self-signed" Tls Here;
-    CertificateUnknownIssuer "certificate-unknown-issuer" Tls Server;
-    CertificateWrongName "certificate-wrong-name" Tls Here;
-    CertificateNotPinned "certificate-not-pinned" Tls Server;
-    CertificateEndsSoon "certificate-ends-soon" Tls Server;
-    CertificateUnusable "certificate-unusable" Tls Server;
-    TlsBroken "tls-broken" Tls Server;
-    TlsStalls "tls-stalls" Timeout Between;
-    ProtectionRefused "protection-refused" Tls Server;
-    ReuseDemanded "reuse-demanded" Tls Server;
-    DataTls "data-tls" Tls Server;
-    NoCloseNotify "no-close-notify" Tls Server;
-    ClearPassword "clear-password" Tls Here;
-    LoginRefused "login-refused" Login Here;
-    LoginNeedsTls "login-needs-tls" Tls Here;
-    LoginTlsMissing "login-tls-missing" Tls Server;
-    LoginFailed "login-failed" Temporary Server;
-    LoginAgain "login-again" Temporary Server;
-    ClockSkew "clock-skew" Integrity Server;
-    EpsvUnsupported "epsv-unsupported" Data Server;
-    EpsvBlocked "epsv-blocked" Data Between;
-    PasvBlocked "pasv-blocked" Data Between;
-    PasvPrivateAddress "pasv-private-address" Data Server;
-    PasvOtherAddress "pasv-other-address" Data Server;
-    PassiveBlocked "passive-blocked" Data Server;
-    PassiveClosed "passive-closed" Data Server;
-    PassiveOff "passive-off" Data Server;
-    PassiveFailed "passive-failed" Temporary Server;
-    PassivePartly "passive-ports-partly" Data Server;
-    FewPorts "few-ports" Data Server;
-    ActiveBehindNat "active-behind-nat" Data Here;
-    EprtBlocked "eprt-blocked" Data Between;
-    PortBlocked "port-blocked" Data Between;
-    ActiveBlocked "active-blocked" Data Here;
-    MiddleboxRewrites "middlebox-rewrites" Data Between;
-    ActiveOff "active-off" Data Here;
-    ReplyNever "reply-never" Timeout Server;
-    ReplyInvalid "reply-invalid" Protocol Server;
-    FinalReplyNever "final-reply-never" Timeout Server;
-    BigPacketsLost "big-packets-lost" Network Between;
-    FewConnections "few-connections" Temporary Server;
-    PathMissing "path-missing" Refused Here;
-    PathFailed "path-failed" Temporary Server;
-    MlsdBroken "mlsd-broken" Protocol Server;
-    ListingUnreadable "listing-unreadable" Protocol Server;
-    NoRestart "no-restart" Unsupported Server;
-    UploadRefused "upload-refused" Refused Server;
-    UploadDirMissing "upload-dir-missing" Refused Here;
-    UploadFailed "upload-failed" Temporary Server;
-    UploadChanged "upload-changed" Integrity Server;
-    AppendRefused "append-refused" Refused Server;
-    ResumeRefused "resume-refused" Refused Server;
-    RenameRefused "rename-refused" Refused Server;
-    DeleteRefused "delete-refused" Refused Server;
-    ConnectionLost "connection-lost" Network Server;
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    /// Returns the names in the source of doctor that follow `before` in quotes.
+    fn named(before: &str) -> BTreeSet<String> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cmd/doctor");
+        let mut found = BTreeSet::new();
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let Ok(text) = std::fs::read_to_string(path) else { continue };
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let names = code.split(before).skip(1).filter_map(|rest| rest.strip_prefix('"'));
+            found.extend(names.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+        found
+    }
 
     #[test]
     fn every_diagnosis_has_a_unique_name_a_meaning_and_a_cure() {
-        let mut names: Vec<&str> = Vec::new();
-        for diagnosis in Diagnosis::ALL {
-            let name = diagnosis.name();
-            let (means, cure) = diagnosis.explanation();
-            assert!(!names.contains(&name), "{name} twice");
-            names.push(name);
+        let mut names = BTreeSet::new();
+        for (name, Explanation { exit, side, means, cure }) in Explanation::all() {
+            assert!(names.insert(name.to_owned()), "{name} twice");
             let is_word = |char: char| char.is_ascii_lowercase() || char == '-' || char == '8';
             assert!(name.chars().all(is_word), "{name}");
             assert!(
@@ -354,8 +202,20 @@ mod tests {
                 !cure.ends_with('.') && !cure.starts_with(char::is_uppercase),
                 "{name}: {cure}"
             );
-            assert_ne!(diagnosis.exit(), Exit::Success, "{name}");
+            assert!(["client", "network", "server"].contains(&side), "{name}");
+            assert_ne!(exit, Exit::Success, "{name}");
         }
-        assert!(terms(DIAGNOSES).map(|(name, _)| name).eq(names));
+        assert_eq!(names.len(), terms(DIAGNOSES).count());
+        assert_eq!(names, named("Diagnosis("));
+    }
+
+    #[test]
+    fn the_checks_are_those_of_the_documents() {
+        let json = include_str!("../man/json.md");
+        let (_, list) = json.split_once("`doctor` makes these checks: ").unwrap();
+        let (list, _) = list.split_once(". Several\n").unwrap();
+        let of_options = ["--upload-dir", "doctor"];
+        let listed = list.split('`').skip(1).step_by(2).filter(|word| !of_options.contains(word));
+        assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), named("Check("));
     }
 }

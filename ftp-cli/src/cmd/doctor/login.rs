@@ -27,7 +27,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
         Ok(inside) => inside,
         Err(error) => {
             // The server accepted a connection a moment ago.
-            found.push(not_again(Check::Connect, &error)?);
+            found.push(not_again(Check("connect"), &error)?);
             return Ok(());
         }
     };
@@ -41,7 +41,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     let early = match client.features() {
         Ok(features) => features,
         Err(error) => {
-            found.push(not_again(Check::Features, &error)?);
+            found.push(not_again(Check("feat"), &error)?);
             return Ok(());
         }
     };
@@ -67,15 +67,15 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
         return Ok(());
     }
     found.extend(exposed(dial, &seen));
-    found.push(Check::Login.ok(format_args!("logged in as {}", dial.user())));
+    found.push(Check("login").ok(format_args!("logged in as {}", dial.user())));
     if !is_plaintext {
-        found.push(Check::Protection.ok("the server accepted PBSZ and PROT"));
+        found.push(Check("protection").ok("the server accepted PBSZ and PROT"));
     }
     if !is_early {
         match client.features() {
             Ok(late) => seen.features = late,
             Err(error) => {
-                found.push(not_again(Check::Features, &error)?);
+                found.push(not_again(Check("feat"), &error)?);
                 return Ok(());
             }
         }
@@ -103,26 +103,24 @@ fn exposed(dial: &Dial<'_>, seen: &LoginSeen<'_>) -> Option<Finding> {
     let is_exposed = seen.is_plaintext && dial.credentials.is_personal;
     let user = dial.user();
     let words = format!("the password of {user} is sent to {place} unencrypted");
-    is_exposed.then(|| Check::Login.warn(Diagnosis::ClearPassword, words))
+    is_exposed.then(|| Check("login").warn(Diagnosis("clear-password"), words))
 }
 
 /// Returns the finding about the server's features.
 fn features(features: &Features) -> Finding {
     let words: Vec<_> = features.iter().map(|(word, _)| Escaped(word).to_string()).collect();
     match words.as_slice() {
-        [] => {
-            Check::Features.ok("FEAT lists no features: the client tries optional commands anyway")
-        }
-        words => Check::Features.ok(words.join(" ")),
+        [] => Check("feat").ok("FEAT lists no features: the client tries optional commands anyway"),
+        words => Check("feat").ok(words.join(" ")),
     }
 }
 
 /// Returns the finding about the server's system type.
 fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     match answer {
-        Ok(text) => Check::System.ok(Escaped(text)),
-        Err(error @ Error::Refused { .. }) => Check::System.ok(error),
-        Err(error) => Check::System.skip(format_args!("SYST failed: {error}")),
+        Ok(text) => Check("syst").ok(Escaped(text)),
+        Err(error @ Error::Refused { .. }) => Check("syst").ok(error),
+        Err(error) => Check("syst").skip(format_args!("SYST failed: {error}")),
     }
 }
 
@@ -134,13 +132,13 @@ fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
 /// Returns the failure itself if it says nothing about the server.
 fn refused(user: Escaped<'_>, error: &Error, may_have_tls: Option<bool>) -> Result<Finding> {
     let diagnosis = match may_have_tls.filter(|_| error.demands_tls()) {
-        Some(false) => Diagnosis::LoginTlsMissing,
-        Some(true) => Diagnosis::LoginNeedsTls,
+        Some(false) => Diagnosis("login-tls-missing"),
+        Some(true) => Diagnosis("login-needs-tls"),
         None => of_connection(error, false)?.0,
     };
     Ok(match diagnosis {
-        Diagnosis::ProtectionRefused => Check::Protection.fail(diagnosis, error),
-        _ => Check::Login.fail(diagnosis, format_args!("{user}: {error}")),
+        Diagnosis("protection-refused") => Check("protection").fail(diagnosis, error),
+        _ => Check("login").fail(diagnosis, format_args!("{user}: {error}")),
     })
 }
 
@@ -172,21 +170,21 @@ mod tests {
             let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
             let error = Error::refused(Verb::User, reply);
             let found = refused(Escaped(b"me"), &error, in_clear.then_some(true)).unwrap();
-            assert_eq!(found.diagnosis.unwrap().name(), want, "{code} {text}");
+            assert_eq!(found.diagnosis.unwrap().0, want, "{code} {text}");
         }
         let closing =
             Reply::new(ReplyCode::SERVICE_CLOSING, "Sorry, cleartext sessions are not accepted");
         let error = Error::ServiceClosing(closing);
         let found = refused(Escaped(b"me"), &error, Some(true)).unwrap();
-        assert_eq!(found.diagnosis, Some(Diagnosis::LoginNeedsTls));
+        assert_eq!(found.diagnosis, Some(Diagnosis("login-needs-tls")));
         let encrypt = || Reply::new(ReplyCode::new(530).unwrap(), "must use encryption");
         let error = Error::refused(Verb::Pass, encrypt());
         let found = refused(Escaped(b"me"), &error, Some(false)).unwrap();
-        assert_eq!(found.diagnosis, Some(Diagnosis::LoginTlsMissing));
+        assert_eq!(found.diagnosis, Some(Diagnosis("login-tls-missing")));
         for (error, want) in [
-            (Error::Closed, Diagnosis::ConnectionLost),
-            (Error::Timeout(Phase::Reply(Some(Verb::Pass))), Diagnosis::ReplyNever),
-            (Error::Desynchronised, Diagnosis::ReplyInvalid),
+            (Error::Closed, Diagnosis("connection-lost")),
+            (Error::Timeout(Phase::Reply(Some(Verb::Pass))), Diagnosis("reply-never")),
+            (Error::Desynchronised, Diagnosis("reply-invalid")),
         ] {
             let found = refused(Escaped(b"me"), &error, Some(true)).unwrap();
             assert_eq!(found.diagnosis, Some(want), "{error}");

@@ -25,7 +25,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     let mut connection = match dial.client(dial.way()) {
         Ok(connection) => connection,
         Err(error) => {
-            found.push(not_again(Check::List, &error)?);
+            found.push(not_again(Check("list"), &error)?);
             return Ok(());
         }
     };
@@ -36,9 +36,9 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
         Err(error) => {
             found.push(match error {
                 Error::Refused { .. } | Error::ListingCut(_) => {
-                    Check::Path.fail(Diagnosis::PathFailed, error)
+                    Check("path").fail(Diagnosis("path-failed"), error)
                 }
-                error => not_again(Check::Path, &error)?,
+                error => not_again(Check("path"), &error)?,
             });
             return Ok(());
         }
@@ -62,7 +62,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     };
     let passage = match large {
         Some(path) => down(client, &path)?,
-        None => Check::Packets.skip(format_args!(
+        None => Check("packets").skip(format_args!(
             "no file of at least {LEAST} bytes to download: name one in the URL, or use --upload-dir"
         )),
     };
@@ -101,13 +101,15 @@ fn kind_of(client: &mut Client, path: &[u8]) -> Result<PathKind, Error> {
 
 /// Returns the finding about the path.
 fn object(path: &[u8], object: &PathKind) -> Finding {
-    let check = Check::Path;
+    let check = Check("path");
     let path = Escaped(path);
     match object {
         PathKind::Login => check.ok("the login directory"),
         PathKind::Directory => check.ok(format_args!("{path} is a directory")),
         PathKind::File => check.ok(format_args!("{path} is a file")),
-        PathKind::Missing(why) => check.fail(Diagnosis::PathMissing, format_args!("{path}: {why}")),
+        PathKind::Missing(why) => {
+            check.fail(Diagnosis("path-missing"), format_args!("{path}: {why}"))
+        }
     }
 }
 
@@ -137,7 +139,7 @@ pub(super) fn send_packets(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
         Ok(finding) => finding,
         Err(error @ Error::Cancelled) => return Err(error.into()),
         // If the login failed, the next login reports what this error means.
-        Err(error) => Check::Packets.skip(error),
+        Err(error) => Check("packets").skip(error),
     };
     dial.seen.packets.get_or_init(|| finding);
     Ok(())
@@ -157,10 +159,10 @@ pub(super) fn long_command(client: &mut Client) -> Result<Finding, Error> {
     say(SHORT)?;
     match say(LONG) {
         Ok(()) => {
-            Ok(Check::Packets.ok(format_args!("the server answers a command of {LONG} bytes")))
+            Ok(Check("packets").ok(format_args!("the server answers a command of {LONG} bytes")))
         }
-        Err(Error::Timeout(Phase::Reply(_))) => Ok(Check::Packets.fail(
-            Diagnosis::BigPacketsLost,
+        Err(Error::Timeout(Phase::Reply(_))) => Ok(Check("packets").fail(
+            Diagnosis("big-packets-lost"),
             format_args!(
                 "the server answers a command of {SHORT} bytes, but not one of {LONG} bytes"
             ),
@@ -183,12 +185,12 @@ pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Finding, Error> {
     });
     let received = format!("received {} bytes of {}", bytes.len(), Escaped(path));
     match read {
-        Ok(_) => Ok(Check::Packets.ok(received)),
+        Ok(_) => Ok(Check("packets").ok(received)),
         Err(Error::Timeout(Phase::Stall)) => {
             let seen = format_args!("{received}, then nothing");
-            Ok(Check::Packets.fail(Diagnosis::BigPacketsLost, seen))
+            Ok(Check("packets").fail(Diagnosis("big-packets-lost"), seen))
         }
         Err(error @ Error::Cancelled) => Err(error),
-        Err(error) => Ok(Check::Packets.skip(format_args!("{}: {error}", Escaped(path)))),
+        Err(error) => Ok(Check("packets").skip(format_args!("{}: {error}", Escaped(path)))),
     }
 }

@@ -84,14 +84,14 @@ fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
 pub(super) fn judge_parallel(dial: &Dial<'_>) -> Finding {
     let (peak, refused) = dial.places.seen();
     match refused {
-        Some(asked) => Check::Parallel.warn(
-            Diagnosis::FewConnections,
+        Some(asked) => Check("parallel").warn(
+            Diagnosis("few-connections"),
             format_args!("the server accepted only {peak} of {asked} connections at a time"),
         ),
         None if peak < 2 => {
-            Check::Parallel.skip("cannot tell whether several connections at a time work")
+            Check("parallel").skip("cannot tell whether several connections at a time work")
         }
-        None => Check::Parallel.ok(format_args!("{peak} connections at a time work")),
+        None => Check("parallel").ok(format_args!("{peak} connections at a time work")),
     }
 }
 
@@ -103,7 +103,7 @@ const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// Judges the range of ports that were named.
 pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
-    let check = Check::Ports;
+    let check = Check("ports");
     let numbers: BTreeSet<u16> = learned.ports.iter().map(|port| port.number).collect();
     let tries = learned.ports.len();
     let low = *numbers.first()?;
@@ -119,7 +119,7 @@ pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
             numbers_of(learned, false)
         );
         let grade = if wanted == Mode::Passive { Grade::Fail } else { Grade::Warn };
-        return Some(check.wrong(grade, Diagnosis::PassivePartly, seen));
+        return Some(check.wrong(grade, Diagnosis("passive-ports-partly"), seen));
     }
     // A kernel chooses from thousands of ports, so it rarely names only two neighbouring ports in
     // all tries. A single port from the kernel's range is not a narrow range: the server may keep
@@ -127,7 +127,7 @@ pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let is_chosen = |port: u16| KERNELS.contains(&port);
     let is_narrow = high - low < NARROW && (numbers.len() == 2 || !is_chosen(low));
     let is_few = tries >= 6 && numbers.len() <= 2 && is_narrow;
-    Some(if is_few { check.warn(Diagnosis::FewPorts, words) } else { check.ok(words) })
+    Some(if is_few { check.warn(Diagnosis("few-ports"), words) } else { check.ok(words) })
 }
 
 fn numbers_of(learned: &Ports, is_reached: bool) -> String {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn name(learned: &Ports) -> Option<&'static str> {
-        judge(learned, Mode::Passive)?.diagnosis.map(|diagnosis| diagnosis.name())
+        judge(learned, Mode::Passive)?.diagnosis.map(|diagnosis| diagnosis.0)
     }
 
     #[test]

@@ -99,12 +99,12 @@ impl<'a> Report<'a> {
     pub(super) fn outcome(&self) -> Result {
         let mut failed = self.failed();
         let Some(first) = failed.next() else { return Ok(()) };
-        let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.exit());
+        let exit = first.diagnosis.map_or(crate::exit::Exit::Internal, |it| it.explanation().exit);
         let more = match failed.count() {
             0 => String::new(),
             count => format!(" (and {count} more)"),
         };
-        Err(Failure::new(exit, format!("{}: {}{more}", first.check.name(), first.seen)))
+        Err(Failure::new(exit, format!("{}: {}{more}", first.check.0, first.seen)))
     }
 }
 
@@ -124,29 +124,29 @@ pub(super) fn best(command: &str, stdio: &mut Stdio) -> Result {
 
 /// Returns a finding as an event.
 pub(super) fn event(finding: &Finding) -> Object {
-    let explained = finding.diagnosis.map(|it| (it, it.explanation()));
+    let explained = finding.diagnosis.map(Diagnosis::explanation);
     let problem = explained.as_ref();
     Object::event("check")
-        .text("name", finding.check.name())
+        .text("name", finding.check.0)
         .text("result", finding.grade.name())
         .text("seen", &finding.seen)
-        .text_if("diagnosis", problem.map(|(it, _)| it.name()))
-        .text_if("means", problem.map(|(_, (means, _))| means.as_str()))
-        .text_if("side", problem.map(|(it, _)| it.side().name()))
-        .text_if("cure", problem.map(|(_, (_, cure))| cure.as_str()))
+        .text_if("diagnosis", finding.diagnosis.map(|it| it.0))
+        .text_if("means", problem.map(|it| it.means.as_str()))
+        .text_if("side", problem.map(|it| it.side))
+        .text_if("cure", problem.map(|it| it.cure.as_str()))
 }
 
 /// Returns a finding as text in fewer than `columns` columns; with `explain`, adds its meaning and
 /// cure.
 pub(super) fn text(finding: &Finding, explain: bool, columns: usize) -> String {
     let width = columns.saturating_sub(1).min(WIDTH);
-    let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.name());
+    let head = format!("{:<6}{:<14}", finding.grade.name(), finding.check.0);
     let mut text = String::new();
     wrapped(&mut text, width, &head, &Printable(&finding.seen).to_string());
     if let Some(diagnosis) = finding.diagnosis.filter(|_| explain) {
-        let (means, cure) = diagnosis.explanation();
-        wrapped(&mut text, width, "", &format!("means: {means}"));
-        wrapped(&mut text, width, "", &format!("do, {}: {cure}.", diagnosis.side()));
+        let problem = diagnosis.explanation();
+        wrapped(&mut text, width, "", &format!("means: {}", problem.means));
+        wrapped(&mut text, width, "", &format!("do, {}: {}.", problem.place(), problem.cure));
     }
     text
 }
@@ -253,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_finding_is_explained_once_within_the_line_width() {
-        let found = Check::Pasv.warn(Diagnosis::PasvPrivateAddress, "227 announces 10.0.0.5");
+        let found = Check("pasv").warn(Diagnosis("pasv-private-address"), "227 announces 10.0.0.5");
         let whole = text(&found, true, 101);
         assert!(whole.starts_with("warn  pasv          227 announces 10.0.0.5\n"), "{whole}");
         assert!(
@@ -261,18 +261,18 @@ mod tests {
         );
         assert!(whole.lines().all(|line| line.chars().count() <= WIDTH), "{whole}");
         assert_eq!(text(&found, false, 101).lines().count(), 1);
-        let odd = text(&Check::List.ok("a\x1b[2Jb"), false, 101);
+        let odd = text(&Check("list").ok("a\x1b[2Jb"), false, 101);
         assert_eq!(odd, "ok    list          a\\x1b[2Jb\n");
     }
 
     #[test]
     fn a_check_event_has_every_field_of_its_finding() {
-        let found = Check::Epsv.fail(Diagnosis::PassiveBlocked, "no answer");
+        let found = Check("epsv").fail(Diagnosis("passive-blocked"), "no answer");
         let line = event(&found).into_line();
         let start = r#"{"v":1,"event":"check","name":"epsv","result":"fail","seen":"no answer","diagnosis":"passive-blocked","means":"#;
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains(r#""side":"server","cure":""#), "{line}");
-        let fine = event(&Check::List.ok("3 entries")).into_line();
+        let fine = event(&Check("list").ok("3 entries")).into_line();
         assert_eq!(
             fine,
             "{\"v\":1,\"event\":\"check\",\"name\":\"list\",\"result\":\"ok\",\"seen\":\"3 entries\"}\n"

@@ -96,12 +96,12 @@ fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome> {
             return Err(error.into());
         }
         Error::Unexpected { verb: Verb::Auth, .. } | Error::Tls(TlsError::InjectedPlaintext) => {
-            (Diagnosis::TlsBroken, format!("AUTH TLS: {error}"))
+            (Diagnosis("tls-broken"), format!("AUTH TLS: {error}"))
         }
-        Error::Tls(_) => (Diagnosis::TlsHandshake, error.to_string()),
+        Error::Tls(_) => (Diagnosis("tls-handshake"), error.to_string()),
         // The other errors concern the connection, not TLS.
         _ if !is_demanded => return Ok(TlsOutcome::Unable(error.to_string())),
-        Error::Timeout(Phase::Reply(_)) => (Diagnosis::TlsBroken, format!("AUTH TLS: {error}")),
+        Error::Timeout(Phase::Reply(_)) => (Diagnosis("tls-broken"), format!("AUTH TLS: {error}")),
         // The server accepted a connection a moment ago.
         _ => of_connection(&error, true)?,
     };
@@ -114,10 +114,10 @@ fn stalled(dial: &Dial<'_>, error: &Error) -> Result<(Diagnosis, String)> {
         .then(|| dial.connect_plainly().and_then(|mut it| path::long_command(&mut it.it)));
     match plain {
         Some(Ok(Finding { grade: Grade::Fail, seen, .. })) => {
-            Ok((Diagnosis::BigPacketsLost, format!("TLS stalls; {seen}")))
+            Ok((Diagnosis("big-packets-lost"), format!("TLS stalls; {seen}")))
         }
         Some(Err(error @ Error::Cancelled)) => Err(error.into()),
-        _ => Ok((Diagnosis::TlsStalls, error.to_string())),
+        _ => Ok((Diagnosis("tls-stalls"), error.to_string())),
     }
 }
 
@@ -161,11 +161,13 @@ fn try_offer(dial: &Dial<'_>, tls: &Tls) -> Result<Finding> {
         Ok(())
     });
     match tried {
-        Ok(()) => Ok(Check::Protection.ok("the login and its data connections work with TLS too")),
+        Ok(()) => {
+            Ok(Check("protection").ok("the login and its data connections work with TLS too"))
+        }
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
         Err(error) => {
             let why = format!("TLS is offered, but this login does not work with it: {error}");
-            Ok(Check::Protection.skip(why))
+            Ok(Check("protection").skip(why))
         }
     }
 }
@@ -176,31 +178,31 @@ fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     // needs no file.
     if !dial.seen.listed.load(Ordering::Relaxed) {
         let skip = |check: Check| check.skip("this user cannot list files");
-        return Ok(vec![skip(Check::Reuse), skip(Check::CloseNotify)]);
+        return Ok(vec![skip(Check("reuse")), skip(Check("close-notify"))]);
     }
     let tls = dial.asked.tls.as_ref().map(|tls| tls.clone().resume_sessions(false));
     let mut inside = match dial.client_by(dial.way(), tls.as_ref(), None) {
         Ok(inside) => inside,
-        Err(error) => return Ok(vec![not_again(Check::Reuse, &error)?]),
+        Err(error) => return Ok(vec![not_again(Check("reuse"), &error)?]),
     };
     let reuse = match listing(&mut inside.it, "") {
         Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
             inside.quit();
-            Check::Reuse.ok("data connections need not resume a TLS session")
+            Check("reuse").ok("data connections need not resume a TLS session")
         }
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => {
             return Err(error.into());
         }
-        Err(error) if is_unreached(&error) => Check::Reuse.skip(error),
-        Err(error) => Check::Reuse.warn(
-            Diagnosis::ReuseDemanded,
+        Err(error) if is_unreached(&error) => Check("reuse").skip(error),
+        Err(error) => Check("reuse").warn(
+            Diagnosis("reuse-demanded"),
             format_args!("a data connection that does not resume a TLS session fails: {error}"),
         ),
     };
     let end = match dial.seen.truncated.load(Ordering::Relaxed) {
-        false => Check::CloseNotify.ok("data ends with close_notify"),
-        true => Check::CloseNotify
-            .fail(Diagnosis::NoCloseNotify, "a listing ended without close_notify"),
+        false => Check("close-notify").ok("data ends with close_notify"),
+        true => Check("close-notify")
+            .fail(Diagnosis("no-close-notify"), "a listing ended without close_notify"),
     };
     Ok(vec![reuse, end])
 }
@@ -225,42 +227,44 @@ fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<F
         let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
         let offers = versions.join(" and ");
         let words = format_args!("{version} with {cipher}; the server offers {offers}");
-        findings.push(Check::Tls.ok(words));
+        findings.push(Check("tls").ok(words));
     }
     findings.push(match &seen.outcome {
         TlsOutcome::Secured => certificate(seen),
         TlsOutcome::Unverified => {
             let pin = seen.info.as_ref().and_then(|info| info.pin.as_deref());
             let pin = pin.map_or_else(String::new, |pin| format!("; its pin is {pin}"));
-            Check::Certificate.ok(format_args!("not verified (--insecure){pin}"))
+            Check("certificate").ok(format_args!("not verified (--insecure){pin}"))
         }
         TlsOutcome::Refused(reply) if demands => wrong(
-            Check::Tls,
-            Diagnosis::TlsNotOffered,
+            Check("tls"),
+            Diagnosis("tls-not-offered"),
             format_args!("AUTH TLS is refused: {reply}"),
         ),
         TlsOutcome::Refused(reply) if features.is_some_and(|features| features.has("AUTH")) => {
             wrong(
-                Check::Tls,
-                Diagnosis::TlsBroken,
+                Check("tls"),
+                Diagnosis("tls-broken"),
                 format_args!("FEAT lists AUTH, but AUTH TLS is refused: {reply}"),
             )
         }
-        TlsOutcome::Refused(reply) => Check::Tls.ok(format_args!("TLS is not offered: {reply}")),
-        TlsOutcome::Unable(why) => Check::Tls.skip(why),
-        TlsOutcome::Failed(diagnosis, why) => wrong(Check::Tls, *diagnosis, format_args!("{why}")),
+        TlsOutcome::Refused(reply) => Check("tls").ok(format_args!("TLS is not offered: {reply}")),
+        TlsOutcome::Unable(why) => Check("tls").skip(why),
+        TlsOutcome::Failed(diagnosis, why) => {
+            wrong(Check("tls"), *diagnosis, format_args!("{why}"))
+        }
         TlsOutcome::Certificate(fault, cause, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
             let seen = match (diagnosis, cause) {
                 // The name of the issuer adds nothing.
-                (Diagnosis::CertificateSelfSigned, _) => "it is self-signed".to_owned(),
+                (Diagnosis("certificate-self-signed"), _) => "it is self-signed".to_owned(),
                 (_, None) => fault.to_string(),
                 (_, Some(cause)) => {
                     format!("{fault}: {}", ftp_proto::Escaped(cause.to_string().as_bytes()))
                 }
             };
-            wrong(Check::Certificate, diagnosis, format_args!("{seen}{pin}"))
+            wrong(Check("certificate"), diagnosis, format_args!("{seen}{pin}"))
         }
     });
     findings
@@ -272,24 +276,24 @@ fn shown(seen: &TlsSeen) -> Option<Certificate> {
 
 const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagnosis {
     match (fault, shown) {
-        (CertificateFault::Expired, _) => Diagnosis::CertificateExpired,
-        (CertificateFault::NotYetValid, _) => Diagnosis::CertificateNotYetValid,
-        (CertificateFault::WrongName, _) => Diagnosis::CertificateWrongName,
-        (CertificateFault::NotPinned, _) => Diagnosis::CertificateNotPinned,
+        (CertificateFault::Expired, _) => Diagnosis("certificate-expired"),
+        (CertificateFault::NotYetValid, _) => Diagnosis("certificate-not-yet-valid"),
+        (CertificateFault::WrongName, _) => Diagnosis("certificate-wrong-name"),
+        (CertificateFault::NotPinned, _) => Diagnosis("certificate-not-pinned"),
         // A self-signed CA certificate is rejected as a CA certificate (`Other`), not for its
         // unknown issuer.
         (
             CertificateFault::UnknownIssuer | CertificateFault::Other,
             Some(Certificate { is_self_signed: true, .. }),
-        ) => Diagnosis::CertificateSelfSigned,
-        (CertificateFault::UnknownIssuer, _) => Diagnosis::CertificateUnknownIssuer,
-        _ => Diagnosis::CertificateUnusable,
+        ) => Diagnosis("certificate-self-signed"),
+        (CertificateFault::UnknownIssuer, _) => Diagnosis("certificate-unknown-issuer"),
+        _ => Diagnosis("certificate-unusable"),
     }
 }
 
 /// Returns the finding about an accepted certificate.
 fn certificate(seen: &TlsSeen) -> Finding {
-    let check = Check::Certificate;
+    let check = Check("certificate");
     let Some(Certificate { not_after, .. }) = shown(seen) else { return check.ok("accepted") };
     let days = (not_after.unix_seconds() - unix_time()).div_euclid(86_400);
     let date = Date(not_after);
@@ -297,7 +301,7 @@ fn certificate(seen: &TlsSeen) -> Finding {
     match days {
         days if days < 0 => check.ok(format_args!("accepted, although it expired on {date}")),
         days if days < SOON => {
-            let diagnosis = Diagnosis::CertificateEndsSoon;
+            let diagnosis = Diagnosis("certificate-ends-soon");
             check.warn(diagnosis, format_args!("{words}, in {}", counted(days, "day")))
         }
         _ => check.ok(words),
@@ -352,7 +356,7 @@ mod tests {
     fn tls_faults_fail_only_if_tls_is_required() {
         let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
         let fault = |fault| TlsOutcome::Certificate(fault, None, None);
-        let failed = || TlsOutcome::Failed(Diagnosis::TlsHandshake, "alert".into());
+        let failed = || TlsOutcome::Failed(Diagnosis("tls-handshake"), "alert".into());
         for (outcome, demands, want) in [
             (TlsOutcome::Secured, true, None),
             (refused(), true, Some(("tls-not-offered", Grade::Fail))),
@@ -369,10 +373,8 @@ mod tests {
             ),
         ] {
             let found = findings(&seen(outcome.clone()), demands, None);
-            let names: Vec<_> = found
-                .iter()
-                .filter_map(|found| Some((found.diagnosis?.name(), found.grade)))
-                .collect();
+            let names: Vec<_> =
+                found.iter().filter_map(|found| Some((found.diagnosis?.0, found.grade))).collect();
             assert_eq!(names, want.into_iter().collect::<Vec<_>>(), "{outcome:?}");
         }
     }
@@ -386,7 +388,7 @@ mod tests {
         let refused = || TlsOutcome::Refused(Reply::new(ReplyCode::new(502).unwrap(), "no"));
         for (features, want) in [(" AUTH TLS", Some("tls-broken")), (" UTF8", None)] {
             let found = findings(&seen(refused()), false, Some(&lists(features)));
-            let names = found.iter().find_map(|found| Some(found.diagnosis?.name()));
+            let names = found.iter().find_map(|found| Some(found.diagnosis?.0));
             assert_eq!(names, want, "{features}");
         }
     }
@@ -406,7 +408,7 @@ mod tests {
             (CertificateFault::Expired, of(true), "certificate-expired"),
             (CertificateFault::NotYetValid, of(false), "certificate-not-yet-valid"),
         ] {
-            assert_eq!(diagnosis(fault, shown).name(), want, "{fault:?}");
+            assert_eq!(diagnosis(fault, shown).0, want, "{fault:?}");
         }
     }
 }

@@ -40,7 +40,7 @@ const CLEANING_LOGINS: u32 = 8;
 pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     let Some(directory) = dial.asked.upload else {
         let why = "uploads and the clock are checked only with --upload-dir DIR";
-        found.push(Check::Put.skip(why));
+        found.push(Check("put").skip(why));
         return Ok(());
     };
     let took = dial.login_seen().map_or(Duration::ZERO, |login| login.took);
@@ -51,7 +51,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     let mut inside = match dial.client_by(dial.way(), None, Some(dial.left() / 2)) {
         Ok(inside) => inside,
         Err(error) => {
-            found.push(not_again(Check::Put, &error)?);
+            found.push(not_again(Check("put"), &error)?);
             return Ok(());
         }
     };
@@ -281,13 +281,13 @@ fn findings(seen: &UploadSeen) -> Vec<Finding> {
     let resumed = "the first half of a file was uploaded, then the rest with REST";
     vec![
         put(seen),
-        further(Check::Append, &seen.append, "1 KiB was appended", Diagnosis::AppendRefused),
-        further(Check::Resume, &seen.resume, resumed, Diagnosis::ResumeRefused),
-        further(Check::Rename, &seen.rename, "a file was renamed", Diagnosis::RenameRefused),
+        further(Check("append"), &seen.append, "1 KiB was appended", Diagnosis("append-refused")),
+        further(Check("resume"), &seen.resume, resumed, Diagnosis("resume-refused")),
+        further(Check("rename"), &seen.rename, "a file was renamed", Diagnosis("rename-refused")),
         delete(seen),
         match seen.put {
             Step::Done => clock(seen.clock),
-            _ => Check::Clock.skip(NO_FILE),
+            _ => Check("clock").skip(NO_FILE),
         },
     ]
 }
@@ -296,36 +296,35 @@ fn findings(seen: &UploadSeen) -> Vec<Finding> {
 fn put(seen: &UploadSeen) -> Finding {
     let directory = &seen.directory;
     match (&seen.put, &seen.back) {
-        (Step::Done, Step::Changed(how)) => Check::Put.fail(Diagnosis::UploadChanged, how),
-        (Step::Done, Step::Stalled(why)) => Check::Put.fail(
-            Diagnosis::BigPacketsLost,
+        (Step::Done, Step::Changed(how)) => Check("put").fail(Diagnosis("upload-changed"), how),
+        (Step::Done, Step::Stalled(why)) => Check("put").fail(
+            Diagnosis("big-packets-lost"),
             format_args!("64 KiB were stored in {directory}, but reading them back failed: {why}"),
         ),
-        (Step::Done, Step::Done) => {
-            Check::Put.ok(format_args!("64 KiB were stored in {directory} and read back unchanged"))
-        }
-        (Step::Done, _) => Check::Put.ok(format_args!("64 KiB were stored in {directory}")),
+        (Step::Done, Step::Done) => Check("put")
+            .ok(format_args!("64 KiB were stored in {directory} and read back unchanged")),
+        (Step::Done, _) => Check("put").ok(format_args!("64 KiB were stored in {directory}")),
         (Step::Refused(reply), _) => {
             let diagnosis = match is_for_now(reply) {
-                true => Diagnosis::UploadFailed,
-                false if seen.is_missing => Diagnosis::UploadDirMissing,
-                false => Diagnosis::UploadRefused,
+                true => Diagnosis("upload-failed"),
+                false if seen.is_missing => Diagnosis("upload-dir-missing"),
+                false => Diagnosis("upload-refused"),
             };
-            Check::Put.fail(diagnosis, format_args!("storing in {directory}: {reply}"))
+            Check("put").fail(diagnosis, format_args!("storing in {directory}: {reply}"))
         }
         (Step::Stalled(why), _) => {
             let (diagnosis, small) = match seen.small {
-                Step::Done => (Diagnosis::BigPacketsLost, ", but storing a small file works"),
-                Step::Stalled(_) => (Diagnosis::FinalReplyNever, "; a small file stalls too"),
-                _ => (Diagnosis::UploadFailed, ""),
+                Step::Done => (Diagnosis("big-packets-lost"), ", but storing a small file works"),
+                Step::Stalled(_) => (Diagnosis("final-reply-never"), "; a small file stalls too"),
+                _ => (Diagnosis("upload-failed"), ""),
             };
-            Check::Put.fail(diagnosis, format_args!("storing 64 KiB in {directory}: {why}{small}"))
+            Check("put")
+                .fail(diagnosis, format_args!("storing 64 KiB in {directory}: {why}{small}"))
         }
-        (Step::NoData(why), _) => Check::Put.skip(format_args!("storing in {directory}: {why}")),
-        (Step::Changed(why) | Step::Failed(why), _) => {
-            Check::Put.fail(Diagnosis::UploadFailed, format_args!("storing in {directory}: {why}"))
-        }
-        (Step::NotTried, _) => Check::Put.skip("nothing could be stored"),
+        (Step::NoData(why), _) => Check("put").skip(format_args!("storing in {directory}: {why}")),
+        (Step::Changed(why) | Step::Failed(why), _) => Check("put")
+            .fail(Diagnosis("upload-failed"), format_args!("storing in {directory}: {why}")),
+        (Step::NotTried, _) => Check("put").skip("nothing could be stored"),
     }
 }
 
@@ -337,10 +336,10 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
         Step::Done => check.ok(what),
         Step::Refused(reply) => check.warn(diagnosis, reply),
         Step::NoData(why) => check.skip(why),
-        Step::Failed(why) => check.warn(Diagnosis::ConnectionLost, why),
-        Step::Stalled(why) => check.warn(Diagnosis::UploadFailed, why),
+        Step::Failed(why) => check.warn(Diagnosis("connection-lost"), why),
+        Step::Stalled(why) => check.warn(Diagnosis("upload-failed"), why),
         // A corrupted file is worse than a missing one.
-        Step::Changed(how) => check.fail(Diagnosis::UploadChanged, how),
+        Step::Changed(how) => check.fail(Diagnosis("upload-changed"), how),
         Step::NotTried => check.skip(NO_FILE),
     }
 }
@@ -348,16 +347,16 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
 /// Judges the removal of the test files.
 fn delete(seen: &UploadSeen) -> Finding {
     match (&seen.delete, seen.left.as_slice()) {
-        (Step::NotTried, []) => Check::Delete.skip("no file to delete"),
-        (_, []) => Check::Delete.ok("the test files were deleted"),
+        (Step::NotTried, []) => Check("delete").skip("no file to delete"),
+        (_, []) => Check("delete").ok("the test files were deleted"),
         (step, left) => {
             let why = match step {
                 Step::Refused(reply) => reply.to_string(),
                 Step::Failed(why) => why.clone(),
                 _ => String::new(),
             };
-            Check::Delete.warn(
-                Diagnosis::DeleteRefused,
+            Check("delete").warn(
+                Diagnosis("delete-refused"),
                 format_args!("still on the server: {}: {why}", left.join(", ")),
             )
         }
@@ -374,15 +373,17 @@ fn clock(skew: Option<(i64, i64)>) -> Finding {
     let words = match skew {
         None => {
             let seen = "MDTM did not return the modification time of a test file";
-            return Check::Clock.skip(seen);
+            return Check("clock").skip(seen);
         }
         Some((0, exact)) => format!("the clocks agree within {exact} s"),
         Some((skew @ 1.., _)) => format!("the server's clock is {skew} s fast"),
         Some((skew, _)) => format!("the server's clock is {} s slow", -skew),
     };
     match skew {
-        Some((skew, _)) if skew.abs() > TOLERATED => Check::Clock.warn(Diagnosis::ClockSkew, words),
-        _ => Check::Clock.ok(words),
+        Some((skew, _)) if skew.abs() > TOLERATED => {
+            Check("clock").warn(Diagnosis("clock-skew"), words)
+        }
+        _ => Check("clock").ok(words),
     }
 }
 
@@ -471,8 +472,7 @@ mod tests {
             (UploadSeen { clock: None, ..good() }, &[]),
         ] {
             let found = findings(&seen);
-            let names: Vec<_> =
-                found.iter().filter_map(|found| Some(found.diagnosis?.name())).collect();
+            let names: Vec<_> = found.iter().filter_map(|found| Some(found.diagnosis?.0)).collect();
             assert_eq!(names, want, "{seen:?}");
         }
     }

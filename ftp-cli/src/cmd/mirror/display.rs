@@ -100,7 +100,7 @@ impl<'a> MirrorDisplay<'a> {
             retrying: mirror.wanted.transfer.retrying,
             board,
             each: mirror.options.is_verbose(),
-            is_deploy: mirror.wanted.manifest.is_some(),
+            is_deploy: mirror.options.has("manifest"),
             tally: Mutex::new(tally),
             meters: Mutex::default(),
             refusals: Mutex::default(),

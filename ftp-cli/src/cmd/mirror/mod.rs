@@ -155,7 +155,10 @@ impl<'a> Mirror<'a> {
         let wanted = MirrorOptions::from_options(options, source, &mut *stdio.input)?;
         if options.synonym() == Some("sync") && !options.is_quiet() {
             for (is_meant, note) in [
-                (!wanted.deletes, "deletes nothing; use --delete to delete objects that SRC lacks"),
+                (
+                    !options.has("delete"),
+                    "deletes nothing; use --delete to delete objects that SRC lacks",
+                ),
                 (
                     options.last_typed(&["continue"]).is_some(),
                     "-c resumes files; to compare by checksum as rclone and rsync do, use --compare hash",
@@ -194,7 +197,7 @@ impl<'a> Mirror<'a> {
         // A descriptor is read once, and nobody types a password twice.
         self.login = Some(Finder::new(self.options, &stdio.messages).find(url)?);
         let messages = stdio.messages.clone();
-        let observed = (here, self.wanted.deletes);
+        let observed = (here, self.options.has("delete"));
         let canceller = self.cleanup.canceller().cloned();
         let around = (canceller.as_ref(), &messages, self.options.is_quiet());
         watch::repeat(interval, observed, around, || {
@@ -206,10 +209,10 @@ impl<'a> Mirror<'a> {
     /// Mirrors `source` to `target`; `way` is that of copies between two servers.
     fn between(&self, [source, target]: [&End<'_>; 2], way: FxpWay, stdio: &mut Stdio) -> Result {
         if matches!(target, End::Remote(_)) {
-            self.wanted.check_upload()?;
+            MirrorOptions::check_upload(self.options)?;
         } else if self.wanted.transfer.temporary.is_some() {
             return Err(Failure::usage("--temp applies only to uploads"));
-        } else if self.wanted.manifest.is_some() {
+        } else if self.options.has("manifest") {
             return Err(Failure::usage("--manifest applies only to uploads"));
         }
         let mut logins: Vec<_> = match (source, target) {
@@ -349,7 +352,7 @@ impl<'a> Mirror<'a> {
             }
         }
         let limit = self.limit(sync);
-        if !self.wanted.is_dry {
+        if !self.options.has("dry-run") {
             return limit.map_or(Ok(false), Err);
         }
         self.print(sync, stdio)?;
@@ -361,9 +364,9 @@ impl<'a> Mirror<'a> {
             last = Some(failure);
         }
         if let Some(first) = sync.withheld() {
-            let wanted = &self.wanted;
-            let message =
-                display::withheld(first, wanted.ignores_errors, wanted.manifest.is_some());
+            let [ignores, is_deploy] =
+                ["ignore-errors", "manifest"].map(|long| self.options.has(long));
+            let message = display::withheld(first, ignores, is_deploy);
             stdio.messages.say(message);
         }
         self.sum_up_plan(sync, stdio);
@@ -384,7 +387,7 @@ impl<'a> Mirror<'a> {
     /// Returns the failure `Limit` if more objects would be removed than `--max-delete` allows, or
     /// any without `--max-delete` although the source has no files, or only excluded ones.
     fn limit(&self, sync: &TreeSync<'_>) -> Option<Failure> {
-        let is_dry = self.wanted.is_dry;
+        let is_dry = self.options.has("dry-run");
         let nothing = if is_dry { "the run would do nothing" } else { "nothing was done" };
         let planned = sync.excess()?;
         let objects = counted(planned, "object");
@@ -510,7 +513,7 @@ impl Mirror<'_> {
 
     /// Prints totals as one line, or with `--stats` as a table.
     fn say_totals(&self, before: &str, counts: &[Total], moved: &str, stdio: &Stdio) {
-        if self.wanted.stats && !self.events.is_on() {
+        if self.options.has("stats") && !self.events.is_on() {
             for line in table(counts, moved) {
                 stdio.messages.say(line);
             }

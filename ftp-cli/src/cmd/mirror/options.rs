@@ -1,7 +1,7 @@
 //! The parsed options of trees, and the objects that they select: `--include GLOB`, `--exclude
 //! GLOB`, `--exclude-from FILE`, and the ignore file of a local source.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -33,19 +33,8 @@ pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
     /// `--max-delete`.
     pub(super) max_delete: Option<usize>,
-    /// The options of the library that depend on nothing else.
+    /// The options of the library that are the same in each run.
     sync: SyncOptions<'static>,
-    /// `--manifest`.
-    pub(super) manifest: Option<String>,
-    pub(super) deletes: bool,
-    /// `--ignore-errors`.
-    pub(super) ignores_errors: bool,
-    pub(super) is_dry: bool,
-    links: LinkChoice,
-    /// `--backup-dir`.
-    backup: Option<OsString>,
-    /// `--stats`.
-    pub(super) stats: bool,
     /// Options for each file; options that only `get` and `put` accept are not set.
     pub(super) transfer: TransferOptions,
 }
@@ -86,30 +75,38 @@ impl MirrorOptions {
             let message = "--remove-source and --links follow exclude each other: the targets of links are never removed";
             return Err(Failure::usage(message));
         }
-        let backup = options.value("backup-dir").map(OsStr::to_owned);
         let manifest = options.optional("manifest").map(|name| match name.map(OsStr::to_str) {
             None => Ok(SyncOptions::MANIFEST.to_owned()),
             Some(Some(name)) => Ok(name.to_owned()),
             Some(None) => Err(Failure::usage("--manifest: expected a NAME in UTF-8")),
         });
+        let transfer = TransferOptions::from_options(options)?;
         let sync = SyncOptions::new()
             .listing(form.unwrap_or_default())
             .replaces_changed(options.has("force"))
             .no_links(options.has("no-links"))
             .permissions(options.has("perms"))
-            .own_files(own_files(options));
+            .own_files(own_files(options))
+            .manifest(manifest.transpose()?)
+            .deletes(options.has("delete"))
+            .most_deletions(max_delete)
+            .ignores_errors(options.has("ignore-errors"))
+            .links(links)
+            .moves(transfer.removes_source)
+            .resume(transfer.how_to_resume())
+            .is_dry(options.has("dry-run"))
+            .creates_parents(transfer.create_directories)
+            .temporary(transfer.temporary.clone())
+            .backup(options.value("backup-dir").map(PathBuf::from))
+            .journals(journals())
+            // In active mode, each job listens on a port of its own.
+            .jobs(transfer.jobs)
+            .rate_limit(transfer.rate_limit.clone());
         Ok(Self {
             filter: Filter::from_options(options, source, input)?,
             max_delete,
             sync: comparison.into_iter().fold(sync, SyncOptions::compare),
-            manifest: manifest.transpose()?,
-            deletes: options.has("delete"),
-            ignores_errors: options.has("ignore-errors"),
-            is_dry: options.has("dry-run"),
-            links,
-            backup,
-            stats: options.has("stats"),
-            transfer: TransferOptions::from_options(options)?,
+            transfer,
         })
     }
 
@@ -132,13 +129,13 @@ impl MirrorOptions {
     /// # Errors
     ///
     /// Returns `Usage` for options that FTP cannot carry out, or that contradict each other.
-    pub(super) fn check_upload(&self) -> Result {
-        if self.links == LinkChoice::Keep {
+    pub(super) fn check_upload(options: &Options) -> Result {
+        if options.value("links").is_some_and(|links| links == "keep") {
             let message =
                 "FTP cannot create symbolic links on a server; use --links follow or --links skip";
             return Err(Failure::usage(message));
         }
-        if self.backup.is_some() && self.transfer.resume {
+        if options.has("backup-dir") && options.has("continue") {
             let message = "--backup-dir and --continue exclude each other for uploads";
             return Err(Failure::usage(message));
         }
@@ -156,24 +153,9 @@ impl MirrorOptions {
         let options: SyncOptions<'_> = self.sync.clone();
         let Selection([smallest, largest], [earliest, latest]) = transfer.selection;
         options
-            .manifest(self.manifest.clone())
-            .deletes(self.deletes)
-            .most_deletions(self.max_delete)
-            .ignores_errors(self.ignores_errors)
-            .links(self.links)
-            .moves(transfer.removes_source)
-            .resume(transfer.how_to_resume())
-            .is_dry(self.is_dry)
-            .creates_parents(transfer.create_directories)
-            .temporary(transfer.temporary.clone())
-            .backup(self.backup.clone().map(Into::into))
-            .journals(journals())
             .choice(|path, is_directory| self.filter.takes(path, is_directory))
             .sizes(smallest, largest)
             .times(earliest, latest)
-            // In active mode, each job listens on a port of its own.
-            .jobs(transfer.jobs)
-            .rate_limit(transfer.rate_limit.clone())
             .listener(listener)
             .address(address)
             .patience(transfer.retrying.patience(cleanup.canceller()))

@@ -10,7 +10,6 @@ use ftp_proto::text::toml_text::shown;
 use ftp_server::Rights;
 use ftp_server::daemon::{Config, DaemonError};
 
-use super::sockets::Sockets;
 use crate::connect::credentials::{Secret, VARIABLE, read_file};
 use crate::console::output::shown_path;
 use crate::exit::{Failure, Result};
@@ -55,7 +54,7 @@ impl From<DaemonError> for Refusal {
 pub(super) fn config(
     options: &Options,
     environment: Option<OsString>,
-    sockets: &Sockets,
+    [plaintext, implicit]: [usize; 2],
 ) -> Result<Config, Refusal> {
     let mut config = match options.value("config") {
         Some(path) => Config::read(path)?,
@@ -64,7 +63,7 @@ pub(super) fn config(
     #[cfg(feature = "client")]
     config.add_store_kind("ftp", crate::gateway::OtherServer);
     config.environment(|name| std::env::var_os(name));
-    config.sockets(sockets.plaintext.len(), sockets.implicit.len());
+    config.sockets(plaintext, implicit);
     set(&mut config, options)?;
     share(&mut config, options, environment)?;
     config.validate()?;
@@ -266,7 +265,7 @@ mod tests {
         let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
         options.relate(options::Command::Serve)?;
         let environment = environment.map(OsString::from);
-        config(&options, environment, &Sockets::default()).map_err(|refusal| refusal.failure)
+        config(&options, environment, [0; 2]).map_err(|refusal| refusal.failure)
     }
 
     /// Returns the summary of the users in the configuration.
@@ -350,7 +349,7 @@ mod tests {
         for path in ["/ a, b;=c ", "/\"a\"", "/'a'", "/[\"a\"]", "/a\\n\u{e9}\n"] {
             let options = ["serve", "--tls-cert", path, "--tls-key", path, "/"].map(OsString::from);
             let (_, options) = options::parse(options).unwrap();
-            let config = config(&options, None, &Sockets::default());
+            let config = config(&options, None, [0; 2]);
             let config = config.unwrap_or_else(|refusal| panic!("{:?}", refusal.lines));
             let line = format!("tls.certificate = {}", shown(path));
             assert!(config.to_string().contains(&line), "{config}");

@@ -249,7 +249,7 @@ impl<'a> Finder<'a> {
         // A user of the environment has its password, whatever the name.
         let is_of_environment = self.options.value("user").is_none() && url.user().is_none();
         if let Some(user) = user.filter(|user| is_of_environment || !is_anonymous(user))
-            && let Some(password) = self.of_environment()?
+            && let Some(password) = self.of_environment(user)?
         {
             let is_personal = true;
             return Ok(Credentials { is_personal, ..Credentials::of(user, password) });
@@ -257,6 +257,9 @@ impl<'a> Finder<'a> {
         let entry = self.of_netrc(url.host(), user)?;
         let lacks_password = match &entry {
             Some(_) => Some("the entry in netrc has no password"),
+            None if self.environment_user.is_some() && self.environment.is_some() => {
+                Some("FTP_PASSWORD is for the user of FTP_USER")
+            }
             None => self.is_empty.then_some("FTP_PASSWORD is empty"),
         };
         let (login, password, account) =
@@ -276,7 +279,7 @@ impl<'a> Finder<'a> {
             // RFC 1635 asks for an email address; this address names no person.
             None if is_anonymous(user) => Secret::new(*b"anonymous@"),
             // If only netrc names the user, the environment can still supply the password.
-            None => match self.of_environment()? {
+            None => match self.of_environment(user)? {
                 Some(password) => password,
                 None => self.ask(user, url, lacks_password)?,
             },
@@ -296,13 +299,16 @@ impl<'a> Finder<'a> {
         self.given.as_mut().map(|given| read_line(&mut given.input, &given.name)).transpose()
     }
 
-    /// Returns the password from the environment. Only the first call returns it, because it is for
-    /// one account.
+    /// Returns the password from the environment, unless that names another user. Only the first call
+    /// returns it, because it is for one account.
     ///
     /// # Errors
     ///
     /// Returns `Usage` if FTP cannot send it, as with the line break of a file.
-    fn of_environment(&mut self) -> Result<Option<Secret>> {
+    fn of_environment(&mut self, user: &[u8]) -> Result<Option<Secret>> {
+        if self.environment_user.as_ref().is_some_and(|own| own.as_bytes() != user) {
+            return Ok(None);
+        }
         let Some(password) = self.environment.clone() else { return Ok(None) };
         let password = Secret::new(password.into_vec());
         password.is_sendable(VARIABLE)?;

@@ -114,8 +114,10 @@ fn a_url_without_a_user_means_an_anonymous_login_cl_64() {
 fn the_environment_names_a_user_li_01() {
     for (line, user, password, want) in [
         ("ls ftp://h/x", Some("ci"), Some("env"), Ok("ci env")),
-        ("ls ftp://u@h/x", Some("ci"), Some("env"), Ok("u env")),
-        ("ls -u v ftp://h/x", Some("ci"), Some("env"), Ok("v env")),
+        ("ls ftp://ci@h/x", Some("ci"), Some("env"), Ok("ci env")),
+        // The password of one user is not sent for another.
+        ("ls ftp://u@h/x", Some("ci"), Some("env"), Err(Exit::Login)),
+        ("ls -u v ftp://h/x", Some("ci"), Some("env"), Err(Exit::Login)),
         ("ls ftp://u:p@h/x", Some("ci"), Some("env"), Ok("!u p")),
         // The names of anonymous users are no exception, unless the line names the user.
         ("ls ftp://h/x", Some("ftp"), Some("env"), Ok("ftp env")),
@@ -210,7 +212,7 @@ fn half_a_login_is_an_error_li_01() {
             "h: copies between servers do not use FTP_U",
         ),
         ("fxp ftp://h/ ftp://w/", Some("ci"), Some("p"), "h: copies between servers do not use FT"),
-        ("fxp ftp://h/ ftp://u@i/", Some("ci"), Some("p"), "to name a user, use ftp://USER@HOST/"),
+        ("fxp ftp://h/ ftp://u@i/", Some("ci"), Some("p"), "FTP_PASSWORD is for the user of FTP_U"),
         ("fxp ftp://u@h/ ftp://i/", None, Some("p"), ""),
         ("fxp ftp://u@h/ ftp://w/", Some("ci"), Some(""), "u at h: FTP_PASSWORD is empty; set"),
     ] {

@@ -272,6 +272,7 @@ fn tls_options_need_tls() {
         ("get --tls off", true),
         ("get -k", false),
         ("get --tls try -k", true),
+        ("get --tls try --ca-file f", false),
         ("get --tls-data clear", false),
     ] {
         let protection = protection(line).unwrap();

@@ -20,10 +20,40 @@ fn two_uploads_in_place_take_turns() {
     assert_eq!(other.root.read("a"), b"two");
 }
 
+/// Another client can store the file between the first question and the turn.
+#[test]
+fn an_upload_in_place_looks_again_in_its_turn() {
+    struct Late(MemoryStorage, AtomicUsize);
+    impl Storage for Late {
+        ftp_server::forward_storage!(self, self.0; capabilities, confine, list, read, write, unfinished, kept);
+        ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+        fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
+            let found = self.0.stat(path, ask);
+            if self.1.fetch_add(1, Ordering::SeqCst) == 0 {
+                self.0.put(path, "newer").unwrap();
+            }
+            found
+        }
+    }
+    let files = MemoryStorage::new();
+    let other = Late(files.clone(), AtomicUsize::new(0));
+    let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let mut door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().in_place = true;
+    let storage = Gateway::new(door.upstream(&door.login.clone().unwrap()), "");
+    let begun = storage.write(&"/a".into(), WriteMode::Create, Keep::Shared);
+    assert_eq!(begun.err().map(|error| error.kind), Some(Kind::Exists));
+    assert_eq!(files.get("/a").as_deref(), Some(&b"newer"[..]));
+}
+
 /// A client that gives up and stores a newer file must not lose it to its older command.
 #[test]
 fn a_change_that_was_given_up_before_it_was_sent_is_not_made() {
-    for (command, at) in [("STOR /c", "/c"), ("DELE /a", "/a"), ("RNTO /a", "/a")] {
+    for (command, at) in
+        [("STOR /c", "/c"), ("APPE /a", "/a"), ("DELE /a", "/a"), ("RNTO /a", "/a")]
+    {
         let files = MemoryStorage::new();
         files.put("/a", "old").unwrap();
         files.put("/b", "moved").unwrap();
@@ -34,7 +64,7 @@ fn a_change_that_was_given_up_before_it_was_sent_is_not_made() {
         let front = Front::of(other.local_addr(), ("u", "p"), "");
         let mut session = RawSession::login(front.address, "u", "p");
         session.expect("TYPE I", 200);
-        if command.starts_with("STOR") {
+        if ["STOR", "APPE"].contains(&&command[..4]) {
             let mut data = session.passive();
             session.expect(command, 150);
             gate.shut();
@@ -131,14 +161,14 @@ fn a_rename_keeps_others_from_both_names() {
     thread::scope(|scope| {
         let renamed = scope.spawn(|| storage.rename(&"/f".into(), &"/g".into(), true));
         gate.wait_for_a_visitor();
-        for path in [b"/f", b"/g"] {
-            assert!(Turn::begin(&upstream, path, false).is_err());
+        for path in [b"/f".as_slice(), b"/g"] {
+            assert!(Turn::begin(&upstream, &[(path, false)]).is_err());
         }
         gate.open();
         renamed.join().unwrap().unwrap();
     });
-    for path in [b"/f", b"/g"] {
-        Turn::begin(&upstream, path, false).unwrap();
+    for path in [b"/f".as_slice(), b"/g"] {
+        Turn::begin(&upstream, &[(path, false)]).unwrap();
     }
     assert_eq!(files.get("/g").as_deref(), Some(&b"old"[..]));
 }
@@ -156,7 +186,7 @@ fn a_rename_looks_at_the_new_name_in_its_turn() {
     let storage = door.storage("", None).unwrap();
     let upstream = door.upstream(&(b"u".to_vec(), b"p".to_vec()));
     thread::scope(|scope| {
-        let turn = Turn::begin(&upstream, b"/g", false).unwrap();
+        let turn = Turn::begin(&upstream, &[(b"/g", false)]).unwrap();
         let renamed = scope.spawn(|| storage.rename(&"/f".into(), &"/g".into(), false));
         wait_until("it has looked at the old name", || {
             recorder.commands().iter().any(|command| command == "MLST /f")
@@ -171,41 +201,58 @@ fn a_rename_looks_at_the_new_name_in_its_turn() {
 /// Until it has answered, it still writes what it has received.
 #[test]
 fn the_turn_of_a_cut_upload_lasts_until_the_other_server_has_answered() {
-    for mode in [WriteMode::Replace, WriteMode::Append] {
-        let (begun, has_begun) = mpsc::channel();
-        let (end, ended) = mpsc::channel::<()>();
-        let channels = Mutex::new((begun, ended));
-        let address = old_server(move |data, control| {
-            control.write_all(b"150 ok\r\n").unwrap();
-            let (mut data, _) = data.accept().unwrap();
-            let channels = lock(&channels);
-            channels.0.send(()).unwrap();
-            // Its disk is slow.
-            let _ = channels.1.recv();
-            let _ = copy(&mut data, &mut std::io::sink());
-            let _ = control.write_all(b"426 cut\r\n");
-        });
-        let mut door = door(address, ("u", "p"), Timeouts::default());
-        Arc::get_mut(&mut door.target).unwrap().in_place = true;
-        let storage = door.storage("", None).unwrap();
-        let upstream = door.upstream(&(b"u".to_vec(), b"p".to_vec()));
-        let mut upload = storage.write(&"/a".into(), mode, Keep::Shared).unwrap();
-        // More than the gateway holds of an append.
-        upload.write_all(&[b'a'; 20_000]).unwrap();
-        upload.write_all(b"a").unwrap();
-        has_begun.recv().unwrap();
-        drop(upload);
-        for _ in 0..20 {
-            assert!(Turn::begin(&upstream, b"/a", false).is_err());
-        }
-        drop(end);
-        wait_until("its turn is over", || Turn::begin(&upstream, b"/a", false).is_ok());
+    let (begun, has_begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel::<()>();
+    let channels = Mutex::new((begun, ended));
+    let address = old_server(move |data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (mut data, _) = data.accept().unwrap();
+        let channels = lock(&channels);
+        channels.0.send(()).unwrap();
+        // Its disk is slow.
+        let _ = channels.1.recv();
+        let _ = copy(&mut data, &mut std::io::sink());
+        let _ = control.write_all(b"426 cut\r\n");
+    });
+    let mut door = door(address, ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().in_place = true;
+    let storage = door.storage("", None).unwrap();
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    let mut upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared).unwrap();
+    upload.write_all(b"a").unwrap();
+    has_begun.recv().unwrap();
+    drop(upload);
+    for _ in 0..20 {
+        assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err());
     }
+    drop(end);
+    wait_until("its turn is over", || Turn::begin(&upstream, &[(b"/a", false)]).is_ok());
 }
 
-/// A dead line must not keep a file from others.
+/// The other server may still write what it has received.
 #[test]
-fn an_append_that_has_stopped_loses_its_turn_to_a_change_that_waits() {
+fn a_cut_upload_whose_end_gets_no_answer_keeps_its_turn() {
+    let address = old_server(move |data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (mut data, _) = data.accept().unwrap();
+        let _ = copy(&mut data, &mut std::io::sink());
+        control.shutdown(std::net::Shutdown::Both).unwrap();
+    });
+    let mut door = door(address, ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().in_place = true;
+    let storage = door.storage("", None).unwrap();
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    let mut upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared).unwrap();
+    upload.write_all(b"a").unwrap();
+    drop(upload);
+    let path = upstream.path(b"/a");
+    wait_until("the abort has failed", || Turn::is_late(upstream.target.url.port(), &path));
+    assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err());
+}
+
+/// One connection, whose client has nothing to send, must not keep a file from others.
+#[test]
+fn an_append_has_no_turn_before_its_end() {
     let files = MemoryStorage::new();
     files.put("/log", "old").unwrap();
     let other = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
@@ -213,12 +260,24 @@ fn an_append_that_has_stopped_loses_its_turn_to_a_change_that_waits() {
     let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
     let storage = door.storage("", None).unwrap();
     let mut upload = storage.write(&"/log".into(), WriteMode::Append, Keep::Shared).unwrap();
-    // More than the gateway holds of an append.
-    upload.write_all(&[b'a'; 20_000]).unwrap();
-    upload.write_all(b"a").unwrap();
+    upload.write_all(&[b'a'; 100_000]).unwrap();
     storage.remove(&"/log".into()).unwrap();
-    assert!(upload.write_all(b"more").and_then(|()| Ok(upload.commit()?)).is_err());
-    assert!(files.files().is_empty());
+    upload.commit().unwrap();
+    assert_eq!(files.get("/log").as_deref(), Some(&[b'a'; 100_000][..]));
+}
+
+/// Each takes both names at once.
+#[test]
+fn renames_in_both_directions_do_not_wait_for_each_other() {
+    let address = old_server(|_, _| ());
+    let door = door(address, ("u", "p"), Timeouts::default());
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    let [one, other] =
+        [[(b"/a".as_slice(), true), (b"/a-b", false)], [(b"/a-b", false), (b"/a/x", false)]];
+    let turn = Turn::begin(&upstream, &one).unwrap();
+    assert!(Turn::begin(&upstream, &other).is_err());
+    drop(turn);
+    Turn::begin(&upstream, &other).unwrap();
 }
 
 #[test]
@@ -227,9 +286,9 @@ fn each_login_of_the_other_server_has_turns_of_its_own() {
     let mut door = door(address, ("u", "p"), Timeouts::default());
     Arc::get_mut(&mut door.target).unwrap().personal = true;
     let [one, other] = ["u", "v"].map(|user| door.upstream(&(user.into(), "p".into())));
-    let _turn = Turn::begin(&one, b"/a", false).unwrap();
-    assert!(Turn::begin(&one, b"/a", false).is_err());
-    Turn::begin(&other, b"/a", false).unwrap();
+    let _turn = Turn::begin(&one, &[(b"/a", false)]).unwrap();
+    assert!(Turn::begin(&one, &[(b"/a", false)]).is_err());
+    Turn::begin(&other, &[(b"/a", false)]).unwrap();
 }
 
 /// A reload makes other stores, and two stores can lead to one server.
@@ -238,10 +297,10 @@ fn two_stores_of_one_server_take_turns() {
     let address = old_server(|_, _| ());
     let doors = ["u", "v"].map(|user| door(address, (user, "p"), Timeouts::default()));
     let [one, other] = doors.each_ref().map(|door| door.upstream(&door.login.clone().unwrap()));
-    let turn = Turn::begin(&one, b"/a", false).unwrap();
-    assert!(Turn::begin(&other, b"/a", false).is_err());
+    let turn = Turn::begin(&one, &[(b"/a", false)]).unwrap();
+    assert!(Turn::begin(&other, &[(b"/a", false)]).is_err());
     drop(turn);
-    Turn::begin(&other, b"/a", false).unwrap();
+    Turn::begin(&other, &[(b"/a", false)]).unwrap();
 }
 
 /// Some servers remove a directory with all that is in it.
@@ -252,9 +311,9 @@ fn a_directory_that_is_being_removed_gets_no_files() {
     let upstream = door.upstream(&door.login.clone().unwrap());
     for (first, second) in [((b"/d".as_slice(), true), (b"/d/f".as_slice(), false))] {
         for [one, other] in [[first, second], [second, first]] {
-            let _turn = Turn::begin(&upstream, one.0, one.1).unwrap();
-            assert!(Turn::begin(&upstream, other.0, other.1).is_err());
-            Turn::begin(&upstream, b"/dd", false).unwrap();
+            let _turn = Turn::begin(&upstream, &[one]).unwrap();
+            assert!(Turn::begin(&upstream, &[other]).is_err());
+            Turn::begin(&upstream, &[(b"/dd", false)]).unwrap();
         }
     }
 }
@@ -272,5 +331,23 @@ fn a_change_whose_answer_is_lost_keeps_its_turn() {
     let storage = door.storage("", None).unwrap();
     assert_eq!(storage.remove(&"/a".into()).unwrap_err().kind, Kind::Unknown);
     let upstream = door.upstream(&door.login.clone().unwrap());
-    assert!(Turn::begin(&upstream, b"/a", false).is_err());
+    assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err());
+}
+
+/// A connection that the other server has closed leaves no doubt: nothing was sent over it.
+#[test]
+fn a_change_after_a_long_pause_is_made_over_another_connection() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    let config = ftp_server::ServerConfig::new();
+    let config = config.timeouts(ftp_server::Timeouts::default().idle(Duration::from_millis(200)));
+    let other =
+        Server::builder().config(config).storage(files.clone()).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    storage.stat(&"/a".into(), Ask::Facts).unwrap();
+    wait_until("the other server has closed it", || other.sessions().is_empty());
+    storage.remove(&"/a".into()).unwrap();
+    assert!(files.files().is_empty());
 }

@@ -20,9 +20,6 @@ fn check_prints_each_warning_and_failure_word_for_word() {
 ports = \"50000-50003\"
 [limits]
 sessions = 5
-[transfer]
-rate_per_session = 0
-rate_per_user = \"0 MiB/s\"
 [anonymous]
 enabled = true
 root = \"/etc/passwd\"
@@ -80,10 +77,6 @@ stored = [\"/proc/none/hook\", \"x\"]
          without a password; rename the user"
             .to_owned(),
         format!(
-            "warn  users \"a b\", add, ftp share {root}: only the user who started an interrupted \
-             upload can resume it (transfer.partial)"
-        ),
-        format!(
             "warn  user add: {root} is a drop box: user \"a b\" has the same root, and can replace or \
              delete the files; use another root, or give the other user only the rights list and read"
         ),
@@ -91,11 +84,6 @@ stored = [\"/proc/none/hook\", \"x\"]
             "warn  user add: {root} is a drop box: user ftp has the same root, and can replace or \
              delete the files; use another root, or give the other user only the rights list and read"
         ),
-        "warn  transfer.rate_per_session: 0 means unlimited; to make that clear, leave the value \
-         empty"
-            .to_owned(),
-        "warn  transfer.rate_per_user: 0 means unlimited; to make that clear, leave the value empty"
-            .to_owned(),
         "fail  hooks.stored: cannot start /proc/none/hook: No such file or directory; \
          fix its owner or mode, or use another program"
             .to_owned(),
@@ -117,12 +105,10 @@ stored = [\"/proc/none/hook\", \"x\"]
     let text = fs::read_to_string(&toml).unwrap();
     let text = text.replace("50003", "50099").replace("[\"write\"]", "[\"write\", \"mkdir\"]");
     let text = text.replace("[\"create\"", "[\"list\", \"create\"");
-    let text = text.replace("rate_per", "# ").replace("users.ftp", "users.f");
+    let text = text.replace("users.ftp", "users.f");
     let text = text.replace("/proc/none/gone", elsewhere.path().to_str().unwrap());
     let text = text.replace("/proc/none/hook", "/bin/sh");
     let text = text.replace("/etc/passwd", elsewhere.path().to_str().unwrap());
-    let text = text + "[transfer]\npartial = \"discard\"\n";
-    let text = text.replacen("[transfer]\n", "", 1);
     configured.here.write("server.toml", text.as_bytes());
     let ran = check();
     ran.exited(0);
@@ -373,7 +359,6 @@ rights = \"full\"
         "users.u.rate_per_user = \"\" # default",
         "users.plain.quota = \"1 GiB\" # server.toml:17 (defaults)",
         "users.plain.rights = \"full\" # server.toml:20",
-        "warn groups.none: no user is in this group",
     ] {
         assert!(said.lines().any(|line| squeezed(line) == want), "no {want} in\n{said}");
     }

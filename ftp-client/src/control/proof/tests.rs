@@ -155,3 +155,26 @@ fn an_upload_is_in_question_until_a_reply_proves_it() {
     step.quote();
     assert_eq!(step.in_question(None), Some(Verb::Pwd), "a new connection would lose settings");
 }
+
+#[test]
+fn the_second_refusal_of_a_transfer_answers_no_port_command() {
+    for (first, second, verb, want) in [
+        (451, 451, Verb::Epsv, ReplyMeaning::Foreign),
+        (451, 451, Verb::Pasv, ReplyMeaning::Foreign),
+        (451, 425, Verb::Epsv, ReplyMeaning::Answer),
+        (451, 229, Verb::Epsv, ReplyMeaning::Answer),
+        (451, 451, Verb::Size, ReplyMeaning::Answer),
+        (451, 451, Verb::Quit, ReplyMeaning::Late),
+        (550, 550, Verb::Epsv, ReplyMeaning::Answer),
+    ] {
+        let mut step = ProofStep::default();
+        assert_eq!(step.read(Verb::Retr, code(first), false), ReplyMeaning::Answer);
+        let read = step.read(verb, code(second), false);
+        assert_eq!(read, want, "{first} {second} {verb}");
+    }
+    let mut step = ProofStep::default();
+    assert_eq!(step.read(Verb::Stor, code(450), false), ReplyMeaning::Answer);
+    assert!(!step.read_idle(code(451)));
+    assert!(step.read_idle(code(450)), "it comes before the next command");
+    assert!(!step.read_idle(code(450)), "and only once");
+}

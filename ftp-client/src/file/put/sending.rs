@@ -79,7 +79,7 @@ impl Job<'_> {
             self.note_sent(start.offset);
             self.past.is_final = matches!(self.store, StoreAs::Append | StoreAs::Unique);
             let path = if is_nameless { b"" } else { self.place.path() };
-            let error = match begin(client, path, &start) {
+            let (error, has_begun) = match begin(client, path, &start) {
                 Ok(mut upload) => {
                     if let Some(Following { path: Some(next), due, .. }) = &self.following {
                         upload.plan_next(next);
@@ -106,13 +106,20 @@ impl Job<'_> {
                     };
                     let most = start.offset + watch.moved;
                     self.note_sent(most);
-                    if copied.is_err() {
-                        self.write_journal(on, source, &start, most);
-                    }
-                    break copied.map(Some);
+                    let Err(error) = copied else { break copied.map(Some) };
+                    self.write_journal(on, source, &start, most);
+                    (error, true)
                 }
-                Err(error) => error,
+                Err(error) => (error, false),
             };
+            if has_begun {
+                // Some servers look for the directory only after their 150 (ftp-srv).
+                let may_repeat = source.facts().is_some() && !self.past.is_final;
+                if may_repeat && self.makes_directories(client, &error)? {
+                    continue;
+                }
+                break Err(error);
+            }
             let other = self.begin_otherwise(client, on, error, &mut start, &mut is_nameless);
             if let Err(error) = other {
                 break Err(error);

@@ -227,3 +227,70 @@ fn the_first_file_must_end_if_its_size_is_unknown() {
     // One at a time.
     assert!(!growth.wants_another(100, pace, Duration::from_millis(400)));
 }
+
+/// A server that begins only this many transfers at a time, and refuses the others with a 450.
+struct LimitedHand<'a> {
+    running: &'a AtomicUsize,
+    most: usize,
+    /// Holds the first transfers until each worker has asked for one.
+    asked: &'a Barrier,
+    is_first: bool,
+    log: &'a Mutex<Vec<String>>,
+}
+
+impl Worker for LimitedHand<'_> {
+    fn connect(&mut self, _: usize) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn client(&self) -> Option<&Client> {
+        None
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn act(&mut self, item: usize, _: &[usize]) -> Result<bool, Error> {
+        let is_accepted = self.running.fetch_add(1, Ordering::SeqCst) < self.most;
+        if std::mem::take(&mut self.is_first) {
+            self.asked.wait();
+        }
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        if is_accepted {
+            self.log.lock().unwrap().push(item.to_string());
+            return Ok(true);
+        }
+        let reply = Reply::new(ReplyCode::new(450).unwrap(), "too many transfers");
+        Err(Error::Refused { verb: Verb::Retr, reply })
+    }
+
+    fn failed(&mut self, item: usize, failure: Error) -> ControlFlow<()> {
+        self.log.lock().unwrap().push(format!("{item} failed: {failure}"));
+        ControlFlow::Continue(())
+    }
+
+    fn end(self) {}
+}
+
+#[test]
+fn a_limit_of_transfers_costs_workers_and_no_item() {
+    for (jobs, most) in [(2, 1), (4, 1), (4, 3), (8, 2)] {
+        let (running, asked, log) = (&AtomicUsize::new(0), &Barrier::new(jobs), &Mutex::default());
+        let hire = |_| LimitedHand { running, most, asked, is_first: true, log };
+        LimitedHand::work(Some(jobs), 50, None, hire);
+        let mut done = log.lock().unwrap().clone();
+        done.sort_by_key(|item| item.parse().unwrap_or(usize::MAX));
+        let all: Vec<_> = (0..50_usize).map(|item| item.to_string()).collect();
+        assert_eq!(done, all, "{jobs} {most}");
+    }
+}
+
+#[test]
+fn an_item_that_is_refused_without_company_fails_once() {
+    let (running, asked, log) = (&AtomicUsize::new(0), &Barrier::new(1), &Mutex::default());
+    let hire = |_| LimitedHand { running, most: 0, asked, is_first: true, log };
+    LimitedHand::work(Some(1), 2, None, hire);
+    let failed = |item| format!("{item} failed: RETR refused: 450 too many transfers");
+    assert_eq!(*log.lock().unwrap(), [failed(0), failed(1)]);
+}

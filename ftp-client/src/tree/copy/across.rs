@@ -51,25 +51,23 @@ impl Across<'_> {
         // Only a target of a different size can be a partial file to resume.
         let is_other = copy.why == Difference::Size;
         let resume = if is_other { self.options.resume } else { Resume::Own };
-        // Without a temporary file, STOR empties the target, which may be the source itself. Its size
-        // can differ in two listings: it may have grown meanwhile.
-        let may_be_source = copy.replaces() && self.options.temporary.is_none();
         let options = FileOptions::new().resume(resume);
         let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
             .listed(copy.size)
             .under(self.options.temporary.clone())
             .listener(self.listener)
             .address(self.options.address)
-            .apart(!may_be_source)
-            .proves_new(copy.replaces_equal_size() && self.options.temporary.is_none());
+            .in_place(!copy.replaces());
         let mut unset = None;
+        let mut is_timed = false;
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<Option<i64>, Error> {
             unset = place.set_time_of_copy(client, there, time)?;
+            is_timed = true;
             Ok(time)
         };
         let copied = job.attempt_noting(from, at, on, &mut publish);
         let done = copied.map_err(|error| match error {
-            Error::Job(JobFault::OntoItself { .. }) => TreeFault::from(error).about(&source),
+            Error::Job(JobFault::OntoItself) => TreeFault::from(error).about(&source),
             Error::Job(JobFault::NotReplaced) => not_replaced(&own),
             Error::Job(_) => TreeFault::from(error).about(&own),
             error => TreeFault::from(error).about(&below),
@@ -78,7 +76,7 @@ impl Across<'_> {
         self.listener = job.listened().or(self.listener);
         let bytes = job.size().or(copy.size).unwrap_or_default();
         on.event(Event::Moved { bytes });
-        if self.options.temporary.is_none() {
+        if !is_timed {
             unset = place.set_time_of_copy(at, &own, time)?;
         }
         Ok(Copied { unset, ..Copied::far(bytes, done.verified) })

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::age::look_apart;
+use super::deploy::look_apart;
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::age::is_old;
 use crate::client::Client;

@@ -1,7 +1,6 @@
 //! Executes a plan: directories first, then copies in parallel jobs, links, removals and
 //! permissions. Files of the source are removed last.
 
-mod age;
 mod confirm;
 mod copies;
 mod deploy;
@@ -12,8 +11,8 @@ use ftp_proto::Pathname;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
-use self::age::LooksAtTarget;
 use self::copies::copy_all;
+use self::deploy::LooksAtTarget;
 use super::copy::Copier;
 use super::fault::{Causes, Reporter, Setting, TreeFault, is_below};
 use super::manifest::Deploy;

@@ -10,7 +10,7 @@ use ftp_tests::site::OurServer;
 
 use crate::peer::Peer;
 
-use super::{BEGUN, Closed, Meeting, TARGET_LISTENS, TYPES, Then, Usable, patient};
+use super::{BEGUN, Closed, Meeting, TARGET_LISTENS, TYPES, Then, Usable};
 
 const SENT: &str = "s< 226 sent\n t< 226 there\n";
 const CUT: &str = "s< 426 cut\n t< 426 cut\n";
@@ -38,7 +38,7 @@ fn ends(of_source: &str, of_target: &str) -> String {
 const TIME: &str = "213 20260101000000";
 
 fn job(options: &FileOptions) -> Relay<'_> {
-    new_job(options).apart(true)
+    new_job(options).in_place(true)
 }
 
 fn new_job(options: &FileOptions) -> Relay<'_> {
@@ -348,7 +348,7 @@ fn a_copy_over_a_file_of_its_size_gets_its_time_only_if_it_is_new() {
         .concat();
         let mut job = Relay::new(Place::at("a"), Place::at("b"), &options)
             .listener(Some(Side::Target))
-            .apart(true);
+            .in_place(true);
         let (done, _) = attempt(&mut job, &script, [Usable, Usable]);
         match is_new {
             true => assert_eq!(done.unwrap().size, 9, "{size} {then}"),
@@ -371,11 +371,10 @@ fn a_copy_does_not_replace_its_own_source() {
     for (from, to, is_under, is_same) in [
         ("d/a", "d/a", false, true),
         ("d/a", "./d/a", true, true),
-        ("d/a", "alias/a", false, true),
-        // A temporary file leaves the source whole, unless it is the source.
+        // Through a link, the source is replaced by its copy.
+        ("d/a", "alias/a", false, false),
         ("d/a", "alias/a", true, false),
         ("d/.in.a", "d/a", true, true),
-        ("d/.in.a", "alias/a", true, true),
         ("d/a", "e/b", false, false),
         ("d/.in.a", "e/a", true, false),
     ] {
@@ -386,7 +385,7 @@ fn a_copy_does_not_replace_its_own_source() {
             .under(is_under.then(|| TemporaryName::parse(b".in.*").unwrap()));
         match job.attempt(&mut connect(), &mut connect(), &()) {
             Ok(done) => assert!(!is_same && done.size == 7, "{from} {to}"),
-            Err(Error::Job(JobFault::OntoItself { is_certain: true })) => {
+            Err(Error::Job(JobFault::OntoItself)) => {
                 assert!(is_same, "{from} {to}");
             }
             Err(error) => panic!("{from} {to}: {error}"),
@@ -432,82 +431,71 @@ fn a_257_without_quotes_leaves_both_connections_of_a_copy_open() {
     }
 }
 
+/// What a target may have stays until the copy is complete, whatever it is.
 #[test]
-fn a_file_with_the_same_facts_at_another_address_may_be_the_source() {
-    const MISSING: &str =
-        "t> TYPE I\n t< 200 ok\n t> SIZE b\n t< 550 none\n s> TYPE I\n s< 200 ok\n";
+fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
+    const STORED: &str = "STOR .in.b.";
+    const A_FILE: &str = "t> SIZE b\n t< 213 4\n t> PWD\n t< 257 \"/\"\n t> CWD b\n t< 550 no\n";
+    const A_DIRECTORY: &str = "t> SIZE b\n t< 213 4\n t> PWD\n t< 257 \"/\"\n \
+                               t> CWD b\n t< 250 in\n t> CWD /\n t< 250 back\n";
     let options = FileOptions::new();
-    let feat = |at: &str| format!("{at}> FEAT\n {at}< 211-so\n {at}<  MLST\n {at}< 211 end\n");
-    let facts = |at: &str, name: &str, facts: &str| {
+    let there = "t> FEAT\n t< 502 what\n t> MLST b\n t< 502 what\n";
+    let listens = [TYPES, TARGET_LISTENS].concat();
+    let facts = |time| {
         format!(
-            "{at}> MLST {name}\n {at}< 250-so\n {at}<  type=file;{facts} {name}\n {at}< 250 end\n"
+            "t? SIZE .in.b.\n t< 213 9\n t? MDTM .in.b.\n t< {time}\n \
+             t? RNFR .in.b.\n t< 350 ok\n"
         )
     };
-    let elsewhere = |job: &mut Relay<'_>, script: &str| {
-        let at = ["127.0.0.2:0", "127.0.0.1:0"];
-        let meeting = Meeting::with(script, [Usable, Usable], patient(), at);
-        attempt_with(job, meeting, script, [Usable, Usable])
+    let time = "213 20260101000000";
+    let begun = format!("s> RETR a\n s< 150 going\n t? {STORED}\n t< 150 go\n");
+    let copied = [&begun, SENT].concat();
+    let sizes = "s> SIZE a\n s< 213 9\n t? SIZE .in.b.\n t< 213 9\n";
+    let noted = format!("{sizes} t? MDTM .in.b.\n t< {time}\n");
+    let now = |size, time| format!("t> SIZE b\n t< {size}\n t> MDTM b\n t< {time}\n");
+    let exchanged = |last| {
+        format!(
+            "t< 553 exists\n {A_FILE} t> RNFR b\n t< 350 ok\n t? RNTO .in.b.\n t< 250 ok\n \
+             t? RNFR .in.b.\n t< 350 ok\n t> RNTO b\n t< {last}\n"
+        )
     };
-    let here = "size=9;modify=20260101000000;unique=u1;";
-    for (there, may_be_source) in [
-        (here, true),
-        ("size=9;modify=20260101000000;unique=u2;", false),
-        ("size=8;modify=20260101000000;unique=u1;", false),
-        ("size=9;modify=20260101000001;unique=u1;", false),
+    let all = |rest: String| {
+        [there, &listens, &copied, &noted, &facts(time), "t> RNTO b\n", &rest].concat()
+    };
+    let done = now("213 9", time);
+    let back = "t? RNFR .in.b.\n t< 350 ok\n t> RNTO b\n t< 250 ok\n t? DELE .in.b.\n t< 250 ok\n";
+    for (script, want) in [
+        (all(format!("t< 250 ok\n {done}")), "done"),
+        // The server has given the copy another name.
+        (all(format!("t< 250 ok\n {}", now("213 9", "213 20200101000000"))), "not replaced"),
+        // It gives none a name that exists.
+        (all(format!("{} t? DELE .in.b.\n t< 250 ok\n {done}", exchanged("250 ok"))), "done"),
+        (all(format!("{} {back}", exchanged("553 no"))), "removed"),
+        // What has the name is a directory.
+        (all(format!("t< 550 no\n {A_DIRECTORY} t? DELE .in.b.\n t< 250 ok\n")), "removed"),
+        (all("t< 550 no\n t> SIZE b\n t< 550 no\n t? DELE .in.b.\n t< 250 ok\n".into()), "removed"),
     ] {
-        let mut asked =
-            [feat("t"), facts("t", "b", there), feat("s"), facts("s", "a", here)].concat();
-        if !may_be_source && there.ends_with("unique=u1;") {
-            // A file that is being written would differ from itself.
-            asked += &facts("t", "b", there);
-        }
-        let copied = [MISSING, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
-        let script = if may_be_source { asked } else { asked + &copied };
-        let (done, _) = elsewhere(&mut new_job(&options), &script);
-        match may_be_source {
-            true => {
-                assert!(matches!(
-                    done,
-                    Err(Error::Job(JobFault::OntoItself { is_certain: false }))
-                ));
-            }
-            false => assert_eq!(done.unwrap().size, 9),
-        }
-    }
-    // Without facts of both, nothing speaks for one file.
-    let missing = "t> MLST b\n t< 550 none\n";
-    let nameless = facts("t", "b", "size=9;modify=20260101000000;");
-    let busy = "t> MLST b\n t< 450 busy\n";
-    for asked in [
-        [feat("t").as_str(), missing].concat(),
-        [feat("t"), nameless].concat(),
-        [feat("t").as_str(), busy].concat(),
-        "t> FEAT\n t< 502 what\n".to_owned(),
-    ] {
-        let script = [asked.as_str(), MISSING, TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
-        assert_eq!(elsewhere(&mut new_job(&options), &script).0.unwrap().size, 9);
-    }
-    // Two programs of one computer may serve one disk, number its files otherwise, and tell local time.
-    const THERE: &str = "t> SIZE b\n t< 213 9\n s> TYPE I\n s< 200 ok\n s> SIZE a\n s< ";
-    let none = "t> FEAT\n t< 502 what\n t> TYPE I\n t< 200 ok\n ";
-    let times = "213 9\n s> MDTM a\n s< 213 20260101000000\n t> MDTM b\n t< ";
-    for (asked, may_be_source) in [
-        ("t> SIZE b\n t< 550 none\n s> TYPE I\n s< 200 ok\n".to_owned(), false),
-        (format!("{THERE}213 8\n t> SIZE b\n t< 213 9\n"), false),
-        (format!("{THERE}{times}213 20260101000005\n"), false),
-        (format!("{THERE}{times}213 20260101020000\n t> MKD PROBE\n t< 550 no\n"), true),
-        (format!("{THERE}{times}550 no\n t> MKD PROBE\n t< 550 no\n"), true),
-    ] {
-        let probe = format!("ftp-cli-probe-{:x}", std::process::id());
-        let asked = format!("{none}{}", asked.replace("PROBE", &probe));
-        let script = match may_be_source {
-            true => asked,
-            false => [&asked, TARGET_LISTENS, BEGUN, SENT, SIZES].concat(),
+        let (copied, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
+        let found = match copied {
+            Ok(done) if done.size == 9 => "done",
+            Err(Error::Job(JobFault::NotReplaced)) => "not replaced",
+            Err(Error::Job(JobFault::NotRenamed { removed: true, .. })) => "removed",
+            other => panic!("{script}: {other:?}"),
         };
-        let (done, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
-        let refused = matches!(done, Err(Error::Job(JobFault::OntoItself { is_certain: false })));
-        assert_eq!(refused, may_be_source, "{script}: {done:?}");
+        assert_eq!(found, want, "{script}");
     }
+    // What only this copy can own goes after a refusal.
+    let full = format!(
+        "{begun} s< 226 sent\n t< 452 full\n t> PWD\n t< 257 \"/\"\n t? DELE .in.b.\n t< 250 ok\n"
+    );
+    let script = [there, &listens, &full].concat();
+    let (copied, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
+    assert!(matches!(copied, Err(Error::Fxp(_))), "{copied:?}");
+    // A name that is proved to be free is written in place.
+    let feat = "t> FEAT\n t< 211-so\n t<  MLST\n t< 211 end\n";
+    let free = [feat, "t> MLST b\n t< 550 none\n", &listens].concat();
+    let script = [&free, BEGUN, SENT, SIZES].concat();
+    assert_eq!(attempt(&mut new_job(&options), &script, [Usable, Usable]).0.unwrap().size, 9);
 }
 
 #[test]
@@ -559,6 +547,6 @@ fn a_refused_path_is_entered_at_its_server() {
         SIZES,
     ]
     .concat();
-    let mut job = Relay::new(from, to, &options).listener(Some(Side::Target)).apart(true);
+    let mut job = Relay::new(from, to, &options).listener(Some(Side::Target)).in_place(true);
     assert_eq!(attempt(&mut job, &script, [Usable, Usable]).0.unwrap().size, 9);
 }

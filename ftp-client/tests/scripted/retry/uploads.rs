@@ -378,6 +378,29 @@ fn an_upload_whose_directory_was_made_without_a_reply_goes_on() {
 }
 
 #[test]
+fn a_directory_that_is_missed_only_after_the_150_is_made() {
+    let server = Server::start(vec![on(|mut peer| {
+        peer.answer("TYPE I", "200 ok");
+        peer.answer("SIZE x/a", "550 no such file");
+        let data = opened(&mut peer, "STOR x/a");
+        read_all(data);
+        peer.reply("550 no such directory");
+        peer.answer("MKD x", "257 \"/x\"");
+        let data = opened(&mut peer, "STOR x/a");
+        assert_eq!(read_all(data), b"hello, world");
+        peer.reply("226 done");
+        peer.answer("SIZE x/a", "213 12");
+        peer.drain();
+    })]);
+    let options = FileOptions::new().creates_directories(true);
+    let (local, mut queue) = (Local::holding("hello, world"), server.queue());
+    let done = queue.upload_from(local.path("a"), "x/a", &options).unwrap();
+    assert_eq!((done.attempts, done.size), (1, 12));
+    drop(queue);
+    server.end();
+}
+
+#[test]
 fn a_directory_that_another_job_made_meanwhile_is_used() {
     let server = Server::start(vec![on(|mut peer| {
         peer.answer("TYPE I", "200 ok");

@@ -169,7 +169,6 @@ fn check(
     users(config, &mut findings);
     exposure::check(config, &mut findings);
     owners(config, is_unsure, &mut findings);
-    rates(settings, &mut findings);
     balancers(settings, &mut findings);
     programs::check(config, &mut findings);
     if settings.server.passive.enabled {
@@ -213,19 +212,6 @@ fn readable(config: &Config, findings: &mut Findings) {
             findings.warn(format_args!(
                 "{path}: all users of this computer can read {what}; {what_to_do}"
             ));
-        }
-    }
-}
-
-/// Checks for rates of 0, which users may take for "nothing allowed".
-fn rates(settings: &Settings, findings: &mut Findings) {
-    for (key, rate) in [
-        ("transfer.rate_per_session", settings.rate_per_session),
-        ("transfer.rate_per_user", settings.rate_per_user),
-    ] {
-        if rate == Some(0) {
-            let what_to_do = "to make that clear, leave the value empty";
-            findings.warn(format_args!("{key}: 0 means unlimited; {what_to_do}"));
         }
     }
 }

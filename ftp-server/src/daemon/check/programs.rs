@@ -8,7 +8,7 @@ use super::Findings;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::Config;
 use crate::daemon::hooks;
-use ftp_proto::text::values::{show, shown_path};
+use ftp_proto::text::values::shown_path;
 
 /// Checks that the programs can be started, and that the server can write dead letters.
 pub(super) fn check(config: &Config, findings: &mut Findings) {
@@ -16,14 +16,6 @@ pub(super) fn check(config: &Config, findings: &mut Findings) {
     check_hooks(config, findings);
     let Some(path) = settings.auth.program.first() else { return };
     check_program("auth.program", Path::new(path), findings);
-    let timeout = settings.auth.timeout;
-    let login = settings.server.timeouts.login;
-    if timeout > login {
-        let (timeout, login) = (show(timeout), show(login));
-        findings.warn(format_args!(
-            "auth.timeout: {timeout} has no effect: logins time out after {login} (timeouts.login)"
-        ));
-    }
 }
 
 fn check_hooks(config: &Config, findings: &mut Findings) {

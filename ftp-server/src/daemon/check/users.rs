@@ -1,7 +1,7 @@
 //! Checks users and their directories, and whether the server can give files the `owner`, `group`,
 //! `file_mode` and `directory_mode` of the settings, and can use the files afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -17,9 +17,8 @@ use crate::auth::is_anonymous_name;
 use crate::daemon::DaemonErrorKind;
 use crate::daemon::config::{ANONYMOUS, Config, ConfiguredRoot, MountPoint, User, key_of};
 use crate::daemon::privileges::{FileGroup, FileOwner};
-use crate::storage::free_bytes;
-use crate::storage::server_rights::{exceeds_access, may_access, may_give_to_user, owns_all_files};
-use crate::{LocalConfig, PartialPolicy, PasswordHash, Rights, VirtualPath};
+use crate::storage::{exceeds_access, free_bytes, may_access, may_give_to_user, owns_all_files};
+use crate::{LocalConfig, PasswordHash, Rights, VirtualPath};
 use ftp_proto::text::toml_text::shown;
 use ftp_proto::text::values::{rounded_size, shown_path};
 
@@ -312,7 +311,7 @@ fn lack_for_new(root: &Path, who: &str) -> Option<String> {
 
 /// Checks for settings of users that have no effect or an unexpected one.
 pub(super) fn users(config: &Config, findings: &mut Findings) {
-    let mut users = config.users_of_file();
+    let users = config.users_of_file();
     let mut lines = Vec::new();
     let now = SystemTime::now();
     for (name, user) in &users {
@@ -337,9 +336,6 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
         findings.note(format_args!("locked users, whose logins fail: {}", first_of(&locked)));
     }
     hosts(config, findings);
-    for group in config.settings.users.idle_groups() {
-        findings.warn(format_args!("groups.{group}: no user is in this group"));
-    }
     let is_anonymous = |name: &str| is_anonymous_name(name.as_bytes());
     for (name, _) in users.iter().filter(|(name, _)| config.lets_anyone_in() && is_anonymous(name))
     {
@@ -347,9 +343,6 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
         findings.warn(format_args!("user {}: {why}", shown(name)));
     }
     rules(&users, findings);
-    let partial = config.settings.local.partial;
-    users.retain(|(_, user)| user.partial.unwrap_or(partial) == PartialPolicy::Resume);
-    shared_roots(&users, findings);
 }
 
 /// Returns the settings that apply only to files on disk, of users whose root is in a store.
@@ -422,27 +415,6 @@ fn fault_in(root: &Path, path: &VirtualPath) -> Option<String> {
         return Some(format!("{} {fault}", shown_path(&place)));
     }
     None
-}
-
-/// Checks for users who share a directory: none of them can resume another's upload.
-fn shared_roots(users: &[(&String, &User)], findings: &mut Findings) {
-    let mut roots: BTreeMap<ConfiguredRoot, Vec<String>> = BTreeMap::new();
-    // Users who can only create files, as in a drop box, cannot resume uploads.
-    let keeps_partials = |rights: Rights| {
-        let may_resume = rights.contains(Rights::WRITE) || rights.contains(Rights::APPEND);
-        may_resume && rights.contains(Rights::CREATE)
-    };
-    for (name, user) in users.iter().filter(|(_, user)| keeps_partials(user.all_rights())) {
-        let in_full = user.root.directory().and_then(|path| path.canonicalize().ok());
-        let root = in_full.map_or_else(|| user.root.clone(), ConfiguredRoot::Directory);
-        roots.entry(root).or_default().push(shown(name));
-    }
-    for (root, names) in roots.iter().filter(|(_, names)| names.len() > 1) {
-        let names = first_of(names);
-        let root = root.shown();
-        let why = "only the user who started an interrupted upload can resume it";
-        findings.warn(format_args!("users {names} share {root}: {why} (transfer.partial)"));
-    }
 }
 
 /// Checks the settings `owner`, `group`, `file_mode` and `directory_mode` of users. `is_unsure` is as

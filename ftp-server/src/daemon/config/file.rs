@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use ftp_proto::Escaped;
 use toml::de::DeTable;
 
-use super::include::Replaced;
 use super::reader::Reader;
 use super::table::Settings;
+use super::user::Replaced;
 use super::user::{Table, USER_TABLES, User};
 use super::value::{TomlEntry, TomlValue, ValueContent, entries};
 use ftp_proto::text::values;

@@ -6,8 +6,6 @@ mod accounts;
 mod file;
 pub(super) mod forms;
 mod hosts;
-mod include;
-mod kind;
 mod ledger;
 mod listen;
 mod protection;
@@ -24,10 +22,9 @@ mod user;
 mod value;
 
 pub(crate) use file::{ConfigReading, File};
+pub(super) use forms::Kind;
 pub(crate) use forms::{HookEvent, LogFormat, LogTarget, MountPoint};
 pub(crate) use hosts::{ANONYMOUS, HOST, Host, key_of};
-pub(crate) use include::{Include, Replaced};
-pub(super) use kind::Kind;
 pub(crate) use ledger::LedgerUrl;
 pub(crate) use listen::{
     MISSING, MetricsAddress, Passed, available, has_ipv6, is_missing, outgoing,
@@ -39,7 +36,7 @@ pub(crate) use row::{Fixed, Setting};
 pub(crate) use stores::{STORE, StoreSettings, key_of_store};
 pub use table::SettingHelp;
 pub(crate) use table::{Environment, HookSettings, Settings, TABLE};
-pub(crate) use user::{NOT_A_NAME, USER, User, is_name};
+pub(crate) use user::{Include, NOT_A_NAME, Replaced, USER, User, is_name};
 pub(super) use value::{Checked, TomlValue};
 pub(crate) use value::{TomlEntry, ValueContent, ValueType, json_object};
 

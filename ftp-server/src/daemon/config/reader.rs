@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
+use super::forms::Kind;
 use super::hosts::{HOST, HOST_TABLES, Host, host_name};
-use super::include::Include;
-use super::kind::Kind;
 use super::row::{Fields, Origin, Setting};
 use super::stores::{
     GivenValue, ITSELF, KIND, STORE, STORE_TABLES, StoreSettings, key_of_store, objection_to_name,
 };
 use super::table::{Settings, TABLE, suggestion};
+use super::user::Include;
 use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER_TABLES, User};
 use super::value::{Objection, TomlEntry, TomlValue};
 use ftp_proto::text::toml_text::{Lines, shown};

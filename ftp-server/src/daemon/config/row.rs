@@ -3,7 +3,7 @@
 
 use std::fmt::Display;
 
-use super::kind::Kind;
+use super::forms::Kind;
 use super::value::{Checked, TomlValue};
 use ftp_proto::text::values::did_you_mean;
 

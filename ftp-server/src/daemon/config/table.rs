@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ftp_proto::HostName;
 
+use super::forms::Kind;
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY_MODE, EVENTS, FILE,
     FILE_MODE, FILES, GROUP, HOSTS, HookEvent, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, LogFormat,
@@ -17,8 +18,6 @@ use super::forms::{
     SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hosts::{ANONYMOUS, HOST, HOST_TABLES, Host};
-use super::include::Include;
-use super::kind::Kind;
 use super::ledger::{LedgerSettings, LedgerUrl};
 use super::listen::{Listen, MetricsAddress, Passed, available, has_ipv6};
 use super::protection::Protection;
@@ -26,6 +25,7 @@ use super::row::{
     Fields, Fixed, Origins, SetOption, Setting, are_same, fields, row, with_defaults,
 };
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings, UNCHECKED};
+use super::user::Include;
 use super::user::{
     DEFAULTS, GROUP_TABLES, GROUPS, NO_SYSTEM_USER, OF_USERS, Table, USER, USER_TABLES, User,
     UserLayers,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::kind::Kind;
+use super::forms::Kind;
 use super::row::{Origin, SetOption};
 use super::*;
 

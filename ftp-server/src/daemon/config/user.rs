@@ -1,13 +1,16 @@
 //! The keys of a user in `[users.NAME]`, and users in layers: `[defaults]`, the user's groups in
-//! their order, and `[users.NAME]`. A later layer wins.
+//! their order, and `[users.NAME]`. A later layer wins. `include` names further files with users.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use std::{fmt, fs};
 
 use ftp_proto::Network;
+use ftp_proto::text::toml_text::{is_bare, shown};
+use ftp_proto::text::values::{did_you_mean, shown_path};
 
 use super::forms::{
     DIRECTORIES, DIRECTORY_MODE, EXPIRY, Expiry, FILE_MODE, FILES, GROUP, HOME, MOUNTS, MountPoint,
@@ -17,13 +20,12 @@ use super::forms::{
 use super::root::ConfiguredRoot;
 use super::row::{Origins, Setting, row, with_defaults};
 use crate::auth::{all_rights, rights_at};
+use crate::daemon::DaemonError;
 use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::{
     Login, NamePattern, PartialPolicy, PasswordHash, RepresentationType, Rights, Storage,
     SyncPolicy, TlsPolicy, UserLimits, VirtualPath,
 };
-use ftp_proto::text::toml_text::{is_bare, shown};
-use ftp_proto::text::values::did_you_mean;
 
 with_defaults! {
     /// A user of the file.
@@ -367,14 +369,6 @@ impl UserLayers {
         Some(format!("unknown group \"{group}\"{near}"))
     }
 
-    /// Returns the groups without a user.
-    pub(crate) fn idle_groups(&self) -> impl Iterator<Item = &String> {
-        let is_used = |group: &str| {
-            self.whole.values().any(|user| user.groups.iter().any(|other| other == group))
-        };
-        self.groups.keys().filter(move |name| !is_used(name))
-    }
-
     /// Returns the users' own tables, with the keys that are set there.
     pub(crate) fn own_tables(&self) -> impl Iterator<Item = (Table<'_>, &User)> {
         self.own.iter().map(|(name, own)| (Table::User(name), own))
@@ -384,5 +378,75 @@ impl UserLayers {
     pub(crate) fn tables(&self) -> impl Iterator<Item = (Table<'_>, &User)> {
         let groups = self.groups.iter().map(|(name, layer)| (Table::Group(name), layer));
         [(Table::Defaults, &self.defaults)].into_iter().chain(groups)
+    }
+}
+
+/// All files of a directory whose names begin and end with these texts.
+#[derive(Clone, Debug)]
+pub(crate) struct Include {
+    pub(crate) directory: PathBuf,
+    start: String,
+    end: String,
+    /// The files that were read, sorted by name.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// An included file with other content than on disk: its text, or `None` if it does not exist.
+pub(crate) type Replaced<'a> = (&'a Path, Option<&'a str>);
+
+impl Include {
+    /// Reads a pattern such as `users.d/*.toml`.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message if the pattern is invalid.
+    pub(super) fn parse(pattern: &str) -> Result<Self, String> {
+        let (directory, name) = pattern.rsplit_once('/').unwrap_or((".", pattern));
+        let parts = name.split_once('*').filter(|_| pattern.matches('*').count() == 1);
+        let Some((start, end)) = parts.filter(|_| !pattern.chars().any(char::is_control)) else {
+            return Err(format!("invalid pattern \"{pattern}\": expected DIR/*.toml, with one *"));
+        };
+        let (directory, start, end) = (directory.into(), start.to_owned(), end.to_owned());
+        Ok(Self { directory, start, end, files: Vec::new() })
+    }
+
+    /// Returns the path of the file for a user. A byte that is unsafe in a path becomes `%XX`.
+    pub(crate) fn path_of(&self, user: &str) -> PathBuf {
+        let mut name = self.start.clone();
+        for byte in user.bytes() {
+            match byte.is_ascii_alphanumeric() || b"-_@+.".contains(&byte) && !name.is_empty() {
+                true => name.push(char::from(byte)),
+                false => name += &format!("%{byte:02X}"),
+            }
+        }
+        self.directory.join(name + &self.end)
+    }
+
+    /// Finds the files below `base`. Hidden files are none of them.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` if the directory cannot be read.
+    pub(super) fn find(
+        &mut self,
+        base: &Path,
+        replaced: Option<Replaced<'_>>,
+    ) -> Result<(), DaemonError> {
+        self.directory = base.join(&self.directory);
+        let failed = |error| DaemonError::local(shown_path(&self.directory), &error);
+        for entry in fs::read_dir(&self.directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let middle = name.as_bytes().strip_prefix(self.start.as_bytes());
+            let is_it = middle.is_some_and(|middle| middle.ends_with(self.end.as_bytes()));
+            if is_it && !name.as_bytes().starts_with(b".") {
+                self.files.push(self.directory.join(name));
+            }
+        }
+        if let Some((path, text)) = replaced {
+            self.files.retain(|other| other != path);
+            self.files.extend(text.map(|_| path.to_owned()));
+        }
+        self.files.sort();
+        Ok(())
     }
 }

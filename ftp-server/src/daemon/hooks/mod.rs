@@ -61,13 +61,12 @@ impl Hooks {
         Self { runners, spool: OnceLock::new(), next_look, is_looking }
     }
 
-    /// Opens the spool and starts the threads that these settings need. Returns the spool, for
-    /// [`set`](Self::set). Call it as the user that the server runs as.
+    /// Opens the spool if these settings need it, and returns it for [`set`](Self::set). Call it as the
+    /// user that the server runs as.
     ///
     /// # Errors
     ///
-    /// Returns why other users of the computer can change the spool, the errors of [`Spool::open`], or
-    /// why a thread cannot be started.
+    /// Returns why other users of the computer can change the spool, or the errors of [`Spool::open`].
     pub(super) fn open(&self, config: &Config) -> Result<Option<Arc<Spool>>, DaemonError> {
         let hooks = &config.settings.hooks;
         if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters)
@@ -79,26 +78,16 @@ impl Hooks {
                 "hooks.dead_letters: {shown} is not a directory; until it is one, undelivered events are kept only in the log"
             );
         }
-        let mut spool = self.spool.get().cloned();
-        for HookRunner { form, pool, .. } in &self.runners {
-            if form.command(hooks).is_none() {
-                continue;
-            }
-            if let Some(why) = flaw(&config.settings) {
-                return Err(DaemonError::configuration(why));
-            }
-            if spool.is_none() {
-                spool = Some(Arc::new(Spool::open(config)?));
-            }
-            let prepared = pool.prepare(form.at_once(hooks));
-            prepared.map_err(|error| DaemonError::no_thread("hooks", &error))?;
+        if EventForm::ALL.iter().all(|form| form.command(hooks).is_none()) {
+            return Ok(self.spool.get().cloned());
         }
-        Ok(spool)
-    }
-
-    /// Ends the threads that [`open`](Self::open) has started for settings that are not used.
-    pub(super) fn undo(&self) {
-        self.runners.iter().for_each(|runner| runner.pool.undo());
+        if let Some(why) = flaw(&config.settings) {
+            return Err(DaemonError::configuration(why));
+        }
+        match self.spool.get() {
+            Some(spool) => Ok(Some(Arc::clone(spool))),
+            None => Spool::open(config).map(Arc::new).map(Some),
+        }
     }
 
     /// Returns whether the open spool is not where these settings put it.
@@ -112,8 +101,11 @@ impl Hooks {
         let Some(spool) = spool else { return };
         let spool = self.spool.get_or_init(|| spool);
         for HookRunner { form, hook, pool } in &self.runners {
-            pool.set(form.at_once(hooks));
-            *hook.lock() = Hook::of(*form, settings, spool, pool).map(Arc::new);
+            let new = Hook::of(*form, settings, spool, pool).map(Arc::new);
+            if new.is_some() {
+                pool.set(form.at_once(hooks));
+            }
+            *hook.lock() = new;
         }
         self.recover(spool);
     }
@@ -328,7 +320,6 @@ mod tests {
         let (_directory, spool, config) = empty_spool();
         let (hooks, others) = (Hooks::new(), Hooks::new());
         drop(hooks.open(&config).unwrap());
-        hooks.undo();
         // A program that another test starts holds the lock until its exec.
         let mut opened = others.open(&config);
         for _ in 0..100 {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 mod question;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io;
 use std::sync::Arc;
 
 use crate::{AuthError, LoginAttempt};
@@ -15,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use self::question::{Asked, Question};
 use super::config::{Settings, User, ValueContent, ValueType, is_name, json_object};
-use super::programs::answer::Failures;
+use super::programs::Failures;
 use super::programs::pool::ProgramPool;
 use crate::lock::Lock;
 use crate::net::random;
@@ -36,37 +35,22 @@ impl Logins {
         Self { pool: Arc::new(ProgramPool::new("logins", false)), current: Lock::new(None) }
     }
 
-    /// Starts the threads that these settings need, and returns the program for logins.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error if a thread cannot be started.
-    pub(super) fn prepare(&self, settings: &Settings) -> io::Result<Option<Arc<LoginProgram>>> {
-        if settings.auth.program.is_empty() {
-            return Ok(None);
-        }
-        self.pool.prepare(settings.auth.workers)?;
-        Ok(Some(Arc::new(LoginProgram::new(settings, &self.pool))))
+    /// Returns the program of these settings, for [`set`](Self::set).
+    pub(super) fn program(&self, settings: &Settings) -> Option<Arc<LoginProgram>> {
+        let is_set = !settings.auth.program.is_empty();
+        is_set.then(|| Arc::new(LoginProgram::new(settings, &self.pool)))
     }
 
-    /// Applies settings and the program that [`prepare`](Self::prepare) returned for them. Forgets
+    /// Applies settings and the program that [`program`](Self::program) returned for them. Forgets
     /// the logins that the former program accepted.
     pub(super) fn set(&self, settings: &Settings, program: Option<Arc<LoginProgram>>) {
-        self.pool.set(settings.auth.workers);
+        if program.is_some() {
+            self.pool.set(settings.auth.workers);
+        }
         let former = std::mem::replace(&mut *self.current.lock(), program);
         if let Some(former) = former {
             former.cache.end();
         }
-    }
-
-    #[cfg(test)]
-    pub(super) fn threads(&self) -> usize {
-        self.pool.threads()
-    }
-
-    /// Undoes [`prepare`](Self::prepare).
-    pub(super) fn undo(&self) {
-        self.pool.undo();
     }
 
     /// Kills the running programs, and refuses all later logins that need one.

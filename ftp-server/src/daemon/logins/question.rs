@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
-use crate::daemon::programs::answer::ProgramAnswer;
+use crate::daemon::programs::ProgramAnswer;
 use crate::daemon::programs::pool::Job;
 use crate::daemon::programs::{self as process, Stuck};
 use ftp_proto::text::json::Object;

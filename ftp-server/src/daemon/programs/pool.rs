@@ -5,12 +5,12 @@
 //! So the session only queues a job, and an unconfined thread runs it.
 
 use std::collections::VecDeque;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
-use crate::daemon::start_thread;
+use crate::daemon::logging::LOG;
+use crate::daemon::{DaemonError, start_thread};
 use crate::lock::{Lock, unpoisoned};
 
 /// Maximum number of jobs in a queue.
@@ -221,11 +221,6 @@ struct PoolState<J> {
     /// Largest number of jobs that run at once.
     at_once: usize,
     threads: usize,
-    /// Threads of the committed settings; any above were started for settings that may be rolled
-    /// back.
-    used: usize,
-    /// Threads that are to end.
-    leaving: usize,
     /// Whether the shutdown no longer waits for running jobs.
     is_cut: bool,
     /// Whether the server is stopping, so that failed jobs are not retried.
@@ -259,56 +254,26 @@ impl<J: Job> ProgramPool<J> {
     pub(crate) const fn new(name: &'static str, is_serial: bool) -> Self {
         let waiting = Queue::new(is_serial);
         let running = Vec::new();
-        let (at_once, threads, used, leaving) = (0, 0, 0, 0);
+        let (at_once, threads) = (0, 0);
         let (is_cut, is_stopping, is_over) = (false, false, false);
-        let state = PoolState {
-            waiting,
-            running,
-            at_once,
-            threads,
-            used,
-            leaving,
-            is_cut,
-            is_stopping,
-            is_over,
-        };
+        let state = PoolState { waiting, running, at_once, threads, is_cut, is_stopping, is_over };
         Self { state: Lock::new(state), work: Condvar::new(), ended: Condvar::new(), name }
     }
 
-    /// Starts enough threads to run `at_once` jobs in parallel.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error if a thread cannot be started.
-    pub(crate) fn prepare(self: &Arc<Self>, at_once: usize) -> io::Result<()> {
-        while self.state.lock().threads < at_once {
-            let pool = Arc::clone(self);
-            start_thread(self.name, move || pool.work())?;
-            self.state.lock().threads += 1;
-        }
-        Ok(())
-    }
-
-    /// Sets how many jobs run in parallel, up to the number of prepared threads.
-    pub(crate) fn set(&self, at_once: usize) {
+    /// Sets how many jobs run in parallel, and starts the threads that this needs. Call it in a thread
+    /// that is not confined, because the programs are confined as the threads that start them. If a
+    /// thread cannot be started, fewer jobs run in parallel; without any, the jobs wait.
+    pub(crate) fn set(self: &Arc<Self>, at_once: usize) {
         let mut state = self.state.lock();
         state.at_once = at_once;
-        state.used = state.threads;
-        drop(state);
-        self.work.notify_all();
-    }
-
-    /// Returns the number of threads, without those that are to end.
-    #[cfg(test)]
-    pub(crate) fn threads(&self) -> usize {
-        self.state.lock().threads
-    }
-
-    /// Ends the threads that were prepared for settings that are not used.
-    pub(crate) fn undo(&self) {
-        let mut state = self.state.lock();
-        state.leaving += state.threads - state.used;
-        state.threads = state.used;
+        while state.threads < at_once {
+            let pool = Arc::clone(self);
+            if let Err(error) = start_thread(self.name, move || pool.work()) {
+                log::error!(target: LOG, "{}", DaemonError::no_thread(self.name, &error));
+                break;
+            }
+            state.threads += 1;
+        }
         drop(state);
         self.work.notify_all();
     }
@@ -397,10 +362,6 @@ impl<J: Job> ProgramPool<J> {
             if state.is_over {
                 return None;
             }
-            if state.leaving > 0 {
-                state.leaving -= 1;
-                return None;
-            }
             let now = Instant::now();
             if let Some(job) = state.pop(now) {
                 // Hand over: one idle thread must watch for the next job and for expiring
@@ -485,22 +446,17 @@ mod tests {
     }
 
     #[test]
-    fn threads_for_settings_that_are_not_used_end() {
+    fn a_pool_has_as_many_threads_as_jobs_at_once_until_it_ends() {
         let threads = || {
             let names = fs::read_dir("/proc/self/task").unwrap().map(|thread| {
                 fs::read_to_string(thread.unwrap().path().join("comm")).unwrap_or_default()
             });
-            names.filter(|name| name == "undone\n").count()
+            names.filter(|name| name == "counted\n").count()
         };
-        let pool = Arc::new(ProgramPool::<Numbered>::new("undone", false));
-        for used in [0, 2] {
-            for _ in 0..2 {
-                pool.prepare(used + 3).unwrap();
-                pool.undo();
-                wait_until("the surplus threads end", || threads() == used);
-            }
-            pool.prepare(2).unwrap();
-            pool.set(2);
+        let pool = Arc::new(ProgramPool::<Numbered>::new("counted", false));
+        for (at_once, want) in [(0, 0), (2, 2), (2, 2), (1, 2), (3, 3)] {
+            pool.set(at_once);
+            wait_until("the threads run", || threads() == want);
         }
         drop(pool.end());
         wait_until("all threads end", || threads() == 0);

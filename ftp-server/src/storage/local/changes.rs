@@ -79,7 +79,7 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     let usage = files.root.usage();
     let mut charge = files.charge(Cost::DIRECTORY, None)?;
     let change = usage.change();
-    let (bits, later) = given.modes_of_directory(files.config.mask(), &directory);
+    let (bits, later) = given.modes_of_directory(&directory);
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(|no| creation(&directory, no))?;
     charge.keep();
     given.furnish_directory(later, &directory, name).map_err(|errno| {

@@ -128,29 +128,13 @@ pub(super) fn check_left(directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
         .map(|(file, _)| unlock(&file))
 }
 
-/// Removes a hidden file. If a process is writing to it, or it `stays`, does nothing and returns
-/// `false`. A missing file counts as removed.
+/// Removes a hidden file.
 ///
 /// # Errors
 ///
-/// Returns an error if the file cannot be removed, or if its file system has no locks and a process
-/// might be writing to it.
+/// Returns EWOULDBLOCK if a process is writing to it or it `stays`, ENOENT if it is missing, and another
+/// error if it cannot be removed, or if its file system has no locks.
 pub(super) fn remove(
-    usage: &Usage,
-    directory: impl AsFd,
-    name: &[u8],
-    stays: impl Fn() -> bool,
-) -> Result<bool> {
-    match try_remove(usage, directory, name, stays) {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::WOULDBLOCK) => Ok(false),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Removes a hidden file as [`remove`] does, but returns EWOULDBLOCK if a process is writing to it or it
-/// `stays`, and ENOENT if it is missing.
-pub(super) fn try_remove(
     usage: &Usage,
     directory: impl AsFd,
     name: &[u8],
@@ -195,7 +179,7 @@ mod tests {
         let file = File::create(top.path().join("bytes")).unwrap();
         // A session that resumes them can take the lock while a walk looks at them.
         let stays = || turn::lock(&file).is_ok();
-        let looked = try_remove(root.usage(), &*root, b"bytes", stays);
+        let looked = remove(root.usage(), &*root, b"bytes", stays);
         assert_eq!(looked, Err(Errno::WOULDBLOCK));
         assert!(top.path().join("bytes").exists());
     }

@@ -13,9 +13,9 @@ use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
 
 use super::directory::{self, Directory};
-use super::policy::{LocalConfig, Umask};
+use super::directory::{exceeds_access, may_give_to_group, may_give_to_user};
+use super::policy::LocalConfig;
 use super::root;
-use super::server_rights::{exceeds_access, may_give_to_group, may_give_to_user};
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};
 
 const ACL: &str = "system.posix_acl_access";
@@ -38,24 +38,6 @@ fn has_default_acl(directory: &Directory) -> bool {
     matches!(found, Ok(_) | Err(Errno::RANGE))
 }
 
-/// Returns the mode that an object created with fewer rights would have had by the default ACL of the
-/// directory, as the kernel computes it, or else by the umask.
-fn mode_later(umask: Umask, directory: &Directory, all: u32) -> Mode {
-    let path = directory.path_of(b"");
-    let read =
-        |buffer: &mut Vec<u8>| getxattr(&*path, DEFAULT_ACL, spare_capacity(buffer)).map(drop);
-    let acl = with_buffer(read).unwrap_or_default();
-    let (entries, _) = acl.get(4..).unwrap_or_default().as_chunks::<8>();
-    let rights =
-        |tag| entries.iter().find(|entry| entry[0] == tag).map(|entry| u32::from(entry[2]));
-    match (rights(OWNER), rights(MASK).or_else(|| rights(GROUP)), rights(OTHER)) {
-        (Some(owner), Some(group), Some(other)) => {
-            Mode::from_raw_mode(all & (owner << 6 | group << 3 | other))
-        }
-        _ => umask.apply(all),
-    }
-}
-
 /// The mode of a file that will replace another one, until it is complete. The rights of the old
 /// file would be given to another owner, to another group and to the entries of a default ACL.
 pub(super) const PRIVATE: Mode = Mode::RUSR.union(Mode::WUSR);
@@ -66,6 +48,7 @@ pub(super) struct Given {
     owner: Option<Uid>,
     group: Option<Gid>,
     mode: Option<Mode>,
+    umask: u32,
 }
 
 /// The owner that a complete file is to get by [`give_to`].
@@ -96,6 +79,7 @@ impl Given {
             owner: id(config.owner).map(Uid::from_raw),
             group: id(config.group).map(Gid::from_raw),
             mode: mode.map(|bits| Mode::from_raw_mode(bits & 0o777)),
+            umask: config.umask,
         }
     }
 
@@ -135,9 +119,27 @@ impl Given {
         }
     }
 
+    /// Returns the mode that an object created with fewer rights would have had by the default ACL of the
+    /// directory, as the kernel computes it, or else by the umask.
+    fn mode_later(self, directory: &Directory, all: u32) -> Mode {
+        let path = directory.path_of(b"");
+        let read =
+            |buffer: &mut Vec<u8>| getxattr(&*path, DEFAULT_ACL, spare_capacity(buffer)).map(drop);
+        let acl = with_buffer(read).unwrap_or_default();
+        let (entries, _) = acl.get(4..).unwrap_or_default().as_chunks::<8>();
+        let rights =
+            |tag| entries.iter().find(|entry| entry[0] == tag).map(|entry| u32::from(entry[2]));
+        match (rights(OWNER), rights(MASK).or_else(|| rights(GROUP)), rights(OTHER)) {
+            (Some(owner), Some(group), Some(other)) => {
+                Mode::from_raw_mode(all & (owner << 6 | group << 3 | other))
+            }
+            _ => Mode::from_raw_mode(all & !self.umask),
+        }
+    }
+
     /// Returns the mode that a new file gets when it is complete.
-    pub(super) fn mode_of_complete(self, umask: Umask, directory: &Directory) -> Mode {
-        self.mode.unwrap_or_else(|| mode_later(umask, directory, 0o666))
+    pub(super) fn mode_of_complete(self, directory: &Directory) -> Mode {
+        self.mode.unwrap_or_else(|| self.mode_later(directory, 0o666))
     }
 
     /// Gives a complete new file its group and this mode. `now` is the metadata of the file, and
@@ -171,8 +173,8 @@ impl Given {
     }
 
     /// Returns the mode with which to create a directory, and the mode that it is to get.
-    pub(super) fn modes_of_directory(self, umask: Umask, directory: &Directory) -> (Mode, Mode) {
-        let bits = self.mode.unwrap_or_else(|| mode_later(umask, directory, 0o777));
+    pub(super) fn modes_of_directory(self, directory: &Directory) -> (Mode, Mode) {
+        let bits = self.mode.unwrap_or_else(|| self.mode_later(directory, 0o777));
         // Until it has its owner and group, the server's group must not use it.
         let is_given = self.owner.is_some() || self.group.is_some();
         (if is_given { Mode::RWXU } else { bits | Mode::RWXU }, bits)

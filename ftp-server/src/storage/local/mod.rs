@@ -3,7 +3,7 @@
 //! The root is held open. `openat2` resolves every path below the root, with `RESOLVE_BENEATH` and
 //! `RESOLVE_NO_MAGICLINKS`. The kernel follows symbolic links that stay in the tree. It refuses
 //! links that are absolute or lead out, even if other programs swap names during the lookup. On
-//! kernels without `openat2`, [`walk`] does the same, one component at a time. In addition, Landlock
+//! kernels without `openat2`, [`open_beneath`](root::open_beneath) does the same, one component at a time. In addition, Landlock
 //! confines the thread of a session to the root, if the kernel supports it.
 //!
 //! A long append, and a long upload that restarts at the end of the file, write in place. Short ones
@@ -11,7 +11,6 @@
 
 mod append;
 mod backlog;
-mod begin;
 mod changes;
 mod directory;
 mod facts;
@@ -26,7 +25,6 @@ mod policy;
 mod record;
 mod replacement;
 mod root;
-pub(crate) mod server_rights;
 mod staged;
 mod sweep;
 mod target;
@@ -34,7 +32,6 @@ mod target;
 mod tests;
 mod turn;
 mod usage;
-mod walk;
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -43,18 +40,23 @@ use std::sync::Arc;
 pub use self::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 #[cfg(feature = "daemon")]
 pub(crate) use self::{
-    directory::rename_new,
+    directory::{
+        exceeds_access, may_access, may_give_to_group, may_give_to_user, owns_all_files, rename_new,
+    },
     name::is_temporary as is_hidden_name,
     turn::{lock, unlock},
 };
 
 use rustix::fs::OFlags;
 
+use self::append::Appending;
 use self::changes::Changeable;
 use self::directory::{DirectoryEntries, lookup, system};
 pub(crate) use self::files::free_bytes;
 use self::files::{Files, LocalSource, lack_of_inodes};
+use self::replacement::Replacement;
 use self::root::Root;
+use self::target::Target;
 use self::usage::{COST_OF_OBJECT as OBJECT, Cost};
 use super::confinement::Confinement;
 use super::{
@@ -314,7 +316,7 @@ impl Storage for LocalStorage {
         if !keep.has_bytes() && files.config.partial == PartialPolicy::Resume {
             files.config.partial = PartialPolicy::Discard;
         }
-        begin::begin(&files, path, mode, keep.user())
+        begin(&files, path, mode, keep.user())
     }
 
     fn unfinished(
@@ -394,5 +396,62 @@ impl LocalStorage {
         let [max_bytes, max_files] =
             [limit.bytes, limit.files].map(|most| (most < u64::MAX).then_some(most));
         Ok(Space { max_bytes, max_files, ..Space::used(used.bytes, used.files) })
+    }
+}
+
+/// Begins an upload. An interrupted upload may be kept for `user` to resume; with `None`, no partial
+/// upload is kept.
+fn begin(
+    files: &Files,
+    path: &VirtualPath,
+    mode: WriteMode,
+    user: Option<&[u8]>,
+) -> StorageResult<Box<dyn Upload>> {
+    if path.is_root() {
+        return Err(StorageErrorKind::IsDirectory.into());
+    }
+    name::check_new(path)?;
+    let target = Target::find(&files.root, path, mode)?;
+    if let Some(old) = target.existing {
+        old.kind.check_file()?;
+    }
+    let given = files.config.for_files();
+    if let WriteMode::Resume(from) = mode {
+        target.check_replaceable(given)?;
+        let refused = target.clone();
+        let resumed = Replacement::resume(target, from, files.config, user);
+        return Ok(Box::new(resumed.map_err(|error| refused.explained(given, error))?));
+    }
+    let size = target.existing.map_or(0, |old| old.size);
+    if matches!(mode, WriteMode::From(from) if from > size) {
+        return Err(StorageErrorKind::BadRestart.into());
+    }
+    let is_in_place = !files.config.whole && is_in_place(&target, mode);
+    let mode = match mode {
+        WriteMode::Append if !is_in_place && target.existing.is_some() => WriteMode::From(size),
+        mode => mode,
+    };
+    if !is_in_place {
+        target.check_replaceable(given)?;
+    }
+    let old = target.existing.filter(|_| !is_in_place);
+    let owner = name::owner_of(user);
+    let cost = if target.existing.is_some() { Cost::default() } else { Cost::NAME };
+    let charge = sweep::give_way(&files.root, owner, || files.charge(cost, old.as_ref()))?;
+    if is_in_place {
+        let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
+        return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));
+    }
+    let begun = Replacement::begin(&target, mode, files.config, user, charge);
+    Ok(Box::new(begun.map_err(|error| target.explained(given, error))?))
+}
+
+/// Returns whether the upload adds to the end of the existing file.
+fn is_in_place(target: &Target, mode: WriteMode) -> bool {
+    let size = target.existing.map(|old| old.size);
+    match mode {
+        WriteMode::Append => size.is_some(),
+        WriteMode::From(from) => from > 0 && Some(from) == size,
+        WriteMode::Create | WriteMode::Replace | WriteMode::Resume(_) => false,
     }
 }

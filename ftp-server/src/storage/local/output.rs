@@ -55,6 +55,7 @@ impl Output {
 
     /// Writes some of `bytes`. If [`ready`](Self::ready) would return `false`, syncs first.
     pub(super) fn write(&mut self, bytes: &[u8]) -> StorageResult<usize> {
+        #[cfg(test)]
         Phase::Data.comes_next();
         self.ready().map_err(system)?;
         let most = self.room(to_u64(bytes.len()));
@@ -65,6 +66,7 @@ impl Output {
 
     /// Writes bytes that are charged already.
     pub(super) fn write_charged(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(test)]
         Phase::Data.comes_next();
         let written = retry_on_intr(|| write(&self.file, bytes))?;
         self.advance(to_u64(written));
@@ -153,6 +155,7 @@ impl Output {
             && !self.is_synced
             && let Some(backlog) = &mut self.backlog
         {
+            #[cfg(test)]
             Phase::Sync.comes_next();
             backlog.sync(&self.file)?;
         }
@@ -202,6 +205,7 @@ impl AsFd for Output {
 }
 
 /// A step of an upload, for a test that kills a server at each step.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
     /// A write of received data.
@@ -214,12 +218,9 @@ pub(super) enum Phase {
     Published,
 }
 
+#[cfg(test)]
 impl Phase {
-    /// Does nothing; in tests, reports that this step comes next.
-    #[cfg(not(test))]
-    pub(super) const fn comes_next(self) {}
-
-    #[cfg(test)]
+    /// Reports that this step comes next.
     pub(super) fn comes_next(self) {
         if let Some(listener) = LISTENER.get() {
             listener(self);

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rustix::fs::Mode;
-
 use super::usage::Cost;
 use crate::limits;
 use crate::storage::unfinished::REMEMBERED;
@@ -178,11 +176,6 @@ impl LocalConfig {
         (self.partial_files == 0 || files <= self.partial_files) && bytes <= self.most_kept()
     }
 
-    /// Returns the umask of new objects.
-    pub(super) const fn mask(self) -> Umask {
-        Umask::new(self.umask)
-    }
-
     /// Returns the limits on bytes and files, the largest number for none; `None` if neither is limited.
     pub(super) fn limit(self) -> Option<Cost> {
         let most = |limit| if limit == 0 { u64::MAX } else { limit };
@@ -202,31 +195,5 @@ impl LocalConfig {
             true => Err(StorageErrorKind::Denied.into()),
             false => Ok(()),
         }
-    }
-}
-
-/// The umask of new objects.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Umask(u32);
-
-impl Umask {
-    pub(super) const fn new(bits: u32) -> Self {
-        Self(bits & 0o777)
-    }
-
-    /// Returns the permission bits `all` without those in the umask.
-    pub(super) const fn apply(self, all: u32) -> Mode {
-        Mode::from_raw_mode(all & !self.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_umask_removes_permission_bits_fs_17() {
-        assert_eq!(Umask::new(0o022).apply(0o666), Mode::from_raw_mode(0o644));
-        assert_eq!(Umask::new(0o7077).apply(0o777), Mode::from_raw_mode(0o700));
     }
 }

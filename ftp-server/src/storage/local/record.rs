@@ -513,7 +513,7 @@ fn remove(directory: &Directory, record: &[u8]) {
 fn discard_bytes(directory: &Directory, record: &RecordFile) {
     if let RecordFile::Whole(facts) = record {
         // If this fails, the sweeper removes them.
-        let _ = hidden::try_remove(directory.root().usage(), directory, &facts.bytes, || false);
+        let _ = hidden::remove(directory.root().usage(), directory, &facts.bytes, || false);
     }
 }
 

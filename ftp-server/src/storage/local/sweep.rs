@@ -352,7 +352,7 @@ impl<'a> Walk<'a> {
         if facts.has_ended(now.as_ref()) {
             record::if_unchanged((directory, above), name, &facts, || {
                 // The bytes go first, while the shelf knows that they count.
-                let _ = hidden::try_remove(&usage, directory, &facts.bytes, || false);
+                let _ = hidden::remove(&usage, directory, &facts.bytes, || false);
                 self.remove(directory, name, found, || false);
                 usage.shelf().take(above, name);
             });
@@ -369,7 +369,7 @@ impl<'a> Walk<'a> {
         record::if_unchanged((directory, above), name, &facts, || {
             self.shelve(name, Some((&facts, size)));
             if bytes.is_none() {
-                let _ = hidden::try_remove(&usage, directory, &facts.bytes, || false);
+                let _ = hidden::remove(&usage, directory, &facts.bytes, || false);
                 usage.shelf().emptied(&facts.bytes);
             }
         });
@@ -390,7 +390,8 @@ impl<'a> Walk<'a> {
             return;
         }
         let removed = match hidden::remove(self.root.usage(), directory, name, stays) {
-            Ok(removed) => removed,
+            Ok(()) | Err(Errno::NOENT) => true,
+            Err(Errno::WOULDBLOCK) => false,
             // On a file system without locks, it is unknown whether an upload still writes to the
             // file. After half a day, no upload does.
             Err(_) if hidden::is_older_than(found, REMEMBERED) => {
@@ -471,7 +472,7 @@ pub(super) fn give_up(
 fn drop_bytes(part: &KeptPart, root: &Arc<Root>) -> bool {
     let usage = root.usage();
     let opened = Directory::open(root, &part.directory);
-    let removed = opened.and_then(|it| hidden::try_remove(usage, it, &part.bytes, || false));
+    let removed = opened.and_then(|it| hidden::remove(usage, it, &part.bytes, || false));
     match removed {
         Ok(()) => true,
         Err(Errno::NOENT | Errno::NOTDIR) => usage.shelf().emptied(&part.bytes).is_some(),
@@ -489,7 +490,7 @@ pub(super) fn empty(parent: &Directory, name: &[u8]) -> Result<(), Errno> {
         !matches!(hidden::check_left(directory.as_fd(), name), Err(Errno::WOULDBLOCK))
     })?;
     directory::all_names(&directory, Errno::BUSY, &|name| {
-        hidden::remove(usage, &directory, name, || false).unwrap_or(false)
+        matches!(hidden::remove(usage, &directory, name, || false), Ok(()) | Err(Errno::NOENT))
     })?;
     usage.shelf().forget_in(root::metadata_of(&directory)?.identity);
     Ok(())

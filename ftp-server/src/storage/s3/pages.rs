@@ -171,6 +171,12 @@ mod tests {
         assert_eq!((&*page.keys[0].key, page.keys[0].size), ("d/a+b c", 5));
         assert_eq!(page.directories, ["d/e/"]);
         assert_eq!(page.next.as_deref(), Some("t&1"));
+        // A condition with a tag without quotes is never met.
+        for tag in ["7", "&quot;7&quot;"] {
+            let with = format!("<Size>5</Size><ETag>{tag}</ETag>");
+            let page = Page::read(&body.replace("<Size>5</Size>", &with)).unwrap();
+            assert_eq!(page.keys[0].tag.as_deref(), Some("\"7\""));
+        }
         for (cut, with) in [("<Size>5</Size>", ""), ("NextContinuationToken>t", "x"), ("5<", "x<")]
         {
             assert!(Page::read(&body.replace(cut, with)).is_none(), "{cut}");

@@ -16,15 +16,15 @@ fn silent() -> MethodOutcome {
 }
 
 fn unfinished() -> MethodOutcome {
-    MethodOutcome::Failed(Diagnosis::FinalReplyNever, "no 226".to_owned())
+    MethodOutcome::Failed(Diagnosis("final-reply-never"), "no 226".to_owned())
 }
 
 fn insecure() -> MethodOutcome {
-    MethodOutcome::Failed(Diagnosis::DataTls, "alert".to_owned())
+    MethodOutcome::Failed(Diagnosis("data-tls"), "alert".to_owned())
 }
 
 fn stalled() -> MethodOutcome {
-    MethodOutcome::Failed(Diagnosis::BigPacketsLost, "no data".to_owned())
+    MethodOutcome::Failed(Diagnosis("big-packets-lost"), "no data".to_owned())
 }
 
 fn closed() -> MethodOutcome {
@@ -56,7 +56,7 @@ fn names(seen: &MethodsSeen) -> Vec<String> {
     for found in findings(seen).0 {
         let Some(diagnosis) = found.diagnosis else { continue };
         let mark = if found.grade == Grade::Fail { "!" } else { "" };
-        let name = format!("{mark}{}", diagnosis.name());
+        let name = format!("{mark}{}", diagnosis.0);
         if !names.contains(&name) {
             names.push(name);
         }

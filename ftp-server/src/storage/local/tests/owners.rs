@@ -443,7 +443,7 @@ fn what_is_given_to_a_group_is_private_until_it_has_the_group_fs_21() {
         file.commit().unwrap();
         let config = storage.files.config;
         let (parent, _) = storage.files.parent(&path("d")).unwrap();
-        let (mode, _) = config.for_directories().modes_of_directory(config.mask(), &parent);
+        let (mode, _) = config.for_directories().modes_of_directory(&parent);
         assert_eq!(mode.as_raw_mode(), 0o700, "{has_acl}");
         storage.mkdir(&path("d")).unwrap();
         let want = if has_acl { [0o664, 0o775] } else { [0o644, 0o755] };
