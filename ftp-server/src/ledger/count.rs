@@ -4,47 +4,18 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use super::LedgerError;
 use super::quota::Account;
 use super::record::{Time, UsageRecord};
 use super::reservation::unknown;
 use super::shared::{Held, unique};
 use crate::storage::space::Cost;
 use crate::storage::{
-    Ask, EntryKind, Storage, StorageError, StorageErrorKind as Kind, StorageResult, VirtualPath,
+    Ask, EntryKind, Storage, StorageErrorKind as Kind, StorageResult, VirtualPath,
 };
 use crate::threads;
 
 /// Maximum time that a change waits for a count.
 const WAIT: Duration = Duration::from_secs(5);
-
-/// Why the files could not be counted.
-#[derive(Debug)]
-pub(super) enum CountError {
-    Ledger(LedgerError),
-    Storage(StorageError),
-}
-
-impl From<LedgerError> for CountError {
-    fn from(error: LedgerError) -> Self {
-        Self::Ledger(error)
-    }
-}
-
-impl From<StorageError> for CountError {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
-}
-
-impl From<CountError> for StorageError {
-    fn from(error: CountError) -> Self {
-        match error {
-            CountError::Ledger(error) => unknown(error),
-            CountError::Storage(error) => error,
-        }
-    }
-}
 
 /// Counts the files in the background, unless another count is in flight or has just finished.
 ///
@@ -54,7 +25,7 @@ impl From<CountError> for StorageError {
 pub(super) fn begin(account: &Arc<Account>) -> StorageResult<()> {
     let account = Arc::clone(account);
     start(move || {
-        if let Err(error) = count(&account, UsageRecord::needs_count).map_err(StorageError::from) {
+        if let Err(error) = count(&account, UsageRecord::needs_count) {
             log::warn!("cannot count the files for a quota: {error}");
         }
     })
@@ -65,9 +36,9 @@ pub(super) fn begin(account: &Arc<Account>) -> StorageResult<()> {
 /// # Errors
 ///
 /// Returns `Busy` if the count takes too long or another count is running; a slow count continues
-/// in its thread. Returns the error of the storage or the ledger if the count fails, or the
-/// system's error if no thread can be started.
-pub(super) fn wait(account: &Arc<Account>) -> Result<(), CountError> {
+/// in its thread. Returns the error of the storage if the count fails, `Uncounted` if the ledger fails,
+/// or the system's error if no thread can be started.
+pub(super) fn wait(account: &Arc<Account>) -> StorageResult<()> {
     let account = Arc::clone(account);
     let (sender, result) = mpsc::sync_channel(1);
     start(move || {
@@ -78,28 +49,25 @@ pub(super) fn wait(account: &Arc<Account>) -> Result<(), CountError> {
         Ok(Ok(true)) => Ok(()),
         Ok(Err(error)) => Err(error),
         Ok(Ok(false)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-            Err(StorageError::from(Kind::Busy).into())
+            Err(Kind::Busy.into())
         }
     }
 }
 
 fn start(work: impl FnOnce() + Send + 'static) -> StorageResult<()> {
-    threads::start(Some("count"), threads::JOB_STACK, work).map(drop).map_err(StorageError::from)
+    Ok(threads::start(Some("count"), threads::JOB_STACK, work).map(drop)?)
 }
 
 /// Counts the files if `is_needed` by the record at this time. Returns whether the result was
 /// recorded; `false` means that no count is needed, or that another one is running or has replaced
 /// this one.
-fn count(
-    account: &Account,
-    is_needed: impl Fn(&UsageRecord, Time) -> bool,
-) -> Result<bool, CountError> {
+fn count(account: &Account, is_needed: impl Fn(&UsageRecord, Time) -> bool) -> StorageResult<bool> {
     let (shared, record) = (account.shared(), &account.record);
-    let id = unique()?;
+    let id = unique().map_err(unknown)?;
     let begun = shared.change(record, |record, times| {
         is_needed(record, times.0) && record.begin_count(&id, times)
     });
-    if !begun? {
+    if !begun.map_err(unknown)? {
         return Ok(false);
     }
     shared.hold(record, &id, Held::Count);
@@ -108,7 +76,7 @@ fn count(
     let cost = found.as_ref().ok().copied();
     let ended = shared.change(record, |record, (now, _)| record.end_count(&id, cost, now));
     found?;
-    Ok(ended?)
+    ended.map_err(unknown)
 }
 
 /// Returns the cost of all files and directories.

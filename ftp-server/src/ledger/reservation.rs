@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::LedgerError;
-use super::count::{self, CountError};
+use super::count;
 use super::quota::{Account, Names};
 use super::record::{Later, Verdict};
 use super::shared::{Held, WithoutLedger, unique};
@@ -92,16 +92,17 @@ impl Reservation {
                 {
                     match count::wait(&account) {
                         Ok(()) => has_counted = true,
-                        Err(CountError::Ledger(error)) => {
+                        Err(error) if error.kind == Kind::Uncounted => {
                             return self.reserve_without(error, wanted.plus(Cost::bytes(ahead)));
                         }
-                        Err(CountError::Storage(error)) => return Err(error),
+                        Err(error) => return Err(error),
                     }
                 }
                 Ok((Verdict::Over { .. }, _)) => return Err(Kind::OverQuota.into()),
                 Ok((Verdict::Uncounted, _)) => return Err(Kind::Busy.into()),
                 Err(error) => {
-                    return self.reserve_without(error, wanted.plus(Cost::bytes(ahead)));
+                    let wanted = wanted.plus(Cost::bytes(ahead));
+                    return self.reserve_without(unknown(error), wanted);
                 }
             }
         }
@@ -109,7 +110,7 @@ impl Reservation {
 
     /// Reserves `wanted` without the ledger if [`WithoutLedger::Allow`] is set. Otherwise, fails
     /// with `Uncounted`.
-    fn reserve_without(&mut self, error: LedgerError, wanted: Cost) -> StorageResult<()> {
+    fn reserve_without(&mut self, error: StorageError, wanted: Cost) -> StorageResult<()> {
         self.without(error)?;
         self.cost = self.cost.plus(wanted);
         self.hold();
@@ -141,7 +142,7 @@ impl Reservation {
                     self.add(cost).inspect_err(|_| self.cost = cost)?;
                     continue;
                 }
-                Err(error) => self.without(error)?,
+                Err(error) => self.without(unknown(error))?,
             }
             self.names = names;
             self.hold();
@@ -154,7 +155,7 @@ impl Reservation {
     /// # Errors
     ///
     /// Returns `Uncounted` if [`WithoutLedger::Refuse`] is set.
-    fn without(&self, error: LedgerError) -> StorageResult<()> {
+    fn without(&self, error: StorageError) -> StorageResult<()> {
         let (shared, record) = (self.account.shared(), &self.account.record);
         match shared.without() {
             WithoutLedger::Refuse => {
@@ -162,7 +163,7 @@ impl Reservation {
                 if self.cost == Cost::default() && self.names.is_empty() {
                     shared.later(record, Later::Release { id });
                 }
-                Err(unknown(error))
+                Err(error)
             }
             WithoutLedger::Allow => {
                 shared.later(record, Later::Doubt);

@@ -353,11 +353,6 @@ fn lacks(features: &S3Features) -> impl Iterator<Item = &'static str> {
             "the store lacks UploadPartCopy: APPE and REST before STOR fail for existing files",
         ),
         (
-            features.checksums,
-            "the store does not check x-amz-checksum-sha256, so it stores content that was damaged on \
-             the way",
-        ),
-        (
             features.removes_abandoned,
             "the bucket has no lifecycle rule AbortIncompleteMultipartUpload: each hour, the server removes \
              partial uploads that are older than 12 hours; add the rule for those that the server cannot find",

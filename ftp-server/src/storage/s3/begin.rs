@@ -26,8 +26,17 @@ impl S3Storage {
         let store = &self.inner;
         let note_key = self.keys.note(&key, user.unwrap_or_default());
         let leaves_record = !matches!(mode, WriteMode::Append | WriteMode::From(_));
-        let find_old = || self.old(path, &key, mode);
+        let is_whole = matches!(mode, WriteMode::Create | WriteMode::Replace);
+        let is_free = match is_whole {
+            true => store.takes_free_name(&key, &note_key)?,
+            false => {
+                store.seen.take_name(&key);
+                false
+            }
+        };
+        let find_old = || self.old(path, &key, is_whole);
         let (old, found) = match leaves_record {
+            true if is_free => (Ok(None), Ok(None)),
             true => http::both(find_old, || partial::find(store, &note_key))?,
             false => (find_old(), Ok(None)),
         };
@@ -56,13 +65,20 @@ impl S3Storage {
                 begun.multipart = note.upload.clone().map(|upload| Multipart { key, upload });
                 begun.id.clone_from(&note.object);
                 let note = (note, Some(tag));
-                begun.record = Some(StoreRecord::begin(store, &note_key, user, note, false)?);
+                let may_replace = old.is_some();
+                let record = StoreRecord::begin(store, &note_key, user, note, (false, may_replace));
+                begun.record = Some(record?);
                 Some((resumed.parts, resumed.tail))
             }
             WriteMode::Create | WriteMode::Replace => {
                 let found = found.as_ref();
-                begun.record =
-                    Some(begun.new_record(&note_key, user, keeps, old.as_ref(), found)?);
+                begun.record = Some(begun.new_record(
+                    &note_key,
+                    user,
+                    (keeps, is_free),
+                    old.as_ref(),
+                    found,
+                )?);
                 None
             }
         };
@@ -86,9 +102,8 @@ impl S3Storage {
         &self,
         path: &VirtualPath,
         key: &str,
-        mode: WriteMode,
+        is_whole: bool,
     ) -> StorageResult<Option<StoredObject>> {
-        let is_whole = matches!(mode, WriteMode::Create | WriteMode::Replace);
         if is_whole && !self.inner.has_keys(key)? {
             return Ok(None);
         }
@@ -108,7 +123,7 @@ impl Begun {
         &self,
         note_key: &str,
         user: Option<&[u8]>,
-        keeps: bool,
+        (keeps, is_free): (bool, bool),
         old: Option<&StoredObject>,
         found: Option<&Found>,
     ) -> StorageResult<Arc<StoreRecord>> {
@@ -124,7 +139,8 @@ impl Begun {
             ..Note::default()
         };
         let is_first = found.is_none_or(|found| found.has_ended(old));
-        let record = StoreRecord::begin(store, note_key, user, (note, None), is_first)?;
+        let kind = (is_first, old.is_some() || is_free);
+        let record = StoreRecord::begin(store, note_key, user, (note, None), kind)?;
         let replaced = self.replace_record(
             note_key,
             old,

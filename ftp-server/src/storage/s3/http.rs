@@ -15,6 +15,7 @@ use ureq::{Agent, Body, Error, Timeout};
 use super::connection::{Addresses, S3Timeouts};
 use super::encode::{Sum, amz_time, hex, http_time, now, percent_path, sha256};
 use super::error::S3Error;
+use super::keys;
 use super::late::LateChanges;
 use super::proof::{self, StoreSigns};
 use super::sign::{Credentials, Signed};
@@ -181,8 +182,6 @@ pub(super) struct Client {
     pub(super) bucket: String,
     /// `/bucket` in path style, otherwise empty.
     pub(super) base: String,
-    /// The prefix of the server's own objects.
-    pub(super) own: String,
     /// Headers of each object that is made.
     pub(super) object_headers: Vec<(String, String)>,
     pub(super) region: String,
@@ -216,8 +215,7 @@ impl Client {
             let known = self.checks.known(request.operation);
             known.is_some_and(|known| known.of(header) == Treatment::Checked)
         };
-        request.key.is_some_and(|key| self.is_own(key))
-            || request.condition().is_some_and(is_checked)
+        request.key.is_some_and(keys::is_hidden) || request.condition().is_some_and(is_checked)
     }
 
     /// Sends a request, and retries it after transient failures.
@@ -294,15 +292,10 @@ impl Client {
         Err((proof::checked_refusal(request, refusal, is_signed), date))
     }
 
-    /// Returns whether an object is one of the server's own.
-    pub(super) fn is_own(&self, key: &str) -> bool {
-        key.starts_with(&self.own)
-    }
-
     /// Returns the headers that the settings add to a request. A copy keeps its class, and the server's
     /// own objects live too briefly for one.
     fn headers_of_object(&self, request: &Request<'_>) -> Vec<(&str, &str)> {
-        let is_own = request.key.is_some_and(|key| self.is_own(key));
+        let is_own = request.key.is_some_and(keys::is_hidden);
         let keeps_class = is_own || request.operation == "CopyObject";
         let is_there = |name: &str| request.headers.iter().any(|(own, _)| *own == name);
         let all = self.object_headers.iter().map(|(name, value)| (&**name, &**value));

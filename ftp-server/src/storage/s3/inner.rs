@@ -1,26 +1,21 @@
 //! The state that the clones of a store share: connections, memory, leases and known directories.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::S3Error;
-use super::http::Client;
-use super::keys::Keys;
+use super::http::{self, Client, IF_NEW};
+use super::keys;
 use super::pages::{Listed, Pages};
 use super::record::Memory;
+use super::seen::{Look, NAMES, SeenDirectories, split};
 use crate::lock::Lock;
 use crate::net::random;
 use crate::shares::Shares;
 use crate::storage::{StorageError, StorageErrorKind as Kind, StorageResult};
-
-/// Time for which a directory, once found, is assumed to exist.
-const SEEN: Duration = Duration::from_secs(5);
-
-/// Maximum number of directories to remember.
-const MOST_SEEN: usize = 1_024;
 
 /// Maximum number of log lines about directories with objects without a path.
 const MOST_TOLD: usize = 64;
@@ -35,12 +30,10 @@ pub(super) struct Inner {
     pub(super) lease: Duration,
     /// Maximum time that a session waits while its interrupted upload is saved or discarded.
     pub(super) patience: Duration,
-    pub(super) hidden: String,
     pub(super) checksums: bool,
     /// What this process knows of its changes of the bucket.
     pub(super) memory: Arc<Memory>,
-    /// Directories that were found, with the time of each check.
-    pub(super) seen: Lock<HashMap<String, Instant>>,
+    pub(super) seen: SeenDirectories,
     /// Directories with objects without a path, which were logged.
     pub(super) told: Lock<HashSet<String>>,
 }
@@ -75,16 +68,12 @@ impl Inner {
     /// Returns whether a directory with this prefix exists, that is, whether any key begins with
     /// the prefix.
     pub(super) fn has_directory(&self, prefix: &str) -> Result<bool, S3Error> {
-        if self.seen.lock().get(prefix).is_some_and(|when| when.elapsed() < SEEN) {
+        if self.seen.has(prefix) {
             return Ok(true);
         }
         let found = self.has_keys(prefix)?;
         if found {
-            let mut seen = self.seen.lock();
-            if seen.len() >= MOST_SEEN {
-                seen.clear();
-            }
-            seen.insert(prefix.to_owned(), Instant::now());
+            self.seen.add(prefix);
         }
         Ok(found)
     }
@@ -94,16 +83,41 @@ impl Inner {
         Ok(Pages::of_keys(prefix, 1).next(&self.client)?.is_some())
     }
 
-    /// Forgets the directories that were found: a removed object may have been the last one in any
-    /// of them.
-    pub(super) fn forget_directories(&self) {
-        self.seen.lock().clear();
+    /// Takes a key for an upload. Returns whether a listing that began a moment ago has neither a file
+    /// nor a directory of its name, nor the note of an unfinished upload. Another server may have
+    /// stored a file since, so the caller must store the file on condition that it is new.
+    ///
+    /// The second upload to a directory lists it, if the store checks that condition.
+    pub(super) fn takes_free_name(&self, key: &str, note_key: &str) -> Result<bool, S3Error> {
+        let (prefix, name) = split(key);
+        if !self.seen.has(prefix) {
+            // The caller has looked for the directory, unless it is the root, which always exists.
+            self.seen.add(prefix);
+        }
+        let when = match self.seen.take((prefix, name), note_key) {
+            Look::List(when) if self.checks("PutObject", IF_NEW) => when,
+            look => return Ok(look == Look::Free),
+        };
+        let mut names = Pages::of_directory(prefix, NAMES);
+        let mut notes = Pages::of_keys(split(note_key).0, NAMES);
+        let (listed, noted) = http::both(|| names.next(&self.client), || notes.next(&self.client))?;
+        let (listed, noted) = (listed?.unwrap_or_default(), noted?.unwrap_or_default());
+        if !names.is_over() || !notes.is_over() {
+            return Ok(false);
+        }
+        let of_name = |key: &str| key.strip_prefix(prefix)?.split('/').next().map(str::to_owned);
+        let all = listed.keys.iter().map(|file| &file.key).chain(&listed.directories);
+        let mut all: HashSet<_> = all.filter_map(|key| of_name(key)).collect();
+        all.extend(noted.keys.into_iter().map(|note| note.key));
+        let is_free = !all.contains(name) && !all.contains(note_key);
+        self.seen.learn(prefix, when, all);
+        Ok(is_free)
     }
 
     /// Logs once that a directory holds an object without a path, unless it is one of the server's.
-    pub(super) fn tell_pathless(&self, keys: &Keys, directory: &str, key: &str) {
+    pub(super) fn tell_pathless(&self, directory: &str, key: &str) {
         let mut told = self.told.lock();
-        if !keys.is_hidden(key) && told.len() < MOST_TOLD && told.insert(directory.to_owned()) {
+        if !keys::is_hidden(key) && told.len() < MOST_TOLD && told.insert(directory.to_owned()) {
             log::warn!(
                 "bucket {}: {directory:?} holds objects without a path, such as {key:?}; clients can \
                  neither see nor remove them",

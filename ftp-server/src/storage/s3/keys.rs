@@ -6,26 +6,33 @@ use crate::storage::{StorageErrorKind as Kind, StorageResult, VirtualPath};
 /// Maximum length of a key in S3, in bytes.
 const LONGEST: usize = 1_024;
 
+/// The prefix of the server's own objects. No path leads to them. All servers of a bucket have the same.
+pub(super) const HIDDEN: &str = ".ftp-server/";
+
+/// The prefixes of objects that test a store, of those of moves of directories that have not succeeded,
+/// of all notes, and of the last bytes of unfinished uploads, which are too few for a part.
+pub(super) const PROBES: &str = ".ftp-server/probe/";
+pub(super) const TREE_MOVES: &str = ".ftp-server/moves/";
+pub(super) const NOTES: &str = ".ftp-server/partial/";
+pub(super) const TAILS: &str = ".ftp-server/tails/";
+
 /// Keys of the objects of one storage.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     /// The prefix of all files: empty, or ending in `/`.
     prefix: String,
-    /// The prefix of the server's own objects, which ends in `/`. No path leads to these objects.
-    hidden: String,
 }
 
 impl Keys {
     /// Creates keys below `prefix`. Slashes at the beginning and the end of `prefix` are ignored.
     /// Returns `None` if the prefix is invalid.
-    pub(super) fn new(prefix: &str, hidden: &str) -> Option<Self> {
+    pub(super) fn new(prefix: &str) -> Option<Self> {
         let prefix = prefix.trim_matches('/');
         if !prefix.is_empty() && !prefix.split('/').all(is_name) {
             return None;
         }
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        let keys = Self { prefix, hidden: hidden.to_owned() };
-        (keys.prefix.len() < LONGEST && !keys.is_hidden(&keys.prefix)).then_some(keys)
+        (prefix.len() < LONGEST && !is_hidden(&prefix)).then_some(Self { prefix })
     }
 
     /// Returns the key of a file.
@@ -48,7 +55,7 @@ impl Keys {
         let names = key.strip_prefix(&*self.prefix);
         // The key of a directory of this name is one byte longer.
         key.len() < LONGEST
-            && !self.is_hidden(key)
+            && !is_hidden(key)
             && names.is_some_and(|names| names.split('/').all(is_name))
     }
 
@@ -60,12 +67,6 @@ impl Keys {
     /// Returns `NameNotAllowed` if the path cannot have a key.
     pub(super) fn directory(&self, path: &VirtualPath) -> StorageResult<String> {
         if path.is_root() { Ok(self.prefix.clone()) } else { Ok(self.file(path)? + "/") }
-    }
-
-    /// Returns whether a key, or the prefix of a directory, is reserved for the server's own
-    /// objects.
-    pub(super) fn is_hidden(&self, key: &str) -> bool {
-        key.starts_with(&self.hidden) || format!("{key}/") == self.hidden
     }
 
     /// Returns the key of the note about a user's upload to `key`.
@@ -84,7 +85,7 @@ impl Keys {
 
     /// Returns the prefix of the notes about files in the directory with this prefix.
     pub(super) fn notes(&self, directory: &str) -> String {
-        format!("{}{}/", notes(&self.hidden), short(directory.as_bytes()))
+        format!("{NOTES}{}/", short(directory.as_bytes()))
     }
 }
 
@@ -93,35 +94,19 @@ fn short(bytes: &[u8]) -> String {
     hex(sha256(bytes).get(..16).unwrap_or_default())
 }
 
-/// Returns the prefix of the objects that test a store.
-pub(super) fn probes(hidden: &str) -> String {
-    format!("{hidden}probe/")
-}
-
-/// Returns the prefix of the objects of moves of directories that have not succeeded.
-pub(super) fn tree_moves(hidden: &str) -> String {
-    format!("{hidden}moves/")
+/// Returns whether a key, or the prefix of a directory, is reserved for the server's own objects.
+pub(super) fn is_hidden(key: &str) -> bool {
+    key.starts_with(HIDDEN) || HIDDEN.strip_suffix('/') == Some(key)
 }
 
 /// Returns the key of the object of a move of a directory.
-pub(super) fn tree_move(hidden: &str, (from, to): (&str, &str)) -> String {
-    tree_moves(hidden) + &short(format!("{from}\n{to}").as_bytes())
+pub(super) fn tree_move((from, to): (&str, &str)) -> String {
+    format!("{TREE_MOVES}{}", short(format!("{from}\n{to}").as_bytes()))
 }
 
-/// Returns the prefix of all notes.
-pub(super) fn notes(hidden: &str) -> String {
-    format!("{hidden}partial/")
-}
-
-/// Returns the key of the object with the last bytes of an unfinished upload, which are too few for a
-/// part.
-pub(super) fn tail(hidden: &str, owner: &str) -> String {
-    format!("{hidden}tails/{owner}")
-}
-
-/// Returns the prefix of the objects with the last bytes of unfinished uploads.
-pub(super) fn tails(hidden: &str) -> String {
-    format!("{hidden}tails/")
+/// Returns the key of the object with the last bytes of an unfinished upload.
+pub(super) fn tail(owner: &str) -> String {
+    format!("{TAILS}{owner}")
 }
 
 /// Returns whether keys may have this name. Some stores take `\` for `/`, so with a `\` a name would
@@ -143,7 +128,7 @@ mod tests {
             ("users/ann", "users/ann/d/a b", "users/ann/d/a b/"),
             ("/users/", "users/d/a b", "users/d/a b/"),
         ] {
-            let keys = Keys::new(prefix, ".ftp-server/").unwrap();
+            let keys = Keys::new(prefix).unwrap();
             let path = VirtualPath::from("/d/a b");
             assert_eq!(keys.file(&path).unwrap(), file);
             assert_eq!(keys.directory(&path).unwrap(), directory);
@@ -152,9 +137,9 @@ mod tests {
             assert_eq!(keys.file(&VirtualPath::root()).unwrap_err().kind, Kind::IsDirectory);
         }
         for prefix in ["a//b", "..", "a/./b", "a\nb", "a\\b", ".ftp-server", ".ftp-server/x"] {
-            assert!(Keys::new(prefix, ".ftp-server/").is_none(), "{prefix}");
+            assert!(Keys::new(prefix).is_none(), "{prefix}");
         }
-        let keys = Keys::new("", ".ftp-server/").unwrap();
+        let keys = Keys::new("").unwrap();
         let root = VirtualPath::root();
         for name in [&b"\xff"[..], b"a\x01", b"a\\b", b"\\a", b".ftp-server", &[b'x'; 1_024]] {
             let refused = keys.file(&root.join(name)).unwrap_err();
@@ -167,9 +152,9 @@ mod tests {
 
     #[test]
     fn partial_upload_note_keys_depend_on_directory_user_and_name() {
-        let keys = Keys::new("p", ".ftp-server/").unwrap();
+        let keys = Keys::new("p").unwrap();
         let note = keys.note("p/d/f", b"ann");
-        assert!(note.starts_with(&keys.notes("p/d/")) && keys.is_hidden(&note));
+        assert!(note.starts_with(&keys.notes("p/d/")) && is_hidden(&note));
         assert!(note.starts_with(&keys.notes_of("p/d/f")));
         for other in
             [keys.note("p/d/f", b"bob"), keys.note("p/d/g", b"ann"), keys.note("p/f", b"ann")]

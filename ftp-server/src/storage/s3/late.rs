@@ -49,17 +49,17 @@ impl LateChanges {
         let mut all = self.0.lock();
         let since = Instant::now();
         all.retain(|it| it.is_pending(since));
-        let place = |all: &[LateChange], key: Option<&str>| {
-            let is_it = |it: &LateChange| (it.operation, it.condition) == (operation, condition);
-            all.iter().position(|it| it.key.as_deref() == key && is_it(it))
-        };
-        let key = Some(key).filter(|key| all.len() < MOST || place(&all, Some(key)).is_some());
-        let mut until = since.checked_add(limit);
-        if let Some(at) = place(&all, key) {
-            let earlier = all.swap_remove(at);
-            until = earlier.until.zip(until).map(|(one, other)| one.max(other));
+        let until = since.checked_add(limit);
+        let is_it = |it: &LateChange| (it.operation, it.condition) == (operation, condition);
+        let place =
+            |key: Option<&str>| all.iter().position(|it| it.key.as_deref() == key && is_it(it));
+        let own = place(Some(key)).or_else(|| place(None).filter(|_| all.len() >= MOST));
+        if let Some(earlier) = own.and_then(|at| all.get_mut(at)) {
+            earlier.since = since;
+            earlier.until = earlier.until.zip(until).map(|(one, other)| one.max(other));
+            return;
         }
-        let key = key.map(str::to_owned);
+        let key = (all.len() < MOST).then(|| key.to_owned());
         all.push(LateChange { key, operation, condition, since, until });
     }
 
@@ -71,14 +71,10 @@ impl LateChanges {
         checks: impl Fn(&'static str, &'static str) -> bool,
     ) -> bool {
         let now = Instant::now();
-        let all = self.0.lock();
-        let of_key: Vec<_> =
-            all.iter().filter(|late| late.is_of(key) && late.is_pending(now)).cloned().collect();
-        drop(all);
-        let is_harmless = |late: &LateChange| {
-            late.condition.is_some_and(|condition| checks(late.operation, condition))
-        };
-        !of_key.iter().all(is_harmless)
+        // A check can send requests.
+        let mut all = self.0.lock().clone();
+        all.retain(|late| late.is_of(key) && late.is_pending(now));
+        all.iter().any(|late| !late.condition.is_some_and(|it| checks(late.operation, it)))
     }
 
     /// Returns whether a change of this object had no response after `begun`.

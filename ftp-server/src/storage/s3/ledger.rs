@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::encode::now;
 use super::error::S3Error;
 use super::inner::Inner;
-use super::keys::Keys;
+use super::keys::{HIDDEN, Keys};
 use super::objects::Condition;
 use super::store::S3Store;
 use crate::ledger::{Ledger, LedgerAnswer, LedgerError};
@@ -18,8 +18,7 @@ const LONGEST: u64 = 1024 * 1024;
 /// A [`Ledger`] in an object store that supports conditional writes. Each change to a record takes
 /// two requests.
 ///
-/// The records are below the [hidden prefix](crate::S3StoreBuilder::hidden_prefix), which users
-/// never see.
+/// The records are below `.ftp-server/`, which users never see.
 #[derive(Debug)]
 pub struct S3Ledger {
     store: S3Store,
@@ -52,14 +51,13 @@ impl S3Ledger {
     ///
     /// Returns [`LedgerError::Unfit`] if the name cannot be part of a key.
     pub fn new(store: &S3Store, name: &str) -> Result<Self, LedgerError> {
-        let hidden = &store.inner.hidden;
-        if Keys::new(name, hidden).is_none() {
+        if Keys::new(name).is_none() {
             let text = format!("invalid prefix {name:?}: expected names separated by slashes");
             return Err(LedgerError::Unfit(text));
         }
         let name = name.trim_matches('/');
         let slash = if name.is_empty() { "" } else { "/" };
-        let prefix = format!("{hidden}ledger/{name}{slash}");
+        let prefix = format!("{HIDDEN}ledger/{name}{slash}");
         let (is_proved, ahead) = (AtomicBool::new(false), AtomicI64::new(0));
         Ok(Self { store: store.clone(), prefix, is_proved, ahead })
     }

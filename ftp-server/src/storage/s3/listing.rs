@@ -57,7 +57,7 @@ impl Listing {
         let directory = &*self.pages.prefix;
         let name_of = |key: &'_ str| -> Option<String> {
             if !self.keys.has_path(key) {
-                self.store.tell_pathless(&self.keys, directory, key);
+                self.store.tell_pathless(directory, key);
                 return None;
             }
             key.strip_prefix(directory).map(str::to_owned)

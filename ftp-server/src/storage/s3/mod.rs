@@ -1,9 +1,7 @@
 //! Files in a bucket of an object store that supports the protocol of Amazon S3.
 
-mod aliases;
 mod begin;
 mod buffer;
-mod closing;
 mod connection;
 mod copying;
 mod delete;
@@ -26,6 +24,7 @@ mod record;
 mod records;
 mod rename;
 mod rivals;
+mod seen;
 mod sign;
 mod source;
 mod store;
@@ -352,7 +351,7 @@ impl Storage for S3Storage {
         let (key, object) = self.object(path)?;
         let latest = self.inner.latest();
         self.inner.delete_latest(&key, object.tag)?;
-        self.inner.forget_directories();
+        self.inner.seen.forget("");
         self.end_records(&key, latest).map_err(S3Error::after_change)
     }
 
@@ -365,7 +364,7 @@ impl Storage for S3Storage {
         while let Some(page) = pages.next(&self.inner.client)? {
             if let Some(listed) = page.keys.iter().find(|listed| listed.key != prefix) {
                 if !self.keys.has_path(&listed.key) {
-                    self.inner.tell_pathless(&self.keys, prefix, &listed.key);
+                    self.inner.tell_pathless(prefix, &listed.key);
                 }
                 return Err(Kind::NotEmpty.into());
             }
@@ -377,7 +376,7 @@ impl Storage for S3Storage {
         }
         // A file that another session stores at this moment stays, and so does the directory.
         self.inner.delete_latest(prefix, marker.tag.unwrap_or_default())?;
-        self.inner.forget_directories();
+        self.inner.seen.forget("");
         let ended = partial::discard_all(&self.inner, &self.keys.notes(prefix), |_| true);
         ended.map_err(S3Error::after_change)
     }
@@ -389,7 +388,8 @@ impl Storage for S3Storage {
         let key = self.keys.directory(path)?;
         self.check_parent(path)?;
         // Another server may have removed a directory that was found before.
-        self.inner.seen.lock().remove(&key);
+        self.inner.seen.forget(&key);
+        self.inner.seen.take_name(&key);
         match self.object(path) {
             Err(error) if error.kind == Kind::NotFound => {}
             Err(error) if error.kind != Kind::IsDirectory => return Err(error),

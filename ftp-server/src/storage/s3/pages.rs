@@ -3,6 +3,7 @@
 use super::encode::{decoded, http_time, iso_time};
 use super::error::S3Error;
 use super::http::{Client, Request, header};
+use super::keys::HIDDEN;
 use super::xml;
 
 /// Maximum number of pages without keys in a row. A store may send such pages, for example if it
@@ -62,6 +63,11 @@ impl Pages {
         Self { by_directory: true, ..Self::of_keys(prefix, most) }
     }
 
+    /// Returns whether no page follows.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
     /// Returns the next page with a key or a directory; `None` after the last page. After an error,
     /// the listing has ended.
     pub(super) fn next(&mut self, client: &Client) -> Result<Option<Page>, S3Error> {
@@ -119,7 +125,7 @@ impl Client {
     /// Returns the store's time, from the response to a request without effect; `None` if the
     /// response has no time.
     pub(super) fn clock(&self) -> Result<Option<i64>, S3Error> {
-        Ok(self.list(&Pages::of_keys("", 1))?.answered)
+        Ok(self.list(&Pages::of_keys(HIDDEN, 1))?.answered)
     }
 }
 
@@ -137,7 +143,9 @@ impl Page {
             let modified = iso_time(&xml::text(object, "LastModified")?)?;
             // No path leads to a key that is not UTF-8.
             if let Some(key) = key_of(xml::text(object, "Key")?) {
-                let tag = xml::text(object, "ETag");
+                // Some listings leave out the quotes, without which a condition is never met.
+                let tag =
+                    xml::text(object, "ETag").map(|it| format!("\"{}\"", it.trim_matches('"')));
                 page.keys.push(Listed { key, size, modified, tag });
             }
         }
@@ -163,6 +171,12 @@ mod tests {
         assert_eq!((&*page.keys[0].key, page.keys[0].size), ("d/a+b c", 5));
         assert_eq!(page.directories, ["d/e/"]);
         assert_eq!(page.next.as_deref(), Some("t&1"));
+        // A condition with a tag without quotes is never met.
+        for tag in ["7", "&quot;7&quot;"] {
+            let with = format!("<Size>5</Size><ETag>{tag}</ETag>");
+            let page = Page::read(&body.replace("<Size>5</Size>", &with)).unwrap();
+            assert_eq!(page.keys[0].tag.as_deref(), Some("\"7\""));
+        }
         for (cut, with) in [("<Size>5</Size>", ""), ("NextContinuationToken>t", "x"), ("5<", "x<")]
         {
             assert!(Page::read(&body.replace(cut, with)).is_none(), "{cut}");

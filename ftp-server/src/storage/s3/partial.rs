@@ -275,7 +275,7 @@ fn abort(store: &Inner, note: &Note) -> Result<(), S3Error> {
 
 pub(super) fn delete_tail(store: &Inner, note: &Note) -> Result<(), S3Error> {
     let Some((owner, _)) = &note.tail else { return Ok(()) };
-    store.client.delete(&keys::tail(&store.hidden, owner), &Condition::None)
+    store.client.delete(&keys::tail(owner), &Condition::None)
 }
 
 /// An unfinished upload that this session resumes.
@@ -315,7 +315,7 @@ impl ResumedUpload {
         let (more, mut tail) = (more.ok_or(Kind::BadRestart)?, PartBuffer::new(&store.pool));
         if more > 0 {
             tail.hold(more)?;
-            let found = store.client.get_small(&keys::tail(&store.hidden, &owner), more)?;
+            let found = store.client.get_small(&keys::tail(&owner), more)?;
             let bytes = found.map(|(_, bytes)| bytes).unwrap_or_default();
             if bytes.len() as u64 != more {
                 return Err(Kind::BadRestart.into());
@@ -367,7 +367,7 @@ pub(super) fn leave(
         left.tail = None;
         if !tail.is_empty() {
             let owner = Inner::unique()?;
-            let key = keys::tail(&store.hidden, &owner);
+            let key = keys::tail(&owner);
             store.put(&key, tail, &Condition::None)?;
             left.tail = Some((owner, tail.len() as u64));
         }
@@ -472,7 +472,7 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
         removed => removed,
     };
     let mut removed = 0;
-    store.each_key(&keys::notes(&store.hidden), |listed| {
+    store.each_key(keys::NOTES, |listed| {
         if listed.modified <= oldest {
             let swept = sweep_note(store, &listed, (now, oldest));
             removed += usize::from(pass(&listed.key, swept)?);
@@ -482,14 +482,11 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
     // Also removes the tails that no note names any more, and the objects that failed moves of
     // directories and interrupted tests of the store have left. An upload that goes on with a tail for
     // longer than another half a day without a further part loses these bytes, and is then refused.
-    let hidden = &store.hidden;
     let older = oldest - i64::try_from(REMEMBERED.as_secs()).unwrap_or(i64::MAX);
-    for (prefix, oldest) in [
-        (keys::tails(hidden), older),
-        (keys::tree_moves(hidden), oldest),
-        (keys::probes(hidden), oldest),
-    ] {
-        store.each_key(&prefix, |listed| {
+    for (prefix, oldest) in
+        [(keys::TAILS, older), (keys::TREE_MOVES, oldest), (keys::PROBES, oldest)]
+    {
+        store.each_key(prefix, |listed| {
             if listed.modified <= oldest {
                 let deleted = store.client.delete(&listed.key, &Condition::None);
                 pass(&listed.key, deleted.map(|()| true))?;
@@ -505,12 +502,10 @@ pub(super) fn sweep(store: &Inner) -> Result<usize, S3Error> {
 fn sweep_note(store: &Inner, listed: &Listed, (now, oldest): (i64, i64)) -> Result<bool, S3Error> {
     let Some((object, note)) = read(store, &listed.key)? else { return Ok(false) };
     // If the response has no time, the one in the listing counts. Since then, another session can
-    // have resumed the upload or begun another one: its note has another tag. Some listings leave
-    // out the quotes of the tag.
-    let is_other = |tag: &str| tag.trim_matches('"') != object.tag.trim_matches('"');
+    // have resumed the upload or begun another one: its note has another tag.
     let is_new = match object.modified {
         Some(modified) => modified > oldest,
-        None => listed.tag.as_deref().is_some_and(is_other),
+        None => listed.tag.as_ref().is_some_and(|tag| *tag != object.tag),
     };
     if is_new {
         return Ok(false);

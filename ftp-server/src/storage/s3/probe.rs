@@ -1,7 +1,5 @@
 //! Tests the features of a store, because some stores silently ignore the conditions of a request.
 
-use super::aliases;
-use super::encode::base64;
 use super::error::S3Error;
 use super::http::{Client, IF_IS, IF_NEW, Request, Treatment, Treatments, check_wanted};
 use super::inner::Inner;
@@ -75,7 +73,7 @@ impl Inner {
                     }
                 }
                 // Before the test, nothing without a response was sent again.
-                Err(lost) if known.is_none() && lost.is_in_doubt() && !self.client.is_own(key) => {
+                Err(lost) if known.is_none() && lost.is_in_doubt() && !keys::is_hidden(key) => {
                     if !self.checks(operation, header) || check_wanted().is_err() {
                         return Err(lost);
                     }
@@ -151,8 +149,6 @@ pub struct S3Features {
     /// The store copies parts of objects, which `APPE` and `REST` before `STOR` require to keep 5
     /// MiB or more of an existing file.
     pub part_copies: bool,
-    /// The store refuses content whose checksum differs from the one in the request.
-    pub checksums: bool,
     /// The bucket has a lifecycle rule that removes abandoned multipart uploads.
     pub removes_abandoned: bool,
     /// The bucket keeps no old versions, or a lifecycle rule removes those of the server's own
@@ -163,7 +159,7 @@ pub struct S3Features {
 /// Tests an operation with temporary objects.
 fn test(store: &Inner, operation: &'static str) -> Result<Treatments, S3Error> {
     let client = &store.client;
-    let key = keys::probes(&store.hidden) + &Inner::unique()?;
+    let key = format!("{}{}", keys::PROBES, Inner::unique()?);
     let copy_key = format!("{key}-copy");
     let put = |condition: &Condition| {
         client.put(&key, CONTENT, condition, &Inner::unique()?, store.checksums)
@@ -237,7 +233,7 @@ fn treatment(
 
 /// Tests the store with temporary objects below the hidden prefix.
 pub(super) fn probe(store: &Inner) -> Result<S3Features, S3Error> {
-    let key = keys::probes(&store.hidden) + &Inner::unique()?;
+    let key = format!("{}{}", keys::PROBES, Inner::unique()?);
     let probed = with_object(store, &key);
     let removed = store.client.delete(&key, &Condition::None);
     probed.and_then(|probed| removed.map(|()| probed))
@@ -258,7 +254,7 @@ fn with_object(store: &Inner, key: &str) -> Result<S3Features, S3Error> {
     if !is_listed {
         return Err(S3Error::wrong("ListObjectsV2", "the object that was just stored is missing"));
     }
-    aliases::check(store, key)?;
+    check_aliases(store, key)?;
     let found = CONDITIONAL.map(|operation| store.test(operation));
     let [writes, completion, copy, removal] = found;
     let (writes, completion, copy, removal) = (writes?, completion?, copy?, removal?);
@@ -274,10 +270,9 @@ fn with_object(store: &Inner, key: &str) -> Result<S3Features, S3Error> {
             .any(|found| found.has(Treatment::Refused)),
         copies: !copy.has(Treatment::Missing),
         part_copies: !store.test("UploadPartCopy")?.has(Treatment::Missing),
-        checksums: checksums(store, key)?,
         removes_abandoned: rules.contains("AbortIncompleteMultipartUpload"),
         removes_old_versions: xml::text(&versioning, "Status").as_deref() != Some("Enabled")
-            || removes_old_versions(&rules, &store.hidden),
+            || removes_old_versions(&rules),
     })
 }
 
@@ -296,11 +291,11 @@ impl Client {
     }
 }
 
-/// Returns whether a lifecycle rule removes old versions of all objects with this prefix.
-fn removes_old_versions(rules: &str, prefix: &str) -> bool {
+/// Returns whether a lifecycle rule removes old versions of all of the server's own objects.
+fn removes_old_versions(rules: &str) -> bool {
     let has = |rule: &str, name| !xml::elements(rule, name).is_empty();
     xml::elements(rules, "Rule").into_iter().any(|rule| {
-        let is_for_all = prefix.starts_with(&xml::text(rule, "Prefix").unwrap_or_default())
+        let is_for_all = keys::HIDDEN.starts_with(&xml::text(rule, "Prefix").unwrap_or_default())
             && !["Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan"]
                 .iter()
                 .any(|it| has(rule, it));
@@ -340,21 +335,6 @@ fn part_copies(store: &Inner, key: &str, tag: &str) -> Result<Treatments, S3Erro
     Ok(Treatments::both(if is_there { Treatment::Checked } else { Treatment::Missing }))
 }
 
-/// Stores content with a wrong checksum, and returns whether the store refuses it.
-fn checksums(store: &Inner, key: &str) -> Result<bool, S3Error> {
-    let wrong = base64(&super::encode::sha256(b"something else"));
-    let request = Request {
-        headers: vec![("x-amz-checksum-sha256", wrong)],
-        body: Some(CONTENT),
-        ..Request::of("PutObject", key)
-    };
-    match store.client.call(&request) {
-        Ok(_) => Ok(false),
-        Err(error) if error.status().is_some_and(|status| status < 500) => Ok(true),
-        Err(error) => Err(error),
-    }
-}
-
 /// Returns whether the store knows no such conditions.
 fn is_unsupported(error: &S3Error) -> bool {
     let is_refusal = matches!(error.status(), Some(400 | 405 | 501)) && !error.code().is_empty();
@@ -368,4 +348,32 @@ fn is_supported(result: Result<(), S3Error>) -> Result<bool, S3Error> {
         Err(error) if matches!(error.status(), Some(405 | 501)) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// A name, and names that disks and gateways may take for it. No path has the name that stores with
+/// `\` take for it.
+const NAME: &str = "Aä b";
+const OTHERS: [&str; 5] = ["aä b", "Aa\u{308} b", "Aä b.", "Aä b ", "Aä\u{a0}b"];
+
+/// Stores a test object, and looks for it under other names. With a store that takes two names for one,
+/// a client reaches a file by a name that no rule of the user's directories has.
+///
+/// # Errors
+///
+/// Returns an error if the store has it there.
+fn check_aliases(store: &Inner, key: &str) -> Result<(), S3Error> {
+    let (own, client) = (format!("{key}-{NAME}"), &store.client);
+    client.put(&own, &[], &Condition::None, &Inner::unique()?, store.checksums)?;
+    let checked =
+        OTHERS.iter().try_for_each(|other| match client.head(&format!("{key}-{other}"))? {
+            Some(_) => {
+                let why = format!(
+                    "the store takes {other:?} for {NAME:?}; two names must be two objects"
+                );
+                Err(S3Error::wrong("HeadObject", why))
+            }
+            None => Ok(()),
+        });
+    let removed = client.delete(&own, &Condition::None);
+    checked.and(removed)
 }

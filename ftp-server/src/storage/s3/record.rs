@@ -150,6 +150,9 @@ pub(super) struct StoreRecord {
     pub(super) note_key: String,
     /// The version of the object that the upload is to replace; `None` if there was no object.
     pub(super) old: Option<String>,
+    /// Whether there may be an object nevertheless: it was not looked for, because a listing a moment ago
+    /// did not have it.
+    may_replace: AtomicBool,
     /// Whether the received bytes are kept.
     pub(super) keeps: bool,
     key: String,
@@ -197,11 +200,11 @@ impl StoreRecord {
         note_key: &str,
         user: Option<&[u8]>,
         (note, tag): (Note, Option<String>),
-        is_first: bool,
+        (is_first, may_replace): (bool, bool),
     ) -> StorageResult<Arc<Self>> {
         let memory = Arc::clone(&store.memory);
         let is_noted = tag.is_some();
-        if !is_noted && note.old.is_some() && memory.pending.lock().len() >= limits::RECORDS {
+        if !is_noted && may_replace && memory.pending.lock().len() >= limits::RECORDS {
             return Err(Kind::NoSpace.into());
         }
         let number = memory.latest.fetch_add(1, Ordering::SeqCst) + 1;
@@ -209,11 +212,12 @@ impl StoreRecord {
         let now = Instant::now();
         let due = match is_noted {
             true => Some(now + store.tick()),
-            false => note.old.is_some().then(|| now + QUICK),
+            false => may_replace.then(|| now + QUICK),
         };
         let record = Arc::new(Self {
             note_key: note_key.to_owned(),
             old: note.old.clone(),
+            may_replace: AtomicBool::new(may_replace),
             keeps: note.keeps,
             key: note.key.clone(),
             user: user.unwrap_or_default().to_vec(),
@@ -230,6 +234,10 @@ impl StoreRecord {
         });
         memory.records.lock().push(Arc::downgrade(&record));
         Ok(record)
+    }
+
+    fn may_replace(&self) -> bool {
+        self.may_replace.load(Ordering::SeqCst)
     }
 
     /// Returns whether there was no object when the upload began, or it was removed since.
@@ -257,9 +265,9 @@ impl StoreRecord {
         self.check()
     }
 
-    /// Writes the note of an upload over an existing object, unless the store has it already.
+    /// Writes the note of an upload that may replace an object, unless the store has it already.
     pub(super) fn note_first(&self, store: &Inner) -> Result<(), S3Error> {
-        let is_needed = self.old.is_some() && !self.state.lock().is_written;
+        let is_needed = self.may_replace() && !self.state.lock().is_written;
         if is_needed { self.write(store) } else { Ok(()) }
     }
 
@@ -267,7 +275,7 @@ impl StoreRecord {
     /// something in it.
     pub(super) fn begin_parts(&self, store: &Inner, upload: &str) -> Result<(), S3Error> {
         self.state.lock().note.upload = Some(upload.to_owned());
-        if self.keeps || self.old.is_some() { self.write(store) } else { Ok(()) }
+        if self.keeps || self.may_replace() { self.write(store) } else { Ok(()) }
     }
 
     /// Writes the note, or renews it.
@@ -301,9 +309,9 @@ impl StoreRecord {
         self.has_lost_bytes.fetch_or(self.keeps && note.has_bytes(), Ordering::SeqCst);
     }
 
-    /// Writes the note of an upload over an existing object, in a thread, unless that was begun.
+    /// Writes the note of an upload that may replace an object, in a thread, unless that was begun.
     pub(super) fn note_now(self: &Arc<Self>, store: &Arc<Inner>) {
-        if self.old.is_some() && !self.is_noted.load(Ordering::SeqCst) {
+        if self.may_replace() && !self.is_noted.load(Ordering::SeqCst) {
             self.attend(store);
         }
     }
@@ -398,6 +406,7 @@ impl StoreRecord {
             return Ok(false);
         }
         let now = store.client.head(&self.key)?.map(|now| now.version());
+        self.may_replace.fetch_and(now.is_some(), Ordering::SeqCst);
         let is_unchanged = self.overtaken.changes() == 0 && now == self.old;
         let none = Some((&[][..], &[][..]));
         let place = self.key.as_bytes().to_vec();
@@ -439,10 +448,10 @@ impl StoreRecord {
         self.is_lost.load(Ordering::SeqCst) || self.overtaken.is_superseded()
     }
 
-    /// Remembers the record of an upload over an existing object that could not be left, until the
+    /// Remembers the record of an upload that may have replaced an object and could not be left, until the
     /// store accepts it. If the store has the note of the running upload, that one holds.
     pub(super) fn remember(self: &Arc<Self>) {
-        if self.old.is_none() || self.is_displaced() || self.state.lock().is_written {
+        if !self.may_replace() || self.is_displaced() || self.state.lock().is_written {
             return;
         }
         self.is_pending.store(true, Ordering::SeqCst);
@@ -456,8 +465,10 @@ impl StoreRecord {
             let now = store.client.head(&self.key)?;
             let has_ended = has_ended(self.old.as_deref(), now.as_ref());
             // What was stored while the upload was running is not the file that it was to replace.
-            let is_other = now.is_some() && self.overtaken.changes() > 0;
-            if is_other || !has_ended {
+            let is_free = self.old.is_none();
+            let is_other = now.is_some() && (is_free || self.overtaken.changes() > 0);
+            // Without a file, there is nothing to mix with.
+            if is_other || !has_ended && now.is_some() {
                 let mut note = self.state.lock().note.clone();
                 if is_other {
                     note.old = now.as_ref().map(StoredObject::version);

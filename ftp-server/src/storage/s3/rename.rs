@@ -59,6 +59,7 @@ impl S3Storage {
             }
             (None, _) => {}
         }
+        self.inner.seen.take_name(&to_key);
         let latest = self.inner.latest();
         let moved = match source {
             Some(object) => {
@@ -71,7 +72,7 @@ impl S3Storage {
             }
             None => self.move_tree(&self.directory(from)?, &self.directory(to)?, failed),
         };
-        self.inner.forget_directories();
+        self.inner.seen.forget("");
         moved?;
         self.inner.memory.running.stored(&to_key.as_bytes().to_vec(), latest);
         // A record of the new name ends, unless the name was free.
@@ -87,7 +88,7 @@ impl S3Storage {
     /// `from`: that file could be the only one of its content.
     fn failed_move(&self, from: &str, to: &str) -> StorageResult<Option<String>> {
         let client = &self.inner.client;
-        let key = keys::tree_move(&self.inner.hidden, (from, to));
+        let key = keys::tree_move((from, to));
         let found = if self.rename_trees > 0 { client.get_small(&key, LONGEST)? } else { None };
         let Some(id) = found.and_then(|(_, bytes)| String::from_utf8(bytes).ok()) else {
             return Ok(None);
@@ -152,7 +153,7 @@ impl S3Storage {
         is_changed: &mut bool,
     ) -> StorageResult<()> {
         let (store, objects) = (&self.inner, self.tree(from)?);
-        let own_key = keys::tree_move(&store.hidden, (from, to));
+        let own_key = keys::tree_move((from, to));
         let is_again = failed.is_some();
         let id = match failed {
             Some(id) => id,

@@ -20,6 +20,7 @@ use super::platform::Platform;
 use super::probe::{self, S3Features};
 use super::proof::StoreSigns;
 use super::record::Memory;
+use super::seen::SeenDirectories;
 use super::sign::Credentials;
 use super::web_identity::{self, Issuer, KeySource, WebIdentity};
 use crate::lock::{Lock, unpoisoned};
@@ -91,7 +92,6 @@ pub struct S3StoreBuilder {
     memory: u64,
     lease: Duration,
     patience: Duration,
-    hidden: String,
     object_headers: Vec<(String, String)>,
     checksums: bool,
     #[cfg(test)]
@@ -127,7 +127,6 @@ impl S3Store {
             memory: MEMORY,
             lease: Duration::from_secs(60),
             patience: PATIENCE,
-            hidden: ".ftp-server/".to_owned(),
             object_headers: Vec::new(),
             checksums: true,
             #[cfg(test)]
@@ -143,7 +142,7 @@ impl S3Store {
     /// Returns [`S3Error::Configuration`] if the prefix is too long, is reserved for the server's
     /// own objects, or contains an empty name, `.`, `..` or a control character.
     pub fn storage(&self, prefix: &str) -> Result<S3Storage, S3Error> {
-        let keys = Keys::new(prefix, &self.inner.hidden).ok_or_else(|| {
+        let keys = Keys::new(prefix).ok_or_else(|| {
             S3Error::Configuration(format!(
                 "invalid prefix {prefix:?}: expected names separated by slashes"
             ))
@@ -151,9 +150,8 @@ impl S3Store {
         Ok(S3Storage::new(Arc::clone(&self.inner), keys))
     }
 
-    /// Tests the store with temporary objects below the
-    /// [hidden prefix](S3StoreBuilder::hidden_prefix). Returns the optional features that the store
-    /// supports.
+    /// Tests the store with temporary objects below `.ftp-server/`. Returns the optional features that
+    /// the store supports.
     ///
     /// # Errors
     ///
@@ -321,13 +319,6 @@ impl S3StoreBuilder {
         self
     }
 
-    /// Sets the prefix of the server's own objects, which users never see (default:
-    /// `.ftp-server/`). All servers of a bucket need the same value.
-    pub fn hidden_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.hidden = prefix.into();
-        self
-    }
-
     /// Adds a header to each request that makes an object, as some buckets demand:
     /// `x-amz-server-side-encryption`, its `-aws-kms-key-id` and `-bucket-key-enabled`,
     /// `x-amz-storage-class`, `x-amz-acl` or `x-amz-expected-bucket-owner`. The server's own objects, which
@@ -360,8 +351,7 @@ impl S3StoreBuilder {
     pub fn build(self) -> Result<S3Store, S3Error> {
         let place = StorePlace::of(&self.endpoint)?;
         self.check()?;
-        let hidden = format!("{}/", self.hidden.trim_matches('/'));
-        let bucket = format!("{}/{}/{hidden}", place.name(), self.bucket);
+        let bucket = format!("{}/{}", place.name(), self.bucket);
         #[cfg(test)]
         let bucket = format!("{bucket} {}", self.process);
         let memory = Memory::of(bucket);
@@ -384,7 +374,6 @@ impl S3StoreBuilder {
             authority,
             bucket: self.bucket,
             base,
-            own: hidden.clone(),
             object_headers: self.object_headers,
             region: self.region,
             credentials: RwLock::new(credentials),
@@ -403,10 +392,9 @@ impl S3StoreBuilder {
             largest_part: self.memory / 2,
             lease: self.lease,
             patience: self.patience,
-            hidden,
             checksums: self.checksums,
             memory,
-            seen: Lock::default(),
+            seen: SeenDirectories::default(),
             told: Lock::default(),
         });
         let weak = Arc::downgrade(&inner);
@@ -453,10 +441,6 @@ impl S3StoreBuilder {
                     OBJECT_HEADERS.join(", ")
                 ));
             }
-        }
-        let hidden = self.hidden.trim_matches('/');
-        if Keys::new(hidden, "/").is_none() || hidden.is_empty() {
-            return refuse("invalid hidden prefix: expected a name such as .ftp-server");
         }
         Ok(())
     }
@@ -521,7 +505,6 @@ mod tests {
             ("parts", builder().part_size(1)),
             ("parts", builder().memory(PART)),
             ("lease", builder().lease(Duration::ZERO)),
-            ("hidden", builder().hidden_prefix("/")),
             ("object header", builder().object_header("x-amz-date", "1")),
             ("object header", builder().object_header("x-amz-acl", "a\nb")),
             ("object header", builder().object_header("x-amz-acl", "")),

@@ -164,7 +164,6 @@ fn moto_supports_the_storage_contract() {
         [
             "conditional CompleteMultipartUpload",
             "conditional CopyObject",
-            "checks of x-amz-checksum-sha256",
             "a lifecycle rule AbortIncompleteMultipartUpload"
         ]
     );

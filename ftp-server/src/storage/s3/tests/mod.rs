@@ -16,6 +16,7 @@ mod platform;
 mod proof;
 mod removals;
 mod rivals;
+mod seen;
 mod sessions;
 mod swept;
 mod worlds;
@@ -60,7 +61,6 @@ fn missing(features: S3Features) -> Vec<&'static str> {
         (!features.refuses_conditions, "requests with conditions"),
         (features.copies, "CopyObject"),
         (features.part_copies, "UploadPartCopy"),
-        (features.checksums, "checks of x-amz-checksum-sha256"),
         (features.removes_abandoned, "a lifecycle rule AbortIncompleteMultipartUpload"),
         (features.removes_old_versions, "a lifecycle rule NoncurrentVersionExpiration"),
     ];

@@ -92,7 +92,7 @@ fn a_note_that_the_store_has_not_written_is_written_again_fs_15_fs_18() {
         let fake = Fake::start();
         let storage = on(&fake);
         let store = &storage.inner;
-        let key = format!("{}note", keys::notes(&store.hidden));
+        let key = format!("{}note", keys::NOTES);
         let found = || partial::find(store, &key).unwrap().unwrap();
         let note = Note {
             owner: "ann".to_owned(),
@@ -104,7 +104,8 @@ fn a_note_that_the_store_has_not_written_is_written_again_fs_15_fs_18() {
         };
         let fail = |skipped| fake.fail("PutObject", skipped, 1, fault);
         fail(0);
-        let record = StoreRecord::begin(store, &key, Some(USER), (note, None), true).unwrap();
+        let record =
+            StoreRecord::begin(store, &key, Some(USER), (note, None), (true, false)).unwrap();
         record.write(store).unwrap();
         // A session that dies now names its multipart upload.
         fail(0);
@@ -122,7 +123,7 @@ fn a_note_that_the_store_has_not_written_is_written_again_fs_15_fs_18() {
         assert!(!found.is_running && !found.note.is_active, "{fault:?}");
         let (by, length) = found.note.tail.unwrap();
         assert_eq!(length, 4);
-        let tail = keys::tail(&store.hidden, &by);
+        let tail = keys::tail(&by);
         assert_eq!(fake.content(&tail).as_deref(), Some(&b"tail"[..]), "{fault:?}");
     }
 }
@@ -269,8 +270,8 @@ fn partial_files_are_removed_with_their_file_or_directory_fs_15_cm_87() {
         assert_eq!(kind(refused), Some(Kind::BadRestart));
         // After a while, the store sweeps by itself.
         assert!(store_at(&fake).sweep().unwrap() <= 1);
-        let tails = keys::tails(&storage.inner.hidden);
-        wait_until("no bytes are left", || fake.uploads() == 0 && fake.keys(&tails).is_empty());
+        let tails = keys::TAILS;
+        wait_until("no bytes are left", || fake.uploads() == 0 && fake.keys(tails).is_empty());
     }
     storage.mkdir(&path("d")).unwrap();
     for length in [10, PART + 10] {

@@ -96,8 +96,8 @@ fn an_instance_gets_its_keys_by_imdsv2_only() {
     let role = format!("GET {ROLES}ftp-role");
     let once = ["PUT /latest/api/token", &format!("GET {ROLES}"), &role];
     assert_eq!(*asked.lock(), once);
-    // When the store refuses the keys, they are requested again.
-    fake.fail("PutObject", 0, 1, fake::Fault::Refuse(400, "ExpiredToken"));
+    // When the store refuses the keys, also in its test, they are requested again.
+    fake.fail("PutObject", 0, 2, fake::Fault::Refuse(400, "ExpiredToken"));
     assert!(put(&storage, "f", WriteMode::Replace, b"two").is_err());
     wait_until("new keys", || asked.lock().len() == 6);
 

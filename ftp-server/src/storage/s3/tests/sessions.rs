@@ -163,7 +163,7 @@ fn a_file_that_the_store_refuses_after_its_session_gave_up_is_withdrawn_dc_45() 
         data.close();
         wait_until("it is announced", || told.0.lock().len() == usize::from(wants));
         // An upload has its turn only some time after it is announced.
-        wait_until("the first one has its turn", || fake.count("PutObject") == 1);
+        wait_until("the first one has its turn", || fake.count("PutObject") > 0);
     }
     abort(&mut other);
     wait_until("the second one is given up", || told.0.lock().len() == 3);
@@ -595,7 +595,7 @@ fn s3_requests_per_command() {
         let fake = Fake::start();
         let server = serve(&fake);
         let mut session = login(&server);
-        for key in ["d/e", "e/f", "old"] {
+        for key in ["d/e", "e/f", "o/old", "u/f", "old"] {
             fake.store(key, b"old");
         }
         fake.store("large", &content(4 * PART));
@@ -604,16 +604,21 @@ fn s3_requests_per_command() {
         fake.store("first", b"");
         session.expect("RNFR first", 350);
         session.expect("RNTO last", 250);
+        // So does the second upload to a directory, for the uploads that follow it.
+        fake.store("t/f", b"");
+        session.upload("STOR t/g", b"");
+        session.upload("STOR t/h", b"");
         for (command, bytes, want) in [
             ("STOR f", &b"new"[..], [2, 1, 0]),
             ("SIZE f", b"", [0, 0, 0]),
             ("SIZE f", b"", [0, 2, 0]),
             ("STOR d/f", b"new", [3, 1, 0]),
-            ("STOR d/g", b"new", [2, 1, 0]),
-            ("STOR old", b"new", [2, 2, 0]),
-            // Another name begins with this one.
-            ("STOR ol", b"new", [3, 3, 0]),
-            ("STOR h", &large, [8, 1, 1]),
+            ("STOR d/g", b"new", [3, 0, 0]),
+            ("STOR d/h", b"new", [1, 0, 0]),
+            ("STOR d/g", b"new", [2, 2, 0]),
+            ("STOR old", b"new", [4, 2, 0]),
+            ("STOR ol", b"new", [1, 0, 0]),
+            ("STOR u/h", &large, [9, 1, 1]),
             ("APPE old", b"more", [1, 5, 0]),
             ("APPE large", b"more", [4, 4, 0]),
             ("RETR large", b"", [0, 1, 0]),
@@ -622,6 +627,8 @@ fn s3_requests_per_command() {
             ("CWD e", b"", [1, 0, 0]),
             ("CWD /", b"", [0, 0, 0]),
             ("MLSD e", b"", [1, 2, 0]),
+            // Another name begins with this one.
+            ("STOR o/ol", b"new", [4, 3, 0]),
             ("STOR e/g", b"new", [2, 1, 0]),
             ("MKD n", b"", [2, 2, 0]),
             ("RMD n", b"", [2, 0, 1]),

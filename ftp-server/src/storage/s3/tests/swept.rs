@@ -56,12 +56,12 @@ fn last_bytes_are_removed_a_day_after_their_upload_and_never_resumed_in_part_fs_
     let fake = Fake::start();
     let storage = on(&fake);
     cut(&storage, "f", WriteMode::Replace, b"0123");
-    fake.store(&keys::tail(&storage.inner.hidden, "left"), b"4567");
+    fake.store(&keys::tail("left"), b"4567");
     // The upload that goes on with them has been running for long.
     for (hours, left) in [(20, 2), (5, 0)] {
-        fake.age_below(&keys::tails(&storage.inner.hidden), hours * 3_600);
+        fake.age_below(keys::TAILS, hours * 3_600);
         partial::sweep(&storage.inner).unwrap();
-        assert_eq!(fake.keys(&keys::tails(&storage.inner.hidden)).len(), left, "{hours}");
+        assert_eq!(fake.keys(keys::TAILS).len(), left, "{hours}");
     }
     let resumed = storage.write(&path("f"), WriteMode::Resume(4), Keep::Bytes(USER));
     assert_eq!(kind(resumed), Some(Kind::BadRestart));
@@ -169,8 +169,7 @@ fn a_sweep_without_times_leaves_an_upload_that_is_resumed_meanwhile() {
 fn a_sweep_goes_on_after_a_note_that_it_cannot_read() {
     let fake = Fake::start();
     let storage = on(&fake);
-    let hidden = &storage.inner.hidden;
-    let old = [keys::tails(hidden), keys::tree_moves(hidden), keys::probes(hidden)];
+    let old = [keys::TAILS, keys::TREE_MOVES, keys::PROBES];
     cut(&storage, "f", WriteMode::Replace, b"0123");
     fake.age(13 * 3_600);
     for prefix in &old {
@@ -181,5 +180,5 @@ fn a_sweep_goes_on_after_a_note_that_it_cannot_read() {
     assert_eq!(partial::sweep(&storage.inner).unwrap(), 0);
     assert_eq!(old.each_ref().map(|prefix| fake.keys(prefix).len()), [1, 0, 0]);
     assert_eq!(partial::sweep(&storage.inner).unwrap(), 1);
-    assert_eq!((fake.keys(&old[0]), told(&storage, "f")), (vec![], None));
+    assert_eq!((fake.keys(old[0]), told(&storage, "f")), (vec![], None));
 }

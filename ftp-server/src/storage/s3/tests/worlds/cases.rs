@@ -13,6 +13,8 @@ pub(super) struct Command {
     /// The name of the content that it uploads.
     pub(super) sent: Option<&'static str>,
     pub(super) steps: Vec<Step>,
+    /// Whether it follows other uploads to the directory, so that the node knows its names.
+    pub(super) follows: bool,
     /// The names that the other node changes.
     names: &'static [&'static str],
     /// What the store makes of the condition on the target of a copy.
@@ -24,7 +26,8 @@ impl Command {
     pub(super) fn over(sent: &'static str) -> Self {
         let (name, line, steps, names): (_, _, _, &[&str]) = ("STOR", "STOR f", Vec::new(), &["f"]);
         let (before, copies): (&[_], _) = (&[], Treatment::Checked);
-        Self { name, before, line, sent: Some(sent), steps, names, copies }
+        let (sent, follows) = (Some(sent), false);
+        Self { name, before, line, sent, steps, follows, names, copies }
     }
 }
 
@@ -80,6 +83,7 @@ pub(super) fn commands() -> Vec<Command> {
         line,
         sent,
         steps: steps.to_vec(),
+        follows: name.ends_with(" next"),
         names,
         copies: match name.split_once(": ") {
             Some(("moto", _)) => Treatment::Ignored,
@@ -95,6 +99,8 @@ pub(super) fn commands() -> Vec<Command> {
     let none: &[&str] = &[];
     vec![
         of("STOR new", none, "STOR n", Some("A"), &[put("n", "A")], &["n"]),
+        of("STOR new next", none, "STOR n", Some("A"), &[put("n", "A")], &["n"]),
+        of("STOR large new next", none, "STOR n", Some("LARGE"), &[put("n", "LARGE")], &["n"]),
         of("STOR over", none, "STOR f", Some("A"), &[put("f", "A")], &["f"]),
         of("STOR large new", none, "STOR n", Some("LARGE"), &[put("n", "LARGE")], &["n"]),
         of("STOR large over", none, "STOR f", Some("LARGE"), &[put("f", "LARGE")], &["f"]),

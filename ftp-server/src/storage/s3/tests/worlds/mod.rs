@@ -91,6 +91,16 @@ impl Node {
         }
     }
 
+    /// Uses what tests a store at its first use, and does what is to precede a command.
+    fn prepare(&mut self, command: &Command) {
+        self.warm_up();
+        for name in ["h", "i"].into_iter().filter(|_| command.follows) {
+            self.begin(&format!("STOR {name}"), Some(name));
+            assert_eq!(end(&mut self.session), 226);
+        }
+        command.before.iter().for_each(|line| assert!(self.session.ask(line).code < 400, "{line}"));
+    }
+
     /// Sends a command, and the content if it uploads one.
     fn begin(&mut self, line: &str, sent: Option<&'static str>) {
         let data = sent.map(|sent| (self.session.passive(), sent));
@@ -155,8 +165,7 @@ fn bucket_of(command: &Command) -> (Fake, Bucket) {
 fn requests_of(command: &Command) -> Vec<(&'static str, u64)> {
     let (fake, _) = bucket_of(command);
     let mut node = Node::start(&fake, NODES[0]);
-    node.warm_up();
-    command.before.iter().for_each(|line| assert!(node.session.ask(line).code < 400, "{line}"));
+    node.prepare(command);
     let before = fake.requests_of(NODES[0]);
     node.begin(command.line, command.sent);
     assert_eq!(Told::of(end(&mut node.session)), Told::Done, "{}", command.line);
@@ -173,10 +182,12 @@ fn requests_of(command: &Command) -> Vec<(&'static str, u64)> {
 fn play(case: &Case<'_>) -> Result<(), String> {
     let (fake, mut start) = bucket_of(case.command);
     let [mut one, mut other] = NODES.map(|name| Node::start(&fake, name));
-    one.warm_up();
-    start.remove("warm");
     let command = case.command;
-    command.before.iter().for_each(|line| assert!(one.session.ask(line).code < 400, "{line}"));
+    one.prepare(command);
+    start.remove("warm");
+    for name in ["h", "i"].into_iter().filter(|_| command.follows) {
+        start.insert(name.to_owned(), name.to_owned());
+    }
     let passed = case.passed;
     fake.meet(NODES[0], case.operation, passed, case.odd);
     one.begin(command.line, command.sent);
