@@ -28,19 +28,14 @@ macro_rules! exits {
 }
 
 exits! {
-    /// Everything was done.
     Success = 0 [] "success";
     /// Any failure without its own code.
     Internal = 1 [] "internal error: please report it";
     /// Invalid option, URL or setting; a file name that FTP does not allow.
     Usage = 2 [Usage] "usage: invalid option, URL, setting or file name";
-    /// A local file or disk.
     Local = 3 [Local] "local file or disk error";
-    /// Name lookup, connection, reset.
     Network = 4 [Network] "network error: failed name lookup, failed or lost connection";
-    /// TLS is required or refused, its handshake or certificate failed, or its data was truncated.
     Tls = 5 [Tls] "TLS: required or refused, failed handshake, bad certificate, truncated data";
-    /// Login refused, or no password.
     Login = 6 [Login] "login refused, or no password";
     /// A reply that is not FTP, or not allowed at this point.
     Protocol = 7 [Protocol] "protocol error: the server's reply is not valid FTP";
@@ -48,28 +43,22 @@ exits! {
     Refused = 8 [Refused] "refused by the server: 5xx reply";
     /// 4xx reply to a command, including 421, but not 425.
     Temporary = 9 [Temporary] "temporary failure: 4xx reply";
-    /// A step, or the whole run, took too long.
     Timeout = 10 [Timeout] "timeout";
     /// Wrong size or digest, a file that changed, or an incomplete listing.
     Integrity = 11 [Integrity]
         "integrity: wrong size or hash, incomplete listing, file changed during transfer";
-    /// Some of several items failed, or a limit on sizes or ages left out a named file.
     Partial = 12 [] "partial: some of several items failed, or a limit left out a named file";
-    /// The control connection works, but no data connection is possible; includes 425.
     Data = 13 [Data] "no data connection possible (including reply 425)";
-    /// The server or this build does not support the request.
     Unsupported = 14 [Unsupported] "unsupported by the server or by this build";
     /// Nothing was done: an option's limit would be exceeded, the source for `--delete` is empty,
     /// or another run has the lock or is moving the file.
     Limit = 15 [Limit]
         "nothing done: --max-delete exceeded, empty source, or locked by another run";
-    /// SIGINT.
     Interrupted = 130 [Cancelled] "interrupted (SIGINT)";
     /// SIGHUP. The signal itself ends the process.
     HungUp = 129 [Cancelled] "";
     /// SIGPIPE: standard output no longer has a reader. The signal itself ends the process.
     BrokenPipe = 141 [Cancelled] "";
-    /// SIGTERM.
     Terminated = 143 [Cancelled] "terminated (SIGTERM)";
 }
 
@@ -149,19 +138,15 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Result of a step of a command.
 pub(crate) type Result<T = (), E = Failure> = std::result::Result<T, E>;
 
-/// Failure of a command: its exit code, and a message.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) message: String,
     /// Whether transfers of other files over the same control connection would also fail.
     pub(crate) fatal: bool,
-    /// Code of the server's reply, if a reply was the cause.
     pub(crate) code: Option<u16>,
-    /// Phase of a timeout.
     pub(crate) phase: Option<Phase>,
     pub(crate) recovery: Recovery,
     /// Whether events of `--json` have already reported the failure, or the failures that it sums
@@ -203,7 +188,6 @@ impl Failure {
         Self { message: format!("{}{hint}", self.message), is_explained, ..self }
     }
 
-    /// Marks the failure as not to be retried.
     pub(crate) fn never_retried(self) -> Self {
         Self { recovery: Recovery::Impossible, ..self }
     }
@@ -235,7 +219,6 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
-    /// Returns the failure of the local file or stream `what`, with the reason.
     pub(crate) fn local(what: impl std::fmt::Display, error: &io::Error) -> Self {
         Self::new(Exit::Local, format!("{what}: {error}"))
     }

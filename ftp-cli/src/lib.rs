@@ -138,7 +138,6 @@ impl Stdio {
         }
     }
 
-    /// Returns whether standard output is a terminal.
     pub(crate) fn output_is_terminal(&self) -> bool {
         self.is_process && io::stdout().is_terminal()
     }

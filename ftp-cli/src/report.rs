@@ -39,7 +39,6 @@ enum EventLines {
     Messages(Messages),
 }
 
-/// Counts of a run's items.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Counts {
     done: u64,
@@ -127,7 +126,6 @@ impl Events {
         let _ = self.close(failure.exit);
     }
 
-    /// Counts items that were not tried.
     pub(crate) fn not_tried(&self, count: usize) {
         self.with(|stream| stream.counts.not_tried += count as u64);
     }

@@ -5,7 +5,6 @@
 //! two lines each. A line `Used most:` below the usage names the options that `-h` shows. The other
 //! files are lists of terms: each term has a line of its own, and its meaning is indented.
 
-/// Variables of the environment that the program reads.
 pub(crate) const ENVIRONMENT: &str = include_str!("../help/environment.txt");
 
 /// Files that the program uses in addition to the files that options name.
@@ -28,10 +27,8 @@ pub(crate) const OTHER_COMMANDS: &str = include_str!("../help/other-commands.txt
 /// Formats of operands and options.
 pub(crate) const URLS: &str = include_str!("../help/urls.txt");
 
-/// Patterns of names and paths.
 pub(crate) const PATTERNS: &str = include_str!("../help/patterns.txt");
 
-/// The text of one command.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandHelp {
     /// An imperative of at most 50 characters, without a full stop.
@@ -47,7 +44,6 @@ pub(crate) struct CommandHelp {
 }
 
 impl CommandHelp {
-    /// Reads the file of the command `name`.
     pub(crate) fn read(name: &str, file: &'static str) -> Self {
         let (file, examples) = file.split_once("\nExamples\n").unwrap_or((file, ""));
         let (summary, rest) = file.split_once("\n\nUsage: ftp-cli ").unwrap_or((file, ""));

@@ -32,7 +32,6 @@ pub struct Charset(&'static Encoding);
 const MARK: u8 = 0xff;
 
 impl Charset {
-    /// Returns the character set, unless it is UTF-8, which needs no translation.
     pub(crate) fn other_than_utf8(self) -> Option<Self> {
         (self.0 != UTF_8).then_some(self)
     }

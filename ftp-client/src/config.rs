@@ -68,7 +68,6 @@ ftp_proto::settings! {
     }
 }
 
-/// The settings that the builder gathers and the client keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
@@ -127,7 +126,6 @@ impl Config {
         }
     }
 
-    /// Rejects settings that a proxy excludes.
     fn check_proxy(&self, proxy: &Proxy) -> Result<(), Error> {
         let excluded = if self.connector.is_some() {
             Unsupported::ConnectorAndProxy

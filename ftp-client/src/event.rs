@@ -400,7 +400,6 @@ pub(crate) mod trace {
 
     const TARGET: &str = "ftp_client::wire";
 
-    /// Logs a command line that is sent.
     pub(crate) fn sent(verb: Verb, line: &[u8]) {
         let shown = |line: &[u8]| Escaped(line.trim_ascii_end()).to_string();
         match secret_at(verb, line) {

@@ -323,9 +323,7 @@ pub use ftp_proto::{
     RawCommand, Reply, ReplyCode, RepresentationType, Role, Scheme, Severity, TimeVal, Verb, Zone,
 };
 
-/// Compiles only for types that can be moved to another thread.
 const fn is_send<T: Send>() {}
-/// Compiles only for types that several threads can use at once.
 const fn is_sync<T: Sync>() {}
 const _: () = {
     is_send::<Client>();

@@ -100,7 +100,6 @@ struct NetrcWords<'a> {
 }
 
 impl NetrcWords<'_> {
-    /// Reads all entries of the file, in order.
     fn entries(&mut self, entries: &mut Vec<NetrcEntry>) -> Result<(), NetrcFault> {
         while let Some(word) = self.keyword()? {
             match word.as_slice() {

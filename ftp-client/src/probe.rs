@@ -185,7 +185,6 @@ fn quit(mut stream: &TcpStream) {
     while matches!(read_by(until, stream, &mut buffer), Ok(1..)) {}
 }
 
-/// Reads once, before the deadline `until`.
 fn read_by(until: Instant, mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     match until.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(ErrorKind::TimedOut.into()),
@@ -252,7 +251,6 @@ pub enum ServerProtocol {
     Unknown,
 }
 
-/// Recognises a protocol by the first bytes that a server sends.
 fn recognise(bytes: &[u8]) -> ServerProtocol {
     let starts = |prefix: &[u8]| bytes.starts_with(prefix);
     if starts(b"SSH-") {

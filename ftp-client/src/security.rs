@@ -84,10 +84,8 @@ pub(crate) enum TlsStart {
     Opportunistic,
 }
 
-/// The trusted CAs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Roots {
-    /// The CAs that the system trusts.
     System,
     /// The certificates in a PEM file.
     File(PathBuf),

@@ -381,7 +381,6 @@ impl ClientBuilder {
     }
 }
 
-/// Parses a URL, which must name a file.
 fn url_of_file(url: impl TryInto<FtpUrl, Error: Into<Error>>) -> Result<FtpUrl, Error> {
     let url = url.try_into().map_err(Into::into)?;
     if url.is_directory() {

@@ -146,7 +146,6 @@ impl Pathname {
     }
 }
 
-/// Returns whether a byte would end or break a command line.
 pub(crate) const fn is_line_break(byte: u8) -> bool {
     matches!(byte, 0 | b'\r' | b'\n')
 }
@@ -265,7 +264,6 @@ pub(crate) fn octet(digits: &[u8]) -> Option<u8> {
     if digits.len() > 3 { None } else { decimal(digits)?.try_into().ok() }
 }
 
-/// Returns the bytes before and after the first `separator`; `None` if there is none.
 pub(crate) fn split_once(bytes: &[u8], separator: u8) -> Option<(&[u8], &[u8])> {
     let mut halves = bytes.splitn(2, |&byte| byte == separator);
     Some((halves.next()?, halves.next()?))
@@ -306,7 +304,6 @@ impl ReadAhead {
         taken.len()
     }
 
-    /// Returns how many more bytes [`push`](Self::push) would take now.
     pub(crate) const fn room(&self) -> usize {
         limits::READ_AHEAD.saturating_sub(self.bytes.len() - self.start)
     }
@@ -320,7 +317,6 @@ impl ReadAhead {
         self.bytes.get(self.start..).expect("`start` is never beyond the end")
     }
 
-    /// Returns and consumes the first `count` bytes of [`waiting`](Self::waiting).
     pub(crate) fn take(&mut self, count: usize) -> &[u8] {
         let end = (self.start + count).min(self.bytes.len());
         let start = std::mem::replace(&mut self.start, end);

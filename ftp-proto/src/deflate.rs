@@ -186,7 +186,6 @@ mod tests {
         out
     }
 
-    /// Decodes pieces of `piece` bytes with room for `room` bytes.
     fn decoded(input: &[u8], piece: usize, room: usize) -> Result<Vec<u8>, DeflateFault> {
         let mut decoder = DeflateDecoder::new();
         let (mut all, mut out) = (Vec::new(), vec![0; room]);

@@ -135,7 +135,6 @@ pub struct Facts {
     space: usize,
 }
 
-/// Shows the line as text.
 impl fmt::Debug for Facts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Facts").field(&Escaped(&self.line)).finish()
@@ -371,7 +370,6 @@ pub(crate) const fn is_algorithm_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/' | b'.' | b',')
 }
 
-/// Converts pairs of hexadecimal digits to bytes.
 fn hex_bytes(digits: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let (pairs, rest) = digits.as_chunks::<2>();

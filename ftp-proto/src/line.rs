@@ -242,7 +242,6 @@ impl LineDecoder {
         }
     }
 
-    /// Processes the next waiting byte.
     fn take_byte(&mut self, byte: u8) -> Option<LineEvent<'static>> {
         match self.telnet {
             Telnet::Data if byte == IAC => {

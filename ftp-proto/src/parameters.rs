@@ -121,7 +121,6 @@ impl From<RepresentationType> for TypeCode {
 }
 
 impl fmt::Display for TypeCode {
-    /// Writes the type-code as sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ascii(form) => write!(f, "A{}", form.suffix()),

@@ -41,7 +41,6 @@ enum Scope {
     /// A name, in which `/` is a character like any other: servers send such names, which must be
     /// found to be reported.
     Name,
-    /// The last part of a path.
     LastPart,
     /// A path from the top of the tree.
     Path,
@@ -51,11 +50,8 @@ enum Scope {
 /// after the other, so that it tries no way twice.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Step {
-    /// Takes this character.
     One(u32),
-    /// Takes any character.
     Any,
-    /// Takes any number of characters.
     Many,
     Set(Set),
     /// Continues both with the next step and with this one.

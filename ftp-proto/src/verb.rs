@@ -25,7 +25,6 @@ impl OtherVerb {
     }
 }
 
-/// Defines the enum and its table of words.
 macro_rules! verbs {
     ($($(#[$doc:meta])* $variant:ident $word:literal,)*) => {
         /// The first word of a command line, parsed without regard to case (RFC 959 §5.3).

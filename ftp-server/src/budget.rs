@@ -147,7 +147,6 @@ pub(crate) fn check_memory(bytes: u64) -> io::Result<()> {
     SYSTEM.check_memory(bytes)
 }
 
-/// Returns the largest number of a table.
 const fn largest(table: &[(&str, usize)]) -> usize {
     match table {
         [] => 0,

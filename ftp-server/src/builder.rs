@@ -30,7 +30,6 @@ pub struct ServerBuilder {
     parts: Box<ServerParts>,
 }
 
-/// The parts of a server.
 #[derive(Default)]
 struct ServerParts {
     config: ServerConfig,
@@ -43,7 +42,6 @@ struct ServerParts {
     once_bound: Option<OnceBound>,
     hooks: EmbedderHooks,
     tls: Option<Tls>,
-    /// Addresses with implicit TLS.
     implicit: Vec<SocketAddr>,
     /// Whether addresses that the computer does not have yet are allowed.
     freebind: bool,

@@ -368,7 +368,6 @@ ftp_proto::settings! {
 }
 
 impl ServerConfig {
-    /// Returns the virtual host with this name, if there is one.
     pub(crate) fn host(&self, name: &HostName) -> Option<&VirtualHost> {
         self.hosts.iter().find(|host| host.name == *name)
     }
@@ -481,7 +480,6 @@ impl fmt::Display for NamePattern {
     }
 }
 
-/// Returns whether any of `patterns` matches `name`.
 pub(crate) fn is_denied(patterns: &[NamePattern], name: &[u8]) -> bool {
     patterns.iter().any(|denied| denied.matches(name))
 }

@@ -32,10 +32,8 @@ use crate::tls::Acceptor;
 pub(crate) struct Context {
     pub(crate) config: ServerConfig,
     pub(crate) authenticator: Arc<dyn Authenticator>,
-    /// The acceptor of TLS connections, if TLS is enabled.
     pub(crate) tls: Option<Arc<Acceptor>>,
     pub(crate) observers: Observers,
-    /// The `SITE` commands of the embedder.
     pub(crate) site: Option<Arc<SiteCommands>>,
     /// The script of a test: its recorders and the faults that it injects.
     pub(crate) script: Option<Arc<Script>>,
@@ -44,23 +42,16 @@ pub(crate) struct Context {
     pub(crate) before_headers: Arc<Admission>,
     pub(crate) passive_ports: Arc<PassivePorts>,
     pub(crate) announcer: Arc<Announcer>,
-    /// The sessions of each logged-in user.
     pub(crate) user_sessions: Arc<UserSessions>,
-    /// The state shared with other servers, if any.
     pub(crate) shared: Option<SharedState>,
-    /// Failed logins and bans of hosts.
     pub(crate) bans: Arc<Bans>,
-    /// The watchdog, which ends sessions that wait too long for the authenticator.
     pub(crate) watchdog: Arc<Watchdog>,
-    /// The large buffers of all transfers.
     pub(crate) buffers: Arc<Buffers>,
-    /// Limits on the compression of all transfers.
     pub(crate) deflating: Arc<Deflating>,
     /// The places for digests in progress.
     pub(crate) digests: Arc<Shares>,
     /// The places for long searches for a restart offset or for matching names.
     pub(crate) searches: Arc<Shares>,
-    /// The files that users have read lately.
     pub(crate) reads: Arc<Reads>,
     /// The debts of clients for the processor time of their commands.
     pub(crate) processor: Arc<Debts>,
@@ -69,7 +60,6 @@ pub(crate) struct Context {
     pub(crate) register: Arc<Register>,
 }
 
-/// The objects that the embedder adds to a server.
 #[derive(Default)]
 pub(crate) struct EmbedderHooks {
     pub(crate) observers: Observers,
@@ -172,7 +162,6 @@ impl Context {
         self.register.is_draining()
     }
 
-    /// Returns whether the settings deny connections from `peer`.
     pub(crate) fn is_denied(&self, peer: IpAddr) -> bool {
         let ServerConfig { allow, deny, .. } = &self.config;
         socket::is_in(deny, peer) || !allow.is_empty() && !socket::is_in(allow, peer)
@@ -202,7 +191,6 @@ impl Current {
     }
 }
 
-/// Returns the large buffers of all transfers.
 fn buffers(config: &ServerConfig) -> Arc<Buffers> {
     let most = budget::memory_in_all().unwrap_or(u64::MAX) / 8;
     Arc::new(Buffers::new(config.limits.buffers.min(most)))
@@ -227,7 +215,6 @@ impl Reads {
         (user.unwrap_or_default().to_vec(), path.clone())
     }
 
-    /// Notes that a user has read a file.
     pub(crate) fn add(&self, user: Option<&[u8]>, path: &VirtualPath) {
         let mut reads = self.0.lock();
         let [newer, older] = &mut *reads;
@@ -237,7 +224,6 @@ impl Reads {
         newer.insert(Self::key(user, path));
     }
 
-    /// Returns whether a user has read a file lately.
     pub(crate) fn has(&self, user: Option<&[u8]>, path: &VirtualPath) -> bool {
         let key = Self::key(user, path);
         self.0.lock().iter().any(|reads| reads.contains(&key))
@@ -282,5 +268,4 @@ impl std::fmt::Debug for SiteRequest<'_> {
     }
 }
 
-/// A handler of the embedder's `SITE` commands.
 pub(crate) type SiteCommands = dyn Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync;

@@ -8,7 +8,6 @@ pub(crate) fn after(start: Instant, limit: Duration) -> Instant {
     start + limit.min(YEARS)
 }
 
-/// Returns the current time in seconds since 1970-01-01T00:00:00Z.
 pub(crate) fn unix_now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)

@@ -120,17 +120,14 @@ fn permissions(mode: u32, out: &mut Vec<u8>) {
 /// A fact of `MLSD` and `MLST`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Fact {
-    /// Kind of object.
     Type,
     /// Size in bytes, for files only.
     Size,
-    /// Modification time.
     Modify,
     /// Commands that the user may use on the object.
     Perm,
     /// Identity of the object, which does not depend on its name.
     Unique,
-    /// Permission bits.
     UnixMode,
 }
 
@@ -169,7 +166,6 @@ impl FactSelection {
         1 << fact as u8
     }
 
-    /// Returns whether a fact is shown.
     pub(crate) const fn has(self, fact: Fact) -> bool {
         self.0 & Self::bit(fact) != 0
     }

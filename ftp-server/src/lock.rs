@@ -20,7 +20,6 @@ impl<T> Lock<T> {
         unpoisoned(self.0.lock())
     }
 
-    /// Returns the guard, or `None` if another thread has it.
     #[cfg(feature = "daemon")]
     pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         match self.0.try_lock() {
@@ -45,7 +44,6 @@ impl LockStripes {
         Self([const { Lock::new(()) }; 64])
     }
 
-    /// Locks a name.
     pub(crate) fn lock(&self, name: impl Hash) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);

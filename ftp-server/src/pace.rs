@@ -27,7 +27,6 @@ impl Pace {
         Self { least, most, now: least }
     }
 
-    /// Returns the size of the next step in bytes.
     pub(crate) const fn size(&self) -> u64 {
         self.now
     }
@@ -91,7 +90,6 @@ impl Rate {
         (bytes_per_second > 0).then(|| Arc::new(rate))
     }
 
-    /// Returns the limit in bytes per second.
     pub(crate) const fn per_second(&self) -> u64 {
         self.per_second
     }
@@ -133,7 +131,6 @@ impl Throttle {
         Self { rates: rates.into_iter().collect() }
     }
 
-    /// Returns a throttle without limits.
     pub(crate) const fn none() -> Self {
         Self { rates: Vec::new() }
     }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-/// Encodes all bytes that are not plain.
 pub(crate) fn encoded(bytes: &[u8], is_plain: impl Fn(u8) -> bool) -> String {
     let mut text = String::with_capacity(bytes.len());
     for &byte in bytes {
@@ -15,7 +14,6 @@ pub(crate) fn encoded(bytes: &[u8], is_plain: impl Fn(u8) -> bool) -> String {
     text
 }
 
-/// Decodes a text; `None` if it is malformed.
 pub(crate) fn decoded(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();

@@ -60,7 +60,6 @@ fn explain(error: &StorageError) {
     EXPLANATION.set(Explanation { cause, error });
 }
 
-/// Returns the reply to a command that the storage refused.
 pub(crate) fn storage_failure(error: &StorageError, purpose: Purpose) -> Reply {
     explain(error);
     let makes = !matches!(purpose, Purpose::Existing | Purpose::List | Purpose::Digest);
@@ -95,7 +94,6 @@ fn with_reason(code: ReplyCode, error: &StorageError) -> Reply {
     }
 }
 
-/// Returns the function that makes the [`storage_failure`] of an error.
 pub(crate) fn failure_of(purpose: Purpose) -> impl Fn(StorageError) -> Reply {
     move |error| storage_failure(&error, purpose)
 }
@@ -144,7 +142,6 @@ pub(crate) fn transfer_failure(error: &StorageError) -> Reply {
     with_reason(code, error)
 }
 
-/// Returns the reply for a missing right.
 pub(crate) fn no_right() -> Reply {
     Reply::new(ReplyCode::FILE_UNAVAILABLE, "Permission denied")
 }

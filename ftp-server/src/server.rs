@@ -69,7 +69,6 @@ pub struct ShutdownHandle {
     register: Arc<Register>,
 }
 
-/// A listening socket with its greeting.
 pub(crate) struct Endpoint {
     pub(crate) socket: TcpListener,
     pub(crate) greeting: Greeting,

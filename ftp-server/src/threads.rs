@@ -99,10 +99,8 @@ impl<T> Slot<T> {
 }
 
 thread_local! {
-    /// Whether the work of this thread was cancelled.
     static CANCELLED: RefCell<Arc<AtomicBool>> = RefCell::default();
 
-    /// The client for which this thread works.
     static CLIENT: Cell<IpAddr> = const { Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) };
 }
 
@@ -117,7 +115,6 @@ pub(crate) fn client() -> IpAddr {
     CLIENT.get()
 }
 
-/// Returns whether the work of this thread was cancelled: see [`JobEnd::cancel`].
 pub(crate) fn is_cancelled() -> bool {
     CANCELLED.with_borrow(|is_cancelled| is_cancelled.load(Ordering::SeqCst))
 }
@@ -156,7 +153,6 @@ impl JobEnd {
         self.is_cancelled.store(true, Ordering::SeqCst);
     }
 
-    /// Returns whether the work has ended within `limit`.
     pub(crate) fn has_come(&self, limit: Duration) -> bool {
         matches!(self.end.recv_timeout(limit), Err(RecvTimeoutError::Disconnected))
     }
@@ -216,7 +212,6 @@ impl<T> Default for Polled<T> {
 }
 
 impl<T: Send + 'static> Polled<T> {
-    /// Returns whether a thread does the work.
     pub(crate) const fn is_running(&self) -> bool {
         self.0.is_some()
     }

@@ -281,7 +281,6 @@ fn is_nothing(client: &mut Client, place: &Place, failure: &Failure) -> Result<b
     }
 }
 
-/// Counts of removed objects and failures.
 #[derive(Default)]
 struct RemovalCounts {
     removed: usize,
@@ -290,7 +289,6 @@ struct RemovalCounts {
 }
 
 impl RemovalCounts {
-    /// Reports an object that could not be removed.
     fn failed(&mut self, url: &FtpUrl, path: &[u8], failure: Failure, reporter: &Reporter) {
         let mut failure = failure.context(Escaped(path));
         let fields = |error: Object| error.text("source", &url.to_string()).name("name", path);
@@ -310,7 +308,6 @@ impl RemovalCounts {
     }
 }
 
-/// Returns whether commands for this path can be sent.
 fn can_be_sent(path: &[u8]) -> bool {
     Pathname::new(path).and_then(|path| Command::Dele(path).encode()).is_ok()
 }

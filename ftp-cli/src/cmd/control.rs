@@ -20,7 +20,6 @@ use crate::report::Events;
 /// The environment variable with the path of the socket.
 pub(crate) const VARIABLE: &str = "FTP_CLI_CONTROL";
 
-/// The default path of the socket.
 pub(crate) const DEFAULT: &str = "/run/ftp-cli/control.sock";
 
 /// Time limit for a request and its answer.
@@ -72,7 +71,6 @@ pub(super) fn print(answer: ControlAnswer, what: &str, stdio: &mut Stdio) -> Res
     }
 }
 
-/// Returns the request that consists of these words.
 fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest> {
     let of = |name: &Cow<'_, str>| REQUESTS.iter().find(|(known, _)| known == name);
     let known = words.first().map(of);
@@ -90,7 +88,6 @@ fn request(words: &[Cow<'_, str>], is_json: bool) -> Result<ControlRequest> {
     ControlRequest::parse(&(words.join(" ") + json)).map_err(Failure::usage)
 }
 
-/// Returns the path of the socket.
 pub(super) fn path(options: &Options) -> PathBuf {
     given_path(options).unwrap_or_else(|| DEFAULT.into())
 }
@@ -112,7 +109,6 @@ fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<Control
     request.ask(path, limit).map_err(|error| failed(path, limit, &error))
 }
 
-/// Returns the failure of a request.
 pub(super) fn failed(path: &Path, limit: Duration, error: &io::Error) -> Failure {
     let (exit, why) = match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => (

@@ -23,7 +23,6 @@ use crate::{lock, random_name};
 /// Content of the small file: the licence of this program.
 const LICENCE: &[u8] = include_bytes!("../../LICENSE-MIT");
 
-/// The large file.
 const LARGE: &str = "16 MiB.bin";
 const LENGTH: usize = 16 * 1_024 * 1_024;
 
@@ -59,7 +58,6 @@ struct Demo<'a> {
     checks: u32,
     /// Password of the only user of each server.
     password: String,
-    /// Content of the large file.
     large: Arc<[u8]>,
 }
 
@@ -72,7 +70,6 @@ fn builder() -> ClientBuilder {
 }
 
 impl Demo<'_> {
-    /// Connects to a server of the demo and logs in.
     fn connect(&self, address: SocketAddr, builder: ClientBuilder) -> Result<Client> {
         let mut client = builder.connect(&address.to_string())?;
         client.login("demo", &self.password)?;

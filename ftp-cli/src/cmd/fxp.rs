@@ -17,11 +17,9 @@ use crate::report::{Events, Object};
 use crate::transfer::target::name_of;
 use crate::transfer::{TransferOptions, Verify};
 
-/// Source, target and options of a copy.
 struct FxpOptions {
     source: FtpUrl,
     target: FtpUrl,
-    /// Whether to copy a tree.
     recursive: bool,
     way: FxpWay,
     transfer: TransferOptions,
@@ -180,7 +178,6 @@ fn failure_of(error: &Error, wanted: &FxpOptions) -> Failure {
     failure.context(format_args!("{source} to {target}"))
 }
 
-/// Emits the event of the copy.
 fn emit(copied: &Done, bytes: Option<u64>, events: &Events, fields: &dyn Fn(Object) -> Object) {
     let done = || {
         fields(Object::event("done"))

@@ -214,7 +214,6 @@ fn is_over(failure: &Failure) -> bool {
     failure.exit == Exit::Interrupted || failure.phase == Some(Phase::Overall)
 }
 
-/// A file to download.
 struct GetItem {
     url: FtpUrl,
     target: Target,
@@ -228,26 +227,21 @@ struct Getter<'a, 'b, 's> {
     sessions: Sessions<'s>,
     context: &'a Context<'a>,
     tally: &'a Mutex<Tally<'b>>,
-    /// Servers that are no longer tried.
     abandoned: &'a Mutex<HashSet<Server>>,
     refused: &'a Mutex<RefusedLogins>,
-    /// Failure of the last file, if it failed.
     last: Option<Failure>,
 }
 
-/// Host and port of a server.
 type Server = (String, u16);
 
 fn server(item: &GetItem) -> Server {
     (item.url.host().to_ascii_lowercase(), item.url.port())
 }
 
-/// The server and the user of a file.
 fn login(item: &GetItem) -> (Server, Option<&[u8]>) {
     (server(item), item.url.user())
 }
 
-/// Returns a function that adds the fields of the file to an event.
 fn fields(item: &GetItem) -> impl Fn(Object) -> Object {
     |object| object.text("source", &item.url.to_string()).name("target", item.target.name())
 }
@@ -393,14 +387,12 @@ enum Wanted {
     Pattern(FtpUrl, RepresentationType),
 }
 
-/// Destination of the downloaded files.
 #[derive(Clone, Copy)]
 enum Destination<'o> {
     /// LOCAL or `--output`: a file, a directory or `-`.
     Local(&'o OsStr),
     /// `--directory`.
     Directory(&'o OsStr),
-    /// The current directory.
     Here,
 }
 
@@ -467,7 +459,6 @@ impl<'o> Requests<'o> {
         self.item(url, representation).map(Wanted::File)
     }
 
-    /// Returns the file of a URL with its target.
     fn item(&self, url: FtpUrl, representation: RepresentationType) -> Result<GetItem> {
         let path = url.path();
         let target = match self.destination {

@@ -21,7 +21,6 @@ const USED_EVERYWHERE: &[&str] = &["user", "password-file", "tls", "retry"];
 /// Column at which the help of an option begins.
 const COLUMN: usize = 32;
 
-/// Width of a line.
 const WIDTH: usize = 80;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -94,7 +93,6 @@ fn list_examples(text: &mut String, examples: impl Iterator<Item = (&'static str
     }
 }
 
-/// Writes options by group.
 fn list_options<R: Iterator<Item = &'static Row>>(text: &mut String, rows: impl Fn() -> R) {
     for group in Group::ALL {
         let mut rows = rows().filter(|row| row.group == *group).peekable();

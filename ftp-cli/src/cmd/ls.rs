@@ -72,7 +72,6 @@ pub(super) const FORMS: [(&str, ListingForm); 4] = [
     ("nlst", ListingForm::Nlst),
 ];
 
-/// Options of a listing.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LsOptions {
     pub(super) list: ListOptions,
@@ -248,7 +247,6 @@ impl Lister {
         Ok(())
     }
 
-    /// Prints the entries that were held for sorting.
     fn show_held(&mut self) -> Result {
         let mut held = std::mem::take(&mut self.held);
         self.how.order.sort(&mut held);
@@ -435,7 +433,6 @@ pub(crate) enum Key {
     Size,
 }
 
-/// Order of a listing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ListOrder {
     pub(crate) key: Key,
@@ -500,7 +497,6 @@ impl ListOrder {
     }
 }
 
-/// Returns the parts of a path.
 fn parts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     name.split(|byte| *byte == b'/')
 }

@@ -100,10 +100,8 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     done.and_then(|()| stdio.messages.replies().check())
 }
 
-/// Function that runs a command with its options.
 type Function = fn(&Options, &mut Stdio) -> Result;
 
-/// Returns the function of a command, if this build has it.
 fn function(command: Command) -> Option<Function> {
     Some(match command {
         Command::Help => help::run,
@@ -126,7 +124,6 @@ fn function(command: Command) -> Option<Function> {
     })
 }
 
-/// Returns the function of a command of the client.
 #[cfg(feature = "client")]
 fn of_client(command: Command) -> Option<Function> {
     Some(match command {

@@ -114,7 +114,6 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result {
     mirror::up(options, stdio, Path::new(local), &parse_url(url)?)
 }
 
-/// A file to upload.
 struct PutItem<'a> {
     local: &'a OsStr,
     /// Target path.
@@ -150,12 +149,10 @@ impl PutItem<'_> {
         if url.is_directory() { Place::inside(url, last(&self.path)) } else { Place::of(url) }
     }
 
-    /// Returns the URL of the target.
     fn target(&self, url: &FtpUrl) -> String {
         if url.is_directory() { url.below(last(&self.path)).to_string() } else { url.to_string() }
     }
 
-    /// Returns a function that adds the fields of the file to an event.
     fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
         let (source, target) = (self.local.as_bytes().to_vec(), self.target(url));
         move |object| object.name("source", &source).text("target", &target)
@@ -177,7 +174,6 @@ pub(super) fn name_of_file(local: &OsStr) -> Result<&[u8]> {
     })
 }
 
-/// Returns the remote path of each file.
 fn remote_paths(locals: &[impl AsRef<OsStr>], url: &FtpUrl) -> Result<Vec<Vec<u8>>> {
     if !url.is_directory() {
         if locals.len() > 1 {
@@ -263,7 +259,6 @@ struct Putter<'a, 'b, 's> {
     waiting: &'a Mutex<Waiting>,
     /// Connections of a worker that has ended, for the removal of sources.
     spare: &'a Mutex<Option<Sessions<'s>>>,
-    /// Failure of the last file, if it failed.
     last: Option<Failure>,
 }
 
@@ -284,7 +279,6 @@ impl<'a> Putter<'a, '_, '_> {
         lock(self.tally).done();
     }
 
-    /// Removes the sources of complete moves.
     fn remove_sources(mut self) {
         let context = self.context;
         let mut settled = Vec::new();

@@ -65,7 +65,6 @@ pub(super) fn command(line: &[u8]) -> Result<RawCommand> {
     })
 }
 
-/// Enters the directory of a URL.
 fn enter(client: &mut Client, url: &FtpUrl) -> Result {
     match url.path() {
         b"" => Ok(()),

@@ -13,7 +13,6 @@ use crate::options::{Options, parse_urls, values};
 use crate::remote::{self, Outcome, for_each_url, show_entry};
 use crate::report::{Events, Object};
 
-/// Runs `stat`.
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "stat needs a URL: ftp-cli stat URL...";
     let urls = parse_urls(&options.operands, needs, |_| Ok(()))?;
@@ -78,7 +77,6 @@ struct Sum {
     is_partial: bool,
 }
 
-/// Adds up the sizes of the files at `path`.
 fn sum_of(client: &mut Client, path: &[u8]) -> Result<Sum, Error> {
     let (mut sum, mut unsized_files) = (Sum::default(), Vec::new());
     let mut add = |sum: &mut Sum, path: &[u8], entry: &Entry| match (entry.kind, entry.size) {

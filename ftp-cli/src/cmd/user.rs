@@ -18,7 +18,6 @@ use crate::console::{Stdio, output};
 use crate::exit::{Failure, Result};
 use crate::options::Options;
 
-/// The default path of the configuration.
 const CONFIG: &str = "/etc/ftp-cli/server.toml";
 
 const USAGE: &str =

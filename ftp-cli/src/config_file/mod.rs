@@ -326,7 +326,6 @@ fn as_table<'t, 'a>(
     value.get_ref().as_table().ok_or_else(|| (at, format!("expected a table {header}")))
 }
 
-/// Returns the entries of a table in the order of the file.
 fn in_order<'t, 'a>(table: &'t DeTable<'a>) -> Vec<(&'t SpannedKey<'a>, &'t Item<'a>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);

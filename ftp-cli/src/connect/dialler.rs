@@ -190,7 +190,6 @@ impl Dialler {
         self
     }
 
-    /// Returns the remaining time of the run, if it is limited.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.end.map(|end| end.saturating_duration_since(Instant::now()))
     }
@@ -314,7 +313,6 @@ fn about_proxy(error: &Error, way: &Route) -> String {
     }
 }
 
-/// Reads the name of a character set.
 fn charset(name: &str) -> Result<Charset, String> {
     let examples = "a name such as windows-1252, iso-8859-2, koi8-r, shift_jis or utf-8";
     name.parse().map_err(|error: ParseError| {
@@ -347,7 +345,6 @@ pub(crate) fn timeouts(options: &Options) -> Result<Timeouts> {
         .final_reply(limit("final-timeout")?.unwrap_or(default.final_reply)))
 }
 
-/// Reads the mode of data connections.
 pub(crate) fn mode(options: &Options) -> Mode {
     match options.last_of(&["active", "passive"]) {
         Some("active") => Mode::Active,
@@ -367,7 +364,6 @@ pub(crate) fn most_data_connections(options: &Options) -> Result<usize> {
     Ok(ports.map_or(usize::MAX, |ports| ports.count()))
 }
 
-/// Reads the wanted address family.
 pub(crate) fn family(options: &Options) -> Option<NetworkProtocol> {
     match options.last_of(&["ipv4", "ipv6"]) {
         Some("ipv4") => Some(NetworkProtocol::Ipv4),
@@ -376,7 +372,6 @@ pub(crate) fn family(options: &Options) -> Option<NetworkProtocol> {
     }
 }
 
-/// Returns whether an address is of this family.
 pub(crate) const fn is_of_family(address: IpAddr, family: Option<NetworkProtocol>) -> bool {
     match family {
         Some(NetworkProtocol::Ipv4) => address.is_ipv4(),
@@ -424,10 +419,8 @@ fn is_public(address: IpAddr) -> bool {
     matches!(AddressClass::of(address), AddressClass::Public | AddressClass::Shared)
 }
 
-/// Port for implicit TLS.
 const IMPLICIT: u16 = 990;
 
-/// Options that need TLS.
 const NEEDS_TLS: &[&str] = &["ca-file", "client-cert", "client-key", "insecure", "pin", "tls-data"];
 
 /// Meaning of `--tls` for servers whose URL does not ask for TLS.

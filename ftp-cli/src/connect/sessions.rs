@@ -37,12 +37,10 @@ struct Connecting<'a> {
     messages: Messages,
     /// The source of logins: each is looked up once, because a lookup may prompt the user.
     finder: Arc<Mutex<Finder<'a>>>,
-    /// Known logins by server.
     known: Arc<Vec<(ServerKey, Credentials)>>,
 }
 
 impl Connecting<'_> {
-    /// Returns the login for the server of `url`.
     fn credentials(&self, url: &FtpUrl) -> Result<Credentials> {
         match self.known.iter().find(|(known, _)| known.is_of(url)) {
             Some((_, credentials)) => Ok(credentials.clone()),
@@ -87,7 +85,6 @@ impl ServerKey {
         }
     }
 
-    /// Returns whether a URL has this key.
     fn is_of(&self, url: &FtpUrl) -> bool {
         self.scheme == url.scheme()
             && self.host.eq_ignore_ascii_case(url.host())
@@ -109,7 +106,6 @@ impl<'a> Sessions<'a> {
         Ok(Self::with(options, dialler, stdio.messages.clone()))
     }
 
-    /// Returns sessions that `dialler` connects.
     pub(crate) fn with(options: &'a Options, dialler: Dialler, messages: Messages) -> Self {
         let dialler = Arc::new(dialler);
         let finder = Arc::new(Mutex::new(Finder::new(options, &messages)));
@@ -259,7 +255,6 @@ impl<'a> Sessions<'a> {
         self.connecting.credentials(url).map(|credentials| credentials.user)
     }
 
-    /// Returns the open connection to the server of `url`.
     pub(crate) fn open_client(&self, url: &FtpUrl) -> Option<&Client> {
         self.open.iter().find(|(open, _)| open.is_of(url)).map(|(_, client)| &**client)
     }
@@ -484,7 +479,6 @@ impl Attempts<'_> {
     }
 }
 
-/// Waits until `end`, or until `canceller` is cancelled.
 pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -11,7 +11,6 @@ pub(crate) enum Colour {
 }
 
 impl Colour {
-    /// Returns the text in this colour.
     pub(crate) fn paint(self, text: &str) -> String {
         let code = match self {
             Self::Good => 32,

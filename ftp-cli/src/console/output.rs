@@ -254,17 +254,14 @@ impl Messages {
         Self { writer, is_terminal, has_colours, flush, bar, hidden, log, replies, usage, said }
     }
 
-    /// Returns the count of what the run does about replies that are out of step.
     pub(crate) fn replies(&self) -> &Replies {
         &self.replies
     }
 
-    /// Returns the counts of what the run has transferred, and of what that cost.
     pub(crate) fn usage(&self) -> &Usage {
         &self.usage
     }
 
-    /// Hides these arguments in all later messages.
     pub(crate) fn hide(&self, hidden: &Hidden) {
         let _ = self.hidden.set(hidden.clone());
     }
@@ -372,7 +369,6 @@ impl Messages {
         }
     }
 
-    /// Appends a message to the log file, if there is one.
     pub(crate) fn log(&self, message: impl fmt::Display) {
         let Some(log) = self.log.get() else { return };
         let mut log = lock(log);
@@ -426,7 +422,6 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Replacement text.
 const INSTEAD: &str = "(an argument that may hold a password)";
 
 /// Hidden arguments, in each form in which a message may quote them. The default hides nothing.
@@ -449,7 +444,6 @@ impl Hidden {
         Self(forms.into())
     }
 
-    /// Returns the text without the hidden arguments.
     pub(crate) fn leave_out<'t>(&self, text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
         let mut text = text.into();
         for form in self.0.iter() {
@@ -534,7 +528,6 @@ pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
         .try_init();
 }
 
-/// Returns the log level.
 fn level(options: &Options, usual: LevelFilter) -> LevelFilter {
     match (options.is_quiet(), options.is_verbose()) {
         (true, _) => LevelFilter::Error,
@@ -612,7 +605,6 @@ impl Replies {
         self.reconnects.fetch_add(1, Ordering::Relaxed) < MOST
     }
 
-    /// Notes the result of QUIT.
     pub(crate) fn note_quit(&self, result: &Result<(), Error>) {
         if result.as_ref().is_err_and(Error::is_out_of_step) {
             self.was_unread.store(true, Ordering::Relaxed);
@@ -770,7 +762,6 @@ pub(crate) fn shown(path: &[u8]) -> String {
     }
 }
 
-/// Returns a local path for messages.
 pub(crate) fn shown_path(path: &Path) -> String {
     shown_local(path.as_os_str().as_bytes())
 }

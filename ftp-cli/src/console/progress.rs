@@ -54,7 +54,6 @@ pub(crate) struct Board {
     when: When,
     messages: Messages,
     events: Events,
-    /// Number of files.
     files: usize,
     /// Whether one line is drawn again and again, not each state as a separate line.
     redraws: bool,
@@ -74,14 +73,12 @@ struct BoardState {
     unfinished: HashMap<String, (usize, u64)>,
     /// Total size of all files, if known.
     total: Option<u64>,
-    /// Number of files started so far.
     begun: usize,
     /// The transfer that is shown.
     line: Line,
 }
 
 impl Board {
-    /// Returns the display for `files` files of `total` bytes.
     pub(crate) fn new(when: When, stdio: &Stdio, files: usize, total: Option<u64>) -> Self {
         let messages = stdio.messages.clone();
         let events = stdio.events.clone();
@@ -213,7 +210,6 @@ impl Drop for Meter<'_> {
 }
 
 impl Meter<'_> {
-    /// Adds transferred bytes.
     pub(crate) fn add(&mut self, bytes: u64) {
         self.done += bytes;
         if self.reported.elapsed() >= ELSEWHERE && self.board.events.is_on() {
@@ -256,7 +252,6 @@ pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
     options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
 }
 
-/// Mark for omitted text.
 const ELLIPSIS: char = '\u{2026}';
 
 /// Columns of a name that stay if figures can go instead.

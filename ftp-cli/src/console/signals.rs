@@ -102,7 +102,6 @@ impl Cleanup {
         Ok(Self { canceller: Some(canceller), ends: self.ends.clone() })
     }
 
-    /// Sets what Ctrl-C ends from now on.
     pub(crate) fn aim(&self, aim: Aim) {
         let Some(ends) = &self.ends else { return };
         *lock(ends) = match (aim, &self.canceller) {
@@ -112,7 +111,6 @@ impl Cleanup {
         };
     }
 
-    /// Returns whether a signal has cancelled the work.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.canceller.as_ref().is_some_and(Canceller::is_cancelled)
     }
@@ -122,7 +120,6 @@ impl Cleanup {
         self.canceller.as_ref()
     }
 
-    /// Cancels all work.
     fn cancel(&self) {
         let aimed = self.ends.as_ref().map(|ends| lock(ends).clone());
         if let Some(Ends::Work(work)) = aimed {
@@ -169,7 +166,6 @@ impl EarlyEnd {
     }
 }
 
-/// Returns the failure of a run that a signal ends.
 fn ended_by(signal: i32) -> Failure {
     match signal {
         SIGINT => Failure::new(Exit::Interrupted, "interrupted"),

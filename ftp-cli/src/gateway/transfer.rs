@@ -19,7 +19,6 @@ use ftp_server::{
 use super::upstream::{Connection, Known as _, StorageResult, Turn, Upstream, find};
 use crate::random_name;
 
-/// Prefix of the temporary names.
 pub(super) const PREFIX: &str = ".ftp-gateway-";
 
 /// The longest step.
@@ -162,7 +161,6 @@ impl Source for OtherFile {
 
 type RunningUpload = ftp_client::Upload<Connection>;
 
-/// An upload to another server.
 struct OtherUpload {
     upstream: Arc<Upstream>,
     /// The path of the file, below the directory of the URL.

@@ -28,7 +28,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Maximum number of names in all listings at once: about 75 MiB.
 pub(super) const MOST_NAMES: usize = 250_000;
 
-/// The result of a call of a storage.
 pub(super) type StorageResult<T> = Result<T, StorageError>;
 
 /// A connection of a pool.

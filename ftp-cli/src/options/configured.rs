@@ -13,16 +13,12 @@ use crate::exit::{Failure, Result};
 use crate::remote::pattern;
 use crate::system::{OsStrExt, OsStringExt};
 
-/// The option that sets the user.
 pub(crate) const USER: &str = "user";
 
-/// The options that supply the user's password.
 const PASSWORDS: [&str; 2] = ["password-file", "password-command"];
 
-/// A configuration file that was read.
 #[derive(Debug, Default)]
 pub(crate) struct ConfigFile {
-    /// Name for messages.
     pub(crate) name: String,
     pub(crate) defaults: Vec<Choice>,
     /// The options of hosts, in the order of the file.
@@ -228,7 +224,6 @@ impl ConfigFile {
     }
 }
 
-/// Returns the user that the options name.
 fn user_of(choices: &[Choice]) -> Option<&[u8]> {
     let choice = choices.iter().find(|choice| choice.long == USER)?;
     choice.given.last()?.value.as_deref().map(OsStr::as_bytes)
@@ -240,7 +235,6 @@ fn is_taken(command: Command, options: &Options, choice: &Choice) -> bool {
         && options.last_typed(&[choice.long]).is_none()
 }
 
-/// Returns whether an option replaces an earlier one.
 fn replaces(command: Command, choice: &Choice, earlier: &Choice) -> bool {
     let is_on = |choice: &Choice| !choice.given.is_empty();
     // Two options of the same table that exclude each other are an error.

@@ -122,7 +122,6 @@ fn takers(name: &str) -> String {
     Command::ALL.iter().filter_map(of).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns whether the name looks like an option for a password.
 fn is_password(name: &str) -> bool {
     let is_mode = ["passi", "pasi", "pasv"].iter().any(|it| name.starts_with(it));
     name.starts_with("pas") && !is_mode || name.ends_with("password")

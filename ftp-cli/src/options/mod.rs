@@ -60,7 +60,6 @@ pub(crate) struct GivenOption {
 }
 
 impl GivenOption {
-    /// Returns the value, parsed by `parse`.
     fn parsed<T>(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>> {
         let Some(value) = &self.value else { return Ok(None) };
         let name = self.shown();
@@ -217,7 +216,6 @@ impl Options {
         self.given.iter().filter(move |given| given.long == long)
     }
 
-    /// Returns whether an option was given.
     pub(crate) fn has(&self, long: &str) -> bool {
         self.last(long).is_some()
     }
@@ -256,27 +254,22 @@ impl Options {
         last.map(|given| given.long)
     }
 
-    /// Returns the synonym by which the command was called, if any.
     pub(crate) const fn synonym(&self) -> Option<&'static str> {
         self.synonym
     }
 
-    /// Returns the names of all given options, in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.given.iter().map(|given| given.long)
     }
 
-    /// Returns whether to print only errors.
     pub(crate) fn is_quiet(&self) -> bool {
         self.last_of(&["quiet", "verbose"]) == Some("quiet")
     }
 
-    /// Returns whether to print more than usual.
     pub(crate) fn is_verbose(&self) -> bool {
         self.last_of(&["quiet", "verbose"]) == Some("verbose")
     }
 
-    /// Returns the values of an option, in order.
     pub(crate) fn all(&self, long: &str) -> impl DoubleEndedIterator<Item = &OsStr> {
         self.of(long).filter_map(|given| given.value.as_deref())
     }
@@ -320,7 +313,6 @@ impl Options {
         self.of(long).filter_map(|given| given.parsed(&parse).transpose()).collect()
     }
 
-    /// Returns whether a typed option excludes this one.
     fn type_excludes(&self, command: Command, long: &str) -> bool {
         let mut typed = self.given.iter().filter(|given| given.origin.is_none());
         typed.any(|given| exclude(command, given.long, long))

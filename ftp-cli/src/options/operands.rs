@@ -177,7 +177,6 @@ fn bookmark(operand: &[u8]) -> Option<&[u8]> {
     (!name.is_empty() && !rest.contains(&b':') && !rest.contains(&b'@')).then_some(name)
 }
 
-/// Returns a message about an invalid URL.
 fn reason(bytes: &[u8], error: ParseError) -> &'static str {
     match (error.kind, bytes.get(error.at)) {
         (ParseErrorKind::UnknownWord, _) => "unknown ;type",
@@ -194,21 +193,17 @@ pub(super) fn with_scheme(operand: &[u8]) -> Vec<u8> {
     [b"ftp://", operand].concat()
 }
 
-/// Schemes of FTP URLs.
 const SCHEMES: [&[u8]; 3] = [b"ftp", b"ftps", b"ftpes"];
 
-/// Splits an argument at its first colon.
 pub(crate) fn split_at_colon(argument: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = argument.iter().position(|byte| *byte == b':')?;
     Some((argument.get(..colon)?, argument.get(colon + 1..)?))
 }
 
-/// Returns whether `head` is an FTP scheme.
 fn has_scheme(head: &[u8]) -> bool {
     SCHEMES.iter().any(|scheme| scheme.eq_ignore_ascii_case(head))
 }
 
-/// Returns whether an argument starts like an FTP URL.
 pub(crate) fn is_url(argument: &[u8]) -> bool {
     split_at_colon(argument).is_some_and(|(head, rest)| has_scheme(head) && rest.starts_with(b"//"))
 }

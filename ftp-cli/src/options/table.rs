@@ -11,10 +11,8 @@ use Completes::{Directory, File, Nothing, Words};
 
 use crate::texts::CommandHelp;
 
-/// The shells that `completions` supports.
 pub(crate) const SHELLS: &str = "bash|zsh|fish";
 
-/// The pages of `man`.
 pub(crate) const MAN_PAGES: &str =
     if cfg!(feature = "server") { "ftp-cli|server.toml" } else { "ftp-cli" };
 
@@ -25,7 +23,6 @@ pub(crate) enum Completes {
     Nothing,
     /// A local file or directory.
     File,
-    /// A local directory.
     Directory,
     /// One of these words, separated by `|`.
     Words(&'static str),
@@ -37,7 +34,6 @@ pub(crate) enum Completes {
 /// Each group begins with the features that its commands need.
 macro_rules! commands {
     ($($built:meta { $($variant:ident $name:literal [$($operand:expr),*] $file:expr;)* })*) => {
-        /// A command of the program.
         #[derive(Clone, Copy, Debug, Eq, PartialEq)]
         pub(crate) enum Command { $($($variant),*),* }
 
@@ -45,7 +41,6 @@ macro_rules! commands {
             /// All commands of this build, in the order of `--help`.
             pub(crate) const ALL: &[Self] = &[$($(#[cfg($built)] Self::$variant,)*)*];
 
-            /// The commands of all builds.
             pub(super) const OF_ALL_BUILDS: &[Self] = &[$($(Self::$variant),*),*];
 
             pub(crate) const fn name(self) -> &'static str {
@@ -112,7 +107,6 @@ impl Command {
         CommandHelp::read(self.name(), self.file())
     }
 
-    /// Returns whether this build has the command.
     pub(crate) fn is_built(self) -> bool {
         Self::ALL.contains(&self)
     }
@@ -127,7 +121,6 @@ pub(crate) struct Synonym {
     pub(crate) command: Command,
     /// Long names of the implied options, with their values.
     pub(super) implies: &'static [(&'static str, Option<&'static str>)],
-    /// The implied first operand.
     pub(super) operand: Option<&'static str>,
 }
 
@@ -171,12 +164,10 @@ impl Synonym {
         SYNONYMS.iter().filter(|synonym| synonym.command.is_built())
     }
 
-    /// Returns the synonym called `name`.
     pub(super) fn find(name: &OsStr) -> Option<&'static Self> {
         SYNONYMS.iter().find(|synonym| name == synonym.name)
     }
 
-    /// Returns the names by which `command` is also known.
     pub(crate) fn of(command: Command) -> impl Iterator<Item = &'static str> {
         let of = move |synonym: &&Self| synonym.command == command;
         SYNONYMS.iter().filter(of).map(|synonym| synonym.name)
@@ -270,7 +261,6 @@ impl Value {
         }
     }
 
-    /// Returns whether the option requires a value.
     pub(crate) fn is_needed(self) -> bool {
         matches!(self, Self::Needed(_) | Self::OneOf(..))
     }
@@ -352,7 +342,6 @@ pub(crate) static TABLE: LazyLock<Vec<Row>> =
     LazyLock::new(|| OPTIONS.lines().filter_map(Row::read).collect());
 
 impl Command {
-    /// Returns the options that the command accepts.
     pub(crate) fn rows(self) -> impl Iterator<Item = &'static Row> {
         TABLE.iter().filter(move |row| row.commands.contains(&self))
     }
@@ -398,7 +387,6 @@ pub(super) static EXCLUSIONS: LazyLock<Vec<Relation>> =
 pub(super) static NEEDS: LazyLock<Vec<Relation>> =
     LazyLock::new(|| lines("need").map(Relation::read).collect());
 
-/// Returns whether two options of a command exclude each other.
 pub(crate) fn exclude(command: Command, one: &str, other: &str) -> bool {
     EXCLUSIONS.iter().filter(|it| it.commands.contains(&command)).any(|it| {
         let is_pair = |one, other| it.options.contains(&one) && it.others.contains(&other);

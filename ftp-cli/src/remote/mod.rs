@@ -19,18 +19,15 @@ use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 use crate::report::{Events, Object, Tally};
 
-/// Receiver of results.
 pub(crate) struct Reporter {
     pub(crate) messages: Messages,
     pub(crate) events: Events,
     /// Whether to print successes.
     pub(crate) is_talkative: bool,
-    /// Number of objects that were handled.
     handled: AtomicU64,
 }
 
 impl Reporter {
-    /// Returns a reporter for these options.
     pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
         let messages = stdio.messages.clone();
         let events = stdio.events.clone();
@@ -62,19 +59,16 @@ impl Reporter {
         }
     }
 
-    /// Reports that an object was handled.
     pub(crate) fn done(&self, what: &str, object: impl Display) {
         self.handled.fetch_add(1, Ordering::Relaxed);
         self.messages.say_if(self.is_talkative, format_args!("{object}: {what}"));
     }
 }
 
-/// Outcome of an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Outcome {
     /// Done; the text is for the message.
     Done(&'static str),
-    /// Renamed to this path.
     Moved(Vec<u8>),
     /// Skipped without an error; the text is for the message.
     Skipped(&'static str),

@@ -6,7 +6,6 @@ use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pathname, Pa
 
 use crate::exit::{Exit, Failure, Result};
 
-/// Message for a pattern without a match.
 pub(crate) const NO_MATCH: &str = "no name matches the pattern";
 
 /// Returns the failure for an object whose name leads out of its directory, or cannot be sent.
@@ -18,7 +17,6 @@ pub(crate) fn invalid(name: &[u8]) -> Failure {
 pub(crate) enum Named {
     /// The object with exactly that name.
     Itself,
-    /// The objects that the pattern matches.
     Matches {
         /// Path of their directory, absolute or relative to the current directory.
         directory: Vec<u8>,
@@ -164,7 +162,6 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
     }
 }
 
-/// Collects the listing of a directory.
 fn list(client: &mut Client, directory: &[u8], options: ListOptions) -> Result<Listing, Error> {
     client.features()?;
     client.list_directory(directory, options)?.gather(Budget::default())

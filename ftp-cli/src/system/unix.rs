@@ -91,7 +91,6 @@ impl Running {
         Self(child)
     }
 
-    /// Kills the child process.
     pub(crate) fn kill(&mut self) {
         let _ = self.0.kill();
     }
@@ -396,7 +395,6 @@ pub(crate) fn is_journal() -> bool {
     stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// Returns standard input, output and error.
 pub(crate) fn streams() -> Streams {
     let output: Box<dyn Write + Send> = match OUTPUT_IS_CLOSED.load(Ordering::Relaxed) {
         true => Box::new(Closed),
@@ -479,12 +477,10 @@ pub(crate) fn hold(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Returns the user's directory.
 pub(crate) fn home() -> Option<OsString> {
     std::env::var_os("HOME")
 }
 
-/// Returns the path of the netrc file.
 pub(crate) fn netrc(home: &Path) -> PathBuf {
     home.join(".netrc")
 }

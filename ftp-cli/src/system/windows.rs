@@ -294,7 +294,6 @@ pub(crate) fn state(set: impl Fn(&'static str) -> Option<PathBuf>) -> Option<Pat
     set("LOCALAPPDATA")
 }
 
-/// Returns whether a path begins with the root of a drive.
 pub(crate) const fn has_drive(path: &[u8]) -> bool {
     matches!(path, [b'A'..=b'Z' | b'a'..=b'z', b':'] | [b'A'..=b'Z' | b'a'..=b'z', b':', b'\\' | b'/', ..])
 }

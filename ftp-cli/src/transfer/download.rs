@@ -72,7 +72,6 @@ pub(crate) fn in_segments<'j>(
     run(context, remote, target, attempt, |job, show| job.attempt_over(&pool, most, show))
 }
 
-/// Runs `download` with the job for the file.
 fn run<'j>(
     context: &'j Context<'_>,
     remote: &RemoteFile<'_>,
@@ -117,7 +116,6 @@ fn run<'j>(
     }
 }
 
-/// Returns the job for a file.
 fn job<'j>(
     context: &'j Context<'_>,
     remote: &RemoteFile<'_>,
@@ -197,7 +195,6 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
     failure
 }
 
-/// Returns whether a command asks for a digest.
 const fn is_digest(verb: Verb) -> bool {
     use Verb::{Hash, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512};
     matches!(verb, Hash | Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512)
@@ -240,7 +237,6 @@ impl Write for DirectFile {
     }
 }
 
-/// Shows the events of a download.
 struct DownloadDisplay<'a> {
     context: &'a Context<'a>,
     fields: &'a (dyn Fn(Object) -> Object + Sync),

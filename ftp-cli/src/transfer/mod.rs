@@ -271,7 +271,6 @@ pub(crate) fn selection(options: &Options) -> Result<Selection> {
     Ok(Selection(sizes, [time("max-age")?, time("min-age")?]))
 }
 
-/// One attempt at a download.
 #[derive(Clone, Copy)]
 pub(crate) struct Attempt<'a, 'j> {
     /// Whether it starts at byte 0, regardless of an earlier attempt.
@@ -289,7 +288,6 @@ pub(crate) struct Context<'a> {
     /// Receiver of messages, events and retries.
     pub(crate) witness: RetryObserver,
     pub(crate) output: Output,
-    /// All local targets of the run.
     pub(crate) targets: Targets,
     /// Whether to print successes.
     pub(crate) talkative: bool,
@@ -384,7 +382,6 @@ impl<'a> Context<'a> {
     }
 }
 
-/// A remote file.
 pub(crate) struct RemoteFile<'a> {
     pub(crate) place: Place,
     /// Name for messages: a URL, or a path.
@@ -527,7 +524,6 @@ pub(crate) const fn reason(why: Why) -> (bool, &'static str) {
     }
 }
 
-/// Returns the failure of an attempt.
 fn failure_of(
     settings: &TransferOptions,
     client: &mut Client,

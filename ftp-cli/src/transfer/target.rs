@@ -176,7 +176,6 @@ fn missing(named: &Path, error: &io::Error) -> Failure {
     Failure::local(shown_path(named), error).hinted(hint)
 }
 
-/// Returns whether a local path ends with a separator.
 pub(crate) fn ends_as_directory(path: &OsStr) -> bool {
     path.as_bytes().last().is_some_and(|last| is_separator(char::from(*last)))
 }
@@ -185,7 +184,6 @@ fn make_directories(path: &Path) -> Result {
     fs::create_dir_all(path).map_err(|error| Failure::local(shown_path(path), &error))
 }
 
-/// Returns the parent directory of `path`.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

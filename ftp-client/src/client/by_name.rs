@@ -9,7 +9,6 @@ use super::directories::Inside;
 use crate::error::Error;
 use crate::trace;
 
-/// Returns the path in a command that acts on one object.
 const fn path_in(command: &mut Command) -> Option<&mut Pathname> {
     match command {
         Command::Retr(path)

@@ -291,7 +291,6 @@ impl Position {
         (self.home, self.at, self.last) = (None, None, None);
     }
 
-    /// Returns the absolute path of a directory, if it is known.
     fn absolute(&self, directory: &[u8]) -> Option<Vec<u8>> {
         let home = self.home.as_deref().filter(|home| home.starts_with(b"/"))?;
         match (home, directory) {
@@ -320,10 +319,8 @@ pub(super) enum MlsdArgument {
     Ignored,
 }
 
-/// The result of [`Client::go_inside`].
 pub(super) enum Inside {
     Entered,
-    /// The server refused to enter the directory.
     Refused(Error),
     /// The server reports no current directory, so the way back is unknown.
     Fixed,
@@ -430,7 +427,6 @@ impl Client {
         Ok(here.is_some() && here == self.position.home)
     }
 
-    /// Returns whether the connection is in a directory that was entered.
     pub(super) const fn is_inside(&self) -> bool {
         self.position.at.is_some()
     }
@@ -474,7 +470,6 @@ pub(super) fn first_name(path: &[u8]) -> Option<&[u8]> {
     first.filter(|name| *name != b"..")
 }
 
-/// Returns whether `above` is the directory that contains `directory`.
 fn is_above(above: &[u8], directory: &[u8]) -> bool {
     let rest = directory.strip_prefix(above).unwrap_or_default();
     let name = if above.is_empty() { rest } else { rest.strip_prefix(b"/").unwrap_or_default() };

@@ -269,7 +269,6 @@ impl Client {
         }
     }
 
-    /// Returns whether the server knows an object at this path.
     fn is_known(&mut self, path: &[u8]) -> Result<bool, Error> {
         Ok(self.size(path)?.is_some() || self.shows(path)?)
     }
@@ -467,7 +466,6 @@ impl Client {
     }
 }
 
-/// The listing that the caller wants.
 #[derive(Clone, Copy)]
 struct ListRequest<'d> {
     directory: &'d [u8],
@@ -477,13 +475,11 @@ struct ListRequest<'d> {
 }
 
 impl ListRequest<'_> {
-    /// Returns the request with `LIST` as the form.
     fn by_list(self) -> Self {
         Self { options: ListOptions { form: ListingForm::List, ..self.options }, ..self }
     }
 }
 
-/// The result of [`Client::begin_mlsd_if_listed`].
 enum Mlsd {
     Begun(Box<Begun>),
     /// `LIST` must be used.

@@ -156,7 +156,6 @@ impl Client {
         self.order(&Command::Acct(Password(account.as_ref().to_vec()))).map(drop)
     }
 
-    /// Takes over the features that another connection of the same login has listed.
     pub(crate) fn know_features(&mut self, features: &Features) {
         self.features.get_or_insert_with(|| features.clone());
     }

@@ -84,15 +84,12 @@ const AGAIN: Duration = Duration::from_millis(250);
 pub struct Client {
     pub(crate) control: ControlConnection,
     pub(crate) config: Config,
-    /// The state of the session at the server, and what is known about the server's commands.
     pub(crate) state: ServerState,
     /// The data connection of a transfer that was dropped early.
     pub(crate) abandoned: Option<Stream>,
     /// The data connection that the next transfer in mode B uses.
     pub(crate) kept: Option<KeptConnection>,
-    /// The transfers that the caller has planned, and the commands that were sent ahead.
     pub(crate) plan: DownloadPlan,
-    /// The moves that the caller has announced.
     pub(crate) moves: MovesAhead,
     welcome: Reply,
     /// Whether transfers use one data connection if the server offers mode B.
@@ -119,7 +116,6 @@ pub struct Client {
     /// Whether the server refused `LIST -a`, but accepted `LIST`.
     no_flags: bool,
     pub(crate) no_range: bool,
-    /// The server's clock, if it was measured.
     pub(crate) clock: Option<Clock>,
     /// Whether this server, as the target of a copy, got a small file that had ended before its 150,
     /// and did not see it.
@@ -682,7 +678,6 @@ fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), E
     Err(Error::Refused { verb: Verb::Host, reply })
 }
 
-/// Returns whether a reply says that the server does not know the command.
 fn is_unknown(reply: &Reply) -> bool {
     [ReplyCode::UNKNOWN_COMMAND, ReplyCode::NOT_IMPLEMENTED].contains(&reply.code())
 }

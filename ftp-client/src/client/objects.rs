@@ -20,7 +20,6 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a server tells of the size of a file (`SIZE`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum SizeTold {
     Bytes(u64),
@@ -52,7 +51,6 @@ impl Client {
         self.size_told(path.as_ref()).map(SizeTold::known)
     }
 
-    /// Returns what the server tells of the size, as [`size`](Self::size) does.
     pub(crate) fn size_told(&mut self, path: &[u8]) -> Result<SizeTold, Error> {
         let command = Command::Size(self.pathname(path)?);
         // If the command was sent ahead, type image is in force.

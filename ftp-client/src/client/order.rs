@@ -13,7 +13,6 @@ impl Client {
         self.come_back()
     }
 
-    /// Aborts a transfer that was dropped early.
     pub(super) fn stop_abandoned(&mut self) -> Result<(), Error> {
         self.control.check()?;
         let data = self.abandoned.take();

@@ -12,9 +12,7 @@ pub struct PermissionChange(Change);
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Change {
-    /// Bits to set.
     Bits(u16),
-    /// Changes to apply in order.
     Clauses(Vec<Clause>),
 }
 

@@ -112,7 +112,6 @@ enum Shown {
     Gone,
     /// The source is not there, and the target became what the source was.
     Moved,
-    /// Anything else.
     Unclear,
 }
 
@@ -249,7 +248,6 @@ impl Repeat {
         Ok(self.has_lost(&[Verb::Dele], path) && client.existence(path)? == Existence::Absent)
     }
 
-    /// Renames a file to a name that is known to be free, as [`rename`](Self::rename) does.
     pub(crate) fn rename_to_free(
         &mut self,
         client: &mut Client,
@@ -434,7 +432,6 @@ pub(crate) fn is_final(reply: &ftp_proto::Reply) -> bool {
     reply.code().severity() == Severity::Permanent && reply.code() != ReplyCode::NOT_LOGGED_IN
 }
 
-/// Returns what the server tells about the object at `path`; `None` if nothing.
 fn facts_of(client: &mut Client, path: &[u8]) -> Result<Option<Facts>, Error> {
     if client.features()?.has("MLST")
         && let Some(entry) = client.stat(path)?

@@ -134,7 +134,6 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
-    /// Returns the promise of a server that lists the feature, or does not.
     pub(crate) fn of(is_listed: bool) -> Self {
         Self { is_broken: AtomicBool::new(!is_listed), refused: AtomicU32::new(0) }
     }

@@ -75,7 +75,6 @@ pub(crate) enum Demand {
 }
 
 pub(crate) enum TlsAnswer {
-    /// TLS is on.
     Secured(Box<Secured>),
     /// The server refused TLS, and the caller accepts plaintext.
     Plaintext(Reply),
@@ -244,7 +243,6 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// Returns whether the connection is under TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.stream.as_ref().is_some_and(|stream| stream.session().is_some())
     }

@@ -35,7 +35,6 @@ const BUFFER: usize = 1_024;
 /// The time that a server may take to answer `QUIT`.
 const GOOD_BYE: Duration = Duration::from_secs(2);
 
-/// A stream of commands and replies, with the replies that are still outstanding.
 pub(crate) struct ControlConnection {
     /// `None` once the connection is closed.
     stream: Option<Stream>,
@@ -148,7 +147,6 @@ impl ControlConnection {
         self.waiter.keep();
     }
 
-    /// Returns the waiter that limits every wait of this client.
     pub(crate) const fn waiter(&self) -> &Waiter {
         &self.waiter
     }
@@ -185,7 +183,6 @@ impl ControlConnection {
         self.waiter.deadline(limit, phase)
     }
 
-    /// Returns the deadline for a command that is sent now.
     pub(crate) fn reply_deadline(&self) -> Deadline {
         self.deadline(self.reply_limit, Phase::Reply(None))
     }
@@ -195,12 +192,10 @@ impl ControlConnection {
         self.stream.is_some()
     }
 
-    /// Returns whether a command waits for its final reply.
     pub(crate) const fn is_outstanding(&self) -> bool {
         self.outstanding.is_some()
     }
 
-    /// Returns the command that waits for its final reply.
     pub(crate) fn outstanding(&self) -> Option<Verb> {
         self.outstanding.as_ref().map(|(verb, _)| *verb)
     }
@@ -211,7 +206,6 @@ impl ControlConnection {
         self.decoder.set_text_limit(limit);
     }
 
-    /// Closes the connection and forgets the outstanding commands.
     pub(crate) fn close(&mut self) {
         self.stream = None;
         if let Some((verb, _)) = self.outstanding.take() {
@@ -326,7 +320,6 @@ impl ControlConnection {
         self.final_reply(deadline)
     }
 
-    /// Returns whether the reply to `command` has been read already.
     pub(crate) fn has_answer(&self, command: &Command) -> bool {
         self.answers.find(command).is_some()
     }
@@ -338,7 +331,6 @@ impl ControlConnection {
         self.answers.0.extend(ports.0);
     }
 
-    /// Forgets the replies to the commands of a flight.
     pub(crate) fn forget_answers(&mut self) {
         self.answers = Answers::default();
     }
@@ -562,7 +554,6 @@ impl Answers {
         self.0.push_back((command, reply, Instant::now()));
     }
 
-    /// Returns the place of the reply to `command`, if it is here.
     fn find(&self, command: &Command) -> Option<usize> {
         self.0.iter().position(|(asked, _, at)| asked == command && at.elapsed() < FRESH)
     }

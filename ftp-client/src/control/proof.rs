@@ -89,7 +89,6 @@ const CHANGES: &[Verb] = &[
     Verb::Stou,
 ];
 
-/// What a final reply means for the outstanding command.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ReplyMeaning {
     /// The answer, as far as the code shows.
@@ -116,7 +115,6 @@ enum Late {
 /// Whether the server answers a removal once.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Removals {
-    /// None was answered yet.
     #[default]
     None,
     /// One was answered, and a second answer may follow.
@@ -125,7 +123,6 @@ enum Removals {
     Proved,
 }
 
-/// What the replies so far prove.
 #[derive(Debug, Default)]
 pub(super) struct ProofStep {
     late: Option<Late>,
@@ -299,12 +296,10 @@ impl ProofStep {
         self.is_in_doubt |= self.removals == Removals::Answered;
     }
 
-    /// Records that the login has succeeded.
     pub(super) const fn log_in(&mut self) {
         self.late = Some(Late::Banner);
     }
 
-    /// Records that a raw command was sent.
     pub(super) const fn quote(&mut self) {
         self.has_quoted = true;
     }

@@ -19,7 +19,6 @@ use crate::trace;
 /// out.
 const BACKLOG: i32 = 4;
 
-/// A socket that listens for the data connection.
 pub(crate) struct Listening {
     pub(crate) listener: TcpListener,
     here: SocketAddr,

@@ -76,7 +76,6 @@ impl Coding {
         }
     }
 
-    /// Writes some of `bytes`, and returns how many.
     pub(crate) fn write(&mut self, data: &mut impl RawData, bytes: &[u8]) -> Result<usize, Error> {
         match self {
             Self::Deflating(deflating) => deflating.write(data, bytes),
@@ -98,10 +97,8 @@ impl Coding {
 
 /// The data connection of a running transfer, with its bytes unchanged.
 pub(crate) trait RawData {
-    /// Reads some bytes. Returns 0 at the end of the data.
     fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, Error>;
 
-    /// Writes some of `bytes`, and returns how many.
     fn write_data(&mut self, bytes: &[u8]) -> Result<usize, Error>;
 
     /// Ends the transfer and returns the reason: a reply of the server has priority over `error`.
@@ -147,7 +144,6 @@ impl Blocks {
         self.start < self.end
     }
 
-    /// Reads data. Returns 0 at the end of the file.
     fn read(&mut self, data: &mut impl RawData, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.has_ended || buffer.is_empty() {
             return Ok(0);
@@ -240,7 +236,6 @@ const PACKED: usize = 32 * 1_024;
 /// flushed, because servers abort a transfer in which no bytes arrive.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// A compressor for data to send.
 #[derive(Debug)]
 pub(crate) struct Deflating {
     /// `None` once the end of the stream was written.
@@ -250,7 +245,6 @@ pub(crate) struct Deflating {
     sent_at: Instant,
 }
 
-/// A decompressor for received data.
 #[derive(Debug)]
 pub(crate) struct Inflating {
     decoder: DeflateDecoder,

@@ -66,7 +66,6 @@ impl Agreed {
     }
 }
 
-/// A data connection that is being opened.
 #[derive(Debug)]
 pub(crate) enum Opening {
     /// By the client: a connect in progress.
@@ -87,13 +86,11 @@ impl Opening {
         }
     }
 
-    /// Returns whether [`advance`](Self::advance) would make progress now.
     pub(crate) fn is_ready(&self) -> Result<bool, Error> {
         let (fd, interest) = self.interest();
         is_ready(fd, interest)
     }
 
-    /// Returns whether the client opens the connection.
     pub(crate) const fn is_passive(&self) -> bool {
         matches!(self, Self::Connecting(_) | Self::Connected(_))
     }
@@ -126,10 +123,8 @@ impl Opening {
     }
 }
 
-/// The result of advancing an [`Opening`].
 #[derive(Debug)]
 pub(crate) enum Advance {
-    /// The connection is open.
     Open(Stream),
     /// The opening needs another wait. Another host may have connected.
     Still(Opening, Option<IpAddr>),
@@ -284,7 +279,6 @@ pub(crate) struct SeenSource {
     pub(crate) unique: Option<Vec<u8>>,
 }
 
-/// The downloads that the caller has named, and all commands that were sent ahead.
 #[derive(Debug, Default)]
 pub(crate) struct DownloadPlan {
     /// The downloads that are not requested yet.
@@ -298,7 +292,6 @@ pub(crate) struct DownloadPlan {
 #[derive(Debug, Eq, PartialEq)]
 struct PlannedDownload {
     path: Pathname,
-    /// Whether the file's modification time is requested too.
     with_time: bool,
 }
 
@@ -346,7 +339,6 @@ impl DownloadPlan {
         self.vain < VAIN && self.planned.is_empty() && self.requested.is_empty()
     }
 
-    /// Records that these commands were sent ahead.
     pub(crate) fn request(&mut self, commands: impl IntoIterator<Item = Command>) {
         self.requested.extend(commands);
     }

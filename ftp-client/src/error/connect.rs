@@ -75,16 +75,12 @@ impl fmt::Display for DataAttempt {
 /// `Display` gives the reason, and the [`AddressRule`] that would choose the other host.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct AnnouncedHost {
-    /// The host that the server announced.
     pub(crate) announced: IpAddr,
-    /// The host of the control connection.
     pub(crate) peer: IpAddr,
-    /// Why one of the two hosts was chosen.
     pub(crate) reason: HostReason,
 }
 
 impl AnnouncedHost {
-    /// Returns whether the announced host was chosen.
     const fn is_used(&self) -> bool {
         matches!(self.reason, HostReason::ReplyRule | HostReason::Plausible)
     }
@@ -182,7 +178,6 @@ pub enum ProxyAnswer {
 }
 
 impl ProxyAnswer {
-    /// Returns whether the same request may succeed later.
     fn is_transient(&self) -> bool {
         match self {
             Self::Socks(code) => matches!(code, 1 | 3..=6),

@@ -230,7 +230,6 @@ impl fmt::Display for FileFact {
 }
 
 impl JobFault {
-    /// Returns the error that the fault comes from.
     pub(super) fn cause(&self) -> Option<&Error> {
         match self {
             Self::Appended(cause)
@@ -295,7 +294,6 @@ impl JobFault {
 pub struct TreeFault {
     /// The objects that the reason is about, outermost first, each with a colon.
     objects: String,
-    /// The error of the client or of the disk.
     error: Option<Box<Error>>,
     /// The kind, if it is not that of the error.
     kind: Option<ErrorKind>,
@@ -379,12 +377,10 @@ impl TreeFault {
         Self { ends_run, ..fault }.about(if path.is_empty() { b"." } else { path })
     }
 
-    /// Adds the object that the failure is about.
     pub(crate) fn about(self, path: &[u8]) -> Self {
         self.in_words(format_args!("{}", Escaped(path)))
     }
 
-    /// Adds the object that the failure is about, described in words.
     pub(crate) fn in_words(self, object: impl fmt::Display) -> Self {
         Self { objects: format!("{object}: {}", self.objects), ..self }
     }
@@ -396,7 +392,6 @@ impl TreeFault {
         self
     }
 
-    /// Names the setting that the failure is about.
     pub(crate) fn of(self, setting: Setting) -> Self {
         Self { setting: Some(setting), ..self }
     }
@@ -405,17 +400,14 @@ impl TreeFault {
         Self { kind: Some(kind), ..self }
     }
 
-    /// Marks the failure as one of a single object.
     pub(crate) fn of_one(self) -> Self {
         Self { ends_run: false, ..self }
     }
 
-    /// Marks the failure as one after which nothing more is tried.
     pub(crate) fn ending(self, ends_run: bool) -> Self {
         Self { ends_run: self.ends_run || ends_run, ..self }
     }
 
-    /// Marks the failure as not to be retried.
     pub(crate) fn never_retried(self) -> Self {
         Self { recovery: Recovery::Impossible, ..self }
     }
@@ -469,7 +461,6 @@ impl TreeFault {
         self.recovery
     }
 
-    /// Returns whether the server refused a command about one object.
     pub(crate) fn is_refusal(&self) -> bool {
         let kinds = [ErrorKind::Refused, ErrorKind::Temporary, ErrorKind::Data];
         !self.ends_run && kinds.contains(&self.kind())
@@ -480,7 +471,6 @@ impl TreeFault {
         self.is_refusal() && self.recovery == Recovery::TryAgain
     }
 
-    /// Returns whether the server does not know the command.
     pub(crate) fn is_unknown_command(&self) -> bool {
         let is_unknown = |code: ReplyCode| matches!(code.value(), 500 | 502 | 504);
         let reply = self.cause().and_then(Error::reply);

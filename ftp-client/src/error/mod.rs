@@ -449,7 +449,6 @@ impl Error {
             if reply.code() == ReplyCode::FILE_UNAVAILABLE && reply.lines().any(says))
     }
 
-    /// Returns whether the server refused the command because the session is not logged in.
     pub(crate) fn is_not_logged_in(&self) -> bool {
         self.reply().is_some_and(|reply| reply.code() == ReplyCode::NOT_LOGGED_IN)
     }

@@ -28,7 +28,6 @@ pub(in crate::file) struct BothFiles<'p> {
     pub(in crate::file) here: &'p Path,
     pub(in crate::file) sizes: RangeInclusive<u64>,
     pub(in crate::file) modified: i64,
-    /// The number of names that the local file has.
     pub(in crate::file) links: u64,
     /// The path on the server, and what `SIZE` told of it.
     pub(in crate::file) there: &'p [u8],

@@ -24,7 +24,6 @@ use crate::url_path::Place;
 pub(crate) enum Sink<'a> {
     /// A file that gets this path when it is complete. Until then, an existing file is unchanged.
     Path(&'a Path),
-    /// A file that is written under its own path.
     InPlace(&'a Path),
     /// A stream. After its first byte, no attempt can be repeated.
     Stream(&'a mut dyn Write),
@@ -46,7 +45,6 @@ pub(super) struct Memory {
     pub(super) file: Option<(LocalFile, Origin)>,
     /// Whether the next attempt begins at byte 0 in any case.
     pub(super) from_start: bool,
-    /// Whether the server cannot begin at another byte than 0.
     pub(super) no_restart: bool,
     /// Whether the question for a digest cost the connection.
     pub(super) has_no_digest: bool,
@@ -83,7 +81,6 @@ struct Judged {
 }
 
 impl<'s> DownloadStart<'s> {
-    /// Returns a start at byte 0.
     pub(super) const fn at_0(target: Writing<'s>) -> Self {
         Self {
             target,
@@ -96,7 +93,6 @@ impl<'s> DownloadStart<'s> {
         }
     }
 
-    /// Returns the start for a target that is complete.
     fn whole(found: FoundFile, origin: Origin, is_digested: bool) -> Self {
         let kept = found.length;
         let start = Self::at_0(Writing::Target(found));
@@ -105,7 +101,6 @@ impl<'s> DownloadStart<'s> {
 }
 
 impl DownloadStart<'_> {
-    /// Returns the local file, if the target is one.
     pub(super) fn file(&self) -> Option<&File> {
         match &self.target {
             Writing::File(file) => Some(file.file()),

@@ -65,7 +65,6 @@ pub(crate) enum Asked {
 pub(crate) struct Known {
     /// The number of bytes that exist at the target.
     pub(crate) have: u64,
-    /// The size of the source, if known.
     pub(crate) size: Option<u64>,
     pub(crate) resume: Resume,
     /// Whether this job wrote all existing bytes, and a reply confirmed them.
@@ -73,7 +72,6 @@ pub(crate) struct Known {
     pub(crate) record: Option<Fit>,
     /// Whether a time or a size shows that the source changed since the bytes came.
     pub(crate) is_refuted: bool,
-    /// Whether the server can begin at another byte than 0.
     pub(crate) restarts: bool,
     pub(crate) digest: Asked,
 }
@@ -83,10 +81,12 @@ pub(crate) enum Step {
     /// Ask the server for the digest of the existing bytes, and decide again.
     AskDigest,
     /// Go on after `kept` bytes; the last `compare` of them are transferred again and compared.
-    Continue { kept: u64, compare: u64 },
+    Continue {
+        kept: u64,
+        compare: u64,
+    },
     /// The existing bytes are the whole file.
     Whole,
-    /// Begin at byte 0.
     FromZero(Why),
 }
 
@@ -188,7 +188,6 @@ pub(crate) fn check_size(
     }
 }
 
-/// The result of the comparison of two digests.
 #[derive(Debug)]
 pub(crate) enum Compared {
     Equal,
@@ -357,9 +356,7 @@ pub(super) fn is_doubtful(reply: &Reply) -> bool {
 /// The size and time of a server's file. The file counts as unchanged while both are the same.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Origin {
-    /// The size in bytes (`SIZE`).
     pub(crate) size: Option<u64>,
-    /// The modification time (`MDTM`).
     pub(crate) modified: Option<TimeVal>,
 }
 
@@ -379,7 +376,6 @@ impl Origin {
         Self::default().or_ask(client, path)
     }
 
-    /// Asks for what is not known, as [`ask`](Self::ask) does.
     pub(crate) fn or_ask(self, client: &mut Client, path: &[u8]) -> Result<Self, Error> {
         if self == Self::default() {
             client.ask_together(path)?;

@@ -303,7 +303,6 @@ impl Stored {
     }
 }
 
-/// The rename of a complete file from its temporary to its final path.
 pub(crate) struct Renaming<'a> {
     pub(crate) from: &'a [u8],
     pub(crate) to: &'a [u8],

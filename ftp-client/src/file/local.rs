@@ -35,7 +35,6 @@ enum Kind {
     Replacing(Temporary),
     /// A partial file, which is renamed, or kept when dropped.
     Part(Part),
-    /// A file that is written under its own name.
     InPlace(Growing),
 }
 
@@ -70,10 +69,8 @@ impl Drop for Part {
     }
 }
 
-/// The result of giving a file its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Committed {
-    /// The file has its name.
     Done,
     /// Another file has the name and must not be replaced.
     Exists,
@@ -215,7 +212,6 @@ impl LocalFile {
         }
     }
 
-    /// Returns the number of bytes in the file.
     pub(super) fn length(&self) -> io::Result<u64> {
         Ok(self.file().metadata()?.len())
     }
@@ -395,7 +391,6 @@ pub(crate) fn set_modified(file: &File, time: SystemTime) -> io::Result<()> {
     file.set_times(FileTimes::new().set_accessed(SystemTime::now()).set_modified(time))
 }
 
-/// Gives a file its final name, replacing an existing file only if requested.
 pub(super) fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     if replaces {
         return fs::rename(from, to);
@@ -427,7 +422,6 @@ fn rename_onto_own(from: &Path, to: &Path) -> io::Result<()> {
 /// The number of temporary names to try.
 const NAMES: usize = 16;
 
-/// A file without its final name.
 #[derive(Debug)]
 struct Temporary {
     file: File,
@@ -478,7 +472,6 @@ impl Temporary {
         Err(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
     }
 
-    /// Gives the file the name `target`.
     fn publish(&mut self, replaces: bool) -> io::Result<()> {
         if self.path.is_none() {
             // `linkat` never replaces a file.

@@ -84,7 +84,6 @@ impl MoveRecord {
         self
     }
 
-    /// Returns the facts about the object `of`.
     pub(super) fn part(&self, of: &str) -> Self {
         let own = |name: &str| Some(name.strip_prefix(of)?.strip_prefix('.')?.to_owned());
         let facts = self.0.iter();
@@ -147,7 +146,6 @@ impl MoveRecord {
     }
 }
 
-/// Lock that keeps other runs from moving the same local file.
 pub(super) struct MoveLock {
     path: PathBuf,
     _file: File,
@@ -217,7 +215,6 @@ pub(super) fn remove(path: &Path) -> Result<(), Error> {
 }
 
 impl MoveJournal {
-    /// Returns the journal for a move between the local file `local` and the server's file.
     pub(super) fn of(local: &Path, remote: &MovedName) -> Self {
         let name = local.file_name().unwrap_or_default();
         let mut hash = Sha256::new();
@@ -250,7 +247,6 @@ impl MoveJournal {
         text.map(|text| MoveRecord::parse(&text).ok_or_else(|| self.damaged())).transpose()
     }
 
-    /// Returns the error of a journal that lacks what it must have.
     pub(super) fn damaged(&self) -> Error {
         Error::Job(JobFault::BadJournal(self.path.clone()))
     }

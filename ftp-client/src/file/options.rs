@@ -253,7 +253,6 @@ ftp_proto::debug_fields!(Done {
 });
 
 impl Done {
-    /// Returns the result of a transfer of `bytes` bytes after `resumed` earlier ones.
     pub(crate) const fn moved(bytes: u64, resumed: u64, duration: Duration) -> Self {
         let verified = Verify::None;
         let size = resumed.saturating_add(bytes);

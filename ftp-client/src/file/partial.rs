@@ -308,7 +308,6 @@ fn open_alone(path: &Path, length: u64, mode: u32) -> io::Result<(File, bool)> {
     Ok((file, is_new))
 }
 
-/// Returns whether `path` leads to this file.
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
     let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
     let here = file.metadata().map(id);
@@ -316,7 +315,6 @@ pub(super) fn is_at(file: &File, path: &Path) -> bool {
     matches!((here, there), (Ok(here), Ok(there)) if here == there)
 }
 
-/// The error of a local file, with its path.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {error}", Escaped(path.as_os_str().as_bytes()))]
 struct NamedError {
@@ -324,7 +322,6 @@ struct NamedError {
     error: io::Error,
 }
 
-/// Adds the file's name to an error.
 pub(crate) fn named(path: &Path, error: &io::Error) -> io::Error {
     let named = NamedError { path: path.to_owned(), error: io_again(error) };
     io::Error::new(error.kind(), named)

@@ -231,7 +231,6 @@ fn find_first(target: &Path, targets: Option<&Targets>) -> io::Result<PathBuf> {
     })
 }
 
-/// Removes the pieces that begin at byte `least` or later.
 fn remove_from(first: &Path, least: u64) -> io::Result<()> {
     for start in starts(first)?.into_iter().filter(|start| *start >= least) {
         let path = path_of(first, start);
@@ -252,7 +251,6 @@ fn remove_from(first: &Path, least: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Appends `length` bytes of a piece, starting at `offset`, to `whole`.
 fn append(path: &Path, (offset, length): (u64, u64), whole: &mut LocalFile) -> io::Result<()> {
     let mut piece = File::open(path).map_err(|error| named(path, &error))?;
     piece.seek(SeekFrom::Start(offset))?;
@@ -270,7 +268,6 @@ fn all(first: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(starts(first)?.into_iter().map(|start| path_of(first, start)).collect())
 }
 
-/// Returns the path of the piece that begins at byte `start`.
 fn path_of(first: &Path, start: u64) -> PathBuf {
     let mut path = first.as_os_str().to_owned();
     if start > 0 {

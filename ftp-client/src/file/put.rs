@@ -89,7 +89,6 @@ struct Job<'a> {
     place: Place,
     store: StoreAs,
     options: &'a FileOptions,
-    /// Whether a later attempt may use the bytes of an earlier one.
     is_resumable: bool,
     /// Whether the server's file is known to be another one than the source.
     is_apart: bool,
@@ -108,7 +107,6 @@ struct Job<'a> {
     past: PutPast,
 }
 
-/// What the earlier attempts did.
 #[derive(Default)]
 pub(crate) struct PutPast {
     /// The position after the last byte that was sent; `None` if the attempts cannot have left a
@@ -132,9 +130,7 @@ pub(crate) struct PutPast {
     left_directory: bool,
     /// How often the file was sent again because it changed meanwhile.
     changes: u8,
-    /// Whether no further attempt may follow.
     is_final: bool,
-    /// The upload that only lacks its final name.
     stored: Option<Stored>,
     /// Whether a part under the name that all runs know stays, and this job has a name of its own.
     leaves_part: bool,
@@ -145,7 +141,6 @@ pub(crate) struct PutPast {
 const CHANGES: u8 = 2;
 
 enum OpenedSource<'s> {
-    /// A regular file.
     Regular {
         file: &'s File,
         path: &'s Path,
@@ -187,7 +182,6 @@ impl<'s> OpenedSource<'s> {
     }
 }
 
-/// What follows an upload over the same connection.
 pub(crate) struct Following {
     /// The path of the next upload, if it can begin at once
     /// ([`Upload::plan_next`](crate::Upload::plan_next)).
@@ -312,12 +306,10 @@ impl<'a> Put<'a> {
         self.job.replaced.take()
     }
 
-    /// Returns the facts of the local file that the last attempt sent.
     pub(crate) const fn sent_facts(&self) -> Option<LocalFacts> {
         self.job.past.local
     }
 
-    /// Returns what the attempts did, for another job.
     pub(crate) fn into_past(self) -> PutPast {
         self.job.past
     }
@@ -463,7 +455,6 @@ impl<'a> Job<'a> {
         Ok(turn)
     }
 
-    /// Returns the temporary name of the file `own`.
     fn temporary(&self, own: &[u8]) -> Option<Vec<u8>> {
         let StoreAs::Under(temporary) = &self.store else { return None };
         // What this run sends, a later one must find.

@@ -32,7 +32,6 @@ pub(super) const REPETITIONS: u32 = 2;
 
 pub(super) enum Ended {
     Complete(ReceivedBytes),
-    /// The file must be requested from byte 0.
     FromZero(Why),
 }
 
@@ -140,7 +139,6 @@ impl Request<'_, '_> {
         self.job.options.representation == RepresentationType::Image
     }
 
-    /// Receives the data of a download of the file at `path`.
     fn receive(
         &mut self,
         mut download: Download<&mut Client>,
@@ -216,7 +214,6 @@ fn is_of_download(error: &Error) -> bool {
         if ![ReplyCode::NO_DATA_CONNECTION, ReplyCode::NOT_LOGGED_IN].contains(&reply.code()))
 }
 
-/// How the data of a download ended.
 enum Received {
     All(ReceivedBytes),
     /// Other bytes than the kept ones.

@@ -38,7 +38,6 @@ const LONGEST: usize = 512;
 /// The coarsest grain of a file system's times, in nanoseconds: FAT has even seconds only.
 const GRAIN: i128 = 2_000_000_000;
 
-/// A SHA-256 digest.
 type Sha256Sum = [u8; 32];
 
 /// The source of a download: the server as dialled, port, user and path, as a digest.
@@ -59,7 +58,6 @@ impl SourceId {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Record {
     source: SourceId,
-    /// The size and time of the server's file.
     origin: Origin,
     state: FileState,
 }
@@ -194,7 +192,6 @@ impl Record {
         }
     }
 
-    /// Returns the record of the file at `path`, which is open as `file`.
     pub(crate) fn read(file: &File, path: &Path) -> Option<Self> {
         let mut value = [0; LONGEST];
         let text = match attribute(file, ATTRIBUTE, &mut value) {
@@ -208,7 +205,6 @@ impl Record {
         Self::parse(&text)
     }
 
-    /// Removes the record of the file at `path`.
     pub(super) fn remove(file: &File, path: &Path) {
         remove_attribute(file, ATTRIBUTE);
         remove_sidecar(path);
@@ -298,7 +294,6 @@ fn sidecar(path: &Path) -> PathBuf {
     parent(path).join(format!("{SIDECAR}{short}"))
 }
 
-/// Removes the hidden file with the record of the file at `path`.
 pub(super) fn remove_sidecar(path: &Path) {
     let name = sidecar(path);
     // Only a file that this program wrote.

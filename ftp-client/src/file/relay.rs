@@ -95,7 +95,6 @@ pub struct Relay<'a> {
     past: RelayPast,
 }
 
-/// What the earlier attempts did.
 #[derive(Default)]
 struct RelayPast {
     /// Whether both servers were asked about their files.
@@ -105,10 +104,8 @@ struct RelayPast {
     memory: CopyMemory,
     /// Whether the target's bytes may be wrong, so that only byte 0 is left.
     from_start: bool,
-    /// Whether no further attempt may follow.
     is_final: bool,
     report: Option<FxpReport>,
-    /// The copy that only lacks its final name.
     stored: Option<Stored>,
 }
 
@@ -261,7 +258,6 @@ impl<'a> Relay<'a> {
         done
     }
 
-    /// Lets what follows begin at byte 0.
     fn start_over(&mut self) {
         self.past.from_start = true;
         self.past.stored = None;

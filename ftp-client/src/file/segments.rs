@@ -48,7 +48,6 @@ struct Missing {
 struct Whole {
     /// The local file, still without its final name.
     file: LocalFile,
-    /// The size and time of the server's file.
     origin: Origin,
     done: Done,
 }
@@ -218,7 +217,6 @@ fn given_back(client: Lent<'_>, error: Error) -> Error {
     error
 }
 
-/// A file that is downloaded in ranges.
 struct Segments<'a> {
     path: &'a [u8],
     options: &'a FileOptions,
@@ -384,7 +382,6 @@ impl Segments<'_> {
         Ok((whole, verified))
     }
 
-    /// Compares the whole file with the server's digest, as the options ask for it.
     fn compare_digest(&self, client: &mut Client, whole: &LocalFile) -> Result<Verify, Error> {
         let checksum = match self.options.verify {
             Verify::Digest => Some(evidence::checksum(client)?),

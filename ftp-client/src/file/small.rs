@@ -10,7 +10,6 @@ use crate::system::{ALONE, OpenOptionsExt, close_copy};
 /// The longest journal in bytes.
 pub(super) const JOURNAL: usize = 64 << 10;
 
-/// Returns the directory that contains `path`.
 pub(super) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,

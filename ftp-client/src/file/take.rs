@@ -267,7 +267,6 @@ fn not_published(journal: &MoveJournal) -> Result<Done, Error> {
     Ok(Done::skipped(SkipReason::NowExists))
 }
 
-/// Returns the facts of a local file, if there is one.
 fn copy_at(path: &Path) -> Result<Option<LocalFacts>, Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(LocalFacts::of(&metadata))),

@@ -65,7 +65,6 @@ pub struct Targets {
     moved: Mutex<Vec<MovedTarget>>,
 }
 
-/// The files that a run has written.
 #[derive(Debug, Default)]
 struct Written {
     /// Their paths, by device and inode.
@@ -370,7 +369,6 @@ impl NameTurn<'_> {
         }
     }
 
-    /// Notes that a target was written.
     pub(super) fn note(&mut self, place: &Place) {
         let (_, name) = whole(place);
         if !self.written.contains(&name) {

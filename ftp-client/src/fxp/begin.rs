@@ -28,7 +28,6 @@ struct Version {
     time: TimeVal,
 }
 
-/// What the attempts of a job know about the bytes of its target.
 #[derive(Debug, Default)]
 pub(crate) struct CopyMemory {
     /// The source's file when the current attempt began.

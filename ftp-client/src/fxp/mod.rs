@@ -69,10 +69,8 @@ ftp_proto::settings! {
     }
 }
 
-/// A copy that both servers confirmed.
 #[derive(Clone, Debug)]
 pub(crate) struct FxpReport {
-    /// The offset in bytes at which the copy began.
     pub(crate) offset: u64,
     /// The size of both files in bytes; `None` if the sizes were not compared or a server did not
     /// report one.
@@ -89,7 +87,6 @@ pub(crate) struct FxpReport {
 /// A transfer between two servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Moved {
-    /// The server that listened.
     listener: Side,
     /// The length in the source's 150 reply: that of the file, or of what follows the offset.
     announced: Option<u64>,
@@ -103,7 +100,6 @@ pub(crate) struct Moved {
 pub(crate) struct Recalling<'a> {
     /// What earlier attempts did; `None` without a job, or if the job is attempted only once.
     pub(crate) memory: Option<&'a mut CopyMemory>,
-    /// Where the copy begins, once that is decided.
     pub(crate) start: Option<CopyStart>,
     /// The size of the source's file in a listing.
     pub(crate) listed: Option<u64>,
@@ -262,7 +258,6 @@ fn prove(
     Err(vec![FxpAttempt::new(moved.listener, side, error)])
 }
 
-/// A file, and the client of its server.
 struct RemoteFile<'a> {
     client: &'a mut Client,
     path: &'a [u8],
@@ -318,7 +313,6 @@ fn compare(
     }
 }
 
-/// Returns the verb of the transfer command for a server.
 const fn verb_of(side: Side) -> Verb {
     match side {
         Side::Source => Verb::Retr,

@@ -67,7 +67,6 @@ impl<'a> End<'a> {
         control.send(self.verb, line, self.deadline)
     }
 
-    /// Returns whether the server's final reply is outstanding.
     const fn is_owing(&self) -> bool {
         self.client.control.is_outstanding()
     }
@@ -143,17 +142,13 @@ impl<'a> End<'a> {
     }
 }
 
-/// The two servers of a copy.
 pub(super) struct Pair<'a> {
     source: End<'a>,
     target: End<'a>,
-    /// The server that listens.
     listener: Side,
-    /// Which server begins the TLS handshake between the two, once that is agreed on.
     handshake: Handshake,
 }
 
-/// The server that failed, and its error.
 pub(super) type Failure = (Side, Error);
 
 impl<'a> Pair<'a> {
@@ -282,7 +277,6 @@ impl<'a> Pair<'a> {
         Ok(())
     }
 
-    /// Waits for the final replies of both servers.
     fn watch(&mut self) -> Result<(Reply, Reply), Failure> {
         let Self { source, target, .. } = self;
         let mut missed = None;

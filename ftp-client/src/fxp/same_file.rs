@@ -20,7 +20,6 @@ fn share_server([from, at]: [&Client; 2]) -> bool {
     }
 }
 
-/// Returns whether two sessions are of one user with one server.
 pub(crate) fn share_login([from, at]: [&Client; 2]) -> bool {
     share_server([from, at]) && from.user() == at.user()
 }

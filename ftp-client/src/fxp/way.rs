@@ -93,7 +93,6 @@ fn read(reply: &Reply, peer: IpAddr, rule: AddressRule) -> Result<SocketAddr, Pa
     Ok(SocketAddr::new(chosen.host, port))
 }
 
-/// Sends a server the address to connect to.
 pub(super) fn announce(client: &mut Client, address: SocketAddr) -> Result<(), Error> {
     if client.config.rules.epsv_all {
         // RFC 2428 §4: after EPSV ALL the server must refuse PORT and EPRT.
@@ -149,7 +148,6 @@ pub(super) fn agree(passive: &mut Client, active: &mut Client) -> Result<Handsha
     Err(Error::Unsupported(Unsupported::ProtectedCopy))
 }
 
-/// Returns whether a copy between the two servers uses TLS.
 pub(super) fn is_protected(one: &Client, other: &Client) -> bool {
     is_private(one) && is_private(other)
 }

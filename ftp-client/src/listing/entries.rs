@@ -45,7 +45,6 @@ pub struct Entries<'a> {
     reading: Reading,
 }
 
-/// How the lines of a listing are parsed.
 #[derive(Debug)]
 struct Reading {
     form: ListingForm,
@@ -54,7 +53,6 @@ struct Reading {
     /// which can be empty, and the absolute one.
     paths: Vec<Vec<u8>>,
     shows_hidden: bool,
-    /// Number of lines so far.
     count: usize,
     /// Whether the first line was the beginning of a reply, as were the listing one.
     is_framed: bool,
@@ -71,7 +69,6 @@ impl Reading {
         Self { form, parser, paths, shows_hidden, count, is_framed, has_crs }
     }
 
-    /// Returns the path that the caller gave.
     fn directory(&self) -> &[u8] {
         self.paths.first().map_or(b"", Vec::as_slice)
     }
@@ -386,7 +383,6 @@ fn weight(listed: &ListLine) -> usize {
     }
 }
 
-/// Returns the current time of the system's clock.
 fn now() -> TimeVal {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or_default();

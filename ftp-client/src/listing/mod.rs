@@ -164,7 +164,6 @@ impl Listing {
     }
 }
 
-/// Returns the error for a listing or a tree beyond the limits.
 pub(super) const fn too_long() -> Error {
     Error::ListingCut(ListingCut::TooLong)
 }

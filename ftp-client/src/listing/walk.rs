@@ -258,7 +258,6 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Frees the listing of the current directory, all of which was returned.
     fn forget_listing(&mut self) {
         (self.unparsed, self.entries) = (Vec::new().into_iter(), Vec::new().into_iter());
         self.budget.release(std::mem::take(&mut self.listed));
@@ -303,7 +302,6 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Asks whether an object of unknown type is a directory.
     fn is_directory(&mut self, path: &[u8]) -> Result<bool, Error> {
         match self.client.shows_directory(path) {
             // The refusal is about this object, or its name cannot be sent.

@@ -77,7 +77,6 @@ pub(crate) fn any_of(
     race(addresses, config.bind, stagger, waiter, deadline)
 }
 
-/// Opens a connection with the caller's connector.
 pub(crate) fn through(
     SharedConnector(connector): &SharedConnector,
     server: &Server,
@@ -127,7 +126,6 @@ impl Route {
         Err(refused.unwrap_or(Error::Closed))
     }
 
-    /// Opens a data connection to `server` through the proxy.
     pub(crate) fn data(
         &self,
         server: &Server,

@@ -265,7 +265,6 @@ impl Stream {
         }
     }
 
-    /// Ends the outgoing data properly.
     pub(crate) fn end_writing(&mut self) -> io::Result<()> {
         self.socket.end_writing()
     }
@@ -296,7 +295,6 @@ fn unless_it_would_block(
     }
 }
 
-/// The caller's closure that opens connections, as stored in settings.
 #[derive(Clone)]
 pub(crate) struct SharedConnector(pub(crate) Arc<Connect>);
 

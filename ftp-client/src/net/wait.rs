@@ -61,12 +61,10 @@ pub(crate) fn attempt<T>(canceller: &Canceller, dial: impl FnOnce() -> T) -> T {
     dial()
 }
 
-/// Returns whether the [`attempt`] of this thread has been given up.
 pub(crate) fn is_given_up() -> bool {
     ATTEMPT.with_borrow(|attempt| attempt.as_ref().is_some_and(Canceller::is_cancelled))
 }
 
-/// A point in time, and the phase that times out then.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     at: Instant,
@@ -74,7 +72,6 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Returns the deadline `limit` from now.
     pub(crate) fn after(limit: Duration, phase: Phase) -> Self {
         Self { at: Instant::now() + limit.min(FOREVER), phase }
     }
@@ -133,7 +130,6 @@ impl Waiter {
         self.leaving = leaving.then(Instant::now);
     }
 
-    /// Returns the canceller, if there is one.
     pub(crate) const fn canceller(&self) -> Option<&Canceller> {
         self.canceller.as_ref()
     }
@@ -281,7 +277,6 @@ impl Waiter {
     }
 }
 
-/// State shared by a thread of [`Waiter::run`] and its caller.
 struct SharedResult {
     wakeup: Wakeup,
     /// Whether the thread has finished, or its caller no longer waits for it.
@@ -329,12 +324,10 @@ impl Drop for WakeOnDrop {
     }
 }
 
-/// Returns whether `fd` is ready for `interest` now.
 pub(crate) fn is_ready(fd: BorrowedFd<'_>, interest: PollFlags) -> Result<bool, Error> {
     poll_for(&mut [PollFd::from_borrowed_fd(fd, interest)], Duration::ZERO)
 }
 
-/// Waits once; returns whether a descriptor is ready.
 fn poll_for(fds: &mut [PollFd<'_>], limit: Duration) -> Result<bool, Error> {
     let limit = Timespec::try_from(limit.min(LONGEST_WAIT)).unwrap_or_default();
     match poll(fds, Some(&limit)) {

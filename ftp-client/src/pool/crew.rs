@@ -103,7 +103,6 @@ pub trait Worker {
     }
 }
 
-/// Remaining items and the number of workers.
 struct Queue {
     state: Mutex<CrewState>,
     /// Notified when an item is requeued, when no item in flight can be requeued any more, or when
@@ -154,11 +153,9 @@ enum Standing {
     Given,
     /// It joins a growing crew, and has handled nothing yet.
     OnProbation,
-    /// It has joined a growing crew.
     Joined,
 }
 
-/// The result of a worker's attempt at an item.
 enum Tried {
     Done,
     Failed(Error),
@@ -322,7 +319,6 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
     }
 }
 
-/// Returns whether a worker's connection is open, as far as known.
 fn is_open(worker: &impl Worker) -> bool {
     worker.client().is_some_and(|client| client.control.is_open())
 }
@@ -503,7 +499,6 @@ struct Growth {
     /// Whether all files are small, so that the time of the first can be foreseen.
     are_small: bool,
     connections: usize,
-    /// Whether a connection is being made.
     is_dialling: bool,
     /// Whether the server has refused one: no other is tried.
     is_refused: bool,
@@ -525,7 +520,6 @@ impl Growth {
         Self { are_small, connections: 1, is_dialling, is_refused, file, ended: 0, since, before }
     }
 
-    /// Records a file that took `took`.
     fn file_ended(&mut self, took: Duration) {
         let took = took.as_secs_f64();
         self.file = Some(self.file.map_or(took, |file| file + WEIGHT * (took - file)));
@@ -542,7 +536,6 @@ impl Growth {
         wants
     }
 
-    /// Records the end of an attempt to connect at the time `now`.
     fn dialled(&mut self, accepted: bool, now: Duration) {
         if !accepted {
             return self.refuse();

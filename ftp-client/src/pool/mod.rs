@@ -73,7 +73,6 @@ pub struct Pool<'a> {
     pub(crate) patience: Patience,
 }
 
-/// What the pool and its lent connections share.
 struct Shared<'a> {
     dial: Box<dyn Fn() -> Result<Client, Error> + Send + Sync + 'a>,
     state: Mutex<PoolState>,
@@ -86,7 +85,6 @@ struct PoolState {
     /// Each with the moment when it came back.
     idle: Vec<(Instant, Client)>,
     max_idle: Duration,
-    /// Number of callers that wait for a connection.
     waiting: usize,
     /// Whether connections are kept whose current directory has changed.
     any_directory: bool,

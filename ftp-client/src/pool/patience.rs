@@ -215,7 +215,6 @@ impl Patience {
         half + half / 65_536 * u32::from(u16::from_le_bytes([low, high]))
     }
 
-    /// Returns whether more than one attempt is made.
     pub(crate) const fn repeats(&self) -> bool {
         self.attempts > 1
     }
@@ -318,7 +317,6 @@ pub(super) struct Admission {
     limit: usize,
     /// The connections that are lent or idle.
     open: usize,
-    /// The connections that are being made.
     dialling: usize,
     /// The last refusal of one more connection.
     fewer: Option<Error>,
@@ -386,7 +384,6 @@ impl Admission {
         self.limit = self.limit.max(self.open);
     }
 
-    /// Records a connection that its caller has given up.
     pub(super) const fn given_up(&mut self) {
         self.dialling = self.dialling.saturating_sub(1);
     }

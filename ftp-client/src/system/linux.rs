@@ -36,7 +36,6 @@ pub(crate) fn attribute(file: &File, name: &str, value: &mut [u8]) -> io::Result
     Ok(fgetxattr(file, name, value)?)
 }
 
-/// Removes an extended attribute of a file, if there is one.
 pub(crate) fn remove_attribute(file: &File, name: &str) {
     let _ = fremovexattr(file, name);
 }

@@ -14,7 +14,6 @@ use rustix::fs::{Access, FlockOperation, Mode, OFlags, RawMode, fchmod, flock};
 /// Reads the descriptor that [`Waker`] wakes.
 pub(crate) type Woken = io::PipeReader;
 
-/// Wakes a thread that waits for a descriptor.
 pub(crate) type Waker = io::PipeWriter;
 
 /// Returns a descriptor that becomes readable when a byte is written to the other end.
@@ -52,7 +51,6 @@ pub(crate) const fn lockable(options: &mut OpenOptions) -> &mut OpenOptions {
     options
 }
 
-/// Sets that the file is opened for writing at its end.
 pub(crate) fn appending(options: &mut OpenOptions) -> &mut OpenOptions {
     options.append(true)
 }
@@ -99,7 +97,6 @@ pub(crate) const fn check_path(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether `path` leads to an open file or directory.
 pub(super) fn is_at(file: &impl AsFd, path: &Path) -> bool {
     let own = rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino));
     let found = rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));

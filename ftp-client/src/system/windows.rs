@@ -140,7 +140,6 @@ fn written(metadata: &Metadata) -> (i64, i64) {
     }
 }
 
-/// Flags and permissions of opened files.
 pub(crate) trait OpenOptionsExt {
     fn mode(&mut self, mode: u32) -> &mut Self;
     fn custom_flags(&mut self, flags: i32) -> &mut Self;
@@ -176,7 +175,6 @@ const OTHERS_READ: u32 = 1 | 4;
 /// Reads the socket that [`Waker`] wakes.
 pub(crate) type Woken = TcpStream;
 
-/// Wakes a thread that waits for a socket.
 pub(crate) type Waker = TcpStream;
 
 /// Returns a socket that becomes readable when a byte is written to the other end. Windows waits

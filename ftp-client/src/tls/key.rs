@@ -58,7 +58,6 @@ impl<'c> PublicKey<'c> {
         (bits < LEAST_BITS).then_some(TlsCause::ShortKey(bits))
     }
 
-    /// Returns whether this key made the signature of a handshake.
     pub(super) fn has_signed(
         &self,
         message: &[u8],
@@ -84,7 +83,6 @@ struct Element<'d> {
     content: &'d [u8],
 }
 
-/// Takes the next element, which must have this tag.
 fn element<'d>(rest: &mut &'d [u8], tag: u8) -> Option<Element<'d>> {
     let all = *rest;
     let (&first, after) = all.strip_prefix(&[tag])?.split_first()?;

@@ -66,7 +66,6 @@ impl Context {
         Ok(Self { config: Arc::new(config), name, verifier, tickets })
     }
 
-    /// Returns whether the next connection can resume a session.
     pub(crate) fn has_session(&self) -> bool {
         self.tickets.has_any()
     }
@@ -131,7 +130,6 @@ fn given(settings: &Tls, config: &Arc<ClientConfig>) -> Handshaking {
     Handshaking { config: own, verifier: Arc::new(verifier) }
 }
 
-/// Returns a configuration built from the settings, and its verifier.
 fn configured(settings: &Tls) -> Result<Handshaking, TlsError> {
     let provider = match &settings.provider {
         Some(Given(provider)) => Arc::clone(provider),
@@ -175,7 +173,6 @@ pub(crate) struct Session {
     /// Bytes from the socket. The range `unread` has not been passed to `connection` yet.
     raw: Vec<u8>,
     unread: std::ops::Range<usize>,
-    /// The number of decrypted bytes that wait for a reader.
     decrypted: usize,
     /// Whether the end of the stream was reached, with or without `close_notify`.
     is_over: bool,
@@ -382,7 +379,6 @@ impl Session {
         self.connection.send_close_notify();
     }
 
-    /// Returns whether the handshake resumed an earlier session.
     pub(crate) fn is_resumed(&self) -> bool {
         self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
     }

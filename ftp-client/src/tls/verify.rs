@@ -21,7 +21,6 @@ use crate::error::{CertificateFault, TlsCause, TlsError};
 use crate::lock;
 use crate::security::{Pin, Roots, Tls};
 
-/// A verifier of certificates for all connections of one client.
 #[derive(Debug)]
 pub(super) struct Verifier {
     rule: TrustRule,
@@ -316,7 +315,6 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Returns the trusted CAs, and the certificates that the caller gave.
 fn trusted(roots: &Roots) -> Result<(Arc<RootCertStore>, Vec<CertificateDer<'static>>), TlsError> {
     let mut store = RootCertStore::empty();
     let given: Vec<_> = match roots {

@@ -41,7 +41,6 @@ pub(crate) fn begin(
     })
 }
 
-/// Requests the modification time of a file, and begins to download the whole file.
 pub(crate) fn begin_with_time(
     client: &mut Client,
     command: &Command,
@@ -138,7 +137,6 @@ fn begin_shaped(
     }
 }
 
-/// A transfer that is about to begin.
 struct Setup<'a> {
     client: &'a mut Client,
     /// The commands up to the verb.
@@ -536,7 +534,6 @@ fn ends_data(step: &SetupStep) -> bool {
     }
 }
 
-/// Returns the error for a fault in `reply`, which answers `verb`.
 fn error_of(fault: SetupFault, verb: Verb, reply: Reply) -> Error {
     match fault {
         SetupFault::Refused => Error::Refused { verb, reply },
@@ -546,7 +543,6 @@ fn error_of(fault: SetupFault, verb: Verb, reply: Reply) -> Error {
     }
 }
 
-/// Traces the list in a 522 reply.
 fn explain_522(reply: &Reply) {
     if reply.code() != ReplyCode::PROTOCOL_NOT_SUPPORTED {
         return;

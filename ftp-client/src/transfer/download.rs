@@ -66,7 +66,6 @@ pub struct Download<C: BorrowMut<Client>> {
     range: Option<u64>,
     /// Whether the server accepted the range, and so must stop at its end.
     is_bounded: bool,
-    /// The offset at which the transfer began.
     offset: u64,
     /// The path of the file; `None` if its size does not tell how many bytes must come.
     path: Option<Pathname>,
@@ -330,12 +329,10 @@ impl<C: BorrowMut<Client>> Download<C> {
         error
     }
 
-    /// Returns the number of bytes beyond the expected length.
     fn excess(&self) -> u64 {
         self.limit().map_or(0, |end| self.bytes.saturating_sub(end))
     }
 
-    /// Ends a download that received too much.
     fn stop_excess(self) -> Error {
         let incomplete = Error::Incomplete { bytes: self.bytes, announced: self.limit() };
         // As in `leave`.
@@ -343,7 +340,6 @@ impl<C: BorrowMut<Client>> Download<C> {
         incomplete
     }
 
-    /// Sleeps before the next read.
     fn pause(&mut self, length: Duration) {
         self.transfer.pause(length);
     }
@@ -425,7 +421,6 @@ impl<C: BorrowMut<Client>> Download<C> {
         self.copy_to_limited(to, None)
     }
 
-    /// Copies like [`copy_to`](Self::copy_to), at most at this rate.
     pub(crate) fn copy_to_limited(
         mut self,
         to: &mut (impl Write + ?Sized),

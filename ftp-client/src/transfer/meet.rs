@@ -29,7 +29,6 @@ use crate::trace;
 /// opened a data connection.
 const STRANGERS: Duration = Duration::from_secs(1);
 
-/// The result of waiting for a transfer to begin.
 pub(super) enum BeginOutcome {
     Begun { data: Option<Stream>, first: Reply, ended: Option<Reply> },
     NoData(Error),
@@ -88,7 +87,6 @@ struct BeginWait<'a> {
     /// The last other host that connected to the client.
     stranger: Option<IpAddr>,
     data: Option<Stream>,
-    /// Why there is no data connection.
     failure: Option<Error>,
 }
 
@@ -283,7 +281,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
 }
 
 impl Client {
-    /// Closes the data connection that was kept for the next transfer, if any.
     pub(crate) fn close_kept(&mut self) {
         self.state.is_data_open = false;
         if let Some(kept) = self.kept.take() {
@@ -314,7 +311,6 @@ impl Client {
         self.drop_requested()
     }
 
-    /// Waits for the first reply to a transfer over the kept data connection.
     pub(super) fn begin_over_kept(
         &mut self,
         verb: Verb,

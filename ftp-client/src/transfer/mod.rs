@@ -98,7 +98,6 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     drained: bool,
     /// The end of the stall timeout, while [`is_ready`](Self::is_ready) has returned only `false`.
     patience: Option<Deadline>,
-    /// The error that ended the transfer.
     failed: Option<Error>,
     /// The failure of the data connection of a download that the server confirmed all the same.
     cut: Option<Error>,
@@ -174,7 +173,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         }
     }
 
-    /// Returns the first reply: 1xx, or the final reply if there was no 1xx.
     pub(crate) const fn first_reply(&self) -> &Reply {
         &self.first
     }
@@ -198,7 +196,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         read
     }
 
-    /// Writes some of `bytes`.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         self.check()?;
         let Some(mut coding) = self.coding.take() else { return self.write_data(bytes) };
@@ -308,7 +305,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
 }
 
 impl<C: BorrowMut<Client>> RawData for Transfer<C> {
-    /// Reads from the data connection. Returns 0 at its end.
     fn read_data(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.data.is_none() && self.is_over_at_once() && !self.moved {
             // The first reply was final, and there was no data connection. No data was sent, but
@@ -343,7 +339,6 @@ impl<C: BorrowMut<Client>> RawData for Transfer<C> {
         }
     }
 
-    /// Writes some of `bytes` to the data connection.
     fn write_data(&mut self, bytes: &[u8]) -> Result<usize, Error> {
         let mut deadline = self.deadline();
         self.client.control.go_on(deadline).map_err(|error| self.fail(error))?;

@@ -122,7 +122,6 @@ fn is_ours(error: &Error) -> bool {
 }
 
 impl<C: BorrowMut<Client>> Transfer<C> {
-    /// Returns whether the transfer's data is under TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.data.as_ref().is_some_and(|data| data.session().is_some())
     }

@@ -113,7 +113,6 @@ pub struct Upload<C: BorrowMut<Client>> {
     transfer: Transfer<C>,
     /// The number of bytes taken from the caller.
     bytes: u64,
-    /// The offset at which the transfer began.
     offset: u64,
     /// The path of the file; `None` if the server chooses the name or appends to the file.
     path: Option<Pathname>,
@@ -247,7 +246,6 @@ impl<C: BorrowMut<Client>> Upload<C> {
         self.name_in(&self.transfer.first)
     }
 
-    /// Returns the name that the server chose, if this reply contains it.
     fn name_in(&self, reply: &Reply) -> Option<Pathname> {
         Some(reply).filter(|_| self.transfer.verb == Verb::Stou).and_then(name_in)
     }
@@ -363,7 +361,6 @@ impl<C: BorrowMut<Client>> Upload<C> {
         error
     }
 
-    /// Sleeps before the next write.
     fn pause(&mut self, length: Duration) {
         self.transfer.pause(length);
     }
@@ -697,7 +694,6 @@ impl Steps {
         waited.map_err(|error| transfer.fail(error))
     }
 
-    /// Ends a step that took this time.
     fn end(&mut self, took: Duration) {
         self.deadline = None;
         self.size = match took < QUICK {
@@ -715,7 +711,6 @@ impl Steps {
     }
 }
 
-/// Sends the rest of the source, block by block.
 fn send_blocks<C: BorrowMut<Client>>(
     upload: &mut Upload<C>,
     source: &mut Source<'_>,

@@ -18,7 +18,6 @@ pub(crate) enum ObjectKind {
     Special,
     /// A local file of the run itself, such as its log or its password file.
     Own,
-    /// The listing does not show the kind.
     Unknown,
 }
 
@@ -27,7 +26,6 @@ pub(crate) struct TreeEntry {
     /// Name as reported by the side that has the object; untrusted.
     pub(crate) name: Vec<u8>,
     pub(crate) kind: ObjectKind,
-    /// Size in bytes.
     pub(crate) size: Option<u64>,
     pub(crate) stamp: Option<Stamp>,
     /// Time of the last change of any kind, such as a rename, if known: seconds since
@@ -58,7 +56,6 @@ impl Stamp {
         Self::between(seconds, seconds)
     }
 
-    /// Returns the range of a time between these two.
     pub(crate) const fn between(earliest: i64, latest: i64) -> Self {
         Self { earliest, latest, is_listed: false, is_guess: false }
     }
@@ -222,7 +219,6 @@ pub(crate) const TEMPORARY: &[u8] = b".ftp-cli-";
 /// Prefix of the pieces of a file that several connections download.
 const PIECES: &[u8] = b".ftp-cli-pieces-";
 
-/// Returns the name from which the names of a file's pieces are derived.
 pub(crate) fn name_of_pieces(name: &[u8]) -> Vec<u8> {
     [PIECES, name].concat()
 }

@@ -21,7 +21,6 @@ pub(crate) fn shown(path: &[u8]) -> String {
     Escaped(path).to_string()
 }
 
-/// The receiver of the events of a run, and its patience.
 pub(crate) struct Reporter<'a> {
     pub(crate) on: &'a dyn Observer,
     pub(crate) patience: &'a Patience,
@@ -33,7 +32,6 @@ impl Reporter<'_> {
         self.on.event(Event::Of { path, event: &event });
     }
 
-    /// Reports that `causes` hold back removals.
     pub(crate) fn withheld(&self, causes: &Causes, ignores_errors: bool) {
         let first = causes.first().unwrap_or_default();
         self.on.event(Event::Withheld { first, ignores_errors });

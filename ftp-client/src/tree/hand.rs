@@ -16,7 +16,6 @@ pub(crate) struct Hand<'p> {
     doubles: Option<bool>,
     /// The server's features, if transfers use one data connection.
     blocks: Option<Features>,
-    /// Whether listings must show permissions.
     pub(crate) shows_modes: bool,
     /// Whether this was asked for on the open connection.
     has_asked: bool,
@@ -168,7 +167,6 @@ impl<'p> Hand<'p> {
         }
     }
 
-    /// Gives the connection back, and returns its pool.
     pub(crate) fn give_back(&mut self) -> &'p Pool<'p> {
         self.lent = None;
         self.pool

@@ -23,7 +23,6 @@ pub(crate) enum Proof {
     Directory,
     /// More directories are listed than can exist.
     TooMany,
-    /// No evidence.
     None,
 }
 
@@ -158,12 +157,10 @@ impl ShownLinks {
         Ok(self.by_count(seen))
     }
 
-    /// Returns whether `LIST` shows links as links.
     pub(crate) const fn in_list(&self) -> bool {
         self.in_list || self.promised
     }
 
-    /// Returns whether `MLSD` shows links as links.
     pub(crate) const fn in_mlsd(&self) -> bool {
         self.in_mlsd || self.promised
     }

@@ -53,7 +53,6 @@ fn trimmed(text: &str) -> &str {
 pub(crate) enum Answer {
     /// It reports facts of the object, or enters the directory.
     There,
-    /// It says that the object is missing.
     Absent,
     /// It does not answer the question.
     Unknown,
@@ -210,7 +209,6 @@ pub(crate) fn lacking<T, D, L, E>(
 pub(crate) struct ShownNames {
     /// The names, with their sizes if these are listed.
     pub(crate) names: HashMap<Vec<u8>, Option<u64>>,
-    /// Whether the server may hide names that begin with a dot.
     pub(crate) hides_dots: bool,
 }
 

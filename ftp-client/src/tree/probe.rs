@@ -151,7 +151,6 @@ pub(crate) enum Names {
         /// Whether the server reads a doubled 0xFF as one, if that was observed.
         doubles: Option<bool>,
     },
-    /// The server changes the name.
     Changed,
 }
 

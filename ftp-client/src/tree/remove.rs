@@ -221,7 +221,6 @@ fn named(entries: Vec<Entry>, name: &[u8]) -> Option<Entry> {
     entries.into_iter().find(|entry| entry.name == name)
 }
 
-/// A tree that is being removed.
 struct Tree<'a> {
     client: &'a mut Client,
     repeat: &'a mut Repeat,
@@ -231,7 +230,6 @@ struct Tree<'a> {
     budget: Budget,
     shown: ShownLinks,
     no_links: bool,
-    /// The number of links that were removed so far.
     links: usize,
     done: Summary,
 }
@@ -299,7 +297,6 @@ impl Tree<'_> {
         }
     }
 
-    /// Returns whether a directory is there after its removal was confirmed.
     fn is_still_there(&mut self, path: &[u8]) -> Result<bool, Error> {
         match self.client.absent(&[(path.to_vec(), false)]) {
             Err(Error::Refused { .. }) => Ok(false),
@@ -401,7 +398,6 @@ impl Tree<'_> {
         Ok(all_gone)
     }
 
-    /// Goes on after the reply to `DELE`.
     fn after_delete(&mut self, path: &[u8], result: Result<(), Error>) -> Result<bool, Error> {
         match result {
             Ok(()) => Ok(self.gone(path)),
@@ -447,7 +443,6 @@ impl Tree<'_> {
         true
     }
 
-    /// Reports that an object was kept.
     fn keep(&mut self, path: &[u8], why: JobFault) -> Result<bool, Error> {
         self.fail(path, Error::Job(why))
     }

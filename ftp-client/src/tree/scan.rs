@@ -38,7 +38,6 @@ impl Contents {
         self.items.iter().map(|item| item.weight() + Budget::weight_of_name(&[])).sum()
     }
 
-    /// Returns whether this may be the listing of a file at `path` instead of a directory.
     pub(crate) fn may_be_of_file(&self, path: &[u8]) -> bool {
         let is_it = |item: &TreeEntry| {
             item.kind == ObjectKind::File
@@ -51,9 +50,7 @@ impl Contents {
 /// What a server tells about a name that a listing does not show.
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
-    /// There is such an object.
     There(TreeEntry),
-    /// There is none.
     Missing,
     /// It does not answer.
     Nothing,
@@ -210,7 +207,6 @@ pub(crate) trait Scan {
         0
     }
 
-    /// Returns whether the objects of this tree are local files.
     fn is_local(&self) -> bool;
 
     /// Returns the reason to keep an object that the other side lacks, for example because another

@@ -120,9 +120,7 @@ impl fmt::Display for HostName {
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Network {
-    /// The first address.
     first: IpAddr,
-    /// The number of bits that all addresses share.
     prefix: u8,
 }
 
@@ -200,7 +198,6 @@ const fn width(address: IpAddr) -> u8 {
     }
 }
 
-/// Clears all bits of an address after the first `prefix`.
 fn first_address(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(address) => {

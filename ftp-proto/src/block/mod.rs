@@ -360,7 +360,6 @@ impl BlockDecoder {
     }
 }
 
-/// Takes up to `most` bytes from the front of `rest`.
 fn take<'a>(rest: &mut &'a [u8], most: usize) -> &'a [u8] {
     let (piece, left) = rest.split_at_checked(most).unwrap_or((rest, &[]));
     *rest = left;

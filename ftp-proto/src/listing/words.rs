@@ -11,12 +11,10 @@ pub(super) struct Words<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Word<'a> {
     pub(super) bytes: &'a [u8],
-    /// The offset of the word's first byte in the line.
     pub(super) start: usize,
 }
 
 impl Word<'_> {
-    /// Returns the offset after the word's last byte.
     pub(super) fn end(&self) -> usize {
         self.start + self.bytes.len()
     }
@@ -36,7 +34,6 @@ impl<'a> Words<'a> {
         Self { at, ..self }
     }
 
-    /// Returns the next word without taking it.
     pub(super) fn peek(mut self) -> Option<Word<'a>> {
         self.next()
     }
@@ -56,7 +53,6 @@ impl<'a> Iterator for Words<'a> {
     }
 }
 
-/// Returns the leading ASCII digits and the rest.
 pub(super) fn split_digits(bytes: &[u8]) -> (&[u8], &[u8]) {
     let length = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     bytes.split_at(length)

@@ -559,7 +559,6 @@ pub fn is_listed(verb: Verb, code: ReplyCode) -> bool {
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Features(Vec<Vec<u8>>);
 
-/// Shows the lines as text.
 impl fmt::Debug for Features {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.iter().map(|line| Escaped(line))).finish()

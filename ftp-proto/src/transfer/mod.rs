@@ -444,7 +444,6 @@ struct Refusal {
     wants_protocol: Option<NetworkProtocol>,
 }
 
-/// Reads the reply to `EPSV` or `PASV`.
 fn read_passive(
     rules: &DataRules,
     command: &Command,

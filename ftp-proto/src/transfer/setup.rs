@@ -74,7 +74,6 @@ pub struct TransferSetup {
     /// Whether `PRET` was sent in this attempt.
     is_announced: bool,
     stage: Stage,
-    /// The address at which the client listens.
     listening: Option<SocketAddr>,
     /// Whether the port of `EPSV` is unreachable; if so, this attempt uses `PASV`.
     epsv_failed: bool,
@@ -101,15 +100,16 @@ enum Stage {
     ClosingPort,
     /// All commands were sent together. Replies to `commands` are expected, in order, and then the
     /// reply to the transfer's command.
-    Ahead { commands: VecDeque<Command>, is_refused: bool },
+    Ahead {
+        commands: VecDeque<Command>,
+        is_refused: bool,
+    },
     /// A command that was sent together with the transfer's command failed, or the data connection
     /// did.
     Stopping,
     /// The server listens.
     Found(PassiveAddress),
-    /// The data connection is being opened.
     Opening(RangeSetup),
-    /// The transfer's command was sent.
     Sent,
 }
 
@@ -503,7 +503,6 @@ impl TransferSetup {
         }
     }
 
-    /// Reads the reply to `EPSV` or `PASV`.
     fn reply_passive(
         &mut self,
         command: &Command,
@@ -535,7 +534,6 @@ impl TransferSetup {
         }
     }
 
-    /// Reads the reply to `REST` or `RANG`.
     fn reply_range(
         &mut self,
         reply: &Reply,

@@ -54,7 +54,6 @@ pub struct LoginAttempt<'a> {
     pub(crate) is_client_gone: Option<&'a IsClientGone>,
 }
 
-/// A function that returns whether the decision about a login is useless.
 pub(crate) type IsClientGone = dyn Fn() -> bool + Send + Sync;
 
 impl LoginAttempt<'_> {
@@ -123,7 +122,6 @@ pub struct Login {
     /// The rights depend on the path that the client names. If a symbolic link elsewhere leads into
     /// the directory, the rights of the link's own location apply to paths through the link.
     pub directories: Vec<(VirtualPath, Rights)>,
-    /// Names that listings leave out.
     pub(crate) hide_names: Arc<Vec<NamePattern>>,
     /// Whether `MKD` of an existing directory succeeds (default: `false`). Some devices create the
     /// same directory before each upload, and stop if the server refuses.

@@ -135,7 +135,6 @@ impl PasswordHash {
         Ok(equal_in_constant_time(&self.hash, &computed) & is_whole & is_text & is_open)
     }
 
-    /// Returns whether the account is locked.
     #[cfg(any(test, feature = "daemon"))]
     pub(crate) const fn is_locked(&self) -> bool {
         !self.lock.is_empty()
@@ -213,7 +212,6 @@ const ORDER_512: [u8; 64] = [
 impl std::str::FromStr for PasswordHash {
     type Err = PasswordHashError;
 
-    /// Reads the text form.
     fn from_str(text: &str) -> Result<Self, PasswordHashError> {
         let kept = text.trim_start_matches(['!', '*']);
         if let Some(lock) = text.strip_suffix(kept).filter(|lock| !lock.is_empty()) {
@@ -377,7 +375,6 @@ impl Yescrypt {
         params.n().saturating_mul(u64::from(params.r())).saturating_mul(128)
     }
 
-    /// Computes the hash of a password.
     fn compute(self, password: &[u8], salt: &[u8]) -> io::Result<Vec<u8>> {
         // The library aborts the process if it gets no memory, so check first that memory is
         // available.
@@ -389,7 +386,6 @@ impl Yescrypt {
         Ok(hash)
     }
 
-    /// Writes the text form.
     fn show(self, f: &mut fmt::Formatter<'_>, salt: &[u8], hash: &[u8]) -> fmt::Result {
         let salt = Base64ShaCrypt::encode_string(salt);
         write!(f, "$y${}${salt}${}", self.0, Base64ShaCrypt::encode_string(hash))
@@ -443,7 +439,6 @@ impl Bcrypt {
         Ok((Self { kind, cost }, salt, hash))
     }
 
-    /// Computes the hash of a password.
     fn compute(self, password: &[u8], salt: &[u8]) -> Vec<u8> {
         // bcrypt hashes a C string, including its final NUL.
         let key: Vec<u8> = password.iter().copied().chain([0]).take(Self::LONGEST).collect();
@@ -466,7 +461,6 @@ impl Bcrypt {
         hash
     }
 
-    /// Writes the text form.
     fn show(self, f: &mut fmt::Formatter<'_>, salt: &[u8], hash: &[u8]) -> fmt::Result {
         let Self { kind, cost } = self;
         let salt = Base64Bcrypt::encode_string(salt);

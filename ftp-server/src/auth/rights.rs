@@ -187,12 +187,10 @@ pub(crate) fn rule_for<'a>(
     about.max_by_key(|(directory, _)| directory.as_bytes().len())
 }
 
-/// Returns the rights at a path of a user with these rights and rules.
 pub(crate) fn rights_at(rights: Rights, rules: &[DirectoryRights], path: &VirtualPath) -> Rights {
     rule_for(rules, path).map_or(rights, |(_, rights)| *rights)
 }
 
-/// Returns the combined rights in all directories of a user with these rights and rules.
 pub(crate) fn all_rights(rights: Rights, rules: &[DirectoryRights]) -> Rights {
     rules.iter().fold(rights, |sum, (_, rights)| sum | *rights)
 }

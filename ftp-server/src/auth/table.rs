@@ -123,23 +123,19 @@ impl<A> Accounts<A> {
         self.users.push(TableUser { name, secret, account });
     }
 
-    /// Sets the account of anonymous logins.
     pub(crate) fn set_anonymous(&mut self, account: A) {
         self.anonymous = Some(account);
     }
 
-    /// Returns the account of the user with this name.
     #[cfg(feature = "daemon")]
     pub(crate) fn get(&self, name: &[u8]) -> Option<&A> {
         self.users.iter().find(|user| user.name == name).map(|user| &user.account)
     }
 
-    /// Returns the account of anonymous logins.
     pub(crate) const fn anonymous(&self) -> Option<&A> {
         self.anonymous.as_ref()
     }
 
-    /// Returns the users with their names.
     pub(crate) fn users(&self) -> impl Iterator<Item = (&[u8], &A)> {
         self.users.iter().map(|user| (&*user.name, &user.account))
     }

@@ -115,7 +115,6 @@ fn login(
     refuse(session, &name, reason, start)
 }
 
-/// Returns whether the client's host is banned.
 fn is_banned(session: &Session, now: Instant) -> bool {
     session.peer.current.get().bans.is_banned(session.peer.ip(), now)
 }

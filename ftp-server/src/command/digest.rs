@@ -18,7 +18,6 @@ use crate::storage::{Source, StorageErrorKind};
 /// Maximum bytes of one read.
 const PIECE: usize = 32 * 1024;
 
-/// A digest in progress.
 pub(super) struct Digesting {
     source: Box<dyn Source>,
     hasher: Hasher,
@@ -30,13 +29,11 @@ pub(super) struct Digesting {
     /// Bytes read so far.
     done: u64,
     begun: Instant,
-    /// Maximum duration.
     limit: Duration,
     buffer: Vec<u8>,
 }
 
 impl Digesting {
-    /// Returns the digest for HASH.
     pub(super) fn of_hash(
         opened: (Box<dyn Source>, Option<u64>),
         algorithm: Algorithm,
@@ -122,7 +119,6 @@ impl Work for Digesting {
     }
 }
 
-/// The state of a digest.
 pub(super) enum Hasher {
     Digest(Box<dyn DynDigest + Send>),
     Crc32(Crc),
@@ -165,7 +161,6 @@ pub(super) struct RangeArgument {
 }
 
 impl RangeArgument {
-    /// Returns `None` if the argument is invalid.
     pub(super) fn parse(argument: &[u8]) -> Option<Self> {
         let Some(rest) = argument.strip_prefix(b"\"") else {
             return Some(Self { path: Pathname::new(argument).ok()?, first: 0, end: None });
@@ -184,7 +179,6 @@ impl RangeArgument {
     }
 }
 
-/// A digest algorithm.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Algorithm {
     /// SHA-256, the default.
@@ -208,7 +202,6 @@ impl Algorithm {
         }
     }
 
-    /// Returns a new hasher for this algorithm.
     pub(crate) fn begin(self) -> Box<dyn DynDigest + Send> {
         match self {
             Self::Sha256 => Box::<sha2::Sha256>::default(),

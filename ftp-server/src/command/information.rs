@@ -91,7 +91,6 @@ const fn mark(chosen: bool) -> &'static str {
     if chosen { "*" } else { "" }
 }
 
-/// Returns the facts that `MFF` can change.
 fn changeable_facts((rights, capabilities): (Rights, Capabilities)) -> String {
     let facts = [
         ("Modify;", Rights::WRITE, Capabilities::SET_TIMES),
@@ -179,7 +178,6 @@ fn form(session: &Session, rule: &Rule) -> String {
     }
 }
 
-/// Returns whether a command is served in this session.
 fn is_served(session: &Session, verb: Verb) -> bool {
     Rule::of(verb).is_some_and(|rule| rule.is_enabled(session))
 }
@@ -222,7 +220,6 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
 /// The help entry of a `SITE` command that the server handles itself.
 struct SiteWord {
     form: &'static str,
-    /// Whether a user with this offer can use the command.
     is_offered: fn((Rights, Capabilities)) -> bool,
 }
 

@@ -24,7 +24,6 @@ use crate::storage::{
 /// and the time for each of them grows with the length of the pattern.
 const LONGEST_PATTERN: usize = 512;
 
-/// The target of a `LIST`, `NLST` or `STAT`.
 struct ListingTarget {
     path: VirtualPath,
     /// Whether the argument names a single object that is not a directory.
@@ -130,7 +129,6 @@ const LONGEST_LINE: usize = 512;
 /// for few matching entries in a large directory can take a long time.
 struct StatListing {
     target: ListingTarget,
-    /// Names that the listing leaves out.
     hidden: Arc<Vec<NamePattern>>,
     show_ids: bool,
     begun: Instant,
@@ -243,7 +241,6 @@ fn look_up(
     }
 }
 
-/// Refuses a path that the user may not list.
 fn check_right(session: &Session, path: &VirtualPath) -> StorageResult<()> {
     match session.may(path, Rights::LIST) {
         true => Ok(()),
@@ -329,7 +326,6 @@ pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Result<Rep
 /// 3659 §7.5.5).
 struct ShownFacts {
     facts: FactSelection,
-    /// The listed directory.
     directory: VirtualPath,
     rights: Rights,
     /// Rules that give the user separate rights in the listed directory or in directories below it.
@@ -356,7 +352,6 @@ impl ShownFacts {
         }
     }
 
-    /// Writes the facts of an entry of the directory.
     fn about_entry(&self, entry: &Entry, out: &mut Vec<u8>) {
         if self.rules.is_empty() {
             return self.about(entry, self.rights, false, out);

@@ -263,12 +263,10 @@ pub(super) fn rmd(session: &Session, path: &Pathname) -> Result<Reply, Reply> {
     Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "Directory removed"))
 }
 
-/// The attributes to change.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct AttributeChange {
     /// New modification time, in seconds since 1970-01-01T00:00:00Z.
     pub(super) modified: Option<i64>,
-    /// New permission bits.
     pub(super) mode: Option<u32>,
 }
 

@@ -152,7 +152,6 @@ pub(super) fn only_usable(usable: NetworkProtocols) -> Reply {
     protocol_not_supported(&format!("use {usable}"))
 }
 
-/// Returns the set that contains only this protocol.
 pub(super) fn only(protocol: NetworkProtocol) -> NetworkProtocols {
     NetworkProtocols {
         ipv4: protocol == NetworkProtocol::Ipv4,

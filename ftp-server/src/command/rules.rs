@@ -12,10 +12,8 @@ use crate::tls::TlsPolicy;
 /// effect on the session.
 pub(crate) struct Rule {
     pub(super) verb: Verb,
-    /// The text of the command in `HELP`.
     pub(super) help: &'static str,
     pub(super) login: LoginState,
-    /// The state that the command requires.
     pub(super) after: After,
     pub(super) data: Data,
     needs: Needs,
@@ -24,7 +22,6 @@ pub(crate) struct Rule {
     /// Whether the command is allowed in plaintext even if TLS is required, because it contains
     /// nothing secret.
     pub(super) is_harmless: bool,
-    /// The pending state that the command keeps.
     keeps: Keeps,
     /// Whether the command calls the authenticator; such a call may never return.
     decides_login: bool,
@@ -32,7 +29,6 @@ pub(crate) struct Rule {
     pub(super) feature: Option<&'static str>,
 }
 
-/// Whether a command needs a login.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum LoginState {
     /// The command is served before and after login.
@@ -46,17 +42,14 @@ pub(super) enum LoginState {
 /// The state that a command requires; in another state, it gets 503.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum After {
-    /// Any state.
     Any,
     /// `USER` was sent.
     User,
     /// `PASS` was accepted: the user is logged in, or must still send `ACCT`.
     Pass,
-    /// No user is logged in.
     NoLogin,
     /// `RNFR` was accepted.
     Rnfr,
-    /// No restart offset is set.
     NoRest,
     /// The control connection is protected.
     Protection,
@@ -73,11 +66,8 @@ pub(super) enum Data {
     None,
     /// Prepares a data connection in a way that `EPSV ALL` forbids.
     Prepares,
-    /// Sends a listing over a data connection.
     Lists,
-    /// Sends a file over a data connection.
     Sends,
-    /// Receives a file over a data connection.
     Receives,
 }
 
@@ -86,9 +76,7 @@ pub(super) enum Data {
 #[derive(Clone, Copy)]
 enum Needs {
     Nothing,
-    /// Passive data connections.
     Passive,
-    /// Active data connections.
     Active,
     /// TLS that the client can request.
     Tls,
@@ -107,7 +95,6 @@ enum Keeps {
     Restart,
     /// The name of `RNFR`.
     Rename,
-    /// Both.
     All,
     /// Both, if the command has no argument.
     AllIfBare,
@@ -301,7 +288,6 @@ impl Rule {
         self.rights.is_empty() || self.rights.iter().any(|right| rights.contains(*right))
     }
 
-    /// Returns whether the command transfers bytes over a data connection.
     pub(super) fn needs_data(&self) -> bool {
         matches!(self.data, Data::Lists | Data::Sends | Data::Receives)
     }
@@ -323,7 +309,6 @@ pub(crate) fn decides_login(verb: Verb) -> bool {
     Rule::of(verb).is_some_and(|rule| rule.decides_login)
 }
 
-/// Returns the direction in which a command moves a file, or `None` if it moves no file.
 pub(crate) fn file_direction(verb: Verb) -> Option<crate::log::Direction> {
     match Rule::of(verb)?.data {
         Data::Sends => Some(crate::log::Direction::Sent),

@@ -139,7 +139,6 @@ const STEP: u64 = 8 * 1024 * 1024;
 const STEP_MAX: u64 = 256 * 1024 * 1024;
 const SHARE: u64 = 256;
 
-/// Returns whether the user may store a file of this size.
 pub(super) fn allows_size(session: &Session, size: u64) -> bool {
     session.file_size().is_none_or(|most| size <= most)
 }
@@ -188,7 +187,6 @@ struct GuardedUpload {
     most: u64,
     /// Bytes that the user may still store in this file.
     left: u64,
-    /// Number of bytes stored.
     stored: u64,
     /// The file to append to.
     grows: Option<VirtualPath>,

@@ -196,7 +196,6 @@ fn nearest_directory(storage: &dyn Storage, directory: &VirtualPath) -> VirtualP
     nearest
 }
 
-/// Returns whether the server creates missing parent directories for this upload.
 fn makes_parents(session: &Session, directory: &VirtualPath, mode: WriteMode) -> bool {
     // An upload can be resumed only in an existing directory.
     !matches!(mode, WriteMode::From(_) | WriteMode::Resume(_))

@@ -55,12 +55,10 @@ enum Told {
     NoFile,
 }
 
-/// The record of the user's upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum RecordState {
     NoRecord,
     Running,
-    /// Bytes are kept.
     Kept,
     /// No bytes are kept.
     Lost,
@@ -68,7 +66,6 @@ enum RecordState {
     Unknown,
 }
 
-/// An answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Answer {
     /// As if there were no record.
@@ -162,7 +159,6 @@ pub(super) fn unhear(session: &mut Session, path: &VirtualPath) {
     session.login.heard.retain(|heard| heard.path != *path || heard.has_asked);
 }
 
-/// Returns whether the user can have an unfinished upload to a path.
 fn may_upload(session: &Session, path: &VirtualPath) -> bool {
     let rights = [Rights::CREATE, Rights::WRITE, Rights::APPEND];
     rights.into_iter().any(|right| session.may(path, right))

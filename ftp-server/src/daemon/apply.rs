@@ -30,9 +30,7 @@ pub(super) struct Parts {
     pub(super) lasting: Lasting,
     /// Certificates of new connections.
     pub(super) tls: Loaded,
-    /// Detector of changed certificate files.
     pub(super) watch: Watch,
-    /// Object stores of the configuration.
     pub(super) stores: Arc<Stores>,
     /// Confinement of sessions to their directories.
     pub(super) kept: Option<ConfinementNote>,
@@ -40,7 +38,6 @@ pub(super) struct Parts {
     own: Arc<OwnFiles>,
     pub(super) sweeper: Option<Sweeper>,
     pub(super) metrics: Arc<Metrics>,
-    /// Whether the parts belong to a running server.
     is_running: bool,
 }
 
@@ -66,7 +63,6 @@ pub(super) struct Draft {
     pub(super) stores: Arc<Stores>,
     program: Option<Arc<LoginProgram>>,
     log: Option<Option<logging::TransferLog>>,
-    /// The spool of the hooks, once it is open.
     spool: Option<Arc<Spool>>,
 }
 

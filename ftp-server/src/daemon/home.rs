@@ -35,7 +35,6 @@ pub(super) struct Home {
     /// Cache of the open directory, valid while the path leads to the same inode.
     found: Lock<Option<OpenedRoot>>,
     remembered: Remembered,
-    /// Capabilities of the directory, once known.
     capabilities: OnceLock<Capabilities>,
     /// Whether users of the configuration have the home, which is then always remembered.
     is_listed: bool,
@@ -46,9 +45,7 @@ pub(super) struct Home {
 #[derive(Default)]
 pub(super) struct Places {
     homes: Lock<BTreeMap<ConfiguredRoot, Vec<Arc<Home>>>>,
-    /// The object stores that roots name.
     stores: Arc<Stores>,
-    /// The files of the server, which no root may contain.
     own: Arc<OwnFiles>,
 }
 
@@ -63,7 +60,6 @@ const SETTINGS: usize = 16;
 /// Directories in which users of `auth.program` may have stored files; at most [`MOST`].
 static WRITTEN: Lock<BTreeSet<PathBuf>> = Lock::new(BTreeSet::new());
 
-/// Returns the directories in which users of `auth.program` may have stored files.
 pub(super) fn written() -> BTreeSet<PathBuf> {
     WRITTEN.lock().clone()
 }
@@ -123,32 +119,26 @@ impl Places {
         home
     }
 
-    /// Returns all homes.
     pub(super) fn all(&self) -> Vec<Arc<Home>> {
         self.homes.lock().values().flatten().map(Arc::clone).collect()
     }
 }
 
-/// The use of a directory.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Role {
     /// The root of users.
     Root,
     /// A root that is created at login if it is missing.
     MadeRoot,
-    /// A directory mounted into the trees of users.
     Mounted,
 }
 
-/// An opened directory.
 struct OpenedRoot {
     identity: DirectoryIdentity,
-    /// The storage, while it is open.
     storage: Weak<dyn Storage>,
     walls: Option<ConfinementStatus>,
 }
 
-/// A directory that is open.
 pub(super) struct Open {
     pub(super) storage: Arc<dyn Storage>,
     /// The mechanisms that confine sessions to a directory.
@@ -164,12 +154,10 @@ impl Home {
         &self.root
     }
 
-    /// Returns the root for messages.
     pub(super) fn shown(&self) -> String {
         self.root.shown()
     }
 
-    /// Returns the capabilities of the directory, if they are known already.
     pub(super) fn capabilities(&self) -> Option<Capabilities> {
         self.capabilities.get().copied()
     }

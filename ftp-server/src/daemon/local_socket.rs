@@ -209,14 +209,12 @@ struct Entrance {
 }
 
 impl Entrance {
-    /// Returns whether clients wait because all threads are busy.
     fn is_crowded(&self) -> io::Result<bool> {
         let is_full = self.busy.load(Ordering::Relaxed) == AT_ONCE;
         Ok(is_full && is_ready(&self.listener, PollFlags::IN, Duration::ZERO)?)
     }
 }
 
-/// A client of a listening socket.
 pub(super) struct SocketClient<'a> {
     pub(super) stream: &'a Socket,
     entrance: &'a Entrance,
@@ -245,7 +243,6 @@ impl<'a> Timed<'a> {
         Self { stream: stream.as_fd(), entrance: None, begun: Instant::now(), limit }
     }
 
-    /// Waits until the stream is ready.
     fn wait(&self, flags: PollFlags) -> io::Result<()> {
         loop {
             let is_crowded = match self.entrance {

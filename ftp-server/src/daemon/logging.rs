@@ -33,7 +33,6 @@ type DaemonAnnouncer = Box<dyn Fn(Level, &str) + Send + Sync>;
 pub struct DaemonLog {
     events: Arc<EventLog>,
     writer: LogWriter,
-    /// The log, if it is a file.
     file: Option<LogFile>,
     /// Whether events are written; messages always are.
     pub(super) has_events: bool,
@@ -136,7 +135,6 @@ impl DaemonLog {
 #[derive(Default)]
 pub(crate) struct Transfers(Lock<Option<TransferLog>>);
 
-/// A file that lines are appended to.
 pub(crate) struct TransferLog {
     file: LogFile,
     xferlog: Xferlog,

@@ -47,7 +47,6 @@ struct Counts {
     users: BTreeMap<Vec<u8>, UserCounts>,
 }
 
-/// What is known about a user since the start.
 #[derive(Debug)]
 struct UserCounts {
     last_login: SystemTime,
@@ -129,12 +128,10 @@ impl Counts {
 }
 
 impl Metrics {
-    /// Sets the certificates that new connections get.
     pub(super) fn set_certificates(&self, certificates: Vec<CertificateEnd>) {
         self.0.lock().certificates = certificates;
     }
 
-    /// Records whether the last reload succeeded.
     pub(super) fn set_reloaded(&self, has_succeeded: bool) {
         self.0.lock().has_failed_to_reload = !has_succeeded;
     }
@@ -145,7 +142,6 @@ impl Metrics {
         counts.users.iter().map(|(name, user)| (name.clone(), user.last_login)).collect()
     }
 
-    /// Returns all metrics.
     fn text(&self) -> String {
         let counts = self.0.lock();
         let mut page = MetricsPage::default();
@@ -256,7 +252,6 @@ impl MetricsPage {
     }
 }
 
-/// Returns the name of a user as the value of a label.
 fn label(name: &[u8]) -> String {
     Escaped(name).to_string().replace('\\', "\\\\").replace('"', "\\\"")
 }
@@ -267,7 +262,6 @@ const LONGEST: usize = 8 * 1024;
 /// Maximum number of header fields in a request.
 const FIELDS: usize = 64;
 
-/// The listening socket.
 #[derive(Debug)]
 pub(crate) enum MetricsEndpoint {
     Tcp(TcpListener),
@@ -316,7 +310,6 @@ impl MetricsEndpoint {
     }
 }
 
-/// Answers one request.
 fn answer(client: &SocketClient<'_>, metrics: &Metrics) -> io::Result<()> {
     let (status, body) = match path(&mut client.timed())?.as_deref() {
         Some("/metrics") => ("200 OK", metrics.text()),

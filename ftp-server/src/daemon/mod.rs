@@ -90,18 +90,15 @@ impl DaemonError {
         Self::new(DaemonErrorKind::Configuration, message)
     }
 
-    /// Returns the failure of the local file or socket `what`.
     pub(crate) fn local(what: impl fmt::Display, error: &io::Error) -> Self {
         Self::new(DaemonErrorKind::Local, format!("{what}: {error}"))
     }
 
-    /// Returns the failure of a thread that cannot be started.
     pub(crate) fn no_thread(what: &str, error: &io::Error) -> Self {
         let message = format!("cannot start a thread for {what}: {error}");
         Self::new(DaemonErrorKind::Internal, message)
     }
 
-    /// Returns the refusal of the configuration `name` because of these errors.
     pub(crate) fn refused(name: &str, lines: Vec<String>) -> Self {
         let errors = ftp_proto::text::values::counted(lines.len(), "error");
         Self { lines, ..Self::configuration(format!("{name}: {errors}")) }

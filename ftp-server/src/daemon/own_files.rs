@@ -35,7 +35,6 @@ const PRIVATE: &[&str] = &["tls.self_signed", "log.target", "log.transfers"];
 /// Files that the server replaces or writes to.
 const WRITTEN: [&str; 4] = ["log.target", "log.transfers", "control.socket", "metrics.listen"];
 
-/// A file or directory of the server.
 #[derive(Clone, Debug)]
 pub(super) struct OwnFile {
     /// The setting, option or variable that names the file.
@@ -45,7 +44,6 @@ pub(super) struct OwnFile {
     pub(super) secret: Option<&'static str>,
 }
 
-/// Returns all files that the server of this configuration uses.
 pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     let settings = &config.settings;
     let mut all = Vec::new();
@@ -282,7 +280,6 @@ impl OwnFiles {
         all
     }
 
-    /// Returns the ways as they are now.
     fn ways(&self) -> Arc<Ways> {
         let mut ways = self.ways.lock();
         // A look that timed out completes once the disk is back; only then is another one worth its
@@ -472,7 +469,6 @@ impl Mount {
         Some(Self { device: field()?, top: field()?.into(), point: field()?.into() })
     }
 
-    /// Returns the mount that contains a full path.
     fn of<'m>(mounts: &'m [Self], path: &Path) -> Option<&'m Self> {
         let holds = |mount: &&Self| path.starts_with(&mount.point);
         // Of several mounts at one point, the last covers the others.

@@ -20,7 +20,6 @@ pub struct RunAs {
     /// The user's system name, which is needed to find the supplementary groups.
     name: Option<CString>,
     group: Gid,
-    /// Groups besides those of the user.
     more_groups: Vec<u32>,
 }
 
@@ -122,7 +121,6 @@ pub(crate) struct NamedId<Id> {
     id: Id,
 }
 
-/// The owner of files that users store.
 pub(crate) type FileOwner = NamedId<Uid>;
 
 /// The group of files that users store or that the process creates.
@@ -204,7 +202,6 @@ fn find_user(user: &str) -> Result<(Uid, Option<User>), String> {
     Ok((known.uid, Some(known)))
 }
 
-/// Returns the id of a group by its name or number.
 fn group_id(group: &str) -> Result<Gid, String> {
     if let Some(id) = number(group) {
         return Ok(Gid::from_raw(id));
@@ -229,7 +226,6 @@ impl fmt::Display for RunAs {
     }
 }
 
-/// Returns whether this process runs as root.
 pub(crate) fn is_root() -> bool {
     Uid::effective().is_root()
 }

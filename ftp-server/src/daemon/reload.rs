@@ -18,7 +18,6 @@ use ftp_proto::text::values::show;
 /// Time after which those who wait for a reload are told what it waits for.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Where a reload has its configuration from.
 pub(super) enum ReloadSource {
     /// The caller.
     Given(Box<Config>),
@@ -28,7 +27,6 @@ pub(super) enum ReloadSource {
     Nothing,
 }
 
-/// The work of a reload.
 pub(super) struct ReloadWork {
     pub(super) source: ReloadSource,
     pub(super) log: Option<Arc<DaemonLog>>,
@@ -38,7 +36,6 @@ pub(super) struct ReloadWork {
     pub(super) stage: Arc<Lock<&'static str>>,
 }
 
-/// What a reload has prepared.
 pub(super) struct Prepared {
     /// The keys of the logs that were reopened, or why one was not.
     pub(super) reopened: Result<Vec<&'static str>, String>,
@@ -97,7 +94,6 @@ fn reopen(log: Option<&DaemonLog>, transfers: &Transfers) -> Result<Vec<&'static
     if failures.is_empty() { Ok(keys) } else { Err(failures.join("\n")) }
 }
 
-/// Who waits for the end of a reload.
 pub(super) enum Waiter {
     /// Nobody: a signal has requested it.
     Signal,
@@ -120,7 +116,6 @@ impl Waiter {
     }
 }
 
-/// A reload whose thread has not ended.
 struct RunningReload {
     since: Instant,
     stage: Arc<Lock<&'static str>>,

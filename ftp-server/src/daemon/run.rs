@@ -287,7 +287,6 @@ fn work(
     }
 }
 
-/// Starts the next reload that was requested, if there is one.
 fn start_next(
     running: &mut Running,
     service: &mut Service,
@@ -311,11 +310,9 @@ fn start_next(
     }
 }
 
-/// An event for the daemon's thread.
 pub(super) enum DaemonEvent {
     /// A request to stop, or the end of the last session of a draining server.
     Stop,
-    /// A request to reload.
     Reload,
     /// A request of the program to apply a configuration, and where the outcome goes.
     Apply(Box<Config>, Sender<Result<String, DaemonError>>),
@@ -325,9 +322,7 @@ pub(super) enum DaemonEvent {
     Prepared(Box<Prepared>),
     /// It is time to check the certificate files, or to report certificates that expire soon.
     CertificatesDue,
-    /// The certificate files were checked.
     Certificates(Box<Renewed>),
-    /// A request through the control socket.
     Control(ControlCall),
     /// A request of the program.
     Act(Box<dyn FnOnce(&mut Running) + Send>),

@@ -507,7 +507,6 @@ fn waits_for(server: &Server, grace: Duration) -> Option<String> {
     Some(format!("stopping: waiting up to {grace} for {transfers}; a second signal aborts them"))
 }
 
-/// Returns the list of [`Running::users`].
 fn list_of_users(
     config: &Config,
     homes: &Homes,

@@ -277,7 +277,6 @@ impl StoreValues {
     }
 }
 
-/// The kinds by name.
 #[derive(Clone, Default)]
 pub(crate) struct StoreKinds(pub(super) BTreeMap<String, Arc<dyn StoreKind>>);
 

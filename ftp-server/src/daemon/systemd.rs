@@ -36,7 +36,6 @@ pub(super) struct Service(Option<Notified>);
 #[derive(Debug)]
 struct Notified {
     notifier: Notifier,
-    /// Last status line.
     status: String,
     status_due: Instant,
     watchdog: Option<ServiceWatchdog>,
@@ -69,7 +68,6 @@ impl Service {
         notified.beat(server);
     }
 
-    /// Reports that the configuration is being reloaded.
     pub(super) fn reloading(&mut self) {
         let Some(notified) = &mut self.0 else { return };
         let now = clock_gettime(ClockId::Monotonic);
@@ -159,7 +157,6 @@ struct Notifier {
 }
 
 impl Notifier {
-    /// Returns the socket that the environment names, if there is one.
     fn from_environment(environment: Environment) -> Option<Self> {
         let name = environment.get("NOTIFY_SOCKET")?;
         let notifier = Self::new(name.as_bytes());

@@ -107,7 +107,6 @@ impl UploadCheck {
         Arc::new(CheckedStorage { inner: storage, check, uploader })
     }
 
-    /// Queues the question about an upload to `path`.
     fn ask(
         self: &Arc<Self>,
         file: BorrowedFd<'_>,
@@ -155,7 +154,6 @@ impl Uploader {
     }
 }
 
-/// What the program says about an upload.
 enum ContentVerdict {
     Accepted,
     /// The first line of its output, for the client.
@@ -180,7 +178,6 @@ impl ContentVerdict {
     }
 }
 
-/// An upload that waits for its verdict.
 struct UploadQuestion {
     check: Arc<UploadCheck>,
     /// The hidden file. The session may drop the upload meanwhile, so this is a descriptor of its own.
@@ -268,7 +265,6 @@ impl Job for UploadQuestion {
     }
 }
 
-/// A user's storage whose uploads are checked.
 struct CheckedStorage {
     inner: Arc<dyn Storage>,
     check: Arc<UploadCheck>,

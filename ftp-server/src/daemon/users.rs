@@ -40,7 +40,6 @@ pub(super) struct Homes {
     /// Directories in which some of the users may store files.
     written: BTreeSet<PathBuf>,
     places: Places,
-    /// All virtual hosts.
     hosts: HashMap<HostName, Host>,
     /// `auth.program`, which checks the logins of users who are not in the configuration.
     program: Option<Arc<LoginProgram>>,
@@ -101,7 +100,6 @@ impl Homes {
         Self { check, ..self }
     }
 
-    /// Adds a user of the file.
     pub(super) fn user(self, name: &str, user: &User) -> Self {
         match user.password.clone() {
             Some(hash) => self.with(name.as_bytes(), Secret::Hash(hash), user.clone()),
@@ -120,7 +118,6 @@ impl Homes {
         self
     }
 
-    /// Adds anonymous logins.
     pub(super) fn anonymous(mut self, user: User) -> Self {
         self.note_written(&user);
         self.accounts.set_anonymous(Arc::new(user));
@@ -142,7 +139,6 @@ impl Homes {
         self.written.extend(user.written().map(PathBuf::from));
     }
 
-    /// Returns the directories in which some of the users may store files.
     pub(super) fn written(&self) -> &BTreeSet<PathBuf> {
         &self.written
     }
@@ -182,7 +178,6 @@ impl Homes {
         self.accounts.get(name).is_some()
     }
 
-    /// Returns whether a virtual host has this name.
     pub(super) fn names_host(&self, host: &HostName) -> bool {
         self.hosts.contains_key(host)
     }
@@ -434,7 +429,6 @@ impl Authenticator for Users {
     }
 }
 
-/// Description of the confinement of sessions to their directories, for messages.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ConfinementNote {
     pub(super) level: Level,
@@ -447,14 +441,12 @@ impl ConfinementNote {
     }
 }
 
-/// The directories of a user.
 struct UserTree {
     pub(super) root: Arc<Home>,
     /// Mounts, those with a longer path first.
     mounts: Vec<MountedHome>,
 }
 
-/// A directory that is mounted into a tree.
 struct MountedHome {
     path: VirtualPath,
     home: Arc<Home>,

@@ -46,7 +46,6 @@ impl Announcer {
         })
     }
 
-    /// Returns the address to announce to a client at `peer` that connected to `local`.
     pub(crate) fn address_for(&self, peer: IpAddr, local: Ipv4Addr) -> Ipv4Addr {
         let special = self.overrides.iter().find(|(networks, _)| socket::is_in(networks, peer));
         let announced = match special {

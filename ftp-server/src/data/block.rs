@@ -24,7 +24,6 @@ const BLOCK: usize = 60 * 1024;
 /// Minimum room for another block in the same buffer, in bytes.
 const LEAST: usize = 1024;
 
-/// Reason why received data does not have the form that its mode requires.
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 pub(crate) enum DataFault {
     /// The data is not one complete compressed stream.
@@ -224,7 +223,6 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Returns a decoder for data that begins at `offset` in the file.
     pub(crate) const fn new(offset: u64) -> Self {
         Self { decoder: BlockDecoder::new(), offset, is_complete: false }
     }

@@ -18,10 +18,8 @@ const MARGIN: usize = 4 * 1024;
 /// for each 4 KiB.
 const IDLE: usize = 4;
 
-/// The large buffers of one server.
 #[derive(Debug)]
 pub(crate) struct Buffers {
-    /// Maximum number of large buffers.
     most: usize,
     state: Lock<BufferState>,
 }
@@ -32,11 +30,9 @@ struct BufferState {
     idle: Vec<Vec<u8>>,
 }
 
-/// A buffer of one transfer.
 pub(super) struct Buffer<'a> {
     pool: &'a Buffers,
     bytes: Vec<u8>,
-    /// The size in bytes.
     size: usize,
     is_large: bool,
 }
@@ -48,7 +44,6 @@ impl Buffers {
         Self { most, state: Lock::default() }
     }
 
-    /// Returns a small buffer.
     pub(super) fn small(&self) -> Buffer<'_> {
         self.of_size(SMALL)
     }

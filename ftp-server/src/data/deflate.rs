@@ -165,7 +165,6 @@ pub(crate) struct Encoding {
     pub(crate) blocks: Option<Blocks>,
     /// The compression of mode Z.
     pub(crate) deflate: Option<Box<Inflating>>,
-    /// The line endings of type ASCII.
     pub(crate) ascii: Option<ftp_proto::AsciiDecoder>,
 }
 

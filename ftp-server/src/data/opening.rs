@@ -60,7 +60,6 @@ impl DataChannel {
         Some((accept_waiting(listener)?, limits::UNUSED_LISTENER))
     }
 
-    /// Returns whether the data connection is already open.
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self, Self::Open(_))
     }
@@ -117,7 +116,6 @@ fn protect(
     Ok(Some(connection))
 }
 
-/// Parameters of a session's data connection.
 pub(crate) struct DataPeer<'a> {
     /// The client's address and port on the control connection.
     pub(crate) peer: SocketAddr,

@@ -75,7 +75,6 @@ impl ImageOutgoing {
         Ok(Self { source, expected })
     }
 
-    /// Returns the number of bytes to send if the file does not change.
     pub(crate) const fn expected(&self) -> u64 {
         self.expected
     }
@@ -229,7 +228,6 @@ pub(crate) struct ListingOutgoing {
 }
 
 impl ListingOutgoing {
-    /// Returns a listing with the lines that `line` appends for `items`.
     pub(crate) fn new(items: Entries, line: WriteLine) -> Self {
         Self { head: Vec::new(), items, line, needs_line: false }
     }

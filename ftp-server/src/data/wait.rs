@@ -36,10 +36,8 @@ pub(crate) enum Interruption {
     ControlLost,
 }
 
-/// Reason why there is no data connection.
 #[derive(Debug)]
 pub(crate) enum OpenError {
-    /// The wait was interrupted.
     Interrupted(Interruption),
     /// The connection could not be opened: 425.
     Failed(io::Error),
@@ -119,7 +117,6 @@ fn timespec(duration: Duration) -> Option<Timespec> {
     Timespec::try_from(duration).ok()
 }
 
-/// Returns the descriptor of a socket, for [`wait`].
 pub(super) fn fd(socket: &impl AsFd) -> BorrowedFd<'_> {
     socket.as_fd()
 }

@@ -24,7 +24,6 @@ const OLD_FOR_REFUSAL: Time = 10 * 60 * 1_000;
 /// Maximum number of failed logins and bans in a record, which then has about 20 kB.
 const MOST_HOSTS: usize = 256;
 
-/// The suffix of the id of a ban.
 const BAN: &str = "#ban";
 
 /// Number of bytes that can be reserved ahead even if they are more than half of those left.
@@ -43,11 +42,9 @@ pub(super) struct UsageRecord {
     doubted: Option<Time>,
     count: Option<RunningCount>,
     leases: BTreeMap<String, Lease>,
-    /// The number of changes to this record.
     pub(super) changes: u64,
 }
 
-/// A running count.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct RunningCount {
     id: String,
@@ -77,8 +74,9 @@ pub(super) enum Verdict {
     /// The request was reserved, and this number of bytes ahead.
     Granted(u64),
     /// Over the limit. `is_old`: whether the count is old or may be too high.
-    Over { is_old: bool },
-    /// The files have not been counted yet.
+    Over {
+        is_old: bool,
+    },
     Uncounted,
 }
 
@@ -164,7 +162,6 @@ impl UsageRecord {
         true
     }
 
-    /// Returns whether the files were counted.
     pub(super) const fn is_counted(&self) -> bool {
         self.counted.is_some()
     }
@@ -195,7 +192,6 @@ impl UsageRecord {
         is_kept
     }
 
-    /// Renews a count of this server.
     pub(super) fn renew_count(&mut self, id: &str, until: Time) {
         if let Some(count) = self.count.as_mut().filter(|count| count.id == id) {
             count.until = until;

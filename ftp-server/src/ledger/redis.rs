@@ -68,7 +68,6 @@ struct Idle {
     masters: u64,
 }
 
-/// A reply of the server.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Reply {
     /// A string; `None` if it is null.

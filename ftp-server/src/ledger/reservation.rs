@@ -35,14 +35,12 @@ pub(super) struct Reservation {
 ftp_proto::debug_fields!(Reservation { cost }..);
 
 impl Reservation {
-    /// Creates an empty reservation.
     pub(super) fn new(account: &Arc<Account>) -> StorageResult<Self> {
         let account = Arc::clone(account);
         let id = unique().map_err(unknown)?;
         Ok(Self { account, id, cost: Cost::default(), names: Vec::new(), is_over: false })
     }
 
-    /// Returns the number of reserved bytes.
     pub(super) const fn bytes(&self) -> u64 {
         self.cost.bytes
     }
@@ -234,7 +232,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Pause between two attempts, after which the session also checks on its client.
 const STEP: Duration = Duration::from_millis(100);
 
-/// The progress of an upload.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum ReservationPhase {
     /// The upload is not published.
@@ -247,7 +244,6 @@ enum ReservationPhase {
 /// upload may replace it now.
 type ReservationAnswer = (Option<Reservation>, StorageResult<Option<Cost>>);
 
-/// An upload within a quota.
 pub(super) struct QuotaUpload {
     inner: Option<Box<dyn Upload>>,
     /// `None` once the reservation has ended, and during a question to the ledger.
@@ -262,7 +258,6 @@ pub(super) struct QuotaUpload {
     written: u64,
     /// Whether all bytes are written.
     is_whole: bool,
-    /// The cost of the file that is replaced.
     replaced: Cost,
     phase: ReservationPhase,
     /// The time since which the upload has waited for another session that changes the file.

@@ -405,7 +405,6 @@ impl SharedInner {
         }
     }
 
-    /// Renews the leases of this server in a record.
     pub(super) fn renew(&self, name: &str) -> Result<(), LedgerError> {
         self.change(name, |record, (_, until)| {
             let books = self.books.lock();
@@ -488,7 +487,6 @@ fn keep(shared: &SharedInner) {
     }
 }
 
-/// Returns the name of the record of a user or account.
 pub(super) fn record_name(kind: &str, name: &[u8]) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let escaped = percent::encoded(name, is_plain);
@@ -518,14 +516,12 @@ fn record_of(host: IpAddr) -> String {
     format!("hosts/{}", digest.get(..2).unwrap_or_default())
 }
 
-/// The conditions of a ban, and its duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BanPolicy {
     /// Number of failed logins that lead to a ban.
     pub(crate) after: usize,
     /// Time for which a failed login counts.
     pub(crate) window: Duration,
-    /// Duration of a ban.
     pub(crate) lasting: Duration,
 }
 

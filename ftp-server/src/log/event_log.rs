@@ -23,7 +23,6 @@ pub struct EventLog {
     writer: LogWriter,
     /// Whether the beginning and end of each session are logged.
     is_verbose: bool,
-    /// Whether lines begin with a priority.
     has_priorities: bool,
     refusals: Refusals,
 }

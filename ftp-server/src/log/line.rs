@@ -17,7 +17,6 @@ pub(crate) struct Line {
     fields: Vec<(&'static str, Value)>,
 }
 
-/// The value of a field.
 enum Value {
     Number(u64),
     /// Seconds with three decimals.
@@ -105,7 +104,6 @@ impl Line {
         }
     }
 
-    /// Returns the line for a message to the operator.
     pub(super) fn message(level: Level, text: &str) -> Self {
         let level = level.as_str().to_ascii_lowercase();
         let fields = vec![("level", Value::Word(level)), ("text", Value::Message(printable(text)))];
@@ -283,7 +281,6 @@ pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Returns the word of an event.
 const fn word(kind: &EventKind<'_>) -> &'static str {
     match kind {
         EventKind::Connected { .. } => "connected",

@@ -43,7 +43,6 @@ impl Observers {
         }
     }
 
-    /// Announces an upload that is about to be published.
     pub(crate) fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Announcement {
         let announce = |observer: &Arc<dyn Observer>| observer.before_publication(event, inode);
         Announcement(self.others.iter().filter_map(announce).collect())

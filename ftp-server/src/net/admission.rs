@@ -15,11 +15,9 @@ use crate::shares::{Share, Shares, table};
 /// parallel log in over several connections at once.
 const AT_ONCE: u64 = 4;
 
-/// The limits on connections, and the connections that count against them.
 #[derive(Debug)]
 pub(crate) struct Admission {
     per_host: AtomicUsize,
-    /// The places of all connections.
     seats: Arc<Shares>,
     /// The places of connections without a login: half of all, so that clients without a password
     /// cannot keep out the others.

@@ -16,7 +16,6 @@ use crate::service::register::{Registration, SessionHandle};
 use crate::service::{self, Greeting};
 use crate::{deadline, limits};
 
-/// The next step of an admitted connection.
 pub(crate) enum AdmittedStep {
     /// Begin a session: the client has a place.
     Client(Permit),

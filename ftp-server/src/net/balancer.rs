@@ -25,7 +25,6 @@ pub(crate) struct Ends {
 }
 
 impl Ends {
-    /// Returns the addresses of a connection without a balancer.
     pub(crate) fn direct(peer: SocketAddr, local: SocketAddr) -> Self {
         let local = socket::canonical(local);
         Self { peer: socket::canonical(peer), is_unknown: false, reached: local, local }

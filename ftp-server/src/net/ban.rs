@@ -12,7 +12,6 @@ use crate::limits;
 use crate::lock::Lock;
 use crate::shares::network_of;
 
-/// The failed logins and the ban of each host.
 #[derive(Debug)]
 pub(crate) struct Bans {
     after: usize,
@@ -29,7 +28,6 @@ struct BanRecord {
     failures: VecDeque<Instant>,
     /// Time of the last failed login, or of the ban if another server began it.
     last: Option<Instant>,
-    /// End of the ban.
     banned_until: Option<Instant>,
 }
 
@@ -112,7 +110,6 @@ impl Bans {
         true
     }
 
-    /// Returns whether the host of `peer` is banned on this server.
     pub(crate) fn is_banned(&self, peer: IpAddr, now: Instant) -> bool {
         if self.after == 0 {
             return false;

@@ -71,7 +71,6 @@ impl SessionComplaints {
         self.said.borrow_mut().due(kind, most, Instant::now())
     }
 
-    /// Calls [`Complaints::take_unsaid`].
     pub(crate) fn take_unsaid(&self, kind: &'static str) -> u64 {
         self.said.borrow_mut().take_unsaid(kind)
     }

@@ -97,7 +97,6 @@ pub(crate) fn is_hung_up(stream: &TcpStream) -> bool {
     is_ready(stream, PollFlags::RDHUP, Duration::ZERO).unwrap_or(false)
 }
 
-/// Returns whether one of the networks contains an address.
 pub(crate) fn is_in(networks: &[Network], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(address))
 }

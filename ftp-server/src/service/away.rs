@@ -26,7 +26,6 @@ pub(crate) struct Away {
     state: Lock<AwayState>,
 }
 
-/// An interruption of a command.
 #[derive(Clone, Copy)]
 pub(super) struct Interrupted {
     pub(super) why: Interruption,
@@ -69,7 +68,6 @@ impl Away {
         (result, interruption.map(|(why, _)| Interrupted { why, is_undecided }))
     }
 
-    /// Begins a login.
     pub(crate) fn log_in(&self, teller: LateTeller) {
         self.state.lock().teller = Some(Arc::new(teller));
     }

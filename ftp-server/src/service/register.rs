@@ -32,7 +32,6 @@ pub(crate) struct Register {
     gone: Condvar,
     /// Whether a shutdown no longer waits for sessions to end by themselves.
     hurried: AtomicBool,
-    /// TLS data connections of all sessions so far.
     pub(crate) resumed: Resumed,
 }
 
@@ -44,7 +43,6 @@ pub(crate) struct Registration {
 }
 
 impl Register {
-    /// Returns whether the server is shutting down.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
@@ -225,7 +223,6 @@ impl SessionHandle {
         self.moving.store(false, Ordering::SeqCst);
     }
 
-    /// Returns whether a transfer or other long work is running.
     pub(super) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst)
     }
@@ -260,7 +257,6 @@ impl SessionHandle {
         self.turn.fetch_or(WORKING, Ordering::SeqCst) & DISMISSED == 0
     }
 
-    /// Records the end of a command.
     pub(crate) fn end_command(&self) {
         self.turn.fetch_and(!WORKING, Ordering::SeqCst);
         self.shown.note_command();
@@ -271,7 +267,6 @@ impl SessionHandle {
         self.turn.load(Ordering::SeqCst) & DISMISSED != 0
     }
 
-    /// Returns whether the server ends the session.
     pub(super) fn must_end(&self, register: &Register) -> bool {
         register.is_draining() || self.is_cut() || self.is_dismissed()
     }
@@ -297,7 +292,6 @@ impl SessionHandle {
         seen.is_some_and(|(_, since)| since.elapsed() >= stall)
     }
 
-    /// Returns whether the connection was closed to make room for another connection.
     pub(crate) fn has_given_way(&self) -> bool {
         self.gave_way.load(Ordering::SeqCst)
     }
@@ -443,12 +437,10 @@ impl Shown {
         *self.peer.lock() = peer;
     }
 
-    /// Returns the client's address.
     pub(crate) fn peer(&self) -> SocketAddr {
         *self.peer.lock()
     }
 
-    /// Sets the logged-in user and the host of the login.
     pub(crate) fn set_login(&self, user: Option<&[u8]>, host: Option<&HostName>) {
         *self.host.lock() = host.cloned().map(Box::new);
         *self.user.lock() = user.map(<[u8]>::to_vec);
@@ -465,13 +457,11 @@ impl Shown {
         self.last_command.store(now, Ordering::Relaxed);
     }
 
-    /// Records that a transfer begins.
     pub(crate) fn set_transfer(&self, verb: Verb, path: VirtualPath) {
         self.set_moved(0);
         *self.transfer.lock() = Some((verb, path, Instant::now()));
     }
 
-    /// Records that the transfer has ended.
     pub(crate) fn end_transfer(&self) {
         self.set_moved(0);
         *self.transfer.lock() = None;

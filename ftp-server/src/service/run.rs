@@ -80,7 +80,6 @@ impl EndNotice {
     }
 }
 
-/// How a session continues.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Next {
     Continue,
@@ -97,14 +96,12 @@ pub(crate) struct Runner {
     /// The session's place among the connections.
     permit: Permit,
     registration: Registration,
-    /// Number of lines so far.
     lines: u64,
     /// Number of invalid lines and unknown commands since the last known command.
     bad_lines: u32,
     /// Whether the session has entered a storage, so that the thread may be confined to that
     /// storage.
     is_inside: bool,
-    /// Beginning of the session.
     start: Instant,
     /// Processor time of commands that is not charged yet.
     spent: Duration,
@@ -296,7 +293,6 @@ impl Runner {
         }
     }
 
-    /// Returns whether the server ends the session.
     pub(super) fn is_closing(&self) -> bool {
         self.line().must_end(&self.session.context.register)
     }

@@ -32,7 +32,6 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    /// Returns the event of the command.
     pub(super) fn event(
         &self,
         representation: RepresentationType,
@@ -52,7 +51,6 @@ impl Subject {
     }
 }
 
-/// The result of a long command.
 pub(super) struct TransferSummary {
     pub(super) bytes: u64,
     pub(super) end: TransferEnd,
@@ -251,7 +249,6 @@ impl Runner {
         Ok(next)
     }
 
-    /// Returns the conclusion for the result of a transfer or other long work at this path.
     fn conclude(&self, path: &VirtualPath, result: &TransferResult) -> Conclusion {
         match result {
             TransferResult::Pumped(end) => self.conclude_pumped(end),
@@ -284,7 +281,6 @@ impl Runner {
         }
     }
 
-    /// Returns the conclusion for data that ended, failed or was interrupted.
     fn conclude_pumped(&self, end: &PumpEnd) -> Conclusion {
         match end {
             PumpEnd::Complete => {

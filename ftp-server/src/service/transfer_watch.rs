@@ -26,7 +26,6 @@ use crate::threads::{ProcessorClock, ThreadJob};
 use crate::tls::{Connection, TlsInfo};
 use crate::{command, limits};
 
-/// Result of a transfer.
 pub(super) enum TransferResult {
     /// The storage refused the transfer before the 150.
     Refused(StorageError, Purpose),
@@ -65,7 +64,6 @@ pub(super) struct TransferWatch<'a> {
     running: bool,
     /// Bytes that the transfer has moved, set when its data ends.
     pub(super) moved: u64,
-    /// TLS of the data connection, if any.
     pub(super) tls: Option<TlsInfo>,
     /// The size of the stored file, if the storage has proved it.
     pub(super) proved_size: Option<u64>,

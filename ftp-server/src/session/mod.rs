@@ -60,7 +60,6 @@ pub(crate) trait Work {
     /// Does a short piece of the work. Returns `true` once the work is complete.
     fn advance(&mut self) -> Result<bool, Reply>;
 
-    /// Returns the reply of the complete work.
     fn finish(&mut self) -> Reply;
 
     /// Returns the number of bytes read or collected so far, for the log.
@@ -86,15 +85,11 @@ pub(crate) struct PreparedTransfer {
     /// The text of the 150 reply.
     pub(crate) announcement: Vec<u8>,
     pub(crate) payload: Payload,
-    /// Whether the data connection stays open after the transfer.
     pub(crate) stays_open: bool,
 }
 
-/// The data of a transfer.
 pub(crate) enum Payload {
-    /// Data for the client.
     Send(Box<dyn Outgoing>),
-    /// Data from the client, and how it is encoded.
     Receive(Box<dyn Upload>, Encoding),
 }
 
@@ -149,7 +144,6 @@ impl From<Working> for Outcome {
 }
 
 impl Session {
-    /// Returns the user for a log line.
     pub(crate) fn shown_user(&self) -> String {
         self.user().map_or_else(|| "-".to_owned(), |user| Escaped(&user.name).to_string())
     }
@@ -184,7 +178,6 @@ impl Session {
         self.rights_at(path).contains(rights)
     }
 
-    /// Returns the rights of the user at this path.
     pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
         self.user().map_or(Rights::NONE, |user| user.rights_at(path))
     }
@@ -197,7 +190,6 @@ impl Session {
         rule.is_none_or(|(_, rights)| *rights != Rights::NONE)
     }
 
-    /// Returns the names that listings leave out.
     pub(crate) fn hidden_names(&self) -> Arc<Vec<NamePattern>> {
         self.user().map(|user| Arc::clone(&user.hide_names)).unwrap_or_default()
     }

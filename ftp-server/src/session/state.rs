@@ -47,7 +47,6 @@ pub(crate) struct Session {
 pub(crate) struct Peer {
     /// The source of the next context.
     pub(crate) current: Arc<Current>,
-    /// Number of the session.
     pub(crate) number: u64,
     /// The client's address on the control connection; IPv4-mapped addresses appear as IPv4.
     pub(crate) address: SocketAddr,
@@ -59,18 +58,15 @@ pub(crate) struct Peer {
     pub(crate) local: SocketAddr,
     /// Whether TLS was on from the start.
     pub(crate) is_implicit: bool,
-    /// The time since which no user has been logged in.
     pub(crate) logged_out_since: Instant,
     pub(crate) login_failures: u32,
     /// Whether `CLNT` was sent.
     pub(crate) is_client_known: bool,
     /// The calls of storages that can wait for long; `None` if the session has had no such storage.
     pub(crate) away: Option<Arc<Away>>,
-    /// Rate limits of the log messages that this client can repeat.
     pub(crate) complaints: SessionComplaints,
 }
 
-/// The login, and what depends on its user.
 #[derive(Default)]
 pub(crate) struct SessionLogin {
     pub(crate) access: Access,
@@ -102,7 +98,6 @@ pub(crate) struct Heard {
     pub(crate) path: VirtualPath,
     /// What `SIZE`, `MLST` or `MDTM` told last.
     pub(crate) size: HeardSize,
-    /// Whether the session has read the file.
     pub(crate) has_read: bool,
     /// Whether the session has got the 450 that warns a client which compares its upload.
     pub(crate) is_warned: bool,
@@ -130,7 +125,6 @@ impl Heard {
     }
 }
 
-/// The parameters of transfers, and the data connection.
 #[derive(Default)]
 pub(crate) struct TransferState {
     /// What `TYPE` set.
@@ -150,7 +144,6 @@ pub(crate) struct TransferState {
     /// the client sends, for example in a TLS handshake, would reset it. curl and lftp would then
     /// lose the reply.
     pub(crate) refused: Option<(TcpStream, Duration)>,
-    /// Whether `EPSV ALL` was sent.
     pub(crate) epsv_all: bool,
     /// The offset that `REST` set, in bytes; 0: none.
     pub(crate) restart: u64,
@@ -180,7 +173,6 @@ pub(crate) enum Access {
         /// The argument of `PASS`, kept to check the login again once `ACCT` has arrived.
         password: Password,
     },
-    /// Logged in.
     User(User),
 }
 
@@ -195,11 +187,8 @@ pub(crate) struct User {
     pub(crate) rights: Rights,
     /// Rules that give the user other rights in some directories.
     pub(crate) directories: Box<[DirectoryRights]>,
-    /// Names that listings leave out.
     pub(crate) hide_names: Arc<Vec<NamePattern>>,
-    /// Whether `MKD` of an existing directory succeeds.
     pub(crate) mkdir_existing_ok: bool,
-    /// Whether uploads create missing parent directories.
     pub(crate) mkdir_parents: bool,
     /// TLS policy of the user, in addition to the server's.
     pub(crate) tls: TlsPolicy,
@@ -213,7 +202,6 @@ pub(crate) struct User {
     pub(crate) idle: Option<Duration>,
     /// Whether files may be replaced; `None` if the server's setting applies.
     pub(crate) overwrite: Option<bool>,
-    /// [`Login::local_paths`].
     pub(crate) local_paths: Option<Arc<LocalPaths>>,
     /// A guard that counts this session.
     pub(crate) _counted: UserSession,
@@ -222,7 +210,6 @@ pub(crate) struct User {
 }
 
 impl User {
-    /// Returns a user who has logged in.
     pub(crate) fn new(
         config: &ServerConfig,
         name: Vec<u8>,
@@ -258,26 +245,22 @@ impl User {
         }
     }
 
-    /// Returns the rights at a path.
     pub(crate) fn rights_at(&self, path: &VirtualPath) -> Rights {
         rights_at(self.rights, &self.directories, path)
     }
 }
 
 impl Peer {
-    /// Returns the client's IP address.
     pub(crate) fn ip(&self) -> IpAddr {
         self.address.ip()
     }
 
-    /// Returns the protocol of the control connection.
     pub(crate) fn protocol(&self) -> NetworkProtocol {
         NetworkProtocol::of(self.ip())
     }
 }
 
 impl TransferState {
-    /// Closes the data connection if an earlier transfer has left it open.
     pub(crate) fn close_open_data(&mut self) {
         self.channel.take_if(|channel| channel.is_open());
     }
@@ -386,7 +369,6 @@ impl Session {
         self.demands(|tls| tls.control) == TlsPolicy::Required
     }
 
-    /// Returns the TLS policy of data connections.
     pub(crate) fn data_policy(&self) -> TlsPolicy {
         let own = self.user().map_or(TlsPolicy::Optional, |user| user.tls);
         match self.demands(|tls| tls.data) {
@@ -419,7 +401,6 @@ impl Session {
         }
     }
 
-    /// Sends an event about this session to the observers.
     pub(crate) fn tell(&self, kind: EventKind<'_>) {
         let Explanation { cause, error } = match kind {
             EventKind::Transferred(_) | EventKind::CommandRefused { .. } => {
@@ -461,7 +442,6 @@ impl Session {
         }
     }
 
-    /// Returns a teller for a login of `user`.
     pub(crate) fn late_teller(&self, user: &User) -> LateTeller {
         LateTeller {
             observers: self.context.observers.clone(),
@@ -511,7 +491,6 @@ impl Session {
         }
     }
 
-    /// Returns the parameters of the session's data connections.
     pub(crate) fn data_peer(&self) -> DataPeer<'_> {
         let config = &self.context.config;
         let is_private = self.transfer.is_private;
@@ -530,7 +509,6 @@ impl Session {
         }
     }
 
-    /// Returns whether a data connection with `host` is allowed.
     pub(crate) fn may_have_data_with(&self, host: IpAddr) -> bool {
         self.data_peer().may_have_data_with(host)
     }

@@ -32,11 +32,9 @@ struct Books {
 /// A second in nanoseconds.
 const SECOND: u64 = 1_000_000_000;
 
-/// Interval between settlements.
 const SETTLE: Duration = Duration::from_millis(10);
 
 impl Debts {
-    /// Returns books without debts.
     pub(crate) fn new(scarce: &'static Scarce, per_second: u64, credit: u64) -> Arc<Self> {
         let books = Lock::new(Books { debts: HashMap::new(), settled: Instant::now() });
         Arc::new(Self { scarce, per_second: per_second.max(1), credit, books })

@@ -48,15 +48,12 @@ struct Holdings {
     looked: Instant,
     /// The number of the next claim.
     next: u64,
-    /// Number of grants so far.
     grants: u64,
 }
 
-/// What one network holds.
 #[derive(Debug, Default)]
 struct Holding {
     held: u64,
-    /// Number of claims that wait.
     waiting: u64,
     /// The number of the last grant, or of the last grant to any network before this one came.
     served: u64,
@@ -112,7 +109,6 @@ pub(crate) struct Share {
     shares: Arc<Shares>,
     networks: Networks,
     units: u64,
-    /// The number of the claim.
     number: u64,
     /// For more units: the number of the work that gets them.
     work: Option<u64>,
@@ -193,7 +189,6 @@ impl Shares {
         }
     }
 
-    /// Returns the number of units that are held.
     #[cfg(test)]
     pub(crate) fn held(&self) -> u64 {
         self.ledger.lock().held
@@ -275,7 +270,6 @@ impl Share {
 /// Work that grows: see [`Shares::begin`].
 #[cfg_attr(not(feature = "s3"), allow(dead_code, reason = "only parts for stores grow"))]
 impl Share {
-    /// Returns the number of units.
     pub(crate) const fn units(&self) -> u64 {
         self.units
     }
@@ -443,7 +437,6 @@ impl Holdings {
         }
     }
 
-    /// Returns the units that are enough for this work.
     fn enough(&self, number: u64) -> u64 {
         self.growing.iter().find(|it| it.number == number).map_or(0, |it| it.enough)
     }

@@ -71,7 +71,6 @@ impl Capabilities {
         if is_true { self } else { Self::NONE }
     }
 
-    /// Returns the set without `capabilities`.
     pub(crate) const fn without(self, capabilities: Self) -> Self {
         Self(self.0 & !capabilities.0)
     }

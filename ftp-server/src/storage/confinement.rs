@@ -101,7 +101,6 @@ impl Confine<'_> {
 /// takes several system calls.
 static MADE: Lock<Vec<ConfinedStorage>> = Lock::new(Vec::new());
 
-/// A storage, and the confinement of its sessions.
 type ConfinedStorage = (Weak<dyn Storage>, Arc<Confinement>);
 
 /// Confines the calling thread to the files that sessions of a storage need.
@@ -135,7 +134,6 @@ pub(crate) fn close_confinements() {
     MADE.lock().retain(|(of, _)| of.strong_count() > 0);
 }
 
-/// A confinement of threads to one or more directories.
 #[derive(Debug)]
 pub(crate) struct Confinement {
     ruleset: RulesetCreated,
@@ -238,7 +236,6 @@ mod tests {
     use super::*;
     use crate::storage::LocalStorage;
 
-    /// Runs `work` in a thread confined to `directory`.
     fn inside<T: Send>(directory: &std::path::Path, work: impl FnOnce() -> T + Send) -> T {
         let directory = File::open(directory).unwrap();
         let confinement = Confinement::beneath_all(&[directory.as_fd()]).unwrap();

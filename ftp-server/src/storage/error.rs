@@ -4,7 +4,6 @@ use std::io;
 
 use rustix::io::Errno;
 
-/// The result of a call of a storage.
 pub(crate) type StorageResult<T> = Result<T, StorageError>;
 
 /// Error of a storage.
@@ -202,7 +201,6 @@ fn has_own_kind(error: &io::Error) -> bool {
     inner::<StorageErrorKind>(error).is_some() || inner::<StorageError>(error).is_some()
 }
 
-/// Returns the kind of a system error.
 fn kind_of(error: &io::Error) -> StorageErrorKind {
     use io::ErrorKind as Io;
     match error.kind() {

@@ -67,7 +67,6 @@ pub enum StorageCall {
     Space,
 }
 
-/// Number of kinds of calls.
 const CALLS: usize = StorageCall::Space as usize + 1;
 
 /// Effect of a fault on a call.
@@ -276,7 +275,6 @@ impl Storage for FaultStorage {
     }
 }
 
-/// An object of the wrapped storage, with the faults of its calls.
 struct Faulty<T> {
     inner: T,
     plan: Plan,

@@ -43,7 +43,6 @@ macro_rules! forward_storage {
     };
 }
 
-/// Implements one method by a call of another object.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __forward_method {

@@ -126,12 +126,10 @@ impl Metadata {
         (self.identity.1, self.size, self.modified)
     }
 
-    /// Returns the owner's id, if the storage has it.
     pub(crate) fn user_id(&self) -> Option<u32> {
         self.ids.map(|(user, _)| user)
     }
 
-    /// Returns the id of the group, if the storage has it.
     pub(crate) fn group_id(&self) -> Option<u32> {
         self.ids.map(|(_, group)| group)
     }

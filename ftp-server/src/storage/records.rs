@@ -20,7 +20,6 @@ type UploadsByPath<V> = BTreeMap<UserPath, KeptUpload<V>>;
 #[derive(Debug)]
 pub(crate) struct MemoryRecords<V> {
     kept: UploadsByPath<V>,
-    /// The running uploads, by their paths.
     running: RunningUploads<Vec<u8>>,
     /// The number of the latest record or beginning of an upload.
     latest: u64,
@@ -262,7 +261,6 @@ impl<V: PartialEq> MemoryRecords<V> {
         self.is_running_below(directory) || self.kept.keys().any(is_below)
     }
 
-    /// Returns whether an upload to a path below this directory is running.
     pub(crate) fn is_running_below(&self, directory: &VirtualPath) -> bool {
         self.running.has_below(directory.as_bytes())
     }

@@ -84,7 +84,6 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// The cost of a directory.
     pub(crate) const DIRECTORY: Self = Self { bytes: COST_OF_OBJECT, files: 1 };
 
     /// The cost of a name for a new file, before it has content.
@@ -97,7 +96,6 @@ impl Cost {
         Self { bytes, files: 0 }
     }
 
-    /// Returns the cost of a regular file of this length.
     pub(crate) const fn of_file(size: u64) -> Self {
         Self { bytes: if size == 0 { COST_OF_OBJECT } else { size }, files: 1 }
     }

@@ -596,7 +596,6 @@ impl Observer for Told {
 }
 
 impl Shipped {
-    /// Checks that an observer is told of each change once.
     pub(super) fn tells_each_change_once(&self) {
         let Self { name, make, .. } = self;
         let (storage, _kept) = make();

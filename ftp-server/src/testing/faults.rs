@@ -56,7 +56,6 @@ struct FaultCount {
 }
 
 impl Faults {
-    /// Adds a fault at the `nth` command with this verb.
     pub(crate) fn add(&mut self, verb: Verb, nth: u64, fault: ProtocolFault) {
         self.rules.push(InjectedFault { verb, nth, fault });
     }

@@ -66,7 +66,6 @@ impl Acceptor {
         &self.settings.0.rules
     }
 
-    /// Returns whether this server is configured to begin handshakes with other servers.
     pub(crate) const fn trusts_other_servers(&self) -> bool {
         self.begins.is_some()
     }
@@ -114,7 +113,6 @@ fn versions(settings: &Tls) -> &'static [&'static SupportedProtocolVersion] {
     }
 }
 
-/// Returns the configuration of rustls for these settings.
 fn config_of(settings: &Tls) -> io::Result<ServerConfig> {
     let config = ServerConfig::builder_with_provider(Arc::clone(&settings.0.provider))
         .with_protocol_versions(versions(settings))
@@ -138,7 +136,6 @@ pub(crate) struct Secured {
 }
 
 impl Secured {
-    /// Records the result of the handshake of the control connection.
     pub(crate) fn established(&mut self, connection: &Connection) {
         self.info = connection.info();
         self.user = connection.client_certificate();
@@ -149,7 +146,6 @@ impl Secured {
         self.info
     }
 
-    /// Returns the server name that the client sent.
     pub(crate) fn server_name(&self) -> AskedName {
         self.named.choice.get().map_or(AskedName::Missing, |choice| choice.asked.clone())
     }

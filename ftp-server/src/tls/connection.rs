@@ -100,7 +100,6 @@ impl Connection {
         either!(&self.side, inner => inner)
     }
 
-    /// Returns whether this server is the TLS client.
     pub(crate) const fn is_client(&self) -> bool {
         matches!(self.side, Side::Client(_))
     }

@@ -16,7 +16,6 @@ use super::connection::{Connection, UNKEPT};
 use crate::lock::{Lock, unpoisoned};
 use crate::{budget, limits, threads};
 
-/// A handshake in progress.
 pub(crate) struct Handshake {
     connection: Connection,
     pool: Arc<Pool>,

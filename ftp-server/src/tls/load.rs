@@ -159,7 +159,6 @@ fn leaf(pem: &Pem, chain: &[CertificateDer<'_>]) -> Result<Certificate, TlsError
         .map_err(|error| unusable(&pem.name, &format_args!("not an X.509 certificate: {error}")))
 }
 
-/// Returns the trusted CAs in a file.
 pub(super) fn roots(pem: &Pem) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in pem.certificates()? {
@@ -246,7 +245,6 @@ impl Certificate {
         Some(format!("{kind} keys are not supported"))
     }
 
-    /// Returns whether the certificate names `issuer` as its issuer.
     pub(super) fn is_issued_by(&self, issuer: &Self) -> bool {
         self.fields.issuer() == issuer.fields.subject()
     }
@@ -299,7 +297,6 @@ impl KeyDigest {
         (decoded.len() == digest.len()).then_some(Self(digest))
     }
 
-    /// Returns the pin.
     pub(super) fn pin(self) -> String {
         format!("{SCHEME}{}", Base64::encode_string(&self.0))
     }

@@ -285,11 +285,9 @@ impl Tls {
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there are no handshakes"))]
 pub(crate) enum AskedName {
-    /// No name.
     Missing,
     /// A name that no host can have, such as one with an underscore.
     Foreign,
-    /// A host name.
     Host(HostName),
 }
 

@@ -50,7 +50,6 @@ pub(super) struct Settings {
     pub(super) other_servers: Trusted,
 }
 
-/// The server's identity.
 #[derive(Clone)]
 pub(super) enum Identity {
     /// This certificate, used with the other settings.
@@ -60,7 +59,6 @@ pub(super) enum Identity {
 }
 
 impl Identity {
-    /// Returns the resolver that chooses the certificate.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesServerCert> {
         match self {
             Self::Pair(pair) => Arc::new(SingleCertAndKey::from(Arc::clone(pair))),

@@ -56,7 +56,6 @@ pub(super) struct Reading {
     pub(super) is_closed: bool,
 }
 
-/// Data to encrypt.
 #[derive(Clone, Copy)]
 pub(super) enum Plaintext<'a> {
     Plain(&'a [u8]),

@@ -163,7 +163,6 @@ impl<'a> Queue<'a> {
         })
     }
 
-    /// Returns the client, as [`connected`] does.
     fn client(&mut self) -> Result<&mut Client> {
         connected(&mut self.sessions, self.url, &self.entered)
     }
@@ -457,7 +456,6 @@ fn is_named(path: &[u8]) -> Result {
     }
 }
 
-/// Outcomes of the lines.
 #[derive(Default)]
 pub(super) struct Count {
     done: usize,

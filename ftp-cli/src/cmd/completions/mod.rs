@@ -45,7 +45,6 @@ fn words(completes: Completes) -> Option<String> {
     }
 }
 
-/// Returns whether operands of a command can be bookmarks.
 fn takes_bookmarks(command: Command) -> bool {
     command.rows().any(|row| row.long == "no-config")
 }
@@ -109,7 +108,6 @@ fn bash_case(name: &str, rows: &[&Row], operands: &[Completes]) -> String {
     text + "            ;;\n"
 }
 
-/// Returns the assignment that offers these completions.
 fn bash_set(completes: Completes) -> String {
     match completes {
         Completes::File => "files=f".to_owned(),

@@ -18,16 +18,13 @@ pub(super) const LEAST: u64 = 4 << 10;
 /// Number of directories that are searched for a large file.
 const DIRECTORIES: usize = 3;
 
-/// Outcome of a listing.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Listing {
     /// The server sent the listing.
     ListingContent(ListingContent),
-    /// The server refused the command.
     Refused(Reply),
     /// The listing started but did not end, for this reason.
     Stuck(Diagnosis, String),
-    /// The listing failed, for this reason.
     Failed(String),
 }
 
@@ -44,7 +41,6 @@ impl Listing {
     }
 }
 
-/// Content of a listing.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct ListingContent {
     pub(super) entries: usize,
@@ -56,7 +52,6 @@ pub(super) struct ListingContent {
     directories: Vec<Vec<u8>>,
 }
 
-/// Observations about a server's abilities.
 #[derive(Debug)]
 pub(super) struct AbilitiesSeen {
     pub(super) features: Features,
@@ -184,7 +179,6 @@ pub(super) fn large(
     })
 }
 
-/// Returns the findings about the server's abilities.
 pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
     let AbilitiesSeen { features, mlsd, list, rest, size, utf8 } = seen;
     let listed = |check: Check, word: &str, without: &str| match features.parameters(word) {

@@ -95,7 +95,6 @@ fn is_missing(local: IpAddr) -> bool {
     UdpSocket::bind((local, 0)).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
-/// Largest number of addresses to examine.
 const MOST_ADDRESSES: usize = 8;
 
 /// Time after which a greeting counts as late.

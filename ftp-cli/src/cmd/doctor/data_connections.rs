@@ -230,7 +230,6 @@ fn outcome(way: DataMethod, error: Error) -> MethodOutcome {
     }
 }
 
-/// All observations about the methods of a server.
 #[derive(Debug)]
 struct MethodsSeen {
     local: SocketAddr,
@@ -379,7 +378,6 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
     ))
 }
 
-/// Judges a refused command of passive mode.
 fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
     let Tried { check, name, other, .. } = tried;
     let is_epsv = check == Check("epsv");
@@ -502,7 +500,6 @@ fn families(reply: Option<&Reply>) -> Finding {
     }
 }
 
-/// Returns whether a reply is a permanent refusal.
 fn is_permanent(reply: &Reply) -> bool {
     reply.code().severity() == Severity::Permanent
 }

@@ -30,7 +30,6 @@ pub(super) struct Asked<'a> {
     pub(super) tls: Option<Tls>,
     /// Whether plaintext is acceptable if the server refuses TLS.
     pub(super) is_tried: bool,
-    /// Whether TLS begins with the first byte.
     pub(super) is_implicit: bool,
     /// TLS settings to probe with, if the URL does not ask for TLS.
     pub(super) offered: Option<Tls>,
@@ -99,7 +98,6 @@ pub(super) struct Dial<'a> {
 }
 
 impl<'a> Dial<'a> {
-    /// Returns the proxy that every connection goes through.
     pub(super) const fn proxy(&self) -> Option<&Chosen> {
         self.asked.route.chosen()
     }
@@ -278,7 +276,6 @@ impl<'a> Dial<'a> {
         Ok(client)
     }
 
-    /// Returns what was seen of the login, if there was one.
     pub(super) fn login_seen(&self) -> Option<&LoginSeen<'a>> {
         self.seen.login.get()
     }

@@ -14,7 +14,6 @@ use crate::texts::{DIAGNOSES, terms};
 pub(super) struct Check(pub(super) &'static str);
 
 impl Check {
-    /// Returns a finding without a problem.
     pub(super) fn ok(self, seen: impl Display) -> Finding {
         Finding { check: self, grade: Grade::Ok, seen: seen.to_string(), diagnosis: None }
     }
@@ -34,7 +33,6 @@ impl Check {
         self.wrong(Grade::Fail, diagnosis, seen)
     }
 
-    /// Returns a finding for a problem.
     pub(super) fn wrong(self, grade: Grade, diagnosis: Diagnosis, seen: impl Display) -> Finding {
         Finding { check: self, grade, seen: seen.to_string(), diagnosis: Some(diagnosis) }
     }
@@ -64,14 +62,12 @@ impl Grade {
     }
 }
 
-/// Result of one check.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Finding {
     pub(super) check: Check,
     pub(super) grade: Grade,
     /// Observation in words; text from the server is already escaped.
     pub(super) seen: String,
-    /// The problem, if there is one.
     pub(super) diagnosis: Option<Diagnosis>,
 }
 

@@ -106,7 +106,6 @@ fn exposed(dial: &Dial<'_>, seen: &LoginSeen<'_>) -> Option<Finding> {
     is_exposed.then(|| Check("login").warn(Diagnosis("clear-password"), words))
 }
 
-/// Returns the finding about the server's features.
 fn features(features: &Features) -> Finding {
     let words: Vec<_> = features.iter().map(|(word, _)| Escaped(word).to_string()).collect();
     match words.as_slice() {
@@ -115,7 +114,6 @@ fn features(features: &Features) -> Finding {
     }
 }
 
-/// Returns the finding about the server's system type.
 fn system(answer: &Result<Vec<u8>, Error>) -> Finding {
     match answer {
         Ok(text) => Check("syst").ok(Escaped(text)),

@@ -99,7 +99,6 @@ fn kind_of(client: &mut Client, path: &[u8]) -> Result<PathKind, Error> {
     })
 }
 
-/// Returns the finding about the path.
 fn object(path: &[u8], object: &PathKind) -> Finding {
     let check = Check("path");
     let path = Escaped(path);

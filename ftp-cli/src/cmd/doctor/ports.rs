@@ -101,7 +101,6 @@ const NARROW: u16 = 16;
 /// Ports that Linux chooses from by default.
 const KERNELS: RangeInclusive<u16> = 32_768..=60_999;
 
-/// Judges the range of ports that were named.
 pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let check = Check("ports");
     let numbers: BTreeSet<u16> = learned.ports.iter().map(|port| port.number).collect();

@@ -15,7 +15,6 @@ use crate::exit::{Failure, Result};
 use crate::options::Options;
 use crate::report::Object;
 
-/// The result of one examination.
 pub(super) struct Done {
     pub(super) findings: Vec<Finding>,
     /// The best command line for the server, if there is one.
@@ -51,7 +50,6 @@ impl<'a> Report<'a> {
         Self { stdio, shown, explained: Vec::new(), findings: Vec::new() }
     }
 
-    /// Returns all findings, in order.
     pub(super) fn into_findings(self) -> Vec<Finding> {
         self.findings
     }
@@ -122,7 +120,6 @@ pub(super) fn best(command: &str, stdio: &mut Stdio) -> Result {
     output::print(&mut stdio.output, line.as_bytes())
 }
 
-/// Returns a finding as an event.
 pub(super) fn event(finding: &Finding) -> Object {
     let explained = finding.diagnosis.map(Diagnosis::explanation);
     let problem = explained.as_ref();
@@ -160,7 +157,6 @@ fn wrapped(text: &mut String, width: usize, head: &str, words: &str) {
     }
 }
 
-/// The text that replaces a secret.
 const MASK: &str = "****";
 
 /// Writes the report of an examination, replacing an older report.
@@ -240,7 +236,6 @@ impl Secrets {
         Self { forms }
     }
 
-    /// Returns the text with the secrets masked.
     fn masked(&self, text: &str) -> String {
         self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form, MASK))
     }

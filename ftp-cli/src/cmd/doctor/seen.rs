@@ -15,7 +15,6 @@ use super::places::Inside;
 /// What the probes have seen so far. Each field is set by at most one probe.
 #[derive(Default)]
 pub(super) struct Seen<'a> {
-    /// The addresses to look at.
     pub(super) addresses: OnceLock<Vec<SocketAddr>>,
     /// The first look at each address.
     pub(super) answers: OnceLock<Vec<(SocketAddr, FirstLook)>>,
@@ -37,7 +36,6 @@ pub(super) struct Seen<'a> {
     pub(super) path: OnceLock<PathSeen>,
 }
 
-/// All observations about TLS.
 #[derive(Clone, Debug)]
 pub(super) struct TlsSeen {
     pub(super) outcome: TlsOutcome,
@@ -56,13 +54,10 @@ pub(super) enum TlsOutcome {
     Refused(Reply),
     /// The certificate was rejected. The last field is the pin with which it would be accepted.
     Certificate(CertificateFault, Option<TlsCause>, Option<String>),
-    /// The connection failed for another reason.
     Failed(Diagnosis, String),
-    /// TLS could not be examined, for this reason.
     Unable(String),
 }
 
-/// Observations about a connection and its login.
 #[derive(Default)]
 pub(super) struct LoginSeen<'a> {
     /// The logged-in client, until a probe takes it.
@@ -71,7 +66,6 @@ pub(super) struct LoginSeen<'a> {
     pub(super) addresses: Option<(SocketAddr, SocketAddr)>,
     pub(super) features: Features,
     pub(super) is_plaintext: bool,
-    /// How long the login took.
     pub(super) took: Duration,
 }
 
@@ -85,7 +79,6 @@ pub(super) struct FirstConnectionSeen {
     pub(super) ports: Ports,
 }
 
-/// Observations about the passive ports.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ports {
     /// Hosts of the 227 replies.
@@ -101,15 +94,12 @@ impl Ports {
     }
 }
 
-/// One port that the server named.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Port {
     pub(super) number: u16,
-    /// Whether a connection to the port succeeded.
     pub(super) is_reached: bool,
 }
 
-/// A method of data connections.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum DataMethod {
     Epsv,
@@ -131,7 +121,6 @@ impl DataMethod {
         }
     }
 
-    /// Returns the command of the method.
     pub(super) const fn command(self) -> &'static str {
         match self {
             Self::Epsv => "EPSV",
@@ -146,20 +135,19 @@ impl DataMethod {
     }
 }
 
-/// Outcome of trying one method.
 #[derive(Clone, Debug)]
 pub(super) enum MethodOutcome {
     /// Data arrived.
     Works,
-    /// The server refused the command.
     Refused(Reply),
-    /// The command got no reply.
     Unanswered,
     /// The connection was rejected if `closed`; otherwise it timed out or failed.
-    Unreachable { closed: bool, at: Option<SocketAddr> },
+    Unreachable {
+        closed: bool,
+        at: Option<SocketAddr>,
+    },
     /// The server gave up on the connection (425, 426).
     GaveUp(Reply),
-    /// The method cannot be tried, for this reason.
     NotTried(String),
     /// The control connection broke, for this reason.
     Broken(String),
@@ -167,16 +155,13 @@ pub(super) enum MethodOutcome {
     Failed(Diagnosis, String),
 }
 
-/// Observations at the path of the URL.
 pub(super) struct PathSeen {
     pub(super) kind: PathKind,
-    /// Whether the server refuses listings there.
     pub(super) may_not_list: bool,
     /// Whether LIST works there, but MLSD does not.
     pub(super) needs_list: bool,
 }
 
-/// Kind of object that a path names.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum PathKind {
     /// The login directory.
@@ -187,7 +172,6 @@ pub(super) enum PathKind {
     Missing(String),
 }
 
-/// All observations about a test upload.
 #[derive(Debug, Default)]
 pub(super) struct UploadSeen {
     pub(super) directory: String,
@@ -212,7 +196,6 @@ pub(super) struct UploadSeen {
 #[derive(Clone, Debug, Default)]
 pub(super) enum Step {
     Done,
-    /// The server refused the step.
     Refused(Reply),
     /// The step succeeded, but the content is wrong.
     Changed(String),

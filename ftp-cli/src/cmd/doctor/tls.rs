@@ -80,7 +80,6 @@ fn look(dial: &Dial<'_>, tls: &Tls) -> Result<TlsSeen> {
     Ok(TlsSeen { outcome, info, versions })
 }
 
-/// Judges the error of a connection with TLS.
 fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome> {
     let is_demanded = dial.asked.tls.is_some();
     let (diagnosis, why) = match &error {
@@ -291,7 +290,6 @@ const fn diagnosis(fault: CertificateFault, shown: Option<Certificate>) -> Diagn
     }
 }
 
-/// Returns the finding about an accepted certificate.
 fn certificate(seen: &TlsSeen) -> Finding {
     let check = Check("certificate");
     let Some(Certificate { not_after, .. }) = shown(seen) else { return check.ok("accepted") };
@@ -311,7 +309,6 @@ fn certificate(seen: &TlsSeen) -> Finding {
 /// The facts about a certificate that doctor judges.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Certificate {
-    /// Whether the certificate's subject is also its issuer.
     is_self_signed: bool,
     not_after: TimeVal,
 }

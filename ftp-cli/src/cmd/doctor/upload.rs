@@ -102,7 +102,6 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     Ok(())
 }
 
-/// The steps of a test upload, and the files that they may have left.
 struct UploadTest<'a> {
     client: &'a mut Client,
     /// Files that may exist, newest last. The flag tells whether the file certainly exists.
@@ -276,7 +275,6 @@ fn skew(time: i64, before: i64, after: i64) -> (i64, i64) {
 /// Largest harmless difference between the clocks, in seconds.
 const TOLERATED: i64 = 60;
 
-/// Judges all steps.
 fn findings(seen: &UploadSeen) -> Vec<Finding> {
     let resumed = "the first half of a file was uploaded, then the rest with REST";
     vec![
@@ -344,7 +342,6 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
     }
 }
 
-/// Judges the removal of the test files.
 fn delete(seen: &UploadSeen) -> Finding {
     match (&seen.delete, seen.left.as_slice()) {
         (Step::NotTried, []) => Check("delete").skip("no file to delete"),
@@ -368,7 +365,6 @@ fn is_for_now(reply: &Reply) -> bool {
     reply.code().severity() == Severity::Transient || reply.code() == ReplyCode::OVER_QUOTA
 }
 
-/// Judges the difference between the clocks and its uncertainty.
 fn clock(skew: Option<(i64, i64)>) -> Finding {
     let words = match skew {
         None => {

@@ -162,7 +162,6 @@ fn of_settings() -> String {
     filled(include_str!("server.toml.5"), &parts)
 }
 
-/// Returns a key with its default and its meaning.
 #[cfg(feature = "server")]
 fn key(setting: &SettingHelp) -> String {
     let SettingHelp { key, literal, meaning, .. } = setting;
@@ -171,7 +170,6 @@ fn key(setting: &SettingHelp) -> String {
     format!(".TP\n\\fB{key}\\fR = {literal}\n{meaning}{restart}")
 }
 
-/// Returns a term and its meaning.
 fn item(term: &str, meaning: &str) -> String {
     format!(".TP\n\\fB{}\\fR\n{}", escaped(term), lines(meaning))
 }

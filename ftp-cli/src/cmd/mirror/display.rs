@@ -67,7 +67,6 @@ impl Observer for PlanDisplay<'_> {
     }
 }
 
-/// Shows what a mirror does.
 pub(super) struct MirrorDisplay<'a> {
     ends: Ends<'a>,
     observer: &'a RetryObserver,
@@ -78,7 +77,6 @@ pub(super) struct MirrorDisplay<'a> {
     /// Whether the target has a list of what was deployed.
     is_deploy: bool,
     tally: Mutex<Tally<'a>>,
-    /// The running transfers, by path.
     meters: Mutex<HashMap<Vec<u8>, Meter<'a>>>,
     /// The last refusals of attempts that were followed by others, by path.
     refusals: Mutex<HashMap<Vec<u8>, String>>,
@@ -126,7 +124,6 @@ impl<'a> MirrorDisplay<'a> {
         }
     }
 
-    /// Reports one object that was changed.
     fn changed(&self, path: &[u8], what: &str, bytes: u64, verified: Option<Verify>) {
         let event = || {
             let event = self.ends.name(Object::event("done"), path).text("action", what);
@@ -145,7 +142,6 @@ impl<'a> MirrorDisplay<'a> {
         self.observer.messages.say_if(is_said, format_args!("{verb} {}", shown(path)));
     }
 
-    /// Reports a file of the target that got another name.
     fn renamed(&self, from: &[u8], path: &[u8]) {
         let event = || {
             let event = self.ends.name(Object::event("done"), path).text("action", "renamed");
@@ -179,7 +175,6 @@ impl<'a> MirrorDisplay<'a> {
         messages.say_if(!quiet, format_args!("{}: {what}", shown(path)));
     }
 
-    /// Shows an event of one object.
     fn of(&self, path: &[u8], event: &Event<'_>) {
         match event {
             Event::Begun { at, total, .. } => {

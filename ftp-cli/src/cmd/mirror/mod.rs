@@ -113,7 +113,6 @@ impl End<'_> {
     }
 }
 
-/// Both ends of a mirror.
 #[derive(Clone, Copy)]
 struct Ends<'a> {
     source: &'a End<'a>,
@@ -127,7 +126,6 @@ impl Ends<'_> {
     }
 }
 
-/// A mirror run.
 struct Mirror<'a> {
     options: &'a Options,
     wanted: MirrorOptions,
@@ -504,7 +502,6 @@ impl Mirror<'_> {
         self.say_totals("dry run, nothing changed: ", &counts, &rounded_size(sync.bytes()), stdio);
     }
 
-    /// Prints the totals of a run.
     fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
         stdio.messages.usage().add(done.copied as u64, done.bytes);
         let moved = transferred(done.bytes, time);
@@ -525,7 +522,6 @@ impl Mirror<'_> {
     }
 }
 
-/// A total of a run.
 struct Total {
     /// The singular of what is counted, and what happened to it.
     noun: &'static str,

@@ -31,7 +31,6 @@ pub(crate) type FxpWay = (Option<Side>, AddressRule);
 /// Options of `mirror` and `fxp -r`.
 pub(super) struct MirrorOptions {
     pub(super) filter: Filter,
-    /// `--max-delete`.
     pub(super) max_delete: Option<usize>,
     /// The options of the library that are the same in each run.
     sync: SyncOptions<'static>,
@@ -166,7 +165,6 @@ impl MirrorOptions {
 const OWN_FILES: [&str; 7] =
     ["password-file", "netrc-file", "client-cert", "client-key", "log-file", "lock", "trace"];
 
-/// Returns the paths of the run's own files.
 fn own_files(options: &Options) -> impl Iterator<Item = PathBuf> {
     if let Some(trace) = options.value("trace") {
         // It is written only later, but it must be known now.
@@ -314,7 +312,6 @@ impl Filter {
     }
 }
 
-/// Returns whether the last pattern that matches includes the object.
 fn last_match(globs: &[Glob], path: &[u8], is_directory: bool) -> Option<bool> {
     let mut last = None;
     // Every pattern is tried, to find the patterns that match nothing.

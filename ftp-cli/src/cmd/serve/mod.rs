@@ -122,7 +122,6 @@ fn open_log(config: &Config, options: &Options, messages: &Messages) -> Result<D
 struct Announcer {
     messages: Messages,
     events: Arc<EventLog>,
-    /// Whether the log is standard error.
     is_stderr: bool,
     is_quiet: bool,
 }

@@ -15,7 +15,6 @@ use crate::console::output::shown_path;
 use crate::exit::{Failure, Result};
 use crate::options::{Options, other_command};
 
-/// Options, each with the setting that it changes.
 const OPTIONS: &[(&str, &str)] = &[
     ("listen", "listen.addresses"),
     ("port", "listen.addresses"),
@@ -70,7 +69,6 @@ pub(super) fn config(
     Ok(config)
 }
 
-/// Sets the values of the options.
 fn set(config: &mut Config, options: &Options) -> Result {
     for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
         let texts = options.all(option).map(|value| text(option, value));
@@ -268,7 +266,6 @@ mod tests {
         config(&options, environment, [0; 2]).map_err(|refusal| refusal.failure)
     }
 
-    /// Returns the summary of the users in the configuration.
     fn users_in(config: &Config) -> String {
         let shown = config.to_string();
         let words: Vec<&str> = shown.lines().filter_map(|line| line.strip_prefix("# ")).collect();

@@ -47,7 +47,6 @@ pub(crate) fn drop_privileges(run_as: Option<&RunAs>) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether this process runs as root.
 pub(super) fn is_root() -> bool {
     Uid::effective().is_root()
 }

@@ -21,7 +21,6 @@ pub(super) struct Listening {
     pub(super) tls: Option<TlsPolicy>,
     /// The user for the URLs, if there is only one.
     pub(super) user: Option<String>,
-    /// Whether users have passwords.
     pub(super) has_passwords: bool,
 }
 

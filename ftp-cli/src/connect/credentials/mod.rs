@@ -22,13 +22,11 @@ use crate::system::{self, OsStrExt, OsStringExt, Running, inherited};
 use ftp_client::NetrcEntry;
 use ftp_proto::FtpUrl;
 
-/// Environment variable with the password.
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
 
 /// Environment variable with the user for [`VARIABLE`].
 const USER: &str = "FTP_USER";
 
-/// A user with a password.
 #[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) user: Vec<u8>,
@@ -75,7 +73,6 @@ pub(crate) struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    /// Returns a finder for the options and the environment of this process.
     pub(crate) fn new(options: &'a Options, messages: &Messages) -> Self {
         let home = system::home();
         let messages = messages.clone();
@@ -399,7 +396,6 @@ const TO_NAME_IN_URL: &str = "to name a user, use ftp://USER@HOST/";
 /// User for anonymous logins (RFC 1635).
 const ANONYMOUS: &[u8] = b"anonymous";
 
-/// Returns whether a user is anonymous.
 fn is_anonymous(user: &[u8]) -> bool {
     user.eq_ignore_ascii_case(ANONYMOUS) || user.eq_ignore_ascii_case(b"ftp")
 }
@@ -659,10 +655,8 @@ fn unsendable(name: &str, what: &str) -> Failure {
     ))
 }
 
-/// The content of a netrc file.
 struct LoadedNetrc {
     text: Vec<u8>,
-    /// Name for messages.
     name: String,
     /// Reason not to use the file's passwords, if there is one.
     unfit: Option<String>,

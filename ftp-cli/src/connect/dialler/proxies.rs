@@ -15,7 +15,6 @@ use ftp_proto::{FtpUrl, Network, Scheme};
 use crate::exit::{Failure, Result};
 use crate::options::Options;
 
-/// The option that names a proxy.
 pub(super) const PROXY: &str = "--proxy";
 
 /// Values of the option for no proxy at all.
@@ -32,11 +31,9 @@ const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 pub(super) struct Proxies {
     ftp: Option<NamedProxy>,
     ftps: Option<NamedProxy>,
-    /// The variable with the exceptions, and its value.
     exceptions: Option<(&'static str, String)>,
 }
 
-/// The name and value of an option or variable.
 #[derive(Clone)]
 struct NamedProxy {
     by: String,
@@ -64,7 +61,6 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// Returns the proxy, if there is one.
     pub(crate) const fn chosen(&self) -> Option<&Chosen> {
         match self {
             Self::Through(chosen) => Some(chosen),

@@ -40,7 +40,6 @@ pub(super) struct Moving {
     _lock: MoveLock,
     local: PathBuf,
     here: LocalFacts,
-    /// The journal of an upload under a temporary name.
     journal: Option<MoveJournal>,
     begun: Option<MoveRecord>,
     /// The facts of the upload that the server reported right after its confirmation.

@@ -171,7 +171,6 @@ impl Job<'_> {
         self.past.replaced = Some(0);
     }
 
-    /// Records that the server has begun the upload.
     fn note_begun(&mut self, on: &dyn Observer, source: &OpenedSource<'_>, start: &UploadStart) {
         self.past.extended |= start.mode == UploadWay::Append && start.offset > 0;
         if start.offset == 0 {
@@ -541,7 +540,6 @@ impl Job<'_> {
         }
     }
 
-    /// Sets the modification time of the server's file to that of the local file.
     fn set_time(
         &self,
         client: &mut Client,

@@ -49,7 +49,6 @@ pub(super) struct UploadStart {
     pub(super) old: Option<OldFile>,
     /// Whether a digest has proved the server's bytes to be the whole source.
     pub(super) is_proven: bool,
-    /// Where a later run finds what was sent.
     pub(super) journal: Option<UploadJournal>,
 }
 
@@ -63,7 +62,6 @@ impl UploadStart {
         self.journal.iter().for_each(UploadJournal::remove);
     }
 
-    /// Turns a resumed upload into one from byte 0.
     pub(super) fn restart(&mut self) {
         let (journal, replaced) = (self.journal.take(), self.offset.max(self.replaced));
         let (told, old) = (self.told, self.old.take());
@@ -96,7 +94,6 @@ impl Job<'_> {
         told.map(Some)
     }
 
-    /// Returns whether a decision needs the size of the server's file.
     pub(super) fn asks_size(&self, client: &Client, source: &OpenedSource<'_>) -> bool {
         let may_break = client.breaks_uploads && self.verifies_size();
         let decides = self.looks() || self.must_be_new() && !self.is_told();
@@ -237,7 +234,6 @@ impl Job<'_> {
         Ok(UploadStart { mode, offset: have, before: have, is_proven, ..start })
     }
 
-    /// Returns whether the server's file is older than the local one.
     fn is_older(&self, client: &mut Client, path: &[u8], here: &LocalFacts) -> Result<bool, Error> {
         let there = client.modified(path)?;
         Ok(there.is_some_and(|there| there.unix_seconds() < here.modified_seconds()))
@@ -328,7 +324,6 @@ impl Job<'_> {
 }
 
 impl Job<'_> {
-    /// Returns why the upload is skipped, or `None` if it is not.
     pub(super) fn skips(
         &mut self,
         client: &mut Client,
@@ -352,7 +347,6 @@ impl Job<'_> {
         }
     }
 
-    /// Returns why the server's file is current, or `None` if it is not.
     fn is_current(
         &self,
         client: &mut Client,
@@ -425,7 +419,6 @@ impl Job<'_> {
         }
     }
 
-    /// Returns whether the server already has the file.
     fn is_there(&self, client: &mut Client) -> Result<bool, Error> {
         let path = self.place.path();
         if client.features()?.has("MLST") {

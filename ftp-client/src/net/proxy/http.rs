@@ -14,7 +14,6 @@ const SWITCHING: u16 = 101;
 
 const NOT_HTTP: ProxyFault = ProxyFault::NotAProxy("HTTP");
 
-/// Asks for a connection to `target`.
 pub(super) fn connect(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<(), Error> {
     let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
     if let Some(login) = dialogue.login() {

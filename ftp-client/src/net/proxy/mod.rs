@@ -261,12 +261,10 @@ impl<'a> Dialogue<'a> {
         self.proxy.error(fault)
     }
 
-    /// Returns the error for a proxy that refuses to connect to `target`.
     pub(super) fn refused(&self, target: &Server, answer: ProxyAnswer) -> Error {
         self.error(ProxyFault::Refused { target: target.to_string(), answer })
     }
 
-    /// Sends all of `bytes`.
     pub(super) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             match self.stream.write(bytes).map_err(|error| self.lost(error))? {

@@ -19,7 +19,6 @@ use ftp_proto::Pathname;
 pub(crate) struct Across<'a> {
     pub(crate) from: RemoteSide<'a>,
     pub(crate) to: RemoteSide<'a>,
-    /// The server that listens, once one is known.
     pub(crate) listener: Option<Side>,
     pub(crate) options: &'a SyncOptions<'a>,
 }

@@ -40,7 +40,6 @@ pub(crate) struct Down<'a> {
 }
 
 impl Down<'_> {
-    /// Announces a copy and those that follow it.
     pub(super) fn plan(&mut self, plan: &Plan, copies: &[&PlannedCopy]) {
         let top = self.from.place.top;
         let names = |copy: &&PlannedCopy| {
@@ -186,7 +185,6 @@ pub(super) fn listed_time(copy: &PlannedCopy) -> Option<i64> {
     copy.stamp.and_then(Stamp::exact)
 }
 
-/// Converts a number of seconds since 1970-01-01T00:00:00Z.
 fn system_time(seconds: i64) -> SystemTime {
     let distance = Duration::from_secs(seconds.unsigned_abs());
     let time = match seconds < 0 {

@@ -32,7 +32,6 @@ impl<'a> LocalSide<'a> {
         Self { top, backup, here, held: None }
     }
 
-    /// Creates a symbolic link in the directory at `path`.
     pub(crate) fn link(&mut self, path: &[u8], link: &PlannedLink) -> Result<(), TreeFault> {
         let below = Pathname::join(path, &link.name);
         let here = |error: io::Error| TreeFault::local(&below, &error);

@@ -415,7 +415,6 @@ impl<'a> Copier<'a> {
         self.hands().for_each(Hand::drop_client);
     }
 
-    /// Sends QUIT on open connections.
     pub(crate) fn quit(&mut self, failure: Option<&TreeFault>) {
         self.hands().for_each(|hand| hand.end(failure));
     }

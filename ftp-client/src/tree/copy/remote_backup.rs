@@ -34,7 +34,6 @@ pub(crate) struct RemoteBackup {
 /// The reserved path and the memory of each move whose reply was lost.
 type LostMoves = HashMap<Vec<u8>, (Vec<u8>, Repeat)>;
 
-/// Names in a directory of the backup.
 #[derive(Default)]
 struct Listed {
     /// Each name as [`fold`] returns it: the server may store two spellings as one file.
@@ -44,7 +43,6 @@ struct Listed {
 }
 
 impl Listed {
-    /// Reserves and returns a free name for the object `name`.
     fn reserve(&mut self, name: &[u8]) -> Vec<u8> {
         let mut free = name.to_vec();
         let mut number = 0_u64;

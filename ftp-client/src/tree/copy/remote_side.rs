@@ -29,13 +29,11 @@ pub(crate) struct RemoteSide<'a> {
     pub(crate) place: RemoteTop<'a>,
 }
 
-/// What is known of a tree on a server.
 #[derive(Clone)]
 pub(crate) struct RemoteTop<'a> {
     pub(crate) top: &'a [u8],
     /// Whether the server sets modification times. All jobs share it.
     pub(crate) times: Arc<Promise>,
-    /// The server's treatment of names that are not UTF-8.
     pub(crate) names: Names,
     pub(crate) charset: Option<Charset>,
     pub(crate) list: ListOptions,
@@ -206,7 +204,6 @@ impl<'a> RemoteSide<'a> {
         gone.map_err(|error| TreeFault::from(error).about(&path))
     }
 
-    /// Removes files together, as [`Copier::remove_together`](super::Copier::remove_together) does.
     pub(super) fn remove_together(
         &mut self,
         files: &[&Removal],
@@ -225,7 +222,6 @@ impl<'a> RemoteSide<'a> {
         Ok(gone.collect())
     }
 
-    /// Renames a file, as [`Copier::rename`](super::Copier::rename) does.
     pub(super) fn rename(&mut self, from: &[u8], path: &[u8]) -> Result<bool, TreeFault> {
         self.place.check(path)?;
         let (from, to) =
@@ -237,7 +233,6 @@ impl<'a> RemoteSide<'a> {
         }
     }
 
-    /// Remembers that the object of a removal may have been removed.
     pub(super) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
         repeat.lose_removal(&Pathname::join(self.place.top, &removal.path));
     }
@@ -252,7 +247,6 @@ impl<'a> RemoteSide<'a> {
         Ok(look(self.hand.client()?, &listed, &unlisted)?)
     }
 
-    /// Returns whether the directory at `path` has an object called `name`.
     pub(super) fn has(&mut self, path: &[u8], name: &[u8]) -> Result<bool, TreeFault> {
         let path = Pathname::join(self.place.top, &Pathname::join(path, name));
         match self.hand.client()?.existence(&path) {
@@ -266,14 +260,12 @@ impl<'a> RemoteSide<'a> {
         }
     }
 
-    /// Sets the permission bits of the object at `path` below the top.
     pub(super) fn set_mode(&mut self, path: &[u8], mode: u16) -> Result<bool, TreeFault> {
         let Self { hand, place } = self;
         let path = Pathname::join(place.top, path);
         place.set_mode(hand.client()?, &path, mode)
     }
 
-    /// Sets the modification time of the copy at `path` below the top.
     pub(super) fn set_time(&mut self, path: &[u8], seconds: i64) -> Result<(), TreeFault> {
         let Self { hand, place } = self;
         let path = Pathname::join(place.top, path);
@@ -318,7 +310,6 @@ pub(super) fn prove_facts(
     })
 }
 
-/// Verifies that the server's file at `path` has the content of a local file.
 pub(super) fn prove_content(
     client: &mut Client,
     path: &[u8],

@@ -75,7 +75,6 @@ struct Opened {
 const SMALL: u64 = 64 * 1_024;
 
 impl Up<'_> {
-    /// Returns whether uploads are requested ahead, as far as known.
     fn goes_ahead(&self) -> bool {
         self.ahead.is_on && self.to.hand.open().is_some_and(Client::goes_ahead)
     }
@@ -85,7 +84,6 @@ impl Up<'_> {
         copy.replaces_equal_size() && self.options.temporary.is_none()
     }
 
-    /// Announces the copy that follows the current one.
     pub(super) fn plan(&mut self, plan: &Plan, next: Option<&PlannedCopy>) {
         self.ahead.has_more = next.is_some();
         // What proves a copy new is asked for before and after its upload. The current copy gets its time

@@ -68,7 +68,6 @@ pub(super) fn copy_all<'a>(
     unpoisoned(run.into_inner())
 }
 
-/// A worker that copies files.
 struct TreeWorker<'w, 'c, 'a> {
     copier: &'w mut Copier<'c>,
     run: &'w Mutex<Run<'a>>,

@@ -234,7 +234,6 @@ fn is_of(stamp: Stamp, seconds: i64) -> bool {
 
 /// What a run of a deploy has seen of the target since its plan.
 pub(super) struct LooksAtTarget {
-    /// When the plan was begun.
     planned: Instant,
     /// When a directory was listed again.
     listed: HashMap<Vec<u8>, Instant>,

@@ -47,7 +47,6 @@ impl<'a> Looks<'a> {
         Self { inside, at, stays, full, outer, mark: None }
     }
 
-    /// Returns the directories in which something is removed.
     pub(super) fn directories(&self) -> impl Iterator<Item = &'a [u8]> {
         self.inside.keys().copied()
     }

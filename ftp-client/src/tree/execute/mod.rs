@@ -236,7 +236,6 @@ struct Run<'a> {
     /// The failure after which nothing more is tried.
     ended: Option<TreeFault>,
     done: Summary,
-    /// States of the plan's directories.
     states: Vec<DirectoryState>,
     /// The failures after which nothing is deleted.
     causes: Causes,
@@ -256,7 +255,6 @@ struct Run<'a> {
     /// Numbers of the copies whose content the target has now, the identity of what was sent, `None` if it
     /// changed meanwhile, and the time that the server's file then had, if it is known.
     stored: Vec<(usize, Option<LocalFacts>, Option<i64>)>,
-    /// Files of the target that got another name.
     renamed: HashSet<&'a [u8]>,
     /// Names that objects of another type still have, which should have gone first.
     blocked: HashSet<&'a [u8]>,

@@ -32,7 +32,6 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 /// Largest number of times that a directory is listed that changes meanwhile.
 const LOOKS: u32 = 10;
 
-/// Reason to keep a temporary file.
 const IN_USE: &str = "another program may be writing to it";
 
 /// Largest number of backups of one name.

@@ -56,7 +56,6 @@ impl Directory {
         Self { own: Arc::clone(own), ..self }
     }
 
-    /// Returns the flags for opening objects in this directory.
     fn of_objects(&self) -> OFlags {
         if self.follows { OFlags::empty() } else { OFlags::NOFOLLOW }
     }
@@ -145,7 +144,6 @@ impl Directory {
         Ok(rustix::fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Returns the status of the object with this name, if the object exists.
     pub(crate) fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.descriptor, local_name(name)?, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
@@ -315,7 +313,6 @@ impl TreeEntry {
     }
 }
 
-/// Returns permission bits for system calls.
 fn bits(mode: u16) -> Mode {
     Mode::from_raw_mode(RawMode::from(mode & MODE))
 }

@@ -36,17 +36,14 @@ pub(crate) enum There {
 pub(crate) enum ManifestStep {
     /// Both sides are equal.
     Keep,
-    /// The source's file is sent.
     Copy,
     /// As without a list: the caller's comparison decides.
     Compare,
     /// The target's file stays, and that is a failure.
     Tell,
-    /// The target's file is removed.
     Remove,
     /// The target's file would be removed, but stays, which is a failure.
     Spare,
-    /// Nothing.
     Leave,
 }
 

@@ -44,7 +44,6 @@ pub(crate) struct Sum {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct ManifestRecord {
-    /// Size in bytes.
     pub(crate) size: u64,
     /// SHA-256 of the content.
     pub(crate) digest: [u8; 32],
@@ -173,7 +172,6 @@ pub(crate) struct Deploy {
     pub(crate) name: Vec<u8>,
     /// The list as it is to be written; with the generation that the target's list has now.
     pub(crate) list: Manifest,
-    /// Why the target's list proves nothing, if it does not.
     pub(crate) distrust: Option<Distrust>,
     /// Whether files that changed on the server are replaced and deleted too.
     pub(crate) replaces_changed: bool,
@@ -192,7 +190,6 @@ impl Deploy {
         path.strip_prefix(self.name.as_slice()).is_some_and(|rest| rest.is_empty() || rest == NEW)
     }
 
-    /// Returns what the list says of the file at `path`.
     pub(crate) fn record(&self, path: &[u8]) -> Option<ManifestRecord> {
         self.list.pending.get(path).or(self.list.files.get(path)).copied()
     }
@@ -331,7 +328,6 @@ impl Deploy {
         self.record(path).is_some() || self.owns_below(path)
     }
 
-    /// Returns whether the list has a file below the directory at `path`.
     pub(crate) fn owns_below(&self, path: &[u8]) -> bool {
         self.distrust.is_none()
             && [&self.list.files, &self.list.pending]
@@ -373,7 +369,6 @@ impl Deploy {
 /// What follows the name of the list in the name of its next version.
 pub(crate) const NEW: &[u8] = b".new";
 
-/// Returns the records below the directory at `path`.
 fn below<'r>(
     records: &'r Records,
     path: &[u8],

@@ -184,7 +184,6 @@ pub(crate) fn receive(client: &mut Client, path: &[u8]) -> Result<Vec<u8>, Error
     Ok(bytes)
 }
 
-/// Reads a list.
 fn fetch(client: &mut Client, path: &[u8]) -> Result<Result<Manifest, Distrust>, TreeFault> {
     match receive(client, path) {
         Ok(text) => Ok(Manifest::parse(&text)),

@@ -21,10 +21,8 @@ const PENDING: &[u8] = b"],\"pending\":[";
 const END: &[u8] = b"],\"sha256\":\"";
 const CLOSE: &[u8] = b"\"}\n";
 
-/// Largest number of parts of a path.
 const PARTS: usize = 128;
 
-/// Returns SHA-256 of bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut sum = Checksum::new(HashAlgorithm::Sha256).expect("SHA-256 is computed here");
     sum.update(bytes);

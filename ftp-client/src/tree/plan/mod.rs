@@ -44,7 +44,6 @@ const OF_RUN: &str = "it is a file of this run";
 pub(crate) struct PlanOptions<'a> {
     pub(crate) options: &'a SyncOptions<'a>,
     pub(crate) rule: Rule,
-    /// Largest number of objects in both trees.
     pub(crate) objects: usize,
     /// The unique fact of the source's top (`MLST`), if the target may be on the same server.
     pub(crate) top: Option<Vec<u8>>,
@@ -125,13 +124,10 @@ struct Planner<'a> {
     above: Vec<Vec<u8>>,
     /// Hashes of the listings of those directories, to notice a link that leads to one of them.
     listings: Vec<u64>,
-    /// Hash of the listing of the source's top.
     top_listing: u64,
     /// Whether a link on a server leads to the current directory, or to one above it.
     is_link: bool,
-    /// Links of the target, by directory.
     links: HashMap<Vec<u8>, Rc<Links>>,
-    /// Clock of the target, once known.
     clock: Option<Clock>,
     /// Directories in which the target's clock could not be measured.
     refused: Vec<Vec<u8>>,
@@ -147,12 +143,10 @@ struct Planner<'a> {
     lacks_times: bool,
 }
 
-/// A subdirectory of the source's current directory.
 struct Subdirectory {
     name: Vec<u8>,
     /// Whether the target lacks the subdirectory.
     is_new: bool,
-    /// Unique identifier, if known.
     unique: Option<Vec<u8>>,
     mode: Option<u16>,
     /// As [`PlannedDirectory::has_twins`].
@@ -585,7 +579,6 @@ impl Planner<'_> {
         self.plan.causes.add(path, &format!("{}: {doubt}", name_of(path)));
     }
 
-    /// Returns whether the size and the age of a file are within the limits.
     fn takes_file(&self, item: &TreeEntry) -> bool {
         let times = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
         self.wish.options.selection.refuses(item.size, times).is_none()

@@ -164,7 +164,6 @@ pub(crate) struct Copied {
     /// Transferred bytes; between servers, the size of the file.
     pub(crate) bytes: u64,
     pub(crate) verified: Verify,
-    /// LocalFacts of the source's file, if it is local.
     pub(crate) source: Option<LocalFacts>,
     /// Modification time that the copy does not have yet, in seconds since 1970-01-01T00:00:00Z.
     pub(crate) due_time: Option<i64>,
@@ -187,7 +186,6 @@ pub(crate) struct PlannedLink {
     pub(crate) place: usize,
     pub(crate) name: Vec<u8>,
     pub(crate) link: Vec<u8>,
-    /// Whether an existing link of that name is replaced.
     pub(crate) replaces: bool,
 }
 
@@ -201,7 +199,6 @@ pub(crate) struct PlannedMode {
 }
 
 impl PlannedCopy {
-    /// Returns the copy of a file in the directory `place`.
     pub(super) fn of(place: usize, item: TreeEntry, why: Difference) -> Self {
         let TreeEntry { name, size, stamp, mode, .. } = item;
         let (is_spelled, has_twins, sum, from) = (false, false, None, None);
@@ -220,7 +217,6 @@ impl PlannedCopy {
     }
 }
 
-/// An object to remove from the target.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Removal {
     /// Index of the planned directory that contains the object, directly or in a subdirectory. If
@@ -354,7 +350,6 @@ impl Plan {
         Pathname::join(place, &copy.name)
     }
 
-    /// Returns whether all paths that are written to the target are text, by `is_text`.
     pub(crate) fn is_all_text(&self, is_text: impl Fn(&[u8]) -> bool) -> bool {
         let mut made = self.directories.iter().filter(|place| place.is_new);
         self.copies.iter().all(|copy| is_text(&self.path_of(copy)))

@@ -299,7 +299,6 @@ fn may_be_source(path: &[u8], fact: &str) -> TreeFault {
     TreeFault::new(ErrorKind::Usage, text).about(path)
 }
 
-/// Checks that an object of this name can be removed.
 fn check_target_name(name: &[u8], is_local: bool) -> Result<(), &'static str> {
     match check_name(name) {
         // Local names can contain characters that FTP does not allow.

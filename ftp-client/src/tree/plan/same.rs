@@ -19,7 +19,6 @@ const REFUSALS: usize = 4;
 /// Largest number of files whose times are asked for together.
 const TOGETHER: usize = 64;
 
-/// A file that both sides have.
 struct FilePair {
     /// The entry of the source.
     item: TreeEntry,
@@ -120,7 +119,6 @@ impl Planner<'_> {
         Ok(Some(pair.verdict()))
     }
 
-    /// Returns whether the time of each file of the source must be known.
     pub(super) fn needs_times(&self) -> bool {
         // To detect changes of a moved file, its time must be known before the download.
         self.wish.options.selection.needs_time()
@@ -278,7 +276,6 @@ impl Planner<'_> {
         Ok(Clock::UNKNOWN)
     }
 
-    /// Returns the rule by which files are compared.
     fn rule(&self) -> Rule {
         match self.wish.rule {
             Rule::SameTime if self.plan.drops_times => Rule::NotBefore,

@@ -15,9 +15,7 @@ use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::names::{Relation, fold};
 use crate::tree::options::LinkChoice;
 
-/// The name of an object at the target.
 pub(crate) enum Spelling {
-    /// Its own name.
     Own,
     /// Its own name; the target may list an object that is not of a deploy as another spelling of it.
     Unclear,
@@ -86,7 +84,6 @@ impl<'a> Spellings<'a> {
         Ok(Self { sources: of_sources, listed: of_targets, taken, temporary, held })
     }
 
-    /// Marks the copies and new subdirectories of this directory that have twins.
     pub(crate) fn mark_twins(&self, copies: &mut [PlannedCopy], below: &mut [Subdirectory]) {
         for copy in copies {
             let temporary = self.temporary.map(|temporary| temporary.of(&copy.name));

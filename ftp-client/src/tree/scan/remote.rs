@@ -426,9 +426,7 @@ pub(crate) fn look_at(source: &mut RemoteTree<'_, '_>, kept: usize) -> Result<()
 pub(crate) struct TargetSeen {
     /// Whether the top must be created.
     pub(crate) is_new: bool,
-    /// Whether `is_new` is certain.
     pub(crate) is_sure: bool,
-    /// Whether the server claims to set modification times.
     pub(crate) takes_times: bool,
 }
 

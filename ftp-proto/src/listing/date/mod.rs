@@ -45,7 +45,6 @@ pub(super) struct Clock {
 /// A year, month and day as numbers, which may be out of range.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Ymd {
-    /// `None` if it is missing.
     pub(super) year: Option<u16>,
     pub(super) month: u16,
     pub(super) day: u16,

@@ -61,7 +61,6 @@ struct Begun {
     is_void: bool,
 }
 
-/// What happens to the name of the file.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Change {
     Removed,
@@ -117,7 +116,6 @@ impl Model {
         self.next
     }
 
-    /// Something happened to the name.
     fn name_changed(&mut self, file: Option<Vec<u8>>, change: Change) {
         let identity = self.number();
         self.file = file.map(|file| (file, identity));

@@ -23,13 +23,11 @@ use ftp_proto::text::values::{in_full, shown_path};
 /// File of the self-signed certificate and its key, in the state directory.
 const OWN: &str = "self-signed.pem";
 
-/// Seconds in a day.
 const DAY: i64 = 86_400;
 
 /// Remaining validity, in seconds, below which messages about the expiry are warnings.
 const SOON: i64 = 14 * DAY;
 
-/// The effect of a certificate without the right name.
 const REFUSAL: &str = "clients that verify certificate names will refuse this certificate";
 
 /// Treatment of a certificate that has expired or is not valid yet.
@@ -49,11 +47,9 @@ impl Config {
     }
 }
 
-/// A certificate from a file.
 #[derive(Clone)]
 pub(super) struct FileCertificate {
     pub(super) path: PathBuf,
-    /// The file of the certificate's key.
     key: PathBuf,
     /// The virtual host; `None` for the server's own certificate.
     pub(super) host: Option<HostName>,
@@ -297,7 +293,6 @@ fn damaged(settings: &Settings, error: TlsError) -> DaemonError {
     DaemonError::configuration(format!("TLS: {path} is damaged: {}; {what_to_do}", in_full(&error)))
 }
 
-/// Returns the directory where the server keeps files that it creates for itself.
 fn state_directory(settings: &Settings) -> Result<PathBuf, DaemonError> {
     let variable = |name| settings.environment.get(name);
     let by_systemd = settings.environment.state_directory();
@@ -424,7 +419,6 @@ fn wanted(settings: &Settings) -> Vec<String> {
     names
 }
 
-/// Adds the findings of `--check` about the certificates.
 pub(super) fn check(config: &Config, findings: &mut Findings) {
     let settings = &config.settings;
     let mut file = settings.tls.certificate.clone();

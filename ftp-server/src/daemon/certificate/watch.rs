@@ -140,7 +140,6 @@ impl Watch {
         self.failures.iter().filter(|why| !known.contains(why)).cloned().collect()
     }
 
-    /// Returns whether it is time to report certificates that expire soon.
     pub(crate) fn must_report(&mut self) -> bool {
         let now = Instant::now();
         let is_due = self.report_due.is_some_and(|due| now >= due);
@@ -185,18 +184,14 @@ pub(crate) fn urgent_validity(certificate: &FileCertificate) -> Option<Validity>
 // Loads changed certificates in a thread. A file on a hung network mount must not block the main
 // thread, which notifies the watchdog of the service manager.
 
-/// Input of the thread.
 pub(crate) struct Renewal {
     pub(crate) look: FileCheck,
     pub(crate) config: Arc<Config>,
-    /// The certificates in use.
     pub(crate) former: Loaded,
 }
 
-/// Result of the thread.
 pub(crate) struct Renewed {
     pub(crate) look: FileCheck,
-    /// The configuration that names the files.
     pub(crate) config: Arc<Config>,
     /// `None` if the files did not need to be loaded.
     pub(crate) loaded: Option<Result<Loaded, String>>,

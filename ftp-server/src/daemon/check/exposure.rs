@@ -129,7 +129,6 @@ fn in_drop_box(hidden: &CheckedRoot, home: &CheckedRoot) -> Option<String> {
     Some(format!("{whose}: {root} is a drop box: {why}; {what_to_do}"))
 }
 
-/// Returns whether all files of a root are also in another one.
 fn holds(outer: &ConfiguredRoot, inner: &ConfiguredRoot) -> bool {
     match (outer, inner) {
         (ConfiguredRoot::Directory(outer), ConfiguredRoot::Directory(inner)) => {

@@ -65,7 +65,6 @@ pub(super) enum Severity {
     Ok,
 }
 
-/// Findings, each with a sentence.
 #[derive(Default)]
 pub(in crate::daemon) struct Findings {
     pub(super) all: Vec<(Severity, String)>,

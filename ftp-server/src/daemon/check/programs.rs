@@ -65,7 +65,6 @@ fn directory(key: &str, path: &Path, findings: &mut Findings) {
     }
 }
 
-/// Checks that the program in the setting `key` can be started.
 fn check_program(key: &str, path: &Path, findings: &mut Findings) {
     let shown = shown_path(path);
     match access(path, Access::EXEC_OK) {

@@ -203,7 +203,6 @@ impl RunningServer {
         servers.collect()
     }
 
-    /// Reports that the server listens at a place.
     fn report(&self, place: &str, findings: &mut Findings) {
         let words = format!("{place}: the running server (process {}) listens here", self.process);
         match self.is_other_file {

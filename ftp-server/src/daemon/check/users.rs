@@ -27,11 +27,9 @@ pub(super) struct CheckedRoot {
     /// The user or setting that the root belongs to, as messages name it.
     pub(super) whose: String,
     pub(super) root: ConfiguredRoot,
-    /// Rights of the users in the root.
     pub(super) rights: Rights,
     /// Whether the directory is created at the first login.
     pub(super) is_made: bool,
-    /// Whether anonymous users log in to it.
     pub(super) is_anonymous: bool,
     /// The setting by which several users share the root on purpose.
     pub(super) shared_by: Option<String>,
@@ -80,7 +78,6 @@ pub(in crate::daemon) fn all_places(config: &Config) -> Vec<(String, ConfiguredR
     roots.into_iter().chain(mounts).collect()
 }
 
-/// Returns each user's root at the virtual hosts that set one.
 fn homes_at_hosts(config: &Config) -> Vec<CheckedRoot> {
     let mut all = Vec::new();
     let mut known = BTreeSet::new();
@@ -152,7 +149,6 @@ pub(super) fn directories(config: &Config, is_unsure: bool, findings: &mut Findi
     too_full(&growing, config.settings.server.limits.min_free, findings);
 }
 
-/// Returns the user of the server, for messages.
 fn server_user(config: &Config) -> String {
     let run_as = config.settings.run_as.as_ref();
     run_as.map_or_else(|| "the server's user".to_owned(), |user| format!("user \"{user}\""))
@@ -234,7 +230,6 @@ fn overlaps(name: &str, user: &User, findings: &mut Findings) {
     }
 }
 
-/// Returns a mount point and the canonical path of its directory, if the directory exists.
 fn canonical(place: &MountPoint) -> Option<(&MountPoint, PathBuf)> {
     Some((place, place.root.directory()?.canonicalize().ok()?))
 }

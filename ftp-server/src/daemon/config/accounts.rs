@@ -155,7 +155,6 @@ impl Config {
         Ok(path.to_owned())
     }
 
-    /// Returns the included file with a user.
     fn file_of(&self, name: &str) -> Result<&Path, DaemonError> {
         self.password_of(name)?;
         let own = self.settings.users.get(Table::User(name));
@@ -178,7 +177,6 @@ impl Config {
     }
 }
 
-/// Returns whether a table is in this file.
 fn is_in(path: &Path, own: &User) -> bool {
     own.origins.place(ITSELF).rsplitn(3, ':').nth(2) == Some(&*shown_path(path))
 }

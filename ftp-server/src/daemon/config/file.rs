@@ -35,10 +35,8 @@ pub(crate) enum ConfigReading {
     Again,
 }
 
-/// A configuration file as text.
 #[derive(Debug)]
 pub(crate) struct File {
-    /// Name in messages and origins.
     pub(crate) name: String,
     text: String,
     /// The directory in which relative paths start.
@@ -88,7 +86,6 @@ impl File {
         }
     }
 
-    /// Returns a file with this text.
     pub(crate) fn of_text(name: &str, text: String) -> Self {
         Self { name: name.to_owned(), text, directory: PathBuf::new(), is_included: false }
     }

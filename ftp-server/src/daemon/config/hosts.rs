@@ -20,7 +20,6 @@ pub(super) const HOST_TABLES: &str = "hosts";
 /// The name that stands for anonymous logins in a host's list of users.
 pub(crate) const ANONYMOUS: &str = "anonymous";
 
-/// A virtual host of the file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Host {
     /// PEM files of the certificate and its key.
@@ -34,7 +33,6 @@ pub(crate) struct Host {
     pub(crate) root: Option<ConfiguredRoot>,
     /// Users who may log in; `None` for all.
     pub(crate) users: Option<Vec<String>>,
-    /// Origins of all values.
     pub(crate) origins: Origins,
 }
 
@@ -48,7 +46,6 @@ pub(crate) static HOST: &[Setting<Host>] = &[
 ];
 
 impl Host {
-    /// Returns whether this user may log in at this host.
     pub(crate) fn admits(&self, user: &str) -> bool {
         self.users.as_ref().is_none_or(|users| users.iter().any(|other| other == user))
     }
@@ -83,7 +80,6 @@ pub(crate) fn key_of(name: &HostName, key: &str) -> String {
 }
 
 impl Settings {
-    /// Sets a key of a host.
     pub(super) fn assign_of_host(
         &mut self,
         name: &str,

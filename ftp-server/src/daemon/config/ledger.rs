@@ -7,12 +7,10 @@ use super::root::{IS_BUILT, Objects};
 use super::row::with_defaults;
 use crate::WithoutLedger;
 
-/// Message for a build that cannot share state.
 const OTHER_BUILD: &str =
     "this build cannot share state between servers; use a build with --features s3";
 
 with_defaults! {
-    /// The ledger that servers share.
     #[derive(Clone, Debug)]
     pub(crate) struct LedgerSettings {
         pub(crate) url: LedgerUrl,
@@ -23,7 +21,6 @@ with_defaults! {
     }
 }
 
-/// Message with the form of a Redis URL.
 const REDIS: &str = "expected redis[s]://[USER@]HOST[:PORT][/DATABASE]";
 
 /// Returns whether the URL, which names no password, is valid.
@@ -75,13 +72,11 @@ impl LedgerSettings {
     }
 }
 
-/// The place of the ledger.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) enum LedgerUrl {
     /// This server shares nothing.
     #[default]
     None,
-    /// Objects of a store.
     Objects(Objects),
     /// The URL of a Redis server, without a password.
     Redis(String),

@@ -60,7 +60,6 @@ impl Listen {
     }
 }
 
-/// Address of the metrics endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum MetricsAddress {
     Tcp(SocketAddr),
@@ -82,7 +81,6 @@ impl MetricsAddress {
         }
     }
 
-    /// Returns the TCP address, or `None` for a Unix socket.
     pub(crate) const fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -90,7 +88,6 @@ impl MetricsAddress {
         }
     }
 
-    /// Returns the path of the Unix socket, or `None` for a TCP address.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::Tcp(_) => None,
@@ -144,7 +141,6 @@ pub(crate) fn available(listen: &[Listen], has_ipv6: impl Fn() -> bool) -> Vec<S
     available
 }
 
-/// Returns whether this system has IPv6.
 pub(crate) fn has_ipv6() -> bool {
     UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok()
 }

@@ -102,7 +102,6 @@ pub(crate) struct Quick {
     pub(crate) root: PathBuf,
     pub(crate) users: Vec<NameAndPassword>,
     pub(crate) rights: Rights,
-    /// Rights of anonymous users.
     pub(crate) anonymous: Option<Rights>,
 }
 
@@ -505,7 +504,6 @@ impl Config {
 /// Column of the comments after values.
 const COLUMN: usize = 48;
 
-/// The values that a list shows.
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum ListedValues {
     /// Those of all keys. A table from which users inherit has only the keys that are set there.

@@ -15,7 +15,6 @@ use super::value::{Objection, TomlEntry, TomlValue};
 use ftp_proto::text::toml_text::{Lines, shown};
 use ftp_proto::text::values::{did_you_mean, nearest};
 
-/// The key of the files that a file includes.
 const INCLUDE: &str = "include";
 
 /// Tables whose keys are not in [`TABLE`].
@@ -23,7 +22,6 @@ const NAMED_TABLES: [&str; 4] = [DEFAULTS, GROUP_TABLES, USER_TABLES, STORE_TABL
 
 /// Reader that applies the values of a file to settings.
 pub(super) struct Reader<'a> {
-    /// Name of the file.
     pub(super) name: &'a str,
     pub(super) lines: Lines<'a>,
     /// Byte offset and message of each problem.
@@ -31,7 +29,6 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Returns a reader of the file `name`.
     pub(super) const fn new(name: &'a str, lines: Lines<'a>) -> Self {
         Self { name, lines, problems: Vec::new() }
     }
@@ -228,7 +225,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the origin of a key and its value.
     fn origin(&self, key: usize, value: usize) -> Origin {
         let source = format!("{}:{}", self.name, self.lines.line(key));
         Origin::new(source, Some(self.lines.column(value)))

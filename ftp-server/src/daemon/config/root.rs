@@ -32,7 +32,6 @@ pub(crate) struct Objects {
     pub(crate) prefix: String,
 }
 
-/// The text that names a store.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum StoreName {
     /// `store:NAME`, a table of the configuration.
@@ -57,7 +56,6 @@ impl Objects {
         Some(Self::of(text, name, prefix, is_table))
     }
 
-    /// Returns whether the objects are in the store with this table and this bucket.
     pub(crate) fn is_in(&self, table: &str, bucket: &str) -> bool {
         match &self.store {
             StoreName::Table(name) => name == table,
@@ -100,7 +98,6 @@ fn check_prefix(prefix: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Returns whether a bucket can have this name.
 pub(super) fn is_bucket(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     !text.is_empty() && text.bytes().all(is_plain)
@@ -142,7 +139,6 @@ impl Default for ConfiguredRoot {
 }
 
 impl ConfiguredRoot {
-    /// Returns the directory, or `None` for objects.
     pub(crate) fn directory(&self) -> Option<&Path> {
         match self {
             Self::Directory(path) => Some(path),
@@ -150,7 +146,6 @@ impl ConfiguredRoot {
         }
     }
 
-    /// Returns the objects, or `None` for a directory.
     pub(crate) fn objects(&self) -> Option<&Objects> {
         match self {
             Self::Directory(_) => None,
@@ -158,7 +153,6 @@ impl ConfiguredRoot {
         }
     }
 
-    /// Returns the root for messages.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Directory(path) => shown_path(path),
@@ -166,7 +160,6 @@ impl ConfiguredRoot {
         }
     }
 
-    /// Returns whether the root is an empty path.
     pub(crate) fn is_empty(&self) -> bool {
         self.directory().is_some_and(|path| path.as_os_str().is_empty())
     }

@@ -36,7 +36,6 @@ pub(crate) trait Fields {
 }
 
 impl<T: Fields> Setting<T> {
-    /// Sets the field to a value with this origin.
     pub(super) fn set(&self, fields: &mut T, value: &TomlValue, origin: Origin) -> Checked<()> {
         (self.read)(fields, value)?;
         fields.origins_mut().note(self.key, origin);

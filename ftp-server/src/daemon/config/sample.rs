@@ -100,7 +100,6 @@ fn check<T: Fields>(rows: &[Setting<T>], found: &T, defaults: &T, examples: &[(&
     }
 }
 
-/// Returns lines as a comment.
 fn comment(lines: &str) -> String {
     let mark = |line: &str| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") };
     lines.lines().map(mark).collect()

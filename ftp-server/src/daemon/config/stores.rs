@@ -18,7 +18,6 @@ use crate::daemon::store_kind::{StoreKind, StoreValues};
 use ftp_proto::text::toml_text::{is_bare, shown};
 use ftp_proto::text::values::did_you_mean;
 
-/// Name of the table that contains the stores.
 pub(super) const STORE_TABLES: &str = "stores";
 
 /// Key of the table itself in `origins`.
@@ -39,7 +38,6 @@ pub(super) enum GivenValue {
 /// The smallest part of an upload, in bytes.
 const LEAST_PART: u64 = 5 * 1024 * 1024;
 
-/// The shortest lease.
 const LEAST_LEASE: Duration = Duration::from_secs(2);
 
 with_defaults! {
@@ -123,7 +121,6 @@ impl StoreSettings {
             && given(self) == given(other)
     }
 
-    /// Returns the kind of the store.
     pub(crate) fn kind(&self) -> &str {
         match &*self.kind {
             "" if self.given.iter().any(|(key, ..)| key == URL) => "ftp",
@@ -300,11 +297,9 @@ pub(super) fn objection_to_name(name: &str) -> Option<&'static str> {
     (!is_bare(name)).then_some("invalid store name: expected letters, digits, - and _")
 }
 
-/// Message for a build without object stores.
 const OTHER_BUILD: &str = "this build cannot use object stores; use a build with --features s3";
 
 impl Settings {
-    /// Sets a key of a store.
     pub(super) fn assign_of_store(
         &mut self,
         name: &str,
@@ -401,7 +396,6 @@ impl Settings {
         Some((Arc::clone(kind), store.read(name, &**kind).ok()?))
     }
 
-    /// Returns whether the stores have the same values.
     pub(super) fn has_same_stores(&self, other: &Self) -> bool {
         let is_same =
             |((name, store), (other_name, other)): ((&String, &StoreSettings), (&String, _))| {
@@ -411,7 +405,6 @@ impl Settings {
             && self.stores.iter().zip(&other.stores).all(is_same)
     }
 
-    /// Returns why a ledger cannot be in this store.
     pub(super) fn objection_to_ledger(&self, objects: &Objects) -> Option<String> {
         match self.store_of(objects) {
             Ok((name, store)) if store.is_own() => {

@@ -40,7 +40,6 @@ with_defaults! {
     #[derive(Clone, Debug)]
     pub(crate) struct Settings {
         pub(crate) listen: Vec<Listen> = vec![Listen::default()],
-        /// Addresses with implicit TLS.
         pub(crate) implicit: Vec<Listen>,
         /// Whether to listen on addresses that the computer does not have yet.
         pub(crate) freebind: bool,
@@ -52,48 +51,36 @@ with_defaults! {
             ServerConfig::new().limits(Limits::new().per_address(64).min_free(64 * 1024 * 1024)),
         /// Names that `HOST` accepts without choosing a virtual host.
         pub(crate) host_names: Vec<HostName>,
-        /// Virtual hosts, which have their own keys.
         pub(crate) hosts: BTreeMap<HostName, Host>,
-        /// Object stores, which have their own keys.
         pub(crate) stores: BTreeMap<String, StoreSettings>,
         /// Kinds of stores that the program has added.
         pub(crate) kinds: StoreKinds,
-        /// State that several servers share.
         pub(crate) ledger: LedgerSettings,
         /// Storage of files in each root directory.
         pub(crate) local: LocalConfig,
         /// Rate limit of a session in bytes per second; `Some(0)`: explicitly unlimited.
         pub(crate) rate_per_session: Option<u64>,
-        /// Rate limit of all sessions of a user.
         pub(crate) rate_per_user: Option<u64>,
         /// Anonymous users; enabled if anonymous logins are.
         pub(crate) anonymous: User = User { enabled: false, ..User::default() },
-        /// Users of the file.
         pub(crate) users: UserLayers,
         /// Time for transfers to finish after a stop is requested.
         pub(crate) shutdown_grace: Duration = Duration::from_secs(30),
         /// User that the process switches to after binding the ports.
         pub(crate) run_as: Option<RunAs>,
         pub(crate) log_format: LogFormat,
-        /// Path of the control socket.
         pub(crate) control_socket: Option<PathBuf>,
-        /// Group of the control socket.
         pub(crate) control_group: Option<FileGroup>,
-        /// Permissions of the control socket.
         pub(crate) control_mode: u32 = 0o660,
-        /// Address of the metrics.
         pub(crate) metrics: Option<MetricsAddress>,
-        /// The target of the event log.
         pub(crate) log_target: LogTarget,
         /// File of the transfer log in xferlog(5) format.
         pub(crate) log_transfers: Option<PathBuf>,
         pub(crate) hooks: HookSettings,
         pub(crate) auth: AuthSettings,
-        /// The environment variables that the daemon may use.
         pub(crate) environment: Environment,
         /// Further files with users.
         pub(crate) include: Option<Include>,
-        /// Origins of all values.
         pub(crate) origins: Origins,
     }
 }
@@ -249,7 +236,6 @@ impl Settings {
         !self.implicit.is_empty() || self.passed.implicit > 0
     }
 
-    /// Returns whether there is a ledger, which quotas in object stores need.
     pub(crate) fn has_ledger(&self) -> bool {
         self.ledger.url != LedgerUrl::None
     }
@@ -292,7 +278,6 @@ impl Settings {
         self.set(key, value, "--set")
     }
 
-    /// Sets a key of a table of users' keys.
     fn assign_of_users(&mut self, table: Table<'_>, given: &SetOption<'_>) -> Result<(), String> {
         let tables = match table {
             Table::Defaults => "defaults",
@@ -323,7 +308,6 @@ impl Settings {
         available(&self.listen, has_ipv6)
     }
 
-    /// Returns the server's configuration.
     pub(crate) fn server(&self) -> ServerConfig {
         let limits = self.server.limits.rate_per_session(self.rate_per_session.unwrap_or(0));
         let limits = limits.rate_per_user(self.rate_per_user.unwrap_or(0));
@@ -453,7 +437,6 @@ with_defaults! {
 }
 
 with_defaults! {
-    /// Programs that the server runs after events.
     #[derive(Clone, Debug)]
     pub(crate) struct HookSettings {
         /// Program to run after each completed upload, with its arguments; empty for none.
@@ -462,7 +445,6 @@ with_defaults! {
         pub(crate) check: Vec<String>,
         /// Time for which an upload waits for `check`.
         pub(crate) check_timeout: Duration = Duration::from_secs(15),
-        /// Largest number of simultaneous processes of `check`.
         pub(crate) check_workers: usize = 4,
         /// Timeout of one process of either other program.
         pub(crate) timeout: Duration = Duration::from_secs(60),
@@ -472,7 +454,6 @@ with_defaults! {
         pub(crate) events: Vec<HookEvent>,
         /// Largest number of simultaneous processes of `program`.
         pub(crate) processes: usize = 4,
-        /// Largest number of retries of `program` after a failure.
         pub(crate) retries: u32 = 3,
         /// Pause before the first retry of `program`.
         pub(crate) retry_delay: Duration = Duration::from_secs(1),
@@ -484,7 +465,6 @@ with_defaults! {
 }
 
 impl HookSettings {
-    /// Returns whether a program accepts or refuses uploads.
     pub(crate) fn has_check(&self) -> bool {
         !self.check.is_empty()
     }

@@ -28,7 +28,6 @@ use crate::{
 };
 
 with_defaults! {
-    /// A user of the file.
     #[derive(Clone, Debug)]
     pub(crate) struct User {
         /// Groups whose settings the user inherits; if several groups set a key, the last group wins.
@@ -43,7 +42,6 @@ with_defaults! {
         pub(crate) directories: Vec<(VirtualPath, Rights)>,
         /// Mount points: further directories on disk, or objects in stores, that the user sees.
         pub(crate) mounts: Vec<MountPoint>,
-        /// Names that listings leave out.
         pub(crate) hide_names: Vec<NamePattern>,
         /// Largest number of bytes below the root; 0 for unlimited.
         pub(crate) quota: u64,
@@ -70,7 +68,6 @@ with_defaults! {
         pub(crate) overwrite: Option<bool>,
         pub(crate) partial: Option<PartialPolicy>,
         pub(crate) sync: Option<SyncPolicy>,
-        /// Origins of all values.
         pub(crate) origins: Origins,
     }
 }
@@ -152,7 +149,6 @@ impl User {
         below.filter(|(path, _)| path != mount).fold(rights, |sum, (_, rights)| sum | *rights)
     }
 
-    /// Returns the login of the user to this storage.
     pub(in crate::daemon) fn login(&self, storage: Arc<dyn Storage>) -> Login {
         let mut login = Login::new(storage, self.rights)
             .tls(self.tls)
@@ -230,7 +226,6 @@ pub(super) const NEEDED: &[&str] = &["password", "root"];
 pub(super) const NO_SYSTEM_USER: &str =
     "this system has no user of this name, for whom %u stands; name another user";
 
-/// Why a name is refused.
 pub(crate) const NOT_A_NAME: &str = "invalid user name: it is empty or has control characters";
 
 /// Returns whether a client can send this as the argument of USER.
@@ -316,7 +311,6 @@ impl UserLayers {
         Self { defaults, groups, ..Self::default() }
     }
 
-    /// Returns the keys of a table.
     pub(super) fn get(&self, table: Table<'_>) -> Option<&User> {
         match table {
             Table::Defaults => Some(&self.defaults),
@@ -325,7 +319,6 @@ impl UserLayers {
         }
     }
 
-    /// Replaces the keys of a table.
     pub(super) fn put(&mut self, table: Table<'_>, keys: User) {
         match table {
             Table::Defaults => self.defaults = keys,
@@ -340,7 +333,6 @@ impl UserLayers {
         self.whole = whole.collect();
     }
 
-    /// Combines the layers of one user.
     pub(super) fn resolve_one(&mut self, name: &str) {
         if let Some(user) = self.own.get(name).map(|own| self.combined(name, own)) {
             self.whole.insert(name.to_owned(), user);

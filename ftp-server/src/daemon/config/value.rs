@@ -43,7 +43,6 @@ pub(crate) struct TomlEntry {
     pub(crate) value: TomlValue,
 }
 
-/// Why a value is invalid.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Objection {
     pub(crate) at: usize,
@@ -111,7 +110,6 @@ impl TomlValue {
         ValueContent::Single(ValueType::Text, text.into()).into()
     }
 
-    /// Returns a list of texts.
     pub(crate) fn list(items: impl IntoIterator<Item = impl ToString>) -> Self {
         ValueContent::List(items.into_iter().map(|item| Self::text(item.to_string())).collect())
             .into()
@@ -140,7 +138,6 @@ impl TomlValue {
         }
     }
 
-    /// Returns the value of a name in a table.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         self.entries().iter().find(|entry| entry.name == name).map(|entry| &entry.value)
     }

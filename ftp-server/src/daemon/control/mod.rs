@@ -95,7 +95,6 @@ impl ControlCall {
     }
 }
 
-/// The listening socket.
 #[derive(Debug)]
 pub(super) struct ControlSocket(LocalSocket);
 
@@ -145,7 +144,6 @@ impl ControlSocket {
     }
 }
 
-/// Serves one client.
 fn serve(client: &SocketClient<'_>, send: &impl Fn(ControlCall) -> bool) -> io::Result<()> {
     let peer = rustix::net::sockopt::socket_peercred(client.stream)?;
     let by = format!("uid={} pid={}", peer.uid.as_raw(), peer.pid.as_raw_nonzero());
@@ -200,7 +198,6 @@ fn session_object(session: &SessionInfo) -> String {
     object.seconds("idle", session.idle).text("time", &timestamp()).into_line()
 }
 
-/// A user in a list of users.
 #[derive(Default)]
 pub(super) struct UserInfo {
     pub(super) name: Vec<u8>,
@@ -219,7 +216,6 @@ pub(super) struct UserInfo {
 type NamedFact<T> = (&'static str, Option<T>);
 
 impl UserInfo {
-    /// Returns what the configuration says of a user.
     pub(super) fn of(name: &str, user: &User) -> Self {
         let state = user.state(SystemTime::now()).to_owned();
         let configured = [state, user.root.to_string(), user.origins.of("password").to_owned()];
@@ -306,7 +302,6 @@ impl Config {
 /// Position of the column that is left out if no session has a virtual host.
 const HOST: usize = 2;
 
-/// Returns a table with a heading.
 fn table(sessions: &[SessionInfo]) -> String {
     let mut rows = vec![
         ["ID", "USER", "HOST", "ADDRESS", "SINCE", "TLS", "IDLE", "TRANSFER"]
@@ -362,7 +357,6 @@ fn row(session: &SessionInfo) -> Vec<String> {
     ]
 }
 
-/// Returns bytes per second.
 fn rate(bytes: u64, elapsed: Duration) -> u64 {
     let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     bytes.saturating_mul(1_000).checked_div(millis).unwrap_or_default()

@@ -32,7 +32,6 @@ const LAST: Duration = Duration::from_secs(3);
 /// Pause until the next check whether there is room for the events that a former server left.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Runner of the configured programs.
 pub(super) struct Hooks {
     runners: [HookRunner; EventForm::ALL.len()],
     /// The queue on disk, from the first configured program on.
@@ -50,7 +49,6 @@ struct HookRunner {
 }
 
 impl Hooks {
-    /// Returns a runner without programs.
     pub(super) fn new() -> Self {
         let runners = EventForm::ALL.map(|form| {
             // `hooks.program` gets a user's events in order.

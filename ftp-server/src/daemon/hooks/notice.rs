@@ -43,7 +43,6 @@ const VARIABLES: [(&str, &str); 6] = [
     ("FTP_BYTES", "bytes"),
 ];
 
-/// The form in which a program gets events.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum EventForm {
     /// `hooks.program`: one line of JSON on standard input.
@@ -71,7 +70,6 @@ impl EventForm {
         }
     }
 
-    /// Returns the program and its arguments, if the settings have a program of this form.
     pub(super) fn command(self, settings: &HookSettings) -> Option<(PathBuf, &[String])> {
         match self {
             Self::Json => Some((settings.program.clone()?, &[])),
@@ -82,7 +80,6 @@ impl EventForm {
         }
     }
 
-    /// Returns the largest number of processes.
     pub(super) const fn at_once(self, settings: &HookSettings) -> usize {
         match self {
             Self::Json => settings.processes,
@@ -107,7 +104,6 @@ pub(super) struct Hook {
 }
 
 impl Hook {
-    /// Returns the hook of this form, if the settings have one.
     pub(super) fn of(
         form: EventForm,
         settings: &Settings,
@@ -202,7 +198,6 @@ impl Notice {
         self.inode.map_or_else(|| self.name.clone(), |inode| format!("{}.{inode}", self.name))
     }
 
-    /// Returns the name of the event's file among the dead letters.
     fn letter_name(&self) -> String {
         self.name.replace(self.hook.form.suffix(), "json")
     }
@@ -252,7 +247,6 @@ impl Notice {
         spool.remove(&self.name);
     }
 
-    /// Logs why the event was not handled, and what becomes of it.
     fn log(&self, why: &str, what: &str) {
         let (key, shown) = (self.hook.form.key(), shown_path(&self.hook.path));
         let subject = match self.hook.form {
@@ -370,7 +364,6 @@ impl Job for Notice {
 }
 
 impl HookEvent {
-    /// Returns the hook event for an event of the server, if there is one.
     pub(super) fn of(event: &Event<'_>) -> Option<Self> {
         match &event.kind {
             EventKind::LoggedIn => Some(Self::Login),

@@ -145,7 +145,6 @@ impl Spool {
         place.map_or(self.is_temporary, |place| place == self.path)
     }
 
-    /// Returns the path of a file.
     pub(super) fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -242,12 +241,10 @@ impl Spool {
         receiver.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
     }
 
-    /// Gives a file another name.
     pub(super) fn rename(&self, from: &str, to: &str) {
         self.check(from, fs::rename(self.at(from), self.at(to)));
     }
 
-    /// Removes a file, if it exists.
     pub(super) fn remove(&self, name: &str) {
         self.check(name, fs::remove_file(self.at(name)));
     }
@@ -297,7 +294,6 @@ pub(in crate::daemon) fn spool_directory(settings: &Settings) -> Option<PathBuf>
     settings.hooks.spool.clone().or_else(by_service)
 }
 
-/// Returns the directory in which a temporary spool is created.
 fn parent_of_temporary(settings: &Settings) -> PathBuf {
     settings.environment.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
 }

@@ -30,7 +30,6 @@ pub(super) struct Logins {
 }
 
 impl Logins {
-    /// Returns a value that has no program yet.
     pub(super) fn new() -> Self {
         Self { pool: Arc::new(ProgramPool::new("logins", false)), current: Lock::new(None) }
     }
@@ -75,7 +74,6 @@ impl Drop for Logins {
     }
 }
 
-/// The program of one configuration.
 pub(super) struct LoginProgram {
     command: Arc<[String]>,
     /// Maximum number of processes at a time.
@@ -201,7 +199,6 @@ struct Cache {
     entries: Lock<Option<VecDeque<AcceptedLogin>>>,
 }
 
-/// The key of a login.
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct LoginKey([u8; 32]);
 

@@ -94,7 +94,6 @@ fn a_file_that_the_server_writes_to_has_no_other_use() {
     assert_eq!(overwritten(&config), Vec::<String>::new(), "a stream");
 }
 
-/// Returns a configuration that uses `file` in this way.
 fn using(key: &str, more: &[&str], file: &Path) -> Config {
     let mut config = match key {
         "--config" => Config::read(file).unwrap(),

@@ -212,7 +212,6 @@ fn ends(child: &mut Child, limit: Duration) -> bool {
 
 const TOO_LONG: &str = "the answer is longer than 64 KiB";
 
-/// The output of a program.
 struct ProgramOutput {
     answer: Beginning<ChildStdout>,
     complaint: Beginning<ChildStderr>,
@@ -226,7 +225,6 @@ impl ProgramOutput {
         }
     }
 
-    /// Reads the available bytes.
     fn read(&mut self) {
         self.answer.read();
         self.complaint.read();
@@ -259,7 +257,6 @@ impl<P: Read + AsFd> Beginning<P> {
         Self { pipe, kept: Vec::new(), most, is_longer: false }
     }
 
-    /// Reads the available bytes.
     fn read(&mut self) {
         let Some(pipe) = &mut self.pipe else { return };
         let mut buffer = [0; 4096];
@@ -323,7 +320,6 @@ impl<T> ProgramAnswer<T> {
 /// Largest number of messages in a period about one program.
 const MESSAGES: u32 = 20;
 
-/// Length of a period.
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// The messages about a program that gave no valid answer.

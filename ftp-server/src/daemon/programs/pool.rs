@@ -51,17 +51,14 @@ impl<J: Job> Lane<J> {
 }
 
 impl<J: Job> Queue<J> {
-    /// Returns an empty queue. With `is_serial`, the jobs of each user run one at a time.
     pub(crate) const fn new(is_serial: bool) -> Self {
         Self { lanes: VecDeque::new(), is_serial, length: 0, bytes: 0 }
     }
 
-    /// Returns the number of jobs.
     pub(crate) const fn len(&self) -> usize {
         self.length
     }
 
-    /// Returns whether a job of this size fits.
     pub(crate) fn has_room(&self, job: &J) -> bool {
         self.length < JOBS && self.bytes + job.size() <= BYTES
     }
@@ -111,7 +108,6 @@ impl<J: Job> Queue<J> {
         Some(job)
     }
 
-    /// Returns whether a job can start now.
     fn can_start(&self, now: Instant) -> bool {
         self.lanes.iter().any(|lane| lane.can_start(now))
     }
@@ -204,7 +200,6 @@ pub(crate) trait Job: Send + Sync + 'static {
     }
 }
 
-/// A queue, and the threads that run its jobs.
 pub(crate) struct ProgramPool<J> {
     state: Lock<PoolState<J>>,
     /// Notified once per runnable job, and for all threads when limits change or the pool ends.
@@ -218,7 +213,6 @@ pub(crate) struct ProgramPool<J> {
 struct PoolState<J> {
     waiting: Queue<J>,
     running: Vec<Arc<J>>,
-    /// Largest number of jobs that run at once.
     at_once: usize,
     threads: usize,
     /// Whether the shutdown no longer waits for running jobs.
@@ -230,7 +224,6 @@ struct PoolState<J> {
 }
 
 impl<J: Job> PoolState<J> {
-    /// Returns the next job, if one may start now.
     fn pop(&mut self, now: Instant) -> Option<Arc<J>> {
         let has_room = self.running.len() < self.at_once;
         let job = has_room.then(|| self.waiting.pop(now)).flatten()?;
@@ -238,7 +231,6 @@ impl<J: Job> PoolState<J> {
         Some(job)
     }
 
-    /// Returns whether a thread can start a job.
     fn can_start(&self) -> bool {
         self.running.len() < self.at_once && self.waiting.can_start(Instant::now())
     }
@@ -278,7 +270,6 @@ impl<J: Job> ProgramPool<J> {
         self.work.notify_all();
     }
 
-    /// Queues a job.
     pub(crate) fn push(&self, job: Arc<J>) {
         let mut state = self.state.lock();
         if state.is_over {

@@ -44,7 +44,6 @@ impl Stores {
         Ok(Arc::new(Self { objects, own }))
     }
 
-    /// Returns what [`ObjectStores::shared_state`] returns.
     pub(super) fn shared_state(&self) -> Result<Option<SharedState>, DaemonError> {
         self.objects.shared_state()
     }
@@ -143,7 +142,6 @@ mod s3 {
             Ok(Self(()))
         }
 
-        /// Does nothing.
         pub(in crate::daemon) fn use_keys(&self, _former: &Self) {}
 
         /// Returns `None`, because this build has no ledger.
@@ -173,7 +171,6 @@ mod s3 {
             Vec::new()
         }
 
-        /// Checks nothing.
         pub(in crate::daemon) fn check(&self, _findings: &mut Findings) {}
     }
 }

@@ -36,7 +36,6 @@ struct Store {
     client: S3Store,
 }
 
-/// The keys of an account.
 #[derive(Clone, Eq, PartialEq)]
 enum AccountKeys {
     Known {
@@ -264,7 +263,6 @@ impl Store {
     }
 }
 
-/// Returns the settings of a client.
 fn builder(
     name: &str,
     settings: &StoreSettings,

@@ -44,7 +44,6 @@ struct HeldPorts {
     ports: HashSet<u16>,
     /// Ports that sessions have opened, by the number of the share, the oldest first.
     opened: BTreeMap<u64, OpenedPort>,
-    /// Number of ports that sessions have returned so far.
     returned: u64,
 }
 
@@ -61,7 +60,6 @@ struct OpenedPort {
 #[derive(Debug)]
 struct PortLease {
     ports: Arc<PassivePorts>,
-    /// The number of the share.
     number: u64,
 }
 
@@ -296,7 +294,6 @@ impl PassiveListener {
         }
     }
 
-    /// Returns the port.
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }

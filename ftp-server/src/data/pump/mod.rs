@@ -34,12 +34,9 @@ const LOOK: u64 = 4 * 1024 * 1024;
 /// few bytes would cost more system calls than moving them.
 const AHEAD: Duration = Duration::from_millis(5);
 
-/// How a transfer of bytes ended.
 #[derive(Debug)]
 pub(crate) enum PumpEnd {
-    /// The data is complete.
     Complete,
-    /// The transfer was interrupted.
     Interrupted(Interruption),
     /// The transfer was interrupted while the storage published the upload: the file may have its
     /// new content.
@@ -52,18 +49,15 @@ pub(crate) enum PumpEnd {
     Malformed(DataFault),
     /// No byte moved within the stall timeout.
     Stalled,
-    /// The storage failed.
     Storage(StorageError),
 }
 
-/// Stall timeout, rate limit and buffers of a transfer.
 #[derive(Clone, Copy)]
 pub(crate) struct PumpLimits<'a> {
     /// The stall timeout: the maximum time during which the client moves no byte. Waits for the
     /// rate limit or the storage do not count.
     pub(crate) stall: Duration,
     pub(crate) throttle: &'a Throttle,
-    /// The pool of large buffers.
     pub(crate) buffers: &'a Buffers,
     /// Whether an upload under TLS may end without `close_notify`.
     pub(crate) may_be_cut: bool,
@@ -85,7 +79,6 @@ struct Pump<'a> {
     is_blocking: bool,
     /// Whether keepalive is on, so that the system detects a dead peer.
     is_kept_alive: bool,
-    /// Bytes moved so far.
     moved: u64,
     /// The value of `moved` at the last check of the control connection, and the time of that
     /// check.

@@ -185,7 +185,6 @@ impl Pump<'_> {
         }
     }
 
-    /// Writes all of `records`.
     fn write(&mut self, mut records: &[u8]) -> Result<(), PumpEnd> {
         while !records.is_empty() {
             let mut data = self.data;

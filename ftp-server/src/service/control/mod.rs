@@ -25,7 +25,6 @@ use crate::tls::Connection;
 /// abort, even if the peer sends without end.
 const READS_A_LOOK: u32 = 16;
 
-/// Result of waiting for input on the control connection.
 #[derive(Debug)]
 pub(super) enum InputArrival {
     /// A line, or an event in place of a line.
@@ -69,7 +68,6 @@ impl ReadBudget {
     }
 }
 
-/// One client's control connection, read and decoded.
 pub(super) struct Control {
     line: Arc<SessionHandle>,
     decoder: LineDecoder,
@@ -163,7 +161,6 @@ impl Control {
         }
     }
 
-    /// Returns whether the client began a TLS handshake in the place of a command.
     pub(super) const fn began_tls(&self) -> bool {
         self.began_tls
     }
@@ -183,13 +180,11 @@ impl Control {
         Some((event, self.decoder.take_interrupt()))
     }
 
-    /// Keeps a line for later.
     fn keep(&mut self, event: LineEvent<'static>) {
         self.waiting_bytes += cost_of(&event);
         self.waiting.push_back(event);
     }
 
-    /// Takes the line that has been kept for longest.
     fn first_kept(&mut self) -> Option<LineEvent<'static>> {
         let event = self.waiting.pop_front()?;
         self.waiting_bytes -= cost_of(&event);
@@ -305,7 +300,6 @@ impl Control {
         }
     }
 
-    /// Writes bytes to the socket.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = &self.line.stream;
         let mut deadline = None;
@@ -400,7 +394,6 @@ impl Control {
         !self.ended && !self.is_full()
     }
 
-    /// Returns whether the queue is full.
     const fn is_full(&self) -> bool {
         self.flooded || self.waiting_bytes >= READ_AHEAD
     }

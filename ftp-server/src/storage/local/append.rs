@@ -145,7 +145,6 @@ impl Appending {
         Ok(true)
     }
 
-    /// Adds bytes to the file by the function `write`.
     fn add(
         &mut self,
         bytes: &[u8],

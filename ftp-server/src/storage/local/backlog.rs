@@ -54,7 +54,6 @@ struct DiskState {
     /// The backlog, and the time when its age was last considered.
     waiting: u64,
     settled: Instant,
-    /// Number of running syncs.
     syncing: u32,
     /// Bytes that were synced since the last measurement, the time that this took, and the end of
     /// that time.
@@ -105,7 +104,6 @@ impl Disk {
         })))
     }
 
-    /// Returns the file system of `file`.
     fn of(file: &OwnedFd) -> Arc<Self> {
         let device = root::metadata_of(file).map_or(0, |found| found.identity.0);
         Arc::clone(DISKS.lock().entry(device).or_insert_with(Self::new))

@@ -49,7 +49,6 @@ impl Directory {
         Ok(Self { root: Arc::clone(root), below, path: path.into(), identity: OnceLock::new() })
     }
 
-    /// Returns the path by which the directory was opened, relative to the root.
     pub(super) fn path(&self) -> &[u8] {
         &self.path
     }
@@ -203,7 +202,6 @@ pub(super) fn all_names(
     Ok(())
 }
 
-/// Returns the number of components in a path.
 fn depth(path: &[u8]) -> usize {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).count()
 }
@@ -228,7 +226,6 @@ pub(super) struct DirectoryEntries {
 }
 
 impl DirectoryEntries {
-    /// Returns the entries of `directory`, whose path is `path`.
     pub(super) fn new(root: &Arc<Root>, path: &VirtualPath, directory: OwnedFd, ask: Ask) -> Self {
         let directory_use = match ask {
             Ask::Permissions => use_of(&directory),
@@ -320,7 +317,6 @@ pub(super) fn system(errno: Errno) -> StorageError {
     std::io::Error::from(errno).into()
 }
 
-/// Converts an error into an error of this kind.
 pub(super) fn as_kind(kind: StorageErrorKind, errno: Errno) -> StorageError {
     StorageError { kind, source: Some(errno.into()) }
 }
@@ -392,12 +388,10 @@ pub(crate) fn exceeds_access() -> bool {
     !getuid().is_root() && ignores_modes()
 }
 
-/// Returns whether the server may give its files to a user.
 pub(crate) fn may_give_to_user(user: u32) -> bool {
     geteuid().as_raw() == user || has(CapabilitySet::CHOWN)
 }
 
-/// Returns whether the server may give its files to a group.
 pub(crate) fn may_give_to_group(group: u32) -> bool {
     is_member_of(group) || has(CapabilitySet::CHOWN)
 }

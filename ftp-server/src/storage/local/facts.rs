@@ -146,7 +146,6 @@ pub(super) enum RecordFile {
     Whole(Box<Facts>),
 }
 
-/// Reads a record.
 pub(super) fn read(directory: impl AsFd, record: &[u8]) -> RecordFile {
     let flags =
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;

@@ -137,7 +137,6 @@ pub(super) struct LocalSource {
 }
 
 impl LocalSource {
-    /// Returns a source of a file with this metadata.
     pub(super) fn new(file: OwnedFd, found: &Metadata) -> Self {
         let left = turn::former(found.identity).map(|length| length.min(found.size));
         Self { file, identity: found.identity, size: left.unwrap_or(found.size), left }

@@ -111,7 +111,6 @@ pub(super) fn is_of_server(directory: BorrowedFd<'_>, found: &Metadata) -> bool 
             || root::metadata_of(directory).is_ok_and(|it| it.user_id() == found.user_id()))
 }
 
-/// Returns whether a file was written longer ago than this, by its time.
 pub(super) fn is_older_than(file: &Metadata, age: Duration) -> bool {
     file.modified.saturating_add_unsigned(age.as_secs()) <= unix_now()
 }

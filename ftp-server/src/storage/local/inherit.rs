@@ -60,12 +60,10 @@ pub(super) struct Heir {
 }
 
 impl LocalConfig {
-    /// Returns what the settings give to new files.
     pub(super) fn for_files(self) -> Given {
         Given::new(self, self.file_mode)
     }
 
-    /// Returns what the settings give to new directories.
     pub(super) fn for_directories(self) -> Given {
         Given::new(self, self.directory_mode)
     }

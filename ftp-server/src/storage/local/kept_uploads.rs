@@ -14,7 +14,6 @@ use crate::lock::Lock;
 #[derive(Debug, Default)]
 pub(super) struct KeptUploads(Lock<Vec<KeptPart>>);
 
-/// A record, and the bytes that are kept with it.
 #[derive(Clone, Debug)]
 pub(super) struct KeptPart {
     /// The directory of the record when it was put here, relative to the root.

@@ -252,7 +252,6 @@ impl LocalStorage {
         sweep::once(&root)
     }
 
-    /// Returns the mechanisms that keep sessions below the root.
     pub(crate) fn confinement_status(&self) -> ConfinementStatus {
         let openat2 = self.files.root.is_kernel_confined();
         ConfinementStatus { openat2, landlock: self.landlock, lacks: self.files.root.lacks() }

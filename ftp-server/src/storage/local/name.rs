@@ -129,7 +129,6 @@ fn are_digits(digits: &[u8]) -> bool {
     digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Returns the owner that the name of a record contains.
 pub(super) fn owner(hidden: &[u8]) -> Owner {
     parts_of_record(hidden).map(|(owner, _)| owner).unwrap_or_default()
 }

@@ -44,7 +44,6 @@ const RECENT_SECONDS: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct DirectoryNames {
     directory: OwnedFd,
-    /// Size of the buffer for a system call, in bytes.
     piece: usize,
     /// The time of the last change when the directory was opened; `None` once the names are read.
     opened: Option<ChangeTimes>,
@@ -53,7 +52,6 @@ pub(super) struct DirectoryNames {
     text: Vec<u8>,
     /// Where each name begins in `text`, and the kind that the directory reports.
     places: Vec<(usize, FileType)>,
-    /// The index of the next place to return.
     next: usize,
     has_ended: bool,
     room: Option<NamesPlace>,

@@ -113,7 +113,6 @@ impl Output {
         added.map_err(system)
     }
 
-    /// Returns the cost of the file for the quota.
     pub(super) const fn charge(&mut self) -> &mut UploadCharge {
         &mut self.charge
     }
@@ -188,7 +187,6 @@ impl Output {
         Ok(length)
     }
 
-    /// Returns the sync policy of the file.
     pub(super) const fn policy(&self) -> SyncPolicy {
         self.sync
     }
@@ -208,11 +206,8 @@ impl AsFd for Output {
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Phase {
-    /// A write of received data.
     Data,
-    /// The sync of the data.
     Sync,
-    /// Giving the file its name.
     Name,
     /// The sync of the directory, if the policy requires it, and the reply.
     Published,
@@ -254,7 +249,6 @@ pub(super) struct CopyingPart {
 }
 
 impl CopyingPart {
-    /// Prepares to copy the first `length` bytes of `old`.
     pub(super) fn new(old: OwnedFd, length: u64) -> Self {
         Self { old, at: 0, length, pace: Pace::new(COPY, COPY_MAX), is_by_hand: false }
     }

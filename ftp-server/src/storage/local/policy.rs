@@ -171,7 +171,6 @@ impl LocalConfig {
         if self.partial_bytes == 0 { u64::MAX } else { self.partial_bytes }
     }
 
-    /// Returns whether this number of partial uploads with this number of bytes may be kept for a user.
     pub(super) const fn allows_kept(self, files: usize, bytes: u64) -> bool {
         (self.partial_files == 0 || files <= self.partial_files) && bytes <= self.most_kept()
     }

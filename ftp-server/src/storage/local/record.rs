@@ -86,7 +86,6 @@ fn replace(
     made
 }
 
-/// Writes a record.
 fn write(directory: &Directory, record: &[u8], facts: &Facts) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let written = replace(directory, record, |hidden| {
@@ -102,7 +101,6 @@ fn write(directory: &Directory, record: &[u8], facts: &Facts) -> Result<OwnedFd,
     Ok(written)
 }
 
-/// The sync of a record and its name.
 #[derive(Debug)]
 enum RecordSync {
     Done,
@@ -167,7 +165,6 @@ pub(super) struct LocalRecord {
     /// The hidden name of the record.
     record: Vec<u8>,
     user: Vec<u8>,
-    /// What becomes of the bytes if the upload is cut.
     pub(super) when_cut: PartialPolicy,
     /// The file that the upload is to replace.
     old: Option<Metadata>,
@@ -373,7 +370,6 @@ impl Drop for LocalRecord {
     }
 }
 
-/// Returns whether the bytes of a user's uploads are kept.
 pub(super) fn keeps_bytes(config: LocalConfig, user: Option<&[u8]>) -> bool {
     user.is_some() && config.partial == PartialPolicy::Resume
 }
@@ -440,7 +436,6 @@ pub(super) fn find_at(
     Ok(Some((found, Some(facts))))
 }
 
-/// Opens the kept bytes of `user`'s upload to `path`.
 pub(super) fn open_kept(
     (root, config): (&Arc<Root>, LocalConfig),
     path: &VirtualPath,

@@ -39,7 +39,6 @@ pub(super) struct Replacement {
     output: Output,
     /// The part of the old content still to be copied.
     copying: Option<CopyingPart>,
-    /// Whether the file begins with old content.
     begins_with_old: bool,
     /// The hidden name of the locked file; `None` once the file has another name.
     hidden: Option<Vec<u8>>,
@@ -193,7 +192,6 @@ impl Replacement {
         }
     }
 
-    /// Opens the file that currently has the name.
     fn open_old(&self) -> StorageResult<OwnedFd> {
         let flags =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -203,7 +201,6 @@ impl Replacement {
         Ok(old)
     }
 
-    /// Copies the rest of the old content that the new file keeps.
     fn finish_copying(&mut self) -> StorageResult<()> {
         while !self.prepare()? {}
         Ok(())

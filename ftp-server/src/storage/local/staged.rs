@@ -39,7 +39,6 @@ impl Staged {
         staged
     }
 
-    /// Returns the number of bytes that [`add`](Self::add) can take.
     pub(super) fn room(&self) -> usize {
         if self.is_refused { 0 } else { MOST.saturating_sub(self.length) }
     }

@@ -116,7 +116,6 @@ struct Level {
     below: Vec<Vec<u8>>,
     /// The hidden files of uploads that were read so far.
     hidden: Vec<(Vec<u8>, Metadata)>,
-    /// Position of the next read.
     position: u64,
     is_read: bool,
 }
@@ -201,7 +200,6 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Reads the next entries.
     fn read(&mut self, buffer: &mut Vec<u8>) {
         let Some(level) = self.way.last_mut() else { return };
         let Some(directory) = level.directory.take() else {
@@ -508,7 +506,6 @@ pub(super) fn open_empty(parent: &Directory, name: &[u8]) -> Result<OwnedFd, Err
 /// An open directory with its device and inode.
 type OpenedDirectory = (OwnedFd, (u64, u64));
 
-/// Flags for opening a directory.
 const FLAGS: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)

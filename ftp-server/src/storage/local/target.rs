@@ -22,9 +22,7 @@ use crate::storage::{
 pub(super) struct Target {
     pub(super) directory: Directory,
     pub(super) name: Vec<u8>,
-    /// The existing object with this name.
     pub(super) existing: Option<Metadata>,
-    /// The attributes of the existing object.
     attributes: StatxAttributes,
 }
 

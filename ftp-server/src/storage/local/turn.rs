@@ -43,7 +43,6 @@ pub(super) struct AppendTurn {
 /// Device and inode.
 type AppendedFile = (u64, u64);
 
-/// A file to which an upload appends.
 struct Appended {
     file: AppendedFile,
     /// The number of the turn.
@@ -137,7 +136,6 @@ impl AppendTurn {
         self.with(|it| it.is_busy = true).is_some()
     }
 
-    /// Records the number of bytes that a call has added to the file.
     pub(super) fn added(&self, count: usize) {
         self.with(|it| {
             it.is_busy = false;

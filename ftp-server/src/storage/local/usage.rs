@@ -32,7 +32,6 @@ static USAGES: Lock<Vec<(DeviceInode, Weak<Usage>)>> = Lock::new(Vec::new());
 /// Device and inode.
 type DeviceInode = (u64, u64);
 
-/// The count of the objects below a root.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     /// Lock held while names change. While there is no count, sessions share it. While there is a
@@ -108,7 +107,6 @@ struct UsageCount {
     is_doubtful: bool,
 }
 
-/// Changes that a running walk may have missed.
 #[derive(Debug, Default)]
 struct MissedChanges {
     /// Cost of new or moved files.
@@ -168,14 +166,12 @@ impl UsageState {
         used
     }
 
-    /// Returns the credit of an upload.
     fn credit(&mut self, upload: u64) -> Option<&mut Credit> {
         self.credits.iter_mut().find(|credit| credit.upload == upload)
     }
 }
 
 impl Usage {
-    /// Returns the count of this root.
     pub(super) fn of(identity: DeviceInode) -> Arc<Self> {
         let mut usages = USAGES.lock();
         let known = usages.iter().find(|(known, _)| *known == identity);
@@ -395,7 +391,6 @@ const fn is_too_old(age: Duration, is_full: bool, uploads: usize) -> bool {
 pub(super) struct Counting(Arc<Usage>);
 
 impl Counting {
-    /// Calls [`Usage::walk`].
     pub(super) fn walk(&self, count: impl FnMut() -> Option<Seen>) {
         self.0.walk(count);
     }

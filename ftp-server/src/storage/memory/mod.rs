@@ -407,7 +407,6 @@ impl AsRef<[u8]> for Opened {
     }
 }
 
-/// A file that is being received.
 struct MemoryUpload {
     storage: MemoryStorage,
     path: VirtualPath,

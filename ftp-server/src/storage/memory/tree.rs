@@ -13,7 +13,6 @@ pub(super) type MemoryDirectory = BTreeMap<Vec<u8>, MemoryObject>;
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) root: MemoryObject,
-    /// The number of the next object.
     pub(super) next: u64,
     /// The unfinished uploads, which know the files to be replaced by their versions.
     pub(super) records: MemoryRecords<u64>,
@@ -57,7 +56,6 @@ impl Tree {
         Ok(object)
     }
 
-    /// Returns the paths of all files.
     pub(super) fn files(&self) -> Vec<VirtualPath> {
         let mut files = Vec::new();
         let mut left = vec![(VirtualPath::root(), &self.root)];

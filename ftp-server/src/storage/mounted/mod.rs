@@ -61,7 +61,6 @@ struct Mount {
     storage: Option<Arc<dyn Storage>>,
 }
 
-/// A storage, and a path in it.
 struct MountPlace<'a> {
     storage: &'a dyn Storage,
     /// The path from the root of the storage.

@@ -25,7 +25,6 @@ pub(super) fn pool(bytes: u64) -> Arc<Shares> {
     Shares::new(&PARTS, bytes / UNIT as u64)
 }
 
-/// Returns the number of units for this many bytes.
 const fn units(bytes: usize) -> u64 {
     bytes.div_ceil(UNIT) as u64
 }
@@ -58,7 +57,6 @@ impl PartBuffer {
         &self.bytes
     }
 
-    /// Returns the number of bytes for which there is memory.
     fn capacity(&self) -> usize {
         let units = self.memory.as_ref().map(|memory| usize::try_from(memory.units()));
         units.map_or(FREE, |units| units.unwrap_or(usize::MAX).saturating_mul(UNIT))

@@ -81,7 +81,6 @@ impl Connections {
     }
 }
 
-/// The address of a server.
 pub(super) struct StorePlace {
     scheme: &'static str,
     host: String,
@@ -176,12 +175,10 @@ fn agent(timeouts: S3Timeouts, tls: TlsConfig, addresses: Addresses) -> Agent {
 /// Maximum number of addresses that are tried.
 const MOST: usize = 8;
 
-/// The addresses of one host.
 #[derive(Clone, Debug)]
 pub(super) struct Addresses(Arc<Lookup>);
 
 impl Addresses {
-    /// Resolves a host name.
     pub(super) fn of(host: &str, port: u16) -> Result<Self, S3Error> {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = host.clone();

@@ -25,7 +25,6 @@ pub(super) struct Copying {
     pub(super) running: Polled<Copied>,
 }
 
-/// The result of one copy request.
 pub(super) struct Copied {
     begun: Begun,
     content: Result<CopiedContent, S3Error>,

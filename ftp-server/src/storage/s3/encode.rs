@@ -30,7 +30,6 @@ pub(super) fn md5(bytes: &[u8]) -> String {
     base64(&md5::Md5::digest(bytes))
 }
 
-/// Returns the SHA-256 digest of `bytes`.
 pub(super) fn sha256(bytes: &[u8]) -> Sum {
     Sha256::digest(bytes).into()
 }

@@ -56,10 +56,8 @@ const MAKING: [&str; 3] = ["PutObject", "CopyObject", "CreateMultipartUpload"];
 /// The storage class, which the response for an object of the default class lacks.
 pub(super) const CLASS: &str = "x-amz-storage-class";
 
-/// A request.
 #[derive(Clone)]
 pub(super) struct Request<'a> {
-    /// The S3 operation.
     pub(super) operation: &'static str,
     pub(super) method: &'static str,
     /// The key of the object; `None` for the bucket itself.
@@ -95,7 +93,6 @@ pub(super) struct StoreAnswer {
 }
 
 impl StoreAnswer {
-    /// Returns the entity tag in the headers.
     pub(super) fn tag(&self) -> String {
         header(&self.headers, "etag").unwrap_or_default().to_owned()
     }
@@ -132,7 +129,6 @@ impl Treatments {
         Self { new: treatment, is: treatment }
     }
 
-    /// Returns the treatment of the condition with this header.
     pub(super) fn of(self, header: &str) -> Treatment {
         if header == IF_NEW { self.new } else { self.is }
     }
@@ -171,7 +167,6 @@ impl Checks {
     }
 }
 
-/// The connections to a store, and the settings of all requests.
 pub(super) struct Client {
     pub(super) agent: Agent,
     /// `http` or `https`.
@@ -182,17 +177,14 @@ pub(super) struct Client {
     pub(super) bucket: String,
     /// `/bucket` in path style, otherwise empty.
     pub(super) base: String,
-    /// Headers of each object that is made.
     pub(super) object_headers: Vec<(String, String)>,
     pub(super) region: String,
-    /// The access keys, or the reason why there are none.
     pub(super) credentials: RwLock<Result<Credentials, String>>,
     /// Whether the store has refused the keys, probably because they have expired.
     pub(super) are_expired: AtomicBool,
     /// Seconds by which the store's clock is ahead of this computer's.
     pub(super) skew: AtomicI64,
     pub(super) timeouts: S3Timeouts,
-    /// Which conditions the store checks.
     pub(super) checks: Checks,
     /// The changes that had no response.
     pub(super) late: Arc<LateChanges>,
@@ -223,7 +215,6 @@ impl Client {
         retried(self.timeouts.retries, || self.once(request))
     }
 
-    /// Sends a request once, and reads the response.
     pub(super) fn once(&self, request: &Request<'_>) -> Result<StoreAnswer, S3Error> {
         let response = self.send(request)?;
         let (parts, body) = response.into_parts();
@@ -366,7 +357,6 @@ pub(super) fn retried<T>(
     }
 }
 
-/// The attempts of a request, and the waits between them.
 pub(super) struct Retries {
     begun: Instant,
     limit: Duration,
@@ -395,7 +385,6 @@ impl Retries {
     }
 }
 
-/// Returns the value of a header, if it is text.
 pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
@@ -408,7 +397,6 @@ pub(super) fn hidden_refusal(operation: &'static str, body: &str) -> Result<(), 
     }
 }
 
-/// Returns the body of a response as text.
 pub(super) fn read_text(mut body: Body, operation: &'static str) -> Result<String, S3Error> {
     let mut bytes = Vec::new();
     let read = body.as_reader().take(ANSWER).read_to_end(&mut bytes);

@@ -52,7 +52,6 @@ impl Inner {
         self.memory.latest.load(Ordering::SeqCst)
     }
 
-    /// Calls `each` for all objects whose keys begin with `prefix`.
     pub(super) fn each_key(
         &self,
         prefix: &str,
@@ -78,7 +77,6 @@ impl Inner {
         Ok(found)
     }
 
-    /// Returns whether there is a key that begins with `prefix`.
     pub(super) fn has_keys(&self, prefix: &str) -> Result<bool, S3Error> {
         Ok(Pages::of_keys(prefix, 1).next(&self.client)?.is_some())
     }

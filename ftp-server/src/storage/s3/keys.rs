@@ -16,7 +16,6 @@ pub(super) const TREE_MOVES: &str = ".ftp-server/moves/";
 pub(super) const NOTES: &str = ".ftp-server/partial/";
 pub(super) const TAILS: &str = ".ftp-server/tails/";
 
-/// Keys of the objects of one storage.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     /// The prefix of all files: empty, or ending in `/`.
@@ -69,7 +68,6 @@ impl Keys {
         if path.is_root() { Ok(self.prefix.clone()) } else { Ok(self.file(path)? + "/") }
     }
 
-    /// Returns the key of the note about a user's upload to `key`.
     pub(super) fn note(&self, key: &str, user: &[u8]) -> String {
         self.notes_of(key) + &short(user)
     }

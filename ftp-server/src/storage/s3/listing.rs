@@ -10,7 +10,6 @@ use super::pages::{Page, Pages};
 use super::{directory_metadata, file_metadata, http};
 use crate::storage::{Entry, StorageResult};
 
-/// Number of entries in a page.
 const PAGE: u32 = 1_000;
 
 /// Number of objects whose metadata are requested at the same time.

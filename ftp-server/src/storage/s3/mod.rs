@@ -131,7 +131,6 @@ pub struct S3Storage {
     rename_trees: usize,
     keeps_times: bool,
     keeps_partials: bool,
-    /// Policy for confining the threads of sessions.
     policy: ConfinementPolicy,
     /// Whether the threads of its own sessions are confined.
     is_confined: bool,

@@ -8,7 +8,6 @@ use super::http::{Client, Request, retried};
 use super::objects::{Condition, check_sum, existing};
 use super::xml;
 
-/// A stored part of an upload.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Part {
     /// The number, from 1 to [`PARTS`].
@@ -17,7 +16,6 @@ pub(super) struct Part {
     pub(super) tag: String,
 }
 
-/// Maximum number of parts in an upload.
 pub(super) const PARTS: u32 = 10_000;
 
 /// Minimum size of a part other than the last one, in bytes.
@@ -31,7 +29,6 @@ pub(super) struct Multipart {
 }
 
 impl Client {
-    /// Begins a multipart upload whose object gets this metadata.
     pub(super) fn create_upload(
         &self,
         key: &str,
@@ -113,7 +110,6 @@ impl Client {
         self.decided(&request, made, |answer| Ok(answer.text("ETag")))
     }
 
-    /// Discards an upload and its parts.
     pub(super) fn abort_upload(&self, upload: &Multipart) -> Result<(), S3Error> {
         let query = vec![("uploadId", &*upload.upload)];
         let request = Request { query, ..Request::of("AbortMultipartUpload", &*upload.key) };

@@ -17,7 +17,6 @@ pub(super) const MTIME: &str = "x-amz-meta-mtime";
 const CLASSES: [&str; 5] =
     ["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "REDUCED_REDUNDANCY"];
 
-/// The condition for a change to an object.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Condition {
     None,
@@ -41,7 +40,6 @@ impl Condition {
         object.map_or(Self::New, |object| Self::Is(object.tag.clone()))
     }
 
-    /// Returns whether the condition is met by this object.
     pub(super) fn is_met(&self, object: Option<&StoredObject>) -> bool {
         match self {
             Self::None => true,
@@ -130,7 +128,6 @@ impl StoredObject {
 }
 
 impl Client {
-    /// Returns the properties of an object; `None` if the object is missing.
     pub(super) fn head(&self, key: &str) -> Result<Option<StoredObject>, S3Error> {
         let headers = vec![("x-amz-checksum-mode", "ENABLED".to_owned())];
         let request = Request { headers, ..Request::of("HeadObject", key) };

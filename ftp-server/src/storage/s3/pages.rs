@@ -19,7 +19,6 @@ pub(super) struct Pages {
     by_directory: bool,
     /// Maximum number of keys in a page.
     most: u32,
-    /// The token of the next page.
     token: Option<String>,
     is_over: bool,
     /// The number of pages so far, and the token of an earlier page. A store that repeats tokens
@@ -28,13 +27,11 @@ pub(super) struct Pages {
     mark: Option<String>,
 }
 
-/// A page of a listing.
 #[derive(Debug, Default)]
 pub(super) struct Page {
     pub(super) keys: Vec<Listed>,
     /// Common prefixes, each ending in `/`.
     pub(super) directories: Vec<String>,
-    /// The token of the next page.
     next: Option<String>,
     /// Time of the response by the store's clock, in seconds since 1970.
     answered: Option<i64>,
@@ -46,7 +43,6 @@ pub(super) struct Listed {
     pub(super) key: String,
     pub(super) size: u64,
     pub(super) modified: i64,
-    /// The entity tag, if the listing has it.
     pub(super) tag: Option<String>,
 }
 

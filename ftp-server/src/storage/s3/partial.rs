@@ -36,12 +36,10 @@ const TITLE: &str = "ftp-server partial upload 1";
 /// Time for which a note without bytes is kept. A sweep that removes its bytes writes it again.
 const BARE: Duration = RECORDED.saturating_sub(REMEMBERED);
 
-/// The content of a note.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Note {
     /// A random number that identifies the session that wrote the note.
     pub(super) owner: String,
-    /// The key of the object.
     pub(super) key: String,
     /// The metadata that identifies the object once it is stored.
     pub(super) object: String,
@@ -153,7 +151,6 @@ impl Found {
     }
 }
 
-/// The bytes of an unfinished upload.
 #[derive(Debug)]
 pub(super) struct KeptBytes {
     /// The parts before the last bytes.
@@ -263,7 +260,6 @@ pub(super) fn supersede(store: &Inner, note_key: &str) -> Result<(), S3Error> {
     Ok(())
 }
 
-/// Removes the bytes that a note names.
 pub(super) fn discard_bytes(store: &Inner, note: &Note) -> Result<(), S3Error> {
     abort(store, note).and_then(|()| delete_tail(store, note))
 }

@@ -8,10 +8,8 @@ use super::multipart::LEAST;
 use super::objects::{Condition, ID};
 use super::xml;
 
-/// The content of test objects.
 const CONTENT: &[u8] = b"a probe of ftp-server";
 
-/// The operations that have conditions.
 const CONDITIONAL: [&str; 4] =
     ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject"];
 
@@ -341,7 +339,6 @@ fn is_unsupported(error: &S3Error) -> bool {
     is_refusal && !error.is_expiry() && !error.is_transient()
 }
 
-/// Returns whether the store supports an operation.
 fn is_supported(result: Result<(), S3Error>) -> Result<bool, S3Error> {
     match result {
         Ok(()) => Ok(true),

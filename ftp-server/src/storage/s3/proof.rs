@@ -86,7 +86,6 @@ const ROWS: &[Row] = {
     ]
 };
 
-/// Returns the method of an operation.
 pub(super) fn method_of(operation: &str) -> &'static str {
     ROWS.iter().find(|row| row.operation == operation).map_or("GET", |row| row.method)
 }
@@ -175,7 +174,6 @@ impl Client {
         has_sign(headers) || !self.sends_signs()
     }
 
-    /// Returns whether the store is known to send signs.
     pub(super) fn sends_signs(&self) -> bool {
         self.signs.are_sent.load(Ordering::Relaxed)
     }

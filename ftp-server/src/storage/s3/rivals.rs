@@ -101,7 +101,6 @@ impl Rivals {
 pub(super) struct Turn<'a> {
     rivals: &'a Rivals,
     key: Arc<str>,
-    /// The condition that the change must carry.
     pub(super) condition: Condition,
     /// Whether the last change was refused because of its condition.
     is_refused: bool,

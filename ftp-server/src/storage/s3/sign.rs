@@ -59,7 +59,6 @@ impl Signed<'_> {
         pairs.join("&")
     }
 
-    /// Returns the value of the header `authorization`.
     pub(super) fn authorization(&self, credentials: &Credentials) -> String {
         let Self { method, path, body, time, region, .. } = self;
         let mut headers = self.headers.to_vec();

@@ -31,7 +31,6 @@ pub(super) struct Begun {
     pub(super) key: String,
     /// The metadata that identifies the object once it is stored.
     pub(super) id: String,
-    /// The multipart upload, if one was begun.
     pub(super) multipart: Option<Multipart>,
     /// The record that the upload leaves if it does not end with success; `None` if it leaves
     /// nothing.
@@ -70,7 +69,6 @@ pub(super) struct Sent {
     pub(super) buffer: PartBuffer,
 }
 
-/// An upload in progress.
 pub(super) struct S3Upload {
     begun: Begun,
     publishing: Publishing,
@@ -129,7 +127,6 @@ impl S3Upload {
         Ok(self)
     }
 
-    /// Makes the upload go on with an unfinished one.
     pub(super) fn resumed(mut self, parts: Vec<Part>, tail: PartBuffer) -> Self {
         self.parts = parts;
         self.buffer = tail;

@@ -52,7 +52,6 @@ pub(super) enum KeySource {
     Platform(Platform),
 }
 
-/// The service that issues keys.
 pub(super) struct Issuer {
     source: KeySource,
     connections: Connections,
@@ -180,7 +179,6 @@ pub(super) fn issued(
     Ok(Issued { credentials, lifetime: Duration::from_secs(left) })
 }
 
-/// Reads the token of a platform.
 pub(super) fn read_token(path: &Path) -> Result<String, S3Error> {
     read_file(path).map_err(|error| {
         S3Error::NoKeys(format!("{}: cannot read the token: {error}", path.display()))

@@ -27,7 +27,6 @@ pub(crate) enum Act {
     Hash,
     Retr,
     Dele,
-    /// The file gets another name.
     RenameAway,
     /// Another file gets the name.
     RenameOnto,
@@ -60,7 +59,6 @@ pub(crate) enum Act {
 pub(super) const OTHERS_ACTS: &[Act] =
     &[Act::OthersReplace, Act::OthersAppend, Act::OthersRemove, Act::OthersTouch, Act::BytesGo];
 
-/// Returns whether another program does this.
 pub(crate) fn is_of_others(act: Act) -> bool {
     OTHERS_ACTS.contains(&act)
 }
@@ -72,7 +70,6 @@ pub(crate) enum World {
     Closed,
     /// In an object store, which cannot read kept bytes.
     Objects,
-    /// In this directory.
     Disk(PathBuf),
 }
 

@@ -59,9 +59,7 @@ pub(crate) const EVENTS: Form<Vec<HookEvent>> =
 /// An event for `hooks.program`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum HookEvent {
-    /// A login was accepted.
     Login,
-    /// A login was refused.
     LoginFailed,
     /// A user logged out, or a logged-in user's session ended.
     Logout,
@@ -71,9 +69,7 @@ pub(crate) enum HookEvent {
     Cut,
     /// A file was sent completely.
     Retrieved,
-    /// A file or directory was deleted.
     Deleted,
-    /// A file or directory was renamed.
     Renamed,
     /// A directory was made.
     Made,
@@ -93,7 +89,6 @@ impl HookEvent {
         ("made", Self::Made),
     ];
 
-    /// Returns the word for the event in the configuration.
     pub(crate) fn as_str(self) -> &'static str {
         let found = Self::ALL.iter().find(|(_, event)| *event == self);
         found.map_or("", |(word, _)| word)
@@ -147,7 +142,6 @@ pub(crate) const OVERRIDES: Form<Vec<(Vec<Network>, PassiveAddress)>> = Form::ne
     },
 );
 
-/// Reads the items of a list of texts.
 fn each_of<T>(value: &TomlValue, read: fn(&str) -> Result<T, String>) -> Checked<Vec<T>> {
     let item = |item: &TomlValue| {
         let text = Kind::Text.text(item)?;
@@ -228,7 +222,6 @@ fn arguments(value: &TomlValue, kind: Kind) -> Checked<Vec<String>> {
     command(value, all(items.map(|item| Ok(Kind::Text.text(item)?.to_owned())))?)
 }
 
-/// Checks a program and its arguments.
 fn command(value: &TomlValue, command: Vec<String>) -> Checked<Vec<String>> {
     match command.first() {
         Some(program) if !program.starts_with('/') => {
@@ -376,7 +369,6 @@ pub(crate) const MOUNTS: Form<Vec<MountPoint>> = Form::new(
 /// Prefix of names that the server hides from clients.
 const HIDDEN: &str = ".ftp-upload-";
 
-/// Reads the absolute path of a mount point in the user's tree.
 fn mount_path(text: &str) -> Result<VirtualPath, &'static str> {
     match path_below(text) {
         _ if VirtualPath::from(text).is_root() => Err("set the directory of / with the key root"),

@@ -67,7 +67,6 @@ impl<T> Form<T> {
 /// The form of one word, number or other text.
 pub(crate) struct Scalar<T: 'static> {
     kind: Kind,
-    /// Parses the text, or returns a message about the error.
     read: fn(&str) -> Result<T, String>,
     show: fn(&T) -> String,
 }
@@ -182,7 +181,6 @@ impl Kind {
         }
     }
 
-    /// Describes the expected value.
     pub(super) const fn wanted(self) -> &'static str {
         match self {
             Self::Switch => "true or false without quotes",
@@ -216,7 +214,6 @@ impl Kind {
         }
     }
 
-    /// Returns the items of a list.
     pub(super) fn items(self, value: &TomlValue) -> Checked<&[TomlValue]> {
         match &value.content {
             ValueContent::List(items) => Ok(items),
@@ -224,7 +221,6 @@ impl Kind {
         }
     }
 
-    /// Returns the entries of a table.
     pub(super) fn entries(self, value: &TomlValue) -> Checked<&[TomlEntry]> {
         match &value.content {
             ValueContent::Table(entries) => Ok(entries),
@@ -243,7 +239,6 @@ impl Kind {
         ValueContent::Single(value_type, text).into()
     }
 
-    /// Returns whether a value has the type of this kind.
     fn is_of(self, value: &TomlValue) -> bool {
         match &value.content {
             ValueContent::Unset => false,

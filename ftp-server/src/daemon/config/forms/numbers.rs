@@ -29,7 +29,6 @@ fn count(text: &str) -> Result<usize, String> {
     number(text, 0..=usize::MAX)
 }
 
-/// A number of files.
 pub(crate) const FILES: Scalar<u64> =
     Scalar::new(Kind::Number, |text| number(text, 0..=u64::MAX), u64::to_string);
 
@@ -61,7 +60,6 @@ pub(crate) const UMASK: Scalar<u32> =
 /// A umask. Empty: the value for all users.
 pub(crate) const OWN_UMASK: Optional<u32> = Optional(UMASK);
 
-/// Permissions of a file.
 pub(crate) const MODE: Scalar<u32> =
     Scalar::new(Kind::Text, |text| bits(text, "mode"), |mode| format!("{mode:04o}"));
 
@@ -148,12 +146,10 @@ fn show_rate(rate: &u64) -> String {
     }
 }
 
-/// The expiry of a user.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Expiry {
     /// At the end of this day, in UTC.
     After(TimeVal),
-    /// At this time.
     At(TimeVal),
 }
 

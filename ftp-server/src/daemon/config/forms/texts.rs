@@ -24,12 +24,10 @@ const fn string(read: fn(&str) -> Result<String, String>) -> Scalar<String> {
     Scalar::new(Kind::Text, read, String::clone)
 }
 
-/// Returns the text, or the message that it is wrong.
 fn valid(text: &str, is_valid: bool, wrong: impl FnOnce() -> String) -> Result<String, String> {
     if is_valid { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
-/// One line of text.
 pub(crate) const LINE: Scalar<String> = string(|text| {
     let wrong = || "invalid text: expected one line without control characters".to_owned();
     valid(text, !text.chars().any(char::is_control), wrong)
@@ -87,13 +85,11 @@ fn is_endpoint(text: &str) -> bool {
     is_port && is_host
 }
 
-/// Bucket of an object store.
 pub(crate) const BUCKET: Scalar<String> = string(|text| {
     let wrong = || format!("invalid bucket \"{text}\": expected letters, digits, -, . and _");
     valid(text, text.is_empty() || is_bucket(text), wrong)
 });
 
-/// Region of an object store.
 pub(crate) const REGION: Scalar<String> = string(|text| {
     let wrong = || format!("invalid region \"{text}\": expected a name such as us-east-1");
     valid(text, is_bucket(text), wrong)
@@ -105,7 +101,6 @@ pub(crate) const ACCESS_KEY: Scalar<String> = string(|text| {
     valid(text, text.bytes().all(|byte| byte.is_ascii_graphic()), wrong)
 });
 
-/// Role of an account.
 pub(crate) const ROLE: Scalar<String> = string(|text| {
     let form = "a name such as arn:aws:iam::123456789012:role/ftp";
     let wrong = || format!("invalid role \"{text}\": expected {form}");
@@ -150,11 +145,9 @@ pub(crate) const OWNER: Optional<FileOwner> =
 pub(crate) const GROUP: Optional<FileGroup> =
     Optional::new(Kind::Text, FileGroup::parse, FileGroup::to_string);
 
-/// The target of the log.
 pub(crate) const LOG_TARGET: Scalar<LogTarget> =
     Scalar::new(Kind::Text, LogTarget::parse, LogTarget::to_string);
 
-/// Format of the event log.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum LogFormat {
     #[default]
@@ -162,7 +155,6 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Target of the event log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) enum LogTarget {
     #[default]
@@ -187,7 +179,6 @@ impl LogTarget {
         }
     }
 
-    /// Returns the path of the log, if it is a file.
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),

@@ -17,7 +17,6 @@ use ftp_proto::text::values::in_full;
 /// Effect of `on_failure = "allow"`, for messages.
 const NOT_KEPT: &str = "limits across servers are not enforced";
 
-/// A ledger in use.
 #[derive(Clone)]
 pub(super) struct OpenLedger {
     pub(super) state: SharedState,

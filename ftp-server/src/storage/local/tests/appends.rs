@@ -193,11 +193,9 @@ enum Step {
     Other,
     /// A program of this computer appends a line.
     Local,
-    /// A program truncates the file.
     Truncated,
     /// A program changes the last byte of the file.
     Changed,
-    /// A program replaces the file.
     Replaced,
 }
 

@@ -151,7 +151,6 @@ impl Client {
         status
     }
 
-    /// Returns the value that `SIZE` reports.
     fn size(&mut self, name: &str) -> Option<usize> {
         self.ask(&format!("SIZE {name}")).strip_prefix("213 ")?.trim_end().parse().ok()
     }

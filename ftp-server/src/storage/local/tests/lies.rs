@@ -11,7 +11,6 @@ use super::StorageErrorKind::{BadRestart, Busy, Exists, Io, NotEmpty, NotFound, 
 use super::*;
 use crate::storage::StreamEnd;
 
-/// Returns the names in a listing.
 fn names(storage: &LocalStorage, ask: Ask) -> Vec<Vec<u8>> {
     let entries = storage.list(&path("/"), ask).unwrap();
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().name).collect();

@@ -58,7 +58,6 @@ fn give_up_all(storage: &LocalStorage) {
     sweep::give_up(&storage.files.root, device, 0, || false);
 }
 
-/// Returns whether a file with this name is the record of an unfinished upload.
 fn is_record(name: &str) -> bool {
     name::hidden(name.as_bytes()) == Some(name::Hidden::Record)
 }
@@ -222,7 +221,6 @@ fn path(text: impl AsRef<[u8]>) -> VirtualPath {
     if text == b"/" { VirtualPath::root() } else { VirtualPath::root().join(text) }
 }
 
-/// Returns the kind of an error, if there is one.
 fn kind<T>(result: StorageResult<T>) -> Option<StorageErrorKind> {
     result.err().map(|error| error.kind)
 }

@@ -47,7 +47,6 @@ pub(super) fn is_running(storage: &LocalStorage, name: &str) -> bool {
     storage.unfinished(&path(name), Some(USER)).unwrap().is_some_and(|found| found.is_running)
 }
 
-/// Returns the path of the record of an upload.
 pub(super) fn record_of(tree: &Tree, name: &str) -> PathBuf {
     let record = name::of_record(Some(USER), name.as_bytes());
     tree.root.join(String::from_utf8(record).unwrap())

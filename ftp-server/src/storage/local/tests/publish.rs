@@ -14,7 +14,6 @@ use super::*;
 
 const USER: &[u8] = b"ann";
 
-/// A program that watches a directory for files.
 struct Watcher {
     queue: OwnedFd,
     directory: PathBuf,

@@ -15,7 +15,6 @@ use super::*;
 
 const ROLE: &str = "arn:aws:iam::1:role/ftp";
 
-/// A file with a token.
 fn token_file(token: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("token");

@@ -14,7 +14,6 @@ use super::*;
 use crate::auth::Rights;
 use crate::server::Server;
 
-/// How an upload is cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Cut {
     /// The store cannot be reached for a while. The client comes back when it works again.
@@ -172,7 +171,6 @@ fn slow_upload(fake: &Fake, session: &mut RawSession, bytes: &[u8], ends: bool) 
     Some(session.try_reply().map_or(0, |reply| reply.code))
 }
 
-/// Where an upload was cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Point {
     /// Before the 150: as on a disk, this leaves nothing, since the client has sent no byte.

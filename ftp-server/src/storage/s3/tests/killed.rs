@@ -63,7 +63,6 @@ fn stored(fake: &Fake) -> u64 {
     keys.iter().map(|key| fake.content(key).map_or(0, |bytes| bytes.len() as u64)).sum()
 }
 
-/// Uploads files until the server is gone.
 fn upload_until_server_dies(address: SocketAddr) {
     let mut session = RawSession::login(address, "u", "p");
     session.expect("TYPE I", 200);

@@ -175,7 +175,6 @@ fn a_file_that_was_replaced_meanwhile_is_removed_in_its_newer_version() {
     }
 }
 
-/// The operations with conditions.
 const CONDITIONAL: [&str; 4] =
     ["PutObject", "CompleteMultipartUpload", "CopyObject", "DeleteObject"];
 

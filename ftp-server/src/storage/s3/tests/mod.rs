@@ -51,7 +51,6 @@ const OPERATIONS: [&[&str]; 3] = [
 /// Minimum size of a part in an upload of several parts, in bytes.
 const PART: usize = 5 * 1024 * 1024;
 
-/// Returns the names of what a store lacks.
 fn missing(features: S3Features) -> Vec<&'static str> {
     let all = [
         (features.conditional_writes, "conditional writes"),

@@ -75,7 +75,6 @@ fn instance(offer: String) -> Vec<Rule> {
     ]
 }
 
-/// Returns the reason why the platform offers no keys.
 fn reason(platform: Platform) -> String {
     let source = KeySource::Platform(platform);
     let issuer = Issuer::new(&source, "us-east-1", S3Timeouts::default(), None).unwrap();

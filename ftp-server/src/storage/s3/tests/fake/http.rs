@@ -17,7 +17,6 @@ pub(super) struct Asked {
     pub(super) body: Vec<u8>,
 }
 
-/// A response.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
@@ -129,7 +128,6 @@ impl Answer {
     }
 }
 
-/// A connection from a client.
 pub(super) struct Connection {
     stream: BufReader<TcpStream>,
 }
@@ -199,7 +197,6 @@ impl Connection {
         socket.unwrap();
     }
 
-    /// Waits until the client closes the connection.
     pub(super) fn wait_for_end(&mut self) {
         let mut sink = [0; 1_024];
         while self.stream.read(&mut sink).is_ok_and(|count| count > 0) {}

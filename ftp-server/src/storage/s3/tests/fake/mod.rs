@@ -30,7 +30,6 @@ pub(super) const LATE: &str = "late";
 /// The name under which all requests are counted.
 pub(super) const ANY: &str = "any request";
 
-/// A fault of a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Fault {
     /// No response is sent, and the connection stays open.
@@ -47,9 +46,7 @@ pub(super) enum Fault {
     Damage,
     /// The response has the status 200 and an error in its body.
     HiddenError(&'static str),
-    /// The response has a wrong checksum.
     WrongSum,
-    /// The response is delayed by this time.
     Delay(Duration),
     /// The response waits for [`release`](Fake::release).
     Hold,
@@ -63,7 +60,11 @@ pub(super) enum Fault {
     OtherPrefix,
     /// Another program answers with this status. If `is_late` is set, after the store has executed
     /// the request.
-    Page { status: u16, page: Page, is_late: bool },
+    Page {
+        status: u16,
+        page: Page,
+        is_late: bool,
+    },
 }
 
 /// What another program sends.
@@ -178,7 +179,6 @@ impl Fake {
         self.shared.faults.lock().clear();
     }
 
-    /// Returns the number of requests for an operation.
     pub(super) fn count(&self, operation: &str) -> u64 {
         let counts = self.shared.counts.lock();
         counts.iter().find(|(name, _)| *name == operation).map_or(0, |(_, count)| *count)
@@ -212,7 +212,6 @@ impl Fake {
         self.state().uploads.values().map(|upload| upload.parts.len()).sum()
     }
 
-    /// Returns the keys that begin with `prefix`.
     pub(super) fn keys(&self, prefix: &str) -> Vec<String> {
         let state = self.state();
         state.objects.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
@@ -230,7 +229,6 @@ impl Fake {
         self.age_below("", seconds);
     }
 
-    /// Makes the objects whose keys have this prefix older by `seconds`.
     pub(super) fn age_below(&self, prefix: &str, seconds: i64) {
         for (key, object) in &mut self.state().objects {
             if key.starts_with(prefix) {
@@ -239,7 +237,6 @@ impl Fake {
         }
     }
 
-    /// Sets whether conditions are ignored.
     pub(super) fn ignore_conditions(&self, ignore: bool) {
         self.state().ignores_conditions = ignore;
     }
@@ -259,7 +256,6 @@ impl Fake {
         self.state().locks_objects = true;
     }
 
-    /// Limits the number of keys in a page of a listing.
     pub(super) fn limit_pages(&self, keys: usize) {
         self.state().page_size = Some(keys);
     }
@@ -284,17 +280,14 @@ impl Fake {
         self.shared.keys.lock().clone()
     }
 
-    /// Makes all keys expire.
     pub(super) fn expire_keys(&self) {
         self.shared.issued.lock().expire();
     }
 
-    /// Sets whether the conditions of removals are ignored.
     pub(super) fn ignore_conditions_of_removals(&self, ignore: bool) {
         self.state().removes_always = ignore;
     }
 
-    /// Makes copies ignore the condition on their target.
     pub(super) fn ignore_conditions_of_copies(&self) {
         self.state().copies_always = true;
     }
@@ -319,13 +312,11 @@ impl Fake {
         self.state().alias = Some(alias);
     }
 
-    /// Stores an object with these headers.
     pub(super) fn store_with(&self, key: &str, bytes: &[u8], headers: &[(&str, &str)]) {
         let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         self.state().store(key, bytes.to_vec(), headers.collect(), true);
     }
 
-    /// Returns the headers that an object was stored with.
     pub(super) fn headers(&self, key: &str) -> Vec<(String, String)> {
         self.state().objects.get(key).map(|it| it.metadata.clone()).unwrap_or_default()
     }

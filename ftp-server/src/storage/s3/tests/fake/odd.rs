@@ -74,7 +74,6 @@ pub(super) struct OddRequests {
 }
 
 impl Fake {
-    /// Returns the operations of all requests of a node, in order.
     pub(in super::super) fn requests_of(&self, node: &str) -> Vec<&'static str> {
         let odd = self.shared.odd.lock();
         odd.seen.iter().filter(|(own, _)| own == node).map(|(_, operation)| *operation).collect()

@@ -54,11 +54,8 @@ pub(super) struct State {
     pub(super) refuses: (Vec<&'static str>, Vec<&'static str>),
     /// The key of the object that a key leads to.
     pub(super) alias: Option<fn(&str) -> String>,
-    /// Whether the bucket keeps old versions.
     pub(super) keeps_versions: bool,
-    /// The lifecycle rules of the bucket.
     pub(super) rules: Option<String>,
-    /// Maximum number of keys in a page of a listing.
     pub(super) page_size: Option<usize>,
     number: u64,
 }
@@ -208,7 +205,6 @@ impl State {
         Answer { status: 204, ..Answer::ok("") }
     }
 
-    /// Returns the object to copy from.
     fn source(&self, asked: &Asked) -> Result<&Object, Answer> {
         let source = asked.header("x-amz-copy-source").unwrap();
         let source = String::from_utf8(decoded(source).unwrap()).unwrap();

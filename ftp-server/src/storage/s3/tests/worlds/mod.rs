@@ -150,7 +150,6 @@ fn bucket() -> (Fake, Bucket) {
     (fake, bucket)
 }
 
-/// Returns the store of a command.
 fn bucket_of(command: &Command) -> (Fake, Bucket) {
     let (fake, bucket) = bucket();
     match command.copies {
