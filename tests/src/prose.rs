@@ -82,8 +82,10 @@ pub fn faults(document: &str) -> Vec<String> {
     let line_at = |at: usize| {
         starts.iter().take_while(|(start, _)| *start <= at).last().map_or(0, |(_, line)| *line)
     };
-    let is_edge =
-        |byte: Option<&u8>| byte.is_none_or(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
+    // A hyphen makes another word, such as the name of a diagnosis.
+    let is_edge = |byte: Option<&u8>| {
+        byte.is_none_or(|byte| !byte.is_ascii_alphanumeric() && !b"_-".contains(byte))
+    };
     let mut faults = Vec::new();
     for (phrase, instead, allowed) in WORDS {
         for (at, _) in text.match_indices(phrase) {

@@ -418,7 +418,10 @@ fn a_configuration_can_come_from_a_pipe_and_start_with_a_bom() {
     let text = "\u{feff}# a mark\r\n[timeouts]\r\nidle = \"10 min\"\r\n";
     configured.here.write("text", text.as_bytes());
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "cat text | \"$0\" serve --check -v --config /dev/stdin /usr"]);
+    shell.args([
+        "-c",
+        "cat text | \"$0\" serve --check -v --listen 127.0.0.1:0 --config /dev/stdin /usr",
+    ]);
     shell.arg(env!("CARGO_BIN_EXE_ftp-cli")).current_dir(configured.here.path());
     let said = String::from_utf8(run(shell.stderr(Stdio::piped())).succeeded()).unwrap();
     assert!(said.contains("# /dev/stdin:3\n"), "{said}");

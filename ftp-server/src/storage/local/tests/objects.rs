@@ -213,7 +213,7 @@ fn a_listing_lacks_no_name_that_is_replaced_meanwhile_ls_31() {
         let (stop, saves) = (AtomicU32::new(0), AtomicU32::new(0));
         let is_read = || stop.load(Ordering::Relaxed) == 0;
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let writer = scope.spawn(|| {
                 for number in (0..).map(|turn: usize| turn.wrapping_mul(7_919) % saved) {
                     if !is_read() {
                         break;
@@ -225,6 +225,9 @@ fn a_listing_lacks_no_name_that_is_replaced_meanwhile_ls_31() {
                     std::thread::yield_now();
                 }
             });
+            while saves.load(Ordering::Relaxed) == 0 && !writer.is_finished() {
+                std::thread::yield_now();
+            }
             let rounds = if count > 100 { 20 } else { 200 };
             let lacking = (0..rounds).find_map(|round| {
                 let ask = if round % 2 == 0 { Ask::Names } else { Ask::Facts };
