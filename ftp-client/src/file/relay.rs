@@ -276,7 +276,13 @@ impl<'a> Relay<'a> {
             let stored = self.under.as_ref().map(|name| name.of(own));
             let clients = [&mut *source, &mut *target];
             fxp::same_file::check_apart(clients, [from, to], stored.as_deref())?;
-            if self.under.is_none() && self.options.resume == Resume::Own {
+            // Without a size, a resume begins at byte 0 too.
+            let begins_at_0 = match self.options.resume {
+                _ if self.under.is_some() => false,
+                Resume::Own => true,
+                _ => fxp::answered(target.size(to))?.flatten().is_none(),
+            };
+            if begins_at_0 {
                 // A refused path can be one that must be entered directory by directory.
                 let is_clear = !to.contains(&b'/') || target.features()?.has("MLST");
                 if !is_clear || target.denies(to)? != Some(true) {

@@ -161,8 +161,6 @@ enum Tried {
     Failed(Error),
     /// Others should handle the item.
     Back(Error),
-    /// The server refused the item for now while others worked; without them it may accept it.
-    Busy(Error),
 }
 
 impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
@@ -192,31 +190,11 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
 
     /// Works until nothing is left, or other workers can do the rest.
     fn work(self, mut worker: W, mut standing: Standing) {
-        let (mut row, mut is_leaving) = (VecDeque::new(), false);
-        loop {
-            if is_leaving && row.is_empty() && self.queue.leave() {
-                break;
-            }
-            is_leaving &= !row.is_empty();
-            let Some(mut taken) = self.queue.next(&mut row) else { break };
-            let mut tried =
-                self.attempt(&mut worker, &mut standing, &mut taken, &mut row, is_leaving);
-            if matches!(tried, Tried::Busy(_)) {
-                // What was requested ahead stays with the connection.
-                if !row.is_empty() {
-                    taken.put_off();
-                    is_leaving = true;
-                    continue;
-                }
-                if taken.give_back(&mut row) {
-                    break;
-                }
-                // The others have ended meanwhile.
-                tried = self.attempt(&mut worker, &mut standing, &mut taken, &mut row, true);
-            }
-            let failure = match tried {
+        let mut row = VecDeque::new();
+        while let Some(mut taken) = self.queue.next(&mut row) {
+            let failure = match self.attempt(&mut worker, &mut standing, &mut taken, &mut row) {
                 Tried::Done => continue,
-                Tried::Failed(failure) | Tried::Busy(failure) => failure,
+                Tried::Failed(failure) => failure,
                 Tried::Back(failure) => match taken.give_back(&mut row) {
                     true => break,
                     // The last worker reports it.
@@ -236,7 +214,6 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         standing: &mut Standing,
         taken: &mut Taken<'scope>,
         row: &mut VecDeque<Taken<'scope>>,
-        is_leaving: bool,
     ) -> Tried {
         let queue = self.queue;
         let connected = match *standing {
@@ -258,13 +235,10 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         if !is_on_probation {
             taken.settle();
         }
-        if !is_leaving {
-            queue.take_row(worker.ahead(taken.item), row);
-        }
+        queue.take_row(worker.ahead(taken.item), row);
         self.grow(worker);
         let following: Vec<_> = row.iter().map(|taken| taken.item).collect();
         let mut may_repeat = *standing == Standing::First;
-        let has_company = queue.lock().workers > 1;
         loop {
             let began = Instant::now();
             let failure = match worker.act(taken.item, &following) {
@@ -279,11 +253,6 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
                 }
                 Err(failure) => failure,
             };
-            // Some servers limit transfers instead of sessions.
-            if has_company && worker.repeats() && failure.may_be_of_one_connection() {
-                queue.lock().refuse();
-                return Tried::Busy(failure);
-            }
             let is_lost = worker.repeats()
                 && failure.recovery() != Recovery::Impossible
                 && !is_open(worker)
@@ -393,14 +362,6 @@ impl Queue {
         self.settled.notify_all();
     }
 
-    /// No longer counts a worker, unless it is the last one.
-    fn leave(&self) -> bool {
-        let mut state = self.lock();
-        let has_others = state.workers > 1;
-        state.workers -= usize::from(has_others);
-        has_others
-    }
-
     fn dialled(&self, is_accepted: bool) {
         let now = self.now();
         let mut state = self.lock();
@@ -439,14 +400,6 @@ impl Taken<'_> {
             if state.waiting > 0 {
                 self.queue.settled.notify_all();
             }
-        }
-    }
-
-    /// Puts the item back into the queue, as the last one.
-    fn put_off(&self) {
-        let mut state = self.queue.lock();
-        if !state.is_over {
-            state.items.insert(0, self.item);
         }
     }
 

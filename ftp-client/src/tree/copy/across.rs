@@ -55,8 +55,7 @@ impl Across<'_> {
             .listed(copy.size)
             .under(self.options.temporary.clone())
             .listener(self.listener)
-            .address(self.options.address)
-            .in_place(!copy.replaces());
+            .address(self.options.address);
         let mut unset = None;
         let mut is_timed = false;
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<Option<i64>, Error> {

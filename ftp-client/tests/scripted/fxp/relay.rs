@@ -491,6 +491,12 @@ fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
     let script = [there, &listens, &full].concat();
     let (copied, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
     assert!(matches!(copied, Err(Error::Fxp(_))), "{copied:?}");
+    // Without the size of the target's file, a resume copies the whole file, and just as carefully.
+    let resumed = FileOptions::new().resume(Resume::Trusted);
+    let asked = "t> TYPE I\n t< 200 ok\n t> SIZE b\n t< 502 what\n";
+    let script = [asked, there, "s> TYPE I\n s< 200 ok\n", TARGET_LISTENS, &full].concat();
+    let (copied, _) = attempt(&mut new_job(&resumed), &script, [Usable, Usable]);
+    assert!(matches!(copied, Err(Error::Fxp(_))), "{copied:?}");
     // A name that is proved to be free is written in place.
     let feat = "t> FEAT\n t< 211-so\n t<  MLST\n t< 211 end\n";
     let free = [feat, "t> MLST b\n t< 550 none\n", &listens].concat();
