@@ -33,7 +33,7 @@ use configured::Applied;
 pub(crate) use hints::other_command;
 use hints::{OF_WGET, explain};
 use operands::{from_text, is_host, lacking, to_text, typographic};
-use table::{EXCLUSIONS, NEEDS, Relation, exclude};
+use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -75,6 +75,7 @@ impl GivenOption {
             Some(origin) => format!("{origin}: {}", self.long),
             None => format!("--{}", self.long),
         }
+        // The word after such an option can be an operand, if the user takes it for one without a value.
     }
 }
 
@@ -325,12 +326,11 @@ impl Options {
     /// Returns `Usage` if two options exclude each other, or if an option has no effect without
     /// another one. In the configuration file, an option may have no effect.
     pub(crate) fn relate(&self, command: Command) -> Result {
-        let find = |longs: &[&'static str]| longs.iter().find(|long| self.has(long)).copied();
-        let of_command = |it: &&Relation| it.commands.contains(&command);
-        for Relation { options, others, hint, .. } in EXCLUSIONS.iter().filter(of_command) {
-            if let (Some(option), Some(other)) = (find(options), find(others)) {
+        let apply = |it: &&Exclusion| it.commands.contains(&command) && self.has(it.option);
+        for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
+            if let Some(other) = others.iter().find(|other| self.has(other)) {
                 let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
-                let [option, other] = [option, other].map(|long| self.shown(long));
+                let [option, other] = [option, *other].map(|long| self.shown(long));
                 let message = format!("{option} and {other} exclude each other{hint}");
                 return Err(Failure::usage(message));
             }
@@ -342,9 +342,10 @@ impl Options {
                 given.parsed(|text| values::word(text, &known))?;
             }
         }
-        for Relation { options, others, .. } in NEEDS.iter().filter(of_command) {
-            if let (Some(option), None) = (self.last_typed(options), find(others)) {
-                let needed = others.join(", --");
+        for (_, options, needed) in NEEDS.iter().filter(|(of, ..)| of.contains(&command)) {
+            if let Some(option) = self.last_typed(options)
+                && !self.has(needed)
+            {
                 return Err(Failure::usage(format!("--{option} needs --{needed}")));
             }
         }

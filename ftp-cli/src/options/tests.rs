@@ -7,7 +7,7 @@ fn parse_texts(line: &str) -> Result<(Option<Command>, Options)> {
 
 #[test]
 fn the_option_table_is_consistent() {
-    for row in TABLE.iter() {
+    for row in TABLE {
         assert!(row.long.len() > 1, "{}", row.long);
         assert!(!row.help.is_empty() && !row.commands.is_empty(), "{}", row.long);
         // Before the command is known, an option may be that of any command.

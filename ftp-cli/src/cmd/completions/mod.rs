@@ -268,7 +268,7 @@ mod tests {
             for command in Command::ALL {
                 assert!(script.contains(command.name()), "{shell} {}", command.name());
             }
-            for row in TABLE.iter() {
+            for row in TABLE {
                 let spelt = match shell {
                     "fish" => format!(" -l {}", row.long),
                     _ => format!("--{}", row.long),

@@ -13,7 +13,7 @@ fn each_command_option_and_exit_code_is_in_the_man_page() {
         let name = command.name();
         assert_eq!(page.matches(&format!("\n.SS {name}\n")).count(), 1, "{name}");
     }
-    for row in TABLE.iter() {
+    for row in TABLE {
         let spelt = format!("\\fB\\-\\-{}\\fR", escaped(row.long));
         assert!(page.contains(&spelt), "{}", row.long);
         assert!(page.contains(&escaped(row.help)), "{}", row.help);
