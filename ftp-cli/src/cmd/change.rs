@@ -185,6 +185,8 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
     if globs {
         urls.iter().try_for_each(pattern::is_usable)?;
     }
+    // An object of exactly this name is removed: once it is gone, the name is no pattern.
+    let mut itself = None;
     for_each_url(options, stdio, &urls, "objects removed", |client, url, reporter, repeat| {
         let is_directory = url.is_directory();
         let how = RemoveOptions::new()
@@ -192,8 +194,12 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
             .ignore_missing(force)
             .is_directory(is_directory)
             .no_links(options.has("no-links"));
-        if globs || pattern::is_pattern(url) {
-            return remove_named(client, url, (globs, recursive), how, reporter, repeat);
+        if (globs || pattern::is_pattern(url)) && itself.as_ref() != Some(url) {
+            let mut place = Place::of(url);
+            match pattern::named(client, &mut place, globs) {
+                Ok(Named::Itself) => itself = Some(url.clone()),
+                named => return remove_named(client, url, (&place, named), how, reporter, repeat),
+            }
         }
         let removed = remove(client, url, Place::of(url), how, reporter, repeat);
         removed.map_err(|failure| match recursive {
@@ -208,24 +214,23 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
     })
 }
 
-/// Removes the object that a URL names, or the objects that match its pattern.
+/// Removes the objects that match the pattern of a URL, as they were found at `place`.
 fn remove_named(
     client: &mut Client,
     url: &FtpUrl,
-    (globs, is_recursive): (bool, bool),
+    (place, named): (&Place, Result<Named>),
     how: RemoveOptions,
     reporter: &Reporter,
     repeat: &mut Repeat,
 ) -> Result<Outcome> {
-    let mut place = Place::of(url);
-    let (directory, entries, invalid) = match pattern::named(client, &mut place, globs) {
+    let (directory, entries, invalid) = match named {
         Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter, repeat),
         Ok(Named::Matches { directory, entries, invalid }) => (directory, entries, invalid),
         // An earlier attempt has removed the last match.
         Err(failure) if failure.message == NO_MATCH && repeat.is_uncertain() => {
             return Ok(Outcome::Done("removed"));
         }
-        Err(failure) if how.ignore_missing && is_nothing(client, &place, &failure)? => {
+        Err(failure) if how.ignore_missing && is_nothing(client, place, &failure)? => {
             return Ok(Outcome::Skipped("does not exist"));
         }
         Err(failure) => return Err(failure),
@@ -237,7 +242,7 @@ fn remove_named(
     for entry in entries {
         let path = Pathname::join(&directory, &entry.name);
         // Some servers confirm DELE of a directory, and remove what is in it, or nothing.
-        let is_refused = entry.kind == Some(EntryKind::Directory) && !is_recursive;
+        let is_refused = entry.kind == Some(EntryKind::Directory) && !how.recursive;
         let removed = match is_refused {
             true => {
                 let failure = Failure::new(Exit::Refused, "is a directory; use ftp-cli rm -r");

@@ -28,9 +28,10 @@ pub(crate) enum Named {
     },
 }
 
-/// Returns whether the last part of a URL can be a pattern.
+/// Returns whether the last part of a URL can be a pattern. An escaped name is that name: a script that
+/// removes it twice must not remove others.
 pub(crate) fn is_pattern(url: &FtpUrl) -> bool {
-    !url.is_directory() && Pattern::is_in(Pathname::split(url.path()).1)
+    !url.is_directory() && url.is_pattern() && Pattern::is_in(Pathname::split(url.path()).1)
 }
 
 /// Checks that a URL ends in a valid pattern, for `--glob`.
@@ -142,6 +143,10 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
         {
             // Some servers, such as vsftpd, list a missing directory as empty.
             client.can_enter(directory)?;
+        }
+        // Servers deny links that lead nowhere, and list them.
+        if !is_asked && listing.entries.iter().any(|entry| entry.name == name) {
+            return Ok(Named::Itself);
         }
         let is_meant = |entry: &Entry| {
             // A name with a `/` is never hidden, because it must be reported.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use ftp_tests::process::{LIMIT, run, run_with};
 use ftp_tests::root::TempRoot;
 
-use crate::ftp;
 use crate::peer::{Act, Peer};
+use crate::{failed, ftp};
 
 /// What the server does beside the protocol.
 #[derive(Clone, Copy, Debug)]
@@ -447,6 +447,19 @@ fn a_command_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
             }
         }
     }
+}
+
+#[test]
+fn a_removed_name_is_no_pattern_in_the_next_attempt() {
+    let server = Server::start(Odd { loses: "DELE", ..PLAIN });
+    server.world.lock().unwrap().files.insert("/[ab]".to_owned());
+    let url = format!("{}[ab]", server.url(""));
+    run(ftp(&["rm", "--retry", "1", "--retry-delay", "0s"]).arg(&url)).exited(0);
+    // A script that runs twice removes no other file either, if it escapes the name.
+    let url = format!("{}%5Bab%5D", server.url(""));
+    failed(&run(ftp(&["rm"]).arg(&url)), 8, "DELE refused: 550");
+    let world = server.world.lock().unwrap();
+    assert!(world.files.iter().eq(["/a", "/b", "/d/a", "/d/b"]), "{world:?}");
 }
 
 #[test]

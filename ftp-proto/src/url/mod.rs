@@ -8,6 +8,7 @@ use std::net::Ipv6Addr;
 
 use crate::bytes::{self, is_line_break, split_once, split_or_all};
 use crate::parameters::RepresentationType;
+use crate::pattern::Pattern;
 use crate::{ParseError, ParseErrorKind};
 
 /// The scheme of a URL, which sets the protection of the control connection.
@@ -65,6 +66,8 @@ pub struct FtpUrl {
     parts: Vec<Vec<u8>>,
     representation: Option<RepresentationType>,
     lists: bool,
+    /// Whether the last name in the path is written like a pattern.
+    is_pattern: bool,
 }
 
 impl FtpUrl {
@@ -73,6 +76,9 @@ impl FtpUrl {
     /// The path of a URL is split at `/` before it is percent-decoded. It is relative to the login
     /// directory, unless it begins with `%2F` or another `/`: then it is absolute. The short form
     /// has no escapes: its path is absolute if it begins with `/`.
+    ///
+    /// A last name such as `*.txt` [can be a pattern](Self::is_pattern); if its special characters
+    /// are escaped, it is a name.
     ///
     /// In a URL, `;type=` takes `a`, `i` or `d` in either case. An empty port counts as missing
     /// (RFC 3986 §3.2.3). Write `#` as `%23`, since it begins a fragment (§3.5), which has no
@@ -148,6 +154,7 @@ impl FtpUrl {
             }
             None => path,
         };
+        url.is_pattern = Pattern::is_in(last_name(path));
         for part in path.split(|&byte| byte == b'/') {
             url.push_part(percent_decode(part, at)?);
             at += part.len() + 1;
@@ -184,6 +191,7 @@ impl FtpUrl {
         let user = at_sign.map(|at| named(head.split_at(at).0, 0)).transpose()?;
         url.user = user.map(<[u8]>::to_vec);
         path.split(|&byte| byte == b'/').for_each(|part| url.push_part(part.to_vec()));
+        url.is_pattern = Pattern::is_in(last_name(path));
         Ok(url)
     }
 
@@ -232,6 +240,7 @@ impl FtpUrl {
             parts: Vec::new(),
             representation: None,
             lists: false,
+            is_pattern: false,
         })
     }
 
@@ -300,7 +309,7 @@ impl FtpUrl {
         let mut parts = std::mem::take(&mut url.parts);
         url.path.clear();
         url.representation = None;
-        url.lists = false;
+        (url.lists, url.is_pattern) = (false, false);
         // If the last part is empty or ends in a `%2F`, `path` continues it.
         let last = parts.pop_if(|last| last.is_empty() || last.ends_with(b"/"));
         parts.into_iter().for_each(|part| url.push_part(part));
@@ -322,7 +331,7 @@ impl FtpUrl {
         let mut parts = std::mem::take(&mut url.parts);
         let last = parts.pop().unwrap_or_default();
         url.path.clear();
-        url.lists = false;
+        (url.lists, url.is_pattern) = (false, false);
         parts.into_iter().for_each(|part| url.push_part(part));
         // The last part may contain a `%2F`.
         let start = last.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
@@ -344,6 +353,13 @@ impl FtpUrl {
     #[must_use]
     pub fn is_directory(&self) -> bool {
         self.lists || matches!(self.path.last(), None | Some(b'/'))
+    }
+
+    /// Returns whether the last name in the path is written like a pattern: with `*` or `?`, or with
+    /// `[..]` or `{..}`. A name with escapes in place of all these characters is none.
+    #[must_use]
+    pub const fn is_pattern(&self) -> bool {
+        self.is_pattern
     }
 
     /// Returns the type requested by `;type=a` or `;type=i`; `None` without either.
@@ -373,7 +389,15 @@ impl fmt::Display for FtpUrl {
             write!(f, ":{port}")?;
         }
         for part in self.parts() {
-            write!(f, "/{}", Percent(part))?;
+            f.write_char('/')?;
+            // What is a pattern stays one.
+            for run in part.chunk_by(|one, other| is_special(one) == is_special(other)) {
+                match run.first().is_some_and(is_special) {
+                    true if self.is_pattern => f.write_str(&String::from_utf8_lossy(run))?,
+                    true => run.iter().try_for_each(|byte| write!(f, "%{byte:02X}"))?,
+                    false => write!(f, "{}", Percent(run))?,
+                }
+            }
         }
         f.write_str(match self.representation {
             Some(RepresentationType::Ascii) => ";type=a",
@@ -382,6 +406,15 @@ impl fmt::Display for FtpUrl {
             None => "",
         })
     }
+}
+
+fn last_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+/// Returns whether a byte has a meaning in patterns.
+fn is_special(byte: &u8) -> bool {
+    b"*?[]{}\\".contains(byte)
 }
 
 /// Bytes that are written as a part of a URL, with special characters escaped.

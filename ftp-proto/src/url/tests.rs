@@ -201,7 +201,9 @@ fn displayed_urls_round_trip_cl_60() {
         ("ftp://a@b%3Ac@h/", "ftp://a%40b%3Ac@h/"),
         ("ftp://h/%2Fetc/motd", "ftp://h/%2Fetc/motd"),
         ("ftp://h//etc/", "ftp://h//etc/"),
-        ("ftps://h:990/a b?%23", "ftps://h:990/a%20b%3F%23"),
+        ("ftps://h:990/a b?%23", "ftps://h:990/a%20b?%23"),
+        ("ftp://h/[a]/b%2A", "ftp://h/%5Ba%5D/b%2A"),
+        ("h:a/{b,c}*", "ftp://h/a/{b,c}*"),
         ("ftp://h/\u{e9}(1)+,~", "ftp://h/%C3%A9(1)+,~"),
         ("ftp://\u{e9}.example/", "ftp://%C3%A9.example/"),
         ("ftp://[fe80::1%eth0]/", "ftp://[fe80::1%25eth0]/"),
@@ -309,4 +311,25 @@ fn a_colon_at_the_start_of_the_path_is_not_a_port() {
 fn debug_shows_the_url_without_secrets() {
     let url = FtpUrl::parse(b"ftp://u:p@h/a").unwrap();
     assert_eq!(format!("{url:?}"), "FtpUrl(ftp://u@h/a)");
+}
+
+#[test]
+fn an_escaped_name_is_no_pattern() {
+    for (text, want) in [
+        ("ftp://h/a*b", true),
+        ("ftp://h/a%2Ab", false),
+        ("ftp://h/report[1].txt", true),
+        ("ftp://h/report%5B1%5D.txt", false),
+        ("ftp://h/[bc].%3F", true),
+        ("ftp://h/d*/b", false),
+        ("ftp://h/*;type=i", true),
+        ("h:a?", true),
+        ("h:a%3F", false),
+    ] {
+        let url = FtpUrl::parse(text.as_bytes()).unwrap();
+        assert_eq!(url.is_pattern(), want, "{text}");
+        assert_eq!(FtpUrl::parse(url.to_string().as_bytes()).unwrap(), url, "{text}");
+    }
+    let url = FtpUrl::parse(b"ftp://h/*").unwrap();
+    assert_eq!(url.beside(b"a*b").to_string(), "ftp://h/a%2Ab");
 }
