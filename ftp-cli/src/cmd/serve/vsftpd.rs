@@ -73,13 +73,24 @@ impl Vsftpd {
             "number" => value.to_owned(),
             "seconds" => quoted(&format!("{value} s")),
             "rate" => quoted(&format!("{value}/s")),
-            // As in vsftpd, a number without a 0 before it is decimal.
-            "mask" => match value.parse::<u32>().ok().filter(|_| !value.starts_with('0')) {
-                Some(decimal) => quoted(&format!("{decimal:03o}")),
-                None => quoted(value),
-            },
+            "mask" => {
+                quoted(&self.bits(key).map_or(value.to_owned(), |bits| format!("{bits:03o}")))
+            }
             _ => return None,
         })
+    }
+
+    /// Returns the bits of a mask or mode: as in vsftpd, decimal without a 0 before the number.
+    fn bits(&self, key: &str) -> Option<u32> {
+        let value = self.get(key)?;
+        u32::from_str_radix(value, if value.starts_with('0') { 8 } else { 10 }).ok()
+    }
+
+    /// Returns whether anonymous users may store files that other anonymous users cannot download,
+    /// which is vsftpd's default.
+    fn hides_uploads(&self) -> bool {
+        ["write_enable", "anon_upload_enable"].iter().all(|key| self.is(key, false))
+            && self.is("anon_world_readable_only", true)
     }
 
     /// Returns the patterns of names that listings leave out.
@@ -97,7 +108,7 @@ impl Vsftpd {
         let all = [
             ("list", self.is("dirlist_enable", true)),
             ("read", self.is("download_enable", true)),
-            ("create", is_anonymous && writes("anon_upload_enable")),
+            ("create", is_anonymous && writes("anon_upload_enable") && !self.hides_uploads()),
             ("mkdir", of_users || is_anonymous && writes("anon_mkdir_write_enable")),
             ("chmod", of_users && self.is("chmod_enable", true)),
         ];
@@ -121,12 +132,27 @@ impl Vsftpd {
             of_users.filter_map(|(key, how, own)| Some((own.to_owned(), self.value(key, how)?))),
         );
         keys.extend(self.hidden().map(|names| ("hide_names".to_owned(), names)));
+        let mode = self.bits("file_open_mode");
+        let mode = mode.map(|mode| mode & !self.bits("local_umask").unwrap_or(0o077));
+        keys.extend(mode.map(|mode| ("file_mode".to_owned(), quoted(&format!("{mode:04o}")))));
         keys
     }
 }
 
 fn listed(words: &[&str]) -> String {
     format!("[{}]", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", "))
+}
+
+/// Returns a note about each key that nothing here corresponds to.
+fn missing(conf: &Vsftpd) -> impl Iterator<Item = String> {
+    conf.0.iter().filter_map(|(key, value)| match rows().find(|(known, ..)| known == key) {
+        None => Some(format!("{key}={value}: unknown, so it is left out")),
+        Some((_, "-", why)) => Some(format!("{key}={value}: {why}")),
+        Some((_, how, why)) => {
+            let usual = how.strip_prefix('=')?;
+            (!value.eq_ignore_ascii_case(usual)).then(|| format!("{key}={value}: {why}"))
+        }
+    })
 }
 
 /// The settings found so far, by table, and what has no counterpart.
@@ -188,7 +214,7 @@ impl Conversion {
                 self.set("local_enable", &format!("defaults.{key}"), &value);
             }
         }
-        self.name_missing(conf);
+        self.notes.extend(missing(conf));
     }
 
     fn listen(&mut self, conf: &Vsftpd) {
@@ -251,34 +277,20 @@ impl Conversion {
         if let Some(names) = conf.hidden() {
             self.set("hide_file", "anonymous.hide_names", &names);
         }
-        let mask = |key, by_default: u32| {
-            conf.get(key).and_then(|text| u32::from_str_radix(text, 8).ok()).unwrap_or(by_default)
-        };
-        let umask = mask("anon_umask", 0o077);
-        let mut file_mode = mask("file_open_mode", 0o666) & !umask;
+        if conf.hides_uploads() {
+            let why = "anonymous users could download what others upload; for uploads only, use \
+                       anonymous.rights = \"drop-box\"; to allow both, add create";
+            self.notes.push(format!("anon_upload_enable=YES: {why}"));
+        }
+        let umask = conf.bits("anon_umask").unwrap_or(0o077);
+        let mut file_mode = conf.bits("file_open_mode").unwrap_or(0o666) & !umask;
         if conf.is("chown_uploads", false) {
-            file_mode = mask("chown_upload_mode", 0o600);
+            file_mode = conf.bits("chown_upload_mode").unwrap_or(0o600);
             let owner = quoted(conf.get("chown_username").unwrap_or("root"));
             self.set("chown_uploads", "anonymous.owner", &owner);
         }
         for (key, mode) in [("file_mode", file_mode), ("directory_mode", 0o777 & !umask)] {
             self.set("anon_umask", &format!("anonymous.{key}"), &quoted(&format!("{mode:04o}")));
-        }
-    }
-
-    /// Notes each key that nothing here corresponds to.
-    fn name_missing(&mut self, conf: &Vsftpd) {
-        for (key, value) in &conf.0 {
-            match rows().find(|(known, ..)| known == key) {
-                None => self.notes.push(format!("{key}={value}: unknown, so it is left out")),
-                Some((_, "-", why)) => self.notes.push(format!("{key}={value}: {why}")),
-                Some((_, how, why)) => {
-                    let usual = how.strip_prefix('=');
-                    if usual.is_some_and(|usual| !value.eq_ignore_ascii_case(usual)) {
-                        self.notes.push(format!("{key}={value}: {why}"));
-                    }
-                }
-            }
         }
     }
 
@@ -392,7 +404,12 @@ pub(super) fn run(options: &Options, path: &Path, stdio: &mut Stdio) -> Result {
                 conversion.notes.push(format!("user {name}: {why}"));
                 continue;
             }
-            let (text, path) = match user_table(&conf, &account, accounts.hash(name)) {
+            let table = own_file(&conf, name).and_then(|own| {
+                let notes = missing(&own).chain(of_all(&own));
+                conversion.notes.extend(notes.map(|note| format!("user {name}: {note}")));
+                user_table(&conf, own, &account, accounts.hash(name))
+            });
+            let (text, path) = match table {
                 Ok(text) => (text, directory.join(format!("{name}.toml"))),
                 Err(why) => {
                     conversion.notes.push(format!("user {name}: {why}"));
@@ -415,25 +432,42 @@ pub(super) fn run(options: &Options, path: &Path, stdio: &mut Stdio) -> Result {
     output::print(&mut stdio.output, conversion.text(directory.as_deref()).as_bytes())
 }
 
-/// Returns the file of a local user, with the keys that the user's own file changes.
-fn user_table(
-    conf: &Vsftpd,
-    account: &LocalUser<'_>,
-    hash: Option<&str>,
-) -> Result<String, String> {
-    let hash = hash.ok_or("has no line in /etc/shadow")?;
-    let hash: PasswordHash = hash.parse().map_err(|error| format!("{error}"))?;
-    let mut own = conf.clone();
+/// Returns what the user's own file in `user_config_dir` says.
+fn own_file(conf: &Vsftpd, name: &str) -> Result<Vsftpd, String> {
+    let mut own = Vsftpd::default();
     if let Some(directory) = conf.get("user_config_dir") {
-        match fs::read_to_string(Path::new(directory).join(account.name)) {
+        match fs::read_to_string(Path::new(directory).join(name)) {
             Ok(text) => own.read(&text),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(format!("{directory}: {error}")),
         }
     }
+    Ok(own)
+}
+
+/// Returns a note about each key of a user's own file that is a setting of all users here.
+fn of_all(own: &Vsftpd) -> impl Iterator<Item = String> {
+    let set = rows().filter(|(key, how, what)| {
+        own.get(key).is_some() && *how != "-" && !how.starts_with('=') && what.contains('.')
+    });
+    set.filter(|(.., what)| !what.starts_with("user."))
+        .map(|(key, _, what)| format!("{key}: {what} applies to all users"))
+}
+
+/// Returns the file of a local user, with the keys that the user's `own` file changes.
+fn user_table(
+    conf: &Vsftpd,
+    own: Vsftpd,
+    account: &LocalUser<'_>,
+    hash: Option<&str>,
+) -> Result<String, String> {
+    let hash = hash.ok_or("has no line in /etc/shadow")?;
+    let hash: PasswordHash = hash.parse().map_err(|error| format!("{error}"))?;
+    let mut all = conf.clone();
+    all.0.extend(own.0);
     let of_all = conf.keys();
-    let mut keys: Vec<_> = own.keys().into_iter().filter(|key| !of_all.contains(key)).collect();
-    if own.get("local_root").is_none() {
+    let mut keys: Vec<_> = all.keys().into_iter().filter(|key| !of_all.contains(key)).collect();
+    if all.get("local_root").is_none() {
         let home = account.home.split("/./").next().unwrap_or(account.home);
         keys.push(("root".to_owned(), quoted(home)));
     }
@@ -489,7 +523,14 @@ mod tests {
         let text = converted("listen=YES\n", &users).text(None);
         assert!(text.contains("root = \"/srv/pub\"\nrights = [\"list\", \"read\"]\n"), "{text}");
         assert!(text.contains("file_mode = \"0600\"\ndirectory_mode = \"0700\"\n"), "{text}");
-        let more = "listen=YES\nwrite_enable=YES\nanon_upload_enable=YES\nanon_umask=022\nssl_enable=YES\n";
+        // What anonymous users upload stays hidden from the others, as it is by default. A mask
+        // without a 0 before it is decimal.
+        let more = "listen=YES\nwrite_enable=YES\nanon_upload_enable=YES\nanon_umask=63\n";
+        let text = converted(more, &users).text(None);
+        assert!(text.contains("# anon_upload_enable=YES: ") && !text.contains("\"create\""));
+        assert!(text.contains("file_mode = \"0600\"\ndirectory_mode = \"0700\"\n"), "{text}");
+        let more = "listen=YES\nwrite_enable=YES\nanon_upload_enable=YES\nanon_umask=022\nssl_enable=YES\n\
+                    anon_world_readable_only=NO\n";
         let text = converted(more, &users).text(None);
         assert!(text.contains("rights = [\"list\", \"read\", \"create\"]"), "{text}");
         assert!(
@@ -520,10 +561,33 @@ mod tests {
         let conf = Vsftpd::default();
         let all: Vec<_> = users.users().collect();
         assert_eq!(
-            user_table(&conf, &all[2], users.hash("bob")).unwrap(),
+            user_table(&conf, Vsftpd::default(), &all[2], users.hash("bob")).unwrap(),
             "[users.bob]\npassword = \"!\"\nroot = \"/home/bob\"\n"
         );
-        assert!(user_table(&conf, &all[1], users.hash("anna")).unwrap_err().contains("malformed"));
-        assert!(user_table(&conf, &all[1], None).is_err());
+        assert!(
+            user_table(&conf, Vsftpd::default(), &all[1], users.hash("anna"))
+                .unwrap_err()
+                .contains("malformed")
+        );
+        assert!(user_table(&conf, Vsftpd::default(), &all[1], None).is_err());
+    }
+
+    #[test]
+    fn what_a_users_own_file_forbids_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let text =
+            "cmds_denied=DELE\nidle_session_timeout=9\nlocal_max_rate=5\nfile_open_mode=0640\n";
+        fs::write(directory.path().join("bob"), text).unwrap();
+        let mut conf = Vsftpd::default();
+        conf.read(&format!("user_config_dir={}\n", directory.path().display()));
+        let own = own_file(&conf, "bob").unwrap();
+        let notes: Vec<_> = missing(&own).chain(of_all(&own)).collect();
+        assert!(notes[0].starts_with("cmds_denied=DELE: "), "{notes:?}");
+        assert_eq!(notes[1..], ["idle_session_timeout: timeouts.idle applies to all users"]);
+        let bob = LocalUser { name: "bob", id: 1, home: "/b", shell: "" };
+        let table = user_table(&conf, own, &bob, Some("!")).unwrap();
+        assert!(table.contains("rate_per_session = \"5/s\"\n"), "{table}");
+        assert!(table.contains("file_mode = \"0600\"\n"), "{table}");
+        assert!(own_file(&conf, "anna").unwrap().0.is_empty());
     }
 }
