@@ -166,7 +166,11 @@ fn reload(
         }
         Err(error) => Err(control::failed(socket, RELOAD, &error)),
         Ok(answer) => control::print(answer, "reload", stdio).inspect_err(|_| match undo() {
-            Ok(()) => stdio.messages.say("the file is as it was before"),
+            // The error may be about something else, such as a log: the change may be in use.
+            Ok(()) => {
+                let _ = ControlRequest::Reload.ask(socket, RELOAD);
+                stdio.messages.say("the file is as it was before");
+            }
             Err(error) => stdio.messages.say(format_args!("the file stays changed: {error}")),
         }),
     }

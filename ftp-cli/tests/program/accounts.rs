@@ -221,6 +221,23 @@ fn user_changes_files_and_the_running_server() {
     assert!(String::from_utf8_lossy(&ran.stderr).contains("configuration unchanged"), "{ran:?}");
 }
 
+/// A reload reports the failure of a log too, although it has changed the users.
+#[test]
+fn a_change_that_the_file_takes_back_is_not_left_in_the_server() {
+    let members = Members::new();
+    let here = &members.configured.here;
+    here.mkdir("logs");
+    let text = fs::read_to_string(here.join("server.toml")).unwrap();
+    let log = format!("log.transfers = \"{}\"\n{text}", here.join("logs/x").display());
+    members.configured.write(&log);
+    members.file("anna.toml", "[users.anna]\npassword = \"HASH\"\n");
+    let served = members.configured.serve();
+    fs::rename(here.join("logs"), here.join("old")).unwrap();
+    here.write("logs", b"");
+    failed(&members.run(&["lock", "anna"], ""), 8, "the file is as it was before");
+    assert_eq!(reply(&served, "anna", "p"), 230);
+}
+
 #[test]
 fn a_new_user_who_cannot_log_in_is_reported() {
     let members = Members::new();
