@@ -151,7 +151,13 @@ impl Targets {
     }
 }
 
-/// A directory, and the fold of a name in it.
+/// Returns a key that is equal for all names that some server may store as one: also those that are
+/// not UTF-8 and of which a server keeps only the valid part, such as ftp-srv.
+fn twin_of(name: &[u8]) -> Vec<u8> {
+    fold(String::from_utf8_lossy(name).as_bytes())
+}
+
+/// A directory, and the [`twin_of`] a name in it.
 type FoldedPath = (Vec<u8>, Vec<u8>);
 
 /// A source that is complete on the server.
@@ -192,7 +198,7 @@ impl Targets {
         for place in places {
             let (directory, name) = whole(&place);
             *this.directories.entry(directory.clone()).or_default() += 1;
-            *folds.entry((directory, fold(&name))).or_default() += 1;
+            *folds.entry((directory, twin_of(&name))).or_default() += 1;
         }
         let several = folds.into_iter().filter(|(_, count)| *count > 1);
         this.twins = several.map(|(twins, _)| (twins, Mutex::default())).collect();
@@ -203,7 +209,7 @@ impl Targets {
     /// earlier one that the server takes for the same file.
     pub fn add(&mut self, place: &Place) {
         let (directory, name) = whole(place);
-        self.twins.entry((directory, fold(&name))).or_default();
+        self.twins.entry((directory, twin_of(&name))).or_default();
     }
 
     /// Removes the sources of the completed moves that wait for their names, and calls `each` with
@@ -290,7 +296,7 @@ impl Targets {
                             || client.size(place.path())? == size)
                 }
                 // A size does not tell two files of one spelling apart.
-                None => !extras.contains(&fold(name)) && client.size(place.path())? == size,
+                None => !extras.contains(&twin_of(name)) && client.size(place.path())? == size,
             };
             if !is_shown || !is_still(client, place.path(), target)? {
                 return Ok(Some(target.place.whole()));
@@ -317,7 +323,7 @@ impl Targets {
     /// Waits for the turn of a target that may be the same file as another one.
     pub(super) fn turn(&self, place: &Place) -> Option<NameTurn<'_>> {
         let (directory, name) = whole(place);
-        let twins = self.twins.get(&(directory, fold(&name)))?;
+        let twins = self.twins.get(&(directory, twin_of(&name)))?;
         Some(NameTurn { written: lock(twins) })
     }
 
@@ -409,6 +415,17 @@ fn names_of(
     }
 }
 
+/// Returns whether the server lists the object at `path` under exactly this name.
+///
+/// # Errors
+///
+/// Returns errors of the connection.
+pub(super) fn is_shown(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    let (directory, name) = Pathname::split(path);
+    let shown = names_in(client, directory, &[name])?;
+    Ok(shown.is_ok_and(|shown| shown.names.contains_key(name)))
+}
+
 /// Returns the wanted names in a directory, or the server's refusal.
 fn names_in(
     client: &mut Client,
@@ -456,6 +473,9 @@ mod tests {
         for directory in [b"other".as_slice(), b"", b"i"] {
             assert!(folds(directory).is_empty(), "{directory:?}");
         }
+        // A server that replaces invalid bytes stores both as one file.
+        let odd = [Place::at(b"in/\xe9"), Place::at(b"in/\xe8")];
+        assert!(Targets::remote(odd.clone()).turn(&odd[0]).is_some());
         let mut targets = targets;
         targets.add(&Place::at("in/d"));
         for (path, is_several, has_turns) in

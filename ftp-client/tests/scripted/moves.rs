@@ -101,6 +101,54 @@ fn a_job_continues_the_removal_that_another_one_could_not_make() {
     server.end();
 }
 
+/// The server stores both names of two runs as `a\u{fffd}`, and answers questions about either.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_source_stays_if_its_odd_name_is_not_listed() {
+    use std::os::unix::ffi::OsStrExt;
+
+    for listed in ["a\u{fffd}".as_bytes(), b"a\xe9"] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(std::ffi::OsStr::from_bytes(b"a\xe9"));
+        fs::write(&path, "hello").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            let mut stored = false;
+            loop {
+                let line = peer.line();
+                match line.split(|byte| *byte == b' ').next().unwrap() {
+                    b"SIZE" => peer.reply(if stored { "213 5" } else { "550 no such file" }),
+                    b"MDTM" => peer.reply(THEN),
+                    b"TYPE" => peer.reply("200 ok"),
+                    b"EPSV" => {
+                        let port = peer.listen();
+                        peer.reply(&format!("229 ok (|||{port}|)"));
+                    }
+                    b"STOR" => {
+                        peer.reply("150 ok");
+                        peer.data().read_to_end(&mut Vec::new()).unwrap();
+                        peer.reply("226 done");
+                        stored = true;
+                    }
+                    b"LIST" => {
+                        peer.reply("150 ok");
+                        let line = [b"-rw-r--r-- 1 u g 5 Jan 1 2020 ", listed, b"\r\n"].concat();
+                        peer.send_data(&line);
+                        peer.reply("226 done");
+                    }
+                    b"QUIT" => return peer.reply("221 bye"),
+                    _ => peer.reply("502 what"),
+                }
+            }
+        });
+        let options = FileOptions::new().moves(true);
+        let put = Put::from_path(&path, Place::at(b"a\xe9"), &options).attempt(&mut client, &());
+        assert_eq!(put.is_ok(), listed == b"a\xe9", "{put:?}");
+        assert_eq!(path.exists(), put.is_err());
+        client.quit().unwrap();
+        server.end();
+    }
+}
+
 #[test]
 fn an_upload_removes_its_source_when_the_server_has_it() {
     for is_temporary in [false, true] {

@@ -26,6 +26,7 @@ use crate::file::journal::{
 };
 use crate::file::partial::named;
 use crate::file::replaced::OldFile;
+use crate::file::targets::is_shown;
 use crate::system::FileExt;
 use crate::trace;
 use crate::transfer::{Report, Source, Upload, Watch};
@@ -524,7 +525,17 @@ impl Job<'_> {
     /// by U+FFFD, but report the size of that file for the original name.
     fn check_name(&self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
         let is_asked = self.options.verify != Verify::None;
-        if !is_asked || is_text(client.config.charset, path) || !client.features()?.has("MLST") {
+        if !is_asked || is_text(client.config.charset, path) {
+            return Ok(());
+        }
+        // The next file with such a name would replace this one, whose source is gone by then.
+        if self.options.moves {
+            return match is_shown(client, path)? {
+                true => Ok(()),
+                false => Err(Error::Job(JobFault::NotShown(path.to_vec()))),
+            };
+        }
+        if !client.features()?.has("MLST") {
             return Ok(());
         }
         let Ok(Some(entry)) = client.stat(path) else { return Ok(()) };
