@@ -109,6 +109,12 @@ impl Pieces {
         })
     }
 
+    /// Returns the piece that begins at byte `start`, unless another program has replaced it.
+    fn own(&self, start: u64) -> io::Result<Option<FoundFile>> {
+        let found = FoundFile::at(&self.path_of(start))?.filter(FoundFile::is_ours);
+        Ok(found.filter(|found| matches!(self.judge(found, start), Step::Continue { .. })))
+    }
+
     /// Returns the pieces that exist, with the decision about each, in ascending order.
     fn judged(&self) -> io::Result<Vec<(u64, Step)>> {
         let mut pieces = Vec::new();
@@ -161,7 +167,7 @@ impl Pieces {
         let mut end = *first;
         let record = Some(self.record.clone());
         // It is longer if its last bytes are not proved, after a kill while pieces were joined.
-        let length = FoundFile::at(&self.first)?.map_or(0, |found| found.length);
+        let length = self.own(0)?.map_or(0, |found| found.length);
         if length < end {
             return Err(missing());
         }
@@ -171,6 +177,7 @@ impl Pieces {
                 return Err(missing());
             }
             let path = self.path_of(*start);
+            self.own(*start)?.ok_or_else(missing)?;
             if *last > end {
                 append(&path, (end - start, *last - end), &mut whole)?;
                 end = *last;
@@ -356,6 +363,24 @@ mod tests {
         assert_eq!(now.kept().unwrap(), [(0, 6), (6, 10)]);
         now.join(&now.kept().unwrap(), 10).unwrap().commit(true).unwrap();
         assert_eq!(fs::read(&target).unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn a_file_that_takes_the_name_of_a_piece_is_neither_joined_nor_lost() {
+        for replaced in ["f.part", "f.part.segment-5"] {
+            let root = tempfile::tempdir().unwrap();
+            let target = root.path().join("f");
+            let now = pieces(&target, 1);
+            put(&now, 0, b"01234");
+            put(&now, 5, b"56789");
+            let ranges = now.kept().unwrap();
+            let other = root.path().join("other");
+            fs::write(&other, "others").unwrap();
+            fs::rename(&other, root.path().join(replaced)).unwrap();
+            now.join(&ranges, 10).unwrap_err();
+            assert_eq!(fs::read(root.path().join(replaced)).unwrap(), b"others");
+            assert!(!target.exists());
+        }
     }
 
     #[test]
