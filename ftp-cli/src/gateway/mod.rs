@@ -163,7 +163,7 @@ impl StoreKind for OtherServer {
             dialler: ConnectingThread::start()
                 .map_err(|error| format!("cannot start a thread: {error}"))?,
             personal: login.is_none(),
-            listed: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             renames: Default::default(),
             restarts: OnceLock::new(),
         };

@@ -4,10 +4,10 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_client::error::ListingCut;
-use ftp_client::listing::{ListOptions, ListingForm};
+use ftp_client::listing::{Budget, ListOptions, ListingForm};
 use ftp_client::{Client, Entry as Found, EntryKind as FoundKind, Error, ListLine, TimeVal};
 use ftp_proto::{Escaped, HiddenFile, Permissions};
 use ftp_server::{
@@ -16,9 +16,9 @@ use ftp_server::{
     WriteMode,
 };
 
-use super::transfer::{self, OtherFile};
+use super::transfer::{self, OtherAppend, OtherFile};
 use super::upstream::{
-    self, Connection, Known as _, Listed, StorageResult, Turn, Upstream, find, metadata,
+    self, Connection, Held, Known as _, StorageResult, Turn, Upstream, find, metadata,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -27,9 +27,9 @@ const MOST_LINKS: usize = 100;
 /// Seconds after which an upload that no client sees was left by a gateway that was killed.
 const DAY: i64 = 24 * 60 * 60;
 
-/// How often a directory that has only uploads on their way is looked at before its removal is refused
-/// for now, and the pause between two looks.
-const LOOKS: u32 = 20;
+/// The longest wait for the end of uploads to a directory that is to be removed, and the pause between two
+/// looks.
+const ENDING: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The directory `prefix` of another server.
@@ -90,19 +90,60 @@ impl Gateway {
         let (Some(above), Some(name)) = (path.parent(), path.name()) else { return false };
         let at = self.below(&above);
         let is_it = |found: &Found| found.name == name && found.kind == Some(FoundKind::Link);
-        self.names(&at).is_ok_and(|names| names.all.iter().any(is_it))
+        self.names(&at).is_ok_and(|(names, _)| names.iter().any(is_it))
     }
 
-    fn names(&self, at: &[u8]) -> StorageResult<ListedNames> {
-        let listed = || Listed::none(Arc::clone(&self.upstream.target));
-        let asked = self.upstream.ask(|client, other| list(client, &other.path(at), listed()));
-        Ok(asked?.0)
+    /// Returns what a directory has, uploads on their way included, and the memory for it.
+    fn names(&self, at: &[u8]) -> StorageResult<(Vec<Found>, Held)> {
+        let options = ListOptions::by(ListingForm::Auto).all(true);
+        let (listed, _) = self.upstream.ask(|client, other| {
+            let (mut names, mut held) = (Vec::new(), Held::none(other));
+            for item in client.list_directory(other.path(at), options)? {
+                match item? {
+                    ListLine::Entry(found) if held.add(Budget::weight_of(&found)) => {
+                        names.push(found);
+                    }
+                    ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
+                    // Clients remove what a listing lacks.
+                    ListLine::Unparsed(line) => return Ok(Err(line)),
+                }
+            }
+            Ok(Ok((names, held)))
+        })?;
+        listed.map_err(|line| {
+            let line = Escaped(&line);
+            let why = format!("the other server lists a line that cannot be read: {line}");
+            StorageError::caused_by(Kind::Io, io::Error::other(why))
+        })
     }
 
     /// Returns whether the directory above an object is missing.
     fn is_lost(&self, path: &VirtualPath) -> StorageResult<bool> {
         let above = self.find(&path.parent().unwrap_or_default())?;
         Ok(above.is_none_or(|above| above.kind != EntryKind::Directory))
+    }
+
+    /// Removes a directory in which there is nothing but what gateways that were killed have left.
+    fn remove_directory(&self, path: &VirtualPath) -> StorageResult<()> {
+        if path.is_root() {
+            return Err(Kind::Denied.into());
+        }
+        self.existing(path)?.check_directory()?;
+        let at = self.below(path);
+        let (left, _) = self.names(&at)?;
+        // Some servers remove what is in the directory too, uploads on their way included.
+        if !left.iter().all(|found| is_own_name(&found.name)) {
+            return Err(Kind::NotEmpty.into());
+        }
+        if !left.iter().all(is_forgotten) {
+            return Err(Kind::Busy.into());
+        }
+        for upload in left {
+            let left = [&*at, b"/", &*upload.name].concat();
+            self.upstream.change(&left, false, |client, place| client.delete(place))?;
+        }
+        // Those servers also remove what is stored there from now on.
+        self.upstream.change(&at, true, |client, place| client.rmdir(place))
     }
 
     /// Returns why an object cannot be made, if the directory above it is missing, else the server's
@@ -135,36 +176,6 @@ fn is_own_name(name: &[u8]) -> bool {
     name.starts_with(transfer::PREFIX.as_bytes()) && HiddenFile::of(name).is_some()
 }
 
-/// What a directory has.
-struct ListedNames {
-    /// Uploads on their way included.
-    all: Vec<Found>,
-    /// The first line that cannot be read.
-    unread: Option<Vec<u8>>,
-    /// Whether there is a name that cannot be one.
-    has_others: bool,
-    /// The room for all in memory.
-    listed: Listed,
-}
-
-fn list(client: &mut Client, path: &[u8], listed: Listed) -> Result<ListedNames, Error> {
-    let options = ListOptions::by(ListingForm::Auto).all(true);
-    let mut names = ListedNames { all: Vec::new(), unread: None, has_others: false, listed };
-    for item in client.list_directory(path, options)? {
-        match item? {
-            ListLine::Entry(entry) if !entry.is_safe_name() => {
-                let name = entry.name_lossy();
-                log::warn!("the other server lists a name that cannot be one: {name}");
-                names.has_others = true;
-            }
-            ListLine::Entry(entry) if names.listed.add() => names.all.push(entry),
-            ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
-            ListLine::Unparsed(line) => drop(names.unread.get_or_insert(line)),
-        }
-    }
-    Ok(names)
-}
-
 /// Returns whether no process can still write to this upload.
 fn is_forgotten(upload: &Found) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -190,12 +201,8 @@ impl Storage for Gateway {
         Confine::Neutral
     }
 
-    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Metadata> {
-        let found = self.existing(path)?;
-        if ask == Ask::Directory {
-            found.check_directory()?;
-        }
-        Ok(found)
+    fn stat(&self, path: &VirtualPath, _: Ask) -> StorageResult<Metadata> {
+        self.existing(path)
     }
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
@@ -203,35 +210,31 @@ impl Storage for Gateway {
         let at = self.below(path);
         // Some servers list nothing, or the file itself, in place of a refusal.
         let names = self.names(&at);
-        if names.as_ref().map_or(0, |names| names.all.len()) < 2 {
-            self.stat(path, Ask::Directory)?;
+        if names.as_ref().map_or(0, |(all, _)| all.len()) < 2 {
+            self.existing(path)?.check_directory()?;
         }
-        let ListedNames { mut all, unread, listed, .. } = names?;
-        if let Some(line) = unread {
-            // Clients remove what a listing lacks.
-            let line = Escaped(&line);
-            let why = format!("the other server lists a line that cannot be read: {line}");
-            return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
-        }
-        all.retain(|found| !is_own_name(&found.name));
+        let (all, held) = names?;
         let mut links = 0;
         let mut entries = Vec::with_capacity(all.len());
-        for found in all {
-            let (metadata, link) = match (metadata(&found), ask) {
-                (Some(metadata), _) => (metadata, None),
-                (None, Ask::Names) => (Metadata::new(EntryKind::Symlink), None),
-                (None, _) if links < MOST_LINKS => {
-                    links += 1;
-                    match self.find(&path.join(&found.name)) {
-                        Ok(Some(metadata)) => (metadata, found.target),
-                        _ => (Metadata::new(EntryKind::Symlink), None),
-                    }
-                }
-                (None, _) => (Metadata::new(EntryKind::Symlink), None),
-            };
-            entries.push(Ok(Entry::new(found.name, metadata).through(link)));
+        for mut found in all {
+            if !found.is_safe_name() {
+                let name = found.name_lossy();
+                log::warn!("the other server lists a name that cannot be one: {name}");
+                continue;
+            }
+            if is_own_name(&found.name) {
+                continue;
+            }
+            let (mut shown, mut link) = (metadata(&found), None);
+            if shown.is_none() && ask != Ask::Names && links < MOST_LINKS {
+                links += 1;
+                shown = self.find(&path.join(&found.name)).ok().flatten();
+                link = found.target.take().filter(|_| shown.is_some());
+            }
+            let shown = shown.unwrap_or(Metadata::new(EntryKind::Symlink));
+            entries.push(Ok(Entry::new(found.name, shown).through(link)));
         }
-        Ok(Entries::new(entries.into_iter().inspect(move |_| _ = &listed)))
+        Ok(Entries::new(entries.into_iter().inspect(move |_| _ = &held)))
     }
 
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
@@ -258,17 +261,20 @@ impl Storage for Gateway {
         if is_hidden(path) {
             return Err(Kind::NameNotAllowed.into());
         }
-        let at = self.below(path);
-        if let WriteMode::From(_) | WriteMode::Append = mode {
-            let old = self.find(path)?;
-            old.map_or(Ok(()), check_file)?;
-            return match mode {
-                // Only a record could tell the beginning of a cut upload from an older file.
-                WriteMode::From(_) if old.is_some() => Err(Kind::Unsupported.into()),
-                _ if old.is_none() && self.is_lost(path)? => Err(Kind::NotFound.into()),
-                WriteMode::Append => Ok(transfer::append(&self.upstream, at)),
-                _ => Err(Kind::BadRestart.into()),
-            };
+        let (upstream, at) = (Arc::clone(&self.upstream), self.below(path));
+        match mode {
+            WriteMode::Create | WriteMode::Replace => {}
+            WriteMode::Append => {
+                match self.find(path)? {
+                    Some(old) => check_file(old)?,
+                    None if self.is_lost(path)? => return Err(Kind::NotFound.into()),
+                    None => {}
+                }
+                let (bytes, held) = (Vec::new(), Held::none(&upstream));
+                return Ok(Box::new(OtherAppend { upstream, path: at, bytes, held }));
+            }
+            // Only a record could tell the beginning of a cut upload from an older file.
+            _ => return Err(Kind::Unsupported.into()),
         }
         let store = |client: &mut Client, place: &[u8]| client.find_before_transfer(place, true);
         let (old, client) = self.find_by(path, store)?;
@@ -276,7 +282,7 @@ impl Storage for Gateway {
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
-        let begun = transfer::begin(&self.upstream, client, at, mode, old);
+        let begun = transfer::begin(&upstream, client, at, mode, old);
         begun.map_err(|refused| self.explain(path, refused))
     }
 
@@ -294,12 +300,10 @@ impl Storage for Gateway {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        let found = self.find(path)?;
         let at = self.below(path);
-        // Some servers remove a directory by DELE, and some tell a size of one.
-        let wrong = match found {
+        let wrong = match self.find(path)? {
             None => Some(Kind::NotFound),
-            Some(found) if found.kind == EntryKind::Directory => Some(Kind::IsDirectory),
+            // Some servers remove a directory by DELE, and some tell a size of one.
             Some(_) => {
                 let asked = self.upstream.ask(|client, other| client.is_directory(other.path(&at)));
                 asked?.0.then_some(Kind::IsDirectory)
@@ -313,36 +317,17 @@ impl Storage for Gateway {
         self.upstream.change(&at, false, |client, place| client.delete(place))
     }
 
+    /// Waits a moment for what is left of cut uploads: another thread removes it.
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        if path.is_root() {
-            return Err(Kind::Denied.into());
-        }
-        self.stat(path, Ask::Directory)?;
-        let at = self.below(path);
-        // Some servers remove what is in the directory too, uploads on their way included. What a cut
-        // upload has left is removed in another thread, unless the gateway was killed.
-        for _ in 0..LOOKS {
-            let ListedNames { all: left, unread, has_others, .. } = self.names(&at)?;
-            let is_upload = |found: &Found| is_own_name(&found.name);
-            if has_others || unread.is_some() || !left.iter().all(is_upload) {
-                return Err(Kind::NotEmpty.into());
-            }
-            if left.is_empty() {
-                // Some servers remove what is stored there from now on.
-                let removed = self.upstream.change(&at, true, |client, place| client.rmdir(place));
-                match removed {
-                    // That server hides an upload on its way, which is about to be given up.
-                    Err(error) if error.kind == Kind::Busy && error.source.is_some() => {}
-                    removed => return removed,
+        let begun = Instant::now();
+        loop {
+            match self.remove_directory(path) {
+                Err(error) if error.kind == Kind::Busy && begun.elapsed() < ENDING => {
+                    thread::sleep(PAUSE);
                 }
+                removed => return removed,
             }
-            for upload in left.iter().filter(|upload| is_forgotten(upload)) {
-                let left = [&*at, b"/", &*upload.name].concat();
-                self.upstream.change(&left, false, |client, place| client.delete(place))?;
-            }
-            thread::sleep(PAUSE);
         }
-        Err(Kind::Busy.into())
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
@@ -360,11 +345,8 @@ impl Storage for Gateway {
     /// Looks at both names, and then renames. FTP has no rename that keeps what another client stores in
     /// between.
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        if from.is_root() {
+        if from.is_root() || to.is_root() {
             return Err(Kind::Denied.into());
-        }
-        if to.is_root() {
-            return Err(Kind::IsDirectory.into());
         }
         let old = self.existing(from)?;
         if is_hidden(to) {
@@ -385,11 +367,10 @@ impl Storage for Gateway {
         let turn = Turn::wait(&self.upstream, &places)?;
         let [old_place, new_place] = places.map(|(place, _)| self.upstream.path(place));
         match find(&mut client, &new_place).known()? {
-            None => {}
-            Some(_) if !replace => return Err(Kind::Exists.into()),
-            Some(there) if is_directory(&there) => return Err(Kind::IsDirectory.into()),
-            Some(_) if is_directory(&old) => return Err(Kind::NotDirectory.into()),
-            Some(_) => {}
+            Some(there) if !replace || is_directory(&there) || is_directory(&old) => {
+                return Err(Kind::Exists.into());
+            }
+            _ => {}
         }
         let named = client.rename_from(&old_place, &new_place).known();
         let renamed = named.and_then(|named| {

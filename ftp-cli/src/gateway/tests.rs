@@ -25,7 +25,7 @@ use ftp_tests::site::{OurServer, Site};
 use ftp_tests::tls::{Authority, Kind as Issued};
 use ftp_tests::wait::wait_until;
 
-use super::upstream::{MOST_NAMES, StorageResult};
+use super::upstream::{ROOM, StorageResult};
 use super::*;
 
 mod turns;
@@ -41,7 +41,7 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         hashes: false,
         dialler: ConnectingThread::start().unwrap(),
         personal: false,
-        listed: AtomicUsize::new(0),
+        held: AtomicUsize::new(0),
         renames: Default::default(),
         restarts: OnceLock::new(),
     };
@@ -416,12 +416,18 @@ fn a_server_that_does_not_answer_holds_up_no_abort() {
         let _ = lock(&ended).recv();
     });
     let front = Front::of(address, ("u", "p"), "timeout = \"1 h\"\n");
-    let mut session = RawSession::login(front.address, "u", "p");
-    session.expect("TYPE I", 200);
-    let _data = session.passive();
-    session.expect("RETR /a", 150);
-    session.expect("ABOR", 426);
-    session.expect_reply(226);
+    // An append is sent when its client has sent all of it.
+    for command in ["RETR /a", "APPE /a"] {
+        let mut session = RawSession::login(front.address, "u", "p");
+        session.expect("TYPE I", 200);
+        let data = session.passive();
+        session.expect(command, 150);
+        if command.starts_with("APPE") {
+            data.close();
+        }
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+    }
     drop(end);
 }
 
@@ -598,7 +604,7 @@ fn permissions_are_set_where_the_other_server_sets_them() {
 }
 
 #[test]
-fn listings_share_the_room_for_names() {
+fn listings_and_appends_share_their_memory() {
     let files = MemoryStorage::new();
     files.put("/a", "").unwrap();
     files.put("/b", "").unwrap();
@@ -607,10 +613,16 @@ fn listings_share_the_room_for_names() {
     let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
     let storage = door.storage("", None).unwrap();
     let list = || storage.list(&"/".into(), Ask::Facts).map(Iterator::count);
-    for (others, want) in [(MOST_NAMES - 2, true), (MOST_NAMES - 1, false)] {
-        door.target.listed.store(others, Ordering::SeqCst);
+    let append = || {
+        let mut upload = storage.write(&"/a".into(), WriteMode::Append, Keep::Shared)?;
+        Ok::<_, StorageError>(upload.write_all(&[b'n'; 500])?)
+    };
+    for (others, want) in [(ROOM - 2_000, true), (ROOM - 499, false)] {
+        door.target.held.store(others, Ordering::SeqCst);
         assert_eq!(list().is_ok_and(|count| count == 2), want, "{others}");
-        assert_eq!(door.target.listed.load(Ordering::SeqCst), others);
+        let appended = append().map_err(|error| error.kind);
+        assert_eq!(appended, if want { Ok(()) } else { Err(Kind::Busy) }, "{others}");
+        assert_eq!(door.target.held.load(Ordering::SeqCst), others);
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use ftp_server::{
     WriteMode,
 };
 
-use super::upstream::{Connection, Known as _, StorageResult, Turn, Upstream, find};
+use super::upstream::{Connection, Held, Known as _, StorageResult, Turn, Upstream, find};
 use crate::random_name;
 
 pub(super) const PREFIX: &str = ".ftp-gateway-";
@@ -28,29 +28,59 @@ const STEP: Duration = Duration::from_millis(100);
 /// about to restart.
 const PAUSES: [u64; 5] = [0, 1, 10, 60, 600];
 
-/// The buffer of a download, and the number of its pieces that wait for the client.
-const BUFFER: usize = 256 * 1024;
-const PIECES: usize = 2;
+/// The buffer of a download: the session's own one and this are no more than any session may hold.
+const BUFFER: usize = 64 * 1024;
 
 /// Maximum number of bytes of an `APPE`. They are sent in one go, so that a client that is cut off or slow
 /// changes nothing there.
 const APPEND: usize = 1024 * 1024;
 
-/// A file of another server that is being read, in a thread: the session must not wait for the server.
+/// A file of another server that is being read.
 pub(super) struct OtherFile {
     upstream: Arc<Upstream>,
     path: Vec<u8>,
     size: u64,
-    offset: u64,
-    /// The connection, until the download begins.
-    client: Option<Connection>,
-    pieces: Option<Pieces>,
+    reading: Reading,
     piece: Cursor<Vec<u8>>,
-    is_over: bool,
 }
 
-/// What a thread has received: no bytes at all if the server has confirmed the end, and `None` for a wait.
-type Pieces = Receiver<StorageResult<Option<Vec<u8>>>>;
+enum Reading {
+    /// Nothing has been sent. The first byte to read has this offset.
+    New(Connection, u64),
+    /// A thread waits for the server: the session must not.
+    Waiting(Receiver<StorageResult<Self>>),
+    /// The bytes up to this offset are left out.
+    Running(Box<Download<Connection>>, u64),
+    /// The server has confirmed the end.
+    Over,
+    Failed,
+}
+
+impl Reading {
+    fn wait(work: impl FnOnce() -> StorageResult<Self> + Send + 'static) -> StorageResult<Self> {
+        let (done, result) = mpsc::channel();
+        thread::Builder::new().spawn(move || drop(done.send(work())))?;
+        Ok(Self::Waiting(result))
+    }
+
+    fn begin(
+        upstream: &Upstream,
+        mut client: Connection,
+        path: &[u8],
+        size: u64,
+        offset: u64,
+    ) -> StorageResult<Self> {
+        let mut start = offset;
+        if offset > 0 {
+            if !upstream.restarts(client, path, size)? {
+                start = 0;
+            }
+            client = upstream.lend()?;
+        }
+        let download = Download::begin(client, path, start).known()?;
+        Ok(Self::Running(Box::new(download), offset))
+    }
+}
 
 impl OtherFile {
     pub(super) fn new(
@@ -59,60 +89,34 @@ impl OtherFile {
         path: Vec<u8>,
         size: u64,
     ) -> Self {
-        let (upstream, client) = (Arc::clone(upstream), Some(client));
-        let (pieces, piece, is_over) = (None, Cursor::default(), false);
-        Self { upstream, path, size, offset: 0, client, pieces, piece, is_over }
+        let reading = Reading::New(client, 0);
+        Self { upstream: Arc::clone(upstream), path, size, reading, piece: Cursor::default() }
     }
 
-    fn begin(&mut self) -> StorageResult<Pieces> {
-        let (to, pieces) = mpsc::sync_channel(PIECES);
-        let (upstream, path) = (Arc::clone(&self.upstream), self.upstream.path(&self.path));
-        let (size, offset) = (self.size, self.offset);
-        let client = self.client.take().ok_or(Kind::Io)?;
-        thread::Builder::new().spawn(move || {
-            let done = download(&upstream, client, &path, size, offset, &to);
-            let _ = to.send(done.map(|()| Some(Vec::new())));
-        })?;
-        Ok(pieces)
+    fn has_piece(&self) -> bool {
+        self.piece.position() < self.piece.get_ref().len() as u64
     }
-}
 
-/// Sends a file of `size` bytes from `offset` on to a session, while that wants it.
-fn download(
-    upstream: &Upstream,
-    mut client: Connection,
-    path: &[u8],
-    size: u64,
-    offset: u64,
-    to: &SyncSender<StorageResult<Option<Vec<u8>>>>,
-) -> StorageResult<()> {
-    let mut skip = 0;
-    if offset > 0 {
-        if !upstream.restarts(client, path, size)? {
-            skip = offset;
-        }
-        client = upstream.lend()?;
-    }
-    let mut download = Download::begin(client, path, offset - skip).known()?;
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        if !download.is_ready(STEP).known()? {
-            if let Err(TrySendError::Disconnected(_)) = to.try_send(Ok(None)) {
-                return Ok(());
+    /// Reads what has arrived. Returns what follows, and whether that is another state.
+    fn take(
+        &mut self,
+        mut download: Box<Download<Connection>>,
+        from: u64,
+    ) -> StorageResult<(Reading, bool)> {
+        let at = download.offset() + download.transferred();
+        let mut buffer = std::mem::take(&mut self.piece).into_inner();
+        buffer.resize(BUFFER, 0);
+        let end = match download.read(&mut buffer) {
+            Ok(0) => Reading::wait(move || download.release().0.map(|_| Reading::Over).known()),
+            Ok(count) => {
+                buffer.truncate(count);
+                self.piece = Cursor::new(buffer);
+                self.piece.set_position(from.saturating_sub(at));
+                return Ok((Reading::Running(download, from), false));
             }
-            continue;
-        }
-        let count = match download.read(&mut buffer) {
-            Ok(0) => return download.release().0.map(drop).known(),
-            Ok(count) => count,
-            Err(error) => return Err(download.fail(error)).known(),
+            Err(error) => Reading::wait(move || Err(download.fail(error)).known()),
         };
-        let skipped = usize::try_from(skip).unwrap_or(usize::MAX).min(count);
-        skip -= skipped as u64;
-        let piece = buffer.get(skipped..count).unwrap_or_default();
-        if !piece.is_empty() && to.send(Ok(Some(piece.to_vec()))).is_err() {
-            return Ok(());
-        }
+        Ok((end?, true))
     }
 }
 
@@ -129,33 +133,39 @@ impl Source for OtherFile {
     }
 
     fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
-        if offset > self.size {
-            return Err(Kind::BadRestart.into());
+        match &mut self.reading {
+            _ if offset > self.size => return Err(Kind::BadRestart.into()),
+            // Then there is nothing to ask for.
+            reading if offset > 0 && offset == self.size => *reading = Reading::Over,
+            Reading::New(_, at) => *at = offset,
+            _ => return Err(Kind::Io.into()),
         }
-        self.offset = offset;
-        // Then there is nothing to ask for.
-        self.is_over = offset > 0 && offset == self.size;
         Ok(())
     }
 
     fn ready(&mut self) -> StorageResult<bool> {
-        if self.is_over || self.piece.position() < self.piece.get_ref().len() as u64 {
-            return Ok(true);
+        let mut is_next = !self.has_piece();
+        while is_next {
+            (self.reading, is_next) = match std::mem::replace(&mut self.reading, Reading::Failed) {
+                Reading::New(client, offset) => {
+                    let (upstream, size) = (Arc::clone(&self.upstream), self.size);
+                    let path = upstream.path(&self.path);
+                    let begin = move || Reading::begin(&upstream, client, &path, size, offset);
+                    (Reading::wait(begin)?, true)
+                }
+                Reading::Waiting(result) => match result.recv_timeout(STEP) {
+                    Err(RecvTimeoutError::Timeout) => (Reading::Waiting(result), false),
+                    next => (next.map_err(|_| Kind::Io)??, true),
+                },
+                Reading::Running(mut download, from) => match download.is_ready(STEP).known()? {
+                    true => self.take(download, from)?,
+                    false => (Reading::Running(download, from), false),
+                },
+                Reading::Over => (Reading::Over, false),
+                Reading::Failed => return Err(Kind::Io.into()),
+            };
         }
-        let pieces = match self.pieces.take() {
-            Some(pieces) => pieces,
-            None => self.begin()?,
-        };
-        let piece = match pieces.recv_timeout(STEP) {
-            Ok(piece) => piece?,
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => return Err(Kind::Io.into()),
-        };
-        self.pieces = Some(pieces);
-        let Some(piece) = piece else { return Ok(false) };
-        self.is_over = piece.is_empty();
-        self.piece = Cursor::new(piece);
-        Ok(true)
+        Ok(self.has_piece() || matches!(self.reading, Reading::Over))
     }
 }
 
@@ -178,39 +188,19 @@ struct OtherUpload {
 }
 
 enum Sending {
-    /// The bytes of an append, of which the other server has none.
-    Held(Vec<u8>),
     Running(Box<RunningUpload>),
     Proved(Box<Proved>),
     Over,
 }
 
-/// An upload that the other server has, under its temporary name.
+/// An upload that the other server has.
 struct Proved {
     client: Connection,
     /// What has the final name, as far as it was looked at.
     found: Option<Metadata>,
-    /// The command that gives the file its name.
-    rename: Command,
+    /// The command that gives the file its name; `None` if it has that.
+    rename: Option<Command>,
     turn: Turn,
-}
-
-impl OtherUpload {
-    fn new(
-        upstream: &Arc<Upstream>,
-        path: Vec<u8>,
-        mode: WriteMode,
-        old: Option<Metadata>,
-    ) -> Self {
-        let (upstream, sending) = (Arc::clone(upstream), Sending::Held(Vec::new()));
-        let (temporary, checksum, turn) = (None, None, None);
-        Self { upstream, path, mode, old, temporary, sending, sent: 0, checksum, turn }
-    }
-}
-
-/// Begins to append to the file at `path`. The other server hears of it only at the end.
-pub(super) fn append(upstream: &Arc<Upstream>, path: Vec<u8>) -> Box<dyn Upload> {
-    Box::new(OtherUpload::new(upstream, path, WriteMode::Append, None))
 }
 
 /// Begins an upload; `old` is the file at `path`, as `client` has found it.
@@ -223,33 +213,36 @@ pub(super) fn begin(
     mut client: Connection,
     path: Vec<u8>,
     mode: WriteMode,
-    old: Option<Metadata>,
+    mut old: Option<Metadata>,
 ) -> StorageResult<Box<dyn Upload>> {
-    let mut upload = OtherUpload::new(upstream, path, mode, old);
     let target = &upstream.target;
+    let (mut checksum, mut temporary, mut turn) = (None, None, None);
     if target.hashes {
         let algorithms = client.hash_algorithms().known()?;
-        upload.checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
+        checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
     }
     if target.in_place {
         // Two at once would write into one file.
-        upload.turn = Some(Turn::begin(upstream, &[(&upload.path, false)])?);
+        turn = Some(Turn::begin(upstream, &[(&path, false)])?);
         // What was found before the turn may have been replaced since.
-        upload.old = find(&mut client, &upload.place()).known()?;
+        old = find(&mut client, &upstream.path(&path)).known()?;
         StorageError::check_wanted()?;
-        if mode == WriteMode::Create && upload.old.is_some() {
+        if mode == WriteMode::Create && old.is_some() {
             return Err(Kind::Exists.into());
         }
     } else {
-        let end = upload.path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-        let (directory, _) = upload.path.split_at(end);
+        let end = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
+        let (directory, _) = path.split_at(end);
         let name = format!("{PREFIX}{}.part", random_name());
-        upload.temporary = Some([directory, name.as_bytes()].concat());
+        temporary = Some([directory, name.as_bytes()].concat());
     }
+    let (upstream, sending) = (Arc::clone(upstream), Sending::Over);
+    let mut upload =
+        OtherUpload { upstream, path, mode, old, temporary, sending, sent: 0, checksum, turn };
     let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
     let running = upload.settle(running).map_err(|error| match error {
         // Some servers do not accept the name.
-        StorageError { kind: Kind::Refused, source: Some(why), .. } if !target.in_place => {
+        StorageError { kind: Kind::Refused, source: Some(why), .. } if upload.turn.is_none() => {
             let why = format!("{why} (as {PREFIX}*.part; in_place needs no such name)");
             StorageError::caused_by(Kind::Refused, io::Error::other(why))
         }
@@ -277,29 +270,11 @@ impl OtherUpload {
         settle(self.turn.as_ref(), done)
     }
 
-    /// Appends bytes in turn, up to the confirmation, and notes the size before.
-    fn append(&mut self, bytes: &[u8]) -> StorageResult<RunningUpload> {
-        let mut client = self.upstream.lend()?;
-        let turn = Turn::wait(&self.upstream, &[(&self.path, false)])?;
-        // Others may have appended meanwhile.
-        let place = self.place();
-        self.old = find(&mut client, &place).known()?;
-        StorageError::check_wanted()?;
-        let turn = self.turn.insert(turn);
-        let mut running = turn.settle(RunningUpload::begin(client, &place, UploadMode::Append))?;
-        match running.write_all(bytes) {
-            Ok(()) => Ok(running),
-            Err(error) => turn.settle(Err(running.fail(error))),
-        }
-    }
-
-    /// Ends the upload there, and proves it. Returns what is left to do for one with a temporary name.
-    /// `looks` is whether to look at what has the final name.
-    fn prove(&mut self, looks: bool) -> StorageResult<Option<Proved>> {
+    /// Ends the upload there, and proves it. `looks` is whether to look at what has the final name.
+    fn prove(&mut self, looks: bool) -> StorageResult<Proved> {
         let running = match std::mem::replace(&mut self.sending, Sending::Over) {
             Sending::Running(running) => *running,
-            Sending::Proved(proved) => return Ok(Some(*proved)),
-            Sending::Held(bytes) => self.append(&bytes)?,
+            Sending::Proved(proved) => return Ok(*proved),
             Sending::Over => return Err(Kind::Io.into()),
         };
         let (report, mut client) = running.release();
@@ -310,40 +285,28 @@ impl OtherUpload {
         }
         // FTP has no exclusive rename: a file that another client of that server stores from here on is
         // replaced. Changes through this program exclude each other.
-        let places = [(&*self.path, false)];
-        let turn = self.temporary.as_ref().map(|_| Turn::wait(&self.upstream, &places));
-        let turn = turn.transpose()?;
+        let own = self.turn.take();
+        let in_place = own.is_some();
+        let turn = own.map_or_else(|| Turn::wait(&self.upstream, &[(&self.path, false)]), Ok)?;
         let asked = self.upstream.ask_by(client, |client, _| {
-            if turn.is_some() {
-                client.ask_before_rename(&place, looks.then_some(&*to))?;
+            if in_place {
+                return Ok((stored_size(client, &place)?, self.old, None));
             }
+            client.ask_before_rename(&place, looks.then_some(&*to))?;
             let told = stored_size(client, &place)?;
-            let named = match turn {
-                Some(_) => {
-                    let found = if looks { find(client, &to)? } else { self.old };
-                    Some((found, client.rename_from(&place, &to)?))
-                }
-                None => None,
-            };
-            Ok((told, named))
+            let found = if looks { find(client, &to)? } else { self.old };
+            Ok((told, found, Some(client.rename_from(&place, &to)?)))
         });
-        let ((told, named), client) = asked.map_err(|mut error| {
-            if self.turn.is_some() {
-                // What is stored has the final name already.
-                error.kind = Kind::Unknown;
-            }
-            error
-        })?;
-        let is_append = self.mode == WriteMode::Append;
-        let before = self.old.filter(|_| is_append).map_or(0, |old| old.size);
-        check_size(told, before.saturating_add(self.sent), is_append)?;
-        let proved = |((found, rename), turn)| Proved { client, found, rename, turn };
-        Ok(named.zip(turn).map(proved))
+        let asked = asked.map_err(|error| if in_place { in_doubt(error) } else { error });
+        let ((told, found, rename), client) = asked?;
+        check_size(told, self.sent, false)?;
+        Ok(Proved { client, found, rename, turn })
     }
 
     /// Gives the file its name.
     fn publish(&mut self, proved: Proved) -> StorageResult<()> {
         let Proved { mut client, found, rename, turn } = proved;
+        let Some(rename) = rename else { return Ok(()) };
         if found.is_some() && self.mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
@@ -408,6 +371,12 @@ impl OtherUpload {
     }
 }
 
+/// Returns the error of a question about what has the final name already.
+fn in_doubt(mut error: StorageError) -> StorageError {
+    error.kind = Kind::Unknown;
+    error
+}
+
 /// Returns the size that the server tells of a file, and whether it should tell one.
 fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool), Error> {
     let features = client.features()?;
@@ -434,21 +403,13 @@ fn check_size((size, tells): (Option<u64>, bool), want: u64, is_append: bool) ->
 
 impl Write for OtherUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = match &mut self.sending {
-            Sending::Held(held) if held.len().saturating_add(bytes.len()) > APPEND => {
-                let why = io::Error::other("a gateway appends at most 1 MiB at a time");
-                return Err(StorageError::caused_by(Kind::OverQuota, why).into());
-            }
-            Sending::Held(held) => {
-                held.extend_from_slice(bytes);
-                bytes.len()
-            }
-            Sending::Running(running) => match running.write(bytes).map_err(Error::downcast) {
-                Err(Ok(error)) => self.settle(Err(error))?,
-                Err(Err(error)) => return Err(error),
-                Ok(count) => count,
-            },
-            Sending::Proved(_) | Sending::Over => return Err(StorageError::new(Kind::Io).into()),
+        let Sending::Running(running) = &mut self.sending else {
+            return Err(StorageError::new(Kind::Io).into());
+        };
+        let count = match running.write(bytes).map_err(Error::downcast) {
+            Err(Ok(error)) => self.settle(Err(error))?,
+            Err(Err(error)) => return Err(error),
+            Ok(count) => count,
         };
         if let (Some(checksum), Some(bytes)) = (&mut self.checksum, bytes.get(..count)) {
             checksum.update(bytes);
@@ -474,28 +435,25 @@ impl Upload for OtherUpload {
     }
 
     fn published_size(&self) -> Option<u64> {
-        Some(self.sent).filter(|_| self.mode != WriteMode::Append)
+        Some(self.sent)
     }
 
     fn target(&mut self) -> Option<StorageResult<Metadata>> {
+        // Of an upload in place, it is this upload that has the final name now.
         let found = match self.temporary {
             Some(_) => self.prove(true).map(|proved| {
-                let proved = proved?;
                 let found = proved.found;
                 self.sending = Sending::Proved(Box::new(proved));
                 found
             }),
-            // It is this upload that has the final name now.
             None => Ok(self.old),
         };
         Some(found.and_then(|found| found.ok_or_else(|| Kind::NotFound.into())))
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
-        match self.prove(self.mode == WriteMode::Create)? {
-            Some(proved) => self.publish(proved),
-            None => Ok(()),
-        }
+        let proved = self.prove(self.mode == WriteMode::Create)?;
+        self.publish(proved)
     }
 
     fn abort(self: Box<Self>, _: StreamEnd) {}
@@ -506,4 +464,55 @@ impl Drop for OtherUpload {
     fn drop(&mut self) {
         self.clean();
     }
+}
+
+/// An append, of which the other server hears only at the end.
+pub(super) struct OtherAppend {
+    pub(super) upstream: Arc<Upstream>,
+    /// The path of the file, below the directory of the URL.
+    pub(super) path: Vec<u8>,
+    pub(super) bytes: Vec<u8>,
+    /// The memory of the bytes.
+    pub(super) held: Held,
+}
+
+impl Write for OtherAppend {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len().saturating_add(bytes.len()) > APPEND {
+            let why = io::Error::other("a gateway appends at most 1 MiB at a time");
+            return Err(StorageError::caused_by(Kind::OverQuota, why).into());
+        }
+        if !self.held.add(bytes.len()) {
+            let why = io::Error::other("other appends and listings hold all memory");
+            return Err(StorageError::caused_by(Kind::Busy, why).into());
+        }
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Upload for OtherAppend {
+    fn commit(self: Box<Self>) -> StorageResult<()> {
+        let Self { upstream, path, bytes, held: _held } = *self;
+        let mut client = upstream.lend()?;
+        let turn = Turn::wait(&upstream, &[(&path, false)])?;
+        // Others may have appended meanwhile.
+        let place = upstream.path(&path);
+        let before = find(&mut client, &place).known()?.map_or(0, |old| old.size);
+        StorageError::check_wanted()?;
+        let mut running = turn.settle(RunningUpload::begin(client, &place, UploadMode::Append))?;
+        if let Err(error) = running.write_all(&bytes) {
+            return turn.settle(Err(running.fail(error)));
+        }
+        let (report, client) = running.release();
+        turn.settle(report)?;
+        let asked = upstream.ask_by(client, |client, _| stored_size(client, &place));
+        let (told, _) = asked.map_err(in_doubt)?;
+        check_size(told, before.saturating_add(bytes.len() as u64), true)
+    }
+
+    fn abort(self: Box<Self>, _: StreamEnd) {}
 }

@@ -25,8 +25,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Time after which a firewall may have forgotten an idle connection.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Maximum number of names in all listings at once: about 75 MiB.
-pub(super) const MOST_NAMES: usize = 250_000;
+/// Maximum memory of all listings and appends of a store at once, in bytes: 250,000 names.
+pub(super) const ROOM: usize = 80 * 1024 * 1024;
 
 pub(super) type StorageResult<T> = Result<T, StorageError>;
 
@@ -49,32 +49,32 @@ pub(super) struct OtherTarget {
     pub(super) dialler: ConnectingThread,
     /// Whether each user's own login is passed on.
     pub(super) personal: bool,
-    /// Number of names in the listings that clients are reading.
-    pub(super) listed: AtomicUsize,
+    /// The memory of listings that clients are reading, and of appends, in bytes.
+    pub(super) held: AtomicUsize,
     /// Set once a file had its name after a rename: a new name, or that of an older file.
     pub(super) renames: [OnceLock<()>; 2],
     /// Set once the server has begun a download in the middle of a file.
     pub(super) restarts: OnceLock<()>,
 }
 
-/// The names of a listing, as a part of those that may be in memory at once.
-pub(super) struct Listed(Arc<OtherTarget>, usize);
+/// A part of the memory that all sessions of a store share.
+pub(super) struct Held(Arc<OtherTarget>, usize);
 
-impl Listed {
-    pub(super) const fn none(target: Arc<OtherTarget>) -> Self {
-        Self(target, 0)
+impl Held {
+    pub(super) fn none(upstream: &Upstream) -> Self {
+        Self(Arc::clone(&upstream.target), 0)
     }
 
-    /// Adds a name. Returns whether there is room for it.
-    pub(super) fn add(&mut self) -> bool {
-        self.1 += 1;
-        self.0.listed.fetch_add(1, Ordering::Relaxed) < MOST_NAMES
+    /// Takes more bytes. Returns whether there is room for them.
+    pub(super) fn add(&mut self, bytes: usize) -> bool {
+        self.1 += bytes;
+        self.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= ROOM
     }
 }
 
-impl Drop for Listed {
+impl Drop for Held {
     fn drop(&mut self) {
-        self.0.listed.fetch_sub(self.1, Ordering::Relaxed);
+        self.0.held.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 
