@@ -252,6 +252,7 @@ fn cases(steps: &[(Who, usize, u64)], losses: &[Loss], plain: usize) -> Vec<Case
 fn check(store: ObjectStore, losses: &[Loss], plain: usize, at_a_time: usize) {
     let (name, store) = (store.name, Arc::new(Mutex::new(store)));
     let cases = cases(&all_steps(&store), losses, plain);
+    println!("{name}: {} cases", cases.len());
     let broken = at_once(at_a_time, cases, |case| play(&store, case));
     let broken: Vec<_> = broken.into_iter().flatten().collect();
     assert!(broken.is_empty(), "{name}: {}", broken.join("\n"));

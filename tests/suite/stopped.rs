@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::content::binary;
 use ftp_tests::peer::ObjectStore;
 use ftp_tests::raw::RawSession;
@@ -18,8 +19,17 @@ use rustix::process::Signal;
 
 use super::stores::{HASTY, Served, login, place, serve};
 
-/// The time without a request after which a server is taken to have nothing under way.
-const QUIET: Duration = Duration::from_secs(1);
+/// Returns the seconds for which a server with the usual timeouts is stopped: `FTP_STOPPED=120`.
+/// Without this variable, its timeouts are short.
+fn seconds() -> Option<Duration> {
+    let seconds = std::env::var("FTP_STOPPED").ok()?;
+    Some(Duration::from_secs(seconds.parse().expect("a number of seconds")))
+}
+
+/// Returns the time without a request after which a server is taken to have nothing under way.
+fn quiet() -> Duration {
+    Duration::from_secs(if seconds().is_some() { 8 } else { 1 })
+}
 
 /// The requests of a server, of which one is special.
 struct Requests {
@@ -67,7 +77,9 @@ impl Requests {
                 .iter()
                 .any(|method| bytes[..count].starts_with(method.as_bytes()));
             if is_head && self.is_special() && self.is_held.load(Ordering::SeqCst) {
-                wait_until("the request may go", || self.may_go.load(Ordering::SeqCst));
+                while !self.may_go.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
             }
             if (&*there).write_all(&bytes[..count]).is_err() {
                 break;
@@ -94,45 +106,68 @@ impl Requests {
         self.is_armed.store(true, Ordering::SeqCst);
     }
 
-    fn is_quiet(&self) -> bool {
-        self.last.lock().unwrap().elapsed() > QUIET
+    fn wait_until_quiet(&self) {
+        wait_until("it has ended all work", || self.last.lock().unwrap().elapsed() > quiet());
     }
 }
 
-/// A command: its name, the lines, whether the file has several parts, and the file that the other
-/// server stores.
-type Case = (&'static str, &'static [&'static str], bool, &'static str);
+/// A command, and what another server stores meanwhile.
+#[derive(Clone, Copy)]
+struct Case {
+    name: &'static str,
+    lines: &'static [&'static str],
+    /// Whether the file has several parts.
+    is_large: bool,
+    /// The directory that the other server makes, if it is not there.
+    directory: Option<&'static str>,
+    /// The file that the other server stores.
+    file: &'static str,
+}
 
-const CASES: [Case; 9] = [
-    ("STOR new", &["STOR n"], false, "n"),
-    ("STOR over", &["STOR f"], false, "f"),
-    ("STOR parts", &["STOR f"], true, "f"),
-    ("APPE", &["APPE f"], false, "f"),
-    ("DELE", &["DELE f"], false, "f"),
-    ("RNTO new", &["RNFR f", "RNTO n"], false, "n"),
-    ("RNTO over", &["RNFR f", "RNTO g"], false, "g"),
-    ("RNTO source", &["RNFR f", "RNTO g"], false, "f"),
-    ("MFMT", &["MFMT 20200101000000 f"], false, "f"),
+const fn case(name: &'static str, lines: &'static [&'static str], file: &'static str) -> Case {
+    Case { name, lines, is_large: false, directory: None, file }
+}
+
+const CASES: [Case; 14] = [
+    case("STOR new", &["STOR n"], "n"),
+    case("STOR over", &["STOR f"], "f"),
+    Case { is_large: true, ..case("STOR parts", &["STOR f"], "f") },
+    case("REST", &["REST 3", "STOR f"], "f"),
+    case("APPE", &["APPE f"], "f"),
+    case("DELE", &["DELE f"], "f"),
+    case("RNTO new", &["RNFR f", "RNTO n"], "n"),
+    case("RNTO over", &["RNFR f", "RNTO g"], "g"),
+    case("RNTO source", &["RNFR f", "RNTO g"], "f"),
+    Case { directory: Some("e"), ..case("RNTO tree", &["RNFR d", "RNTO e"], "e/f") },
+    Case { directory: Some("d"), ..case("RNTO tree source", &["RNFR d", "RNTO e"], "d/f") },
+    Case { directory: Some("n"), ..case("MKD", &["MKD n"], "n/f") },
+    Case { directory: Some("m"), ..case("RMD", &["RMD m"], "m/f") },
+    case("MFMT", &["MFMT 20200101000000 f"], "f"),
 ];
 
 /// The commands that lose a newer file at a store, as `--check` says of it: moto ignores the
 /// conditions of a completion, and of the target of a copy.
-const KNOWN: [(&str, &str); 3] =
-    [("moto", "STOR parts"), ("moto", "RNTO new"), ("moto", "RNTO over")];
+const KNOWN: [(&str, &str); 4] =
+    [("moto", "STOR parts"), ("moto", "RNTO new"), ("moto", "RNTO over"), ("moto", "RNTO tree")];
 
 /// Stops a server at the request with this number. Returns whether the newer file is left, or `None`
-/// if the command has no such request.
+/// if the command has no such request. Both work in `place`, a new directory.
 fn play(
     (stopped, requests): (&Served, &Requests),
     newer: &mut RawSession,
-    (_, lines, is_large, file): Case,
+    case: Case,
     (number, is_held): (usize, bool),
+    place: &str,
 ) -> Option<bool> {
-    for old in ["f", "g"] {
+    newer.expect(format!("MKD {place}"), 257);
+    newer.expect(format!("CWD {place}"), 250);
+    ["MKD d", "MKD m"].into_iter().for_each(|line| drop(newer.expect(line, 257)));
+    for old in ["f", "g", "d/f"] {
         newer.upload(format!("STOR {old}"), format!("the old {old}").as_bytes());
     }
     let mut session = login(stopped.address);
-    let (last, earlier) = lines.split_last().unwrap();
+    session.expect(format!("CWD {place}"), 250);
+    let (last, earlier) = case.lines.split_last().unwrap();
     earlier.iter().for_each(|line| drop(session.expect(line, 350)));
     let connection = session.stream().try_clone().unwrap();
     let data = is_upload(last).then(|| session.passive());
@@ -141,7 +176,7 @@ fn play(
     let (told, end) = mpsc::channel();
     let ending = thread::spawn(move || {
         if let Some(data) = data {
-            let older = if is_large { binary((5 << 20) + 9, 4) } else { b"older".to_vec() };
+            let older = if case.is_large { binary((5 << 20) + 9, 4) } else { b"older".to_vec() };
             // The server may be stopped, or have refused it.
             let _ = data.stream().write_all(&older);
             data.close();
@@ -162,21 +197,21 @@ fn play(
         let stopped_at = Instant::now();
         // The client gives up, and stores a newer file by the other server.
         connection.shutdown(Shutdown::Both).unwrap();
-        newer.upload(format!("STOR {file}"), b"newer");
+        case.directory.into_iter().for_each(|it| drop(newer.ask(format!("MKD {it}"))));
+        newer.upload(format!("STOR {}", case.file), b"newer");
         requests.may_go.store(true, Ordering::SeqCst);
-        wait_until("its timeouts are over", || stopped_at.elapsed() > HASTY + QUIET);
+        let until = seconds().unwrap_or(HASTY + quiet());
+        thread::sleep(until.saturating_sub(stopped_at.elapsed()));
         *requests.last.lock().unwrap() = Instant::now();
         stopped.signal(Signal::CONT);
-        wait_until("it has ended all work", || requests.is_quiet());
+        requests.wait_until_quiet();
         // A rename that began again may have moved it.
-        is_left = [file, "g"].iter().any(|name| content(newer, name) == b"newer");
+        is_left = [case.file, "g", "e/f"].iter().any(|name| content(newer, name) == b"newer");
     }
     connection.shutdown(Shutdown::Both).ok();
     ending.join().unwrap();
-    wait_until("it has ended all work", || requests.is_quiet());
-    for line in ["DELE f", "DELE g", "DELE n"] {
-        wait_until(line, || [250, 550].contains(&newer.ask(line).code));
-    }
+    requests.wait_until_quiet();
+    newer.expect("CDUP", 250);
     has_come.then_some(is_left)
 }
 
@@ -194,39 +229,45 @@ fn content(session: &mut RawSession, name: &str) -> Vec<u8> {
     content
 }
 
-/// Stops a server of this store at each request of each command. Returns the number of cases.
-fn stops(store: &ObjectStore) -> usize {
+/// Stops a server of this store at each request of a command. Returns the number of cases.
+fn stops_at_each(store: &ObjectStore, other: SocketAddr, case: Case, is_held: bool) -> usize {
+    let (before, requests) = Requests::before(store.address());
     let there = place(store);
-    let (endpoint, keys) = there.split_once(' ').unwrap();
-    let address = endpoint.trim_start_matches("http://").parse().unwrap();
-    let (before, requests) = Requests::before(address);
-    let stopped = Served::start(&format!("http://{before} {keys} hasty"));
-    let other = serve(&there);
-    let mut newer = login(other.local_addr());
+    let (_, keys) = there.split_once(' ').unwrap();
+    let hasty = if seconds().is_some() { "" } else { " hasty" };
+    let stopped = Served::start(&format!("http://{before} {keys}{hasty}"));
+    let (mut newer, name) = (login(other), format!("{} {is_held}", case.name));
     // The first rename tests the store.
-    newer.upload("STOR f", b"");
+    newer.upload(format!("STOR {name} f"), b"");
     let mut warm = login(stopped.address);
-    for line in ["RNFR f", "RNTO g", "DELE g"] {
-        assert!(warm.ask(line).code < 400, "{line}");
+    for line in [format!("RNFR {name} f"), format!("RNTO {name} g"), format!("DELE {name} g")] {
+        assert!(warm.ask(&line).code < 400, "{line}");
     }
+    let is_known = KNOWN.contains(&(store.name, case.name));
     let mut count = 0;
-    // A plain run has another command for each store, and holds each request.
-    for case in some(CASES.to_vec(), 1) {
-        let is_known = KNOWN.contains(&(store.name, case.0));
-        for is_held in [true, false] {
-            for number in 0.. {
-                let is_left = play((&stopped, &requests), &mut newer, case, (number, is_held));
-                let Some(is_left) = is_left else { break };
-                assert!(is_left || is_known, "{}: {}: request {number}", store.name, case.0);
-                count += 1;
-            }
-            if !is_full() {
-                break;
-            }
-        }
+    loop {
+        let place = format!("{name} {count}");
+        let is_left = play((&stopped, &requests), &mut newer, case, (count, is_held), &place);
+        let Some(is_left) = is_left else { break };
+        assert!(is_left || is_known, "{}: {name}: request {count}", store.name);
+        count += 1;
     }
     stopped.kill();
+    println!("{}: {name}: {count}", store.name);
     count
+}
+
+/// Stops servers of this store at each request of each command. Returns the number of cases.
+fn stops(store: &ObjectStore) -> usize {
+    let other = serve(&place(store));
+    // A plain run has another command for each store, and holds each request.
+    let holds: &[bool] = if is_full() { &[true, false] } else { &[true] };
+    let cases = some(CASES.to_vec(), 1);
+    let cases = cases.iter().flat_map(|case| holds.iter().map(move |is_held| (*case, *is_held)));
+    // A server with the usual timeouts mostly waits.
+    let at_a_time = if seconds().is_some() { 2 * CASES.len() } else { 4 };
+    let play = |(case, is_held)| stops_at_each(store, other.local_addr(), case, is_held);
+    at_once(at_a_time, cases, play).into_iter().sum()
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub(super) fn storage_at(place: &str) -> S3Storage {
 
 /// A server in this process.
 pub(super) fn serve(place: &str) -> Server {
-    let builder = Server::builder().storage(storage_at(place).keep_times(true));
+    let builder = Server::builder().storage(storage_at(place).keep_times(true).rename_trees(9));
     builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").expect("a server")
 }
 
