@@ -597,6 +597,7 @@ pub(crate) fn not_moved(error: &Error) -> Failure {
         Error::Local(error) => return local(error),
         Error::Job(JobFault::NotShown(_)) => return Failure { exit: Exit::Partial, ..failure },
         Error::Job(JobFault::NotMoved(_)) => format!("--remove-source: {}", failure.message),
+        Error::Job(JobFault::OtherSource) => format!("{}; run the command again", failure.message),
         Error::Job(JobFault::Unsettled) => format!("{}, or use --min-age 5min", failure.message),
         Error::Job(JobFault::NotRemoved(cause)) => {
             format!("downloaded, but not removed: {}", Failure::from(&**cause).message)
