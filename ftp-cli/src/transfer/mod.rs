@@ -544,7 +544,7 @@ fn failure_of(
             Failure::item(Exit::Unsupported, format!("{option}{what}"))
         }
         Error::Job(fault) => faulty(fault, error),
-        Error::Refused { verb: Verb::Hash, .. } if settings.verify == Verify::Digest => {
+        Error::Refused { verb, .. } if download::is_digest(*verb) => {
             let message = format!("--verify hash: {}", Failure::from(error).message);
             Failure::item(Exit::Unsupported, message)
         }
