@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ftp_proto::Escaped;
 
-use crate::error::Error;
+use crate::error::{Error, TreeFault};
 
 /// What connections have cost. All clients count together whose builders have the same counts
 /// ([`ClientBuilder::counts`](crate::ClientBuilder::counts)).
@@ -184,7 +184,7 @@ pub enum Event<'a> {
     /// Objects of a tree are not removed, because the target may lack something of the source.
     Withheld {
         /// The first failure, which is the reason.
-        first: &'a str,
+        first: &'a TreeFault,
         /// Whether objects are removed in directories that the failures do not affect.
         ignores_errors: bool,
     },

@@ -187,7 +187,12 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
     }
     // An object of exactly this name is removed: once it is gone, the name is no pattern.
     let mut itself = None;
-    for_each_url(options, stdio, &urls, "objects removed", |client, url, reporter, repeat| {
+    // A pattern stands for several objects.
+    let what = match globs || urls.iter().any(pattern::is_pattern) {
+        true => "URLs removed",
+        false => "objects removed",
+    };
+    for_each_url(options, stdio, &urls, what, |client, url, reporter, repeat| {
         let is_directory = url.is_directory();
         let how = RemoveOptions::new()
             .recursive(recursive)

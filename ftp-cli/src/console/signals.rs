@@ -31,7 +31,7 @@ const LAST_WORD: Duration = Duration::from_millis(250);
 pub(crate) struct Cleanup {
     canceller: Option<Canceller>,
     /// What Ctrl-C ends in a session at a terminal; elsewhere, it ends the process.
-    ends: Option<Arc<Mutex<Ends>>>,
+    aimed: Option<Arc<Mutex<Aimed>>>,
 }
 
 /// What Ctrl-C ends in a session at a terminal.
@@ -39,15 +39,38 @@ pub(crate) struct Cleanup {
 pub(crate) enum Aim {
     /// The work of a [`Cleanup`]; the process, if that is cancelled already.
     Work,
-    /// Nothing: another program owns the terminal.
+    /// The same, and so does a continuation after Ctrl-Z: the prompt is shown again.
+    Prompt,
+}
+
+#[derive(Clone, Default)]
+enum Ends {
+    #[default]
+    Process,
+    Work(Canceller, Aim),
     Nothing,
 }
 
-#[derive(Clone)]
-enum Ends {
-    Process,
-    Work(Canceller),
-    Nothing,
+/// The target of Ctrl-C. The thread of signals can be late: when it hears of a SIGINT, the program
+/// that owned the terminal may have ended.
+#[derive(Default)]
+struct Aimed {
+    ends: Ends,
+    /// Whether a SIGINT was heard while another program owned the terminal.
+    is_heard: bool,
+    /// Whether the next SIGINT to be heard was for that program.
+    is_late: bool,
+}
+
+impl Aimed {
+    /// Returns what the SIGINT that is heard now ends.
+    fn hear(&mut self) -> Ends {
+        self.is_heard = true;
+        match std::mem::take(&mut self.is_late) {
+            true => Ends::Nothing,
+            false => self.ends.clone(),
+        }
+    }
 }
 
 impl Cleanup {
@@ -70,22 +93,30 @@ impl Cleanup {
     ///
     /// Returns the errors of [`start`](Self::start).
     pub(crate) fn start_session(options: &Options, stdio: &Stdio) -> Result<Self> {
-        Self::begin(options, stdio, Some(Arc::new(Mutex::new(Ends::Process))))
+        let aimed = Arc::new(Mutex::new(Aimed::default()));
+        let this = Self::begin(options, stdio, Some(Arc::clone(&aimed)))?;
+        let again = move || {
+            if let Ends::Work(prompt, Aim::Prompt) = &lock(&aimed).ends {
+                prompt.cancel();
+            }
+        };
+        system::on_continue(again).map_err(|error| refused(&error))?;
+        Ok(this)
     }
 
-    fn begin(options: &Options, stdio: &Stdio, ends: Option<Arc<Mutex<Ends>>>) -> Result<Self> {
+    fn begin(options: &Options, stdio: &Stdio, aimed: Option<Arc<Mutex<Aimed>>>) -> Result<Self> {
         output::start(options, &stdio.messages, LevelFilter::Warn)?;
         if !stdio.is_process {
             return Ok(Self::default());
         }
-        let this = Self { canceller: None, ends }.renewed()?;
+        let this = Self { canceller: None, aimed }.renewed()?;
         let _ = stdio.cleanup.set(this.clone());
-        let (early, ends) = (EarlyEnd::of(stdio), this.ends.clone());
+        let (early, aimed) = (EarlyEnd::of(stdio), this.aimed.clone());
         on_signals(false, move |signal| {
-            let ends = ends.as_ref().filter(|_| signal == SIGINT);
-            match ends.map(|ends| lock(ends).clone()) {
+            let aimed = aimed.as_ref().filter(|_| signal == SIGINT);
+            match aimed.map(|aimed| lock(aimed).hear()) {
                 Some(Ends::Nothing) => {}
-                Some(Ends::Work(work)) if !work.is_cancelled() => work.cancel(),
+                Some(Ends::Work(work, _)) if !work.is_cancelled() => work.cancel(),
                 _ => early.end(ended_by(signal)),
             }
         })?;
@@ -99,16 +130,23 @@ impl Cleanup {
     /// Returns `Internal` if no file descriptor is left.
     pub(crate) fn renewed(&self) -> Result<Self> {
         let canceller = Canceller::new().map_err(|error| refused(&error))?;
-        Ok(Self { canceller: Some(canceller), ends: self.ends.clone() })
+        Ok(Self { canceller: Some(canceller), aimed: self.aimed.clone() })
     }
 
     pub(crate) fn aim(&self, aim: Aim) {
-        let Some(ends) = &self.ends else { return };
-        *lock(ends) = match (aim, &self.canceller) {
-            (Aim::Work, Some(canceller)) => Ends::Work(canceller.clone()),
-            (Aim::Work, None) => Ends::Process,
-            (Aim::Nothing, _) => Ends::Nothing,
-        };
+        let Some(aimed) = &self.aimed else { return };
+        let canceller = self.canceller.clone();
+        lock(aimed).ends = canceller.map_or(Ends::Process, |work| Ends::Work(work, aim));
+    }
+
+    /// Runs a program that owns the terminal: Ctrl-C is for it alone.
+    pub(crate) fn lend<T>(&self, run: impl FnOnce() -> T) -> T {
+        let Some(aimed) = &self.aimed else { return run() };
+        *lock(aimed) = Aimed { ends: Ends::Nothing, ..Aimed::default() };
+        let (done, is_interrupted) = system::hearing_interrupt(run);
+        let mut aimed = lock(aimed);
+        aimed.is_late = is_interrupted && !aimed.is_heard;
+        done
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -121,8 +159,8 @@ impl Cleanup {
     }
 
     fn cancel(&self) {
-        let aimed = self.ends.as_ref().map(|ends| lock(ends).clone());
-        if let Some(Ends::Work(work)) = aimed {
+        let ends = self.aimed.as_ref().map(|aimed| lock(aimed).ends.clone());
+        if let Some(Ends::Work(work, _)) = ends {
             work.cancel();
         }
         if let Some(canceller) = &self.canceller {
@@ -316,4 +354,25 @@ pub(crate) fn start_watchdog(command: Option<Command>, options: &Options, stdio:
     });
     let refused = |error| Failure::new(Exit::Internal, format!("--timeout: {error}"));
     started.map(drop).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_sigint_of_a_program_at_the_terminal_ends_nothing() {
+        let work = Ends::Work(Canceller::new().unwrap(), Aim::Work);
+        for (is_heard, is_late) in [(true, false), (false, true)] {
+            let mut aimed = Aimed { ends: Ends::Nothing, ..Aimed::default() };
+            if is_heard {
+                assert!(matches!(aimed.hear(), Ends::Nothing));
+            }
+            aimed.is_late = !aimed.is_heard;
+            aimed.ends = work.clone();
+            assert_eq!(matches!(aimed.hear(), Ends::Nothing), is_late);
+            // The next one is for the work.
+            assert!(matches!(aimed.hear(), Ends::Work(..)));
+        }
+    }
 }

@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use ftp_client::Canceller;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,12 +31,12 @@ use rustix::termios::{
     tcsetattr,
 };
 use signal_hook::consts::{
-    SIGABRT, SIGALRM, SIGPIPE, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
-    SIGXFSZ,
+    SIGABRT, SIGALRM, SIGCONT, SIGPIPE, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM,
+    SIGXCPU, SIGXFSZ,
 };
 pub(crate) use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use signal_hook::low_level::emulate_default_handler;
+use signal_hook::low_level::{emulate_default_handler, unregister};
 
 use super::start_thread;
 use super::streams::{Closed, Streams};
@@ -63,6 +63,26 @@ pub(crate) fn listen(
         }
     })?;
     Ok(())
+}
+
+/// Calls `act` in a separate thread whenever the process continues after a stop.
+///
+/// # Errors
+///
+/// Returns the system's error if it refuses the handler or the thread.
+pub(crate) fn on_continue(mut act: impl FnMut() + Send + 'static) -> io::Result<()> {
+    let mut signals = Signals::new([SIGCONT])?;
+    start_thread("continue", move || signals.forever().for_each(|_| act())).map(drop)
+}
+
+/// Returns what `run` does, and whether a SIGINT has come meanwhile. The kernel delivers the SIGINT of
+/// a terminal to this process before a child process can end by it.
+pub(crate) fn hearing_interrupt<T>(run: impl FnOnce() -> T) -> (T, bool) {
+    let flag = Arc::new(AtomicBool::new(false));
+    let id = signal_hook::flag::register(SIGINT, Arc::clone(&flag));
+    let done = run();
+    let _ = id.map(unregister);
+    (done, flag.load(Ordering::Relaxed))
 }
 
 /// Ends the process as SIGPIPE ends other programs. SIGPIPE is ignored otherwise, so that a broken

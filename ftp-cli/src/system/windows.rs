@@ -32,6 +32,16 @@ pub(crate) fn listen(_: bool, mut act: impl FnMut(i32) + Send + 'static) -> io::
     ctrlc::set_handler(move || act(SIGINT)).map_err(io::Error::other)
 }
 
+/// Does nothing: Windows stops no process.
+pub(crate) fn on_continue(_: impl FnMut() + Send + 'static) -> io::Result<()> {
+    Ok(())
+}
+
+/// Returns what `run` does. Windows tells nothing of Ctrl-C but by the handler.
+pub(crate) fn hearing_interrupt<T>(run: impl FnOnce() -> T) -> (T, bool) {
+    (run(), false)
+}
+
 /// Does nothing: Windows ends no program because of a pipe. The exit code is that of Unix.
 pub(crate) const fn end_by_broken_pipe() {}
 

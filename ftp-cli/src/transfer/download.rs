@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use ftp_client::error::JobFault;
 use ftp_client::file::{Left, Why};
 use ftp_client::{Client, Done, Error, Event, FileOptions, Get, Observer, Place};
-use ftp_proto::{FtpUrl, Verb};
+use ftp_proto::{FtpUrl, RepresentationType, Verb};
 
 use super::{Attempt, Context, RemoteFile, Target, Verify, not_moved, wrong_size};
 use crate::connect::Sessions;
@@ -87,7 +87,8 @@ fn run<'j>(
             job.start_over();
         }
         let done = download(job, &show);
-        done.map_err(|error| failure_of(context, target, error, job.left()))
+        let is_binary = remote.representation == RepresentationType::Image;
+        done.map_err(|error| failure_of(context, target, error, job.left(), is_binary))
     };
     match target {
         Target::Output => {
@@ -127,7 +128,13 @@ fn job<'j>(
 }
 
 /// Returns the failure of a download, with a hint about the received bytes.
-fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left) -> Failure {
+fn failure_of(
+    context: &Context<'_>,
+    target: &Target,
+    error: Error,
+    left: &Left,
+    is_binary: bool,
+) -> Failure {
     let (verify, preserve) = (context.settings.verify, context.settings.preserve);
     let mut failure = match (error, target) {
         (Error::Local(error), Target::Output) => Failure::output(&error),
@@ -176,6 +183,10 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
         (error, _) => error.into(),
     };
     let hint = match left {
+        // These options exclude -c.
+        Left::Removed | Left::InPlace if !is_binary || context.settings.removes_source => {
+            return failure;
+        }
         Left::Removed => "; partial file removed; use -c to keep it and resume".to_owned(),
         Left::Part(part) => {
             format!("; partial file kept in {}; use -c to resume", shown_path(part))
@@ -195,7 +206,7 @@ fn failure_of(context: &Context<'_>, target: &Target, error: Error, left: &Left)
     failure
 }
 
-const fn is_digest(verb: Verb) -> bool {
+pub(super) const fn is_digest(verb: Verb) -> bool {
     use Verb::{Hash, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512};
     matches!(verb, Hash | Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512)
 }

@@ -544,7 +544,7 @@ fn failure_of(
             Failure::item(Exit::Unsupported, format!("{option}{what}"))
         }
         Error::Job(fault) => faulty(fault, error),
-        Error::Refused { verb: Verb::Hash, .. } if settings.verify == Verify::Digest => {
+        Error::Refused { verb, .. } if download::is_digest(*verb) => {
             let message = format!("--verify hash: {}", Failure::from(error).message);
             Failure::item(Exit::Unsupported, message)
         }
@@ -597,6 +597,7 @@ pub(crate) fn not_moved(error: &Error) -> Failure {
         Error::Local(error) => return local(error),
         Error::Job(JobFault::NotShown(_)) => return Failure { exit: Exit::Partial, ..failure },
         Error::Job(JobFault::NotMoved(_)) => format!("--remove-source: {}", failure.message),
+        Error::Job(JobFault::OtherSource) => format!("{}; run the command again", failure.message),
         Error::Job(JobFault::Unsettled) => format!("{}, or use --min-age 5min", failure.message),
         Error::Job(JobFault::NotRemoved(cause)) => {
             format!("downloaded, but not removed: {}", Failure::from(&**cause).message)

@@ -24,6 +24,19 @@ fn with_old() -> (TempRoot, String) {
 }
 
 #[test]
+fn c_is_advised_only_where_it_can_resume() {
+    let here = TempRoot::new();
+    for (options, advised) in [(&[][..], true), (&["-a"], false), (&["-a", "--in-place"], false)] {
+        let peer = Peer::start(&[("RETR f", Act::SendAndBreak("150 data", b"some".to_vec()))]);
+        let mut get = ftp(&["get", &peer.url("f")]);
+        let ran = run(get.args(options).arg(here.join("x")));
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert_eq!(said.contains("use -c"), advised, "{options:?}: {said}");
+        assert_eq!(ran.code(), Some(4), "{said}");
+    }
+}
+
+#[test]
 fn a_failed_download_keeps_only_the_old_file_li_06_li_07_hl_04() {
     let data = |length| vec![b'x'; length];
     for (retr, code, words) in [

@@ -279,8 +279,11 @@ fn a_dry_run_prints_the_plan_and_changes_nothing() {
         assert!(lines.contains(&line), "no {line:?} in {lines:?}");
     }
     let said = String::from_utf8(ran.stderr).unwrap();
-    assert!(said.contains("dry run, nothing changed: 7 files copied, "), "{said}");
-    assert!(said.contains("; 0 files unchanged, 5 directories made, 1 object removed"), "{said}");
+    assert!(said.contains("dry run, nothing changed: 7 files to copy, "), "{said}");
+    assert!(
+        said.contains("; 0 files unchanged, 5 directories to make, 1 object to remove"),
+        "{said}"
+    );
     // 5 directories, 7 files and the removed one.
     assert_eq!(lines.len(), 13, "{lines:?}");
     assert_eq!(here.tree(), before);

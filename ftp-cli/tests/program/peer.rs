@@ -4,12 +4,17 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::SystemTime;
+
+use ftp_proto::TimeVal;
 
 /// The reaction of the peer to a command.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     /// Sends this reply.
     Say(&'static str),
+    /// Sends the time of the last upload.
+    SayTime,
     /// Sends the first reply, the data and its end, then the last reply.
     Send(&'static str, Vec<u8>, &'static str),
     /// Sends the first reply and the data, and then nothing more.
@@ -77,6 +82,7 @@ fn serve(
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(control);
     let mut data = TcpListener::bind("127.0.0.1:0")?;
+    let mut stored = 0;
     control.write_all(b"220 ready\r\n")?;
     loop {
         let mut line = Vec::new();
@@ -118,6 +124,10 @@ fn serve(
         let mut say = |text: &str| control.write_all(format!("{text}\r\n").as_bytes());
         match act {
             Act::Say(text) => say(text)?,
+            Act::SayTime => {
+                let time = TimeVal::from_unix_seconds(stored).unwrap();
+                say(&format!("213 {time}"))?;
+            }
             Act::Send(first, bytes, last) => {
                 say(first)?;
                 data.accept()?.0.write_all(&bytes)?;
@@ -143,6 +153,8 @@ fn serve(
             Act::Take(first, last) => {
                 say(first)?;
                 std::io::copy(&mut data.accept()?.0, &mut std::io::sink())?;
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+                stored = now.as_secs() as i64;
                 say(last)?;
             }
             Act::TakeAndBreak(first) => {

@@ -7,7 +7,7 @@ use ftp_proto::{
 
 use super::{Client, is_unknown};
 use crate::digest::{Digest, HashAlgorithm, unhex};
-use crate::error::{Error, Phase, Unsupported};
+use crate::error::{Error, Phase, Unsupported, accepted};
 
 impl Client {
     /// Returns the algorithms that [`hash`](Self::hash) can use with this server, according to
@@ -53,8 +53,9 @@ impl Client {
     ///
     /// - [`Error::Unsupported`] if the server lists no suitable algorithm.
     /// - [`Error::Refused`] if the server refuses the command.
-    /// - [`Error::Protocol`] for a reply without the digest of a whole file; the connection stays
-    ///   open.
+    /// - [`Error::Protocol`] for a reply without the digest of a file from its beginning; the connection
+    ///   stays open.
+    /// - [`Error::Incomplete`] if `algorithm` is `None` and the digest is that of a part of the file.
     /// - [`Error::Argument`] if `path` cannot be sent.
     pub fn hash(
         &mut self,
@@ -63,6 +64,8 @@ impl Client {
     ) -> Result<Digest, Error> {
         let path = self.pathname(path.as_ref())?;
         let features = self.features()?;
+        // Without an algorithm, the caller has no digest to compare with.
+        let is_compared = algorithm.is_some();
         let wanted = algorithm.as_ref().map_or(HashAlgorithm::ALL, std::slice::from_ref);
         let mut refused = None;
         for &algorithm in wanted {
@@ -84,6 +87,12 @@ impl Client {
                             _ => read_single(reply.text(), &path, algorithm),
                         };
                         let bytes = bytes.map_err(Error::Protocol)?;
+                        if !is_compared
+                            && let Some(end) = range_end(reply.text())
+                            && let Some(size) = self.size(path.as_bytes())?.filter(|it| end < *it)
+                        {
+                            return Err(Error::Incomplete { bytes: end, announced: Some(size) });
+                        }
                         return Ok(Digest { algorithm, bytes });
                     }
                     // FEAT lists the command, but the server does not know it.
@@ -125,10 +134,7 @@ impl Client {
             return Err(Error::Unsupported(Unsupported::NoDigest));
         };
         self.choose_hash(&name.to_ascii_uppercase(), chosen)?;
-        let reply = self.hash_reply(&Command::Hash(path), range)?;
-        if reply.code().severity() != Severity::Completion {
-            return Err(Error::Refused { verb: Verb::Hash, reply });
-        }
+        let reply = accepted(Verb::Hash, self.hash_reply(&Command::Hash(path), range)?)?;
         let end = format!("0-{}", length.saturating_sub(1));
         let is_range = reply.text().split(|&byte| byte == b' ').nth(1) == Some(end.as_bytes());
         let bytes = match is_range {
@@ -192,6 +198,13 @@ fn read_hash(text: &[u8], algorithm: HashAlgorithm) -> Result<Vec<u8>, ParseErro
         word = words.next().ok_or_else(end)?;
     }
     digest(word, algorithm).ok_or_else(|| wrong(ParseErrorKind::BadNumber))
+}
+
+/// Returns the number of bytes that a reply to `HASH` is about, if it names them.
+fn range_end(text: &[u8]) -> Option<u64> {
+    let range = text.split(|&byte| byte == b' ').nth(1)?;
+    let (_, last) = std::str::from_utf8(range).ok()?.split_once('-')?;
+    last.parse::<u64>().ok()?.checked_add(1)
 }
 
 /// Reads the reply to `XCRC` or a similar command: the digest, with or without the pathname before

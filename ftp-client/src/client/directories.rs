@@ -6,10 +6,10 @@
 //! lists it without an argument. It stays there until the next command that needs the caller's own
 //! current directory, so a walk costs one `CWD` for each directory.
 
-use ftp_proto::{Command, Mode, Pathname, Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{Command, Mode, Pathname, Reply, ReplyCode, Verb};
 
 use super::{Client, is_unknown};
-use crate::error::{Error, ListingCut};
+use crate::error::{Error, ListingCut, accepted};
 use crate::trace;
 
 impl Client {
@@ -236,10 +236,7 @@ impl Client {
             Err(Error::Refused { reply, .. }) => Ok(reply),
             done => done,
         })?;
-        match reply.code().severity() {
-            Severity::Completion => Ok(reply),
-            _ => Err(Error::Refused { verb: command.verb(), reply }),
-        }
+        accepted(command.verb(), reply)
     }
 
     /// Does the same, whether or not replies are in step.
@@ -259,10 +256,7 @@ impl Client {
                 reply = second;
             }
         }
-        match reply.code().severity() {
-            Severity::Completion => Ok(reply),
-            _ => Err(Error::Refused { verb, reply }),
-        }
+        accepted(verb, reply)
     }
 }
 

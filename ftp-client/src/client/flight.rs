@@ -12,7 +12,7 @@ use ftp_proto::{
 use super::Client;
 use crate::control::Answers;
 use crate::control::proof::is_in_place;
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, accepted};
 use crate::trace;
 
 /// The maximum length of a flight in bytes. It fits into one segment, also under TLS.
@@ -69,10 +69,7 @@ impl Client {
         paths: &[Vec<u8>],
     ) -> Result<Option<Vec<Result<(), Error>>>, Error> {
         let replies = self.together(paths, Command::Dele)?;
-        let result = |reply: Reply| match reply.code().severity() {
-            Severity::Completion => Ok(()),
-            _ => Err(Error::Refused { verb: Verb::Dele, reply }),
-        };
+        let result = |reply| accepted(Verb::Dele, reply).map(drop);
         Ok(replies.map(|replies| replies.into_iter().map(result).collect()))
     }
 

@@ -28,11 +28,10 @@ use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login::{Login, Secured, TlsAnswer};
 use crate::data::{DownloadPlan, KeptConnection, MovesAhead};
-use crate::error::{Error, Phase, Unsupported};
+use crate::error::{Error, Phase, Unsupported, accepted};
 use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
 use crate::security::{TlsInfo, TlsStart};
-use crate::transfer::accepted;
 use crate::tree::entry::Clock;
 use crate::{tls, trace};
 
@@ -463,10 +462,7 @@ impl Client {
         self.is_renaming = false;
         let Some(named) = self.second_name(to)? else { return self.order(to).map(drop) };
         let reply = self.stay_inside(|client| client.control.request(&named))?;
-        match reply.code().severity() {
-            Severity::Completion => Ok(()),
-            _ => Err(Error::Refused { verb: Verb::Rnto, reply }),
-        }
+        accepted(Verb::Rnto, reply).map(drop)
     }
 
     /// Checks that the server answers (`NOOP`).
@@ -639,8 +635,7 @@ impl Client {
     /// Sends `TYPE` if another type is in force.
     pub(crate) fn put_in_force(&mut self, wanted: RepresentationType) -> Result<(), Error> {
         if self.state.representation != Some(wanted) {
-            let reply = self.request_with_proof(&Command::Type(wanted.into()))?;
-            accepted(Verb::Type, &reply)?;
+            accepted(Verb::Type, self.request_with_proof(&Command::Type(wanted.into()))?)?;
             self.state.representation = Some(wanted);
         }
         Ok(())

@@ -11,7 +11,7 @@ use ftp_proto::{
 };
 
 use super::{Client, is_unknown};
-use crate::error::{Error, ListingCut, Phase, Unsupported};
+use crate::error::{Error, ListingCut, Phase, Unsupported, accepted};
 use crate::event::{Event, Note, Observer};
 use crate::listing::{ListOptions, ListingForm, MOST_OBJECTS};
 
@@ -259,12 +259,8 @@ impl Client {
             self.order(&Command::Site(utime))?;
             return Ok(None);
         }
-        match reply.code().severity() {
-            Severity::Completion => {
-                Ok(Facts::parse(reply.text()).ok().and_then(|facts| facts.modify()))
-            }
-            _ => Err(Error::Refused { verb: command.verb(), reply }),
-        }
+        let reply = accepted(command.verb(), reply)?;
+        Ok(Facts::parse(reply.text()).ok().and_then(|facts| facts.modify()))
     }
 
     /// Sets the permission bits of the object at `path` (`SITE CHMOD`).

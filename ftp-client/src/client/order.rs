@@ -1,10 +1,10 @@
 //! Sending commands so that each reply answers its own: what was dropped early ends first, and a code
 //! that proves nothing is believed only once another reply has shown that they are in step.
 
-use ftp_proto::{Command, Pathname, Reply, Severity, Verb};
+use ftp_proto::{Command, Pathname, Reply, Verb};
 
 use super::{Client, is_unknown};
-use crate::error::Error;
+use crate::error::{Error, accepted};
 
 impl Client {
     /// Aborts a transfer that was dropped early, and returns to the caller's current directory.
@@ -78,9 +78,6 @@ impl Client {
     pub(super) fn order(&mut self, command: &Command) -> Result<Reply, Error> {
         self.make_ready_for(command.verb())?;
         let reply = self.exchange(command, |client, command| client.control.request(command))?;
-        match reply.code().severity() {
-            Severity::Completion => Ok(reply),
-            _ => Err(Error::Refused { verb: command.verb(), reply }),
-        }
+        accepted(command.verb(), reply)
     }
 }

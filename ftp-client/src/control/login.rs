@@ -13,7 +13,7 @@ use ftp_proto::{
 use rustix::fd::AsFd;
 
 use super::ControlConnection;
-use crate::error::{Error, ProxyAnswer, ProxyFault, TlsError};
+use crate::error::{Error, ProxyAnswer, ProxyFault, TlsError, accepted};
 use crate::net::Server;
 use crate::net::proxy::Proxy;
 use crate::net::wait::Deadline;
@@ -281,10 +281,7 @@ pub(crate) fn login(
         last = account;
         reply = control.request(last)?;
     }
-    match reply.code().severity() {
-        Severity::Completion => Ok(()),
-        _ => Err(Error::Refused { verb: last.verb(), reply }),
-    }
+    accepted(last.verb(), reply).map(drop)
 }
 
 /// Logs in to an FTP proxy itself, if the proxy settings name a user. Returns the user name by

@@ -14,14 +14,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    Command, Exchange, ParseError, ParseErrorKind, Reply, ReplyCode, ReplyDecoder, Severity, Verb,
-    is_listed, limits,
+    Command, Exchange, ParseError, ParseErrorKind, Reply, ReplyCode, ReplyDecoder, Verb, is_listed,
+    limits,
 };
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::charset::Charset;
-use crate::error::{Error, Phase, TlsError};
+use crate::error::{Error, Phase, TlsError, accepted};
 use crate::event::Counts;
 use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
@@ -337,11 +337,7 @@ impl ControlConnection {
 
     /// Sends a command that must end with 2xx.
     pub(crate) fn order(&mut self, command: &Command) -> Result<Reply, Error> {
-        let reply = self.request(command)?;
-        match reply.code().severity() {
-            Severity::Completion => Ok(reply),
-            _ => Err(Error::Refused { verb: command.verb(), reply }),
-        }
+        accepted(command.verb(), self.request(command)?)
     }
 
     /// Sends `QUIT`, and waits a short time for the reply. Any reply but a 221 shows that replies

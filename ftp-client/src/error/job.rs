@@ -138,7 +138,7 @@ pub enum JobFault {
     #[error("{}: not a journal of an upload; move it away", LocalPath(.0))]
     BadJournal(PathBuf),
     /// Another local file has the name of the open one; nothing was sent.
-    #[error("another local file has this name now, so nothing was sent; run the command again")]
+    #[error("another local file has this name now, so nothing was sent")]
     OtherSource,
     /// The local file was uploaded, but has changed since, so it was not removed.
     #[error("uploaded, but not removed: the local file changed")]

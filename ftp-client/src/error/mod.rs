@@ -55,7 +55,7 @@ use crate::digest::Digest;
 #[non_exhaustive]
 pub enum Error {
     /// The server refused this command. The reply is 4xx (the command may succeed later), 5xx (it
-    /// will fail again), or 332 if the server wants an account at login.
+    /// will fail again), 332 if the server wants an account at login, or 202 if it did nothing.
     #[error("{verb} refused: {reply}")]
     #[non_exhaustive]
     Refused {
@@ -464,6 +464,18 @@ impl fmt::Display for Perhaps {
             Verb::Dele => "it may be a new one, after this run has removed the old one",
             _ => "it may have been renamed by this run",
         })
+    }
+}
+
+/// Returns a 2xx reply. Any other is [`Error::Refused`], and so is a 202 to a command that changes an
+/// object or the current directory: the server did nothing (RFC 959 §4.2.1).
+pub(crate) fn accepted(verb: Verb, reply: Reply) -> Result<Reply, Error> {
+    use Verb::{Cdup, Cwd, Dele, Mfmt, Mkd, Rmd, Rnto, Site};
+    let is_idle = reply.code() == ReplyCode::SUPERFLUOUS
+        && matches!(verb, Cdup | Cwd | Dele | Mfmt | Mkd | Rmd | Rnto | Site);
+    match reply.code().severity() {
+        Severity::Completion if !is_idle => Ok(reply),
+        _ => Err(Error::Refused { verb, reply }),
     }
 }
 

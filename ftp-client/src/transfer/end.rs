@@ -5,21 +5,13 @@
 use std::time::Duration;
 
 use ftp_proto::{
-    AbortStep, Confirmation, Reply, Severity, TransferAbort, TransferEvidence, TransferFault, Verb,
+    AbortStep, Confirmation, Reply, TransferAbort, TransferEvidence, TransferFault, Verb,
 };
 
 use crate::control::ControlConnection;
 use crate::error::{Error, Phase};
 use crate::net::Stream;
 use crate::trace;
-
-/// Returns [`Error::Refused`] unless the reply is 2xx.
-pub(crate) fn accepted(verb: Verb, reply: &Reply) -> Result<(), Error> {
-    match reply.code().severity() {
-        Severity::Completion => Ok(()),
-        _ => Err(Error::Refused { verb, reply: reply.clone() }),
-    }
-}
 
 /// Fails unless the final reply confirms a transfer. Closes the control connection if the replies
 /// are out of step. Fails if the reply may belong to another command and more bytes follow it.

@@ -15,12 +15,12 @@ use ftp_proto::{
 };
 
 use super::end::faulted;
-use super::{Begun, Transfer, accepted, resync};
+use super::{Begun, Transfer, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::data::coding::Coding;
 use crate::data::{Advance, KeptConnection, Opening};
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, accepted};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::trace;
@@ -187,7 +187,7 @@ impl BeginWait<'_> {
             Err(error) => {
                 // The server may have closed the port because it refuses the transfer.
                 if let Some((Progress::Final, reply)) = self.control.poll_reply()? {
-                    accepted(self.verb, &reply)?;
+                    accepted(self.verb, reply)?;
                 }
                 self.lose(Error::io(error));
                 Ok(())

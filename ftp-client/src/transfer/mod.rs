@@ -10,7 +10,7 @@ mod upload;
 
 pub(crate) use begin::{begin, begin_with_time};
 pub use download::Download;
-pub(crate) use end::{accepted, confirm, resync};
+pub(crate) use end::{confirm, resync};
 pub use rate_limit::RateLimit;
 pub(crate) use upload::{Source, Watch};
 pub use upload::{Upload, UploadMode};
@@ -32,7 +32,7 @@ use rustix::fd::AsFd;
 use crate::client::Client;
 use crate::config::Timeouts;
 use crate::data::coding::{Coding, RawData};
-use crate::error::{Error, Phase, TlsError};
+use crate::error::{Error, Phase, TlsError, accepted};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 
@@ -289,8 +289,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
     /// Keeps a reply that confirms the transfer early, and returns whether there was one.
     fn hear(&mut self, reply: Option<(Progress, Reply)>) -> Result<bool, Error> {
         let Some((Progress::Final, reply)) = reply else { return Ok(false) };
-        accepted(self.verb, &reply)?;
-        self.ended = Some(reply);
+        self.ended = Some(accepted(self.verb, reply)?);
         Ok(true)
     }
 
@@ -386,8 +385,8 @@ impl<C: BorrowMut<Client>> RawData for Transfer<C> {
             }
             None | Some(Err(Error::Closed | Error::Timeout(_))) => error,
             Some(Err(error)) => error,
-            Some(Ok(reply)) => match accepted(self.verb, &reply) {
-                Ok(()) => {
+            Some(Ok(reply)) => match accepted(self.verb, reply) {
+                Ok(reply) => {
                     self.ended = Some(reply);
                     error
                 }
@@ -569,7 +568,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         let limit = self.client.config.timeouts.final_reply;
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
         let Some(reply) = self.early_reply(deadline)? else { return Ok(()) };
-        accepted(self.verb, &reply)?;
+        let reply = accepted(self.verb, reply)?;
         Err(error_of(TransferFault::Early, self.verb, &reply))
     }
 

@@ -16,12 +16,12 @@ use rustix::fd::AsFd;
 
 use super::begin::prepare;
 use super::meet::{BeginOutcome, meet};
-use super::{CLOSING, Transfer, accepted, resync};
+use super::{CLOSING, Transfer, resync};
 use crate::client::Client;
 use crate::control::ControlConnection;
 use crate::control::login::{Demand, Secured};
 use crate::data::coding::RawData;
-use crate::error::{Error, Phase, TlsError, may_demand_session};
+use crate::error::{Error, Phase, TlsError, accepted, may_demand_session};
 use crate::net::Stream;
 use crate::net::wait::Deadline;
 use crate::tls::Session;
@@ -76,8 +76,7 @@ fn shake_hands(
             reply = control.poll_reply()?;
         }
         if let Some((Progress::Final, reply)) = reply {
-            accepted(verb, &reply)?;
-            *ended = Some(reply);
+            *ended = Some(accepted(verb, reply)?);
         }
         control.go_on(deadline)?;
     }
@@ -105,7 +104,7 @@ pub(super) fn give_up(
     }
     drop(data);
     match control.final_reply(control.reply_deadline()) {
-        Ok(reply) => accepted(verb, &reply).err().filter(|_| !is_ours(&error)).unwrap_or(error),
+        Ok(reply) => accepted(verb, reply).err().filter(|_| !is_ours(&error)).unwrap_or(error),
         Err(Error::Closed | Error::Timeout(_)) => error,
         Err(other) if is_ours(&error) => {
             drop(other);
@@ -219,8 +218,7 @@ pub(super) fn look(
                 if may_demand_session(&reply) {
                     secured.demand = Demand::Made;
                 }
-                accepted(verb, &reply)?;
-                *ended = Some(reply);
+                *ended = Some(accepted(verb, reply)?);
                 return Ok(());
             }
             Some(_) => control.go_on(patience),

@@ -33,8 +33,9 @@ impl Reporter<'_> {
     }
 
     pub(crate) fn withheld(&self, causes: &Causes, ignores_errors: bool) {
-        let first = causes.first().unwrap_or_default();
-        self.on.event(Event::Withheld { first, ignores_errors });
+        if let Some(first) = causes.first() {
+            self.on.event(Event::Withheld { first, ignores_errors });
+        }
     }
 
     /// Returns the memory of one command that removes, makes or renames, for all its attempts.
@@ -98,7 +99,7 @@ const PATHS: usize = 1 << 20;
 /// be set do not count.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Causes {
-    first: Option<String>,
+    first: Option<TreeFault>,
     directories: BTreeSet<Vec<u8>>,
     /// Size of these paths, each with the memory of its place in the set.
     bytes: usize,
@@ -107,8 +108,8 @@ pub(crate) struct Causes {
 impl Causes {
     /// Records that something failed in the directory at this path from the top of the tree; the
     /// path of the top is empty.
-    pub(crate) fn add(&mut self, directory: &[u8], message: &str) {
-        self.first.get_or_insert_with(|| message.to_owned());
+    pub(crate) fn add(&mut self, directory: &[u8], fault: &TreeFault) {
+        self.first.get_or_insert_with(|| fault.clone());
         if self.directories.contains(&b""[..]) || self.directories.contains(directory) {
             return;
         }
@@ -121,9 +122,8 @@ impl Causes {
         }
     }
 
-    /// Returns the message of the first failure, if anything failed.
-    pub(crate) fn first(&self) -> Option<&str> {
-        self.first.as_deref()
+    pub(crate) const fn first(&self) -> Option<&TreeFault> {
+        self.first.as_ref()
     }
 
     /// Returns whether objects may be deleted from a directory. With `ignores_errors`, they may if
@@ -147,15 +147,17 @@ pub(crate) fn is_below(path: &[u8], directory: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn any_failure_holds_back_all_deletions_and_with_ignore_errors_those_on_its_way() {
         let directories = ["", "a", "a/b", "a/c", "ab", "d"];
         for failed in directories {
             let mut causes = Causes::default();
-            causes.add(failed.as_bytes(), failed);
-            causes.add(failed.as_bytes(), "another");
-            assert_eq!(causes.first(), Some(failed));
+            let fault = |text| TreeFault::item(ErrorKind::Local, text);
+            causes.add(failed.as_bytes(), &fault(failed));
+            causes.add(failed.as_bytes(), &fault("another"));
+            assert_eq!(causes.first().map(TreeFault::to_string).as_deref(), Some(failed));
             for directory in directories {
                 let parts = |path: &'static str| {
                     path.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>()
@@ -175,8 +177,9 @@ mod tests {
     #[test]
     fn endless_failures_take_bounded_memory() {
         let mut causes = Causes::default();
+        let fault = TreeFault::item(ErrorKind::Local, "no");
         for number in 0..40_000 {
-            causes.add(number.to_string().as_bytes(), "no");
+            causes.add(number.to_string().as_bytes(), &fault);
             assert!(causes.directories.len() * 64 <= PATHS);
         }
         assert!(!causes.permit(b"x", true));

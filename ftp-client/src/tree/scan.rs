@@ -25,7 +25,7 @@ use crate::listing::Budget;
 pub(crate) struct Contents {
     pub(crate) items: Vec<TreeEntry>,
     /// Reason why an unlisted object may exist.
-    pub(crate) doubt: Option<String>,
+    pub(crate) doubt: Option<TreeFault>,
     /// Whether that reason is a line that cannot be parsed: an object that exists is missing.
     pub(crate) lacks: bool,
     /// Whether the directory may contain unlisted names that begin with a dot.
@@ -305,7 +305,8 @@ impl Scan for LocalTree<'_> {
         let Some(top) = self.0 else { return Ok(Contents::default()) };
         let listed = top.below(path).and_then(|directory| directory.items(limits));
         let (items, is_whole) = listed.map_err(|error| TreeFault::local(path, &error))?;
-        let doubt = (!is_whole).then(|| "it changes while it is listed".to_owned());
+        let doubt = (!is_whole)
+            .then(|| TreeFault::item(ErrorKind::Protocol, "it changes while it is listed"));
         Ok(Contents { items, doubt, ..Contents::default() })
     }
 

@@ -108,7 +108,7 @@ impl TreeSync<'_> {
     /// Returns the first of the [failures](Self::failures) that hold back deletions: all of them, or
     /// with [`SyncOptions::ignores_errors`](super::SyncOptions::ignores_errors) some.
     #[must_use]
-    pub fn withheld(&self) -> Option<&str> {
+    pub fn withheld(&self) -> Option<&TreeFault> {
         self.plan.causes.first().filter(|_| self.plan.is_withheld)
     }
 

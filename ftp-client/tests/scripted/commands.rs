@@ -123,7 +123,11 @@ fn times_and_modes_are_set_cl_06() {
         peer.answer(&format!("MFMT {time}.5 a b"), "500 what");
         peer.answer("FEAT", "211-features\r\n SITE UTIME\r\n211 end");
         peer.answer(&format!("SITE UTIME a b {time} {time} {time} UTC"), "200 ok");
-        peer.answer("SITE CHMOD 640 a b", "202 if you say so");
+        peer.answer("SITE CHMOD 640 a b", "200 if you say so");
+        // The server says that it does nothing.
+        for command in ["SITE CHMOD 640 a b", "DELE a b", "RMD a b", "MKD a b", "CWD a b"] {
+            peer.answer(command, "202 superfluous");
+        }
         peer.answer("SITE CHMOD 1755 a", "550 not yours");
         peer.answer("ACCT billing", "230 ok");
         peer.answer("ACCT other", "530 no");
@@ -136,6 +140,16 @@ fn times_and_modes_are_set_cl_06() {
     let with_fraction = TimeVal::parse(b"20200102030405.5").unwrap();
     assert_eq!(client.set_modified("a b", with_fraction).unwrap(), None);
     client.chmod("a b", Permissions::new(0o640)).unwrap();
+    for done in [
+        client.chmod("a b", Permissions::new(0o640)),
+        client.delete("a b"),
+        client.rmdir("a b"),
+        client.mkdir("a b").map(drop),
+        client.cwd("a b"),
+    ] {
+        let Err(Error::Refused { reply, .. }) = done else { panic!("{done:?}") };
+        assert_eq!(reply.code().value(), 202);
+    }
     assert!(matches!(
         client.chmod("a", Permissions::new(0o1755)),
         Err(Error::Refused { verb: Verb::Site, .. })
@@ -176,6 +190,8 @@ fn digests_by_hash() {
         peer.answer("FEAT", "211-features\r\n HASH SHA-1*;MD5;\r\n XMD5\r\n211 end");
         let sha1 = "0".repeat(40);
         peer.answer("HASH a b", &format!("213-wait\r\n213 SHA-1 0-49 {sha1} a b"));
+        peer.answer("TYPE I", "200 image");
+        peer.answer("SIZE a b", "213 50");
         peer.answer("OPTS HASH MD5", "200 MD5");
         peer.answer("HASH a", &format!("213 MD5 0-49 {MD5} a"));
         // The algorithm is in force now.
@@ -186,6 +202,8 @@ fn digests_by_hash() {
         // The digest of a part, and one by another algorithm.
         peer.answer("HASH a", &format!("213 SHA-1 5-49 {sha1} a"));
         peer.answer("HASH a", &format!("213 MD5 0-49 {MD5} a"));
+        peer.answer("HASH a", &format!("213 SHA-1 0-49 {sha1} a"));
+        peer.answer("SIZE a", "213 51");
     });
     let digest = client.hash("a b", None).unwrap();
     assert_eq!((digest.algorithm, digest.bytes.len()), (HashAlgorithm::Sha1, 20));
@@ -199,6 +217,8 @@ fn digests_by_hash() {
     for _ in 0..2 {
         assert!(matches!(client.hash("a", None), Err(Error::Protocol(_))));
     }
+    let part = client.hash("a", None);
+    assert!(matches!(part, Err(Error::Incomplete { bytes: 50, announced: Some(51), .. })));
     assert!(matches!(client.hash("a", Some(HashAlgorithm::Crc32)), Err(Error::Unsupported(_))));
     server.end();
 }

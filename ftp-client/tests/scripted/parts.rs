@@ -168,6 +168,7 @@ fn an_unused_rest_or_rang_is_reset_as_10() {
         peer.answer("RANG 3 4", "350 ok");
         peer.answer("RANG 1 0", "350 ok");
         peer.answer("HASH a", "213 MD5 0-1 00112233445566778899aabbccddeeff a");
+        peer.answer("SIZE a", "213 2");
         peer.answer("RANG 3 4", "350 ok");
         peer.epsv_after_type("A");
         peer.answer("RANG 1 0", "350 ok");

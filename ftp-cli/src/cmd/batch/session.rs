@@ -73,30 +73,21 @@ pub(super) fn run(
             let hint = "help lists the commands, bye ends the session";
             stdio.messages.say_if(!options.is_quiet(), hint);
         }
-        let next = session.converse(&mut queue, &mut count, &cleanup);
+        let is_over = session.converse(&mut queue, &mut count, &cleanup);
         (entered, representation) = (std::mem::take(&mut queue.entered), queue.representation);
         uploads = Some(std::mem::take(&mut queue.uploads));
-        let interrupted = match next {
-            Next::Over => None,
-            Next::Interrupted => Some(Failure::new(Exit::Interrupted, "interrupted")),
-        };
+        let interrupted = (!is_over).then(|| Failure::new(Exit::Interrupted, "interrupted"));
         queue.sessions.quit(interrupted.as_ref());
         // SIGTERM and SIGHUP end the process.
         stdio.ending.heed();
-        match next {
+        match (is_over, options.has("stop-on-error")) {
             // Who typed the lines has seen each failure.
-            Next::Over if !options.has("stop-on-error") => return Ok(()),
-            Next::Over => return count.finish(&queue.reporter, true),
-            Next::Interrupted => cleanup = cleanup.renewed()?,
+            (true, false) => return Ok(()),
+            (true, true) => return count.finish(&queue.reporter, true),
+            // Another connection follows.
+            (false, _) => cleanup = cleanup.renewed()?,
         }
     }
-}
-
-/// What follows a part of the conversation.
-enum Next {
-    Over,
-    /// Ctrl-C has cancelled the connection; another one follows.
-    Interrupted,
 }
 
 /// The person at the terminal.
@@ -119,29 +110,26 @@ struct Current {
 }
 
 impl Session<'_> {
-    /// Reads and runs commands until the end, or until Ctrl-C cancels a command. `cleanup` is that
-    /// of the queue.
-    fn converse(&mut self, queue: &mut Queue<'_>, count: &mut Count, cleanup: &Cleanup) -> Next {
+    /// Reads and runs commands. Returns true at the end, and false if Ctrl-C has cancelled the
+    /// connection. `cleanup` is that of the queue.
+    fn converse(&mut self, queue: &mut Queue<'_>, count: &mut Count, cleanup: &Cleanup) -> bool {
         loop {
             cleanup.aim(Aim::Work);
             let Some(text) = self.pending.take().or_else(|| self.ask(queue)) else {
-                return Next::Over;
+                return true;
             };
             if cleanup.is_cancelled() {
                 self.pending = Some(text);
-                return Next::Interrupted;
+                return false;
             }
             cleanup.aim(Aim::Work);
             let done = match text.trim_ascii_start().strip_prefix(b"!") {
-                Some(command) => {
-                    // The terminal sends Ctrl-C to the command itself.
-                    cleanup.aim(Aim::Nothing);
-                    shell(command)
-                }
+                // The terminal sends Ctrl-C to the command itself.
+                Some(command) => cleanup.lend(|| shell(command)),
                 None => match Order::parse_typed(&text) {
                     Ok(None) => continue,
                     Ok(Some(order)) => match order.name {
-                        "bye" => return Next::Over,
+                        "bye" => return true,
                         "help" => help(queue),
                         "pwd" => pwd(queue),
                         "lcd" => lcd(order.operands.first().map(Vec::as_slice), queue),
@@ -165,15 +153,14 @@ impl Session<'_> {
                 _ => Failure { fatal: false, ..failure },
             });
             let ends = count.add(&queue.reporter, 0, done).is_break();
-            match cleanup.is_cancelled() {
-                true => return Next::Interrupted,
-                false if ends => return Next::Over,
-                false => {}
+            if cleanup.is_cancelled() || ends {
+                return !cleanup.is_cancelled();
             }
         }
     }
 
-    /// Prompts and returns a line, or `None` at the end of the input. Ctrl-C discards a line.
+    /// Prompts and returns a line, or `None` at the end of the input. Ctrl-C discards a line. A
+    /// process that continues in the foreground prompts again.
     fn ask(&mut self, queue: &mut Queue<'_>) -> Option<Vec<u8>> {
         let messages = &self.stdio.messages;
         if self.directory.as_ref().is_none_or(|current| current.entered != queue.entered) {
@@ -184,7 +171,7 @@ impl Session<'_> {
         let directory = directory.map_or_else(String::new, |path| format!(":{}", shown(path)));
         let prompt = format!("ftp-cli {}{directory}> ", queue.url.host());
         loop {
-            self.prompt.aim(Aim::Work);
+            self.prompt.aim(Aim::Prompt);
             messages.write(Printable(&prompt).to_string().as_bytes());
             let input = Interruptible { input: &mut *self.input, cleanup: &self.prompt };
             // Byte by byte: what follows the line may be for a program that the line starts.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use ftp_client::file::{Verify, Why};
-use ftp_client::tree::Summary;
+use ftp_client::tree::{Summary, TreeFault};
 use ftp_client::{Error, Event, FtpUrl, Observer};
 
 use super::{End, Ends, Mirror};
@@ -18,7 +18,7 @@ use crate::transfer::{self, LONG, download};
 
 /// Returns the message about deletions that did not take place. In a deploy, each failure says what
 /// cures it.
-pub(super) fn withheld(first: &str, ignores_errors: bool, is_deploy: bool) -> String {
+pub(super) fn withheld(first: &TreeFault, ignores_errors: bool, is_deploy: bool) -> String {
     let hint = match is_deploy {
         true => "",
         false => "; use --ignore-errors to delete in unaffected directories",

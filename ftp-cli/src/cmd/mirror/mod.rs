@@ -498,14 +498,14 @@ impl Mirror<'_> {
             } += 1;
         }
         (done.same, done.failed) = (sync.same(), sync.failures().count());
-        let counts = counts(&done, sync.unselected());
+        let counts = counts(&done, sync.unselected(), true);
         self.say_totals("dry run, nothing changed: ", &counts, &rounded_size(sync.bytes()), stdio);
     }
 
     fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
         stdio.messages.usage().add(done.copied as u64, done.bytes);
         let moved = transferred(done.bytes, time);
-        self.say_totals("", &counts(done, unselected), &moved, stdio);
+        self.say_totals("", &counts(done, unselected, false), &moved, stdio);
     }
 
     /// Prints totals as one line, or with `--stats` as a table.
@@ -531,19 +531,20 @@ struct Total {
     always: bool,
 }
 
-/// Returns the totals, files copied first and failures last.
-fn counts(done: &Summary, unselected: usize) -> Vec<Total> {
+/// Returns the totals, files copied first and failures last; of a plan, in words for what would happen.
+fn counts(done: &Summary, unselected: usize, is_plan: bool) -> Vec<Total> {
     let Summary { copied, renamed, made, removed, moved, links, modes, failed, same, .. } = *done;
     let total = |noun, what, count, always| Total { noun, what, count, always };
+    let step = |what, planned| if is_plan { planned } else { what };
     vec![
-        total("file", "copied", copied, true),
+        total("file", step("copied", "to copy"), copied, true),
         total("file", "unchanged", same, true),
         total("file", "not selected", unselected, false),
-        total("file", "renamed", renamed, false),
-        total("directory", "made", made, false),
-        total("link", "made", links, false),
-        total("mode", "set", modes, false),
-        total("object", "removed", removed, false),
+        total("file", step("renamed", "to rename"), renamed, false),
+        total("directory", step("made", "to make"), made, false),
+        total("link", step("made", "to make"), links, false),
+        total("mode", step("set", "to set"), modes, false),
+        total("object", step("removed", "to remove"), removed, false),
         total("source file", "removed", moved, false),
         total("object", "failed", failed, false),
     ]
@@ -583,7 +584,7 @@ mod tests {
     fn the_summary_shows_all_totals() {
         let mut done = Summary::default();
         (done.same, done.copied, done.bytes, done.removed) = (12_000, 2, 1_048_576, 1);
-        let (counts, moved) = (counts(&done, 0), "1.0 MiB in 0.50 s (2.0 MiB/s)");
+        let (counts, moved) = (counts(&done, 0, false), "1.0 MiB in 0.50 s (2.0 MiB/s)");
         let want = [
             "files copied                 2  1.0 MiB in 0.50 s (2.0 MiB/s)",
             "files unchanged          12000",

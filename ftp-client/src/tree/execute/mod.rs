@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
     /// Records a failure that leaves something of the source without its copy.
     fn fail(&mut self, place: usize, path: &[u8], failure: TreeFault, state: DirectoryState) {
         if let Some(place) = self.plan.directories.get(place) {
-            self.causes.add(&place.path, &failure.to_string());
+            self.causes.add(&place.path, &failure);
         }
         self.fail_apart(place, path, failure, state);
     }

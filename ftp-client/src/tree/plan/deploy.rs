@@ -184,7 +184,7 @@ impl Planner<'_> {
         path: &[u8],
         place: usize,
         other: Option<TreeEntry>,
-        doubt: Option<String>,
+        doubt: Option<TreeFault>,
     ) -> Result<bool, TreeFault> {
         let may_go = self.plan.deploy.is_some() && self.wish.options.deletes;
         let Some(other) = other.filter(|_| may_go) else { return Ok(false) };

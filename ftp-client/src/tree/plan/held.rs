@@ -122,7 +122,7 @@ pub(crate) struct TargetEntries {
     /// All entries, sorted by name.
     items: Vec<TreeEntry>,
     is_taken: Vec<bool>,
-    pub(super) doubt: Option<String>,
+    pub(super) doubt: Option<TreeFault>,
     /// Whether names that begin with a dot may be missing.
     pub(super) hides: bool,
 }

@@ -170,7 +170,7 @@ impl Planner<'_> {
             Err(failure) if failure.ends_run() || path.is_empty() => return Err(failure),
             Err(failure) => {
                 // The content is unknown, so nothing in the directory is changed.
-                self.plan.causes.add(path, &failure.to_string());
+                self.plan.causes.add(path, &failure);
                 self.plan.failures.push(failure);
                 return Ok(());
             }
@@ -187,7 +187,7 @@ impl Planner<'_> {
         if !contents.items.is_empty() && self.is_link && self.listings.contains(&listing) {
             let failure =
                 TreeFault::item(ErrorKind::Protocol, format!("{}: contains itself", shown(path)));
-            self.plan.causes.add(path, &failure.to_string());
+            self.plan.causes.add(path, &failure);
             self.plan.failures.push(failure);
             return Ok(());
         }
@@ -236,10 +236,9 @@ impl Planner<'_> {
         let Contents { items, doubt, lacks, hides } = contents;
         match doubt {
             Some(doubt) if lacks => {
-                let failure = TreeFault::item(ErrorKind::Protocol, doubt).in_words(name_of(path));
-                self.fail_with(place, failure);
+                self.fail_with(place, doubt.in_words(name_of(path)));
             }
-            Some(doubt) => self.doubt(path, &doubt),
+            Some(doubt) => self.doubt(path, doubt),
             None => {}
         }
         let mut targets = TargetEntries::new(there);
@@ -495,14 +494,14 @@ impl Planner<'_> {
             Err(failure) if failure.kind() == ErrorKind::Integrity => match path.is_empty() {
                 true => Err(failure),
                 false => {
-                    self.plan.causes.add(path, &failure.to_string());
+                    self.plan.causes.add(path, &failure);
                     self.plan.failures.push(failure);
                     Ok(None)
                 }
             },
             // The directory counts as empty: all files are copied again, and nothing is removed.
             Err(failure) => {
-                let doubt = Some(failure.to_string());
+                let doubt = Some(failure.clone().with_kind(ErrorKind::Protocol));
                 let what = match self.trusts_list() {
                     true => "the server is asked for each file of this directory",
                     false => "all files in this directory are copied, changed or not",
@@ -564,7 +563,7 @@ impl Planner<'_> {
     fn fail_with(&mut self, place: usize, failure: TreeFault) {
         if let Some(place) = self.plan.directories.get_mut(place) {
             place.has_failed = true;
-            self.plan.causes.add(&place.path, &failure.to_string());
+            self.plan.causes.add(&place.path, &failure);
         }
         self.plan.failures.push(failure);
     }
@@ -575,8 +574,8 @@ impl Planner<'_> {
     }
 
     /// Records a reason why the source may have unlisted objects.
-    fn doubt(&mut self, path: &[u8], doubt: &str) {
-        self.plan.causes.add(path, &format!("{}: {doubt}", name_of(path)));
+    fn doubt(&mut self, path: &[u8], doubt: TreeFault) {
+        self.plan.causes.add(path, &doubt.in_words(name_of(path)));
     }
 
     fn takes_file(&self, item: &TreeEntry) -> bool {

@@ -288,14 +288,13 @@ impl Plan {
         if before == removals.len() {
             return;
         }
-        match self.failures.is_empty() {
-            true => {
-                let first = self.causes.first().unwrap_or_default();
+        match self.causes.first().filter(|_| self.failures.is_empty()) {
+            Some(first) => {
                 let text = format!("nothing deleted; first failure: {first}");
                 let fault = TreeFault::item(ErrorKind::Integrity, text);
                 self.failures.push(fault.of(Setting::Deletions));
             }
-            false => self.is_withheld = true,
+            None => self.is_withheld = true,
         }
     }
 

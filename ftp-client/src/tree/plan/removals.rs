@@ -97,7 +97,7 @@ impl Planner<'_> {
         path: &[u8],
         place: usize,
         mut extra: Vec<TreeEntry>,
-        doubt: Option<String>,
+        doubt: Option<TreeFault>,
         source_is_empty: bool,
     ) -> Result<bool, TreeFault> {
         let all = extra.len();
@@ -124,11 +124,12 @@ impl Planner<'_> {
             return Ok(are_all);
         }
         if source_is_empty && !self.source.is_empty(path)? {
-            self.doubt(path, "the listing of the source is empty, so the source may be missing");
+            let text = "the listing of the source is empty, so the source may be missing";
+            self.doubt(path, TreeFault::item(ErrorKind::Protocol, text));
         }
         let doubt = match doubt {
             None => self.doubt_on_the_way(path)?,
-            Some(doubt) => Some(TreeFault::item(ErrorKind::Protocol, doubt)),
+            doubt => doubt,
         };
         if let Some(doubt) = doubt {
             let place = format!("{}: nothing deleted there", name_of(path));
@@ -256,8 +257,8 @@ impl Planner<'_> {
                 return Ok(false);
             }
         };
-        if let Some(doubt) = &below.doubt {
-            self.keep(path, self.side_of_target(), doubt);
+        if let Some(doubt) = below.doubt {
+            self.plan.failures.push(doubt.with_kind(self.side_of_target()).about(path));
             return Ok(false);
         }
         let is_listed_alike = !below.items.is_empty() && hash_of(&below.items) == self.top_listing;

@@ -121,7 +121,10 @@ impl Scan for Tree {
             !item.is_empty() && (!name.contains('/') || name.starts_with(".."))
         });
         let items = here.map(entry_of);
-        let doubt = self.doubt.filter(|(at, _)| *at == path).map(|(_, why)| why.to_owned());
+        let doubt = self
+            .doubt
+            .filter(|(at, _)| *at == path)
+            .map(|(_, why)| TreeFault::item(ErrorKind::Protocol, why));
         let lacks = doubt.is_some() && self.lacks;
         Ok(Contents { items: items.collect(), doubt, lacks, hides: self.hides })
     }

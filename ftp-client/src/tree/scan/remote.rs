@@ -127,10 +127,12 @@ impl Scan for RemoteTree<'_, '_> {
         }
         let lacks = !listing.unparsed.is_empty();
         let doubt = if let Some(line) = listing.unparsed.first() {
-            Some(format!("cannot parse a line of its listing: {}", Escaped(line)))
+            let text = format!("cannot parse a line of its listing: {}", Escaped(line));
+            Some(TreeFault::item(ErrorKind::Protocol, text))
         } else if listing.form != ListingForm::Mlsd && path.iter().any(is_special) {
             // The listing may show matches of a pattern instead of the directory.
-            Some("its path has characters that servers may take for a pattern".to_owned())
+            let text = "its path has characters that servers may take for a pattern";
+            Some(TreeFault::item(ErrorKind::Protocol, text))
         } else {
             None
         };
