@@ -49,6 +49,8 @@ BREAKABLE = (*TRANSFERS, "rename")
 CODES = frozenset({"213", "226", "250", "421", "425", "426", "450", "451", "452", "522", "550", "552", "554"})
 # The number of connections that a gateway keeps by default, and the KiB of cut uploads.
 CONNECTIONS, KEPT = 8, 64 << 10
+# Seconds after which a gateway refuses to change what another session is still changing.
+TURN = 5.0
 # Exit codes of our client that no fault excuses: internal error and usage.
 NEVER = (1, 2)
 # Exit code of our client if the server's file is not the one that it sent.
@@ -221,7 +223,8 @@ class Worker:
         is_lost = self.is_far and (client.name, ran.code) == LOSSY
         # A gateway that does not know of a cut upload resumes none, and appends to no file whose size was asked.
         may_fail = action.may_fail or self.soak.upstream and action.name in ("append", "continue")
-        if not done and action.works and not (may_fail or ran.harmed or is_replaced or is_lost):
+        is_late = bool(self.soak.upstream) and action.name == "race" and ran.end - ran.begin >= TURN
+        if not done and action.works and not (may_fail or ran.harmed or is_replaced or is_lost or is_late):
             problems.append("failed without a reason")
         if not done and not self.settle():
             problems.append(f"sockets of the server are left after {SETTLED:.0f} s")

@@ -313,8 +313,8 @@ impl Plan {
             kept.extend(link.map(<[u8]>::to_vec));
             link.is_some() || outer.contains(&*removal.path)
         };
-        let gone = removals.extract_if(.., is_kept).filter(|removal| removal.is_first);
-        blocked.extend(gone.map(|removal| removal.path));
+        let first = |removal: Removal| removal.is_first.then_some(removal.path);
+        blocked.extend(removals.extract_if(.., is_kept).filter_map(first));
         failures.extend(kept.iter().map(|path| {
             let why = "not deleted: it may be a symbolic link";
             TreeFault::item(ErrorKind::Unsupported, why).about(path).of(Setting::NoLinks)

@@ -57,7 +57,10 @@ fn new(length: usize) -> Vec<u8> {
 }
 
 fn store(fake: &Fake, process: usize) -> S3Store {
-    let limit = Duration::from_millis(400);
+    store_within(Duration::from_millis(400), fake, process)
+}
+
+fn store_within(limit: Duration, fake: &Fake, process: usize) -> S3Store {
     let timeouts = S3Timeouts::new().connect(limit).idle(limit).answer(limit);
     let timeouts = timeouts.commit(limit).retries(2 * limit);
     let store = settings(&fake.endpoint()).process(process).timeouts(timeouts);
@@ -143,7 +146,8 @@ type Request = (&'static str, u64);
 fn requests(length: usize) -> Vec<Request> {
     let fake = Fake::start();
     fake.store("f", &content(OLD));
-    let server = serve(&store(&fake, PROCESSES));
+    // Nothing fails here, but a busy machine delays an answer.
+    let server = serve(&store_within(Duration::from_secs(60), &fake, PROCESSES));
     let before: Vec<_> = OPERATIONS.concat().into_iter().map(|it| (it, fake.count(it))).collect();
     assert_eq!(slow_upload(&fake, &mut login(&server), &new(length), true), Some(226));
     wait_until("the note is removed", || fake.keys(".ftp-server/partial/").is_empty());
@@ -268,8 +272,8 @@ fn no_client_mixes_an_old_file_with_the_end_of_its_own_whatever_cuts_the_upload_
         })
     });
     let cases: Vec<_> = cases.enumerate().collect();
-    // A plain run has each seventh case: that leaves each request, cut and client.
-    let some: Vec<_> = cases.into_iter().step_by(count(7, 1)).collect();
+    // A plain run leaves each request, cut and client, because a prime is no multiple of their number.
+    let some: Vec<_> = cases.into_iter().step_by(count(17, 1)).collect();
     let number = some.len();
     let points = at_once(8, some, |(number, (length, way, client, request))| {
         cut(length, way, client, request, PROCESSES + 2 + 2 * number)

@@ -260,7 +260,7 @@ fn whatever_becomes_of_a_request_both_nodes_have_what_was_confirmed_last_cm_102_
     });
     let cases: Vec<_> = cases.collect();
     // A plain run has each act for some requests, because a prime is no multiple of their number.
-    let (total, every) = (cases.len(), count(41, 1));
+    let (total, every) = (cases.len(), count(101, 1));
     assert!(total > 13_000, "{total} cases");
     let played = at_once(40, cases.into_iter().step_by(every), |case| (case.row(), play(&case)));
     println!("{} of {total} cases", played.len());
