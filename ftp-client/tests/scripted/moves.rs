@@ -491,6 +491,8 @@ fn a_file_that_changes_while_it_is_sent_is_sent_again_where_no_time_can_be_set()
                     // It confirms the time, and keeps its own.
                     peer.reply("213 ok");
                     peer.answer("MDTM a", "213 20991231235959");
+                } else {
+                    peer.answer("SIZE a", "213 1");
                 }
             }
         });

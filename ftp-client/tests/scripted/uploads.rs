@@ -434,8 +434,9 @@ fn a_size_that_the_server_never_tells_stops_neither_upload_nor_download() {
                         assert_eq!(verb == "APPE a", appends);
                         peer.reply("150 ok");
                         assert_eq!(peer.read_data(), b"hello");
-                        return peer.reply("226 done");
+                        peer.reply("226 done");
                     }
+                    "QUIT" => return peer.reply("221 bye"),
                     other => panic!("{other}"),
                 }
             }
@@ -445,6 +446,7 @@ fn a_size_that_the_server_never_tells_stops_neither_upload_nor_download() {
         // Nothing verifies it: what the server is asked after its confirmation, it cannot tell either.
         let done = job.attempt(&mut client, &()).map(|done| (done.bytes, done.verified));
         assert_eq!(done.unwrap(), (5, Verify::None), "{appends}");
+        client.quit().unwrap();
         server.end();
     }
     let (server, mut client) = Server::logged_in_with(builder(), |mut peer| {
@@ -462,8 +464,9 @@ fn a_size_that_the_server_never_tells_stops_neither_upload_nor_download() {
                 "RETR a" => {
                     peer.reply("150 ok");
                     peer.send_data(b"world");
-                    return peer.reply("226 done");
+                    peer.reply("226 done");
                 }
+                "QUIT" => return peer.reply("221 bye"),
                 other => panic!("{other}"),
             }
         }
@@ -472,7 +475,50 @@ fn a_size_that_the_server_never_tells_stops_neither_upload_nor_download() {
     let mut job = Get::to_path(Place::at("a"), &new, &resumes);
     assert_eq!(job.attempt(&mut client, &()).unwrap().bytes, 5);
     assert_eq!(fs::read(&new).unwrap(), b"world");
+    client.quit().unwrap();
     server.end();
+}
+
+/// A proxy that dies can cut the data that the server counts as sent, and ends both connections.
+#[test]
+fn a_connection_that_ends_instead_of_telling_the_size_confirms_no_transfer() {
+    for (gets, replies) in [(true, None), (true, Some("421 bye")), (false, None)] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("b");
+        fs::write(&path, "hello").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            loop {
+                let line = String::from_utf8(peer.line()).unwrap();
+                match line.trim_end() {
+                    "TYPE I" => peer.reply("200 ok"),
+                    "EPSV" => {
+                        let port = peer.listen();
+                        peer.reply(&format!("229 ok (|||{port}|)"));
+                    }
+                    "RETR a" => {
+                        peer.reply("150 ok");
+                        peer.send_data(b"w");
+                        peer.reply("226 done");
+                    }
+                    "STOR a" => {
+                        peer.reply("150 ok");
+                        assert_eq!(peer.read_data(), b"hello");
+                        peer.reply("226 done");
+                    }
+                    "SIZE a" => return replies.into_iter().for_each(|reply| peer.reply(reply)),
+                    other => panic!("{other}"),
+                }
+            }
+        });
+        let options = FileOptions::new();
+        let done = match gets {
+            true => Get::to_path(Place::at("a"), &path, &options).attempt(&mut client, &()),
+            false => Put::from_path(&path, Place::at("a"), &options).attempt(&mut client, &()),
+        };
+        assert!(done.is_err(), "{gets} {done:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+        server.end();
+    }
 }
 
 /// Whether the server's file is the local one is a side question: that it gets no answer is the error,
