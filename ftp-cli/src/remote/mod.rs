@@ -107,7 +107,8 @@ pub(crate) fn for_each_url(
             continue;
         }
         let fields = |object: Object| object.text("source", &url.to_string());
-        let mut repeat = retrying.memory();
+        // Where a connection has ended, the next reply can be lost too.
+        let mut repeat = if before_loss > 0 { Repeat::new() } else { retrying.memory() };
         let outcome = retrying.run(&witness, url, &fields, |_| {
             loop {
                 let outcome = act(sessions.client(url)?, url, &reporter, &mut repeat);

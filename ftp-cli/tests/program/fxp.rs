@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use ftp_proto::Network;
 use ftp_server::{PassivePolicy, Rights, Server, ServerConfig};
+use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::process::{LIMIT, Ran, Running, run};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
@@ -434,6 +435,33 @@ fn a_signal_aborts_the_transfer_on_both_servers_li_10() {
     };
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         at_last(signal, || (ends_in_time(signal, code) == [true, true]).then_some(()));
+    }
+}
+
+/// A file that the listing of the target lacks may exist all the same.
+#[test]
+fn a_file_that_the_target_does_not_list_is_replaced_only_by_a_complete_copy_fx_04() {
+    for keeps_targets in [false, true] {
+        let source = ours(ONE, true, "127.0.0.0/8");
+        let target =
+            FoldingServer::start(Kind { cuts_at: Some(1), keeps_targets, ..Kind::default() });
+        for name in ["a", "b"] {
+            source.root.write(format!("t/{name}"), b"new");
+            target.write(&format!("t/{name}"), b"old content");
+        }
+        fxp(&["-r", "-j1"], &source.url("t"), &target.url("t")).exited(0);
+        let seen = target.seen();
+        let stored: Vec<_> = seen.iter().filter_map(|line| line.strip_prefix("STOR ")).collect();
+        assert_eq!(stored.len(), 2, "{seen:?}");
+        assert!(stored.iter().all(|path| path.starts_with("t/.in.")), "{seen:?}");
+        let names: Vec<_> = target.files().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b"], "{seen:?}");
+        for name in names {
+            assert_eq!(target.read(&format!("t/{name}")).unwrap(), b"new", "{seen:?}");
+        }
+        // The old file of a server that keeps names never has one of a temporary file.
+        let aside = seen.iter().filter(|line| line.starts_with("RNTO ") && line.contains(".old."));
+        assert_eq!(aside.count(), if keeps_targets { 2 } else { 0 }, "{seen:?}");
     }
 }
 

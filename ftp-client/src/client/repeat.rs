@@ -36,7 +36,7 @@ pub struct Repeat {
     before: Option<RenameFacts>,
     /// Whether a removal of this object was begun.
     removes: bool,
-    /// What the server told of a single file before the first attempt to remove it.
+    /// What the server told of a file before the first attempt to remove it.
     removed: Option<Facts>,
 }
 
@@ -147,8 +147,8 @@ impl Repeat {
         Self::default()
     }
 
-    /// Returns the memory of one command that will be sent only once:
-    /// [`rename`](Self::rename) then asks for nothing before it sends the command.
+    /// Returns the memory of one command that will be sent only once: [`rename`](Self::rename) and
+    /// [`delete`](Self::delete) then ask for nothing before they send the command.
     #[must_use]
     pub fn single() -> Self {
         Self { is_single: true, ..Self::default() }
@@ -161,35 +161,31 @@ impl Repeat {
         self.lost.is_some()
     }
 
-    /// Removes a file (`DELE`). Before the second object is removed over a connection, asks for the
-    /// current directory (`PWD`): the answer shows whether the server answers a removal once.
+    /// Removes a file (`DELE`). Before the first attempt, asks for its size, time and unique fact, unless
+    /// this memory is [`single`](Self::single). Before the second object is removed over a connection,
+    /// asks for the current directory (`PWD`): the answer shows whether the server answers a removal once.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::delete`]. After a lost reply, a refusal counts as success if
-    /// the server shows that no object is at `path`.
+    /// Returns the errors of [`Client::delete`], [`Client::size`] and [`Client::stat`]. After a lost
+    /// reply, returns [`Error::Uncertain`] if the facts do not show that the file is the same one; success
+    /// if the server shows that no object is at `path`.
     pub fn delete(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = path.as_ref();
-        self.begin_removal(client);
-        let done = client.delete(path);
-        self.settle(client, Lost::Delete, path, done)
-    }
-
-    /// Removes a single file, as [`delete`](Self::delete) does. After a lost reply, a file that may be a
-    /// new one is not removed: [`Error::Uncertain`].
-    pub(crate) fn delete_same(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
-        if !self.is_single && self.has_lost(&[Verb::Dele], path) {
-            if client.existence(path)? == Existence::Absent {
-                return Ok(());
-            }
-            let now = facts_of(client, path)?.unwrap_or_default();
-            if self.removed.as_ref().and_then(|removed| now.are_of(removed)) != Some(true) {
-                return Err(Error::Uncertain { verb: Verb::Dele, reply: None });
+        if self.has_lost(&[Verb::Dele], path) {
+            match seen(client, path, self.removed.as_ref())? {
+                ObjectNow::Gone => return Ok(()),
+                ObjectNow::Same => {}
+                ObjectNow::Another | ObjectNow::Unclear => {
+                    return Err(Error::Uncertain { verb: Verb::Dele, reply: None });
+                }
             }
         } else if !self.is_single {
             self.removed = facts_of(client, path)?;
         }
-        self.delete(client, path)
+        self.begin_removal(client);
+        let done = client.delete(path);
+        self.settle(client, Lost::Delete, path, done)
     }
 
     /// Removes an empty directory (`RMD`), after the same question as [`delete`](Self::delete).
@@ -328,19 +324,14 @@ impl Repeat {
     /// carried out, and another object is at `from` by now, it would replace what was renamed.
     fn may_repeat(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
         let Some(RenameFacts { source, target }) = &self.before else { return Ok(false) };
-        let now = facts_of(client, from)?;
-        if now.is_none() && client.existence(from)? == Existence::Absent {
-            return Ok(true);
-        }
-        let now = now.unwrap_or_default();
-        // Each new object in a directory changes its time.
-        let tells = !now.is_directory || now.unique.is_some();
-        let is_source = now.are_of(source).filter(|_| tells);
-        Ok(match target {
-            TargetBefore::Absent => {
-                is_source != Some(false) && client.existence(to)? == Existence::Absent
+        let is_free = matches!(target, TargetBefore::Absent);
+        Ok(match seen(client, from, Some(source))? {
+            ObjectNow::Gone => true,
+            ObjectNow::Same if !is_free => true,
+            ObjectNow::Same | ObjectNow::Unclear => {
+                is_free && client.existence(to)? == Existence::Absent
             }
-            TargetBefore::There(_) | TargetBefore::Unknown => is_source == Some(true),
+            ObjectNow::Another => false,
         })
     }
 
@@ -426,6 +417,28 @@ fn conclude(verdict: RepeatVerdict, verb: Verb, reply: ftp_proto::Reply) -> Resu
         RepeatVerdict::Refused => Err(Error::Refused { verb, reply }),
         RepeatVerdict::Uncertain => Err(Error::Uncertain { verb, reply: Some(reply) }),
     }
+}
+
+/// What is now at the path of a command whose reply was lost.
+enum ObjectNow {
+    Gone,
+    Same,
+    Another,
+    /// An object, but without facts that tell which, or perhaps none.
+    Unclear,
+}
+
+/// Compares what is at `path` with the facts from `before` the first command.
+fn seen(client: &mut Client, path: &[u8], before: Option<&Facts>) -> Result<ObjectNow, Error> {
+    let now = before.map(|_| facts_of(client, path)).transpose()?.flatten();
+    // Each new object in a directory changes its time.
+    let tells = |now: &Facts| !now.is_directory || now.unique.is_some();
+    Ok(match now.zip(before).map(|(now, before)| now.are_of(before).filter(|_| tells(&now))) {
+        None if client.existence(path)? == Existence::Absent => ObjectNow::Gone,
+        Some(Some(true)) => ObjectNow::Same,
+        Some(Some(false)) => ObjectNow::Another,
+        None | Some(None) => ObjectNow::Unclear,
+    })
 }
 
 pub(crate) fn is_final(reply: &ftp_proto::Reply) -> bool {

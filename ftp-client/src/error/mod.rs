@@ -281,6 +281,7 @@ impl Error {
                 matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
             }
             Self::Argument(_)
+            | Self::Uncertain { .. }
             | Self::Incomplete { .. }
             | Self::ListingCut(_)
             | Self::UnreadableTime(_)

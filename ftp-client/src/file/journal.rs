@@ -269,7 +269,7 @@ pub(crate) struct Stored {
     /// asked for.
     before: Option<[Option<ServerFacts>; 2]>,
     /// Whether the server may have renamed the file.
-    is_tried: bool,
+    pub(super) is_tried: bool,
     /// Whether an attempt to rename it failed.
     is_later: bool,
 }

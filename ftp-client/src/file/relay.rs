@@ -14,6 +14,7 @@ use super::options::FileOptions;
 use super::replaced::{OldFile, unless_busy};
 use super::temporary::TemporaryName;
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::client::repeat::is_final;
 use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
@@ -107,6 +108,8 @@ struct RelayPast {
     is_final: bool,
     report: Option<FxpReport>,
     stored: Option<Stored>,
+    /// The name that the target's old file may have in place of its own.
+    old: Option<TemporaryName>,
 }
 
 ftp_proto::debug_fields!(Relay<'_> { from, to } ..);
@@ -255,7 +258,27 @@ impl<'a> Relay<'a> {
                 verified: done.verified,
             }),
         }
-        done
+        done.map_err(|error| match &self.past.old {
+            Some(old) => {
+                let why = format!("the old file may be {} now", Escaped(&old.of(self.to.path())));
+                TreeFault::from(error).then(&why).into()
+            }
+            None => error,
+        })
+    }
+
+    /// Gives the old file its name again that an earlier attempt has taken from it.
+    fn put_back(&mut self, target: &mut Client) -> Result<(), Error> {
+        let Some(old) = &self.past.old else { return Ok(()) };
+        let (to, old) = (self.to.path(), old.of(self.to.path()));
+        if target.existence(to)? == Existence::Absent {
+            target.rename(old, to)?;
+            self.past.stored.iter_mut().for_each(|stored| stored.is_tried = false);
+        } else if target.existence(old)? != Existence::Absent {
+            return Ok(());
+        }
+        self.past.old = None;
+        Ok(())
     }
 
     fn start_over(&mut self) {
@@ -309,6 +332,7 @@ impl<'a> Relay<'a> {
         on: &dyn Observer,
         before_rename: &mut BeforeRename<'_>,
     ) -> Result<Done, Error> {
+        self.put_back(target)?;
         loop {
             let temporary = self.temporary([&mut *source, &mut *target], own)?;
             let is_sent = self.past.stored.is_none();
@@ -361,7 +385,13 @@ impl<'a> Relay<'a> {
                 {
                     return Err(Error::Job(JobFault::NotReplaced));
                 }
-                Some(done) => return Ok(done),
+                Some(done) => {
+                    if let Some(old) = self.past.old.take() {
+                        // The copy is complete, whether or not the old file goes.
+                        let _ = target.delete(old.of(self.to.path()));
+                    }
+                    return Ok(done);
+                }
                 None if is_sent => return Err(Error::Job(JobFault::NotReplaced)),
                 // What an earlier attempt has sent is sent again.
                 None => self.start_over(),
@@ -378,30 +408,30 @@ impl<'a> Relay<'a> {
             return Err(error);
         };
         let to = self.to.path();
-        let old = TemporaryName::standard().of(to);
-        let is_refused = matches!(*cause, Error::Refused { .. });
         let is_name =
             matches!(&*cause, Error::Refused { verb: Verb::Rnto, reply } if is_final(reply));
-        if is_name && is_file(target, to) && target.rename(to, &old).is_ok() {
-            match target.rename(from, to) {
+        if is_name && self.past.old.is_none() && is_file(target, to) {
+            // A rename whose reply is lost may have been carried out.
+            let old = self.past.old.insert(TemporaryName::of_old_file()).of(to);
+            let moved = target.rename(to, &old);
+            let is_moved = moved.is_ok();
+            match moved.and_then(|()| target.rename(from, to)) {
                 Ok(()) => {
-                    // The copy is complete, whether or not the old file goes.
-                    let _ = target.delete(&old);
-                    return self
-                        .past
-                        .stored
-                        .take()
-                        .map(Stored::done)
-                        .ok_or(Error::Job(JobFault::Spent));
+                    let stored = self.past.stored.take();
+                    return stored.map(Stored::done).ok_or(Error::Job(JobFault::Spent));
                 }
-                Err(_) if target.rename(&old, to).is_err() => {
-                    let why = format!("the old file is now {}", Escaped(&old));
-                    *cause = TreeFault::from(*cause).then(&why).into();
+                Err(Error::Refused { .. }) if !is_moved || target.rename(&old, to).is_ok() => {
+                    self.past.old = None;
                 }
-                Err(_) => {}
+                Err(Error::Refused { .. }) => {}
+                Err(error) => {
+                    self.past.stored.iter_mut().for_each(|stored| stored.is_tried |= is_moved);
+                    *cause = error;
+                }
             }
         }
-        let removed = is_refused && !self.options.retried && target.delete(from).is_ok();
+        let may_go = matches!(*cause, Error::Refused { .. }) && self.past.old.is_none();
+        let removed = may_go && !self.options.retried && target.delete(from).is_ok();
         if removed {
             self.past.stored = None;
         }

@@ -31,6 +31,13 @@ impl TemporaryName {
         Self { before: BEFORE.to_vec(), after: after.into_bytes(), is_standard: true }
     }
 
+    /// Returns `*.old.` and 16 hexadecimal digits at random, for a file that is replaced. It is a user's, so
+    /// nothing may take its name for that of an upload.
+    pub(super) fn of_old_file() -> Self {
+        let Self { after, .. } = Self::standard();
+        Self { before: Vec::new(), after: [b".old", &*after].concat(), is_standard: false }
+    }
+
     /// Parses a pattern in which `*` stands for the name of the file. Returns `None` if the pattern
     /// does not have exactly one `*`, has no other character, or has a `/`, CR, LF or NUL.
     ///
@@ -105,6 +112,8 @@ mod tests {
             assert_eq!(one.lasting(name, 7), other.lasting(name, 7));
             assert_eq!(file_of(&one.lasting(name, 7)), Some(name));
         }
+        let old = TemporaryName::of_old_file().of(b"d/a");
+        assert!(old.starts_with(b"d/a.old.") && file_of(&old["d/".len()..]).is_none(), "{old:?}");
         for name in [
             ".in.a",
             ".in..0123456789abcdef",

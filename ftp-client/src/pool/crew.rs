@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard};
 use std::thread::{self, Builder, Scope};
 use std::time::{Duration, Instant};
 
@@ -67,61 +67,58 @@ pub trait Worker {
     /// begins alone; others join, up to four in all, while the time that files wait for replies is worth
     /// another login. With the size of the `largest` item, this can be known before the first one has
     /// ended. If the server refuses a connection, the other workers handle its items, and a growing crew
-    /// tries no further one.
+    /// tries no further one. What the server refuses for now while there are several workers is handled
+    /// once more at the end, by one alone, as is all that no worker has handled.
     fn work(
         jobs: Option<usize>,
         items: usize,
         largest: Option<u64>,
         hire: impl Fn(usize) -> Self + Sync,
     ) where
-        Self: Sized,
+        Self: Sized + Send,
     {
-        if items == 1 {
-            // A single item needs no crew.
-            let mut worker = hire(0);
-            if let Err(failure) = worker.act(0, &[]) {
-                let _ = worker.failed(0, failure);
-            }
-            return worker.end();
-        }
         let workers = jobs.unwrap_or(1).clamp(1, items.max(1));
         let growth = jobs.is_none().then(|| Growth::new(largest));
         let first = if workers == 1 { Standing::First } else { Standing::Given };
         let items = (0..items).rev().collect();
-        let (hired, undecided, waiting, is_over) = (workers - 1, 0, 0, false);
-        let state =
-            CrewState { items, workers, hired, undecided, waiting, is_over, growth, attempt: None };
-        let (state, settled, started) = (Mutex::new(state), Condvar::new(), Instant::now());
-        let (queue, hire) = (&Queue { state, settled, started }, &hire);
+        let (busy, hired, is_over, attempt) = (Vec::new(), workers - 1, false, None);
+        let state = CrewState { items, busy, workers, hired, is_over, growth, attempt };
+        let queue = Queue { state: Mutex::new(state), started: Instant::now() };
+        let spare = Mutex::new(None);
         thread::scope(|threads| {
-            let crew = Crew { queue, hire, threads };
+            let crew = Crew { queue: &queue, hire: &hire, spare: &spare, threads };
             for number in 1..workers {
-                crew.begin(number, move || crew.work(hire(number), Standing::Given));
+                crew.begin(number, move || crew.work((crew.hire)(number), Standing::Given));
             }
             crew.work(hire(0), first);
         });
+        let Some(mut worker): Option<Self> = unpoisoned(spare.into_inner()) else { return };
+        let CrewState { items, busy, is_over, .. } = unpoisoned(queue.state.into_inner());
+        for item in items.into_iter().rev().chain(busy).filter(|_| !is_over) {
+            if let Err(failure) = worker.act(item, &[])
+                && worker.failed(item, failure).is_break()
+            {
+                break;
+            }
+        }
+        worker.end();
     }
 }
 
 struct Queue {
     state: Mutex<CrewState>,
-    /// Notified when an item is requeued, when no item in flight can be requeued any more, or when
-    /// the work is over.
-    settled: Condvar,
     started: Instant,
 }
 
 struct CrewState {
     /// The remaining items; the last element is the next one.
     items: Vec<usize>,
+    /// Items that the server has refused for now.
+    busy: Vec<usize>,
     /// Workers that have not ended.
     workers: usize,
     /// The number of the last worker.
     hired: usize,
-    /// Number of items in flight that may still be requeued.
-    undecided: usize,
-    /// Number of workers that are idle until an item is requeued.
-    waiting: usize,
     /// Whether the work is over: requeued items are dropped.
     is_over: bool,
     /// `None` if the number of workers is given.
@@ -130,19 +127,22 @@ struct CrewState {
     attempt: Option<Canceller>,
 }
 
-struct Crew<'scope, 'env, H> {
+struct Crew<'scope, 'env, W, H> {
     queue: &'scope Queue,
     hire: &'scope H,
+    /// A worker that has ended its work, for what is left: a server with few sessions may still count
+    /// one whose connection has just ended.
+    spare: &'scope Mutex<Option<W>>,
     threads: &'scope Scope<'scope, 'env>,
 }
 
-impl<H> Clone for Crew<'_, '_, H> {
+impl<W, H> Clone for Crew<'_, '_, W, H> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<H> Copy for Crew<'_, '_, H> {}
+impl<W, H> Copy for Crew<'_, '_, W, H> {}
 
 /// How a worker came to the crew.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -159,11 +159,13 @@ enum Standing {
 enum Tried {
     Done,
     Failed(Error),
+    /// The server refused the item for now.
+    Busy,
     /// Others should handle the item.
-    Back(Error),
+    Back,
 }
 
-impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
+impl<'scope, W: Worker + Send, H: Fn(usize) -> W + Sync> Crew<'scope, '_, W, H> {
     /// Starts a thread. Without it, the others do the work.
     fn begin(self, number: usize, job: impl FnOnce() + Send + 'scope) {
         let thread = Builder::new().name(format!("job {number}"));
@@ -182,43 +184,58 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
         match is_accepted {
             true => self.work(worker, Standing::OnProbation),
             false => {
-                self.queue.lock().workers -= 1;
+                self.queue.leave(&[]);
                 worker.end();
             }
         }
     }
 
-    /// Works until nothing is left, or other workers can do the rest.
+    /// Works until nothing is left, or the rest is for other workers or for the end.
     fn work(self, mut worker: W, mut standing: Standing) {
-        let mut row = VecDeque::new();
-        while let Some(mut taken) = self.queue.next(&mut row) {
-            let failure = match self.attempt(&mut worker, &mut standing, &mut taken, &mut row) {
-                Tried::Done => continue,
-                Tried::Failed(failure) => failure,
-                Tried::Back(failure) => match taken.give_back(&mut row) {
-                    true => break,
-                    // The last worker reports it.
-                    false => failure,
-                },
-            };
-            if worker.failed(taken.item, failure).is_break() {
-                self.queue.end();
+        let (mut row, mut is_busy) = (VecDeque::new(), false);
+        while let Some(item) = self.queue.next(&mut row) {
+            match self.attempt(&mut worker, &mut standing, item, &mut row) {
+                Tried::Done => is_busy = false,
+                Tried::Failed(failure) => {
+                    if worker.failed(item, failure).is_break() {
+                        self.queue.end();
+                    }
+                }
+                Tried::Busy => {
+                    self.queue.lock().busy.push(item);
+                    // What is requested ahead stays with the connection.
+                    if std::mem::replace(&mut is_busy, true) && row.is_empty() {
+                        self.queue.leave(&[]);
+                        break;
+                    }
+                }
+                Tried::Back => {
+                    row.push_front(item);
+                    self.queue.leave(row.make_contiguous());
+                    break;
+                }
             }
         }
-        worker.end();
+        let mut spare = lock(self.spare);
+        let other = match &*spare {
+            Some(kept) if is_open(kept) => Some(worker),
+            _ => spare.replace(worker),
+        };
+        drop(spare);
+        other.into_iter().for_each(W::end);
     }
 
     fn attempt(
         self,
         worker: &mut W,
         standing: &mut Standing,
-        taken: &mut Taken<'scope>,
-        row: &mut VecDeque<Taken<'scope>>,
+        item: usize,
+        row: &mut VecDeque<usize>,
     ) -> Tried {
         let queue = self.queue;
         let connected = match *standing {
             Standing::First => Ok(()),
-            _ => worker.connect(taken.item),
+            _ => worker.connect(item),
         };
         let is_on_probation = *standing == Standing::OnProbation;
         match connected {
@@ -227,21 +244,18 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
                 if is_on_probation {
                     queue.lock().refuse();
                 }
-                return Tried::Back(why.met());
+                return Tried::Back;
             }
             Err(failure) if failure.recovery() == Recovery::TryAgain => {}
             Err(failure) => return Tried::Failed(failure),
         }
-        if !is_on_probation {
-            taken.settle();
-        }
-        queue.take_row(worker.ahead(taken.item), row);
+        queue.take_row(worker.ahead(item), row);
         self.grow(worker);
-        let following: Vec<_> = row.iter().map(|taken| taken.item).collect();
+        let following = row.make_contiguous();
         let mut may_repeat = *standing == Standing::First;
         loop {
             let began = Instant::now();
-            let failure = match worker.act(taken.item, &following) {
+            let failure = match worker.act(item, following) {
                 Ok(is_transfer) => {
                     if is_transfer {
                         queue.file_ended(began.elapsed());
@@ -257,14 +271,19 @@ impl<'scope, W: Worker, H: Fn(usize) -> W + Sync> Crew<'scope, '_, H> {
                 && failure.recovery() != Recovery::Impossible
                 && !is_open(worker)
                 && (is_on_probation || queue.has_just_grown());
-            if !is_lost {
+            // Some servers limit transfers in place of sessions, and ports can be rare.
+            let is_busy =
+                worker.repeats() && failure.may_be_of_one_connection() && queue.lock().hired > 0;
+            if !is_lost && !is_busy {
                 return Tried::Failed(failure);
             }
+            queue.lock().refuse();
             // Some servers end a session when another one begins. The first worker goes on, and the
             // others leave.
-            queue.lock().refuse();
-            if !std::mem::take(&mut may_repeat) {
-                return Tried::Back(failure);
+            match is_lost {
+                true if std::mem::take(&mut may_repeat) => {}
+                true => return Tried::Back,
+                false => return Tried::Busy,
             }
         }
     }
@@ -309,37 +328,22 @@ impl Queue {
         self.started.elapsed()
     }
 
-    /// Returns the next item, first of the worker's own row. Returns `None` to end the worker if no
-    /// item is left and none can be requeued.
-    fn next<'q>(&'q self, row: &mut VecDeque<Taken<'q>>) -> Option<Taken<'q>> {
+    /// Returns the next item, first of the worker's own row, or `None` to end the worker.
+    fn next(&self, row: &mut VecDeque<usize>) -> Option<usize> {
         let mut state = self.lock();
-        loop {
-            if state.is_over {
-                drop(state);
-                row.clear();
-                self.lock().workers -= 1;
-                return None;
-            }
-            if let Some(taken) = row.pop_front() {
-                return Some(taken);
-            }
-            if let Some(item) = state.items.pop() {
-                state.undecided += 1;
-                return Some(Taken { queue: self, item, is_settled: false });
-            }
-            if state.undecided == 0 {
-                state.give_up();
-                state.workers -= 1;
-                return None;
-            }
-            state.waiting += 1;
-            state = unpoisoned(self.settled.wait(state));
-            state.waiting -= 1;
+        if state.is_over {
+            row.clear();
         }
+        let next = row.pop_front().or_else(|| state.items.pop());
+        if next.is_none() {
+            state.give_up();
+            state.workers -= 1;
+        }
+        next
     }
 
     /// Adds items to a row, up to `most` and as many as leave something for the other workers.
-    fn take_row<'q>(&'q self, most: usize, row: &mut VecDeque<Taken<'q>>) {
+    fn take_row(&self, most: usize, row: &mut VecDeque<usize>) {
         let mut state = self.lock();
         let left = state.items.len();
         let fair = match (state.workers, &state.growth) {
@@ -347,9 +351,16 @@ impl Queue {
             (workers, _) => left.div_ceil(2 * workers),
         };
         for _ in row.len()..fair.min(most) {
-            let Some(item) = state.items.pop() else { break };
-            state.undecided += 1;
-            row.push_back(Taken { queue: self, item, is_settled: false });
+            row.extend(state.items.pop());
+        }
+    }
+
+    /// Puts the items of a worker back, unless the work is over, and no longer counts it.
+    fn leave(&self, row: &[usize]) {
+        let mut state = self.lock();
+        state.workers -= 1;
+        if !state.is_over {
+            state.items.extend(row.iter().rev());
         }
     }
 
@@ -359,7 +370,6 @@ impl Queue {
         state.items.clear();
         state.is_over = true;
         state.give_up();
-        self.settled.notify_all();
     }
 
     fn dialled(&self, is_accepted: bool) {
@@ -381,47 +391,6 @@ impl Queue {
 
     fn lock(&self) -> MutexGuard<'_, CrewState> {
         lock(&self.state)
-    }
-}
-
-/// An item in flight that may be requeued. Idle workers wait until it is settled or dropped.
-struct Taken<'a> {
-    queue: &'a Queue,
-    item: usize,
-    is_settled: bool,
-}
-
-impl Taken<'_> {
-    /// Records that the item is not requeued.
-    fn settle(&mut self) {
-        if !std::mem::replace(&mut self.is_settled, true) {
-            let mut state = self.queue.lock();
-            state.undecided -= 1;
-            if state.waiting > 0 {
-                self.queue.settled.notify_all();
-            }
-        }
-    }
-
-    /// Puts the item and the worker's row back into the queue, unless the work is over, and no longer
-    /// counts this worker. Returns `false`, and does nothing, if no other worker is left.
-    fn give_back(&self, row: &mut VecDeque<Self>) -> bool {
-        let mut state = self.queue.lock();
-        if state.workers == 1 && !state.is_over {
-            return false;
-        }
-        state.workers -= 1;
-        if !state.is_over {
-            state.items.extend(row.iter().rev().map(|taken| taken.item));
-            state.items.push(self.item);
-        }
-        true
-    }
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        self.settle();
     }
 }
 

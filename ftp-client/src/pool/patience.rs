@@ -52,11 +52,11 @@ impl Error {
     }
 
     /// Returns whether another connection may succeed with what failed over this one, because the
-    /// server refused it for now, as ProFTPD's limits of transfers do, or because the replies were out
-    /// of step before it was sent.
+    /// server refused it for now, as ProFTPD's limits of transfers do, because no port was free for its
+    /// data connection, or because the replies were out of step before it was sent.
     pub(crate) fn may_be_of_one_connection(&self) -> bool {
         match self.recovery() {
-            Recovery::TryAgain => self.kind() == ErrorKind::Temporary,
+            Recovery::TryAgain => matches!(self.kind(), ErrorKind::Temporary | ErrorKind::Data),
             recovery => recovery == Recovery::Reconnect,
         }
     }

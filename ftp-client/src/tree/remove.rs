@@ -122,7 +122,7 @@ impl Repeat {
                 tree.directory(&path, Seen { proof, ..seen })?;
                 return Ok(tree.done);
             }
-            let error = match self.delete_same(client, &path) {
+            let error = match self.delete(client, &path) {
                 Ok(()) => return Ok(Summary { removed: 1, ..none }),
                 Err(error) if is_refusal(&error) => error,
                 Err(error) => return Err(error),

@@ -46,7 +46,7 @@ fn patient() -> Limits {
 
 impl Meeting {
     /// Plays `script`, one line per step of the source (`s`) or the target (`t`). `> LINE` expects
-    /// a command, `? BEGINNING` one that begins so, `< LINE` sends a reply, `#` answers `EPSV`, `= DATA` sends all data, `^` expects `ABOR` with its synch, `!` closes the control
+    /// a command, `? BEGINNING` one that begins so, `< LINE` sends a reply, `#` answers `EPSV`, `= DATA` sends all data (`$`: line end), `^` expects `ABOR` with its synch, `!` closes the control
     /// connection, `~` floods it with 1yz until it is closed, `*` cancels its client, `.` waits 300
     /// ms. Then each server expects a `NOOP` or the end.
     fn new(script: &str, then: [Then; 2]) -> Self {
@@ -128,7 +128,7 @@ fn direct(script: &str, peers: [Peer; 2], buttons: &[Option<Canceller>; 2], then
             }
             ("<", line) => there.reply(line.trim()),
             ("#", _) => there.epsv(),
-            ("=", data) => there.send_data(data.trim().as_bytes()),
+            ("=", data) => there.send_data(data.trim().replace('$', "\r\n").as_bytes()),
             ("^", _) => there.expect_abort(),
             ("*", _) => button.as_ref().unwrap().cancel(),
             (".", _) => std::thread::sleep(Duration::from_millis(300)),

@@ -336,3 +336,32 @@ fn a_target_that_cannot_be_listed_fails_if_something_there_may_be_an_extra_cl_52
         assert!(peer.seen().contains("STOR t/a"), "{}", peer.seen());
     }
 }
+
+#[test]
+fn a_directory_that_the_server_refuses_is_asked_for_once_and_costs_nothing_else() {
+    for (refused, options) in
+        [("MKD t/d1", &[][..]), ("MKD", &[]), ("MKD", &["--retry", "2", "--retry-delay", "0s"])]
+    {
+        let kind = Kind { refuses: vec![(refused, "550 no")], ..Kind::default() };
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+        for path in ["top", "d1/f", "d1/e/g", "d2/h", "there/i"] {
+            here.write(format!("up/{path}"), b"content");
+        }
+        server.write("t/there/old", b"old");
+        let options = [&["--delete"], options].concat();
+        let ran = mirror(&options, shown(&here.join("up")), &server.url("t"));
+        let seen = server.seen();
+        ran.exited(12);
+        let made = |path: &str| seen.iter().filter(|line| *line == path).count();
+        assert_eq!((made("MKD t/d1"), made("MKD t/d1/e")), (1, 0), "{seen:?}");
+        assert_eq!(made("MKD t/d2"), 1, "{seen:?}");
+        let mut names: Vec<_> = server.files().into_iter().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        // Nothing is removed, since the target lacks what may be the same file under another name.
+        let want: &[&str] =
+            if refused == "MKD" { &["i", "old", "top"] } else { &["h", "i", "old", "top"] };
+        assert_eq!(names, want, "{ran:?} {seen:?}");
+        let failed = String::from_utf8_lossy(&ran.stderr).matches("ftp-cli: t/d").count();
+        assert_eq!(failed, if refused == "MKD" { 2 } else { 1 }, "{ran:?}");
+    }
+}

@@ -52,7 +52,6 @@ impl Job<'_> {
         on: &dyn Observer,
         source: &mut OpenedSource<'_>,
     ) -> Result<Done, Error> {
-        let watch = &mut Watch::new(self.options.rate_limit.as_ref(), on);
         let mut digest = match self.options.verify {
             Verify::Digest => Some(checksum(client)?),
             _ => None,
@@ -82,6 +81,7 @@ impl Job<'_> {
             let path = if is_nameless { b"" } else { self.place.path() };
             let (error, has_begun) = match begin(client, path, &start) {
                 Ok(mut upload) => {
+                    let watch = &mut Watch::new(self.options.rate_limit.as_ref(), on);
                     if let Some(Following { path: Some(next), due, .. }) = &self.following {
                         upload.plan_next(next);
                         if let Some((path, time)) = due {

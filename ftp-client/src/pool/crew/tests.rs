@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -64,7 +65,9 @@ impl Worker for Hand<'_> {
         ControlFlow::Break(())
     }
 
-    fn end(self) {}
+    fn end(self) {
+        self.places.fetch_add(usize::from(self.has_place), Ordering::SeqCst);
+    }
 }
 
 fn done(jobs: usize, places: usize, items: usize, stops_at: fn(usize) -> bool) -> Vec<String> {
@@ -226,4 +229,96 @@ fn the_first_file_must_end_if_its_size_is_unknown() {
     assert!(growth.wants_another(100, pace, Duration::from_millis(200)));
     // One at a time.
     assert!(!growth.wants_another(100, pace, Duration::from_millis(400)));
+}
+
+/// A server that begins only this many transfers at a time and refuses the others, and accepts only this
+/// many connections.
+struct BusyServer {
+    transfers: usize,
+    connections: usize,
+    /// Items that it always refuses.
+    locked: Range<usize>,
+}
+
+#[derive(Default)]
+struct Load {
+    transfers: usize,
+    connections: usize,
+    log: Vec<String>,
+}
+
+struct BusyHand<'a> {
+    server: &'a BusyServer,
+    load: &'a Mutex<Load>,
+    is_connected: bool,
+}
+
+impl Worker for BusyHand<'_> {
+    fn connect(&mut self, _: usize) -> Result<(), Error> {
+        let mut load = lock(self.load);
+        if !self.is_connected && load.connections == self.server.connections {
+            return Err(Error::Fewer(too_many().into()));
+        }
+        load.connections += usize::from(!std::mem::replace(&mut self.is_connected, true));
+        Ok(())
+    }
+
+    fn client(&self) -> Option<&Client> {
+        None
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn act(&mut self, item: usize, _: &[usize]) -> Result<bool, Error> {
+        self.connect(item).map_err(Error::met)?;
+        let mut load = lock(self.load);
+        if load.transfers == self.server.transfers || self.server.locked.contains(&item) {
+            let reply = Reply::new(ReplyCode::new(451).unwrap(), "too many transfers");
+            return Err(Error::Refused { verb: Verb::Retr, reply });
+        }
+        load.transfers += 1;
+        drop(load);
+        thread::sleep(Duration::from_micros(item as u64 % 3 * 100));
+        let mut load = lock(self.load);
+        load.transfers -= 1;
+        load.log.push(item.to_string());
+        Ok(true)
+    }
+
+    fn failed(&mut self, item: usize, failure: Error) -> ControlFlow<()> {
+        lock(self.load).log.push(format!("{item}: {failure}"));
+        ControlFlow::Continue(())
+    }
+
+    fn end(self) {
+        lock(self.load).connections -= usize::from(self.is_connected);
+    }
+}
+
+/// Each item is handled or reported once, whoever leaves, and fails only if one worker alone cannot
+/// handle it.
+#[test]
+fn limits_of_transfers_and_connections_lose_no_item_cl_77() {
+    let mut cases = 0;
+    for (jobs, transfers, connections) in (1..=5).flat_map(|jobs| {
+        (1..=jobs).flat_map(move |most| (1..=jobs).map(move |open| (jobs, most, open)))
+    }) {
+        for locked in [0..0, 0..1, 3..7, 0..20] {
+            let server = &BusyServer { transfers, connections, locked: locked.clone() };
+            let load = &Mutex::default();
+            let hire = |_| BusyHand { server, load, is_connected: false };
+            BusyHand::work(Some(jobs), 20, None, hire);
+            let Load { mut log, .. } = std::mem::take(&mut *lock(load));
+            log.sort_by_key(|line| line.split(':').next().unwrap().parse::<usize>().unwrap());
+            let want = (0..20).map(|item| match locked.contains(&item) {
+                true => format!("{item}: RETR refused: 451 too many transfers"),
+                false => item.to_string(),
+            });
+            assert_eq!(log, want.collect::<Vec<_>>(), "{jobs} {transfers} {connections}");
+            cases += 1;
+        }
+    }
+    assert_eq!(cases, 220);
 }

@@ -198,19 +198,15 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Removes an object from the target. `repeat` remembers earlier attempts.
+    /// Removes an object from the target.
     ///
     /// # Errors
     ///
     /// Returns the same failures as [`make`](Self::make).
-    pub(crate) fn remove(
-        &mut self,
-        removal: &Removal,
-        repeat: &mut Repeat,
-    ) -> Result<(), TreeFault> {
+    pub(crate) fn remove(&mut self, removal: &Removal) -> Result<(), TreeFault> {
         match self {
             Self::Down(Down { to, .. }) => to.remove(removal),
-            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal, repeat),
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal),
         }
     }
 
@@ -220,8 +216,7 @@ impl<'a> Copier<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the failure of the connection. Any of the files may have been removed then, which
-    /// [`lose_removal`](Self::lose_removal) notes for each.
+    /// Returns the failure of the connection. Any of the files may have been removed then.
     pub(crate) fn remove_together(
         &mut self,
         files: &[&Removal],
@@ -283,13 +278,6 @@ impl<'a> Copier<'a> {
     ) -> Result<T, TreeFault> {
         let RemoteSide { hand, place } = self.far();
         hand.ask(|client| act(client, place))
-    }
-
-    /// Notes for later attempts that an object may have been removed.
-    pub(crate) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
-        if let Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) = self {
-            to.lose_removal(removal, repeat);
-        }
     }
 
     /// Removes a file from the directory at `path` of the source, if the target provably has the

@@ -13,7 +13,7 @@ use crate::client::repeat::Repeat;
 use crate::error::{Error, ErrorKind};
 use crate::listing::{Budget, ListOptions};
 use crate::lock;
-use crate::tree::fault::{Setting, TreeFault};
+use crate::tree::fault::{Setting, TreeFault, shown};
 use crate::tree::names::fold;
 
 /// Largest number of names that are tried for a backup: a server that cuts names short may find all
@@ -179,10 +179,12 @@ impl RemoteTop<'_> {
                 _ => Err(TreeFault::from(error).about(&own)),
             },
             Err(error) => {
+                let mut fault = TreeFault::from(error).about(&own);
                 if repeat.is_uncertain() {
-                    backup.lost().insert(own.clone(), (kept, repeat));
+                    fault = fault.then(&format!("the old file may be {} now", shown(&kept)));
+                    backup.lost().insert(own, (kept, repeat));
                 }
-                Err(TreeFault::from(error).about(&own))
+                Err(fault)
             }
         }
     }

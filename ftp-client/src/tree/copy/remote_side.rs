@@ -182,11 +182,7 @@ impl<'a> RemoteSide<'a> {
         made.map_err(|error| TreeFault::from(error).about(&path))
     }
 
-    pub(super) fn remove(
-        &mut self,
-        removal: &Removal,
-        repeat: &mut Repeat,
-    ) -> Result<(), TreeFault> {
+    pub(super) fn remove(&mut self, removal: &Removal) -> Result<(), TreeFault> {
         let Self { hand, place } = self;
         let client = hand.client()?;
         if removal.what == Removed::Entry && place.backup.is_some() {
@@ -194,12 +190,8 @@ impl<'a> RemoteSide<'a> {
         }
         let path = Pathname::join(place.top, &removal.path);
         let gone = match removal.what {
-            Removed::Directory => repeat.rmdir(client, &path),
-            // A server that answers removals twice would also answer the second one twice.
-            Removed::Entry => match repeat.was_removed(client, &path) {
-                Ok(false) => repeat.delete(client, &path),
-                gone => gone.map(drop),
-            },
+            Removed::Directory => Repeat::single().rmdir(client, &path),
+            Removed::Entry => Repeat::single().delete(client, &path),
         };
         gone.map_err(|error| TreeFault::from(error).about(&path))
     }
@@ -231,10 +223,6 @@ impl<'a> RemoteSide<'a> {
             Err(Error::Refused { .. }) => Ok(false),
             Err(error) => Err(TreeFault::from(error).about(&to)),
         }
-    }
-
-    pub(super) fn lose_removal(&self, removal: &Removal, repeat: &mut Repeat) {
-        repeat.lose_removal(&Pathname::join(self.place.top, &removal.path));
     }
 
     pub(super) fn relation(

@@ -32,7 +32,7 @@ pub(crate) struct Up<'a> {
     pub(crate) to: RemoteSide<'a>,
     pub(crate) options: &'a SyncOptions<'a>,
     /// The path of the last failed upload, and what its attempts did.
-    pub(crate) past: Option<Box<(Vec<u8>, PutPast)>>,
+    pub(crate) past: Option<Box<(Vec<u8>, PutPast, Option<Vec<u8>>)>>,
     pub(crate) ahead: Box<Ahead>,
 }
 
@@ -244,11 +244,13 @@ impl Up<'_> {
         let RemoteSide { hand, place } = &mut self.to;
         let client = hand.client()?;
         let past = self.past.take().filter(|past| past.0 == below);
-        let (mut kept, mut unset, mut is_finished) = (None, None, false);
+        let (_, past, mut kept) = past.map_or_else(Default::default, |past| *past);
+        let (mut unset, mut is_finished) = (None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<Option<i64>, Error> {
             place.outlast(client, file, before)?;
             unset = place.finish(client, there, mode_of(copy, before), before)?;
-            kept = place.back_up_replaced(client, below, copy.replaces())?;
+            let moved = place.back_up_replaced(client, below, copy.replaces())?;
+            kept = moved.or_else(|| kept.take());
             is_finished = true;
             Ok(Some(before.mtime()))
         };
@@ -257,14 +259,15 @@ impl Up<'_> {
             .apart(before.nlink() <= 1 || !copy.replaces_equal_size())
             .proves_new(is_doubtful || self.options.moves && copy.replaces_equal_size())
             .following(following)
-            .after(past.map(|past| past.1).unwrap_or_default())
+            .after(past)
             .before_rename(&mut publish);
         let sent = put.attempt(client, on);
-        let (facts, replaced) = (put.sent_facts(), put.take_replaced());
-        if sent.is_err() {
-            self.past = Some(Box::new((below.to_vec(), put.into_past())));
-        }
-        let sent = sent.map_err(|error| restored(hand, &target, kept, error))?;
+        let (facts, replaced, past) = (put.sent_facts(), put.take_replaced(), put.into_past());
+        let sent = sent.map_err(|error| {
+            let error = restored(hand, &target, &mut kept, error);
+            self.past = Some(Box::new((below.to_vec(), past, kept)));
+            error
+        })?;
         let (bytes, verified) = (sent.bytes, sent.verified);
         Ok(SentUpload { bytes, verified, facts, replaced, unset, is_finished })
     }
@@ -337,19 +340,17 @@ struct SentUpload {
     is_finished: bool,
 }
 
-/// Moves the old file back from the backup, after its replacement could not be published.
-fn restored(hand: &mut Hand<'_>, target: &[u8], kept: Option<Vec<u8>>, error: Error) -> Error {
-    let Some(kept) = kept else { return error };
-    let Error::Job(JobFault::NotRenamed { temporary, cause, removed }) = error else {
-        return error;
-    };
-    let cause = TreeFault::from(*cause);
-    let mut is_restored = || hand.client().is_ok_and(|client| client.rename(&kept, target).is_ok());
-    let cause = match !cause.ends_run() && is_restored() {
-        true => cause.then("the old file was moved back"),
-        false => cause.then(&format!("the old file is now {}", shown(&kept))),
-    };
-    Error::Job(JobFault::NotRenamed { temporary, cause: Box::new(cause.into()), removed })
+/// Moves the old file back from the backup, if its replacement has not got its name.
+fn restored(hand: &mut Hand<'_>, target: &[u8], kept: &mut Option<Vec<u8>>, error: Error) -> Error {
+    let Some(path) = kept.as_deref() else { return error };
+    let is_free = matches!(error, Error::Job(JobFault::NotRenamed { .. } | JobFault::NotReplaced));
+    let fault = TreeFault::from(error);
+    let is_restored = |client: &mut Client| client.rename(path, target).is_ok();
+    if is_free && !fault.ends_run() && hand.client().is_ok_and(is_restored) {
+        *kept = None;
+        return fault.then("the old file was moved back").into();
+    }
+    fault.then(&format!("the old file is now {}", shown(path))).into()
 }
 
 /// Returns the permission bits of a local file, if they are copied.

@@ -94,10 +94,6 @@ impl<'a> Run<'a> {
                 }
                 sent = self.send(copier, &mut looks, number);
             }
-            let mut repeat = self.reporter.memory();
-            if sent.is_lost {
-                copier.lose_removal(removal, &mut repeat);
-            }
             let mut known = sent.results.pop_front();
             let mut tries = 0;
             let done = with_retries(copier, self.reporter, path, |copier| {
@@ -107,7 +103,7 @@ impl<'a> Run<'a> {
                     // The first attempt may have been carried out, and another program may have taken the
                     // name since.
                     None if (tries > 1 || sent.is_lost) && is_gone(copier, removal)? => Ok(()),
-                    None => copier.remove(removal, &mut repeat),
+                    None => copier.remove(removal),
                 }
             });
             match done {

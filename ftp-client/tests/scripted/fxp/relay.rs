@@ -20,6 +20,10 @@ const NO_DIGEST: &str = "t> FEAT\n t< 502 what\n s> FEAT\n s< 502 what\n";
 const XCRC: &str =
     "t> FEAT\n t< 211-so\n t<  XCRC\n t< 211 end\n s> FEAT\n s< 211-so\n s<  XCRC\n s< 211 end\n";
 
+/// The target lacks the file, which a copy may then write under its own name.
+const FREE: &str =
+    "t> FEAT\n t< 211-so\n t<  MLST\n t<  XCRC\n t< 211 end\n t> MLST b\n t< 550 none\n";
+
 /// A target of `there` bytes (empty: none) and a source of 9 bytes with a time.
 fn facts(there: &str, time: &str) -> String {
     let size = if there.is_empty() { "550 none".to_owned() } else { format!("213 {there}") };
@@ -37,11 +41,15 @@ fn ends(of_source: &str, of_target: &str) -> String {
 
 const TIME: &str = "213 20260101000000";
 
-fn job(options: &FileOptions) -> Relay<'_> {
-    new_job(options).in_place(true)
+/// The beginning of a copy under another name, and its end before it is complete.
+fn cut_aside(time: &str) -> String {
+    let asked =
+        format!("t? SIZE .in.b.\n t< 550 no\n s> SIZE a\n s< 213 9\n s> MDTM a\n s< {time}\n");
+    let begun = "s> RETR a\n s< 150 going\n t? STOR .in.b.\n t< 150 go\n";
+    [&*asked, TARGET_LISTENS, begun, CUT].concat()
 }
 
-fn new_job(options: &FileOptions) -> Relay<'_> {
+fn job(options: &FileOptions) -> Relay<'_> {
     Relay::new(Place::at("a"), Place::at("b"), options).listener(Some(Side::Target))
 }
 
@@ -91,8 +99,12 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
         ("", TIME, "10", TIME, 0, "AnotherVersion at 0 done 9"),
         ("", TIME, "", TIME, 0, "at 0 done 9"),
     ] {
-        let mut job = job(&options);
-        let script = [TYPES, &facts(before, first), TARGET_LISTENS, BEGUN, CUT].concat();
+        // Where there is a file that is not continued, the copy would have another name.
+        let goes_aside = kept == 0 && !after.is_empty();
+        let is_in_place = !before.is_empty() || goes_aside;
+        let mut job = job(&options).in_place(is_in_place);
+        let free = if is_in_place { "" } else { FREE };
+        let script = [free, TYPES, &facts(before, first), TARGET_LISTENS, BEGUN, CUT].concat();
         let (done, _) = attempt(&mut job, &script, [Usable, Usable]);
         assert_eq!(done.unwrap_err().kind(), ErrorKind::Temporary);
         let rest = if kept > 0 { REST } else { "" };
@@ -101,12 +113,19 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
         let done = done.unwrap_or_else(|error| panic!("{error}\n{script}"));
         assert_eq!((said.as_str(), done.size, done.resumed), (want, 9, kept as u64), "{script}");
         assert_eq!(job.size(), Some(9));
+        if goes_aside && before.is_empty() {
+            let mut job = self::job(&options);
+            let script = [FREE, TYPES, &facts("", first), TARGET_LISTENS, BEGUN, CUT].concat();
+            attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
+            let script = [TYPES, &facts(after, second), &cut_aside(second)].concat();
+            attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
+        }
     }
     // The target waits until it has noticed the end of the first attempt. A server that does not
     // answer questions for the sake of a resume still gets the copy.
     let mut job = job(&options);
     let refuses = "t> SIZE b\n t< 450 busy\n s> SIZE a\n s< 450 busy\n s> MDTM a\n s< 530 no\n";
-    let script = [TYPES, refuses, TARGET_LISTENS, BEGUN, CUT].concat();
+    let script = [FREE, TYPES, refuses, TARGET_LISTENS, BEGUN, CUT].concat();
     attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
     let script = [TYPES, &facts("7", TIME), TARGET_LISTENS, BEGUN, CUT].concat();
     attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
@@ -116,7 +135,7 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
     // A job that is attempted once asks for nothing before, and a second attempt keeps nothing.
     let options = FileOptions::new();
     let mut once = self::job(&options);
-    let script = [TYPES, TARGET_LISTENS, BEGUN, CUT].concat();
+    let script = [FREE, TYPES, TARGET_LISTENS, BEGUN, CUT].concat();
     attempt(&mut once, &script, [Usable, Usable]).0.unwrap_err();
     let script = [TYPES, &copy("", 0)].concat();
     assert_eq!(attempt(&mut once, &script, [Usable, Usable]).0.unwrap().resumed, 0);
@@ -137,16 +156,19 @@ fn own_bytes_of_a_copy_count_only_if_both_servers_send_them_as_09() {
         ("7", "1234567", "", "NoRecord"),
         ("9", "123456789", "", "NoRecord"),
     ] {
-        let mut job = job(&options);
         let lost = "s< 226 sent\n t!\n";
-        let script = [TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
-        attempt(&mut job, &script, [Usable, Closed]).0.unwrap_err();
         let ends = ends(of_source, of_target);
         let copied = [TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
-        let script = [TYPES, &facts(have, TIME), &ends, &copied].concat();
-        let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
-        assert_eq!(done.unwrap().resumed, 0, "{script}");
-        assert_eq!(said, format!("{want} at 0 done 9"));
+        for (is_in_place, then, end) in [(true, copied, "done 9"), (false, cut_aside(TIME), "")] {
+            let mut job = job(&options).in_place(is_in_place);
+            let free = if is_in_place { "" } else { FREE };
+            let script = [free, TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
+            attempt(&mut job, &script, [Usable, Closed]).0.unwrap_err();
+            let script = [TYPES, &facts(have, TIME), &ends, &then].concat();
+            let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
+            assert_eq!(done.map(|done| done.resumed).ok(), is_in_place.then_some(0), "{script}");
+            assert_eq!(said, format!("{want} at 0 {end}"));
+        }
     }
 }
 
@@ -154,11 +176,13 @@ fn own_bytes_of_a_copy_count_only_if_both_servers_send_them_as_09() {
 fn a_digest_that_costs_the_connection_is_not_asked_for_again() {
     let options = FileOptions::new().retried(true).resume(Resume::Proven);
     let mut job = job(&options);
-    let script = [TYPES, &facts("9", TIME), XCRC, "s> XCRC a\n s!\n"].concat();
+    let (there, facts_now) = ("t> TYPE I\n t< 200 ok\n t> SIZE b\n t< 213 9\n", facts("9", TIME));
+    let image = "s> TYPE I\n s< 200 ok\n";
+    let script = [there, image, &facts_now, XCRC, "s> XCRC a\n s!\n"].concat();
     attempt(&mut job, &script, [Closed, Usable]).0.unwrap_err();
-    let script = [TYPES, &facts("9", TIME), TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
+    let script = [TYPES, &facts("9", TIME), &cut_aside(TIME)].concat();
     let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
-    assert_eq!((done.unwrap().size, said.as_str()), (9, "NoRecord at 0 done 9"));
+    assert_eq!((done.is_err(), said.as_str()), (true, "NoRecord at 0 "));
 }
 
 #[test]
@@ -168,11 +192,11 @@ fn a_confirmation_that_speaks_of_an_abort_is_no_success_without_a_size() {
         ["s< 226 sent\n t< 226 Transfer aborted\n", "s< 226 File send incomplete\n t< 226 there\n"]
     {
         let unknown = "s> SIZE a\n s< 502 what\n";
-        let script = [TYPES, TARGET_LISTENS, BEGUN, replies, unknown].concat();
+        let script = [FREE, TYPES, TARGET_LISTENS, BEGUN, replies, unknown].concat();
         let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
         let error = done.unwrap_err();
         assert!(matches!(error, Error::Job(JobFault::Aborted(_))), "{error}");
-        let script = [TYPES, TARGET_LISTENS, BEGUN, replies, SIZES].concat();
+        let script = [FREE, TYPES, TARGET_LISTENS, BEGUN, replies, SIZES].concat();
         let (done, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
         assert_eq!(done.unwrap().verified, Verify::Size);
     }
@@ -188,7 +212,7 @@ fn own_bytes_can_be_the_whole_file() {
     ] {
         let mut job = job(&options);
         let lost = "s< 226 sent\n t!\n";
-        let script = [TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
+        let script = [FREE, TYPES, &facts("", TIME), TARGET_LISTENS, BEGUN, lost].concat();
         let (done, _) = attempt(&mut job, &script, [Usable, Closed]);
         assert_eq!(done.unwrap_err().kind(), ErrorKind::Network);
         let more = match rest {
@@ -210,7 +234,9 @@ fn own_bytes_can_be_the_whole_file() {
 #[test]
 fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
     let options = FileOptions::new().resume(Resume::Trusted);
-    let trusted = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n s> MDTM a\n s< 502 what\n";
+    let asked = "t> TYPE I\n t< 200 ok\n t> SIZE b\n t< 213 7\n s> TYPE I\n s< 200 ok\n";
+    let facts = "t> SIZE b\n t< 213 7\n s> SIZE a\n s< 213 9\n s> MDTM a\n s< 502 what\n";
+    let trusted: &str = &[asked, facts].concat();
     let copy = [TARGET_LISTENS, BEGUN, SENT, SIZES].concat();
     // A server refuses REST, or the command after it. A restart that no transfer used is taken
     // back.
@@ -222,21 +248,33 @@ fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
             "s> REST 0\n s< 350 ok\n t> REST 0\n t< 350 ok\n",
         ),
     ] {
-        let copy = [TARGET_LISTENS, reset, BEGUN, SENT, SIZES].concat();
-        let script = [TYPES, trusted, TARGET_LISTENS, refused, &copy].concat();
-        let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
-        assert_eq!(done.unwrap().resumed, 0);
-        assert_eq!(said, "at 7 NoRestart at 0 done 9");
+        // By default, the old file stays until the whole copy is there.
+        let named = |text: &str| text.replace("t> STOR b", "t? STOR .in.b.");
+        let aside = [&*named(BEGUN), SENT, &SIZES.replace("t> SIZE b", "t? SIZE .in.b.")].concat();
+        let renamed = "t? MDTM .in.b.\n t< 502 what\n t? SIZE .in.b.\n t< 213 9\n \
+                       t? MDTM .in.b.\n t< 502 what\n t? RNFR .in.b.\n t< 350 ok\n \
+                       t> RNTO b\n t< 250 ok\n t> SIZE b\n t< 213 9\n t> MDTM b\n t< 502 what\n";
+        for (is_in_place, begun, copied) in [
+            (true, [TYPES, facts].concat(), [BEGUN, SENT, SIZES].concat()),
+            (false, trusted.to_owned(), [&*aside, renamed].concat()),
+        ] {
+            let script =
+                [&*begun, TARGET_LISTENS, refused, TARGET_LISTENS, reset, &copied].concat();
+            let mut job = job(&options).in_place(is_in_place);
+            let (done, said) = attempt(&mut job, &script, [Usable, Usable]);
+            assert_eq!(done.unwrap().resumed, 0);
+            assert_eq!(said, "at 7 NoRestart at 0 done 9");
+        }
     }
     // The digests of the whole files differ.
     let differ = "s> XCRC a\n s< 250 CBF43926\n t> XCRC b\n t< 250 00000000\n";
     let resumed = [TARGET_LISTENS, REST, BEGUN, SENT, SIZES, XCRC, differ].concat();
-    let script = [TYPES, trusted, &resumed, &copy].concat();
+    let script = [trusted, &resumed, &copy].concat();
     let (done, said) = attempt(&mut job(&options), &script, [Usable, Usable]);
     assert_eq!((done.unwrap().verified, said.as_str()), (Verify::Size, "at 7 Refuted at 0 done 9"));
     // Not with `Verify::None`.
     let options = options.verify(Verify::None);
-    let copied = [TYPES, trusted, TARGET_LISTENS, REST, BEGUN, SENT].concat();
+    let copied = [trusted, TARGET_LISTENS, REST, BEGUN, SENT].concat();
     let resumed = |source: &str, target: &str| {
         let sizes = format!("s> SIZE a\n s< {source}\n t> SIZE b\n t< {target}\n");
         attempt(&mut job(&options), &(copied.clone() + &sizes), [Usable, Usable])
@@ -257,7 +295,13 @@ fn what_cannot_be_resumed_begins_at_byte_0_within_the_attempt() {
 
 #[test]
 fn a_copy_is_verified_as_demanded() {
-    let moved = [TYPES, TARGET_LISTENS, BEGUN, SENT].concat();
+    let moved = [FREE, TYPES, TARGET_LISTENS, BEGUN, SENT].concat();
+    // The target has told its features.
+    let of_source = |features: &str| {
+        let (_, of_source) = features.split_once("s> FEAT").unwrap();
+        format!("s> FEAT{of_source}")
+    };
+    let (xcrc, no_digest) = (&*of_source(XCRC), &*of_source(NO_DIGEST));
     let equal = "s> XCRC a\n s< 250 CBF43926\n t> XCRC b\n t< 250 CBF43926\n";
     let differ = equal.replacen("CBF43926\n t>", "00000000\n t>", 1);
     let unknown = "s> SIZE a\n s< 502 what\n";
@@ -267,10 +311,10 @@ fn a_copy_is_verified_as_demanded() {
         (Verify::None, String::new(), Ok(Verify::None)),
         (Verify::Size, SIZES.to_owned(), Ok(Verify::Size)),
         (Verify::Size, unknown.to_owned(), Err(ErrorKind::Unsupported)),
-        (Verify::Digest, [SIZES, XCRC, equal].concat(), Ok(Verify::Digest)),
-        (Verify::Digest, [unknown, XCRC, equal].concat(), Ok(Verify::Digest)),
-        (Verify::Digest, [SIZES, XCRC, &differ].concat(), Err(ErrorKind::Integrity)),
-        (Verify::Digest, [SIZES, NO_DIGEST].concat(), Err(ErrorKind::Unsupported)),
+        (Verify::Digest, [SIZES, xcrc, equal].concat(), Ok(Verify::Digest)),
+        (Verify::Digest, [unknown, xcrc, equal].concat(), Ok(Verify::Digest)),
+        (Verify::Digest, [SIZES, xcrc, &differ].concat(), Err(ErrorKind::Integrity)),
+        (Verify::Digest, [SIZES, no_digest].concat(), Err(ErrorKind::Unsupported)),
     ] {
         let options = FileOptions::new().verify(verify);
         let mut job = job(&options);
@@ -431,11 +475,13 @@ fn a_257_without_quotes_leaves_both_connections_of_a_copy_open() {
     }
 }
 
+/// What the target tells of the file that a copy replaces.
+const A_FILE: &str = "t> SIZE b\n t< 213 4\n t> PWD\n t< 257 \"/\"\n t> CWD b\n t< 550 no\n";
+
 /// What a target may have stays until the copy is complete, whatever it is.
 #[test]
 fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
     const STORED: &str = "STOR .in.b.";
-    const A_FILE: &str = "t> SIZE b\n t< 213 4\n t> PWD\n t< 257 \"/\"\n t> CWD b\n t< 550 no\n";
     const A_DIRECTORY: &str = "t> SIZE b\n t< 213 4\n t> PWD\n t< 257 \"/\"\n \
                                t> CWD b\n t< 250 in\n t> CWD /\n t< 250 back\n";
     let options = FileOptions::new();
@@ -455,7 +501,7 @@ fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
     let now = |size, time| format!("t> SIZE b\n t< {size}\n t> MDTM b\n t< {time}\n");
     let exchanged = |last| {
         format!(
-            "t< 553 exists\n {A_FILE} t> RNFR b\n t< 350 ok\n t? RNTO .in.b.\n t< 250 ok\n \
+            "t< 553 exists\n {A_FILE} t> RNFR b\n t< 350 ok\n t? RNTO b.old.\n t< 250 ok\n \
              t? RNFR .in.b.\n t< 350 ok\n t> RNTO b\n t< {last}\n"
         )
     };
@@ -463,19 +509,19 @@ fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
         [there, &listens, &copied, &noted, &facts(time), "t> RNTO b\n", &rest].concat()
     };
     let done = now("213 9", time);
-    let back = "t? RNFR .in.b.\n t< 350 ok\n t> RNTO b\n t< 250 ok\n t? DELE .in.b.\n t< 250 ok\n";
+    let back = "t? RNFR b.old.\n t< 350 ok\n t> RNTO b\n t< 250 ok\n t? DELE .in.b.\n t< 250 ok\n";
     for (script, want) in [
         (all(format!("t< 250 ok\n {done}")), "done"),
         // The server has given the copy another name.
         (all(format!("t< 250 ok\n {}", now("213 9", "213 20200101000000"))), "not replaced"),
         // It gives none a name that exists.
-        (all(format!("{} t? DELE .in.b.\n t< 250 ok\n {done}", exchanged("250 ok"))), "done"),
+        (all(format!("{} {done} t? DELE b.old.\n t< 250 ok\n", exchanged("250 ok"))), "done"),
         (all(format!("{} {back}", exchanged("553 no"))), "removed"),
         // What has the name is a directory.
         (all(format!("t< 550 no\n {A_DIRECTORY} t? DELE .in.b.\n t< 250 ok\n")), "removed"),
         (all("t< 550 no\n t> SIZE b\n t< 550 no\n t? DELE .in.b.\n t< 250 ok\n".into()), "removed"),
     ] {
-        let (copied, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
+        let (copied, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
         let found = match copied {
             Ok(done) if done.size == 9 => "done",
             Err(Error::Job(JobFault::NotReplaced)) => "not replaced",
@@ -489,19 +535,85 @@ fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
         "{begun} s< 226 sent\n t< 452 full\n t> PWD\n t< 257 \"/\"\n t? DELE .in.b.\n t< 250 ok\n"
     );
     let script = [there, &listens, &full].concat();
-    let (copied, _) = attempt(&mut new_job(&options), &script, [Usable, Usable]);
+    let (copied, _) = attempt(&mut job(&options), &script, [Usable, Usable]);
     assert!(matches!(copied, Err(Error::Fxp(_))), "{copied:?}");
     // Without the size of the target's file, a resume copies the whole file, and just as carefully.
     let resumed = FileOptions::new().resume(Resume::Trusted);
     let asked = "t> TYPE I\n t< 200 ok\n t> SIZE b\n t< 502 what\n";
     let script = [asked, there, "s> TYPE I\n s< 200 ok\n", TARGET_LISTENS, &full].concat();
-    let (copied, _) = attempt(&mut new_job(&resumed), &script, [Usable, Usable]);
+    let (copied, _) = attempt(&mut job(&resumed), &script, [Usable, Usable]);
     assert!(matches!(copied, Err(Error::Fxp(_))), "{copied:?}");
     // A name that is proved to be free is written in place.
     let feat = "t> FEAT\n t< 211-so\n t<  MLST\n t< 211 end\n";
     let free = [feat, "t> MLST b\n t< 550 none\n", &listens].concat();
     let script = [&free, BEGUN, SENT, SIZES].concat();
-    assert_eq!(attempt(&mut new_job(&options), &script, [Usable, Usable]).0.unwrap().size, 9);
+    assert_eq!(attempt(&mut job(&options), &script, [Usable, Usable]).0.unwrap().size, 9);
+}
+
+/// The server keeps names that exist, and the connection ends while both files change theirs.
+#[test]
+fn two_files_whose_renames_are_cut_are_both_there_and_the_next_attempt_goes_on_fx_04() {
+    const OLD: &str = "213 20250101000000";
+    let there = "t> FEAT\n t< 502 what\n t> MLST b\n t< 502 what\n";
+    let named = |text: &str| {
+        text.replace("t> STOR b", "t? STOR .in.b.").replace("t> SIZE b", "t? SIZE .in.b.")
+    };
+    let [known, begun, sizes] = [&*facts("", TIME), BEGUN, SIZES].map(named);
+    let of = |name: &str, size: &str, time: &str| {
+        let sent = if name == "b" { "> " } else { "? " };
+        format!("t{sent}SIZE {name}\n t< {size}\n t{sent}MDTM {name}\n t< {time}\n")
+    };
+    let (copy, old) = (of(".in.b.", "213 9", TIME), of("b", "213 4", OLD));
+    let refused = "t? RNFR .in.b.\n t< 350 ok\n t> RNTO b\n t< 553 exists\n";
+    let set_aside = "t> RNFR b\n t< 350 ok\n t? RNTO b.old.\n";
+    let last = "t? RNFR .in.b.\n t< 350 ok\n t> RNTO b\n";
+    let noted = format!("t? MDTM .in.b.\n t< {TIME}\n");
+    let copied = [TARGET_LISTENS, &*begun, SENT, &*sizes, &*noted, &*copy, &*old, &*copy].concat();
+    let first = [there, TYPES, &*known, &*copied, refused, A_FILE, set_aside].concat();
+    let lists = |name: &str| {
+        format!(
+            "t> MDTM b\n t< 550 no\n t> MLST b\n t< 502 what\n t> FEAT\n t< 502 what\n t#\n \
+             t> LIST -a\n t< 150 so\n t= -rw-r--r-- 1 u u 4 Jan 1 2020 {name}$\n t< 226 done\n"
+        )
+    };
+    let put_back =
+        [&*lists("b.old.1"), "t? RNFR b.old.\n t< 350 ok\n t> RNTO b\n t< 250 ok\n"].concat();
+    let now = of("b", "213 9", TIME);
+    let removed = "t? DELE b.old.\n t< 250 ok\n";
+    let image = "t> TYPE I\n t< 200 ok\n";
+    let exchanged =
+        [refused, A_FILE, set_aside, "t< 250 ok\n", last, "t< 250 ok\n", &*now, removed].concat();
+    let moved = "t< 250 ok\n";
+    for (cut, second) in [
+        // The last rename was not carried out.
+        ([moved, last, "t!\n"].concat(), [&*put_back, image, &*copy, &*old, &*exchanged].concat()),
+        // It was.
+        (
+            [moved, last, "t!\n"].concat(),
+            [
+                "t> MDTM b\n t< 213 20260101000000\n t? MDTM b.old.\n t< 213 20250101000000\n",
+                "t> FEAT\n t< 502 what\n",
+                image,
+                &*of(".in.b.", "550 no", "550 no"),
+                &*now,
+                &*now,
+                removed,
+            ]
+            .concat(),
+        ),
+        // The one before was carried out.
+        ("t!\n".to_owned(), [&*put_back, image, &*copy, &*old, &*exchanged].concat()),
+    ] {
+        let options = FileOptions::new().retried(true);
+        let mut job = job(&options);
+        let script = [&*first, &*cut].concat();
+        let (done, _) = attempt(&mut job, &script, [Usable, Closed]);
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Network, "{error}");
+        assert!(error.to_string().contains("; the old file may be b.old."), "{error}");
+        let (done, _) = attempt(&mut job, &second, [Usable, Usable]);
+        assert_eq!(done.unwrap_or_else(|error| panic!("{error}: {second}")).size, 9);
+    }
 }
 
 #[test]
@@ -540,6 +652,7 @@ fn a_refused_path_is_entered_at_its_server() {
     let options = FileOptions::new();
     let [from, to] = ["ftp://h/x/a", "ftp://h/y/b"].map(|url| Place::of(&url.parse().unwrap()));
     let script = [
+        &FREE.replace("MLST b", "MLST y/b"),
         TYPES,
         TARGET_LISTENS,
         "s> RETR x/a\n s< 550 none\n s> CWD x\n s< 250 ok\n",
@@ -553,6 +666,6 @@ fn a_refused_path_is_entered_at_its_server() {
         SIZES,
     ]
     .concat();
-    let mut job = Relay::new(from, to, &options).listener(Some(Side::Target)).in_place(true);
+    let mut job = Relay::new(from, to, &options).listener(Some(Side::Target));
     assert_eq!(attempt(&mut job, &script, [Usable, Usable]).0.unwrap().size, 9);
 }

@@ -228,11 +228,14 @@ fn a_listing_that_may_hide_a_name_does_not_prove_that_it_was_removed() {
     ] {
         let server = Server::start(vec![
             on(move |mut peer| {
+                peer.answer("FEAT", "500 what");
+                peer.answer("TYPE I", "200 ok");
+                peer.answer(&format!("SIZE {name}"), "500 what");
+                peer.answer(&format!("MDTM {name}"), "500 what");
                 peer.expect(format!("DELE {name}"));
                 peer.close();
             }),
             on(move |mut peer| {
-                peer.answer(&format!("DELE {name}"), "550 no");
                 peer.answer(&format!("MDTM {name}"), "500 what");
                 peer.answer(&format!("MLST {name}"), "500 what");
                 peer.answer("FEAT", "500 what");
@@ -329,24 +332,20 @@ fn a_new_file_is_not_removed_by_the_second_attempt() {
     for (size, time, is_removed) in
         [(FIVE, THEN, true), (FIVE, LATER, false), ("213 6", THEN, false), (FIVE, NONE, false)]
     {
+        let asked = move |peer: &mut Peer, size, time| {
+            peer.answer("FEAT", "502 what");
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE flag", size);
+            peer.answer("MDTM flag", time);
+        };
         let server = Server::start(vec![
-            on(|mut peer| {
-                peer.answer("FEAT", "502 what");
-                peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE flag", FIVE);
-                peer.answer("MDTM flag", THEN);
+            on(move |mut peer| {
+                asked(&mut peer, FIVE, THEN);
                 peer.expect("DELE flag");
                 peer.close();
             }),
             on(move |mut peer| {
-                peer.answer("MDTM flag", time);
-                if time == NONE {
-                    peer.answer("MLST flag", "250-so\r\n Size=5; flag\r\n250 end");
-                }
-                peer.answer("FEAT", "502 what");
-                peer.answer("TYPE I", "200 ok");
-                peer.answer("SIZE flag", size);
-                peer.answer("MDTM flag", time);
+                asked(&mut peer, size, time);
                 if is_removed {
                     peer.answer("DELE flag", "250 done");
                 }
@@ -360,6 +359,42 @@ fn a_new_file_is_not_removed_by_the_second_attempt() {
             false => {
                 assert!(matches!(done, Err(Error::Uncertain { .. })), "{size} {time}: {done:?}");
             }
+        }
+        server.end();
+    }
+}
+
+/// Without the facts from before, only the absence of a file proves that it was removed.
+#[test]
+fn a_removal_that_asked_for_nothing_is_not_repeated() {
+    for is_there in [true, false] {
+        let server = Server::start(vec![
+            on(|mut peer| {
+                peer.expect("DELE day");
+                peer.close();
+            }),
+            on(move |mut peer| match is_there {
+                true => peer.answer("MDTM day", THEN),
+                false => {
+                    peer.answer("MDTM day", NONE);
+                    peer.answer("MLST day", "500 what");
+                    peer.answer("FEAT", "502 what");
+                    peer.epsv();
+                    peer.answer("LIST -a", "150 ok");
+                    peer.send_data(b"-rw-r--r-- 1 u u 5 Jan 1 2020 day.tmp\r\n");
+                    peer.reply("226 done");
+                }
+            }),
+        ]);
+        let (mut removal, options) = (Repeat::single(), RemoveOptions::new());
+        let done =
+            server.queue().run(|client| removal.remove(client, Place::at("day"), options, &()));
+        match is_there {
+            true => {
+                let text = "DELE got no reply; it may be a new one, after this run has removed the old one";
+                assert_eq!(done.unwrap_err().to_string(), text);
+            }
+            false => assert_eq!(done.unwrap().removed, 1),
         }
         server.end();
     }
