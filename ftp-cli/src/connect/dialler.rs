@@ -5,7 +5,7 @@ mod proxies;
 
 pub(crate) use proxies::{Chosen, Route};
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -262,7 +262,7 @@ impl Dialler {
         warn_about_tls(&client, options, messages);
         if credentials.is_personal
             && client.tls().is_none()
-            && let Some(place) = exposed_to(&client, &way)
+            && let Some(place) = exposed_to(client.peer_addr(), &way)
             && warns
         {
             let warning = format!(
@@ -404,19 +404,16 @@ pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>> {
 }
 
 /// Returns where others can read a password that is sent unencrypted: at a proxy, or on the path to
-/// a public address.
-fn exposed_to(client: &Client, way: &Route) -> Option<String> {
-    match (way, client.peer_addr()) {
+/// a public address. A provider's shared network counts as public.
+pub(crate) fn exposed_to(peer: Option<SocketAddr>, way: &Route) -> Option<String> {
+    match (way, peer.map(|peer| peer.ip())) {
         (Route::Through(chosen), _) => Some(chosen.proxy.to_string()),
-        (_, Some(peer)) if is_public(peer.ip()) => Some(peer.ip().to_string()),
+        (_, Some(peer)) => {
+            let class = AddressClass::of(peer);
+            matches!(class, AddressClass::Public | AddressClass::Shared).then(|| peer.to_string())
+        }
         _ => None,
     }
-}
-
-/// Returns whether the path to an address can cross public networks. A provider's shared network
-/// counts as public.
-fn is_public(address: IpAddr) -> bool {
-    matches!(AddressClass::of(address), AddressClass::Public | AddressClass::Shared)
 }
 
 const IMPLICIT: u16 = 990;

@@ -11,6 +11,7 @@
 //! Also logs the records of the libraries: the FTP dialogue for `--trace`, other records as messages.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -422,33 +423,38 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-const INSTEAD: &str = "(an argument that may hold a password)";
-
-/// Hidden arguments, in each form in which a message may quote them. The default hides nothing.
+/// Texts that are never shown, in each form in which a message may quote them. The default hides
+/// nothing.
 #[derive(Clone, Default)]
-pub(crate) struct Hidden(Arc<[String]>);
+pub(crate) struct Hidden {
+    /// The longest first.
+    forms: Arc<[String]>,
+    instead: &'static str,
+}
 
 impl Hidden {
     /// Selects, from the arguments of a run, those that must be hidden.
     pub(crate) fn among(arguments: &[OsString]) -> Self {
-        let mut forms = Vec::new();
-        for argument in arguments {
-            let value = value(argument.as_bytes());
-            if !is_secret(value) {
-                continue;
-            }
-            let text = String::from_utf8_lossy(value);
+        let values = arguments.iter().map(|argument| value(argument.as_bytes()));
+        Self::of(values.filter(|value| is_secret(value)), "(an argument that may hold a password)")
+    }
+
+    pub(crate) fn of<'s>(secrets: impl Iterator<Item = &'s [u8]>, instead: &'static str) -> Self {
+        let forms = |secret: &[u8]| {
+            let text = String::from_utf8_lossy(secret);
             let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-            forms.extend([text.into_owned(), Escaped(value).to_string(), quoted]);
-        }
-        Self(forms.into())
+            [text.into_owned(), Escaped(secret).to_string(), quoted]
+        };
+        let mut forms: Vec<_> = secrets.flat_map(forms).filter(|form| !form.is_empty()).collect();
+        forms.sort_by_key(|form| Reverse(form.len()));
+        Self { forms: forms.into(), instead }
     }
 
     pub(crate) fn leave_out<'t>(&self, text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
         let mut text = text.into();
-        for form in self.0.iter() {
+        for form in self.forms.iter() {
             if text.contains(form) {
-                text = Cow::Owned(text.replace(form, INSTEAD));
+                text = Cow::Owned(text.replace(form, self.instead));
             }
         }
         text

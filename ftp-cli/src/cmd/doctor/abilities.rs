@@ -8,11 +8,13 @@ use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
 use super::finding::{Check, Diagnosis, Finding};
 use crate::console::output::counted;
+use crate::exit::Result;
 
 /// Number of listing entries that are enough to recognise the format.
 const ENOUGH: usize = 1_000;
 
-/// Size in bytes of the smallest file worth reading.
+/// Size in bytes of the smallest file worth reading, which does not fit into one packet. Where large
+/// packets are lost, fewer bytes arrive.
 pub(super) const LEAST: u64 = 4 << 10;
 
 /// Number of directories that are searched for a large file.
@@ -73,6 +75,22 @@ impl AbilitiesSeen {
             matches!(listing, Listing::ListingContent(ListingContent { unreadable: None, .. }))
         };
         is_good(&self.list) && self.mlsd.as_ref().is_some_and(|mlsd| !is_good(mlsd))
+    }
+
+    /// Takes back that large packets are lost, if all listings stall that were tried and the content of
+    /// the directory `arrives` in another way.
+    pub(super) fn doubt_loss(&mut self, arrives: impl FnOnce() -> Result<bool>) -> Result {
+        let needs_list = self.needs_list();
+        let listings = self.mlsd.iter_mut().chain([&mut self.list]);
+        let of_loss = |listing| match listing {
+            &mut Listing::Stuck(ref mut it @ Diagnosis("big-packets-lost"), _) => Some(it),
+            _ => None,
+        };
+        let mut blamed = listings.filter_map(of_loss).peekable();
+        if !needs_list && blamed.peek().is_some() && arrives()? {
+            blamed.for_each(|it| *it = Diagnosis("final-reply-never"));
+        }
+        Ok(())
     }
 
     /// Returns whether the server refused every listing that was tried.
@@ -319,6 +337,24 @@ mod tests {
         ] {
             assert_eq!(names(&seen), want, "{seen:?}");
         }
+    }
+
+    #[test]
+    fn packets_are_lost_only_if_the_directory_arrives_in_no_other_way() {
+        let stuck = || Listing::Stuck(Diagnosis("big-packets-lost"), "x".into());
+        for (mlsd, arrives, want) in [
+            (Some(stuck()), false, &["big-packets-lost", "big-packets-lost"][..]),
+            (Some(stuck()), true, &["final-reply-never", "final-reply-never"]),
+            (None, false, &["big-packets-lost"]),
+            (None, true, &["final-reply-never"]),
+        ] {
+            let mut seen = AbilitiesSeen { mlsd, list: stuck(), ..good() };
+            seen.doubt_loss(|| Ok(arrives)).unwrap();
+            assert_eq!(names(&seen), want);
+        }
+        let mut seen = AbilitiesSeen { mlsd: Some(stuck()), ..good() };
+        seen.doubt_loss(|| panic!("LIST has shown it")).unwrap();
+        assert_eq!(names(&seen), ["mlsd-broken"]);
     }
 
     #[test]

@@ -9,9 +9,7 @@ use std::sync::atomic::Ordering;
 use ftp_client::error::{Phase, TlsError};
 use ftp_client::listing::{ListOptions, ListingForm};
 use ftp_client::{Client, Error, FirstLook, Mode, RawCommand, Verb};
-use ftp_proto::{
-    AddressClass, AddressRule, HostReason, NetworkProtocols, Reply, ReplyCode, Severity,
-};
+use ftp_proto::{AddressClass, AddressRule, HostReason, Reply, ReplyCode, Severity};
 
 use super::addresses::is_good_family;
 use super::dial::{Dial, data_address, say, side_by_side};
@@ -104,6 +102,7 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
                 drop(inside);
                 // At most one line or an error message comes back, unless the server hangs.
                 match is_answered(dial, way, |client| listing(client, "no-such-name").map(drop))? {
+                    true if arrives(dial, way, b"")? => unfinished(&why),
                     true => MethodOutcome::Failed(Diagnosis("big-packets-lost"), why),
                     false => unfinished("the data connection opens, but no listing ends"),
                 }
@@ -122,6 +121,21 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
 /// reply.
 fn unfinished(why: &str) -> MethodOutcome {
     MethodOutcome::Failed(Diagnosis("final-reply-never"), why.to_owned())
+}
+
+/// Returns whether the content of a directory whose listing stalls arrives over the control connection
+/// (`STAT`): then it needs no large packets, or they arrive. A refusal proves nothing: the directory may
+/// be too large.
+///
+/// # Errors
+///
+/// Returns `Interrupted` after a signal.
+pub(super) fn arrives(dial: &Dial<'_>, way: DataMethod, directory: &[u8]) -> Result<bool> {
+    let path = if directory.is_empty() { b"." } else { directory };
+    let command = RawCommand::new([b"STAT ", path].concat()).map_err(Error::Argument)?;
+    let mut reply = None;
+    is_answered(dial, way, |client| client.quote(&command).map(|it| reply = Some(it)))?;
+    Ok(reply.is_some_and(|it| it.code().severity() == Severity::Completion))
 }
 
 /// Returns whether the server answers a question over a new control connection, even if only with a
@@ -245,16 +259,13 @@ struct MethodsSeen {
 /// a proxy.
 fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<DataMethod>) {
     let unknown = SocketAddr::from(([0; 4], 0));
-    let (mut findings, best) = findings(&MethodsSeen {
+    findings(&MethodsSeen {
         local: unknown,
         peer: unknown,
         first: FirstConnectionSeen::default(),
         outcomes,
         wanted: Mode::Passive,
-    });
-    // EPRT with an unknown protocol was never sent, so it has no finding.
-    findings.retain(|finding| finding.check != Check("families"));
-    (findings, best)
+    })
 }
 
 /// Judges all methods. Returns the findings, and the best method if one works.
@@ -275,7 +286,6 @@ fn findings(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     findings.extend(ports::judge(&seen.first.ports, seen.wanted));
     findings.push(active(tried(Check("eprt"), Mode::Active, "EPRT", eprt, port)));
     findings.push(active(tried(Check("port"), Mode::Active, "PORT", port, eprt)));
-    findings.push(families(seen.first.no_such_family.as_ref()));
     // If only some ports fail, one unreachable port does not mean that its command fails.
     let is_partly = seen.first.ports.is_partly();
     let mut works = DataMethod::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
@@ -478,25 +488,6 @@ fn outside(seen: &MethodsSeen) -> Option<String> {
             Some(format!("{local} is {class}, and {peer} is public"))
         }
         None => None,
-    }
-}
-
-/// Judges the reply to EPRT with a protocol number that does not exist (RFC 2428 §2).
-fn families(reply: Option<&Reply>) -> Finding {
-    let check = Check("families");
-    let Some(reply) = reply else {
-        return check.skip("EPRT with an unknown protocol got no reply");
-    };
-    let list = NetworkProtocols::find(reply.text())
-        .filter(|_| reply.code() == ReplyCode::PROTOCOL_NOT_SUPPORTED);
-    match list.map(|list| (list.ipv4, list.ipv6)) {
-        Some((true, true)) => check.ok("the 522 reply lists IPv4 and IPv6"),
-        Some((true, false)) => check.ok("the 522 reply lists IPv4"),
-        Some((false, true)) => check.ok("the 522 reply lists IPv6"),
-        _ => {
-            let seen = "the reply to EPRT with an unknown protocol lists no supported protocol";
-            check.ok(format_args!("{seen}: {reply}"))
-        }
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use ftp_client::Error;
-use ftp_proto::{AddressClass, Escaped, Features};
+use ftp_proto::{Escaped, Features};
 
 use super::dial::Dial;
 use super::finding::{Check, Diagnosis, Finding, not_again, of_connection};
 use super::seen::{LoginSeen, TlsOutcome, TlsSeen};
 use super::tls;
+use crate::connect::dialler::exposed_to;
 use crate::exit::Result;
 
 /// Time for a greeting and a login after which all checks log in at once, to end in time.
@@ -93,13 +94,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
 
 /// Returns a warning if the login sends a password through a proxy or a public network without TLS.
 fn exposed(dial: &Dial<'_>, seen: &LoginSeen<'_>) -> Option<Finding> {
-    let place = match (dial.proxy(), seen.addresses) {
-        (Some(chosen), _) => chosen.proxy.to_string(),
-        (None, Some((_, peer))) if AddressClass::of(peer.ip()) == AddressClass::Public => {
-            peer.ip().to_string()
-        }
-        _ => return None,
-    };
+    let place = exposed_to(seen.addresses.map(|(_, peer)| peer), &dial.asked.route)?;
     let is_exposed = seen.is_plaintext && dial.credentials.is_personal;
     let user = dial.user();
     let words = format!("the password of {user} is sent to {place} unencrypted");

@@ -10,6 +10,7 @@ use ftp_client::{Client, Error, Place, RawCommand};
 use ftp_proto::{EntryKind, Escaped};
 
 use super::abilities::{self, LEAST};
+use super::data_connections::arrives;
 use super::dial::Dial;
 use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
 use super::seen::{DataMethod, PathKind, PathSeen};
@@ -45,7 +46,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     };
     found.push(object(&path, &kind));
     let directory = if kind == PathKind::Directory { path.as_slice() } else { b"" };
-    let abilities = match abilities::look(client, directory) {
+    let mut abilities = match abilities::look(client, directory) {
         Ok(abilities) => abilities,
         // A listing worked over another connection.
         Err((check, error)) => {
@@ -55,9 +56,13 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
             return Ok(());
         }
     };
+    abilities.doubt_loss(|| arrives(dial, dial.way(), directory))?;
     found.extend(abilities::judge(&abilities));
     let large = match kind {
-        PathKind::File => Some(path),
+        PathKind::File => {
+            let size = client.size(&path).ok().flatten();
+            size.is_some_and(|size| size >= LEAST).then_some(path)
+        }
         _ => abilities::large(client, directory, &abilities),
     };
     let passage = match large {
@@ -186,8 +191,11 @@ pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Finding, Error> {
     match read {
         Ok(_) => Ok(Check("packets").ok(received)),
         Err(Error::Timeout(Phase::Stall)) => {
-            let seen = format_args!("{received}, then nothing");
-            Ok(Check("packets").fail(Diagnosis("big-packets-lost"), seen))
+            let diagnosis = match bytes.len() as u64 {
+                LEAST.. => Diagnosis("final-reply-never"),
+                _ => Diagnosis("big-packets-lost"),
+            };
+            Ok(Check("packets").fail(diagnosis, format_args!("{received}, then nothing")))
         }
         Err(error @ Error::Cancelled) => Err(error),
         Err(error) => Ok(Check("packets").skip(format_args!("{}: {error}", Escaped(path)))),

@@ -31,9 +31,8 @@ pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
     if let Some((local, peer)) = login.addresses {
         let stat = say(client, "STAT");
         let seen_as = stat.and_then(|stat| address_of_ours(&stat, local.ip(), peer.ip()));
-        let no_such_family = say(client, &format!("EPRT |9|{}|9|", local.ip().to_canonical()));
         let ports = ask(dial, client, peer);
-        let seen = FirstConnectionSeen { seen_as, no_such_family, ports };
+        let seen = FirstConnectionSeen { seen_as, ports };
         dial.seen.first.get_or_init(|| seen);
     }
     dial.places.wait_for_second();

@@ -1,16 +1,15 @@
 //! Prints findings as they are made, for users or, with `--json`, for programs. With `--report FILE`,
 //! also writes them as text for the server's administrator, without passwords.
 
-use std::cmp::Reverse;
 use std::fmt::Write;
 use std::path::Path;
 
-use ftp_proto::{Escaped, FtpUrl};
+use ftp_proto::FtpUrl;
 
 use super::finding::{Diagnosis, Finding, Grade};
 use crate::connect::{Credentials, Secret};
 use crate::console::output::{shown_path, timestamp};
-use crate::console::{Printable, Stdio, output};
+use crate::console::{Hidden, Printable, Stdio, output};
 use crate::exit::{Failure, Result};
 use crate::options::Options;
 use crate::report::Object;
@@ -171,11 +170,11 @@ pub(super) fn write(
     credentials: &Credentials,
     done: &Done,
 ) -> Result {
-    let text = whole_report(options, url, done, &Secrets::of(credentials));
+    let text = whole_report(options, url, done, &secrets_of(credentials));
     std::fs::write(path, text).map_err(|error| Failure::local(shown_path(path), &error))
 }
 
-fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets) -> String {
+fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Hidden) -> String {
     let mut report = String::from("Report of ftp-cli doctor\n\n");
     let mut field = |name: &str, value: &str| {
         let _ = writeln!(report, "{name:<10}{}", Printable(value));
@@ -183,7 +182,7 @@ fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets)
     field("time", &timestamp());
     field("program", concat!("ftp-cli ", env!("CARGO_PKG_VERSION")));
     field("system", &format!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
-    field("server", &secrets.masked(&url.to_string()));
+    field("server", &secrets.leave_out(url.to_string()));
     // Only the names are shown, because values can be secrets or paths of the user.
     let names: Vec<String> = options.names().map(|long| format!("--{long}")).collect();
     field("options", &names.join(" "));
@@ -191,10 +190,10 @@ fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets)
         Ok(()) => "everything requested works".to_owned(),
         Err(failure) => format!("exit code {}: {}", failure.exit.code(), failure.message),
     };
-    field("result", &secrets.masked(&result));
+    field("result", &secrets.leave_out(&result));
     // Mask before the text is wrapped, because a password can contain spaces.
     let mask =
-        |finding: &Finding| Finding { seen: secrets.masked(&finding.seen), ..finding.clone() };
+        |it: &Finding| Finding { seen: secrets.leave_out(&it.seen).into_owned(), ..it.clone() };
     let findings: Vec<Finding> = done.findings.iter().map(mask).collect();
     report.push_str("\nProblems\n\n");
     if !findings.iter().any(Finding::is_problem) {
@@ -208,37 +207,17 @@ fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Secrets)
         report.push_str(&text(finding, false, WIDTH + 1));
     }
     if let Some(command) = &done.command_to_share {
-        let command = &secrets.masked(command);
+        let command = &secrets.leave_out(command);
         let _ = write!(report, "\nBest command line for this server\n\n{}\n", Printable(command));
     }
     report
 }
 
-/// The password and the account. A server may have repeated them in its replies.
-struct Secrets {
-    /// Each form in which a secret can occur in a text, the longest first.
-    forms: Vec<String>,
-}
-
-impl Secrets {
-    fn of(credentials: &Credentials) -> Self {
-        let password = Some(&credentials.password).filter(|_| credentials.is_personal);
-        let all = [password, credentials.account.as_ref()];
-        Self::among(all.into_iter().flatten().map(Secret::as_bytes))
-    }
-
-    fn among<'s>(secrets: impl Iterator<Item = &'s [u8]>) -> Self {
-        let forms = |secret: &[u8]| {
-            [String::from_utf8_lossy(secret).into_owned(), Escaped(secret).to_string()]
-        };
-        let mut forms: Vec<_> = secrets.flat_map(forms).filter(|form| !form.is_empty()).collect();
-        forms.sort_by_key(|form| Reverse(form.len()));
-        Self { forms }
-    }
-
-    fn masked(&self, text: &str) -> String {
-        self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form, MASK))
-    }
+/// Returns the password and the account. A server may have repeated them in its replies.
+fn secrets_of(credentials: &Credentials) -> Hidden {
+    let password = Some(&credentials.password).filter(|_| credentials.is_personal);
+    let all = [password, credentials.account.as_ref()];
+    Hidden::of(all.into_iter().flatten().map(Secret::as_bytes), MASK)
 }
 
 #[cfg(test)]
@@ -284,7 +263,7 @@ mod tests {
             (b"abc", "abc: (abc) abcd xabc", "****: (****) ****d x****"),
             (b"", "a", "a"),
         ] {
-            assert_eq!(Secrets::among(std::iter::once(secret)).masked(text), want);
+            assert_eq!(Hidden::of(std::iter::once(secret), MASK).leave_out(text), want);
         }
     }
 }

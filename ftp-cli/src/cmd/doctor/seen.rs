@@ -74,8 +74,6 @@ pub(super) struct LoginSeen<'a> {
 pub(super) struct FirstConnectionSeen {
     /// Client address that the server reports, if it differs from the local one.
     pub(super) seen_as: Option<IpAddr>,
-    /// Reply to EPRT with a protocol number that does not exist.
-    pub(super) no_such_family: Option<Reply>,
     pub(super) ports: Ports,
 }
 

@@ -192,11 +192,11 @@ fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
         Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => {
             return Err(error.into());
         }
-        Err(error) if is_unreached(&error) => Check("reuse").skip(error),
-        Err(error) => Check("reuse").warn(
+        Err(error) if demands_session(&error) => Check("reuse").warn(
             Diagnosis("reuse-demanded"),
             format_args!("a data connection that does not resume a TLS session fails: {error}"),
         ),
+        Err(error) => Check("reuse").skip(error),
     };
     let end = match dial.seen.truncated.load(Ordering::Relaxed) {
         false => Check("close-notify").ok("data ends with close_notify"),
@@ -206,11 +206,13 @@ fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
     Ok(vec![reuse, end])
 }
 
-/// Returns whether a data connection timed out before it opened, which has nothing to do with TLS.
-fn is_unreached(error: &Error) -> bool {
-    let is_late = |error: &Error| matches!(error, Error::Timeout(Phase::DataConnect));
-    matches!(error, Error::DataConnection(attempts)
-        if attempts.iter().any(|attempt| is_late(&attempt.error)))
+/// Returns whether a listing that worked with a resumed session failed because of TLS.
+fn demands_session(error: &Error) -> bool {
+    match error {
+        Error::Refused { reply, .. } => matches!(reply.code().value(), 425 | 426 | 522 | 534),
+        Error::DataConnection(attempts) => attempts.iter().any(|it| demands_session(&it.error)),
+        error => matches!(error, Error::Tls(_)),
+    }
 }
 
 /// Remaining validity, in days, below which renewal is advised.

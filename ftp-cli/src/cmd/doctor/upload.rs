@@ -9,6 +9,7 @@ use ftp_client::listing::Existence;
 use ftp_client::{Client, Error};
 use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
+use super::abilities::LEAST;
 use super::dial::Dial;
 use super::finding::{Check, Diagnosis, Finding, not_again};
 use super::seen::{Step, UploadSeen};
@@ -186,6 +187,8 @@ impl UploadTest<'_> {
                 ))
             }
             Step::Refused(_) => Step::Done,
+            // Large packets arrive.
+            Step::Stalled(why) if back.len() as u64 >= LEAST => Step::Failed(why),
             step => step,
         })
     }

@@ -21,7 +21,8 @@ fn private_addresses_are_not_public_li_13() {
         ("2001:503:ba3e::2:30", true),
         ("::ffff:198.41.0.4", true),
     ] {
-        assert_eq!(is_public(address.parse().unwrap()), want, "{address}");
+        let peer = SocketAddr::new(address.parse().unwrap(), 21);
+        assert_eq!(exposed_to(Some(peer), &Route::Direct).is_some(), want, "{address}");
     }
 }
 

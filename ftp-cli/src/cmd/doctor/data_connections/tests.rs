@@ -229,17 +229,3 @@ fn a_nat_between_private_networks_shows_in_the_address_the_server_sees() {
     seen.first.seen_as = Some("10.0.0.1".parse().unwrap());
     assert_eq!(names(&seen), ["active-behind-nat"]);
 }
-
-#[test]
-fn the_protocols_of_a_522_reply_are_parsed_cl_30() {
-    for (code, text, want) in [
-        (522, "not that one, use (1,2)", "IPv4 and IPv6"),
-        (522, "use (1)", "lists IPv4"),
-        (522, "use (2)", "lists IPv6"),
-        (522, "no", "lists no supported protocol"),
-        (501, "use (1,2)", "lists no supported protocol"),
-    ] {
-        let reply = Reply::new(ReplyCode::new(code).unwrap(), text);
-        assert!(families(Some(&reply)).seen.contains(want), "{text}");
-    }
-}
