@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use ftp_client::file::{Relay, Side};
+use ftp_client::file::Relay;
 use ftp_client::listing::Budget;
 use ftp_client::{Client, ClientBuilder, Extended, FileOptions, Mode, Place, Tls};
 use ftp_proto::Network;
@@ -146,8 +146,7 @@ impl Demo<'_> {
         Ok(client.quit()?)
     }
 
-    /// Copies the large file from the server at `address` to a second server twice. Each of the two
-    /// servers listens for the data connection once.
+    /// Copies the large file from the server at `address` to a second server.
     fn between_servers(&mut self, address: SocketAddr) -> Result {
         let other = self.serve("127.0.0.2", |builder| builder)?;
         let address_of_other = other.local_addr();
@@ -156,14 +155,8 @@ impl Demo<'_> {
         ))?;
         let mut source = self.connect(address, builder())?;
         let mut target = self.connect(address_of_other, builder())?;
-        for (listener, name, what) in [
-            (Side::Target, "copied.bin", "the target listens"),
-            (Side::Source, "reverse.bin", "the source listens"),
-        ] {
-            self.step(&what)?;
-            self.copy(&mut source, &mut target, listener, name)?;
-            self.get(&mut target, name, &Arc::clone(&self.large), 0)?;
-        }
+        self.copy(&mut source, &mut target, "copied.bin")?;
+        self.get(&mut target, "copied.bin", &Arc::clone(&self.large), 0)?;
         source.quit()?;
         target.quit()?;
         self.end(other)
@@ -229,16 +222,9 @@ impl Demo<'_> {
         self.check(content.get(from..) == Some(&came), &what)
     }
 
-    fn copy(
-        &mut self,
-        source: &mut Client,
-        target: &mut Client,
-        listener: Side,
-        name: &str,
-    ) -> Result {
+    fn copy(&mut self, source: &mut Client, target: &mut Client, name: &str) -> Result {
         let options = FileOptions::new();
-        let mut job =
-            Relay::new(Place::at(LARGE), Place::at(name), &options).listener(Some(listener));
+        let mut job = Relay::new(Place::at(LARGE), Place::at(name), &options);
         let done = job.attempt(source, target, &()).map_err(|error| Failure::from(&error))?;
         let moved = transferred(LENGTH as u64, done.duration);
         let what = format!("copy {LARGE} to {name}: {moved}, directly between the servers");

@@ -144,13 +144,17 @@ impl PutItem<'_> {
         format!("{} to {url}", self.shown())
     }
 
+    fn name(&self) -> &[u8] {
+        Pathname::split(&self.path).1
+    }
+
     /// Returns the target on a new connection.
     fn place(&self, url: &FtpUrl) -> Place {
-        if url.is_directory() { Place::inside(url, last(&self.path)) } else { Place::of(url) }
+        if url.is_directory() { Place::inside(url, self.name()) } else { Place::of(url) }
     }
 
     fn target(&self, url: &FtpUrl) -> String {
-        if url.is_directory() { url.below(last(&self.path)).to_string() } else { url.to_string() }
+        if url.is_directory() { url.below(self.name()).to_string() } else { url.to_string() }
     }
 
     fn fields(&self, url: &FtpUrl) -> impl Fn(Object) -> Object {
@@ -212,11 +216,6 @@ fn check_temporary(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result {
         "--temp: {there} is the temporary name of {path}, but also the target of another file; \
          choose another pattern, such as --temp=.upload.*"
     )))
-}
-
-/// Returns the part after the last `/`.
-fn last(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
 }
 
 /// Opens a local file. The failure is not fatal, so other files can still be uploaded.
@@ -391,7 +390,7 @@ impl Worker for Putter<'_, '_, '_> {
                     match entered.take() {
                         Some(mut entered) if !is_new => {
                             if url.is_directory() {
-                                entered.set_name(last(&item.path));
+                                entered.set_name(item.name());
                             }
                             put.set_place(entered);
                         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ftp_client::pool::{Attempt, Lent, Patience, Repeat};
 use ftp_client::{Canceller, Client, Error, Pool};
-use ftp_proto::{FtpUrl, Scheme};
+use ftp_proto::FtpUrl;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
@@ -64,33 +64,21 @@ impl Connecting<'_> {
 /// A server with its connections, which all threads of the command share.
 type ServerPool<'a> = (ServerKey, Arc<Pool<'a>>);
 
-/// Properties that URLs must share to use one connection.
+/// A URL for what others must share with it to use one connection: all but the path.
 #[derive(Clone)]
-struct ServerKey {
-    scheme: Scheme,
-    host: String,
-    port: u16,
-    user: Option<Vec<u8>>,
-    password: Option<Vec<u8>>,
-}
+struct ServerKey(FtpUrl);
 
 impl ServerKey {
     fn of(url: &FtpUrl) -> Self {
-        Self {
-            scheme: url.scheme(),
-            host: url.host().to_owned(),
-            port: url.port(),
-            user: url.user().map(<[u8]>::to_vec),
-            password: url.password().map(<[u8]>::to_vec),
-        }
+        Self(url.clone())
     }
 
     fn is_of(&self, url: &FtpUrl) -> bool {
-        self.scheme == url.scheme()
-            && self.host.eq_ignore_ascii_case(url.host())
-            && self.port == url.port()
-            && self.user.as_deref() == url.user()
-            && self.password.as_deref() == url.password()
+        self.0.scheme() == url.scheme()
+            && self.0.host().eq_ignore_ascii_case(url.host())
+            && self.0.port() == url.port()
+            && self.0.user() == url.user()
+            && self.0.password() == url.password()
     }
 }
 
