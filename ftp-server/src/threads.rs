@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, MutexGuard};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -99,7 +99,7 @@ impl<T> Slot<T> {
 }
 
 thread_local! {
-    static CANCELLED: RefCell<Arc<AtomicBool>> = RefCell::default();
+    static WANTED: RefCell<Arc<WantedJob>> = RefCell::default();
 
     static CLIENT: Cell<IpAddr> = const { Cell::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED)) };
 }
@@ -116,13 +116,39 @@ pub(crate) fn client() -> IpAddr {
 }
 
 pub(crate) fn is_cancelled() -> bool {
-    CANCELLED.with_borrow(|is_cancelled| is_cancelled.load(Ordering::SeqCst))
+    WANTED.with_borrow(|wanted| wanted.is_cancelled.load(Ordering::SeqCst))
+}
+
+/// Whether the result of a job is still wanted.
+#[derive(Default)]
+struct WantedJob {
+    is_cancelled: AtomicBool,
+    /// When the session that waits last looked and its client was there; `None` if no session waits.
+    seen: Lock<Option<Instant>>,
+}
+
+/// Maximum age of the look at the client before a change.
+pub(crate) const RECENT: Duration = limits::TICK.saturating_add(limits::LAST_CALL);
+
+/// Maximum time that a job waits for that look.
+const LOOKED: Duration = Duration::from_secs(10);
+
+/// Returns whether the job of this thread is not cancelled, and its session has seen the client no
+/// longer than `age` before now. Waits for the session to look again: a process that was stopped for
+/// minutes goes on in this thread before its session sees that the client has gone.
+pub(crate) fn is_wanted(age: Duration) -> bool {
+    let (wanted, begun) = (WANTED.with_borrow(Arc::clone), Instant::now());
+    let is_old = || wanted.seen.lock().is_some_and(|it| begun.duration_since(it) > age);
+    while is_old() && !is_cancelled() && begun.elapsed() < LOOKED {
+        thread::sleep(Duration::from_millis(10));
+    }
+    !is_old() && !is_cancelled()
 }
 
 /// The end of a thread.
 pub(crate) struct JobEnd {
     end: Receiver<Infallible>,
-    is_cancelled: Arc<AtomicBool>,
+    wanted: Arc<WantedJob>,
 }
 
 impl JobEnd {
@@ -134,23 +160,28 @@ impl JobEnd {
     /// Returns an error of [`start`].
     pub(crate) fn begin(work: Box<dyn FnOnce() + Send>) -> io::Result<Self> {
         let (ending, end) = mpsc::channel();
-        let is_cancelled = Arc::<AtomicBool>::default();
-        let (own, client) = (Arc::clone(&is_cancelled), CLIENT.get());
+        let wanted = Arc::<WantedJob>::default();
+        let (own, client) = (Arc::clone(&wanted), CLIENT.get());
         let work = move || {
             // Dropped last, also by a panic.
             let _ending = ending;
-            CANCELLED.set(own);
+            WANTED.set(own);
             serve(client);
             work();
         };
         start(Some("storage"), JOB_STACK, work)?;
-        Ok(Self { end, is_cancelled })
+        Ok(Self { end, wanted })
+    }
+
+    /// Tells the job that its session saw its client at this time: see [`is_wanted`].
+    pub(crate) fn seen(&self, when: Instant) {
+        *self.wanted.seen.lock() = Some(when);
     }
 
     /// Cancels cooperatively: work that checks [`is_cancelled`] starts no further change. A change
     /// that is already in flight is not interrupted.
     pub(crate) fn cancel(&self) {
-        self.is_cancelled.store(true, Ordering::SeqCst);
+        self.wanted.is_cancelled.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn has_come(&self, limit: Duration) -> bool {
@@ -176,9 +207,9 @@ impl<T> ThreadJob<T> {
         self.end.has_come(limit).then(|| self.result.take())
     }
 
-    /// See [`JobEnd::cancel`].
-    pub(crate) fn cancel(&self) {
-        self.end.cancel();
+    /// The end of the job.
+    pub(crate) const fn end(&self) -> &JobEnd {
+        &self.end
     }
 
     /// Waits for the result, which is an error if the work panicked.

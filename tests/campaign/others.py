@@ -100,7 +100,7 @@ class Others:
         changed, confirmed = held(target), before == content
         second = first if confirmed else self.run(Plan(), False, lambda proxy: order(proxy, True) or order(proxy, False), self.port)
         left = left or self.settle()
-        how, problem = cuts.resumed(second.ended, held(target), content, changed, second.dialogue)
+        how, problem = cuts.resumed(second.ended, held(target), content, changed, second.dialogue, False)
         problem = left or (problem if not confirmed and (title != "rclone" or held(target)) else None)
         # rclone removes incomplete uploads.
         if not confirmed and before != old and old is not None and title != "rclone":

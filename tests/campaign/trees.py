@@ -231,6 +231,10 @@ class Trees:
             there = {name for name in tree(www) if not name.startswith(".ftp-cli-")}
             problem = problem or (f"done, but {odd} are not as they must be" if (odd := gone(www, now)) else None)
             extra = sorted(there - {*now, *theirs})
+            if self.world.may("names"):
+                # What no listing showed stays with its record, and goes in the next deploy.
+                records = (www / ".ftp-cli-manifest.json").read_text()
+                extra = [name for name in extra if f'"path":"{name}"' not in records]
             problem = problem or (f"done, but {extra} are left" if extra else None)
             problem = problem or (f"done, although {edited} was edited" if edited else None)
         # Through a gateway, each directory can be a link, and stays.

@@ -1,15 +1,19 @@
 //! A running server of any kind: its address, its user, and the directory it serves.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
+use std::process::{Command, Stdio};
 use std::time::Duration;
+use std::{env, fs};
 
-use ftp_server::{LoginPolicy, Rights, Server, ServerBuilder, ServerConfig};
+use ftp_server::{LoginPolicy, PasswordHash, Rights, Server, ServerBuilder, ServerConfig};
 
 use crate::names::percent;
+use crate::port::OwnPort;
+use crate::process::Running;
 use crate::raw::RawSession;
 use crate::root::TempRoot;
+use crate::wait::wait_until;
 
 /// The facts about a server that a client needs.
 #[derive(Debug)]
@@ -66,17 +70,58 @@ impl Site {
 #[derive(Debug)]
 pub struct OurServer {
     // Dropped in this order: the server ends before its directory is removed.
+    _gateway: Option<Gateway>,
     /// The server.
     pub server: Server,
     site: Site,
 }
 
+/// A gateway that runs as a program.
+#[derive(Debug)]
+struct Gateway {
+    _running: Running,
+    port: OwnPort,
+    _etc: TempRoot,
+}
+
+impl Gateway {
+    /// Starts a gateway to a server, if `FTP_GATEWAY` has the path of our program.
+    #[track_caller]
+    fn to(site: &Site) -> Option<Self> {
+        let program = env::var_os("FTP_GATEWAY")?;
+        let (port, etc) = (OwnPort::claim(), TempRoot::new());
+        let Site { address, user, password, .. } = site;
+        let hash = PasswordHash::new(password.as_bytes()).expect("a hash");
+        let secret = etc.write("password", password.as_bytes());
+        let config = format!(
+            "listen.addresses = [\"{}\"]\nlimits.ban_after = 0\n\
+             users.{user} = {{ password = \"{hash}\", root = \"store:other\", rights = \"full\" }}\n\
+             stores.other = {{ url = \"ftp://{user}@{address}\", password_file = \"{}\" }}\n",
+            port.address(),
+            secret.display()
+        );
+        let config = etc.write("gateway.toml", config.as_bytes());
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--config").arg(config).stdout(Stdio::null());
+        let _running = Running::start(command.stderr(Stdio::null()));
+        wait_until("the gateway listens", || TcpStream::connect(port.address()).is_ok());
+        Some(Self { _running, port, _etc: etc })
+    }
+}
+
 impl OurServer {
-    /// Starts a server with default settings, but without a delay after a wrong password.
+    /// Starts a server with default settings, but without a delay after a wrong password. If the
+    /// environment has `FTP_GATEWAY`, its clients use a gateway to it.
     #[track_caller]
     #[must_use]
     pub fn start() -> Self {
-        Self::with(ServerConfig::new().logins(LoginPolicy::new().delay(Duration::ZERO)))
+        let mut own =
+            Self::with(ServerConfig::new().logins(LoginPolicy::new().delay(Duration::ZERO)));
+        own._gateway = Gateway::to(&own.site);
+        if let Some(gateway) = &own._gateway {
+            own.site.address = gateway.port.address();
+        }
+        own
     }
 
     /// Starts a server with these settings.
@@ -106,7 +151,7 @@ impl OurServer {
             .bind((host.into(), 0))
             .unwrap_or_else(|error| panic!("our server does not start: {error}"));
         let address = server.local_addr();
-        Self { server, site: Site { root, address, user, password } }
+        Self { _gateway: None, server, site: Site { root, address, user, password } }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A server in a process of its own that is stopped at each of its requests to a store, while another
-//! server stores a newer file, and that goes on when all its timeouts are over.
+//! server stores a newer file, and that goes on, before or after all its timeouts are over.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -19,16 +19,27 @@ use rustix::process::Signal;
 
 use super::stores::{HASTY, Served, login, place, serve};
 
-/// Returns the seconds for which a server with the usual timeouts is stopped: `FTP_STOPPED=120`.
-/// Without this variable, its timeouts are short.
+/// Returns the seconds for which a server is stopped: `FTP_STOPPED=120`. Without this variable, it is
+/// stopped for three.
 fn seconds() -> Option<Duration> {
     let seconds = std::env::var("FTP_STOPPED").ok()?;
     Some(Duration::from_secs(seconds.parse().expect("a number of seconds")))
 }
 
-/// Returns the time without a request after which a server is taken to have nothing under way.
-fn quiet() -> Duration {
-    Duration::from_secs(if seconds().is_some() { 8 } else { 1 })
+/// How a server is stopped at a request.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    /// Whether the request is held, as a slow network does. Otherwise its answer waits.
+    is_held: bool,
+    /// Whether all timeouts of the server are over when it goes on. Otherwise it believes the answer.
+    is_hasty: bool,
+}
+
+impl Stop {
+    /// Returns the time without a request after which a server is taken to have nothing under way.
+    fn quiet(self) -> Duration {
+        Duration::from_secs(if self.is_hasty { 1 } else { 4 })
+    }
 }
 
 /// The requests of a server, of which one is special.
@@ -37,7 +48,7 @@ struct Requests {
     left: AtomicUsize,
     is_armed: AtomicBool,
     has_come: AtomicBool,
-    /// Whether the special one is held, as a slow network does. Otherwise its answer waits.
+    /// Whether the special one is held.
     is_held: AtomicBool,
     may_go: AtomicBool,
     last: Mutex<Instant>,
@@ -106,8 +117,9 @@ impl Requests {
         self.is_armed.store(true, Ordering::SeqCst);
     }
 
-    fn wait_until_quiet(&self) {
-        wait_until("it has ended all work", || self.last.lock().unwrap().elapsed() > quiet());
+    fn wait_until_quiet(&self, stop: Stop) {
+        let is_quiet = || self.last.lock().unwrap().elapsed() > stop.quiet();
+        wait_until("it has ended all work", is_quiet);
     }
 }
 
@@ -156,7 +168,7 @@ fn play(
     (stopped, requests): (&Served, &Requests),
     newer: &mut RawSession,
     case: Case,
-    (number, is_held): (usize, bool),
+    (number, stop): (usize, Stop),
     place: &str,
 ) -> Option<bool> {
     newer.expect(format!("MKD {place}"), 257);
@@ -171,7 +183,7 @@ fn play(
     earlier.iter().for_each(|line| drop(session.expect(line, 350)));
     let connection = session.stream().try_clone().unwrap();
     let data = is_upload(last).then(|| session.passive());
-    requests.arm(number, is_held);
+    requests.arm(number, stop.is_held);
     session.line(last);
     let (told, end) = mpsc::channel();
     let ending = thread::spawn(move || {
@@ -200,17 +212,17 @@ fn play(
         case.directory.into_iter().for_each(|it| drop(newer.ask(format!("MKD {it}"))));
         newer.upload(format!("STOR {}", case.file), b"newer");
         requests.may_go.store(true, Ordering::SeqCst);
-        let until = seconds().unwrap_or(HASTY + quiet());
+        let until = seconds().unwrap_or(HASTY + stop.quiet());
         thread::sleep(until.saturating_sub(stopped_at.elapsed()));
         *requests.last.lock().unwrap() = Instant::now();
         stopped.signal(Signal::CONT);
-        requests.wait_until_quiet();
+        requests.wait_until_quiet(stop);
         // A rename that began again may have moved it.
         is_left = [case.file, "g", "e/f"].iter().any(|name| content(newer, name) == b"newer");
     }
     connection.shutdown(Shutdown::Both).ok();
     ending.join().unwrap();
-    requests.wait_until_quiet();
+    requests.wait_until_quiet(stop);
     newer.expect("CDUP", 250);
     has_come.then_some(is_left)
 }
@@ -230,13 +242,13 @@ fn content(session: &mut RawSession, name: &str) -> Vec<u8> {
 }
 
 /// Stops a server of this store at each request of a command. Returns the number of cases.
-fn stops_at_each(store: &ObjectStore, other: SocketAddr, case: Case, is_held: bool) -> usize {
+fn stops_at_each(store: &ObjectStore, other: SocketAddr, case: Case, stop: Stop) -> usize {
     let (before, requests) = Requests::before(store.address());
     let there = place(store);
     let (_, keys) = there.split_once(' ').unwrap();
-    let hasty = if seconds().is_some() { "" } else { " hasty" };
+    let hasty = if stop.is_hasty { " hasty" } else { "" };
     let stopped = Served::start(&format!("http://{before} {keys}{hasty}"));
-    let (mut newer, name) = (login(other), format!("{} {is_held}", case.name));
+    let (mut newer, name) = (login(other), format!("{} {stop:?}", case.name));
     // The first rename tests the store.
     newer.upload(format!("STOR {name} f"), b"");
     let mut warm = login(stopped.address);
@@ -247,7 +259,7 @@ fn stops_at_each(store: &ObjectStore, other: SocketAddr, case: Case, is_held: bo
     let mut count = 0;
     loop {
         let place = format!("{name} {count}");
-        let is_left = play((&stopped, &requests), &mut newer, case, (count, is_held), &place);
+        let is_left = play((&stopped, &requests), &mut newer, case, (count, stop), &place);
         let Some(is_left) = is_left else { break };
         assert!(is_left || is_known, "{}: {name}: request {count}", store.name);
         count += 1;
@@ -260,13 +272,15 @@ fn stops_at_each(store: &ObjectStore, other: SocketAddr, case: Case, is_held: bo
 /// Stops servers of this store at each request of each command. Returns the number of cases.
 fn stops(store: &ObjectStore) -> usize {
     let other = serve(&place(store));
-    // A plain run has another command for each store, and holds each request.
-    let holds: &[bool] = if is_full() { &[true, false] } else { &[true] };
+    // A plain run has another command for each store, holds each request, and believes the answer.
+    let all = [(true, false), (false, false), (true, true), (false, true)];
+    let count = if seconds().is_some() { 2 } else { all.len() };
+    let stops = all.iter().take(if is_full() { count } else { 1 });
+    let stops = stops.map(|&(is_held, is_hasty)| Stop { is_held, is_hasty });
     let cases = some(CASES.to_vec(), 1);
-    let cases = cases.iter().flat_map(|case| holds.iter().map(move |is_held| (*case, *is_held)));
-    // A server with the usual timeouts mostly waits.
+    let cases = cases.iter().flat_map(|case| stops.clone().map(move |stop| (*case, stop)));
     let at_a_time = if seconds().is_some() { 2 * CASES.len() } else { 4 };
-    let play = |(case, is_held)| stops_at_each(store, other.local_addr(), case, is_held);
+    let play = |(case, stop)| stops_at_each(store, other.local_addr(), case, stop);
     at_once(at_a_time, cases, play).into_iter().sum()
 }
 

@@ -46,7 +46,7 @@ const KEYS: &[StoreKey] = &[
     ),
     StoreKey::time(
         "timeout",
-        "Maximum time without an answer, or without a byte in a transfer (default: 30 s).",
+        "Maximum time without an answer or a byte (default: 30 s); after an upload, ten times that.",
     ),
     StoreKey::text(
         "pin",
@@ -136,6 +136,8 @@ impl StoreKind for OtherServer {
             tls = tls.ca_file(path);
         }
         let timeouts = Timeouts::default().reply(timeout).stall(timeout).greeting(timeout);
+        // The other server may sync or check the file first.
+        let timeouts = timeouts.final_reply(timeout.saturating_mul(10));
         let mut builder = Client::builder().timeouts(timeouts);
         if url.scheme() != ftp_client::Scheme::Ftp {
             builder = builder.tls(tls);

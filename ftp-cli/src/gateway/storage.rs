@@ -255,9 +255,6 @@ impl Storage for Gateway {
         mode: WriteMode,
         _: Keep<'_>,
     ) -> StorageResult<Box<dyn Upload>> {
-        if path.is_root() {
-            return Err(Kind::IsDirectory.into());
-        }
         if is_hidden(path) {
             return Err(Kind::NameNotAllowed.into());
         }
@@ -301,18 +298,12 @@ impl Storage for Gateway {
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let at = self.below(path);
-        let wrong = match self.find(path)? {
-            None => Some(Kind::NotFound),
-            // Some servers remove a directory by DELE, and some tell a size of one.
-            Some(_) => {
-                let asked = self.upstream.ask(|client, other| client.is_directory(other.path(&at)));
-                asked?.0.then_some(Kind::IsDirectory)
-            }
-        };
-        if let Some(kind) = wrong
-            && !self.is_link(path)
-        {
-            return Err(kind.into());
+        let is_there = self.find(path)?.is_some();
+        let mut ask = |client: &mut Client, other: &Upstream| client.is_directory(other.path(&at));
+        // Some servers remove a directory by DELE, and some tell a size of one.
+        let is_directory = is_there && self.upstream.ask(&mut ask)?.0;
+        if (is_directory || !is_there) && !self.is_link(path) {
+            return Err(if is_there { Kind::IsDirectory } else { Kind::NotFound }.into());
         }
         self.upstream.change(&at, false, |client, place| client.delete(place))
     }
@@ -331,7 +322,7 @@ impl Storage for Gateway {
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        if path.is_root() || self.find(path)?.is_some() {
+        if self.find(path)?.is_some() {
             return Err(Kind::Exists.into());
         }
         if is_hidden(path) {

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_client::{Client, ErrorKind, Timeouts};
 use ftp_proto::Permissions;
@@ -428,6 +428,24 @@ fn a_server_that_does_not_answer_holds_up_no_abort() {
         session.expect("ABOR", 426);
         session.expect_reply(226);
     }
+    drop(end);
+}
+
+#[test]
+fn a_server_that_confirms_no_upload_is_not_waited_for_without_end() {
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let address = old_server(move |data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (mut data, _) = data.accept().unwrap();
+        let _ = std::io::copy(&mut data, &mut std::io::sink());
+        let _ = lock(&ended).recv();
+    });
+    let front = Front::of(address, ("u", "p"), "timeout = \"1 s\"\n");
+    let begun = Instant::now();
+    let stored = front.client().store("/a").unwrap().copy_from(&mut &b"1"[..]);
+    assert!(stored.is_err_and(|error| error.reply().is_some()));
+    assert!(begun.elapsed() < Duration::from_secs(100));
     drop(end);
 }
 

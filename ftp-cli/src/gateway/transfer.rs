@@ -377,14 +377,17 @@ fn in_doubt(mut error: StorageError) -> StorageError {
     error
 }
 
-/// Returns the size that the server tells of a file, and whether it should tell one.
+/// Returns the size that the server tells of a file, if only in a listing, and whether it should tell one.
 fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool), Error> {
     let features = client.features()?;
     let tells = features.has("SIZE") || features.has("MLST");
-    Ok(match client.size(place)? {
-        None if tells => (client.find(place)?.and_then(|found| found.size), true),
-        size => (size, tells),
-    })
+    let size = match client.size(place)? {
+        None if tells => client.find(place)?.and_then(|found| found.size),
+        // A drop box may have no listings.
+        None => client.find(place).ok().flatten().and_then(|found| found.size),
+        size => size,
+    };
+    Ok((size, tells))
 }
 
 /// Checks a size that the server tells. Others may append too.

@@ -39,6 +39,8 @@ struct AwayState {
     lent: Option<(Control, Verb, Instant)>,
     /// Why the command must end, with the time at which that was noticed.
     interruption: Option<(Interruption, Instant)>,
+    /// When the client was last seen to be there.
+    seen: Option<Instant>,
     /// Whether the command was interrupted in a call that may still change something.
     is_undecided: bool,
     /// Calls for which the session no longer waits.
@@ -131,8 +133,12 @@ impl Away {
             return Err(StorageErrorKind::Busy.into());
         }
         self.wait_for(false, &mut |limit| !self.is_behind(limit))?;
+        self.state.lock().seen = Some(Instant::now());
         let end = JobEnd::begin(fill)?;
-        let waited = self.wait_for(changes, &mut |limit| end.has_come(limit));
+        let waited = self.wait_for(changes, &mut |limit| {
+            self.state.lock().seen.into_iter().for_each(|when| end.seen(when));
+            end.has_come(limit)
+        });
         waited.inspect_err(|_| self.give_up(end))
     }
 
@@ -186,6 +192,7 @@ impl AwayState {
     /// Looks at the client, and returns whether the command must end. If the connection has ended,
     /// the call has a moment left: the client may have sent its last command.
     fn must_end(&mut self) -> bool {
+        let now = Instant::now();
         if self.interruption.is_none()
             && let Some((control, verb, since)) = &mut self.lent
         {
@@ -207,7 +214,10 @@ impl AwayState {
             self.interruption = why.map(|why| (why, Instant::now()));
         }
         match self.interruption {
-            None => false,
+            None => {
+                self.seen = Some(now);
+                false
+            }
             Some((Interruption::Abort, _)) => true,
             Some((Interruption::ControlLost, since)) => since.elapsed() >= limits::LAST_CALL,
         }

@@ -334,18 +334,21 @@ impl<'a> TransferWatch<'a> {
 
     /// Publishes an upload, in a thread if its storage can wait for long.
     fn commit(&mut self, upload: Box<dyn Upload>, announcement: Announcement) -> PumpEnd {
+        let mut seen = Instant::now();
         let published = match self.session.peer.away.as_ref() {
             None => upload.commit(),
             Some(_) => match ThreadJob::begin(move || upload.commit()) {
                 Err(error) => Err(error.into()),
                 Ok(job) => loop {
+                    job.end().seen(seen);
                     if let Some(done) = job.wait(limits::TICK) {
                         let panicked = |error| StorageError::caused_by(Kind::Unknown, error);
                         break done.unwrap_or_else(|error| Err(panicked(error)));
                     }
+                    seen = Instant::now();
                     if let Some(interruption) = self.look(self.moved) {
                         // Before the reply, after which the client may store a newer file.
-                        job.cancel();
+                        job.end().cancel();
                         self.publishing = Some((job, announcement));
                         return PumpEnd::Undecided(interruption);
                     }

@@ -118,15 +118,16 @@ impl StorageError {
 
     /// Returns `Busy` if the session has given up the call of a [remote](super::Capabilities::REMOTE) storage
     /// that runs in this thread, because its client has left or has sent `ABOR`. Ask directly before each
-    /// change that follows a wait: newer files may have been stored since.
+    /// change that follows a wait: newer files may have been stored since. If the process was stopped
+    /// meanwhile, waits until the session has looked at its client.
     ///
     /// # Errors
     ///
     /// Returns `Busy` in that case.
     pub fn check_wanted() -> Result<(), Self> {
-        match crate::threads::is_cancelled() {
-            true => Err(Self::new(StorageErrorKind::Busy)),
-            false => Ok(()),
+        match crate::threads::is_wanted(crate::threads::RECENT) {
+            true => Ok(()),
+            false => Err(Self::new(StorageErrorKind::Busy)),
         }
     }
 

@@ -124,7 +124,8 @@ fn unfinished(why: &str) -> MethodOutcome {
 }
 
 /// Returns whether the content of a directory whose listing stalls arrives over the control connection
-/// (`STAT`), or is refused there. Then it needs no large packets, or they arrive, or nothing is known.
+/// (`STAT`): then it needs no large packets, or they arrive. A refusal proves nothing: the directory may
+/// be too large.
 ///
 /// # Errors
 ///
@@ -132,7 +133,9 @@ fn unfinished(why: &str) -> MethodOutcome {
 pub(super) fn arrives(dial: &Dial<'_>, way: DataMethod, directory: &[u8]) -> Result<bool> {
     let path = if directory.is_empty() { b"." } else { directory };
     let command = RawCommand::new([b"STAT ", path].concat()).map_err(Error::Argument)?;
-    is_answered(dial, way, |client| client.quote(&command).map(drop))
+    let mut reply = None;
+    is_answered(dial, way, |client| client.quote(&command).map(|it| reply = Some(it)))?;
+    Ok(reply.is_some_and(|it| it.code().severity() == Severity::Completion))
 }
 
 /// Returns whether the server answers a question over a new control connection, even if only with a

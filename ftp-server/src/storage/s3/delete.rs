@@ -7,6 +7,7 @@ use super::http::{Client, Request, Treatment, check_wanted};
 use super::inner::Inner;
 use super::objects::Condition;
 use crate::storage::StorageResult;
+use crate::threads::RECENT;
 
 impl Client {
     /// Removes an object. A removal without proof counts if the object is then missing.
@@ -46,7 +47,7 @@ impl Inner {
         }
         let now = self.client.head(key)?;
         // The look and the test took time.
-        check_wanted()?;
+        check_wanted(RECENT)?;
         match now {
             None => Ok(()),
             now if condition.is_met(now.as_ref()) => self.client.delete(key, &Condition::None),

@@ -22,7 +22,7 @@ use super::sign::{Credentials, Signed};
 use super::xml;
 use crate::lock::{Lock, unpoisoned};
 use crate::net::random;
-use crate::threads;
+use crate::threads::{self, RECENT};
 
 /// Maximum length in bytes of a response other than the content of an object. A listing of 1,000
 /// keys of 1,024 bytes fits, even percent-encoded.
@@ -445,18 +445,19 @@ thread_local! {
     static IS_CHANGING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns an error if the session has given up the work of this thread.
-pub(super) fn check_wanted() -> Result<(), S3Error> {
-    match threads::is_cancelled() {
-        true => Err(S3Error::Local(io::Error::other("its session has given it up"))),
-        false => Ok(()),
+/// Returns an error if the session has given up the work of this thread, or has not seen its client
+/// for the time `age`: see [`threads::is_wanted`].
+pub(super) fn check_wanted(age: Duration) -> Result<(), S3Error> {
+    match threads::is_wanted(age) {
+        true => Ok(()),
+        false => Err(S3Error::Local(io::Error::other("its session has given it up"))),
     }
 }
 
 /// Makes a change of files, whose request is neither sent nor sent again once the session has given
 /// up the work of this thread: it could replace or remove newer files.
 pub(super) fn change<T>(send: impl FnOnce() -> Result<T, S3Error>) -> Result<T, S3Error> {
-    check_wanted()?;
+    check_wanted(RECENT)?;
     IS_CHANGING.set(true);
     let sent = send();
     IS_CHANGING.set(false);
@@ -465,13 +466,6 @@ pub(super) fn change<T>(send: impl FnOnce() -> Result<T, S3Error>) -> Result<T, 
 
 /// Number of times that a change of whatever is under a key looks at the object.
 pub(super) const LOOKS: u32 = 4;
-
-/// Looks again at an object that has changed. First waits until the session, which may have been
-/// paused together with this thread, has had the time to see that its client is gone.
-pub(super) fn pause<T>(look: impl FnOnce() -> T) -> T {
-    thread::sleep(2 * STEP);
-    look()
-}
 
 /// Runs `first` and `second` at the same time, `second` in a thread.
 pub(super) fn both<A, B: Send>(

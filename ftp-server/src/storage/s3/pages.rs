@@ -139,7 +139,7 @@ impl Page {
             let modified = iso_time(&xml::text(object, "LastModified")?)?;
             // No path leads to a key that is not UTF-8.
             if let Some(key) = key_of(xml::text(object, "Key")?) {
-                // Some listings leave out the quotes, without which a condition is never met.
+                // A condition is never met without the quotes, which a listing may leave out.
                 let tag =
                     xml::text(object, "ETag").map(|it| format!("\"{}\"", it.trim_matches('"')));
                 page.keys.push(Listed { key, size, modified, tag });

@@ -7,6 +7,7 @@ use super::keys;
 use super::multipart::LEAST;
 use super::objects::{Condition, ID};
 use super::xml;
+use crate::threads::RECENT;
 
 const CONTENT: &[u8] = b"a probe of ftp-server";
 
@@ -72,7 +73,7 @@ impl Inner {
                 }
                 // Before the test, nothing without a response was sent again.
                 Err(lost) if known.is_none() && lost.is_in_doubt() && !keys::is_hidden(key) => {
-                    if !self.checks(operation, header) || check_wanted().is_err() {
+                    if !self.checks(operation, header) || check_wanted(RECENT).is_err() {
                         return Err(lost);
                     }
                     // The store may have made the first change since.
@@ -88,7 +89,7 @@ impl Inner {
             return Err(S3Error::changed(operation));
         }
         // The look and the test took time.
-        check_wanted()?;
+        check_wanted(RECENT)?;
         send(if known == Some(Treatment::Refused) { &Condition::None } else { condition })
     }
 

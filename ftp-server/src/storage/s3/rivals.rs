@@ -7,7 +7,7 @@
 //! they concern only uploads with records, ignore unknown outcomes, and never wait.
 
 use std::sync::{Arc, Condvar};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::error::S3Error;
 use super::http::{self, LOOKS, Treatments};
@@ -66,7 +66,9 @@ impl Inner {
             if refusal.is_some() || !turn.is_refused {
                 return done;
             }
-            turn.condition = Condition::of(http::pause(|| self.client.head(key))?.as_ref());
+            // Only a client that is there now wants the newer version changed, too.
+            http::check_wanted(Duration::ZERO)?;
+            turn.condition = Condition::of(self.client.head(key)?.as_ref());
         }
         Err(Kind::Busy.into())
     }

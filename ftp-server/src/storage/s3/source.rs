@@ -1,6 +1,6 @@
 //! Downloads of objects. The response that contains the size also contains the content, so one
-//! request reads a whole file. A thread receives the content, and requests the rest after an
-//! interruption.
+//! request reads a whole file. A thread receives the content of a large one, and requests the rest
+//! after an interruption.
 
 use std::io::{self, Read as _};
 use std::sync::Arc;
@@ -39,44 +39,48 @@ pub(super) struct S3Source {
     piece: Vec<u8>,
     /// Number of bytes of `piece` that the caller has read.
     used: usize,
-    /// Further pieces, if the thread is running.
+    /// Further pieces, once they are requested.
     pieces: Option<Receiver<Piece>>,
 }
 
 impl S3Source {
-    /// Opens an object. Returns `None` if the object is missing.
+    /// Opens an object. Returns `None` if the object is missing. Reads a small one at once: on a busy
+    /// computer, a thread for a few bytes that have arrived already takes longer than the request.
     pub(super) fn open(store: &Arc<Inner>, key: String) -> Result<Option<Self>, S3Error> {
         let Some((object, content)) = store.client.open(&key)? else { return Ok(None) };
-        let store = Arc::clone(store);
+        let (store, is_small) = (Arc::clone(store), content.is_some() && object.size <= PIECE);
         let (piece, pieces) = (Vec::new(), None);
-        Ok(Some(Self { store, key, object, content, at: 0, piece, used: 0, pieces }))
+        let mut source = Self { store, key, object, content, at: 0, piece, used: 0, pieces };
+        source.pieces = is_small.then(|| source.begin()).transpose()?;
+        Ok(Some(source))
     }
 
     fn rest(&self) -> &[u8] {
         self.piece.get(self.used..).unwrap_or_default()
     }
 
-    /// Returns the pieces from the thread, and starts the thread if necessary.
-    fn pieces(&mut self) -> Result<&Receiver<Piece>, S3Error> {
-        if self.pieces.is_none() {
-            let (sender, pieces) = mpsc::sync_channel(WAITING);
-            let sum = self.object.sum.clone().filter(|_| self.at == 0);
-            let mut fetch = Fetch {
-                store: Arc::clone(&self.store),
-                key: self.key.clone(),
-                tag: self.object.tag.clone(),
-                size: self.object.size,
-                at: self.at,
-                sum: sum.map(|sum| (Sha256::new(), sum)),
-                sender,
-            };
-            let content = self.content.take();
-            // The thread ends when `pieces` is dropped.
-            drop(ThreadJob::begin(move || fetch.run(content))?);
-            self.pieces = Some(pieces);
+    /// Begins to get the pieces: a small content at once, everything else in a thread.
+    fn begin(&mut self) -> Result<Receiver<Piece>, S3Error> {
+        let (sender, pieces) = mpsc::sync_channel(WAITING);
+        let sum = self.object.sum.clone().filter(|_| self.at == 0);
+        let mut fetch = Fetch {
+            store: Arc::clone(&self.store),
+            key: self.key.clone(),
+            tag: self.object.tag.clone(),
+            size: self.object.size,
+            at: self.at,
+            sum: sum.map(|sum| (Sha256::new(), sum)),
+            sender,
+            retries: Retries::new(self.store.client.timeouts.retries),
+        };
+        let mut content = self.content.take();
+        let is_small = content.is_some() && self.object.size <= PIECE;
+        // Passes on a piece at most, and an error, for which there is room.
+        if !is_small || fetch.step(content.take()) {
+            // The thread ends when the receiver is dropped.
+            drop(ThreadJob::begin(move || while fetch.step(content.take()) {})?);
         }
-        let missing = || S3Error::Local(io::ErrorKind::NotFound.into());
-        self.pieces.as_ref().ok_or_else(missing)
+        Ok(pieces)
     }
 }
 
@@ -111,7 +115,10 @@ impl Source for S3Source {
         if !self.rest().is_empty() || self.at >= self.object.size {
             return Ok(true);
         }
-        match self.pieces()?.recv_timeout(STEP) {
+        let pieces = self.pieces.take().map_or_else(|| self.begin(), Ok)?;
+        let received = pieces.recv_timeout(STEP);
+        self.pieces = Some(pieces);
+        match received {
             Ok(piece) => {
                 (self.piece, self.used) = (piece?, 0);
                 Ok(!self.piece.is_empty())
@@ -132,43 +139,33 @@ struct Fetch {
     /// The digest of the bytes so far, and the store's digest in base64.
     sum: Option<(Sha256, String)>,
     sender: SyncSender<Piece>,
+    retries: Retries,
 }
 
-/// The error if the receiver of the pieces was dropped.
-struct Unwanted;
-
 impl Fetch {
-    /// Reads `content`, if there is any, and requests the missing rest.
-    fn run(&mut self, mut content: Option<Body>) {
-        let mut retries = Retries::new(self.store.client.timeouts.retries);
-        while self.at < self.size {
-            let before = self.at;
-            let read = match content.take() {
-                Some(content) => self.read(content),
-                None => match self.store.client.get(&self.key, &self.tag, self.at) {
-                    Ok(content) => self.read(content),
-                    Err(error) => Ok(Err(error)),
-                },
-            };
-            let Ok(read) = read else { return };
-            let Err(error) = read else { continue };
+    /// Reads `content`, or requests what is missing. Returns whether some is still missing.
+    fn step(&mut self, content: Option<Body>) -> bool {
+        let (before, client) = (self.at, &self.store.client);
+        let content = content.map_or_else(|| client.get(&self.key, &self.tag, self.at), Ok);
+        if let Err(error) = content.and_then(|content| self.read(content)) {
             if self.at > before {
-                retries = Retries::new(self.store.client.timeouts.retries);
+                self.retries = Retries::new(self.store.client.timeouts.retries);
             }
-            let error = if error.is_transient() { retries.again(error) } else { Err(error) };
-            if let Err(error) = error {
+            let again = if error.is_transient() { self.retries.again(error) } else { Err(error) };
+            if let Err(error) = again {
                 // Fails if the source was dropped.
                 let _ = self.sender.send(Err(error));
-                return;
+                return false;
             }
         }
+        self.at < self.size
     }
 
     /// Passes on the rest of the object from `content`.
-    fn read(&mut self, content: Body) -> Result<Result<(), S3Error>, Unwanted> {
+    fn read(&mut self, content: Body) -> Result<(), S3Error> {
         let operation = "GetObject";
         let mut body = content.into_reader();
-        let lost = |reason: String| Ok(Err(S3Error::Lost { operation, reason }));
+        let lost = |reason: String| Err(S3Error::Lost { operation, reason });
         while self.at < self.size {
             let most = PIECE.min(self.size - self.at);
             // A vector that grows would copy its bytes several times.
@@ -185,15 +182,14 @@ impl Fetch {
                 // the body. The content is complete, so an error does not matter.
                 let _ = body.read(&mut [0]);
             }
-            if let Err(error) = self.compare(&piece) {
-                return Ok(Err(error));
-            }
-            self.sender.send(Ok(piece)).map_err(|_| Unwanted)?;
+            self.compare(&piece)?;
+            let unwanted = |_| S3Error::Local(io::ErrorKind::BrokenPipe.into());
+            self.sender.send(Ok(piece)).map_err(unwanted)?;
             if let Err(error) = read {
                 return lost(error.to_string());
             }
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Adds a piece to the digest. Before the last piece is passed on, compares the digest with the

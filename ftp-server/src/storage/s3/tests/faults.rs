@@ -133,7 +133,8 @@ fn a_damaged_or_changed_object_fails_the_download() {
     let error = read(&storage, "f").unwrap_err();
     assert!(error.source.unwrap().to_string().contains("checksum"));
     fake.works();
-    // The rest would belong to another object.
+    // The rest would belong to another object. A large one is read when the client wants it.
+    put(&storage, "f", WriteMode::Replace, &content(200_000)).unwrap();
     fake.fail("GetObject", 0, 1, Fault::Half);
     let mut source = storage.read(&path("f")).unwrap();
     put(&storage, "f", WriteMode::Replace, &content(2_000)).unwrap();

@@ -272,7 +272,7 @@ fn no_client_mixes_an_old_file_with_the_end_of_its_own_whatever_cuts_the_upload_
         })
     });
     let cases: Vec<_> = cases.enumerate().collect();
-    // A plain run leaves each request, cut and client, because a prime is no multiple of their number.
+    // A plain run has each request, cut and client, because a prime is no multiple of their number.
     let some: Vec<_> = cases.into_iter().step_by(count(17, 1)).collect();
     let number = some.len();
     let points = at_once(8, some, |(number, (length, way, client, request))| {

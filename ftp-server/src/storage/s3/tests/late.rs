@@ -1,5 +1,7 @@
 //! Requests that the store executes long after the server has given them up.
 
+use std::time::Instant;
+
 use ftp_tests::at_once::at_once;
 use ftp_tests::wait::{patiently, wait_until};
 
@@ -135,10 +137,35 @@ fn an_upload_that_is_refused_when_its_client_is_gone_replaces_nothing() {
     let job = crate::threads::ThreadJob::begin(move || kind(upload.commit())).unwrap();
     wait_until("the file is published", || fake.count("PutObject") == 1);
     put(&other, "f", WriteMode::Replace, b"newer").unwrap();
-    job.cancel();
+    job.end().cancel();
     fake.release();
     assert!(job.finish().unwrap().is_some());
     assert_eq!(fake.content("f").unwrap(), b"newer");
+}
+
+/// A process that was stopped for minutes goes on in all of its threads at once.
+#[test]
+fn a_change_waits_for_a_session_that_has_not_seen_its_client_for_long() {
+    for is_there in [true, false] {
+        let fake = Fake::start();
+        fake.store("f", b"old");
+        let storage = on(&fake);
+        fake.fail("HeadObject", 0, 1, Fault::Hold);
+        let removal = move || kind(storage.remove(&path("f")));
+        let job = crate::threads::ThreadJob::begin(removal).unwrap();
+        wait_until("the file is looked at", || fake.count("HeadObject") == 1);
+        let long_ago = Instant::now().checked_sub(2 * crate::threads::RECENT).unwrap();
+        job.end().seen(long_ago);
+        fake.release();
+        assert!(job.wait(Duration::from_millis(300)).is_none());
+        assert_eq!(fake.content("f").unwrap(), b"old");
+        match is_there {
+            true => job.end().seen(Instant::now()),
+            false => job.end().cancel(),
+        }
+        assert_eq!(job.finish().unwrap().is_none(), is_there);
+        assert_eq!(fake.content("f").is_none(), is_there);
+    }
 }
 
 #[test]
@@ -387,7 +414,7 @@ fn changes_without_a_response_that_find_no_room_count_for_each_path() {
     assert!(is_free("other"));
     add("more", None, Duration::ZERO);
     assert!(is_free("other"));
-    let before = std::time::Instant::now();
+    let before = Instant::now();
     add("more", Some(IF_NEW), long);
     assert!(!is_free("other") && late.has_since("other", before));
 }

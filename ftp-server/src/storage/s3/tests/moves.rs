@@ -298,6 +298,16 @@ fn a_name_of_a_file_and_a_directory_is_listed_once_even_on_two_pages() {
 }
 
 #[test]
+fn a_moved_directory_is_gone_although_tags_in_listings_have_no_quotes() {
+    let fake = Fake::start();
+    fake.hide_quotes();
+    let storage = on(&fake).rename_trees(9);
+    storage.mkdir(&path("d")).unwrap();
+    storage.rename(&path("d"), &path("e"), false).unwrap();
+    assert_eq!(fake.keys(""), ["e/"]);
+}
+
+#[test]
 fn a_directory_that_another_server_has_removed_is_in_nobodys_way() {
     let fake = Fake::start();
     let (one, other) = (on(&fake).rename_trees(9), on(&fake));

@@ -132,7 +132,7 @@ fn an_upload_that_is_given_up_while_another_one_is_published_is_not_stored_dc_46
         let mut other = storage.write(&path("f"), WriteMode::Replace, Keep::Shared).unwrap();
         other.write_all(b"given up").unwrap();
         let job = crate::threads::ThreadJob::begin(move || other.commit()).unwrap();
-        job.cancel();
+        job.end().cancel();
         slow.join().unwrap().unwrap();
         assert_eq!(kind(job.finish().unwrap()), Some(Kind::Io));
         assert_eq!(fake.content("f").unwrap(), b"slow");
@@ -179,7 +179,7 @@ fn a_change_that_is_given_up_before_its_request_is_never_sent_dc_45() {
         let own = storage.clone();
         let job = crate::threads::ThreadJob::begin(move || act(&own)).unwrap();
         wait_until("it waits", || fake.count(waits) == before + heads);
-        job.cancel();
+        job.end().cancel();
         drop(turn);
         fake.release();
         let ended = job.finish().unwrap();

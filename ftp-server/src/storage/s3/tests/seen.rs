@@ -49,6 +49,21 @@ fn a_file_that_another_server_stores_under_a_name_that_was_free_is_seen() {
     }
 }
 
+#[test]
+fn a_directory_that_is_made_meanwhile_keeps_its_files_beside_a_file_of_its_name() {
+    let fake = Fake::start();
+    let [storage, other] = two_servers(&fake);
+    other.mkdir(&path("n")).unwrap();
+    put(&other, "n/f", WriteMode::Create, b"in it").unwrap();
+    put(&storage, "n", WriteMode::Create, b"beside it").unwrap();
+    assert_eq!(names(&other, "/"), ["first", "n", "second"]);
+    assert_eq!(read(&other, "n").unwrap(), b"beside it");
+    assert_eq!(
+        (names(&other, "n"), read(&other, "n/f").unwrap()),
+        (vec!["f".into()], b"in it".into())
+    );
+}
+
 /// However such an upload ends, its client must not go on at the length of a file of another server.
 #[test]
 fn an_upload_to_a_name_that_was_free_leaves_a_record_over_a_file_of_another_server_fs_15() {

@@ -251,6 +251,11 @@ impl Fake {
         self.state().hides_ids = true;
     }
 
+    /// Lets the tags in listings lack their quotes.
+    pub(super) fn hide_quotes(&self) {
+        self.state().hides_quotes = true;
+    }
+
     /// Makes objects and parts without a digest fail, as a bucket with Object Lock does.
     pub(super) fn lock_objects(&self) {
         self.state().locks_objects = true;

@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) hides_times: bool,
     /// Whether responses lack `x-amz-request-id`.
     pub(super) hides_ids: bool,
+    /// Whether tags in listings lack their quotes.
+    pub(super) hides_quotes: bool,
     /// Whether objects and parts need a digest, as in a bucket with Object Lock.
     pub(super) locks_objects: bool,
     /// The headers that the policy of the bucket demands of each object.
@@ -277,7 +279,8 @@ impl State {
                 body += &format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>");
             } else {
                 let (size, time) = (object.bytes.len(), iso(object.modified));
-                let tag = xml::escaped(&object.tag);
+                let quotes: &[char] = if self.hides_quotes { &['"'] } else { &[] };
+                let tag = xml::escaped(object.tag.trim_matches(quotes));
                 body += &format!(
                     "<Contents><Key>{name}</Key><Size>{size}</Size><ETag>{tag}</ETag>\
                      <LastModified>{time}</LastModified></Contents>"
