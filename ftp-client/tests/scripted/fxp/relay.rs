@@ -123,9 +123,9 @@ fn a_second_attempt_resumes_only_own_bytes_of_an_unchanged_source() {
     }
     // The target waits until it has noticed the end of the first attempt. A server that does not
     // answer questions for the sake of a resume still gets the copy.
-    let mut job = job(&options);
+    let mut job = job(&options).in_place(true);
     let refuses = "t> SIZE b\n t< 450 busy\n s> SIZE a\n s< 450 busy\n s> MDTM a\n s< 530 no\n";
-    let script = [FREE, TYPES, refuses, TARGET_LISTENS, BEGUN, CUT].concat();
+    let script = [TYPES, refuses, TARGET_LISTENS, BEGUN, CUT].concat();
     attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
     let script = [TYPES, &facts("7", TIME), TARGET_LISTENS, BEGUN, CUT].concat();
     attempt(&mut job, &script, [Usable, Usable]).0.unwrap_err();
