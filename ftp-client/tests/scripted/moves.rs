@@ -115,7 +115,7 @@ fn a_source_stays_if_its_odd_name_is_not_listed() {
             let mut stored = false;
             loop {
                 let line = peer.line();
-                match line.split(|byte| *byte == b' ').next().unwrap() {
+                match line.trim_ascii_end().split(|byte| *byte == b' ').next().unwrap() {
                     b"SIZE" => peer.reply(if stored { "213 5" } else { "550 no such file" }),
                     b"MDTM" => peer.reply(THEN),
                     b"TYPE" => peer.reply("200 ok"),
