@@ -303,7 +303,9 @@ impl Storage for Gateway {
         let at = self.below(path);
         let wrong = match self.find(path)? {
             None => Some(Kind::NotFound),
-            // Some servers remove a directory by DELE, and some tell a size of one.
+            // Some servers remove a directory by DELE, and some tell a size of one. One that they do not
+            // enter is only listed.
+            Some(found) if found.kind == EntryKind::Directory => Some(Kind::IsDirectory),
             Some(_) => {
                 let asked = self.upstream.ask(|client, other| client.is_directory(other.path(&at)));
                 asked?.0.then_some(Kind::IsDirectory)
