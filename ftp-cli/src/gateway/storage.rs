@@ -298,12 +298,20 @@ impl Storage for Gateway {
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let at = self.below(path);
-        let is_there = self.find(path)?.is_some();
-        let mut ask = |client: &mut Client, other: &Upstream| client.is_directory(other.path(&at));
-        // Some servers remove a directory by DELE, and some tell a size of one.
-        let is_directory = is_there && self.upstream.ask(&mut ask)?.0;
-        if (is_directory || !is_there) && !self.is_link(path) {
-            return Err(if is_there { Kind::IsDirectory } else { Kind::NotFound }.into());
+        let wrong = match self.find(path)? {
+            None => Some(Kind::NotFound),
+            // Some servers remove a directory by DELE, and some tell a size of one. One that they do not
+            // enter is only listed.
+            Some(found) if found.kind == EntryKind::Directory => Some(Kind::IsDirectory),
+            Some(_) => {
+                let asked = self.upstream.ask(|client, other| client.is_directory(other.path(&at)));
+                asked?.0.then_some(Kind::IsDirectory)
+            }
+        };
+        if let Some(kind) = wrong
+            && !self.is_link(path)
+        {
+            return Err(kind.into());
         }
         self.upstream.change(&at, false, |client, place| client.delete(place))
     }

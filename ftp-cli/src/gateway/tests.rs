@@ -706,6 +706,20 @@ fn a_link_of_the_other_server_can_be_removed() {
     assert_eq!(server.root.read("d/kept"), b"kept");
 }
 
+#[test]
+fn a_directory_that_the_other_server_does_not_enter_is_not_removed_as_a_file() {
+    let Some(server) = RealServer::vsftpd() else { return };
+    server.root.write("closed/kept", b"kept");
+    let set_mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(server.root.join("closed"), mode).unwrap();
+    };
+    set_mode(0o000);
+    let removed = door_to(&server).storage("", None).unwrap().remove(&"/closed".into());
+    set_mode(0o755);
+    assert_eq!(removed.unwrap_err().kind, Kind::IsDirectory);
+}
+
 /// Some give another name if there is an older file, and confirm that.
 #[test]
 fn a_server_that_does_not_replace_by_a_rename_is_found_out() {

@@ -144,7 +144,7 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
             // Some servers, such as vsftpd, list a missing directory as empty.
             client.can_enter(directory)?;
         }
-        // Servers deny links that lead nowhere, and list them.
+        // Some servers deny links that lead nowhere, and list them.
         if !is_asked && listing.entries.iter().any(|entry| entry.name == name) {
             return Ok(Named::Itself);
         }

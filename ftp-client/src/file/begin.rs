@@ -48,6 +48,9 @@ pub(super) struct Memory {
     pub(super) no_restart: bool,
     /// Whether the question for a digest cost the connection.
     pub(super) has_no_digest: bool,
+    /// Whether the size is asked for first, because the connection was lost at the question after a
+    /// download.
+    pub(super) asks_size: bool,
     pub(super) left: Left,
     /// The first file of the ranges that an attempt left.
     pub(super) ranges: Option<PathBuf>,
@@ -362,7 +365,7 @@ impl GetJob<'_> {
             Error::local(named(parent, &io::Error::new(error.kind(), why)))
         })?;
         let mut start = DownloadStart::at_0(Writing::File(file));
-        if self.is_resumable {
+        if self.is_resumable || self.past.asks_size {
             start.origin = match Origin::ask(client, self.place.path()) {
                 Err(error) if error.is_not_now() => None,
                 origin => Some(origin?),

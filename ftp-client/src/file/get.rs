@@ -399,7 +399,7 @@ impl GetJob<'_> {
 
     /// Verifies that the file is complete, as far as the server can be asked and the caller wants it.
     fn check(
-        &self,
+        &mut self,
         client: &mut Client,
         start: &DownloadStart<'_>,
         moved: &ReceivedBytes,
@@ -428,7 +428,20 @@ impl GetJob<'_> {
             }
             Some(_) if is_image => Verify::Size,
             _ if moved.is_known => Verify::Size,
-            _ if is_image => evidence::check_size(client, path, all, options.verify)?,
+            _ if is_image => {
+                let verified = evidence::check_size(client, path, all, options.verify)?;
+                // What lost the connection may have cut the file. Servers that always close here are
+                // asked before the next download.
+                if options.retried
+                    && verified == Verify::None
+                    && !client.is_settled()
+                    && matches!(start.target, Writing::File(_))
+                    && !std::mem::replace(&mut self.past.asks_size, true)
+                {
+                    return Err(Error::Closed);
+                }
+                verified
+            }
             _ => Verify::None,
         };
         if let Some(checksum) = checksum {
@@ -469,7 +482,7 @@ impl Get<'_> {
     /// Returns why the download is skipped, or `None` if it is not. The reason depends on the
     /// server's facts about the file, and on the local file.
     pub(super) fn skips(
-        &self,
+        &mut self,
         client: &mut Client,
         on: &dyn Observer,
     ) -> Result<Option<SkipReason>, Error> {
@@ -497,6 +510,8 @@ impl Get<'_> {
         if size.is_none() && selection.needs_size() {
             return Err(unknown(client, path, FileFact::Size));
         }
+        // What is told now counts also if the connection is lost before the next question for it.
+        self.job.listed = size.or(self.job.listed);
         let times = match (time, selection.times.1) {
             // The source is removed: a file that is still being written must not count as old.
             (Some(time), Some(latest))

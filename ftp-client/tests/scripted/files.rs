@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use ftp_client::error::JobFault;
 use ftp_client::file::{Existing, SkipReason, Verify};
-use ftp_client::{Error, FileOptions, Resume};
+use ftp_client::{Error, FileOptions, Get, Place, Resume};
 
 use crate::peer::{Peer, Server};
 
@@ -49,6 +49,54 @@ fn a_download_replaces_the_target_only_when_complete() {
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     server.end();
+}
+
+#[test]
+fn a_connection_that_is_lost_before_the_size_is_told_completes_no_download() {
+    for existing in [Existing::Replace, Existing::ReplaceDifferent] {
+        let is_asked = existing == Existing::ReplaceDifferent;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, "old").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            if is_asked {
+                peer.answer("MDTM a", THEN);
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE a", "213 5");
+                peer.epsv();
+            } else {
+                peer.image_epsv();
+            }
+            peer.answer("RETR a", "150 ok");
+            peer.send_data(b"h");
+            peer.reply("226 done");
+            peer.expect("SIZE a");
+            peer.close();
+        });
+        let options = FileOptions::new().existing(existing).retried(true);
+        let mut job = Get::to_path(Place::at("a"), &path, &options);
+        let lost = job.attempt(&mut client, &()).unwrap_err();
+        assert!(matches!(lost, Error::Closed | Error::Incomplete { .. }), "{lost:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        server.end();
+        if is_asked {
+            continue;
+        }
+        // A server that always closes here is asked first.
+        let (server, mut client) = Server::logged_in(|mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            about(&mut peer, 5, THEN);
+            peer.epsv();
+            peer.answer("RETR a", "150 ok");
+            peer.send_data(b"hello");
+            peer.reply("226 done");
+            peer.close();
+        });
+        let done = job.attempt(&mut client, &()).unwrap();
+        assert_eq!((done.size, done.verified), (5, Verify::Size));
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+        server.end();
+    }
 }
 
 #[test]
