@@ -428,19 +428,11 @@ impl GetJob<'_> {
             }
             Some(_) if is_image => Verify::Size,
             _ if moved.is_known => Verify::Size,
-            _ if is_image => {
-                let verified = evidence::check_size(client, path, all, options.verify)?;
-                // What lost the connection may have cut the file. Servers that always close here are
-                // asked before the next download.
-                if options.retried
-                    && verified == Verify::None
-                    && !client.is_settled()
-                    && matches!(start.target, Writing::File(_))
-                    && !std::mem::replace(&mut self.past.asks_size, true)
-                {
-                    return Err(Error::Closed);
-                }
-                verified
+            // Servers that always close here are asked before the next download.
+            _ if is_image && (!self.past.asks_size || options.verify == Verify::Size) => {
+                let verified = evidence::check_size(client, path, all, options.verify);
+                self.past.asks_size = verified.is_err() && !client.is_settled();
+                verified?
             }
             _ => Verify::None,
         };

@@ -12,6 +12,7 @@ use super::remote_side::{
 };
 use crate::age;
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::error::{Error, ErrorKind, JobFault};
 use crate::event::{Observer, Verify};
 use crate::file::evidence::{Resume, compare_first};
@@ -345,7 +346,11 @@ fn restored(hand: &mut Hand<'_>, target: &[u8], kept: &mut Option<Vec<u8>>, erro
     let Some(path) = kept.as_deref() else { return error };
     let is_free = matches!(error, Error::Job(JobFault::NotRenamed { .. } | JobFault::NotReplaced));
     let fault = TreeFault::from(error);
-    let is_restored = |client: &mut Client| client.rename(path, target).is_ok();
+    // Another program may have stored a file under the name meanwhile.
+    let is_restored = |client: &mut Client| {
+        client.existence(target).is_ok_and(|is| is == Existence::Absent)
+            && client.rename(path, target).is_ok()
+    };
     if is_free && !fault.ends_run() && hand.client().is_ok_and(is_restored) {
         *kept = None;
         return fault.then("the old file was moved back").into();
