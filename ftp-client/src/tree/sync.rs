@@ -434,7 +434,7 @@ fn run_up(
     let copiers = to.hands(most).map(|hand| {
         let to = RemoteSide::new(hand, top.clone());
         let (from, ahead) = (LocalSide::new(ground, here, None), Box::new(Ahead::new(is_plain)));
-        Copier::Up(Up { from, to, options, past: None, ahead })
+        Copier::Up(Up { from, to, options, failed: None, ahead })
     });
     Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(()), deploy))
 }

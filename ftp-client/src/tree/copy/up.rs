@@ -32,9 +32,17 @@ pub(crate) struct Up<'a> {
     pub(crate) from: LocalSide<'a>,
     pub(crate) to: RemoteSide<'a>,
     pub(crate) options: &'a SyncOptions<'a>,
-    /// The path of the last failed upload, and what its attempts did.
-    pub(crate) past: Option<Box<(Vec<u8>, PutPast, Option<Vec<u8>>)>>,
+    pub(crate) failed: Option<Box<FailedUpload>>,
     pub(crate) ahead: Box<Ahead>,
+}
+
+/// The last upload, if it failed.
+#[derive(Default)]
+pub(crate) struct FailedUpload {
+    below: Vec<u8>,
+    past: PutPast,
+    /// Where the backup has the file that is to be replaced.
+    kept: Option<Vec<u8>>,
 }
 
 /// The upload that is requested before the current one is confirmed.
@@ -244,8 +252,8 @@ impl Up<'_> {
             .journals(self.options.journals.clone());
         let RemoteSide { hand, place } = &mut self.to;
         let client = hand.client()?;
-        let past = self.past.take().filter(|past| past.0 == below);
-        let (_, past, mut kept) = past.map_or_else(Default::default, |past| *past);
+        let failed = self.failed.take().filter(|failed| failed.below == below);
+        let FailedUpload { past, mut kept, .. } = failed.map(|failed| *failed).unwrap_or_default();
         let (mut unset, mut is_finished) = (None, false);
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<Option<i64>, Error> {
             place.outlast(client, file, before)?;
@@ -266,7 +274,7 @@ impl Up<'_> {
         let (facts, replaced, past) = (put.sent_facts(), put.take_replaced(), put.into_past());
         let sent = sent.map_err(|error| {
             let error = restored(hand, &target, &mut kept, error);
-            self.past = Some(Box::new((below.to_vec(), past, kept)));
+            self.failed = Some(Box::new(FailedUpload { below: below.to_vec(), past, kept }));
             error
         })?;
         let (bytes, verified) = (sent.bytes, sent.verified);
