@@ -46,7 +46,7 @@ pub(super) struct OtherFile {
 
 enum Reading {
     /// Nothing has been sent. The first byte to read has this offset.
-    New(Connection, u64),
+    New(Box<Connection>, u64),
     /// A thread waits for the server: the session must not.
     Waiting(Receiver<StorageResult<Self>>),
     /// The bytes up to this offset are left out.
@@ -89,7 +89,7 @@ impl OtherFile {
         path: Vec<u8>,
         size: u64,
     ) -> Self {
-        let reading = Reading::New(client, 0);
+        let reading = Reading::New(Box::new(client), 0);
         Self { upstream: Arc::clone(upstream), path, size, reading, piece: Cursor::default() }
     }
 
@@ -150,7 +150,7 @@ impl Source for OtherFile {
                 Reading::New(client, offset) => {
                     let (upstream, size) = (Arc::clone(&self.upstream), self.size);
                     let path = upstream.path(&self.path);
-                    let begin = move || Reading::begin(&upstream, client, &path, size, offset);
+                    let begin = move || Reading::begin(&upstream, *client, &path, size, offset);
                     (Reading::wait(begin)?, true)
                 }
                 Reading::Waiting(result) => match result.recv_timeout(STEP) {
