@@ -249,6 +249,7 @@ fn cases(steps: &[(Who, usize, u64)], losses: &[Loss], plain: usize) -> Vec<Case
 
 /// Plays cases, a few at a time, and reports those that fail.
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "it shows how many cases there are")]
 fn check(store: ObjectStore, losses: &[Loss], plain: usize, at_a_time: usize) {
     let (name, store) = (store.name, Arc::new(Mutex::new(store)));
     let cases = cases(&all_steps(&store), losses, plain);

@@ -242,6 +242,7 @@ fn content(session: &mut RawSession, name: &str) -> Vec<u8> {
 }
 
 /// Stops a server of this store at each request of a command. Returns the number of cases.
+#[expect(clippy::print_stdout, reason = "it shows how many cases there are")]
 fn stops_at_each(store: &ObjectStore, other: SocketAddr, case: Case, stop: Stop) -> usize {
     let (before, requests) = Requests::before(store.address());
     let there = place(store);

@@ -327,8 +327,8 @@ impl Worker for Getter<'_, '_, '_> {
         self.sessions.any_client()
     }
 
-    fn repeats(&self) -> bool {
-        self.context.settings.repeats()
+    fn repeats(&self, number: usize) -> bool {
+        self.context.settings.repeats() && matches!(self.item(number).target, Target::File(_))
     }
 
     fn ahead(&self, _: usize) -> usize {

@@ -340,8 +340,8 @@ impl Worker for Putter<'_, '_, '_> {
         self.sessions.open_client(self.url)
     }
 
-    fn repeats(&self) -> bool {
-        self.context.settings.repeats()
+    fn repeats(&self, number: usize) -> bool {
+        self.context.settings.repeats() && Path::new(self.item(number).local).is_file()
     }
 
     fn act(&mut self, number: usize, _: &[usize]) -> Result<bool, Error> {

@@ -31,8 +31,9 @@ pub trait Worker {
     /// Returns the open connection, if there is one: its pace decides whether the crew grows.
     fn client(&self) -> Option<&Client>;
 
-    /// Returns whether another worker may handle an item from the start that this one has begun.
-    fn repeats(&self) -> bool {
+    /// Returns whether another worker may handle an item from the start that this one has begun. A FIFO
+    /// that was opened has lost what is in it.
+    fn repeats(&self, _item: usize) -> bool {
         false
     }
 
@@ -267,13 +268,14 @@ impl<'scope, W: Worker + Send, H: Fn(usize) -> W + Sync> Crew<'scope, '_, W, H> 
                 }
                 Err(failure) => failure,
             };
-            let is_lost = worker.repeats()
+            let is_lost = worker.repeats(item)
                 && failure.recovery() != Recovery::Impossible
                 && !is_open(worker)
                 && (is_on_probation || queue.has_just_grown());
             // Some servers limit transfers in place of sessions, and ports can be rare.
-            let is_busy =
-                worker.repeats() && failure.may_be_of_one_connection() && queue.lock().hired > 0;
+            let is_busy = worker.repeats(item)
+                && failure.may_be_of_one_connection()
+                && queue.lock().hired > 0;
             if !is_lost && !is_busy {
                 return Tried::Failed(failure);
             }

@@ -267,7 +267,7 @@ impl Worker for BusyHand<'_> {
         None
     }
 
-    fn repeats(&self) -> bool {
+    fn repeats(&self, _: usize) -> bool {
         true
     }
 

@@ -94,7 +94,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
         self.copier.client()
     }
 
-    fn repeats(&self) -> bool {
+    fn repeats(&self, _: usize) -> bool {
         true
     }
 
