@@ -261,7 +261,9 @@ impl<'a> Relay<'a> {
         done.map_err(|error| match &self.past.old {
             Some(old) => {
                 let why = format!("the old file may be {} now", Escaped(&old.of(self.to.path())));
-                TreeFault::from(error).then(&why).into()
+                let fault = TreeFault::from(error).then(&why);
+                // Only this job knows the name.
+                if self.options.retried { fault.into() } else { fault.never_retried().into() }
             }
             None => error,
         })

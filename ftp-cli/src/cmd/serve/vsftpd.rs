@@ -104,18 +104,19 @@ impl Vsftpd {
     fn rights(&self, is_anonymous: bool) -> String {
         let writes = |key| self.is("write_enable", false) && self.is(key, false);
         let of_users = !is_anonymous && writes("write_enable");
-        let others = writes("anon_other_write_enable");
+        let creates = is_anonymous && writes("anon_upload_enable") && !self.hides_uploads();
+        let changes = is_anonymous && writes("anon_other_write_enable");
         let all = [
             ("list", self.is("dirlist_enable", true)),
             ("read", self.is("download_enable", true)),
-            ("create", is_anonymous && writes("anon_upload_enable") && !self.hides_uploads()),
+            ("create", creates),
             ("mkdir", of_users || is_anonymous && writes("anon_mkdir_write_enable")),
             ("chmod", of_users && self.is("chmod_enable", true)),
         ];
-        let change = ["write", "append", "delete", "rename"].into_iter();
-        let change = change.filter(|_| of_users || is_anonymous && others);
-        let rights = all.into_iter().filter(|(_, may)| *may).map(|(right, _)| right);
-        listed(&rights.chain(change).collect::<Vec<_>>())
+        let change = [("write", creates), ("append", creates), ("delete", true), ("rename", true)];
+        let change = change.into_iter().filter(|(_, may)| of_users || changes && *may);
+        let rights = all.into_iter().filter(|(_, may)| *may).chain(change).map(|(right, _)| right);
+        listed(&rights.collect::<Vec<_>>())
     }
 
     /// Returns the keys of a user's table, with values in TOML.
@@ -276,6 +277,11 @@ impl Conversion {
         self.set("anon_upload_enable", "anonymous.rights", &conf.rights(true));
         if let Some(names) = conf.hidden() {
             self.set("hide_file", "anonymous.hide_names", &names);
+        }
+        // vsftpd's default, which is rarely in the file.
+        if conf.get("anon_world_readable_only").is_none() {
+            let why = "files are served if the server's user can read them";
+            self.notes.push(format!("anon_world_readable_only=YES: {why}"));
         }
         if conf.hides_uploads() {
             let why = "anonymous users could download what others upload; for uploads only, use \
@@ -529,6 +535,11 @@ mod tests {
         let text = converted(more, &users).text(None);
         assert!(text.contains("# anon_upload_enable=YES: ") && !text.contains("\"create\""));
         assert!(text.contains("file_mode = \"0600\"\ndirectory_mode = \"0700\"\n"), "{text}");
+        let more =
+            "listen=YES\nwrite_enable=YES\nanon_upload_enable=YES\nanon_other_write_enable=YES\n";
+        let text = converted(more, &users).text(None);
+        assert!(text.contains("rights = [\"list\", \"read\", \"delete\", \"rename\"]"), "{text}");
+        assert!(text.contains("# anon_world_readable_only=YES: "), "{text}");
         let more = "listen=YES\nwrite_enable=YES\nanon_upload_enable=YES\nanon_umask=022\nssl_enable=YES\n\
                     anon_world_readable_only=NO\n";
         let text = converted(more, &users).text(None);

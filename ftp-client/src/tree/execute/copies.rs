@@ -9,7 +9,7 @@ use super::deploy::look_apart;
 use super::{DirectoryState, OfPath, Run, is_out_of_step, retried, with_retries};
 use crate::age::is_old;
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, JobFault};
+use crate::error::{Error, ErrorKind, JobFault, Recovery};
 use crate::pool::crew::Worker;
 use crate::tree::copy::{Copier, copy_together};
 use crate::tree::fault::TreeFault;
@@ -141,7 +141,11 @@ impl Worker for TreeWorker<'_, '_, '_> {
         let copied = retried(self.copier, reporter, &path, is_out_of_step, |copier| {
             let on = OfPath { on: reporter.on, path: &path };
             match copier.copy(&place.path, copy, &on) {
-                Err(failure) if failure.kind() == ErrorKind::Network && *is_proven => {
+                Err(failure)
+                    if failure.kind() == ErrorKind::Network
+                        && failure.recovery() == Recovery::TryAgain
+                        && *is_proven =>
+                {
                     *is_proven = false;
                     copier.disconnect();
                     copier.copy(&place.path, copy, &on)
