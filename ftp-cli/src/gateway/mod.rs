@@ -46,7 +46,8 @@ const KEYS: &[StoreKey] = &[
     ),
     StoreKey::time(
         "timeout",
-        "Maximum time without an answer or a byte (default: 30 s); after an upload, ten times that.",
+        "Maximum time without an answer or a byte (default: 30 s); after an upload, ten times that, \
+         but at most 5 min.",
     ),
     StoreKey::text(
         "pin",
@@ -137,7 +138,8 @@ impl StoreKind for OtherServer {
         }
         let timeouts = Timeouts::default().reply(timeout).stall(timeout).greeting(timeout);
         // The other server may sync or check the file first.
-        let timeouts = timeouts.final_reply(timeout.saturating_mul(10));
+        let longest = timeout.max(Duration::from_secs(300));
+        let timeouts = timeouts.final_reply(timeout.saturating_mul(10).min(longest));
         let mut builder = Client::builder().timeouts(timeouts);
         if url.scheme() != ftp_client::Scheme::Ftp {
             builder = builder.tls(tls);

@@ -18,7 +18,7 @@ use ftp_server::{
 
 use super::transfer::{self, OtherAppend, OtherFile};
 use super::upstream::{
-    self, Connection, Held, Known as _, StorageResult, Turn, Upstream, find, metadata,
+    self, Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, find, metadata,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -100,7 +100,7 @@ impl Gateway {
             let (mut names, mut held) = (Vec::new(), Held::none(other));
             for item in client.list_directory(other.path(at), options)? {
                 match item? {
-                    ListLine::Entry(found) if held.add(Budget::weight_of(&found)) => {
+                    ListLine::Entry(found) if held.add(Budget::weight_of(&found), ROOM) => {
                         names.push(found);
                     }
                     ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),

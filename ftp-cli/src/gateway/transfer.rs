@@ -16,7 +16,7 @@ use ftp_server::{
     WriteMode,
 };
 
-use super::upstream::{Connection, Held, Known as _, StorageResult, Turn, Upstream, find};
+use super::upstream::{Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, find};
 use crate::random_name;
 
 pub(super) const PREFIX: &str = ".ftp-gateway-";
@@ -396,8 +396,12 @@ fn check_size((size, tells): (Option<u64>, bool), want: u64, is_append: bool) ->
         None if tells => {
             (Kind::Unknown, "the other server does not tell the size of what it has stored".into())
         }
-        Some(size) if size < want || (size > want && !is_append) => {
+        Some(size) if tells && (size < want || (size > want && !is_append)) => {
             (Kind::Io, format!("the other server has {size} bytes of {want}"))
+        }
+        // A listing can be old, and its numbers can have 32 bits.
+        Some(size) if !tells && size < want && want <= i32::MAX.unsigned_abs().into() => {
+            (Kind::Unknown, format!("the other server lists {size} bytes of {want}"))
         }
         _ => return Ok(()),
     };
@@ -485,7 +489,7 @@ impl Write for OtherAppend {
             let why = io::Error::other("a gateway appends at most 1 MiB at a time");
             return Err(StorageError::caused_by(Kind::OverQuota, why).into());
         }
-        if !self.held.add(bytes.len()) {
+        if !self.held.add(bytes.len(), ROOM / 2) {
             let why = io::Error::other("other appends and listings hold all memory");
             return Err(StorageError::caused_by(Kind::Busy, why).into());
         }

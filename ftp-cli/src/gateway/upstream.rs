@@ -65,10 +65,11 @@ impl Held {
         Self(Arc::clone(&upstream.target), 0)
     }
 
-    /// Takes more bytes. Returns whether there is room for them.
-    pub(super) fn add(&mut self, bytes: usize) -> bool {
+    /// Takes more bytes. Returns whether all then hold at most `most`: what waits for its client gets
+    /// less, and leaves room for listings.
+    pub(super) fn add(&mut self, bytes: usize, most: usize) -> bool {
         self.1 += bytes;
-        self.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= ROOM
+        self.0.held.fetch_add(bytes, Ordering::Relaxed) + bytes <= most
     }
 }
 

@@ -59,7 +59,13 @@ impl Away {
     ) -> (T, Option<Interrupted>) {
         let stand_in = control.stand_in();
         let lent = std::mem::replace(control, stand_in);
-        self.state.lock().lent = Some((lent, verb, Instant::now()));
+        let now = Instant::now();
+        {
+            let mut state = self.state.lock();
+            state.lent = Some((lent, verb, now));
+            // The client has just sent the command. Later only a look shows that it is there.
+            state.seen = Some(now);
+        }
         let result = act();
         let mut state = self.state.lock();
         if let Some((lent, ..)) = state.lent.take() {
@@ -133,7 +139,6 @@ impl Away {
             return Err(StorageErrorKind::Busy.into());
         }
         self.wait_for(false, &mut |limit| !self.is_behind(limit))?;
-        self.state.lock().seen = Some(Instant::now());
         let end = JobEnd::begin(fill)?;
         let waited = self.wait_for(changes, &mut |limit| {
             self.state.lock().seen.into_iter().for_each(|when| end.seen(when));

@@ -62,6 +62,8 @@ pub(super) struct TransferWatch<'a> {
     /// Whether the 150 was sent, so that a transfer is running. Before the 150, an answer to a `STAT`
     /// without a Telnet Interrupt Process would look like the reply to the command.
     running: bool,
+    /// When the client was last seen to be there.
+    seen: Instant,
     /// Bytes that the transfer has moved, set when its data ends.
     pub(super) moved: u64,
     pub(super) tls: Option<TlsInfo>,
@@ -88,6 +90,7 @@ impl<'a> TransferWatch<'a> {
             control,
             session,
             running: false,
+            seen: Instant::now(),
             moved: 0,
             tls: None,
             proved_size: None,
@@ -334,18 +337,16 @@ impl<'a> TransferWatch<'a> {
 
     /// Publishes an upload, in a thread if its storage can wait for long.
     fn commit(&mut self, upload: Box<dyn Upload>, announcement: Announcement) -> PumpEnd {
-        let mut seen = Instant::now();
         let published = match self.session.peer.away.as_ref() {
             None => upload.commit(),
             Some(_) => match ThreadJob::begin(move || upload.commit()) {
                 Err(error) => Err(error.into()),
                 Ok(job) => loop {
-                    job.end().seen(seen);
+                    job.end().seen(self.seen);
                     if let Some(done) = job.wait(limits::TICK) {
                         let panicked = |error| StorageError::caused_by(Kind::Unknown, error);
                         break done.unwrap_or_else(|error| Err(panicked(error)));
                     }
-                    seen = Instant::now();
                     if let Some(interruption) = self.look(self.moved) {
                         // Before the reply, after which the client may store a newer file.
                         job.end().cancel();
@@ -489,9 +490,13 @@ impl Monitor for TransferWatch<'_> {
 
     fn look(&mut self, moved: u64) -> Option<Interruption> {
         self.control.show_moved(moved);
-        let mut look = ReadBudget::new(self.running);
+        let (mut look, now) = (ReadBudget::new(self.running), Instant::now());
         loop {
-            match self.control.look(&mut look)? {
+            let Some(notice) = self.control.look(&mut look) else {
+                self.seen = now;
+                return None;
+            };
+            match notice {
                 ControlNotice::Abort => {
                     self.session.record(b"ABOR");
                     return Some(Interruption::Abort);
