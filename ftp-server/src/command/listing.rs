@@ -105,7 +105,7 @@ fn show(
 /// fit into [`limits::STAT_LINES`].
 pub(super) fn stat(session: &Session, path: &Pathname) -> Result<Working, Reply> {
     let storage = session.storage().ok_or_else(reply::no_right)?;
-    let target = target(session, storage, Some(path), Ask::Facts)
+    let target = target(session, storage, Some(path), Ask::Start)
         .map_err(reply::failure_of(Purpose::Existing))?;
     let path = target.path.clone();
     let show_ids = session.context.config.show_ids;

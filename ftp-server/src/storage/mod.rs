@@ -326,6 +326,8 @@ pub(crate) fn check_directory(storage: &dyn Storage, path: &VirtualPath) -> Stor
 pub enum Ask {
     /// All metadata.
     Facts,
+    /// All metadata, for a reply of at most 4 KiB: a storage need not hold more of a directory.
+    Start,
     /// All metadata, and for a file also which changes the system permits in its directory:
     /// [`Metadata::directory_use`].
     Permissions,

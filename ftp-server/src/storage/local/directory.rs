@@ -231,7 +231,7 @@ impl DirectoryEntries {
             Ask::Permissions => use_of(&directory),
             _ => DirectoryUse::Full,
         };
-        let names = DirectoryNames::new(directory);
+        let names = DirectoryNames::new(directory, ask == Ask::Start);
         let root = Arc::clone(root);
         Self { root, path: path.clone(), names, only_names: ask == Ask::Names, directory_use }
     }

@@ -16,6 +16,11 @@ use crate::{budget, limits};
 /// Size of the buffer for a system call, in bytes.
 const PIECE: usize = limits::NAMES;
 
+/// The same for a reply to `STAT`, which has no more lines: a line of `LIST` is longer than what is held
+/// of a name, so a directory that is not at its end then has too many. With a pattern, it is listed while
+/// it is read.
+const FIRST: usize = limits::STAT_LINES;
+
 /// Bytes that the system takes for the shortest name.
 const SHORTEST: usize = 24;
 
@@ -39,6 +44,7 @@ const RECENT_SECONDS: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct DirectoryNames {
     directory: OwnedFd,
+    piece: usize,
     /// The time of the last change when the directory was opened; `None` once the names are read.
     opened: Option<ChangeTimes>,
     /// The names, each with a NUL at its end. They share one allocation: a separate one for each name
@@ -56,10 +62,12 @@ pub(super) struct DirectoryNames {
 type ChangeTimes = Option<[Duration; 2]>;
 
 impl DirectoryNames {
-    pub(super) fn new(directory: OwnedFd) -> Self {
+    pub(super) fn new(directory: OwnedFd, is_short: bool) -> Self {
+        let piece = if is_short { FIRST } else { PIECE };
         Self {
             opened: Some(stamp(&directory)),
             directory,
+            piece,
             text: Vec::new(),
             places: Vec::new(),
             next: 0,
@@ -99,8 +107,11 @@ impl DirectoryNames {
     fn fill(&mut self) -> Result<()> {
         (self.text, self.places, self.next, self.room) = (Vec::new(), Vec::new(), 0, None);
         if let Some(opened) = self.opened.take() {
-            self.read(PIECE)?;
-            if !self.has_ended {
+            self.read(self.piece)?;
+            while self.piece == FIRST && !self.has_ended && self.size() < FIRST {
+                self.read(FIRST)?;
+            }
+            if self.piece > FIRST && !self.has_ended {
                 self.room = NamesPlace::claim();
             }
             while !self.has_ended && self.room.is_some() && self.size() < WHOLE {
@@ -110,7 +121,7 @@ impl DirectoryNames {
                 self.settle(opened)?;
             }
         } else {
-            self.read(PIECE)?;
+            self.read(self.piece)?;
         }
         // The names stay while the client reads slowly.
         self.text.shrink_to_fit();
@@ -141,7 +152,7 @@ impl DirectoryNames {
             let unknown = order.iter().map(|name| (name.clone(), FileType::Unknown));
             let mut kinds: BTreeMap<_, _> = unknown.collect();
             // Most file systems let no name change during one call.
-            let size = self.text.len() + 32 * self.places.len() + PIECE;
+            let size = self.text.len() + 32 * self.places.len() + self.piece;
             (self.text, self.places) = (Vec::new(), Vec::new());
             seek(&self.directory, SeekFrom::Start(0))?;
             self.has_ended = false;
