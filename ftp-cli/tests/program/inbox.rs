@@ -240,7 +240,7 @@ fn a_named_file_that_a_limit_leaves_out_is_a_failure_li_06() {
         age(&site.root.write("d/old.x", b"12345678"), 100);
         let url = |file: &str| site.url(format!("d/{file}"));
         here.write("list", format!("{}\n{}\n", url("old.x"), url("new.x")).as_bytes());
-        let (new, old, all) = (url("new.x"), url("old.x"), url("*.x"));
+        let (new, old, all) = (url("new.x"), url("old.x"), url("") + "*.x");
         for (arguments, words, left) in [
             (&["get", "--max-size", "7", &old][..], "too large: --max-size", &[][..]),
             (&["get", "--min-size", "6", &new], "too small: --min-size", &[]),

@@ -157,9 +157,7 @@ pub(crate) fn checksum(client: &mut Client) -> Result<Checksum, Error> {
 ///
 /// Returns [`Error::Incomplete`] if the size differs. With [`Verify::Size`], also returns
 /// [`Error::Unsupported`] if the server does not report the size, and the errors of the client.
-/// Replies out of step are always an error: the 226 before them may answer another command. So is a
-/// connection that ends instead of the reply: what ended it, such as a proxy, may have cut the data
-/// that the server counts as sent.
+/// Replies out of step are always an error: the 226 before them may answer another command.
 pub(crate) fn check_size(
     client: &mut Client,
     path: &[u8],
@@ -176,7 +174,7 @@ pub(crate) fn check_size(
     let size = match (verify, told) {
         (Verify::None, _) => None,
         (_, Ok(Some(size))) => Some(size),
-        (_, Err(error)) if error.is_out_of_step() || !client.is_settled() => return Err(error),
+        (_, Err(error)) if error.is_out_of_step() => return Err(error),
         (Verify::Size, Ok(None)) => client.stat(path)?.and_then(|entry| entry.size),
         (Verify::Size, Err(error)) => return Err(error),
         // The server confirmed the transfer; a failure of SIZE does not change that.

@@ -428,11 +428,15 @@ impl GetJob<'_> {
             }
             Some(_) if is_image => Verify::Size,
             _ if moved.is_known => Verify::Size,
-            // Servers that always close here are asked before the next download.
+            // What ends the connection at this question, such as a proxy, may have cut the data that the
+            // server counts as sent. Servers that always close here are asked before the next download.
             _ if is_image && (!self.past.asks_size || options.verify == Verify::Size) => {
                 let verified = evidence::check_size(client, path, all, options.verify);
-                self.past.asks_size = verified.is_err() && !client.is_settled();
-                verified?
+                self.past.asks_size = !client.is_settled();
+                match verified? {
+                    Verify::None if self.past.asks_size => return Err(Error::Closed),
+                    verified => verified,
+                }
             }
             _ => Verify::None,
         };
