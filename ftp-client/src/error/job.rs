@@ -472,7 +472,7 @@ impl TreeFault {
     }
 
     pub(crate) fn is_unknown_command(&self) -> bool {
-        let is_unknown = |code: ReplyCode| matches!(code.value(), 500 | 502 | 504);
+        let is_unknown = |code: ReplyCode| matches!(code.value(), 202 | 500 | 502 | 504);
         let reply = self.cause().and_then(Error::reply);
         reply.is_some_and(|reply| is_unknown(reply.code()))
     }

@@ -430,7 +430,7 @@ impl GetJob<'_> {
             _ if moved.is_known => Verify::Size,
             // What ends the connection at this question, such as a proxy, may have cut the data that the
             // server counts as sent. Servers that always close here are asked before the next download.
-            _ if is_image && (!self.past.asks_size || options.verify == Verify::Size) => {
+            _ if is_image => {
                 let verified = evidence::check_size(client, path, all, options.verify);
                 self.past.asks_size = !client.is_settled();
                 match verified? {

@@ -451,7 +451,7 @@ pub(crate) fn time_to_preserve(
 pub(crate) fn set_time(client: &mut Client, path: &[u8], time: TimeVal) -> Result<(), Error> {
     match client.set_modified(path, time) {
         Ok(_) => Ok(()),
-        Err(Error::Refused { verb, reply }) if reply.code().severity() == Severity::Permanent => {
+        Err(Error::Refused { verb, reply }) if reply.code().severity() != Severity::Transient => {
             let cause = Box::new(Error::Refused { verb, reply });
             Err(Error::Job(JobFault::NotTimed(cause)))
         }

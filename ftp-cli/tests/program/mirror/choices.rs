@@ -366,8 +366,7 @@ fn a_failed_final_rename_keeps_the_old_file() {
             ("RNFR", Act::Say("350 and to")),
             ("RNTO old/a", Act::Say("250 kept")),
             ("RNTO t/a", Act::Say("553 not there")),
-            ("MLST t/a", Act::Say("550 no such file")),
-            ("SIZE t/a", Act::Say("550 no such file")),
+            ("MLSD t", Act::Send("150 list", Vec::new(), "226 done")),
             ("RNTO t/a", Act::Say(restored)),
             ("DELE t/.in.a", Act::Say("250 gone")),
         ]

@@ -144,6 +144,11 @@ impl<'a> Copier<'a> {
         }
     }
 
+    /// Returns whether only this copier knows where the old file of the last failed upload is.
+    pub(crate) fn keeps_old(&self) -> bool {
+        matches!(self, Self::Up(Up { failed: Some(failed), .. }) if failed.kept.is_some())
+    }
+
     pub(crate) fn client(&self) -> Option<&Client> {
         match self {
             Self::Down(Down { from: far, .. })

@@ -42,7 +42,7 @@ pub(crate) struct FailedUpload {
     below: Vec<u8>,
     past: PutPast,
     /// Where the backup has the file that is to be replaced.
-    kept: Option<Vec<u8>>,
+    pub(super) kept: Option<Vec<u8>>,
 }
 
 /// The upload that is requested before the current one is confirmed.

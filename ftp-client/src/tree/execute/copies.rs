@@ -95,7 +95,7 @@ impl Worker for TreeWorker<'_, '_, '_> {
     }
 
     fn repeats(&self, _: usize) -> bool {
-        true
+        !self.copier.keeps_old()
     }
 
     fn ahead(&self, number: usize) -> usize {
