@@ -154,7 +154,7 @@ impl Promise {
     pub(crate) fn refused(&self, reply: &Reply, is_own: bool) -> bool {
         let code = reply.code();
         let is_missing = match code.value() {
-            500..=504 | 522 => true,
+            202 | 500..=504 | 522 => true,
             _ if code.severity() != Severity::Permanent => false,
             550..=553 => is_own || self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= OBJECTS,
             _ => false,
