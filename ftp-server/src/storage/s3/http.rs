@@ -381,7 +381,7 @@ impl Retries {
         let spread = random::number().map_or(0, |number| number % 100);
         thread::sleep(wait + wait * u32::try_from(spread).unwrap_or_default() / 100);
         // The session may have given up the change that this thread makes, or its client may have left.
-        match IS_CHANGING.get() && !threads::is_wanted(threads::RECENT) {
+        match IS_CHANGING.get() && !threads::is_wanted(RECENT) {
             true => Err(error),
             false => Ok(()),
         }
