@@ -503,7 +503,9 @@ mod tests {
                 _ => "60",
             };
             let conversion = converted(
-                &format!("listen=YES\nlocal_enable=YES\n{key}={value}\n"),
+                &format!(
+                    "listen=YES\nlocal_enable=YES\nanon_world_readable_only=NO\n{key}={value}\n"
+                ),
                 &LocalUsers::default(),
             );
             assert_eq!(conversion.notes, [""; 0], "{key}");
