@@ -673,8 +673,6 @@ fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), E
     Err(Error::Refused { verb: Verb::Host, reply })
 }
 
-/// Returns whether the server does not know a command, or says that it did nothing (202).
 fn is_unknown(reply: &Reply) -> bool {
-    [ReplyCode::UNKNOWN_COMMAND, ReplyCode::NOT_IMPLEMENTED, ReplyCode::SUPERFLUOUS]
-        .contains(&reply.code())
+    [ReplyCode::UNKNOWN_COMMAND, ReplyCode::NOT_IMPLEMENTED].contains(&reply.code())
 }

@@ -249,7 +249,8 @@ impl Client {
         let path = self.pathname(path.as_ref())?;
         let command = Command::Mfmt(time, path.clone());
         let reply = self.request(&command)?;
-        if is_unknown(&reply) && self.features()?.has_with("SITE", "UTIME") {
+        let is_missing = is_unknown(&reply) || reply.code() == ReplyCode::SUPERFLUOUS;
+        if is_missing && self.features()?.has_with("SITE", "UTIME") {
             let seconds: String = time.to_string().chars().take(14).collect();
             // Access, modification and creation time in UTC: the form that both Pure-FTPd and
             // ProFTPD, the servers with this command, understand.
