@@ -215,7 +215,12 @@ impl Conversion {
                 self.set("local_enable", &format!("defaults.{key}"), &value);
             }
         }
-        self.notes.extend(missing(conf));
+        let mut told = conf.clone();
+        if conf.is("anonymous_enable", true) {
+            // vsftpd's default, which is rarely in the file.
+            told.0.entry("anon_world_readable_only".to_owned()).or_insert_with(|| "YES".to_owned());
+        }
+        self.notes.extend(missing(&told));
     }
 
     fn listen(&mut self, conf: &Vsftpd) {
@@ -277,11 +282,6 @@ impl Conversion {
         self.set("anon_upload_enable", "anonymous.rights", &conf.rights(true));
         if let Some(names) = conf.hidden() {
             self.set("hide_file", "anonymous.hide_names", &names);
-        }
-        // vsftpd's default, which is rarely in the file.
-        if conf.get("anon_world_readable_only").is_none() {
-            let why = "files are served if the server's user can read them";
-            self.notes.push(format!("anon_world_readable_only=YES: {why}"));
         }
         if conf.hides_uploads() {
             let why = "anonymous users could download what others upload; for uploads only, use \

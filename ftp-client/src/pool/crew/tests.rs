@@ -297,7 +297,7 @@ impl Worker for BusyHand<'_> {
     }
 }
 
-/// Each item is handled or reported once, whoever leaves, and fails only if one worker alone cannot
+/// Each item is handled or reported once, whichever worker leaves, and fails only if one worker alone cannot
 /// handle it.
 #[test]
 fn limits_of_transfers_and_connections_lose_no_item_cl_77() {
