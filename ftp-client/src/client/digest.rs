@@ -5,9 +5,9 @@ use ftp_proto::{
     Command, FileRange, OptsArgument, ParseError, ParseErrorKind, Pathname, Reply, Severity, Verb,
 };
 
-use super::{Client, is_unknown};
+use super::Client;
 use crate::digest::{Digest, HashAlgorithm, unhex};
-use crate::error::{Error, Phase, Unsupported, accepted};
+use crate::error::{Error, Phase, Unsupported, accepted, is_missing};
 
 impl Client {
     /// Returns the algorithms that [`hash`](Self::hash) can use with this server, according to
@@ -96,7 +96,7 @@ impl Client {
                         return Ok(Digest { algorithm, bytes });
                     }
                     // FEAT lists the command, but the server does not know it.
-                    _ if is_unknown(&reply) => refused = Some((command.verb(), reply)),
+                    _ if is_missing(&reply) => refused = Some((command.verb(), reply)),
                     _ => return Err(Error::Refused { verb: command.verb(), reply }),
                 }
             }

@@ -8,8 +8,8 @@
 
 use ftp_proto::{Command, Mode, Pathname, Reply, ReplyCode, Verb};
 
-use super::{Client, is_unknown};
-use crate::error::{Error, ListingCut, accepted};
+use super::Client;
+use crate::error::{Error, ListingCut, accepted, is_unknown};
 use crate::trace;
 
 impl Client {

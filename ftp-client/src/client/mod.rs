@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::control::ControlConnection;
 use crate::control::login::{Login, Secured, TlsAnswer};
 use crate::data::{DownloadPlan, KeptConnection, MovesAhead};
-use crate::error::{Error, Phase, Unsupported, accepted};
+use crate::error::{Error, Phase, Unsupported, accepted, is_unknown};
 use crate::net::wait::Waiter;
 use crate::net::{Server, Stream, dial};
 use crate::security::{TlsInfo, TlsStart};
@@ -671,8 +671,4 @@ fn name_host(control: &mut ControlConnection, command: &Command) -> Result<(), E
         return Ok(());
     }
     Err(Error::Refused { verb: Verb::Host, reply })
-}
-
-fn is_unknown(reply: &Reply) -> bool {
-    [ReplyCode::UNKNOWN_COMMAND, ReplyCode::NOT_IMPLEMENTED].contains(&reply.code())
 }

@@ -10,8 +10,8 @@ use ftp_proto::{
     Zone,
 };
 
-use super::{Client, is_unknown};
-use crate::error::{Error, ListingCut, Phase, Unsupported, accepted};
+use super::Client;
+use crate::error::{Error, ListingCut, Phase, Unsupported, accepted, is_missing};
 use crate::event::{Event, Note, Observer};
 use crate::listing::{ListOptions, ListingForm, MOST_OBJECTS};
 
@@ -249,8 +249,7 @@ impl Client {
         let path = self.pathname(path.as_ref())?;
         let command = Command::Mfmt(time, path.clone());
         let reply = self.request(&command)?;
-        let is_missing = is_unknown(&reply) || reply.code() == ReplyCode::SUPERFLUOUS;
-        if is_missing && self.features()?.has_with("SITE", "UTIME") {
+        if is_missing(&reply) && self.features()?.has_with("SITE", "UTIME") {
             let seconds: String = time.to_string().chars().take(14).collect();
             // Access, modification and creation time in UTC: the form that both Pure-FTPd and
             // ProFTPD, the servers with this command, understand.

@@ -3,8 +3,8 @@
 
 use ftp_proto::{Command, Pathname, Reply, Verb};
 
-use super::{Client, is_unknown};
-use crate::error::{Error, accepted};
+use super::Client;
+use crate::error::{Error, accepted, is_unknown};
 
 impl Client {
     /// Aborts a transfer that was dropped early, and returns to the caller's current directory.

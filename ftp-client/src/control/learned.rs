@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use ftp_proto::{Reply, Severity};
 
+use crate::error::is_missing;
 use crate::lock;
 use crate::net::Server;
 
@@ -154,7 +155,7 @@ impl Promise {
     pub(crate) fn refused(&self, reply: &Reply, is_own: bool) -> bool {
         let code = reply.code();
         let is_missing = match code.value() {
-            202 | 500..=504 | 522 => true,
+            _ if is_missing(reply) => true,
             _ if code.severity() != Severity::Permanent => false,
             550..=553 => is_own || self.refused.fetch_add(1, Ordering::Relaxed) + 1 >= OBJECTS,
             _ => false,
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_feature_is_missing_once_refusals_show_it_and_that_is_told_once() {
-        for code in [500, 501, 502, 504, 522] {
+        for code in [202, 500, 501, 502, 503, 504, 522] {
             let promise = Promise::of(true);
             assert!(promise.refused(&reply(code), false) && !promise.holds(), "{code}");
             assert!(!promise.refused(&reply(code), false), "{code}");

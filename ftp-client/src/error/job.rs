@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use ftp_proto::{Escaped, Reply, ReplyCode};
+use ftp_proto::{Escaped, Reply};
 
 use super::{Error, ErrorKind, LocalPath, Recovery, io_again};
 use crate::listing::{Budget, MOST_OBJECTS};
@@ -469,12 +469,6 @@ impl TreeFault {
     /// Returns whether the server refused a command about one object only for now.
     pub(crate) fn is_for_now(&self) -> bool {
         self.is_refusal() && self.recovery == Recovery::TryAgain
-    }
-
-    pub(crate) fn is_unknown_command(&self) -> bool {
-        let is_unknown = |code: ReplyCode| matches!(code.value(), 202 | 500 | 502 | 504);
-        let reply = self.cause().and_then(Error::reply);
-        reply.is_some_and(|reply| is_unknown(reply.code()))
     }
 }
 

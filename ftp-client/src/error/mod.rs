@@ -480,6 +480,18 @@ pub(crate) fn accepted(verb: Verb, reply: Reply) -> Result<Reply, Error> {
     }
 }
 
+/// Returns whether the server does not know a command, whatever its argument is.
+pub(crate) fn is_unknown(reply: &Reply) -> bool {
+    matches!(reply.code().value(), 500 | 502)
+}
+
+/// Returns whether a reply to an optional command shows that the server lacks it, or this use of it, so
+/// that the job goes on without it. Where a command is the job itself, only [`is_unknown`] shows that:
+/// a 501 is about its argument, and a 202 to it is a refusal.
+pub(crate) fn is_missing(reply: &Reply) -> bool {
+    matches!(reply.code().value(), 202 | 500..=504 | 522)
+}
+
 /// Returns the end of a sentence about a command that was not carried out, as far as known.
 fn refused(reply: Option<&Reply>) -> String {
     reply.map_or_else(|| "got no reply".to_owned(), |reply| format!("refused: {reply}"))

@@ -26,7 +26,7 @@ use super::record::{Record, SourceId};
 use super::{Done, evidence};
 use crate::age;
 use crate::client::Client;
-use crate::error::{Error, ErrorKind, Recovery};
+use crate::error::{Error, ErrorKind, Recovery, is_missing};
 use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::pool::{Lent, Pool};
 use crate::system::OsStrExt;
@@ -407,7 +407,9 @@ impl Segments<'_> {
             Err(error @ Error::Incomplete { .. }) => Ok(Some(error)),
             // The server lacks the command or cannot resume downloads; any other refusal is an
             // error.
-            Err(error @ Error::Refused { .. }) if is_incapable(&error) => Ok(Some(error)),
+            Err(error @ Error::Refused { .. }) if error.reply().is_some_and(is_missing) => {
+                Ok(Some(error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -580,11 +582,6 @@ fn plan(kept: &[(u64, u64)], size: u64, count: usize) -> Vec<Missing> {
         })
     };
     gaps.into_iter().flat_map(split).collect()
-}
-
-/// Returns whether a refusal means that the server cannot resume any download.
-fn is_incapable(error: &Error) -> bool {
-    error.reply().is_some_and(|reply| matches!(reply.code().value(), 500..=504))
 }
 
 /// Returns, in order, the range that each piece covers once the missing ranges have arrived.

@@ -123,6 +123,11 @@ fn times_and_modes_are_set_cl_06() {
         peer.answer(&format!("MFMT {time}.5 a b"), "500 what");
         peer.answer("FEAT", "211-features\r\n SITE UTIME\r\n211 end");
         peer.answer(&format!("SITE UTIME a b {time} {time} {time} UTC"), "200 ok");
+        // This is the answer of some servers to all that they do not know.
+        for code in ["202 so", "504 not that"] {
+            peer.answer(&format!("MFMT {time} a"), code);
+            peer.answer(&format!("SITE UTIME a {time} {time} {time} UTC"), "200 ok");
+        }
         peer.answer("SITE CHMOD 640 a b", "200 if you say so");
         // The server says that it does nothing.
         for command in ["SITE CHMOD 640 a b", "DELE a b", "RMD a b", "MKD a b", "CWD a b"] {
@@ -139,6 +144,9 @@ fn times_and_modes_are_set_cl_06() {
     assert!(matches!(client.set_modified("a", time), Err(Error::Refused { verb: Verb::Mfmt, .. })));
     let with_fraction = TimeVal::parse(b"20200102030405.5").unwrap();
     assert_eq!(client.set_modified("a b", with_fraction).unwrap(), None);
+    for _ in 0..2 {
+        assert_eq!(client.set_modified("a", time).unwrap(), None);
+    }
     client.chmod("a b", Permissions::new(0o640)).unwrap();
     for done in [
         client.chmod("a b", Permissions::new(0o640)),

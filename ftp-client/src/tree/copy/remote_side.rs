@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::repeat::Repeat;
 use crate::control::learned::Promise;
-use crate::error::{Error, ErrorKind, JobFault, Recovery};
+use crate::error::{Error, ErrorKind, JobFault, Recovery, is_missing};
 use crate::file::checksum::Checksum;
 use crate::file::evidence::{compare_digest, prove_copy};
 use crate::file::journal::{LocalFacts, outlast};
@@ -105,11 +105,9 @@ impl<'a> RemoteTop<'a> {
         if self.lacks_modes {
             return Ok(false);
         }
-        let fault = match client.chmod(path, Permissions::new(mode)) {
-            Ok(()) => return Ok(true),
-            Err(error) => TreeFault::from(error).about(path),
-        };
-        self.lacks_modes = fault.is_unknown_command();
+        let Err(error) = client.chmod(path, Permissions::new(mode)) else { return Ok(true) };
+        self.lacks_modes = error.reply().is_some_and(is_missing);
+        let fault = TreeFault::from(error).about(path);
         let fault = match self.lacks_modes {
             true => fault.with_kind(ErrorKind::Unsupported),
             false => fault,
