@@ -263,7 +263,7 @@ impl ConfirmedFile {
 /// A complete upload that lacks its final name.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    done: Done,
+    pub(super) done: Done,
     confirmed: ConfirmedFile,
     /// The facts of the temporary file and of the target directly before the rename, if they were
     /// asked for.
@@ -278,10 +278,6 @@ impl Stored {
     pub(crate) fn new(done: Done, mut confirmed: ConfirmedFile) -> Self {
         confirmed.told.size = (done.verified == Verify::Size).then_some(done.size);
         Self { done, confirmed, before: None, is_tried: false, is_later: false }
-    }
-
-    pub(crate) fn done(self) -> Done {
-        self.done
     }
 
     /// Returns the facts of the upload that the server reported right after its confirmation.

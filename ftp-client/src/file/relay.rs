@@ -11,7 +11,7 @@ use super::Done;
 use super::evidence::{Compared, Origin, Resume, compare_digest, is_doubtful};
 use super::journal::{BeforeRename, ConfirmedFile, Renaming, Stored, set_time, time_to_preserve};
 use super::options::FileOptions;
-use super::replaced::{OldFile, unless_busy};
+use super::replaced::{OldFile, put_back, unless_busy};
 use super::temporary::TemporaryName;
 use crate::client::Client;
 use crate::client::absence::Existence;
@@ -273,8 +273,7 @@ impl<'a> Relay<'a> {
     fn put_back(&mut self, target: &mut Client) -> Result<(), Error> {
         let Some(old) = &self.past.old else { return Ok(()) };
         let (to, old) = (self.to.path(), old.of(self.to.path()));
-        if target.existence(to)? == Existence::Absent {
-            target.rename(old, to)?;
+        if put_back(target, &old, to)? == Existence::Absent {
             self.past.stored.iter_mut().for_each(|stored| stored.is_tried = false);
         } else if target.existence(old)? != Existence::Absent {
             return Ok(());
@@ -388,9 +387,12 @@ impl<'a> Relay<'a> {
                     return Err(Error::Job(JobFault::NotReplaced));
                 }
                 Some(done) => {
-                    if let Some(old) = self.past.old.take() {
-                        // The copy is complete, whether or not the old file goes.
-                        let _ = target.delete(old.of(self.to.path()));
+                    self.past.stored = None;
+                    let old = self.past.old.take().map(|old| old.of(self.to.path()));
+                    // The copy is complete, whether or not the old file goes.
+                    if let Some(Err(error)) = old.as_ref().map(|old| target.delete(old)) {
+                        let old = Escaped(old.as_deref().unwrap_or_default());
+                        log::warn!(target: "ftp_client", "the old file stays at {old}: {error}");
                     }
                     return Ok(done);
                 }
@@ -419,13 +421,17 @@ impl<'a> Relay<'a> {
             let is_moved = moved.is_ok();
             match moved.and_then(|()| target.rename(from, to)) {
                 Ok(()) => {
-                    let stored = self.past.stored.take();
-                    return stored.map(Stored::done).ok_or(Error::Job(JobFault::Spent));
+                    // If the copy cannot be looked at, the next attempt finds it under its name.
+                    let stored = self.past.stored.as_mut().ok_or(Error::Job(JobFault::Spent))?;
+                    stored.is_tried = true;
+                    return Ok(stored.done.clone());
                 }
-                Err(Error::Refused { .. }) if !is_moved || target.rename(&old, to).is_ok() => {
-                    self.past.old = None;
-                }
-                Err(Error::Refused { .. }) => {}
+                // Some servers refuse what they have carried out.
+                Err(Error::Refused { .. }) => match put_back(target, &old, to) {
+                    Ok(Existence::Absent) => self.past.old = None,
+                    Ok(Existence::Present) if !is_moved => self.past.old = None,
+                    _ => {}
+                },
                 Err(error) => {
                     self.past.stored.iter_mut().for_each(|stored| stored.is_tried |= is_moved);
                     *cause = error;

@@ -8,6 +8,7 @@ use ftp_proto::{Entry, Modified};
 use super::evidence::{Compared, ServerFacts};
 use crate::age;
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
 use crate::error::{Error, JobFault};
 
@@ -90,6 +91,16 @@ impl OldFile {
             false => Err(Error::Job(JobFault::NotReplaced)),
         }
     }
+}
+
+/// Gives the old file at `old` its name `to` again if nothing has the name: another program may have stored
+/// a file there. Returns what was at `to`, so that the old file is there after `Absent`.
+pub(crate) fn put_back(client: &mut Client, old: &[u8], to: &[u8]) -> Result<Existence, Error> {
+    let found = client.existence(to)?;
+    if found == Existence::Absent {
+        client.rename(old, to)?;
+    }
+    Ok(found)
 }
 
 /// Returns what `SIZE` told, which is nothing if the server is busy (4yz).

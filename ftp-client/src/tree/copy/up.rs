@@ -19,7 +19,7 @@ use crate::file::evidence::{Resume, compare_first};
 use crate::file::journal::{LocalFacts, unprove, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast};
-use crate::file::replaced::OldFile;
+use crate::file::replaced::{OldFile, put_back};
 use crate::system::{MetadataExt, OsStrExt, lock};
 use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
@@ -354,10 +354,8 @@ fn restored(hand: &mut Hand<'_>, target: &[u8], kept: &mut Option<Vec<u8>>, erro
     let Some(path) = kept.as_deref() else { return error };
     let is_free = matches!(error, Error::Job(JobFault::NotRenamed { .. } | JobFault::NotReplaced));
     let fault = TreeFault::from(error);
-    // Another program may have stored a file under the name meanwhile.
     let is_restored = |client: &mut Client| {
-        client.existence(target).is_ok_and(|is| is == Existence::Absent)
-            && client.rename(path, target).is_ok()
+        put_back(client, path, target).is_ok_and(|found| found == Existence::Absent)
     };
     if is_free && !fault.ends_run() && hand.client().is_ok_and(is_restored) {
         *kept = None;
