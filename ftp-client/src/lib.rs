@@ -111,24 +111,18 @@
 //!
 //! # Resuming a download
 //!
-//! If you write the bytes yourself, [`Client::retrieve_rest`] resumes after the bytes that you
-//! already have. If the server does not support `REST`, or does not report a size of at least that
-//! many bytes, the download starts at byte 0:
+//! [`Client::download_to`] resumes bytes of an earlier run that are proved to be of the same file, and
+//! fetches the others again:
 //!
 //! ```no_run
-//! use std::fs::File;
-//! use std::io::{Seek, SeekFrom};
-//!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
 //! # client.login("anonymous", "guest@")?;
-//! let mut out = File::options().write(true).create(true).truncate(false).open("a.bin")?;
-//! let mut rest = client.retrieve_rest("pub/a.bin", out.metadata()?.len(), None)?;
-//! // The offset is 0 if the existing bytes cannot be used.
-//! out.set_len(rest.offset())?;
-//! out.seek(SeekFrom::End(0))?;
-//! std::io::copy(&mut rest, &mut out)?;
-//! rest.finish()?;
+//! use ftp_client::{FileOptions, Resume};
+//!
+//! let options = FileOptions::new().resume(Resume::Proven);
+//! let done = client.download_to("pub/a.bin", "a.bin", &options)?;
+//! println!("{} bytes, {} of them from an earlier run", done.size, done.resumed);
 //! # Ok(())
 //! # }
 //! ```

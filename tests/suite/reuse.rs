@@ -73,7 +73,7 @@ fn each_interrupted_transfer_costs_one_data_connection_cl_74() {
     server.root.write("a", &content);
     let mut got = vec![0; 100_000];
     client.retrieve("a").expect("RETR").read_exact(&mut got).expect("the beginning");
-    client.retrieve_rest("a", 100_000, None).expect("RETR").copy_to(&mut got).expect("250");
+    client.retrieve_from("a", 100_000).expect("RETR").copy_to(&mut got).expect("250");
     assert_same("down", &got, &content);
     // An upload without its end is not a file.
     let mut upload = client.store("b").expect("STOR");

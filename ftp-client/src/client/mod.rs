@@ -128,7 +128,6 @@ pub struct Client {
     pub(crate) is_renaming: bool,
     /// Verbs that the server did not know, and whether it knows the X form of each, such as `XPWD`.
     x_forms: Vec<(Verb, bool)>,
-    length_check: bool,
     /// Whether the current directory may have changed since the login.
     pub(crate) moved: bool,
     /// Whether a raw command may have ended the session of the login, or begun that of another user.
@@ -242,7 +241,6 @@ impl Client {
             tests_flights: false,
             is_renaming: false,
             x_forms: Vec::new(),
-            length_check: false,
             moved: false,
             is_other_session: false,
             returned_to: None,
@@ -378,10 +376,8 @@ impl Client {
         self.wanted = representation;
     }
 
-    /// Returns the settings that apply to later calls: [`set_representation`](Self::set_representation)
-    /// and [`set_length_check`](Self::set_length_check).
-    pub(crate) const fn settings(&self) -> (RepresentationType, bool) {
-        (self.wanted, self.length_check)
+    pub(crate) const fn representation(&self) -> RepresentationType {
+        self.wanted
     }
 
     /// Returns the features that the server lists (`FEAT`). The answer is cached.

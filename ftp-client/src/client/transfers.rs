@@ -4,8 +4,7 @@
 //! in a name: RFC 854 requires clients to double it, but some servers then read two bytes.
 
 use ftp_proto::{
-    Command, Features, FileRange, Pathname, Reply, RepresentationType, Severity, TimeVal,
-    TransferMode, Verb,
+    Command, Features, FileRange, Pathname, Reply, RepresentationType, Severity, TransferMode, Verb,
 };
 
 use super::Client;
@@ -46,18 +45,6 @@ impl Client {
         Download::begin(self, path, offset)
     }
 
-    /// Begins `RETR`. Also returns the type of the transfer and the number of bytes that must come,
-    /// if they are checked.
-    pub(crate) fn begin_retrieve(
-        &mut self,
-        path: &Pathname,
-        offset: u64,
-    ) -> Result<(Begun, RepresentationType, Option<u64>), Error> {
-        let length = self.length_to_check(path)?;
-        let begun = self.begin(&Command::Retr(path.clone()), FileRange::from_offset(offset)?)?;
-        Ok((begun, self.wanted, length.map(|length| length.saturating_sub(offset))))
-    }
-
     /// Begins to download the file at `path` after asking for its modification time (`MDTM`,
     /// `RETR`).
     ///
@@ -72,11 +59,10 @@ impl Client {
         path: impl AsRef<[u8]>,
     ) -> Result<Download<&mut Self>, Error> {
         let path = self.pathname(path.as_ref())?;
-        let length = self.length_to_check(&path)?;
         let wanted = self.wanted;
         let begun = transfer::begin_with_time(self, &Command::Retr(path.clone()), wanted)?;
         let modified = begun.modified;
-        Ok(self.download(begun, 0, length, path).with_time(modified))
+        Ok(Download::new(Transfer::new(self, begun), wanted, 0, path).with_time(modified))
     }
 
     /// Announces the files that you download next, in this order. Pass `true` with a file if you
@@ -129,7 +115,7 @@ impl Client {
     /// Begins to upload to the file at `path` from byte `offset` (`REST`, `STOR`).
     ///
     /// Write only the rest of the file. If `offset` is beyond the end of the server's file, most
-    /// servers leave a hole; [`store_rest`](Self::store_rest) checks first.
+    /// servers leave a hole.
     ///
     /// # Errors
     ///
@@ -215,119 +201,6 @@ impl Client {
             .with_range(length, is_bounded))
     }
 
-    /// Begins to resume a download of the file at `path`, whose first `there` bytes you already
-    /// have.
-    ///
-    /// The download resumes only if the file is not known to have changed. The server must report a
-    /// `SIZE` that is not smaller than `there`, and no `MDTM` that is later than `unchanged_since`.
-    /// As `unchanged_since`, pass the modification time that the server gave for the first
-    /// download, or the time of that download's last byte. With `None`, `MDTM` is not sent.
-    ///
-    /// Otherwise, or if the server cannot resume downloads or the type is not image, the download
-    /// starts at byte 0. [`Download::offset`] returns where it starts; truncate the local file
-    /// there.
-    ///
-    /// ```no_run
-    /// use std::fs::OpenOptions;
-    /// use std::io::{Seek, SeekFrom};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
-    /// let mut part = OpenOptions::new().write(true).create(true).truncate(false).open("a.part")?;
-    /// let mut file = client.retrieve_rest("a", part.metadata()?.len(), None)?;
-    /// part.set_len(file.offset())?;
-    /// part.seek(SeekFrom::End(0))?;
-    /// std::io::copy(&mut file, &mut part)?;
-    /// file.finish()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`retrieve`](Self::retrieve).
-    pub fn retrieve_rest(
-        &mut self,
-        path: impl AsRef<[u8]>,
-        there: u64,
-        unchanged_since: Option<TimeVal>,
-    ) -> Result<Download<&mut Self>, Error> {
-        let path = self.pathname(path.as_ref())?;
-        let is_image = self.wanted == RepresentationType::Image;
-        let size = if is_image { self.size(path.as_bytes())? } else { None };
-        let mut offset = if size.is_some_and(|size| there <= size) { there } else { 0 };
-        if offset > 0
-            && let Some(since) = unchanged_since
-            && self.modified(path.as_bytes())?.is_some_and(|modified| modified > since)
-        {
-            offset = 0;
-        }
-        let (begun, offset) = self.begin_from(&Command::Retr(path.clone()), offset)?;
-        Ok(self.download(begun, offset, size.map(|size| size - offset), path))
-    }
-
-    /// Begins to upload the missing rest of a file of `length` bytes to `path`.
-    ///
-    /// The upload resumes where the server's file ends (`SIZE`, `REST`). If that file is longer
-    /// than `length` or its size is unknown, the upload starts at byte 0. It also starts there if
-    /// the server cannot resume uploads, or if the type is not image. [`Upload::offset`] returns
-    /// where the upload starts. Call this method only if the server's file is the beginning of the
-    /// local one.
-    ///
-    /// After a resumed upload, [`Upload::finish`] asks for the size again: some servers accept
-    /// `REST` and still truncate the file to zero first.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`store`](Self::store).
-    pub fn store_rest(
-        &mut self,
-        path: impl AsRef<[u8]>,
-        length: u64,
-    ) -> Result<Upload<&mut Self>, Error> {
-        let path = self.pathname(path.as_ref())?;
-        let is_image = self.wanted == RepresentationType::Image;
-        let size = if is_image { self.size(path.as_bytes())? } else { None };
-        let offset = size.filter(|size| *size <= length).unwrap_or_default();
-        let (begun, offset) = self.begin_from(&Command::Stor(path.clone()), offset)?;
-        let is_checked = is_image && (self.length_check || offset > 0);
-        let wanted = self.wanted;
-        Ok(Upload::new(Transfer::new(self, begun), wanted, offset, Some(path), is_checked))
-    }
-
-    /// Sets whether to compare the length of a transferred file with the length that the server
-    /// reports (default: no).
-    ///
-    /// Before a download, the client asks for the length (`SIZE`, else `MLST` if the server lists
-    /// it). The download fails with [`Error::Incomplete`] if a different number of bytes arrives.
-    /// After an upload by [`store`](Self::store), [`store_from`](Self::store_from) or
-    /// [`store_rest`](Self::store_rest), the client asks for the length of the server's file in the
-    /// same way, and fails with the same error if it differs. The check applies to type image only;
-    /// it is not an error if the server does not report the length.
-    ///
-    /// Each check costs at least one command. [`Download::expect_length`] costs none.
-    pub const fn set_length_check(&mut self, on: bool) {
-        self.length_check = on;
-    }
-
-    /// Returns the length of a file to download; `None` if lengths are not checked or the server
-    /// does not report it.
-    fn length_to_check(&mut self, path: &Pathname) -> Result<Option<u64>, Error> {
-        if !self.length_check || self.wanted != RepresentationType::Image {
-            return Ok(None);
-        }
-        self.length(path.as_bytes())
-    }
-
-    /// Returns the length of a file from `SIZE`, else from `MLST` if the server lists it.
-    pub(crate) fn length(&mut self, path: &[u8]) -> Result<Option<u64>, Error> {
-        let size = self.size(path)?;
-        if size.is_some() || !self.features()?.has("MLST") {
-            return Ok(size);
-        }
-        Ok(self.stat(path)?.and_then(|entry| entry.size))
-    }
-
     /// Returns the server's size of a file after a confirmed transfer. Returns `None` if the server
     /// does not report the size, or if the request fails, since a failure does not undo the
     /// confirmation. Only replies out of step do: they are an error.
@@ -338,7 +211,7 @@ impl Client {
         }
     }
 
-    fn begin(&mut self, command: &Command, range: FileRange) -> Result<Begun, Error> {
+    pub(crate) fn begin(&mut self, command: &Command, range: FileRange) -> Result<Begun, Error> {
         self.begin_as(command, range, self.wanted)
     }
 
@@ -351,34 +224,7 @@ impl Client {
         transfer::begin(self, command, range, Some(representation))
     }
 
-    /// Begins a transfer at `offset`, or at 0 if the server cannot resume transfers. Also returns
-    /// where the transfer begins.
-    fn begin_from(&mut self, command: &Command, offset: u64) -> Result<(Begun, u64), Error> {
-        match self.begin(command, FileRange::from_offset(offset)?) {
-            Err(error) if offset > 0 && error.refuses_restart() => {
-                Ok((self.begin(command, FileRange::default())?, 0))
-            }
-            begun => Ok((begun?, offset)),
-        }
-    }
-
-    fn download(
-        &mut self,
-        begun: Begun,
-        offset: u64,
-        length: Option<u64>,
-        path: Pathname,
-    ) -> Download<&mut Self> {
-        let wanted = self.wanted;
-        let mut download = Download::new(Transfer::new(self, begun), wanted, offset, path);
-        if let Some(length) = length {
-            download.expect_length(length);
-        }
-        download
-    }
-
-    /// Begins `STOR`, `APPE` or `STOU`. Also returns the path if the length of the file there can be
-    /// checked afterwards.
+    /// Begins `STOR`, `APPE` or `STOU`. Also returns the path of a file that is replaced or continued.
     pub(crate) fn begin_upload(
         &mut self,
         path: &[u8],
@@ -393,11 +239,6 @@ impl Client {
         let begun = self.begin(&command, FileRange::from_offset(offset)?)?;
         let path = if let Command::Stor(path) = command { Some(path) } else { None };
         Ok((begun, path))
-    }
-
-    /// Returns the type of an upload, and whether to check the length of the file afterwards.
-    pub(crate) fn upload_form(&self) -> (RepresentationType, bool) {
-        (self.wanted, self.length_check && self.wanted == RepresentationType::Image)
     }
 }
 

@@ -188,8 +188,8 @@ impl<'a> Pool<'a> {
             // The check reads from the connection, so no lock is held.
             match if is_new { Ok(()) } else { client.make_ready() } {
                 Ok(()) => {
-                    let (back, settings) = (Arc::clone(&self.shared), client.settings());
-                    return Ok(Lent { back, client: Some(client), settings });
+                    let (back, wanted) = (Arc::clone(&self.shared), client.representation());
+                    return Ok(Lent { back, client: Some(client), wanted });
                 }
                 Err(error) => {
                     self.shared.lost();
@@ -453,7 +453,7 @@ pub struct Lent<'a> {
     /// `None` only after the end.
     client: Option<Client>,
     /// As `dial` has made it.
-    settings: (RepresentationType, bool),
+    wanted: RepresentationType,
 }
 
 impl Lent<'_> {
@@ -516,8 +516,7 @@ impl fmt::Debug for Lent<'_> {
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
         if let Some(mut client) = self.client.take() {
-            client.set_representation(self.settings.0);
-            client.set_length_check(self.settings.1);
+            client.set_representation(self.wanted);
             self.back.give_back(client);
         }
     }

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rustix::event::PollFlags;
 
-use ftp_proto::{AsciiDecoder, Command, Pathname, RepresentationType, TimeVal, TransferLength};
+use ftp_proto::{
+    AsciiDecoder, Command, FileRange, Pathname, RepresentationType, TimeVal, TransferLength,
+};
 
 use super::{Block, Broken, RateLimit, Report, Transfer};
 use crate::client::Client;
@@ -111,11 +113,11 @@ impl<C: BorrowMut<Client>> Download<C> {
     ///
     /// Returns the errors of [`Client::retrieve_from`]; `client` is then dropped.
     pub fn begin(mut client: C, path: impl AsRef<[u8]>, offset: u64) -> Result<Self, Error> {
-        let path = client.borrow_mut().pathname(path.as_ref())?;
-        let (begun, representation, length) = client.borrow_mut().begin_retrieve(&path, offset)?;
-        let mut download = Self::new(Transfer::new(client, begun), representation, offset, path);
-        download.expected = length;
-        Ok(download)
+        let there = client.borrow_mut();
+        let path = there.pathname(path.as_ref())?;
+        let begun = there.begin(&Command::Retr(path.clone()), FileRange::from_offset(offset)?)?;
+        let representation = there.representation();
+        Ok(Self::new(Transfer::new(client, begun), representation, offset, path))
     }
 
     /// Ends the download as [`finish`](Self::finish) does, and returns the client too, also after

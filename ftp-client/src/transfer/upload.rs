@@ -12,7 +12,6 @@ use ftp_proto::{
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use super::end::error_of;
 use super::{Block, Broken, RateLimit, Report, Transfer};
 use crate::client::Client;
 use crate::data::coding::RawData;
@@ -116,8 +115,6 @@ pub struct Upload<C: BorrowMut<Client>> {
     offset: u64,
     /// The path of the file; `None` if the server chooses the name or appends to the file.
     path: Option<Pathname>,
-    /// Whether the length of the file on the server must be checked after the upload.
-    is_checked: bool,
     text: Option<AsciiOut>,
 }
 
@@ -184,9 +181,9 @@ impl<C: BorrowMut<Client>> Upload<C> {
     pub fn begin(mut client: C, path: impl AsRef<[u8]>, mode: UploadMode) -> Result<Self, Error> {
         let there = client.borrow_mut();
         let (begun, path) = there.begin_upload(path.as_ref(), mode)?;
-        let (representation, is_checked) = there.upload_form();
+        let representation = there.representation();
         let offset = if let UploadMode::From(offset) = mode { offset } else { 0 };
-        Ok(Self::new(Transfer::new(client, begun), representation, offset, path, is_checked))
+        Ok(Self::new(Transfer::new(client, begun), representation, offset, path))
     }
 
     /// Ends the upload as [`finish`](Self::finish) does, and returns the client too, also after an
@@ -220,19 +217,12 @@ impl<C: BorrowMut<Client>> Upload<C> {
         representation: RepresentationType,
         offset: u64,
         path: Option<Pathname>,
-        is_checked: bool,
     ) -> Self {
         let text = match representation {
             RepresentationType::Image => None,
             RepresentationType::Ascii => Some(AsciiOut::default()),
         };
-        Self { transfer, bytes: 0, offset, path, is_checked, text }
-    }
-
-    /// Returns the offset in the file at which the upload began, in bytes.
-    #[must_use]
-    pub const fn offset(&self) -> u64 {
-        self.offset
+        Self { transfer, bytes: 0, offset, path, text }
     }
 
     /// Returns the name that the server chose for an upload by
@@ -316,9 +306,6 @@ impl<C: BorrowMut<Client>> Upload<C> {
     /// - [`Error::Io`] if the data connection was reset. If the server has confirmed a file all the
     ///   same, its size can prove the upload: compare that with the size before the upload.
     /// - [`Error::Timeout`] if the server does not answer.
-    /// - [`Error::Incomplete`] if the file on the server has another length. The client compares
-    ///   the lengths only if [`set_length_check`](crate::Client::set_length_check) is on, or if
-    ///   [`store_rest`](crate::Client::store_rest) resumed the upload.
     /// - The error of an earlier write that failed.
     pub fn finish(mut self) -> Result<Report, Error> {
         self.end()?.proved(None, false)
@@ -331,11 +318,6 @@ impl<C: BorrowMut<Client>> Upload<C> {
         length.offset = self.offset;
         let mut report = self.transfer.conclude(length, None)?;
         report.unique_name = self.unique_name().or_else(|| self.name_in(&report.reply));
-        if let Some(path) = self.path.take().filter(|_| self.is_checked) {
-            length.stored = self.transfer.client().length(path.as_bytes())?;
-            let verb = self.transfer.verb;
-            length.check().map_err(|fault| error_of(fault, verb, &report.reply))?;
-        }
         Ok(report)
     }
 

@@ -1,8 +1,8 @@
-//! Parts of files, resumed files, lengths known in advance, and names chosen by the server.
+//! Parts of files, lengths known in advance, and names chosen by the server.
 
 use std::io::{Read, Write};
 
-use ftp_client::{Client, Download, Error, Report, RepresentationType, TimeVal, Upload, Verb};
+use ftp_client::{Client, Download, Error, Report, Verb};
 
 use crate::peer::{Peer, Server};
 
@@ -12,21 +12,10 @@ fn read(mut download: Download<&mut Client>) -> (Vec<u8>, Result<Report, Error>)
     (bytes, download.finish())
 }
 
-fn write(mut upload: Upload<&mut Client>, bytes: &[u8]) -> Result<Report, Error> {
-    upload.write_all(bytes).unwrap();
-    upload.finish()
-}
-
-/// Answers `RETR` or `STOR` of `a`.
+/// Answers `RETR` of `a`.
 fn sends(peer: &mut Peer, bytes: &[u8]) {
     peer.answer("RETR a", "150 ok");
     peer.send_data(bytes);
-    peer.reply("226 done");
-}
-
-fn takes(peer: &mut Peer, want: &[u8]) {
-    peer.answer("STOR a", "150 ok");
-    assert_eq!(peer.read_data(), want);
     peer.reply("226 done");
 }
 
@@ -220,104 +209,6 @@ fn the_offset_of_a_refused_transfer_is_not_that_of_the_next_one_as_10() {
 }
 
 #[test]
-fn a_download_resumes_only_if_the_file_is_unchanged_as_09() {
-    let since = TimeVal::parse(b"20200102030405").unwrap();
-    for (there, since, dialogue, offset) in [
-        (5, None, &[("SIZE a", "213 10")][..], 5),
-        (10, None, &[("SIZE a", "213 10")], 10),
-        (11, None, &[("SIZE a", "213 10")], 0),
-        (5, None, &[("SIZE a", "550 no")], 0),
-        (5, Some(since), &[("SIZE a", "213 10"), ("MDTM a", "213 20200102030405")], 5),
-        (5, Some(since), &[("SIZE a", "213 10"), ("MDTM a", "213 20200102030406")], 0),
-        (5, Some(since), &[("SIZE a", "213 10"), ("MDTM a", "500 what")], 5),
-        (0, Some(since), &[("SIZE a", "213 10")], 0),
-    ] {
-        let (server, mut client) = Server::logged_in(move |mut peer| {
-            peer.answer("TYPE I", "200 ok");
-            for (command, reply) in dialogue {
-                peer.answer(command, reply);
-            }
-            peer.epsv();
-            if offset > 0 {
-                peer.answer(&format!("REST {offset}"), "350 ok");
-            }
-            sends(&mut peer, &b"0123456789"[offset..]);
-        });
-        let download = client.retrieve_rest("a", there, since).unwrap();
-        assert_eq!(download.offset(), offset as u64, "{there} {dialogue:?}");
-        let (bytes, report) = read(download);
-        assert_eq!(bytes, &b"0123456789"[offset..]);
-        report.unwrap();
-        server.end();
-    }
-}
-
-#[test]
-fn a_download_that_cannot_resume_starts_at_zero_as_09() {
-    let (server, mut client) = Server::logged_in(|mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        peer.answer("SIZE a", "213 10");
-        peer.epsv();
-        peer.answer("REST 5", "502 what");
-        peer.epsv();
-        sends(&mut peer, b"0123456789");
-        // Fewer bytes than SIZE reported.
-        peer.answer("SIZE a", "213 10");
-        peer.epsv();
-        peer.answer("REST 5", "350 ok");
-        sends(&mut peer, b"5678");
-        // Text cannot be resumed: local and remote lengths differ.
-        peer.epsv_after_type("A");
-        sends(&mut peer, b"0\r\n");
-    });
-    let download = client.retrieve_rest("a", 5, None).unwrap();
-    assert_eq!(download.offset(), 0);
-    read(download).1.unwrap();
-    let (_, report) = read(client.retrieve_rest("a", 5, None).unwrap());
-    assert!(matches!(report, Err(Error::Incomplete { bytes: 4, announced: Some(5) })));
-    client.set_representation(RepresentationType::Ascii);
-    let download = client.retrieve_rest("a", 5, None).unwrap();
-    assert_eq!(download.offset(), 0);
-    read(download).1.unwrap();
-    server.end();
-}
-
-#[test]
-fn an_upload_resumes_at_the_end_of_the_servers_file_as_09() {
-    for (size, offset, after) in [
-        ("213 4", 4, "213 10"),
-        ("213 10", 10, "213 10"),
-        ("213 11", 0, ""),
-        ("550 no", 0, ""),
-        // It accepted REST, and still made a file of the rest.
-        ("213 4", 4, "213 6"),
-        ("213 4", 4, "450 busy"),
-    ] {
-        let (server, mut client) = Server::logged_in(move |mut peer| {
-            peer.answer("TYPE I", "200 ok");
-            peer.answer("SIZE a", size);
-            peer.epsv();
-            if offset > 0 {
-                peer.answer(&format!("REST {offset}"), "350 ok");
-            }
-            takes(&mut peer, &b"0123456789"[offset..]);
-            if offset > 0 {
-                peer.answer("SIZE a", after);
-            }
-        });
-        let upload = client.store_rest("a", 10).unwrap();
-        assert_eq!(upload.offset(), offset as u64, "{size}");
-        match write(upload, &b"0123456789"[offset..]) {
-            Ok(_) => assert!(matches!(after, "" | "213 10"), "{after}"),
-            Err(Error::Incomplete { bytes: 6, announced: Some(10) }) => assert_eq!(after, "213 6"),
-            Err(Error::Refused { verb: Verb::Size, .. }) => assert_eq!(after, "450 busy"),
-            Err(error) => panic!("{after}: {error}"),
-        }
-        server.end();
-    }
-}
-
-#[test]
 fn an_unexpected_length_is_an_error_hc_19_hc_16() {
     let (server, mut client) = Server::logged_in(|mut peer| {
         peer.image_epsv();
@@ -336,71 +227,6 @@ fn an_unexpected_length_is_an_error_hc_19_hc_16() {
             Err(error) => panic!("{error}"),
         }
     }
-    server.end();
-}
-
-#[test]
-fn lengths_are_compared_with_size_on_request_hc_19() {
-    let (server, mut client) = Server::logged_in(|mut peer| {
-        peer.answer("TYPE I", "200 ok");
-        for (size, reply) in [("213 5", true), ("213 6", false), ("213 9223372036854775807", false)]
-        {
-            peer.answer("SIZE a", size);
-            peer.epsv();
-            sends(&mut peer, b"12345");
-            assert_eq!(size == "213 5", reply);
-        }
-        // From an offset.
-        peer.answer("SIZE a", "213 8");
-        peer.epsv();
-        peer.answer("REST 3", "350 ok");
-        sends(&mut peer, b"12345");
-        // SIZE is refused, so MLST is used.
-        peer.answer("SIZE a", "550 no");
-        features(&mut peer, " MLST size*;\r\n");
-        peer.answer("MLST a", "250-Begin\r\n size=6; a\r\n250 End");
-        peer.epsv();
-        sends(&mut peer, b"12345");
-        // Neither reports the length.
-        peer.answer("SIZE a", "550 no");
-        peer.answer("MLST a", "550 no");
-        peer.epsv();
-        sends(&mut peer, b"12345");
-        // After uploads.
-        for size in ["213 5", "213 4", "550 no"] {
-            peer.epsv();
-            takes(&mut peer, b"12345");
-            peer.answer("SIZE a", size);
-        }
-        peer.answer("MLST a", "550 no");
-        peer.epsv();
-        peer.answer("REST 3", "350 ok");
-        takes(&mut peer, b"12");
-        peer.answer("SIZE a", "213 5");
-        // The length of text is unknown.
-        peer.epsv_after_type("A");
-        sends(&mut peer, b"12345");
-    });
-    client.set_length_check(true);
-    for (expected, fails) in [(5, false), (6, true), (i64::MAX.unsigned_abs(), true)] {
-        match read(client.retrieve("a").unwrap()).1 {
-            Err(Error::Incomplete { bytes: 5, announced }) if fails => {
-                assert_eq!(announced, Some(expected));
-            }
-            result => assert!(result.is_ok() && !fails, "{expected}"),
-        }
-    }
-    read(client.retrieve_from("a", 3).unwrap()).1.unwrap();
-    let (_, report) = read(client.retrieve("a").unwrap());
-    assert!(matches!(report, Err(Error::Incomplete { bytes: 5, announced: Some(6) })));
-    read(client.retrieve("a").unwrap()).1.unwrap();
-    write(client.store("a").unwrap(), b"12345").unwrap();
-    let result = write(client.store("a").unwrap(), b"12345");
-    assert!(matches!(result, Err(Error::Incomplete { bytes: 4, announced: Some(5) })));
-    write(client.store("a").unwrap(), b"12345").unwrap();
-    write(client.store_from("a", 3).unwrap(), b"12").unwrap();
-    client.set_representation(RepresentationType::Ascii);
-    read(client.retrieve("a").unwrap()).1.unwrap();
     server.end();
 }
 

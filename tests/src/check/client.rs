@@ -217,7 +217,7 @@ fn drive(port: u16, first: usize, content: &[u8]) {
             assert_shown(&format!("{:?}", upload.finish()?.unique_name));
             Ok(())
         },
-        |client, _| client.retrieve_rest("a", 2, None).map(drop).and(client.rmdir("d")),
+        |client, _| client.retrieve_from("a", 2).map(drop).and(client.rmdir("d")),
         |client, _| {
             let mut upload = client.store("b")?;
             let _kept = upload.write_all(b"some text\n");
