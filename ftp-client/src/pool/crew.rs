@@ -96,7 +96,12 @@ pub trait Worker {
         let Some(mut worker): Option<Self> = unpoisoned(spare.into_inner()) else { return };
         let CrewState { items, busy, is_over, .. } = unpoisoned(queue.state.into_inner());
         for item in items.into_iter().rev().chain(busy).filter(|_| !is_over) {
-            if let Err(failure) = worker.act(item, &[])
+            // The second of two refusals of an earlier item, as some servers send, costs the connection.
+            let acted = worker.act(item, &[]).or_else(|failure| match failure.recovery() {
+                Recovery::Reconnect if worker.repeats(item) => worker.act(item, &[]),
+                _ => Err(failure),
+            });
+            if let Err(failure) = acted
                 && worker.failed(item, failure).is_break()
             {
                 break;
@@ -363,6 +368,9 @@ impl Queue {
         state.workers -= 1;
         if !state.is_over {
             state.items.extend(row.iter().rev());
+        }
+        if state.items.is_empty() {
+            state.give_up();
         }
     }
 

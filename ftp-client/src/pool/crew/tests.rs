@@ -251,6 +251,8 @@ struct BusyHand<'a> {
     server: &'a BusyServer,
     load: &'a Mutex<Load>,
     is_connected: bool,
+    /// Whether the server has refused a transfer, and says so once more.
+    is_in_doubt: bool,
 }
 
 impl Worker for BusyHand<'_> {
@@ -273,8 +275,12 @@ impl Worker for BusyHand<'_> {
 
     fn act(&mut self, item: usize, _: &[usize]) -> Result<bool, Error> {
         self.connect(item).map_err(Error::met)?;
+        if std::mem::take(&mut self.is_in_doubt) {
+            return Err(Error::Desynchronised);
+        }
         let mut load = lock(self.load);
-        if load.transfers == self.server.transfers || self.server.locked.contains(&item) {
+        self.is_in_doubt = load.transfers == self.server.transfers;
+        if self.is_in_doubt || self.server.locked.contains(&item) {
             let reply = Reply::new(ReplyCode::new(451).unwrap(), "too many transfers");
             return Err(Error::Refused { verb: Verb::Retr, reply });
         }
@@ -308,7 +314,7 @@ fn limits_of_transfers_and_connections_lose_no_item_cl_77() {
         for locked in [0..0, 0..1, 3..7, 0..20] {
             let server = &BusyServer { transfers, connections, locked: locked.clone() };
             let load = &Mutex::default();
-            let hire = |_| BusyHand { server, load, is_connected: false };
+            let hire = |_| BusyHand { server, load, is_connected: false, is_in_doubt: false };
             BusyHand::work(Some(jobs), 20, None, hire);
             let Load { mut log, .. } = std::mem::take(&mut *lock(load));
             log.sort_by_key(|line| line.split(':').next().unwrap().parse::<usize>().unwrap());
