@@ -147,8 +147,7 @@ impl Repeat {
         Self::default()
     }
 
-    /// Returns the memory of one command that will be sent only once: [`rename`](Self::rename) and
-    /// [`delete`](Self::delete) then ask for nothing before they send the command.
+    /// Returns the memory of one command that will be sent only once: the methods then ask for nothing before they send the command.
     #[must_use]
     pub fn single() -> Self {
         Self { is_single: true, ..Self::default() }
@@ -171,41 +170,41 @@ impl Repeat {
     /// reply, returns [`Error::Uncertain`] if the facts do not show that the file is the same one; success
     /// if the server shows that no object is at `path`.
     pub fn delete(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let path = path.as_ref();
-        if self.has_lost(&[Verb::Dele], path) {
-            match seen(client, path, self.removed.as_ref())? {
-                ObjectNow::Gone => return Ok(()),
-                ObjectNow::Same => {}
-                ObjectNow::Another | ObjectNow::Unclear => {
-                    return Err(Error::Uncertain { verb: Verb::Dele, reply: None });
-                }
-            }
-        } else if !self.is_single {
-            self.removed = facts_of(client, path)?;
-        }
-        self.begin_removal(client);
-        let done = client.delete(path);
-        self.settle(client, Lost::Delete, path, done)
+        self.remove_one(client, Lost::Delete, path.as_ref())
     }
 
-    /// Removes an empty directory (`RMD`), after the same question as [`delete`](Self::delete).
+    /// Removes an empty directory (`RMD`), after the same questions as [`delete`](Self::delete); for the
+    /// facts only with `MLST`, and not for the size.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::rmdir`]. After a lost reply, a refusal counts as success if
-    /// the server refuses to enter the directory.
+    /// Returns the errors of [`Client::rmdir`] and [`Client::stat`]. After a lost reply, returns
+    /// [`Error::Uncertain`] if the facts show another directory; success if the server shows that there is
+    /// none, or refuses, and refuses to enter it too.
     pub fn rmdir(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let path = path.as_ref();
-        self.begin_removal(client);
-        let done = client.rmdir(path);
-        self.settle(client, Lost::RemoveDirectory, path, done)
+        self.remove_one(client, Lost::RemoveDirectory, path.as_ref())
     }
 
-    /// Puts replies in doubt, if those to the removal of another object are not counted yet.
-    fn begin_removal(&mut self, client: &mut Client) {
+    fn remove_one(&mut self, client: &mut Client, lost: Lost, path: &[u8]) -> Result<(), Error> {
+        let verb = lost.verb();
+        let is_directory = verb == Verb::Rmd;
+        if self.has_lost(&[verb], path) {
+            match seen(client, path, self.removed.as_ref())? {
+                ObjectNow::Gone => return Ok(()),
+                ObjectNow::Same => {}
+                // If it is a new one after all, it has no content that could be lost.
+                ObjectNow::Unclear if is_directory => {}
+                _ => return Err(Error::Uncertain { verb, reply: None }),
+            }
+        } else if !self.is_single && (!is_directory || client.features()?.has("MLST")) {
+            self.removed = facts_of(client, path)?;
+        }
+        // Replies are in doubt, if those to the removal of another object are not counted yet.
         if !std::mem::replace(&mut self.removes, true) {
             client.control.doubt_removals();
         }
+        let done = if is_directory { client.rmdir(path) } else { client.delete(path) };
+        self.settle(client, lost, path, done)
     }
 
     /// Creates a directory (`MKD`).

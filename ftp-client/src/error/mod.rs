@@ -66,8 +66,8 @@ pub enum Error {
     },
     /// The server refused this command, which may have been carried out by an earlier attempt whose
     /// reply was lost; or it got no reply, and cannot be repeated. After `MKD`, the directory exists
-    /// now; after `DELE`, the file may be another one; after `RNFR` or `RNTO`, the object may have its new
-    /// name.
+    /// now; after `DELE` or `RMD`, the object may be another one; after `RNFR` or `RNTO`, it may have its
+    /// new name.
     #[error("{verb} {answer}; {}", Perhaps(*verb), answer = refused(reply.as_ref()))]
     #[non_exhaustive]
     Uncertain {
@@ -462,7 +462,7 @@ impl fmt::Display for Perhaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Verb::Mkd => "it exists now, perhaps made by this run",
-            Verb::Dele => "it may be a new one, after this run has removed the old one",
+            Verb::Dele | Verb::Rmd => "it may be a new one, after this run has removed the old one",
             _ => "it may have been renamed by this run",
         })
     }

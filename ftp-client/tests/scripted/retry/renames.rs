@@ -364,6 +364,40 @@ fn a_new_file_is_not_removed_by_the_second_attempt() {
     }
 }
 
+/// The facts of a lock, such as another client may have made since.
+#[test]
+fn a_new_directory_is_not_removed_by_the_second_attempt() {
+    for (now, is_removed) in [
+        ("250-so\r\n type=dir;unique=1; lock\r\n250 end", true),
+        ("250-so\r\n type=dir;unique=2; lock\r\n250 end", false),
+        // Nothing tells. It is empty, if it goes.
+        ("250-so\r\n type=dir; lock\r\n250 end", true),
+    ] {
+        let asked = move |peer: &mut Peer, facts| {
+            peer.answer("FEAT", "211-features\r\n MLST type*;unique*;\r\n211 end");
+            peer.answer("MLST lock", facts);
+        };
+        let server = Server::start(vec![
+            on(move |mut peer| {
+                asked(&mut peer, "250-so\r\n type=dir;unique=1; lock\r\n250 end");
+                peer.expect("RMD lock");
+                peer.close();
+            }),
+            on(move |mut peer| {
+                asked(&mut peer, now);
+                if is_removed {
+                    peer.answer("RMD lock", "250 done");
+                }
+            }),
+        ]);
+        let mut removal = Repeat::new();
+        let done = server.queue().run(|client| removal.rmdir(client, "lock"));
+        assert_eq!(done.is_ok(), is_removed, "{now}: {done:?}");
+        assert!(is_removed || matches!(done, Err(Error::Uncertain { .. })), "{now}: {done:?}");
+        server.end();
+    }
+}
+
 /// Without the facts from before, only the absence of a file proves that it was removed.
 #[test]
 fn a_removal_that_asked_for_nothing_is_not_repeated() {
