@@ -87,7 +87,9 @@ impl Client {
                             _ => read_single(reply.text(), &path, algorithm),
                         };
                         let bytes = bytes.map_err(Error::Protocol)?;
-                        if !is_compared
+                        // The replies of other commands have the path where this one has a range.
+                        if command.verb() == Verb::Hash
+                            && !is_compared
                             && let Some(end) = range_end(reply.text())
                             && let Some(size) = self.size(path.as_bytes())?.filter(|it| end < *it)
                         {

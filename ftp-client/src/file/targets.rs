@@ -152,9 +152,9 @@ impl Targets {
 }
 
 /// Returns a key that is equal for all names that some server may store as one: also those that are
-/// not UTF-8 and of which a server keeps only the valid part, such as ftp-srv.
+/// not UTF-8, of which ftp-srv replaces the other bytes, and other servers may drop them.
 fn twin_of(name: &[u8]) -> Vec<u8> {
-    fold(String::from_utf8_lossy(name).as_bytes())
+    fold(String::from_utf8_lossy(name).replace('\u{FFFD}', "").as_bytes())
 }
 
 /// A directory, and the [`twin_of`] a name in it.
@@ -462,6 +462,14 @@ mod tests {
         put(&one.join("g"), "third").unwrap();
         fs::hard_link(one.join("f"), one.join("h")).unwrap();
         put(&one.join("h"), "fourth").unwrap();
+    }
+
+    #[test]
+    fn names_that_a_server_may_store_as_one_are_twins() {
+        for other in [&b"a"[..], b"A", b"a\xe9", b"\xffa", "a\u{fffd}".as_bytes()] {
+            assert_eq!(twin_of(other), twin_of(b"a"), "{}", Escaped(other));
+        }
+        assert_ne!(twin_of(b"b"), twin_of(b"a"));
     }
 
     #[test]

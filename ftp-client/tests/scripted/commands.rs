@@ -240,12 +240,15 @@ fn digests_by_the_older_commands_hc_21() {
         peer.answer("XSHA256 a", "502 what");
         peer.answer("XMD5 a", &format!("250 {MD5}"));
         peer.answer("XCRC \"a b\"", "250-Computing\r\n250 aae4aae");
+        // This is no range.
+        peer.answer("XCRC \"a 1-5\"", "250 a 1-5 0aae4aae");
         peer.answer("XMD5 a", "550 no such file");
     });
     let digest = client.hash("a", None).unwrap();
     assert_eq!((digest.algorithm, digest.to_string().as_str()), (HashAlgorithm::Md5, MD5));
     let digest = client.hash("a b", Some(HashAlgorithm::Crc32)).unwrap();
     assert_eq!(digest.bytes, [0x0a, 0xae, 0x4a, 0xae]);
+    assert_eq!(client.hash("a 1-5", Some(HashAlgorithm::Crc32)).unwrap(), digest);
     assert!(matches!(
         client.hash("a", Some(HashAlgorithm::Md5)),
         Err(Error::Refused { verb: Verb::Xmd5, .. })
