@@ -481,7 +481,8 @@ const fn codes_of(verb: Verb) -> Option<&'static [u16]> {
         Type | Stru | Mode => &[200],
         Port | Eprt | Lprt => &[200, 425, 521, 522],
         Pasv | Cpsv => &[227, 229, 425, 521, 522],
-        Epsv => &[200, 229, 425, 521, 522],
+        // pyftpdlib answers EPSV ALL with 220.
+        Epsv => &[200, 220, 229, 425, 521, 522],
         Lpsv => &[228, 425, 521],
         Allo => &[200, 202, 452, 552],
         Opts | Sscn => &[200, 202, 451],

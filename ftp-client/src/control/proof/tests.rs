@@ -108,6 +108,16 @@ fn every_reply_to_every_command_is_read_as_the_table_says() {
     assert!(count.iter().all(|count| *count > 50), "{count:?}");
 }
 
+/// pyftpdlib answers `EPSV ALL` with 220, which is also the code of a late greeting.
+#[test]
+fn the_first_command_after_a_login_may_be_epsv_all() {
+    let mut step = ProofStep::default();
+    step.log_in();
+    assert_eq!(step.read(Verb::Epsv, code(220), false), ReplyMeaning::Answer);
+    step.log_in();
+    assert_eq!(step.read(Verb::Noop, code(220), false), ReplyMeaning::Late);
+}
+
 #[test]
 fn a_question_never_takes_the_end_of_a_transfer_for_its_answer() {
     for verb in QUESTIONS {
