@@ -174,12 +174,7 @@ impl Retry {
         options: &FileOptions,
     ) -> Result<Done, Error> {
         let mut job = Get::to_path(Place::at(path), &target, options).resumable(true);
-        let on = Arc::clone(&self.observer);
-        self.persist(|client, attempt| {
-            let done = job.attempt(client, &*on)?;
-            Ok(Done { attempts: attempt.number(), ..done })
-        })
-        .map(|(done, _)| done)
+        self.transfer(|client, on| job.attempt(client, on))
     }
 
     /// Uploads the local file `source`, which must be a regular file, to `path`, as
@@ -203,12 +198,18 @@ impl Retry {
         options: &FileOptions,
     ) -> Result<Done, Error> {
         let mut job = Put::from_path(&source, Place::at(path), options).resumable(true);
+        self.transfer(|client, on| job.attempt(client, on))
+    }
+
+    fn transfer(
+        &mut self,
+        mut job: impl FnMut(&mut Client, &dyn Observer) -> Result<Done, Error>,
+    ) -> Result<Done, Error> {
         let on = Arc::clone(&self.observer);
-        self.persist(|client, attempt| {
-            let done = job.attempt(client, &*on)?;
-            Ok(Done { attempts: attempt.number(), ..done })
-        })
-        .map(|(done, _)| done)
+        let done = self.persist(|client, attempt| {
+            Ok(Done { attempts: attempt.number(), ..job(client, &*on)? })
+        });
+        done.map(|(done, _)| done)
     }
 
     /// Calls `attempt` with the connected and logged-in client, and repeats the call after

@@ -167,11 +167,9 @@ impl Planner<'_> {
         extra: &mut Vec<TreeEntry>,
     ) -> Result<(), TreeFault> {
         for item in std::mem::take(extra) {
-            match self.is_owned(&Pathname::join(path, &item.name), &item) {
-                Ok(true) => extra.push(item),
-                Ok(false) => {}
-                Err(failure) if failure.ends_run() => return Err(failure),
-                Err(failure) => self.plan.failures.push(failure),
+            let is_owned = self.is_owned(&Pathname::join(path, &item.name), &item);
+            if self.unless_failed(is_owned)? == Some(true) {
+                extra.push(item);
             }
         }
         Ok(())

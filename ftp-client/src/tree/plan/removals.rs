@@ -107,17 +107,10 @@ impl Planner<'_> {
         });
         self.keep_unowned(path, &mut extra)?;
         if !extra.is_empty() {
-            match within(self.source.names_by_list(path, self.limits())) {
-                Ok(names) => {
-                    self.leave(path, &mut extra, |item| names.contains(&item.name), HIDDEN)?;
-                    self.keep_spelled(path, &mut extra, names.iter().map(Vec::as_slice))?;
-                }
-                Err(failure) if failure.ends_run() => return Err(failure),
-                Err(failure) => {
-                    self.plan.failures.push(failure);
-                    return Ok(false);
-                }
-            }
+            let names = within(self.source.names_by_list(path, self.limits()));
+            let Some(names) = self.unless_failed(names)? else { return Ok(false) };
+            self.leave(path, &mut extra, |item| names.contains(&item.name), HIDDEN)?;
+            self.keep_spelled(path, &mut extra, names.iter().map(Vec::as_slice))?;
         }
         let are_all = extra.len() == all;
         if extra.is_empty() {
@@ -139,6 +132,20 @@ impl Planner<'_> {
         Ok(self.remove_all(path, place, extra, 1)? && are_all)
     }
 
+    /// Returns what was asked for, or `None` after a failure that does not end the run, which is noted.
+    pub(super) fn unless_failed<T>(
+        &mut self,
+        asked: Result<T, TreeFault>,
+    ) -> Result<Option<T>, TreeFault> {
+        match asked {
+            Err(failure) if !failure.ends_run() => {
+                self.plan.failures.push(failure);
+                Ok(None)
+            }
+            asked => asked.map(Some),
+        }
+    }
+
     /// Plans the removal of several objects. Returns whether all of them can be removed.
     fn remove_all(
         &mut self,
@@ -157,14 +164,7 @@ impl Planner<'_> {
             true => self.links(path),
             false => Ok(Rc::new(Links::marked())),
         };
-        let links = match links {
-            Ok(links) => links,
-            Err(failure) if failure.ends_run() => return Err(failure),
-            Err(failure) => {
-                self.plan.failures.push(failure);
-                return Ok(false);
-            }
-        };
+        let Some(links) = self.unless_failed(links)? else { return Ok(false) };
         for item in items {
             all_go &= self.remove_item(path, place, &item, &links, depth)?;
             self.weigh()?;
@@ -249,14 +249,8 @@ impl Planner<'_> {
         depth: usize,
     ) -> Result<bool, TreeFault> {
         let below = self.target.list(path, self.limits());
-        let below = match self.count(below) {
-            Ok(contents) => contents,
-            Err(failure) if failure.ends_run() => return Err(failure),
-            Err(failure) => {
-                self.plan.failures.push(failure);
-                return Ok(false);
-            }
-        };
+        let below = self.count(below);
+        let Some(below) = self.unless_failed(below)? else { return Ok(false) };
         if let Some(doubt) = below.doubt {
             self.plan.failures.push(doubt.with_kind(self.side_of_target()).about(path));
             return Ok(false);
