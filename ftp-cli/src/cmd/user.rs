@@ -165,13 +165,19 @@ fn reload(
             Ok(())
         }
         Err(error) => Err(control::failed(socket, RELOAD, &error)),
-        Ok(answer) => control::print(answer, "reload", stdio).inspect_err(|_| match undo() {
-            // The error may be about something else, such as a log: the change may be in use.
-            Ok(()) => {
-                let _ = ControlRequest::Reload.ask(socket, RELOAD);
-                stdio.messages.say("the file is as it was before");
-            }
-            Err(error) => stdio.messages.say(format_args!("the file stays changed: {error}")),
-        }),
+        Ok(answer) => {
+            let first = answer.outcome.clone();
+            control::print(answer, "reload", stdio).inspect_err(|_| match undo() {
+                // The error may be about something else, such as a log: the change may be in use. Then the
+                // second answer is the same.
+                Ok(()) => stdio.messages.say(match ControlRequest::Reload.ask(socket, RELOAD) {
+                    Ok(again) if again.outcome.is_ok() || again.outcome == first => {
+                        "the file is as it was before"
+                    }
+                    _ => "the file is as it was before, the running server perhaps not; reload it",
+                }),
+                Err(error) => stdio.messages.say(format_args!("the file stays changed: {error}")),
+            })
+        }
     }
 }

@@ -170,6 +170,7 @@ impl StoreKind for OtherServer {
             held: AtomicUsize::new(0),
             renames: Default::default(),
             restarts: OnceLock::new(),
+            sets_times: OnceLock::new(),
         };
         Ok(Arc::new(Door::new(target, login)))
     }

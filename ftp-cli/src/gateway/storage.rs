@@ -2,7 +2,7 @@
 //! because servers use one code for many reasons.
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,14 +37,12 @@ pub(super) struct Gateway {
     upstream: Arc<Upstream>,
     /// Empty, or with a slash before it.
     pub(super) prefix: Vec<u8>,
-    /// Whether the server can set times, once known.
-    sets_times: OnceLock<bool>,
 }
 
 impl Gateway {
     pub(super) fn new(upstream: Arc<Upstream>, prefix: &str) -> Self {
         let prefix = if prefix.is_empty() { Vec::new() } else { format!("/{prefix}").into_bytes() };
-        Self { upstream, prefix, sets_times: OnceLock::new() }
+        Self { upstream, prefix }
     }
 
     /// Returns the path below the directory of the URL.
@@ -64,8 +62,6 @@ impl Gateway {
         check_names(path)?;
         let at = self.below(path);
         self.upstream.ask(|client, upstream| {
-            let features = client.features()?;
-            let _ = self.sets_times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));
             let place = upstream.path(&at);
             let found = question(client, &place)?;
             upstream::whole(client, &place, found)
@@ -74,10 +70,7 @@ impl Gateway {
 
     /// Returns what is at a path, or `None` if the server proves that nothing is.
     fn find(&self, path: &VirtualPath) -> StorageResult<Option<Metadata>> {
-        match is_hidden(path) {
-            true => Ok(None),
-            false => Ok(self.find_by(path, |client, place| client.find(place))?.0),
-        }
+        Ok(self.find_by(path, |client, place| client.find(place))?.0)
     }
 
     /// Returns what must be there.
@@ -85,18 +78,22 @@ impl Gateway {
         self.find(path)?.ok_or_else(|| Kind::NotFound.into())
     }
 
-    /// Returns whether a listing shows a link, which all other questions follow.
-    fn is_link(&self, path: &VirtualPath) -> bool {
-        let (Some(above), Some(name)) = (path.parent(), path.name()) else { return false };
-        let at = self.below(&above);
-        let is_it = |found: &Found| found.name == name && found.kind == Some(FoundKind::Link);
-        self.names(&at).is_ok_and(|(names, _)| names.iter().any(is_it))
+    /// Returns whether a listing shows a file, or a link, which all other questions follow.
+    fn is_listed_file(&self, path: &VirtualPath) -> StorageResult<bool> {
+        let (Some(above), Some(name)) = (path.parent(), path.name()) else { return Ok(false) };
+        let is_it = |found: &Found| {
+            found.name == name && matches!(found.kind, Some(FoundKind::File | FoundKind::Link))
+        };
+        match self.names(&self.below(&above)) {
+            Err(error) if error.kind == Kind::Refused => Ok(false),
+            names => Ok(names?.0.iter().any(is_it)),
+        }
     }
 
     /// Returns what a directory has, uploads on their way included, and the memory for it.
     fn names(&self, at: &[u8]) -> StorageResult<(Vec<Found>, Held)> {
         let options = ListOptions::by(ListingForm::Auto).all(true);
-        let (listed, _) = self.upstream.ask(|client, other| {
+        let listed = self.upstream.ask(|client, other| {
             let (mut names, mut held) = (Vec::new(), Held::none(other));
             for item in client.list_directory(other.path(at), options)? {
                 match item? {
@@ -105,16 +102,15 @@ impl Gateway {
                     }
                     ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
                     // Clients remove what a listing lacks.
-                    ListLine::Unparsed(line) => return Ok(Err(line)),
+                    ListLine::Unparsed(line) => {
+                        let why = format!("cannot read a line of its listing: {}", Escaped(&line));
+                        return Err(Error::local(io::Error::other(why)));
+                    }
                 }
             }
-            Ok(Ok((names, held)))
-        })?;
-        listed.map_err(|line| {
-            let line = Escaped(&line);
-            let why = format!("the other server lists a line that cannot be read: {line}");
-            StorageError::caused_by(Kind::Io, io::Error::other(why))
-        })
+            Ok((names, held))
+        });
+        Ok(listed?.0)
     }
 
     /// Returns whether the directory above an object is missing.
@@ -130,17 +126,20 @@ impl Gateway {
         }
         self.existing(path)?.check_directory()?;
         let at = self.below(path);
-        let (left, _) = self.names(&at)?;
-        // Some servers remove what is in the directory too, uploads on their way included.
-        if !left.iter().all(|found| is_own_name(&found.name)) {
-            return Err(Kind::NotEmpty.into());
-        }
-        if !left.iter().all(is_forgotten) {
-            return Err(Kind::Busy.into());
-        }
-        for upload in left {
-            let left = [&*at, b"/", &*upload.name].concat();
-            self.upstream.change(&left, false, |client, place| client.delete(place))?;
+        // Some servers remove what is in the directory too, uploads on their way included, and one listing
+        // can lack a name.
+        for _ in 0..2 {
+            let (left, _) = self.names(&at)?;
+            if !left.iter().all(|found| is_own_name(&found.name)) {
+                return Err(Kind::NotEmpty.into());
+            }
+            if !left.iter().all(is_forgotten) {
+                return Err(Kind::Busy.into());
+            }
+            for upload in left {
+                let left = [&*at, b"/", &*upload.name].concat();
+                self.upstream.change(&left, false, |client, place| client.delete(place))?;
+            }
         }
         // Those servers also remove what is stored there from now on.
         self.upstream.change(&at, true, |client, place| client.rmdir(place))
@@ -157,10 +156,13 @@ impl Gateway {
     }
 }
 
-/// Refuses names that servers on Windows take for others: a `\` separates directories there, and dots
-/// and blanks at the end of a name do not count. They would lead out of a user's directory.
+/// Refuses the names of uploads on their way, and names that servers on Windows take for others: a `\`
+/// separates directories there, and dots and blanks at the end of a name do not count. They would lead out
+/// of a user's directory.
 pub(super) fn check_names(path: &VirtualPath) -> StorageResult<()> {
-    let is_other = |name: &[u8]| name.contains(&b'\\') || matches!(name, [.., b'.' | b' ']);
+    let is_other = |name: &[u8]| {
+        name.contains(&b'\\') || matches!(name, [.., b'.' | b' ']) || is_own_name(name)
+    };
     match path.relative().split(|byte| *byte == b'/').any(is_other) {
         true => Err(Kind::NameNotAllowed.into()),
         false => Ok(()),
@@ -168,10 +170,6 @@ pub(super) fn check_names(path: &VirtualPath) -> StorageResult<()> {
 }
 
 /// Returns whether a name is that of an upload on its way, which clients do not see.
-fn is_hidden(path: &VirtualPath) -> bool {
-    path.name().is_some_and(is_own_name)
-}
-
 fn is_own_name(name: &[u8]) -> bool {
     name.starts_with(transfer::PREFIX.as_bytes()) && HiddenFile::of(name).is_some()
 }
@@ -189,8 +187,8 @@ impl Storage for Gateway {
             | Capabilities::CHMOD
             | Capabilities::BOUNDED_WAITS
             | Capabilities::DIGEST;
-        // Before the first answer, nothing is known.
-        match self.sets_times.get() {
+        // Before the first connection, nothing is known.
+        match self.upstream.target.sets_times.get() {
             Some(false) => base,
             _ => base | Capabilities::SET_TIMES,
         }
@@ -238,14 +236,11 @@ impl Storage for Gateway {
     }
 
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        if is_hidden(path) {
-            return Err(Kind::NotFound.into());
-        }
         let retrieve =
             |client: &mut Client, place: &[u8]| client.find_before_transfer(place, false);
         let (found, client) = self.find_by(path, retrieve)?;
         let found = found.ok_or(Kind::NotFound)?;
-        check_file(found)?;
+        found.kind.check_file()?;
         Ok(Box::new(OtherFile::new(&self.upstream, client, self.below(path), found.size)))
     }
 
@@ -255,15 +250,12 @@ impl Storage for Gateway {
         mode: WriteMode,
         _: Keep<'_>,
     ) -> StorageResult<Box<dyn Upload>> {
-        if is_hidden(path) {
-            return Err(Kind::NameNotAllowed.into());
-        }
         let (upstream, at) = (Arc::clone(&self.upstream), self.below(path));
         match mode {
             WriteMode::Create | WriteMode::Replace => {}
             WriteMode::Append => {
                 match self.find(path)? {
-                    Some(old) => check_file(old)?,
+                    Some(old) => old.kind.check_file()?,
                     None if self.is_lost(path)? => return Err(Kind::NotFound.into()),
                     None => {}
                 }
@@ -273,13 +265,16 @@ impl Storage for Gateway {
             // Only a record could tell the beginning of a cut upload from an older file.
             _ => return Err(Kind::Unsupported.into()),
         }
+        // Two at once would write into one file. What was found before the turn could have been replaced.
+        let turn = upstream.target.in_place.then(|| Turn::begin(&upstream, &[(&at, false)]));
+        let turn = turn.transpose()?;
         let store = |client: &mut Client, place: &[u8]| client.find_before_transfer(place, true);
         let (old, client) = self.find_by(path, store)?;
-        old.map_or(Ok(()), check_file)?;
+        old.map_or(Ok(()), |old| old.kind.check_file())?;
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
-        let begun = transfer::begin(&upstream, client, at, mode, old);
+        let begun = transfer::begin(&upstream, client, at, mode, old, turn);
         begun.map_err(|refused| self.explain(path, refused))
     }
 
@@ -297,21 +292,19 @@ impl Storage for Gateway {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        let at = self.below(path);
-        let wrong = match self.find(path)? {
-            None => Some(Kind::NotFound),
-            // Some servers remove a directory by DELE, and some tell a size of one. One that they do not
-            // enter is only listed.
-            Some(found) if found.kind == EntryKind::Directory => Some(Kind::IsDirectory),
-            Some(_) => {
-                let asked = self.upstream.ask(|client, other| client.is_directory(other.path(&at)));
-                asked?.0.then_some(Kind::IsDirectory)
+        let (at, above) = (self.below(path), self.below(&path.parent().unwrap_or_default()));
+        let found = self.find(path)?;
+        // Some servers remove a directory by DELE, and some tell a size of one.
+        let proves = |client: &mut Client, other: &Upstream| match client.features()?.has("MLST") {
+            true => {
+                Ok(client.stat(other.path(&at))?.and_then(|it| it.kind) == Some(FoundKind::File))
             }
+            false => Ok(client.size(other.path(&above))?.is_none()),
         };
-        if let Some(kind) = wrong
-            && !self.is_link(path)
-        {
-            return Err(kind.into());
+        let may_be = found.is_some_and(|found| found.kind != EntryKind::Directory);
+        if !(may_be && self.upstream.ask(proves)?.0) && !self.is_listed_file(path)? {
+            found.ok_or(Kind::NotFound)?.kind.check_file()?;
+            return Err(Kind::IsDirectory.into());
         }
         self.upstream.change(&at, false, |client, place| client.delete(place))
     }
@@ -330,11 +323,8 @@ impl Storage for Gateway {
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        if self.find(path)?.is_some() {
+        if path.is_root() || self.find(path)?.is_some() {
             return Err(Kind::Exists.into());
-        }
-        if is_hidden(path) {
-            return Err(Kind::NameNotAllowed.into());
         }
         let at = self.below(path);
         let made = self.upstream.change(&at, false, |client, place| client.mkdir(place).map(drop));
@@ -348,9 +338,6 @@ impl Storage for Gateway {
             return Err(Kind::Denied.into());
         }
         let old = self.existing(from)?;
-        if is_hidden(to) {
-            return Err(Kind::NameNotAllowed.into());
-        }
         if from == to {
             return Ok(());
         }
@@ -385,7 +372,7 @@ impl Storage for Gateway {
         let at = self.below(path);
         match change {
             Change::Modified(time) => {
-                check_file(found)?;
+                found.kind.check_file()?;
                 let time = TimeVal::from_unix_seconds(time).ok_or(Kind::NotFile)?;
                 let set = self
                     .upstream
@@ -406,13 +393,5 @@ impl Storage for Gateway {
 
     fn space(&self, _: &VirtualPath, _: RoomFor) -> StorageResult<Space> {
         Ok(Space::default())
-    }
-}
-
-fn check_file(found: Metadata) -> StorageResult<()> {
-    match found.kind {
-        EntryKind::File => Ok(()),
-        EntryKind::Directory => Err(Kind::IsDirectory.into()),
-        _ => Err(Kind::NotFile.into()),
     }
 }

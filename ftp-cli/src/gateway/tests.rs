@@ -19,7 +19,7 @@ use ftp_server::{
     StreamEnd, Upload, Verb, VirtualPath, WriteMode,
 };
 use ftp_tests::peer::RealServer;
-use ftp_tests::raw::RawSession;
+use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 use ftp_tests::tls::{Authority, Kind as Issued};
@@ -44,6 +44,7 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         held: AtomicUsize::new(0),
         renames: Default::default(),
         restarts: OnceLock::new(),
+        sets_times: OnceLock::new(),
     };
     let login = Some((login.0.into(), login.1.into()));
     Door::new(target, login)
@@ -396,7 +397,8 @@ fn serve_old(mut control: TcpStream, transfer: &impl Fn(&TcpListener, &mut TcpSt
             "TYPE" => "200 ok".to_owned(),
             "REST" => "350 ok".to_owned(),
             "EPSV" => format!("229 (|||{port}|)"),
-            "RETR" | "STOR" | "APPE" => {
+            "CWD" if line.ends_with(" /\r") => "250 ok".to_owned(),
+            "RETR" | "STOR" | "APPE" | "LIST" => {
                 transfer(&data, &mut control);
                 continue;
             }
@@ -429,6 +431,78 @@ fn a_server_that_does_not_answer_holds_up_no_abort() {
         session.expect_reply(226);
     }
     drop(end);
+}
+
+#[test]
+fn a_lost_data_connection_at_a_silent_server_holds_up_no_session() {
+    let (end, ended) = mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let address = old_server(move |data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (data, _) = data.accept().unwrap();
+        RawData::over(data).reset();
+        let _ = lock(&ended).recv();
+    });
+    let front = Front::of(address, ("u", "p"), "timeout = \"1 h\"\n");
+    for command in ["RETR /a", "STOR /a"] {
+        let mut session = RawSession::login(front.address, "u", "p");
+        session.expect("TYPE I", 200);
+        let mut data = session.passive();
+        session.expect(command, 150);
+        if command.starts_with("STOR") {
+            data.write_all(b"1");
+        }
+        session.expect_reply(451);
+    }
+    drop(end);
+}
+
+/// Such a server tells its size, does not enter it, and may remove it by `DELE`.
+#[test]
+fn a_directory_that_can_be_a_file_is_not_removed_as_one() {
+    let address = old_server(|data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (mut data, _) = data.accept().unwrap();
+        let lines = "drwx------ 2 a a 5 Jan 1 2026 d\r\n-rw------- 1 a a 5 Jan 1 2026 f\r\n";
+        data.write_all(lines.as_bytes()).unwrap();
+        drop(data);
+        control.write_all(b"226 done\r\n").unwrap();
+    });
+    let storage = door(address, ("u", "p"), Timeouts::default()).storage("", None).unwrap();
+    let remove = |path: &str| storage.remove(&path.into()).unwrap_err().kind;
+    assert_eq!(remove("/d"), Kind::IsDirectory);
+    // `DELE` is unknown there.
+    assert_eq!(remove("/f"), Kind::Unsupported);
+}
+
+/// A storage whose first listing lacks the names.
+struct Short(MemoryStorage, AtomicUsize);
+
+impl Storage for Short {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, read, write, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+    fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Entries> {
+        let all = self.0.list(path, ask)?;
+        let count = if self.1.fetch_add(1, Ordering::SeqCst) == 0 { 0 } else { usize::MAX };
+        Ok(ftp_server::Entries::new(all.take(count)))
+    }
+}
+
+#[test]
+fn a_directory_is_removed_only_if_two_listings_are_empty() {
+    let files = MemoryStorage::new();
+    files.put("/d/a", "kept").unwrap();
+    let other = Short(files.clone(), AtomicUsize::new(0));
+    let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let removed = door.storage("", None).unwrap().rmdir(&"/d".into());
+    assert_eq!(removed.unwrap_err().kind, Kind::NotEmpty);
+    // The root of a user is not made either.
+    let made = door.storage("missing", None).unwrap().mkdir(&"/".into());
+    assert_eq!(made.unwrap_err().kind, Kind::Exists);
+    assert_eq!(files.list(&"/".into(), Ask::Names).unwrap().count(), 1);
 }
 
 #[test]

@@ -203,7 +203,8 @@ struct Proved {
     turn: Turn,
 }
 
-/// Begins an upload; `old` is the file at `path`, as `client` has found it.
+/// Begins an upload; `old` is the file at `path`, as `client` has found it. With a turn, it goes to the
+/// file itself.
 ///
 /// # Errors
 ///
@@ -213,23 +214,15 @@ pub(super) fn begin(
     mut client: Connection,
     path: Vec<u8>,
     mode: WriteMode,
-    mut old: Option<Metadata>,
+    old: Option<Metadata>,
+    turn: Option<Turn>,
 ) -> StorageResult<Box<dyn Upload>> {
-    let target = &upstream.target;
-    let (mut checksum, mut temporary, mut turn) = (None, None, None);
-    if target.hashes {
-        let algorithms = client.hash_algorithms().known()?;
-        checksum = algorithms.first().and_then(|algorithm| Checksum::new(*algorithm));
+    let (mut checksum, mut temporary) = (None, None);
+    if upstream.target.hashes {
+        checksum = Checksum::for_server(&mut client).known()?;
     }
-    if target.in_place {
-        // Two at once would write into one file.
-        turn = Some(Turn::begin(upstream, &[(&path, false)])?);
-        // What was found before the turn may have been replaced since.
-        old = find(&mut client, &upstream.path(&path)).known()?;
+    if turn.is_some() {
         StorageError::check_wanted()?;
-        if mode == WriteMode::Create && old.is_some() {
-            return Err(Kind::Exists.into());
-        }
     } else {
         let end = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
         let (directory, _) = path.split_at(end);
@@ -335,40 +328,6 @@ impl OtherUpload {
         }
         Ok(())
     }
-
-    /// Removes what the other server has of an upload that failed, in a thread: it may not answer.
-    fn clean(&mut self) {
-        let (place, turn) = (self.place(), self.turn.take());
-        let running = match std::mem::replace(&mut self.sending, Sending::Over) {
-            Sending::Running(running) => Some(running),
-            _ => None,
-        };
-        // A part under the final name would be taken for another file when the client resumes.
-        let is_part = running.is_some() && self.old.is_none();
-        let leaves = self.temporary.take().is_some() || is_part;
-        let upstream = Arc::clone(&self.upstream);
-        if !leaves && running.is_none() {
-            return;
-        }
-        let _ = thread::Builder::new().spawn(move || {
-            // Until the server has answered, it writes what it has received.
-            let _ = running.map(|running| settle(turn.as_ref(), running.abort()));
-            // Others wait for the turn.
-            let most = if turn.is_some() { 3 } else { PAUSES.len() };
-            let mut kept = None;
-            for pause in PAUSES.into_iter().take(most).filter(|_| leaves) {
-                thread::sleep(Duration::from_secs(pause));
-                let removed = |mut client: Connection| settle(turn.as_ref(), client.delete(&place));
-                kept = upstream.lend().and_then(removed).err();
-                if kept.as_ref().is_none_or(|error| error.kind == Kind::Refused) {
-                    break;
-                }
-            }
-            if let Some(kept) = kept {
-                log::warn!("the other server keeps {}: {kept}", Escaped(&place));
-            }
-        });
-    }
 }
 
 /// Returns the error of a question about what has the final name already.
@@ -468,8 +427,38 @@ impl Upload for OtherUpload {
 
 /// An upload that did not get its name leaves nothing.
 impl Drop for OtherUpload {
+    /// Removes what the other server has of it, in a thread: it may not answer.
     fn drop(&mut self) {
-        self.clean();
+        let (place, turn) = (self.place(), self.turn.take());
+        let running = match std::mem::replace(&mut self.sending, Sending::Over) {
+            Sending::Running(running) => Some(running),
+            _ => None,
+        };
+        // A part under the final name would be taken for another file when the client resumes.
+        let is_part = running.is_some() && self.old.is_none();
+        let leaves = self.temporary.take().is_some() || is_part;
+        let upstream = Arc::clone(&self.upstream);
+        if !leaves && running.is_none() {
+            return;
+        }
+        let _ = thread::Builder::new().spawn(move || {
+            // Until the server has answered, it writes what it has received.
+            let _ = running.map(|running| settle(turn.as_ref(), running.abort()));
+            // Others wait for the turn.
+            let most = if turn.is_some() { 3 } else { PAUSES.len() };
+            let mut kept = None;
+            for pause in PAUSES.into_iter().take(most).filter(|_| leaves) {
+                thread::sleep(Duration::from_secs(pause));
+                let removed = |mut client: Connection| settle(turn.as_ref(), client.delete(&place));
+                kept = upstream.lend().and_then(removed).err();
+                if kept.as_ref().is_none_or(|error| error.kind == Kind::Refused) {
+                    break;
+                }
+            }
+            if let Some(kept) = kept {
+                log::warn!("the other server keeps {}: {kept}", Escaped(&place));
+            }
+        });
     }
 }
 

@@ -16,7 +16,7 @@ use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
 use crate::lock;
 
-/// Time after which a login that the other server refused is tried again.
+/// Time after which a login or one more connection that was refused is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// The pause before a connection of the pool is asked for again.
@@ -55,6 +55,8 @@ pub(super) struct OtherTarget {
     pub(super) renames: [OnceLock<()>; 2],
     /// Set once the server has begun a download in the middle of a file.
     pub(super) restarts: OnceLock<()>,
+    /// Whether the server can set times, once known.
+    pub(super) sets_times: OnceLock<bool>,
 }
 
 /// A part of the memory that all sessions of a store share.
@@ -86,7 +88,7 @@ pub(super) struct Upstream {
     pub(super) target: Arc<OtherTarget>,
     /// The directory of the URL as an absolute path without a final slash, once a connection has told it.
     base: Arc<OnceLock<Vec<u8>>>,
-    /// When the server refused a connection for good.
+    /// When a connection was refused.
     refused: Mutex<Option<Instant>>,
 }
 
@@ -127,24 +129,19 @@ impl Upstream {
         let begun = Instant::now();
         if lock(&self.refused).take_if(|at| at.elapsed() >= AGAIN).is_some() {
             self.pool.reopen();
+            self.pool.forget_limit();
         }
         loop {
-            match self.pool.try_take() {
-                Err(Error::Fewer(_)) if begun.elapsed() < self.target.timeout => {
-                    thread::sleep(PAUSE);
-                }
-                Err(error) => {
-                    if !error.is_transient() {
-                        lock(&self.refused).get_or_insert_with(Instant::now);
-                    }
-                    log::warn!("{}: {error}", self.target.url.host());
-                    return Err(StorageError::caused_by(
-                        Kind::Unavailable,
-                        io::Error::other(error),
-                    ));
-                }
+            let error = match self.pool.try_take() {
+                Err(error) => error,
                 Ok(lent) => return Ok(lent),
+            };
+            lock(&self.refused).get_or_insert_with(Instant::now);
+            if !matches!(error, Error::Fewer(_)) || begun.elapsed() >= self.target.timeout {
+                log::warn!("{}: {error}", self.target.url.host());
+                return Err(StorageError::caused_by(Kind::Unavailable, io::Error::other(error)));
             }
+            thread::sleep(PAUSE);
         }
     }
 
@@ -256,7 +253,9 @@ impl Turn {
         let OtherTarget { url, personal, .. } = &*upstream.target;
         let user = personal.then(|| upstream.login.0.clone());
         let server = (url.host().to_ascii_lowercase(), url.port(), user);
-        let places = places.iter().map(|(path, is_tree)| (upstream.path(path), *is_tree)).collect();
+        // Many servers fold case.
+        let folded = |path| upstream.path(path).to_ascii_lowercase();
+        let places = places.iter().map(|(path, is_tree)| (folded(path), *is_tree)).collect();
         let own = Arc::new(Reserved { server, places, late: OnceLock::new() });
         let mut turns = lock(&TURNS);
         turns.retain(|turn| turn.late.get().is_none_or(|end| Instant::now() < *end));
@@ -310,6 +309,8 @@ fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Res
     let mut client = to.builder.clone().connect_to(&to.url)?;
     client.login(&login.0, &login.1)?;
     if base.get().is_none() {
+        let features = client.features()?;
+        let _ = to.sets_times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));
         let mut path = to.url.path().to_vec();
         if path.first() != Some(&b'/') {
             let mut here = client.pwd()?.into_bytes();

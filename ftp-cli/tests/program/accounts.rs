@@ -2,9 +2,12 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::{io, thread};
 
 use ftp_server::PasswordHash;
+use ftp_server::daemon::control::ControlAnswer;
 use ftp_tests::peer::{Peer, skipped};
 use ftp_tests::process::{LIMIT, Ran, run, run_with};
 use ftp_tests::raw::RawSession;
@@ -231,13 +234,25 @@ fn a_change_that_the_file_takes_back_is_not_left_in_the_server() {
     let log = format!("log.transfers = \"{}\"\n{text}", here.join("logs/x").display());
     members.configured.write(&log);
     members.file("anna.toml", "[users.anna]\npassword = \"HASH\"\n");
+    // A server that answers only once.
+    let control = UnixListener::bind(here.join("control")).unwrap();
+    let once = thread::spawn(move || {
+        let (stream, _) = control.accept().unwrap();
+        io::read_to_string(&stream).unwrap();
+        ControlAnswer::refused("no").write(&stream).unwrap();
+    });
+    let ran = members.run(&["lock", "anna"], "");
+    once.join().unwrap();
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("as it was before, the running server perhaps not"), "{ran:?}");
+    fs::remove_file(here.join("control")).unwrap();
     let served = members.configured.serve();
     fs::rename(here.join("logs"), here.join("old")).unwrap();
     here.write("logs", b"");
     let ran = members.run(&["lock", "anna"], "");
     ran.exited(8);
     let said = String::from_utf8_lossy(&ran.stderr);
-    assert!(said.contains("the file is as it was before"), "{ran:?}");
+    assert!(said.contains("the file is as it was before\n"), "{ran:?}");
     assert_eq!(reply(&served, "anna", "p"), 230);
 }
 

@@ -275,6 +275,12 @@ impl<'a> Pool<'a> {
         self.shared.lock().admission.shut(None);
     }
 
+    /// Forgets that the server refused one more connection while others were open: that can have been a
+    /// failure of the network, which would limit a busy pool for good.
+    pub fn forget_limit(&self) {
+        self.shared.lock().admission.forget_limit();
+    }
+
     /// Returns whether a failure means that replies were out of step, and one more connection may
     /// replace the old one; counts that connection.
     pub(crate) fn replaces(&self, recovery: Recovery) -> bool {

@@ -412,9 +412,12 @@ impl Admission {
     pub(super) fn lost(&mut self) {
         self.open = self.open.saturating_sub(1);
         if self.open == 0 {
-            self.limit = self.size;
-            self.fewer = None;
+            self.forget_limit();
         }
+    }
+
+    pub(super) fn forget_limit(&mut self) {
+        (self.limit, self.fewer) = (self.size, None);
     }
 }
 

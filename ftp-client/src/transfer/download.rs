@@ -134,8 +134,8 @@ impl<C: BorrowMut<Client>> Download<C> {
     }
 
     /// Waits at most `limit` for data. After `true`, the next [`read`](Read::read) returns data or the
-    /// end of the data without a wait, or returns why it cannot; in an ASCII transfer, it can wait for
-    /// the second byte of a line ending. With compression or a
+    /// end of the data without a wait, or returns why it cannot, which takes at most a second if the server
+    /// is silent; in an ASCII transfer, it can wait for the second byte of a line ending. With compression or a
     /// [reused](crate::ClientBuilder::reuse_data) data connection, always returns `true`.
     ///
     /// # Errors
@@ -153,9 +153,7 @@ impl<C: BorrowMut<Client>> Download<C> {
         path: Pathname,
     ) -> Self {
         let (announced, path, text) = match representation {
-            RepresentationType::Image => {
-                (transfer.first_reply().announced_length(), Some(path), None)
-            }
+            RepresentationType::Image => (transfer.first.announced_length(), Some(path), None),
             RepresentationType::Ascii => (None, None, Some(AsciiIn::default())),
         };
         Self {
@@ -342,10 +340,6 @@ impl<C: BorrowMut<Client>> Download<C> {
         incomplete
     }
 
-    fn pause(&mut self, length: Duration) {
-        self.transfer.pause(length);
-    }
-
     /// Stops the download, and makes the client ready for its next command.
     ///
     /// # Errors
@@ -457,7 +451,7 @@ fn receive<C: BorrowMut<Client>>(
         if !piece.is_empty() {
             to.write_all(piece).map_err(Broken::Here)?;
             if let Some(rate) = rate {
-                download.pause(rate.count(piece.len()));
+                download.transfer.pause(rate.count(piece.len()));
             }
             block.grow(length);
         }

@@ -200,8 +200,8 @@ impl<C: BorrowMut<Client>> Upload<C> {
     }
 
     /// Waits at most `limit` until the server takes more data. After `true`, the next
-    /// [`write`](Write::write) takes some bytes without a wait, or returns why it cannot. With
-    /// compression or a [reused](crate::ClientBuilder::reuse_data) data connection, always returns
+    /// [`write`](Write::write) takes some bytes without a wait, or returns why it cannot, which takes at most
+    /// a second if the server is silent. With compression or a [reused](crate::ClientBuilder::reuse_data) data connection, always returns
     /// `true`.
     ///
     /// # Errors
@@ -341,10 +341,6 @@ impl<C: BorrowMut<Client>> Upload<C> {
         // The caller needs to know only the first error.
         let _ = self.abort();
         error
-    }
-
-    fn pause(&mut self, length: Duration) {
-        self.transfer.pause(length);
     }
 
     /// Stops the upload, and makes the client ready for its next command.
@@ -709,7 +705,7 @@ fn send_blocks<C: BorrowMut<Client>>(
         let piece = block.piece(length);
         upload.write_all(piece).map_err(Broken::There)?;
         if let Some(pause) = watch.pass(piece) {
-            upload.pause(pause);
+            upload.transfer.pause(pause);
         }
         block.grow(length);
     }

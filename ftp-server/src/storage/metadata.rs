@@ -108,8 +108,12 @@ pub enum EntryKind {
 pub(crate) type Version = (u64, u64, i64);
 
 impl EntryKind {
-    /// Returns an error unless this is a regular file.
-    pub(crate) fn check_file(self) -> StorageResult<()> {
+    /// Checks that this is a regular file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `IsDirectory` or `NotFile` if it is not.
+    pub fn check_file(self) -> StorageResult<()> {
         match self {
             Self::File => Ok(()),
             Self::Directory => Err(StorageErrorKind::IsDirectory.into()),

@@ -101,7 +101,11 @@ impl Vsftpd {
     }
 
     /// Returns rights: all of a user who may write, or those that the switches of anonymous users add.
+    /// Commands and names that are denied are other limits: then users can only list.
     fn rights(&self, is_anonymous: bool) -> String {
+        if ["cmds_allowed", "cmds_denied", "deny_file"].iter().any(|key| self.get(key).is_some()) {
+            return listed(&["list"]);
+        }
         let writes = |key| self.is("write_enable", false) && self.is(key, false);
         let of_users = !is_anonymous && writes("write_enable");
         let creates = is_anonymous && writes("anon_upload_enable") && !self.hides_uploads();
@@ -454,10 +458,10 @@ fn own_file(conf: &Vsftpd, name: &str) -> Result<Vsftpd, String> {
 /// Returns a note about each key of a user's own file that is a setting of all users here.
 fn of_all(own: &Vsftpd) -> impl Iterator<Item = String> {
     let set = rows().filter(|(key, how, what)| {
-        own.get(key).is_some() && *how != "-" && !how.starts_with('=') && what.contains('.')
+        let is_own = *how == "own" || what.starts_with("user.");
+        own.get(key).is_some() && !is_own && *how != "-" && !how.starts_with('=')
     });
-    set.filter(|(.., what)| !what.starts_with("user."))
-        .map(|(key, _, what)| format!("{key}: {what} applies to all users"))
+    set.map(|(key, ..)| format!("{key}: only all users can have this"))
 }
 
 /// Returns the file of a local user, with the keys that the user's `own` file changes.
@@ -588,18 +592,20 @@ mod tests {
     #[test]
     fn what_a_users_own_file_forbids_is_told() {
         let directory = tempfile::tempdir().unwrap();
-        let text =
-            "cmds_denied=DELE\nidle_session_timeout=9\nlocal_max_rate=5\nfile_open_mode=0640\n";
+        let text = "cmds_denied=DELE\nidle_session_timeout=9\nlocal_max_rate=5\nfile_open_mode=0640\n\
+             force_local_data_ssl=YES\nwrite_enable=YES\n";
         fs::write(directory.path().join("bob"), text).unwrap();
         let mut conf = Vsftpd::default();
         conf.read(&format!("user_config_dir={}\n", directory.path().display()));
         let own = own_file(&conf, "bob").unwrap();
         let notes: Vec<_> = missing(&own).chain(of_all(&own)).collect();
         assert!(notes[0].starts_with("cmds_denied=DELE: "), "{notes:?}");
-        assert_eq!(notes[1..], ["idle_session_timeout: timeouts.idle applies to all users"]);
+        let why = "only all users can have this";
+        let of_all = ["force_local_data_ssl", "idle_session_timeout"];
+        assert_eq!(notes[1..], of_all.map(|key| format!("{key}: {why}")));
         let bob = LocalUser { name: "bob", id: 1, home: "/b", shell: "" };
         let table = user_table(&conf, own, &bob, Some("!")).unwrap();
-        assert!(table.contains("rate_per_session = \"5/s\"\n"), "{table}");
+        assert!(table.contains("rights = [\"list\"]\nrate_per_session = \"5/s\"\n"), "{table}");
         assert!(table.contains("file_mode = \"0600\"\n"), "{table}");
         assert!(own_file(&conf, "anna").unwrap().0.is_empty());
     }

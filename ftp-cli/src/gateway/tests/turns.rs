@@ -14,38 +14,30 @@ fn two_uploads_in_place_take_turns() {
     let (mut one, mut two) = (front.client(), front.client());
     let mut upload = one.store("/a").unwrap();
     upload.write_all(b"one").unwrap();
-    assert_eq!(two.store("/a").unwrap_err().kind(), ErrorKind::Temporary);
+    for name in ["/a", "/A"] {
+        assert_eq!(two.store(name).unwrap_err().kind(), ErrorKind::Temporary);
+    }
     upload.finish().unwrap();
     two.store("/a").unwrap().copy_from(&mut &b"two"[..]).unwrap();
     assert_eq!(other.root.read("a"), b"two");
 }
 
-/// Another client can store the file between the first question and the turn.
+/// Another client could store the file between the look and the turn.
 #[test]
-fn an_upload_in_place_looks_again_in_its_turn() {
-    struct Late(MemoryStorage, AtomicUsize);
-    impl Storage for Late {
-        ftp_server::forward_storage!(self, self.0; capabilities, confine, list, read, write, unfinished, kept);
-        ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
-
-        fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
-            let found = self.0.stat(path, ask);
-            if self.1.fetch_add(1, Ordering::SeqCst) == 0 {
-                self.0.put(path, "newer").unwrap();
-            }
-            found
-        }
-    }
-    let files = MemoryStorage::new();
-    let other = Late(files.clone(), AtomicUsize::new(0));
-    let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
-    let other = other.bind("127.0.0.1:0").unwrap();
+fn an_upload_in_place_looks_in_its_turn() {
+    let recorder = Recorder::new();
+    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
+    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
     let mut door = door(other.local_addr(), ("u", "p"), Timeouts::default());
     Arc::get_mut(&mut door.target).unwrap().in_place = true;
     let storage = Gateway::new(door.upstream(&door.login.clone().unwrap()), "");
-    let begun = storage.write(&"/a".into(), WriteMode::Create, Keep::Shared);
-    assert_eq!(begun.err().map(|error| error.kind), Some(Kind::Exists));
-    assert_eq!(files.get("/a").as_deref(), Some(&b"newer"[..]));
+    let write = || storage.write(&"/a".into(), WriteMode::Create, Keep::Shared);
+    let upload = write().unwrap();
+    let looked = recorder.commands().len();
+    assert_eq!(write().err().map(|error| error.kind), Some(Kind::Busy));
+    assert_eq!(recorder.commands().len(), looked, "{:?}", recorder.commands());
+    upload.commit().unwrap();
+    assert_eq!(write().err().map(|error| error.kind), Some(Kind::Exists));
 }
 
 /// A client that gives up and stores a newer file must not lose it to its older command.

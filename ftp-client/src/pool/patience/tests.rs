@@ -122,6 +122,9 @@ fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
     // One of the connections that were being made is accepted after all.
     doors.accepted();
     assert_eq!(doors.turn(), Turn::Full);
+    doors.forget_limit();
+    assert_eq!([doors.turn(), doors.turn()], [Turn::Dial; 2]);
+    assert!(doors.refused(&Error::Closed) && doors.refused(&Error::Closed));
     // A lost connection can be replaced, but the limit stays.
     doors.lost();
     assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Full]);
