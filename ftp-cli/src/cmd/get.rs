@@ -559,7 +559,7 @@ fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>)> {
             [_] => Ok((operands, Destination::Here)),
             _ if are_urls(operands) => Ok((operands, Destination::Here)),
             [first, second] if is_url(second.as_bytes()) && !is_remote(first) => {
-                Err(Failure::usage("get takes the URL first; to upload, use ftp-cli put LOCAL URL"))
+                Err(Failure::usage("get takes the URL first, ftp://HOST:PORT/; to upload, use put"))
             }
             [_, second] if may_be_url(second) => Err(Failure::usage(
                 "LOCAL looks like a URL: write ./NAME for a local name with a colon, or ftp:// before each URL",

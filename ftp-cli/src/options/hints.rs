@@ -80,7 +80,7 @@ fn hint(name: &str, command: Option<Command>) -> String {
             },
         };
     };
-    match instead(name, command) {
+    match instead(name, command).or_else(|| Some(format!("none: {}", absent(name)?))) {
         Some(option) if option.starts_with("--") => format!("did you mean {option}?"),
         Some(text) => match text.strip_prefix("none: ") {
             Some(why) => why.to_owned(),
@@ -92,10 +92,9 @@ fn hint(name: &str, command: Option<Command>) -> String {
         }
         None if takers.contains(", ") => format!("only {takers} accept it"),
         None if !takers.is_empty() => format!("only {takers} accepts it"),
-        None => match (absent(name), nearest(name, |row| row.commands.contains(&command))) {
-            (Some(why), _) => why,
-            (None, Some(near)) => format!("did you mean --{near}?"),
-            (None, None) => format!("ftp-cli help {} lists the options", command.name()),
+        None => match nearest(name, |row| row.commands.contains(&command)) {
+            Some(near) => format!("did you mean --{near}?"),
+            None => format!("ftp-cli help {} lists the options", command.name()),
         },
     }
 }

@@ -245,7 +245,8 @@ pub(super) fn lacking(argument: &[u8]) -> Option<Failure> {
     if is_url(argument) {
         return Some(Failure::usage(match FtpUrl::parse(argument) {
             Ok(url) => {
-                format!("missing command before the URL; to download it, use ftp-cli get {url}")
+                let command = if argument.ends_with(b"/") { "ls" } else { "get" };
+                format!("missing command before the URL, such as ftp-cli {command} {url}")
             }
             Err(_) => format!("missing command before the URL; {lists}"),
         }));

@@ -160,7 +160,8 @@ impl<'a> Dial<'a> {
             // A server that looks up client names greets slowly on each connection.
             .greeting(asked.greeting.min(most.max(self.slowest_greeting() * 2)))
             .handshake(asked.handshake.min(most))
-            .reply(asked.reply.min(most.max(logged_in * 2)))
+            // Several connections log in at once, and a slow password hash takes turns.
+            .reply(asked.reply.min(most.max(logged_in * 6)))
             .data_connect(asked.data_connect.min(most))
             .stall(asked.stall.min(most))
             .final_reply(asked.final_reply.min(most))

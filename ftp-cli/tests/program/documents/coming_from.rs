@@ -62,7 +62,7 @@ const CURL: &[Line] = &[
     ("curl -O ftp://host/pub/a.iso", "get -O ftp://host/pub/a.iso", Told("get -o FILE URL", "get ftp://host/pub/a.iso"), A),
     ("curl ftp://host/pub/notes.txt", "cat ftp://host/pub/notes.txt", Same, Prints("notes")),
     ("curl ftp://host/pub/", "get ftp://host/pub/", Told("ftp-cli ls to list it", "ls ftp://host/pub/"), Prints("notes.txt")),
-    ("curl -l ftp://host/pub/", "get -l ftp://host/pub/", Told("only ls accepts it", "ls ftp://host/pub/"), Prints("notes.txt")),
+    ("curl -l ftp://host/pub/", "get -l ftp://host/pub/", Told("ftp-cli ls URL (curl)", "ls ftp://host/pub/"), Prints("notes.txt")),
     ("curl --list-only ftp://host/pub/", "get --list-only ftp://host/pub/", Told("ftp-cli ls URL", "ls ftp://host/pub/"), Prints("notes.txt")),
     ("curl -I ftp://host/pub/a.iso", "get -I ftp://host/pub/a.iso", Told("ftp-cli stat URL", "stat ftp://host/pub/a.iso"), Prints("size: 2000")),
     ("curl 'ftp://host/pub/[ab].iso' -O", "get 'ftp://host/pub/[ab].iso'", Same, A),
