@@ -215,6 +215,43 @@ fn our_client_stores_reads_and_resumes() {
 }
 
 #[test]
+fn a_cut_anonymous_upload_is_continued_by_no_anonymous_client_of_any_server_fs_15() {
+    let Some(store) = ObjectStore::moto() else { return };
+    let here = place(&store);
+    // By another name, the store is that of another process.
+    let servers = [here.clone(), here.replace("127.0.0.1", "localhost")].map(|place| {
+        let builder = Server::builder().storage(storage_at(&place)).anonymous(Rights::FULL);
+        builder.bind("127.0.0.1:0").expect("a server")
+    });
+    let sessions = || {
+        servers.each_ref().map(|server| {
+            let mut session = RawSession::login(server.local_addr(), "anonymous", "p");
+            session.expect("TYPE I", 200);
+            session
+        })
+    };
+    let [mut cut, mut other] = sessions();
+    cut.upload("STOR f", b"old");
+    let mut data = cut.passive();
+    cut.expect("STOR f", 150);
+    data.write_all(b"a part of the new one");
+    data.reset();
+    cut.expect_reply(426);
+    for mut session in sessions() {
+        wait_until("the upload has ended", || session.ask("SIZE f").code != 450);
+        session.expect("SIZE f", 554);
+        let _data = session.passive();
+        session.expect("APPE f", 450);
+        assert_eq!(session.download("RETR f"), b"old");
+    }
+    other.upload("STOR f", b"whole");
+    for mut session in sessions() {
+        session.expect("SIZE f", 213);
+        session.upload("APPE f", b"!");
+    }
+}
+
+#[test]
 #[ignore = "it is the server that another test starts and kills"]
 fn serves_an_object_store_until_killed() {
     let place = std::env::var(PLACE).expect("the other test starts it");
