@@ -426,7 +426,7 @@ fn a_paused_server_does_not_replace_what_another_has_completed() {
 #[test]
 fn killed_servers_leave_no_torn_files_and_others_resume() {
     for store in stores(2) {
-        kills(&store, 6);
+        kills(&store, 4);
     }
 }
 
