@@ -340,10 +340,6 @@ impl<C: BorrowMut<Client>> Download<C> {
         incomplete
     }
 
-    fn pause(&mut self, length: Duration) {
-        self.transfer.pause(length);
-    }
-
     /// Stops the download, and makes the client ready for its next command.
     ///
     /// # Errors
@@ -455,7 +451,7 @@ fn receive<C: BorrowMut<Client>>(
         if !piece.is_empty() {
             to.write_all(piece).map_err(Broken::Here)?;
             if let Some(rate) = rate {
-                download.pause(rate.count(piece.len()));
+                download.transfer.pause(rate.count(piece.len()));
             }
             block.grow(length);
         }
