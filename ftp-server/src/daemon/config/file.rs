@@ -206,7 +206,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::config::sample;
+    use crate::daemon::config::tests::sample;
 
     fn apply(text: &str) -> Result<(), Vec<String>> {
         File::of_text("f", text.to_owned())
