@@ -15,12 +15,11 @@ use ftp_client::error::Phase;
 use log::LevelFilter;
 
 use super::output::{self, Messages};
-use crate::Stdio;
 use crate::exit::{Exit, Failure, Result};
-use crate::lock;
 use crate::options::{Command, Options};
 use crate::report::Events;
 use crate::system::{self, SIGINT, SIGTERM, end_children, restore, start_thread};
+use crate::{Stdio, lock};
 
 /// Maximum time for the last message, because standard error may have no reader.
 const LAST_WORD: Duration = Duration::from_millis(250);
