@@ -184,7 +184,7 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
     if globs {
         urls.iter().try_for_each(pattern::is_usable)?;
     }
-    // An object of exactly this name is removed: once it is gone, the name is no pattern.
+    // An object of exactly this name is removed: once it is gone, the name must not be taken for a pattern.
     let mut itself = None;
     // A pattern stands for several objects.
     let what = match globs || urls.iter().any(pattern::is_pattern) {

@@ -50,7 +50,7 @@ enum Ends {
     Nothing,
 }
 
-/// The target of Ctrl-C. The thread of signals can be late: when it hears of a SIGINT, the program
+/// The target of Ctrl-C. The thread of signals can be late: when it receives a SIGINT, the program
 /// that owned the terminal may have ended.
 #[derive(Default)]
 struct Aimed {
