@@ -1,11 +1,10 @@
 //! What happens during transfers: events, which any thread can send to one receiver, what connections
 //! have cost, and the dialogue with the server as log records (`trace`).
 
-use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use std::{fmt, io};
 
 use ftp_proto::Escaped;
 

@@ -4,7 +4,9 @@
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 
-use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind, ReplyCode, RepresentationType};
+use ftp_proto::{
+    Escaped, FtpUrl, ParseError, ParseErrorKind, Pathname, ReplyCode, RepresentationType,
+};
 
 use crate::client::Client;
 use crate::config::ClientBuilder;
@@ -81,9 +83,7 @@ impl Place {
         let mut parts: Vec<_> = url.parts().collect();
         while parts.len() > 1 && parts.pop_if(|last| last.is_empty()).is_some() {}
         let name = parts.pop().unwrap_or_default();
-        let path = url.path();
-        let end = path.iter().rposition(|byte| *byte != b'/').map_or(1, |at| at + 1);
-        let (path, _) = path.split_at(end.min(path.len()));
+        let path = Pathname::without_slash(url.path());
         let (before, _) = path.split_at(path.len().saturating_sub(name.len()));
         Self::new(before.to_vec(), &parts, name)
     }
@@ -182,7 +182,7 @@ impl Place {
         self.name = name.as_ref().to_vec();
         self.path = match self.entered {
             Entered::There => self.name.clone(),
-            _ => [self.before.as_slice(), &self.name].concat(),
+            _ => self.whole(),
         };
     }
 

@@ -8,11 +8,9 @@ use std::time::Instant;
 use ftp_proto::{Escaped, Reply};
 
 use crate::auth::{Authenticator, Rights, UserSessions};
-use crate::budget;
 use crate::config::ServerConfig;
 use crate::data::{Announcer, Buffers, Deflating, PassivePorts};
 use crate::ledger::SharedState;
-use crate::limits;
 use crate::lock::Lock;
 use crate::log::{Observers, Refusal};
 use crate::net::admission::Admission;
@@ -25,6 +23,7 @@ use crate::storage::VirtualPath;
 use crate::testing::Script;
 use crate::threads::Relay;
 use crate::tls::Acceptor;
+use crate::{budget, limits};
 
 /// Settings, authenticator, and the state that sessions share. A session keeps the context that it
 /// began with until `REIN`, which gives it the current one.

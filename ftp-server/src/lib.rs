@@ -91,7 +91,6 @@ mod net {
     //! Connections before they become sessions: limits, bans and socket options.
 
     pub(crate) mod admission;
-    pub(crate) mod arrival;
     pub(crate) mod balancer;
     pub(crate) mod ban;
     pub(crate) mod complaints;
@@ -121,8 +120,6 @@ mod tls {
     mod handshake;
     #[cfg(feature = "tls")]
     mod load;
-    #[cfg(feature = "tls")]
-    mod other_server;
     #[cfg(feature = "tls")]
     mod settings;
     #[cfg(feature = "tls")]

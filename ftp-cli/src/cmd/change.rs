@@ -9,15 +9,14 @@ use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Error, Event, PermissionChange, Place};
 use ftp_proto::{Command, EntryKind, Escaped, FtpUrl, Pathname};
 
-use crate::Stdio;
 use crate::console::output::counted;
 use crate::exit::{Exit, Failure, Result};
-use crate::lock;
 use crate::options::{Options, is_remote, parse_url, parse_urls};
 use crate::remote::pattern::{self, NO_MATCH, Named};
 use crate::remote::{self, Outcome, Reporter, for_each_url, is_named};
 use crate::report::Object;
 use crate::system::OsStrExt;
+use crate::{Stdio, lock};
 
 /// `mkdir [-p] URL...`: creates directories.
 pub(crate) fn mkdir(options: &Options, stdio: &mut Stdio) -> Result {
@@ -185,7 +184,7 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
     if globs {
         urls.iter().try_for_each(pattern::is_usable)?;
     }
-    // An object of exactly this name is removed: once it is gone, the name is no pattern.
+    // An object of exactly this name is removed: once it is gone, the name must not be taken for a pattern.
     let mut itself = None;
     // A pattern stands for several objects.
     let what = match globs || urls.iter().any(pattern::is_pattern) {

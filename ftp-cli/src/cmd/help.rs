@@ -7,8 +7,7 @@ use std::fmt::Write;
 use ftp_server::daemon::SettingHelp;
 
 use crate::console::{Stdio, output};
-use crate::exit;
-use crate::exit::{Failure, Result};
+use crate::exit::{self, Failure, Result};
 use crate::options::{self, Command, Group, Options, Row, Synonym};
 use crate::texts::{CommandHelp, PATTERNS, URLS};
 

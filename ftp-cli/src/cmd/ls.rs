@@ -259,11 +259,11 @@ impl Lister {
         let mut list = self.how.list;
         // If only names are needed, NLST is more reliable than LIST, whose lines must be parsed.
         let is_plain = !self.how.long && !self.how.order.needs_facts() && !self.events.is_on();
-        if list.form == ListingForm::Auto && is_plain && !client.features()?.has("MLST") {
+        // The settings that FEAT offers, such as UTF-8, are in force before the first listing.
+        let has_mlsd = client.features()?.has("MLST");
+        if list.form == ListingForm::Auto && is_plain && !has_mlsd {
             list.form = ListingForm::Nlst;
         }
-        // What they offer comes into force before the first listing.
-        client.features()?;
         let entries = client.list_with(directory, list)?;
         let form = entries.form();
         let mut is_empty = true;

@@ -20,8 +20,9 @@ use crate::connect::credentials::read_own;
 use crate::console::output::shown_path;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::configured::{Choice, ConfigFile, Host, USER};
-use crate::options::{Command, GivenOption, Group, Options, Row, TABLE, Value, values};
-use crate::options::{is_url, may_hold_password};
+use crate::options::{
+    Command, GivenOption, Group, Options, Row, TABLE, Value, is_url, may_hold_password, values,
+};
 use crate::system;
 
 /// The option that keeps a run from reading the file.

@@ -14,15 +14,13 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::{Path, is_separator};
-use std::process;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use std::{fmt, process, thread};
 
 use env_logger::{Builder, Target};
 use ftp_client::{Counts, Error};
@@ -594,7 +592,7 @@ fn now() -> String {
 }
 
 /// The number of times that one run reconnects because replies were out of step.
-const MOST: u32 = 3;
+const RECONNECTS: u32 = 3;
 
 /// The reconnects of one run, shared by its threads, and whether a session ended with a reply that
 /// was never read.
@@ -608,7 +606,7 @@ impl Replies {
     /// Returns whether one more connection may replace one whose replies were out of step, and
     /// counts it.
     pub(crate) fn may_reconnect(&self) -> bool {
-        self.reconnects.fetch_add(1, Ordering::Relaxed) < MOST
+        self.reconnects.fetch_add(1, Ordering::Relaxed) < RECONNECTS
     }
 
     pub(crate) fn note_quit(&self, result: &Result<(), Error>) {

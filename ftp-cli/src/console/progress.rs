@@ -11,12 +11,10 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressDrawTarget};
 
 use super::output::{Messages, rounded_size, shown_local};
-use crate::Stdio;
 use crate::exit::Result;
-use crate::lock;
 use crate::options::Options;
 use crate::report::{Events, Object};
-use crate::system;
+use crate::{Stdio, lock, system};
 
 /// Intervals between updates: on a terminal, and elsewhere, where each update is a line.
 const TERMINAL: Duration = Duration::from_millis(100);

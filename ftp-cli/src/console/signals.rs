@@ -15,12 +15,11 @@ use ftp_client::error::Phase;
 use log::LevelFilter;
 
 use super::output::{self, Messages};
-use crate::Stdio;
 use crate::exit::{Exit, Failure, Result};
-use crate::lock;
 use crate::options::{Command, Options};
 use crate::report::Events;
 use crate::system::{self, SIGINT, SIGTERM, end_children, restore, start_thread};
+use crate::{Stdio, lock};
 
 /// Maximum time for the last message, because standard error may have no reader.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -51,7 +50,7 @@ enum Ends {
     Nothing,
 }
 
-/// The target of Ctrl-C. The thread of signals can be late: when it hears of a SIGINT, the program
+/// The target of Ctrl-C. The thread of signals can be late: when it receives a SIGINT, the program
 /// that owned the terminal may have ended.
 #[derive(Default)]
 struct Aimed {

@@ -75,7 +75,6 @@ impl GivenOption {
             Some(origin) => format!("{origin}: {}", self.long),
             None => format!("--{}", self.long),
         }
-        // The word after such an option can be an operand, if the user takes it for one without a value.
     }
 }
 
@@ -335,6 +334,8 @@ impl Options {
                 return Err(Failure::usage(message));
             }
         }
+        // The word after an option with fixed choices can be an operand, if the user takes the option for
+        // one without a value. Checked here, before anything is done.
         for given in self.given.iter().filter(|given| given.origin.is_none()) {
             let row = command.rows().find(|row| row.long == given.long);
             if let Some(Value::OneOf(_, words)) = row.map(|row| row.value) {

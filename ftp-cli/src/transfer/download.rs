@@ -16,9 +16,8 @@ use crate::connect::Sessions;
 use crate::console::output::{shown_local, shown_path};
 use crate::console::{Meter, Output};
 use crate::exit::{Exit, Failure, Result};
-use crate::lock;
-use crate::remote;
 use crate::report::Object;
+use crate::{lock, remote};
 
 /// Downloads a file. If the attempt must start from byte 0, does not resume a partial file.
 ///

@@ -8,7 +8,7 @@
 pub(crate) mod download;
 pub(crate) mod target;
 
-use ftp_client::file::StoreAs;
+use ftp_client::file::{Existing, SkipReason, StoreAs, Targets, Why};
 pub(crate) use ftp_client::file::{TemporaryName, Verify};
 pub(crate) use target::Target;
 
@@ -23,7 +23,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Existing, SkipReason, Targets, Why};
 use ftp_client::{
     Canceller, Client, Done, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit,
     ReplyCode, Resume, Severity, Verb,
@@ -34,11 +33,10 @@ use crate::connect::{RetryObserver, Retrying, dialler};
 use crate::console::output::{rounded_size, shown, transferred, unix_time};
 use crate::console::{Board, Cleanup, Meter, Output, Stdio, is_talkative};
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
-use crate::lock;
 use crate::options::{Options, values};
-use crate::remote;
 use crate::report::Object;
 use crate::system::{self, OsStrExt};
+use crate::{lock, remote};
 
 /// Largest number of connections for `--jobs` and `--segments`.
 const JOBS: usize = 64;

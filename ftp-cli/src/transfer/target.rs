@@ -5,10 +5,9 @@
 //! `--in-place`.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf, is_separator};
+use std::{fmt, fs};
 
 use ftp_client::Place;
 

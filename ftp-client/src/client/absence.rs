@@ -122,9 +122,9 @@ impl Client {
         Ok(QUESTIONS.iter().any(|(verb, ..)| features.has(verb.as_str())))
     }
 
-    /// Returns for each path, and whether it is that of a file, whether the server proves that nothing
-    /// is there: it answers 550 to a question that it offers, or does not enter the directory. Returns
-    /// `Some(false)` for what is there, and `None` for what it does not tell of.
+    /// Returns for each path whether the server proves that no object has it: it answers 550 to a
+    /// question that it offers, or does not enter the directory. The flag of a path tells whether it is
+    /// that of a file. Returns `Some(false)` for an existing object, and `None` without an answer.
     ///
     /// # Errors
     ///

@@ -34,10 +34,12 @@ impl Client {
         self.names_are_listed && !tells("TVFS") && !tells("MLST")
     }
 
-    /// Returns whether the server may take only names, because it has not shown yet that it takes
-    /// paths.
-    pub(super) fn may_take_only_names(&self) -> bool {
-        self.promises_no_paths() && !self.config.learned.takes_paths.is_set()
+    /// Returns whether `CWD` may have to precede a command on the object at `path`, because the server
+    /// has not shown yet that it takes paths.
+    pub(super) fn may_need_cwd(&self, path: &[u8]) -> bool {
+        path.contains(&b'/')
+            && self.promises_no_paths()
+            && !self.config.learned.takes_paths.is_set()
     }
 
     /// Returns whether the refusal of a path with this code can mean that the server takes only names.

@@ -22,11 +22,12 @@ const SEGMENT: usize = 1_200;
 /// flight. Some servers read one command at a time, and drop what comes with it.
 const PATIENCE: u32 = 4;
 
-/// The least wait for a further reply of a server that is being tested.
-const LEAST: Duration = Duration::from_secs(2);
+/// The least wait for the first reply of a server that is being tested: without it, the connection
+/// must be closed.
+const FIRST_REPLY: Duration = Duration::from_secs(5);
 
-/// The least wait for its first reply, where going on without it costs the connection.
-const LONGEST: Duration = Duration::from_secs(5);
+/// The least wait for each further reply.
+const NEXT_REPLY: Duration = Duration::from_secs(2);
 
 /// The largest number of files that a caller removes together. If the connection is lost, any of them
 /// may have been removed.
@@ -112,7 +113,7 @@ impl Client {
         command: fn(Pathname) -> Command,
     ) -> Result<Option<Vec<Reply>>, Error> {
         // Refusals of all paths would say nothing about the objects.
-        if self.may_take_only_names() && paths.iter().any(|path| path.contains(&b'/')) {
+        if paths.iter().any(|path| self.may_need_cwd(path)) {
             return Ok(None);
         }
         let (mut left, mut flight) = (SEGMENT, Vec::new());
@@ -151,9 +152,11 @@ impl Client {
     ///
     /// Returns the errors of [`fly`](Self::fly).
     pub(crate) fn ask_together(&mut self, path: &[u8]) -> Result<(), Error> {
-        let is_image = self.state.representation == Some(RepresentationType::Image);
-        let needs_name = self.may_take_only_names() && path.contains(&b'/');
-        if !self.may_fly() || !is_image || needs_name || self.needs_agreement(path) {
+        if !self.may_fly()
+            || !self.is_in_image()
+            || self.may_need_cwd(path)
+            || self.needs_agreement(path)
+        {
             return Ok(());
         }
         let path = self.sendable(path)?;
@@ -163,10 +166,7 @@ impl Client {
         }
         self.make_ready()?;
         self.come_back()?;
-        let mut answers = Answers::default();
-        self.fly(&commands, |command, reply| answers.add(command.clone(), reply))?;
-        self.control.keep_answers(answers);
-        Ok(())
+        self.ask_all(&commands)
     }
 
     /// Asks in one write for the size of the file that was just uploaded to `path`, for its new
@@ -221,9 +221,8 @@ impl Client {
     ) -> Result<Option<Entry>, Error> {
         let path = path.as_ref();
         let lists = self.features()?.has("MLST");
-        let needs_name = self.may_take_only_names() && path.contains(&b'/');
         if let Ok(name) = self.sendable(path)
-            && !needs_name
+            && !self.may_need_cwd(path)
         {
             let questions = match lists {
                 true => vec![Command::Mlst(Some(name.clone()))],
@@ -245,11 +244,10 @@ impl Client {
     /// Returns the errors of [`find_before_transfer`](Self::find_before_transfer).
     pub fn ask_before_rename(&mut self, from: &[u8], to: Option<&[u8]>) -> Result<(), Error> {
         let features = self.features()?;
-        let is_image = self.state.representation == Some(RepresentationType::Image);
         let is_agreed =
             !self.needs_agreement(from) && !to.is_some_and(|to| self.needs_agreement(to));
         let is_listed = features.has("SIZE") && (to.is_none() || features.has("MLST"));
-        if !(self.may_fly() && is_image && is_agreed && is_listed) {
+        if !(self.may_fly() && self.is_in_image() && is_agreed && is_listed) {
             return Ok(());
         }
         let from = self.sendable(from)?;
@@ -260,10 +258,7 @@ impl Client {
         commands.push(Command::Rnfr(from));
         self.make_ready_for(Verb::Rnfr)?;
         self.is_renaming = true;
-        let mut answers = Answers::default();
-        self.fly(&commands, |command, reply| answers.add(command.clone(), reply))?;
-        self.control.keep_answers(answers);
-        Ok(())
+        self.ask_all(&commands)
     }
 
     /// Returns the commands that precede the download of the file at `path`, to be sent at the end of
@@ -380,21 +375,25 @@ impl Client {
         if !self.add_port(&mut commands, transfer)? || commands.len() < 2 {
             return Ok(());
         }
-        let mut answers = Answers::default();
-        let flown = self.fly(&commands, |command, reply| answers.add(command.clone(), reply));
-        self.control.keep_answers(answers);
-        match flown {
+        match self.ask_all(&commands) {
             Err(Error::Closed | Error::ServiceClosing(_)) => Ok(()),
-            flown => flown.map(drop),
+            asked => asked,
         }
+    }
+
+    /// Sends `commands` in one write, and keeps the replies for the calls that ask for them.
+    fn ask_all(&mut self, commands: &[Command]) -> Result<(), Error> {
+        let mut answers = Answers::default();
+        let flown = self.fly(commands, |command, reply| answers.add(command.clone(), reply));
+        self.control.keep_answers(answers);
+        flown.map(drop)
     }
 
     /// Adds the command for the data connection of `transfer` to `commands`, unless that is open.
     /// Returns whether they can be sent together.
     fn add_port(&mut self, commands: &mut Vec<Command>, transfer: Command) -> Result<bool, Error> {
         let is_agreed = |path: &Pathname| !self.needs_agreement(path.as_bytes());
-        let is_image = self.state.representation == Some(RepresentationType::Image);
-        if !is_image
+        if !self.is_in_image()
             || !self.plan.is_open()
             || !matches!(&transfer, Command::Retr(path) | Command::Stor(path) if is_agreed(path))
         {
@@ -458,14 +457,14 @@ impl Client {
     /// shift each later reply.
     fn prove(&mut self, command: &Command) -> Result<(Reply, bool), Error> {
         let deadline = self.control.reply_deadline();
-        let longest = self.patience(LONGEST).max(2 * self.control.slowest);
+        let longest = self.patience(FIRST_REPLY).max(2 * self.control.slowest);
         self.control.send_together(&[command.clone(), Command::Pwd], deadline)?;
         let within = |client: &Self, limit| {
             deadline.or(Some(client.control.deadline(limit, Phase::Reply(None))))
         };
         let limit = within(self, longest);
         let reply = self.control.final_reply(limit)?;
-        let limit = within(self, self.patience(LEAST));
+        let limit = within(self, self.patience(NEXT_REPLY));
         let second = self.control.final_reply_in(limit)?;
         if second.is_none() {
             self.control.drop_proof();
@@ -504,8 +503,8 @@ impl Client {
     fn reply_of_flight(&mut self, is_tested: bool, command: &Command) -> Result<Reply, Error> {
         let mut deadline = self.control.reply_deadline();
         if is_tested {
-            deadline =
-                deadline.or(Some(self.control.deadline(self.patience(LEAST), Phase::Reply(None))));
+            deadline = deadline
+                .or(Some(self.control.deadline(self.patience(NEXT_REPLY), Phase::Reply(None))));
         }
         let reply = self.control.final_reply(deadline);
         let is_surprise = match &reply {
@@ -524,8 +523,12 @@ impl Client {
         Error::Desynchronised
     }
 
-    /// Returns whether the server is known to answer several commands in order, and somebody connects
-    /// again if that fails.
+    pub(crate) fn is_in_image(&self) -> bool {
+        self.state.representation == Some(RepresentationType::Image)
+    }
+
+    /// Returns whether the server is known to answer several commands in order, and the caller
+    /// connects again if that fails.
     fn may_fly(&self) -> bool {
         self.tests_flights && self.config.learned.flights.is_proved()
     }

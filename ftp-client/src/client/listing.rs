@@ -384,8 +384,7 @@ impl Client {
             _ => Command::List(self.with_flags(directory, options)?),
         };
         // MLSD is the same in every type, other listings are text (RFC 959 §4.1.3).
-        let is_in_image = self.state.representation == Some(RepresentationType::Image);
-        let is_text = is_in_image && options.form != ListingForm::Mlsd;
+        let is_text = self.is_in_image() && options.form != ListingForm::Mlsd;
         let representation = is_text.then_some(RepresentationType::Ascii);
         match transfer::begin(self, &command, FileRange::default(), representation) {
             // A server that knows only type image lists in it.

@@ -122,7 +122,7 @@ pub struct Client {
     /// Whether the server has confirmed an upload whose data connection failed. The size before then
     /// shows whether the next upload is stored.
     pub(crate) breaks_uploads: bool,
-    /// Whether somebody connects again if the test of flights costs the connection.
+    /// Whether the caller reconnects if the test of flights costs the connection.
     pub(crate) tests_flights: bool,
     /// Whether `RNFR` was sent, and not yet `RNTO`: some servers accept only that now.
     pub(crate) is_renaming: bool,

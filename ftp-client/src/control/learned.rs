@@ -27,7 +27,7 @@ pub(crate) struct Knowledge {
     /// Whether the server answers questions after the confirmation of a download, even if it got them
     /// before.
     pub(crate) early: Test,
-    /// Whether mode B works, where nobody has asked for it.
+    /// Whether mode B works, where the caller has not asked for it.
     pub(crate) blocks: Test,
     /// Whether `EPSV` has ended or blocked a session.
     pub(crate) epsv_fails: Flag,

@@ -101,6 +101,14 @@ pub(crate) trait RawData {
 
     fn write_data(&mut self, bytes: &[u8]) -> Result<usize, Error>;
 
+    fn write_all_data(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let written = self.write_data(bytes)?;
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
     /// Ends the transfer and returns the reason: a reply of the server has priority over `error`.
     fn fail(&mut self, error: Error) -> Error;
 }
@@ -131,7 +139,6 @@ impl Blocks {
         self.has_ended = false;
     }
 
-    /// Returns how the data ended. The result is meaningful only if no read has failed.
     const fn end(&self) -> DataEnd {
         match self.has_ended {
             true => DataEnd::Marked,
@@ -139,7 +146,6 @@ impl Blocks {
         }
     }
 
-    /// Returns whether bytes after the end of the last file have arrived.
     const fn has_unread(&self) -> bool {
         self.start < self.end
     }
@@ -219,11 +225,7 @@ impl Blocks {
     }
 
     fn send(&mut self, data: &mut impl RawData) -> Result<(), Error> {
-        let mut rest = self.held.as_slice();
-        while !rest.is_empty() {
-            let written = data.write_data(rest)?;
-            rest = rest.get(written..).unwrap_or_default();
-        }
+        data.write_all_data(&self.held)?;
         self.held.clear();
         Ok(())
     }
@@ -323,10 +325,8 @@ impl Deflating {
     }
 
     fn send(&mut self, data: &mut impl RawData) -> Result<(), Error> {
-        let mut rest = self.out.as_slice();
-        while !rest.is_empty() {
-            let written = data.write_data(rest)?;
-            rest = rest.get(written..).unwrap_or_default();
+        if !self.out.is_empty() {
+            data.write_all_data(&self.out)?;
             self.sent_at = Instant::now();
         }
         Ok(())

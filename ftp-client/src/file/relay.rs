@@ -299,7 +299,7 @@ impl<'a> Relay<'a> {
             let (from, to) = (self.from.path(), self.to.path());
             let stored = self.under.as_ref().map(|name| name.of(own));
             let clients = [&mut *source, &mut *target];
-            fxp::same_file::check_apart(clients, [from, to], stored.as_deref())?;
+            fxp::check_apart(clients, [from, to], stored.as_deref())?;
             // Without a size, a resume begins at byte 0 too.
             let begins_at_0 = match self.options.resume {
                 _ if self.under.is_some() => false,

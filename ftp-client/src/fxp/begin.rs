@@ -5,18 +5,20 @@
 //! attempts of the same job, the source's file has not changed since (own), and both servers send the
 //! same last bytes of them. Sizes and times of the two files prove nothing, and a number of own bytes
 //! may come from another writer, or from another server of that name.
+//!
+//! Before that, whether the two sessions, or their paths, lead to one file.
 
 use std::io::Read as _;
 
-use ftp_proto::{TimeVal, TransferMode};
+use ftp_proto::{Entry, Pathname, TimeVal, TransferMode};
 
 use super::RemoteFile;
 use super::pair::Failure;
 use crate::client::Client;
 use crate::client::objects::SizeTold;
 use crate::digest::HashAlgorithm;
-use crate::error::Error;
 use crate::error::fxp::Side;
+use crate::error::{Error, JobFault};
 use crate::event::{Observer, Why};
 use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, judge, read_end};
 
@@ -261,6 +263,64 @@ pub(crate) fn answered<T>(reply: Result<T, Error>) -> Result<Option<T>, Error> {
         Err(Error::Refused { .. } | Error::Unsupported(_) | Error::Protocol(_)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Returns whether two sessions are with the same server: compares the addresses, or the hosts and
+/// ports that the caller named if a proxy hides the addresses.
+fn share_server([from, at]: [&Client; 2]) -> bool {
+    match (from.peer_addr(), at.peer_addr()) {
+        (Some(one), Some(other)) => one == other,
+        _ => match (from.identity(), at.identity()) {
+            (Some(one), Some(other)) => {
+                one.host.eq_ignore_ascii_case(&other.host) && one.port == other.port
+            }
+            _ => false,
+        },
+    }
+}
+
+pub(crate) fn share_login([from, at]: [&Client; 2]) -> bool {
+    share_server([from, at]) && from.user() == at.user()
+}
+
+/// Checks that a copy is not of a file onto itself: that `target`, and `stored` if the copy has a temporary
+/// name in the same directory, are not the path `source` of one login. Through links, or through two
+/// addresses of one server, two paths can lead to one file all the same: what the copy replaces stays whole
+/// until the copy is complete.
+///
+/// # Errors
+///
+/// Returns [`JobFault::OntoItself`], and errors of the connections.
+pub(crate) fn check_apart(
+    [from, at]: [&mut Client; 2],
+    [source, target]: [&[u8]; 2],
+    stored: Option<&[u8]>,
+) -> Result<(), Error> {
+    // A server that does not report its current directory shows nothing.
+    if share_login([from, at])
+        && let Some(names) = from.names_from_root(source)
+        && let Some(there) = at.names_from_root(target)
+        && let (Some((own, directory)), Some((name, above))) =
+            (names.split_last(), there.split_last())
+        && directory == above
+        && (own == name || stored.is_some_and(|stored| Pathname::split(stored).1 == own))
+    {
+        return Err(Error::Job(JobFault::OntoItself));
+    }
+    Ok(())
+}
+
+/// Returns the entry of an object if `MLST` gives `unique`.
+///
+/// # Errors
+///
+/// Returns errors of the connection. A refusal shows nothing.
+pub(crate) fn identified(client: &mut Client, path: &[u8]) -> Result<Option<Entry>, Error> {
+    if !answered(client.features())?.is_some_and(|features| features.has("MLST")) {
+        return Ok(None);
+    }
+    let entry = answered(client.stat(path))?.flatten();
+    Ok(entry.filter(|entry| entry.unique.is_some()))
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@
 
 mod begin;
 mod pair;
-pub(crate) mod same_file;
 mod way;
 
 use std::time::{Duration, Instant};
@@ -35,7 +34,9 @@ use crate::trace;
 use pair::Pair;
 
 pub use crate::file::relay::transfer;
-pub(crate) use begin::{CopyMemory, CopyStart, answered, common_algorithm};
+pub(crate) use begin::{
+    CopyMemory, CopyStart, answered, check_apart, common_algorithm, identified, share_login,
+};
 
 /// Settings of a copy by one call.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -406,7 +406,7 @@ const fn is_of_records(error: &rustls::Error) -> bool {
 /// The maximum number of tickets to keep. In TLS 1.3 each is good for one data connection, and a
 /// server that requires resumption may send all its tickets after the handshake of the control
 /// connection.
-const MOST: usize = 128;
+const MOST_TICKETS: usize = 128;
 
 /// The sessions of one control connection, never used for another. All of them belong to one
 /// server, so the server's name does not matter.
@@ -454,7 +454,7 @@ impl ClientSessionStore for Tickets {
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
         let mut kept = self.kept();
-        if kept.tls13.len() >= MOST {
+        if kept.tls13.len() >= MOST_TICKETS {
             kept.tls13.pop_front();
         }
         kept.tls13.push_back(value);

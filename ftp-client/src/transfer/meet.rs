@@ -402,11 +402,10 @@ impl<C: BorrowMut<Client>> Transfer<C> {
     /// 150.
     pub(super) fn may_go_ahead(&self, path: &Pathname) -> bool {
         let client: &Client = &self.client;
-        let is_image = client.state.representation == Some(RepresentationType::Image);
         self.coding.as_deref().is_some_and(Coding::is_in_blocks)
             && self.first.code() == ReplyCode::DATA_CONNECTION_OPEN
             && client.plan.is_open()
-            && is_image
+            && client.is_in_image()
             && !client.needs_agreement(path.as_bytes())
     }
 }

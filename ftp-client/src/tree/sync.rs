@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Unsupported};
 use crate::event::Observer;
 use crate::file::evidence::Resume;
 use crate::file::temporary::TemporaryName;
-use crate::fxp::same_file::{identified, share_login};
+use crate::fxp::{identified, share_login};
 use crate::pool::Pool;
 use crate::pool::crew::MOST;
 use crate::system::OsStrExt;

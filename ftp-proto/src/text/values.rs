@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::{Escaped, ParseError, ParseErrorKind, PortRanges};
 
-use super::stamp::{Stamp, calendar, to_seconds};
+use super::{Stamp, calendar, to_seconds};
 
 /// Longest time of any setting, short enough that adding two of them does not overflow a clock.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3_600);

@@ -8,8 +8,6 @@
 //!
 //! Each type takes the client's observations and returns the next step or a verdict.
 
-#[cfg(test)]
-mod dialogues;
 mod end;
 mod setup;
 

@@ -1,3 +1,5 @@
+mod dialogues;
+
 use super::*;
 use crate::address::AddressClass;
 use crate::reply::ReplyCode;

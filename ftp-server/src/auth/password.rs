@@ -1,8 +1,7 @@
 //! Hashed passwords: argon2id (RFC 9106) in the PHC string format, and the hashes of Unix:
 //! yescrypt, bcrypt and SHA-crypt.
 
-use std::fmt;
-use std::io;
+use std::{fmt, io};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64ct::{Base64Bcrypt, Base64ShaCrypt, Base64Unpadded, Encoding};

@@ -42,12 +42,7 @@ impl Digesting {
         Self::new(opened, Hasher::Digest(algorithm.begin()), Some((algorithm, pathname)))
     }
 
-    /// Returns the digest for an older command.
-    pub(super) fn of_range(opened: (Box<dyn Source>, Option<u64>), hasher: Hasher) -> Self {
-        Self::new(opened, hasher, None)
-    }
-
-    fn new(
+    pub(super) fn new(
         (source, length): (Box<dyn Source>, Option<u64>),
         hasher: Hasher,
         told: Option<(Algorithm, Pathname)>,
@@ -316,7 +311,7 @@ mod tests {
             (Verb::Xsha256, "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"),
         ] {
             let source = Box::new(Dripping { rest: b"abc", interrupt: false, end: None });
-            let digesting = Digesting::of_range((source, None), Hasher::of(verb).unwrap());
+            let digesting = Digesting::new((source, None), Hasher::of(verb).unwrap(), None);
             assert_eq!(reply(digesting), format!("250 {want}\r\n"), "{verb:?}");
         }
     }

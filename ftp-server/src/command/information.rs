@@ -32,7 +32,7 @@ pub(super) fn feat(session: &Session) -> Reply {
     let offer = session.offer();
     let served = RULES.iter().filter(|rule| rule.is_enabled(session));
     let served = served.filter(|rule| rule.is_permitted(offer.0));
-    // Two that are no commands: how paths work here (RFC 3659 §6), and that no listing shows a link as
+    // Two that are not commands: how paths work here (RFC 3659 §6), and that no listing shows a link as
     // a directory.
     let mut features = vec!["TVFS".to_owned()];
     features.extend(offer.1.contains(Capabilities::LINKS).then(|| "X-LINKS".to_owned()));
@@ -47,7 +47,7 @@ pub(super) fn feat(session: &Session) -> Reply {
             }
             Verb::Hash => format!("{feature} {}", algorithm_list(session)),
             Verb::Mlst => format!("{feature} {}", fact_list(session)),
-            Verb::Mff => match changeable_facts(offer).as_str() {
+            Verb::Mff => match offered(session, &CHANGEABLE_FACTS).concat().as_str() {
                 "" => continue,
                 facts => format!("{feature} {facts}"),
             },
@@ -91,15 +91,29 @@ const fn mark(chosen: bool) -> &'static str {
     if chosen { "*" } else { "" }
 }
 
-fn changeable_facts((rights, capabilities): (Rights, Capabilities)) -> String {
-    let facts = [
-        ("Modify;", Rights::WRITE, Capabilities::SET_TIMES),
-        ("UNIX.mode;", Rights::CHMOD, Capabilities::CHMOD),
-    ];
-    let can = |(_, right, capability): &(&str, Rights, Capabilities)| {
+/// Something that only some users can use: its text, and what it needs.
+type Offered = (&'static str, Rights, Capabilities);
+
+/// The facts that `MFF` can change.
+const CHANGEABLE_FACTS: [Offered; 2] = [
+    ("Modify;", Rights::WRITE, Capabilities::SET_TIMES),
+    ("UNIX.mode;", Rights::CHMOD, Capabilities::CHMOD),
+];
+
+/// The syntax of the `SITE` commands that the server handles itself, in the order of the help.
+const SITE_FORMS: [Offered; 3] = [
+    ("HELP", Rights::NONE, Capabilities::NONE),
+    ("CHMOD <mode> <path>", Rights::CHMOD, Capabilities::CHMOD),
+    ("QUOTA", Rights::LIST, Capabilities::QUOTA),
+];
+
+/// Returns what this user (before login: any user) can use.
+fn offered(session: &Session, all: &[Offered]) -> Vec<&'static str> {
+    let (rights, capabilities) = session.offer();
+    let can = |(_, right, capability): &&Offered| {
         rights.contains(*right) && capabilities.contains(*capability)
     };
-    facts.iter().filter(|fact| can(fact)).map(|(name, ..)| *name).collect()
+    all.iter().filter(can).map(|(text, ..)| *text).collect()
 }
 
 /// `OPTS <option>`: sets an option; 501 for an unknown one.
@@ -160,7 +174,7 @@ pub(super) fn help(session: &Session, verb: Option<&[u8]>) -> Reply {
 fn form(session: &Session, rule: &Rule) -> String {
     let has_compression = session.context.config.compression;
     match rule.verb {
-        Verb::Site => format!("{} {}", rule.help, forms(session).join(" | ")),
+        Verb::Site => format!("{} {}", rule.help, offered(session, &SITE_FORMS).join(" | ")),
         Verb::Mode => {
             modes(session).fold(rule.help.to_owned(), |form, mode| format!("{form} | {mode}"))
         }
@@ -217,45 +231,26 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
     Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Status:", lines, "End of status")
 }
 
-/// The help entry of a `SITE` command that the server handles itself.
-struct SiteWord {
-    form: &'static str,
-    is_offered: fn((Rights, Capabilities)) -> bool,
-}
-
-/// Every `SITE` command that the server handles itself, in the order of the help.
-const SITE_WORDS: &[SiteWord] = &[
-    SiteWord { form: "HELP", is_offered: |_offer| true },
-    SiteWord { form: "CHMOD <mode> <path>", is_offered: may_chmod },
-    SiteWord { form: "QUOTA", is_offered: may_see_quota },
-];
-
-fn may_chmod((rights, capabilities): (Rights, Capabilities)) -> bool {
-    rights.contains(Rights::CHMOD) && capabilities.contains(Capabilities::CHMOD)
-}
-
-fn may_see_quota((rights, capabilities): (Rights, Capabilities)) -> bool {
-    rights.contains(Rights::LIST) && capabilities.contains(Capabilities::QUOTA)
-}
-
-/// Returns the syntax of the `SITE` commands that this user (before login: any user) can use.
-pub(super) fn forms(session: &Session) -> Vec<&'static str> {
-    let offer = session.offer();
-    let offered = SITE_WORDS.iter().filter(|word| (word.is_offered)(offer));
-    offered.map(|word| word.form).collect()
-}
-
 /// `SITE HELP`: 214 with the `SITE` commands that this user can use. `SITE CHMOD <mode> <path>`:
 /// 200. `SITE QUOTA`: 211, or 200 without a quota. Other words go to the program that embeds the
 /// server; a word that it does not know gets 504.
 pub(super) fn site(session: &Session, argument: &SiteArgument) -> Result<Reply, Reply> {
+    // The handlers check the rights.
+    let (_, capabilities) = session.offer();
+    let is = |word: &[u8], name: &[u8], needed| {
+        word.eq_ignore_ascii_case(name) && capabilities.contains(needed)
+    };
     match argument {
         SiteArgument::Help(_) => Ok(site_help(session)),
-        SiteArgument::Chmod { mode, path } if can_chmod(session) => chmod(session, *mode, path),
-        SiteArgument::Other { word, argument } if is_quota(session, word) => match &**argument {
-            [] => quota(session),
-            _ => Err(Reply::new(ReplyCode::BAD_ARGUMENT, "QUOTA has no argument")),
-        },
+        SiteArgument::Chmod { mode, path } if capabilities.contains(Capabilities::CHMOD) => {
+            chmod(session, *mode, path)
+        }
+        SiteArgument::Other { word, argument } if is(word, b"QUOTA", Capabilities::QUOTA) => {
+            match &**argument {
+                [] => quota(session),
+                _ => Err(Reply::new(ReplyCode::BAD_ARGUMENT, "QUOTA has no argument")),
+            }
+        }
         SiteArgument::Other { word, argument } => of_the_embedder(session, word, argument),
         _ => Err(no_such_word()),
     }
@@ -285,18 +280,8 @@ fn no_such_word() -> Reply {
 }
 
 fn site_help(session: &Session) -> Reply {
-    let lines = forms(session).into_iter().map(|form| format!(" SITE {form}"));
+    let lines = offered(session, &SITE_FORMS).into_iter().map(|form| format!(" SITE {form}"));
     Reply::multi_line(ReplyCode::HELP, "Commands:", lines, "End")
-}
-
-/// Returns whether the storage supports permission bits. The right to set them is checked later.
-fn can_chmod(session: &Session) -> bool {
-    session.offer().1.contains(Capabilities::CHMOD)
-}
-
-fn is_quota(session: &Session, word: &[u8]) -> bool {
-    let is_known = session.offer().1.contains(Capabilities::QUOTA);
-    is_known && word.eq_ignore_ascii_case(b"QUOTA")
 }
 
 /// `SITE QUOTA`: 211 with the used and the allowed bytes and files for the current directory; 200

@@ -88,7 +88,7 @@ pub(super) fn xdigest(
     }
     source.seek_to(first).map_err(reply::failure_of(Purpose::Digest))?;
     let length = end.or(length).map(|end| end - first);
-    Ok(Working::new(resolved, Digesting::of_range((source, length), hasher), Place::Digest))
+    Ok(Working::new(resolved, Digesting::new((source, length), hasher, None), Place::Digest))
 }
 
 /// Opens the file at `path`, or the kept bytes of an upload; they have a length.
@@ -126,7 +126,7 @@ fn regular(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<Metadata>
 /// upload. If there is no file, deletes only these bytes.
 pub(super) fn dele(session: &mut Session, path: &Pathname) -> Result<Reply, Reply> {
     let path = session.resolve(path);
-    unfinished::unhear(session, &path);
+    unfinished::forget_told(session, &path);
     let storage = session.storage_at(&path, Rights::DELETE)?;
     let removed = storage.remove(&path);
     let is_removed = is_made(&removed);
@@ -164,8 +164,8 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
     let to = session.resolve(path);
     let no_name = || Reply::new(ReplyCode::BAD_SEQUENCE, "Use RNFR first");
     let from = session.login.rename_from.take().ok_or_else(no_name)?;
-    unfinished::unhear(session, &from);
-    unfinished::unhear(session, &to);
+    unfinished::forget_told(session, &from);
+    unfinished::forget_told(session, &to);
     let storage = session.storage().filter(|_| session.may_rename(&from, &to));
     let storage = storage.ok_or_else(reply::no_right)?;
     let replace = session.may_overwrite() && session.may(&to, Rights::DELETE);

@@ -151,7 +151,7 @@ fn receive(
     };
     let upload = begun.map_err(|error| session.refusal(&path, &error, Purpose::MakeFile))?;
     let upload = wait_limit(session, storage).upload(upload);
-    unfinished::unhear(session, &path);
+    unfinished::forget_told(session, &path);
     let grows = (mode == WriteMode::Append).then(|| path.clone());
     let upload = guarded(session, shared, room, present, grows, upload);
     Ok(PreparedTransfer::receive(path, upload, session.encoding(present)))

@@ -131,7 +131,7 @@ fn state(record: Option<Unfinished>) -> RecordState {
 /// to forget one is safe, because uploads to it are then answered as if the session had been told
 /// nothing. But the length of kept bytes is never forgotten, because the client may still send their
 /// rest. If there is nothing else to forget, returns `false`: the client must not be told anything.
-fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Heard)) -> bool {
+fn note_told(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Heard)) -> bool {
     let all = &mut session.login.heard;
     if let Some(heard) = all.iter_mut().find(|heard| heard.path == *path) {
         change(heard);
@@ -152,7 +152,7 @@ fn hear(session: &mut Session, path: &VirtualPath, change: impl FnOnce(&mut Hear
 }
 
 /// Forgets what the session was told about a path.
-pub(super) fn unhear(session: &mut Session, path: &VirtualPath) {
+pub(super) fn forget_told(session: &mut Session, path: &VirtualPath) {
     for heard in session.login.heard.iter_mut().filter(|heard| heard.path == *path) {
         *heard = Heard { has_asked: heard.has_asked, ..Heard::of(path) };
     }
@@ -301,7 +301,7 @@ pub(super) fn size(
     is_proved: bool,
     is_image: bool,
 ) -> Result<u64, Reply> {
-    hear(session, path, |heard| heard.has_asked = true);
+    note_told(session, path, |heard| heard.has_asked = true);
     let record = match is_proved {
         true => None,
         false => record(session, storage, path).map_err(reply::failure_of(Purpose::Existing))?,
@@ -324,13 +324,13 @@ pub(super) fn size(
             let tell = |heard: &mut Heard| {
                 (heard.size, heard.has_read) = (HeardSize::Kept { told, number }, false);
             };
-            match hear(session, path, tell) {
+            match note_told(session, path, tell) {
                 true => Ok(told),
                 false => Err(from_start()),
             }
         }
         (Answer::AsUsual, Some(file), _) => {
-            hear(session, path, |heard| heard.size = HeardSize::File);
+            note_told(session, path, |heard| heard.size = HeardSize::File);
             Ok(file)
         }
         (Answer::Later, ..) => {
@@ -364,12 +364,12 @@ pub(super) fn read(
         known.is_some_and(|known| matches!(known.size, HeardSize::Kept { .. }) && !known.is_warned);
     let failed = |error: StorageError| reply::storage_failure(&error, Purpose::Existing);
     if was_told && has_bytes(record(session, storage, path).map_err(failed)?) {
-        hear(session, path, |heard| heard.is_warned = true);
+        note_told(session, path, |heard| heard.is_warned = true);
         // Many clients ask and read in a new session each time: the next one hears 554, and reads.
         session.context.reads.add(session.owner(path), path);
         return Err(failed(StorageErrorKind::Busy.into()));
     }
-    hear(session, path, |heard| heard.has_read = true);
+    note_told(session, path, |heard| heard.has_read = true);
     session.context.reads.add(session.owner(path), path);
     Ok(())
 }
@@ -377,7 +377,7 @@ pub(super) fn read(
 /// Records that `MLST` has told the size of the file: some clients resume at that size.
 pub(super) fn tell_file(session: &mut Session, path: &VirtualPath) {
     if may_upload(session, path) {
-        hear(session, path, |heard| (heard.size, heard.has_asked) = (HeardSize::File, true));
+        note_told(session, path, |heard| (heard.size, heard.has_asked) = (HeardSize::File, true));
     }
 }
 
@@ -389,7 +389,7 @@ pub(super) const fn tell_names(session: &mut Session) {
 /// Records that `MLST` has told that there is no file.
 pub(super) fn tell_no_file(session: &mut Session, path: &VirtualPath, error: &StorageError) {
     if error.kind == StorageErrorKind::NotFound && may_upload(session, path) {
-        hear(session, path, |heard| heard.size = HeardSize::NoFile);
+        note_told(session, path, |heard| heard.size = HeardSize::NoFile);
     }
 }
 

@@ -12,8 +12,7 @@ use super::check::{advice, exposed, lacks_of_permission, locked_out, unable};
 use super::config::{Config, available, has_ipv6};
 use super::home::Sweeper;
 use super::hooks::{Hooks, Spool};
-use super::logging;
-use super::logging::{LOG, Transfers};
+use super::logging::{self, LOG, Transfers};
 use super::logins::{LoginProgram, Logins};
 use super::metrics::Metrics;
 use super::own_files::OwnFiles;
@@ -253,10 +252,10 @@ pub(super) fn start(
     }
     // Skips the addresses of passed sockets: the same settings work with and without socket
     // activation.
-    for address in sockets.implicit_besides(available(&settings.implicit, has_ipv6)) {
+    for address in besides(&sockets.implicit, available(&settings.implicit, has_ipv6)) {
         builder = builder.implicit_tls(address);
     }
-    let addresses = sockets.plaintext_besides(available(&settings.listen, has_ipv6));
+    let addresses = besides(&sockets.plaintext, available(&settings.listen, has_ipv6));
     builder = sockets.serve(builder.freebind(settings.freebind));
     let looked = Arc::new(OnceLock::new());
     let found = Arc::clone(&looked);
@@ -311,16 +310,6 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Returns `all` addresses without those of the plaintext sockets.
-    pub(super) fn plaintext_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        besides(&self.plaintext, all)
-    }
-
-    /// Returns `all` addresses without those of the sockets with implicit TLS.
-    pub(super) fn implicit_besides(&self, all: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        besides(&self.implicit, all)
-    }
-
     /// Makes the server accept connections on all sockets.
     pub(super) fn serve(self, mut builder: ServerBuilder) -> ServerBuilder {
         for socket in self.plaintext {
@@ -333,6 +322,7 @@ impl Sockets {
     }
 }
 
+/// Returns `all` addresses without those of the sockets.
 fn besides(sockets: &[TcpListener], mut all: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_passed = |address: &SocketAddr| {
         sockets.iter().any(|socket| socket.local_addr().is_ok_and(|at| at == *address))

@@ -136,13 +136,13 @@ pub(super) enum Role {
 struct OpenedRoot {
     identity: DirectoryIdentity,
     storage: Weak<dyn Storage>,
-    walls: Option<ConfinementStatus>,
+    confinement: Option<ConfinementStatus>,
 }
 
-pub(super) struct Open {
+pub(super) struct OpenStorage {
     pub(super) storage: Arc<dyn Storage>,
     /// The mechanisms that confine sessions to a directory.
-    pub(super) walls: Option<ConfinementStatus>,
+    pub(super) confinement: Option<ConfinementStatus>,
 }
 
 /// Quota usage and interrupted uploads of a directory, cached across logins because they cost a
@@ -185,19 +185,21 @@ impl Home {
 
     /// Opens the storage of a login with this name and password, or with `None` that of all logins. A
     /// store whose users have storages of their own has none for all: its users alone can try it.
-    pub(super) fn open_for(&self, login: Option<(&[u8], &[u8])>) -> StorageResult<Open> {
+    pub(super) fn open_for(&self, login: Option<(&[u8], &[u8])>) -> StorageResult<OpenStorage> {
         match (self.root.objects().filter(|objects| self.stores.is_personal(objects)), login) {
             (None, _) => self.open(),
-            (Some(_), None) => Ok(Open { storage: Arc::new(MemoryStorage::new()), walls: None }),
+            (Some(_), None) => {
+                Ok(OpenStorage { storage: Arc::new(MemoryStorage::new()), confinement: None })
+            }
             (Some(objects), login) => {
                 let storage = self.stores.storage(objects, self.config, login)?;
                 let _ = self.capabilities.set(storage.capabilities());
-                Ok(Open { storage, walls: None })
+                Ok(OpenStorage { storage, confinement: None })
             }
         }
     }
 
-    fn open(&self) -> StorageResult<Open> {
+    fn open(&self) -> StorageResult<OpenStorage> {
         let identity = identity(&self.root)?;
         let mut found = self.found.lock();
         // Another directory has the path now: the cache is stale.
@@ -211,14 +213,14 @@ impl Home {
         let _ = self.capabilities.set(open.storage.capabilities());
         *remembered = tally.map(|tally| (identity, tally));
         let storage = Arc::downgrade(&open.storage);
-        *found = Some(OpenedRoot { identity, storage, walls: open.walls });
+        *found = Some(OpenedRoot { identity, storage, confinement: open.confinement });
         Ok(open)
     }
 }
 
 impl OpenedRoot {
-    fn open(&self) -> Option<Open> {
-        Some(Open { storage: self.storage.upgrade()?, walls: self.walls })
+    fn open(&self) -> Option<OpenStorage> {
+        Some(OpenStorage { storage: self.storage.upgrade()?, confinement: self.confinement })
     }
 }
 
@@ -241,7 +243,7 @@ fn identity(root: &ConfiguredRoot) -> StorageResult<DirectoryIdentity> {
 fn create(root: &Path, config: LocalConfig) -> StorageResult<bool> {
     match fs::DirBuilder::new().mode(0o700).create(root) {
         Ok(()) => {
-            if let Err(error) = furnish(root, config) {
+            if let Err(error) = set_group_and_mode(root, config) {
                 let shown = shown_path(root);
                 log::warn!(target: LOG, "{shown}: cannot set its group and mode: {error}");
             }
@@ -253,8 +255,8 @@ fn create(root: &Path, config: LocalConfig) -> StorageResult<bool> {
     }
 }
 
-/// Gives a new root the group and the mode that the settings name.
-fn furnish(root: &Path, config: LocalConfig) -> io::Result<()> {
+/// Gives a new root the group and the mode that the settings name, without following a link.
+fn set_group_and_mode(root: &Path, config: LocalConfig) -> io::Result<()> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = open(root, flags, Mode::empty())?;
     if let Some(group) = config.group {
@@ -284,22 +286,22 @@ fn open_storage(
     root: &ConfiguredRoot,
     config: LocalConfig,
     stores: &Stores,
-) -> StorageResult<(Open, Option<Tally>)> {
+) -> StorageResult<(OpenStorage, Option<Tally>)> {
     match root {
         ConfiguredRoot::Directory(path) => {
             let local = LocalStorage::open(path)?.configured(config)?;
-            let (walls, tally) = (Some(local.confinement_status()), Some(local.tally()));
-            Ok((Open { storage: Arc::new(local), walls }, tally))
+            let (confinement, tally) = (Some(local.confinement_status()), Some(local.tally()));
+            Ok((OpenStorage { storage: Arc::new(local), confinement }, tally))
         }
         ConfiguredRoot::Objects(objects) => {
             let storage = stores.storage(objects, config, None)?;
-            Ok((Open { storage, walls: None }, None))
+            Ok((OpenStorage { storage, confinement: None }, None))
         }
     }
 }
 
 /// Returns why no session can be confined as the settings require, whatever its root.
-pub(super) fn lack_of_walls(config: LocalConfig) -> Option<String> {
+pub(super) fn why_unconfined(config: LocalConfig) -> Option<String> {
     let tried = LocalStorage::open("/").and_then(|root| root.configured(config));
     tried.err().map(|error| in_full(&error))
 }

@@ -1,7 +1,6 @@
 //! Code shared by the control socket and the metrics: a Unix socket whose file is removed on drop,
 //! threads that serve several clients at a time, and streams with one deadline.
 
-use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -10,8 +9,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use rustix::event::PollFlags;
 use rustix::fs::{FileType, Mode, OFlags, chmod, fstat, open};

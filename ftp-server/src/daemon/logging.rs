@@ -68,7 +68,7 @@ impl DaemonLog {
             }
             LogTarget::File(path) => {
                 let file = LogFile::start(path, settings.run_as.clone())?;
-                (file.writer().clone(), Some(file), false)
+                (file.writer.clone(), Some(file), false)
             }
             LogTarget::Syslog => {
                 let syslog = Syslog::connect(Path::new(SYSLOG))
@@ -152,7 +152,7 @@ impl Transfers {
         settings: &Settings,
     ) -> Result<Option<Option<TransferLog>>, DaemonError> {
         let path = settings.log_transfers.as_deref();
-        if self.log().as_ref().map(|log| log.file.path()) == path {
+        if self.log().as_ref().map(|log| &*log.file.path) == path {
             return Ok(None);
         }
         let named = |error: DaemonError| {
@@ -160,7 +160,7 @@ impl Transfers {
         };
         let start = |path: &Path| {
             let file = LogFile::start(path, settings.run_as.clone()).map_err(named)?;
-            let xferlog = Xferlog::new(file.writer().clone());
+            let xferlog = Xferlog::new(file.writer.clone());
             Ok(TransferLog { file, xferlog })
         };
         path.map(start).transpose().map(Some)
@@ -169,8 +169,8 @@ impl Transfers {
     /// Switches to the opened file.
     pub(crate) fn set(&self, prepared: Option<Option<TransferLog>>) {
         if let Some(log) = prepared {
-            // Dropping the former log writes its last lines. Sessions do not wait: the lock is
-            // free.
+            // Dropping the former log writes its last lines; the lock is free by then, so sessions do
+            // not wait for that.
             let former = std::mem::replace(&mut *self.log(), log);
             drop(former);
         }
@@ -186,7 +186,7 @@ impl Transfers {
     /// Waits briefly for the last lines.
     pub(crate) fn flush(&self) {
         if let Some(file) = self.file() {
-            file.writer().flush(LAST_LINES);
+            file.writer.flush(LAST_LINES);
         }
     }
 
@@ -318,14 +318,6 @@ impl LogFile {
         let writer = LogWriter::start(shown_path(path), file)
             .map_err(|error| DaemonError::no_thread("the log", &error))?;
         Ok(Self { path: path.to_owned(), writer, owner })
-    }
-
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    const fn writer(&self) -> &LogWriter {
-        &self.writer
     }
 
     /// Reopens the file by its name, because the old file may have been renamed.

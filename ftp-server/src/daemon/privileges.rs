@@ -1,11 +1,10 @@
 //! The user and the group that a server runs as, and the owners of files.
 
 use std::ffi::{CStr, CString};
-use std::fmt;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::{fchown, lchown};
 use std::path::Path;
+use std::{fmt, io};
 
 use nix::unistd::{Gid, Group, Uid, User};
 

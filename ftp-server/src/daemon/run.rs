@@ -2,13 +2,12 @@
 //! what the program decides about the start.
 
 use std::collections::VecDeque;
-use std::fmt;
-use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::{fmt, io};
 
 use super::apply::Sockets;
 use super::certificate::watch::Renewed;

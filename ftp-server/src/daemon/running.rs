@@ -9,8 +9,7 @@ use ftp_proto::Escaped;
 use log::Level;
 
 use super::apply::{BuiltParts, Parts, start};
-use super::certificate::watch::{Renewal, Renewed};
-use super::certificate::watch::{Validity, urgent_validity, validity};
+use super::certificate::watch::{Renewal, Renewed, Validity, urgent_validity, validity};
 use super::certificate::{self, FileCertificate, Loaded};
 use super::config::{Config, Fixed, LogFormat, MISSING, MetricsAddress, is_missing};
 use super::control::{

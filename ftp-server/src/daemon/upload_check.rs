@@ -17,8 +17,7 @@ use ftp_proto::text::values::show;
 
 use super::config::Settings;
 use super::programs::pool::{Job, ProgramPool};
-use super::programs::{self as process, Stuck};
-use super::programs::{Failures, ProgramAnswer};
+use super::programs::{self as process, Failures, ProgramAnswer, Stuck};
 use crate::auth::LocalPaths;
 use crate::storage::StorageResult;
 use crate::{

@@ -15,7 +15,7 @@ use log::Level;
 
 use super::check::joined;
 use super::config::{ANONYMOUS, Config, ConfiguredRoot, Host, MountPoint, Settings, User};
-use super::home::{Home, Open, Places, Role, lack_of_walls};
+use super::home::{Home, OpenStorage, Places, Role, why_unconfined};
 use super::logging::LOG;
 use super::logins::LoginProgram;
 use super::own_files::OwnFiles;
@@ -315,11 +315,11 @@ impl Homes {
     /// Returns `Unsupported` if sessions cannot be confined as required, or `Local` if none of
     /// the directories is usable, unless the server has a file (`has_file`).
     pub(super) fn look(&self, has_file: bool) -> Result<Option<ConfinementNote>, DaemonError> {
-        let mut walls = None;
+        let mut confinement = None;
         let mut failure = None;
         let mut is_usable = has_file;
         // `auth.program` names the directories of its users only when they log in.
-        if let Some(why) = self.program.as_ref().and_then(|_| lack_of_walls(self.config)) {
+        if let Some(why) = self.program.as_ref().and_then(|_| why_unconfined(self.config)) {
             return Err(DaemonError::new(
                 DaemonErrorKind::Unsupported,
                 format!("cannot confine sessions: {why}"),
@@ -342,13 +342,13 @@ impl Homes {
                 }
             };
             match opened {
-                Ok(Open { storage, walls: of_home }) => {
+                Ok(OpenStorage { storage, confinement: of_home }) => {
                     // A mounted directory is not kept open, so that its disk can be unmounted.
                     if home.role == Role::Mounted {
                         continue;
                     }
                     is_usable = true;
-                    walls = of_home.map(|walls| (walls, shown)).or(walls);
+                    confinement = of_home.map(|confinement| (confinement, shown)).or(confinement);
                     let mut kept = self.kept.lock();
                     if kept.len() < KEPT {
                         kept.push(storage);
@@ -380,15 +380,16 @@ impl Homes {
             }
         }
         joined(lines).iter().for_each(|line| log::error!(target: LOG, "{line}"));
-        let Some((walls, shown)) = walls else {
+        let Some((confinement, shown)) = confinement else {
             return failure.filter(|_| !is_usable).map_or(Ok(None), Err);
         };
-        let is_lacking = self.config.confine == ConfinementPolicy::BestEffort && walls.is_lacking();
+        let is_lacking =
+            self.config.confine == ConfinementPolicy::BestEffort && confinement.is_lacking();
         let level = if is_lacking { Level::Warn } else { Level::Info };
         let shown = if homes.len() == 1 { shown } else { "their roots".to_owned() };
         Ok(Some(ConfinementNote {
             level,
-            text: format!("sessions are confined to {shown} by {walls}"),
+            text: format!("sessions are confined to {shown} by {confinement}"),
         }))
     }
 }

@@ -1,9 +1,8 @@
 //! Waiting for data connections while another connection is watched.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{io, thread};
 
 use ftp_proto::BlockMarker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

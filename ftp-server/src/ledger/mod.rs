@@ -7,7 +7,6 @@
 //! `RedisLedger` in Redis with a script. [`record`] defines the content of a record, and [`shared`]
 //! makes the changes.
 
-mod count;
 mod quota;
 mod record;
 #[cfg(feature = "redis")]

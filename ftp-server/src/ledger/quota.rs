@@ -1,16 +1,18 @@
-//! A storage with a quota that several servers share.
+//! A storage with a quota that several servers share, and the counts of its files.
 
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
-use super::count;
+use super::record::{Time, UsageRecord};
 use super::reservation::{QuotaUpload, Reservation, unknown};
-use super::shared::{SharedInner, SharedState, digest, record_name};
-use crate::forward_storage;
+use super::shared::{Held, SharedInner, SharedState, digest, record_name, unique};
 use crate::storage::space::Cost;
 use crate::storage::{
     Ask, Capabilities, EntryKind, Keep, RoomFor, Space, Storage, StorageErrorKind as Kind,
     StorageResult, Upload, VirtualPath, WriteMode,
 };
+use crate::{forward_storage, threads};
 
 /// A storage with a quota that several servers share: see [`SharedState::quota`].
 ///
@@ -226,10 +228,101 @@ impl Storage for SharedQuota {
         let used = match total()? {
             Some(used) => used,
             None => {
-                count::wait(&self.account)?;
+                wait_for_count(&self.account)?;
                 total()?.ok_or(Kind::Busy)?
             }
         };
         Ok(Space { bytes: used.bytes, files: used.files, ..self.limit })
     }
+}
+
+/// Maximum time that a change waits for a count.
+const COUNT_WAIT: Duration = Duration::from_secs(5);
+
+/// Counts the files in the background, unless another count is in flight or has just finished.
+///
+/// # Errors
+///
+/// Returns the system's error if no thread can be started.
+pub(super) fn begin_count(account: &Arc<Account>) -> StorageResult<()> {
+    let account = Arc::clone(account);
+    start_count(move || {
+        if let Err(error) = count(&account, UsageRecord::needs_count) {
+            log::warn!("cannot count the files for a quota: {error}");
+        }
+    })
+}
+
+/// Counts the files, and waits at most [`COUNT_WAIT`] for the result.
+///
+/// # Errors
+///
+/// Returns `Busy` if the count takes too long or another count is running; a slow count continues
+/// in its thread. Returns the error of the storage if the count fails, `Uncounted` if the ledger fails,
+/// or the system's error if no thread can be started.
+pub(super) fn wait_for_count(account: &Arc<Account>) -> StorageResult<()> {
+    let account = Arc::clone(account);
+    let (sender, result) = mpsc::sync_channel(1);
+    start_count(move || {
+        // The session may no longer be waiting.
+        let _ = sender.send(count(&account, |_, _| true));
+    })?;
+    match result.recv_timeout(COUNT_WAIT) {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(false)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+            Err(Kind::Busy.into())
+        }
+    }
+}
+
+fn start_count(work: impl FnOnce() + Send + 'static) -> StorageResult<()> {
+    Ok(threads::start(Some("count"), threads::JOB_STACK, work).map(drop)?)
+}
+
+/// Counts the files if `is_needed` by the record at this time. Returns whether the result was
+/// recorded; `false` means that no count is needed, or that another one is running or has replaced
+/// this one.
+fn count(account: &Account, is_needed: impl Fn(&UsageRecord, Time) -> bool) -> StorageResult<bool> {
+    let (shared, record) = (account.shared(), &account.record);
+    let id = unique().map_err(unknown)?;
+    let begun = shared.change(record, |record, times| {
+        is_needed(record, times.0) && record.begin_count(&id, times)
+    });
+    if !begun.map_err(unknown)? {
+        return Ok(false);
+    }
+    shared.hold(record, &id, Held::Count);
+    let found = walk(&*account.storage);
+    shared.give_up(record, &id);
+    let cost = found.as_ref().ok().copied();
+    let ended = shared.change(record, |record, (now, _)| record.end_count(&id, cost, now));
+    found?;
+    ended.map_err(unknown)
+}
+
+/// Returns the cost of all files and directories.
+fn walk(storage: &dyn Storage) -> StorageResult<Cost> {
+    let mut total = Cost::default();
+    let mut waiting = vec![VirtualPath::root()];
+    while let Some(directory) = waiting.pop() {
+        let entries = match storage.list(&directory, Ask::Facts) {
+            Ok(entries) => entries,
+            // The directory was removed meanwhile.
+            Err(error) if error.kind == Kind::NotFound && !directory.is_root() => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let entry = entry?;
+            total = total.plus(match entry.metadata.kind {
+                EntryKind::Directory => {
+                    waiting.push(directory.join(&entry.name));
+                    Cost::DIRECTORY
+                }
+                EntryKind::File => Cost::of_file(entry.metadata.size),
+                EntryKind::Symlink | EntryKind::Special => Cost::of_file(0),
+            });
+        }
+    }
+    Ok(total)
 }

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::LedgerError;
-use super::count;
-use super::quota::{Account, Names};
+use super::quota::{Account, Names, begin_count, wait_for_count};
 use super::record::{Later, Verdict};
 use super::shared::{Held, WithoutLedger, unique};
 use crate::forward_storage;
@@ -81,14 +80,14 @@ impl Reservation {
                     self.cost = self.cost.plus(wanted).plus(Cost::bytes(more));
                     self.hold();
                     if needs_count && !has_counted {
-                        count::begin(&account)?;
+                        begin_count(&account)?;
                     }
                     return Ok(());
                 }
                 Ok((Verdict::Uncounted | Verdict::Over { is_old: true }, _) | (_, true))
                     if !has_counted =>
                 {
-                    match count::wait(&account) {
+                    match wait_for_count(&account) {
                         Ok(()) => has_counted = true,
                         Err(error) if error.kind == Kind::Uncounted => {
                             return self.reserve_without(error, wanted.plus(Cost::bytes(ahead)));

@@ -1,10 +1,9 @@
 //! Writes lines to a file, pipe or terminal without waiting for the target.
 
-use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::sync::{Arc, Condvar, MutexGuard};
-use std::thread;
 use std::time::Duration;
+use std::{fmt, thread};
 
 use crate::lock::{Lock, unpoisoned};
 use crate::{limits, threads};

@@ -6,11 +6,10 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::config::ServerConfig;
-use crate::deadline;
 use crate::ledger::{BanPolicy, SharedState};
-use crate::limits;
 use crate::lock::Lock;
 use crate::shares::network_of;
+use crate::{deadline, limits};
 
 #[derive(Debug)]
 pub(crate) struct Bans {

@@ -1,5 +1,5 @@
-//! Listening sockets and the accept loop. The loop ends when the server closes its sockets; an
-//! error does not end it.
+//! Listening sockets, the accept loop, and accepted connections until they are sessions, each in its
+//! own thread. The loop ends when the server closes its sockets; an error does not end it.
 
 use std::fs::File;
 use std::io;
@@ -8,19 +8,22 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use ftp_proto::ProxyHeader;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use socket2::SockRef;
 
-use super::arrival::{AdmittedStep, Arrival, turn_away};
+use super::admission::Permit;
+use super::balancer::{self, Ends};
 use super::complaints::Complaints;
 use super::socket::{self, is_ready};
-use crate::context::Current;
-use crate::log::Refusal;
-use crate::service::Greeting;
-use crate::{limits, threads};
+use crate::context::{Context, Current};
+use crate::log::{Event, EventKind, Refusal};
+use crate::service::register::{Registration, SessionHandle};
+use crate::service::{self, Greeting};
+use crate::{deadline, limits, threads};
 
 /// Pause of the loop after an error that may repeat.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -142,6 +145,121 @@ fn receive(
         complaints.log("cannot start a thread for a session", &error);
         turn_away(&line.stream, from, greeting, &context, Refusal::Resources);
     }
+}
+
+enum AdmittedStep {
+    /// Begin a session: the client has a place.
+    Client(Permit),
+    /// Wait for the header that names the client.
+    Balancer(Permit),
+}
+
+impl AdmittedStep {
+    /// Sets the connection. From now on, the server may close it to make room for others.
+    fn is_for(&self, line: &Arc<SessionHandle>) {
+        let (Self::Client(permit) | Self::Balancer(permit)) = self;
+        permit.is_for(line);
+    }
+}
+
+/// A connection with its entry in the register.
+struct Arrival {
+    registration: Registration,
+    entry: AdmittedStep,
+    /// The address of the client, or of its balancer.
+    from: SocketAddr,
+    greeting: Greeting,
+}
+
+impl Arrival {
+    /// Serves the client until the session ends or leaves this thread.
+    fn serve(mut self, current: &Arc<Current>) {
+        if let Some(ends) = self.ends(current)
+            && let AdmittedStep::Client(permit) = self.entry
+        {
+            service::run(self.registration, ends, self.greeting, current, permit);
+        }
+    }
+
+    /// Returns the addresses of the connection, or `None` if the connection was refused or closed.
+    /// This is a separate function because a session keeps each page of stack that its thread has
+    /// used.
+    #[inline(never)]
+    fn ends(&mut self, current: &Arc<Current>) -> Option<Ends> {
+        let line = Arc::clone(&self.registration.line);
+        let local = line.stream.local_addr().ok()?;
+        if let AdmittedStep::Client(_) = self.entry {
+            return Some(Ends::direct(self.from, local));
+        }
+        let header = self.header();
+        let named = header.and_then(|header| Ok((header, Ends::of(header, self.from, local)?)));
+        // The settings, the bans and the limits may have changed in the meantime.
+        let context = current.get();
+        if line.is_cut() || line.is_dismissed() || context.is_draining() {
+            return None;
+        }
+        match named {
+            Ok((header, ends)) => match self.objection(header, ends.peer, &context) {
+                None => Some(ends),
+                Some(refusal) => {
+                    turn_away(&line.stream, ends.peer, self.greeting, &context, refusal);
+                    None
+                }
+            },
+            // The balancer only checked that the port is open.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => None,
+            Err(error) => {
+                log::debug!("{}: no PROXY header: {error}", self.from);
+                turn_away(&line.stream, self.from, self.greeting, &context, Refusal::Header);
+                None
+            }
+        }
+    }
+
+    fn header(&self) -> io::Result<ProxyHeader> {
+        let stream = &self.registration.line.stream;
+        let deadline = deadline::after(Instant::now(), limits::PROXY_WAIT);
+        balancer::receive_header(stream, || balancer::wait_for_input(stream, deadline))
+    }
+
+    /// Takes a place for the client. Returns the reason to refuse the client, or `None` if the
+    /// client has a place.
+    fn objection(
+        &mut self,
+        header: ProxyHeader,
+        peer: SocketAddr,
+        context: &Context,
+    ) -> Option<Refusal> {
+        let permit = if header == ProxyHeader::Local {
+            context.admission.admit_balancer(peer.ip())
+        } else if let Some(refusal) = context.objection(peer.ip()) {
+            return Some(refusal);
+        } else {
+            context.admission.admit(peer.ip())
+        };
+        let Some(permit) = permit else { return Some(Refusal::Full) };
+        self.registration.line.shown.set_peer(peer);
+        permit.is_for(&self.registration.line);
+        self.entry = AdmittedStep::Client(permit);
+        None
+    }
+}
+
+/// Refuses a connection and reports it. With implicit TLS, sends no reply, because the client
+/// expects a handshake.
+fn turn_away(
+    stream: &TcpStream,
+    peer: SocketAddr,
+    greeting: Greeting,
+    context: &Context,
+    refusal: Refusal,
+) {
+    if greeting == Greeting::Clear {
+        socket::refuse(stream, &refusal.reply());
+    }
+    let peer = socket::canonical(peer);
+    let kind = EventKind::Refused(refusal);
+    context.observers.tell_unharmed(&Event::of_peer(peer, kind));
 }
 
 /// Value of [`ListeningSocket::waited`] if no connection waited.

@@ -72,7 +72,8 @@ impl Debts {
         let books = self.settled(Instant::now());
         let debt = books.debts.get(&Networks::around(peer).holder()).copied().unwrap_or_default();
         let share = u128::from(self.per_second) / (books.debts.len() as u128).max(1);
-        let nanos = u128::from(debt.saturating_sub(self.credit)) * 1_000_000_000 / share.max(1);
+        let nanos =
+            u128::from(debt.saturating_sub(self.credit)) * u128::from(SECOND) / share.max(1);
         let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         wait.min(self.scarce.patience.duration())
     }
@@ -83,7 +84,7 @@ impl Debts {
         let elapsed = now.saturating_duration_since(books.settled);
         if elapsed >= SETTLE {
             books.settled = now;
-            let back = u128::from(self.per_second) * elapsed.as_nanos() / 1_000_000_000;
+            let back = u128::from(self.per_second) * elapsed.as_nanos() / u128::from(SECOND);
             let each = back / (books.debts.len() as u128).max(1);
             let each = u64::try_from(each).unwrap_or(u64::MAX);
             books.debts.retain(|_, debt| {

@@ -1,10 +1,9 @@
 //! Confinement of threads to a user's files by Landlock, in addition to path lookup below the root.
 
-use std::fmt;
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::ptr::addr_eq;
 use std::sync::{Arc, Weak};
+use std::{fmt, io};
 
 use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,

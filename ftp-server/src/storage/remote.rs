@@ -9,11 +9,10 @@ use super::{
     Ask, Change, Entries, Entry, Keep, Metadata, RoomFor, Source, Space, Storage, StorageResult,
     Unfinished, Upload, VirtualPath, WriteMode,
 };
-use crate::forward_storage;
-use crate::limits;
 use crate::log::EventKind;
 use crate::service::{Away, LateObserver};
 use crate::threads::ThreadJob;
+use crate::{forward_storage, limits};
 
 /// Maximum number of entries that a listing gets in one call.
 const BATCH: usize = 1_000;

@@ -1,5 +1,6 @@
 //! The start of TLS on connections, and the TLS state that a control connection shares with its
-//! data connections: TLS sessions that only these can resume.
+//! data connections: TLS sessions that only these can resume. Also handshakes that this server begins
+//! with other servers.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -9,19 +10,24 @@ use std::{fmt, io};
 
 use ftp_proto::HostName;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{self, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::{
-    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, ServerConfig,
-    StoresServerSessions,
+    ClientHello, NoServerSessionStorage, ParsedCertificate, ProducesTickets, ResolvesServerCert,
+    ServerConfig, StoresServerSessions,
 };
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{ClientConfig, SupportedProtocolVersion};
-use rustls_pki_types::ServerName;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
+    SupportedProtocolVersion,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::connection::Connection;
 use super::handshake::{Handshake, Pool};
-use super::load::Certificate;
-use super::other_server;
+use super::load::{Certificate, KeyDigest, Trusted};
 use super::policy::{AskedName, SessionReuse, TlsInfo, TlsRules, TlsVersion};
 use super::settings::{Identity, Settings, Tls, ring};
 use super::steps::note_offer;
@@ -57,7 +63,7 @@ impl Acceptor {
         config.max_early_data_size = 0;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        let begins = other_server::config(&settings.0, versions(&settings));
+        let begins = config_with_others(&settings.0, versions(&settings));
         let begins = begins.map_err(io::Error::other)?;
         Ok(Self { settings, config, begins, pool })
     }
@@ -326,6 +332,104 @@ impl StoresServerSessions for Resumption {
 
     fn can_cache(&self) -> bool {
         true
+    }
+}
+
+/// Returns the configuration of the handshakes that this server begins; `None` if it trusts no
+/// other server.
+fn config_with_others(
+    settings: &Settings,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<Option<Arc<ClientConfig>>, rustls::Error> {
+    if !settings.other_servers.is_set() {
+        return Ok(None);
+    }
+    let provider = Arc::clone(&settings.provider);
+    let verifier = OtherServerVerifier {
+        trusted: settings.other_servers.clone(),
+        provider: Arc::clone(&provider),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match &settings.identity {
+        // The other server may ask for a client certificate: this server then shows its own
+        // certificate.
+        Identity::Pair(pair) => {
+            let shown = SingleCertAndKey::from(Arc::clone(pair));
+            config.with_client_cert_resolver(Arc::new(shown))
+        }
+        Identity::Given(_) => config.with_no_client_auth(),
+    };
+    // Each connection may lead to another server.
+    config.resumption = client::Resumption::disabled();
+    config.enable_sni = false;
+    Ok(Some(Arc::new(config)))
+}
+
+/// Checks certificates of other servers, for data connections whose handshake this server begins
+/// (`SSCN ON`). The certificate need not contain the address: the client chose the other server, and
+/// this server knows only the address.
+#[derive(Debug)]
+struct OtherServerVerifier {
+    trusted: Trusted,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for OtherServerVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Trusted { roots, keys, anything } = &self.trusted;
+        let is_pinned = || KeyDigest::of(end_entity).is_some_and(|key| keys.contains(&key));
+        if *anything || is_pinned() {
+            return Ok(ServerCertVerified::assertion());
+        }
+        let Some(roots) = roots else {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        };
+        let end_entity = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(
+            &end_entity,
+            roots,
+            intermediates,
+            now,
+            algorithms,
+        )?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    // Even with a trusted certificate, the other server must prove that it has the private key.
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

@@ -4,11 +4,10 @@
 
 use std::collections::HashSet;
 use std::fmt::Arguments;
-use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
+use std::{io, thread};
 
 use ftp_client::error::{Phase, ProxyFault};
 use ftp_client::{Error, ErrorKind, FirstLook, ServerProtocol};

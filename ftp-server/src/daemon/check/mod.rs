@@ -33,7 +33,7 @@ use self::users::{all_homes, directories, owners, users};
 pub(super) use self::users::{all_places, lacks_of_permission, locked_out, unable};
 use super::certificate;
 use super::config::{Config, LogTarget, Settings, outgoing};
-use super::home::lack_of_walls;
+use super::home::why_unconfined;
 use super::logging::SYSLOG;
 use super::own_files::{OwnFile, OwnFiles, own_files};
 use super::privileges::{RunAs, is_root};
@@ -160,7 +160,7 @@ fn check(
     }
     let is_on_disk = all_homes(config).iter().any(|home| home.root.directory().is_some())
         || !settings.auth.program.is_empty();
-    if let Some(why) = lack_of_walls(settings.local).filter(|_| is_on_disk) {
+    if let Some(why) = why_unconfined(settings.local).filter(|_| is_on_disk) {
         let cure = "use a newer kernel, or \"best-effort\"";
         let words = format!("security.confine: {why}; {cure}");
         findings.fail(DaemonErrorKind::Unsupported, words);

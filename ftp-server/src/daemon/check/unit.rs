@@ -9,12 +9,11 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_c
 use super::findings::{Findings, joined};
 use super::users::{all_homes, let_change};
 use crate::ConfinementPolicy;
-use crate::daemon::DaemonErrorKind;
-use crate::daemon::PATIENCE;
 use crate::daemon::config::{Config, Environment, MountPoint};
 use crate::daemon::own_files::{in_full, is_written, own_files};
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::programs::{self as process, Stuck};
+use crate::daemon::{DaemonErrorKind, PATIENCE};
 use ftp_proto::text::toml_text::shown;
 use ftp_proto::text::values::shown_path;
 

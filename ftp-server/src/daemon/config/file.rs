@@ -12,14 +12,12 @@ use toml::de::DeTable;
 
 use super::reader::Reader;
 use super::table::Settings;
-use super::user::Replaced;
-use super::user::{Table, USER_TABLES, User};
+use super::user::{Replaced, Table, USER_TABLES, User};
 use super::value::{TomlEntry, TomlValue, ValueContent, entries};
-use ftp_proto::text::values;
+use ftp_proto::text::values::{self, counted, shown_path};
 
 use crate::daemon::{DaemonError, DaemonErrorKind};
 use ftp_proto::text::toml_text::Lines;
-use ftp_proto::text::values::{counted, shown_path};
 
 /// Maximum size of a configuration file, in bytes.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -206,7 +204,7 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::config::sample;
+    use crate::daemon::config::tests::sample;
 
     fn apply(text: &str) -> Result<(), Vec<String>> {
         File::of_text("f", text.to_owned())

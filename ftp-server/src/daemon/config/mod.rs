@@ -12,8 +12,6 @@ mod protection;
 mod reader;
 mod root;
 mod row;
-#[cfg(test)]
-mod sample;
 mod stores;
 mod table;
 #[cfg(test)]

@@ -9,8 +9,7 @@ use super::stores::{
     GivenValue, ITSELF, KIND, STORE, STORE_TABLES, StoreSettings, key_of_store, objection_to_name,
 };
 use super::table::{Settings, TABLE, suggestion};
-use super::user::Include;
-use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, OF_USERS, Table, USER_TABLES, User};
+use super::user::{DEFAULTS, GROUP_TABLES, GROUPS, Include, OF_USERS, Table, USER_TABLES, User};
 use super::value::{Objection, TomlEntry, TomlValue};
 use ftp_proto::text::toml_text::{Lines, shown};
 use ftp_proto::text::values::{did_you_mean, nearest};
@@ -56,7 +55,7 @@ impl<'a> Reader<'a> {
         if name == INCLUDE {
             let pattern = Kind::Text
                 .text(value)
-                .map_err(|_| format!("expected a string, found {}", value.named()));
+                .map_err(|_| format!("expected a string, found {}", value.type_name()));
             match pattern.and_then(Include::parse) {
                 Ok(include) => settings.include = Some(include),
                 Err(wrong) => self.wrong(value.at, INCLUDE, wrong),
@@ -71,7 +70,7 @@ impl<'a> Reader<'a> {
                 _ => name.clone(),
             };
             let wrong = match is_known {
-                true => format!("expected a table [{wanted}], found {}", value.named()),
+                true => format!("expected a table [{wanted}], found {}", value.type_name()),
                 false => format!("unknown key{}", suggestion(name)),
             };
             return self.wrong(*at, shown(name), wrong);
@@ -191,7 +190,7 @@ impl<'a> Reader<'a> {
     ) -> Option<&'v [TomlEntry]> {
         let wrong = match objection {
             _ if !entry.value.is_table() => {
-                format!("expected a table [{key}], found {}", entry.value.named())
+                format!("expected a table [{key}], found {}", entry.value.type_name())
             }
             Some(wrong) => wrong.to_owned(),
             None => return Some(entry.value.entries()),

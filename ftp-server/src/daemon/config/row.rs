@@ -106,15 +106,16 @@ impl SetOption<'_> {
         mut rows: impl Iterator<Item = &'static Setting<T>> + Clone,
     ) -> Result<&'static Setting<T>, String> {
         let keys = rows.clone().map(|row| row.key);
-        rows.find(|row| row.key == self.key).ok_or_else(|| {
-            let hint = match did_you_mean(self.key, keys.clone()) {
-                none if none.is_empty() => {
-                    format!(": expected {}", keys.collect::<Vec<_>>().join(", "))
-                }
-                hint => hint,
-            };
-            format!("unknown setting {tables}.{}{hint}", self.key)
-        })
+        rows.find(|row| row.key == self.key)
+            .ok_or_else(|| format!("unknown setting {tables}.{}{}", self.key, hint(self.key, keys)))
+    }
+}
+
+/// Returns the end of a message about an unknown key: a similar key, or else all keys.
+pub(super) fn hint<'k>(key: &str, known: impl Iterator<Item = &'k str> + Clone) -> String {
+    match did_you_mean(key, known.clone()) {
+        none if none.is_empty() => format!(": expected {}", known.collect::<Vec<_>>().join(", ")),
+        hint => hint,
     }
 }
 
@@ -200,9 +201,9 @@ pub(crate) struct Origins(Vec<(&'static str, Origin)>);
 pub(super) struct Origin {
     /// `server.toml:14`, `--set` or the name of another option. If the value is inherited, also
     /// the table: `server.toml:14 (defaults)`.
-    shown: String,
+    pub(super) shown: String,
     /// The source with the column of the value in a file: `server.toml:14:7`.
-    place: String,
+    pub(super) place: String,
 }
 
 impl Origin {
@@ -210,16 +211,6 @@ impl Origin {
     pub(super) fn new(source: String, column: Option<usize>) -> Self {
         let place = column.map_or_else(|| source.clone(), |column| format!("{source}:{column}"));
         Self { shown: source, place }
-    }
-
-    /// Returns the source, without a column.
-    pub(super) fn shown(&self) -> &str {
-        &self.shown
-    }
-
-    /// Returns the source with the column of the value in a file.
-    pub(super) fn place(&self) -> &str {
-        &self.place
     }
 
     /// Returns the origin of a value that is inherited from this table.

@@ -9,7 +9,7 @@ use super::forms::{
     WAITING_TIME,
 };
 use super::root::{ConfiguredRoot, IS_BUILT, Objects, StoreName};
-use super::row::{Origin, Origins, SetOption, Setting, row, with_defaults};
+use super::row::{Origin, Origins, SetOption, Setting, hint, row, with_defaults};
 use super::table::Settings;
 use super::user::User;
 use super::value::{TomlEntry, TomlValue};
@@ -151,7 +151,7 @@ impl StoreSettings {
 
     /// Returns the keys of another kind than s3, with the value as TOML and its origin.
     pub(crate) fn given(&self) -> impl Iterator<Item = (&str, String, &str)> {
-        self.given.iter().map(|(key, value, origin)| (&**key, shown_value(value), origin.shown()))
+        self.given.iter().map(|(key, value, origin)| (&**key, shown_value(value), &*origin.shown))
     }
 
     /// Reads the values that the kind of the store has.
@@ -162,17 +162,8 @@ impl StoreSettings {
     ) -> Result<StoreValues, Vec<(&Origin, String, String)>> {
         let (mut values, mut wrong) = (Vec::new(), Vec::new());
         for (key, value, origin) in &self.given {
-            let keys = kind.keys().iter();
-            let Some(known) = keys.clone().find(|known| known.name() == key) else {
-                let hint = match did_you_mean(key, keys.clone().map(|known| known.name())) {
-                    none if none.is_empty() => {
-                        format!(
-                            ": expected {}",
-                            keys.map(|it| it.name()).collect::<Vec<_>>().join(", ")
-                        )
-                    }
-                    hint => hint,
-                };
+            let Some(known) = kind.keys().iter().find(|known| known.name() == key) else {
+                let hint = hint(key, kind.keys().iter().map(|known| known.name()));
                 wrong.push((origin, key.clone(), format!("unknown key{hint}")));
                 continue;
             };
@@ -197,7 +188,7 @@ impl StoreSettings {
         known: &str,
     ) -> Vec<(String, String, String)> {
         let place = |key: &str| match self.given.iter().find(|(given, ..)| given == key) {
-            Some((.., origin)) => origin.place().to_owned(),
+            Some((.., origin)) => origin.place.clone(),
             None => self
                 .origins
                 .place(if self.origins.get(key).is_some() { key } else { ITSELF })
@@ -226,7 +217,7 @@ impl StoreSettings {
             }
             Err(all) => {
                 let all = all.into_iter();
-                wrong.extend(all.map(|(origin, key, why)| (origin.place().to_owned(), key, why)));
+                wrong.extend(all.map(|(origin, key, why)| (origin.place.clone(), key, why)));
             }
         }
         wrong

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use ftp_proto::HostName;
 
-use super::forms::Kind;
 use super::forms::{
     ADDRESS, ADDRESSES, ARGUMENTS, ATTEMPTS, CLIENTS, CONFINE, COUNT, DIRECTORY_MODE, EVENTS, FILE,
-    FILE_MODE, FILES, GROUP, HOSTS, HookEvent, IDLE_TIME, LEDGER, LINE, LOG, LOG_TARGET, LogFormat,
-    LogTarget, METRICS, MODE, NETWORKS, NUMBER, ON_FAILURE, OVERRIDES, OWN_COUNT, OWNER, PARTIAL,
-    PATTERNS, PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS, ROOT, RUN_AS, SIZE, SWITCH,
-    SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
+    FILE_MODE, FILES, GROUP, HOSTS, HookEvent, IDLE_TIME, Kind, LEDGER, LINE, LOG, LOG_TARGET,
+    LogFormat, LogTarget, METRICS, MODE, NETWORKS, NUMBER, ON_FAILURE, OVERRIDES, OWN_COUNT, OWNER,
+    PARTIAL, PATTERNS, PINS, PORTS, PROCESSES, PROGRAM, RATE, REUSE, RIGHTS, ROOT, RUN_AS, SIZE,
+    SWITCH, SYNC, TIME, TLS, UMASK, VERSION, WAITING_TIME,
 };
 use super::hosts::{ANONYMOUS, HOST, HOST_TABLES, Host};
 use super::ledger::{LedgerSettings, LedgerUrl};
@@ -25,10 +24,9 @@ use super::row::{
     Fields, Fixed, Origins, SetOption, Setting, are_same, fields, row, with_defaults,
 };
 use super::stores::{NOT_PUBLISHED, STORE, STORE_TABLES, StoreSettings, UNCHECKED};
-use super::user::Include;
 use super::user::{
-    DEFAULTS, GROUP_TABLES, GROUPS, NO_SYSTEM_USER, OF_USERS, Table, USER, USER_TABLES, User,
-    UserLayers,
+    DEFAULTS, GROUP_TABLES, GROUPS, Include, NO_SYSTEM_USER, OF_USERS, Table, USER, USER_TABLES,
+    User, UserLayers,
 };
 use crate::daemon::privileges::{FileGroup, RunAs};
 use crate::daemon::store_kind::StoreKinds;

@@ -1,5 +1,7 @@
 //! The values that keys accept, and how they are shown.
 
+pub(super) mod sample;
+
 use std::collections::BTreeSet;
 
 use super::forms::Kind;

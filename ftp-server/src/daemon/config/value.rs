@@ -156,7 +156,7 @@ impl TomlValue {
     }
 
     /// Returns the type of the value, with an article.
-    pub(super) const fn named(&self) -> &'static str {
+    pub(super) const fn type_name(&self) -> &'static str {
         match self.content {
             ValueContent::Unset => "null",
             ValueContent::Single(ValueType::Text, _) => "a string",

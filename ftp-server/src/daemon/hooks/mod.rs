@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::{Event, Observer};
 
 use self::notice::{EventForm, Hook, Notice, is_unpublished, new_id};
-pub(super) use self::spool::{Spool, flaw, spool_directory, spool_files};
+pub(super) use self::spool::{Spool, flaw, needs_spool, spool_directory, spool_files};
 use super::DaemonError;
 use super::config::{Config, HookEvent, Settings};
 use super::logging::LOG;

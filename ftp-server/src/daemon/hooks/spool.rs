@@ -18,10 +18,9 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::SyncPolicy;
-use crate::daemon::DaemonError;
 use crate::daemon::config::{Config, Settings};
 use crate::daemon::logging::LOG;
-use crate::daemon::start_thread;
+use crate::daemon::{DaemonError, start_thread};
 use crate::lock::Lock;
 use crate::storage::{lock, rename_new, unlock};
 use ftp_proto::text::values::{counted, shown_path};
@@ -242,14 +241,14 @@ impl Spool {
     }
 
     pub(super) fn rename(&self, from: &str, to: &str) {
-        self.check(from, fs::rename(self.at(from), self.at(to)));
+        self.warn_if_failed(from, fs::rename(self.at(from), self.at(to)));
     }
 
     pub(super) fn remove(&self, name: &str) {
-        self.check(name, fs::remove_file(self.at(name)));
+        self.warn_if_failed(name, fs::remove_file(self.at(name)));
     }
 
-    fn check(&self, name: &str, changed: io::Result<()>) {
+    fn warn_if_failed(&self, name: &str, changed: io::Result<()>) {
         if let Err(error) = changed
             && error.kind() != ErrorKind::NotFound
         {
@@ -300,10 +299,14 @@ fn parent_of_temporary(settings: &Settings) -> PathBuf {
 
 const BY_OTHERS: &str = "can be changed by other users of this computer; use chmod 700";
 
-/// Returns the directories of the spool, if a hook is configured.
+/// Returns whether a hook is configured whose events wait in the spool.
+pub(in crate::daemon) fn needs_spool(settings: &Settings) -> bool {
+    settings.hooks.program.is_some() || !settings.hooks.stored.is_empty()
+}
+
+/// Returns the directories of the spool, if it is needed.
 pub(in crate::daemon) fn spool_files(settings: &Settings) -> Vec<PathBuf> {
-    let hooks = &settings.hooks;
-    if hooks.program.is_none() && hooks.stored.is_empty() {
+    if !needs_spool(settings) {
         return Vec::new();
     }
     // A temporary directory gets a name of its own.
@@ -401,7 +404,7 @@ impl DeadLetters {
         };
         let kept = match stock.is_full() {
             true => Err(format!("{} is full", shown())),
-            false => write(from, &self.directory, name, json).map_err(failed),
+            false => move_in(from, &self.directory, name, json).map_err(failed),
         };
         if kept.is_ok() {
             stock.files += 1;
@@ -412,9 +415,9 @@ impl DeadLetters {
     }
 }
 
-/// Renames a file, and syncs it. If it is missing or on another file system, writes a new one under a
-/// temporary name first, and never replaces a file.
-fn write(from: &Path, directory: &Path, name: &str, json: &str) -> io::Result<PathBuf> {
+/// Moves the file of an event into a directory, and syncs both. If the file is missing or on another
+/// file system, writes a new one under a temporary name first, and never replaces a file.
+fn move_in(from: &Path, directory: &Path, name: &str, json: &str) -> io::Result<PathBuf> {
     let path = directory.join(name);
     match fs::rename(from, &path) {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::CrossesDevices) => {

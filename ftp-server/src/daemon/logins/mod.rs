@@ -2,14 +2,12 @@
 //! login that is not in the cache starts one process, which reads one line of JSON and answers with
 //! a JSON object.
 
-use std::time::{Duration, Instant};
-
 mod question;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::{AuthError, LoginAttempt};
 use sha2::{Digest, Sha256};
 
 use self::question::{Asked, Question};
@@ -18,6 +16,7 @@ use super::programs::Failures;
 use super::programs::pool::ProgramPool;
 use crate::lock::Lock;
 use crate::net::random;
+use crate::{AuthError, LoginAttempt};
 use ftp_proto::text::toml_text;
 
 /// Time that the shutdown leaves for killed programs to end.
@@ -146,7 +145,7 @@ impl LoginProgram {
 
     /// Logs why there is no valid answer, unless there are too many such messages.
     fn log(&self, attempt: &LoginAttempt<'_>, why: &str) {
-        let why = without(why, attempt.password);
+        let why = without_password(why, attempt.password);
         self.failures.log("auth.program", &self.command, attempt.user, &why);
     }
 
@@ -176,7 +175,7 @@ impl LoginProgram {
 }
 
 /// Replaces the message if it shows the password.
-fn without(why: &str, password: &[u8]) -> String {
+fn without_password(why: &str, password: &[u8]) -> String {
     let password = String::from_utf8_lossy(password);
     if password.is_empty() || !why.contains(&*password) {
         return why.to_owned();
@@ -375,11 +374,11 @@ mod tests {
     #[test]
     fn messages_that_contain_the_password_are_not_shown() {
         let why = "root: invalid path \"secret\": expected an absolute path";
-        assert_eq!(without(why, b""), why);
-        assert_eq!(without(why, b"other"), why);
+        assert_eq!(without_password(why, b""), why);
+        assert_eq!(without_password(why, b"other"), why);
         for password in [&b"secret"[..], b"s", b"absolute path"] {
             assert_eq!(
-                without(why, password),
+                without_password(why, password),
                 "invalid answer (not shown: it contains the password)"
             );
         }

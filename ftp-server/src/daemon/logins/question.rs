@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::LoginAttempt;
-use crate::daemon::programs::ProgramAnswer;
 use crate::daemon::programs::pool::Job;
-use crate::daemon::programs::{self as process, Stuck};
+use crate::daemon::programs::{self as process, ProgramAnswer, Stuck};
 use ftp_proto::text::json::Object;
 
 /// Processes of `auth.program` that were killed but have not ended.

@@ -12,9 +12,8 @@ use rustix::net::RecvFlags;
 use super::target::UploadTarget;
 use super::{Pump, PumpEnd, discard_input};
 use crate::data::Outgoing;
-use crate::deadline;
-use crate::limits;
 use crate::tls::{Connection, RECORD, size_of_records};
+use crate::{deadline, limits};
 
 impl Pump<'_> {
     /// Sends all of `outgoing`. If the connection does not stay open, also sends a `close_notify`

@@ -12,8 +12,7 @@ use rustix::fs::{
 use rustix::io::{Errno, Result, retry_on_intr};
 use rustix::process::geteuid;
 
-use super::directory::{self, Directory};
-use super::directory::{exceeds_access, may_give_to_group, may_give_to_user};
+use super::directory::{self, Directory, exceeds_access, may_give_to_group, may_give_to_user};
 use super::policy::LocalConfig;
 use super::root;
 use crate::storage::{EntryKind, Metadata, StorageError, StorageErrorKind};

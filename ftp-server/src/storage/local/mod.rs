@@ -25,7 +25,6 @@ mod policy;
 mod record;
 mod replacement;
 mod root;
-mod staged;
 mod sweep;
 mod target;
 #[cfg(test)]

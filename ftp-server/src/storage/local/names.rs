@@ -242,19 +242,19 @@ fn is_recent([changed, _]: [Duration; 2]) -> bool {
     now.abs_diff(changed) < recent
 }
 
-/// Returns whether each change in a directory is in its times, as on ext4, btrfs, XFS, tmpfs, F2FS, ZFS
-/// and bcachefs. FAT, FUSE and network file systems can have older or coarser ones.
+/// Returns whether each change in a directory is in its times. FAT, FUSE and network file systems can
+/// have older or coarser ones.
 fn shows_changes(directory: &OwnedFd) -> bool {
     fstatfs(directory).is_ok_and(|system| {
         matches!(
             i128::from(system.f_type),
-            0xef53
-                | 0x9123_683e
-                | 0x5846_5342
-                | 0x0102_1994
-                | 0xf2f5_2010
-                | 0x2fc1_2fc1
-                | 0xca45_1a4e
+            0xef53 // ext2, ext3, ext4
+                | 0x9123_683e // btrfs
+                | 0x5846_5342 // XFS
+                | 0x0102_1994 // tmpfs
+                | 0xf2f5_2010 // F2FS
+                | 0x2fc1_2fc1 // ZFS
+                | 0xca45_1a4e // bcachefs
         )
     })
 }

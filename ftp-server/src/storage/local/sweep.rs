@@ -16,13 +16,12 @@ use rustix::process::nice;
 
 use super::directory::{self, Directory};
 use super::facts::{self, Facts, RecordFile};
-use super::hidden;
 use super::kept_uploads::KeptPart;
 use super::name::{self, Hidden, Owner};
 use super::policy::LocalConfig;
-use super::record;
 use super::root::{self, Root};
 use super::usage::{Cost, Seen, Usage};
+use super::{hidden, record};
 use crate::storage::unfinished::{RECORDED, REMEMBERED};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
 use crate::{limits, threads};

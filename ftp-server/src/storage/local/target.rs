@@ -6,11 +6,9 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, readlinkat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::process::geteuid;
 
-use super::directory::owns_all_files;
-use super::directory::{self, Directory, creation, lookup, system};
+use super::directory::{self, Directory, creation, lookup, owns_all_files, system};
 use super::inherit::Given;
-use super::root::LINKS;
-use super::root::{self, Root};
+use super::root::{self, LINKS, Root};
 use super::{name, turn};
 use crate::storage::{
     DirectoryUse, EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath,

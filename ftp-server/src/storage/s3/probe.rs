@@ -3,10 +3,9 @@
 use super::error::S3Error;
 use super::http::{Client, IF_IS, IF_NEW, Request, Treatment, Treatments, check_wanted};
 use super::inner::Inner;
-use super::keys;
 use super::multipart::LEAST;
 use super::objects::{Condition, ID};
-use super::xml;
+use super::{keys, xml};
 use crate::threads::RECENT;
 
 const CONTENT: &[u8] = b"a probe of ftp-server";

@@ -5,16 +5,20 @@
 //! targets of renames, and changes of times. So do removals that the store does not check. One that
 //! may still be made is left to `late`. The running uploads of `storage::unfinished` are separate:
 //! they concern only uploads with records, ignore unknown outcomes, and never wait.
+//!
+//! An object that must not have changed is removed here, too. With a store that ignores the condition
+//! of a removal, the server looks at the object right before, in its turn.
 
 use std::sync::{Arc, Condvar};
 use std::time::{Duration, Instant};
 
 use super::error::S3Error;
-use super::http::{self, LOOKS, Treatments};
+use super::http::{self, Client, LOOKS, Request, Treatment, Treatments, check_wanted};
 use super::inner::Inner;
 use super::objects::Condition;
 use crate::lock::{Lock, unpoisoned};
 use crate::storage::{StorageErrorKind as Kind, StorageResult};
+use crate::threads::RECENT;
 
 /// The changes of this process that take turns. They outlive each store.
 #[derive(Default)]
@@ -67,7 +71,7 @@ impl Inner {
                 return done;
             }
             // Only a client that is there now wants the newer version changed, too.
-            http::check_wanted(Duration::ZERO)?;
+            check_wanted(Duration::ZERO)?;
             turn.condition = Condition::of(self.client.head(key)?.as_ref());
         }
         Err(Kind::Busy.into())
@@ -124,6 +128,63 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.rivals.turns.lock().retain(|other| !Arc::ptr_eq(other, &self.key));
         self.rivals.ended.notify_all();
+    }
+}
+
+impl Client {
+    /// Removes an object. A removal without proof counts if the object is then missing.
+    pub(super) fn delete(&self, key: &str, condition: &Condition) -> Result<(), S3Error> {
+        let headers = condition.header().into_iter().collect();
+        let request = Request { headers, ..Request::of("DeleteObject", key) };
+        let is_gone = || Ok(self.head(key)?.is_none().then_some(()));
+        match self.decided(&request, is_gone, |_| Ok(())) {
+            Err(error) if error.is_missing() => Ok(()),
+            // Another request can have removed it.
+            Err(error) if error.is_precondition() => is_gone()?.ok_or(error),
+            done => done,
+        }
+    }
+}
+
+impl Inner {
+    /// Removes an object if it still has this entity tag.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error for a condition that is not met if another session has replaced the object.
+    pub(super) fn delete_if(&self, key: &str, tag: &str) -> Result<(), S3Error> {
+        let _turn = self.turn_of_own(key);
+        self.delete_in_turn(key, tag)
+    }
+
+    fn delete_in_turn(&self, key: &str, tag: &str) -> Result<(), S3Error> {
+        let condition = Condition::Is(tag.to_owned());
+        match self.test("DeleteObject") {
+            Ok(found) if found.is == Treatment::Checked => {
+                return self.client.delete(key, &condition);
+            }
+            // This does not prove that the store ignores the condition.
+            Err(error) if error.is_transient() || error.is_in_doubt() => return Err(error),
+            _ => {}
+        }
+        let now = self.client.head(key)?;
+        // The look and the test took time.
+        check_wanted(RECENT)?;
+        match now {
+            None => Ok(()),
+            now if condition.is_met(now.as_ref()) => self.client.delete(key, &Condition::None),
+            Some(_) => Err(S3Error::changed("DeleteObject")),
+        }
+    }
+
+    /// Removes the object at `key`, also if another session has replaced the one with this entity
+    /// tag. Each request carries the version that was looked at last.
+    pub(super) fn delete_latest(&self, key: &str, tag: String) -> StorageResult<()> {
+        self.publish(key, (Condition::Is(tag), None), |turn| match turn.condition.clone() {
+            Condition::Is(tag) => Ok(turn.change(|| self.delete_in_turn(key, &tag))?),
+            // It is gone.
+            _ => Ok(()),
+        })
     }
 }
 

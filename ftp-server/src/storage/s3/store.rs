@@ -6,23 +6,19 @@ use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
-use super::S3Storage;
-use super::buffer;
-use super::connection::S3Timeouts;
-use super::connection::{Connections, StorePlace};
+use super::connection::{Connections, S3Timeouts, StorePlace};
 use super::error::S3Error;
 use super::http::{Checks, Client, OBJECT_HEADERS};
 use super::inner::Inner;
+use super::issued_keys::{self, Issuer, KeySource, Platform, WebIdentity};
 use super::keys::Keys;
 use super::multipart::LEAST;
-use super::partial;
-use super::platform::Platform;
 use super::probe::{self, S3Features};
 use super::proof::StoreSigns;
 use super::record::Memory;
 use super::seen::SeenDirectories;
 use super::sign::Credentials;
-use super::web_identity::{self, Issuer, KeySource, WebIdentity};
+use super::{S3Storage, buffer, partial};
 use crate::lock::{Lock, unpoisoned};
 use crate::{limits, threads};
 
@@ -362,7 +358,7 @@ impl S3StoreBuilder {
         let (credentials, renewal) = match &self.key_source {
             Some(source) => {
                 let issuer = Issuer::new(source, &self.region, timeouts, ca)?;
-                let (credentials, due) = web_identity::first(&issuer);
+                let (credentials, due) = issued_keys::first(&issuer);
                 (credentials, Some((issuer, due)))
             }
             None => (Ok(self.credentials), None),
@@ -406,7 +402,7 @@ impl S3StoreBuilder {
             .map_err(S3Error::Local)?;
         if let Some((issuer, due)) = renewal {
             let weak = Arc::downgrade(&inner);
-            let renew = move || web_identity::keep_valid(&weak, &issuer, due);
+            let renew = move || issued_keys::keep_valid(&weak, &issuer, due);
             threads::start(Some("s3-keys"), limits::LOOKUP_STACK, renew).map_err(S3Error::Local)?;
         }
         Ok(S3Store { inner })

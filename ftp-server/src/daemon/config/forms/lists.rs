@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use base64ct::{Base64, Encoding};
 use ftp_proto::text::values::{did_you_mean, nearest};
-use ftp_proto::{HostName, Network};
+use ftp_proto::{HiddenFile, HostName, Network};
 
 use super::texts::{HOME, PASSIVE_ADDRESS};
 use crate::daemon::config::forms::{Form, Kind};
@@ -366,13 +366,10 @@ pub(crate) const MOUNTS: Form<Vec<MountPoint>> = Form::new(
     },
 );
 
-/// Prefix of names that the server hides from clients.
-const HIDDEN: &str = ".ftp-upload-";
-
 fn mount_path(text: &str) -> Result<VirtualPath, &'static str> {
     match path_below(text) {
         _ if VirtualPath::from(text).is_root() => Err("set the directory of / with the key root"),
-        _ if text.split('/').any(|name| name.starts_with(HIDDEN)) => {
+        _ if text.split('/').any(|name| name.as_bytes().starts_with(HiddenFile::UPLOAD)) => {
             Err("names that begin with .ftp-upload- are not allowed")
         }
         Ok(path) if path.is_too_long() => Err("too long"),

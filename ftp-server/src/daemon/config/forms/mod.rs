@@ -203,7 +203,7 @@ impl Kind {
 
     /// Returns what is expected instead of `value`.
     pub(super) fn mistyped(self, value: &TomlValue) -> String {
-        format!("expected {}, found {}", self.wanted(), value.named())
+        format!("expected {}, found {}", self.wanted(), value.type_name())
     }
 
     /// Returns the text of a value that is not a list or a table.

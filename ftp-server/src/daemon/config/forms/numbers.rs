@@ -8,8 +8,7 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::TimeVal;
 use toml_datetime::{Date, Datetime, Offset, Time};
 
-use crate::daemon::config::forms::Kind;
-use crate::daemon::config::forms::{Optional, Scalar};
+use crate::daemon::config::forms::{Kind, Optional, Scalar};
 use ftp_proto::text::values::{duration, show, show_size, size, waiting_time};
 
 /// Largest number of failures or retries. The server counts at most this number of failed logins of

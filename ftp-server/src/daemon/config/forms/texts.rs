@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use ftp_proto::PortRanges;
 
 use crate::daemon::config::LedgerUrl;
-use crate::daemon::config::forms::Kind;
-use crate::daemon::config::forms::{Optional, Scalar};
+use crate::daemon::config::forms::{Kind, Optional, Scalar};
 use crate::daemon::config::listen::MetricsAddress;
 use crate::daemon::config::root::{ConfiguredRoot, Objects, is_bucket};
 use crate::daemon::privileges::{FileGroup, FileOwner, RunAs};

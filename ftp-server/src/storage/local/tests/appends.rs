@@ -13,7 +13,7 @@ use crate::storage::StreamEnd;
 
 /// Returns an append that writes in place from its first byte on.
 pub(super) fn in_place(storage: &LocalStorage, name: &str) -> Box<dyn Upload> {
-    staged::in_place(|| storage.write(&path(name), WriteMode::Append, Keep::Shared).unwrap())
+    append::in_place(|| storage.write(&path(name), WriteMode::Append, Keep::Shared).unwrap())
 }
 
 /// Begins an append to `f`.

@@ -9,7 +9,7 @@ use ftp_tests::peer::ObjectStore;
 use ftp_tests::wait::wait_until;
 use tempfile::TempDir;
 
-use super::super::web_identity::{Issuer, KeySource, WebIdentity, first, keep_valid};
+use super::super::issued_keys::{Issuer, KeySource, WebIdentity, first, keep_valid};
 use super::fake::Fault;
 use super::*;
 

@@ -9,8 +9,7 @@ use std::time::Instant;
 use ftp_tests::wait::wait_until;
 
 use super::super::encode::now;
-use super::super::platform::Platform;
-use super::super::web_identity::{Issuer, KeySource, first};
+use super::super::issued_keys::{Issuer, KeySource, Platform, first};
 use super::fake::iso;
 use super::*;
 use crate::lock::Lock;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{
+use super::super::{
     Config, ConfigReading, Fields, File, HOST, Host, STORE, Setting, Settings, StoreSettings,
     TABLE, USER, User,
 };
@@ -46,7 +46,7 @@ const OF_STORES: &[(&str, &str)] =
     &[("endpoint", "\"https://s3.example.org\""), ("bucket", "\"files\"")];
 
 /// Returns the file, generated from the tables.
-pub(super) fn sample() -> String {
+pub(in crate::daemon::config) fn sample() -> String {
     let mut text = comment(&format!("{HEAD}\n\n{}", Config::ABOUT));
     let settings = Settings::default();
     let mut tables: Vec<&str> = Vec::new();

@@ -1,6 +1,6 @@
 //! Tests of whole dialogues before a transfer, without sockets.
 
-use super::{DataRules, Extended, FileRange, Mode, ServerState, SetupStep, TransferSetup};
+use super::super::{DataRules, Extended, FileRange, Mode, ServerState, SetupStep, TransferSetup};
 use crate::bytes::Pathname;
 use crate::command::Command;
 use crate::parameters::{RepresentationType, TransferMode};
