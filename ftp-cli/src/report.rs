@@ -256,11 +256,14 @@ impl<'a> Tally<'a> {
         failure.reported = true;
         self.failed += 1;
         let fatal = failure.fatal;
-        // A fatal failure is part of the last message.
-        if self.all > 1 && !fatal {
+        // The first fatal failure is part of the last message. Several workers can meet one.
+        let is_last = self.fatal().is_none();
+        if self.all > 1 && !(fatal && is_last) && failure.exit != Exit::Interrupted {
             self.messages.fail(&failure.message);
         }
-        self.last = Some(failure);
+        if is_last || failure.exit == Exit::Interrupted {
+            self.last = Some(failure);
+        }
         if fatal { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
@@ -359,5 +362,15 @@ mod tests {
         tally.done();
         tally.done();
         assert!(tally.finish().is_ok());
+        // Each of several workers can meet a failure that ends the run.
+        let said = Kept::default();
+        let messages = Messages::new(said.clone(), false);
+        let mut tally = Tally::new(2, "files sent", &messages, &events);
+        for text in ["one", "two"] {
+            let failure = Failure { fatal: true, ..Failure::new(Exit::Network, text) };
+            assert!(tally.failed(failure, |error| error).is_break());
+        }
+        assert!(tally.finish().unwrap_err().message.starts_with("one; "));
+        assert!(String::from_utf8(said.bytes()).unwrap().contains("two"));
     }
 }

@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if let [item] = items.as_mut_slice()
         && !is_input
     {
-        item.file = Some(open_file(item.local).map_err(|failure| failure.context(item.shown()))?);
+        item.file = Some(open(item.local).map_err(|failure| failure.context(item.shown()))?);
     }
     let cleanup = Cleanup::start(options, stdio)?;
     let sessions = Sessions::new(options, stdio, &cleanup)?;
@@ -218,24 +218,20 @@ fn check_temporary(settings: &TransferOptions, paths: &[Vec<u8>]) -> Result {
     )))
 }
 
-/// Opens a local file. The failure is not fatal, so other files can still be uploaded.
+/// Opens a local file. The failure is not fatal, so other files can still be uploaded; for a directory, it
+/// suggests `put -r`.
 pub(super) fn open(name: &OsStr) -> Result<File> {
     let file = File::open(name).and_then(|file| match file.metadata()?.is_dir() {
         true => Err(ErrorKind::IsADirectory.into()),
         false => Ok(file),
     });
-    file.map_err(|error: io::Error| local(&error))
-}
-
-/// Opens the file of an operand. For a directory, the failure suggests `put -r`.
-fn open_file(name: &OsStr) -> Result<File> {
-    let mut opened = open(name);
-    if let Err(failure) = &mut opened
-        && Path::new(name).is_dir()
-    {
-        failure.message.push_str("; use ftp-cli put -r to upload it");
-    }
-    opened
+    file.map_err(|error: io::Error| {
+        let mut failure = local(&error);
+        if Path::new(name).is_dir() {
+            failure.message.push_str("; use ftp-cli put -r to upload it");
+        }
+        failure
+    })
 }
 
 /// Complete uploads whose sources are not removed yet: the number and the result, by local path.
@@ -352,7 +348,7 @@ impl Worker for Putter<'_, '_, '_> {
             _ if item.is_input() => None,
             Some(file) => Some(file),
             None => {
-                opened = open_file(item.local)?;
+                opened = open(item.local)?;
                 Some(&opened)
             }
         };

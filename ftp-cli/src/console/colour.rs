@@ -2,22 +2,17 @@
 
 use std::env;
 
-/// The meaning of a coloured word.
+/// The meaning of a coloured word, and the code of its colour (ECMA-48, SGR).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Colour {
-    Good,
-    Warning,
-    Error,
+    Good = 32,
+    Warning = 33,
+    Error = 31,
 }
 
 impl Colour {
     pub(crate) fn paint(self, text: &str) -> String {
-        let code = match self {
-            Self::Good => 32,
-            Self::Warning => 33,
-            Self::Error => 31,
-        };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        format!("\x1b[{}m{text}\x1b[0m", self as u8)
     }
 }
 

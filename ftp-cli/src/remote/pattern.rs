@@ -144,8 +144,14 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
             // Some servers, such as vsftpd, list a missing directory as empty.
             client.can_enter(directory)?;
         }
-        // Some servers deny links that lead nowhere, and list them.
-        if !is_asked && listing.entries.iter().any(|entry| entry.name == name) {
+        // Some servers deny links that lead nowhere, and list them, at least in LIST. A pattern such as
+        // `a[1]` is the more likely to be a name.
+        let shows = |listing: &Listing| listing.entries.iter().any(|it| it.name == name);
+        let is_hidden = listing.form == ListingForm::Mlsd && !pattern.matches(name);
+        if !is_asked
+            && (shows(&listing)
+                || is_hidden && shows(&list(client, directory, options.form(ListingForm::List))?))
+        {
             return Ok(Named::Itself);
         }
         let is_meant = |entry: &Entry| {

@@ -66,6 +66,20 @@ fn plant(root: &TempRoot) {
     }
 }
 
+/// MLSD of some servers leaves out a link that leads nowhere.
+#[test]
+fn a_link_that_leads_nowhere_is_no_pattern_of_other_names() {
+    with_every_server(|server| {
+        let (name, site) = (server.name, &**server.site);
+        site.root.write("a1", b"12345");
+        symlink("nowhere", site.root.join("a[1]")).unwrap();
+        let url = format!("{}a[1]", site.url(""));
+        let ran = run(&mut ftp(&["rm", &url]));
+        assert!(site.root.join("a1").exists(), "{name}: {ran:?}");
+        site.clear();
+    });
+}
+
 #[test]
 fn rm_removes_a_tree_and_follows_no_symlink() {
     with_every_server(|server| {
