@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
 use unicode_normalization::UnicodeNormalization;
 
 use crate::wait::wait_until;
@@ -429,8 +430,15 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(self.kind.delays));
+        let is_last = self.counted == 3;
+        if is_last {
+            // The FIN comes with the reply. Else it depends on the scheduler whether the client's next
+            // command is lost, or goes over a new connection.
+            SockRef::from(self.control).set_tcp_cork(true)?;
+        }
         // In one write: a second small one would wait until the first is acknowledged.
-        self.control.write_all(format!("{text}\r\n").as_bytes())
+        self.control.write_all(format!("{text}\r\n").as_bytes())?;
+        if is_last { self.control.shutdown(Shutdown::Write) } else { Ok(()) }
     }
 
     fn run(&mut self) -> io::Result<()> {
@@ -452,8 +460,8 @@ impl<'a> Session<'a> {
                 self.is_silent = !std::mem::replace(&mut lock(self.state).has_lost, true);
             }
             let ignores = self.kind.ignores_argument && verb == "MLSD";
-            self.act(&verb.to_uppercase(), if ignores { "" } else { argument })?;
             self.counted += usize::from(self.kind.closes_after_three == Some(verb));
+            self.act(&verb.to_uppercase(), if ignores { "" } else { argument })?;
             if self.is_silent
                 && let Some(content) = self.kind.comes_after
             {
@@ -755,6 +763,11 @@ impl<'a> Session<'a> {
         let mut bytes = Vec::new();
         self.connected()?.read_to_end(&mut bytes)?;
         let mut state = lock(self.state);
+        // On a busy machine, the thread of an ended session can come here after the next one has stored
+        // the whole file.
+        if self.kind.kicks && self.is_ended()? {
+            return Err(OVER.into());
+        }
         let old = state.nodes.get(&self.kind.keys(path)).and_then(|node| node.content.clone());
         let mut content = old.unwrap_or_default();
         content.truncate(if appends { content.len() } else { self.rest });
@@ -764,6 +777,14 @@ impl<'a> Session<'a> {
         self.rest = 0;
         self.transfers += 1;
         self.say("226 stored")
+    }
+
+    /// Returns whether another connection has ended this one.
+    fn is_ended(&self) -> io::Result<bool> {
+        self.control.set_nonblocking(true)?;
+        let peeked = self.control.peek(&mut [0]);
+        self.control.set_nonblocking(false)?;
+        Ok(peeked.is_ok_and(|count| count == 0))
     }
 
     fn rename(&mut self, path: &[String]) -> io::Result<()> {
