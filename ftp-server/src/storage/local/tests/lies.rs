@@ -1,6 +1,7 @@
 //! Disks whose answers are wrong, and other programs at a bad moment: each test makes false what the
 //! code takes for granted.
 
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -371,8 +372,14 @@ fn a_close_that_takes_long_is_not_waited_for_while_a_file_gets_its_name_fs_18() 
         upload.flush().unwrap();
         // The disk answers nothing while its files are looked at.
         let slow = disk.lies();
+        let (begins, has_begun) = mpsc::channel();
+        let complete = &mut upload;
         let prepared = thread::scope(|scope| {
-            let preparing = scope.spawn(|| upload.prepare_commit());
+            let preparing = scope.spawn(move || {
+                begins.send(()).unwrap();
+                complete.prepare_commit()
+            });
+            has_begun.recv().unwrap();
             thread::sleep(2 * output::SLOW);
             drop(slow);
             preparing.join().unwrap()
