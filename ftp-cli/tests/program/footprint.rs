@@ -10,6 +10,7 @@ use std::io::Write;
 
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
+use ftp_tests::scale::{count, some};
 use ftp_tests::tls::{Authority, Kind, PairFiles, TlsClient};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 
@@ -28,18 +29,18 @@ use crate::serve::Served;
 const IDLE_SERVER: u64 = 8 * 1_024;
 const IDLE_SERVER_OWN: u64 = 1_024;
 const IDLE_SESSION: u64 = 26;
-const SESSIONS: u64 = 1_000;
 
 #[test]
 fn footprint_of_idle_sessions() {
     allow_descriptors();
+    let count = count(200, 1_000) as u64;
     let root = TempRoot::new();
     let served = Served::start(&root, &["--user", "u:p"]);
     let process = served.running.child.id();
     drop(RawSession::login(served.address, "u", "p"));
     let [before, server, own] =
         ["Rss:", "Pss:", "Anonymous:"].map(|figure| mapped(process, figure));
-    let mut sessions: Vec<_> = (0..SESSIONS)
+    let mut sessions: Vec<_> = (0..count)
         .map(|_| {
             let mut session = RawSession::login(served.address, "u", "p");
             session.expect("PWD", 257);
@@ -52,14 +53,11 @@ fn footprint_of_idle_sessions() {
         session.expect_in_step();
     }
     println!("server with no client: {server} KiB, {before} KiB resident, {own} KiB of its own");
-    println!(
-        "{SESSIONS} idle sessions: {grown} KiB, {:.1} KiB each",
-        grown as f64 / SESSIONS as f64
-    );
+    println!("{count} idle sessions: {grown} KiB, {:.1} KiB each", grown as f64 / count as f64);
     let slack = if cfg!(debug_assertions) { 2 } else { 1 };
     assert!(cfg!(debug_assertions) || server <= IDLE_SERVER);
     assert!(own <= slack * IDLE_SERVER_OWN);
-    assert!(grown <= slack * IDLE_SESSION * SESSIONS);
+    assert!(grown <= slack * IDLE_SESSION * count);
 }
 
 /// Memory of a session in KiB, with which the server computes the limit on sessions.
@@ -90,41 +88,40 @@ fn footprint_of_sessions_whose_clients_read_nothing_ho_01() {
     (0..1_000).for_each(|number| drop(root.write(format!("d/{number:0>250}"), b"")));
     std::fs::File::create(root.path().join("large")).unwrap().set_len(64 << 20).unwrap();
     let slack = if cfg!(debug_assertions) { 2 } else { 1 };
-    for (what, is_data, more) in UNREAD {
-        for is_tls in [false, true] {
-            let users = ["--user", "u:p", "--tls-cert", certificate, "--tls-key", key];
-            let served = Served::start(&root, &users);
-            let (process, client) = (served.running.child.id(), TlsClient::trusting(&authority));
-            let log_in = || match is_tls {
-                true => RawSession::secure(served.address, &client, "u", "p"),
-                false => RawSession::login(served.address, "u", "p"),
-            };
-            drop(log_in());
-            let before = mapped(process, "Anonymous:");
-            let begin = |_| {
-                let mut session = log_in();
-                set_socket_recv_buffer_size(session.stream(), 4_096).unwrap();
-                let data = is_data.then(|| session.passive());
-                if let Some(data) = &data {
-                    set_socket_recv_buffer_size(data.stream(), 4_096).unwrap();
-                }
-                session.send(format!("{what}\r\n"));
-                let is_shaken = is_tls && is_data;
-                let data = data.map(|data| match is_shaken {
-                    true => (None, Some(data.tls(&client))),
-                    false => (Some(data), None),
-                });
-                let next = if is_data { "NOOP" } else { what };
-                session.send(format!("{next}\r\n").repeat(250));
-                (session, data)
-            };
-            let sessions: Vec<_> = (0..COUNT).map(begin).collect();
-            let each = most_of_its_own(process).saturating_sub(before) / COUNT;
-            let tls = if is_tls { " under TLS" } else { "" };
-            println!("a session with {what} unread{tls}: {each} KiB");
-            assert!(each <= slack * (UNREAD_SESSION + more), "{what}{tls}: {each} KiB");
-            drop(sessions);
-        }
+    let cases = UNREAD.into_iter().flat_map(|unread| [false, true].map(|is_tls| (unread, is_tls)));
+    for ((what, is_data, more), is_tls) in some(cases.collect(), 4) {
+        let users = ["--user", "u:p", "--tls-cert", certificate, "--tls-key", key];
+        let served = Served::start(&root, &users);
+        let (process, client) = (served.running.child.id(), TlsClient::trusting(&authority));
+        let log_in = || match is_tls {
+            true => RawSession::secure(served.address, &client, "u", "p"),
+            false => RawSession::login(served.address, "u", "p"),
+        };
+        drop(log_in());
+        let before = mapped(process, "Anonymous:");
+        let begin = |_| {
+            let mut session = log_in();
+            set_socket_recv_buffer_size(session.stream(), 4_096).unwrap();
+            let data = is_data.then(|| session.passive());
+            if let Some(data) = &data {
+                set_socket_recv_buffer_size(data.stream(), 4_096).unwrap();
+            }
+            session.send(format!("{what}\r\n"));
+            let is_shaken = is_tls && is_data;
+            let data = data.map(|data| match is_shaken {
+                true => (None, Some(data.tls(&client))),
+                false => (Some(data), None),
+            });
+            let next = if is_data { "NOOP" } else { what };
+            session.send(format!("{next}\r\n").repeat(250));
+            (session, data)
+        };
+        let sessions: Vec<_> = (0..COUNT).map(begin).collect();
+        let each = most_of_its_own(process).saturating_sub(before) / COUNT;
+        let tls = if is_tls { " under TLS" } else { "" };
+        println!("a session with {what} unread{tls}: {each} KiB");
+        assert!(each <= slack * (UNREAD_SESSION + more), "{what}{tls}: {each} KiB");
+        drop(sessions);
     }
 }
 
