@@ -96,6 +96,8 @@ impl Cleanup {
         let this = Self::begin(options, stdio, Some(Arc::clone(&aimed)))?;
         let again = move || {
             if let Ends::Work(prompt, Aim::Prompt) = &lock(&aimed).ends {
+                // The rest of a line would run as another one. At a Ctrl-C, the terminal discards it.
+                system::discard_typed();
                 prompt.cancel();
             }
         };

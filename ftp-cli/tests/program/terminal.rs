@@ -351,8 +351,15 @@ fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs_li_10() {
         terminal.expect(shown);
     }
     assert_eq!(here.names(), [b"small"]);
-    // Ctrl-Z and fg: the terminal's shell has written its own lines meanwhile.
+    // Ctrl-Z and fg: the terminal's shell has written its own lines meanwhile. The line that was being
+    // typed is gone.
+    terminal.expect("127.0.0.1:/pub> ");
+    terminal.type_in("half a line ");
+    terminal.expect("half a line ");
     terminal.signal(rustix::process::Signal::CONT);
+    terminal.expect("127.0.0.1:/pub> ");
+    terminal.type_in("!echo $((40 + 1))\n");
+    terminal.expect("41");
     terminal.expect("127.0.0.1:/pub> ");
     // A program in the foreground gets Ctrl-C for itself.
     terminal.type_in("!sleep 98.7653 || echo $((40 + 2))\n");
