@@ -39,10 +39,11 @@ const STAND_INS: [(&str, &str); 10] = [
 ];
 
 /// The files of the source directory that commands of the documents name.
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "CHANGELOG.md",
     "Cargo.lock",
     "Cargo.toml",
+    "README.md",
     "dist/container/Containerfile",
     "dist/debian/build",
     "dist/fail2ban/ftp-cli.conf",
