@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use ftp_client::file::{Digest, HashAlgorithm};
 use ftp_client::listing::{Budget, ListOptions, ListingForm, Walked};
-use ftp_client::{Client, EntryKind, Error, Fact, Permissions, RepresentationType, TimeVal};
+use ftp_client::{Client, EntryKind, Error, Fact, Permissions, TimeVal};
 use ftp_tests::content::binary;
 use ftp_tests::peer::RealServer;
 use ftp_tests::site::{OurServer, Site};
