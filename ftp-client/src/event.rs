@@ -249,6 +249,8 @@ pub enum Note<'a> {
     PerhapsNewer,
     /// The server still receives an upload of the file, whose end is awaited.
     BeingUploaded,
+    /// The copy is complete, and the file that it replaces may still be there, under this name.
+    OldFileStays(&'a [u8], &'a Error),
     /// The file is downloaded over one connection: its size or modification time is unknown.
     OneConnectionNoFacts,
     /// The file is downloaded over one connection: its server or path is unknown.
@@ -272,6 +274,9 @@ impl fmt::Display for Note<'_> {
                 "may be newer: it has another size, and some servers report local times"
             }
             Self::BeingUploaded => "the server still receives an upload of this file: waiting",
+            Self::OldFileStays(name, why) => {
+                return write!(f, "the old file may still be there, as {}: {why}", Escaped(name));
+            }
             Self::OneConnectionNoFacts => {
                 "downloading over one connection: the file's size or modification time is unknown"
             }

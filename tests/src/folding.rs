@@ -430,7 +430,7 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         thread::sleep(Duration::from_millis(self.kind.delays));
-        let is_last = self.counted == 3;
+        let is_last = self.counted == 3 && !text.starts_with('1');
         if is_last {
             // The FIN comes with the reply. Else it depends on the scheduler whether the client's next
             // command is lost, or goes over a new connection.

@@ -22,7 +22,7 @@ const READERS: [&str; 36] = [
     "ftp-client/src/transfer/mod.rs",
     "ftp-client/src/tree/copy/down.rs",
     "ftp-client/src/tree/local/mod.rs",
-    "ftp-proto/src/text/stamp.rs",
+    "ftp-proto/src/text/mod.rs",
     "ftp-proto/src/text/values.rs",
     "ftp-proto/src/time_val.rs",
     "ftp-server/src/auth/mod.rs",

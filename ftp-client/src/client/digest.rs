@@ -81,6 +81,8 @@ impl Client {
                 }
                 let reply = self.hash_reply(&command, FileRange::default())?;
                 match reply.code().severity() {
+                    // FEAT lists the command, but the server does not know it.
+                    _ if is_missing(&reply) => refused = Some((command.verb(), reply)),
                     Severity::Completion => {
                         let bytes = match command.verb() {
                             Verb::Hash => read_hash(reply.text(), algorithm),
@@ -97,8 +99,6 @@ impl Client {
                         }
                         return Ok(Digest { algorithm, bytes });
                     }
-                    // FEAT lists the command, but the server does not know it.
-                    _ if is_missing(&reply) => refused = Some((command.verb(), reply)),
                     _ => return Err(Error::Refused { verb: command.verb(), reply }),
                 }
             }

@@ -64,21 +64,18 @@ struct Facts {
 }
 
 impl Facts {
-    /// Returns whether both describe one object; `None` if they do not tell.
+    /// Returns whether both describe one object; `None` if they do not tell. An equal unique fact alone
+    /// is not enough for that: disks give the number of a removed file to the next new one.
     fn are_of(&self, other: &Self) -> Option<bool> {
-        if self.is_directory != other.is_directory {
-            return Some(false);
-        }
-        if let (Some(one), Some(two)) = (&self.unique, &other.unique) {
-            return Some(one == two);
-        }
+        let unique = self.unique.as_ref().zip(other.unique.as_ref()).map(|(one, two)| one == two);
         let size = self.size.zip(other.size).map(|(one, two)| one == two);
         let time = self.time.zip(other.time).map(|(one, two)| one == two);
-        match (size, time) {
-            (Some(false), _) | (_, Some(false)) => Some(false),
-            (Some(true), Some(true)) => Some(true),
-            _ => None,
+        if self.is_directory != other.is_directory || [unique, size, time].contains(&Some(false)) {
+            return Some(false);
         }
+        // Each new object in a directory changes its time, and a directory has no size.
+        let other_than_time = if self.is_directory { unique } else { size };
+        (time.is_some() && other_than_time.is_some()).then_some(true)
     }
 }
 
@@ -147,7 +144,8 @@ impl Repeat {
         Self::default()
     }
 
-    /// Returns the memory of one command that will be sent only once: the methods then ask for nothing before they send the command.
+    /// Returns the memory of one command that will be sent only once: the methods then ask for nothing
+    /// before they send the command.
     #[must_use]
     pub fn single() -> Self {
         Self { is_single: true, ..Self::default() }
@@ -170,41 +168,57 @@ impl Repeat {
     /// reply, returns [`Error::Uncertain`] if the facts do not show that the file is the same one; success
     /// if the server shows that no object is at `path`.
     pub fn delete(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.remove_one(client, Lost::Delete, path.as_ref())
-    }
-
-    /// Removes an empty directory (`RMD`), after the same questions as [`delete`](Self::delete); for the
-    /// facts only with `MLST`, and not for the size.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`Client::rmdir`] and [`Client::stat`]. After a lost reply, returns
-    /// [`Error::Uncertain`] if the facts show another directory; success if the server shows that there is
-    /// none, or refuses, and refuses to enter it too.
-    pub fn rmdir(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.remove_one(client, Lost::RemoveDirectory, path.as_ref())
-    }
-
-    fn remove_one(&mut self, client: &mut Client, lost: Lost, path: &[u8]) -> Result<(), Error> {
-        let verb = lost.verb();
-        let is_directory = verb == Verb::Rmd;
-        if self.has_lost(&[verb], path) {
+        let path = path.as_ref();
+        if self.has_lost(&[Verb::Dele], path) {
             match seen(client, path, self.removed.as_ref())? {
                 ObjectNow::Gone => return Ok(()),
                 ObjectNow::Same => {}
-                // If it is a new one after all, it has no content that could be lost.
-                ObjectNow::Unclear if is_directory => {}
-                _ => return Err(Error::Uncertain { verb, reply: None }),
+                _ => return Err(Error::Uncertain { verb: Verb::Dele, reply: None }),
             }
-        } else if !self.is_single && (!is_directory || client.features()?.has("MLST")) {
+        } else if !self.is_single {
             self.removed = facts_of(client, path)?;
         }
-        // Replies are in doubt, if those to the removal of another object are not counted yet.
+        self.begin_removal(client);
+        let done = client.delete(path);
+        self.settle(client, Lost::Delete, path, done)
+    }
+
+    /// Removes an empty directory (`RMD`). Before the first attempt, asks for its time and unique fact, if the
+    /// server has `MLST` and this memory is not [`single`](Self::single).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::rmdir`], [`Client::stat`] and [`Client::existence`]. After a lost
+    /// reply, returns [`Error::Uncertain`] if the facts do not show that the directory is the same one;
+    /// success if the server shows that there is none, and refuses to enter it.
+    pub fn rmdir(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
+        let path = path.as_ref();
+        if self.has_lost(&[Verb::Rmd], path) {
+            match seen(client, path, self.removed.as_ref())? {
+                // A listing lacks hidden names, and other spellings of a name.
+                ObjectNow::Gone if !client.enters(path)? => return Ok(()),
+                ObjectNow::Same => {}
+                _ => return Err(Error::Uncertain { verb: Verb::Rmd, reply: None }),
+            }
+        } else if !self.is_single && client.features()?.has("MLST") {
+            self.removed = facts_of(client, path)?;
+        }
+        self.remove_listed(client, path)
+    }
+
+    /// Removes a directory (`RMD`) that this attempt has listed just before, and that is to go in any case.
+    /// After a lost reply, a refusal counts as success if the server refuses to enter the directory.
+    pub(crate) fn remove_listed(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
+        self.begin_removal(client);
+        let done = client.rmdir(path);
+        self.settle(client, Lost::RemoveDirectory, path, done)
+    }
+
+    /// Puts replies in doubt, if those to the removal of another object are not counted yet.
+    fn begin_removal(&mut self, client: &mut Client) {
         if !std::mem::replace(&mut self.removes, true) {
             client.control.doubt_removals();
         }
-        let done = if is_directory { client.rmdir(path) } else { client.delete(path) };
-        self.settle(client, lost, path, done)
     }
 
     /// Creates a directory (`MKD`).
@@ -430,9 +444,7 @@ enum ObjectNow {
 /// Compares what is at `path` with the facts from `before` the first command.
 fn seen(client: &mut Client, path: &[u8], before: Option<&Facts>) -> Result<ObjectNow, Error> {
     let now = before.map(|_| facts_of(client, path)).transpose()?.flatten();
-    // Each new object in a directory changes its time.
-    let tells = |now: &Facts| !now.is_directory || now.unique.is_some();
-    Ok(match now.zip(before).map(|(now, before)| now.are_of(before).filter(|_| tells(&now))) {
+    Ok(match now.zip(before).map(|(now, before)| now.are_of(before)) {
         None if client.existence(path)? == Existence::Absent => ObjectNow::Gone,
         Some(Some(true)) => ObjectNow::Same,
         Some(Some(false)) => ObjectNow::Another,
@@ -500,6 +512,10 @@ mod tests {
             (facts(Some(1), "20200102030405", ""), Some(true)),
             (facts(Some(2), "20200102030405", ""), Some(false)),
             (facts(Some(1), "20210102030405", ""), Some(false)),
+            // The number of a removed file, given to a new one.
+            (facts(Some(1), "20210102030405", "a"), Some(false)),
+            (facts(Some(2), "20200102030405", "a"), Some(false)),
+            (facts(Some(1), "", "a"), None),
             (facts(None, "20200102030405", ""), None),
             (facts(Some(1), "", ""), None),
             (facts(Some(2), "", ""), Some(false)),

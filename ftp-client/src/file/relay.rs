@@ -20,7 +20,7 @@ use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
 use crate::error::job::TreeFault;
 use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported};
-use crate::event::{Event, Observer, Verify, Why};
+use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::fxp::{self, CopyMemory, CopyStart, FxpReport, Recalling};
 use crate::url_path::Place;
 
@@ -390,9 +390,11 @@ impl<'a> Relay<'a> {
                     self.past.stored = None;
                     let old = self.past.old.take().map(|old| old.of(self.to.path()));
                     // The copy is complete, whether or not the old file goes.
-                    if let Some(Err(error)) = old.as_ref().map(|old| target.delete(old)) {
-                        let old = Escaped(old.as_deref().unwrap_or_default());
-                        log::warn!(target: "ftp_client", "the old file stays at {old}: {error}");
+                    if let Some(old) = old
+                        && let Err(why) = target.delete(&old)
+                    {
+                        let note = Note::OldFileStays(&old, &why);
+                        on.event(Event::Note { target: self.to.path(), note });
                     }
                     return Ok(done);
                 }
@@ -419,7 +421,7 @@ impl<'a> Relay<'a> {
             let old = self.past.old.insert(TemporaryName::of_old_file()).of(to);
             let moved = target.rename(to, &old);
             let is_moved = moved.is_ok();
-            match moved.and_then(|()| target.rename(from, to)) {
+            let lost = match moved.and_then(|()| target.rename(from, to)) {
                 Ok(()) => {
                     // If the copy cannot be looked at, the next attempt finds it under its name.
                     let stored = self.past.stored.as_mut().ok_or(Error::Job(JobFault::Spent))?;
@@ -428,14 +430,21 @@ impl<'a> Relay<'a> {
                 }
                 // Some servers refuse what they have carried out.
                 Err(Error::Refused { .. }) => match put_back(target, &old, to) {
-                    Ok(Existence::Absent) => self.past.old = None,
-                    Ok(Existence::Present) if !is_moved => self.past.old = None,
-                    _ => {}
+                    Ok(shown) => {
+                        let is_back = shown == Existence::Present && !is_moved;
+                        if shown == Existence::Absent || is_back {
+                            self.past.old = None;
+                        }
+                        None
+                    }
+                    Err(Error::Refused { .. }) => None,
+                    Err(error) => Some(error),
                 },
-                Err(error) => {
-                    self.past.stored.iter_mut().for_each(|stored| stored.is_tried |= is_moved);
-                    *cause = error;
-                }
+                Err(error) => Some(error),
+            };
+            if let Some(error) = lost {
+                self.past.stored.iter_mut().for_each(|stored| stored.is_tried |= is_moved);
+                *cause = error;
             }
         }
         let may_go = matches!(*cause, Error::Refused { .. }) && self.past.old.is_none();

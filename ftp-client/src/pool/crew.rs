@@ -95,15 +95,22 @@ pub trait Worker {
         });
         let Some(mut worker): Option<Self> = unpoisoned(spare.into_inner()) else { return };
         let CrewState { items, busy, is_over, .. } = unpoisoned(queue.state.into_inner());
+        // The second of two refusals of an earlier item, as some servers send, costs the connection.
+        // Each further one is another login, which servers limit.
+        let mut reconnects = 0;
         for item in items.into_iter().rev().chain(busy).filter(|_| !is_over) {
-            // The second of two refusals of an earlier item, as some servers send, costs the connection.
             let acted = worker.act(item, &[]).or_else(|failure| match failure.recovery() {
-                Recovery::Reconnect if worker.repeats(item) => worker.act(item, &[]),
+                Recovery::Reconnect if reconnects < IN_A_ROW && worker.repeats(item) => {
+                    reconnects += 1;
+                    worker.act(item, &[])
+                }
                 _ => Err(failure),
             });
-            if let Err(failure) = acted
-                && worker.failed(item, failure).is_break()
-            {
+            let Err(failure) = acted else {
+                reconnects = 0;
+                continue;
+            };
+            if worker.failed(item, failure).is_break() {
                 break;
             }
         }
@@ -406,6 +413,8 @@ impl Queue {
 
 /// Most connections that a run takes by itself; as many as rclone.
 pub(crate) const MOST: usize = 4;
+/// The most connections in a row that the files left over at the end cost without one being done.
+const IN_A_ROW: usize = 3;
 /// A login must save this many times the seconds that it costs.
 const PAY: f64 = 2.0;
 /// The most round trips that a file waits for replies.

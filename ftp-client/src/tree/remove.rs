@@ -282,7 +282,7 @@ impl Tree<'_> {
                 before.get_or_insert_default().extend(names);
                 continue;
             }
-            match self.repeat.rmdir(self.client, path) {
+            match self.repeat.remove_listed(self.client, path) {
                 Ok(()) if depth == 0 && self.is_still_there(path)? => {
                     return self.keep(path, JobFault::StillThere);
                 }

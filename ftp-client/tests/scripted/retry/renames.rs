@@ -367,19 +367,22 @@ fn a_new_file_is_not_removed_by_the_second_attempt() {
 /// The facts of a lock, such as another client may have made since.
 #[test]
 fn a_new_directory_is_not_removed_by_the_second_attempt() {
+    const BEFORE: &str = "250-so\r\n type=dir;modify=20200102030405;unique=1; lock\r\n250 end";
     for (now, is_removed) in [
-        ("250-so\r\n type=dir;unique=1; lock\r\n250 end", true),
-        ("250-so\r\n type=dir;unique=2; lock\r\n250 end", false),
-        // Nothing tells. It is empty, if it goes.
-        ("250-so\r\n type=dir; lock\r\n250 end", true),
+        (BEFORE, true),
+        ("250-so\r\n type=dir;modify=20200102030405;unique=2; lock\r\n250 end", false),
+        // ext4 gives the number of a removed directory to the next one.
+        ("250-so\r\n type=dir;modify=20200102030406;unique=1; lock\r\n250 end", false),
+        ("250-so\r\n type=dir;unique=1; lock\r\n250 end", false),
+        ("250-so\r\n type=dir;modify=20200102030405; lock\r\n250 end", false),
     ] {
         let asked = move |peer: &mut Peer, facts| {
-            peer.answer("FEAT", "211-features\r\n MLST type*;unique*;\r\n211 end");
+            peer.answer("FEAT", "211-features\r\n MLST type*;modify*;unique*;\r\n211 end");
             peer.answer("MLST lock", facts);
         };
         let server = Server::start(vec![
             on(move |mut peer| {
-                asked(&mut peer, "250-so\r\n type=dir;unique=1; lock\r\n250 end");
+                asked(&mut peer, BEFORE);
                 peer.expect("RMD lock");
                 peer.close();
             }),
@@ -387,6 +390,8 @@ fn a_new_directory_is_not_removed_by_the_second_attempt() {
                 asked(&mut peer, now);
                 if is_removed {
                     peer.answer("RMD lock", "250 done");
+                } else if !now.contains("unique=2") && !now.contains("030406") {
+                    peer.answer("MDTM lock", "550 a directory");
                 }
             }),
         ]);
