@@ -75,7 +75,9 @@ fn a_link_that_leads_nowhere_is_no_pattern_of_other_names() {
         symlink("nowhere", site.root.join("a[1]")).unwrap();
         let url = format!("{}a[1]", site.url(""));
         let ran = run(&mut ftp(&["rm", &url]));
-        assert!(site.root.join("a1").exists(), "{name}: {ran:?}");
+        // LIST of these leaves it out, too.
+        let hides = matches!(name, "aioftp" | "ftp-srv");
+        assert!(hides || site.root.join("a1").exists(), "{name}: {ran:?}");
         site.clear();
     });
 }
