@@ -301,8 +301,9 @@ impl Storage for Gateway {
             }
             false => Ok(client.size(other.path(&above))?.is_none()),
         };
-        let may_be = found.is_some_and(|found| found.kind != EntryKind::Directory);
-        if !(may_be && self.upstream.ask(proves)?.0) && !self.is_listed_file(path)? {
+        let is_proved = found.is_some_and(|found| found.kind != EntryKind::Directory)
+            && self.upstream.ask(proves)?.0;
+        if !is_proved && !self.is_listed_file(path)? {
             found.ok_or(Kind::NotFound)?.kind.check_file()?;
             return Err(Kind::IsDirectory.into());
         }
