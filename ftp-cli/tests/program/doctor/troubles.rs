@@ -244,15 +244,19 @@ fn refused_logins_and_uploads_are_diagnosed() {
     assert!(found.wrong.iter().eq(&["login-tls-missing", "tls-broken"]), "{:?}", found.ran);
     found.ran.exited(5);
 
-    for (rights, want, code) in
-        [(Rights::READ, "upload-refused", 8), (Rights::READ | Rights::CREATE, "", 0)]
-    {
+    for (rights, want, code) in [
+        (Rights::READ, "upload-refused", 8),
+        (Rights::READ | Rights::CREATE, "", 0),
+        (Rights::DROP_BOX, "", 0),
+    ] {
         let ours = Ours::with("127.0.0.1:0", rights, ServerConfig::default());
         let found = examined(&["--upload-dir", "in", &ours.url()]);
         if want.is_empty() {
             // A user who can only create files cannot append, rename or delete; the finding names
             // the files that are left.
             assert!(found.wrong.contains("delete-refused"), "{:?}", found.ran);
+            let is_read = found.seen("put").ends_with(" and read back unchanged");
+            assert_eq!(is_read, rights.contains(Rights::READ), "{:?}", found.ran);
             let left = left(&ours.root);
             assert!(
                 !left.is_empty()
