@@ -160,12 +160,11 @@ impl Lister {
     /// that name.
     fn list_url(&mut self, client: &mut Client, url: &FtpUrl, globs: bool) -> Result {
         let mut place = Place::of(url);
-        let is_literal = |client: &mut Client| -> Result<bool> {
-            Ok(client.look(place.path(), ListingForm::Auto)?.is_some())
-        };
-        let is_guess = !globs && pattern::is_pattern(url) && !is_literal(client)?;
-        let is_meant = globs || is_guess;
-        self.pattern = is_meant.then(|| pattern::of_last_part(place.path())).transpose()?;
+        let is_guess = !globs
+            && pattern::is_pattern(url)
+            && client.look(place.path(), ListingForm::Auto)?.is_none();
+        self.pattern =
+            (globs || is_guess).then(|| pattern::of_last_part(place.path())).transpose()?;
         let before = self.shown;
         let listed = self.list(client, &mut place);
         let is_empty = self.shown == before && self.held.is_empty();

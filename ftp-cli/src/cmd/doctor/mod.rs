@@ -267,7 +267,7 @@ impl Asked<'_> {
             })
         });
         let outcome = outcome.map_err(|failure| failure.context(url));
-        Ok(Done { findings: report.into_findings(), command, command_to_share, outcome })
+        Ok(Done { findings: report.findings, command, command_to_share, outcome })
     }
 }
 

@@ -41,16 +41,12 @@ pub(super) struct Report<'a> {
     stdio: &'a mut Stdio,
     shown: Shown,
     explained: Vec<Diagnosis>,
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
 }
 
 impl<'a> Report<'a> {
     pub(super) const fn new(stdio: &'a mut Stdio, shown: Shown) -> Self {
         Self { stdio, shown, explained: Vec::new(), findings: Vec::new() }
-    }
-
-    pub(super) fn into_findings(self) -> Vec<Finding> {
-        self.findings
     }
 
     /// Returns the problems that prevent the examined use.

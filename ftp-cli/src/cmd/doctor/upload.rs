@@ -112,9 +112,7 @@ struct UploadTest<'a> {
 impl UploadTest<'_> {
     /// Runs each step that the outcomes of the earlier steps allow.
     fn all(&mut self, seen: &mut UploadSeen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
-        let one = path(".1");
-        let two = path(".2");
-        let new = path(".renamed");
+        let [one, two, new] = [".1", ".2", ".renamed"].map(path);
         let bytes = bytes(LENGTH + MORE);
         let (first, more) = bytes.split_at(LENGTH);
         let before = unix_time();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ftp_client::Canceller;
+use ftp_client::{Canceller, Error};
 
 use crate::connect::sessions::pause_until;
 use crate::console::output::{Messages, shown_path};
@@ -21,7 +21,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest pause after a failure.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Returns the time after which a run is repeated without a change, if runs are repeated.
 ///
@@ -47,16 +47,14 @@ pub(super) fn repeat(
 ) -> Result {
     let pause = |time| {
         pause_until(Instant::now() + time, canceller);
-        match canceller {
-            Some(canceller) if canceller.is_cancelled() => {
-                Err(Failure::from(ftp_client::Error::Cancelled))
-            }
-            _ => Ok(()),
+        match canceller.is_some_and(Canceller::is_cancelled) {
+            true => Err(Failure::from(Error::Cancelled)),
+            false => Ok(()),
         }
     };
     let what = here.map_or_else(|| "SRC".to_owned(), shown_path);
     messages.say_if(!quiet, format_args!("watching {what}; Ctrl-C ends it"));
-    let (mut failures, mut has_succeeded, mut is_told) = (0, false, false);
+    let (mut failures, mut has_succeeded) = (0, false);
     loop {
         // What changes during the run is a change after it.
         let changes = here.and_then(|here| match Changes::of(here, sees_removals) {
@@ -64,27 +62,23 @@ pub(super) fn repeat(
             Err(error) => {
                 let message =
                     format!("cannot watch all of SRC ({error}): looking every {interval:?}");
-                let is_new = !std::mem::replace(&mut is_told, true);
-                messages.say_if(is_new && !quiet, message);
+                messages.say_once(!quiet, message);
                 None
             }
         });
         match run() {
             Ok(()) => (failures, has_succeeded) = (0, true),
             Err(failure) => {
-                let is_final = match failure.exit {
-                    Exit::Usage => failure.fatal,
-                    Exit::Login => !has_succeeded,
-                    _ => false,
-                };
-                if is_final {
-                    return Err(failure);
+                match failure.exit {
+                    Exit::Usage if failure.fatal => return Err(failure),
+                    Exit::Login if !has_succeeded => return Err(failure),
+                    _ => pause(Duration::ZERO)?,
                 }
-                pause(Duration::ZERO)?;
                 if !failure.reported {
                     messages.say(&failure.message);
                 }
-                let delay = LONGEST.min(interval).min(Duration::from_secs(1 << failures.min(6)));
+                let delay =
+                    LONGEST_PAUSE.min(interval).min(Duration::from_secs(1 << failures.min(6)));
                 messages
                     .say_if(!quiet, format_args!("trying again in {} s", delay.as_secs().max(1)));
                 failures += 1;
@@ -92,25 +86,35 @@ pub(super) fn repeat(
                 continue;
             }
         }
-        let Some(mut changes) = changes else {
-            pause(interval)?;
-            continue;
-        };
-        let end = Instant::now() + interval;
-        while !changes.take() {
-            let left = end.saturating_duration_since(Instant::now());
-            pause(Duration::ZERO)?;
-            if left.is_zero() {
-                break;
-            }
-            changes.wait(left, canceller);
+        match changes {
+            Some(changes) => await_change(changes, interval, canceller, &pause)?,
+            None => pause(interval)?,
         }
-        let end = Instant::now() + PATIENCE;
-        loop {
-            pause(SETTLE.min(interval))?;
-            if !changes.take() || Instant::now() >= end {
-                break;
-            }
+    }
+}
+
+/// Waits until SRC has changed and then stays unchanged for [`SETTLE`], or until `interval` has passed
+/// without a change.
+fn await_change(
+    mut changes: Changes,
+    interval: Duration,
+    canceller: Option<&Canceller>,
+    pause: &dyn Fn(Duration) -> Result,
+) -> Result {
+    let end = Instant::now() + interval;
+    while !changes.take() {
+        let left = end.saturating_duration_since(Instant::now());
+        pause(Duration::ZERO)?;
+        if left.is_zero() {
+            break;
+        }
+        changes.wait(left, canceller);
+    }
+    let end = Instant::now() + PATIENCE;
+    loop {
+        pause(SETTLE.min(interval))?;
+        if !changes.take() || Instant::now() >= end {
+            return Ok(());
         }
     }
 }
