@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub enum Fate {
     Lost,
     /// The store gets it, and the connection ends before the answer.
     AnswerLost,
+    /// It passes, and the store gets it again this time later, from another connection.
+    Twice(Duration),
 }
 
 /// Starts a program before a store. `decide` gets the beginning of each request, and may change it
@@ -68,15 +71,21 @@ fn relay(here: &TcpStream, there: &TcpStream, decide: &dyn Fn(&mut Vec<u8>) -> F
             end();
         });
         let ([mut here, mut there], mut bytes) = ([here, there], vec![0; 65_536]);
+        let mut repeated: Option<Arc<Mutex<Vec<u8>>>> = None;
         // A server sends the head of a request only after the answer to the request before.
         while let Ok(count @ 1..) = here.read(&mut bytes) {
             let mut passed = bytes.get(..count).unwrap_or_default().to_vec();
             if HEADS.iter().any(|head| passed.starts_with(head)) {
+                repeated = None;
                 match decide(&mut passed) {
                     Fate::Pass(told) => answers().told = told,
                     Fate::Lost => return end(),
                     Fate::AnswerLost => answers().are_lost = true,
+                    Fate::Twice(later) => repeated = Some(repeat(there, later)),
                 }
+            }
+            if let Some(repeated) = &repeated {
+                repeated.lock().expect("nobody panics while it is held").extend(&passed);
             }
             if there.write_all(&passed).is_err() {
                 break;
@@ -85,4 +94,18 @@ fn relay(here: &TcpStream, there: &TcpStream, decide: &dyn Fn(&mut Vec<u8>) -> F
         // A request of a server that has given up still goes on.
         let _ = there.shutdown(Shutdown::Write);
     });
+}
+
+/// Sends a request again, whose bytes the caller adds until then.
+fn repeat(there: &TcpStream, later: Duration) -> Arc<Mutex<Vec<u8>>> {
+    let request: Arc<Mutex<Vec<u8>>> = Arc::default();
+    let (bytes, store) = (Arc::clone(&request), there.peer_addr());
+    thread::spawn(move || -> std::io::Result<()> {
+        thread::sleep(later);
+        let mut there = TcpStream::connect(store?)?;
+        there.write_all(&bytes.lock().expect("nobody panics while it is held"))?;
+        there.shutdown(Shutdown::Write)?;
+        there.read_to_end(&mut Vec::new()).map(drop)
+    });
+    request
 }

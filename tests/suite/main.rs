@@ -34,6 +34,7 @@ mod properties;
 mod prose;
 mod reuse;
 mod server;
+mod shaken;
 mod stopped;
 mod stores;
 mod tls_client;
