@@ -383,7 +383,6 @@ fn play(store: &ObjectStore, calm: SocketAddr, seed: u64) -> Result<usize, Strin
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "it shows how many cases there are")]
 fn two_servers_with_bad_networks_keep_what_they_have_confirmed_cm_102_cm_105() {
     let Some(store) = ObjectStore::seaweedfs() else { return };
     let calm = serve(&place(&store));
