@@ -246,6 +246,11 @@ impl<'scope, W: Worker + Send, H: Fn(usize) -> W + Sync> Crew<'scope, '_, W, H> 
         row: &mut VecDeque<usize>,
     ) -> Tried {
         let queue = self.queue;
+        let is_closed = worker.client().is_some_and(|client| !client.control.is_open());
+        // Where each session ends another one, two workers would end each other's again and again.
+        if *standing == Standing::Joined && is_closed && queue.is_refused() {
+            return Tried::Back;
+        }
         let connected = match *standing {
             Standing::First => Ok(()),
             _ => worker.connect(item),
@@ -394,6 +399,11 @@ impl Queue {
         let mut state = self.lock();
         state.attempt = None;
         state.growth.iter_mut().for_each(|growth| growth.dialled(is_accepted, now));
+    }
+
+    /// Returns whether the server wants no more connections than the run has.
+    fn is_refused(&self) -> bool {
+        self.lock().growth.as_ref().is_some_and(|growth| growth.is_refused)
     }
 
     /// Returns whether the run is making another connection, or has just made one.
