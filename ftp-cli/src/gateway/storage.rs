@@ -56,12 +56,13 @@ impl Gateway {
     /// Returns what is at a path, or `None` if the server proves that nothing is, and the connection.
     fn find_by(
         &self,
+        client: Connection,
         path: &VirtualPath,
         mut question: impl FnMut(&mut Client, &[u8]) -> Result<Option<Found>, Error>,
     ) -> StorageResult<(Option<Metadata>, Connection)> {
         check_names(path)?;
         let at = self.below(path);
-        self.upstream.ask(|client, upstream| {
+        self.upstream.ask_by(client, |client, upstream| {
             let place = upstream.path(&at);
             let found = question(client, &place)?;
             upstream::whole(client, &place, found)
@@ -70,7 +71,7 @@ impl Gateway {
 
     /// Returns what is at a path, or `None` if the server proves that nothing is.
     fn find(&self, path: &VirtualPath) -> StorageResult<Option<Metadata>> {
-        Ok(self.find_by(path, |client, place| client.find(place))?.0)
+        Ok(self.find_by(self.upstream.lend()?, path, |client, place| client.find(place))?.0)
     }
 
     /// Returns what must be there.
@@ -103,7 +104,9 @@ impl Gateway {
                     ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
                     // Clients remove what a listing lacks.
                     ListLine::Unparsed(line) => {
-                        let why = format!("cannot read a line of its listing: {}", Escaped(&line));
+                        let line = Escaped(&line);
+                        let why =
+                            format!("the other server lists a line that cannot be read: {line}");
                         return Err(Error::local(io::Error::other(why)));
                     }
                 }
@@ -238,7 +241,7 @@ impl Storage for Gateway {
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         let retrieve =
             |client: &mut Client, place: &[u8]| client.find_before_transfer(place, false);
-        let (found, client) = self.find_by(path, retrieve)?;
+        let (found, client) = self.find_by(self.upstream.lend()?, path, retrieve)?;
         let found = found.ok_or(Kind::NotFound)?;
         found.kind.check_file()?;
         Ok(Box::new(OtherFile::new(&self.upstream, client, self.below(path), found.size)))
@@ -265,11 +268,12 @@ impl Storage for Gateway {
             // Only a record could tell the beginning of a cut upload from an older file.
             _ => return Err(Kind::Unsupported.into()),
         }
+        let client = upstream.lend()?;
         // Two at once would write into one file. What was found before the turn could have been replaced.
         let turn = upstream.target.in_place.then(|| Turn::begin(&upstream, &[(&at, false)]));
         let turn = turn.transpose()?;
         let store = |client: &mut Client, place: &[u8]| client.find_before_transfer(place, true);
-        let (old, client) = self.find_by(path, store)?;
+        let (old, client) = self.find_by(client, path, store)?;
         old.map_or(Ok(()), |old| old.kind.check_file())?;
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
@@ -292,19 +296,16 @@ impl Storage for Gateway {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        let (at, above) = (self.below(path), self.below(&path.parent().unwrap_or_default()));
-        let found = self.find(path)?;
+        check_names(path)?;
+        let at = self.below(path);
         // Some servers remove a directory by DELE, and some tell a size of one.
-        let proves = |client: &mut Client, other: &Upstream| match client.features()?.has("MLST") {
-            true => {
-                Ok(client.stat(other.path(&at))?.and_then(|it| it.kind) == Some(FoundKind::File))
-            }
-            false => Ok(client.size(other.path(&above))?.is_none()),
-        };
-        let is_proved = found.is_some_and(|found| found.kind != EntryKind::Directory)
-            && self.upstream.ask(proves)?.0;
-        if !is_proved && !self.is_listed_file(path)? {
-            found.ok_or(Kind::NotFound)?.kind.check_file()?;
+        let told = self.upstream.ask(|client, other| match client.features()?.has("MLST") {
+            true => client.stat(other.path(&at)),
+            false => Ok(None),
+        });
+        let is_file = told?.0.is_some_and(|told| told.kind == Some(FoundKind::File));
+        if !is_file && !self.is_listed_file(path)? {
+            self.existing(path)?.kind.check_file()?;
             return Err(Kind::IsDirectory.into());
         }
         self.upstream.change(&at, false, |client, place| client.delete(place))

@@ -16,8 +16,11 @@ use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
 use crate::lock;
 
-/// Time after which a login or one more connection that was refused is tried again.
+/// Time after which a login that was refused is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// Time after which one more connection that was refused is tried again.
+const MORE: Duration = Duration::from_secs(5 * 60);
 
 /// The pause before a connection of the pool is asked for again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -126,17 +129,19 @@ impl Upstream {
 
     /// Returns a connection. Nothing has been sent over it.
     pub(super) fn lend(&self) -> StorageResult<Connection> {
-        let begun = Instant::now();
+        let mut begun = None;
         if lock(&self.refused).take_if(|at| at.elapsed() >= AGAIN).is_some() {
             self.pool.reopen();
-            self.pool.forget_limit();
         }
+        self.pool.probe(MORE);
         loop {
             let error = match self.pool.try_take() {
                 Err(error) => error,
                 Ok(lent) => return Ok(lent),
             };
             lock(&self.refused).get_or_insert_with(Instant::now);
+            // The first try can have dialled in vain for as long.
+            let begun = *begun.get_or_insert_with(Instant::now);
             if !matches!(error, Error::Fewer(_)) || begun.elapsed() >= self.target.timeout {
                 log::warn!("{}: {error}", self.target.url.host());
                 return Err(StorageError::caused_by(Kind::Unavailable, io::Error::other(error)));
@@ -254,7 +259,8 @@ impl Turn {
         let user = personal.then(|| upstream.login.0.clone());
         let server = (url.host().to_ascii_lowercase(), url.port(), user);
         // Many servers fold case.
-        let folded = |path| upstream.path(path).to_ascii_lowercase();
+        let folded =
+            |path| String::from_utf8_lossy(&upstream.path(path)).to_lowercase().into_bytes();
         let places = places.iter().map(|(path, is_tree)| (folded(path), *is_tree)).collect();
         let own = Arc::new(Reserved { server, places, late: OnceLock::new() });
         let mut turns = lock(&TURNS);
@@ -347,11 +353,12 @@ fn fault(error: &Error, changes: bool) -> StorageError {
         (_, Error::Argument(_)) => return Kind::NameNotAllowed.into(),
         (Some((452, _)), _) => Kind::NoSpace,
         (Some((552, _)), _) => Kind::OverQuota,
-        (Some((500 | 502 | 504, _)), _) => Kind::Unsupported,
+        (Some((202 | 500 | 502 | 504, _)), _) => Kind::Unsupported,
         (Some((_, Severity::Transient)), _) => Kind::Busy,
         (Some((_, Severity::Permanent)), _) => Kind::Refused,
         _ if matches!(error, Error::Unsupported(_)) => Kind::Unsupported,
         _ if changes => Kind::Unknown,
+        (_, Error::Local(_)) => Kind::Io,
         _ => Kind::Unavailable,
     };
     log::debug!("the other server: {error}");

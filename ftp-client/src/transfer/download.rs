@@ -134,8 +134,8 @@ impl<C: BorrowMut<Client>> Download<C> {
     }
 
     /// Waits at most `limit` for data. After `true`, the next [`read`](Read::read) returns data or the
-    /// end of the data without a wait, or returns why it cannot, which takes at most a second if the server
-    /// is silent; in an ASCII transfer, it can wait for the second byte of a line ending. With compression or a
+    /// end of the data without a wait, or returns why it cannot; in an ASCII transfer, it can wait for
+    /// the second byte of a line ending. With compression or a
     /// [reused](crate::ClientBuilder::reuse_data) data connection, always returns `true`.
     ///
     /// # Errors

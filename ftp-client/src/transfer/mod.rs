@@ -78,9 +78,6 @@ pub(crate) struct Cut {
     error: Error,
 }
 
-/// The longest wait for the reason of a failure, for a caller that has more to watch.
-const MOMENT: Duration = Duration::from_secs(1);
-
 /// The part of a running transfer that both directions share. Dropping it early does no I/O: the
 /// data connection goes back to the client, whose next call aborts the transfer.
 #[derive(Debug)]
@@ -101,8 +98,6 @@ pub(crate) struct Transfer<C: BorrowMut<Client>> {
     drained: bool,
     /// The end of the stall timeout, while [`is_ready`](Self::is_ready) has returned only `false`.
     patience: Option<Deadline>,
-    /// Whether the caller has asked [`is_ready`](Self::is_ready): it has no time to wait.
-    is_polled: bool,
     failed: Option<Error>,
     /// The failure of the data connection of a download that the server confirmed all the same.
     cut: Option<Error>,
@@ -138,7 +133,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             moved: false,
             drained: false,
             patience: None,
-            is_polled: false,
             failed: None,
             cut: None,
             started,
@@ -251,7 +245,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
     /// Waits at most `limit` until data can move, or until the next read or write fails.
     pub(crate) fn is_ready(&mut self, interest: PollFlags, limit: Duration) -> Result<bool, Error> {
         self.check()?;
-        self.is_polled = true;
         if self.coding.is_some() || self.has_room(interest).map_err(|error| self.fail(error))? {
             self.patience = None;
             return Ok(true);
@@ -373,8 +366,7 @@ impl<C: BorrowMut<Client>> RawData for Transfer<C> {
                 // The final reply is read in any case; closing the data connection now makes the
                 // server send it.
                 self.data = None;
-                let moment = self.is_polled.then(|| control.deadline(MOMENT, Phase::FinalReply));
-                Some(control.final_reply(control.reply_deadline().or(moment)))
+                Some(control.final_reply(control.reply_deadline()))
             }
             _ => match control.poll_reply() {
                 Ok(Some((Progress::Final, reply))) => Some(Ok(reply)),

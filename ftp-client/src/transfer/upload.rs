@@ -200,8 +200,8 @@ impl<C: BorrowMut<Client>> Upload<C> {
     }
 
     /// Waits at most `limit` until the server takes more data. After `true`, the next
-    /// [`write`](Write::write) takes some bytes without a wait, or returns why it cannot, which takes at most
-    /// a second if the server is silent. With compression or a [reused](crate::ClientBuilder::reuse_data) data connection, always returns
+    /// [`write`](Write::write) takes some bytes without a wait, or returns why it cannot. With
+    /// compression or a [reused](crate::ClientBuilder::reuse_data) data connection, always returns
     /// `true`.
     ///
     /// # Errors
