@@ -101,17 +101,18 @@ impl Vsftpd {
     }
 
     /// Returns rights: all of a user who may write, or those that the switches of anonymous users add.
-    /// Commands and names that are denied are other limits: then users can only list.
+    /// Commands and names that are denied are other limits: then users can at most list.
     fn rights(&self, is_anonymous: bool) -> String {
-        if ["cmds_allowed", "cmds_denied", "deny_file"].iter().any(|key| self.get(key).is_some()) {
-            return listed(&["list"]);
-        }
+        let is_limited =
+            ["cmds_allowed", "cmds_denied", "deny_file"].iter().any(|key| self.get(key).is_some());
+        let has = |key| self.get(key).map(|all| all.split(',').any(|it| it == "LIST"));
+        let lists = has("cmds_allowed") != Some(false) && has("cmds_denied") != Some(true);
         let writes = |key| self.is("write_enable", false) && self.is(key, false);
         let of_users = !is_anonymous && writes("write_enable");
         let creates = is_anonymous && writes("anon_upload_enable") && !self.hides_uploads();
         let changes = is_anonymous && writes("anon_other_write_enable");
         let all = [
-            ("list", self.is("dirlist_enable", true)),
+            ("list", lists && self.is("dirlist_enable", true)),
             ("read", self.is("download_enable", true)),
             ("create", creates),
             ("mkdir", of_users || is_anonymous && writes("anon_mkdir_write_enable")),
@@ -120,7 +121,7 @@ impl Vsftpd {
         let change = [("write", creates), ("append", creates), ("delete", true), ("rename", true)];
         let change = change.into_iter().filter(|(_, may)| of_users || changes && *may);
         let rights = all.into_iter().filter(|(_, may)| *may).chain(change).map(|(right, _)| right);
-        listed(&rights.collect::<Vec<_>>())
+        listed(&rights.filter(|right| !is_limited || *right == "list").collect::<Vec<_>>())
     }
 
     /// Returns the keys of a user's table, with values in TOML.
@@ -143,6 +144,9 @@ impl Vsftpd {
         keys
     }
 }
+
+/// Why a login does not move: without rights, it would have the default ones.
+const NO_RIGHTS: &str = "no right is left; if there is to be such a login, add it by hand";
 
 fn listed(words: &[&str]) -> String {
     format!("[{}]", words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", "))
@@ -277,13 +281,17 @@ impl Conversion {
     }
 
     fn anonymous(&mut self, conf: &Vsftpd, accounts: &LocalUsers) {
+        let rights = conf.rights(true);
+        if rights == "[]" {
+            return self.notes.push(format!("anonymous_enable: {NO_RIGHTS}"));
+        }
         let user = conf.get("ftp_username").unwrap_or("ftp");
         let home =
             accounts.users().find(|account| account.name == user).map(|account| account.home);
         let root = conf.get("anon_root").or(home).unwrap_or("/srv/ftp");
         self.set("anonymous_enable", "anonymous.enabled", "true");
         self.set("anon_root", "anonymous.root", &quoted(root));
-        self.set("anon_upload_enable", "anonymous.rights", &conf.rights(true));
+        self.set("anon_upload_enable", "anonymous.rights", &rights);
         if let Some(names) = conf.hidden() {
             self.set("hide_file", "anonymous.hide_names", &names);
         }
@@ -475,6 +483,9 @@ fn user_table(
     let hash: PasswordHash = hash.parse().map_err(|error| format!("{error}"))?;
     let mut all = conf.clone();
     all.0.extend(own.0);
+    if all.rights(false) == "[]" {
+        return Err(NO_RIGHTS.to_owned());
+    }
     let of_all = conf.keys();
     let mut keys: Vec<_> = all.keys().into_iter().filter(|key| !of_all.contains(key)).collect();
     if all.get("local_root").is_none() {
@@ -608,5 +619,20 @@ mod tests {
         assert!(table.contains("rights = [\"list\"]\nrate_per_session = \"5/s\"\n"), "{table}");
         assert!(table.contains("file_mode = \"0600\"\n"), "{table}");
         assert!(own_file(&conf, "anna").unwrap().0.is_empty());
+        for text in [
+            "cmds_denied=NLST,LIST\n",
+            "cmds_allowed=STOR\n",
+            "dirlist_enable=NO\ncmds_denied=DELE\n",
+        ] {
+            let mut conf = Vsftpd::default();
+            conf.read(&format!("write_enable=YES\n{text}"));
+            let table = user_table(&conf, Vsftpd::default(), &bob, Some("!"));
+            assert_eq!(table.unwrap_err(), NO_RIGHTS, "{text}");
+            let text = converted(text, &LocalUsers::default()).text(None);
+            assert!(
+                !text.contains("[anonymous]") && text.contains("# anonymous_enable: "),
+                "{text}"
+            );
+        }
     }
 }
