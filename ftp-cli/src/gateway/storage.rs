@@ -292,19 +292,16 @@ impl Storage for Gateway {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        let (at, above) = (self.below(path), self.below(&path.parent().unwrap_or_default()));
-        let found = self.find(path)?;
+        check_names(path)?;
+        let at = self.below(path);
         // Some servers remove a directory by DELE, and some tell a size of one.
-        let proves = |client: &mut Client, other: &Upstream| match client.features()?.has("MLST") {
-            true => {
-                Ok(client.stat(other.path(&at))?.and_then(|it| it.kind) == Some(FoundKind::File))
-            }
-            false => Ok(client.size(other.path(&above))?.is_none()),
-        };
-        let is_proved = found.is_some_and(|found| found.kind != EntryKind::Directory)
-            && self.upstream.ask(proves)?.0;
-        if !is_proved && !self.is_listed_file(path)? {
-            found.ok_or(Kind::NotFound)?.kind.check_file()?;
+        let told = self.upstream.ask(|client, other| match client.features()?.has("MLST") {
+            true => client.stat(other.path(&at)),
+            false => Ok(None),
+        });
+        let is_file = told?.0.is_some_and(|told| told.kind == Some(FoundKind::File));
+        if !is_file && !self.is_listed_file(path)? {
+            self.existing(path)?.kind.check_file()?;
             return Err(Kind::IsDirectory.into());
         }
         self.upstream.change(&at, false, |client, place| client.delete(place))

@@ -392,6 +392,7 @@ fn serve_old(mut control: TcpStream, transfer: &impl Fn(&TcpListener, &mut TcpSt
             "USER" => "331 password".to_owned(),
             "PASS" => "230 in".to_owned(),
             "PWD" => "257 \"/\"".to_owned(),
+            "SIZE" if line.ends_with(" /\r") => "550 no file".to_owned(),
             "SIZE" => "213 5".to_owned(),
             "MDTM" => "213 20260101000000".to_owned(),
             "TYPE" => "200 ok".to_owned(),
@@ -456,14 +457,16 @@ fn the_reason_for_the_end_of_a_data_connection_is_waited_for() {
     assert_eq!(said, Some(552));
 }
 
-/// Such a server tells its size, does not enter it, and may remove it by `DELE`.
+/// Such a server tells the size of all directories but the first, and may remove one by `DELE`.
 #[test]
 fn a_directory_that_can_be_a_file_is_not_removed_as_one() {
-    let address = old_server(|data, control| {
+    let lines = "drwx------ 2 a a 5 Jan 1 2026 d\r\n-rw------- 1 a a 5 Jan 1 2026 f\r\n";
+    let lines = Arc::new(Mutex::new(lines));
+    let sent = Arc::clone(&lines);
+    let address = old_server(move |data, control| {
         control.write_all(b"150 ok\r\n").unwrap();
         let (mut data, _) = data.accept().unwrap();
-        let lines = "drwx------ 2 a a 5 Jan 1 2026 d\r\n-rw------- 1 a a 5 Jan 1 2026 f\r\n";
-        data.write_all(lines.as_bytes()).unwrap();
+        data.write_all(lock(&sent).as_bytes()).unwrap();
         drop(data);
         control.write_all(b"226 done\r\n").unwrap();
     });
