@@ -56,12 +56,13 @@ impl Gateway {
     /// Returns what is at a path, or `None` if the server proves that nothing is, and the connection.
     fn find_by(
         &self,
+        client: Connection,
         path: &VirtualPath,
         mut question: impl FnMut(&mut Client, &[u8]) -> Result<Option<Found>, Error>,
     ) -> StorageResult<(Option<Metadata>, Connection)> {
         check_names(path)?;
         let at = self.below(path);
-        self.upstream.ask(|client, upstream| {
+        self.upstream.ask_by(client, |client, upstream| {
             let place = upstream.path(&at);
             let found = question(client, &place)?;
             upstream::whole(client, &place, found)
@@ -70,7 +71,7 @@ impl Gateway {
 
     /// Returns what is at a path, or `None` if the server proves that nothing is.
     fn find(&self, path: &VirtualPath) -> StorageResult<Option<Metadata>> {
-        Ok(self.find_by(path, |client, place| client.find(place))?.0)
+        Ok(self.find_by(self.upstream.lend()?, path, |client, place| client.find(place))?.0)
     }
 
     /// Returns what must be there.
@@ -238,7 +239,7 @@ impl Storage for Gateway {
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         let retrieve =
             |client: &mut Client, place: &[u8]| client.find_before_transfer(place, false);
-        let (found, client) = self.find_by(path, retrieve)?;
+        let (found, client) = self.find_by(self.upstream.lend()?, path, retrieve)?;
         let found = found.ok_or(Kind::NotFound)?;
         found.kind.check_file()?;
         Ok(Box::new(OtherFile::new(&self.upstream, client, self.below(path), found.size)))
@@ -267,9 +268,10 @@ impl Storage for Gateway {
         }
         // Two at once would write into one file. What was found before the turn could have been replaced.
         let turn = upstream.target.in_place.then(|| Turn::begin(&upstream, &[(&at, false)]));
+        let client = upstream.lend()?;
         let turn = turn.transpose()?;
         let store = |client: &mut Client, place: &[u8]| client.find_before_transfer(place, true);
-        let (old, client) = self.find_by(path, store)?;
+        let (old, client) = self.find_by(client, path, store)?;
         old.map_or(Ok(()), |old| old.kind.check_file())?;
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());

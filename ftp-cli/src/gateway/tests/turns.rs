@@ -12,14 +12,14 @@ fn two_uploads_in_place_take_turns() {
     let other = OurServer::start();
     let front = Front::of(other.address, (other.user, other.password), "in_place = true\n");
     let (mut one, mut two) = (front.client(), front.client());
-    let mut upload = one.store("/a").unwrap();
+    let mut upload = one.store("/é").unwrap();
     upload.write_all(b"one").unwrap();
-    for name in ["/a", "/A"] {
+    for name in ["/é", "/É"] {
         assert_eq!(two.store(name).unwrap_err().kind(), ErrorKind::Temporary);
     }
     upload.finish().unwrap();
-    two.store("/a").unwrap().copy_from(&mut &b"two"[..]).unwrap();
-    assert_eq!(other.root.read("a"), b"two");
+    two.store("/é").unwrap().copy_from(&mut &b"two"[..]).unwrap();
+    assert_eq!(other.root.read("é"), b"two");
 }
 
 /// Another client could store the file between the look and the turn.
@@ -33,11 +33,30 @@ fn an_upload_in_place_looks_in_its_turn() {
     let storage = Gateway::new(door.upstream(&door.login.clone().unwrap()), "");
     let write = || storage.write(&"/a".into(), WriteMode::Create, Keep::Shared);
     let upload = write().unwrap();
-    let looked = recorder.commands().len();
+    let looks = || recorder.commands().iter().filter(|command| command.contains("/a")).count();
+    let looked = looks();
     assert_eq!(write().err().map(|error| error.kind), Some(Kind::Busy));
-    assert_eq!(recorder.commands().len(), looked, "{:?}", recorder.commands());
+    assert_eq!(looks(), looked, "{:?}", recorder.commands());
     upload.commit().unwrap();
     assert_eq!(write().err().map(|error| error.kind), Some(Kind::Exists));
+}
+
+/// Another session can have the connection, and wait for the turn.
+#[test]
+fn an_upload_in_place_has_a_connection_before_its_turn() {
+    let address = old_server(|_, _| ());
+    let mut door = door(address, ("u", "p"), Timeouts::default());
+    let target = Arc::get_mut(&mut door.target).unwrap();
+    (target.in_place, target.connections) = (true, 1);
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    let storage = Gateway::new(Arc::clone(&upstream), "");
+    let connection = upstream.lend().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| storage.write(&"/a".into(), WriteMode::Create, Keep::Shared).err());
+        thread::sleep(Duration::from_millis(300));
+        Turn::begin(&upstream, &[(b"/a", false)]).unwrap();
+        drop(connection);
+    });
 }
 
 /// A client that gives up and stores a newer file must not lose it to its older command.
