@@ -104,7 +104,7 @@ impl Gateway {
                     ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
                     // Clients remove what a listing lacks.
                     ListLine::Unparsed(line) => {
-                        let why = format!("cannot read a line of its listing: {}", Escaped(&line));
+                        let why = format!("the other server lists {}: unreadable", Escaped(&line));
                         return Err(Error::local(io::Error::other(why)));
                     }
                 }
@@ -266,9 +266,9 @@ impl Storage for Gateway {
             // Only a record could tell the beginning of a cut upload from an older file.
             _ => return Err(Kind::Unsupported.into()),
         }
+        let client = upstream.lend()?;
         // Two at once would write into one file. What was found before the turn could have been replaced.
         let turn = upstream.target.in_place.then(|| Turn::begin(&upstream, &[(&at, false)]));
-        let client = upstream.lend()?;
         let turn = turn.transpose()?;
         let store = |client: &mut Client, place: &[u8]| client.find_before_transfer(place, true);
         let (old, client) = self.find_by(client, path, store)?;

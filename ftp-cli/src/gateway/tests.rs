@@ -397,6 +397,7 @@ fn serve_old(mut control: TcpStream, transfer: &impl Fn(&TcpListener, &mut TcpSt
             "MDTM" => "213 20260101000000".to_owned(),
             "TYPE" => "200 ok".to_owned(),
             "REST" => "350 ok".to_owned(),
+            "SITE" => "202 not here".to_owned(),
             "EPSV" => format!("229 (|||{port}|)"),
             "CWD" if line.ends_with(" /\r") => "250 ok".to_owned(),
             "RETR" | "STOR" | "APPE" | "LIST" => {
@@ -475,6 +476,8 @@ fn a_directory_that_can_be_a_file_is_not_removed_as_one() {
     assert_eq!(remove("/d"), Kind::IsDirectory);
     // `DELE` is unknown there.
     assert_eq!(remove("/f"), Kind::Unsupported);
+    *lock(&lines) = "no known form\r\n";
+    assert_eq!(remove("/f"), Kind::Io);
 }
 
 /// A storage whose first listing lacks the names.

@@ -348,7 +348,7 @@ fn fault(error: &Error, changes: bool) -> StorageError {
         (_, Error::Argument(_)) => return Kind::NameNotAllowed.into(),
         (Some((452, _)), _) => Kind::NoSpace,
         (Some((552, _)), _) => Kind::OverQuota,
-        (Some((500 | 502 | 504, _)), _) => Kind::Unsupported,
+        (Some((202 | 500 | 502 | 504, _)), _) => Kind::Unsupported,
         (Some((_, Severity::Transient)), _) => Kind::Busy,
         (Some((_, Severity::Permanent)), _) => Kind::Refused,
         _ if matches!(error, Error::Unsupported(_)) => Kind::Unsupported,
@@ -358,6 +358,7 @@ fn fault(error: &Error, changes: bool) -> StorageError {
     log::debug!("the other server: {error}");
     let reason = match error.reply() {
         Some(reply) => format!("the other server says {reply}"),
+        (_, Error::Local(_)) => Kind::Io,
         None => error.to_string(),
     };
     StorageError::caused_by(kind, io::Error::other(reason))
