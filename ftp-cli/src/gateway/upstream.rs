@@ -16,8 +16,11 @@ use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
 use crate::lock;
 
-/// Time after which a login or one more connection that was refused is tried again.
+/// Time after which a login that was refused is tried again.
 const AGAIN: Duration = Duration::from_secs(30);
+
+/// Time after which one more connection that was refused is tried again.
+const MORE: Duration = Duration::from_secs(5 * 60);
 
 /// The pause before a connection of the pool is asked for again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -126,17 +129,19 @@ impl Upstream {
 
     /// Returns a connection. Nothing has been sent over it.
     pub(super) fn lend(&self) -> StorageResult<Connection> {
-        let begun = Instant::now();
+        let mut begun = None;
         if lock(&self.refused).take_if(|at| at.elapsed() >= AGAIN).is_some() {
             self.pool.reopen();
-            self.pool.forget_limit();
         }
+        self.pool.probe(MORE);
         loop {
             let error = match self.pool.try_take() {
                 Err(error) => error,
                 Ok(lent) => return Ok(lent),
             };
             lock(&self.refused).get_or_insert_with(Instant::now);
+            // The first try can have dialled in vain for as long.
+            let begun = *begun.get_or_insert_with(Instant::now);
             if !matches!(error, Error::Fewer(_)) || begun.elapsed() >= self.target.timeout {
                 log::warn!("{}: {error}", self.target.url.host());
                 return Err(StorageError::caused_by(Kind::Unavailable, io::Error::other(error)));
@@ -353,12 +358,12 @@ fn fault(error: &Error, changes: bool) -> StorageError {
         (Some((_, Severity::Permanent)), _) => Kind::Refused,
         _ if matches!(error, Error::Unsupported(_)) => Kind::Unsupported,
         _ if changes => Kind::Unknown,
+        (_, Error::Local(_)) => Kind::Io,
         _ => Kind::Unavailable,
     };
     log::debug!("the other server: {error}");
     let reason = match error.reply() {
         Some(reply) => format!("the other server says {reply}"),
-        (_, Error::Local(_)) => Kind::Io,
         None => error.to_string(),
     };
     StorageError::caused_by(kind, io::Error::other(reason))

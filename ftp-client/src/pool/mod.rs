@@ -275,10 +275,10 @@ impl<'a> Pool<'a> {
         self.shared.lock().admission.shut(None);
     }
 
-    /// Forgets that the server refused one more connection while others were open: that can have been a
-    /// failure of the network, which would limit a busy pool for good.
-    pub fn forget_limit(&self) {
-        self.shared.lock().admission.forget_limit();
+    /// Lets one caller try one more connection if the server refused one this long ago while others were
+    /// open: that can have been a failure of the network, which would limit a busy pool for good.
+    pub fn probe(&self, after: Duration) {
+        self.shared.lock().admission.probe(after);
     }
 
     /// Returns whether a failure means that replies were out of step, and one more connection may

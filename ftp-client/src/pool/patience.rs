@@ -4,7 +4,7 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_proto::ReplyCode;
 
@@ -318,8 +318,8 @@ pub(super) struct Admission {
     /// The connections that are lent or idle.
     open: usize,
     dialling: usize,
-    /// The last refusal of one more connection.
-    fewer: Option<Error>,
+    /// The last refusal of one more connection, and when it came or the last probe began.
+    fewer: Option<(Error, Instant)>,
     /// The number of connections that were open when the server last refused another one.
     allowed: Option<usize>,
     /// The reason why no more connections are made.
@@ -358,7 +358,7 @@ impl Admission {
 
     /// Returns why the server accepts no more connections, if it refused one.
     pub(super) fn fewer(&self) -> Option<Error> {
-        self.fewer.clone()
+        self.fewer.as_ref().map(|(why, _)| why.clone())
     }
 
     pub(super) const fn allowed(&self) -> Option<usize> {
@@ -397,7 +397,7 @@ impl Admission {
             let is_limit = !matches!(failure, Error::Cancelled);
             if is_limit {
                 self.limit = self.open;
-                self.fewer = Some(failure.clone());
+                self.fewer = Some((failure.clone(), Instant::now()));
                 self.allowed = Some(self.open);
             }
             return is_limit;
@@ -412,12 +412,19 @@ impl Admission {
     pub(super) fn lost(&mut self) {
         self.open = self.open.saturating_sub(1);
         if self.open == 0 {
-            self.forget_limit();
+            self.limit = self.size;
+            self.fewer = None;
         }
     }
 
-    pub(super) fn forget_limit(&mut self) {
-        (self.limit, self.fewer) = (self.size, None);
+    /// Lets one caller dial if the last refusal was this long ago.
+    pub(super) fn probe(&mut self, after: Duration) {
+        if let Some((_, since)) = &mut self.fewer
+            && since.elapsed() >= after
+        {
+            *since = Instant::now();
+            self.limit = self.size.min(self.open + 1);
+        }
     }
 }
 
