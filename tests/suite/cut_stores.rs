@@ -245,7 +245,8 @@ fn cases(steps: &[(Who, usize, u64)], losses: &[Loss], plain: usize) -> Vec<Case
         each.map(move |(step, loss)| Case { who, length, step, loss })
     });
     let cases: Vec<_> = cases.collect();
-    let stride = cases.len().div_ceil(scale::count(plain, cases.len()).max(1)).max(1);
+    // Odd, so that each of four losses has its turn.
+    let stride = cases.len().div_ceil(scale::count(plain, cases.len()).max(1)) | 1;
     cases.into_iter().step_by(stride).collect()
 }
 

@@ -104,9 +104,7 @@ impl Gateway {
                     ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
                     // Clients remove what a listing lacks.
                     ListLine::Unparsed(line) => {
-                        let line = Escaped(&line);
-                        let why =
-                            format!("the other server lists a line that cannot be read: {line}");
+                        let why = format!("the other server lists {}: unreadable", Escaped(&line));
                         return Err(Error::local(io::Error::other(why)));
                     }
                 }

@@ -105,10 +105,8 @@ impl Vsftpd {
     fn rights(&self, is_anonymous: bool) -> String {
         let is_limited =
             ["cmds_allowed", "cmds_denied", "deny_file"].iter().any(|key| self.get(key).is_some());
-        let names = |key, default| {
-            self.get(key).map_or(default, |all| all.split(',').any(|command| command == "LIST"))
-        };
-        let lists = names("cmds_allowed", true) && !names("cmds_denied", false);
+        let has = |key| self.get(key).map(|all| all.split(',').any(|it| it == "LIST"));
+        let lists = has("cmds_allowed") != Some(false) && has("cmds_denied") != Some(true);
         let writes = |key| self.is("write_enable", false) && self.is(key, false);
         let of_users = !is_anonymous && writes("write_enable");
         let creates = is_anonymous && writes("anon_upload_enable") && !self.hides_uploads();
