@@ -261,8 +261,12 @@ impl<'a> Tally<'a> {
         if self.all > 1 && !(fatal && is_last) && failure.exit != Exit::Interrupted {
             self.messages.fail(&failure.message);
         }
-        if is_last || failure.exit == Exit::Interrupted {
-            self.last = Some(failure);
+        if (is_last || failure.exit == Exit::Interrupted)
+            && let Some(other) = self.last.replace(failure)
+            && other.fatal
+            && other.exit != Exit::Interrupted
+        {
+            self.messages.fail(&other.message);
         }
         if fatal { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

@@ -121,7 +121,7 @@
 //! use ftp_client::{FileOptions, Resume};
 //!
 //! let options = FileOptions::new().resume(Resume::Proven);
-//! let done = client.download_to("pub/a.bin", "a.bin", &options)?;
+//! let done = client.download_to("pub/a.bin", "a.bin", &options, &())?;
 //! println!("{} bytes, {} of them from an earlier run", done.size, done.resumed);
 //! # Ok(())
 //! # }

@@ -98,11 +98,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let copied = wanted.transfer.retrying.run(&witness, &both, &fields, |_| {
         let clients = [from.client(source)?, at.client(target)?];
         let has_begun = AtomicBool::new(false);
-        let show = |event: Event<'_>| {
-            let is_start = matches!(event, Event::Begun { .. });
-            if is_start && !has_begun.swap(true, Ordering::Relaxed) {
+        let show = |event: Event<'_>| match event {
+            Event::Begun { .. } if !has_begun.swap(true, Ordering::Relaxed) => {
                 stdio.events.emit(|| fields(Object::event("start")));
             }
+            Event::Note { note, .. } => {
+                let text = note.to_string();
+                messages.say_if(!witness.quiet, format_args!("{both}: {text}"));
+                stdio.events.emit(|| fields(Object::event("note")).text("message", &text));
+            }
+            _ => {}
         };
         let [from_client, at_client] = clients;
         let copied = job.attempt(from_client, at_client, &show);

@@ -260,7 +260,7 @@ impl Turn {
         let server = (url.host().to_ascii_lowercase(), url.port(), user);
         // Many servers fold case.
         let folded =
-            |path| String::from_utf8_lossy(&upstream.path(path)).to_lowercase().into_bytes();
+            |path| String::from_utf8_lossy(&upstream.path(path)).to_uppercase().into_bytes();
         let places = places.iter().map(|(path, is_tree)| (folded(path), *is_tree)).collect();
         let own = Arc::new(Reserved { server, places, late: OnceLock::new() });
         let mut turns = lock(&TURNS);

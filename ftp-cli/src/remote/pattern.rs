@@ -135,10 +135,7 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
                 return Err(error.into());
             }
         };
-        if let Some(line) = listing.unparsed.first() {
-            let message = format!("cannot parse a line of the listing: {}", Escaped(line));
-            return Err(Failure::item(Exit::Protocol, message));
-        }
+        check_lines(&listing)?;
         if listing.entries.is_empty() && listing.form != ListingForm::Mlsd && !directory.is_empty()
         {
             // Some servers, such as vsftpd, list a missing directory as empty.
@@ -148,11 +145,15 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
         // `a[1]` is the more likely to be a name.
         let shows = |listing: &Listing| listing.entries.iter().any(|it| it.name == name);
         let is_hidden = listing.form == ListingForm::Mlsd && !pattern.matches(name);
-        if !is_asked
-            && (shows(&listing)
-                || is_hidden && shows(&list(client, directory, options.form(ListingForm::List))?))
-        {
+        if !is_asked && shows(&listing) {
             return Ok(Named::Itself);
+        }
+        if !is_asked && is_hidden {
+            let other = list(client, directory, options.form(ListingForm::List))?;
+            check_lines(&other)?;
+            if shows(&other) {
+                return Ok(Named::Itself);
+            }
         }
         let is_meant = |entry: &Entry| {
             // A name with a `/` is never hidden, because it must be reported.
@@ -171,6 +172,13 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
             false => Ok(Named::Matches { directory: directory.to_vec(), entries, invalid }),
         };
     }
+}
+
+fn check_lines(listing: &Listing) -> Result {
+    listing.unparsed.first().map_or(Ok(()), |line| {
+        let message = format!("cannot parse a line of the listing: {}", Escaped(line));
+        Err(Failure::item(Exit::Protocol, message))
+    })
 }
 
 fn list(client: &mut Client, directory: &[u8], options: ListOptions) -> Result<Listing, Error> {

@@ -466,6 +466,25 @@ fn a_file_that_the_target_does_not_list_is_replaced_only_by_a_complete_copy_fx_0
 }
 
 #[test]
+fn an_old_file_that_cannot_be_removed_is_named_fx_04() {
+    let refuses = vec![("DELE ", "550 no")];
+    let source = ours(ONE, true, "127.0.0.0/8");
+    let kind = Kind { cuts_at: Some(1), keeps_targets: true, refuses, ..Kind::default() };
+    let target = FoldingServer::start(kind);
+    for name in ["a", "b"] {
+        source.root.write(format!("t/{name}"), b"new");
+        target.write(&format!("t/{name}"), b"old content");
+    }
+    let ran = fxp(&["--json"], &source.url("t/b"), &target.url("t/b"));
+    ran.exited(0);
+    for said in [&ran.stdout, &ran.stderr] {
+        let said = String::from_utf8_lossy(said);
+        assert!(said.contains("the old file may still be there, as "), "{said}");
+        assert!(said.contains("b.old."), "{said}");
+    }
+}
+
+#[test]
 fn a_temporary_name_hides_an_incomplete_copy() {
     let (one, other) = (ours(ONE, true, "127.0.0.12"), ours(OTHER, true, "127.0.0.11"));
     one.root.write("t/d/file", b"content");

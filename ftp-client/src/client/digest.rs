@@ -136,7 +136,11 @@ impl Client {
             return Err(Error::Unsupported(Unsupported::NoDigest));
         };
         self.choose_hash(&name.to_ascii_uppercase(), chosen)?;
-        let reply = accepted(Verb::Hash, self.hash_reply(&Command::Hash(path), range)?)?;
+        let reply = self.hash_reply(&Command::Hash(path), range)?;
+        if is_missing(&reply) {
+            return Err(Error::Unsupported(Unsupported::NoDigest));
+        }
+        let reply = accepted(Verb::Hash, reply)?;
         let end = format!("0-{}", length.saturating_sub(1));
         let is_range = reply.text().split(|&byte| byte == b' ').nth(1) == Some(end.as_bytes());
         let bytes = match is_range {

@@ -183,25 +183,24 @@ impl Repeat {
         self.settle(client, Lost::Delete, path, done)
     }
 
-    /// Removes an empty directory (`RMD`). Before the first attempt, asks for its time and unique fact, if the
-    /// server has `MLST` and this memory is not [`single`](Self::single).
+    /// Removes an empty directory (`RMD`). After a lost reply, it is not sent again: no fact tells a
+    /// directory from another one that was made within the same second, and one that serves as a lock must
+    /// not lose its next owner.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::rmdir`], [`Client::stat`] and [`Client::existence`]. After a lost
-    /// reply, returns [`Error::Uncertain`] if the facts do not show that the directory is the same one;
-    /// success if the server shows that there is none, and refuses to enter it.
+    /// Returns the errors of [`Client::rmdir`] and [`Client::existence`]. After a lost reply, returns
+    /// success if the server shows that there is no directory, and refuses to enter it, and otherwise
+    /// [`Error::Uncertain`].
     pub fn rmdir(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = path.as_ref();
         if self.has_lost(&[Verb::Rmd], path) {
-            match seen(client, path, self.removed.as_ref())? {
-                // A listing lacks hidden names, and other spellings of a name.
-                ObjectNow::Gone if !client.enters(path)? => return Ok(()),
-                ObjectNow::Same => {}
-                _ => return Err(Error::Uncertain { verb: Verb::Rmd, reply: None }),
-            }
-        } else if !self.is_single && client.features()?.has("MLST") {
-            self.removed = facts_of(client, path)?;
+            // A listing lacks hidden names, and other spellings of a name.
+            let is_gone = client.existence(path)? == Existence::Absent && !client.enters(path)?;
+            return match is_gone {
+                true => Ok(()),
+                false => Err(Error::Uncertain { verb: Verb::Rmd, reply: None }),
+            };
         }
         self.remove_listed(client, path)
     }

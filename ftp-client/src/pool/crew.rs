@@ -246,9 +246,8 @@ impl<'scope, W: Worker + Send, H: Fn(usize) -> W + Sync> Crew<'scope, '_, W, H> 
         row: &mut VecDeque<usize>,
     ) -> Tried {
         let queue = self.queue;
-        let is_closed = worker.client().is_some_and(|client| !client.control.is_open());
         // Where each session ends another one, two workers would end each other's again and again.
-        if *standing == Standing::Joined && is_closed && queue.is_refused() {
+        if *standing == Standing::Joined && !is_open(worker) && queue.is_refused() {
             return Tried::Back;
         }
         let connected = match *standing {

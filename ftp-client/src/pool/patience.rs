@@ -423,7 +423,7 @@ impl Admission {
             && since.elapsed() >= after
         {
             *since = Instant::now();
-            self.limit = self.size.min(self.open + 1);
+            self.limit = self.limit.max(self.size.min(self.open + 1));
         }
     }
 }

@@ -427,7 +427,6 @@ fn together(
         }
         let replies = flights.last().unwrap();
         if replies.ends_with("257 \"/\"\r\n") && !replies.contains(" no") {
-            peer.answer("MLST t", "250-it\r\n type=dir; t\r\n250 end");
             peer.answer("RMD t", "250 gone");
             peer.expect("MLST t");
             peer.expect("PWD");

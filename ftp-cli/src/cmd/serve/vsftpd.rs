@@ -220,6 +220,11 @@ impl Conversion {
             let mut local = conf.clone();
             local.0.entry("local_umask".to_owned()).or_insert_with(|| "077".to_owned());
             for (key, value) in local.keys() {
+                if value == "[]" {
+                    let why = "no right is left; give each user rights of their own";
+                    self.notes.push(format!("local_enable: {why}"));
+                    continue;
+                }
                 self.set("local_enable", &format!("defaults.{key}"), &value);
             }
         }

@@ -364,41 +364,40 @@ fn a_new_file_is_not_removed_by_the_second_attempt() {
     }
 }
 
-/// The facts of a lock, such as another client may have made since.
+/// A directory can be a lock, which another client may have made since.
 #[test]
 fn a_new_directory_is_not_removed_by_the_second_attempt() {
-    const BEFORE: &str = "250-so\r\n type=dir;modify=20200102030405;unique=1; lock\r\n250 end";
-    for (now, is_removed) in [
-        (BEFORE, true),
-        ("250-so\r\n type=dir;modify=20200102030405;unique=2; lock\r\n250 end", false),
-        // ext4 gives the number of a removed directory to the next one.
-        ("250-so\r\n type=dir;modify=20200102030406;unique=1; lock\r\n250 end", false),
-        ("250-so\r\n type=dir;unique=1; lock\r\n250 end", false),
-        ("250-so\r\n type=dir;modify=20200102030405; lock\r\n250 end", false),
-    ] {
-        let asked = move |peer: &mut Peer, facts| {
-            peer.answer("FEAT", "211-features\r\n MLST type*;modify*;unique*;\r\n211 end");
-            peer.answer("MLST lock", facts);
-        };
+    const LISTED: &[u8] = b"drwxr-xr-x 2 u u 4 Jan 1 2020 lock\r\n";
+    const OTHER: &[u8] = b"drwxr-xr-x 2 u u 4 Jan 1 2020 Lock\r\n";
+    // What is listed, and whether the directory can be entered.
+    for (listed, is_entered) in [(LISTED, true), (OTHER, true), (OTHER, false)] {
+        let is_gone = listed == OTHER && !is_entered;
         let server = Server::start(vec![
-            on(move |mut peer| {
-                asked(&mut peer, BEFORE);
+            on(|mut peer| {
                 peer.expect("RMD lock");
                 peer.close();
             }),
             on(move |mut peer| {
-                asked(&mut peer, now);
-                if is_removed {
-                    peer.answer("RMD lock", "250 done");
-                } else if !now.contains("unique=2") && !now.contains("030406") {
-                    peer.answer("MDTM lock", "550 a directory");
+                peer.answer("MDTM lock", NONE);
+                peer.answer("MLST lock", "500 what");
+                peer.answer("FEAT", "502 what");
+                peer.epsv();
+                peer.answer("LIST -a", "150 ok");
+                peer.send_data(listed);
+                peer.reply("226 done");
+                if listed == OTHER {
+                    peer.answer("PWD", "257 \"/\"");
+                    peer.answer("CWD lock", if is_entered { "250 in it" } else { "550 no" });
+                    if is_entered {
+                        peer.answer("CWD /", "250 back");
+                    }
                 }
             }),
         ]);
         let mut removal = Repeat::new();
         let done = server.queue().run(|client| removal.rmdir(client, "lock"));
-        assert_eq!(done.is_ok(), is_removed, "{now}: {done:?}");
-        assert!(is_removed || matches!(done, Err(Error::Uncertain { .. })), "{now}: {done:?}");
+        assert_eq!(done.is_ok(), is_gone, "{listed:?} {is_entered}: {done:?}");
+        assert!(is_gone || matches!(done, Err(Error::Uncertain { .. })), "{listed:?}: {done:?}");
         server.end();
     }
 }
