@@ -251,6 +251,11 @@ impl Reserved {
     }
 }
 
+/// Returns one form of all paths that a server may take for one file: many fold case.
+fn folded(path: &[u8]) -> Vec<u8> {
+    String::from_utf8_lossy(path).to_uppercase().into_bytes()
+}
+
 impl Turn {
     /// Begins the turn of a change at some paths below the directory of the URL, each with whether it also
     /// changes what is below the path.
@@ -258,10 +263,8 @@ impl Turn {
         let OtherTarget { url, personal, .. } = &*upstream.target;
         let user = personal.then(|| upstream.login.0.clone());
         let server = (url.host().to_ascii_lowercase(), url.port(), user);
-        // Many servers fold case.
-        let folded =
-            |path| String::from_utf8_lossy(&upstream.path(path)).to_uppercase().into_bytes();
-        let places = places.iter().map(|(path, is_tree)| (folded(path), *is_tree)).collect();
+        let places = places.iter();
+        let places = places.map(|(path, tree)| (folded(&upstream.path(path)), *tree)).collect();
         let own = Arc::new(Reserved { server, places, late: OnceLock::new() });
         let mut turns = lock(&TURNS);
         turns.retain(|turn| turn.late.get().is_none_or(|end| Instant::now() < *end));
@@ -286,7 +289,7 @@ impl Turn {
     /// Returns whether the answer to a change at this path is lost.
     #[cfg(test)]
     pub(super) fn is_late(port: u16, path: &[u8]) -> bool {
-        let has = |turn: &Reserved| turn.places.iter().any(|place| place.0 == path);
+        let has = |turn: &Reserved| turn.places.iter().any(|place| place.0 == folded(path));
         let is_it = |turn: &Arc<Reserved>| turn.server.1 == port && has(turn);
         lock(&TURNS).iter().any(|turn| is_it(turn) && turn.late.get().is_some())
     }
