@@ -77,7 +77,8 @@ impl Network {
     }
 }
 
-/// Stands for the bytes that make an upload one of several parts, behind what a client resumes after.
+/// Stands for the bytes that make an upload one of several parts. They follow those that a client
+/// resumes after.
 const LARGE: &str = "=";
 
 fn large() -> String {
