@@ -91,7 +91,7 @@ pub(super) struct Upstream {
     pub(super) target: Arc<OtherTarget>,
     /// The directory of the URL as an absolute path without a final slash, once a connection has told it.
     base: Arc<OnceLock<Vec<u8>>>,
-    /// When a connection was refused.
+    /// When a login was refused for good.
     refused: Mutex<Option<Instant>>,
 }
 
@@ -139,10 +139,13 @@ impl Upstream {
                 Err(error) => error,
                 Ok(lent) => return Ok(lent),
             };
-            lock(&self.refused).get_or_insert_with(Instant::now);
+            let is_full = matches!(error, Error::Fewer(_));
+            if !is_full && !error.is_transient() {
+                lock(&self.refused).get_or_insert_with(Instant::now);
+            }
             // The first try can have dialled in vain for as long.
             let begun = *begun.get_or_insert_with(Instant::now);
-            if !matches!(error, Error::Fewer(_)) || begun.elapsed() >= self.target.timeout {
+            if !is_full || begun.elapsed() >= self.target.timeout {
                 log::warn!("{}: {error}", self.target.url.host());
                 return Err(StorageError::caused_by(Kind::Unavailable, io::Error::other(error)));
             }
