@@ -432,8 +432,9 @@ def watched_files(scene: "Scene") -> Optional[str]:
             while not ended.is_set():
                 for path in list(inbox.iterdir()):
                     if not path.name.startswith("."):
-                        seen.append(path.read_bytes())
+                        content = path.read_bytes()
                         path.rename(done / f"{len(seen)}")
+                        seen.append(content)
 
         mover = threading.Thread(target=take)
         mover.start()
@@ -444,8 +445,11 @@ def watched_files(scene: "Scene") -> Optional[str]:
                 code, said = scene.client(server, "put", *options, str(scene.file("up", sent[-1])), "{url}/in/f")
                 if code:
                     return f"put {options} to a directory whose files are moved away: exit {code}: {said!r}"
+                # The next upload would replace a file that a busy machine has not moved yet.
+                limit = time.monotonic() + 20
+                while len(seen) < len(sent) and time.monotonic() < limit:
+                    time.sleep(0.01)
         finally:
-            time.sleep(0.2)
             ended.set()
             mover.join()
         strange = [describe(one) for one in seen if one not in sent]
