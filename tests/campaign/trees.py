@@ -184,7 +184,8 @@ class Trees:
         problem = None if held(linked / "precious") == b"precious" else "what a link led to is gone"
         problem = problem or (f"sources are gone: {lost}" if (lost := gone(self.mirrored, files)) else None)
         title = f"mirror {options} up {'with a link ' if has_link else ''}''"
-        # A link that cannot be told from a directory stays, and what is beside it.
+        # A link that cannot be told from a directory stays, and what is beside it. Through a gateway, each can be one.
+        ran = ran._replace(is_odd=ran.is_odd or self.between is not None)
         self.judge_deletions(title, ran, self.up / "tree", files, {} if has_link else extras, kept, left or problem)
 
     def judge_deletions(
