@@ -91,9 +91,6 @@ mod net {
     //! Connections before they become sessions: limits, bans and socket options.
 
     pub(crate) mod admission;
-    pub(crate) mod balancer;
-    pub(crate) mod ban;
-    pub(crate) mod complaints;
     pub(crate) mod listener;
     #[cfg(any(feature = "redis", feature = "s3"))]
     pub(crate) mod lookup;
