@@ -3,14 +3,12 @@
 mod begin;
 mod buffer;
 mod connection;
-mod copying;
 mod encode;
 mod error;
 mod http;
 mod inner;
 mod issued_keys;
 mod keys;
-mod late;
 mod ledger;
 mod listing;
 mod multipart;
@@ -20,16 +18,14 @@ mod partial;
 mod probe;
 mod proof;
 mod record;
+mod remembered;
 mod rename;
 mod rivals;
-mod seen;
-mod sign;
 mod source;
 mod store;
 #[cfg(test)]
 pub(super) mod tests;
 mod upload;
-mod xml;
 
 pub use connection::S3Timeouts;
 pub use error::S3Error;

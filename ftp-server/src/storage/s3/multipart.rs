@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use super::encode::{Sum, md5, sha256};
+use super::encode::{Sum, md5, sha256, xml_elements, xml_escaped, xml_next_page, xml_text};
 use super::error::S3Error;
 use super::http::{Client, Request, retried};
 use super::objects::{Condition, check_sum, existing};
-use super::xml;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Part {
@@ -149,7 +148,7 @@ impl Client {
 fn complete_body(parts: &[Part]) -> String {
     let mut body = String::from("<CompleteMultipartUpload>");
     for part in parts {
-        let tag = xml::escaped(&part.tag);
+        let tag = xml_escaped(&part.tag);
         let number = part.number;
         let part = format!("<PartNumber>{number}</PartNumber><ETag>{tag}</ETag>");
         body.push_str(&format!("<Part>{part}</Part>"));
@@ -162,17 +161,17 @@ fn complete_body(parts: &[Part]) -> String {
 fn page_of_parts(body: &str) -> Option<(Vec<Part>, Option<String>)> {
     // The test server moto uses the second name.
     let result = ["ListPartsResult", "ListPartsResponse"];
-    let result = result.iter().find_map(|name| xml::elements(body, name).first().copied())?;
+    let result = result.iter().find_map(|name| xml_elements(body, name).first().copied())?;
     let part = |part: &&str| {
-        let number = |name| xml::text(part, name)?.trim().parse::<u64>().ok();
+        let number = |name| xml_text(part, name)?.trim().parse::<u64>().ok();
         Some(Part {
             number: u32::try_from(number("PartNumber")?).ok()?,
             size: number("Size")?,
-            tag: xml::text(part, "ETag")?,
+            tag: xml_text(part, "ETag")?,
         })
     };
-    let parts: Option<Vec<Part>> = xml::elements(result, "Part").iter().map(part).collect();
-    Some((parts?, xml::next_page(result, "NextPartNumberMarker")?))
+    let parts: Option<Vec<Part>> = xml_elements(result, "Part").iter().map(part).collect();
+    Some((parts?, xml_next_page(result, "NextPartNumberMarker")?))
 }
 
 #[cfg(test)]
