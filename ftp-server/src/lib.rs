@@ -53,7 +53,6 @@ mod limits;
 mod listing;
 mod lock;
 mod log;
-mod pace;
 mod percent;
 mod reply;
 mod server;
