@@ -17,7 +17,7 @@ use super::probe::{self, S3Features};
 use super::proof::StoreSigns;
 use super::record::Memory;
 use super::remembered::SeenDirectories;
-use super::{S3Storage, buffer, partial};
+use super::{S3Storage, multipart, partial};
 use crate::lock::{Lock, unpoisoned};
 use crate::{limits, threads};
 
@@ -382,7 +382,7 @@ impl S3StoreBuilder {
         };
         let inner = Arc::new(Inner {
             client,
-            pool: buffer::pool(self.memory),
+            pool: multipart::pool(self.memory),
             part_size: self.part_size,
             largest_part: self.memory / 2,
             lease: self.lease,

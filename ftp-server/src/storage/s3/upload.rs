@@ -10,11 +10,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::buffer::PartBuffer;
 use super::error::S3Error;
 use super::http::STEP;
 use super::inner::Inner;
-use super::multipart::{LEAST, Multipart, PARTS, Part};
+use super::multipart::{LEAST, Multipart, PARTS, Part, PartBuffer};
 use super::objects::ID;
 use super::record::{SMALL, StoreRecord};
 use super::rivals::Publishing;
