@@ -11,7 +11,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::block::{DataConnection, IdleConnection};
-use super::ports::PassiveListener;
+use super::passive::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
 use crate::log::SessionComplaints;
 use crate::net::socket;

@@ -41,7 +41,7 @@ use super::privileges::{RunAs, is_root};
 use super::stores::Stores;
 use crate::PassiveAddress;
 use crate::daemon::{DaemonError, DaemonErrorKind};
-use crate::data::announce::{addresses_of, usable};
+use crate::data::passive::{addresses_of, usable};
 
 impl Config {
     /// Checks whether a daemon would work with this configuration. Binds the addresses for a
