@@ -53,7 +53,6 @@ mod limits;
 mod listing;
 mod lock;
 mod log;
-mod pace;
 mod percent;
 mod reply;
 mod server;
@@ -66,23 +65,21 @@ mod threads;
 mod data {
     //! Data connections: opening them, and moving bytes over them.
 
-    pub(crate) mod announce;
     mod block;
     mod buffers;
     mod deflate;
     mod opening;
     mod outgoing;
-    mod ports;
+    pub(crate) mod passive;
     mod pump;
     mod wait;
 
-    pub(crate) use announce::Announcer;
     pub(crate) use block::{BlockOutgoing, Blocks, DataConnection, DataFault, IdleConnection};
     pub(crate) use buffers::Buffers;
     pub(crate) use deflate::{DeflateOutgoing, Deflating, Encoding, Inflating};
     pub(crate) use opening::{DataChannel, DataPeer};
     pub(crate) use outgoing::{AsciiOutgoing, ImageOutgoing, ListingOutgoing, Outgoing};
-    pub(crate) use ports::PassivePorts;
+    pub(crate) use passive::{Announcer, PassivePorts};
     pub(crate) use pump::{PumpEnd, PumpLimits, receive, send};
     pub(crate) use wait::{Interruption, Monitor, OpenError};
 }
@@ -91,9 +88,6 @@ mod net {
     //! Connections before they become sessions: limits, bans and socket options.
 
     pub(crate) mod admission;
-    pub(crate) mod balancer;
-    pub(crate) mod ban;
-    pub(crate) mod complaints;
     pub(crate) mod listener;
     #[cfg(any(feature = "redis", feature = "s3"))]
     pub(crate) mod lookup;

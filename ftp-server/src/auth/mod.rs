@@ -22,9 +22,9 @@ use std::time::{Duration, Instant, SystemTime};
 use ftp_proto::{HostName, Network, RepresentationType};
 
 use crate::config::NamePattern;
+use crate::deadline::Rate;
 use crate::lock::Lock;
 use crate::net::socket;
-use crate::pace::Rate;
 use crate::shares::{Share, Shares, table as kinds};
 use crate::storage::{Capabilities, Storage, VirtualPath};
 use crate::tls::{TlsInfo, TlsPolicy};

@@ -9,8 +9,8 @@ use flate2::Crc;
 use ftp_proto::{FileDigest, Pathname, Reply, ReplyCode, Verb};
 use sha2::digest::DynDigest;
 
+use crate::deadline::before_asking_again;
 use crate::limits;
-use crate::pace::before_asking_again;
 use crate::reply::{self, Purpose};
 use crate::session::Work;
 use crate::storage::{Source, StorageErrorKind};

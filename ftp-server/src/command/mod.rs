@@ -271,7 +271,7 @@ mod tests {
     use crate::config::ServerConfig;
     use crate::context::{Context, Current};
     use crate::net::admission::Admission;
-    use crate::net::balancer::Ends;
+    use crate::net::socket::Ends;
 
     fn session() -> Session {
         let peer = ([127, 0, 0, 1], 1).into();

@@ -11,10 +11,10 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::block::{DataConnection, IdleConnection};
-use super::ports::PassiveListener;
+use super::passive::PassiveListener;
 use super::wait::{Monitor, OpenError, fd, wait};
-use crate::net::complaints::SessionComplaints;
-use crate::net::{balancer, socket};
+use crate::log::SessionComplaints;
+use crate::net::socket;
 use crate::tls::{Connection, Resumed, Resumptions, Secured, SessionReuse};
 use crate::{deadline, limits};
 
@@ -278,8 +278,8 @@ fn client_of(
     }
     let end = deadline.min(deadline::after(Instant::now(), limits::PROXY_WAIT));
     let until_readable = || wait(fd(stream), PollFlags::IN, end, 0, monitor);
-    let header = balancer::receive_header(stream, until_readable)?;
-    Ok(balancer::client_of(header, from)?)
+    let header = socket::receive_header(stream, until_readable)?;
+    Ok(socket::client_of(header, from)?)
 }
 
 /// Accepts a connection, in non-blocking mode.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::AsciiEncoder;
 
+use crate::deadline::{before_asking_again, for_a_tick};
 use crate::limits;
-use crate::pace::{before_asking_again, for_a_tick};
 use crate::storage::{Entries, Entry, Source, StorageError, StorageErrorKind, StorageResult};
 
 /// Maximum bytes of a file to convert at a time; the result has at most twice as many.

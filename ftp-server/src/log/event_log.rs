@@ -9,11 +9,10 @@ use log::Level;
 
 use ftp_proto::text::Stamp;
 
-use super::line::{self, Line};
+use super::line::{self, Complaints, Line};
 use super::observer::{Event, EventKind, Observer, SessionEnd};
 use super::writer::LogWriter;
 use crate::lock::Lock;
-use crate::net::complaints::Complaints;
 
 /// An [`Observer`] that writes events as lines, in the form that `docs/log.md` describes.
 #[derive(Debug)]

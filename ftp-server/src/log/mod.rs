@@ -7,9 +7,9 @@ mod writer;
 mod xferlog;
 
 pub use event_log::EventLog;
-pub(crate) use line::Line;
+pub(crate) use line::{Complaints, Line, SessionComplaints};
 #[cfg(feature = "daemon")]
-pub(crate) use line::unescaped;
+pub(crate) use line::{Ration, unescaped};
 pub(crate) use observer::Settle;
 pub use observer::{
     Direction, Event, EventKind, Observer, Refusal, SessionEnd, Transfer, TransferEnd,

@@ -16,11 +16,9 @@ use rustix::io::Errno;
 use socket2::SockRef;
 
 use super::admission::Permit;
-use super::balancer::{self, Ends};
-use super::complaints::Complaints;
-use super::socket::{self, is_ready};
+use super::socket::{self, Ends, is_ready};
 use crate::context::{Context, Current};
-use crate::log::{Event, EventKind, Refusal};
+use crate::log::{Complaints, Event, EventKind, Refusal};
 use crate::service::register::{Registration, SessionHandle};
 use crate::service::{self, Greeting};
 use crate::{deadline, limits, threads};
@@ -219,7 +217,7 @@ impl Arrival {
     fn header(&self) -> io::Result<ProxyHeader> {
         let stream = &self.registration.line.stream;
         let deadline = deadline::after(Instant::now(), limits::PROXY_WAIT);
-        balancer::receive_header(stream, || balancer::wait_for_input(stream, deadline))
+        socket::receive_header(stream, || socket::wait_for_input(stream, deadline))
     }
 
     /// Takes a place for the client. Returns the reason to refuse the client, or `None` if the

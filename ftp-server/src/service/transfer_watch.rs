@@ -16,8 +16,8 @@ use crate::data::{
     self, DataChannel, DataConnection, Encoding, IdleConnection, Interruption, Monitor, OpenError,
     Outgoing, PumpEnd, PumpLimits,
 };
+use crate::deadline::{Throttle, before_asking_again};
 use crate::log::{Announcement, TransferEnd};
-use crate::pace::{Throttle, before_asking_again};
 use crate::reply::Purpose;
 use crate::session::{Payload, PreparedTransfer, Session, User};
 use crate::shares::Share;

@@ -14,7 +14,7 @@ use ftp_proto::{Escaped, Reply, ReplyCode};
 use crate::auth::{Rights, holds_rules, rule_for};
 use crate::config::{NamePattern, is_denied};
 use crate::data::{DataChannel, Encoding, Outgoing};
-use crate::pace::for_a_tick;
+use crate::deadline::for_a_tick;
 use crate::reply::{self, Purpose};
 use crate::storage::{
     Ask, EntryKind, Storage, StorageError, StorageErrorKind, StorageResult, Upload, VirtualPath,

@@ -4,9 +4,8 @@
 //! waits for its turn. Turns go to networks of growing size: first to the widest network that holds
 //! least and was served longest ago, then to the network in it, down to the address. So a client
 //! with many addresses or many connections gets what a client with one gets. [`table`] has one row
-//! for each scarce thing.
+//! for each scarce thing. [`Debts`] are for what is spent and comes back with time.
 
-mod debts;
 pub(crate) mod table;
 #[cfg(test)]
 mod tests;
@@ -15,16 +14,15 @@ use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-pub(crate) use debts::Debts;
 use ftp_proto::{Network, NetworkProtocol};
 pub(crate) use table::Scarce;
 
-use crate::deadline;
 use crate::lock::Lock;
+use crate::{budget, deadline, limits};
 
 /// The units of one scarce thing, and the networks that hold them or wait for them.
 #[derive(Debug)]
@@ -564,4 +562,91 @@ pub(crate) fn network_of(peer: IpAddr) -> IpAddr {
 pub(crate) fn host_of(peer: IpAddr) -> Network {
     // For an IPv4 address, the prefix length is reduced to 32.
     Network::around(peer, 64)
+}
+
+/// The debts of all networks for what is spent and comes back with time, such as processor time. It is
+/// paid afterwards: nobody knows before a command what it costs, and a cheap command can be repeated
+/// without end.
+#[derive(Debug)]
+pub(crate) struct Debts {
+    scarce: &'static Scarce,
+    /// What comes back in each second for all networks together.
+    per_second: u64,
+    /// The debt that a network may have without waiting.
+    credit: u64,
+    books: Lock<Books>,
+}
+
+#[derive(Debug)]
+struct Books {
+    debts: HashMap<Prefix, u64>,
+    /// The time up to which debts are settled.
+    settled: Instant,
+}
+
+/// A second in nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
+const SETTLE: Duration = Duration::from_millis(10);
+
+impl Debts {
+    pub(crate) fn new(scarce: &'static Scarce, per_second: u64, credit: u64) -> Arc<Self> {
+        let books = Lock::new(Books { debts: HashMap::new(), settled: Instant::now() });
+        Arc::new(Self { scarce, per_second: per_second.max(1), credit, books })
+    }
+
+    /// Returns the books for processor time in nanoseconds.
+    pub(crate) fn of_processors() -> Arc<Self> {
+        let processors = budget::processors() as u64;
+        Self::new(&table::PROCESSOR, processors * SECOND / 2, SECOND)
+    }
+
+    /// Charges the network of `peer` for processor time. Returns whether it owes more than half of
+    /// its credit then, so that estimates are not good enough any more.
+    pub(crate) fn pay_time(&self, peer: IpAddr, time: Duration) -> bool {
+        self.pay(peer, u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)) > self.credit / 2
+    }
+
+    /// Charges the network of `peer`, which may owe more than its credit afterwards. Returns its
+    /// debt.
+    fn pay(&self, peer: IpAddr, cost: u64) -> u64 {
+        let mut books = self.settled(Instant::now());
+        let payer = Networks::around(peer).holder();
+        if !books.debts.contains_key(&payer) && books.debts.len() >= limits::DEBTORS {
+            // Small debts do not matter then.
+            books.debts.retain(|_, debt| *debt > self.credit);
+        }
+        let debt = books.debts.entry(payer).or_default();
+        *debt = debt.saturating_add(cost);
+        *debt
+    }
+
+    /// Returns how long the network of `peer` must wait until its debt is within its credit, at
+    /// most as long as the table says.
+    pub(crate) fn wait(&self, peer: IpAddr) -> Duration {
+        let books = self.settled(Instant::now());
+        let debt = books.debts.get(&Networks::around(peer).holder()).copied().unwrap_or_default();
+        let share = u128::from(self.per_second) / (books.debts.len() as u128).max(1);
+        let nanos =
+            u128::from(debt.saturating_sub(self.credit)) * u128::from(SECOND) / share.max(1);
+        let wait = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        wait.min(self.scarce.patience.duration())
+    }
+
+    /// Returns the books after all debtors have shared what came back.
+    fn settled(&self, now: Instant) -> MutexGuard<'_, Books> {
+        let mut books = self.books.lock();
+        let elapsed = now.saturating_duration_since(books.settled);
+        if elapsed >= SETTLE {
+            books.settled = now;
+            let back = u128::from(self.per_second) * elapsed.as_nanos() / u128::from(SECOND);
+            let each = back / (books.debts.len() as u128).max(1);
+            let each = u64::try_from(each).unwrap_or(u64::MAX);
+            books.debts.retain(|_, debt| {
+                *debt = debt.saturating_sub(each);
+                *debt > 0
+            });
+        }
+        books
+    }
 }

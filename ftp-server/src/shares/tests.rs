@@ -310,3 +310,66 @@ fn work_that_grows_is_charged_for_what_it_holds() {
     let mut alone = begin("192.0.2.1");
     assert_eq!((0..20).filter(|_| alone.grow(1)).count(), 14);
 }
+
+fn about(got: Duration, want: u64) {
+    let got = got.as_secs_f64();
+    assert!((got - want as f64).abs() < 0.2, "{got} s, wanted {want}");
+}
+
+#[test]
+fn debts_beyond_the_credit_are_waited_for() {
+    let debts = Debts::new(&table::PROCESSOR, SECOND, SECOND);
+    let [one, other] = ["192.0.2.1", "192.0.2.2"].map(address);
+    debts.pay(one, SECOND);
+    about(debts.wait(one), 0);
+    debts.pay(one, 4 * SECOND);
+    about(debts.wait(one), 4);
+    assert_eq!(debts.wait(other), Duration::ZERO, "it owes nothing");
+    // Debtors share what comes back.
+    debts.pay(other, 3 * SECOND);
+    about(debts.wait(one), 8);
+    about(debts.wait(other), 4);
+    debts.pay(one, 1_000 * SECOND);
+    about(debts.wait(one), 10);
+    debts.books.lock().debts.retain(|_, debt| {
+        *debt = (*debt).min(5 * SECOND);
+        true
+    });
+    // Time pays for all of them.
+    debts.books.lock().settled -= Duration::from_secs(4);
+    about(debts.wait(other), 0);
+    about(debts.wait(one), 4);
+    debts.books.lock().settled -= Duration::from_secs(40);
+    about(debts.wait(one), 0);
+    assert!(debts.books.lock().debts.is_empty());
+}
+
+#[test]
+fn costs_must_be_exact_beyond_half_of_the_credit() {
+    let debts = Debts::new(&table::PROCESSOR, 1, SECOND);
+    let [one, other] = ["192.0.2.1", "192.0.2.2"].map(address);
+    for (peer, want) in [(one, false), (one, true), (other, false), (one, true)] {
+        assert_eq!(debts.pay_time(peer, Duration::from_millis(400)), want, "{peer}");
+    }
+}
+
+#[test]
+fn all_addresses_of_a_site_have_one_debt() {
+    let debts = Debts::new(&table::PROCESSOR, SECOND, 0);
+    for net in 0..1_000 {
+        debts.pay(address(&format!("2001:db8:0:{net:x}::1")), SECOND / 100);
+    }
+    about(debts.wait(address("2001:db8:0:ffff::1")), 10);
+    assert_eq!(debts.wait(address("2001:db8:1::1")), Duration::ZERO);
+}
+
+#[test]
+fn the_number_of_debtors_is_bounded() {
+    let debts = Debts::new(&table::PROCESSOR, 1, 10);
+    let count = u32::try_from(limits::DEBTORS).unwrap();
+    for number in 0..3 * count {
+        let payer = std::net::Ipv4Addr::from_bits(0x0A00_0000 + number);
+        debts.pay(payer.into(), 5);
+    }
+    assert!(debts.books.lock().debts.len() <= limits::DEBTORS);
+}

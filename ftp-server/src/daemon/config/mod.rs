@@ -9,7 +9,6 @@ mod hosts;
 mod ledger;
 mod listen;
 mod protection;
-mod reader;
 mod root;
 mod row;
 mod stores;

@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::daemon::logging::LOG;
 use crate::daemon::systemd;
 use crate::lock::{Lock, unpoisoned};
-use crate::net::complaints::Ration;
+use crate::log::Ration;
 
 /// Shortest and longest pause between checks of whether a program has ended; the pauses grow.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));

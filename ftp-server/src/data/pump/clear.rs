@@ -12,7 +12,7 @@ use super::target::UploadTarget;
 use super::{Pump, PumpEnd, discard_input};
 use crate::data::Outgoing;
 use crate::data::outgoing::FileRange;
-use crate::pace::Pace;
+use crate::deadline::Pace;
 
 /// Maximum bytes that the kernel sends from a file in the first call. That call does not wait: it
 /// sends the bytes that fit into the socket's send buffer.

@@ -22,8 +22,8 @@ use super::buffers::{Buffer, Buffers};
 use super::deflate::Encoding;
 use super::outgoing::Outgoing;
 use super::wait::{Interruption, Monitor, OpenError, fd, pause, wait};
+use crate::deadline::{Throttle, before_asking_again};
 use crate::net::socket;
-use crate::pace::{Throttle, before_asking_again};
 use crate::storage::{StorageError, Upload};
 use crate::{deadline, limits};
 

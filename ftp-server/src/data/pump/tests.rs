@@ -8,7 +8,7 @@ use ftp_proto::BlockMarker;
 use super::*;
 use crate::data::buffers::{LARGE, SMALL};
 use crate::data::outgoing::FileRange;
-use crate::pace::Rate;
+use crate::deadline::Rate;
 use crate::storage::{StorageErrorKind, StorageResult, StreamEnd};
 
 fn limits<'a>(stall: Duration, throttle: &'a Throttle, buffers: &'a Buffers) -> PumpLimits<'a> {

@@ -13,7 +13,7 @@ use super::directory::system;
 use super::policy::SyncPolicy;
 use super::root;
 use super::usage::{Cost, UploadCharge};
-use crate::pace::{Pace, for_a_tick};
+use crate::deadline::{Pace, for_a_tick};
 use crate::storage::{StorageError, StorageErrorKind, StorageResult};
 
 /// Duration of a write from which the server no longer leaves it to the system when to write an

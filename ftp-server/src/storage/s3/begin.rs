@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::copying::Copying;
 use super::inner::Inner;
 use super::multipart::Multipart;
 use super::objects::{Condition, StoredObject};
 use super::partial::{self, Found, Note, ResumedUpload};
 use super::record::{StoreRecord, new_id};
-use super::upload::{Begun, S3Upload};
+use super::upload::{Begun, Copying, S3Upload};
 use super::{S3Storage, http};
 use crate::storage::{StorageErrorKind as Kind, StorageResult, Upload, VirtualPath, WriteMode};
 

@@ -11,7 +11,7 @@ use super::http::{self, Client, IF_NEW};
 use super::keys;
 use super::pages::{Listed, Pages};
 use super::record::Memory;
-use super::seen::{Look, NAMES, SeenDirectories, split};
+use super::remembered::{Look, NAMES, SeenDirectories, split};
 use crate::lock::Lock;
 use crate::net::random;
 use crate::shares::Shares;

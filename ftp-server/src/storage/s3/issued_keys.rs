@@ -14,12 +14,10 @@ use serde_json::Value;
 use ureq::http::Request;
 
 use super::connection::{Connections, S3Timeouts, StorePlace};
-use super::encode::{http_time, iso_time, now, percent};
+use super::encode::{http_time, iso_time, now, percent, xml_text};
 use super::error::{PLATFORM_OPERATION, S3Error, STS_OPERATION};
-use super::http::{header, lost, read_text, refused, retried};
+use super::http::{Credentials, header, lost, read_text, refused, retried};
 use super::inner::Inner;
-use super::sign::Credentials;
-use super::xml;
 use crate::lock::unpoisoned;
 
 /// Maximum length of a token, in bytes. A token of Kubernetes has about 1,000 bytes.
@@ -145,7 +143,7 @@ impl WebIdentity {
         let body = read_text(response.into_body(), STS_OPERATION)?;
         match status {
             200 => {
-                let text = |name: &str| xml::text(&body, name);
+                let text = |name: &str| xml_text(&body, name);
                 issued(STS_OPERATION, "SessionToken", date.unwrap_or_else(now), text)
             }
             _ => Err(refused(STS_OPERATION, status, &body, None)),

@@ -1,10 +1,9 @@
 //! Listings of keys, page by page.
 
-use super::encode::{decoded, http_time, iso_time};
+use super::encode::{decoded, http_time, iso_time, xml_elements, xml_next_page, xml_text};
 use super::error::S3Error;
 use super::http::{Client, Request, header};
 use super::keys::HIDDEN;
-use super::xml;
 
 /// Maximum number of pages without keys in a row. A store may send such pages, for example if it
 /// skips many removed objects.
@@ -127,28 +126,28 @@ impl Client {
 
 impl Page {
     fn read(body: &str) -> Option<Self> {
-        let result = xml::elements(body, "ListBucketResult").first().copied()?;
-        let is_encoded = xml::text(result, "EncodingType").as_deref() == Some("url");
+        let result = xml_elements(body, "ListBucketResult").first().copied()?;
+        let is_encoded = xml_text(result, "EncodingType").as_deref() == Some("url");
         let key_of = |text: String| match is_encoded {
             true => String::from_utf8(decoded(&text)?).ok(),
             false => Some(text),
         };
         let mut page = Self::default();
-        for object in xml::elements(result, "Contents") {
-            let size = xml::text(object, "Size")?.trim().parse().ok()?;
-            let modified = iso_time(&xml::text(object, "LastModified")?)?;
+        for object in xml_elements(result, "Contents") {
+            let size = xml_text(object, "Size")?.trim().parse().ok()?;
+            let modified = iso_time(&xml_text(object, "LastModified")?)?;
             // No path leads to a key that is not UTF-8.
-            if let Some(key) = key_of(xml::text(object, "Key")?) {
+            if let Some(key) = key_of(xml_text(object, "Key")?) {
                 // A condition is never met without the quotes, which a listing may leave out.
                 let tag =
-                    xml::text(object, "ETag").map(|it| format!("\"{}\"", it.trim_matches('"')));
+                    xml_text(object, "ETag").map(|it| format!("\"{}\"", it.trim_matches('"')));
                 page.keys.push(Listed { key, size, modified, tag });
             }
         }
-        for prefix in xml::elements(result, "CommonPrefixes") {
-            page.directories.extend(key_of(xml::text(prefix, "Prefix")?));
+        for prefix in xml_elements(result, "CommonPrefixes") {
+            page.directories.extend(key_of(xml_text(prefix, "Prefix")?));
         }
-        page.next = xml::next_page(result, "NextContinuationToken")?;
+        page.next = xml_next_page(result, "NextContinuationToken")?;
         Some(page)
     }
 }

@@ -17,11 +17,10 @@
 
 use std::time::Duration;
 
-use super::buffer::PartBuffer;
 use super::error::S3Error;
 use super::inner::Inner;
 use super::keys;
-use super::multipart::{Multipart, Part};
+use super::multipart::{Multipart, Part, PartBuffer};
 use super::objects::{Condition, ID, StoredObject};
 use super::pages::Listed;
 use super::record::has_ended;

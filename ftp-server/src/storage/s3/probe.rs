@@ -1,11 +1,12 @@
 //! Tests the features of a store, because some stores silently ignore the conditions of a request.
 
+use super::encode::{xml_elements, xml_text};
 use super::error::S3Error;
 use super::http::{Client, IF_IS, IF_NEW, Request, Treatment, Treatments, check_wanted};
 use super::inner::Inner;
+use super::keys;
 use super::multipart::LEAST;
 use super::objects::{Condition, ID};
-use super::{keys, xml};
 use crate::threads::RECENT;
 
 const CONTENT: &[u8] = b"a probe of ftp-server";
@@ -269,7 +270,7 @@ fn with_object(store: &Inner, key: &str) -> Result<S3Features, S3Error> {
         copies: !copy.has(Treatment::Missing),
         part_copies: !store.test("UploadPartCopy")?.has(Treatment::Missing),
         removes_abandoned: rules.contains("AbortIncompleteMultipartUpload"),
-        removes_old_versions: xml::text(&versioning, "Status").as_deref() != Some("Enabled")
+        removes_old_versions: xml_text(&versioning, "Status").as_deref() != Some("Enabled")
             || removes_old_versions(&rules),
     })
 }
@@ -291,13 +292,13 @@ impl Client {
 
 /// Returns whether a lifecycle rule removes old versions of all of the server's own objects.
 fn removes_old_versions(rules: &str) -> bool {
-    let has = |rule: &str, name| !xml::elements(rule, name).is_empty();
-    xml::elements(rules, "Rule").into_iter().any(|rule| {
-        let is_for_all = keys::HIDDEN.starts_with(&xml::text(rule, "Prefix").unwrap_or_default())
+    let has = |rule: &str, name| !xml_elements(rule, name).is_empty();
+    xml_elements(rules, "Rule").into_iter().any(|rule| {
+        let is_for_all = keys::HIDDEN.starts_with(&xml_text(rule, "Prefix").unwrap_or_default())
             && !["Tag", "ObjectSizeGreaterThan", "ObjectSizeLessThan"]
                 .iter()
                 .any(|it| has(rule, it));
-        let is_on = xml::text(rule, "Status").as_deref() == Some("Enabled");
+        let is_on = xml_text(rule, "Status").as_deref() == Some("Enabled");
         is_on && is_for_all && has(rule, "NoncurrentVersionExpiration")
     })
 }

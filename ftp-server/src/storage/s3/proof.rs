@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::http::HeaderMap;
 
+use super::encode::{xml_elements, xml_text};
 use super::error::S3Error;
 use super::http::{Client, Request, header, hidden_refusal};
-use super::xml;
 
 /// Headers that only stores send.
 const SIGNS: [&str; 3] = ["x-amz-request-id", "x-amz-id-2", "x-amzn-requestid"];
@@ -205,9 +205,9 @@ fn check_content(operation: &'static str, content: &str) -> Result<(), S3Error> 
         }
         ExpectedContent::Element(names, inside) => {
             hidden_refusal(operation, content)?;
-            let found = names.iter().find_map(|name| xml::elements(content, name).first().copied());
+            let found = names.iter().find_map(|name| xml_elements(content, name).first().copied());
             let is_whole = |found: &str| {
-                inside.is_empty() || xml::text(found, inside).is_some_and(|text| !text.is_empty())
+                inside.is_empty() || xml_text(found, inside).is_some_and(|text| !text.is_empty())
             };
             match found.is_some_and(is_whole) {
                 true => Ok(()),

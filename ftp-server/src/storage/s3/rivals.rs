@@ -3,8 +3,8 @@
 //!
 //! Publications under one key take turns in the order in which they came: uploads, appends, the
 //! targets of renames, and changes of times. So do removals that the store does not check. One that
-//! may still be made is left to `late`. The running uploads of `storage::unfinished` are separate:
-//! they concern only uploads with records, ignore unknown outcomes, and never wait.
+//! may still be made is left to `LateChanges`. The running uploads of `storage::unfinished` are
+//! separate: they concern only uploads with records, ignore unknown outcomes, and never wait.
 //!
 //! An object that must not have changed is removed here, too. With a store that ignores the condition
 //! of a removal, the server looks at the object right before, in its turn.

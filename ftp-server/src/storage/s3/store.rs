@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::{Connections, S3Timeouts, StorePlace};
 use super::error::S3Error;
-use super::http::{Checks, Client, OBJECT_HEADERS};
+use super::http::{Checks, Client, Credentials, OBJECT_HEADERS};
 use super::inner::Inner;
 use super::issued_keys::{self, Issuer, KeySource, Platform, WebIdentity};
 use super::keys::Keys;
@@ -16,9 +16,8 @@ use super::multipart::LEAST;
 use super::probe::{self, S3Features};
 use super::proof::StoreSigns;
 use super::record::Memory;
-use super::seen::SeenDirectories;
-use super::sign::Credentials;
-use super::{S3Storage, buffer, partial};
+use super::remembered::SeenDirectories;
+use super::{S3Storage, multipart, partial};
 use crate::lock::{Lock, unpoisoned};
 use crate::{limits, threads};
 
@@ -383,7 +382,7 @@ impl S3StoreBuilder {
         };
         let inner = Arc::new(Inner {
             client,
-            pool: buffer::pool(self.memory),
+            pool: multipart::pool(self.memory),
             part_size: self.part_size,
             largest_part: self.memory / 2,
             lease: self.lease,

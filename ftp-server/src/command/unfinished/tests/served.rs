@@ -12,7 +12,7 @@ use crate::command::{listing, objects, transfer};
 use crate::config::{PassivePolicy, ServerConfig};
 use crate::context::{Context, Current};
 use crate::net::admission::Admission;
-use crate::net::balancer::Ends;
+use crate::net::socket::Ends;
 use crate::session::{Access, Payload, PreparedTransfer, User};
 use crate::storage::{Keep, Upload};
 

@@ -7,8 +7,8 @@ use ftp_tests::wait::{patiently, wait_until};
 
 use super::super::connection::HOSTS;
 use super::super::http::{IF_IS, IF_NEW, Treatment, Treatments};
-use super::super::late::{LateChanges, MOST};
 use super::super::record::Memory;
+use super::super::remembered::{LateChanges, MOST_LATE};
 use super::fake::{Fault, LATE, Page};
 use super::*;
 
@@ -404,7 +404,7 @@ fn changes_without_a_response_that_find_no_room_count_for_each_path() {
     let (late, long) = (LateChanges::default(), Duration::from_secs(600));
     let add = |key: &str, condition, limit| late.add((key, "PutObject"), condition, limit);
     let is_free = |key: &str| !late.has_pending(key, |_, header| header == IF_IS);
-    for number in 0..MOST {
+    for number in 0..MOST_LATE {
         // Each of them twice.
         (0..2).for_each(|_| add(&number.to_string(), None, long));
     }

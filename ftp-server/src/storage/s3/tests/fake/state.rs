@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ftp_proto::TimeVal;
 
-use super::super::super::encode::{Sum, base64, decoded, hex, now, percent_path, sha256};
+use super::super::super::encode::{
+    Sum, base64, decoded, hex, now, percent_path, sha256, xml_elements, xml_escaped, xml_text,
+};
 use super::super::super::multipart::LEAST;
-use super::super::super::xml;
 use super::Fault;
 use super::http::{Answer, Asked};
 
@@ -240,7 +241,7 @@ impl State {
         let tag = self.store(&asked.key, bytes, asked.metadata(), true);
         Answer::ok(format!(
             "<CopyObjectResult><ETag>{}</ETag></CopyObjectResult>",
-            xml::escaped(&tag)
+            xml_escaped(&tag)
         ))
     }
 
@@ -255,7 +256,7 @@ impl State {
             return Answer::ok(format!(
                 "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>{}!\
                  </NextContinuationToken></ListBucketResult>",
-                xml::escaped(after)
+                xml_escaped(after)
             ));
         }
         let by_directory = asked.query("delimiter").is_some();
@@ -280,14 +281,14 @@ impl State {
             } else {
                 let (size, time) = (object.bytes.len(), iso(object.modified));
                 let quotes: &[char] = if self.hides_quotes { &['"'] } else { &[] };
-                let tag = xml::escaped(object.tag.trim_matches(quotes));
+                let tag = xml_escaped(object.tag.trim_matches(quotes));
                 body += &format!(
                     "<Contents><Key>{name}</Key><Size>{size}</Size><ETag>{tag}</ETag>\
                      <LastModified>{time}</LastModified></Contents>"
                 );
             }
         }
-        let next = xml::escaped(&last);
+        let next = xml_escaped(&last);
         Answer::ok(format!(
             "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>{is_cut}</IsTruncated>\
              <NextContinuationToken>{next}</NextContinuationToken>{body}</ListBucketResult>"
@@ -334,7 +335,7 @@ impl State {
                     "UploadPart" => Answer::ok("").with("etag", tag),
                     _ => Answer::ok(format!(
                         "<CopyPartResult><ETag>{}</ETag></CopyPartResult>",
-                        xml::escaped(&tag)
+                        xml_escaped(&tag)
                     )),
                 }
             }
@@ -351,13 +352,13 @@ impl State {
         let upload = &self.uploads[id];
         let body = str::from_utf8(&asked.body).unwrap();
         let mut bytes = Vec::new();
-        let told = xml::elements(body, "Part");
+        let told = xml_elements(body, "Part");
         for (at, part) in told.iter().enumerate() {
-            let number: u32 = xml::text(part, "PartNumber").unwrap().parse().unwrap();
+            let number: u32 = xml_text(part, "PartNumber").unwrap().parse().unwrap();
             let Some(stored) = upload.parts.get(&number) else {
                 return Answer::refusal(400, "InvalidPart");
             };
-            if xml::text(part, "ETag").unwrap() != stored.tag {
+            if xml_text(part, "ETag").unwrap() != stored.tag {
                 return Answer::refusal(400, "InvalidPart");
             }
             if at + 1 < told.len() && (stored.bytes.len() as u64) < LEAST {
@@ -371,7 +372,7 @@ impl State {
         let metadata = self.uploads.remove(id).unwrap().metadata;
         let tag = self.store(&asked.key, bytes, metadata, false);
         let name = "CompleteMultipartUploadResult";
-        Answer::ok(format!("<{name}><ETag>{}</ETag></{name}>", xml::escaped(&tag)))
+        Answer::ok(format!("<{name}><ETag>{}</ETag></{name}>", xml_escaped(&tag)))
     }
 }
 
@@ -384,7 +385,7 @@ impl Upload {
         let last = page.last().map_or(after, |(number, _)| **number);
         let is_cut = self.parts.keys().any(|number| *number > last);
         let part = |(number, part): &(&u32, &Part)| {
-            let (tag, size) = (xml::escaped(&part.tag), part.bytes.len());
+            let (tag, size) = (xml_escaped(&part.tag), part.bytes.len());
             format!(
                 "<Part><PartNumber>{number}</PartNumber><Size>{size}</Size><ETag>{tag}</ETag></Part>"
             )

@@ -1,16 +1,106 @@
-//! What was seen of directories a moment ago. It saves requests: the look whether a directory exists,
-//! and, while uploads to a directory follow each other, the looks whether each of their names is free.
+//! What this process remembers of a bucket: changes without a response, and what was seen of directories
+//! a moment ago.
+//!
+//! The store may still make a change without a response, at any time. If the store is proved to check
+//! its condition, it replaces and removes nothing newer. Otherwise nothing else changes under its key
+//! for [`S3Timeouts::late`](super::S3Timeouts::late).
+//!
+//! What was seen of directories saves requests: the look whether a directory exists, and, while uploads
+//! to a directory follow each other, the looks whether each of their names is free.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::lock::Lock;
 
+/// Maximum number of changes to remember, each with its key.
+pub(super) const MOST_LATE: usize = if cfg!(test) { 16 } else { 10_000 };
+
+/// The changes of this process that had no response. They outlive each store.
+#[derive(Default)]
+pub(super) struct LateChanges(Lock<Vec<LateChange>>);
+
+/// The last of several changes of a kind under one key.
+#[derive(Clone)]
+struct LateChange {
+    /// The key; `None` for those of all keys that found no room.
+    key: Option<String>,
+    operation: &'static str,
+    /// The header of its condition.
+    condition: Option<&'static str>,
+    since: Instant,
+    /// The end of the time for which it blocks its path, which a reload does not shorten.
+    until: Option<Instant>,
+}
+
+impl LateChange {
+    /// Returns whether it may still be made. A time that no clock can show never ends.
+    fn is_pending(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
+    fn is_of(&self, key: &str) -> bool {
+        self.key.as_ref().is_none_or(|own| own == key)
+    }
+}
+
+impl LateChanges {
+    /// Adds a request whose connection is closed. Forgets those whose time is over. If there are too
+    /// many, the request counts as one of each key.
+    pub(super) fn add(
+        &self,
+        (key, operation): (&str, &'static str),
+        condition: Option<&'static str>,
+        limit: Duration,
+    ) {
+        let mut all = self.0.lock();
+        let since = Instant::now();
+        all.retain(|it| it.is_pending(since));
+        let until = since.checked_add(limit);
+        let is_it = |it: &LateChange| (it.operation, it.condition) == (operation, condition);
+        let place =
+            |key: Option<&str>| all.iter().position(|it| it.key.as_deref() == key && is_it(it));
+        let own = place(Some(key)).or_else(|| place(None).filter(|_| all.len() >= MOST_LATE));
+        if let Some(earlier) = own.and_then(|at| all.get_mut(at)) {
+            earlier.since = since;
+            earlier.until = earlier.until.zip(until).map(|(one, other)| one.max(other));
+            return;
+        }
+        let key = (all.len() < MOST_LATE).then(|| key.to_owned());
+        all.push(LateChange { key, operation, condition, since, until });
+    }
+
+    /// Returns whether a change of this object may still be made: one whose time is not over, unless
+    /// it has a condition that the store checks for this operation.
+    pub(super) fn has_pending(
+        &self,
+        key: &str,
+        checks: impl Fn(&'static str, &'static str) -> bool,
+    ) -> bool {
+        let now = Instant::now();
+        // A check can send requests.
+        let mut all = self.0.lock().clone();
+        all.retain(|late| late.is_of(key) && late.is_pending(now));
+        all.iter().any(|late| !late.condition.is_some_and(|it| checks(late.operation, it)))
+    }
+
+    /// Returns whether a change of this object had no response after `begun`.
+    pub(super) fn has_since(&self, key: &str, begun: Instant) -> bool {
+        self.0.lock().iter().any(|late| late.is_of(key) && late.since >= begun)
+    }
+
+    /// Returns whether none may still be made.
+    pub(super) fn is_over(&self) -> bool {
+        let now = Instant::now();
+        !self.0.lock().iter().any(|late| late.is_pending(now))
+    }
+}
+
 /// Time for which what was seen of a directory is assumed.
 const SEEN: Duration = Duration::from_secs(5);
 
 /// Maximum number of directories to remember, and of those whose names are remembered.
-const MOST: usize = 1_024;
+const MOST_SEEN: usize = 1_024;
 const MOST_LISTED: usize = 16;
 
 /// Maximum number of names in a directory that is listed, which are one page.
@@ -55,7 +145,7 @@ impl SeenDirectories {
     pub(super) fn add(&self, prefix: &str) {
         let mut all = self.0.lock();
         all.retain(|_, seen| seen.when.elapsed() < SEEN);
-        if all.len() >= MOST {
+        if all.len() >= MOST_SEEN {
             all.clear();
         }
         let seen = SeenDirectory { when: Instant::now(), is_used: false, names: None };

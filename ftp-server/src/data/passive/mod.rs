@@ -1,27 +1,28 @@
-//! Ports of passive data connections, the sessions that hold them, and the sockets that listen on
-//! them.
+//! Passive data connections: their ports, the sessions that hold them, and the sockets that listen on
+//! them; the address in PASV replies (227), and the lookup of host names for it.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
-use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Condvar};
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, OnceLock};
 use std::time::Instant;
+use std::{fs, io, thread};
 
-use ftp_proto::PortRanges;
+use ftp_proto::{AddressClass, Network, PortRanges};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::limits;
+use crate::config::{PassiveAddress, ServerConfig};
 use crate::lock::{Lock, unpoisoned};
-use crate::net::random;
+use crate::net::{random, socket};
 use crate::shares::{Share, Shares, table};
+use crate::{limits, threads};
 
 /// Number of ports of the system's range to try before asking the system for one.
 const TRIES: usize = 8;
@@ -325,4 +326,148 @@ impl Drop for PortLease {
             self.ports.given_back.notify_all();
         }
     }
+}
+
+/// The addresses to announce, and the choice of one for each client.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    overrides: Vec<(Vec<Network>, Announced)>,
+    general: Option<Announced>,
+    /// Whether the server has warned that an external client gets an internal address.
+    warned: AtomicBool,
+    /// The sender that the lookup thread waits on: dropping it ends the thread.
+    lookups: OnceLock<Sender<()>>,
+}
+
+#[derive(Debug)]
+enum Announced {
+    Address(Ipv4Addr),
+    /// A host name and the last address found for it.
+    Name(String, Lock<Option<Ipv4Addr>>),
+}
+
+impl Announcer {
+    pub(crate) fn new(config: &ServerConfig) -> Arc<Self> {
+        let announced = |address: &PassiveAddress| match address {
+            PassiveAddress::Address(address) => Announced::Address(*address),
+            PassiveAddress::Name(name) => Announced::Name(name.clone(), Lock::default()),
+        };
+        let overrides = config.passive.overrides.iter();
+        Arc::new(Self {
+            overrides: overrides.map(|(clients, at)| (clients.clone(), announced(at))).collect(),
+            general: config.passive.address.as_ref().map(announced),
+            warned: AtomicBool::new(false),
+            lookups: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn address_for(&self, peer: IpAddr, local: Ipv4Addr) -> Ipv4Addr {
+        let special = self.overrides.iter().find(|(networks, _)| socket::is_in(networks, peer));
+        let announced = match special {
+            Some((_, announced)) => Some(announced),
+            // Clients on the loopback interface do not come through a NAT.
+            None => self.general.as_ref().filter(|_| !peer.to_canonical().is_loopback()),
+        };
+        if let Some(address) = announced.and_then(Announced::address) {
+            return address;
+        }
+        let is_outside = AddressClass::of(peer) == AddressClass::Public;
+        let is_inside = AddressClass::of(local.into()) != AddressClass::Public;
+        if is_outside && is_inside && !self.warned.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "PASV: announcing {local}, which {peer} cannot reach: \
+                 set passive.address to the public address of this server"
+            );
+        }
+        local
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Announced> {
+        self.overrides.iter().map(|(_, announced)| announced).chain(&self.general)
+    }
+
+    /// Looks up all names. Returns whether each name has been found at least once.
+    fn look_up(&self, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) -> bool {
+        let mut found = true;
+        for announced in self.all() {
+            announced.look_up(&resolve);
+            found &= announced.address().is_some();
+        }
+        found
+    }
+
+    /// Starts a thread that looks up the names, if there are any. The thread ends when this value
+    /// is dropped. Returns after the first lookup of all names, or after [`limits::FIRST_LOOKUP`]
+    /// at the latest.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if the thread cannot be started.
+    pub(crate) fn start(self: &Arc<Self>) -> io::Result<()> {
+        let has_names = self.all().any(|announced| matches!(announced, Announced::Name(..)));
+        if !has_names || self.lookups.get().is_some() {
+            return Ok(());
+        }
+        let (stop, stopped) = mpsc::channel();
+        let (looked_up, first) = mpsc::channel();
+        let announcer = Arc::downgrade(self);
+        threads::start(Some("ftp-names"), limits::LOOKUP_STACK, move || {
+            while let Some(announcer) = announcer.upgrade() {
+                let found = announcer.look_up(addresses_of);
+                drop(announcer);
+                // Sending fails if `start` no longer waits.
+                let _ = looked_up.send(());
+                let pause = if found { limits::LOOKUP } else { limits::LOOKUP_AGAIN };
+                if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        })?;
+        // This call fails if another thread has already been started. One thread is enough, so the
+        // new one ends.
+        let _ = self.lookups.set(stop);
+        // Without an answer in time, the first sessions announce the local address.
+        let _ = first.recv_timeout(limits::FIRST_LOOKUP);
+        Ok(())
+    }
+}
+
+impl Announced {
+    fn address(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Name(_, found) => *found.lock(),
+        }
+    }
+
+    fn look_up(&self, resolve: impl Fn(&str) -> io::Result<Vec<IpAddr>>) {
+        let Self::Name(name, found) = self else { return };
+        let addresses = match resolve(name) {
+            Ok(addresses) => addresses,
+            Err(error) => return log::warn!("passive address {name}: {error}"),
+        };
+        let mut usable = usable(addresses);
+        let mut found = found.lock();
+        let Some(first) = usable.next() else {
+            return log::warn!("passive address {name} has no IPv4 address");
+        };
+        // A name may have several addresses in changing order. The known address stays in use while
+        // it is one of them.
+        if !found.is_some_and(|known| known == first || usable.any(|other| other == known)) {
+            log::info!("passive address {name} is {first}");
+            *found = Some(first);
+        }
+    }
+}
+
+pub(crate) fn addresses_of(name: &str) -> io::Result<Vec<IpAddr>> {
+    Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+}
+
+/// Returns those addresses of a name that PASV can announce.
+pub(crate) fn usable(addresses: Vec<IpAddr>) -> impl Iterator<Item = Ipv4Addr> {
+    addresses.into_iter().filter_map(|address| match address.to_canonical() {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    })
 }

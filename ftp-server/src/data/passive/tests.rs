@@ -1,9 +1,10 @@
-//! The ports that clients get.
+//! The ports that clients get, and the address that they are told.
 
 use ftp_tests::port::OwnPorts;
 use ftp_tests::wait::{patiently, wait_until};
 
 use super::*;
+use crate::config::PassivePolicy;
 use crate::lock::Lock;
 
 fn client(last: u8) -> IpAddr {
@@ -225,4 +226,77 @@ fn passive_ports_are_chosen_uniformly_at_random_dc_03_hd_08() {
         // With 19 degrees of freedom, one try in a million exceeds this.
         assert!(chi_square < 63.0, "{chi_square}: {counts:?}");
     });
+}
+
+const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 5);
+
+fn announcer(general: Option<&str>, overrides: &[(&str, &str)]) -> Arc<Announcer> {
+    let address = |text: &str| PassiveAddress::parse(text.as_bytes()).unwrap();
+    let overrides = overrides
+        .iter()
+        .map(|(network, text)| (vec![Network::parse(network.as_bytes()).unwrap()], address(text)));
+    Announcer::new(&ServerConfig::new().passive(
+        PassivePolicy::new().address(general.map(address)).overrides(Vec::from_iter(overrides)),
+    ))
+}
+
+fn told(announcer: &Announcer, peer: &str) -> String {
+    announcer.address_for(peer.parse().unwrap(), LOCAL).to_string()
+}
+
+#[test]
+fn the_clients_network_decides_the_announced_address_dc_05_dc_06() {
+    let overrides = [("10.0.0.0/8", "10.0.0.5"), ("127.0.0.2", "192.0.2.8")];
+    for (general, overrides, peer, want) in [
+        (None, &[][..], "203.0.113.1", "10.0.0.5"),
+        (Some("192.0.2.7"), &[], "203.0.113.1", "192.0.2.7"),
+        (Some("192.0.2.7"), &[], "192.168.0.9", "192.0.2.7"),
+        (Some("192.0.2.7"), &[], "::ffff:192.168.0.9", "192.0.2.7"),
+        (Some("192.0.2.7"), &[], "127.0.0.1", "10.0.0.5"),
+        (Some("192.0.2.7"), &overrides, "127.0.0.1", "10.0.0.5"),
+        (Some("192.0.2.7"), &overrides, "127.0.0.2", "192.0.2.8"),
+        (Some("192.0.2.7"), &overrides, "10.2.3.4", "10.0.0.5"),
+        (Some("192.0.2.7"), &overrides, "172.16.0.1", "192.0.2.7"),
+        (None, &overrides, "172.16.0.1", "10.0.0.5"),
+    ] {
+        assert_eq!(told(&announcer(general, overrides), peer), want, "{general:?} {peer}");
+    }
+}
+
+#[test]
+fn a_failed_lookup_keeps_the_last_address_dc_07_ho_17() {
+    let announcer = announcer(Some("ftp.example"), &[("10.0.0.0/8", "inner.example")]);
+    let find = |answer: Result<&'static [&'static str], io::ErrorKind>| {
+        announcer.look_up(move |name| match (name, answer) {
+            ("inner.example", _) => Ok(vec![[10, 9, 9, 9].into()]),
+            (_, Ok(texts)) => Ok(texts.iter().map(|text| text.parse().unwrap()).collect()),
+            (_, Err(kind)) => Err(kind.into()),
+        })
+    };
+    assert_eq!(told(&announcer, "203.0.113.1"), "10.0.0.5", "not known yet");
+    assert!(!find(Err(io::ErrorKind::TimedOut)));
+    assert_eq!(told(&announcer, "203.0.113.1"), "10.0.0.5");
+    for (answer, want) in [
+        (Ok(&["2001:db8::1", "192.0.2.1"][..]), "192.0.2.1"),
+        (Err(io::ErrorKind::TimedOut), "192.0.2.1"),
+        (Ok(&[]), "192.0.2.1"),
+        (Ok(&["2001:db8::1"]), "192.0.2.1"),
+        (Ok(&["192.0.2.2", "192.0.2.1"]), "192.0.2.1"),
+        (Ok(&["192.0.2.2", "192.0.2.3"]), "192.0.2.2"),
+    ] {
+        assert!(find(answer));
+        assert_eq!(told(&announcer, "203.0.113.1"), want, "{answer:?}");
+    }
+    assert_eq!(told(&announcer, "10.1.1.1"), "10.9.9.9");
+}
+
+#[test]
+fn names_are_resolved_at_startup_dc_07() {
+    let announcer = announcer(None, &[("127.0.0.0/8", "localhost")]);
+    announcer.start().unwrap();
+    assert!(announcer.lookups.get().is_some());
+    assert_eq!(told(&announcer, "127.0.0.1"), "127.0.0.1");
+    let without_names = self::announcer(Some("192.0.2.1"), &[]);
+    without_names.start().unwrap();
+    assert!(without_names.lookups.get().is_none());
 }
