@@ -1,5 +1,5 @@
-//! What is spent and comes back with time, such as processor time. It is paid afterwards: nobody
-//! knows before a command what it costs, and a cheap command can be repeated without end.
+//! A leaky bucket for each network, for what comes back with time, such as processor time. Commands
+//! are charged afterwards, since their cost is not known before.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
