@@ -85,7 +85,7 @@ pub enum JobFault {
         /// The path with the temporary name.
         temporary: Vec<u8>,
     },
-    /// The server takes the target for the same file as this other target of the run; nothing was
+    /// The server takes the target for the same file as this other target; nothing was
     /// sent.
     #[error(
         "not uploaded: the server stores it as the same file as {}; rename one of them",
@@ -93,7 +93,7 @@ pub enum JobFault {
     )]
     SameName(Vec<u8>),
     /// The file was uploaded, but the server may take the target for the same file as this other
-    /// target of the run, which may be replaced.
+    /// target, which may be replaced.
     #[error(
         "uploaded, but it may be the same file as {} on the server; that could not be checked",
         Escaped(.0)
@@ -129,7 +129,7 @@ pub enum JobFault {
     MayBeSource(PathBuf),
     // Moves.
     /// Another job, also of another program, is moving the local file at this path.
-    #[error("{}: another run is moving this file; try again later", LocalPath(.0))]
+    #[error("{}: another job is moving this file; try again later", LocalPath(.0))]
     Locked(PathBuf),
     /// The local side is not a regular file with a path.
     #[error("only a regular file can be moved")]
@@ -149,7 +149,7 @@ pub enum JobFault {
     /// The local file was uploaded, but not removed: a file from an earlier removal, which was
     /// interrupted, has this path and may be the only copy of its content.
     #[error(
-        "{}: left by an earlier run that was killed while it removed its source: compare this file \
+        "{}: left by an earlier job that was killed while it removed its source: compare this file \
          with the server's, then delete it",
         LocalPath(.0)
     )]
@@ -318,7 +318,7 @@ pub enum Setting {
     Compare,
     /// [`deletes`](crate::tree::SyncOptions::deletes): what holds back deletions.
     Deletions,
-    /// A [`manifest`](crate::tree::SyncOptions::manifest) that this run does not use.
+    /// A [`manifest`](crate::tree::SyncOptions::manifest) that the job does not use.
     Deployed,
     /// [`links`](crate::tree::SyncOptions::links).
     Links,

@@ -10,8 +10,7 @@ use ftp_proto::{BlockFault, DeflateFault, Reply, ReplyCode, Severity, Verb};
 use super::{DataAttempt, Error, fxp};
 use crate::error::TlsError;
 
-/// The kind of an [`Error`]. `Display` writes the word that `ftp-cli` uses in `--json`; in
-/// `ftp-cli`, each kind also has its own exit code.
+/// The kind of an [`Error`]. `Display` writes [its name](Self::as_str).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -382,9 +381,9 @@ mod tests {
 
     #[test]
     fn an_uncertain_command_says_what_it_may_have_done() {
-        let made = "it exists now, perhaps made by this run";
-        let renamed = "it may have been renamed by this run";
-        let removed = "it may be a new one, after this run has removed the old one";
+        let made = "it exists now, perhaps made by an earlier attempt";
+        let renamed = "it may have been renamed by an earlier attempt";
+        let removed = "it may be a new one, after the old one was removed";
         for (verb, want) in
             [(Verb::Mkd, made), (Verb::Dele, removed), (Verb::Rnfr, renamed), (Verb::Rnto, renamed)]
         {

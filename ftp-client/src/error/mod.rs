@@ -461,9 +461,9 @@ struct Perhaps(Verb);
 impl fmt::Display for Perhaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Verb::Mkd => "it exists now, perhaps made by this run",
-            Verb::Dele | Verb::Rmd => "it may be a new one, after this run has removed the old one",
-            _ => "it may have been renamed by this run",
+            Verb::Mkd => "it exists now, perhaps made by an earlier attempt",
+            Verb::Dele | Verb::Rmd => "it may be a new one, after the old one was removed",
+            _ => "it may have been renamed by an earlier attempt",
         })
     }
 }
