@@ -233,6 +233,7 @@ impl JobFault {
     pub(super) fn cause(&self) -> Option<&Error> {
         match self {
             Self::Appended(cause)
+            | Self::NotCompared(cause)
             | Self::NotTimed(cause)
             | Self::NotRenamed { cause, .. }
             | Self::NotRemoved(cause) => Some(cause),
@@ -266,6 +267,8 @@ impl JobFault {
             | Self::LeftAside(_)
             | Self::OtherSource => ErrorKind::Local,
             Self::Locked(_) => ErrorKind::Limit,
+            // The file may be complete, whatever ended the attempt.
+            Self::NotCompared(_) => ErrorKind::Integrity,
             _ => self.cause().map_or(ErrorKind::Integrity, Error::kind),
         }
     }

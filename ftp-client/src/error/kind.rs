@@ -293,7 +293,23 @@ mod tests {
     use ftp_proto::Pathname;
 
     use super::*;
-    use crate::error::{Phase, TlsCause};
+    use crate::error::{JobFault, Phase, TlsCause};
+
+    #[test]
+    fn an_upload_that_could_not_be_compared_has_the_reply_but_not_the_kind_of_its_cause() {
+        let full = Reply::new(ReplyCode::OVER_QUOTA, "full");
+        for (cause, code) in
+            [(Error::refused(Verb::Stor, full), Some(ReplyCode::OVER_QUOTA)), (Error::Closed, None)]
+        {
+            let error = Error::Job(JobFault::NotCompared(Box::new(cause)));
+            assert_eq!(error.reply().map(Reply::code), code);
+            // Neither a full disk nor a lost connection takes the next file.
+            assert!(error.affects_others(), "{error}");
+            // Who repeats it may send the file a second time.
+            assert_eq!(error.kind(), ErrorKind::Integrity);
+            assert_eq!((error.is_transient(), error.recovery()), (false, Recovery::Impossible));
+        }
+    }
 
     #[test]
     fn each_failure_has_its_kind() {

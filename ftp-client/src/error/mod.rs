@@ -323,7 +323,10 @@ impl Error {
             | Self::ListingCut(ListingCut::LineEnd)
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy { fault, .. } => fault.is_transient(),
-            Self::Job(fault) => fault.cause().is_some_and(Self::is_transient),
+            Self::Job(fault) => {
+                fault.recovery() != Some(Recovery::Impossible)
+                    && fault.cause().is_some_and(Self::is_transient)
+            }
             Self::Fxp(attempts) => attempts.iter().any(|attempt| attempt.error.is_transient()),
             Self::Dial { recovery, .. } => *recovery == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
