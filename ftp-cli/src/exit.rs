@@ -292,7 +292,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let kind = failure.exit.of_library().unwrap_or(ErrorKind::Unsupported);
         let recovery = failure.recovery;
-        Self::Dial { cause: Arc::new(failure), kind, recovery }
+        Self::dial(Arc::new(failure), kind, recovery)
     }
 }
 
@@ -526,16 +526,11 @@ mod tests {
             (Error::io(broken()), Exit::Network),
             (Error::Closed, Exit::Network),
             (Error::DataConnection(Vec::new()), Exit::Data),
-            (Error::Incomplete { bytes: 1, announced: Some(2) }, Exit::Integrity),
+            (Error::Job(JobFault::LocalChanged), Exit::Integrity),
             (Error::Changed, Exit::Integrity),
             (Error::Tls(TlsError::Absent), Exit::Unsupported),
             (Error::Tls(TlsError::Settings(TlsCause::NoRoots)), Exit::Usage),
-            (Error::Tls(TlsError::File { path: "x".into(), cause: TlsCause::NoKey }), Exit::Local),
             (Error::Tls(TlsError::Refused(reply(500))), Exit::Tls),
-            (
-                Error::Tls(TlsError::DataProtectionRefused { verb: Verb::Prot, reply: reply(431) }),
-                Exit::Tls,
-            ),
             (Error::Tls(TlsError::TruncatedTls), Exit::Tls),
             (Error::Tls(TlsError::InjectedPlaintext), Exit::Tls),
             (Error::Tls(TlsError::Failed(TlsCause::Closed)), Exit::Tls),
@@ -593,7 +588,7 @@ mod tests {
             (Error::Tls(TlsError::Failed(TlsCause::Closed)), false),
             (Error::Tls(TlsError::TruncatedTls), false),
             (Error::io(io::ErrorKind::ConnectionRefused.into()), true),
-            (Error::Incomplete { bytes: 1, announced: Some(2) }, false),
+            (Error::Job(JobFault::LocalChanged), false),
             (Error::Cancelled, false),
             (Error::local(io::ErrorKind::StorageFull.into()), false),
         ] {

@@ -145,6 +145,7 @@ pub enum ProxyFault {
     LoginRefused(Option<ProxyAnswer>),
     /// The proxy could not or would not connect to the server.
     #[error("cannot connect to {target}: {answer}")]
+    #[non_exhaustive]
     Refused {
         /// The host and port that the proxy was asked to connect to.
         target: String,

@@ -21,6 +21,7 @@ pub enum JobFault {
     // Uploads, and copies to another server.
     /// The server's file is longer than the local file, so it cannot be its beginning.
     #[error("the server's file is longer: {there} bytes instead of {here}")]
+    #[non_exhaustive]
     Longer {
         /// The size of the server's file in bytes.
         there: u64,
@@ -70,6 +71,7 @@ pub enum JobFault {
         true => "; the temporary file was removed",
         false => "",
     })]
+    #[non_exhaustive]
     NotRenamed {
         /// The path with the temporary name.
         temporary: Vec<u8>,
@@ -81,6 +83,7 @@ pub enum JobFault {
     /// The reply to the rename was lost, and the files on the server do not show whether it
     /// happened.
     #[error("uploaded as {}, which may have been renamed: the reply was lost", Escaped(temporary))]
+    #[non_exhaustive]
     PerhapsRenamed {
         /// The path with the temporary name.
         temporary: Vec<u8>,
@@ -112,6 +115,7 @@ pub enum JobFault {
         "the local file has {here} bytes instead of {received}: another program changed it, or the \
          disk lost bytes"
     )]
+    #[non_exhaustive]
     LengthChanged {
         /// The length of the local file in bytes.
         here: u64,

@@ -79,6 +79,7 @@ impl fmt::Display for ErrorKind {
 
 /// What another attempt can do about a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Recovery {
     /// Nothing.
     Impossible,
@@ -295,6 +296,10 @@ mod tests {
     use super::*;
     use crate::error::{JobFault, Phase, TlsCause};
 
+    fn no_key() -> Error {
+        Error::Tls(TlsError::File { path: "x".into(), cause: TlsCause::NoKey })
+    }
+
     #[test]
     fn an_upload_that_could_not_be_compared_has_the_reply_but_not_the_kind_of_its_cause() {
         let full = Reply::new(ReplyCode::OVER_QUOTA, "full");
@@ -316,6 +321,10 @@ mod tests {
         let reply = |code| Reply::new(ReplyCode::new(code).unwrap(), "because");
         let busy = || Reply::new(ReplyCode::NOT_LOGGED_IN, "Sorry, the maximum number of clients");
         let refused = |verb, code| Error::Refused { verb, reply: reply(code) };
+        let unprotected = || {
+            let (verb, reply) = (Verb::Prot, reply(431));
+            Error::Tls(TlsError::DataProtectionRefused { verb, reply })
+        };
         for (error, want) in [
             (refused(Verb::Retr, 550), ErrorKind::Refused),
             (refused(Verb::Retr, 450), ErrorKind::Temporary),
@@ -339,6 +348,8 @@ mod tests {
             (Error::Incomplete { bytes: 1, announced: Some(2) }, ErrorKind::Integrity),
             (Error::Tls(TlsError::Settings(TlsCause::VersionRange)), ErrorKind::Usage),
             (Error::Tls(TlsError::TruncatedTls), ErrorKind::Tls),
+            (no_key(), ErrorKind::Local),
+            (unprotected(), ErrorKind::Tls),
             (Error::Tls(TlsError::Failed(TlsCause::Closed)), ErrorKind::Tls),
             (Error::Tls(TlsError::Broken(TlsCause::NotTls(None))), ErrorKind::Network),
             (Error::local(io::Error::other("full")), ErrorKind::Local),

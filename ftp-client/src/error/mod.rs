@@ -135,6 +135,7 @@ pub enum Error {
     /// A download received fewer or more bytes than announced, or the caller ended it before the
     /// end of the data. After an upload, the server reports fewer or more bytes than were sent.
     #[error("incomplete: {}", ByteCount(*.bytes, *.announced))]
+    #[non_exhaustive]
     Incomplete {
         /// The number of bytes received or, after an upload, of bytes that the server has.
         bytes: u64,
@@ -221,10 +222,11 @@ pub enum Error {
     /// use ftp_client::{Error, ErrorKind};
     ///
     /// let cause = Arc::new(std::io::Error::other("the keyring is locked"));
-    /// let error = Error::Dial { cause, kind: ErrorKind::Local, recovery: Recovery::Impossible };
+    /// let error = Error::dial(cause, ErrorKind::Local, Recovery::Impossible);
     /// assert_eq!(error.to_string(), "the keyring is locked");
     /// ```
     #[error("{cause}")]
+    #[non_exhaustive]
     Dial {
         /// The failure, in a type of the caller.
         #[source]
@@ -250,6 +252,16 @@ impl Error {
     #[must_use]
     pub const fn unexpected(verb: Verb, reply: Reply) -> Self {
         Self::Unexpected { verb, reply }
+    }
+
+    /// Returns the error of a connection that could not be made for a reason of the caller.
+    #[must_use]
+    pub const fn dial(
+        cause: Arc<dyn std::error::Error + Send + Sync>,
+        kind: ErrorKind,
+        recovery: Recovery,
+    ) -> Self {
+        Self::Dial { cause, kind, recovery }
     }
 
     /// Returns the error of a network that failed.

@@ -33,6 +33,7 @@ pub enum TlsError {
     Absent,
     /// A certificate or key file cannot be used.
     #[error("{}: {cause}", path.display())]
+    #[non_exhaustive]
     File {
         /// The path of the file.
         path: PathBuf,
@@ -52,6 +53,7 @@ pub enum TlsError {
         "the server refuses to protect data connections as requested; it answered {verb} with: \
          {reply}"
     )]
+    #[non_exhaustive]
     DataProtectionRefused {
         /// `PBSZ` or `PROT`.
         verb: Verb,
@@ -76,6 +78,7 @@ pub enum TlsError {
     Unchecked,
     /// The server's certificate was refused.
     #[error("the server's certificate is rejected: {fault}{}{}", Detail(.cause), ShownPin(.pin))]
+    #[non_exhaustive]
     Certificate {
         /// What is wrong with it.
         fault: CertificateFault,
@@ -144,6 +147,7 @@ pub enum TlsCause {
     /// The key does not belong to the certificate in this file, or cannot be used.
     #[cfg(feature = "tls")]
     #[error("not a usable key for {}: {}", certificate.display(), words::failure(cause))]
+    #[non_exhaustive]
     WrongKey {
         /// The path of the certificate.
         certificate: PathBuf,
