@@ -1,6 +1,5 @@
 //! Defines the exit codes. Each cause has one code, which never changes: scripts depend on it.
 
-use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -382,21 +381,12 @@ impl From<&TreeFault> for Failure {
     }
 }
 
-/// Returns the error with its causes and a hint for the user.
+/// Returns the error with a hint for the user.
 fn message_of(error: &Error) -> String {
     let mut message = error.to_string();
     if let Error::Fxp(_) = error {
         // It has the replies of both servers, and hints.
         return message;
-    }
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.ends_with(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        cause = error.source();
     }
     if let Error::Tls(TlsError::Certificate { fault: CertificateFault::WrongName, names, .. }) =
         error

@@ -290,11 +290,13 @@ fn names_maximum(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
 
     use ftp_proto::Pathname;
+    use ftp_proto::text::values::in_full;
 
     use super::*;
-    use crate::error::{JobFault, Phase, TlsCause};
+    use crate::error::{JobFault, Phase, ProxyFault, TlsCause, TreeFault};
 
     fn no_key() -> Error {
         Error::Tls(TlsError::File { path: "x".into(), cause: TlsCause::NoKey })
@@ -313,6 +315,32 @@ mod tests {
             // Who repeats it may send the file a second time.
             assert_eq!(error.kind(), ErrorKind::Integrity);
             assert_eq!((error.is_transient(), error.recovery()), (false, Recovery::Impossible));
+        }
+    }
+
+    #[test]
+    fn a_printed_chain_of_causes_says_nothing_twice() {
+        let reset = || Arc::new(io::Error::from(io::ErrorKind::ConnectionReset));
+        let proxy = |fault| Error::Proxy { proxy: "socks5://p".into(), fault };
+        for error in [
+            Error::Io(reset()),
+            Error::Local(reset()),
+            Error::Protocol(Pathname::new("a\nb").unwrap_err()),
+            Error::Argument(Pathname::new("a\nb").unwrap_err()),
+            Error::Compressed(DeflateFault::Truncated),
+            Error::Blocks(BlockFault::Truncated),
+            Error::Job(JobFault::NotRemoved(Box::new(Error::Closed))),
+            Error::Tree(Box::new(TreeFault::from(Error::Io(reset())))),
+            Error::Fewer(Box::new(Error::Io(reset()))),
+            Error::dial(reset(), ErrorKind::Local, Recovery::Impossible),
+            proxy(ProxyFault::Unreachable(reset())),
+            proxy(ProxyFault::Lost(Some(reset()))),
+            no_key(),
+            Error::Tls(TlsError::Settings(TlsCause::Unreadable(reset()))),
+            Error::Tls(TlsError::Failed(TlsCause::Closed)),
+            Error::Tls(TlsError::Broken(TlsCause::Closed)),
+        ] {
+            assert_eq!(in_full(&error), error.to_string());
         }
     }
 

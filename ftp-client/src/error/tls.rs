@@ -38,12 +38,11 @@ pub enum TlsError {
         /// The path of the file.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
         cause: TlsCause,
     },
     /// The settings cannot be met, for example because the system has no trusted CAs.
-    #[error("{0}")]
-    Settings(#[source] TlsCause),
+    #[error(transparent)]
+    Settings(TlsCause),
     /// The server refused `AUTH TLS`. No login was sent.
     #[error("the server refuses TLS: {0}")]
     Refused(Reply),
@@ -94,7 +93,7 @@ pub enum TlsError {
     /// The client and the server could not agree on parameters, one of them broke the protocol, or
     /// the server closed the connection during the handshake.
     #[error("TLS failed: {0}")]
-    Failed(#[source] TlsCause),
+    Failed(TlsCause),
     /// After the handshake, something arrived that is not TLS, or that was changed on the way. It
     /// was not used, and the connection counts as lost. Unlike other TLS errors, this one is
     /// [transient](crate::Error::is_transient).
@@ -102,7 +101,7 @@ pub enum TlsError {
     /// vsftpd does this when it ends a session because of an error: it sends `500 OOPS: ...`
     /// unencrypted.
     #[error("the TLS connection broke: {0}")]
-    Broken(#[source] TlsCause),
+    Broken(TlsCause),
 }
 
 /// The details of a [`TlsError`]: of settings, a file, a handshake or a certificate.
