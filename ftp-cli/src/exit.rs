@@ -1,6 +1,5 @@
 //! Defines the exit codes. Each cause has one code, which never changes: scripts depend on it.
 
-use std::error::Error as _;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -292,7 +291,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let kind = failure.exit.of_library().unwrap_or(ErrorKind::Unsupported);
         let recovery = failure.recovery;
-        Self::Dial { cause: Arc::new(failure), kind, recovery }
+        Self::dial(Arc::new(failure), kind, recovery)
     }
 }
 
@@ -382,21 +381,12 @@ impl From<&TreeFault> for Failure {
     }
 }
 
-/// Returns the error with its causes and a hint for the user.
+/// Returns the error with a hint for the user.
 fn message_of(error: &Error) -> String {
     let mut message = error.to_string();
     if let Error::Fxp(_) = error {
         // It has the replies of both servers, and hints.
         return message;
-    }
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !message.ends_with(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        cause = error.source();
     }
     if let Error::Tls(TlsError::Certificate { fault: CertificateFault::WrongName, names, .. }) =
         error
@@ -526,16 +516,11 @@ mod tests {
             (Error::io(broken()), Exit::Network),
             (Error::Closed, Exit::Network),
             (Error::DataConnection(Vec::new()), Exit::Data),
-            (Error::Incomplete { bytes: 1, announced: Some(2) }, Exit::Integrity),
+            (Error::Job(JobFault::LocalChanged), Exit::Integrity),
             (Error::Changed, Exit::Integrity),
             (Error::Tls(TlsError::Absent), Exit::Unsupported),
             (Error::Tls(TlsError::Settings(TlsCause::NoRoots)), Exit::Usage),
-            (Error::Tls(TlsError::File { path: "x".into(), cause: TlsCause::NoKey }), Exit::Local),
             (Error::Tls(TlsError::Refused(reply(500))), Exit::Tls),
-            (
-                Error::Tls(TlsError::DataProtectionRefused { verb: Verb::Prot, reply: reply(431) }),
-                Exit::Tls,
-            ),
             (Error::Tls(TlsError::TruncatedTls), Exit::Tls),
             (Error::Tls(TlsError::InjectedPlaintext), Exit::Tls),
             (Error::Tls(TlsError::Failed(TlsCause::Closed)), Exit::Tls),
@@ -593,7 +578,7 @@ mod tests {
             (Error::Tls(TlsError::Failed(TlsCause::Closed)), false),
             (Error::Tls(TlsError::TruncatedTls), false),
             (Error::io(io::ErrorKind::ConnectionRefused.into()), true),
-            (Error::Incomplete { bytes: 1, announced: Some(2) }, false),
+            (Error::Job(JobFault::LocalChanged), false),
             (Error::Cancelled, false),
             (Error::local(io::ErrorKind::StorageFull.into()), false),
         ] {

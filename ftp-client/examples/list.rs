@@ -27,7 +27,7 @@ pub(crate) fn list(url: &FtpUrl, out: &mut dyn Write) -> Result<(), Box<dyn Erro
                 Some(size) => writeln!(out, "{} {size}", Escaped(&path))?,
                 None => writeln!(out, "{}", Escaped(&path))?,
             },
-            Walked::Skipped { directory, why } => {
+            Walked::Skipped { directory, why, .. } => {
                 writeln!(out, "{}/: {why}", Escaped(&directory))?;
             }
         }

@@ -267,6 +267,7 @@ mod event;
 pub mod file;
 pub mod fxp;
 pub mod listing;
+mod lock;
 mod net;
 mod netrc;
 pub mod pool;
@@ -288,15 +289,14 @@ pub use client::permissions::PermissionChange;
 pub use config::{ClientBuilder, Timeouts};
 #[doc(inline)]
 pub use error::{Error, ErrorKind};
-use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
-
-use event::trace;
+pub(crate) use event::trace;
 pub use event::{Counts, Event, Observer, WithBytes};
 pub use file::evidence::Resume;
 pub use file::get::Get;
 pub use file::options::{Done, FileOptions};
 pub use file::put::Put;
 pub use file::retry::Retry;
+pub(crate) use lock::{lock, unpoisoned};
 pub use net::proxy::Proxy;
 pub use net::wait::{Canceller, Transport};
 pub use netrc::{BrokenNetrc, NetrcEntry};
@@ -331,14 +331,3 @@ const _: () = {
     is_send::<Pool<'_>>();
     is_sync::<Pool<'_>>();
 };
-
-/// Locks a mutex, even if another holder has panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    unpoisoned(mutex.lock())
-}
-
-/// Returns the guard or the content even if another holder has panicked. Code that changes the data
-/// cannot panic while the data is inconsistent, so the data is intact.
-fn unpoisoned<T>(locked: LockResult<T>) -> T {
-    locked.unwrap_or_else(PoisonError::into_inner)
-}

@@ -43,7 +43,8 @@ const PARTING: Duration = Duration::from_secs(1);
 const MOST_SAID: usize = 64 << 10;
 
 /// Outcome of a first look at an address, before any FTP command: does anything accept connections
-/// there, and which protocol does it speak? For programs that tell users why a connection fails.
+/// there, and which protocol does it speak? For programs that tell users why a connection fails: they
+/// must explain each of these outcomes.
 ///
 /// ```no_run
 /// use ftp_client::{FirstLook, ServerProtocol, Timeouts};
@@ -234,6 +235,7 @@ fn listen(stream: &TcpStream, mut heard: Vec<u8>, until: Instant) -> FirstBytes 
 
 /// Protocol of a server, judged by its first bytes.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum ServerProtocol {
     /// FTP server, with its whole first reply.
     Ftp(Reply),

@@ -375,6 +375,7 @@ impl ServerConfig {
 
 /// Address of this server in PASV replies (227).
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum PassiveAddress {
     /// A fixed IPv4 address.
     Address(Ipv4Addr),

@@ -96,7 +96,10 @@ fn retrieve_range_returns_the_requested_bytes() {
     let mut bytes = Vec::new();
     beyond.read_to_end(&mut bytes).unwrap();
     assert_eq!(bytes.len(), 10);
-    assert!(matches!(beyond.finish(), Err(Error::Incomplete { bytes: 10, announced: Some(20) })));
+    assert!(matches!(
+        beyond.finish(),
+        Err(Error::Incomplete { bytes: 10, announced: Some(20), .. })
+    ));
     client.quit().unwrap();
 }
 

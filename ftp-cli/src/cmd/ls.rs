@@ -331,7 +331,7 @@ impl Lister {
                     self.entry(below, &entry, walk.budget())
                 }
                 Walked::Skipped { why: Skipped::Loop, .. } => Ok(()),
-                Walked::Skipped { directory, why } => {
+                Walked::Skipped { directory, why, .. } => {
                     let what = if matches!(why, Skipped::Cut(_)) { "" } else { "left out " };
                     self.leave_out(&format!("{what}{}: {why}", Escaped(&directory)));
                     Ok(())

@@ -150,13 +150,13 @@ fn failure_of(
             };
             Failure::new(Exit::Local, format!("{error}{hint}"))
         }
-        (Error::Incomplete { bytes, announced: Some(asked) }, _)
+        (Error::Incomplete { bytes, announced: Some(asked), .. }, _)
             if matches!(left, Left::Ranges(_)) && bytes > asked =>
         {
             let message = "the server sent more than the rest of the file: it ignores REST, or the file has grown";
             Failure::item(Exit::Integrity, message).never_retried()
         }
-        (Error::Incomplete { bytes, announced: Some(size) }, _)
+        (Error::Incomplete { bytes, announced: Some(size), .. }, _)
             if matches!(left, Left::Wrong | Left::Part(_) | Left::InPlace) =>
         {
             let mut failure = wrong_size(bytes, size);

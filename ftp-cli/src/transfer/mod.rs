@@ -530,7 +530,7 @@ fn failure_of(
 ) -> Failure {
     match error {
         Error::Local(error) => Failure { fatal: !client.is_settled(), ..local(error) },
-        Error::Incomplete { bytes, announced: Some(here) } => wrong_size(*here, *bytes),
+        Error::Incomplete { bytes, announced: Some(here), .. } => wrong_size(*here, *bytes),
         Error::Mismatch { .. } => Failure { fatal: false, ..Failure::from(error) },
         Error::Unsupported(what) => {
             let option = match (settings.verify, settings.no_clobber) {

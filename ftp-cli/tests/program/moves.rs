@@ -176,7 +176,7 @@ fn a_file_is_moved_by_one_run_at_a_time() {
     let place = Arc::clone(&here);
     let again = Meddling::Run(Box::new(move || {
         let ran = in_directory(&place, &["get", "--remove-source", &direct]);
-        failed(&ran, 15, "another run is moving this file");
+        failed(&ran, 15, "another job is moving this file");
     }));
     let url = url(meddle(&server, "RETR", 1, again), "a");
     in_directory(&here, &["get", "--remove-source", &url]).exited(0);
@@ -185,7 +185,7 @@ fn a_file_is_moved_by_one_run_at_a_time() {
     let direct = server.url("a");
     let again = Meddling::Run(Box::new(move || {
         let ran = in_directory(&place, &["put", "--remove-source", "a", &direct]);
-        failed(&ran, 15, "another run is moving this file");
+        failed(&ran, 15, "another job is moving this file");
     }));
     let url = self::url(meddle(&server, "STOR", 1, again), "a");
     in_directory(&here, &["put", "--remove-source", "a", &url]).exited(0);

@@ -400,7 +400,7 @@ fn a_command_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
         (&["rm", "-r", "a"], "DELE", 0, "", "/a", ""),
         (&["rmdir", "e"], "RMD", 0, "", "", ""),
         (&["rm", "-r", "e/"], "RMD", 0, "", "", ""),
-        (&["mkdir", "m"], "MKD", 8, "perhaps made by this run", "", ""),
+        (&["mkdir", "m"], "MKD", 8, "perhaps made by an earlier attempt", "", ""),
         (&["mkdir", "e"], "", 8, "MKD refused: 550", "", ""),
         (&["mkdir", "-p", "m"], "MKD", 0, "", "", ""),
         (&["mkdir", "-p", "m/n"], "MKD", 0, "", "", ""),
@@ -408,7 +408,7 @@ fn a_command_whose_reply_was_lost_is_judged_by_what_the_server_shows() {
         (&["mv", "-n", "-v", "a", "c"], "RNTO", 0, "a: moved", "/a", "/c"),
         (&["mv", "-n", "a", "b"], "", 0, "b: exists", "", ""),
         // Both had the same size and time before.
-        (&["mv", "a", "b"], "RNTO", 8, "may have been renamed by this run", "/a", ""),
+        (&["mv", "a", "b"], "RNTO", 8, "may have been renamed by an earlier attempt", "/a", ""),
         (&["mv", "a", "c"], "RNFR", 0, "", "/a", "/c"),
     ] {
         for retry in [true, false] {
@@ -471,12 +471,12 @@ fn a_batch_repeats_commands_whose_reply_was_lost() {
         ("rm none", "", 8, "DELE refused: 550", "", ""),
         ("rm -r e/", "RMD", 0, "", "", ""),
         ("rmdir e", "RMD", 0, "", "", ""),
-        ("mkdir m", "MKD", 8, "perhaps made by this run", "", ""),
+        ("mkdir m", "MKD", 8, "perhaps made by an earlier attempt", "", ""),
         ("mkdir -p m/n", "MKD", 0, "", "", ""),
         ("mv a c", "RNTO", 0, "", "/a", "/c"),
         ("mv a c", "RNFR", 0, "", "/a", "/c"),
         // Both had the same size and time before.
-        ("mv a b", "RNTO", 8, "may have been renamed by this run", "/a", ""),
+        ("mv a b", "RNTO", 8, "may have been renamed by an earlier attempt", "/a", ""),
         ("chmod 600 a", "SITE", 0, "", "", ""),
         ("stat a", "MDTM", 0, "", "", ""),
         // The new connection is in the directory where the lost one was.

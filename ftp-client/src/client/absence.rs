@@ -16,7 +16,8 @@ const QUESTIONS: [NameQuestion; 3] = [
     (Verb::Size, Command::Size, false),
 ];
 
-/// Whether an object is at a path, as far as the server shows it.
+/// Whether an object is at a path, as far as the server shows it. There will be no other answer: a
+/// caller must distinguish all three.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Existence {
     /// The server shows the object.

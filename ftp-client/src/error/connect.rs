@@ -116,14 +116,14 @@ pub(crate) fn may_demand_session(reply: &Reply) -> bool {
 #[non_exhaustive]
 pub enum ProxyFault {
     /// The proxy's name has no address, or none of its addresses accepts connections.
-    #[error("{0}")]
-    Unreachable(#[source] Arc<io::Error>),
+    #[error(transparent)]
+    Unreachable(Arc<io::Error>),
     /// The connection to the proxy broke before the proxy had answered. `None` if the proxy closed it.
     #[error("connection lost: {}", match .0 {
         Some(error) => error as &dyn fmt::Display,
         None => &"the proxy closed it",
     })]
-    Lost(#[source] Option<Arc<io::Error>>),
+    Lost(Option<Arc<io::Error>>),
     /// The answer does not belong to this protocol, `SOCKS5` or `HTTP`.
     #[error("it does not speak {0}")]
     NotAProxy(&'static str),
@@ -145,6 +145,7 @@ pub enum ProxyFault {
     LoginRefused(Option<ProxyAnswer>),
     /// The proxy could not or would not connect to the server.
     #[error("cannot connect to {target}: {answer}")]
+    #[non_exhaustive]
     Refused {
         /// The host and port that the proxy was asked to connect to.
         target: String,

@@ -21,6 +21,7 @@ pub enum JobFault {
     // Uploads, and copies to another server.
     /// The server's file is longer than the local file, so it cannot be its beginning.
     #[error("the server's file is longer: {there} bytes instead of {here}")]
+    #[non_exhaustive]
     Longer {
         /// The size of the server's file in bytes.
         there: u64,
@@ -70,6 +71,7 @@ pub enum JobFault {
         true => "; the temporary file was removed",
         false => "",
     })]
+    #[non_exhaustive]
     NotRenamed {
         /// The path with the temporary name.
         temporary: Vec<u8>,
@@ -81,11 +83,12 @@ pub enum JobFault {
     /// The reply to the rename was lost, and the files on the server do not show whether it
     /// happened.
     #[error("uploaded as {}, which may have been renamed: the reply was lost", Escaped(temporary))]
+    #[non_exhaustive]
     PerhapsRenamed {
         /// The path with the temporary name.
         temporary: Vec<u8>,
     },
-    /// The server takes the target for the same file as this other target of the run; nothing was
+    /// The server takes the target for the same file as this other target; nothing was
     /// sent.
     #[error(
         "not uploaded: the server stores it as the same file as {}; rename one of them",
@@ -93,7 +96,7 @@ pub enum JobFault {
     )]
     SameName(Vec<u8>),
     /// The file was uploaded, but the server may take the target for the same file as this other
-    /// target of the run, which may be replaced.
+    /// target, which may be replaced.
     #[error(
         "uploaded, but it may be the same file as {} on the server; that could not be checked",
         Escaped(.0)
@@ -112,6 +115,7 @@ pub enum JobFault {
         "the local file has {here} bytes instead of {received}: another program changed it, or the \
          disk lost bytes"
     )]
+    #[non_exhaustive]
     LengthChanged {
         /// The length of the local file in bytes.
         here: u64,
@@ -129,7 +133,7 @@ pub enum JobFault {
     MayBeSource(PathBuf),
     // Moves.
     /// Another job, also of another program, is moving the local file at this path.
-    #[error("{}: another run is moving this file; try again later", LocalPath(.0))]
+    #[error("{}: another job is moving this file; try again later", LocalPath(.0))]
     Locked(PathBuf),
     /// The local side is not a regular file with a path.
     #[error("only a regular file can be moved")]
@@ -149,7 +153,7 @@ pub enum JobFault {
     /// The local file was uploaded, but not removed: a file from an earlier removal, which was
     /// interrupted, has this path and may be the only copy of its content.
     #[error(
-        "{}: left by an earlier run that was killed while it removed its source: compare this file \
+        "{}: left by an earlier job that was killed while it removed its source: compare this file \
          with the server's, then delete it",
         LocalPath(.0)
     )]
@@ -233,6 +237,7 @@ impl JobFault {
     pub(super) fn cause(&self) -> Option<&Error> {
         match self {
             Self::Appended(cause)
+            | Self::NotCompared(cause)
             | Self::NotTimed(cause)
             | Self::NotRenamed { cause, .. }
             | Self::NotRemoved(cause) => Some(cause),
@@ -266,6 +271,8 @@ impl JobFault {
             | Self::LeftAside(_)
             | Self::OtherSource => ErrorKind::Local,
             Self::Locked(_) => ErrorKind::Limit,
+            // The file may be complete, whatever ended the attempt.
+            Self::NotCompared(_) => ErrorKind::Integrity,
             _ => self.cause().map_or(ErrorKind::Integrity, Error::kind),
         }
     }
@@ -318,7 +325,7 @@ pub enum Setting {
     Compare,
     /// [`deletes`](crate::tree::SyncOptions::deletes): what holds back deletions.
     Deletions,
-    /// A [`manifest`](crate::tree::SyncOptions::manifest) that this run does not use.
+    /// A [`manifest`](crate::tree::SyncOptions::manifest) that the job does not use.
     Deployed,
     /// [`links`](crate::tree::SyncOptions::links).
     Links,

@@ -10,8 +10,7 @@ use ftp_proto::{BlockFault, DeflateFault, Reply, ReplyCode, Severity, Verb};
 use super::{DataAttempt, Error, fxp};
 use crate::error::TlsError;
 
-/// The kind of an [`Error`]. `Display` writes the word that `ftp-cli` uses in `--json`; in
-/// `ftp-cli`, each kind also has its own exit code.
+/// The kind of an [`Error`]. `Display` writes [its name](Self::as_str).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -80,6 +79,7 @@ impl fmt::Display for ErrorKind {
 
 /// What another attempt can do about a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Recovery {
     /// Nothing.
     Impossible,
@@ -290,17 +290,69 @@ fn names_maximum(line: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
 
     use ftp_proto::Pathname;
+    use ftp_proto::text::values::in_full;
 
     use super::*;
-    use crate::error::{Phase, TlsCause};
+    use crate::error::{JobFault, Phase, ProxyFault, TlsCause, TreeFault};
+
+    fn no_key() -> Error {
+        Error::Tls(TlsError::File { path: "x".into(), cause: TlsCause::NoKey })
+    }
+
+    #[test]
+    fn an_upload_that_could_not_be_compared_has_the_reply_but_not_the_kind_of_its_cause() {
+        let full = Reply::new(ReplyCode::OVER_QUOTA, "full");
+        for (cause, code) in
+            [(Error::refused(Verb::Stor, full), Some(ReplyCode::OVER_QUOTA)), (Error::Closed, None)]
+        {
+            let error = Error::Job(JobFault::NotCompared(Box::new(cause)));
+            assert_eq!(error.reply().map(Reply::code), code);
+            // Neither a full disk nor a lost connection takes the next file.
+            assert!(error.affects_others(), "{error}");
+            // Who repeats it may send the file a second time.
+            assert_eq!(error.kind(), ErrorKind::Integrity);
+            assert_eq!((error.is_transient(), error.recovery()), (false, Recovery::Impossible));
+        }
+    }
+
+    #[test]
+    fn a_printed_chain_of_causes_says_nothing_twice() {
+        let reset = || Arc::new(io::Error::from(io::ErrorKind::ConnectionReset));
+        let proxy = |fault| Error::Proxy { proxy: "socks5://p".into(), fault };
+        for error in [
+            Error::Io(reset()),
+            Error::Local(reset()),
+            Error::Protocol(Pathname::new("a\nb").unwrap_err()),
+            Error::Argument(Pathname::new("a\nb").unwrap_err()),
+            Error::Compressed(DeflateFault::Truncated),
+            Error::Blocks(BlockFault::Truncated),
+            Error::Job(JobFault::NotRemoved(Box::new(Error::Closed))),
+            Error::Tree(Box::new(TreeFault::from(Error::Io(reset())))),
+            Error::Fewer(Box::new(Error::Io(reset()))),
+            Error::dial(reset(), ErrorKind::Local, Recovery::Impossible),
+            proxy(ProxyFault::Unreachable(reset())),
+            proxy(ProxyFault::Lost(Some(reset()))),
+            no_key(),
+            Error::Tls(TlsError::Settings(TlsCause::Unreadable(reset()))),
+            Error::Tls(TlsError::Failed(TlsCause::Closed)),
+            Error::Tls(TlsError::Broken(TlsCause::Closed)),
+        ] {
+            assert_eq!(in_full(&error), error.to_string());
+        }
+    }
 
     #[test]
     fn each_failure_has_its_kind() {
         let reply = |code| Reply::new(ReplyCode::new(code).unwrap(), "because");
         let busy = || Reply::new(ReplyCode::NOT_LOGGED_IN, "Sorry, the maximum number of clients");
         let refused = |verb, code| Error::Refused { verb, reply: reply(code) };
+        let unprotected = || {
+            let (verb, reply) = (Verb::Prot, reply(431));
+            Error::Tls(TlsError::DataProtectionRefused { verb, reply })
+        };
         for (error, want) in [
             (refused(Verb::Retr, 550), ErrorKind::Refused),
             (refused(Verb::Retr, 450), ErrorKind::Temporary),
@@ -324,6 +376,8 @@ mod tests {
             (Error::Incomplete { bytes: 1, announced: Some(2) }, ErrorKind::Integrity),
             (Error::Tls(TlsError::Settings(TlsCause::VersionRange)), ErrorKind::Usage),
             (Error::Tls(TlsError::TruncatedTls), ErrorKind::Tls),
+            (no_key(), ErrorKind::Local),
+            (unprotected(), ErrorKind::Tls),
             (Error::Tls(TlsError::Failed(TlsCause::Closed)), ErrorKind::Tls),
             (Error::Tls(TlsError::Broken(TlsCause::NotTls(None))), ErrorKind::Network),
             (Error::local(io::Error::other("full")), ErrorKind::Local),
@@ -382,9 +436,9 @@ mod tests {
 
     #[test]
     fn an_uncertain_command_says_what_it_may_have_done() {
-        let made = "it exists now, perhaps made by this run";
-        let renamed = "it may have been renamed by this run";
-        let removed = "it may be a new one, after this run has removed the old one";
+        let made = "it exists now, perhaps made by an earlier attempt";
+        let renamed = "it may have been renamed by an earlier attempt";
+        let removed = "it may be a new one, after the old one was removed";
         for (verb, want) in
             [(Verb::Mkd, made), (Verb::Dele, removed), (Verb::Rnfr, renamed), (Verb::Rnto, renamed)]
         {

@@ -51,6 +51,9 @@ use crate::digest::Digest;
 ///
 /// After most other errors the connection remains usable;
 /// [`Client::is_settled`](crate::Client::is_settled) returns whether it is.
+///
+/// The text of an error includes its causes. Therefore [`source`](std::error::Error::source) returns
+/// only what the text lacks, and a printed chain says nothing twice; the variants have the causes.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -96,7 +99,7 @@ pub enum Error {
     /// The server sent something that is not FTP, a reply without its required value, or an overlong
     /// line.
     #[error("protocol error: {0}")]
-    Protocol(#[source] ParseError),
+    Protocol(ParseError),
     /// The server sent something that no command asked for, so later replies could not be matched
     /// to commands.
     ///
@@ -107,13 +110,13 @@ pub enum Error {
     Desynchronised,
     /// An argument that FTP cannot carry, such as a line feed in a name. Nothing was sent.
     #[error("not sent: {0}")]
-    Argument(#[source] ParseError),
+    Argument(ParseError),
     /// A phase, or the whole session, took too long.
     #[error("timed out {0}")]
     Timeout(Phase),
     /// The network failed.
     #[error("network error: {0}")]
-    Io(#[source] Arc<io::Error>),
+    Io(Arc<io::Error>),
     /// A [`Proxy`](crate::Proxy) cannot be reached, or does not connect to the server.
     #[error("proxy {proxy}: {fault}")]
     #[non_exhaustive]
@@ -121,7 +124,6 @@ pub enum Error {
         /// The proxy: `socks5h://proxy.example.org:1080`, without user and password.
         proxy: String,
         /// What went wrong.
-        #[source]
         fault: ProxyFault,
     },
     /// The control connection is closed: by the server, or by this client after an earlier error.
@@ -135,6 +137,7 @@ pub enum Error {
     /// A download received fewer or more bytes than announced, or the caller ended it before the
     /// end of the data. After an upload, the server reports fewer or more bytes than were sent.
     #[error("incomplete: {}", ByteCount(*.bytes, *.announced))]
+    #[non_exhaustive]
     Incomplete {
         /// The number of bytes received or, after an upload, of bytes that the server has.
         bytes: u64,
@@ -145,13 +148,13 @@ pub enum Error {
     /// Data of a download or listing in mode Z is not a complete compressed stream. After any fault
     /// except [`Truncated`](DeflateFault::Truncated), the bytes already received may be wrong:
     /// discard them.
-    #[error("{0}")]
-    Compressed(#[source] DeflateFault),
+    #[error(transparent)]
+    Compressed(DeflateFault),
     /// Data of a download or listing in mode B is not a complete sequence of blocks. After any
     /// fault except [`Truncated`](BlockFault::Truncated), the bytes already received may be wrong:
     /// discard them.
-    #[error("{0}")]
-    Blocks(#[source] BlockFault),
+    #[error(transparent)]
+    Blocks(BlockFault),
     /// The server confirmed a listing that may be incomplete, or sent one beyond the limits of the
     /// caller.
     ///
@@ -176,17 +179,17 @@ pub enum Error {
         there: Digest,
     },
     /// A connection could not be protected as the caller demands.
-    #[error("{0}")]
-    Tls(#[source] TlsError),
+    #[error(transparent)]
+    Tls(TlsError),
     /// A local file, or the caller's own reader or writer, failed.
     #[error("local error: {0}")]
-    Local(#[source] Arc<io::Error>),
+    Local(Arc<io::Error>),
     /// A [`Canceller`](crate::Canceller) stopped the call.
     #[error("cancelled")]
     Cancelled,
     /// A job with whole files failed: an upload, a download, a move or a removal.
-    #[error("{0}")]
-    Job(#[source] JobFault),
+    #[error(transparent)]
+    Job(JobFault),
     /// A copy from server to server failed. Lists every attempt, in order; the last one ended the
     /// copy. The text gives each server's reply, and the server settings that may be the cause.
     #[error("{}", CopyAttempts(.0))]
@@ -204,8 +207,8 @@ pub enum Error {
         line: Vec<u8>,
     },
     /// A step of a tree failed.
-    #[error("{0}")]
-    Tree(#[source] Box<TreeFault>),
+    #[error(transparent)]
+    Tree(Box<TreeFault>),
     /// A pool has, or its server accepts, no more connections than those that are lent, or the server
     /// refused another caller for good. The error is the one that this or another caller met.
     /// [`Pool::try_take`](crate::Pool::try_take) and [`Worker::connect`](crate::pool::Worker::connect)
@@ -221,13 +224,13 @@ pub enum Error {
     /// use ftp_client::{Error, ErrorKind};
     ///
     /// let cause = Arc::new(std::io::Error::other("the keyring is locked"));
-    /// let error = Error::Dial { cause, kind: ErrorKind::Local, recovery: Recovery::Impossible };
+    /// let error = Error::dial(cause, ErrorKind::Local, Recovery::Impossible);
     /// assert_eq!(error.to_string(), "the keyring is locked");
     /// ```
     #[error("{cause}")]
+    #[non_exhaustive]
     Dial {
         /// The failure, in a type of the caller.
-        #[source]
         cause: Arc<dyn std::error::Error + Send + Sync>,
         /// The kind of the failure.
         kind: ErrorKind,
@@ -250,6 +253,16 @@ impl Error {
     #[must_use]
     pub const fn unexpected(verb: Verb, reply: Reply) -> Self {
         Self::Unexpected { verb, reply }
+    }
+
+    /// Returns the error of a connection that could not be made for a reason of the caller.
+    #[must_use]
+    pub const fn dial(
+        cause: Arc<dyn std::error::Error + Send + Sync>,
+        kind: ErrorKind,
+        recovery: Recovery,
+    ) -> Self {
+        Self::Dial { cause, kind, recovery }
     }
 
     /// Returns the error of a network that failed.
@@ -323,7 +336,10 @@ impl Error {
             | Self::ListingCut(ListingCut::LineEnd)
             | Self::Tls(TlsError::Broken(_)) => true,
             Self::Proxy { fault, .. } => fault.is_transient(),
-            Self::Job(fault) => fault.cause().is_some_and(Self::is_transient),
+            Self::Job(fault) => {
+                fault.recovery() != Some(Recovery::Impossible)
+                    && fault.cause().is_some_and(Self::is_transient)
+            }
             Self::Fxp(attempts) => attempts.iter().any(|attempt| attempt.error.is_transient()),
             Self::Dial { recovery, .. } => *recovery == Recovery::TryAgain,
             Self::Tree(fault) => fault.recovery() == Recovery::TryAgain,
@@ -461,9 +477,9 @@ struct Perhaps(Verb);
 impl fmt::Display for Perhaps {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Verb::Mkd => "it exists now, perhaps made by this run",
-            Verb::Dele | Verb::Rmd => "it may be a new one, after this run has removed the old one",
-            _ => "it may have been renamed by this run",
+            Verb::Mkd => "it exists now, perhaps made by an earlier attempt",
+            Verb::Dele | Verb::Rmd => "it may be a new one, after the old one was removed",
+            _ => "it may have been renamed by an earlier attempt",
         })
     }
 }

@@ -33,16 +33,16 @@ pub enum TlsError {
     Absent,
     /// A certificate or key file cannot be used.
     #[error("{}: {cause}", path.display())]
+    #[non_exhaustive]
     File {
         /// The path of the file.
         path: PathBuf,
         /// What is wrong with it.
-        #[source]
         cause: TlsCause,
     },
     /// The settings cannot be met, for example because the system has no trusted CAs.
-    #[error("{0}")]
-    Settings(#[source] TlsCause),
+    #[error(transparent)]
+    Settings(TlsCause),
     /// The server refused `AUTH TLS`. No login was sent.
     #[error("the server refuses TLS: {0}")]
     Refused(Reply),
@@ -52,6 +52,7 @@ pub enum TlsError {
         "the server refuses to protect data connections as requested; it answered {verb} with: \
          {reply}"
     )]
+    #[non_exhaustive]
     DataProtectionRefused {
         /// `PBSZ` or `PROT`.
         verb: Verb,
@@ -76,6 +77,7 @@ pub enum TlsError {
     Unchecked,
     /// The server's certificate was refused.
     #[error("the server's certificate is rejected: {fault}{}{}", Detail(.cause), ShownPin(.pin))]
+    #[non_exhaustive]
     Certificate {
         /// What is wrong with it.
         fault: CertificateFault,
@@ -91,7 +93,7 @@ pub enum TlsError {
     /// The client and the server could not agree on parameters, one of them broke the protocol, or
     /// the server closed the connection during the handshake.
     #[error("TLS failed: {0}")]
-    Failed(#[source] TlsCause),
+    Failed(TlsCause),
     /// After the handshake, something arrived that is not TLS, or that was changed on the way. It
     /// was not used, and the connection counts as lost. Unlike other TLS errors, this one is
     /// [transient](crate::Error::is_transient).
@@ -99,7 +101,7 @@ pub enum TlsError {
     /// vsftpd does this when it ends a session because of an error: it sends `500 OOPS: ...`
     /// unencrypted.
     #[error("the TLS connection broke: {0}")]
-    Broken(#[source] TlsCause),
+    Broken(TlsCause),
 }
 
 /// The details of a [`TlsError`]: of settings, a file, a handshake or a certificate.
@@ -144,6 +146,7 @@ pub enum TlsCause {
     /// The key does not belong to the certificate in this file, or cannot be used.
     #[cfg(feature = "tls")]
     #[error("not a usable key for {}: {}", certificate.display(), words::failure(cause))]
+    #[non_exhaustive]
     WrongKey {
         /// The path of the certificate.
         certificate: PathBuf,

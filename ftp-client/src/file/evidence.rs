@@ -29,6 +29,7 @@ pub(crate) const OVERLAP: u64 = 64 << 10;
 
 /// What a resume may rely on.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum Resume {
     /// Only bytes of earlier attempts of the same job, in this process.
     #[default]

@@ -43,6 +43,7 @@ pub(crate) enum LocalSource<'a> {
 
 /// How the server stores an upload.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum StoreAs {
     /// Under its final name, replacing an existing file (`STOR`).
     #[default]

@@ -133,7 +133,7 @@ impl Targets {
         if let Some(other) = written.other(target).map_err(|error| named(target, &error))? {
             let other = Escaped(other.as_os_str().as_bytes());
             let why = format!(
-                "the file system takes this name for {other}, which this run has written; \
+                "the file system takes this name for {other}, which was written before; \
                  choose another directory"
             );
             return Err(named(target, &io::Error::new(io::ErrorKind::AlreadyExists, why)));

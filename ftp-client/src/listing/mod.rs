@@ -36,6 +36,7 @@ pub(crate) const MOST_OBJECTS: usize = 10_000_000;
 
 /// The command that lists a directory.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
 pub enum ListingForm {
     /// `MLSD` if the server lists `MLST` in `FEAT`, else `LIST`; also `LIST` if `MLSD` is refused.
     #[default]

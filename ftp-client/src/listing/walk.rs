@@ -10,9 +10,10 @@ use super::{Budget, ListOptions, Listing, ListingForm, too_long};
 use crate::client::Client;
 use crate::error::{Error, ListingCut};
 
-/// An item of a walk.
+/// An item of a walk: everything is either listed or left out, so match both.
 pub enum Walked {
     /// An object. The entries of a directory follow later.
+    #[non_exhaustive]
     Entry {
         /// The path of the object: the path of the first directory, as given, and the names below
         /// that directory. Each of these names [is safe](Entry::is_safe_name).
@@ -24,6 +25,7 @@ pub enum Walked {
         entry: Entry,
     },
     /// Something that the walk leaves out.
+    #[non_exhaustive]
     Skipped {
         /// The path of the directory that is left out, or that contains what is left out.
         directory: Vec<u8>,

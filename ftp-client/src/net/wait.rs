@@ -1,6 +1,6 @@
 //! Waiting. The sockets of this crate do not block. If there is nothing to read or no room to
-//! write, the code waits here for a descriptor, at most until a deadline. Only `transfer/kernel`
-//! uses a blocking socket, and only for short steps.
+//! write, the code waits here for a descriptor, at most until a deadline. Only `transfer/upload`
+//! lets a socket block, for short steps.
 //!
 //! Also has the `Canceller`, which ends a wait from another thread, `Transport`, the interface of a
 //! connection that can be waited for, and waiting for a mutex.

@@ -213,7 +213,7 @@ pub(crate) fn check_name(name: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Prefix of temporary files of `mirror`.
+/// Prefix of temporary files of a copied tree.
 pub(crate) const TEMPORARY: &[u8] = b".ftp-cli-";
 
 /// Prefix of the pieces of a file that several connections download.

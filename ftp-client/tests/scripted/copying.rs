@@ -180,7 +180,7 @@ fn bytes_beyond_the_expected_length_are_not_written() {
     download.expect_length(4);
     let mut got = Vec::new();
     let error = download.copy_to(&mut got).unwrap_err();
-    assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(4) }), "{error:?}");
+    assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(4), .. }), "{error:?}");
     // Both may arrive in one read.
     assert_eq!(got, b"hell");
     server.end();

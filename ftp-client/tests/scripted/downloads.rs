@@ -160,7 +160,7 @@ fn fewer_bytes_than_announced_are_incomplete_hc_19() {
         peer.answer("NOOP", "200 ok");
     });
     let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
-    assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(10) }));
+    assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(10), .. }));
     assert_eq!(error.to_string(), "incomplete: 5 of 10 bytes transferred");
     client.noop().unwrap();
     server.end();
@@ -192,7 +192,7 @@ fn a_length_other_than_announced_is_an_error_hc_16() {
     });
     for _ in 0..3 {
         let error = read_all(client.retrieve("a").unwrap()).unwrap_err();
-        assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(3) }));
+        assert!(matches!(error, Error::Incomplete { bytes: 5, announced: Some(3), .. }));
         assert_eq!(error.to_string(), "incomplete: 5 bytes transferred, 3 expected");
     }
     // A server that counts with few bits: its size outweighs the number.
@@ -404,7 +404,7 @@ fn a_download_can_finish_before_end_of_file_is_read() {
     let mut file = client.retrieve("a").unwrap();
     file.read_exact(&mut [0; 4]).unwrap();
     let error = file.finish().unwrap_err();
-    assert!(matches!(error, Error::Incomplete { bytes: 4, announced: None }), "{error}");
+    assert!(matches!(error, Error::Incomplete { bytes: 4, announced: None, .. }), "{error}");
     assert_eq!(error.to_string(), "incomplete: ended after 4 bytes, before the end of the data");
     client.noop().unwrap();
     server.end();

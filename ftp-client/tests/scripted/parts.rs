@@ -56,7 +56,7 @@ fn a_range_is_requested_with_rang_as_10() {
     assert_eq!(read(client.retrieve("a").unwrap()).0, b"all");
     let (bytes, report) = read(client.retrieve_range("a", 7, 2).unwrap());
     assert_eq!(bytes, b"1");
-    assert!(matches!(report, Err(Error::Incomplete { bytes: 1, announced: Some(2) })));
+    assert!(matches!(report, Err(Error::Incomplete { bytes: 1, announced: Some(2), .. })));
     server.end();
 }
 
@@ -79,7 +79,7 @@ fn an_ignored_rang_is_aborted_and_replaced_by_rest_hc_21() {
     });
     let (bytes, report) = read(client.retrieve_range("a", 2, 3).unwrap());
     assert_eq!(bytes, b"012");
-    assert!(matches!(report, Err(Error::Incomplete { bytes: 4, announced: Some(3) })));
+    assert!(matches!(report, Err(Error::Incomplete { bytes: 4, announced: Some(3), .. })));
     let (bytes, report) = read(client.retrieve_range("a", 2, 3).unwrap());
     assert_eq!((bytes.as_slice(), report.unwrap().bytes), (&b"234"[..], 3));
     server.end();
@@ -127,9 +127,12 @@ fn a_range_with_rest_is_aborted_after_its_last_byte_hc_21() {
     assert_eq!((bytes.as_slice(), report.unwrap().is_stopped), (&b"12345"[..], false));
     let (bytes, report) = read(client.retrieve_range("a", 10, 5).unwrap());
     assert_eq!(bytes, b"123");
-    assert!(matches!(report, Err(Error::Incomplete { bytes: 3, announced: Some(5) })));
+    assert!(matches!(report, Err(Error::Incomplete { bytes: 3, announced: Some(5), .. })));
     let download = client.retrieve_range("a", 10, 5).unwrap();
-    assert!(matches!(download.finish(), Err(Error::Incomplete { bytes: 0, announced: Some(5) })));
+    assert!(matches!(
+        download.finish(),
+        Err(Error::Incomplete { bytes: 0, announced: Some(5), .. })
+    ));
     for (offset, length) in [(0, 0), (u64::MAX, 1), (u64::MAX, 2), (u64::MAX / 2, 2)] {
         assert!(matches!(client.retrieve_range("a", offset, length), Err(Error::Argument(_))));
     }
@@ -223,7 +226,7 @@ fn an_unexpected_length_is_an_error_hc_19_hc_16() {
         download.expect_length(length);
         match read(download).1 {
             Ok(report) => assert_eq!((report.bytes, came), (length, length)),
-            Err(Error::Incomplete { bytes, announced: Some(5) }) => assert_eq!(bytes, came),
+            Err(Error::Incomplete { bytes, announced: Some(5), .. }) => assert_eq!(bytes, came),
             Err(error) => panic!("{error}"),
         }
     }

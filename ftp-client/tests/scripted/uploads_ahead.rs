@@ -22,7 +22,7 @@ fn put(client: &mut Client, name: &str, next: Option<&str>) -> Result<(), Error>
     upload.copy_from(&mut name.as_bytes())?;
     match client.size(name)? {
         Some(1) => Ok(()),
-        announced => Err(Error::Incomplete { bytes: 1, announced }),
+        _ => Err(Error::Changed),
     }
 }
 

@@ -19,7 +19,7 @@ fn lines_of(walked: Walk<'_>) -> Vec<String> {
         Ok(Walked::Entry { path, depth, .. }) => {
             format!("{depth} {}", String::from_utf8_lossy(&path))
         }
-        Ok(Walked::Skipped { directory, why }) => {
+        Ok(Walked::Skipped { directory, why, .. }) => {
             format!("{}: {why}", String::from_utf8_lossy(&directory))
         }
         Err(error) => format!("! {error}"),
@@ -226,7 +226,7 @@ fn a_list_walk_continues_after_an_interrupted_directory() {
         client.walk("").list(ListOptions::by(ListingForm::List)).map(Result::unwrap).collect();
     assert!(matches!(
         &walked[3],
-        Walked::Skipped { directory, why: Skipped::Unlisted(Error::Refused { .. }) } if directory == b"-a"
+        Walked::Skipped { directory, why: Skipped::Unlisted(Error::Refused { .. }), .. } if directory == b"-a"
     ));
     assert!(matches!(&walked[4], Walked::Entry { path, depth: 1, .. } if path == b"b c/f"));
     assert_eq!(walked.len(), 5);
@@ -268,7 +268,7 @@ fn a_walk_lists_hidden_files_and_ends_with_a_truncation_error() {
     let end = loop {
         match walked.next().unwrap() {
             Ok(Walked::Entry { path, .. }) => paths.push(String::from_utf8(path).unwrap()),
-            Ok(Walked::Skipped { directory, why: Skipped::Cut(_) }) => {
+            Ok(Walked::Skipped { directory, why: Skipped::Cut(_), .. }) => {
                 assert_eq!(directory, b".d");
             }
             Ok(walked) => panic!("{walked:?}"),

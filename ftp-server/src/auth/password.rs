@@ -78,21 +78,19 @@ enum Function {
 #[non_exhaustive]
 pub enum PasswordHashError {
     /// The text does not begin like a hash: it may be the password itself.
-    #[error("not a password hash; make one with `ftp-cli passwd`")]
+    #[error("not a password hash")]
     NotAHash,
     /// A hash of an unsupported kind.
-    #[error(
-        "unsupported password hash: expected $argon2id$, $y$, $2b$, $6$ or $5$; make one with `ftp-cli passwd`"
-    )]
+    #[error("unsupported password hash: expected $argon2id$, $y$, $2b$, $6$ or $5$")]
     Unsupported,
     /// A malformed hash of a known kind.
-    #[error("truncated or malformed password hash; make one with `ftp-cli passwd`")]
+    #[error("truncated or malformed password hash")]
     Malformed,
     /// The hash costs too much to check at a login: too much memory, or too many passes, lanes or
     /// rounds.
     #[error(
         "password hash with too high a cost: expected at most 256 MiB (2 GiB in all passes), 32 lanes, \
-         bcrypt cost 15 or 1,000,000 rounds; make one with `ftp-cli passwd`"
+         bcrypt cost 15 or 1,000,000 rounds"
     )]
     TooCostly,
 }

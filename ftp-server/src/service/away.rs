@@ -112,7 +112,7 @@ impl Away {
         Err(error)
     }
 
-    /// Waits no longer for the publication of a file, except before the next call.
+    /// Leaves the publication in flight; the next call waits for its end first.
     pub(super) fn leave(&self, publication: Publication, late: LateEvent) {
         let (job, announcement) = publication;
         self.give_up(job.leave(self.late(late, announcement)));
@@ -228,8 +228,7 @@ impl AwayState {
     }
 }
 
-// Changes that a session gave up. The call to the storage goes on, and its result comes when the
-// session waits no longer or has ended.
+// Abandoned changes: the call runs on, and its result is reported when it arrives.
 
 /// The function that gets the event of a change.
 pub(crate) type LateObserver<'a> = &'a mut dyn FnMut(EventKind<'_>);
@@ -237,7 +236,7 @@ pub(crate) type LateObserver<'a> = &'a mut dyn FnMut(EventKind<'_>);
 /// A function that passes the event of a change on, if there is one.
 pub(crate) type LateEvent = Box<dyn FnOnce(LateObserver<'_>) + Send>;
 
-/// What a login needs to tell of changes that it gave up.
+/// Context for reporting changes that a login abandoned.
 pub(crate) struct LateTeller {
     pub(crate) observers: Observers,
     /// The login, as in each [`Event`].

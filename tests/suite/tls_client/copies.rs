@@ -114,7 +114,7 @@ fn a_protected_copy_fails_without_equal_sizes_fx_11() {
             let error = copy(source, target, options).unwrap_err();
             let Error::Fxp(attempts) = error else { panic!("{error}") };
             match (&attempts.last().unwrap().error, want) {
-                (Error::Incomplete { bytes, announced }, Some((there, wanted))) => {
+                (Error::Incomplete { bytes, announced, .. }, Some((there, wanted))) => {
                     assert_eq!((*bytes, *announced), (there, Some(wanted)));
                 }
                 (Error::Tls(TlsError::Unchecked), None) => {}

@@ -270,9 +270,7 @@ fn protocol(
             Diagnosis("greeting-never"),
             format_args!("{address} sent an incomplete greeting: {said}"),
         ),
-        ServerProtocol::Unfinished | ServerProtocol::Unknown => {
-            other(Diagnosis("other-protocol"), "another protocol")
-        }
+        _ => other(Diagnosis("other-protocol"), "another protocol"),
     }
 }
 

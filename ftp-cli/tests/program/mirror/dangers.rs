@@ -84,7 +84,7 @@ fn files_of_the_run_itself_are_neither_published_nor_deleted_cl_52() {
         assert_eq!(ran.code(), Some(0), "{ran:?}");
         assert!(
             String::from_utf8_lossy(&ran.stderr)
-                .contains(".ftp-password: skipped: it is a file of this run"),
+                .contains(".ftp-password: skipped: it is a file of this job"),
             "{ran:?}"
         );
         let names = server.root.tree().into_iter().map(|(path, _)| path);
@@ -98,7 +98,7 @@ fn files_of_the_run_itself_are_neither_published_nor_deleted_cl_52() {
     assert_eq!(ran.code(), Some(0), "{ran:?}");
     assert!(password.exists() && log.exists() && trace.exists(), "{ran:?}");
     assert!(
-        String::from_utf8_lossy(&ran.stderr).contains("not deleted: it is a file of this run"),
+        String::from_utf8_lossy(&ran.stderr).contains("not deleted: it is a file of this job"),
         "{ran:?}"
     );
 }

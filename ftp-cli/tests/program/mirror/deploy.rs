@@ -786,14 +786,14 @@ fn a_mirror_that_would_delete_the_list_of_a_deploy_is_refused_cl_81() {
         failed(
             &ran,
             2,
-            "manifest.json: its directory is managed by mirror --manifest; nothing was done",
+            "manifest.json: the directory belongs to a deploy (it has a manifest); nothing was done",
         );
     }
     // A mirror to the directory above would remove what the deploy spares, too.
     here.mkdir("above/www");
     let above = here.join("above");
     let ran = mirror(&["--delete"], shown(&above), &server.url(""));
-    failed(&ran, 2, "www/.ftp-cli-manifest.json: its directory is managed by mirror --manifest");
+    failed(&ran, 2, "www/.ftp-cli-manifest.json: the directory belongs to a deploy");
     let ran = run(ftp(&["get", "-r", &url, "back"]).current_dir(here.path()));
     assert!(has(&ran, "manifest.json: skipped: the list of a deploy"), "{ran:?}");
     assert!(server.root.join("www/photo").exists());

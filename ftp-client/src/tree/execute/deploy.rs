@@ -108,7 +108,7 @@ impl<'a> Run<'a> {
                     };
                     let Some(theirs) = theirs else { return remote::write(client, &path, &list) };
                     remote::write(client, &path, &theirs.after_both(self.touched()))?;
-                    let text = "another run has changed the target meanwhile; run again once no other run is left";
+                    let text = "another deploy has changed the target meanwhile; deploy again once it has ended";
                     Err(TreeFault::item(ErrorKind::Integrity, text).about(name).never_retried())
                 })
             })
@@ -204,7 +204,7 @@ impl<'a> Run<'a> {
             Ok((_, time)) if time.is_some_and(is_other) => {}
             _ => return Ok(false),
         }
-        let why = "changed on the server since this run stored it";
+        let why = "changed on the server since this job stored it";
         let fault = TreeFault::item(ErrorKind::Integrity, why).about(path).never_retried();
         self.report(path, fault.of(Setting::Changed));
         Ok(true)
@@ -267,7 +267,7 @@ impl Run<'_> {
 
     /// Returns the failure of a step whose object others have changed.
     pub(super) fn foreign(&self, path: &[u8], what: &str) -> Option<TreeFault> {
-        let why = format!("{what}: changed on the server since this run began");
+        let why = format!("{what}: changed on the server since this job began");
         let fault = || TreeFault::item(ErrorKind::Integrity, why).about(path).never_retried();
         self.looks.changed.contains(path).then(|| fault().of(Setting::Changed))
     }

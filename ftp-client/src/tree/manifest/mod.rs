@@ -134,7 +134,7 @@ impl Manifest {
         if self.encode().len() <= LARGEST {
             return Ok(());
         }
-        let text = "too many files for one list; mirror the directories one by one";
+        let text = "too many files for one list; split the tree";
         Err(TreeFault::new(ErrorKind::Integrity, text).never_retried().of(Setting::Manifest))
     }
 

@@ -112,7 +112,7 @@ impl Deploy {
                     Ok(now) if now.generation == list.generation => Ok(()),
                     Ok(now) if !self.is_expected(&now) => {
                         let text =
-                            "another run has changed the target since this run began; nothing was done";
+                            "another deploy has changed the target since this one began; nothing was done";
                         Err(TreeFault::new(ErrorKind::Limit, text).about(&path))
                     }
                     _ => write(client, &path, &list),

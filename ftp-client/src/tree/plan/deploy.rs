@@ -31,7 +31,7 @@ impl Planner<'_> {
             }
             (None, 0) => None,
             (None, _) => Some(format!(
-                "{name}: another run was interrupted, or still runs; {unsure} of its files are checked or sent again"
+                "{name}: another deploy was interrupted, or still runs; {unsure} of its files are checked or sent again"
             )),
         };
         self.plan.left_out.extend(note);

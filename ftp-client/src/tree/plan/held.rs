@@ -99,7 +99,7 @@ pub(super) fn within<T>(listed: Result<T, TreeFault>) -> Result<T, TreeFault> {
 }
 
 pub(super) fn too_many() -> TreeFault {
-    let message = "too many objects for memory; mirror the directories one by one";
+    let message = "too many objects for memory; split the tree";
     TreeFault::new(ErrorKind::Integrity, message).never_retried()
 }
 

@@ -39,7 +39,7 @@ const DEPTH: usize = 128;
 const OLD: i64 = 90 * 86_400;
 
 /// Why an object is left out on both sides.
-const OF_RUN: &str = "it is a file of this run";
+const OF_JOB: &str = "it is a file of this job";
 
 pub(crate) struct PlanOptions<'a> {
     pub(crate) options: &'a SyncOptions<'a>,
@@ -368,7 +368,7 @@ impl Planner<'_> {
         let other = targets.get(&name_there);
         let kind_there = other.map(|other| other.kind);
         if [Some(item.kind), kind_there].contains(&Some(ObjectKind::Own)) {
-            self.leave_out(&its_path, OF_RUN);
+            self.leave_out(&its_path, OF_JOB);
             return Ok(None);
         }
         // A listing that leaves out a name must not make an edit of others look missing.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::held::within;
 use super::model::{Removal, Removed};
-use super::{DEPTH, OF_RUN, Planner, hash_of, name_of};
+use super::{DEPTH, OF_JOB, Planner, hash_of, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
@@ -194,7 +194,7 @@ impl Planner<'_> {
             && self.plan.deploy.is_none()
             && !self.target.is_local()
         {
-            let text = "its directory is managed by mirror --manifest; nothing was done";
+            let text = "the directory belongs to a deploy (it has a manifest); nothing was done";
             let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
             return Err(fault.of(Setting::Deployed));
         }
@@ -204,7 +204,7 @@ impl Planner<'_> {
         }
         let is_own = kind == ObjectKind::Own;
         let needed = match is_own {
-            true => Some(OF_RUN.to_owned()),
+            true => Some(OF_JOB.to_owned()),
             false if self.is_leftover(&its_path, item) => None,
             false => self.target.needed(&its_path, item),
         };

@@ -339,7 +339,7 @@ fn files_of_the_run_itself_are_neither_copied_nor_replaced_nor_removed_cl_52() {
         let shown = format!("{:?} {target:?} {:?}", source.paths, plan.left_out);
         assert_eq!(summary(&plan), want, "{shown}");
         assert_eq!(plan.left_out.len(), left_out, "{shown}");
-        assert!(plan.left_out.iter().all(|text| text.contains(OF_RUN)), "{shown}");
+        assert!(plan.left_out.iter().all(|text| text.contains(OF_JOB)), "{shown}");
     }
 }
 

@@ -300,7 +300,7 @@ impl Scan for RemoteTree<'_, '_> {
 
     /// Temporary files are kept: the server does not tell whether a program is writing to them.
     fn needed(&mut self, _path: &[u8], item: &TreeEntry) -> Option<String> {
-        let why = item.hidden().map(|_| "it may be a temporary file of another run");
+        let why = item.hidden().map(|_| "it may be a temporary file of another job");
         why_needed(item).or(why).map(str::to_owned)
     }
 

@@ -318,7 +318,7 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
         match is_repeated {
             true => done.unwrap(),
             false => {
-                let text = "RNTO got no reply; it may have been renamed by this run";
+                let text = "RNTO got no reply; it may have been renamed by an earlier attempt";
                 assert_eq!(done.unwrap_err().to_string(), text, "{before:?} {source:?}");
             }
         }
@@ -429,7 +429,7 @@ fn a_removal_that_asked_for_nothing_is_not_repeated() {
             server.queue().run(|client| removal.remove(client, Place::at("day"), options, &()));
         match is_there {
             true => {
-                let text = "DELE got no reply; it may be a new one, after this run has removed the old one";
+                let text = "DELE got no reply; it may be a new one, after the old one was removed";
                 assert_eq!(done.unwrap_err().to_string(), text);
             }
             false => assert_eq!(done.unwrap().removed, 1),

@@ -254,7 +254,5 @@ fn invalid_hashes_are_rejected() {
     ] {
         let error = parse(&text).unwrap_err();
         assert_eq!(error, want, "{text}");
-        let said = error.to_string();
-        assert!(said.contains("ftp-cli passwd"), "{said}");
     }
 }

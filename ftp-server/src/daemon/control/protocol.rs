@@ -15,6 +15,7 @@ const REFUSED: &str = "refused";
 
 /// A request to a running server.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum ControlRequest {
     /// Lists the sessions.
     Who(ControlStyle),
@@ -43,6 +44,7 @@ pub enum ControlStyle {
 
 /// The sessions to end.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
 pub enum SessionTarget {
     /// The session with this number.
     Number(u64),

@@ -193,7 +193,7 @@ impl Store {
                 S3Error::Configuration(_) => DaemonErrorKind::Configuration,
                 _ => DaemonErrorKind::Internal,
             };
-            DaemonError::new(kind, format!("{}: {}", key_of_store(name, ""), in_full(&error)))
+            DaemonError::new(kind, format!("{}: {error}", key_of_store(name, "")))
         })?;
         Ok(Self { name: name.to_owned(), settings, keys, client })
     }
@@ -241,7 +241,6 @@ impl Store {
                     }
                     _ => "check endpoint, bucket, region and keys",
                 };
-                let error = in_full(&error);
                 let words = format!("{key}: bucket {bucket} of {endpoint}: {error}; {what_to_do}");
                 return findings.fail(DaemonErrorKind::Network, words);
             }

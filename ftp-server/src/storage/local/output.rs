@@ -16,11 +16,11 @@ use super::usage::{Cost, UploadCharge};
 use crate::deadline::{Pace, for_a_tick};
 use crate::storage::{StorageError, StorageErrorKind, StorageResult};
 
-/// Duration of a write from which the server no longer leaves it to the system when to write an
-/// upload to disk. The system has more bytes in memory than it wants, and makes long waits.
+/// A write that blocks this long shows that the kernel throttles writeback; from then on the server
+/// syncs the upload itself.
 const BLOCKED: Duration = Duration::from_secs(1);
 
-/// Duration of a sync from which the session looks at its client afterwards.
+/// A sync slower than this is followed by a poll of the client.
 pub(super) const SLOW: Duration = Duration::from_millis(100);
 
 /// An open file, written from `position` on.

@@ -29,7 +29,6 @@ const WALKS: u32 = 3;
 /// The counts in use, by device and inode of the root.
 static USAGES: Lock<Vec<(DeviceInode, Weak<Usage>)>> = Lock::new(Vec::new());
 
-/// Device and inode.
 type DeviceInode = (u64, u64);
 
 #[derive(Debug, Default)]
@@ -415,8 +414,8 @@ pub(super) struct NameChange<'a> {
 }
 
 impl NameChange<'_> {
-    /// Returns the usage that removing this name frees, of the file that `look` finds. It is nothing while
-    /// nothing is counted.
+    /// Returns the usage that removing the object found by `look` frees; zero while there is no
+    /// count.
     pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Leaving {
         let found = self.alone.as_ref().and_then(|_| look());
         let file = found.filter(|found| found.kind == EntryKind::File);

@@ -190,7 +190,7 @@ impl Addresses {
             Ok((&*name, port).to_socket_addrs()?.take(MOST).collect())
         };
         let lookup = Lookup::start(find);
-        Ok(Self(Arc::new(lookup.map_err(|source| S3Error::Unresolved { host, source })?)))
+        Ok(Self(Arc::new(lookup.map_err(|reason| S3Error::Unresolved { host, reason })?)))
     }
 
     /// Resolves the host name again, in another thread. On failure the known addresses stay.

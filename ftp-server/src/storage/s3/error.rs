@@ -18,12 +18,12 @@ pub enum S3Error {
     #[error("{0}")]
     Configuration(String),
     /// The endpoint's host name cannot be resolved.
-    #[error("{host}: cannot find the address: {source}")]
+    #[error("{host}: cannot find the address: {reason}")]
     Unresolved {
         /// The endpoint's host name.
         host: String,
         /// The reason that the system reports.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The store, or a service that issues access keys, refused the request.
     #[error("{operation}: {} responds with {status}{}", server(.operation), detail(.code, .message))]
@@ -72,7 +72,7 @@ pub enum S3Error {
     NoKeys(String),
     /// The system cannot provide a thread or memory for the request.
     #[error("cannot start a request: {0}")]
-    Local(#[from] io::Error),
+    Local(io::Error),
 }
 
 fn server(operation: &str) -> &'static str {
@@ -217,6 +217,12 @@ impl S3Error {
     }
 }
 
+impl From<io::Error> for S3Error {
+    fn from(error: io::Error) -> Self {
+        Self::Local(error)
+    }
+}
+
 impl From<S3Error> for StorageError {
     fn from(error: S3Error) -> Self {
         Self::caused_by(error.kind(), io::Error::other(error))
@@ -231,6 +237,8 @@ impl From<S3Error> for io::Error {
 
 #[cfg(test)]
 mod tests {
+    use ftp_proto::text::values::in_full;
+
     use super::*;
 
     #[test]
@@ -266,6 +274,15 @@ mod tests {
         }
         let lost = S3Error::Lost { operation: "GetObject", reason: "reset".to_owned() };
         assert_eq!(StorageError::from(lost).kind, Kind::Io);
+    }
+
+    #[test]
+    fn a_printed_chain_of_causes_says_nothing_twice() {
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let host = "s3.example.org".to_owned();
+        for error in [S3Error::Unresolved { host, reason: reset() }, S3Error::from(reset())] {
+            assert_eq!(in_full(&error), error.to_string());
+        }
     }
 
     #[test]

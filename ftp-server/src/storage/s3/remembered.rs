@@ -132,8 +132,7 @@ pub(super) enum Look {
     Free,
     /// It is taken, or nothing is known.
     Needed,
-    /// The directory is to be listed for this upload and the next ones. With its time, which
-    /// identifies what is known of it.
+    /// List the directory, for this upload and later ones; the time identifies the cache entry.
     List(Instant),
 }
 

@@ -203,7 +203,10 @@ pub(crate) const METRICS: Optional<MetricsAddress> =
 /// Password hash. No message shows the text, which may be the password itself.
 pub(crate) const PASSWORD: Scalar<Option<PasswordHash>> = Scalar::new(
     Kind::Text,
-    |text| text.parse().map(Some).map_err(|error: PasswordHashError| error.to_string()),
+    |text| {
+        let advised = |error: PasswordHashError| format!("{error}; make one with `ftp-cli passwd`");
+        text.parse().map(Some).map_err(advised)
+    },
     |hash| if hash.is_some() { "****".to_owned() } else { String::new() },
 );
 
