@@ -15,16 +15,14 @@ pub(crate) mod fxp;
 pub(crate) mod job;
 mod kind;
 mod tls;
-mod unsupported;
 
 pub(crate) use connect::{AnnouncedHost, may_demand_session};
 pub use connect::{DataAttempt, ProxyAnswer, ProxyFault};
 pub use fxp::FxpAttempt;
 pub(crate) use job::TreeFault;
 pub use job::{FileFact, JobFault};
-pub use kind::{ErrorKind, Recovery};
+pub use kind::{ErrorKind, Recovery, Unsupported};
 pub use tls::{CertificateFault, TlsCause, TlsError};
-pub use unsupported::Unsupported;
 
 use std::convert::Infallible;
 use std::fmt;
