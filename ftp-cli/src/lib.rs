@@ -30,7 +30,6 @@ mod options;
 mod remote;
 mod report;
 mod system;
-mod texts;
 #[cfg(feature = "client")]
 mod transfer;
 
@@ -55,7 +54,6 @@ mod console {
     //! Everything about the terminal and the process: standard streams, messages, signals, the
     //! trace and progress.
 
-    pub(crate) mod colour;
     pub(crate) mod output;
     #[cfg(feature = "client")]
     pub(crate) mod progress;
@@ -77,7 +75,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use console::signals::Ending;
-use console::{Cleanup, Hidden, Messages, Output, ResultLines, colour, output};
+use console::{Cleanup, Hidden, Messages, Output, ResultLines, output};
 use exit::Exit;
 use options::Options;
 use report::Events;
@@ -157,8 +155,8 @@ impl Stdio {
     ///
     /// Returns the failure of standard output.
     pub(crate) fn print_report(&mut self, report: &str) -> exit::Result {
-        let text = match colour::are_shown(self.output_is_terminal()) {
-            true => colour::graded(report),
+        let text = match output::has_colours(self.output_is_terminal()) {
+            true => output::graded(report),
             false => report.to_owned(),
         };
         output::print(&mut self.output, text.as_bytes())

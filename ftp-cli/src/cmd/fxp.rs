@@ -14,7 +14,7 @@ use crate::console::{Cleanup, Stdio, is_talkative};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 use crate::report::{Events, Object};
-use crate::transfer::target::name_of;
+use crate::transfer::download::name_of;
 use crate::transfer::{TransferOptions, Verify};
 
 struct FxpOptions {

@@ -6,11 +6,10 @@
 //! share: progress and results.
 
 pub(crate) mod download;
-pub(crate) mod target;
 
+pub(crate) use download::Target;
 use ftp_client::file::{Existing, SkipReason, StoreAs, Targets, Why};
 pub(crate) use ftp_client::file::{TemporaryName, Verify};
-pub(crate) use target::Target;
 
 use std::cell::RefCell;
 use std::ffi::OsStr;

@@ -5,7 +5,6 @@
 //! totals.
 
 mod display;
-mod list;
 mod options;
 mod watch;
 
