@@ -102,11 +102,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             Event::Begun { .. } if !has_begun.swap(true, Ordering::Relaxed) => {
                 stdio.events.emit(|| fields(Object::event("start")));
             }
-            Event::Note { note, .. } => {
-                let text = note.to_string();
-                messages.say_if(!witness.quiet, format_args!("{both}: {text}"));
-                stdio.events.emit(|| fields(Object::event("note")).text("message", &text));
-            }
+            Event::Note { note, .. } => witness.note(!witness.quiet, &both, &note, &fields),
             _ => {}
         };
         let [from_client, at_client] = clients;

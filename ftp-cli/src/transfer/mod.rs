@@ -491,12 +491,7 @@ impl Observer for UploadObserver<'_> {
                 context.note(format_args!("{name}: comparing the digests of {size} on both sides"));
             }
             Event::Note { note, .. } => {
-                let text = note.to_string();
-                context.remark(format_args!("{name}: {text}"));
-                context
-                    .witness
-                    .events
-                    .emit(|| fields(Object::event("note")).text("message", &text));
+                context.witness.note(context.talkative, name, &note, fields);
             }
             _ => {}
         }
