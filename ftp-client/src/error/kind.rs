@@ -8,7 +8,7 @@ use std::fmt;
 
 use ftp_proto::{BlockFault, DeflateFault, Reply, ReplyCode, Severity, Verb};
 
-use super::{DataAttempt, Error, fxp};
+use super::{DataAttempt, Error, fxp, is_about_syntax};
 use crate::error::TlsError;
 
 /// The kind of an [`Error`]. `Display` writes the word that `ftp-cli` uses in `--json`; in
@@ -266,8 +266,7 @@ const WRONG: [&[u8]; 6] = [b"fail", b"attempt", b"incorrect", b"invalid", b"wron
 /// many clients at the moment.
 fn is_busy(reply: &Reply) -> bool {
     let code = reply.code();
-    let is_about_syntax = matches!(code.value(), 500..=504);
-    let is_refusal = code.severity() == Severity::Permanent && !is_about_syntax;
+    let is_refusal = code.severity() == Severity::Permanent && !is_about_syntax(reply);
     if !is_refusal {
         return false;
     }

@@ -487,7 +487,13 @@ pub(crate) fn is_unknown(reply: &Reply) -> bool {
 /// that the job goes on without it. Where a command is the job itself, only [`is_unknown`] shows that:
 /// a 501 is about its argument, and a 202 to it is a refusal.
 pub(crate) fn is_missing(reply: &Reply) -> bool {
-    matches!(reply.code().value(), 202 | 500..=504 | 522)
+    is_about_syntax(reply) || matches!(reply.code().value(), 202 | 522)
+}
+
+/// Returns whether a refusal is about the command, its argument or its order (RFC 959 §4.2: 50z), not
+/// about an object, the user or TLS: to a command with data, 522 asks for TLS.
+pub(crate) fn is_about_syntax(reply: &Reply) -> bool {
+    matches!(reply.code().value(), 500..=504)
 }
 
 /// Returns the end of a sentence about a command that was not carried out, as far as known.
