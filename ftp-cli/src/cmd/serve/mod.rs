@@ -210,9 +210,9 @@ const MOST_SOCKETS: u32 = 1_000;
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     /// Sockets with a plaintext greeting: those called `control` or `unknown`, or without a name.
-    plaintext: Vec<TcpListener>,
+    pub(super) plaintext: Vec<TcpListener>,
     /// Sockets with implicit TLS: those called `implicit`.
-    implicit: Vec<TcpListener>,
+    pub(super) implicit: Vec<TcpListener>,
 }
 
 impl Sockets {
@@ -318,8 +318,8 @@ const IMPLICIT_PORT: u16 = 990;
 
 /// The addresses, TLS policy and users of a server, for URLs and warnings.
 struct Listening {
-    pub(super) plaintext: Vec<SocketAddr>,
-    pub(super) implicit: Vec<SocketAddr>,
+    plaintext: Vec<SocketAddr>,
+    implicit: Vec<SocketAddr>,
     /// TLS before the login at the plaintext addresses; `None` without a certificate.
     tls: Option<TlsPolicy>,
     /// The user for the URLs, if there is only one.
