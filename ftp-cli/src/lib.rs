@@ -30,7 +30,6 @@ mod options;
 mod remote;
 mod report;
 mod system;
-mod texts;
 #[cfg(feature = "client")]
 mod transfer;
 
@@ -55,7 +54,6 @@ mod console {
     //! Everything about the terminal and the process: standard streams, messages, signals, the
     //! trace and progress.
 
-    pub(crate) mod colour;
     pub(crate) mod output;
     #[cfg(feature = "client")]
     pub(crate) mod progress;

@@ -86,6 +86,12 @@ impl Events {
         self.with(|stream| stream.write(object));
     }
 
+    /// Reports a fact that is neither success nor failure; `fields` adds the fields that identify the
+    /// item.
+    pub(crate) fn note(&self, text: &str, fields: impl FnOnce(Object) -> Object) {
+        self.emit(|| fields(Object::event("note")).text("message", text));
+    }
+
     /// Reports a completed item of which `bytes` were transferred.
     pub(crate) fn done(&self, object: impl FnOnce() -> Object, bytes: u64) {
         self.with(|stream| {

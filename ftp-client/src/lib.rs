@@ -285,7 +285,7 @@ mod url_path;
 
 pub use charset::Charset;
 pub use client::Client;
-pub use client::permissions::PermissionChange;
+pub use client::objects::PermissionChange;
 pub use config::{ClientBuilder, Timeouts};
 #[doc(inline)]
 pub use error::{Error, ErrorKind};

@@ -14,7 +14,7 @@ use crate::console::{Cleanup, Stdio, is_talkative};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_url, values};
 use crate::report::{Events, Object};
-use crate::transfer::target::name_of;
+use crate::transfer::download::name_of;
 use crate::transfer::{TransferOptions, Verify};
 
 struct FxpOptions {
@@ -102,11 +102,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             Event::Begun { .. } if !has_begun.swap(true, Ordering::Relaxed) => {
                 stdio.events.emit(|| fields(Object::event("start")));
             }
-            Event::Note { note, .. } => {
-                let text = note.to_string();
-                messages.say_if(!witness.quiet, format_args!("{both}: {text}"));
-                stdio.events.emit(|| fields(Object::event("note")).text("message", &text));
-            }
+            Event::Note { note, .. } => witness.note(!witness.quiet, &both, &note, &fields),
             _ => {}
         };
         let [from_client, at_client] = clients;

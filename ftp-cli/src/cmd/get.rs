@@ -26,8 +26,7 @@ use crate::options::{Options, configured, is_remote, is_url, parse_url, values};
 use crate::remote::pattern::{self, Named};
 use crate::report::{Object, Tally};
 use crate::system::{OsStrExt, OsStringExt, has_drive};
-use crate::transfer::download::{download, in_segments};
-use crate::transfer::target::{ends_as_directory, local_name_of};
+use crate::transfer::download::{download, ends_as_directory, in_segments, local_name_of};
 use crate::transfer::{Attempt, Context, RemoteFile, Target, TransferOptions, download};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {

@@ -8,8 +8,7 @@ use ftp_server::daemon::SettingHelp;
 
 use crate::console::{Stdio, output};
 use crate::exit::{self, Failure, Result};
-use crate::options::{self, Command, Group, Options, Row, Synonym};
-use crate::texts::{CommandHelp, PATTERNS, URLS};
+use crate::options::{self, Command, CommandHelp, Group, Options, PATTERNS, Row, Synonym, URLS};
 
 /// Number of examples that `-h` shows.
 const EXAMPLES: usize = 5;

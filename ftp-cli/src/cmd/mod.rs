@@ -29,8 +29,6 @@ pub(crate) mod quote;
 pub(crate) mod serve;
 #[cfg(feature = "client")]
 pub(crate) mod stat;
-#[cfg(feature = "server")]
-pub(crate) mod user;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -114,7 +112,7 @@ fn function(command: Command) -> Option<Function> {
         #[cfg(feature = "server")]
         Command::Passwd => control::passwd,
         #[cfg(feature = "server")]
-        Command::User => user::run,
+        Command::User => control::user,
         #[cfg(all(feature = "client", feature = "server"))]
         Command::Demo => demo::run,
         #[cfg(feature = "client")]

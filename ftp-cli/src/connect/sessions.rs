@@ -334,6 +334,20 @@ impl RetryObserver {
         let canceller = cleanup.canceller().cloned();
         Self { messages, events, canceller, quiet: options.is_quiet() }
     }
+
+    /// Reports a note of the library about the item `name`; if `is_shown` is false, the message goes
+    /// only to the log file.
+    pub(crate) fn note(
+        &self,
+        is_shown: bool,
+        name: &str,
+        note: &dyn Display,
+        fields: &dyn Fn(Object) -> Object,
+    ) {
+        let text = note.to_string();
+        self.messages.say_if(is_shown, format_args!("{name}: {text}"));
+        self.events.note(&text, fields);
+    }
 }
 
 impl Retrying {

@@ -20,7 +20,7 @@ use std::path::{Path, is_separator};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, TryLockError};
 use std::time::{Duration, Instant, SystemTime};
-use std::{fmt, process, thread};
+use std::{env, fmt, process, thread};
 
 use env_logger::{Builder, Target};
 use ftp_client::{Counts, Error};
@@ -30,7 +30,6 @@ use ftp_proto::{Escaped, FtpUrl, TimeVal};
 use ftp_server::{EventLog, LogWriter};
 use log::LevelFilter;
 
-use super::colour::{self, Colour};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, is_url, may_hold_password, split_at_colon};
@@ -249,7 +248,7 @@ impl Messages {
         let (flush, bar, hidden, log, replies, usage, said) = Default::default();
         let writer: Box<dyn Write + Send> = Box::new(writer);
         let writer = Arc::new(Mutex::new(writer));
-        let has_colours = colour::are_shown(is_terminal);
+        let has_colours = has_colours(is_terminal);
         Self { writer, is_terminal, has_colours, flush, bar, hidden, log, replies, usage, said }
     }
 
@@ -313,7 +312,7 @@ impl Messages {
     /// Returns whether a line can be drawn again: standard error is a terminal with control
     /// sequences.
     pub(crate) fn redraws(&self) -> bool {
-        self.is_terminal && std::env::var_os("TERM").is_none_or(|name| name != "dumb")
+        self.is_terminal && env::var_os("TERM").is_none_or(|name| name != "dumb")
     }
 
     /// Writes one message on one line, after the program name. Escapes control characters from any
@@ -776,6 +775,43 @@ pub(crate) fn shown_local(path: &[u8]) -> String {
         true => Printable(&String::from_utf8_lossy(path)).to_string(),
         false => shown(path),
     }
+}
+
+/// The meaning of a coloured word, and the code of its colour (ECMA-48, SGR).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Colour {
+    Good = 32,
+    Warning = 33,
+    Error = 31,
+}
+
+impl Colour {
+    pub(crate) fn paint(self, text: &str) -> String {
+        format!("\x1b[{}m{text}\x1b[0m", self as u8)
+    }
+}
+
+/// The words at the beginning of the lines of a report.
+const GRADES: [(&str, Colour); 3] =
+    [("ok", Colour::Good), ("warn", Colour::Warning), ("fail", Colour::Error)];
+
+/// Returns whether a stream shows colours: it is a terminal that has them, and `NO_COLOR` is unset or
+/// empty (no-color.org).
+pub(crate) fn has_colours(is_terminal: bool) -> bool {
+    let set = |name| env::var_os(name).filter(|value| !value.is_empty());
+    is_terminal && set("NO_COLOR").is_none() && set("TERM").is_some_and(|name| name != "dumb")
+}
+
+/// Returns a report with the first word of each line in its colour, if it is a grade.
+pub(crate) fn graded(report: &str) -> String {
+    let painted = report.split_inclusive('\n').map(|line| {
+        let grade = GRADES.iter().find_map(|(word, colour)| {
+            let rest = line.strip_prefix(word)?;
+            rest.starts_with(' ').then(|| format!("{}{rest}", colour.paint(word)))
+        });
+        grade.unwrap_or_else(|| line.to_owned())
+    });
+    painted.collect()
 }
 
 #[cfg(test)]

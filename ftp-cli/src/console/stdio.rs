@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use std::sync::{Arc, OnceLock};
 
 use super::signals::{Cleanup, Ending};
-use super::{Messages, Output, ResultLines, colour, output};
+use super::{Messages, Output, ResultLines, output};
 use crate::options::Options;
 use crate::report::Events;
 use crate::{exit, system};
@@ -84,8 +84,8 @@ impl Stdio {
     ///
     /// Returns the failure of standard output.
     pub(crate) fn print_report(&mut self, report: &str) -> exit::Result {
-        let text = match colour::are_shown(self.output_is_terminal()) {
-            true => colour::graded(report),
+        let text = match output::has_colours(self.output_is_terminal()) {
+            true => output::graded(report),
             false => report.to_owned(),
         };
         output::print(&mut self.output, text.as_bytes())

@@ -6,9 +6,8 @@ use getopts::Fail;
 use ftp_proto::text::values;
 
 use super::operands::from_text;
-use super::table::{Command, Group, Row, Value, all_rows};
+use super::table::{Command, Group, OTHER_COMMANDS, OTHER_PROGRAMS, Row, Value, all_rows, terms};
 use crate::exit::Failure;
-use crate::texts::{OTHER_COMMANDS, OTHER_PROGRAMS, terms};
 
 /// Explains an error of getopts, and says what to type instead. `command` is `None` for the options
 /// before the command.

@@ -16,7 +16,8 @@ pub(crate) use operands::{
     is_remote, is_url, may_hold_password, meant_url, parse_url, parse_urls, split_at_colon,
 };
 pub(crate) use table::{
-    Command, Completes, Group, MAN_PAGES, Row, SHELLS, Synonym, TABLE, Value, all_rows, global_rows,
+    Command, CommandHelp, Completes, DIAGNOSES, ENVIRONMENT, Group, MAN_PAGES, PATTERNS, Row,
+    SHELLS, Synonym, TABLE, URLS, USED_FILES, Value, all_rows, filled, global_rows, terms,
 };
 
 use std::ffi::{OsStr, OsString};

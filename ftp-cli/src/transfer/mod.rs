@@ -6,11 +6,10 @@
 //! share: progress and results.
 
 pub(crate) mod download;
-pub(crate) mod target;
 
+pub(crate) use download::Target;
 use ftp_client::file::{Existing, SkipReason, StoreAs, Targets, Why};
 pub(crate) use ftp_client::file::{TemporaryName, Verify};
-pub(crate) use target::Target;
 
 use std::cell::RefCell;
 use std::ffi::OsStr;
@@ -492,12 +491,7 @@ impl Observer for UploadObserver<'_> {
                 context.note(format_args!("{name}: comparing the digests of {size} on both sides"));
             }
             Event::Note { note, .. } => {
-                let text = note.to_string();
-                context.remark(format_args!("{name}: {text}"));
-                context
-                    .witness
-                    .events
-                    .emit(|| fields(Object::event("note")).text("message", &text));
+                context.witness.note(context.talkative, name, &note, fields);
             }
             _ => {}
         }

@@ -6,8 +6,20 @@ use ftp_proto::{
 };
 
 use super::Client;
-use crate::digest::{Digest, HashAlgorithm, unhex};
+use crate::digest::{Checksum, Digest, HashAlgorithm, unhex};
 use crate::error::{Error, Phase, Unsupported, accepted, is_missing};
+
+impl Checksum {
+    /// Returns an empty digest for the first algorithm that both the server and this library
+    /// support; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::hash_algorithms`].
+    pub fn for_server(client: &mut Client) -> Result<Option<Self>, Error> {
+        Ok(client.hash_algorithms()?.into_iter().find_map(Self::new))
+    }
+}
 
 impl Client {
     /// Returns the algorithms that [`hash`](Self::hash) can use with this server, according to
@@ -28,7 +40,7 @@ impl Client {
     }
 
     /// Compares the server's digest of the file at `path` with a local digest, such as that of a
-    /// [`Checksum`](crate::file::Checksum).
+    /// [`Checksum`].
     ///
     /// # Errors
     ///

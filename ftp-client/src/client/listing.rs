@@ -7,7 +7,7 @@ use ftp_proto::{
 use super::Client;
 use super::directories::{Inside, MlsdArgument, first_name};
 use crate::charset::sent_in;
-use crate::error::{Error, ListingCut};
+use crate::error::{Error, ListingCut, is_about_syntax};
 use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
@@ -439,7 +439,7 @@ impl Client {
                 ReplyCode::BAD_ARGUMENT if is_directory => {
                     Ok(Mlsd::Refused(Error::Refused { verb, reply }))
                 }
-                code if (500..=504).contains(&code.value()) => {
+                code if is_about_syntax(&reply) => {
                     self.no_mlsd = code != ReplyCode::BAD_ARGUMENT;
                     trace::note(format_args!("MLSD was refused: using LIST"));
                     Ok(Mlsd::Unused)
@@ -498,7 +498,9 @@ fn or_refusal<T>(listed: Result<T, Error>, refusal: &Error) -> Result<T, Error> 
 /// Returns whether a refusal of `NLST` can mean that the server wants another command, or that the
 /// directory is empty.
 fn is_no_names(refusal: &Error) -> bool {
-    refusal.reply().is_some_and(|reply| matches!(reply.code().value(), 500..=504 | 550))
+    refusal
+        .reply()
+        .is_some_and(|reply| is_about_syntax(reply) || reply.code() == ReplyCode::FILE_UNAVAILABLE)
 }
 
 /// Returns whether the server permanently refuses the listing.

@@ -13,7 +13,9 @@ use ftp_proto::{
 use rustix::fd::AsFd;
 
 use super::ControlConnection;
-use crate::error::{Error, ProxyAnswer, ProxyFault, TlsError, accepted};
+use crate::error::{
+    Error, ProxyAnswer, ProxyFault, TlsError, accepted, is_about_syntax, is_unknown,
+};
 use crate::net::Server;
 use crate::net::proxy::Proxy;
 use crate::net::wait::Deadline;
@@ -127,8 +129,10 @@ impl Secured {
             }
         }
         if !is_consent(&reply) {
-            let is_unknown = matches!(reply.code().value(), 500 | 502 | 504 | 534);
-            if is_unknown && settings.start == TlsStart::Opportunistic {
+            // RFC 2228 §3: 504 for an unknown mechanism, 534 by policy. Another refusal, such as 503 or a
+            // 4yz, does not show that the server has no TLS.
+            let lacks_tls = is_unknown(&reply) || matches!(reply.code().value(), 504 | 534);
+            if lacks_tls && settings.start == TlsStart::Opportunistic {
                 trace::note(format_args!("no TLS: continuing in plaintext, passwords included"));
                 return Ok(TlsAnswer::Plaintext(reply));
             }
@@ -177,8 +181,8 @@ impl Secured {
         verb: Verb,
         reply: Reply,
     ) -> Result<(), Error> {
-        let is_unknown = matches!(reply.code().value(), 500..=504);
-        let is_needless = verb == Verb::Pbsz || is_unknown && !self.is_data_private();
+        // A 522 or 534 can demand the protection that was not asked for.
+        let is_needless = verb == Verb::Pbsz || is_about_syntax(&reply) && !self.is_data_private();
         if reply.code().severity() != Severity::Completion && !is_needless {
             control.close();
             return Err(Error::Tls(TlsError::DataProtectionRefused { verb, reply }));

@@ -15,16 +15,14 @@ pub(crate) mod fxp;
 pub(crate) mod job;
 mod kind;
 mod tls;
-mod unsupported;
 
 pub(crate) use connect::{AnnouncedHost, may_demand_session};
 pub use connect::{DataAttempt, ProxyAnswer, ProxyFault};
 pub use fxp::FxpAttempt;
 pub(crate) use job::TreeFault;
 pub use job::{FileFact, JobFault};
-pub use kind::{ErrorKind, Recovery};
+pub use kind::{ErrorKind, Recovery, Unsupported};
 pub use tls::{CertificateFault, TlsCause, TlsError};
-pub use unsupported::Unsupported;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -505,7 +503,13 @@ pub(crate) fn is_unknown(reply: &Reply) -> bool {
 /// that the job goes on without it. Where a command is the job itself, only [`is_unknown`] shows that:
 /// a 501 is about its argument, and a 202 to it is a refusal.
 pub(crate) fn is_missing(reply: &Reply) -> bool {
-    matches!(reply.code().value(), 202 | 500..=504 | 522)
+    is_about_syntax(reply) || matches!(reply.code().value(), 202 | 522)
+}
+
+/// Returns whether a refusal is about the command, its argument or its order (RFC 959 §4.2: 50z), not
+/// about an object, the user or TLS: to a command with data, 522 asks for TLS.
+pub(crate) fn is_about_syntax(reply: &Reply) -> bool {
+    matches!(reply.code().value(), 500..=504)
 }
 
 /// Returns the end of a sentence about a command that was not carried out, as far as known.

@@ -12,8 +12,7 @@ use super::local::{Committed, LocalFile};
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Left};
 use super::partial::{self, FoundFile, named, named_again};
-use super::record::{Record, SourceId};
-use super::small;
+use super::record::{Record, SourceId, parent};
 use super::targets::Targets;
 use crate::client::Client;
 use crate::error::{Error, JobFault};
@@ -360,7 +359,7 @@ impl GetJob<'_> {
             return Ok(DownloadStart::at_0(Writing::File(file)));
         }
         let file = LocalFile::replacing_like(path, self.like.unwrap_or(path)).map_err(|error| {
-            let parent = small::parent(path);
+            let parent = parent(path);
             let why = format!("cannot create a file: {error}");
             Error::local(named(parent, &io::Error::new(error.kind(), why)))
         })?;

@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use ftp_proto::{Severity, TimeVal};
 use sha2::{Digest as _, Sha256};
 
+use super::Done;
 use super::evidence::{Fit, Origin, ServerFacts, check_size};
-use super::identity::ServerFile;
 use super::moving::MoveRecord;
-use super::{Done, small};
+use super::record::{LONGEST_JOURNAL, ServerFile, read_small, replace_small};
 use crate::age;
 use crate::client::Client;
 use crate::control::login::Login;
@@ -153,7 +153,7 @@ impl UploadJournal {
     pub(super) fn read(&self) -> Option<JournalContent> {
         self.paths
             .iter()
-            .find_map(|path| parse(&small::read(path, small::JOURNAL).ok()??, &self.target))
+            .find_map(|path| parse(&read_small(path, LONGEST_JOURNAL).ok()??, &self.target))
     }
 
     /// Writes the journal.
@@ -172,7 +172,7 @@ impl UploadJournal {
                 let mut builder = fs::DirBuilder::new();
                 last = builder.recursive(true).mode(0o700).create(directory);
             }
-            last = last.and_then(|()| small::replace(path, &text, false));
+            last = last.and_then(|()| replace_small(path, &text, false));
             if last.is_ok() {
                 break;
             }

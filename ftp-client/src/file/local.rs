@@ -11,8 +11,7 @@ use std::time::SystemTime;
 
 use super::options::Left;
 use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
-use super::record::{Record, remove_sidecar};
-use super::small::parent;
+use super::record::{Record, parent, remove_sidecar};
 use crate::system::{
     ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_directory, check_path, close_copy,
     is_mount_point, lock, lockable, name_file, nameless, rename_new, take_over, unlock,

@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::evidence::ServerFacts;
-use super::identity::ServerFile;
 use super::journal::LocalFacts;
 use super::partial::named;
-use super::small::{self, parent};
+use super::record::{LONGEST_JOURNAL, ServerFile, open_regular, parent, read_small, replace_small};
 use crate::client::Client;
 use crate::digest::{hex, unhex};
 use crate::error::{Error, JobFault, Unsupported};
@@ -181,7 +180,7 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
     let failed = |error: &io::Error| Error::local(named(&path, error));
     loop {
         let opened =
-            small::open(&path, lockable(&mut OpenOptions::new()).create(true).append(true));
+            open_regular(&path, lockable(&mut OpenOptions::new()).create(true).append(true));
         let file = opened.map_err(|error| failed(&error))?;
         match lock(&file) {
             Ok(()) => {}
@@ -242,7 +241,7 @@ impl MoveJournal {
     /// Returns [`Error::Local`] if the journal cannot be read, and [`JobFault::BadJournal`] if it
     /// is damaged.
     pub(super) fn read(&self) -> Result<Option<MoveRecord>, Error> {
-        let text = small::read(&self.path, small::JOURNAL);
+        let text = read_small(&self.path, LONGEST_JOURNAL);
         let text = text.map_err(|error| Error::local(named(&self.path, &error)))?;
         text.map(|text| MoveRecord::parse(&text).ok_or_else(|| self.damaged())).transpose()
     }
@@ -257,7 +256,7 @@ impl MoveJournal {
     ///
     /// Returns [`Error::Local`] if it cannot be written.
     pub(super) fn write(&self, record: &MoveRecord) -> Result<(), Error> {
-        let written = small::replace(&self.path, &record.text_of_file(), true);
+        let written = replace_small(&self.path, &record.text_of_file(), true);
         let synced = written.and_then(|()| sync_directory(&self.directory));
         synced.map_err(|error| Error::local(named(&self.path, &error)))
     }

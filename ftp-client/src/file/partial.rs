@@ -13,8 +13,7 @@ use ftp_proto::Escaped;
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::OVERLAP;
-use super::record::{BytesBeyond, Record, remove_sidecar};
-use super::small::{self, parent};
+use super::record::{BytesBeyond, Record, open_regular, parent, remove_sidecar};
 use crate::digest::hex;
 use crate::error::io_again;
 use crate::system::{
@@ -365,7 +364,7 @@ impl FoundFile {
     ///
     /// Returns the system's error, with the path. Anything but a regular file is an error.
     pub(super) fn at(path: &Path) -> io::Result<Option<Self>> {
-        let file = match small::open(path, File::options().read(true)) {
+        let file = match open_regular(path, File::options().read(true)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(|error| named(path, &error))?,
         };

@@ -16,15 +16,13 @@ use std::path::Path;
 
 use ftp_proto::TimeVal;
 
-use super::Done;
-use super::evidence::Resume;
+use super::evidence::{OldFile, Resume};
 use super::journal::{BeforeRename, ConfirmedFile, LocalFacts, Stored, unprove, written};
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions};
 use super::partial::named;
-use super::replaced::OldFile;
 use super::targets::{NameTurn, Targets};
-use super::temporary::TemporaryName;
+use super::{Done, TemporaryName};
 use crate::age;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind, JobFault};

@@ -7,9 +7,9 @@ use std::time::Duration;
 use ftp_proto::{ReplyCode, RepresentationType, TimeVal, Verb};
 
 use super::begin::{DownloadStart, GetJob, Writing};
-use super::checksum::Checksum;
 use super::options::Left;
 use crate::client::Client;
+use crate::digest::Checksum;
 use crate::error::Error;
 use crate::event::{Event, Observer, Verify, Why};
 use crate::system::FileExt;

@@ -6,9 +6,13 @@
 //!
 //! The server, user and path are recorded as a digest, so that a file that is passed on does not
 //! tell them.
+//!
+//! Also what records and journals share: which file of which server a job is about ([`ServerFile`]), and
+//! small files beside a local file. Other users may be able to put anything under their names, such as a
+//! symbolic link to a file of this user, or a FIFO.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -16,12 +20,14 @@ use ftp_proto::TimeVal;
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::{Fit, OVERLAP, Origin};
-use super::identity::ServerFile;
-use super::small::{self, parent};
 use crate::client::Client;
+use crate::control::login::Login;
 use crate::digest::{hex, unhex};
 use crate::error::Error;
-use crate::system::{FileExt, MetadataExt, OsStrExt, attribute, remove_attribute, set_attribute};
+use crate::system::{
+    ALONE, FileExt, MetadataExt, OpenOptionsExt, OsStrExt, attribute, close_copy, remove_attribute,
+    set_attribute,
+};
 use crate::url_path::Place;
 
 const ATTRIBUTE: &str = "user.ftp-cli.record";
@@ -103,7 +109,7 @@ impl Record {
     #[cfg(test)]
     pub(super) fn beside_for_tests(&self, file: &File, path: &Path, flushed: u64) {
         let text = self.flushed(file, flushed, BytesBeyond::Counts).encode();
-        small::replace(&sidecar(path), &text, false).unwrap();
+        replace_small(&sidecar(path), &text, false).unwrap();
     }
 
     /// Returns the size of the server's file.
@@ -188,7 +194,7 @@ impl Record {
     fn write(&self, file: &File, path: &Path) {
         let text = self.encode();
         if set_attribute(file, ATTRIBUTE, text.as_bytes()).is_err() {
-            let _ = small::replace(&sidecar(path), &text, false);
+            let _ = replace_small(&sidecar(path), &text, false);
         }
     }
 
@@ -198,7 +204,7 @@ impl Record {
             Ok(length) => std::str::from_utf8(value.get(..length)?).ok()?.to_owned(),
             Err(_) => {
                 // Another program may have put another file in the place of this program's.
-                let text = small::read(&sidecar(path), LONGEST).ok()??;
+                let text = read_small(&sidecar(path), LONGEST).ok()??;
                 return Self::parse(&text).filter(|record| record.is_of(file));
             }
         };
@@ -297,9 +303,126 @@ fn sidecar(path: &Path) -> PathBuf {
 pub(super) fn remove_sidecar(path: &Path) {
     let name = sidecar(path);
     // Only a file that this program wrote.
-    let text = small::read(&name, LONGEST).ok().flatten();
+    let text = read_small(&name, LONGEST).ok().flatten();
     if text.is_some_and(|text| text.starts_with(MAGIC)) {
         let _ = fs::remove_file(name);
+    }
+}
+
+/// The longest journal in bytes.
+pub(super) const LONGEST_JOURNAL: usize = 64 << 10;
+
+pub(super) fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Opens the regular file at `path`.
+///
+/// # Errors
+///
+/// Returns the system's error. Anything but a regular file is an error.
+pub(super) fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let is_file = |metadata: fs::Metadata| match metadata.is_file() {
+        true => Ok(()),
+        false => Err(io::Error::other("not a regular file")),
+    };
+    // Opening a device can have effects, so look first.
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        found => found.and_then(is_file)?,
+    }
+    let file = options.custom_flags(ALONE).open(path)?;
+    file.metadata().and_then(is_file)?;
+    Ok(file)
+}
+
+/// Returns the text of the regular file at `path`; `None` if there is no file.
+///
+/// # Errors
+///
+/// Returns the errors of [`open_regular`], and an error for a text of more than `most` bytes.
+pub(super) fn read_small(path: &Path, most: usize) -> io::Result<Option<String>> {
+    let file = match open_regular(path, OpenOptions::new().read(true)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut text = String::new();
+    file.take(most as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > most { Err(ErrorKind::FileTooLarge.into()) } else { Ok(Some(text)) }
+}
+
+/// Replaces the file at `path`, so that a reader sees the old or the new text. With `syncs`, the
+/// text is on disk before it gets its name.
+///
+/// # Errors
+///
+/// Returns the system's error.
+pub(super) fn replace_small(path: &Path, text: &str, syncs: bool) -> io::Result<()> {
+    let new = path.with_extension("ftp-cli-new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Only a new file is certain to be no link to another one. Only the owner may learn about the
+    // server and the user.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let written = file.write_all(text.as_bytes());
+    let synced = written.and_then(|()| if syncs { file.sync_all() } else { Ok(()) });
+    synced.and_then(|()| close_copy(&file)).and_then(|()| fs::rename(&new, path)).inspect_err(
+        |_| {
+            let _ = fs::remove_file(&new);
+        },
+    )
+}
+
+/// A file of a server, for one user: the same path can lead another user to another file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct ServerFile {
+    /// The server as dialled, in lower case, and the user.
+    pub(super) login: Login,
+    /// The path, from the login directory or from the root.
+    pub(super) path: Vec<u8>,
+}
+
+impl ServerFile {
+    /// Returns the file at `place`; `None` if the session has no login. A relative path after `CWD`
+    /// leads to another file than after the login, so the current directory is asked for (`PWD`): if
+    /// the server refuses to tell it, the file is unknown, too.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::pwd`], except refusals.
+    pub(super) fn ask(client: &mut Client, place: &Place) -> Result<Option<Self>, Error> {
+        let Some(mut login) = client.identity().cloned() else { return Ok(None) };
+        login.host.make_ascii_lowercase();
+        let whole = place.whole();
+        let is_known = whole.starts_with(b"/") || !client.has_moved() || place.is_entered();
+        if is_known {
+            return Ok(Some(Self { login, path: whole }));
+        }
+        match client.pwd() {
+            Ok(directory) => {
+                let path = [directory.as_bytes(), b"/", &whole].concat();
+                Ok(Some(Self { login, path }))
+            }
+            Err(Error::Refused { .. } | Error::Protocol(_)) if client.is_settled() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns a digest of the file's identity, after that of `before`.
+    pub(super) fn sum(&self, before: &[&[u8]]) -> [u8; 32] {
+        let Login { host, port, user, .. } = &self.login;
+        let own: [&[u8]; 4] = [host.as_bytes(), &port.to_be_bytes(), user, &self.path];
+        let mut sum = Sha256::new();
+        for part in before.iter().copied().chain(own) {
+            sum.update((part.len() as u64).to_be_bytes());
+            sum.update(part);
+        }
+        sum.finalize().into()
     }
 }
 
@@ -307,6 +430,7 @@ pub(super) fn remove_sidecar(path: &Path) {
 #[cfg(unix)]
 mod tests {
     use std::io::Write as _;
+    use std::os::unix::fs::symlink;
     use std::time::Duration;
 
     use super::*;
@@ -330,7 +454,7 @@ mod tests {
         let text = found.encode();
         Record::remove(&file, &path);
         assert_eq!(Record::read(&file, &path), None);
-        small::replace(&sidecar(&path), &text, false).unwrap();
+        replace_small(&sidecar(&path), &text, false).unwrap();
         assert_eq!(Record::read(&file, &path), Some(found));
         Record::remove(&file, &path);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
@@ -352,7 +476,7 @@ mod tests {
             (0, 0, true),
         ] {
             let text = now.flushed(&file, flushed, BytesBeyond::Counts).encode();
-            small::replace(&sidecar(&path), &text, false).unwrap();
+            replace_small(&sidecar(&path), &text, false).unwrap();
             for (byte, is_same) in [(7, true), (8, length == 0)] {
                 // As after `rm`: the file is a new one.
                 let other = tempfile::tempfile().unwrap();
@@ -383,7 +507,7 @@ mod tests {
         assert!(made.unwrap().success());
         remove_sidecar(&path);
         fs::remove_file(sidecar(&path)).unwrap();
-        std::os::unix::fs::symlink("/dev/zero", sidecar(&path)).unwrap();
+        symlink("/dev/zero", sidecar(&path)).unwrap();
         remove_sidecar(&path);
         assert!(fs::symlink_metadata(sidecar(&path)).is_ok());
     }
@@ -450,5 +574,39 @@ mod tests {
         for wrong in ["", "x", &good[1..], &good.replace("part", "half"), &format!("{good}x")] {
             assert_eq!(Record::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_planted_link_is_neither_read_nor_written_through() {
+        let root = tempfile::tempdir().unwrap();
+        let (victim, path) = (root.path().join("victim"), root.path().join(".0.ftp-cli-journal"));
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, root.path().join(".0.ftp-cli-new")).unwrap();
+        for syncs in [false, true] {
+            replace_small(&path, "one", syncs).unwrap();
+            assert_eq!(read_small(&path, 3).unwrap().as_deref(), Some("one"));
+            fs::remove_file(&path).unwrap();
+            assert_eq!(read_small(&path, 3).unwrap(), None);
+            symlink(&victim, &path).unwrap();
+            assert!(read_small(&path, LONGEST_JOURNAL).is_err());
+        }
+        replace_small(&path, "two", false).unwrap();
+        assert_eq!(read_small(&path, 3).unwrap().as_deref(), Some("two"));
+        assert_eq!(fs::read(&victim).unwrap(), b"precious");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn only_a_short_regular_file_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("f");
+        symlink("/dev/zero", &path).unwrap();
+        assert!(read_small(&path, 3).is_err());
+        fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(read_small(&path, 3).is_err());
+        fs::remove_file(&path).unwrap();
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(read_small(&path, 3).unwrap_err().kind(), ErrorKind::FileTooLarge);
     }
 }

@@ -7,12 +7,12 @@
 
 use ftp_proto::{AddressRule, Escaped, Reply, TimeVal, Verb};
 
-use super::Done;
-use super::evidence::{Compared, Origin, Resume, compare_digest, is_doubtful};
+use super::evidence::{
+    Compared, OldFile, Origin, Resume, compare_digest, is_doubtful, put_back, unless_busy,
+};
 use super::journal::{BeforeRename, ConfirmedFile, Renaming, Stored, set_time, time_to_preserve};
 use super::options::FileOptions;
-use super::replaced::{OldFile, put_back, unless_busy};
-use super::temporary::TemporaryName;
+use super::{Done, TemporaryName};
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::repeat::is_final;

@@ -14,7 +14,6 @@ use std::time::{Instant, SystemTime};
 use ftp_proto::{Features, RepresentationType};
 
 use super::begin::{DownloadStart, Sink, Writing, is_corrupt, named_once};
-use super::checksum::Checksum;
 use super::evidence::Origin;
 use super::get::Get;
 use super::local::{Committed, LocalFile};
@@ -26,6 +25,7 @@ use super::record::{Record, SourceId};
 use super::{Done, evidence};
 use crate::age;
 use crate::client::Client;
+use crate::digest::Checksum;
 use crate::error::{Error, ErrorKind, Recovery, is_missing};
 use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::pool::{Lent, Pool};

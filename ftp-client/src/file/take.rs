@@ -24,7 +24,7 @@ use super::local::rename;
 use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove};
 use super::options::{Existing, SkipReason};
 use super::partial::named;
-use super::small::parent;
+use super::record::parent;
 use super::{Done, Verify};
 use crate::age;
 use crate::client::Client;

@@ -2,7 +2,6 @@
 //! waits, except for the rest of a text that arrived unencrypted: a call that cannot proceed returns
 //! at once.
 
-mod key;
 mod verify;
 pub(crate) mod words;
 

@@ -3,7 +3,7 @@
 use ftp_proto::{Entry, EntryKind, HiddenFile, Modified, Precision, TimeVal, Zone};
 
 use crate::age::{self, AHEAD, BEHIND, ZONES};
-use crate::file::temporary::file_of;
+use crate::file::file_of;
 use crate::system::is_one_part;
 
 /// Permission bits that are copied.

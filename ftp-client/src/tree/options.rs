@@ -7,9 +7,9 @@ use std::sync::Arc;
 use ftp_proto::AddressRule;
 
 use crate::error::fxp::Side;
+use crate::file::TemporaryName;
 use crate::file::evidence::Resume;
 use crate::file::options::Selection;
-use crate::file::temporary::TemporaryName;
 use crate::listing::{ListOptions, ListingForm};
 use crate::pool::patience::Patience;
 use crate::system::MetadataExt as _;

@@ -15,9 +15,8 @@ use super::links::Proof;
 use super::local::Directory;
 use super::manifest::{ManifestRecord, Sum, first_32};
 use super::names::Relation;
-use crate::digest::{Digest, HashAlgorithm};
+use crate::digest::{Checksum, Digest, HashAlgorithm};
 use crate::error::ErrorKind;
-use crate::file::checksum::Checksum;
 use crate::file::journal::LocalFacts;
 use crate::listing::Budget;
 

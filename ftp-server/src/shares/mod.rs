@@ -564,9 +564,8 @@ pub(crate) fn host_of(peer: IpAddr) -> Network {
     Network::around(peer, 64)
 }
 
-/// The debts of all networks for what is spent and comes back with time, such as processor time. It is
-/// paid afterwards: nobody knows before a command what it costs, and a cheap command can be repeated
-/// without end.
+/// A leaky bucket for each network, for what comes back with time, such as processor time. Commands
+/// are charged afterwards, since their cost is not known before.
 #[derive(Debug)]
 pub(crate) struct Debts {
     scarce: &'static Scarce,

@@ -7,8 +7,9 @@ use std::iter;
 
 use crate::console::{Stdio, output};
 use crate::exit::{Failure, Result};
-use crate::options::{self, Command, Completes, Options, Row, SHELLS, Synonym, Value, values};
-use crate::texts::filled;
+use crate::options::{
+    self, Command, Completes, Options, Row, SHELLS, Synonym, Value, filled, values,
+};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let [shell] = options.operands.as_slice() else {

@@ -7,7 +7,7 @@ use ftp_client::Error;
 use ftp_client::error::{Phase, TlsError};
 
 use crate::exit::{Exit, Failure, Result};
-use crate::texts::{DIAGNOSES, terms};
+use crate::options::{DIAGNOSES, terms};
 
 /// A property that doctor examines. Holds its lower-case name for programs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

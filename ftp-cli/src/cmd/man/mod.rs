@@ -10,8 +10,10 @@ use ftp_server::daemon::{Config, SettingHelp};
 
 use crate::console::{Stdio, output};
 use crate::exit::{self, Exit, Failure, Result};
-use crate::options::{Command, Group, MAN_PAGES, Options, Row, Synonym, Value, all_rows, values};
-use crate::texts::{CommandHelp, ENVIRONMENT, FILES, PATTERNS, URLS, filled, terms};
+use crate::options::{
+    Command, CommandHelp, ENVIRONMENT, Group, MAN_PAGES, Options, PATTERNS, Row, Synonym, URLS,
+    USED_FILES, Value, all_rows, filled, terms, values,
+};
 
 /// Schema of `--json`.
 const JSON: &str = include_str!("json.md");
@@ -64,7 +66,7 @@ fn of_program() -> String {
         ("@CODES@\n", codes.collect()),
         ("@SCHEMA@\n", schema),
         ("@ENVIRONMENT@\n", terms(ENVIRONMENT)),
-        ("@FILES@\n", terms(FILES)),
+        ("@USED_FILES@\n", terms(USED_FILES)),
         ("@EXAMPLES@\n", examples.map(|(example, what)| item(example, what)).collect()),
     ];
     filled(include_str!("ftp-cli.1"), &parts)

@@ -201,10 +201,8 @@ impl<'a> MirrorDisplay<'a> {
                 self.say_unless_quiet(path, &what);
             }
             Event::Note { note, .. } => {
-                let text = note.to_string();
-                self.observer.messages.say_if(self.each, format_args!("{}: {text}", shown(path)));
-                let note = || self.ends.name(Object::event("note"), path).text("message", &text);
-                self.observer.events.emit(note);
+                let fields = |object: Object| self.ends.name(object, path);
+                self.observer.note(self.each, &shown(path), note, &fields);
             }
             Event::Retry { attempt, why, pause } => {
                 let why = Failure::from(*why);

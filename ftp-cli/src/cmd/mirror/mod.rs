@@ -5,7 +5,6 @@
 //! totals.
 
 mod display;
-mod list;
 mod options;
 mod watch;
 
@@ -427,7 +426,7 @@ impl Mirror<'_> {
         }
         for unmet in self.wanted.filter.unmet(false) {
             stdio.messages.say(&unmet);
-            self.events.emit(|| Object::event("note").text("message", &unmet));
+            self.events.note(&unmet, |note| note);
         }
         for unmet in self.wanted.filter.unmet(true) {
             stdio.messages.say_if(self.is_talkative, unmet);

@@ -11,7 +11,7 @@ use ftp_proto::text::toml_text::quoted;
 use ftp_server::PasswordHash;
 use ftp_server::daemon::Config;
 
-use crate::cmd::user::publish;
+use crate::cmd::control::publish;
 use crate::console::output::shown_path;
 use crate::console::{Stdio, output};
 use crate::exit::{Failure, Result};

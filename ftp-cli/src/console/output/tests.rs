@@ -89,3 +89,11 @@ impl Write for Kept {
         Ok(())
     }
 }
+
+#[test]
+fn only_grades_at_the_beginning_of_a_line_have_a_colour() {
+    let report = "ok    a\nokay  ok b\n      ok c\nfail  d\nwarn  e";
+    let want = "\x1b[32mok\x1b[0m    a\nokay  ok b\n      ok c\n\
+                \x1b[31mfail\x1b[0m  d\n\x1b[33mwarn\x1b[0m  e";
+    assert_eq!(graded(report), want);
+}

@@ -30,7 +30,7 @@ use crate::file::journal::{ConfirmedFile, LocalFacts};
 use crate::file::local::rename;
 use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, aside, hold};
 use crate::file::partial::named;
-use crate::file::small::parent;
+use crate::file::record::parent;
 use crate::file::targets::MovedSource;
 use crate::file::{Done, Verify};
 use crate::system::{MetadataExt, lock, sync_directory};

@@ -14,18 +14,17 @@ use crate::charset::is_text;
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
+use crate::digest::Checksum;
 use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported};
 use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::file::Done;
-use crate::file::checksum::Checksum;
 use crate::file::evidence::{
-    Compared, Resume, checksum, compare_digest, compare_first, is_doubtful,
+    Compared, OldFile, Resume, checksum, compare_digest, compare_first, is_doubtful,
 };
 use crate::file::journal::{
     ConfirmedFile, JournalContent, LocalFacts, Renaming, check_stored_size, outlast, set_time,
 };
 use crate::file::partial::named;
-use crate::file::replaced::OldFile;
 use crate::file::targets::is_shown;
 use crate::system::FileExt;
 use crate::trace;

@@ -12,12 +12,13 @@ use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
 use crate::error::{Error, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
-use crate::file::apart::{BothFiles, is_named, may_be_one};
-use crate::file::evidence::{Asked, Known, OVERLAP, Resume, Step, compare_first, judge, read_end};
-use crate::file::identity::ServerFile;
+use crate::file::evidence::{
+    Asked, Known, OVERLAP, OldFile, Resume, Step, compare_first, judge, read_end, unless_busy,
+};
 use crate::file::journal::{LocalFacts, UploadJournal};
 use crate::file::options::{Existing, SkipReason};
-use crate::file::replaced::{OldFile, unless_busy};
+use crate::file::record::ServerFile;
+use crate::file::targets::{BothFiles, is_named, may_be_one};
 use crate::system::{FileExt, MetadataExt};
 use crate::tree::local::rounds_to;
 use crate::tree::probe::{local_time, time_error};

@@ -8,14 +8,15 @@ mod unix;
 mod windows;
 
 use ftp_proto::Pathname;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 #[cfg(unix)]
-pub(crate) use unix::{Backup, Directory};
+pub(crate) use unix::Directory;
 #[cfg(windows)]
-pub(crate) use windows::{Backup, Directory};
+pub(crate) use windows::Directory;
 
 use super::entry::{TEMPORARY, TreeEntry};
 use super::names::{Answer, Relation, fold, relation};
@@ -37,12 +38,34 @@ const IN_USE: &str = "another program may be writing to it";
 /// Largest number of backups of one name.
 const COPIES: usize = 10_000;
 
-const ELSEWHERE: &str = "the backup must be on the same file system as the target";
-
 /// A time that FAT cannot store.
 pub(crate) const ODD_TIME: i64 = 1_000_000_001;
 
 impl Directory {
+    /// Sets whether symbolic links in and below the directory are followed. Only sources may follow
+    /// them.
+    pub(crate) fn following(mut self, follows: bool) -> Self {
+        self.follows = follows;
+        self
+    }
+
+    /// Sets the files of this run, which are listed as such.
+    pub(crate) fn sparing(mut self, own: &Arc<[FileId]>) -> Self {
+        self.own = Arc::clone(own);
+        self
+    }
+
+    /// Opens the directory at `path`, relative to this directory. `path` consists of names
+    /// separated by `/`. If `path` is empty, opens this directory itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors. Unless links are followed, fails if a part of the path is a
+    /// symbolic link.
+    pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
+        parts(path).try_fold(self.again()?, |directory, name| directory.enter(name))
+    }
+
     /// Returns the entries of this directory, and whether they are all. While the directory changes, a
     /// listing can lack a name that exists at every moment (tmpfs, Btrfs): then it is listed again, a
     /// few times.
@@ -119,6 +142,34 @@ impl Directory {
         let part = [&part_of(name), b".part".as_slice()].concat();
         self.found(&part).is_ok_and(|part| part.is_some())
     }
+}
+
+/// A directory for replaced and deleted files, which keep their relative paths in it.
+#[derive(Debug)]
+pub(crate) struct Backup(pub(crate) Directory);
+
+impl Backup {
+    /// Opens the directory at `path` of the backup, and creates missing directories.
+    fn place(&self, path: &[u8]) -> io::Result<Directory> {
+        parts(path).try_fold(self.0.again()?, |place, name| {
+            place.make(name)?;
+            place.enter(name)
+        })
+    }
+}
+
+fn other_file_system(error: io::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::CrossesDevices => {
+            io::Error::other("the backup must be on the same file system as the target")
+        }
+        _ => error,
+    }
+}
+
+/// Returns the names of a path.
+fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
 }
 
 /// Returns whether FAT can round the time `source` to `target`, an adjacent even second.

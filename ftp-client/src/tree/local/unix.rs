@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
-use super::{ELSEWHERE, FileId, IN_USE, MADE, names};
+use super::{Backup, FileId, IN_USE, MADE, names, other_file_system};
 use crate::listing::Budget;
 use crate::system::{
     OsStrExt, is_in_user_space, local_name, lock, path_of_directory, rename_new_at,
@@ -30,8 +30,8 @@ pub(crate) struct Directory {
     /// The path by which the directory was opened.
     place: PathBuf,
     /// Whether symbolic links in the directory are followed (`LinkChoice::Follow`).
-    follows: bool,
-    own: Arc<[FileId]>,
+    pub(super) follows: bool,
+    pub(super) own: Arc<[FileId]>,
 }
 
 impl Directory {
@@ -43,17 +43,6 @@ impl Directory {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let descriptor = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
         Ok(Self { descriptor, place: path.to_owned(), follows: false, own: Arc::default() })
-    }
-
-    /// Sets whether symbolic links in and below the directory are followed. Only sources may follow
-    /// them.
-    pub(crate) fn following(self, follows: bool) -> Self {
-        Self { follows, ..self }
-    }
-
-    /// Sets the files of this run, which are listed as such.
-    pub(crate) fn sparing(self, own: &Arc<[FileId]>) -> Self {
-        Self { own: Arc::clone(own), ..self }
     }
 
     fn of_objects(&self) -> OFlags {
@@ -68,21 +57,9 @@ impl Directory {
         Ok(Self { descriptor, place, follows: self.follows, own: Arc::clone(&self.own) })
     }
 
-    /// Opens the directory at `path`, relative to this directory. `path` consists of names
-    /// separated by `/`. If `path` is empty, opens this directory itself.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors. Unless links are followed, fails if a part of the path is a
-    /// symbolic link.
-    pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
+    pub(super) fn again(&self) -> io::Result<Self> {
         let (descriptor, place) = (self.descriptor.try_clone()?, self.place.clone());
-        let own = Arc::clone(&self.own);
-        let mut directory = Self { descriptor, place, follows: self.follows, own };
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            directory = directory.enter(name)?;
-        }
-        Ok(directory)
+        Ok(Self { descriptor, place, follows: self.follows, own: Arc::clone(&self.own) })
     }
 
     /// Returns the entries that one listing shows, and whether each was there when it was looked at,
@@ -412,10 +389,6 @@ fn identifier(stat: &Stat) -> Vec<u8> {
     format!("{:x}.{:x}", stat.st_dev, stat.st_ino).into_bytes()
 }
 
-/// A directory for replaced and deleted files, which keep their relative paths in it.
-#[derive(Debug)]
-pub(crate) struct Backup(pub(crate) Directory);
-
 impl Backup {
     /// Gives the object `name` of `directory` a second name in the backup, so that the original
     /// name can be replaced in one step. `path` is the path of the directory from the top. If the
@@ -477,23 +450,6 @@ impl Backup {
             }
         }
         Err(ErrorKind::AlreadyExists.into())
-    }
-
-    /// Opens the directory at `path` of the backup, and creates missing directories.
-    fn place(&self, path: &[u8]) -> io::Result<Directory> {
-        let mut place = self.0.below(b"")?;
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            place.make(name)?;
-            place = place.enter(name)?;
-        }
-        Ok(place)
-    }
-}
-
-fn other_file_system(error: io::Error) -> io::Error {
-    match error.kind() {
-        ErrorKind::CrossesDevices => io::Error::other(ELSEWHERE),
-        _ => error,
     }
 }
 

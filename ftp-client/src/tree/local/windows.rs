@@ -9,8 +9,7 @@ use std::os::windows::fs::{FileTypeExt as _, symlink_file};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::IN_USE;
-use super::{ELSEWHERE, FileId, names};
+use super::{Backup, FileId, IN_USE, names, other_file_system};
 use crate::listing::Budget;
 use crate::system::{
     ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, local_name,
@@ -21,11 +20,11 @@ use crate::tree::entry::{MODE, ObjectKind, Stamp, TreeEntry};
 /// `ERROR_SHARING_VIOLATION`: another program has the file open.
 const SHARED: i32 = 32;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Directory {
     place: PathBuf,
-    follows: bool,
-    own: Arc<[FileId]>,
+    pub(super) follows: bool,
+    pub(super) own: Arc<[FileId]>,
 }
 
 impl Directory {
@@ -38,29 +37,17 @@ impl Directory {
         }
     }
 
-    pub(crate) fn following(self, follows: bool) -> Self {
-        Self { follows, ..self }
-    }
-
-    pub(crate) fn sparing(self, own: &Arc<[FileId]>) -> Self {
-        Self { own: Arc::clone(own), ..self }
-    }
-
-    fn enter(&self, name: &[u8]) -> io::Result<Self> {
+    pub(super) fn enter(&self, name: &[u8]) -> io::Result<Self> {
         let place = self.at(name)?;
         match self.stat(&place)?.is_dir() {
-            true => Ok(Self { place, follows: self.follows, own: Arc::clone(&self.own) }),
+            true => Ok(Self { place, ..self.clone() }),
             false => Err(ErrorKind::NotADirectory.into()),
         }
     }
 
-    pub(crate) fn below(&self, path: &[u8]) -> io::Result<Self> {
-        let (place, own) = (self.place.clone(), Arc::clone(&self.own));
-        let mut directory = Self { place, follows: self.follows, own };
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            directory = directory.enter(name)?;
-        }
-        Ok(directory)
+    #[expect(clippy::unnecessary_wraps, reason = "other systems open the directory")]
+    pub(super) fn again(&self) -> io::Result<Self> {
+        Ok(self.clone())
     }
 
     pub(super) fn look(&self, limits: Budget) -> io::Result<(Vec<TreeEntry>, bool)> {
@@ -217,10 +204,6 @@ impl Directory {
     }
 }
 
-/// A directory for replaced and deleted files, which keep their relative paths in it.
-#[derive(Debug)]
-pub(crate) struct Backup(pub(crate) Directory);
-
 impl Backup {
     /// Moves the object: an upload of its successor then finds the name free.
     pub(crate) fn keep(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
@@ -231,18 +214,11 @@ impl Backup {
     }
 
     pub(crate) fn take(&self, directory: &Directory, path: &[u8], name: &[u8]) -> io::Result<()> {
-        let mut place = self.0.below(b"")?;
-        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
-            place.make(name)?;
-            place = place.enter(name)?;
-        }
+        let place = self.place(path)?;
         for kept in names(name) {
             if place.found(&kept)?.is_none() {
                 let moved = fs::rename(directory.at(name)?, place.at(&kept)?);
-                return moved.map_err(|error| match error.kind() {
-                    ErrorKind::CrossesDevices => io::Error::other(ELSEWHERE),
-                    _ => error,
-                });
+                return moved.map_err(other_file_system);
             }
         }
         Err(ErrorKind::AlreadyExists.into())

@@ -4,9 +4,8 @@
 //! The list is true at every moment, whenever a run is killed: before the first copy, a run writes a
 //! list that names the files which it is about to send as pending, and at the end a list without
 //! them. It is replaced by a rename, and ends with its own digest, so that a part of it is never
-//! believed. `decide` has the decisions as a table.
+//! believed. [`DECISIONS`] is the table of what happens to a file.
 
-pub(crate) mod decide;
 pub(crate) mod remote;
 mod text;
 
@@ -17,7 +16,6 @@ use std::ops::Bound;
 
 pub(crate) use self::text::{first_32, sha256};
 
-use self::decide::{Claim, Here, ManifestStep, There, step};
 use ftp_proto::Pathname;
 
 use super::entry::{Stamp, TreeEntry};
@@ -381,6 +379,103 @@ fn below<'r>(
 
 fn random() -> u64 {
     RandomState::new().build_hasher().finish()
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Claim {
+    /// There is no list that proves anything.
+    Unknown,
+    /// The list does not name the file.
+    None,
+    /// An earlier run has stored it.
+    Stored,
+    /// An earlier run was about to send it, and did not say how that ended.
+    Pending,
+}
+
+/// The source's file, compared with the listed content.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Here {
+    Same,
+    Other,
+    Absent,
+}
+
+/// The target's file, compared with the list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum There {
+    /// Of a pending file: as the whole upload left it.
+    AsListed,
+    /// Of a pending file: of a size that the upload cannot have left.
+    OtherSize,
+    /// Of a pending file: of unknown content, but no larger than the upload.
+    OtherTime,
+    Missing,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum ManifestStep {
+    /// Both sides are equal.
+    Keep,
+    Copy,
+    /// As without a list: the caller's comparison decides.
+    Compare,
+    /// The target's file stays, and that is a failure.
+    Tell,
+    Remove,
+    /// The target's file would be removed, but stays, which is a failure.
+    Spare,
+    Leave,
+}
+
+/// One row: the step of all combinations of these facts.
+struct Decision(&'static [Claim], &'static [Here], &'static [There], ManifestStep);
+
+#[rustfmt::skip]
+const DECISIONS: &[Decision] = {
+    use Claim::{None as Unlisted, Pending, Stored, Unknown};
+    use Here::{Absent, Other, Same};
+    use There::{AsListed, Missing, OtherSize, OtherTime};
+    const PRESENT: &[There] = &[AsListed, OtherSize, OtherTime];
+    &[
+        // Without a list, nothing is deleted.
+        Decision(&[Unknown],          &[Same, Other], &[Missing],                                ManifestStep::Copy),
+        Decision(&[Unknown],          &[Same, Other], PRESENT,                                   ManifestStep::Compare),
+        // What the list does not name belongs to others.
+        Decision(&[Unlisted],         &[Same, Other], &[Missing],                                ManifestStep::Copy),
+        Decision(&[Unlisted],         &[Same, Other], PRESENT,                                   ManifestStep::Tell),
+        Decision(&[Unknown, Unlisted], &[Absent],     PRESENT,                                   ManifestStep::Leave),
+        Decision(&[Unknown, Unlisted, Stored, Pending], &[Absent], &[Missing],                   ManifestStep::Leave),
+        Decision(&[Stored],           &[Same],        &[AsListed],                               ManifestStep::Keep),
+        Decision(&[Stored],           &[Other],       &[AsListed],                               ManifestStep::Copy),
+        // What was removed by hand comes back; what was changed by hand stays.
+        Decision(&[Stored],           &[Same, Other], &[Missing],                                ManifestStep::Copy),
+        Decision(&[Stored],           &[Same, Other], &[OtherSize, OtherTime],                   ManifestStep::Tell),
+        Decision(&[Stored, Pending],  &[Absent],      &[AsListed],                               ManifestStep::Remove),
+        Decision(&[Stored, Pending],  &[Absent],      &[OtherSize, OtherTime],                   ManifestStep::Spare),
+        // What an interrupted run may have begun is sent again, unless its end is proved.
+        Decision(&[Pending],          &[Same],        &[AsListed],                               ManifestStep::Keep),
+        Decision(&[Pending],          &[Other],       &[AsListed],                               ManifestStep::Copy),
+        Decision(&[Pending],          &[Same, Other], &[OtherTime, Missing],                     ManifestStep::Copy),
+        Decision(&[Pending],          &[Same, Other], &[OtherSize],                              ManifestStep::Tell),
+    ]
+};
+
+/// Returns the step for a file. Only with `deletes`, files are removed. `replaces_changed` also
+/// replaces and removes what changed on the server, but removes only what the list names as stored.
+pub(crate) fn step(
+    (claim, here, there): (Claim, Here, There),
+    deletes: bool,
+    replaces_changed: bool,
+) -> ManifestStep {
+    let fits =
+        |row: &&Decision| row.0.contains(&claim) && row.1.contains(&here) && row.2.contains(&there);
+    match DECISIONS.iter().find(fits).map_or(ManifestStep::Leave, |row| row.3) {
+        ManifestStep::Tell if replaces_changed => ManifestStep::Copy,
+        ManifestStep::Remove | ManifestStep::Spare if !deletes => ManifestStep::Leave,
+        ManifestStep::Spare if replaces_changed && claim == Claim::Stored => ManifestStep::Remove,
+        step => step,
+    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use ftp_proto::{Pathname, Verb};
 
 use super::{Deploy, Distrust, LARGEST, Manifest, NEW, Records};
 use crate::client::Client;
+use crate::digest::Checksum;
 use crate::error::{Error, ErrorKind};
-use crate::file::checksum::Checksum;
 use crate::listing::ListingForm;
 use crate::pool::Pool;
 use crate::tree::entry::check_name;

@@ -1,6 +1,5 @@
 //! Tests lists: what is read is what was written, and nothing else is believed.
 
-use super::decide::{Claim, Here, There};
 use super::*;
 use crate::tree::entry::ObjectKind;
 
@@ -111,8 +110,8 @@ fn a_hostile_list_names_no_path_outside_of_the_tree_and_no_time_for_all_cl_81_hc
 
 /// Returns a text with the digest that its writer, who may be hostile, can compute too.
 fn signed(body: &str) -> Vec<u8> {
+    use crate::digest::Checksum;
     use crate::digest::HashAlgorithm;
-    use crate::file::checksum::Checksum;
 
     let mut sum = Checksum::new(HashAlgorithm::Sha256).unwrap();
     sum.update(body.as_bytes());
@@ -311,5 +310,76 @@ fn what_others_change_after_the_plan_is_neither_replaced_nor_removed_cl_81() {
         assert_eq!(deploy.permits(b"f", copy, there), want, "{shown}");
         deploy.replaces_changed = true;
         assert_eq!(deploy.permits(b"f", copy, there), by_force, "{shown}");
+    }
+}
+
+mod decisions {
+    use super::*;
+    use Claim::{None as Unlisted, Pending, Stored, Unknown};
+    use Here::{Absent, Other, Same};
+    use There::{AsListed, Missing, OtherSize, OtherTime};
+
+    /// The promises, said without the table.
+    fn check(
+        (claim, here, there): (Claim, Here, There),
+        deletes: bool,
+        replaces_changed: bool,
+        step: ManifestStep,
+    ) -> bool {
+        let (is_here, is_there) = (here != Absent, there != Missing);
+        let is_owned = matches!(claim, Stored | Pending);
+        // A file that is here is made equal, or somebody hears why not.
+        let is_settled = match step {
+            ManifestStep::Keep => is_owned && here == Same && there == AsListed,
+            ManifestStep::Copy => true,
+            ManifestStep::Compare => claim == Unknown && is_there,
+            ManifestStep::Tell => is_there && !replaces_changed,
+            _ => false,
+        };
+        // What others may have written stays, unless the caller wants it replaced.
+        let may_be_foreign = match claim {
+            Unknown => false,
+            Unlisted => is_there,
+            Stored => matches!(there, OtherSize | OtherTime),
+            Pending => there == OtherSize,
+        };
+        let is_kind = step != ManifestStep::Copy || !may_be_foreign || replaces_changed;
+        // Only what is listed, gone from the source, and still as listed, is removed.
+        let is_removable = is_owned
+            && deletes
+            && is_there
+            && (there == AsListed || replaces_changed && claim == Stored);
+        match (is_here, step) {
+            (true, _) => is_settled && is_kind,
+            (false, ManifestStep::Remove) => is_removable,
+            (false, ManifestStep::Spare) => is_owned && deletes && is_there && !is_removable,
+            (false, ManifestStep::Leave) => !is_owned || !deletes || !is_there,
+            (false, _) => false,
+        }
+    }
+
+    #[test]
+    fn the_table_decides_each_case_once_and_keeps_the_promises() {
+        let mut cases = 0;
+        for claim in [Unknown, Unlisted, Stored, Pending] {
+            for here in [Same, Other, Absent] {
+                for there in [AsListed, OtherSize, OtherTime, Missing] {
+                    let facts = (claim, here, there);
+                    let rows = DECISIONS.iter().filter(|row| {
+                        row.0.contains(&claim) && row.1.contains(&here) && row.2.contains(&there)
+                    });
+                    assert_eq!(rows.count(), 1, "{facts:?}");
+                    for (deletes, force) in
+                        [(false, false), (false, true), (true, false), (true, true)]
+                    {
+                        let step = step(facts, deletes, force);
+                        let shown = format!("{facts:?} {deletes} {force}: {step:?}");
+                        assert!(check(facts, deletes, force, step), "{shown}");
+                        cases += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(cases, 4 * 3 * 4 * 4);
     }
 }

@@ -7,8 +7,7 @@
 use std::fmt::Write;
 
 use super::{Distrust, LARGEST, Manifest, ManifestRecord, Records};
-use crate::digest::{Base64, HashAlgorithm, from_base64, hex, unhex};
-use crate::file::checksum::Checksum;
+use crate::digest::{Base64, Checksum, HashAlgorithm, from_base64, hex, unhex};
 use crate::tree::entry::{Stamp, check_name};
 
 /// The version of the form, which changes with it.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::held::{TargetEntries, find, too_many};
 use super::{PlannedCopy, Planner, Subdirectory};
 use crate::error::ErrorKind;
-use crate::file::temporary::TemporaryName;
+use crate::file::TemporaryName;
 use crate::listing::Budget;
 use crate::tree::entry::{ObjectKind, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault, shown};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::*;
 use crate::digest::Digest;
-use crate::file::temporary::TemporaryName;
+use crate::file::TemporaryName;
 use crate::listing::Budget;
 use crate::tree::LinkChoice;
 use crate::tree::entry::Stamp;

@@ -6,9 +6,8 @@ use ftp_proto::{Escaped, Pathname};
 
 use super::{Contents, Links, Scan, Told, why_needed, without_digest};
 use crate::client::Client;
-use crate::digest::Digest;
+use crate::digest::{Checksum, Digest};
 use crate::error::{Error, ErrorKind};
-use crate::file::checksum::Checksum;
 use crate::listing::{Budget, ListOptions, Listing, ListingForm};
 use crate::tree::entry::{self, Clock, ObjectKind, Stamp, TreeEntry};
 use crate::tree::fault::{Reporter, Setting, TreeFault};

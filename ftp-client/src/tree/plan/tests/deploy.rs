@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::*;
+use crate::file::TemporaryName;
 use crate::file::journal::LocalFacts;
-use crate::file::temporary::TemporaryName;
 use crate::tree::Compare;
 use crate::tree::manifest::{Manifest, ManifestRecord};
 

@@ -3,9 +3,6 @@
 //! A SOCKS5 or HTTP proxy relays every connection, after an exchange of bytes with the client. An FTP
 //! proxy is an FTP server that logs in to another server for its client.
 
-mod http;
-mod socks;
-
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -14,6 +11,7 @@ use ftp_proto::{FtpUrl, ParseError, ParseErrorKind, Password};
 use rustix::event::PollFlags;
 use rustix::fd::AsFd;
 
+use crate::digest::Base64;
 use crate::error::{Error, Phase, ProxyAnswer, ProxyFault, Unsupported};
 use crate::net::wait::{Deadline, Waiter};
 use crate::net::{Server, Stream};
@@ -222,8 +220,8 @@ impl Route {
         }
         let mut dialogue = Dialogue::new(&self.proxy, stream, waiter, deadline);
         match self.proxy.protocol {
-            Protocol::Socks5 { .. } => socks::connect(&mut dialogue, &target)?,
-            Protocol::Http => http::connect(&mut dialogue, &target)?,
+            Protocol::Socks5 { .. } => connect_by_socks(&mut dialogue, &target)?,
+            Protocol::Http => connect_by_http(&mut dialogue, &target)?,
             Protocol::Ftp => {}
         }
         trace::note(format_args!("connected to {target} through {}", self.proxy));
@@ -232,7 +230,7 @@ impl Route {
 }
 
 /// A connection to a proxy, before the proxy begins to relay.
-pub(super) struct Dialogue<'a> {
+struct Dialogue<'a> {
     proxy: &'a Proxy,
     stream: Stream,
     waiter: &'a Waiter,
@@ -240,12 +238,7 @@ pub(super) struct Dialogue<'a> {
 }
 
 impl<'a> Dialogue<'a> {
-    pub(super) const fn new(
-        proxy: &'a Proxy,
-        stream: Stream,
-        waiter: &'a Waiter,
-        deadline: Deadline,
-    ) -> Self {
+    const fn new(proxy: &'a Proxy, stream: Stream, waiter: &'a Waiter, deadline: Deadline) -> Self {
         Self { proxy, stream, waiter, deadline }
     }
 
@@ -253,19 +246,19 @@ impl<'a> Dialogue<'a> {
         self.stream
     }
 
-    pub(super) const fn login(&self) -> Option<&'a ProxyLogin> {
+    const fn login(&self) -> Option<&'a ProxyLogin> {
         self.proxy.login()
     }
 
-    pub(super) fn error(&self, fault: ProxyFault) -> Error {
+    fn error(&self, fault: ProxyFault) -> Error {
         self.proxy.error(fault)
     }
 
-    pub(super) fn refused(&self, target: &Server, answer: ProxyAnswer) -> Error {
+    fn refused(&self, target: &Server, answer: ProxyAnswer) -> Error {
         self.error(ProxyFault::Refused { target: target.to_string(), answer })
     }
 
-    pub(super) fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+    fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             match self.stream.write(bytes).map_err(|error| self.lost(error))? {
                 Some(count) => bytes = bytes.get(count..).unwrap_or_default(),
@@ -276,13 +269,13 @@ impl<'a> Dialogue<'a> {
     }
 
     /// Reads exactly `N` bytes, because the next byte may already come from the server.
-    pub(super) fn read<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+    fn read<const N: usize>(&mut self) -> Result<[u8; N], Error> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
-    pub(super) fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Error> {
+    fn fill(&mut self, mut buffer: &mut [u8]) -> Result<(), Error> {
         while !buffer.is_empty() {
             match self.stream.read(buffer).map_err(|error| self.lost(error))? {
                 Some(0) => return Err(self.error(ProxyFault::Lost(None))),
@@ -302,6 +295,195 @@ impl<'a> Dialogue<'a> {
             Error::Io(error) => self.error(ProxyFault::Lost(Some(error))),
             error => error,
         }
+    }
+}
+
+/// The version of SOCKS (RFC 1928 §3).
+const SOCKS_VERSION: u8 = 5;
+const NO_LOGIN: u8 = 0;
+const USER_AND_PASSWORD: u8 = 2;
+const NO_METHOD: u8 = 0xff;
+/// The version of the login dialogue (RFC 1929 §2).
+const LOGIN_VERSION: u8 = 1;
+const CONNECT: u8 = 1;
+const SUCCEEDED: u8 = 0;
+const IPV4: u8 = 1;
+const NAME: u8 = 3;
+const IPV6: u8 = 4;
+
+const NOT_SOCKS: ProxyFault = ProxyFault::NotAProxy("SOCKS5");
+
+/// Speaks SOCKS5 (RFC 1928, RFC 1929): logs in if the proxy requires it, and asks for a connection to `target`.
+fn connect_by_socks(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<(), Error> {
+    let request = socks_request(target)?;
+    match dialogue.login() {
+        None => dialogue.send(&[SOCKS_VERSION, 1, NO_LOGIN])?,
+        Some(_) => dialogue.send(&[SOCKS_VERSION, 2, NO_LOGIN, USER_AND_PASSWORD])?,
+    }
+    match (dialogue.read()?, dialogue.login()) {
+        ([SOCKS_VERSION, NO_LOGIN], _) => {}
+        ([SOCKS_VERSION, USER_AND_PASSWORD], Some(login)) => {
+            let mut message = vec![LOGIN_VERSION];
+            for word in [&login.user, &login.password.0] {
+                message.push(length(word)?);
+                message.extend_from_slice(word);
+            }
+            dialogue.send(&message)?;
+            match dialogue.read()? {
+                [LOGIN_VERSION, SUCCEEDED] => {}
+                [LOGIN_VERSION, _] => {
+                    return Err(dialogue.error(ProxyFault::LoginRefused(None)));
+                }
+                [_, _] => return Err(dialogue.error(NOT_SOCKS)),
+            }
+        }
+        ([SOCKS_VERSION, NO_METHOD], None) => return Err(dialogue.error(ProxyFault::LoginRequired)),
+        ([SOCKS_VERSION, NO_METHOD], Some(_)) => {
+            return Err(dialogue.error(ProxyFault::LoginUnsupported));
+        }
+        _ => return Err(dialogue.error(NOT_SOCKS)),
+    }
+    dialogue.send(&request)?;
+    let [version, reply] = dialogue.read()?;
+    match (version, reply) {
+        (SOCKS_VERSION, SUCCEEDED) => {}
+        (SOCKS_VERSION, code) => return Err(dialogue.refused(target, ProxyAnswer::Socks(code))),
+        _ => return Err(dialogue.error(NOT_SOCKS)),
+    }
+    // The proxy's own address is not needed, but the next byte must be the server's first.
+    let length = match dialogue.read()? {
+        [0, IPV4] => 4,
+        [0, IPV6] => 16,
+        [0, NAME] => {
+            let [length] = dialogue.read()?;
+            usize::from(length)
+        }
+        [_, _] => return Err(dialogue.error(NOT_SOCKS)),
+    };
+    dialogue.fill(&mut vec![0; length + size_of::<u16>()])
+}
+
+fn socks_request(target: &Server) -> Result<Vec<u8>, Error> {
+    let mut request = vec![SOCKS_VERSION, CONNECT, 0];
+    match target.host.parse() {
+        Ok(IpAddr::V4(address)) => {
+            request.push(IPV4);
+            request.extend(address.octets());
+        }
+        Ok(IpAddr::V6(address)) => {
+            request.push(IPV6);
+            request.extend(address.octets());
+        }
+        Err(_) => {
+            request.extend([NAME, length(target.host.as_bytes())?]);
+            request.extend_from_slice(target.host.as_bytes());
+        }
+    }
+    request.extend(target.port.to_be_bytes());
+    Ok(request)
+}
+
+/// Returns the length of a host, user or password as one byte.
+fn length(word: &[u8]) -> Result<u8, Error> {
+    u8::try_from(word.len()).map_err(|_| Error::Unsupported(Unsupported::LongNameThroughSocks))
+}
+
+/// The maximum length of the answer up to its final empty line, including interim answers, in
+/// bytes.
+const LARGEST: usize = 64 << 10;
+
+/// The status of a switch to another protocol: the only 1xx that is final.
+const SWITCHING: u16 = 101;
+
+const NOT_HTTP: ProxyFault = ProxyFault::NotAProxy("HTTP");
+
+/// Sends `CONNECT` of HTTP (RFC 9110 §9.3.6), with Basic authentication (RFC 7617).
+fn connect_by_http(dialogue: &mut Dialogue<'_>, target: &Server) -> Result<(), Error> {
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    if let Some(login) = dialogue.login() {
+        let pair = [&login.user, &b":"[..], &login.password.0].concat();
+        request.push_str(&format!("Proxy-Authorization: Basic {}\r\n", Base64(&pair)));
+    }
+    request.push_str("\r\n");
+    dialogue.send(request.as_bytes())?;
+    let mut left = LARGEST;
+    let (status, reason) = loop {
+        let head = http_head(dialogue, &mut left)?;
+        let Some(Status { code, reason }) = Status::parse(&head) else {
+            return Err(dialogue.error(NOT_HTTP));
+        };
+        // Any number of interim answers may precede the final one (RFC 9110 §15.2).
+        if !(100..=199).contains(&code) || code == SWITCHING {
+            break (code, reason.to_vec());
+        }
+    };
+    let answer = ProxyAnswer::Http(status, reason);
+    match (status, dialogue.login()) {
+        (200..=299, _) => Ok(()),
+        (407, None) => Err(dialogue.error(ProxyFault::LoginRequired)),
+        (407, Some(_)) => Err(dialogue.error(ProxyFault::LoginRefused(Some(answer)))),
+        _ => Err(dialogue.refused(target, answer)),
+    }
+}
+
+/// Reads the status line and the header fields, up to the empty line, and subtracts their length
+/// from `left`. The bytes after the final answer are the server's, so this function reads one byte
+/// at a time.
+fn http_head(dialogue: &mut Dialogue<'_>, left: &mut usize) -> Result<Vec<u8>, Error> {
+    const BEGINNING: &[u8] = b"HTTP/1.";
+    let mut head = Vec::new();
+    loop {
+        let [byte] = dialogue.read()?;
+        head.push(byte);
+        let known = head.len().min(BEGINNING.len());
+        // Another protocol may never send an empty line.
+        if head.get(..known) != BEGINNING.get(..known) {
+            return Err(dialogue.error(NOT_HTTP));
+        }
+        *left = left.checked_sub(1).ok_or_else(|| dialogue.error(ProxyFault::TooLong(LARGEST)))?;
+        if byte == b'\n' {
+            if head.ends_with(b"\r\n\r\n") {
+                return Ok(head);
+            }
+            if !head.ends_with(b"\r\n") {
+                return Err(dialogue.error(NOT_HTTP));
+            }
+        }
+    }
+}
+
+struct Status<'a> {
+    code: u16,
+    reason: &'a [u8],
+}
+
+impl<'a> Status<'a> {
+    /// Parses the status line, and checks the header fields. Returns `None` if the answer is not
+    /// HTTP.
+    fn parse(head: &'a [u8]) -> Option<Self> {
+        let is_text = |line: &[u8]| line.iter().all(|&byte| byte == b'\t' || byte >= b' ');
+        let text = head.strip_suffix(b"\r\n\r\n")?;
+        let mut lines = text.split(|&byte| byte == b'\n');
+        let line = lines.next()?;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        for (number, field) in lines.enumerate() {
+            let field = field.strip_suffix(b"\r").unwrap_or(field);
+            // A folded line continues the field before it (RFC 9112 §5.2).
+            let is_folded = number > 0 && matches!(field, [b' ' | b'\t', ..]);
+            if !is_text(field) || !(is_folded || field.contains(&b':')) {
+                return None;
+            }
+        }
+        let (version, rest) = line.split_at_checked(b"HTTP/1.1 ".len())?;
+        if !matches!(version, b"HTTP/1.1 " | b"HTTP/1.0 ") || !is_text(line) {
+            return None;
+        }
+        let (digits, reason) = rest.split_at_checked(3)?;
+        if !digits.iter().all(u8::is_ascii_digit) || !matches!(reason, [] | [b' ', ..]) {
+            return None;
+        }
+        let code = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        Some(Self { code, reason: reason.trim_ascii() })
     }
 }
 
@@ -356,6 +538,47 @@ mod tests {
         ] {
             let wrong = Proxy::from_str(text).unwrap_err();
             assert_eq!((wrong.at, wrong.kind), (at, kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn socks_requests_follow_rfc_1928() {
+        for (host, want) in [
+            ("192.0.2.1", &b"\x05\x01\x00\x01\xc0\x00\x02\x01\x00\x15"[..]),
+            ("::1", b"\x05\x01\x00\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x15"),
+            ("h.example", b"\x05\x01\x00\x03\x09h.example\x00\x15"),
+        ] {
+            let request = socks_request(&Server { host: host.to_owned(), port: 21 }).unwrap();
+            assert_eq!(request, want, "{host}");
+        }
+        let long = Server { host: "h".repeat(256), port: 21 };
+        assert!(matches!(socks_request(&long), Err(Error::Unsupported(_))));
+    }
+
+    #[test]
+    fn http_status_lines_are_parsed_strictly() {
+        for (head, want) in [
+            ("HTTP/1.1 200 Connection established", Some((200, "Connection established"))),
+            ("HTTP/1.0 200", Some((200, ""))),
+            ("HTTP/1.1 200 ", Some((200, ""))),
+            ("HTTP/1.1 403 Forbidden\r\nA: b\r\nC:", Some((403, "Forbidden"))),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td", Some((200, "OK"))),
+            ("HTTP/1.1 200 OK\r\n folded", None),
+            ("HTTP/1.1 2000 OK", None),
+            ("HTTP/1.1 20 OK", None),
+            ("HTTP/1.1 +20 OK", None),
+            ("HTTP/1.2 200 OK", None),
+            ("HTTP/2 200 OK", None),
+            ("HTTP/1.1  200 OK", None),
+            ("HTTP/1.1 200 O\x1bK", None),
+            ("HTTP/1.1 200 OK\r\nno field", None),
+            ("HTTP/1.1 200 OK\r\nA: b\x00", None),
+            ("SSH-2.0-x", None),
+        ] {
+            let whole = format!("{head}\r\n\r\n");
+            let status = Status::parse(whole.as_bytes());
+            let got = status.map(|status| (status.code, status.reason));
+            assert_eq!(got, want.map(|(code, reason)| (code, reason.as_bytes())), "{head:?}");
         }
     }
 }
