@@ -3,12 +3,12 @@
 
 use ftp_client::error::Phase;
 use ftp_client::listing::{ListOptions, ListingForm};
-use ftp_client::{Client, Error, ListLine, RawCommand};
+use ftp_client::{Client, Error, ListLine};
 use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
+use super::dial::ask;
 use super::finding::{Check, Diagnosis, Finding};
 use crate::console::output::counted;
-use crate::exit::Result;
 
 /// Number of listing entries that are enough to recognise the format.
 const ENOUGH: usize = 1_000;
@@ -77,22 +77,6 @@ impl AbilitiesSeen {
         is_good(&self.list) && self.mlsd.as_ref().is_some_and(|mlsd| !is_good(mlsd))
     }
 
-    /// Takes back that large packets are lost, if all listings stall that were tried and the content of
-    /// the directory `arrives` in another way.
-    pub(super) fn doubt_loss(&mut self, arrives: impl FnOnce() -> Result<bool>) -> Result {
-        let needs_list = self.needs_list();
-        let listings = self.mlsd.iter_mut().chain([&mut self.list]);
-        let of_loss = |listing| match listing {
-            &mut Listing::Stuck(ref mut it @ Diagnosis("big-packets-lost"), _) => Some(it),
-            _ => None,
-        };
-        let mut blamed = listings.filter_map(of_loss).peekable();
-        if !needs_list && blamed.peek().is_some() && arrives()? {
-            blamed.for_each(|it| *it = Diagnosis("final-reply-never"));
-        }
-        Ok(())
-    }
-
     /// Returns whether the server refused every listing that was tried.
     pub(super) fn may_not_list(&self) -> bool {
         let mut tried = self.mlsd.iter().chain([&self.list]);
@@ -107,10 +91,7 @@ impl AbilitiesSeen {
 /// Returns an error of the connection before the listings, and the check that it ends.
 pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSeen, (Check, Error)> {
     let features = client.features().map_err(|error| (Check("feat"), error))?;
-    let mut say = |check, command: &str| {
-        let command = RawCommand::new(command).map_err(Error::Argument);
-        command.and_then(|command| client.quote(&command)).map_err(|error| (check, error))
-    };
+    let mut say = |check, command| ask(client, command).map_err(|error| (check, error));
     let utf8 = features.has("UTF8").then(|| say(Check("utf8"), "OPTS UTF8 ON")).transpose()?;
     // Some servers refuse REST in type ASCII.
     say(Check("rest"), "TYPE I")?;
@@ -337,24 +318,6 @@ mod tests {
         ] {
             assert_eq!(names(&seen), want, "{seen:?}");
         }
-    }
-
-    #[test]
-    fn packets_are_lost_only_if_the_directory_arrives_in_no_other_way() {
-        let stuck = || Listing::Stuck(Diagnosis("big-packets-lost"), "x".into());
-        for (mlsd, arrives, want) in [
-            (Some(stuck()), false, &["big-packets-lost", "big-packets-lost"][..]),
-            (Some(stuck()), true, &["final-reply-never", "final-reply-never"]),
-            (None, false, &["big-packets-lost"]),
-            (None, true, &["final-reply-never"]),
-        ] {
-            let mut seen = AbilitiesSeen { mlsd, list: stuck(), ..good() };
-            seen.doubt_loss(|| Ok(arrives)).unwrap();
-            assert_eq!(names(&seen), want);
-        }
-        let mut seen = AbilitiesSeen { mlsd: Some(stuck()), ..good() };
-        seen.doubt_loss(|| panic!("LIST has shown it")).unwrap();
-        assert_eq!(names(&seen), ["mlsd-broken"]);
     }
 
     #[test]

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 
 use ftp_client::error::{Phase, TlsError};
 use ftp_client::listing::{ListOptions, ListingForm};
-use ftp_client::{Client, Error, FirstLook, Mode, RawCommand, Verb};
+use ftp_client::{Client, Error, FirstLook, Mode, Verb};
 use ftp_proto::{AddressClass, AddressRule, HostReason, Reply, ReplyCode, Severity};
 
 use super::addresses::is_good_family;
-use super::dial::{Dial, data_address, say, side_by_side};
+use super::dial::{Dial, ask, data_address, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade, of_connection};
 use super::ports;
 use super::seen::{DataMethod, FirstConnectionSeen, MethodOutcome};
@@ -92,19 +92,10 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
                 drop(inside);
                 // Not done before the listing: some servers do not answer such a command if the port
                 // of the one before was not used.
-                let command = RawCommand::new(way.command()).map_err(Error::Argument)?;
-                match is_answered(dial, way, |client| client.quote(&command).map(drop))? {
-                    true => unfinished("LIST gets no reply"),
-                    false => MethodOutcome::Unanswered,
-                }
-            }
-            MethodOutcome::Failed(Diagnosis("big-packets-lost"), why) => {
-                drop(inside);
-                // At most one line or an error message comes back, unless the server hangs.
-                match is_answered(dial, way, |client| listing(client, "no-such-name").map(drop))? {
-                    true if arrives(dial, way, b"")? => unfinished(&why),
-                    true => MethodOutcome::Failed(Diagnosis("big-packets-lost"), why),
-                    false => unfinished("the data connection opens, but no listing ends"),
+                match dial.client(way).and_then(|mut inside| ask(&mut inside.it, way.command())) {
+                    Err(error @ Error::Cancelled) => return Err(error.into()),
+                    Err(Error::Timeout(Phase::Reply(_))) => MethodOutcome::Unanswered,
+                    _ => unfinished("LIST gets no reply"),
                 }
             }
             // A user who may not list files may still transfer them.
@@ -121,39 +112,6 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
 /// reply.
 fn unfinished(why: &str) -> MethodOutcome {
     MethodOutcome::Failed(Diagnosis("final-reply-never"), why.to_owned())
-}
-
-/// Returns whether the content of a directory whose listing stalls arrives over the control connection
-/// (`STAT`): then it needs no large packets, or they arrive. A refusal proves nothing: the directory may
-/// be too large.
-///
-/// # Errors
-///
-/// Returns `Interrupted` after a signal.
-pub(super) fn arrives(dial: &Dial<'_>, way: DataMethod, directory: &[u8]) -> Result<bool> {
-    let path = if directory.is_empty() { b"." } else { directory };
-    let command = RawCommand::new([b"STAT ", path].concat()).map_err(Error::Argument)?;
-    let mut reply = None;
-    is_answered(dial, way, |client| client.quote(&command).map(|it| reply = Some(it)))?;
-    Ok(reply.is_some_and(|it| it.code().severity() == Severity::Completion))
-}
-
-/// Returns whether the server answers a question over a new control connection, even if only with a
-/// refusal.
-///
-/// # Errors
-///
-/// Returns `Interrupted` after a signal.
-fn is_answered(
-    dial: &Dial<'_>,
-    way: DataMethod,
-    ask: impl FnOnce(&mut Client) -> Result<(), Error>,
-) -> Result<bool> {
-    match dial.client(way).and_then(|mut inside| ask(&mut inside.it)) {
-        Err(error @ Error::Cancelled) => Err(error.into()),
-        Err(Error::Timeout(Phase::Reply(_) | Phase::Stall | Phase::FinalReply)) => Ok(false),
-        _ => Ok(true),
-    }
 }
 
 /// Why a method is not tried.
@@ -178,13 +136,13 @@ fn connects(
     way: DataMethod,
     peer: SocketAddr,
 ) -> Option<MethodOutcome> {
-    let reply = say(client, way.command())?;
+    let reply = ask(client, way.command()).ok()?;
     let (_, at) = data_address(way, &reply, peer)?;
     let outcome = match FirstLook::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
         Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };
-    say(client, "ABOR");
+    let _ = ask(client, "ABOR");
     Some(outcome)
 }
 

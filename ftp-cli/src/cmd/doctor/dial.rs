@@ -107,19 +107,14 @@ impl<'a> Dial<'a> {
         self.complete(self.dialler.builder()).timeouts(self.timeouts())
     }
 
-    fn complete(&self, builder: ClientBuilder) -> ClientBuilder {
-        let builder = match &self.credentials.account {
-            Some(account) => builder.account(account.as_bytes()),
-            None => builder,
-        };
-        self.asked.tls.iter().cloned().fold(self.by_proxy(builder), ClientBuilder::tls)
-    }
-
-    fn by_proxy(&self, builder: ClientBuilder) -> ClientBuilder {
-        match self.proxy() {
-            Some(chosen) => builder.proxy(chosen.proxy.clone()),
-            None => builder,
+    fn complete(&self, mut builder: ClientBuilder) -> ClientBuilder {
+        if let Some(account) = &self.credentials.account {
+            builder = builder.account(account.as_bytes());
         }
+        if let Some(chosen) = self.proxy() {
+            builder = builder.proxy(chosen.proxy.clone());
+        }
+        self.asked.tls.iter().cloned().fold(builder, ClientBuilder::tls)
     }
 
     /// Checks that there is time left for the examination.
@@ -198,17 +193,6 @@ impl<'a> Dial<'a> {
         let Some(tls) = tls else { return builder.connect_to(self.asked.url) };
         let secure_url = self.asked.secure_url.as_ref().filter(|_| self.asked.tls.is_none());
         builder.tls(tls.clone()).connect_to(secure_url.unwrap_or(self.asked.url))
-    }
-
-    /// Connects without TLS and without logging in.
-    ///
-    /// # Errors
-    ///
-    /// Returns the client's error.
-    pub(super) fn connect_plainly(&self) -> Result<Inside<'a, Client>, Error> {
-        let server = server(self.asked.url);
-        let builder = || self.by_proxy(self.dialler.builder()).timeouts(self.timeouts());
-        self.enter(|| builder().connect(&server))
     }
 
     /// Connects and logs in again, with one method of data connections.
@@ -313,9 +297,13 @@ pub(super) fn server(url: &FtpUrl) -> String {
     }
 }
 
-/// Sends a command unchanged. Returns `None` if no reply arrives.
-pub(super) fn say(client: &mut Client, command: &str) -> Option<Reply> {
-    client.quote(&RawCommand::new(command).ok()?).ok()
+/// Sends a command unchanged, and returns the reply, even if that is a refusal.
+///
+/// # Errors
+///
+/// Returns errors of the connection.
+pub(super) fn ask(client: &mut Client, command: &str) -> Result<Reply, Error> {
+    client.quote(&RawCommand::new(command).map_err(Error::Argument)?)
 }
 
 /// Returns the host that a reply to PASV names, and the address to connect to after a reply to PASV

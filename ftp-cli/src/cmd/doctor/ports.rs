@@ -10,7 +10,7 @@ use std::time::Duration;
 use ftp_client::{Client, FirstLook, Mode};
 use ftp_proto::{Reply, ReplyCode};
 
-use super::dial::{Dial, data_address, say};
+use super::dial::{self, Dial, data_address};
 use super::finding::{Check, Diagnosis, Finding, Grade};
 use super::seen::{DataMethod, FirstConnectionSeen, Port, Ports};
 use crate::exit::Result;
@@ -29,7 +29,7 @@ pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
     let client = &mut inside.it;
     // This connects to the ports directly, so it is left out with a proxy.
     if let Some((local, peer)) = login.addresses {
-        let stat = say(client, "STAT");
+        let stat = dial::ask(client, "STAT").ok();
         let seen_as = stat.and_then(|stat| address_of_ours(&stat, local.ip(), peer.ip()));
         let ports = ask(dial, client, peer);
         let seen = FirstConnectionSeen { seen_as, ports };
@@ -64,7 +64,7 @@ fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
         false => (DataMethod::Epsv, ReplyCode::EXTENDED_PASSIVE),
     };
     for _ in 0..TRIES {
-        let reply = say(client, way.command()).filter(|reply| reply.code() == code);
+        let reply = dial::ask(client, way.command()).ok().filter(|reply| reply.code() == code);
         let named = reply.and_then(|reply| data_address(way, &reply, peer));
         let Some((host, at)) = named else { break };
         learned.hosts.extend(host);
