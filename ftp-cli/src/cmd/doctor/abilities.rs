@@ -17,9 +17,6 @@ const ENOUGH: usize = 1_000;
 /// packets are lost, fewer bytes arrive.
 pub(super) const LEAST: u64 = 4 << 10;
 
-/// Number of directories that are searched for a large file.
-const DIRECTORIES: usize = 3;
-
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Listing {
     /// The server sent the listing.
@@ -50,8 +47,6 @@ pub(super) struct ListingContent {
     pub(super) unreadable: Option<String>,
     /// Name of a file that needs more than one packet.
     large: Option<Vec<u8>>,
-    /// First directories in the listing.
-    directories: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -75,6 +70,17 @@ impl AbilitiesSeen {
             matches!(listing, Listing::ListingContent(ListingContent { unreadable: None, .. }))
         };
         is_good(&self.list) && self.mlsd.as_ref().is_some_and(|mlsd| !is_good(mlsd))
+    }
+
+    /// Returns the path of a file in the listed directory that needs more than one packet.
+    pub(super) fn large(&self, directory: &[u8]) -> Option<Vec<u8>> {
+        let mut listings = self.mlsd.iter().chain([&self.list]);
+        listings.find_map(|listing| match listing {
+            Listing::ListingContent(came) => {
+                came.large.as_ref().map(|name| Pathname::join(directory, name))
+            }
+            _ => None,
+        })
     }
 
     /// Returns whether the server refused every listing that was tried.
@@ -132,14 +138,8 @@ fn entries(
             ListLine::Entry(entry) => {
                 came.entries += 1;
                 let is_large = entry.size.is_some_and(|size| size >= LEAST);
-                match entry.kind {
-                    Some(EntryKind::File) if is_large => {
-                        came.large.get_or_insert(entry.name);
-                    }
-                    Some(EntryKind::Directory) if came.directories.len() < DIRECTORIES => {
-                        came.directories.push(entry.name);
-                    }
-                    _ => {}
+                if is_large && entry.kind == Some(EntryKind::File) {
+                    came.large.get_or_insert(entry.name);
                 }
             }
             ListLine::Unparsed(line) => {
@@ -151,31 +151,6 @@ fn entries(
         }
     }
     Ok(came)
-}
-
-/// Returns the path of a file that needs more than one packet, from the listed directory or its
-/// first subdirectories.
-pub(super) fn large(
-    client: &mut Client,
-    directory: &[u8],
-    seen: &AbilitiesSeen,
-) -> Option<Vec<u8>> {
-    let came =
-        [seen.mlsd.as_ref(), Some(&seen.list)].into_iter().flatten().find_map(|listing| {
-            match listing {
-                Listing::ListingContent(came) => Some(came),
-                _ => None,
-            }
-        })?;
-    let form = if seen.mlsd.is_some() { ListingForm::Auto } else { ListingForm::List };
-    if let Some(name) = &came.large {
-        return Some(Pathname::join(directory, name));
-    }
-    came.directories.iter().find_map(|name| {
-        let inner = Pathname::join(directory, name);
-        let large = entries(client, &inner, form).ok()?.large?;
-        Some(Pathname::join(&inner, &large))
-    })
 }
 
 pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {

@@ -61,7 +61,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
             let size = client.size(&path).ok().flatten();
             size.is_some_and(|size| size >= LEAST).then_some(path)
         }
-        _ => abilities::large(client, directory, &abilities),
+        _ => abilities.large(directory),
     };
     let passage = match large {
         Some(path) => down(client, &path)?,
