@@ -11,8 +11,7 @@ use ftp_client::listing::{ListOptions, ListingForm};
 use ftp_client::{Client, Error, FirstLook, Mode, Verb};
 use ftp_proto::{AddressClass, AddressRule, HostReason, Reply, ReplyCode, Severity};
 
-use super::addresses::is_good_family;
-use super::dial::{Dial, ask, data_address, side_by_side};
+use super::dial::{Dial, ask, passive_port, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade, of_connection};
 use super::ports;
 use super::seen::{DataMethod, FirstConnectionSeen, MethodOutcome};
@@ -57,10 +56,7 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
     if dial.proxy().is_some() && way.is_active() {
         return Ok(MethodOutcome::NotTried("active mode does not work through a proxy".to_owned()));
     }
-    // PASV is tried over IPv4, if the server has such an address: it may be the only way.
-    let answers = dial.seen.answers.get();
-    let has_ipv4 = answers.is_some_and(|it| is_good_family(it, true) == Some(true));
-    if dial.is_ipv6() && (way == DataMethod::Port || (way == DataMethod::Pasv && !has_ipv4)) {
+    if dial.is_ipv6() && matches!(way, DataMethod::Pasv | DataMethod::Port) {
         return Ok(MethodOutcome::NotTried(ONLY_IPV4.to_owned()));
     }
     let mut inside = match dial.client(way) {
@@ -115,7 +111,7 @@ fn unfinished(why: &str) -> MethodOutcome {
 }
 
 /// Why a method is not tried.
-const ONLY_IPV4: &str = "the command supports only IPv4, but the control connection uses IPv6";
+const ONLY_IPV4: &str = "the command supports only IPv4; use -4 to try it";
 
 /// Reads a listing. Returns `false` if it has more than `ENOUGH` lines; the rest is not read.
 pub(super) fn listing(client: &mut Client, path: &str) -> Result<bool, Error> {
@@ -136,8 +132,7 @@ fn connects(
     way: DataMethod,
     peer: SocketAddr,
 ) -> Option<MethodOutcome> {
-    let reply = ask(client, way.command()).ok()?;
-    let (_, at) = data_address(way, &reply, peer)?;
+    let (_, at) = passive_port(client, way, peer)?;
     let outcome = match FirstLook::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
         Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
@@ -230,17 +225,9 @@ fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<DataMeth
 fn findings(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
     let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
-    let of_ipv4 = MethodOutcome::NotTried(ONLY_IPV4.to_owned());
-    let is_ipv6 = seen.peer.ip().to_canonical().is_ipv6();
-    // Over IPv6, PASV cannot replace EPSV without -4.
-    let other = if is_ipv6 { &of_ipv4 } else { pasv };
-    let mut findings = vec![passive(tried(Check("epsv"), Mode::Passive, "EPSV", epsv, other))];
+    let mut findings = vec![passive(tried(Check("epsv"), Mode::Passive, "EPSV", epsv, pasv))];
     findings.extend(announced(seen));
-    findings.push(match (is_ipv6, is_good(pasv)) {
-        (true, true) => Check("pasv").ok("data connections with PASV work over IPv4"),
-        (true, false) => passive(tried(Check("pasv"), Mode::Passive, "PASV", &of_ipv4, epsv)),
-        _ => passive(tried(Check("pasv"), Mode::Passive, "PASV", pasv, epsv)),
-    });
+    findings.push(passive(tried(Check("pasv"), Mode::Passive, "PASV", pasv, epsv)));
     findings.extend(ports::judge(&seen.first.ports, seen.wanted));
     findings.push(active(tried(Check("eprt"), Mode::Active, "EPRT", eprt, port)));
     findings.push(active(tried(Check("port"), Mode::Active, "PORT", port, eprt)));

@@ -6,10 +6,8 @@ use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
-use ftp_client::{
-    Client, ClientBuilder, Error, FirstLook, NetworkProtocol, RawCommand, Timeouts, Tls,
-};
-use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme};
+use ftp_client::{Client, ClientBuilder, Error, FirstLook, RawCommand, Timeouts, Tls};
+use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme, Severity};
 
 use super::places::{Inside, Places};
 use super::seen::{DataMethod, LoginSeen, Seen};
@@ -218,10 +216,7 @@ impl<'a> Dial<'a> {
     ) -> Result<Inside<'a, Client>, Error> {
         self.enter(|| {
             let limit = limit.or(self.dialler.left());
-            let mut builder = way.alone(self.builder()).overall(limit);
-            if way == DataMethod::Pasv && self.is_ipv6() {
-                builder = builder.family(Some(NetworkProtocol::Ipv4));
-            }
+            let builder = way.alone(self.builder()).overall(limit);
             let mut client = self.connect_once(builder, tls)?;
             self.login(&mut client)?;
             self.places.open_up();
@@ -306,13 +301,17 @@ pub(super) fn ask(client: &mut Client, command: &str) -> Result<Reply, Error> {
     client.quote(&RawCommand::new(command).map_err(Error::Argument)?)
 }
 
-/// Returns the host that a reply to PASV names, and the address to connect to after a reply to PASV
-/// or EPSV: the port that it names, of the control connection's host.
-pub(super) fn data_address(
+/// Asks for a port with PASV or EPSV. Returns the host that the reply to PASV names, and the address to
+/// connect to: the port that the reply names, of the control connection's host.
+pub(super) fn passive_port(
+    client: &mut Client,
     way: DataMethod,
-    reply: &Reply,
     peer: SocketAddr,
 ) -> Option<(Option<IpAddr>, SocketAddr)> {
+    let reply = ask(client, way.command()).ok()?;
+    if reply.code().severity() != Severity::Completion {
+        return None;
+    }
     let (host, port) = match way {
         DataMethod::Epsv => (None, ExtendedAddress::find_port(reply.text()).ok()?),
         _ => {

@@ -203,8 +203,7 @@ const fn probe(name: &'static str, run: fn(&Dial<'_>, &mut Vec<Finding>) -> Resu
 
 /// The stages up to the login. The first problem that stops this client ends the examination after
 /// its stage.
-const BEFORE_DATA: [&[Probe]; 5] = [
-    &[probe("bind", addresses::bind)],
+const BEFORE_DATA: [&[Probe]; 4] = [
     &[probe("proxy", addresses::try_proxy), probe("resolve", addresses::resolve)],
     &[probe("connect", addresses::look)],
     &[probe("tls", tls::demanded)],
