@@ -39,11 +39,15 @@ pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
 /// Judges the methods and the passive ports. Also returns the best method, if one works.
 pub(super) fn judge(dial: &Dial<'_>) -> (Vec<Finding>, Option<DataMethod>) {
     let Some(outcomes) = dial.seen.methods.get().cloned() else { return (Vec::new(), None) };
+    // With a proxy, no address is known, and active mode does not work.
+    let unknown = SocketAddr::from(([0; 4], 0));
     let addresses = dial.login_seen().and_then(|login| login.addresses);
-    let Some(((local, peer), first)) = addresses.zip(dial.seen.first.get().cloned()) else {
-        return through_proxy(outcomes);
+    let (local, peer) = addresses.unwrap_or((unknown, unknown));
+    let first = dial.seen.first.get().cloned().unwrap_or_default();
+    let wanted = match dial.proxy() {
+        Some(_) => Mode::Passive,
+        None => dialler::mode(dial.asked.options),
     };
-    let wanted = dialler::mode(dial.asked.options);
     findings(&MethodsSeen { local, peer, first, outcomes, wanted })
 }
 
@@ -208,29 +212,16 @@ struct MethodsSeen {
     wanted: Mode,
 }
 
-/// Judges the methods through a proxy, where no address is known. Active mode does not work through
-/// a proxy.
-fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<DataMethod>) {
-    let unknown = SocketAddr::from(([0; 4], 0));
-    findings(&MethodsSeen {
-        local: unknown,
-        peer: unknown,
-        first: FirstConnectionSeen::default(),
-        outcomes,
-        wanted: Mode::Passive,
-    })
-}
-
 /// Judges all methods. Returns the findings, and the best method if one works.
 fn findings(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
-    let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
-    let mut findings = vec![passive(tried(Check("epsv"), Mode::Passive, "EPSV", epsv, pasv))];
+    let tried = |way, this, other| Tried { seen, way, this, other };
+    let mut findings = vec![passive(tried(DataMethod::Epsv, epsv, pasv))];
     findings.extend(announced(seen));
-    findings.push(passive(tried(Check("pasv"), Mode::Passive, "PASV", pasv, epsv)));
+    findings.push(passive(tried(DataMethod::Pasv, pasv, epsv)));
     findings.extend(ports::judge(&seen.first.ports, seen.wanted));
-    findings.push(active(tried(Check("eprt"), Mode::Active, "EPRT", eprt, port)));
-    findings.push(active(tried(Check("port"), Mode::Active, "PORT", port, eprt)));
+    findings.push(active(tried(DataMethod::Eprt, eprt, port)));
+    findings.push(active(tried(DataMethod::Port, port, eprt)));
     // If only some ports fail, one unreachable port does not mean that its command fails.
     let is_partly = seen.first.ports.is_partly();
     let mut works = DataMethod::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
@@ -251,10 +242,7 @@ const fn is_good(outcome: &MethodOutcome) -> bool {
 #[derive(Clone, Copy)]
 struct Tried<'a> {
     seen: &'a MethodsSeen,
-    check: Check,
-    mode: Mode,
-    /// Command of the method.
-    name: &'static str,
+    way: DataMethod,
     this: &'a MethodOutcome,
     other: &'a MethodOutcome,
 }
@@ -267,15 +255,16 @@ impl Tried<'_> {
     /// Returns the finding for a problem of this method. The finding is a failure if the user wants
     /// this mode and no command of the mode works, otherwise a warning.
     fn wrong(self, diagnosis: Diagnosis, words: impl Display) -> Finding {
-        let stops = self.seen.wanted == self.mode && !self.other_works();
+        let is_wanted = (self.seen.wanted == Mode::Active) == self.way.is_active();
+        let stops = is_wanted && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };
-        self.check.wrong(grade, diagnosis, words)
+        self.way.check().wrong(grade, diagnosis, words)
     }
 }
 
 fn passive(tried: Tried<'_>) -> Finding {
-    let Tried { seen, check, name, this, other, .. } = tried;
-    let is_epsv = check == Check("epsv");
+    let Tried { seen, way, this, other } = tried;
+    let (check, name, is_epsv) = (way.check(), way.command(), way == DataMethod::Epsv);
     let other_works = tried.other_works();
     let blocked = match (other_works, is_epsv) {
         // Some ports cannot be reached, so a failure says nothing about the command.
@@ -334,8 +323,8 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
 }
 
 fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
-    let Tried { check, name, other, .. } = tried;
-    let is_epsv = check == Check("epsv");
+    let Tried { way, other, .. } = tried;
+    let (check, name, is_epsv) = (way.check(), way.command(), way == DataMethod::Epsv);
     let words = format!("{name} is refused: {reply}");
     match other {
         _ if reply.code() == ReplyCode::NO_DATA_CONNECTION => {
@@ -354,13 +343,14 @@ fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
 }
 
 fn active(tried: Tried<'_>) -> Finding {
-    let Tried { seen, check, name, this, .. } = tried;
+    let Tried { seen, way, this, .. } = tried;
+    let (check, name, is_eprt) = (way.check(), way.command(), way == DataMethod::Eprt);
     let local = seen.local.ip().to_canonical();
     let outside = outside(seen);
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
-    let diagnosis = match (tried.other_works(), check) {
-        (true, Check("eprt")) => Diagnosis("eprt-blocked"),
-        (true, _) => Diagnosis("port-blocked"),
+    let diagnosis = match (tried.other_works(), is_eprt) {
+        (true, true) => Diagnosis("eprt-blocked"),
+        (true, false) => Diagnosis("port-blocked"),
         (false, _) if outside.is_some() => Diagnosis("active-behind-nat"),
         (false, _) => Diagnosis("active-blocked"),
     };
@@ -385,7 +375,7 @@ fn active(tried: Tried<'_>) -> Finding {
             check.skip(format_args!("{name} cannot be tried: {why}"))
         }
         (MethodOutcome::Refused(reply), _) if tried.other_works() => {
-            let other = if check == Check("eprt") { "PORT" } else { "EPRT" };
+            let other = if is_eprt { "PORT" } else { "EPRT" };
             check.ok(format_args!("{name} is refused: {reply}; {other} works"))
         }
         (MethodOutcome::Refused(reply), Some(outside)) => {

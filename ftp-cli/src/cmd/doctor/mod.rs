@@ -188,39 +188,31 @@ fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>>
     changes
 }
 
-/// A row of the table.
-struct Probe {
-    /// The name of its thread.
-    name: &'static str,
-    /// Adds the findings. Fails only for a reason that says nothing about the server: a signal, the
-    /// end of the time for the whole examination, or a fault of this computer.
-    run: fn(&Dial<'_>, &mut Vec<Finding>) -> Result,
-}
-
-const fn probe(name: &'static str, run: fn(&Dial<'_>, &mut Vec<Finding>) -> Result) -> Probe {
-    Probe { name, run }
-}
+/// A row of the table: the name of its thread, and what adds the findings. The latter fails only for a
+/// reason that says nothing about the server: a signal, the end of the time for the whole examination,
+/// or a fault of this computer.
+type Probe = (&'static str, fn(&Dial<'_>, &mut Vec<Finding>) -> Result);
 
 /// The stages up to the login. The first problem that stops this client ends the examination after
 /// its stage.
 const BEFORE_DATA: [&[Probe]; 4] = [
-    &[probe("proxy", addresses::try_proxy), probe("resolve", addresses::resolve)],
-    &[probe("connect", addresses::look)],
-    &[probe("tls", tls::demanded)],
-    &[probe("login", login::run)],
+    &[("proxy", addresses::try_proxy), ("resolve", addresses::resolve)],
+    &[("connect", addresses::look)],
+    &[("tls", tls::demanded)],
+    &[("login", login::run)],
 ];
 
 /// The stage that tries each method of data connections.
 const DATA: &[Probe] = &[
-    probe("tls offer", tls::offered),
-    probe("data", data_connections::run),
-    probe("packets", path::send_packets),
-    probe("ports", ports::run),
+    ("tls offer", tls::offered),
+    ("data", data_connections::run),
+    ("packets", path::send_packets),
+    ("ports", ports::run),
 ];
 
 /// The last stage, which uses the best method of data connections.
 const WITH_DATA: &[Probe] =
-    &[probe("data tls", tls::data), probe("path", path::run), probe("upload", upload::run)];
+    &[("data tls", tls::data), ("path", path::run), ("upload", upload::run)];
 
 impl Asked<'_> {
     /// Examines the server, and prints the findings that are `shown`.
@@ -296,9 +288,9 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
 }
 
 fn examine_stage(probes: &[Probe], dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
-    let outcomes = side_by_side(probes.iter().map(|it| (it.name, it)), |it| {
+    let outcomes = side_by_side(probes.iter().copied(), |run| {
         let mut found = Vec::new();
-        let outcome = (it.run)(dial, &mut found);
+        let outcome = run(dial, &mut found);
         (found, outcome)
     })?;
     let mut ended = Ok(());

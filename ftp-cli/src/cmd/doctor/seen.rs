@@ -9,7 +9,7 @@ use ftp_client::error::{CertificateFault, TlsCause};
 use ftp_client::{Client, ClientBuilder, Extended, FirstLook, Mode, TlsInfo, TlsVersion};
 use ftp_proto::{Features, Reply};
 
-use super::finding::{Diagnosis, Finding};
+use super::finding::{Check, Diagnosis, Finding};
 use super::places::Inside;
 
 /// What the probes have seen so far. Each field is set by at most one probe.
@@ -126,6 +126,15 @@ impl DataMethod {
             Self::Eprt => "EPRT",
             Self::Port => "PORT",
         }
+    }
+
+    pub(super) const fn check(self) -> Check {
+        Check(match self {
+            Self::Epsv => "epsv",
+            Self::Pasv => "pasv",
+            Self::Eprt => "eprt",
+            Self::Port => "port",
+        })
     }
 
     pub(super) const fn is_active(self) -> bool {
