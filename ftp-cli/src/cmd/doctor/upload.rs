@@ -106,11 +106,11 @@ impl UploadTest<'_> {
         let is_missing = matches!(put, Step::Refused(_))
             && self.client.can_enter(self.directory).is_err_and(|error| error.is_no());
         let back = match put {
-            Step::Done => self.compare(&one, first)?,
-            _ => Step::NotTried,
+            Step::Done => Some(self.compare(&one, first)?),
+            _ => None,
         };
         let directory = Escaped(self.directory).to_string();
-        self.found.push(judge_put(&directory, (&put, &back), is_missing, self.passes_up));
+        self.found.push(judge_put(&directory, (&put, back.as_ref()), is_missing, self.passes_up));
         if !matches!(put, Step::Done) {
             let others = ["append", "resume", "rename", "clock"];
             self.found
@@ -120,7 +120,7 @@ impl UploadTest<'_> {
         let time = self.client.modified(&one).ok().flatten();
         let clock = time.map(|time| skew(time.unix_seconds(), before, after));
         // Where nothing can be read, nothing can be compared.
-        let can_read = matches!(back, Step::Done);
+        let can_read = matches!(back, Some(Step::Done));
         let appended = self.store(&one, more, None);
         let append = self.proved(appended, can_read, &one, &bytes)?;
         let what = "1 KiB was appended";
@@ -214,8 +214,6 @@ enum Step {
     /// There was no data connection, so nothing is known about the step.
     NoData(String),
     Failed(String),
-    /// Not tried, because an earlier step failed.
-    NotTried,
 }
 
 fn ours(error: io::Error) -> Error {
@@ -309,24 +307,24 @@ const TOLERATED: i64 = 60;
 /// packets reach the server.
 fn judge_put(
     directory: &str,
-    (put, back): (&Step, &Step),
+    (put, back): (&Step, Option<&Step>),
     is_missing: bool,
     passes_up: bool,
 ) -> Finding {
     let check = Check("put");
     let (diagnosis, why) = match (put, back) {
-        (Step::Done, Step::Changed(how)) => return check.fail(Diagnosis("upload-changed"), how),
-        (Step::Done, Step::Stalled(why)) => {
+        (Step::Done, back) => {
             let stored = format!("64 KiB were stored in {directory}");
-            let seen = format!("{stored}, but reading them back failed: {why}");
-            return check.fail(Diagnosis("big-packets-lost"), seen);
+            return match back {
+                Some(Step::Done) => check.ok(format_args!("{stored} and read back unchanged")),
+                Some(Step::Changed(how)) => check.fail(Diagnosis("upload-changed"), how),
+                Some(Step::Stalled(why)) => check.fail(
+                    Diagnosis("big-packets-lost"),
+                    format_args!("{stored}, but reading them back failed: {why}"),
+                ),
+                _ => check.ok(stored),
+            };
         }
-        (Step::Done, Step::Done) => {
-            let stored = format!("64 KiB were stored in {directory}");
-            return check.ok(format_args!("{stored} and read back unchanged"));
-        }
-        (Step::Done, _) => return check.ok(format_args!("64 KiB were stored in {directory}")),
-        (Step::NotTried, _) => return check.skip("nothing could be stored"),
         (Step::NoData(why), _) => {
             return check.skip(format_args!("storing in {directory}: {why}"));
         }
@@ -354,7 +352,6 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
         Step::Stalled(why) => check.warn(Diagnosis("upload-failed"), why),
         // A corrupted file is worse than a missing one.
         Step::Changed(how) => check.fail(Diagnosis("upload-changed"), how),
-        Step::NotTried => check.skip("not tried"),
     }
 }
 
@@ -429,21 +426,21 @@ mod tests {
         let changed = || Step::Changed("bytes".to_owned());
         let failed = || Step::Failed("x".to_owned());
         for (put, back, is_missing, passes_up, want) in [
-            (Step::Done, Step::Done, false, true, None),
-            (Step::Done, Step::NotTried, false, true, None),
-            (Step::Done, changed(), false, true, Some("upload-changed")),
-            (Step::Done, stalled(), false, true, Some("big-packets-lost")),
-            (refused(550), Step::NotTried, false, true, Some("upload-refused")),
-            (refused(550), Step::NotTried, true, true, Some("upload-dir-missing")),
-            (refused(553), Step::NotTried, false, true, Some("upload-refused")),
-            (refused(452), Step::NotTried, false, true, Some("upload-failed")),
-            (refused(552), Step::NotTried, true, true, Some("upload-failed")),
-            (stalled(), Step::NotTried, false, false, Some("big-packets-lost")),
-            (stalled(), Step::NotTried, false, true, Some("final-reply-never")),
-            (failed(), Step::NotTried, false, true, Some("upload-failed")),
-            (Step::NoData("x".to_owned()), Step::NotTried, false, true, None),
+            (Step::Done, Some(Step::Done), false, true, None),
+            (Step::Done, None, false, true, None),
+            (Step::Done, Some(changed()), false, true, Some("upload-changed")),
+            (Step::Done, Some(stalled()), false, true, Some("big-packets-lost")),
+            (refused(550), None, false, true, Some("upload-refused")),
+            (refused(550), None, true, true, Some("upload-dir-missing")),
+            (refused(553), None, false, true, Some("upload-refused")),
+            (refused(452), None, false, true, Some("upload-failed")),
+            (refused(552), None, true, true, Some("upload-failed")),
+            (stalled(), None, false, false, Some("big-packets-lost")),
+            (stalled(), None, false, true, Some("final-reply-never")),
+            (failed(), None, false, true, Some("upload-failed")),
+            (Step::NoData("x".to_owned()), None, false, true, None),
         ] {
-            let found = judge_put("in", (&put, &back), is_missing, passes_up);
+            let found = judge_put("in", (&put, back.as_ref()), is_missing, passes_up);
             assert_eq!(name(&found), want, "{put:?} {back:?}");
         }
         for (step, want) in [
