@@ -87,8 +87,9 @@ fn serve(
         .once_bound(move || drop_privileges(run_as.as_ref()))
         .once_listening(move |plaintext, implicit| {
             let listening = Listening { plaintext, implicit, tls, user, has_passwords };
-            listening.line().iter().for_each(|line| announcer.say(Level::Info, line));
-            listening.warning().iter().for_each(|line| announcer.say(Level::Warn, line));
+            let own = urls::own_addresses();
+            listening.line(&own).iter().for_each(|line| announcer.say(Level::Info, line));
+            listening.warning(&own).iter().for_each(|line| announcer.say(Level::Warn, line));
         });
     let daemon = Arc::new(Daemon::start_with(config, setup)?);
     lock(&served).by(&daemon);
