@@ -25,17 +25,11 @@ pub(crate) fn mkdir(options: &Options, stdio: &mut Stdio) -> Result {
     let parents = options.has("parents");
     for_each_url(options, stdio, &urls, "directories made", |client, url, _, repeat| {
         let made = remote::at(client, url, |client, path| make(client, path, parents, repeat));
+        let exists = "; use -p to accept an existing directory";
+        let hints = (exists, "; if a parent directory is missing, use -p");
         made.map_err(|failure| match parents {
             true => failure,
-            false => {
-                remote::explained(failure, client, url, |is_directory| match is_directory(true) {
-                    Some(false) => "; use -p to create missing parents",
-                    _ if is_directory(false) == Some(true) => {
-                        "; use -p to accept an existing directory"
-                    }
-                    _ => "",
-                })
-            }
+            false => remote::explained(failure, client, url, hints),
         })
     })
 }
@@ -66,12 +60,9 @@ pub(crate) fn rmdir(options: &Options, stdio: &mut Stdio) -> Result {
     let urls = parse_urls(&options.operands, needs, is_named)?;
     for_each_url(options, stdio, &urls, "directories removed", |client, url, _, repeat| {
         let removed = remote::at(client, url, |client, path| repeat.rmdir(client, path));
-        removed.map(|()| Outcome::Done("removed")).map_err(|failure| {
-            remote::explained(failure, client, url, |is_directory| match is_directory(false) {
-                Some(true) => "; to remove it with its content, use ftp-cli rm -r",
-                _ => "",
-            })
-        })
+        let hints = ("; to remove it with its content, use ftp-cli rm -r", "");
+        let removed = removed.map(|()| Outcome::Done("removed"));
+        removed.map_err(|failure| remote::explained(failure, client, url, hints))
     })
 }
 
@@ -209,10 +200,8 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
         removed.map_err(|failure| match recursive {
             true => failure,
             false => {
-                remote::explained(failure, client, url, |is_directory| match is_directory(false) {
-                    Some(true) => "; use ftp-cli rm -r to remove a directory",
-                    _ => "",
-                })
+                let hints = ("; use ftp-cli rm -r to remove a directory", "");
+                remote::explained(failure, client, url, hints)
             }
         })
     })

@@ -424,10 +424,12 @@ impl<'o> Requests<'o> {
         }
         let is_one = matches!(this.wanted.as_slice(), [Wanted::File(_)]);
         let takes_several = options.has("directory") || options.has("input-file");
-        if is_one && settings.jobs > Some(1) && !takes_several {
+        // In the configuration file, the option may have no effect.
+        let wants_several = settings.jobs > Some(1) && options.last_typed(&["jobs"]).is_some();
+        if is_one && wants_several && !takes_several {
             return Err(Failure::usage("--jobs needs several files: ftp-cli get -P DIR URL..."));
         }
-        if this.is_output() && settings.jobs > Some(1) {
+        if this.is_output() && wants_several {
             return Err(Failure::usage("--jobs cannot be combined with standard output"));
         }
         let count = this.wanted.len();

@@ -237,19 +237,7 @@ fn found(file: &str, line: &str) -> String {
 #[test]
 fn configured_options_without_effect_are_left_out() {
     for (file, line, want) in [
-        ("jobs = 2", "get ftp://h/a", ""),
-        ("jobs = 2", "get -o x ftp://h/a", ""),
-        ("jobs = 2", "get ftp://h/a b", ""),
         ("jobs = 2", "get ftp://h/a ftp://h/b", "jobs"),
-        ("jobs = 2", "get -o - ftp://h/a ftp://h/b", ""),
-        ("jobs = 2", "get ftp://h/*.iso", "jobs"),
-        ("jobs = 2", "get ftp://h/*.iso -", ""),
-        ("jobs = 2", "get -i f", "jobs"),
-        ("jobs = 2", "get -r ftp://h/", "jobs"),
-        ("jobs = 2", "put a b ftp://h/", "jobs"),
-        ("jobs = 2", "fxp ftp://h/a ftp://g/a", ""),
-        ("jobs = 2", "fxp -r ftp://h/a ftp://g/a", "jobs"),
-        ("jobs = 2", "mirror a ftp://h/", "jobs"),
         ("verify = \"hash\"", "get ftp://h/a", "verify"),
         ("verify = \"hash\"", "get -a ftp://h/a", ""),
         ("verify = \"hash\"", "get -ab ftp://h/a", "verify"),

@@ -8,9 +8,8 @@ use std::sync::Arc;
 use ftp_proto::{Escaped, FtpUrl, RepresentationType};
 
 use super::table::exclude;
-use super::{Command, GivenOption, Options, is_remote, is_url};
+use super::{Command, GivenOption, Options, is_url};
 use crate::exit::{Failure, Result};
-use crate::remote::pattern;
 use crate::system::{OsStrExt, OsStringExt};
 
 pub(crate) const USER: &str = "user";
@@ -247,29 +246,7 @@ fn is_possible(choice: &Choice, command: Command, options: &Options) -> bool {
     match choice.long {
         long if options.type_excludes(command, long) => false,
         "client-key" => options.last_typed(&["client-cert"]).is_none(),
-        "jobs" => has_several(command, options),
         "verify" => can_verify(choice, options),
-        _ => true,
-    }
-}
-
-/// Returns whether a command can transfer several files, other than to standard output.
-fn has_several(command: Command, options: &Options) -> bool {
-    let operands = options.operands.as_slice();
-    let is_pattern = |operand: &OsStr| {
-        FtpUrl::parse(operand.as_bytes()).is_ok_and(|url| pattern::is_pattern(&url))
-    };
-    match command {
-        _ if options.has("recursive") => true,
-        Command::Fxp => false,
-        Command::Get => {
-            let ends_in_output = operands.last().is_some_and(|last| last == "-");
-            let is_output = ends_in_output || options.value("output").is_some_and(|to| to == "-");
-            let takes_several =
-                ["directory", "input-file", "glob"].into_iter().any(|long| options.has(long));
-            let urls = || operands.iter().filter(|operand| is_remote(operand));
-            !is_output && (takes_several || urls().count() > 1 || urls().any(|url| is_pattern(url)))
-        }
         _ => true,
     }
 }

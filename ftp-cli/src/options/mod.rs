@@ -33,7 +33,7 @@ use crate::system::OsStrExt;
 use configured::Applied;
 pub(crate) use hints::other_command;
 use hints::{OF_WGET, explain};
-use operands::{from_text, is_host, lacking, to_text, typographic};
+use operands::{from_text, is_host, lacking, to_text};
 use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
 
 /// The given options in order, and the operands.
@@ -108,9 +108,6 @@ pub(crate) fn parse(
     let operand = synonym.and_then(|synonym| synonym.operand).map(OsString::from);
     let typed = after.free.iter().map(|text| from_text(text));
     let operands: Vec<_> = operand.into_iter().chain(typed).collect();
-    if let Some(wrong) = operands.iter().find_map(|operand| typographic(operand)) {
-        return Err(Failure::usage(wrong));
-    }
     let implied = synonym.map_or(&[][..], |synonym| synonym.implies).iter();
     let implied = implied.map(|(long, value)| GivenOption {
         long,

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::net::Ipv6Addr;
-use std::path::{Path, is_separator};
+use std::path::is_separator;
 
 use ftp_proto::{Escaped, FtpUrl, ParseError, ParseErrorKind};
 
@@ -97,33 +97,6 @@ fn ipv6_address(operand: &[u8]) -> Option<Ipv6Addr> {
     let (_, rest) = split_at_colon(operand).filter(|_| is_url(operand)).unwrap_or((b"", operand));
     let host = rest.strip_prefix(b"//").unwrap_or(rest).split(|byte| *byte == b'/').next()?;
     std::str::from_utf8(host).ok()?.parse().ok()
-}
-
-/// Returns what is wrong with an operand that a text or a telephone has changed, and that names no file:
-/// an option after a dash that is not `-`, or a name in curly quotation marks.
-pub(super) fn typographic(operand: &OsStr) -> Option<String> {
-    let text = operand.to_str()?;
-    let option =
-        text.trim_start_matches(['\u{2010}', '\u{2011}', '\u{2013}', '\u{2014}', '\u{2212}']);
-    let is_option =
-        option.len() < text.len() && option.starts_with(|c: char| c.is_ascii_alphabetic());
-    let is_quoted = text.starts_with(['\u{2018}', '\u{201c}', '\u{201e}']);
-    if !(is_option || is_quoted) || Path::new(operand).symlink_metadata().is_ok() {
-        return None;
-    }
-    // The rest of it may be a password.
-    let name = option.split(['=', ' ']).next().unwrap_or_default();
-    let dashes = if name.chars().nth(1).is_some() { "--" } else { "-" };
-    Some(match is_option {
-        true => format!(
-            "an operand begins with a dash that is not \"-\"; type {dashes}{name}, or ./ before a name"
-        ),
-        false => {
-            "an operand is in curly quotation marks; remove the quotation marks around it, type \" \
-                  or ', or write ./ before a name"
-                .to_owned()
-        }
-    })
 }
 
 /// Quotation marks, which texts and terminals put around what is copied from them.

@@ -190,29 +190,22 @@ pub(crate) fn is_directory(client: &mut Client, path: &[u8]) -> Option<bool> {
     }
 }
 
-/// Adds a hint to the refusal of a command for the object of `url`. `hint` gets answers to the
-/// questions whether the object, and whether the directory above it, is a directory.
+/// Adds a hint to the refusal of a command for the object of `url`: `of_directory` if the object is a
+/// directory, else `usual`.
 pub(crate) fn explained(
     failure: Failure,
     client: &mut Client,
     url: &FtpUrl,
-    hint: impl FnOnce(&mut dyn FnMut(bool) -> Option<bool>) -> &'static str,
+    (of_directory, usual): (&str, &str),
 ) -> Failure {
     let is_about_name = failure.code.is_some_and(|code| ABOUT_NAMES.contains(&code));
     if failure.exit != Exit::Refused || !is_about_name || failure.fatal {
         return failure;
     }
     let path = Pathname::without_slash(url.path());
-    let (above, name) = Pathname::split(path);
+    let (_, name) = Pathname::split(path);
     // The command may have entered the directories of the path one by one.
-    let end = [b"/", above.strip_prefix(b"/").unwrap_or(above)].concat();
-    let is_there =
-        client.has_moved() && client.pwd().is_ok_and(|here| here.as_bytes().ends_with(&end));
-    let hint = hint(&mut |is_above| match (is_above, is_there) {
-        (true, true) => Some(true),
-        (true, false) => is_directory(client, above),
-        (false, true) => is_directory(client, name),
-        (false, false) => is_directory(client, path),
-    });
-    failure.hinted(hint)
+    let path = if client.has_moved() { name } else { path };
+    let is_directory = is_directory(client, path) == Some(true);
+    failure.hinted(if is_directory { of_directory } else { usual })
 }

@@ -37,13 +37,13 @@ fn a_refused_path_names_the_command_line_that_works_li_16() {
             (&["put", "-r"], "a/b", "; if a directory is missing, use --create-dirs"),
             (&["rm"], "dir", "; use ftp-cli rm -r to remove a directory"),
             (&["rmdir"], "dir/full", "; to remove it with its content, use ftp-cli rm -r"),
-            (&["mkdir"], "a/b/c", "; use -p to create missing parents"),
+            (&["mkdir"], "a/b/c", "; if a parent directory is missing, use -p"),
             (&["mkdir"], "dir/full", "; use -p to accept an existing directory"),
             // The directories of a path can be entered one by one.
             (&["rm"], "PARTS/dir/full", "; use ftp-cli rm -r to remove a directory"),
             (&["rmdir"], "PARTS/dir/full", "; to remove it with its content, use ftp-cli rm -r"),
-            (&["mkdir"], "PARTS/a/b/c", "; use -p to create missing parents"),
-            (&["mkdir"], "PARTS/dir/b/c", "; use -p to create missing parents"),
+            (&["mkdir"], "PARTS/a/b/c", "; if a parent directory is missing, use -p"),
+            (&["mkdir"], "PARTS/dir/b/c", "; if a parent directory is missing, use -p"),
             (&["mkdir"], "PARTS/dir/full", "; use -p to accept an existing directory"),
             (&["rm"], "PARTS/dir/none", ""),
             // Nothing is wrong with the path but that it leads nowhere.

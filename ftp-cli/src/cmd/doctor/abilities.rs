@@ -3,12 +3,12 @@
 
 use ftp_client::error::Phase;
 use ftp_client::listing::{ListOptions, ListingForm};
-use ftp_client::{Client, Error, ListLine, RawCommand};
+use ftp_client::{Client, Error, ListLine};
 use ftp_proto::{EntryKind, Escaped, Features, Pathname, Reply, Severity};
 
+use super::dial::ask;
 use super::finding::{Check, Diagnosis, Finding};
 use crate::console::output::counted;
-use crate::exit::Result;
 
 /// Number of listing entries that are enough to recognise the format.
 const ENOUGH: usize = 1_000;
@@ -16,9 +16,6 @@ const ENOUGH: usize = 1_000;
 /// Size in bytes of the smallest file worth reading, which does not fit into one packet. Where large
 /// packets are lost, fewer bytes arrive.
 pub(super) const LEAST: u64 = 4 << 10;
-
-/// Number of directories that are searched for a large file.
-const DIRECTORIES: usize = 3;
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Listing {
@@ -50,8 +47,6 @@ pub(super) struct ListingContent {
     pub(super) unreadable: Option<String>,
     /// Name of a file that needs more than one packet.
     large: Option<Vec<u8>>,
-    /// First directories in the listing.
-    directories: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -77,20 +72,15 @@ impl AbilitiesSeen {
         is_good(&self.list) && self.mlsd.as_ref().is_some_and(|mlsd| !is_good(mlsd))
     }
 
-    /// Takes back that large packets are lost, if all listings stall that were tried and the content of
-    /// the directory `arrives` in another way.
-    pub(super) fn doubt_loss(&mut self, arrives: impl FnOnce() -> Result<bool>) -> Result {
-        let needs_list = self.needs_list();
-        let listings = self.mlsd.iter_mut().chain([&mut self.list]);
-        let of_loss = |listing| match listing {
-            &mut Listing::Stuck(ref mut it @ Diagnosis("big-packets-lost"), _) => Some(it),
+    /// Returns the path of a file in the listed directory that needs more than one packet.
+    pub(super) fn large(&self, directory: &[u8]) -> Option<Vec<u8>> {
+        let mut listings = self.mlsd.iter().chain([&self.list]);
+        listings.find_map(|listing| match listing {
+            Listing::ListingContent(came) => {
+                came.large.as_ref().map(|name| Pathname::join(directory, name))
+            }
             _ => None,
-        };
-        let mut blamed = listings.filter_map(of_loss).peekable();
-        if !needs_list && blamed.peek().is_some() && arrives()? {
-            blamed.for_each(|it| *it = Diagnosis("final-reply-never"));
-        }
-        Ok(())
+        })
     }
 
     /// Returns whether the server refused every listing that was tried.
@@ -107,10 +97,7 @@ impl AbilitiesSeen {
 /// Returns an error of the connection before the listings, and the check that it ends.
 pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSeen, (Check, Error)> {
     let features = client.features().map_err(|error| (Check("feat"), error))?;
-    let mut say = |check, command: &str| {
-        let command = RawCommand::new(command).map_err(Error::Argument);
-        command.and_then(|command| client.quote(&command)).map_err(|error| (check, error))
-    };
+    let mut say = |check, command| ask(client, command).map_err(|error| (check, error));
     let utf8 = features.has("UTF8").then(|| say(Check("utf8"), "OPTS UTF8 ON")).transpose()?;
     // Some servers refuse REST in type ASCII.
     say(Check("rest"), "TYPE I")?;
@@ -151,14 +138,8 @@ fn entries(
             ListLine::Entry(entry) => {
                 came.entries += 1;
                 let is_large = entry.size.is_some_and(|size| size >= LEAST);
-                match entry.kind {
-                    Some(EntryKind::File) if is_large => {
-                        came.large.get_or_insert(entry.name);
-                    }
-                    Some(EntryKind::Directory) if came.directories.len() < DIRECTORIES => {
-                        came.directories.push(entry.name);
-                    }
-                    _ => {}
+                if is_large && entry.kind == Some(EntryKind::File) {
+                    came.large.get_or_insert(entry.name);
                 }
             }
             ListLine::Unparsed(line) => {
@@ -170,31 +151,6 @@ fn entries(
         }
     }
     Ok(came)
-}
-
-/// Returns the path of a file that needs more than one packet, from the listed directory or its
-/// first subdirectories.
-pub(super) fn large(
-    client: &mut Client,
-    directory: &[u8],
-    seen: &AbilitiesSeen,
-) -> Option<Vec<u8>> {
-    let came =
-        [seen.mlsd.as_ref(), Some(&seen.list)].into_iter().flatten().find_map(|listing| {
-            match listing {
-                Listing::ListingContent(came) => Some(came),
-                _ => None,
-            }
-        })?;
-    let form = if seen.mlsd.is_some() { ListingForm::Auto } else { ListingForm::List };
-    if let Some(name) = &came.large {
-        return Some(Pathname::join(directory, name));
-    }
-    came.directories.iter().find_map(|name| {
-        let inner = Pathname::join(directory, name);
-        let large = entries(client, &inner, form).ok()?.large?;
-        Some(Pathname::join(&inner, &large))
-    })
 }
 
 pub(super) fn judge(seen: &AbilitiesSeen) -> Vec<Finding> {
@@ -337,24 +293,6 @@ mod tests {
         ] {
             assert_eq!(names(&seen), want, "{seen:?}");
         }
-    }
-
-    #[test]
-    fn packets_are_lost_only_if_the_directory_arrives_in_no_other_way() {
-        let stuck = || Listing::Stuck(Diagnosis("big-packets-lost"), "x".into());
-        for (mlsd, arrives, want) in [
-            (Some(stuck()), false, &["big-packets-lost", "big-packets-lost"][..]),
-            (Some(stuck()), true, &["final-reply-never", "final-reply-never"]),
-            (None, false, &["big-packets-lost"]),
-            (None, true, &["final-reply-never"]),
-        ] {
-            let mut seen = AbilitiesSeen { mlsd, list: stuck(), ..good() };
-            seen.doubt_loss(|| Ok(arrives)).unwrap();
-            assert_eq!(names(&seen), want);
-        }
-        let mut seen = AbilitiesSeen { mlsd: Some(stuck()), ..good() };
-        seen.doubt_loss(|| panic!("LIST has shown it")).unwrap();
-        assert_eq!(names(&seen), ["mlsd-broken"]);
     }
 
     #[test]

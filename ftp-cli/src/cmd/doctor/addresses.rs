@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Arguments;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::time::Duration;
 use std::{io, thread};
@@ -17,15 +17,6 @@ use super::dial::{Asked, Dial, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade};
 use crate::connect::{Chosen, Route, dialler};
 use crate::exit::Result;
-
-/// Asks whether this computer has the address of `--bind`.
-pub(super) fn bind(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
-    if let Some(local) = dial.asked.bind.filter(|local| is_missing(*local)) {
-        let seen = format!("this computer does not have the address {local}");
-        found.push(Check("connect").fail(Diagnosis("local-address-missing"), seen));
-    }
-    Ok(())
-}
 
 /// Looks up the name, unless a proxy does.
 ///
@@ -87,11 +78,6 @@ fn look_up(host: &str, port: u16, limit: Duration) -> Lookup {
         Ok(_) => receiver.recv_timeout(limit).ok(),
         Err(error) => Some(Err(error)),
     }
-}
-
-/// Returns whether this computer lacks the address `local`.
-fn is_missing(local: IpAddr) -> bool {
-    UdpSocket::bind((local, 0)).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 const MOST_ADDRESSES: usize = 8;
@@ -160,24 +146,20 @@ fn is_of_resolver(error: &io::Error) -> bool {
 
 /// Returns `-4` or `-6` if the server has addresses of both families, but only this family works.
 pub(super) fn good_family(answers: &[(SocketAddr, FirstLook)]) -> Option<&'static str> {
-    let is_good = |is_ipv4| is_good_family(answers, is_ipv4);
+    // Whether an address of the family works; `None` if there is no such address.
+    let is_good = |is_ipv4| {
+        let of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
+        let are_good = of.map(|(_, answer)| {
+            use ServerProtocol::{Ftp, Tls};
+            matches!(answer, FirstLook::Talks { talker: Ftp(_) | Tls, .. })
+        });
+        are_good.max()
+    };
     match (is_good(true), is_good(false)) {
         (Some(true), Some(false)) => Some("-4"),
         (Some(false), Some(true)) => Some("-6"),
         _ => None,
     }
-}
-
-/// Returns whether an address of the family works, or `None` if there is no such address.
-pub(super) fn is_good_family(answers: &[(SocketAddr, FirstLook)], is_ipv4: bool) -> Option<bool> {
-    let of = answers.iter().filter(|(address, _)| address.is_ipv4() == is_ipv4);
-    let are_good = of.map(|(_, answer)| {
-        matches!(
-            answer,
-            FirstLook::Talks { talker: ServerProtocol::Ftp(_) | ServerProtocol::Tls, .. }
-        )
-    });
-    are_good.max()
 }
 
 /// Judges the addresses of a server. If at least one address works, problems of the others are only
@@ -207,6 +189,8 @@ fn one(address: SocketAddr, answer: &FirstLook, implicit: bool) -> Vec<Finding> 
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
                     Diagnosis("port-closed")
                 }
+                // Only `--bind` can ask for another address.
+                io::ErrorKind::AddrNotAvailable => Diagnosis("local-address-missing"),
                 _ => Diagnosis("host-unreachable"),
             };
             vec![Check("connect").fail(diagnosis, format_args!("{address}: {why}"))]
@@ -328,6 +312,11 @@ fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
         Some(error @ Error::Timeout(Phase::Proxy)) => fail(Diagnosis("proxy-silent"), error),
         Some(Error::Proxy { fault, .. }) => {
             let diagnosis = match fault {
+                ProxyFault::Unreachable(error)
+                    if error.kind() == io::ErrorKind::AddrNotAvailable =>
+                {
+                    Diagnosis("local-address-missing")
+                }
                 ProxyFault::Unreachable(_) => Diagnosis("proxy-unreachable"),
                 ProxyFault::LoginRequired
                 | ProxyFault::LoginUnsupported

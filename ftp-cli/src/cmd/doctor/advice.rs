@@ -102,13 +102,10 @@ impl Advice {
             (Some(PathKind::Directory), url) if may_not_list && !url.ends_with('/') => url + "/",
             (_, url) => url,
         };
-        let way = dial.seen.way.get().copied();
-        let by_ipv4 = way == Some(DataMethod::Pasv) && dial.is_ipv6();
-        let good_family = dial.seen.answers.get().and_then(|answers| good_family(answers));
         Self {
             url,
-            way,
-            family: by_ipv4.then_some("-4").or(good_family),
+            way: dial.seen.way.get().copied(),
+            family: dial.seen.answers.get().and_then(|answers| good_family(answers)),
             scheme,
             needs_list: path.is_some_and(|path| path.needs_list),
             may_not_list,

@@ -8,11 +8,10 @@ use std::sync::atomic::Ordering;
 
 use ftp_client::error::{Phase, TlsError};
 use ftp_client::listing::{ListOptions, ListingForm};
-use ftp_client::{Client, Error, FirstLook, Mode, RawCommand, Verb};
+use ftp_client::{Client, Error, FirstLook, Mode, Verb};
 use ftp_proto::{AddressClass, AddressRule, HostReason, Reply, ReplyCode, Severity};
 
-use super::addresses::is_good_family;
-use super::dial::{Dial, data_address, say, side_by_side};
+use super::dial::{Dial, ask, passive_port, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade, of_connection};
 use super::ports;
 use super::seen::{DataMethod, FirstConnectionSeen, MethodOutcome};
@@ -40,11 +39,15 @@ pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
 /// Judges the methods and the passive ports. Also returns the best method, if one works.
 pub(super) fn judge(dial: &Dial<'_>) -> (Vec<Finding>, Option<DataMethod>) {
     let Some(outcomes) = dial.seen.methods.get().cloned() else { return (Vec::new(), None) };
+    // With a proxy, no address is known, and active mode does not work.
+    let unknown = SocketAddr::from(([0; 4], 0));
     let addresses = dial.login_seen().and_then(|login| login.addresses);
-    let Some(((local, peer), first)) = addresses.zip(dial.seen.first.get().cloned()) else {
-        return through_proxy(outcomes);
+    let (local, peer) = addresses.unwrap_or((unknown, unknown));
+    let first = dial.seen.first.get().cloned().unwrap_or_default();
+    let wanted = match dial.proxy() {
+        Some(_) => Mode::Passive,
+        None => dialler::mode(dial.asked.options),
     };
-    let wanted = dialler::mode(dial.asked.options);
     findings(&MethodsSeen { local, peer, first, outcomes, wanted })
 }
 
@@ -57,10 +60,7 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
     if dial.proxy().is_some() && way.is_active() {
         return Ok(MethodOutcome::NotTried("active mode does not work through a proxy".to_owned()));
     }
-    // PASV is tried over IPv4, if the server has such an address: it may be the only way.
-    let answers = dial.seen.answers.get();
-    let has_ipv4 = answers.is_some_and(|it| is_good_family(it, true) == Some(true));
-    if dial.is_ipv6() && (way == DataMethod::Port || (way == DataMethod::Pasv && !has_ipv4)) {
+    if dial.is_ipv6() && matches!(way, DataMethod::Pasv | DataMethod::Port) {
         return Ok(MethodOutcome::NotTried(ONLY_IPV4.to_owned()));
     }
     let mut inside = match dial.client(way) {
@@ -92,19 +92,10 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
                 drop(inside);
                 // Not done before the listing: some servers do not answer such a command if the port
                 // of the one before was not used.
-                let command = RawCommand::new(way.command()).map_err(Error::Argument)?;
-                match is_answered(dial, way, |client| client.quote(&command).map(drop))? {
-                    true => unfinished("LIST gets no reply"),
-                    false => MethodOutcome::Unanswered,
-                }
-            }
-            MethodOutcome::Failed(Diagnosis("big-packets-lost"), why) => {
-                drop(inside);
-                // At most one line or an error message comes back, unless the server hangs.
-                match is_answered(dial, way, |client| listing(client, "no-such-name").map(drop))? {
-                    true if arrives(dial, way, b"")? => unfinished(&why),
-                    true => MethodOutcome::Failed(Diagnosis("big-packets-lost"), why),
-                    false => unfinished("the data connection opens, but no listing ends"),
+                match dial.client(way).and_then(|mut inside| ask(&mut inside.it, way.command())) {
+                    Err(error @ Error::Cancelled) => return Err(error.into()),
+                    Err(Error::Timeout(Phase::Reply(_))) => MethodOutcome::Unanswered,
+                    _ => unfinished("LIST gets no reply"),
                 }
             }
             // A user who may not list files may still transfer them.
@@ -123,41 +114,8 @@ fn unfinished(why: &str) -> MethodOutcome {
     MethodOutcome::Failed(Diagnosis("final-reply-never"), why.to_owned())
 }
 
-/// Returns whether the content of a directory whose listing stalls arrives over the control connection
-/// (`STAT`): then it needs no large packets, or they arrive. A refusal proves nothing: the directory may
-/// be too large.
-///
-/// # Errors
-///
-/// Returns `Interrupted` after a signal.
-pub(super) fn arrives(dial: &Dial<'_>, way: DataMethod, directory: &[u8]) -> Result<bool> {
-    let path = if directory.is_empty() { b"." } else { directory };
-    let command = RawCommand::new([b"STAT ", path].concat()).map_err(Error::Argument)?;
-    let mut reply = None;
-    is_answered(dial, way, |client| client.quote(&command).map(|it| reply = Some(it)))?;
-    Ok(reply.is_some_and(|it| it.code().severity() == Severity::Completion))
-}
-
-/// Returns whether the server answers a question over a new control connection, even if only with a
-/// refusal.
-///
-/// # Errors
-///
-/// Returns `Interrupted` after a signal.
-fn is_answered(
-    dial: &Dial<'_>,
-    way: DataMethod,
-    ask: impl FnOnce(&mut Client) -> Result<(), Error>,
-) -> Result<bool> {
-    match dial.client(way).and_then(|mut inside| ask(&mut inside.it)) {
-        Err(error @ Error::Cancelled) => Err(error.into()),
-        Err(Error::Timeout(Phase::Reply(_) | Phase::Stall | Phase::FinalReply)) => Ok(false),
-        _ => Ok(true),
-    }
-}
-
 /// Why a method is not tried.
-const ONLY_IPV4: &str = "the command supports only IPv4, but the control connection uses IPv6";
+const ONLY_IPV4: &str = "the command supports only IPv4; use -4 to try it";
 
 /// Reads a listing. Returns `false` if it has more than `ENOUGH` lines; the rest is not read.
 pub(super) fn listing(client: &mut Client, path: &str) -> Result<bool, Error> {
@@ -178,13 +136,12 @@ fn connects(
     way: DataMethod,
     peer: SocketAddr,
 ) -> Option<MethodOutcome> {
-    let reply = say(client, way.command())?;
-    let (_, at) = data_address(way, &reply, peer)?;
+    let (_, at) = passive_port(client, way, peer)?;
     let outcome = match FirstLook::connect(at, dial.asked.bind, dial.timeouts().data_connect) {
         Ok(_) => MethodOutcome::Works,
         Err(error) => unreachable(&error, Some(at)),
     };
-    say(client, "ABOR");
+    let _ = ask(client, "ABOR");
     Some(outcome)
 }
 
@@ -255,37 +212,16 @@ struct MethodsSeen {
     wanted: Mode,
 }
 
-/// Judges the methods through a proxy, where no address is known. Active mode does not work through
-/// a proxy.
-fn through_proxy(outcomes: [MethodOutcome; 4]) -> (Vec<Finding>, Option<DataMethod>) {
-    let unknown = SocketAddr::from(([0; 4], 0));
-    findings(&MethodsSeen {
-        local: unknown,
-        peer: unknown,
-        first: FirstConnectionSeen::default(),
-        outcomes,
-        wanted: Mode::Passive,
-    })
-}
-
 /// Judges all methods. Returns the findings, and the best method if one works.
 fn findings(seen: &MethodsSeen) -> (Vec<Finding>, Option<DataMethod>) {
     let [epsv, pasv, eprt, port] = &seen.outcomes;
-    let tried = |check, mode, name, this, other| Tried { seen, check, mode, name, this, other };
-    let of_ipv4 = MethodOutcome::NotTried(ONLY_IPV4.to_owned());
-    let is_ipv6 = seen.peer.ip().to_canonical().is_ipv6();
-    // Over IPv6, PASV cannot replace EPSV without -4.
-    let other = if is_ipv6 { &of_ipv4 } else { pasv };
-    let mut findings = vec![passive(tried(Check("epsv"), Mode::Passive, "EPSV", epsv, other))];
+    let tried = |way, this, other| Tried { seen, way, this, other };
+    let mut findings = vec![passive(tried(DataMethod::Epsv, epsv, pasv))];
     findings.extend(announced(seen));
-    findings.push(match (is_ipv6, is_good(pasv)) {
-        (true, true) => Check("pasv").ok("data connections with PASV work over IPv4"),
-        (true, false) => passive(tried(Check("pasv"), Mode::Passive, "PASV", &of_ipv4, epsv)),
-        _ => passive(tried(Check("pasv"), Mode::Passive, "PASV", pasv, epsv)),
-    });
+    findings.push(passive(tried(DataMethod::Pasv, pasv, epsv)));
     findings.extend(ports::judge(&seen.first.ports, seen.wanted));
-    findings.push(active(tried(Check("eprt"), Mode::Active, "EPRT", eprt, port)));
-    findings.push(active(tried(Check("port"), Mode::Active, "PORT", port, eprt)));
+    findings.push(active(tried(DataMethod::Eprt, eprt, port)));
+    findings.push(active(tried(DataMethod::Port, port, eprt)));
     // If only some ports fail, one unreachable port does not mean that its command fails.
     let is_partly = seen.first.ports.is_partly();
     let mut works = DataMethod::ALL.into_iter().zip(&seen.outcomes).filter(|(way, outcome)| {
@@ -306,10 +242,7 @@ const fn is_good(outcome: &MethodOutcome) -> bool {
 #[derive(Clone, Copy)]
 struct Tried<'a> {
     seen: &'a MethodsSeen,
-    check: Check,
-    mode: Mode,
-    /// Command of the method.
-    name: &'static str,
+    way: DataMethod,
     this: &'a MethodOutcome,
     other: &'a MethodOutcome,
 }
@@ -322,15 +255,16 @@ impl Tried<'_> {
     /// Returns the finding for a problem of this method. The finding is a failure if the user wants
     /// this mode and no command of the mode works, otherwise a warning.
     fn wrong(self, diagnosis: Diagnosis, words: impl Display) -> Finding {
-        let stops = self.seen.wanted == self.mode && !self.other_works();
+        let is_wanted = (self.seen.wanted == Mode::Active) == self.way.is_active();
+        let stops = is_wanted && !self.other_works();
         let grade = if stops { Grade::Fail } else { Grade::Warn };
-        self.check.wrong(grade, diagnosis, words)
+        self.way.check().wrong(grade, diagnosis, words)
     }
 }
 
 fn passive(tried: Tried<'_>) -> Finding {
-    let Tried { seen, check, name, this, other, .. } = tried;
-    let is_epsv = check == Check("epsv");
+    let Tried { seen, way, this, other } = tried;
+    let (check, name, is_epsv) = (way.check(), way.command(), way == DataMethod::Epsv);
     let other_works = tried.other_works();
     let blocked = match (other_works, is_epsv) {
         // Some ports cannot be reached, so a failure says nothing about the command.
@@ -389,8 +323,8 @@ fn announced(seen: &MethodsSeen) -> Option<Finding> {
 }
 
 fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
-    let Tried { check, name, other, .. } = tried;
-    let is_epsv = check == Check("epsv");
+    let Tried { way, other, .. } = tried;
+    let (check, name, is_epsv) = (way.check(), way.command(), way == DataMethod::Epsv);
     let words = format!("{name} is refused: {reply}");
     match other {
         _ if reply.code() == ReplyCode::NO_DATA_CONNECTION => {
@@ -409,13 +343,14 @@ fn passive_refused(tried: Tried<'_>, reply: &Reply) -> Finding {
 }
 
 fn active(tried: Tried<'_>) -> Finding {
-    let Tried { seen, check, name, this, .. } = tried;
+    let Tried { seen, way, this, .. } = tried;
+    let (check, name, is_eprt) = (way.check(), way.command(), way == DataMethod::Eprt);
     let local = seen.local.ip().to_canonical();
     let outside = outside(seen);
     let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
-    let diagnosis = match (tried.other_works(), check) {
-        (true, Check("eprt")) => Diagnosis("eprt-blocked"),
-        (true, _) => Diagnosis("port-blocked"),
+    let diagnosis = match (tried.other_works(), is_eprt) {
+        (true, true) => Diagnosis("eprt-blocked"),
+        (true, false) => Diagnosis("port-blocked"),
         (false, _) if outside.is_some() => Diagnosis("active-behind-nat"),
         (false, _) => Diagnosis("active-blocked"),
     };
@@ -440,7 +375,7 @@ fn active(tried: Tried<'_>) -> Finding {
             check.skip(format_args!("{name} cannot be tried: {why}"))
         }
         (MethodOutcome::Refused(reply), _) if tried.other_works() => {
-            let other = if check == Check("eprt") { "PORT" } else { "EPRT" };
+            let other = if is_eprt { "PORT" } else { "EPRT" };
             check.ok(format_args!("{name} is refused: {reply}; {other} works"))
         }
         (MethodOutcome::Refused(reply), Some(outside)) => {

@@ -6,10 +6,8 @@ use std::thread::{Builder, scope};
 use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
-use ftp_client::{
-    Client, ClientBuilder, Error, FirstLook, NetworkProtocol, RawCommand, Timeouts, Tls,
-};
-use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme};
+use ftp_client::{Client, ClientBuilder, Error, FirstLook, RawCommand, Timeouts, Tls};
+use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme, Severity};
 
 use super::places::{Inside, Places};
 use super::seen::{DataMethod, LoginSeen, Seen};
@@ -107,19 +105,14 @@ impl<'a> Dial<'a> {
         self.complete(self.dialler.builder()).timeouts(self.timeouts())
     }
 
-    fn complete(&self, builder: ClientBuilder) -> ClientBuilder {
-        let builder = match &self.credentials.account {
-            Some(account) => builder.account(account.as_bytes()),
-            None => builder,
-        };
-        self.asked.tls.iter().cloned().fold(self.by_proxy(builder), ClientBuilder::tls)
-    }
-
-    fn by_proxy(&self, builder: ClientBuilder) -> ClientBuilder {
-        match self.proxy() {
-            Some(chosen) => builder.proxy(chosen.proxy.clone()),
-            None => builder,
+    fn complete(&self, mut builder: ClientBuilder) -> ClientBuilder {
+        if let Some(account) = &self.credentials.account {
+            builder = builder.account(account.as_bytes());
         }
+        if let Some(chosen) = self.proxy() {
+            builder = builder.proxy(chosen.proxy.clone());
+        }
+        self.asked.tls.iter().cloned().fold(builder, ClientBuilder::tls)
     }
 
     /// Checks that there is time left for the examination.
@@ -200,17 +193,6 @@ impl<'a> Dial<'a> {
         builder.tls(tls.clone()).connect_to(secure_url.unwrap_or(self.asked.url))
     }
 
-    /// Connects without TLS and without logging in.
-    ///
-    /// # Errors
-    ///
-    /// Returns the client's error.
-    pub(super) fn connect_plainly(&self) -> Result<Inside<'a, Client>, Error> {
-        let server = server(self.asked.url);
-        let builder = || self.by_proxy(self.dialler.builder()).timeouts(self.timeouts());
-        self.enter(|| builder().connect(&server))
-    }
-
     /// Connects and logs in again, with one method of data connections.
     ///
     /// # Errors
@@ -234,10 +216,7 @@ impl<'a> Dial<'a> {
     ) -> Result<Inside<'a, Client>, Error> {
         self.enter(|| {
             let limit = limit.or(self.dialler.left());
-            let mut builder = way.alone(self.builder()).overall(limit);
-            if way == DataMethod::Pasv && self.is_ipv6() {
-                builder = builder.family(Some(NetworkProtocol::Ipv4));
-            }
+            let builder = way.alone(self.builder()).overall(limit);
             let mut client = self.connect_once(builder, tls)?;
             self.login(&mut client)?;
             self.places.open_up();
@@ -313,18 +292,26 @@ pub(super) fn server(url: &FtpUrl) -> String {
     }
 }
 
-/// Sends a command unchanged. Returns `None` if no reply arrives.
-pub(super) fn say(client: &mut Client, command: &str) -> Option<Reply> {
-    client.quote(&RawCommand::new(command).ok()?).ok()
+/// Sends a command unchanged, and returns the reply, even if that is a refusal.
+///
+/// # Errors
+///
+/// Returns errors of the connection.
+pub(super) fn ask(client: &mut Client, command: &str) -> Result<Reply, Error> {
+    client.quote(&RawCommand::new(command).map_err(Error::Argument)?)
 }
 
-/// Returns the host that a reply to PASV names, and the address to connect to after a reply to PASV
-/// or EPSV: the port that it names, of the control connection's host.
-pub(super) fn data_address(
+/// Asks for a port with PASV or EPSV. Returns the host that the reply to PASV names, and the address to
+/// connect to: the port that the reply names, of the control connection's host.
+pub(super) fn passive_port(
+    client: &mut Client,
     way: DataMethod,
-    reply: &Reply,
     peer: SocketAddr,
 ) -> Option<(Option<IpAddr>, SocketAddr)> {
+    let reply = ask(client, way.command()).ok()?;
+    if reply.code().severity() != Severity::Completion {
+        return None;
+    }
     let (host, port) = match way {
         DataMethod::Epsv => (None, ExtendedAddress::find_port(reply.text()).ok()?),
         _ => {

@@ -137,41 +137,27 @@ fn pause(interval: Duration, left: Option<Duration>, cleanup: &Cleanup) -> Resul
 ///
 /// Returns the failure of standard output.
 fn tell(before: &[Finding], now: &[Finding], quiet: bool, stdio: &mut Stdio) -> Result {
-    let changes = changes(before, now);
-    if stdio.events.is_on() {
-        for FindingChange { finding, was } in changes {
-            let was = was.map(Grade::name);
-            stdio.events.emit(|| report::event(finding).text_if("was", was));
-        }
-        return Ok(());
-    }
     let mut text = String::new();
-    for FindingChange { finding, was } in changes {
-        if quiet && !finding.is_problem() {
-            continue;
+    for (finding, was) in changes(before, now) {
+        let was = was.map(Grade::name);
+        if stdio.events.is_on() {
+            stdio.events.emit(|| report::event(finding).text_if("was", was));
+        } else if !quiet || finding.is_problem() {
+            let was = was.map_or_else(|| "new".to_owned(), |was| format!("was {was}"));
+            let seen = format!("{} ({was})", finding.seen);
+            let finding = Finding { seen, ..finding.clone() };
+            text.push_str(&report::text(&finding, true, stdio.columns()));
         }
-        let was = was.map_or_else(|| "new".to_owned(), |was| format!("was {}", was.name()));
-        let seen = format!("{} ({was})", finding.seen);
-        text.push_str(&report::text(&Finding { seen, ..finding.clone() }, true, stdio.columns()));
     }
-    if text.is_empty() {
-        return Ok(());
+    match text.is_empty() {
+        true => Ok(()),
+        false => stdio.print_report(&format!("changed at {}\n{text}", timestamp())),
     }
-    let text = format!("changed at {}\n{text}", timestamp());
-    stdio.print_report(&text)
 }
 
-/// A finding that differs from the earlier finding, or is new.
-#[derive(Debug, PartialEq)]
-struct FindingChange<'a> {
-    finding: &'a Finding,
-    /// The earlier result; `None` if the check did not run before.
-    was: Option<Grade>,
-}
-
-/// Returns the findings whose result or problem has changed. A check that did not run before counts
-/// only if it finds a problem.
-fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>> {
+/// Returns the findings whose result or problem has changed, each with the earlier result; `None` if the
+/// check did not run before. Then it counts only if it finds a problem.
+fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<(&'a Finding, Option<Grade>)> {
     let mut changes = Vec::new();
     for (at, finding) in now.iter().enumerate() {
         let is_of = |other: &&Finding| other.check == finding.check;
@@ -182,46 +168,37 @@ fn changes<'a>(before: &[Finding], now: &'a [Finding]) -> Vec<FindingChange<'a>>
             (was.grade, was.diagnosis) != (finding.grade, finding.diagnosis)
         });
         if is_change {
-            changes.push(FindingChange { finding, was: was.map(|was| was.grade) });
+            changes.push((finding, was.map(|was| was.grade)));
         }
     }
     changes
 }
 
-/// A row of the table.
-struct Probe {
-    /// The name of its thread.
-    name: &'static str,
-    /// Adds the findings. Fails only for a reason that says nothing about the server: a signal, the
-    /// end of the time for the whole examination, or a fault of this computer.
-    run: fn(&Dial<'_>, &mut Vec<Finding>) -> Result,
-}
-
-const fn probe(name: &'static str, run: fn(&Dial<'_>, &mut Vec<Finding>) -> Result) -> Probe {
-    Probe { name, run }
-}
+/// A row of the table: the name of its thread, and what adds the findings. The latter fails only for a
+/// reason that says nothing about the server: a signal, the end of the time for the whole examination,
+/// or a fault of this computer.
+type Probe = (&'static str, fn(&Dial<'_>, &mut Vec<Finding>) -> Result);
 
 /// The stages up to the login. The first problem that stops this client ends the examination after
 /// its stage.
-const BEFORE_DATA: [&[Probe]; 5] = [
-    &[probe("bind", addresses::bind)],
-    &[probe("proxy", addresses::try_proxy), probe("resolve", addresses::resolve)],
-    &[probe("connect", addresses::look)],
-    &[probe("tls", tls::demanded)],
-    &[probe("login", login::run)],
+const BEFORE_DATA: [&[Probe]; 4] = [
+    &[("proxy", addresses::try_proxy), ("resolve", addresses::resolve)],
+    &[("connect", addresses::look)],
+    &[("tls", tls::demanded)],
+    &[("login", login::run)],
 ];
 
 /// The stage that tries each method of data connections.
 const DATA: &[Probe] = &[
-    probe("tls offer", tls::offered),
-    probe("data", data_connections::run),
-    probe("packets", path::send_packets),
-    probe("ports", ports::run),
+    ("tls offer", tls::offered),
+    ("data", data_connections::run),
+    ("packets", path::send_packets),
+    ("ports", ports::run),
 ];
 
 /// The last stage, which uses the best method of data connections.
 const WITH_DATA: &[Probe] =
-    &[probe("data tls", tls::data), probe("path", path::run), probe("upload", upload::run)];
+    &[("data tls", tls::data), ("path", path::run), ("upload", upload::run)];
 
 impl Asked<'_> {
     /// Examines the server, and prints the findings that are `shown`.
@@ -297,9 +274,9 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
 }
 
 fn examine_stage(probes: &[Probe], dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
-    let outcomes = side_by_side(probes.iter().map(|it| (it.name, it)), |it| {
+    let outcomes = side_by_side(probes.iter().copied(), |run| {
         let mut found = Vec::new();
-        let outcome = (it.run)(dial, &mut found);
+        let outcome = run(dial, &mut found);
         (found, outcome)
     })?;
     let mut ended = Ok(());
@@ -338,8 +315,7 @@ mod tests {
             fail(Check("pasv"), Diagnosis("passive-blocked")),
         ];
         let changes = changes(&before, &now);
-        let shown: Vec<_> =
-            changes.iter().map(|change| (change.finding.check, change.was)).collect();
+        let shown: Vec<_> = changes.iter().map(|(finding, was)| (finding.check, *was)).collect();
         let want = [
             (Check("connect"), Some(Grade::Fail)),
             (Check("login"), Some(Grade::Fail)),

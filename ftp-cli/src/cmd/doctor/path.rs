@@ -6,12 +6,11 @@ use std::io::Read;
 
 use ftp_client::error::Phase;
 use ftp_client::listing::ListingForm;
-use ftp_client::{Client, Error, Place, RawCommand};
+use ftp_client::{Client, Error, Place};
 use ftp_proto::{EntryKind, Escaped};
 
 use super::abilities::{self, LEAST};
-use super::data_connections::arrives;
-use super::dial::Dial;
+use super::dial::{Dial, ask};
 use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
 use super::seen::{DataMethod, PathKind, PathSeen};
 use crate::exit::Result;
@@ -46,7 +45,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     };
     found.push(object(&path, &kind));
     let directory = if kind == PathKind::Directory { path.as_slice() } else { b"" };
-    let mut abilities = match abilities::look(client, directory) {
+    let abilities = match abilities::look(client, directory) {
         Ok(abilities) => abilities,
         // A listing worked over another connection.
         Err((check, error)) => {
@@ -56,14 +55,13 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
             return Ok(());
         }
     };
-    abilities.doubt_loss(|| arrives(dial, dial.way(), directory))?;
     found.extend(abilities::judge(&abilities));
     let large = match kind {
         PathKind::File => {
             let size = client.size(&path).ok().flatten();
             size.is_some_and(|size| size >= LEAST).then_some(path)
         }
-        _ => abilities::large(client, directory, &abilities),
+        _ => abilities.large(directory),
     };
     let passage = match large {
         Some(path) => down(client, &path)?,
@@ -155,14 +153,11 @@ pub(super) fn send_packets(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
 /// # Errors
 ///
 /// Returns errors of the control connection, except for a missing reply to the long command.
-pub(super) fn long_command(client: &mut Client) -> Result<Finding, Error> {
-    let mut say = |length: usize| {
-        let command = RawCommand::new(format!("NOOP {}", "x".repeat(length - 5)));
-        client.quote(&command.map_err(Error::Argument)?).map(drop)
-    };
+fn long_command(client: &mut Client) -> Result<Finding, Error> {
+    let mut say = |length: usize| ask(client, &format!("NOOP {}", "x".repeat(length - 5)));
     say(SHORT)?;
     match say(LONG) {
-        Ok(()) => {
+        Ok(_) => {
             Ok(Check("packets").ok(format_args!("the server answers a command of {LONG} bytes")))
         }
         Err(Error::Timeout(Phase::Reply(_))) => Ok(Check("packets").fail(
@@ -181,7 +176,7 @@ pub(super) fn long_command(client: &mut Client) -> Result<Finding, Error> {
 /// # Errors
 ///
 /// Returns [`Error::Cancelled`] after a signal.
-pub(super) fn down(client: &mut Client, path: &[u8]) -> Result<Finding, Error> {
+fn down(client: &mut Client, path: &[u8]) -> Result<Finding, Error> {
     let mut bytes = Vec::new();
     let read = client.retrieve(path).and_then(|mut file| {
         let read = (&mut file).take(MOST).read_to_end(&mut bytes);

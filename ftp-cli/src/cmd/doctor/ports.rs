@@ -8,9 +8,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ftp_client::{Client, FirstLook, Mode};
-use ftp_proto::{Reply, ReplyCode};
+use ftp_proto::Reply;
 
-use super::dial::{Dial, data_address, say};
+use super::dial::{self, Dial, passive_port};
 use super::finding::{Check, Diagnosis, Finding, Grade};
 use super::seen::{DataMethod, FirstConnectionSeen, Port, Ports};
 use crate::exit::Result;
@@ -29,7 +29,7 @@ pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
     let client = &mut inside.it;
     // This connects to the ports directly, so it is left out with a proxy.
     if let Some((local, peer)) = login.addresses {
-        let stat = say(client, "STAT");
+        let stat = dial::ask(client, "STAT").ok();
         let seen_as = stat.and_then(|stat| address_of_ours(&stat, local.ip(), peer.ip()));
         let ports = ask(dial, client, peer);
         let seen = FirstConnectionSeen { seen_as, ports };
@@ -59,14 +59,12 @@ fn address_of_ours(stat: &Reply, local: IpAddr, peer: IpAddr) -> Option<IpAddr> 
 /// methods find the reason.
 fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     let mut learned = Ports::default();
-    let (way, code) = match peer.ip().to_canonical().is_ipv4() {
-        true => (DataMethod::Pasv, ReplyCode::PASSIVE),
-        false => (DataMethod::Epsv, ReplyCode::EXTENDED_PASSIVE),
+    let way = match peer.ip().to_canonical().is_ipv4() {
+        true => DataMethod::Pasv,
+        false => DataMethod::Epsv,
     };
     for _ in 0..TRIES {
-        let reply = say(client, way.command()).filter(|reply| reply.code() == code);
-        let named = reply.and_then(|reply| data_address(way, &reply, peer));
-        let Some((host, at)) = named else { break };
+        let Some((host, at)) = passive_port(client, way, peer) else { break };
         learned.hosts.extend(host);
         let limit = PATIENCE.min(dial.timeouts().data_connect);
         let is_reached = FirstLook::connect(at, dial.asked.bind, limit).is_ok();
@@ -136,6 +134,8 @@ fn numbers_of(learned: &Ports, is_reached: bool) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ftp_proto::ReplyCode;
+
     use super::*;
 
     fn of(ports: &[(u16, bool)]) -> Ports {

@@ -9,7 +9,7 @@ use ftp_client::error::{CertificateFault, TlsCause};
 use ftp_client::{Client, ClientBuilder, Extended, FirstLook, Mode, TlsInfo, TlsVersion};
 use ftp_proto::{Features, Reply};
 
-use super::finding::{Diagnosis, Finding};
+use super::finding::{Check, Diagnosis, Finding};
 use super::places::Inside;
 
 /// What the probes have seen so far. Each field is set by at most one probe.
@@ -128,6 +128,15 @@ impl DataMethod {
         }
     }
 
+    pub(super) const fn check(self) -> Check {
+        Check(match self {
+            Self::Epsv => "epsv",
+            Self::Pasv => "pasv",
+            Self::Eprt => "eprt",
+            Self::Port => "port",
+        })
+    }
+
     pub(super) const fn is_active(self) -> bool {
         matches!(self, Self::Eprt | Self::Port)
     }
@@ -168,41 +177,4 @@ pub(super) enum PathKind {
     File,
     /// Missing, or a directory that this user cannot enter; holds the server's reply.
     Missing(String),
-}
-
-#[derive(Debug, Default)]
-pub(super) struct UploadSeen {
-    pub(super) directory: String,
-    /// Whether the server reports that the directory is missing.
-    pub(super) is_missing: bool,
-    /// Storing a small file, tried only if a large one stalled.
-    pub(super) small: Step,
-    pub(super) put: Step,
-    /// Reading the file back; only `Changed` and `Stalled` count against the upload.
-    pub(super) back: Step,
-    pub(super) append: Step,
-    pub(super) resume: Step,
-    pub(super) rename: Step,
-    pub(super) delete: Step,
-    /// Seconds by which the server's clock is ahead, and the uncertainty.
-    pub(super) clock: Option<(i64, i64)>,
-    /// Files that remain.
-    pub(super) left: Vec<String>,
-}
-
-/// Outcome of one step.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Step {
-    Done,
-    Refused(Reply),
-    /// The step succeeded, but the content is wrong.
-    Changed(String),
-    /// The transfer stalled, or its end was never confirmed.
-    Stalled(String),
-    /// There was no data connection, so nothing is known about the step.
-    NoData(String),
-    Failed(String),
-    /// Not tried, because an earlier step failed.
-    #[default]
-    NotTried,
 }

@@ -15,7 +15,6 @@ use ftp_proto::{Features, TimeVal};
 use super::data_connections::listing;
 use super::dial::{Dial, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade, not_again, of_connection};
-use super::path;
 use super::places::Inside;
 use super::seen::{TlsOutcome, TlsSeen};
 use crate::console::output::{counted, unix_time};
@@ -84,7 +83,7 @@ fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome> {
     let is_demanded = dial.asked.tls.is_some();
     let (diagnosis, why) = match &error {
         Error::Timeout(Phase::Overall) => return Ok(TlsOutcome::Unable(error.to_string())),
-        Error::Timeout(Phase::Handshake) => stalled(dial, &error)?,
+        Error::Timeout(Phase::Handshake) => (Diagnosis("tls-stalls"), error.to_string()),
         // If the user does not ask for TLS, missing TLS support or CA certificates are not a
         // failure.
         Error::Tls(TlsError::Absent | TlsError::Settings(_)) if !is_demanded => {
@@ -105,19 +104,6 @@ fn failed(dial: &Dial<'_>, error: Error) -> Result<TlsOutcome> {
         _ => of_connection(&error, true)?,
     };
     Ok(TlsOutcome::Failed(diagnosis, why))
-}
-
-/// Judges a handshake that stalled: tests whether large packets stall without TLS too.
-fn stalled(dial: &Dial<'_>, error: &Error) -> Result<(Diagnosis, String)> {
-    let plain = (!dial.asked.is_implicit)
-        .then(|| dial.connect_plainly().and_then(|mut it| path::long_command(&mut it.it)));
-    match plain {
-        Some(Ok(Finding { grade: Grade::Fail, seen, .. })) => {
-            Ok((Diagnosis("big-packets-lost"), format!("TLS stalls; {seen}")))
-        }
-        Some(Err(error @ Error::Cancelled)) => Err(error.into()),
-        _ => Ok((Diagnosis("tls-stalls"), error.to_string())),
-    }
 }
 
 /// Returns the negotiated parameters and sends QUIT.

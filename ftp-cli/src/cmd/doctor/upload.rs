@@ -11,8 +11,7 @@ use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
 use super::abilities::LEAST;
 use super::dial::Dial;
-use super::finding::{Check, Diagnosis, Finding, not_again};
-use super::seen::{Step, UploadSeen};
+use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
 use crate::console::output::unix_time;
 use crate::exit::Result;
 use crate::random_name;
@@ -20,9 +19,6 @@ use crate::random_name;
 /// Number of bytes that are stored, and number of bytes that are then appended.
 const LENGTH: usize = 64 << 10;
 const MORE: usize = 1 << 10;
-
-/// Number of bytes that fit into one packet on any network.
-const SMALL: usize = 256;
 
 /// Time limit for cleaning up over a new connection. After a signal, the main thread has only half
 /// a second left.
@@ -56,90 +52,87 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
             return Ok(());
         }
     };
-    let name = format!("ftp-cli-doctor-{}", random_name());
-    let path = |suffix: &str| Pathname::join(directory, format!("{name}{suffix}").as_bytes());
-    let mut trial = UploadTest { client: &mut inside.it, there: Vec::new() };
-    let directory_shown = Escaped(directory).to_string();
-    let mut seen = UploadSeen { directory: directory_shown, ..UploadSeen::default() };
-    let mut tried = trial.all(&mut seen, &path);
-    let mut there = trial.there;
-    if let Step::Refused(_) = seen.put {
-        seen.is_missing = inside.it.can_enter(directory).is_err_and(|error| error.is_no());
-    }
-    let mut client = Some(inside);
-    // A small file shows why the large one stalled.
-    let is_stalled = matches!(seen.put, Step::Stalled(_)) && tried.is_ok();
-    if is_stalled && dial.in_time().is_ok() {
-        drop(client.take());
-        client = dial.client(dial.way()).ok();
-    }
-    if let Some(inside) = client.as_mut().filter(|_| is_stalled) {
-        let mut trial = UploadTest { client: &mut inside.it, there };
-        let stored = step(trial.store(&path(".small"), &bytes(SMALL), Some(0)));
-        there = trial.there;
-        match stored {
-            Ok(small) => seen.small = small,
-            Err(error) => tried = Err(error),
-        }
-    }
+    let packets = dial.seen.packets.get();
+    let mut trial = UploadTest {
+        client: &mut inside.it,
+        directory,
+        passes_up: packets.is_some_and(|finding| finding.grade == Grade::Ok),
+        there: Vec::new(),
+        found: Vec::new(),
+    };
+    let tried = trial.all();
+    let UploadTest { there, found: tested, .. } = trial;
     let patience = match &tried {
         Err(Error::Cancelled) => CLEANING,
         _ => dial.left().max(CLEANING),
     };
-    let old = client.as_mut().map(|inside| &mut inside.it);
-    (seen.delete, seen.left) = clean(dial, old, there, patience);
-    if let Some(inside) = client {
-        inside.quit();
-    }
-    let is_over = match tried {
-        Err(error @ (Error::Cancelled | Error::Timeout(Phase::Overall))) => Err(error.into()),
-        _ => dial.in_time(),
-    };
-    if is_over.is_err() && !seen.left.is_empty() {
-        dial.messages.say(format_args!("test files still on the server: {}", seen.left.join(", ")));
+    let (deleted, left) = clean(dial, &mut inside.it, there, patience);
+    inside.quit();
+    let is_over = tried.map_err(Into::into).and_then(|()| dial.in_time());
+    if is_over.is_err() && !left.is_empty() {
+        dial.messages.say(format_args!("test files still on the server: {}", left.join(", ")));
     }
     is_over?;
-    found.extend(findings(&seen));
+    found.extend(tested);
+    found.push(deleted);
     Ok(())
 }
 
 struct UploadTest<'a> {
     client: &'a mut Client,
+    directory: &'a [u8],
+    /// Whether the server has received a large packet.
+    passes_up: bool,
     /// Files that may exist, newest last. The flag tells whether the file certainly exists.
     there: Vec<(Vec<u8>, bool)>,
+    found: Vec<Finding>,
 }
 
 impl UploadTest<'_> {
     /// Runs each step that the outcomes of the earlier steps allow.
-    fn all(&mut self, seen: &mut UploadSeen, path: &dyn Fn(&str) -> Vec<u8>) -> Result<(), Error> {
+    ///
+    /// # Errors
+    ///
+    /// Returns `Cancelled` after a signal, and `Timeout` if the time for the whole test is over.
+    fn all(&mut self) -> Result<(), Error> {
+        let name = format!("ftp-cli-doctor-{}", random_name());
+        let path = |end| Pathname::join(self.directory, format!("{name}{end}").as_bytes());
         let [one, two, new] = [".1", ".2", ".renamed"].map(path);
         let bytes = bytes(LENGTH + MORE);
         let (first, more) = bytes.split_at(LENGTH);
         let before = unix_time();
-        seen.put = step(self.store(&one, first, Some(0)))?;
-        if !matches!(seen.put, Step::Done) {
+        let put = step(self.store(&one, first, Some(0)))?;
+        let after = unix_time();
+        let is_missing = matches!(put, Step::Refused(_))
+            && self.client.can_enter(self.directory).is_err_and(|error| error.is_no());
+        let back = match put {
+            Step::Done => Some(self.compare(&one, first)?),
+            _ => None,
+        };
+        let directory = Escaped(self.directory).to_string();
+        self.found.push(judge_put(&directory, (&put, back.as_ref()), is_missing, self.passes_up));
+        if !matches!(put, Step::Done) {
+            let others = ["append", "resume", "rename", "clock"];
+            self.found
+                .extend(others.map(|name| Check(name).skip("there is no test file on the server")));
             return Ok(());
         }
-        let after = unix_time();
-        seen.back = self.compare(&one, first)?;
-        if let Ok(Some(time)) = self.client.modified(&one) {
-            seen.clock = Some(skew(time.unix_seconds(), before, after));
-        }
-        seen.append = step(self.store(&one, more, None))?;
+        let time = self.client.modified(&one).ok().flatten();
+        let clock = time.map(|time| skew(time.unix_seconds(), before, after));
         // Where nothing can be read, nothing can be compared.
-        if matches!((&seen.back, &seen.append), (Step::Done, Step::Done)) {
-            seen.append = self.compare(&one, &bytes)?;
-        }
+        let can_read = matches!(back, Some(Step::Done));
+        let appended = self.store(&one, more, None);
+        let append = self.proved(appended, can_read, &one, &bytes)?;
+        let what = "1 KiB was appended";
+        self.found.push(further(Check("append"), &append, what, Diagnosis("append-refused")));
         let (half, rest) = first.split_at(LENGTH / 2);
-        seen.resume = step(self.store(&two, half, Some(0)))?;
-        if matches!(seen.resume, Step::Done) {
-            seen.resume = step(self.store(&two, rest, Some(half.len() as u64)))?;
-        }
-        if matches!((&seen.back, &seen.resume), (Step::Done, Step::Done)) {
-            seen.resume = self.compare(&two, first)?;
-        }
-        seen.rename = step(self.client.rename(&one, &new))?;
-        match seen.rename {
+        let begun = self.store(&two, half, Some(0));
+        let resumed = begun.and_then(|()| self.store(&two, rest, Some(half.len() as u64)));
+        let resume = self.proved(resumed, can_read, &two, first)?;
+        let what = "the first half of a file was uploaded, then the rest with REST";
+        self.found.push(further(Check("resume"), &resume, what, Diagnosis("resume-refused")));
+        let rename = step(self.client.rename(&one, &new))?;
+        match rename {
             Step::Done => self
                 .there
                 .iter_mut()
@@ -149,7 +142,24 @@ impl UploadTest<'_> {
             Step::Failed(_) => self.there.push((new, false)),
             _ => {}
         }
+        let what = "a file was renamed";
+        self.found.push(further(Check("rename"), &rename, what, Diagnosis("rename-refused")));
+        self.found.push(judge_clock(clock));
         Ok(())
+    }
+
+    /// Returns the outcome of a step, and of reading back what it should have stored.
+    fn proved(
+        &mut self,
+        done: Result<(), Error>,
+        can_read: bool,
+        path: &[u8],
+        want: &[u8],
+    ) -> Result<Step, Error> {
+        match step(done)? {
+            Step::Done if can_read => self.compare(path, want),
+            step => Ok(step),
+        }
     }
 
     /// Stores bytes from an offset, or appends them if `offset` is `None`.
@@ -192,6 +202,20 @@ impl UploadTest<'_> {
     }
 }
 
+/// Outcome of one step.
+#[derive(Clone, Debug)]
+enum Step {
+    Done,
+    Refused(Reply),
+    /// The step succeeded, but the content is wrong.
+    Changed(String),
+    /// The transfer stalled, or its end was never confirmed.
+    Stalled(String),
+    /// There was no data connection, so nothing is known about the step.
+    NoData(String),
+    Failed(String),
+}
+
 fn ours(error: io::Error) -> Error {
     Error::downcast(error).unwrap_or_else(Error::io)
 }
@@ -210,21 +234,20 @@ fn step(result: Result<(), Error>) -> Result<Step, Error> {
     }
 }
 
-/// Removes the files, over a new connection if the old one is unusable. Returns the outcome and the
+/// Removes the files, over a new connection if the old one is unusable. Returns the finding and the
 /// remaining files.
 fn clean(
     dial: &Dial<'_>,
-    mut client: Option<&mut Client>,
+    client: &mut Client,
     there: Vec<(Vec<u8>, bool)>,
     patience: Duration,
-) -> (Step, Vec<String>) {
+) -> (Finding, Vec<String>) {
     let mut another = None;
     let end = Instant::now() + patience;
-    let mut worst = Step::NotTried;
+    let mut finding = Check("delete").skip("no file to delete");
     let mut left = Vec::new();
     for (name, is_there) in there.into_iter().rev() {
-        let old = client.as_mut().map(|client| client.delete(&name));
-        let mut deleted = old.unwrap_or(Err(Error::Closed));
+        let mut deleted = client.delete(&name);
         if !matches!(deleted, Ok(()) | Err(Error::Refused { .. })) {
             let left = end.saturating_duration_since(Instant::now());
             another = another.or_else(|| dial.undisturbed(left).ok());
@@ -237,20 +260,24 @@ fn clean(
             }
         }
         match deleted {
-            Ok(()) if matches!(worst, Step::NotTried) => worst = Step::Done,
+            Ok(()) if left.is_empty() => {
+                finding = Check("delete").ok("the test files were deleted");
+            }
             Ok(()) => {}
             // The file may never have existed.
             Err(Error::Refused { reply, .. }) if !is_there && reply.code().value() == 550 => {}
             Err(error) => {
                 left.push(Escaped(&name).to_string());
-                worst = match error {
-                    Error::Refused { reply, .. } => Step::Refused(reply),
-                    error => Step::Failed(error.to_string()),
+                let why = match error {
+                    Error::Refused { reply, .. } => reply.to_string(),
+                    error => error.to_string(),
                 };
+                let seen = format!("still on the server: {}: {why}", left.join(", "));
+                finding = Check("delete").warn(Diagnosis("delete-refused"), seen);
             }
         }
     }
-    (worst, left)
+    (finding, left)
 }
 
 /// Returns bytes, among them some that a proxy could mistake for a line ending, an end of file or a
@@ -276,58 +303,44 @@ fn skew(time: i64, before: i64, after: i64) -> (i64, i64) {
 /// Largest harmless difference between the clocks, in seconds.
 const TOLERATED: i64 = 60;
 
-fn findings(seen: &UploadSeen) -> Vec<Finding> {
-    let resumed = "the first half of a file was uploaded, then the rest with REST";
-    vec![
-        put(seen),
-        further(Check("append"), &seen.append, "1 KiB was appended", Diagnosis("append-refused")),
-        further(Check("resume"), &seen.resume, resumed, Diagnosis("resume-refused")),
-        further(Check("rename"), &seen.rename, "a file was renamed", Diagnosis("rename-refused")),
-        delete(seen),
-        match seen.put {
-            Step::Done => clock(seen.clock),
-            _ => Check("clock").skip(NO_FILE),
-        },
-    ]
-}
-
-/// Judges the first stored file, and whether reading it back worked.
-fn put(seen: &UploadSeen) -> Finding {
-    let directory = &seen.directory;
-    match (&seen.put, &seen.back) {
-        (Step::Done, Step::Changed(how)) => Check("put").fail(Diagnosis("upload-changed"), how),
-        (Step::Done, Step::Stalled(why)) => Check("put").fail(
-            Diagnosis("big-packets-lost"),
-            format_args!("64 KiB were stored in {directory}, but reading them back failed: {why}"),
-        ),
-        (Step::Done, Step::Done) => Check("put")
-            .ok(format_args!("64 KiB were stored in {directory} and read back unchanged")),
-        (Step::Done, _) => Check("put").ok(format_args!("64 KiB were stored in {directory}")),
-        (Step::Refused(reply), _) => {
-            let diagnosis = match is_for_now(reply) {
-                true => Diagnosis("upload-failed"),
-                false if seen.is_missing => Diagnosis("upload-dir-missing"),
-                false => Diagnosis("upload-refused"),
+/// Judges the first stored file, and whether reading it `back` worked. `passes_up` says whether large
+/// packets reach the server.
+fn judge_put(
+    directory: &str,
+    (put, back): (&Step, Option<&Step>),
+    is_missing: bool,
+    passes_up: bool,
+) -> Finding {
+    let check = Check("put");
+    let (diagnosis, why) = match (put, back) {
+        (Step::Done, back) => {
+            let stored = format!("64 KiB were stored in {directory}");
+            return match back {
+                Some(Step::Done) => check.ok(format_args!("{stored} and read back unchanged")),
+                Some(Step::Changed(how)) => check.fail(Diagnosis("upload-changed"), how),
+                Some(Step::Stalled(why)) => check.fail(
+                    Diagnosis("big-packets-lost"),
+                    format_args!("{stored}, but reading them back failed: {why}"),
+                ),
+                _ => check.ok(stored),
             };
-            Check("put").fail(diagnosis, format_args!("storing in {directory}: {reply}"))
         }
-        (Step::Stalled(why), _) => {
-            let (diagnosis, small) = match seen.small {
-                Step::Done => (Diagnosis("big-packets-lost"), ", but storing a small file works"),
-                Step::Stalled(_) => (Diagnosis("final-reply-never"), "; a small file stalls too"),
-                _ => (Diagnosis("upload-failed"), ""),
-            };
-            Check("put")
-                .fail(diagnosis, format_args!("storing 64 KiB in {directory}: {why}{small}"))
+        (Step::NoData(why), _) => {
+            return check.skip(format_args!("storing in {directory}: {why}"));
         }
-        (Step::NoData(why), _) => Check("put").skip(format_args!("storing in {directory}: {why}")),
-        (Step::Changed(why) | Step::Failed(why), _) => Check("put")
-            .fail(Diagnosis("upload-failed"), format_args!("storing in {directory}: {why}")),
-        (Step::NotTried, _) => Check("put").skip("nothing could be stored"),
-    }
+        (Step::Refused(reply), _) if is_for_now(reply) => {
+            (Diagnosis("upload-failed"), reply.to_string())
+        }
+        (Step::Refused(reply), _) if is_missing => {
+            (Diagnosis("upload-dir-missing"), reply.to_string())
+        }
+        (Step::Refused(reply), _) => (Diagnosis("upload-refused"), reply.to_string()),
+        (Step::Stalled(why), _) if passes_up => (Diagnosis("final-reply-never"), why.clone()),
+        (Step::Stalled(why), _) => (Diagnosis("big-packets-lost"), why.clone()),
+        (Step::Changed(why) | Step::Failed(why), _) => (Diagnosis("upload-failed"), why.clone()),
+    };
+    check.fail(diagnosis, format_args!("storing 64 KiB in {directory}: {why}"))
 }
-
-const NO_FILE: &str = "there is no test file on the server";
 
 /// Judges a step that needs an existing file; `what` describes a success.
 fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Finding {
@@ -339,25 +352,6 @@ fn further(check: Check, step: &Step, what: &str, diagnosis: Diagnosis) -> Findi
         Step::Stalled(why) => check.warn(Diagnosis("upload-failed"), why),
         // A corrupted file is worse than a missing one.
         Step::Changed(how) => check.fail(Diagnosis("upload-changed"), how),
-        Step::NotTried => check.skip(NO_FILE),
-    }
-}
-
-fn delete(seen: &UploadSeen) -> Finding {
-    match (&seen.delete, seen.left.as_slice()) {
-        (Step::NotTried, []) => Check("delete").skip("no file to delete"),
-        (_, []) => Check("delete").ok("the test files were deleted"),
-        (step, left) => {
-            let why = match step {
-                Step::Refused(reply) => reply.to_string(),
-                Step::Failed(why) => why.clone(),
-                _ => String::new(),
-            };
-            Check("delete").warn(
-                Diagnosis("delete-refused"),
-                format_args!("still on the server: {}: {why}", left.join(", ")),
-            )
-        }
     }
 }
 
@@ -366,7 +360,7 @@ fn is_for_now(reply: &Reply) -> bool {
     reply.code().severity() == Severity::Transient || reply.code() == ReplyCode::OVER_QUOTA
 }
 
-fn clock(skew: Option<(i64, i64)>) -> Finding {
+fn judge_clock(skew: Option<(i64, i64)>) -> Finding {
     let words = match skew {
         None => {
             let seen = "MDTM did not return the modification time of a test file";
@@ -422,55 +416,51 @@ mod tests {
         Step::Refused(Reply::new(ReplyCode::new(code).unwrap(), "so"))
     }
 
-    fn good() -> UploadSeen {
-        UploadSeen {
-            directory: "in".to_owned(),
-            put: Step::Done,
-            back: Step::Done,
-            append: Step::Done,
-            resume: Step::Done,
-            rename: Step::Done,
-            delete: Step::Done,
-            clock: Some((0, 2)),
-            ..UploadSeen::default()
-        }
+    fn name(found: &Finding) -> Option<&'static str> {
+        found.diagnosis.map(|diagnosis| diagnosis.0)
     }
 
     #[test]
     fn each_step_has_its_diagnosis() {
-        let none = UploadSeen::default;
         let stalled = || Step::Stalled("no byte".to_owned());
         let changed = || Step::Changed("bytes".to_owned());
-        let left = vec!["in/x".to_owned()];
-        for (seen, want) in [
-            (good(), &[][..]),
-            (UploadSeen { put: refused(550), ..none() }, &["upload-refused"]),
-            (UploadSeen { put: refused(550), is_missing: true, ..none() }, &["upload-dir-missing"]),
-            (UploadSeen { put: stalled(), small: Step::Done, ..none() }, &["big-packets-lost"]),
-            (UploadSeen { put: stalled(), small: stalled(), ..none() }, &["final-reply-never"]),
-            (UploadSeen { put: stalled(), ..none() }, &["upload-failed"]),
-            (UploadSeen { put: Step::NoData("x".into()), ..none() }, &[]),
-            (UploadSeen { back: stalled(), ..good() }, &["big-packets-lost"]),
-            (UploadSeen { put: refused(553), ..none() }, &["upload-refused"]),
-            (UploadSeen { put: refused(452), ..none() }, &["upload-failed"]),
-            (UploadSeen { put: refused(552), ..none() }, &["upload-failed"]),
-            (UploadSeen { put: Step::Failed("x".into()), ..none() }, &["upload-failed"]),
-            (UploadSeen { back: changed(), ..good() }, &["upload-changed"]),
-            (UploadSeen { back: Step::NotTried, ..good() }, &[]),
-            (UploadSeen { append: refused(550), ..good() }, &["append-refused"]),
-            (UploadSeen { append: changed(), ..good() }, &["upload-changed"]),
-            (UploadSeen { resume: refused(451), ..good() }, &["resume-refused"]),
-            (UploadSeen { resume: changed(), ..good() }, &["upload-changed"]),
-            (UploadSeen { rename: refused(550), ..good() }, &["rename-refused"]),
-            (UploadSeen { delete: refused(550), left, ..good() }, &["delete-refused"]),
-            (UploadSeen { clock: Some((3_600, 2)), ..good() }, &["clock-skew"]),
-            (UploadSeen { clock: Some((-61, 2)), ..good() }, &["clock-skew"]),
-            (UploadSeen { clock: Some((60, 2)), ..good() }, &[]),
-            (UploadSeen { clock: None, ..good() }, &[]),
+        let failed = || Step::Failed("x".to_owned());
+        for (put, back, is_missing, passes_up, want) in [
+            (Step::Done, Some(Step::Done), false, true, None),
+            (Step::Done, None, false, true, None),
+            (Step::Done, Some(changed()), false, true, Some("upload-changed")),
+            (Step::Done, Some(stalled()), false, true, Some("big-packets-lost")),
+            (refused(550), None, false, true, Some("upload-refused")),
+            (refused(550), None, true, true, Some("upload-dir-missing")),
+            (refused(553), None, false, true, Some("upload-refused")),
+            (refused(452), None, false, true, Some("upload-failed")),
+            (refused(552), None, true, true, Some("upload-failed")),
+            (stalled(), None, false, false, Some("big-packets-lost")),
+            (stalled(), None, false, true, Some("final-reply-never")),
+            (failed(), None, false, true, Some("upload-failed")),
+            (Step::NoData("x".to_owned()), None, false, true, None),
         ] {
-            let found = findings(&seen);
-            let names: Vec<_> = found.iter().filter_map(|found| Some(found.diagnosis?.0)).collect();
-            assert_eq!(names, want, "{seen:?}");
+            let found = judge_put("in", (&put, back.as_ref()), is_missing, passes_up);
+            assert_eq!(name(&found), want, "{put:?} {back:?}");
+        }
+        for (step, want) in [
+            (Step::Done, None),
+            (refused(550), Some("append-refused")),
+            (changed(), Some("upload-changed")),
+            (stalled(), Some("upload-failed")),
+            (failed(), Some("connection-lost")),
+            (Step::NoData("x".to_owned()), None),
+        ] {
+            let found = further(Check("append"), &step, "", Diagnosis("append-refused"));
+            assert_eq!(name(&found), want, "{step:?}");
+        }
+        for (skew, want) in [
+            (Some((3_600, 2)), Some("clock-skew")),
+            (Some((-61, 2)), Some("clock-skew")),
+            (Some((60, 2)), None),
+            (None, None),
+        ] {
+            assert_eq!(name(&judge_clock(skew)), want, "{skew:?}");
         }
     }
 }

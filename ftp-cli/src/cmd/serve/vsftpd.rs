@@ -204,14 +204,14 @@ impl Conversion {
         if !conf.is("hide_ids", true) {
             self.set("hide_ids", "listing.show_ids", "true");
         }
-        if conf.is("delete_failed_uploads", false) {
-            self.set("delete_failed_uploads", "transfer.partial", "\"discard\"");
-        }
-        if conf.is("xferlog_enable", false) {
-            self.set("xferlog_enable", "log.transfers", "\"/var/log/ftp-cli/xferlog\"");
-        }
-        if conf.is("syslog_enable", false) {
-            self.set("syslog_enable", "log.target", "\"syslog\"");
+        for (key, setting, value) in [
+            ("delete_failed_uploads", "transfer.partial", "discard"),
+            ("xferlog_enable", "log.transfers", "/var/log/ftp-cli/xferlog"),
+            ("syslog_enable", "log.target", "syslog"),
+        ] {
+            if conf.is(key, false) {
+                self.set(key, setting, &quoted(value));
+            }
         }
         if conf.is("anonymous_enable", true) {
             self.anonymous(conf, accounts);

@@ -389,7 +389,7 @@ const ROWS: &[Network] = &[
         Some(large_packets("large packets lost to the client", (false, true), &[], seen))
     },
     || {
-        let seen = ("put", "but storing a small file works");
+        let seen = ("put", "storing 64 KiB in in");
         let upload = &["--upload-dir", "in"];
         Some(large_packets("large packets lost, uploads", (true, true), upload, seen))
     },

@@ -58,8 +58,6 @@ enum Fault {
     Alert,
     /// It agrees to TLS, and then sends nothing more.
     Mute,
-    /// As `Mute`, and no large packet ever arrives, with TLS or without.
-    Narrow,
 }
 
 /// A server with such a fault, which supports passive mode and listings only.
@@ -87,14 +85,11 @@ fn serve(tcp: TcpStream, tls: &TlsServer, fault: Fault) -> io::Result<()> {
                 Fault::Unanswered => return io::copy(&mut clear, &mut io::sink()).map(drop),
                 _ => break,
             },
-            line if fault == Fault::Narrow && line.len() > 1_400 => {
-                return io::copy(&mut clear, &mut io::sink()).map(drop);
-            }
             _ => clear.write_all(b"502 what?\r\n")?,
         }
     }
     clear.write_all(b"234 go on\r\n")?;
-    if matches!(fault, Fault::Mute | Fault::Narrow) {
+    if fault == Fault::Mute {
         return io::copy(&mut clear, &mut io::sink()).map(drop);
     }
     if fault == Fault::Alert {
@@ -260,7 +255,6 @@ fn each_tls_fault_has_exactly_its_diagnosis() {
         (Fault::Closed, (&["connection-lost"], 4, None)),
         (Fault::Alert, (&["tls-handshake"], 5, None)),
         (Fault::Mute, (&["tls-stalls"], 10, None)),
-        (Fault::Narrow, (&["big-packets-lost"], 4, None)),
     ];
     at_once(faults.len(), faults, |(fault, want)| {
         let address = faulty(&pair, fault);

@@ -210,16 +210,19 @@ fn the_best_data_method_is_the_first_that_works_in_the_wanted_mode() {
 }
 
 #[test]
-fn over_ipv6_only_ipv4_data_connections_still_end_in_a_failure_with_advice() {
-    let mut seen = seen("198.51.100.2", "203.0.113.9", [silent(), WORKS, silent(), silent()]);
-    seen.local = "[2001:db8::2]:40000".parse().unwrap();
-    seen.peer = "[2001:db8::9]:21".parse().unwrap();
-    seen.first = FirstConnectionSeen::default();
-    assert_eq!(names(&seen), ["!passive-blocked", "active-blocked"]);
-    assert_eq!(findings(&seen).1, Some(DataMethod::Pasv));
-    seen.outcomes = [WORKS, silent(), WORKS, WORKS];
-    assert_eq!(names(&seen), [""; 0]);
-    assert_eq!(findings(&seen).1, Some(DataMethod::Epsv));
+fn over_ipv6_no_command_replaces_a_blocked_epsv() {
+    let not_tried = || MethodOutcome::NotTried(ONLY_IPV4.to_owned());
+    let of = |epsv| {
+        let mut seen = seen("198.51.100.2", "203.0.113.9", [epsv, not_tried(), WORKS, not_tried()]);
+        seen.local = "[2001:db8::2]:40000".parse().unwrap();
+        seen.peer = "[2001:db8::9]:21".parse().unwrap();
+        seen.first = FirstConnectionSeen::default();
+        seen
+    };
+    assert_eq!(names(&of(silent())), ["!passive-blocked"]);
+    assert_eq!(names(&of(refused(500))), ["!epsv-unsupported"]);
+    assert_eq!(names(&of(WORKS)), [""; 0]);
+    assert_eq!(findings(&of(WORKS)).1, Some(DataMethod::Epsv));
 }
 
 #[test]
