@@ -239,6 +239,30 @@ fn nobody_resumes_at_the_end_of_a_file_of_which_nothing_is_known() {
 }
 
 #[test]
+fn check_reaches_the_other_server_without_a_login_of_its_own() {
+    let mut door = door(old_server(|_, _| ()), ("u", "p"), Timeouts::default());
+    door.login = None;
+    Arc::get_mut(&mut door.target).unwrap().personal = true;
+    door.check().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    Arc::get_mut(&mut door.target).unwrap().url = format!("ftp://{nobody}").parse().unwrap();
+    door.check().unwrap_err();
+}
+
+#[test]
+fn check_says_if_no_digest_can_be_compared() {
+    let address = old_server(|data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        drop(data.accept());
+        control.write_all(b"226 done\r\n").unwrap();
+    });
+    let mut door = door(address, ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().hashes = true;
+    let found = door.check().unwrap();
+    assert!(found.iter().any(|line| line.contains("lists no HASH")), "{found:?}");
+}
+
+#[test]
 fn names_that_windows_takes_for_others_are_refused() {
     let other = OurServer::start();
     let front = Front::of(other.address, (other.user, other.password), "");
