@@ -238,6 +238,38 @@ fn nobody_resumes_at_the_end_of_a_file_of_which_nothing_is_known() {
     assert_eq!(other.root.read("a"), b"the old file, more");
 }
 
+/// Each command of each session would wait for a connection that is not made.
+#[test]
+fn a_refused_login_is_not_waited_for() {
+    let recorder = Recorder::new();
+    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
+    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "wrong"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    let begun = Instant::now();
+    for _ in 0..3 {
+        let refused = storage.stat(&"/a".into(), Ask::Facts).unwrap_err();
+        assert_eq!(refused.kind, Kind::Unavailable);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    let logins = recorder.commands().iter().filter(|command| command.starts_with("PASS")).count();
+    assert_eq!(logins, 1, "{:?}", recorder.commands());
+}
+
+/// The server would be waited for twice as long as the settings say.
+#[test]
+fn a_question_without_an_answer_is_not_asked_again() {
+    let recorder = Recorder::new();
+    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
+    let other = other.fault(Verb::Mlst, 1, ProtocolFault::Delay(Duration::from_secs(2)));
+    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
+    let timeouts = Timeouts::default().reply(Duration::from_millis(200));
+    let storage = door(other.local_addr(), ("u", "p"), timeouts).storage("", None).unwrap();
+    assert_eq!(storage.stat(&"/a".into(), Ask::Facts).unwrap_err().kind, Kind::Unavailable);
+    let asked = recorder.commands().iter().filter(|command| command.starts_with("MLST")).count();
+    assert_eq!(asked, 1, "{:?}", recorder.commands());
+}
+
 #[test]
 fn check_reaches_the_other_server_without_a_login_of_its_own() {
     let mut door = door(old_server(|_, _| ()), ("u", "p"), Timeouts::default());

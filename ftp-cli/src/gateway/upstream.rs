@@ -91,8 +91,6 @@ pub(super) struct Upstream {
     pub(super) target: Arc<OtherTarget>,
     /// The directory of the URL as an absolute path without a final slash, once a connection has told it.
     base: Arc<OnceLock<Vec<u8>>>,
-    /// When a login was refused for good.
-    refused: Mutex<Option<Instant>>,
 }
 
 impl Upstream {
@@ -107,7 +105,7 @@ impl Upstream {
         };
         let pool = Pool::new(dial).size(target.connections).any_directory(true).max_idle(IDLE);
         let pool = pool.flights(true).patience(Patience::new().attempts(1));
-        Self { pool, login, target, base, refused: Mutex::default() }
+        Self { pool, login, target, base }
     }
 
     /// Logs in over a new connection: those of the pool prove only that the login was valid once.
@@ -130,19 +128,14 @@ impl Upstream {
     /// Returns a connection. Nothing has been sent over it.
     pub(super) fn lend(&self) -> StorageResult<Connection> {
         let mut begun = None;
-        if lock(&self.refused).take_if(|at| at.elapsed() >= AGAIN).is_some() {
-            self.pool.reopen();
-        }
         self.pool.probe(MORE);
         loop {
+            let connects = self.pool.reopen_after(AGAIN);
             let error = match self.pool.try_take() {
                 Err(error) => error,
                 Ok(lent) => return Ok(lent),
             };
-            let is_full = matches!(error, Error::Fewer(_));
-            if !is_full && !error.is_transient() {
-                lock(&self.refused).get_or_insert_with(Instant::now);
-            }
+            let is_full = connects && matches!(error, Error::Fewer(_));
             // The first try can have dialled in vain for as long.
             let begun = *begun.get_or_insert_with(Instant::now);
             if !is_full || begun.elapsed() >= self.target.timeout {
@@ -193,7 +186,10 @@ impl Upstream {
         mut call: impl FnMut(&mut Client, &Self) -> Result<T, Error>,
     ) -> StorageResult<(T, Connection)> {
         let mut asked = call(&mut client, self);
-        let is_lost = |error: &Error| error.reply().is_none() && error.is_transient();
+        // A server that has not answered in time would be waited for once more.
+        let is_lost = |error: &Error| {
+            error.reply().is_none() && error.is_transient() && !matches!(error, Error::Timeout(_))
+        };
         if asked.as_ref().is_err_and(is_lost) {
             client.discard();
             client = self.lend()?;
@@ -254,9 +250,9 @@ impl Reserved {
     }
 }
 
-/// Returns one form of all paths that a server may take for one file: many fold case.
+/// Returns one form of all paths that a server may take for one file.
 fn folded(path: &[u8]) -> Vec<u8> {
-    String::from_utf8_lossy(path).to_uppercase().into_bytes()
+    path.split(|byte| *byte == b'/').map(Client::name_key).collect::<Vec<_>>().join(&b'/')
 }
 
 impl Turn {
