@@ -12,6 +12,7 @@ use ftp_client::pool::{Lent, Patience};
 use ftp_client::{
     Client, ClientBuilder, Download, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
 };
+use ftp_proto::Command;
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
 use crate::lock;
@@ -158,7 +159,7 @@ impl Upstream {
             return Ok(true);
         }
         let mut download = match Download::begin(client, path, size - 1) {
-            Err(error) if fault(&error, false).kind == Kind::Unsupported => return Ok(false),
+            Err(error) if fault(&error, false).kind == Kind::Refused => return Ok(false),
             begun => begun.known()?,
         };
         match io::copy(&mut Read::by_ref(&mut download).take(2), &mut io::sink()) {
@@ -215,6 +216,42 @@ impl Upstream {
         }
         StorageError::check_wanted()?;
         turn.settle(call(&mut client, &self.path(path)))
+    }
+
+    /// Gives an object its new name: `moved` is what it is, and `there` what has that name. Looks once
+    /// whether it has it: some servers confirm a rename and give another name, some only if there is an
+    /// older file.
+    pub(super) fn rename(
+        &self,
+        client: &mut Client,
+        named: &Command,
+        to: &[u8],
+        moved: Metadata,
+        there: Option<Metadata>,
+        turn: &Turn,
+    ) -> StorageResult<()> {
+        StorageError::check_wanted()?;
+        turn.settle(client.rename_to(named))?;
+        let [new, replaced] = &self.target.renames;
+        let renames = if there.is_some() { replaced } else { new };
+        let is_other = |it: Metadata| match (it.kind, moved.kind) {
+            (EntryKind::File, EntryKind::File) => it.size != moved.size,
+            // A server that tells no sizes does not show files as such.
+            (EntryKind::Special, _) | (_, EntryKind::Special) => false,
+            (is, was) => is != was,
+        };
+        if renames.get().is_none() && there.is_none_or(is_other) {
+            match find(client, &self.path(to)) {
+                Ok(found) if found.is_none_or(is_other) => {
+                    let why = "the other server does not rename files; use in_place";
+                    return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
+                }
+                Ok(_) => drop(renames.set(())),
+                // The next one is looked at.
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -351,14 +388,15 @@ impl<T> Known<T> for Result<T, Error> {
 fn fault(error: &Error, changes: bool) -> StorageError {
     let code = error.reply().map(|reply| (reply.code().value(), reply.code().severity()));
     let kind = match (code, error) {
-        (_, Error::Uncertain { .. }) if changes => Kind::Unknown,
+        (_, Error::Uncertain { .. } | Error::Unexpected { .. }) if changes => Kind::Unknown,
         (_, Error::Argument(_)) => return Kind::NameNotAllowed.into(),
         (Some((452, _)), _) => Kind::NoSpace,
         (Some((552, _)), _) => Kind::OverQuota,
-        (Some((202 | 500 | 502 | 504, _)), _) => Kind::Unsupported,
         (Some((_, Severity::Transient)), _) => Kind::Busy,
-        (Some((_, Severity::Permanent)), _) => Kind::Refused,
-        _ if matches!(error, Error::Unsupported(_)) => Kind::Unsupported,
+        // A 202 is no success.
+        (Some((202, _) | (_, Severity::Permanent)), _) => Kind::Refused,
+        (_, Error::Unsupported(_)) => Kind::Refused,
+        (_, Error::Mismatch { .. }) => Kind::Io,
         _ if changes => Kind::Unknown,
         (_, Error::Local(_)) => Kind::Io,
         _ => Kind::Unavailable,
