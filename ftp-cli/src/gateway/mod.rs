@@ -221,7 +221,7 @@ impl OpenStore for Door {
         }
         let Some(login) = &self.login else {
             let target = Arc::clone(&self.target);
-            let connect = move || target.builder.clone().connect_to(&target.url)?.quit();
+            let connect = move || target.builder.clone().connect_to(&target.url).map(drop);
             self.target.dialler.run(connect).map_err(|error| format!("{host}: {error}"))?;
             found.push(format!("{host} gets the login of each user, which is tested at the login"));
             return Ok(found);
