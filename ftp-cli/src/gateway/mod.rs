@@ -55,7 +55,7 @@ const KEYS: &[StoreKey] = &[
     ),
     StoreKey::text(
         "ca_file",
-        "PEM file of the CAs that may issue the server's certificate (empty: the system's).",
+        "PEM file of the CAs that may issue the server's certificate (default: the system's).",
     ),
     StoreKey::switch("active", "Let the other server connect to this one for data."),
     StoreKey::switch(
@@ -220,6 +220,9 @@ impl OpenStore for Door {
             found.push(format!("passwords and files are sent to {host} unencrypted"));
         }
         let Some(login) = &self.login else {
+            let target = Arc::clone(&self.target);
+            let connect = move || target.builder.clone().connect_to(&target.url).map(drop);
+            self.target.dialler.run(connect).map_err(|error| format!("{host}: {error}"))?;
             found.push(format!("{host} gets the login of each user, which is tested at the login"));
             return Ok(found);
         };
@@ -228,12 +231,16 @@ impl OpenStore for Door {
             Some(source) => format!("{host}: {source}"),
             None => format!("{host}: {error}"),
         };
-        let (features, _) = upstream.ask(|client, _| client.features()).map_err(failed)?;
+        let ask = |client: &mut Client, _: &_| Ok((client.features()?, client.hash_algorithms()?));
+        let ((features, digests), _) = upstream.ask(ask).map_err(failed)?;
         let root = Gateway::new(upstream, "");
         root.list(&"/".into(), ftp_server::Ask::Names).map_err(failed)?;
         found.push(format!("{host} accepts the login, and its directory can be listed"));
         if !features.has("SIZE") && !features.has("MLST") {
             found.push(format!("{host} does not list SIZE: the size of an upload may be unknown"));
+        }
+        if self.target.hashes && digests.is_empty() {
+            found.push(format!("{host} lists no HASH: only the size of an upload is compared"));
         }
         Ok(found)
     }

@@ -1,7 +1,7 @@
 //! The files of another server as a [`Storage`]. A refusal is explained by looking at what is there,
 //! because servers use one code for many reasons.
 
-use std::io;
+use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -45,25 +45,25 @@ impl Gateway {
         Self { upstream, prefix }
     }
 
-    /// Returns the path below the directory of the URL.
-    fn below(&self, path: &VirtualPath) -> Vec<u8> {
-        match path.is_root() {
+    /// Returns the path below the directory of the URL, if its names are allowed.
+    fn below(&self, path: &VirtualPath) -> StorageResult<Vec<u8>> {
+        check_names(path)?;
+        Ok(match path.is_root() {
             true => self.prefix.clone(),
             false => [&self.prefix, path.as_bytes()].concat(),
-        }
+        })
     }
 
-    /// Returns what is at a path, or `None` if the server proves that nothing is, and the connection.
+    /// Returns what is at a path below the directory of the URL, or `None` if the server proves that nothing
+    /// is, and the connection.
     fn find_by(
         &self,
         client: Connection,
-        path: &VirtualPath,
+        at: &[u8],
         mut question: impl FnMut(&mut Client, &[u8]) -> Result<Option<Found>, Error>,
     ) -> StorageResult<(Option<Metadata>, Connection)> {
-        check_names(path)?;
-        let at = self.below(path);
         self.upstream.ask_by(client, |client, upstream| {
-            let place = upstream.path(&at);
+            let place = upstream.path(at);
             let found = question(client, &place)?;
             upstream::whole(client, &place, found)
         })
@@ -71,7 +71,8 @@ impl Gateway {
 
     /// Returns what is at a path, or `None` if the server proves that nothing is.
     fn find(&self, path: &VirtualPath) -> StorageResult<Option<Metadata>> {
-        Ok(self.find_by(self.upstream.lend()?, path, |client, place| client.find(place))?.0)
+        let at = self.below(path)?;
+        Ok(self.find_by(self.upstream.lend()?, &at, |client, place| client.find(place))?.0)
     }
 
     /// Returns what must be there.
@@ -79,15 +80,12 @@ impl Gateway {
         self.find(path)?.ok_or_else(|| Kind::NotFound.into())
     }
 
-    /// Returns whether a listing shows a file, or a link, which all other questions follow.
-    fn is_listed_file(&self, path: &VirtualPath) -> StorageResult<bool> {
-        let (Some(above), Some(name)) = (path.parent(), path.name()) else { return Ok(false) };
-        let is_it = |found: &Found| {
-            found.name == name && matches!(found.kind, Some(FoundKind::File | FoundKind::Link))
-        };
-        match self.names(&self.below(&above)) {
-            Err(error) if error.kind == Kind::Refused => Ok(false),
-            names => Ok(names?.0.iter().any(is_it)),
+    /// Returns what a listing shows: only that tells links, which all other questions follow.
+    fn listed(&self, path: &VirtualPath) -> StorageResult<Option<FoundKind>> {
+        let (Some(above), Some(name)) = (path.parent(), path.name()) else { return Ok(None) };
+        match self.names(&self.below(&above)?) {
+            Err(error) if error.kind == Kind::Refused => Ok(None),
+            names => Ok(names?.0.iter().find(|found| found.name == name).and_then(|it| it.kind)),
         }
     }
 
@@ -126,7 +124,7 @@ impl Gateway {
             return Err(Kind::Denied.into());
         }
         self.existing(path)?.check_directory()?;
-        let at = self.below(path);
+        let at = self.below(path)?;
         // Some servers remove what is in the directory too, uploads on their way included, and one listing
         // can lack a name.
         for _ in 0..2 {
@@ -149,8 +147,7 @@ impl Gateway {
     /// Returns why an object cannot be made, if the directory above it is missing, else the server's
     /// reason.
     fn explain(&self, path: &VirtualPath, refused: StorageError) -> StorageError {
-        let is_told = matches!(refused.kind, Kind::Refused | Kind::Unsupported);
-        match is_told && self.is_lost(path).unwrap_or(false) {
+        match refused.kind == Kind::Refused && self.is_lost(path).unwrap_or(false) {
             true => Kind::NotFound.into(),
             false => refused,
         }
@@ -205,8 +202,7 @@ impl Storage for Gateway {
     }
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
-        check_names(path)?;
-        let at = self.below(path);
+        let at = self.below(path)?;
         // Some servers list nothing, or the file itself, in place of a refusal.
         let names = self.names(&at);
         if names.as_ref().map_or(0, |(all, _)| all.len()) < 2 {
@@ -239,10 +235,19 @@ impl Storage for Gateway {
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
         let retrieve =
             |client: &mut Client, place: &[u8]| client.find_before_transfer(place, false);
-        let (found, client) = self.find_by(self.upstream.lend()?, path, retrieve)?;
+        let path = self.below(path)?;
+        let (found, client) = self.find_by(self.upstream.lend()?, &path, retrieve)?;
         let found = found.ok_or(Kind::NotFound)?;
         found.kind.check_file()?;
-        Ok(Box::new(OtherFile::new(&self.upstream, client, self.below(path), found.size)))
+        Ok(Box::new(OtherFile {
+            upstream: Arc::clone(&self.upstream),
+            client: Some(client),
+            path,
+            size: found.size,
+            offset: 0,
+            pieces: None,
+            piece: Cursor::default(),
+        }))
     }
 
     fn write(
@@ -251,7 +256,7 @@ impl Storage for Gateway {
         mode: WriteMode,
         _: Keep<'_>,
     ) -> StorageResult<Box<dyn Upload>> {
-        let (upstream, at) = (Arc::clone(&self.upstream), self.below(path));
+        let (upstream, at) = (Arc::clone(&self.upstream), self.below(path)?);
         match mode {
             WriteMode::Create | WriteMode::Replace => {}
             WriteMode::Append => {
@@ -271,7 +276,7 @@ impl Storage for Gateway {
         let turn = upstream.target.in_place.then(|| Turn::begin(&upstream, &[(&at, false)]));
         let turn = turn.transpose()?;
         let store = |client: &mut Client, place: &[u8]| client.find_before_transfer(place, true);
-        let (old, client) = self.find_by(client, path, store)?;
+        let (old, client) = self.find_by(client, &at, store)?;
         old.map_or(Ok(()), |old| old.kind.check_file())?;
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
@@ -294,19 +299,27 @@ impl Storage for Gateway {
     }
 
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
-        check_names(path)?;
-        let at = self.below(path);
+        let at = self.below(path)?;
         // Some servers remove a directory by DELE, and some tell a size of one.
         let told = self.upstream.ask(|client, other| match client.features()?.has("MLST") {
             true => client.stat(other.path(&at)),
             false => Ok(None),
         });
-        let is_file = told?.0.is_some_and(|told| told.kind == Some(FoundKind::File));
-        if !is_file && !self.is_listed_file(path)? {
-            self.existing(path)?.kind.check_file()?;
-            return Err(Kind::IsDirectory.into());
+        let kind = match told?.0.and_then(|told| told.kind) {
+            Some(FoundKind::File) => Some(FoundKind::File),
+            _ => self.listed(path)?,
+        };
+        match kind {
+            Some(FoundKind::File | FoundKind::Link) => {
+                self.upstream.change(&at, false, |client, place| client.delete(place))
+            }
+            Some(FoundKind::Directory) => Err(Kind::IsDirectory.into()),
+            Some(FoundKind::Other) | None => {
+                self.existing(path)?.kind.check_file()?;
+                let why = "the other server does not list it, so it may be a directory";
+                Err(StorageError::caused_by(Kind::Refused, io::Error::other(why)))
+            }
         }
-        self.upstream.change(&at, false, |client, place| client.delete(place))
     }
 
     /// Waits a moment for what is left of cut uploads: another thread removes it.
@@ -323,10 +336,10 @@ impl Storage for Gateway {
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {
+        let at = self.below(path)?;
         if path.is_root() || self.find(path)?.is_some() {
             return Err(Kind::Exists.into());
         }
-        let at = self.below(path);
         let made = self.upstream.change(&at, false, |client, place| client.mkdir(place).map(drop));
         made.map_err(|refused| self.explain(path, refused))
     }
@@ -337,39 +350,34 @@ impl Storage for Gateway {
         if from.is_root() || to.is_root() {
             return Err(Kind::Denied.into());
         }
+        let (old_path, new_path) = (self.below(from)?, self.below(to)?);
         let old = self.existing(from)?;
         if from == to {
             return Ok(());
         }
         let is_directory = |metadata: &Metadata| metadata.kind == EntryKind::Directory;
-        check_names(to)?;
         if is_directory(&old) && to.is_at_or_below(from) {
             return Err(Kind::Denied.into());
         }
-        let (old_place, new_place) = (self.below(from), self.below(to));
         let mut client = self.upstream.lend()?;
         // What another client stores at one of the two names meanwhile must not be moved or replaced.
-        let places = [(&*old_place, is_directory(&old)), (&*new_place, false)];
-        let turn = Turn::wait(&self.upstream, &places)?;
-        let [old_place, new_place] = places.map(|(place, _)| self.upstream.path(place));
-        match find(&mut client, &new_place).known()? {
-            Some(there) if !replace || is_directory(&there) || is_directory(&old) => {
-                return Err(Kind::Exists.into());
-            }
-            _ => {}
+        let paths = [(&*old_path, is_directory(&old)), (&*new_path, false)];
+        let turn = Turn::wait(&self.upstream, &paths)?;
+        let [old_place, new_place] = paths.map(|(path, _)| self.upstream.path(path));
+        let there = find(&mut client, &new_place).known()?;
+        if there.is_some_and(|it| !replace || is_directory(&it) || is_directory(&old)) {
+            return Err(Kind::Exists.into());
         }
         let named = client.rename_from(&old_place, &new_place).known();
         let renamed = named.and_then(|named| {
-            StorageError::check_wanted()?;
-            turn.settle(client.rename_to(&named))
+            self.upstream.rename(&mut client, &named, &new_path, old, there, &turn)
         });
         drop((client, turn));
         renamed.map_err(|refused| self.explain(to, refused))
     }
 
     fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
-        let found = self.existing(path)?;
-        let at = self.below(path);
+        let (at, found) = (self.below(path)?, self.existing(path)?);
         match change {
             Change::Modified(time) => {
                 found.kind.check_file()?;

@@ -238,6 +238,105 @@ fn nobody_resumes_at_the_end_of_a_file_of_which_nothing_is_known() {
     assert_eq!(other.root.read("a"), b"the old file, more");
 }
 
+/// A server without room would be waited for.
+#[test]
+fn a_name_is_refused_before_a_connection_is_waited_for() {
+    let mut door = door(old_server(|_, _| ()), ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().connections = 1;
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    let storage = Gateway::new(Arc::clone(&upstream), "");
+    let _connection = upstream.lend().unwrap();
+    let (begun, bad, good) = (Instant::now(), &"/a.".into(), &"/a".into());
+    let write = |mode| storage.write(bad, mode, Keep::Shared).map(drop);
+    for refused in [
+        storage.stat(bad, Ask::Facts).map(drop),
+        storage.list(bad, Ask::Names).map(drop),
+        storage.read(bad).map(drop),
+        write(WriteMode::Replace),
+        write(WriteMode::Append),
+        storage.remove(bad),
+        storage.mkdir(bad),
+        storage.rmdir(bad),
+        storage.rename(bad, good, true),
+        storage.rename(good, bad, true),
+        storage.set(bad, ftp_server::Change::Mode(0o600)).map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().kind, Kind::NameNotAllowed);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+/// Each command of each session would wait for a connection that is not made.
+#[test]
+fn a_refused_login_is_not_waited_for() {
+    let recorder = Recorder::new();
+    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
+    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "wrong"), Timeouts::default());
+    let storage = door.storage("", None).unwrap();
+    let begun = Instant::now();
+    for _ in 0..3 {
+        let refused = storage.stat(&"/a".into(), Ask::Facts).unwrap_err();
+        assert_eq!(refused.kind, Kind::Unavailable);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    let logins = recorder.commands().iter().filter(|command| command.starts_with("PASS")).count();
+    assert_eq!(logins, 1, "{:?}", recorder.commands());
+}
+
+/// The server would be waited for twice as long as the settings say.
+#[test]
+fn a_question_without_an_answer_is_not_asked_again() {
+    let recorder = Recorder::new();
+    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
+    let other = other.fault(Verb::Mlst, 1, ProtocolFault::Delay(Duration::from_secs(2)));
+    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
+    let timeouts = Timeouts::default().reply(Duration::from_millis(200));
+    let storage = door(other.local_addr(), ("u", "p"), timeouts).storage("", None).unwrap();
+    assert_eq!(storage.stat(&"/a".into(), Ask::Facts).unwrap_err().kind, Kind::Unavailable);
+    let asked = recorder.commands().iter().filter(|command| command.starts_with("MLST")).count();
+    assert_eq!(asked, 1, "{:?}", recorder.commands());
+}
+
+/// A code for a missing command is a refusal for good, too, and its text names the cause.
+#[test]
+fn a_server_that_cannot_rename_is_named_to_the_client() {
+    let address = old_server(|data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (mut data, _) = data.accept().unwrap();
+        let _ = std::io::copy(&mut data, &mut std::io::sink());
+        control.write_all(b"226 done\r\n").unwrap();
+    });
+    let front = Front::of(address, ("u", "p"), "");
+    let stored = front.client().store("/a").unwrap().copy_from(&mut &b"12345"[..]);
+    let said = stored.unwrap_err().reply().map(ToString::to_string).unwrap_or_default();
+    assert_eq!(said, "550 the other server says 502 no");
+}
+
+#[test]
+fn check_reaches_the_other_server_without_a_login_of_its_own() {
+    let mut door = door(old_server(|_, _| ()), ("u", "p"), Timeouts::default());
+    door.login = None;
+    Arc::get_mut(&mut door.target).unwrap().personal = true;
+    door.check().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    Arc::get_mut(&mut door.target).unwrap().url = format!("ftp://{nobody}").parse().unwrap();
+    door.check().unwrap_err();
+}
+
+#[test]
+fn check_says_if_no_digest_can_be_compared() {
+    let address = old_server(|data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        drop(data.accept());
+        control.write_all(b"226 done\r\n").unwrap();
+    });
+    let mut door = door(address, ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().hashes = true;
+    let found = door.check().unwrap();
+    assert!(found.iter().any(|line| line.contains("lists no HASH")), "{found:?}");
+}
+
 #[test]
 fn names_that_windows_takes_for_others_are_refused() {
     let other = OurServer::start();
@@ -475,7 +574,10 @@ fn a_directory_that_can_be_a_file_is_not_removed_as_one() {
     let remove = |path: &str| storage.remove(&path.into()).unwrap_err().kind;
     assert_eq!(remove("/d"), Kind::IsDirectory);
     // `DELE` is unknown there.
-    assert_eq!(remove("/f"), Kind::Unsupported);
+    assert_eq!(remove("/f"), Kind::Refused);
+    // A drop box lists nothing.
+    *lock(&lines) = "";
+    assert_eq!(remove("/f"), Kind::Refused);
     *lock(&lines) = "no known form\r\n";
     assert_eq!(remove("/f"), Kind::Io);
 }
@@ -631,14 +733,17 @@ impl Storage for Rotten {
 
 #[test]
 fn an_upload_is_compared_by_its_digest() {
-    for (verify, want) in [("hash", None), ("size", Some(&b"oew"[..]))] {
+    let size = (r#"verify = "size""#, Some(&b"oew"[..]));
+    let in_place = "in_place = true\nverify = \"hash\"";
+    for (keys, want) in [(r#"verify = "hash""#, None), size, (in_place, None)] {
         let files = MemoryStorage::new();
         let other = Server::builder().storage(Rotten(files.clone())).user("u", "p", Rights::FULL);
         let other = other.bind("127.0.0.1:0").unwrap();
-        let front = Front::of(other.local_addr(), ("u", "p"), &format!("verify = \"{verify}\"\n"));
+        let front = Front::of(other.local_addr(), ("u", "p"), keys);
         let stored = front.client().store("/a").unwrap().copy_from(&mut &b"new"[..]);
-        assert_eq!(stored.is_ok(), want.is_some(), "{verify}");
-        assert_eq!(files.get("/a").as_deref(), want, "{verify}");
+        assert_eq!(stored.is_ok(), want.is_some(), "{keys}");
+        // Of a new file, nothing stays, also under the final name.
+        wait_until("it is removed", || files.get("/a").as_deref() == want);
     }
 }
 
@@ -697,7 +802,8 @@ fn permissions_are_set_where_the_other_server_sets_them() {
     assert_eq!(mode & 0o777, 0o640);
     let front = Front::of(old_server(|_, _| ()), ("u", "p"), "");
     let refused = front.client().chmod("/a", Permissions::new(0o640)).unwrap_err();
-    assert_eq!(refused.reply().map(|reply| reply.code().value()), Some(502));
+    let said = refused.reply().map(ToString::to_string).unwrap_or_default();
+    assert_eq!(said, "550 the other server says 202 not here");
 }
 
 #[test]
@@ -816,7 +922,8 @@ fn a_server_that_does_not_replace_by_a_rename_is_found_out() {
         upload.commit()
     };
     store("/new").unwrap();
-    assert_eq!(store("/a").unwrap_err().kind, Kind::Unknown);
+    assert_eq!(store("/a").unwrap_err().kind, Kind::Io);
+    assert_eq!(storage.rename(&"/new".into(), &"/a".into(), true).unwrap_err().kind, Kind::Io);
     assert_eq!(files.get("/a").as_deref(), Some(&b"older file"[..]));
 }
 

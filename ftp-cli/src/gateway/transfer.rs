@@ -4,7 +4,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::Duration;
 
@@ -28,95 +28,66 @@ const STEP: Duration = Duration::from_millis(100);
 /// about to restart.
 const PAUSES: [u64; 5] = [0, 1, 10, 60, 600];
 
-/// The buffer of a download: the session's own one and this are no more than any session may hold.
-const BUFFER: usize = 64 * 1024;
+/// The buffer of a download. Two of them and the session's own one are no more than any session may hold.
+const BUFFER: usize = 32 * 1024;
 
 /// Maximum number of bytes of an `APPE`. They are sent in one go, so that a client that is cut off or slow
 /// changes nothing there.
 const APPEND: usize = 1024 * 1024;
 
-/// A file of another server that is being read.
+/// A part of a file, or `None` at its end, which the server has confirmed.
+type Piece = StorageResult<Option<Vec<u8>>>;
+
+/// A file of another server that is being read, by a thread: the session must not wait for the server.
 pub(super) struct OtherFile {
-    upstream: Arc<Upstream>,
-    path: Vec<u8>,
+    pub(super) upstream: Arc<Upstream>,
+    /// `None` once the download has begun.
+    pub(super) client: Option<Connection>,
+    /// The path of the file, below the directory of the URL.
+    pub(super) path: Vec<u8>,
+    pub(super) size: u64,
+    pub(super) offset: u64,
+    /// `None` before the download begins, and after its end.
+    pub(super) pieces: Option<Receiver<Piece>>,
+    pub(super) piece: Cursor<Vec<u8>>,
+}
+
+/// Downloads a file of `size` bytes from `offset` on, one piece at a time.
+fn download(
+    upstream: &Upstream,
+    mut client: Connection,
+    path: &[u8],
     size: u64,
-    reading: Reading,
-    piece: Cursor<Vec<u8>>,
-}
-
-enum Reading {
-    /// Nothing has been sent. The first byte to read has this offset.
-    New(Box<Connection>, u64),
-    /// A thread waits for the server: the session must not.
-    Waiting(Receiver<StorageResult<Self>>),
-    /// The bytes up to this offset are left out.
-    Running(Box<Download<Connection>>, u64),
-    /// The server has confirmed the end.
-    Over,
-    Failed,
-}
-
-impl Reading {
-    fn wait(work: impl FnOnce() -> StorageResult<Self> + Send + 'static) -> StorageResult<Self> {
-        let (done, result) = mpsc::channel();
-        thread::Builder::new().spawn(move || drop(done.send(work())))?;
-        Ok(Self::Waiting(result))
-    }
-
-    fn begin(
-        upstream: &Upstream,
-        mut client: Connection,
-        path: &[u8],
-        size: u64,
-        offset: u64,
-    ) -> StorageResult<Self> {
-        let mut start = offset;
-        if offset > 0 {
-            if !upstream.restarts(client, path, size)? {
-                start = 0;
-            }
-            client = upstream.lend()?;
+    offset: u64,
+    pieces: &SyncSender<Piece>,
+) -> StorageResult<()> {
+    let mut left_out = 0;
+    if offset > 0 {
+        if !upstream.restarts(client, path, size)? {
+            left_out = offset;
         }
-        let download = Download::begin(client, path, start).known()?;
-        Ok(Self::Running(Box::new(download), offset))
+        client = upstream.lend()?;
+    }
+    let mut download = Download::begin(client, path, offset - left_out).known()?;
+    loop {
+        let mut piece = vec![0; BUFFER];
+        match download.read(&mut piece) {
+            Ok(0) => return download.release().0.map(drop).known(),
+            Ok(count) => piece.truncate(count),
+            Err(error) => return Err(download.fail(error)).known(),
+        }
+        let count = usize::try_from(left_out).unwrap_or(usize::MAX).min(piece.len());
+        left_out -= count as u64;
+        if pieces.send(Ok(Some(piece.split_off(count)))).is_err() {
+            // The session has ended the transfer.
+            return Ok(());
+        }
     }
 }
 
 impl OtherFile {
-    pub(super) fn new(
-        upstream: &Arc<Upstream>,
-        client: Connection,
-        path: Vec<u8>,
-        size: u64,
-    ) -> Self {
-        let reading = Reading::New(Box::new(client), 0);
-        Self { upstream: Arc::clone(upstream), path, size, reading, piece: Cursor::default() }
-    }
-
     fn has_piece(&self) -> bool {
         self.piece.position() < self.piece.get_ref().len() as u64
-    }
-
-    /// Reads what has arrived. Returns what follows, and whether that is another state.
-    fn take(
-        &mut self,
-        mut download: Box<Download<Connection>>,
-        from: u64,
-    ) -> StorageResult<(Reading, bool)> {
-        let at = download.offset() + download.transferred();
-        let mut buffer = std::mem::take(&mut self.piece).into_inner();
-        buffer.resize(BUFFER, 0);
-        let end = match download.read(&mut buffer) {
-            Ok(0) => Reading::wait(move || download.release().0.map(|_| Reading::Over).known()),
-            Ok(count) => {
-                buffer.truncate(count);
-                self.piece = Cursor::new(buffer);
-                self.piece.set_position(from.saturating_sub(at));
-                return Ok((Reading::Running(download, from), false));
-            }
-            Err(error) => Reading::wait(move || Err(download.fail(error)).known()),
-        };
-        Ok((end?, true))
     }
 }
 
@@ -133,39 +104,42 @@ impl Source for OtherFile {
     }
 
     fn seek_to(&mut self, offset: u64) -> StorageResult<()> {
-        match &mut self.reading {
-            _ if offset > self.size => return Err(Kind::BadRestart.into()),
-            // Then there is nothing to ask for.
-            reading if offset > 0 && offset == self.size => *reading = Reading::Over,
-            Reading::New(_, at) => *at = offset,
-            _ => return Err(Kind::Io.into()),
+        if offset > self.size {
+            return Err(Kind::BadRestart.into());
+        }
+        self.offset = offset;
+        if offset > 0 && offset == self.size {
+            // There is nothing to ask for.
+            self.client = None;
         }
         Ok(())
     }
 
     fn ready(&mut self) -> StorageResult<bool> {
-        let mut is_next = !self.has_piece();
-        while is_next {
-            (self.reading, is_next) = match std::mem::replace(&mut self.reading, Reading::Failed) {
-                Reading::New(client, offset) => {
-                    let (upstream, size) = (Arc::clone(&self.upstream), self.size);
-                    let path = upstream.path(&self.path);
-                    let begin = move || Reading::begin(&upstream, *client, &path, size, offset);
-                    (Reading::wait(begin)?, true)
-                }
-                Reading::Waiting(result) => match result.recv_timeout(STEP) {
-                    Err(RecvTimeoutError::Timeout) => (Reading::Waiting(result), false),
-                    next => (next.map_err(|_| Kind::Io)??, true),
-                },
-                Reading::Running(mut download, from) => match download.is_ready(STEP).known()? {
-                    true => self.take(download, from)?,
-                    false => (Reading::Running(download, from), false),
-                },
-                Reading::Over => (Reading::Over, false),
-                Reading::Failed => return Err(Kind::Io.into()),
-            };
+        if self.has_piece() {
+            return Ok(true);
         }
-        Ok(self.has_piece() || matches!(self.reading, Reading::Over))
+        if let Some(client) = self.client.take() {
+            let (pieces, next) = mpsc::sync_channel(0);
+            let (upstream, path) = (Arc::clone(&self.upstream), self.upstream.path(&self.path));
+            let (size, offset) = (self.size, self.offset);
+            self.pieces = Some(next);
+            thread::Builder::new().spawn(move || {
+                let end = download(&upstream, client, &path, size, offset, &pieces);
+                let _ = pieces.send(end.map(|()| None));
+            })?;
+        }
+        let Some(pieces) = &self.pieces else { return Ok(true) };
+        match pieces.recv_timeout(STEP) {
+            Ok(next) => match next? {
+                Some(piece) => self.piece = Cursor::new(piece),
+                None => self.pieces = None,
+            },
+            Err(RecvTimeoutError::Timeout) => {}
+            // It has failed before.
+            Err(RecvTimeoutError::Disconnected) => return Err(Kind::Io.into()),
+        }
+        Ok(self.pieces.is_none() || self.has_piece())
     }
 }
 
@@ -178,19 +152,17 @@ struct OtherUpload {
     mode: WriteMode,
     /// The file that was there.
     old: Option<Metadata>,
-    /// The temporary path; `None` if the upload goes to the file itself.
-    temporary: Option<Vec<u8>>,
-    sending: Sending,
+    /// The path there to which the bytes go.
+    place: Vec<u8>,
+    /// Whether what is there is removed unless it is confirmed: clients would take a part under the final
+    /// name for another file when they resume.
+    is_removed: bool,
+    running: Option<Box<RunningUpload>>,
+    proved: Option<Proved>,
     sent: u64,
     checksum: Option<Checksum>,
-    /// The turn of an upload to the file itself.
+    /// The turn of an upload to the file itself, or of the rename.
     turn: Option<Turn>,
-}
-
-enum Sending {
-    Running(Box<RunningUpload>),
-    Proved(Box<Proved>),
-    Over,
 }
 
 /// An upload that the other server has.
@@ -200,7 +172,6 @@ struct Proved {
     found: Option<Metadata>,
     /// The command that gives the file its name; `None` if it has that.
     rename: Option<Command>,
-    turn: Turn,
 }
 
 /// Begins an upload; `old` is the file at `path`, as `client` has found it. With a turn, it goes to the
@@ -217,31 +188,42 @@ pub(super) fn begin(
     old: Option<Metadata>,
     turn: Option<Turn>,
 ) -> StorageResult<Box<dyn Upload>> {
-    let (mut checksum, mut temporary) = (None, None);
+    let (mut checksum, mut place) = (None, upstream.path(&path));
     if upstream.target.hashes {
         checksum = Checksum::for_server(&mut client).known()?;
     }
-    if turn.is_some() {
-        StorageError::check_wanted()?;
+    let is_temporary = turn.is_none();
+    if is_temporary {
+        place.truncate(place.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1));
+        place.extend_from_slice(format!("{PREFIX}{}.part", random_name()).as_bytes());
     } else {
-        let end = path.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
-        let (directory, _) = path.split_at(end);
-        let name = format!("{PREFIX}{}.part", random_name());
-        temporary = Some([directory, name.as_bytes()].concat());
+        StorageError::check_wanted()?;
     }
-    let (upstream, sending) = (Arc::clone(upstream), Sending::Over);
-    let mut upload =
-        OtherUpload { upstream, path, mode, old, temporary, sending, sent: 0, checksum, turn };
-    let running = RunningUpload::begin(client, upload.place(), UploadMode::Replace);
-    let running = upload.settle(running).map_err(|error| match error {
+    let (upstream, running, proved) = (Arc::clone(upstream), None, None);
+    let mut upload = OtherUpload {
+        upstream,
+        path,
+        mode,
+        old,
+        place,
+        is_removed: is_temporary,
+        running,
+        proved,
+        sent: 0,
+        checksum,
+        turn,
+    };
+    let running = RunningUpload::begin(client, &upload.place, UploadMode::Replace);
+    let running = settle(upload.turn.as_ref(), running).map_err(|error| match error {
         // Some servers do not accept the name.
-        StorageError { kind: Kind::Refused, source: Some(why), .. } if upload.turn.is_none() => {
+        StorageError { kind: Kind::Refused, source: Some(why), .. } if is_temporary => {
             let why = format!("{why} (as {PREFIX}*.part; in_place needs no such name)");
             StorageError::caused_by(Kind::Refused, io::Error::other(why))
         }
         error => error,
     })?;
-    upload.sending = Sending::Running(Box::new(running));
+    upload.running = Some(Box::new(running));
+    upload.is_removed |= upload.old.is_none();
     Ok(Box::new(upload))
 }
 
@@ -254,79 +236,49 @@ fn settle<T>(turn: Option<&Turn>, done: Result<T, Error>) -> StorageResult<T> {
 }
 
 impl OtherUpload {
-    /// Returns the path there to which the bytes go.
-    fn place(&self) -> Vec<u8> {
-        self.upstream.path(self.temporary.as_ref().unwrap_or(&self.path))
-    }
-
-    fn settle<T>(&self, done: Result<T, Error>) -> StorageResult<T> {
-        settle(self.turn.as_ref(), done)
-    }
-
     /// Ends the upload there, and proves it. `looks` is whether to look at what has the final name.
     fn prove(&mut self, looks: bool) -> StorageResult<Proved> {
-        let running = match std::mem::replace(&mut self.sending, Sending::Over) {
-            Sending::Running(running) => *running,
-            Sending::Proved(proved) => return Ok(*proved),
-            Sending::Over => return Err(Kind::Io.into()),
-        };
-        let (report, mut client) = running.release();
-        self.settle(report)?;
-        let (place, to) = (self.place(), self.upstream.path(&self.path));
+        if let Some(proved) = self.proved.take() {
+            return Ok(proved);
+        }
+        let (report, mut client) = self.running.take().ok_or(Kind::Io)?.release();
+        settle(self.turn.as_ref(), report)?;
         if let Some(checksum) = self.checksum.take() {
-            self.settle(client.compare_hash(&place, &checksum.finish()))?;
+            let compared = client.compare_hash(&self.place, &checksum.finish());
+            settle(self.turn.as_ref(), compared)?;
         }
         // FTP has no exclusive rename: a file that another client of that server stores from here on is
         // replaced. Changes through this program exclude each other.
-        let own = self.turn.take();
-        let in_place = own.is_some();
-        let turn = own.map_or_else(|| Turn::wait(&self.upstream, &[(&self.path, false)]), Ok)?;
+        if self.turn.is_none() {
+            self.turn = Some(Turn::wait(&self.upstream, &[(&self.path, false)])?);
+        }
+        let (place, to) = (&*self.place, self.upstream.path(&self.path));
+        let in_place = self.upstream.target.in_place;
         let asked = self.upstream.ask_by(client, |client, _| {
             if in_place {
-                return Ok((stored_size(client, &place)?, self.old, None));
+                return Ok((stored_size(client, place)?, self.old, None));
             }
-            client.ask_before_rename(&place, looks.then_some(&*to))?;
-            let told = stored_size(client, &place)?;
+            client.ask_before_rename(place, looks.then_some(&*to))?;
+            let told = stored_size(client, place)?;
             let found = if looks { find(client, &to)? } else { self.old };
-            Ok((told, found, Some(client.rename_from(&place, &to)?)))
+            Ok((told, found, Some(client.rename_from(place, &to)?)))
         });
         let asked = asked.map_err(|error| if in_place { in_doubt(error) } else { error });
         let ((told, found, rename), client) = asked?;
         check_size(told, self.sent, false)?;
-        Ok(Proved { client, found, rename, turn })
+        Ok(Proved { client, found, rename })
     }
 
     /// Gives the file its name.
-    fn publish(&mut self, proved: Proved) -> StorageResult<()> {
-        let Proved { mut client, found, rename, turn } = proved;
-        let Some(rename) = rename else { return Ok(()) };
+    fn publish(&self, proved: Proved) -> StorageResult<()> {
+        let Proved { mut client, found, rename: Some(rename) } = proved else { return Ok(()) };
         if found.is_some() && self.mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
         // The client may have left while this server was slow, and may have stored a newer file.
-        StorageError::check_wanted()?;
-        let renamed = turn.settle(client.rename_to(&rename));
-        // What may have been renamed must not be removed.
-        if renamed.as_ref().err().is_none_or(|error| error.kind == Kind::Unknown) {
-            self.temporary = None;
-        }
-        renamed?;
-        // Some servers confirm a rename, and give another name, some only if there is an older file.
-        let [new, replaced] = &self.upstream.target.renames;
-        let renames = if found.is_some() { replaced } else { new };
-        let is_other = |it: Metadata| it.kind == EntryKind::File && it.size != self.sent;
-        if found.is_none_or(is_other) && renames.get().is_none() {
-            match find(&mut client, &self.upstream.path(&self.path)) {
-                Ok(named) if named.is_none_or(is_other) => {
-                    let why = "the other server does not rename files; use in_place";
-                    return Err(StorageError::caused_by(Kind::Unknown, io::Error::other(why)));
-                }
-                Ok(_) => drop(renames.set(())),
-                // The next upload is looked at.
-                Err(_) => {}
-            }
-        }
-        Ok(())
+        let moved = Metadata::new(EntryKind::File).size(self.sent);
+        let turn = self.turn.as_ref().ok_or(Kind::Io)?;
+        self.upstream.rename(&mut client, &rename, &self.path, moved, found, turn)
     }
 }
 
@@ -341,7 +293,6 @@ fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool),
     let features = client.features()?;
     let tells = features.has("SIZE") || features.has("MLST");
     let size = match client.size(place)? {
-        None if tells => client.find(place)?.and_then(|found| found.size),
         // A drop box may have no listings.
         None => client.find(place).ok().flatten().and_then(|found| found.size),
         size => size,
@@ -351,32 +302,26 @@ fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool),
 
 /// Checks a size that the server tells. Others may append too.
 fn check_size((size, tells): (Option<u64>, bool), want: u64, is_append: bool) -> StorageResult<()> {
-    let (kind, why) = match size {
-        None if tells => {
-            (Kind::Unknown, "the other server does not tell the size of what it has stored".into())
-        }
+    let why = match size {
+        None if tells => "the other server does not tell the size of what it has stored".to_owned(),
         Some(size) if tells && (size < want || (size > want && !is_append)) => {
-            (Kind::Io, format!("the other server has {size} bytes of {want}"))
+            format!("the other server has {size} bytes of {want}")
         }
         // A listing can be old, and its numbers can have 32 bits.
         Some(size) if !tells && size < want && want <= i32::MAX.unsigned_abs().into() => {
-            (Kind::Unknown, format!("the other server lists {size} bytes of {want}"))
+            format!("the other server lists {size} bytes of {want}")
         }
         _ => return Ok(()),
     };
-    Err(StorageError::caused_by(kind, io::Error::other(why)))
+    Err(StorageError::caused_by(Kind::Io, io::Error::other(why)))
 }
 
 impl Write for OtherUpload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Sending::Running(running) = &mut self.sending else {
-            return Err(StorageError::new(Kind::Io).into());
-        };
-        let count = match running.write(bytes).map_err(Error::downcast) {
-            Err(Ok(error)) => self.settle(Err(error))?,
-            Err(Err(error)) => return Err(error),
-            Ok(count) => count,
-        };
+        let running = self.running.as_mut().ok_or_else(|| StorageError::new(Kind::Io))?;
+        let written = running.write(bytes);
+        let written = written.map_err(|error| Error::downcast(error).unwrap_or_else(Error::local));
+        let count = settle(self.turn.as_ref(), written)?;
         if let (Some(checksum), Some(bytes)) = (&mut self.checksum, bytes.get(..count)) {
             checksum.update(bytes);
         }
@@ -391,13 +336,8 @@ impl Write for OtherUpload {
 
 impl Upload for OtherUpload {
     fn ready(&mut self) -> StorageResult<bool> {
-        match &mut self.sending {
-            Sending::Running(running) => {
-                let ready = running.is_ready(STEP);
-                self.settle(ready)
-            }
-            _ => Ok(true),
-        }
+        let Some(running) = &mut self.running else { return Ok(true) };
+        settle(self.turn.as_ref(), running.is_ready(STEP))
     }
 
     fn published_size(&self) -> Option<u64> {
@@ -406,20 +346,19 @@ impl Upload for OtherUpload {
 
     fn target(&mut self) -> Option<StorageResult<Metadata>> {
         // Of an upload in place, it is this upload that has the final name now.
-        let found = match self.temporary {
-            Some(_) => self.prove(true).map(|proved| {
-                let found = proved.found;
-                self.sending = Sending::Proved(Box::new(proved));
-                found
-            }),
-            None => Ok(self.old),
+        let found = match self.upstream.target.in_place {
+            true => Ok(self.old),
+            false => self.prove(true).map(|proved| self.proved.insert(proved).found),
         };
         Some(found.and_then(|found| found.ok_or_else(|| Kind::NotFound.into())))
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
-        let proved = self.prove(self.mode == WriteMode::Create)?;
-        self.publish(proved)
+        let proved = self.prove(self.mode == WriteMode::Create);
+        let done = proved.and_then(|proved| self.publish(proved));
+        // What may have got its name must not be removed.
+        self.is_removed &= done.as_ref().is_err_and(|error| error.kind != Kind::Unknown);
+        done
     }
 
     fn abort(self: Box<Self>, _: StreamEnd) {}
@@ -429,25 +368,19 @@ impl Upload for OtherUpload {
 impl Drop for OtherUpload {
     /// Removes what the other server has of it, in a thread: it may not answer.
     fn drop(&mut self) {
-        let (place, turn) = (self.place(), self.turn.take());
-        let running = match std::mem::replace(&mut self.sending, Sending::Over) {
-            Sending::Running(running) => Some(running),
-            _ => None,
-        };
-        // A part under the final name would be taken for another file when the client resumes.
-        let is_part = running.is_some() && self.old.is_none();
-        let leaves = self.temporary.take().is_some() || is_part;
-        let upstream = Arc::clone(&self.upstream);
-        if !leaves && running.is_none() {
+        let (running, is_removed) = (self.running.take(), self.is_removed);
+        if !is_removed && running.is_none() {
             return;
         }
+        let (upstream, place) = (Arc::clone(&self.upstream), std::mem::take(&mut self.place));
+        let turn = self.turn.take().filter(|_| upstream.target.in_place);
         let _ = thread::Builder::new().spawn(move || {
             // Until the server has answered, it writes what it has received.
             let _ = running.map(|running| settle(turn.as_ref(), running.abort()));
             // Others wait for the turn.
             let most = if turn.is_some() { 3 } else { PAUSES.len() };
             let mut kept = None;
-            for pause in PAUSES.into_iter().take(most).filter(|_| leaves) {
+            for pause in PAUSES.into_iter().take(most).filter(|_| is_removed) {
                 thread::sleep(Duration::from_secs(pause));
                 let removed = |mut client: Connection| settle(turn.as_ref(), client.delete(&place));
                 kept = upstream.lend().and_then(removed).err();

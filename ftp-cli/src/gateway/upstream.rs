@@ -12,6 +12,7 @@ use ftp_client::pool::{Lent, Patience};
 use ftp_client::{
     Client, ClientBuilder, Download, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
 };
+use ftp_proto::Command;
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
 use crate::lock;
@@ -91,8 +92,6 @@ pub(super) struct Upstream {
     pub(super) target: Arc<OtherTarget>,
     /// The directory of the URL as an absolute path without a final slash, once a connection has told it.
     base: Arc<OnceLock<Vec<u8>>>,
-    /// When a login was refused for good.
-    refused: Mutex<Option<Instant>>,
 }
 
 impl Upstream {
@@ -107,7 +106,7 @@ impl Upstream {
         };
         let pool = Pool::new(dial).size(target.connections).any_directory(true).max_idle(IDLE);
         let pool = pool.flights(true).patience(Patience::new().attempts(1));
-        Self { pool, login, target, base, refused: Mutex::default() }
+        Self { pool, login, target, base }
     }
 
     /// Logs in over a new connection: those of the pool prove only that the login was valid once.
@@ -130,19 +129,14 @@ impl Upstream {
     /// Returns a connection. Nothing has been sent over it.
     pub(super) fn lend(&self) -> StorageResult<Connection> {
         let mut begun = None;
-        if lock(&self.refused).take_if(|at| at.elapsed() >= AGAIN).is_some() {
-            self.pool.reopen();
-        }
         self.pool.probe(MORE);
         loop {
+            let connects = self.pool.reopen_after(AGAIN);
             let error = match self.pool.try_take() {
                 Err(error) => error,
                 Ok(lent) => return Ok(lent),
             };
-            let is_full = matches!(error, Error::Fewer(_));
-            if !is_full && !error.is_transient() {
-                lock(&self.refused).get_or_insert_with(Instant::now);
-            }
+            let is_full = connects && matches!(error, Error::Fewer(_));
             // The first try can have dialled in vain for as long.
             let begun = *begun.get_or_insert_with(Instant::now);
             if !is_full || begun.elapsed() >= self.target.timeout {
@@ -165,7 +159,7 @@ impl Upstream {
             return Ok(true);
         }
         let mut download = match Download::begin(client, path, size - 1) {
-            Err(error) if fault(&error, false).kind == Kind::Unsupported => return Ok(false),
+            Err(error) if fault(&error, false).kind == Kind::Refused => return Ok(false),
             begun => begun.known()?,
         };
         match io::copy(&mut Read::by_ref(&mut download).take(2), &mut io::sink()) {
@@ -193,7 +187,10 @@ impl Upstream {
         mut call: impl FnMut(&mut Client, &Self) -> Result<T, Error>,
     ) -> StorageResult<(T, Connection)> {
         let mut asked = call(&mut client, self);
-        let is_lost = |error: &Error| error.reply().is_none() && error.is_transient();
+        // A server that has not answered in time would be waited for once more.
+        let is_lost = |error: &Error| {
+            error.reply().is_none() && error.is_transient() && !matches!(error, Error::Timeout(_))
+        };
         if asked.as_ref().is_err_and(is_lost) {
             client.discard();
             client = self.lend()?;
@@ -219,6 +216,42 @@ impl Upstream {
         }
         StorageError::check_wanted()?;
         turn.settle(call(&mut client, &self.path(path)))
+    }
+
+    /// Gives an object its new name: `moved` is what it is, and `there` what has that name. Looks once
+    /// whether it has it: some servers confirm a rename and give another name, some only if there is an
+    /// older file.
+    pub(super) fn rename(
+        &self,
+        client: &mut Client,
+        named: &Command,
+        to: &[u8],
+        moved: Metadata,
+        there: Option<Metadata>,
+        turn: &Turn,
+    ) -> StorageResult<()> {
+        StorageError::check_wanted()?;
+        turn.settle(client.rename_to(named))?;
+        let [new, replaced] = &self.target.renames;
+        let renames = if there.is_some() { replaced } else { new };
+        let is_other = |it: Metadata| match (it.kind, moved.kind) {
+            (EntryKind::File, EntryKind::File) => it.size != moved.size,
+            // A server that tells no sizes does not show files as such.
+            (EntryKind::Special, _) | (_, EntryKind::Special) => false,
+            (is, was) => is != was,
+        };
+        if renames.get().is_none() && there.is_none_or(is_other) {
+            match find(client, &self.path(to)) {
+                Ok(found) if found.is_none_or(is_other) => {
+                    let why = "the other server does not rename files; use in_place";
+                    return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
+                }
+                Ok(_) => drop(renames.set(())),
+                // The next one is looked at.
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -254,9 +287,9 @@ impl Reserved {
     }
 }
 
-/// Returns one form of all paths that a server may take for one file: many fold case.
+/// Returns one form of all paths that a server may take for one file.
 fn folded(path: &[u8]) -> Vec<u8> {
-    String::from_utf8_lossy(path).to_uppercase().into_bytes()
+    path.split(|byte| *byte == b'/').map(Client::name_key).collect::<Vec<_>>().join(&b'/')
 }
 
 impl Turn {
@@ -355,14 +388,15 @@ impl<T> Known<T> for Result<T, Error> {
 fn fault(error: &Error, changes: bool) -> StorageError {
     let code = error.reply().map(|reply| (reply.code().value(), reply.code().severity()));
     let kind = match (code, error) {
-        (_, Error::Uncertain { .. }) if changes => Kind::Unknown,
+        (_, Error::Uncertain { .. } | Error::Unexpected { .. }) if changes => Kind::Unknown,
         (_, Error::Argument(_)) => return Kind::NameNotAllowed.into(),
         (Some((452, _)), _) => Kind::NoSpace,
         (Some((552, _)), _) => Kind::OverQuota,
-        (Some((202 | 500 | 502 | 504, _)), _) => Kind::Unsupported,
         (Some((_, Severity::Transient)), _) => Kind::Busy,
-        (Some((_, Severity::Permanent)), _) => Kind::Refused,
-        _ if matches!(error, Error::Unsupported(_)) => Kind::Unsupported,
+        // A 202 is no success.
+        (Some((202, _) | (_, Severity::Permanent)), _) => Kind::Refused,
+        (_, Error::Unsupported(_)) => Kind::Refused,
+        (_, Error::Mismatch { .. }) => Kind::Io,
         _ if changes => Kind::Unknown,
         (_, Error::Local(_)) => Kind::Io,
         _ => Kind::Unavailable,
@@ -392,7 +426,7 @@ impl ConnectingThread {
         Ok(Self(jobs))
     }
 
-    fn run<T: Send + 'static>(
+    pub(super) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {

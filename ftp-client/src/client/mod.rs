@@ -439,8 +439,12 @@ impl Client {
         new.encode()?;
         let reply = self.request(&from_name)?;
         match reply.code().severity() {
-            // Some servers answer 250.
-            Severity::Intermediate | Severity::Completion => self.is_renaming = true,
+            // Some servers answer 250. A 202 says that nothing was done.
+            Severity::Intermediate | Severity::Completion
+                if reply.code() != ReplyCode::SUPERFLUOUS =>
+            {
+                self.is_renaming = true;
+            }
             _ => return Err(Error::Refused { verb: Verb::Rnfr, reply }),
         }
         // The reply to this very command can have shown that the server takes only names.

@@ -266,13 +266,20 @@ impl<'a> Pool<'a> {
     /// Ends all waits: later calls return copies of `why`, and connections that come back are
     /// closed.
     pub fn shut(&self, why: &Error) {
-        self.shared.lock().admission.shut(Some(why.clone()));
+        self.shared.lock().admission.shut(why.clone());
         self.shared.changed.notify_all();
     }
 
     /// Connects again after an error that was final.
     pub fn reopen(&self) {
-        self.shared.lock().admission.shut(None);
+        let _ = self.reopen_after(Duration::ZERO);
+    }
+
+    /// Connects again after an error that was final, if it came this long ago. Returns whether the pool
+    /// makes connections; otherwise each call returns that error.
+    #[must_use]
+    pub fn reopen_after(&self, after: Duration) -> bool {
+        self.shared.lock().admission.reopen(after)
     }
 
     /// Lets one caller try one more connection if the server refused one this long ago while others were

@@ -322,8 +322,8 @@ pub(super) struct Admission {
     fewer: Option<(Error, Instant)>,
     /// The number of connections that were open when the server last refused another one.
     allowed: Option<usize>,
-    /// The reason why no more connections are made.
-    shut: Option<Error>,
+    /// The reason why no more connections are made, and since when.
+    shut: Option<(Error, Instant)>,
 }
 
 /// What a caller without a connection does.
@@ -349,11 +349,17 @@ impl Admission {
 
     /// Returns the failure after which no connection is used any more.
     pub(super) fn refusal(&self) -> Option<Error> {
-        self.shut.clone()
+        self.shut.as_ref().map(|(why, _)| why.clone())
     }
 
-    pub(super) fn shut(&mut self, why: Option<Error>) {
-        self.shut = why;
+    pub(super) fn shut(&mut self, why: Error) {
+        self.shut = Some((why, Instant::now()));
+    }
+
+    /// Connects again if the pool was shut this long ago. Returns whether it connects.
+    pub(super) fn reopen(&mut self, after: Duration) -> bool {
+        self.shut.take_if(|(_, since)| since.elapsed() >= after);
+        self.shut.is_none()
     }
 
     /// Returns why the server accepts no more connections, if it refused one.
@@ -404,7 +410,7 @@ impl Admission {
         }
         if failure.recovery() == Recovery::Impossible {
             // A wrong password is tried once, not by every caller.
-            self.shut = Some(failure.clone());
+            self.shut(failure.clone());
         }
         false
     }

@@ -43,6 +43,16 @@ pub(crate) fn fold(name: &[u8]) -> Vec<u8> {
     trimmed(&composed).into()
 }
 
+impl Client {
+    /// Returns a key that is equal for all spellings of a name that some server may store as one object:
+    /// without case, in one Unicode form, without blanks at either end and without dots at the end. Two
+    /// names with one key are two objects on most servers.
+    #[must_use]
+    pub fn name_key(name: &[u8]) -> Vec<u8> {
+        fold(name)
+    }
+}
+
 fn trimmed(text: &str) -> &str {
     text.trim_start().trim_end_matches(|letter: char| letter == '.' || letter.is_whitespace())
 }

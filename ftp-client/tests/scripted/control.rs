@@ -588,6 +588,8 @@ fn odd_codes_of_simple_commands_are_understood_cl_18() {
         peer.answer("FEAT", "221 what is that");
         peer.answer("RNFR a", "250 go on");
         peer.answer("RNTO b", "250 done");
+        // It has done nothing, so that RNTO would have no file.
+        peer.answer("RNFR a", "202 not here");
         // -1, as an unsigned number.
         peer.answer("TYPE I", "200 ok");
         peer.answer("SIZE a", "213 18446744073709551615");
@@ -595,6 +597,7 @@ fn odd_codes_of_simple_commands_are_understood_cl_18() {
     });
     assert_eq!(client.features().unwrap().iter().count(), 0);
     client.rename("a", "b").unwrap();
+    assert!(matches!(client.rename("a", "b"), Err(Error::Refused { verb: Verb::Rnfr, .. })));
     assert_eq!(client.size("a").unwrap(), None);
     assert_eq!(client.size("a").unwrap(), Some(i64::MAX.unsigned_abs()));
     server.end();

@@ -167,6 +167,9 @@ fn a_wrong_password_is_sent_once_and_not_by_every_thread() {
         }
     });
     assert_eq!(server.asked(), 1);
+    assert!(!pool.reopen_after(Duration::from_secs(60)));
+    assert!(pool.take().is_err());
+    assert_eq!(server.asked(), 1);
     pool.reopen();
     assert!(pool.take().is_err());
     assert_eq!(server.asked(), 2);
