@@ -499,6 +499,7 @@ impl<'o> Requests<'o> {
                 return Ok((vec![self.item(url.clone(), representation)?], Vec::new()));
             }
             Named::Matches { entries, invalid, .. } => (entries, invalid),
+            Named::Nothing => return Err(pattern::no_match()),
         };
         match self.destination {
             Destination::Local(local)

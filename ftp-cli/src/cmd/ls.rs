@@ -12,7 +12,7 @@ use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
 use crate::console::{Cleanup, Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_urls, values};
-use crate::remote::pattern::{self, NO_MATCH};
+use crate::remote::pattern;
 use crate::remote::show_entry;
 use crate::report::{Events, Object, Tally};
 
@@ -169,7 +169,7 @@ impl Lister {
         let listed = self.list(client, &mut place);
         let is_empty = self.shown == before && self.held.is_empty();
         match listed {
-            Ok(()) if is_guess && is_empty => Err(Failure::item(Exit::Refused, NO_MATCH)),
+            Ok(()) if is_guess && is_empty => Err(pattern::no_match()),
             Err(failure) if failure.exit == Exit::Refused && is_empty && !url.is_directory() => {
                 self.list_file(client, place.path(), failure)
             }
