@@ -7,7 +7,7 @@ use ftp_proto::{
 use super::Client;
 use super::directories::{Inside, MlsdArgument, first_name};
 use crate::charset::sent_in;
-use crate::error::{Error, ListingCut};
+use crate::error::{Error, ListingCut, is_final_no};
 use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
@@ -503,9 +503,7 @@ fn is_no_names(refusal: &Error) -> bool {
 
 /// Returns whether the server permanently refuses the listing.
 fn is_no(error: &Error) -> bool {
-    matches!(error, Error::Refused { verb: Verb::List | Verb::Nlst, reply }
-        if reply.code().severity() == Severity::Permanent
-            && reply.code() != ReplyCode::NOT_LOGGED_IN)
+    matches!(error, Error::Refused { verb: Verb::List | Verb::Nlst, reply } if is_final_no(reply))
 }
 
 /// Returns the name of a directory for `LIST` and `NLST`. Servers take a name with a leading `-`

@@ -386,7 +386,8 @@ fn changes(verb: Verb) -> bool {
     !PASSING.contains(&verb) && !MOVES.contains(&verb)
 }
 
-const fn ends_transfer(code: ReplyCode) -> bool {
+/// Returns whether a transfer that succeeds ends with this code.
+pub(crate) const fn ends_transfer(code: ReplyCode) -> bool {
     matches!(code, ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY)
 }
 

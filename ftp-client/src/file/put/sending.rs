@@ -342,6 +342,7 @@ impl Job<'_> {
     /// If the server refuses the name and directories may be created, creates the parent
     /// directories, but only once. Returns whether the directory of the file exists now.
     fn makes_directories(&mut self, client: &mut Client, error: &Error) -> Result<bool, Error> {
+        // vsFTPd answers 553 if the directory is missing; 501 or 521 would not be about that.
         let is_about_the_name = matches!(error, Error::Refused { reply, .. }
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
         let creates = self.options.creates_directories && is_about_the_name;
