@@ -270,20 +270,15 @@ fn remove_named(
     counts.finish()
 }
 
-/// Returns whether a pattern failed because the server does not enter its directory. `place` is where
+/// Returns whether a pattern failed because the server has no such directory. `place` is where
 /// the session has looked for it.
 fn has_no_directory(client: &mut Client, place: &Place, failure: &Failure) -> Result<bool> {
     if failure.exit != Exit::Refused {
         return Ok(false);
     }
-    let (directory, _) = Pathname::split(place.path());
-    if directory.is_empty() {
-        return Ok(false);
-    }
-    match client.can_enter(directory) {
-        Ok(()) => Ok(false),
-        Err(refused) if refused.is_no() => Ok(true),
-        Err(error) => Err(error.into()),
+    match Pathname::split(place.path()).0 {
+        b"" => Ok(false),
+        directory => Ok(client.lacks(directory)?),
     }
 }
 
