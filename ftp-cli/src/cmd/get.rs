@@ -541,7 +541,6 @@ impl<'o> Requests<'o> {
     }
 }
 
-/// Returns the operands that are URLs, and the destination.
 fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>)> {
     let operands = options.operands.as_slice();
     let has_list = options.has("input-file");

@@ -108,8 +108,8 @@ impl Client {
                 let listed = self.begin_with_flags(request, options.all && is_inside, is_inside);
                 let beginning = or_refusal(listed, &refusal)?;
                 if beginning.is_empty() {
-                    // An empty listing proves nothing if MLSD of the same directory was refused,
-                    // unless CWD contradicts the refusal: 501 denies that it is a directory.
+                    // After a refused MLSD, an empty listing proves something only if CWD enters what
+                    // MLSD called no directory (501).
                     let is_not_one = refusal
                         .reply()
                         .is_some_and(|reply| reply.code() == ReplyCode::BAD_ARGUMENT);

@@ -127,7 +127,7 @@ impl Job<'_> {
             }
         };
         let report = sent.map_err(|error| self.described(error, &start))?;
-        // Before all other questions: from now on, another sender can take the name unseen.
+        // Asked first: from here on, another sender can take the name unnoticed.
         let is_looked_at = self.is_under() || self.options.moves && self.waits();
         self.confirmed = match is_looked_at && self.options.verify != Verify::None {
             true => ConfirmedFile::ask(client, self.place.path())?,
@@ -157,8 +157,8 @@ impl Job<'_> {
         finished.map(|()| done)
     }
 
-    /// Goes by a temporary name that only this job knows, if what has the name that all runs know cannot be
-    /// continued: another run may be sending it.
+    /// Switches to a private temporary name if the shared one holds a part that cannot be resumed: another
+    /// run may be writing it.
     fn leave_part(&mut self, start: &mut UploadStart) {
         let StoreAs::Under(temporary) = &self.store else { return };
         if self.past.sent.is_some() || self.has_own_name() || !temporary.is_own() {
