@@ -26,6 +26,13 @@ pub enum HiddenFile {
 impl HiddenFile {
     /// Prefix of the names of the server's hidden files.
     pub const UPLOAD: &[u8] = b".ftp-upload-";
+    /// Prefix of the names of temporary files of downloads, and of records beside downloaded files.
+    pub const CLIENT: &str = ".ftp-client-";
+    /// Prefix of the names of files of trees and of locks. In those of journals and of moves, it follows
+    /// a dot and 16 digits.
+    pub const CLI: &str = ".ftp-cli-";
+    /// Prefix of the names of files that show whether two directories are one.
+    pub const PROBE: &[u8] = b"ftp-cli-probe-";
 
     /// Returns the kind of the file with this name; `None` for the names of users' files.
     ///
@@ -45,18 +52,18 @@ impl HiddenFile {
             let digits = rest.strip_suffix(b".part")?;
             return (digits.len() == 16 && are_digits(digits)).then_some(Self::Bytes);
         }
-        if let Some(rest) = name.strip_prefix(b".ftp-client-") {
+        if let Some(rest) = name.strip_prefix(Self::CLIENT.as_bytes()) {
             let digits = rest.strip_prefix(b"record-").unwrap_or(rest);
             return (digits.len() == 16 && are_digits(digits)).then_some(Self::Temporary);
         }
-        if let Some(rest) = name.strip_prefix(b".ftp-cli-") {
+        if let Some(rest) = name.strip_prefix(Self::CLI.as_bytes()) {
             return of_tree(rest);
         }
-        if let Some(rest) = name.strip_prefix(b"ftp-cli-probe-") {
+        if let Some(rest) = name.strip_prefix(Self::PROBE) {
             return is_temporary(rest).then_some(Self::Temporary);
         }
         let (id, word) = name.strip_prefix(b".")?.split_at_checked(16)?;
-        match word.strip_prefix(b".ftp-cli-")? {
+        match word.strip_prefix(Self::CLI.as_bytes())? {
             _ if !are_digits(id) => None,
             b"upload" => Some(Self::Journal),
             b"journal" | b"taken" | b"new" => Some(Self::Move),

@@ -12,7 +12,7 @@ use ftp_proto::{Command, EntryKind, Escaped, FtpUrl, Pathname};
 use crate::console::output::counted;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, is_remote, parse_url, parse_urls};
-use crate::remote::pattern::{self, NO_MATCH, Named};
+use crate::remote::pattern::{self, Named};
 use crate::remote::{self, Outcome, Reporter, for_each_url, is_named};
 use crate::report::Object;
 use crate::system::OsStrExt;
@@ -220,10 +220,10 @@ fn remove_named(
         Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter, repeat),
         Ok(Named::Matches { directory, entries, invalid }) => (directory, entries, invalid),
         // An earlier attempt has removed the last match.
-        Err(failure) if failure.message == NO_MATCH && repeat.is_uncertain() => {
-            return Ok(Outcome::Done("removed"));
-        }
-        Err(failure) if how.ignore_missing && is_nothing(client, place, &failure)? => {
+        Ok(Named::Nothing) if repeat.is_uncertain() => return Ok(Outcome::Done("removed")),
+        Ok(Named::Nothing) if !how.ignore_missing => return Err(pattern::no_match()),
+        Ok(Named::Nothing) => return Ok(Outcome::Skipped("does not exist")),
+        Err(failure) if how.ignore_missing && has_no_directory(client, place, &failure)? => {
             return Ok(Outcome::Skipped("does not exist"));
         }
         Err(failure) => return Err(failure),
@@ -259,23 +259,15 @@ fn remove_named(
     counts.finish()
 }
 
-/// Returns whether a pattern failed because it matches nothing, or because its directory is
-/// missing. `place` is where the session has looked for it.
-fn is_nothing(client: &mut Client, place: &Place, failure: &Failure) -> Result<bool> {
-    if failure.message == NO_MATCH {
-        return Ok(true);
-    }
+/// Returns whether a pattern failed because the server has no such directory. `place` is where
+/// the session has looked for it.
+fn has_no_directory(client: &mut Client, place: &Place, failure: &Failure) -> Result<bool> {
     if failure.exit != Exit::Refused {
         return Ok(false);
     }
-    let (directory, _) = Pathname::split(place.path());
-    if directory.is_empty() {
-        return Ok(false);
-    }
-    match client.can_enter(directory) {
-        Ok(()) => Ok(false),
-        Err(refused) if refused.is_no() => Ok(true),
-        Err(error) => Err(error.into()),
+    match Pathname::split(place.path()).0 {
+        b"" => Ok(false),
+        directory => Ok(client.lacks(directory)?),
     }
 }
 

@@ -500,6 +500,7 @@ impl<'o> Requests<'o> {
                 return Ok((vec![self.item(url.clone(), representation)?], Vec::new()));
             }
             Named::Matches { entries, invalid, .. } => (entries, invalid),
+            Named::Nothing => return Err(pattern::no_match()),
         };
         match self.destination {
             Destination::Local(local)
@@ -541,7 +542,6 @@ impl<'o> Requests<'o> {
     }
 }
 
-/// Returns the operands that are URLs, and the destination.
 fn operands(options: &Options) -> Result<(&[OsString], Destination<'_>)> {
     let operands = options.operands.as_slice();
     let has_list = options.has("input-file");

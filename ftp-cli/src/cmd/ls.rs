@@ -11,8 +11,7 @@ use crate::connect::Retrying;
 use crate::console::{Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Recovery, Result};
 use crate::options::{Options, parse_urls, values};
-use crate::remote::pattern::{self, NO_MATCH};
-use crate::remote::{Outcome, for_each_url, show_entry};
+use crate::remote::{Outcome, for_each_url, pattern, show_entry};
 use crate::report::{Events, Object};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -25,9 +24,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     }
     let is_on = Retrying::from_options(options)?.is_on();
     let is_repeated = |failure: &Failure| match failure.recovery {
-        Recovery::Impossible => false,
         Recovery::Reconnect => true,
         Recovery::TryAgain | Recovery::StartOver => is_on,
+        _ => false,
     };
     let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
     let mut lister = Lister::new(how, stdio.lines(options), messages, events);
@@ -152,7 +151,7 @@ impl Lister {
         let listed = self.list(client, &mut place);
         let is_empty = self.shown == before && self.held.is_empty();
         match listed {
-            Ok(()) if is_guess && is_empty => Err(Failure::item(Exit::Refused, NO_MATCH)),
+            Ok(()) if is_guess && is_empty => Err(pattern::no_match()),
             Err(failure) if failure.exit == Exit::Refused && is_empty && !url.is_directory() => {
                 self.list_file(client, place.path(), failure)
             }

@@ -15,7 +15,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::credentials::{Credentials, Finder};
 use super::dialler::Dialler;
 use crate::console::{Cleanup, Messages, Stdio};
-use crate::exit::{Exit, Failure, Recovery, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, values, whole_number};
 use crate::report::{Events, Object};
@@ -187,13 +187,7 @@ impl<'a> Sessions<'a> {
         if let Some((at, (_, client))) = found.and_then(|at| Some(at).zip(self.open.get_mut(at))) {
             let Err(error) = client.make_ready() else { return Ok(false) };
             self.open.swap_remove(at).1.discard();
-            let is_in_doubt = match error {
-                // Something was confirmed that may have failed.
-                Error::Unexpected { .. } => true,
-                Error::Desynchronised => !self.connecting.messages.replies().may_reconnect(),
-                _ => false,
-            };
-            if is_in_doubt {
+            if error.leaves_in_doubt(&self.connecting.messages.replies().reconnects) {
                 return Err(error);
             }
         }
@@ -473,9 +467,8 @@ impl Attempts<'_> {
             }
             retrying.announce((attempt, &why, pause), witness, *name, *fields);
         };
-        let mut replaces = |error: &Error| {
-            error.recovery() == Recovery::Reconnect && witness.messages.replies().may_reconnect()
-        };
+        let mut replaces =
+            |error: &Error| error.recovery().may_reconnect(&witness.messages.replies().reconnects);
         let next = patience.next(now, failure.into(), &mut replaces, &mut announce);
         next.map_err(|error| Failure::from(error).after_refusal(refusal.take()))
     }
@@ -509,7 +502,7 @@ fn message_with(failure: &Failure, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::Exit;
+    use crate::exit::{Exit, Recovery};
 
     #[test]
     fn a_connection_is_reused_only_for_one_server_user_and_tls_mode_tl_24_ht_22() {

@@ -110,8 +110,8 @@ impl Output {
         Self { writer: Arc::new(Mutex::new(Box::new(writer))), beside: None }
     }
 
-    /// Waits until no write is under way, for at most `limit`. Returns whether one still is then:
-    /// nothing reads what was written before.
+    /// Waits up to `limit` for the write in flight. Returns true if it is still blocked, because nothing
+    /// reads.
     pub(super) fn is_blocked_for(&self, limit: Duration) -> bool {
         const STEP: Duration = Duration::from_millis(10);
         let begun = Instant::now();
@@ -590,24 +590,15 @@ fn now() -> String {
     timestamp().get(11..23).unwrap_or_default().to_owned()
 }
 
-/// The number of times that one run reconnects because replies were out of step.
-const RECONNECTS: u32 = 3;
-
 /// The reconnects of one run, shared by its threads, and whether a session ended with a reply that
 /// was never read.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    reconnects: AtomicU32,
+    pub(crate) reconnects: AtomicU32,
     was_unread: AtomicBool,
 }
 
 impl Replies {
-    /// Returns whether one more connection may replace one whose replies were out of step, and
-    /// counts it.
-    pub(crate) fn may_reconnect(&self) -> bool {
-        self.reconnects.fetch_add(1, Ordering::Relaxed) < RECONNECTS
-    }
-
     pub(crate) fn note_quit(&self, result: &Result<(), Error>) {
         if result.as_ref().is_err_and(Error::is_out_of_step) {
             self.was_unread.store(true, Ordering::Relaxed);

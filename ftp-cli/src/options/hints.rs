@@ -55,7 +55,6 @@ fn dashed(name: &str) -> String {
     format!("{dashes}{name}")
 }
 
-/// Returns a hint for an unknown option.
 fn hint(name: &str, command: Option<Command>) -> String {
     let takers = takers(name);
     if is_password(name) && takers.is_empty() {

@@ -174,7 +174,8 @@ pub(crate) fn is_named(url: &FtpUrl) -> Result {
     }
 }
 
-/// Codes of refusals that can be about the name of an object.
+/// Codes of refusals that can be about the name of an object. 521 is an `MKD` of an existing directory.
+/// They lead to questions and hints, and decide nothing.
 const ABOUT_NAMES: [u16; 3] = [521, 550, 553];
 
 /// Returns whether an error is a refusal that can be about the name of an object.

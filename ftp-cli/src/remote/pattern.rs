@@ -6,7 +6,10 @@ use ftp_proto::{Entry, Escaped, FtpUrl, ParseError, ParseErrorKind, Pathname, Pa
 
 use crate::exit::{Exit, Failure, Result};
 
-pub(crate) const NO_MATCH: &str = "no name matches the pattern";
+/// Returns the failure for a pattern that matches nothing.
+pub(crate) fn no_match() -> Failure {
+    Failure::item(Exit::Refused, "no name matches the pattern")
+}
 
 /// Returns the failure for an object whose name leads out of its directory, or cannot be sent.
 pub(crate) fn invalid(name: &[u8]) -> Failure {
@@ -26,6 +29,8 @@ pub(crate) enum Named {
         /// and `invalid` is not empty.
         invalid: Vec<Vec<u8>>,
     },
+    /// A complete listing has no name that matches.
+    Nothing,
 }
 
 /// Returns whether the last part of a URL can be a pattern. An escaped name is that name: a script that
@@ -102,8 +107,8 @@ pub(crate) fn explained(pattern: &[u8], error: ParseError) -> String {
 ///
 /// # Errors
 ///
-/// Returns `Usage` for unsupported syntax, `Refused` if nothing matches, `Integrity` or `Protocol`
-/// if the listing is not known to be complete, and the errors of the client.
+/// Returns `Usage` for unsupported syntax, `Integrity` or `Protocol` if the listing is not known to be
+/// complete, and the errors of the client.
 pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> Result<Named> {
     if !is_asked && client.look(place.path(), ListingForm::Auto)?.is_some() {
         return Ok(Named::Itself);
@@ -167,10 +172,10 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
         let (entries, invalid): (Vec<Entry>, Vec<Entry>) =
             entries.into_iter().partition(Entry::is_safe_name);
         let invalid: Vec<Vec<u8>> = invalid.into_iter().map(|entry| entry.name).collect();
-        return match entries.is_empty() && invalid.is_empty() {
-            true => Err(Failure::item(Exit::Refused, NO_MATCH)),
-            false => Ok(Named::Matches { directory: directory.to_vec(), entries, invalid }),
-        };
+        return Ok(match entries.is_empty() && invalid.is_empty() {
+            true => Named::Nothing,
+            false => Named::Matches { directory: directory.to_vec(), entries, invalid },
+        });
     }
 }
 

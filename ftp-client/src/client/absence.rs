@@ -3,8 +3,7 @@
 use ftp_proto::{Command, ListLine, Pathname, ReplyCode, RepresentationType, Severity, Verb};
 
 use super::Client;
-use super::repeat::is_final;
-use crate::error::Error;
+use crate::error::{Error, is_final_no};
 use crate::listing::ListOptions;
 
 /// A question about one name, and whether it also tells of directories. `FEAT` lists its verb.
@@ -15,6 +14,10 @@ const QUESTIONS: [NameQuestion; 3] = [
     (Verb::Mdtm, Command::Mdtm, false),
     (Verb::Size, Command::Size, false),
 ];
+
+/// The only reply to an offered question that proves that nothing has the name. Other refusals can be
+/// about the command or the session.
+pub(super) const MISSING: ReplyCode = ReplyCode::FILE_UNAVAILABLE;
 
 /// Whether an object is at a path, as far as the server shows it. There will be no other answer: a
 /// caller must distinguish all three.
@@ -32,8 +35,9 @@ impl Client {
     /// Finds out whether an object is at `path`: `MDTM` or `MLST` shows it, else a complete listing
     /// of its directory does, or proves its absence.
     ///
-    /// `SIZE` is not proof: a server that keeps an interrupted upload under a hidden name may
-    /// report the size of that upload, so that the client can resume. If the listing may hide the
+    /// `SIZE` is not proof, unlike in [`find`](Self::find), since a lost command is judged by this: a
+    /// server that keeps an interrupted upload under a hidden name may report the size of that upload,
+    /// so that the client can resume. If the listing may hide the
     /// name, because of a leading dot, the object is absent only if `FEAT` lists `MLST` or `MDTM`,
     /// and the server refuses it (550).
     ///
@@ -65,10 +69,30 @@ impl Client {
             Ok((false, true, true)) => self.denies(path)? == Some(true),
             Ok((false, is_whole, _)) => is_whole,
             Err(Error::ListingCut(_)) => false,
-            Err(Error::Refused { reply, .. }) if is_final(&reply) => false,
+            Err(Error::Refused { reply, .. }) if is_final_no(&reply) => false,
             Err(error) => return Err(error),
         };
         Ok(if is_absent { Existence::Absent } else { Existence::Unknown })
+    }
+
+    /// Returns whether nothing is at `path`: a complete listing lacks it, and the server does not enter it.
+    /// If the directory of `path` cannot be listed, the same must hold for that directory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`existence`](Self::existence).
+    pub fn lacks(&mut self, path: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let mut path = path.as_ref();
+        loop {
+            match self.existence(path)? {
+                Existence::Present => return Ok(false),
+                Existence::Absent => return Ok(!self.enters(path)?),
+                Existence::Unknown => match Pathname::split(path).0 {
+                    b"" | b"/" => return Ok(false),
+                    above => path = above,
+                },
+            }
+        }
     }
 
     /// Returns whether `MDTM` or `MLST` proves that an object is at `path`. `false` proves nothing.
@@ -101,11 +125,9 @@ impl Client {
                 denies = Some(false);
             }
             match code {
-                ReplyCode::FILE_UNAVAILABLE if is_mlst => {
-                    return Ok(Some(true));
-                }
+                MISSING if is_mlst => return Ok(Some(true)),
                 // `MDTM` of a directory is refused too.
-                ReplyCode::FILE_UNAVAILABLE => return Ok(Some(!self.enters(path)?)),
+                MISSING => return Ok(Some(!self.enters(path)?)),
                 code if code.severity() == Severity::Permanent => {}
                 _ => break,
             }
@@ -148,7 +170,7 @@ impl Client {
             }
             for (at, code) in places.into_iter().zip(self.codes_of(&asked, question)?) {
                 let answer = code.and_then(|code| match code.severity() {
-                    _ if code == ReplyCode::FILE_UNAVAILABLE => Some(Some(true)),
+                    _ if code == MISSING => Some(Some(true)),
                     Severity::Completion => Some(Some(false)),
                     Severity::Transient => Some(None),
                     _ => None,

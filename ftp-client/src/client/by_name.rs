@@ -44,6 +44,7 @@ impl Client {
 
     /// Returns whether the refusal of a path with this code can mean that the server takes only names.
     pub(super) fn may_need_names(&self, code: ReplyCode) -> bool {
+        // 501: a `/` in an argument.
         matches!(code.value(), 501 | 550 | 553) && self.promises_no_paths()
     }
 

@@ -262,7 +262,7 @@ impl Client {
 
 /// Returns whether a refused `MKD` may mean that the directory exists: some servers answer 4yz then.
 fn is_about_the_directory(error: &Error) -> bool {
-    matches!(error, Error::Refused { reply, .. } if reply.code() != ReplyCode::NOT_LOGGED_IN)
+    matches!(error, Error::Refused { .. }) && !error.is_not_logged_in()
 }
 
 /// The directories of the caller and of the server.

@@ -11,7 +11,7 @@ use ftp_proto::{
 
 use super::Client;
 use crate::control::Answers;
-use crate::control::proof::is_in_place;
+use crate::control::proof::{ends_transfer, is_in_place};
 use crate::error::{Error, Phase, accepted};
 use crate::trace;
 
@@ -337,8 +337,7 @@ impl Client {
 
     /// Keeps the replies to the questions at the end of a download, whose final reply has this code.
     fn keep_at_end(&mut self, questions: &[Command], code: ReplyCode) -> Result<(), Error> {
-        let is_confirmed =
-            matches!(code, ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY);
+        let is_confirmed = ends_transfer(code);
         if code.severity() == Severity::Completion && !is_confirmed {
             return Err(self.end_early());
         }

@@ -7,7 +7,7 @@ use ftp_proto::{
 use super::Client;
 use super::directories::{Inside, MlsdArgument, first_name};
 use crate::charset::sent_in;
-use crate::error::{Error, ListingCut, is_about_syntax};
+use crate::error::{Error, ListingCut, is_about_syntax, is_final_no};
 use crate::listing::{Beginning, Entries, Lines, ListOptions, ListingForm, Walk};
 use crate::trace;
 use crate::transfer::{self, Begun, Transfer};
@@ -108,8 +108,8 @@ impl Client {
                 let listed = self.begin_with_flags(request, options.all && is_inside, is_inside);
                 let beginning = or_refusal(listed, &refusal)?;
                 if beginning.is_empty() {
-                    // An empty listing proves nothing if MLSD of the same directory was refused,
-                    // unless CWD contradicts the refusal: 501 denies that it is a directory.
+                    // After a refused MLSD, an empty listing proves something only if CWD enters what
+                    // MLSD called no directory (501).
                     let is_not_one = refusal
                         .reply()
                         .is_some_and(|reply| reply.code() == ReplyCode::BAD_ARGUMENT);
@@ -505,9 +505,7 @@ fn is_no_names(refusal: &Error) -> bool {
 
 /// Returns whether the server permanently refuses the listing.
 fn is_no(error: &Error) -> bool {
-    matches!(error, Error::Refused { verb: Verb::List | Verb::Nlst, reply }
-        if reply.code().severity() == Severity::Permanent
-            && reply.code() != ReplyCode::NOT_LOGGED_IN)
+    matches!(error, Error::Refused { verb: Verb::List | Verb::Nlst, reply } if is_final_no(reply))
 }
 
 /// Returns the name of a directory for `LIST` and `NLST`. Servers take a name with a leading `-`

@@ -11,7 +11,8 @@ use ftp_proto::{
 };
 
 use super::Client;
-use crate::error::{Error, ListingCut, Phase, Unsupported, accepted, is_missing};
+use super::absence::MISSING;
+use crate::error::{Error, ListingCut, Phase, Unsupported, accepted, is_final_no, is_missing};
 use crate::event::{Event, Note, Observer};
 use crate::listing::{ListOptions, ListingForm, MOST_OBJECTS};
 
@@ -183,7 +184,8 @@ impl Client {
     /// Returns the object at `path`, or `None` if there is none. Asks for this name alone: by `MLST`,
     /// else by `SIZE` and `MDTM`, and by entering a directory; a link is followed. A refusal (550) proves
     /// that nothing is there. If the server offers no such question, two listings of the directory must
-    /// lack the name.
+    /// lack the name. A size counts as a file, although some servers tell that of an interrupted upload:
+    /// a caller that takes the name for free could replace a file.
     ///
     /// The entry of a directory can have no facts but its kind, and no name.
     ///
@@ -197,7 +199,7 @@ impl Client {
         if self.features()?.has("MLST") {
             let command = Command::Mlst(Some(self.pathname(path)?));
             let reply = self.request(&command)?;
-            if reply.code() == ReplyCode::FILE_UNAVAILABLE {
+            if reply.code() == MISSING {
                 return Ok(None);
             }
             let found = known(&command, reply)?.and_then(|reply| facts_in(&reply));
@@ -336,7 +338,7 @@ impl Client {
 fn known(command: &Command, reply: Reply) -> Result<Option<Reply>, Error> {
     match reply.code().severity() {
         Severity::Completion => Ok(Some(reply)),
-        Severity::Permanent if reply.code() != ReplyCode::NOT_LOGGED_IN => Ok(None),
+        _ if is_final_no(&reply) => Ok(None),
         _ => Err(Error::Refused { verb: command.verb(), reply }),
     }
 }

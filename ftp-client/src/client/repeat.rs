@@ -1,11 +1,11 @@
 //! Sending a command again after its reply was lost with the connection: the command may have been
 //! carried out, so a refusal of the second one is judged by what the server shows.
 
-use ftp_proto::{EntryKind, Modified, Pathname, ReplyCode, Severity, TimeVal, Verb};
+use ftp_proto::{EntryKind, Modified, Pathname, TimeVal, Verb};
 
 use super::Client;
 use super::absence::Existence;
-use crate::error::Error;
+use crate::error::{Error, is_final_no};
 
 /// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
 /// lost.
@@ -306,7 +306,7 @@ impl Repeat {
             done => return self.note(client, Verb::Rnto, from, done),
         };
         let (verb, reply) = refused;
-        if verb != Verb::Rnfr || !self.has_lost(&[Verb::Rnto], from) || !is_final(&reply) {
+        if verb != Verb::Rnfr || !self.has_lost(&[Verb::Rnto], from) || !is_final_no(&reply) {
             return Err(Error::Refused { verb, reply });
         }
         let shown = self.shown_after_rename(client, from, to)?;
@@ -387,7 +387,7 @@ impl Repeat {
         let related: &[Verb] = if removals.contains(&verb) { removals } else { &[Verb::Mkd] };
         let reply = match done {
             Err(Error::Refused { reply, .. })
-                if is_final(&reply) && self.has_lost(related, path) =>
+                if is_final_no(&reply) && self.has_lost(related, path) =>
             {
                 reply
             }
@@ -449,10 +449,6 @@ fn seen(client: &mut Client, path: &[u8], before: Option<&Facts>) -> Result<Obje
         Some(Some(false)) => ObjectNow::Another,
         None | Some(None) => ObjectNow::Unclear,
     })
-}
-
-pub(crate) fn is_final(reply: &ftp_proto::Reply) -> bool {
-    reply.code().severity() == Severity::Permanent && reply.code() != ReplyCode::NOT_LOGGED_IN
 }
 
 fn facts_of(client: &mut Client, path: &[u8]) -> Result<Option<Facts>, Error> {

@@ -62,32 +62,48 @@ const QUESTIONS: &[Verb] = &[
     Verb::Syst,
 ];
 
-/// Commands that act on a name or a directory and succeed with a code that can answer any command.
-/// Before one of them, a reply must have proved that replies are in step. `MKD` is not one of them,
-/// because a 257 is its proof, and `RNTO` follows the 350 of `RNFR`.
-const UNPROVED: &[Verb] =
-    &[Verb::Cdup, Verb::Comb, Verb::Cwd, Verb::Dele, Verb::Rmd, Verb::Rmda, Verb::Site, Verb::Smnt];
+/// Commands that change nothing on the server that outlasts the session, and not what later names
+/// mean. Every other command does, as far as this client knows, or is one that it does not know.
+#[rustfmt::skip]
+const PASSING: &[Verb] = &[
+    // They only ask.
+    Verb::Avbl, Verb::Dsiz, Verb::Feat, Verb::Hash, Verb::Help, Verb::Mdtm, Verb::Mlst, Verb::Noop,
+    Verb::Pwd, Verb::Size, Verb::Stat, Verb::Syst, Verb::Xcrc, Verb::Xmd5, Verb::Xsha, Verb::Xsha1,
+    Verb::Xsha256, Verb::Xsha512,
+    // They only read; their transfer has a verdict of its own.
+    Verb::List, Verb::Mlsd, Verb::Nlst, Verb::Retr,
+    // They begin, protect or end the session.
+    Verb::Acct, Verb::Adat, Verb::Auth, Verb::Ccc, Verb::Clnt, Verb::Csid, Verb::Host, Verb::Pass,
+    Verb::Pbsz, Verb::Prot, Verb::Quit, Verb::Rein, Verb::User,
+    // They set what ends with the session, or prepare the next command.
+    Verb::Abor, Verb::Allo, Verb::Lang, Verb::Mode, Verb::Opts, Verb::Pret, Verb::Rang, Verb::Rest,
+    Verb::Rnfr, Verb::Sscn, Verb::Stru, Verb::Type,
+    // They agree on a data connection.
+    Verb::Cpsv, Verb::Epsv, Verb::Eprt, Verb::Lprt, Verb::Lpsv, Verb::Pasv, Verb::Port,
+];
+
+/// Commands that change only what later names mean.
+const MOVES: &[Verb] = &[Verb::Cdup, Verb::Cwd, Verb::Smnt];
+
+/// Commands that change something, and before which no reply must have proved that replies are in
+/// step.
+const PROVED_OTHERWISE: &[Verb] = &[
+    // Its 257 can only be the answer of its own; `RNTO` follows the 350 of `RNFR`.
+    Verb::Mkd,
+    Verb::Rnto,
+    // What was stored is judged by the transfer.
+    Verb::Appe,
+    Verb::Stor,
+    Verb::Stou,
+    // Without the time or the facts that they claim to have set, no byte is lost.
+    Verb::Mfct,
+    Verb::Mff,
+    Verb::Mfmt,
+];
 
 /// Commands that remove something and succeed with a code that can answer any command. Some servers
 /// answer each of them twice, which one proof after the first of them shows.
 const REMOVALS: &[Verb] = &[Verb::Dele, Verb::Rmd, Verb::Rmda];
-
-/// Commands that change something on the server that outlasts the session.
-const CHANGES: &[Verb] = &[
-    Verb::Appe,
-    Verb::Comb,
-    Verb::Dele,
-    Verb::Mfct,
-    Verb::Mff,
-    Verb::Mfmt,
-    Verb::Mkd,
-    Verb::Rmd,
-    Verb::Rmda,
-    Verb::Rnto,
-    Verb::Site,
-    Verb::Stor,
-    Verb::Stou,
-];
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ReplyMeaning {
@@ -332,8 +348,7 @@ impl ProofStep {
     /// may have been carried out. `outstanding` is the command that was not answered. Returns
     /// `None` if nothing is lost by repeating the outstanding command over a new connection.
     pub(super) fn in_question(&self, outstanding: Option<Verb>) -> Option<Verb> {
-        let changed = outstanding
-            .filter(|verb| CHANGES.contains(verb) || matches!(verb, Verb::Other(_) | Verb::Quit));
+        let changed = outstanding.filter(|verb| changes(*verb) || *verb == Verb::Quit);
         let quoted = outstanding.or(self.last).filter(|_| self.has_quoted);
         self.upload.or(changed).or(quoted)
     }
@@ -360,12 +375,19 @@ pub(super) const fn answers_proof(verb: Verb) -> bool {
     matches!(verb, Verb::Pwd | Verb::Mkd)
 }
 
-/// Returns whether replies must be in step before a command is sent.
+/// Returns whether replies must be in step before a command is sent: it acts on a name or a directory,
+/// and its success has a code that can answer any command.
 pub(super) fn needs_proof(verb: Verb) -> bool {
-    UNPROVED.contains(&verb) || matches!(verb, Verb::Other(_))
+    !PASSING.contains(&verb) && !PROVED_OTHERWISE.contains(&verb)
 }
 
-const fn ends_transfer(code: ReplyCode) -> bool {
+/// Returns whether a command changes something on the server that outlasts the session.
+fn changes(verb: Verb) -> bool {
+    !PASSING.contains(&verb) && !MOVES.contains(&verb)
+}
+
+/// Returns whether a transfer that succeeds ends with this code.
+pub(crate) const fn ends_transfer(code: ReplyCode) -> bool {
     matches!(code, ReplyCode::TRANSFER_COMPLETE | ReplyCode::FILE_ACTION_OKAY)
 }
 

@@ -5,6 +5,7 @@
 //! [`Unsupported`] says what a server, a connection or settings exclude.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ftp_proto::{BlockFault, DeflateFault, Reply, ReplyCode, Severity, Verb};
 
@@ -93,7 +94,32 @@ pub enum Recovery {
     Reconnect,
 }
 
+/// The number of times that one run replaces a connection whose replies were out of step.
+const MOST_RECONNECTS: u32 = 3;
+
+impl Recovery {
+    /// Returns whether one more connection may replace one whose replies were out of step, and counts it
+    /// in `reconnects`, which the connections of one run share: at most three are replaced.
+    #[must_use]
+    pub fn may_reconnect(self, reconnects: &AtomicU32) -> bool {
+        self == Self::Reconnect && reconnects.fetch_add(1, Ordering::Relaxed) < MOST_RECONNECTS
+    }
+}
+
 impl Error {
+    /// Returns whether this error of [`Client::make_ready`](crate::Client::make_ready) leaves in doubt
+    /// what was done over the connection, so that the run must not go on over another one. Counts
+    /// another one in `reconnects`, as [`Recovery::may_reconnect`] does.
+    #[must_use]
+    pub fn leaves_in_doubt(&self, reconnects: &AtomicU32) -> bool {
+        match self {
+            // Something was confirmed that may have failed.
+            Self::Unexpected { .. } => true,
+            Self::Desynchronised => !self.recovery().may_reconnect(reconnects),
+            _ => false,
+        }
+    }
+
     /// Returns the kind of failure.
     ///
     /// ```

@@ -288,9 +288,7 @@ impl Error {
     pub fn affects_others(&self) -> bool {
         match self {
             Self::Fewer(met) => met.affects_others(),
-            Self::Refused { reply, .. } => {
-                matches!(reply.code(), ReplyCode::NO_SPACE | ReplyCode::OVER_QUOTA)
-            }
+            Self::Refused { reply, .. } => reply.code().is_no_space(),
             Self::Argument(_)
             | Self::Uncertain { .. }
             | Self::Incomplete { .. }
@@ -444,10 +442,8 @@ impl Error {
     /// `PASS`, `EPSV` and `PASV`, do not count: they say nothing about the object of the command.
     #[must_use]
     pub fn is_no(&self) -> bool {
-        matches!(self, Self::Refused { verb, reply }
-            if reply.code().severity() == Severity::Permanent
-                && !matches!(verb, Verb::User | Verb::Pass | Verb::Epsv | Verb::Pasv)
-                && reply.code() != ReplyCode::NOT_LOGGED_IN)
+        matches!(self, Self::Refused { verb, reply } if is_final_no(reply)
+            && !matches!(verb, Verb::User | Verb::Pass | Verb::Epsv | Verb::Pasv))
     }
 
     /// Returns whether the server does not carry out a command now (4yz).
@@ -492,6 +488,12 @@ pub(crate) fn accepted(verb: Verb, reply: Reply) -> Result<Reply, Error> {
         Severity::Completion if !is_idle => Ok(reply),
         _ => Err(Error::Refused { verb, reply }),
     }
+}
+
+/// Returns whether a command is refused for good (5yz). A 530 is about the login: with another one, or
+/// later, the command can succeed.
+pub(crate) fn is_final_no(reply: &Reply) -> bool {
+    reply.code().severity() == Severity::Permanent && reply.code() != ReplyCode::NOT_LOGGED_IN
 }
 
 /// Returns whether the server does not know a command, whatever its argument is.

@@ -65,7 +65,7 @@ pub(super) struct DownloadStart<'s> {
     pub(super) is_whole: bool,
     /// Whether a digest has proved all kept bytes.
     pub(super) is_digested: bool,
-    /// Whether kept bytes are in a file that is not this program's: a failure removes the others.
+    /// Whether kept bytes are in a user's file: a failure removes only what this download added.
     pub(super) is_restored: bool,
 }
 

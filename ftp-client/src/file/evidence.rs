@@ -461,8 +461,8 @@ pub(crate) enum OldFile {
 }
 
 impl OldFile {
-    /// Asks about the file at `path`, of whose size the server has `told`, before an upload of `size`
-    /// bytes, if that is known.
+    /// Asks for the facts of the file that an upload of `size` bytes replaces, if that is known; `told`
+    /// is the answer to `SIZE`.
     ///
     /// # Errors
     ///
@@ -529,8 +529,8 @@ impl OldFile {
     }
 }
 
-/// Gives the old file at `old` its name `to` again if nothing has the name: another program may have stored
-/// a file there. Returns what was at `to`, so that the old file is there after `Absent`.
+/// Renames `old` back to `to` unless `to` exists: another program may have stored a file there. Only
+/// `Absent` means that it was renamed.
 pub(crate) fn put_back(client: &mut Client, old: &[u8], to: &[u8]) -> Result<Existence, Error> {
     let found = client.existence(to)?;
     if found == Existence::Absent {
@@ -559,7 +559,7 @@ fn changing_facts(client: &mut Client, path: &[u8]) -> Result<ServerFacts, Error
     Ok(ServerFacts { size, modified: client.modified(path)?, unique })
 }
 
-/// Only what both times told can differ.
+/// A fact that either look lacks does not count.
 fn differs(old: &ServerFacts, now: &ServerFacts) -> bool {
     let unique = old.unique.as_ref().zip(now.unique.as_ref());
     old.modified.zip(now.modified).is_some_and(|(then, now)| then != now)

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use ftp_proto::{Pathname, RepresentationType, TimeVal};
+use ftp_proto::{RepresentationType, TimeVal};
 
 use super::Done;
 use super::begin::{DownloadStart, GetJob, InTree, Memory, Sink, Writing};
@@ -605,16 +605,7 @@ fn modified(client: &mut Client, path: &[u8]) -> Result<TimeVal, Error> {
 
 /// Returns the error for a file that is missing, or for a fact that the server does not report.
 fn unknown(client: &mut Client, path: &[u8], fact: FileFact) -> Error {
-    let (directory, _) = Pathname::split(path);
-    let is_missing = match client.existence(path) {
-        // A refused listing proves nothing. If the server does not enter the directory either, the
-        // file counts as missing.
-        Ok(Existence::Unknown) if !directory.is_empty() => client
-            .can_enter(directory)
-            .map_or_else(|error| if error.is_no() { Ok(true) } else { Err(error) }, |()| Ok(false)),
-        known => known.map(|known| known == Existence::Absent),
-    };
-    match is_missing {
+    match client.lacks(path) {
         Ok(true) => Error::Job(JobFault::Missing),
         Ok(false) => Error::Job(JobFault::Unreported(fact)),
         Err(error) => error,

@@ -13,7 +13,7 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ftp_proto::{Severity, TimeVal};
+use ftp_proto::{HiddenFile, Severity, TimeVal};
 use sha2::{Digest as _, Sha256};
 
 use super::Done;
@@ -27,9 +27,6 @@ use crate::digest::hex;
 use crate::error::{Error, JobFault, Unsupported};
 use crate::event::{Event, Note, Observer, Verify};
 use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
-
-/// The end of the name of a journal: a dot and 16 hexadecimal digits come before it.
-pub(crate) const UPLOAD_JOURNAL: &str = ".ftp-cli-upload";
 
 /// What identifies an unchanged local file. No program can set the time of the last change of any
 /// kind (ctime).
@@ -192,7 +189,7 @@ impl UploadJournal {
 /// Returns the name of the journal of a local file, which `local` names, and a target.
 fn file_name(local: &[&[u8]], target: &ServerFile) -> String {
     let digest = target.sum(local);
-    format!(".{}{UPLOAD_JOURNAL}", hex(digest.get(..8).unwrap_or_default()))
+    format!(".{}{}upload", hex(digest.get(..8).unwrap_or_default()), HiddenFile::CLI)
 }
 
 /// Returns the facts of the local file and of the target, which must all fit in a later run.

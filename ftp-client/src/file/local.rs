@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use ftp_proto::HiddenFile;
+
 use super::options::Left;
 use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, parent, remove_sidecar};
@@ -76,12 +78,6 @@ pub(crate) enum Committed {
 }
 
 impl LocalFile {
-    /// The prefix of the names of temporary files, which are never resumed.
-    ///
-    /// A program that was killed may leave such files; skip them when copying a directory. A file
-    /// that is in use has an exclusive lock (`flock`), except on file systems without locks.
-    pub(crate) const TEMPORARY: &'static str = ".ftp-client-";
-
     /// Creates a temporary file, to which [`commit`](Self::commit) gives the name `target`; it has
     /// the permissions of the file at `like`.
     ///
@@ -517,7 +513,7 @@ fn hold(file: &File) {
 
 fn temporary_name(directory: &Path) -> PathBuf {
     let number = RandomState::new().build_hasher().finish();
-    directory.join(format!("{}{number:016x}", LocalFile::TEMPORARY))
+    directory.join(format!("{}{number:016x}", HiddenFile::CLIENT))
 }
 
 /// Removes the temporary files that killed processes left in a directory: those that no process
@@ -534,8 +530,9 @@ fn clear(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().as_bytes();
-        let digits = name.strip_prefix(LocalFile::TEMPORARY.as_bytes()).unwrap_or_default();
-        if digits.len() != 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        // Records have the prefix, too, and a longer name.
+        let digits = name.strip_prefix(HiddenFile::CLIENT.as_bytes()).unwrap_or_default();
+        if digits.len() != 16 || HiddenFile::of(name).is_none() {
             continue;
         }
         let mut options = OpenOptions::new();
@@ -749,7 +746,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("f");
         let left = root.path().join(".ftp-client-00000000000000ff");
-        let other = root.path().join(".ftp-client-of-another-program");
+        let other = root.path().join(".ftp-client-00000000000000FE");
         fs::write(&left, "left by a killed process").unwrap();
         fs::write(&other, "not ours").unwrap();
         // With a name: the next download removes what a killed one left, but nothing in use.
@@ -761,12 +758,12 @@ mod tests {
         let Some(file) = nameless(root.path(), 0o600) else { return };
         let mut unnamed = Temporary::of(file, None, &path);
         unnamed.file.write_all(b"new").unwrap();
-        assert_eq!(names_in(root.path()), [".ftp-client-of-another-program"]);
+        assert_eq!(names_in(root.path()), [".ftp-client-00000000000000FE"]);
         fs::write(&path, "old").unwrap();
         assert_eq!(unnamed.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         unnamed.publish(true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(names_in(root.path()), [".ftp-client-of-another-program", "f"]);
+        assert_eq!(names_in(root.path()), [".ftp-client-00000000000000FE", "f"]);
     }
 }

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use ftp_proto::HiddenFile;
 use sha2::{Digest, Sha256};
 
 use super::evidence::ServerFacts;
@@ -165,7 +166,7 @@ fn id_of(local: &Path) -> String {
 
 /// Returns the path of a source between its upload and its removal.
 pub(super) fn aside(local: &Path) -> PathBuf {
-    parent(local).join(format!(".{}.ftp-cli-taken", id_of(local)))
+    parent(local).join(format!(".{}{}taken", id_of(local), HiddenFile::CLI))
 }
 
 /// Locks a local file against other moves, from or to any server, until the result is dropped.
@@ -176,7 +177,7 @@ pub(super) fn aside(local: &Path) -> PathBuf {
 /// cannot be created or locked.
 pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
     // Uploads of trees recognise the lock file by this pattern, and skip it.
-    let path = parent(local).join(format!(".ftp-cli-{}.lock", id_of(local)));
+    let path = parent(local).join(format!("{}{}.lock", HiddenFile::CLI, id_of(local)));
     let failed = |error: &io::Error| Error::local(named(&path, error));
     loop {
         let opened =
@@ -225,13 +226,13 @@ impl MoveJournal {
         let digest = hash.finalize();
         let id = hex(digest.get(..8).unwrap_or_default());
         let directory = parent(local).to_owned();
-        let path = directory.join(format!(".{id}.ftp-cli-journal"));
+        let path = directory.join(format!(".{id}{}journal", HiddenFile::CLI));
         Self { path, directory, id }
     }
 
     /// Returns the path of a complete download that does not yet have its final name.
     pub(super) fn taken(&self) -> PathBuf {
-        self.directory.join(format!(".{}.ftp-cli-taken", self.id))
+        self.directory.join(format!(".{}{}taken", self.id, HiddenFile::CLI))
     }
 
     /// Returns the record of an interrupted move.
@@ -275,6 +276,7 @@ impl MoveJournal {
 #[cfg(unix)]
 mod tests {
     use super::*;
+    use crate::system::OsStrExt;
 
     #[test]
     fn a_journal_round_trips_and_belongs_to_one_file_url_and_user() {
@@ -287,6 +289,13 @@ mod tests {
         let name = journal.path.file_name().unwrap();
         assert_eq!(name, ".9276df115171ec3d.ftp-cli-journal");
         assert!(journal.taken().ends_with(".9276df115171ec3d.ftp-cli-taken"));
+        let taken = aside(&root.path().join("a"));
+        for path in
+            [&journal.path, &journal.taken(), &taken, &journal.path.with_extension("ftp-cli-new")]
+        {
+            let name = path.file_name().unwrap();
+            assert_eq!(HiddenFile::of(name.as_bytes()), Some(HiddenFile::Move), "{name:?}");
+        }
         let record = MoveRecord::default().with("size", &5).with_if("modified", Some(&-1_i64));
         let record = record.with_if("unique", None::<&str>).with("temp", "a b");
         journal.write(&record).unwrap();

@@ -131,12 +131,12 @@ pub(crate) struct PutPast {
     changes: u8,
     is_final: bool,
     stored: Option<Stored>,
-    /// Whether a part under the name that all runs know stays, and this job has a name of its own.
+    /// Whether this job writes under a private temporary name and leaves the shared part alone.
     leaves_part: bool,
 }
 
-/// How often a file is sent again that changed while it was sent, where nothing else makes the next run
-/// send it.
+/// Most resends of a file that changed during its upload, if neither time nor size would make the next
+/// run resend it.
 const CHANGES: u8 = 2;
 
 enum OpenedSource<'s> {
@@ -391,8 +391,7 @@ impl<'a> Put<'a> {
     ///   it computes another digest.
     /// - [`Error::Unsupported`] if the server lacks what the [verification](FileOptions::verify)
     ///   needs.
-    /// - [`Error::Job`] for the other failures of a whole upload, and [`Error::Job`] for those
-    ///   of a [move](FileOptions::moves).
+    /// - [`Error::Job`] for the other failures of a whole upload, or of a [move](FileOptions::moves).
     pub fn attempt(&mut self, client: &mut Client, on: &dyn Observer) -> Result<Done, Error> {
         loop {
             match self.job.run(&mut self.from, client, on) {

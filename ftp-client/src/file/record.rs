@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use ftp_proto::TimeVal;
+use ftp_proto::{HiddenFile, TimeVal};
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::{Fit, OVERLAP, Origin};
@@ -34,9 +34,6 @@ const ATTRIBUTE: &str = "user.ftp-cli.record";
 
 /// The first word of a record, with the version of its form.
 const MAGIC: &str = "ftp-record-1";
-
-/// The beginning of the name of a hidden file with a record.
-const SIDECAR: &str = ".ftp-client-record-";
 
 /// The longest record in bytes; a longer one comes from another program.
 const LONGEST: usize = 512;
@@ -297,7 +294,7 @@ fn sidecar(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default();
     let sum: Sha256Sum = Sha256::digest(name.as_bytes()).into();
     let short = hex(sum.get(..8).unwrap_or_default());
-    parent(path).join(format!("{SIDECAR}{short}"))
+    parent(path).join(format!("{}record-{short}", HiddenFile::CLIENT))
 }
 
 pub(super) fn remove_sidecar(path: &Path) {

@@ -15,11 +15,10 @@ use super::options::FileOptions;
 use super::{Done, TemporaryName};
 use crate::client::Client;
 use crate::client::absence::Existence;
-use crate::client::repeat::is_final;
 use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
 use crate::error::job::TreeFault;
-use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported};
+use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported, is_final_no};
 use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::fxp::{self, CopyMemory, CopyStart, FxpReport, Recalling};
 use crate::url_path::Place;
@@ -415,7 +414,7 @@ impl<'a> Relay<'a> {
         };
         let to = self.to.path();
         let is_name =
-            matches!(&*cause, Error::Refused { verb: Verb::Rnto, reply } if is_final(reply));
+            matches!(&*cause, Error::Refused { verb: Verb::Rnto, reply } if is_final_no(reply));
         if is_name && self.past.old.is_none() && is_file(target, to) {
             // A rename whose reply is lost may have been carried out.
             let old = self.past.old.insert(TemporaryName::of_old_file()).of(to);

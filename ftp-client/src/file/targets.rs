@@ -449,10 +449,10 @@ fn names_in(
 
 /// What is known of the local and of the server's file before they are compared.
 pub(super) struct BothFiles<'p> {
-    /// The local path, and the sizes and the time in seconds of the local file: one that is being written
-    /// has a size between those of two looks.
     pub(super) here: &'p Path,
+    /// Size range of the local file between two looks: it may be growing.
     pub(super) sizes: RangeInclusive<u64>,
+    /// In seconds.
     pub(super) modified: i64,
     pub(super) links: u64,
     /// The path on the server, and what `SIZE` told of it.
@@ -460,18 +460,17 @@ pub(super) struct BothFiles<'p> {
     pub(super) told: SizeTold,
 }
 
-/// Returns whether the last name of the local path, or of the file that it leads to, is that on the server.
+/// Returns whether the server's file has the last component of the local path, or of what it links to.
 pub(super) fn is_named(here: &Path, there: &[u8]) -> bool {
     let (_, name) = Pathname::split(there);
     let has = |path: &Path| path.file_name().is_some_and(|own| own.as_bytes() == name);
     has(here) || has(&real_path(here))
 }
 
-/// Returns whether the local file may be the server's. For this, creates an empty file beside the local
-/// one, or else a directory beside the server's, looks for it beside the other, and removes it: that can
-/// only affirm, because a link can lead to the file from another directory. If the server is this computer,
-/// or nothing could be made, an equal size and about the same time then make them one, unless both have one
-/// name.
+/// Returns whether the local file may be the server's. Probes with a new file here, or else a new directory
+/// there, and removes it: seen on the other side, it is one directory; unseen, it proves nothing, because
+/// of links. Without a probe, or if the server is this computer, equal size and time count as one file
+/// unless both have a single name.
 ///
 /// # Errors
 ///

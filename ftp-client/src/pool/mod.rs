@@ -14,6 +14,7 @@ pub use patience::{Attempt, Patience};
 use std::borrow::{Borrow, BorrowMut};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -26,9 +27,6 @@ use crate::event::{Event, Observer};
 use crate::net::wait::is_given_up;
 use crate::trace;
 use crate::{lock, unpoisoned};
-
-/// The number of times that a pool replaces a connection whose replies were out of step.
-const MOST_RECONNECTS: u32 = 3;
 
 /// The longest wait for a connection before the pool looks for a cancel again.
 const TICK: Duration = Duration::from_millis(100);
@@ -76,6 +74,8 @@ pub struct Pool<'a> {
 struct Shared<'a> {
     dial: Box<dyn Fn() -> Result<Client, Error> + Send + Sync + 'a>,
     state: Mutex<PoolState>,
+    /// Number of connections that replaced one whose replies were out of step.
+    reconnects: AtomicU32,
     /// Notified when a connection is idle, accepted, refused or lost.
     changed: Condvar,
 }
@@ -90,8 +90,6 @@ struct PoolState {
     any_directory: bool,
     /// Whether connections send several commands in one write.
     flights: bool,
-    /// Number of connections that replaced one whose replies were out of step.
-    reconnects: u32,
     /// The error of a `QUIT` that showed a reply that was never read.
     unread: Option<Error>,
 }
@@ -106,11 +104,14 @@ impl<'a> Pool<'a> {
             waiting: 0,
             any_directory: false,
             flights: false,
-            reconnects: 0,
             unread: None,
         };
-        let shared =
-            Shared { dial: Box::new(dial), state: Mutex::new(state), changed: Condvar::new() };
+        let shared = Shared {
+            dial: Box::new(dial),
+            state: Mutex::new(state),
+            reconnects: AtomicU32::new(0),
+            changed: Condvar::new(),
+        };
         Self { shared: Arc::new(shared), patience: Patience::new() }
     }
 
@@ -288,10 +289,13 @@ impl<'a> Pool<'a> {
         self.shared.lock().admission.probe(after);
     }
 
-    /// Returns whether a failure means that replies were out of step, and one more connection may
-    /// replace the old one; counts that connection.
+    /// Returns the number of connections that replaced one whose replies were out of step.
+    pub(crate) fn reconnects(&self) -> &AtomicU32 {
+        &self.shared.reconnects
+    }
+
     pub(crate) fn replaces(&self, recovery: Recovery) -> bool {
-        recovery == Recovery::Reconnect && self.shared.may_reconnect()
+        recovery.may_reconnect(self.reconnects())
     }
 
     /// Notes the end of a session, for [`quit`](Self::quit).
@@ -396,14 +400,6 @@ impl fmt::Debug for Pool<'_> {
 impl Shared<'_> {
     fn lock(&self) -> MutexGuard<'_, PoolState> {
         lock(&self.state)
-    }
-
-    /// Returns whether one more connection may replace one whose replies were out of step, and
-    /// counts it.
-    fn may_reconnect(&self) -> bool {
-        let mut state = self.lock();
-        state.reconnects = state.reconnects.saturating_add(1);
-        state.reconnects <= MOST_RECONNECTS
     }
 
     fn lost(&self) {

@@ -6,8 +6,6 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use ftp_proto::ReplyCode;
-
 use crate::error::{Error, ErrorKind, ListingCut, Phase, Recovery};
 use crate::net::wait::{Canceller, Waiter};
 
@@ -39,7 +37,7 @@ impl Error {
         if let Some(recovery) = known {
             return recovery;
         }
-        let is_full = self.reply().is_some_and(|reply| reply.code() == ReplyCode::NO_SPACE);
+        let is_full = self.reply().is_some_and(|reply| reply.code().is_no_space());
         match self.kind() {
             // The next one would be as long.
             _ if matches!(self, Self::ListingCut(ListingCut::TooLong)) => Recovery::Impossible,

@@ -53,7 +53,6 @@ fn name_of(text: &str) -> String {
     }
 }
 
-/// Returns an error of rustls in words.
 pub(crate) fn failure(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(error) => certificate(error),

@@ -214,19 +214,19 @@ pub(crate) fn check_name(name: &[u8]) -> Result<(), &'static str> {
 }
 
 /// Prefix of temporary files of a copied tree.
-pub(crate) const TEMPORARY: &[u8] = b".ftp-cli-";
+pub(crate) const TEMPORARY: &[u8] = HiddenFile::CLI.as_bytes();
 
-/// Prefix of the pieces of a file that several connections download.
-const PIECES: &[u8] = b".ftp-cli-pieces-";
+/// What follows the prefix in the names of the pieces of a file that several connections download.
+const PIECES: &[u8] = b"pieces-";
 
 pub(crate) fn name_of_pieces(name: &[u8]) -> Vec<u8> {
-    [PIECES, name].concat()
+    [TEMPORARY, PIECES, name].concat()
 }
 
 /// Returns the name of the file to which a piece belongs, or `None` if `name` is not the name of a
 /// piece.
 pub(crate) fn file_of_piece(name: &[u8]) -> Option<&[u8]> {
-    let rest = name.strip_prefix(PIECES)?;
+    let rest = name.strip_prefix(TEMPORARY)?.strip_prefix(PIECES)?;
     let is_start = |byte: &u8| byte.is_ascii_digit();
     let digits = rest.iter().rev().take_while(|byte| is_start(byte)).count();
     let numbered = rest.get(..rest.len() - digits).filter(|_| digits > 0);
@@ -234,9 +234,6 @@ pub(crate) fn file_of_piece(name: &[u8]) -> Option<&[u8]> {
     // A complete file lacks `.part` until it is renamed to its final name.
     Some(first.strip_suffix(b".part").unwrap_or(first))
 }
-
-/// Name prefix of the files that show whether both sides are the same directory.
-pub(crate) const PROBE: &[u8] = b"ftp-cli-probe-";
 
 /// Returns whether a running program may be writing to the local file of this name: a temporary
 /// file, the `NAME.part` of a download, or a piece.

@@ -1,6 +1,6 @@
 //! What follows from the failure of a step: another attempt, and events ([`Reporter`]). After a
-//! failure, a run deletes nothing ([`Causes`]): what is missing may be what would be deleted,
-//! renamed.
+//! failure, a run deletes nothing ([`Causes`]): a file that seems missing may only have been renamed,
+//! and the extra is then its only copy.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -75,13 +75,7 @@ impl<'p> Hand<'p> {
                 Ok(()) => self.pool.note_end(&lent.end()),
                 Err(error) => {
                     lent.discard();
-                    let is_in_doubt = match error {
-                        // Something was confirmed that may have failed.
-                        Error::Unexpected { .. } => true,
-                        Error::Desynchronised => !self.pool.replaces(error.recovery()),
-                        _ => false,
-                    };
-                    if is_in_doubt {
+                    if error.leaves_in_doubt(self.pool.reconnects()) {
                         return Err(error.into());
                     }
                 }

@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ftp_proto::{Entry, Escaped, Pathname, TimeVal};
+use ftp_proto::{Entry, Escaped, HiddenFile, Pathname, TimeVal};
 
-use super::entry::{Clock, PROBE, TEMPORARY};
+use super::entry::{Clock, TEMPORARY};
 use super::fault::TreeFault;
 use super::hand::Hand;
 use super::local::{Directory, ODD_TIME};
@@ -133,7 +133,7 @@ pub(crate) fn create_probe(directory: &Directory) -> io::Result<(Vec<u8>, File)>
     loop {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
-        let name = [PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
+        let name = [HiddenFile::PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
         match directory.create(&name) {
             Ok(file) => return Ok((name, file)),
             // An earlier process with the same id left this file.
@@ -248,7 +248,7 @@ pub(crate) fn with_remote_probe<T>(
     there: &[u8],
     is_there: impl FnOnce(&[u8]) -> Result<T, Error>,
 ) -> Result<Option<T>, Error> {
-    let name = [PROBE, format!("{:x}", std::process::id()).as_bytes()].concat();
+    let name = [HiddenFile::PROBE, format!("{:x}", std::process::id()).as_bytes()].concat();
     let made = Pathname::join(there, &name);
     match at.mkdir(&made) {
         Err(Error::Refused { .. } | Error::Argument(_)) => return Ok(None),

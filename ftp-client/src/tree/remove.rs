@@ -17,7 +17,6 @@ use super::execute::Summary;
 use super::links::{Counted, Proof, ShownLinks, by_list, list};
 use crate::age;
 use crate::client::Client;
-use crate::client::absence::Existence;
 use crate::client::flight::TOGETHER;
 use crate::client::repeat::Repeat;
 use crate::error::{Error, JobFault, Unsupported};
@@ -129,28 +128,10 @@ impl Repeat {
             };
             match place.enter(client, &error)? {
                 true => {}
-                _ if options.ignore_missing && is_missing(client, &path)? => return Ok(none),
+                _ if options.ignore_missing && client.lacks(&path)? => return Ok(none),
                 _ => return Err(error),
             }
         }
-    }
-}
-
-/// Returns whether there is no object at `path`: a complete listing lacks it, and it cannot be
-/// entered, or its directory cannot be.
-fn is_missing(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-    let (directory, _) = Pathname::split(path);
-    let unentered = match client.existence(path)? {
-        Existence::Present => return Ok(false),
-        // An unlisted directory exists if it can be entered.
-        Existence::Absent => path,
-        Existence::Unknown if directory.is_empty() => return Ok(false),
-        Existence::Unknown => directory,
-    };
-    match client.can_enter(unentered) {
-        Ok(()) => Ok(false),
-        Err(refused) if refused.is_no() => Ok(true),
-        Err(error) => Err(error),
     }
 }
 
@@ -462,5 +443,6 @@ impl Tree<'_> {
 /// Returns whether the server refused the removal, permanently or temporarily: some servers reply
 /// 4xx where others reply 5xx. A 530 reply does not count, because the login is missing.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::Refused { verb: Verb::Dele | Verb::Rmd, reply } if reply.code().value() != 530)
+    matches!(error, Error::Refused { verb: Verb::Dele | Verb::Rmd, .. })
+        && !error.is_not_logged_in()
 }

@@ -595,6 +595,44 @@ fn a_name_that_the_listing_may_hide_is_missing_only_by_an_offered_question() {
     }
 }
 
+#[test]
+fn what_is_in_a_directory_that_may_not_be_entered_is_not_missing() {
+    for (listed, is_missing) in [
+        ("drwx------ 2 root root 0 Jan 2 2020 d\r\n", false),
+        ("-rw-r--r-- 1 u g 0 Jan 2 2020 other\r\n", true),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            loop {
+                let line = String::from_utf8(peer.line()).unwrap();
+                match line.trim_end() {
+                    "" => return,
+                    "PWD" => peer.reply("257 \"/\""),
+                    "CWD /" | "NOOP" | "TYPE A" | "TYPE I" => peer.reply("200 ok"),
+                    "EPSV" => {
+                        let port = peer.listen();
+                        peer.reply(&format!("229 here (|||{port}|)"));
+                    }
+                    "LIST" | "LIST -a" => {
+                        peer.reply("150 list");
+                        peer.send_data(listed.as_bytes());
+                        peer.reply("226 done");
+                    }
+                    line if line.ends_with(" d") || line.ends_with(" d/t") => peer.reply("550 no"),
+                    _ => peer.reply("502 what"),
+                }
+            }
+        });
+        let options = RemoveOptions::new().ignore_missing(true);
+        let done = Repeat::single().remove(&mut client, Place::at("d/t"), options, &());
+        match is_missing {
+            true => assert_eq!(counts(done), (0, 0)),
+            false => assert!(matches!(done, Err(Error::Refused { .. })), "{done:?}"),
+        }
+        drop(client);
+        server.end();
+    }
+}
+
 fn ended(mut client: Client, server: Server) {
     client.noop().unwrap();
     server.end();

@@ -246,6 +246,12 @@ impl ReplyCode {
             _ => Severity::Permanent,
         }
     }
+
+    /// Returns whether the server has no space for what is stored: 452, or 552 for one user.
+    #[must_use]
+    pub const fn is_no_space(self) -> bool {
+        matches!(self, Self::NO_SPACE | Self::OVER_QUOTA)
+    }
 }
 
 /// The codes that this toolkit sends or checks by name.

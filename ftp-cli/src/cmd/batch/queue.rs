@@ -100,9 +100,8 @@ impl<'a> Queue<'a> {
         self.context.board.clear();
         let Err(failure) = &done else { return done };
         if failure.fatal && !failure.is_signal() {
-            let is_full =
-                [ReplyCode::NO_SPACE, ReplyCode::OVER_QUOTA].map(|code| Some(code.value()));
-            match is_full.contains(&failure.code) && order.name == "put" {
+            let is_full = failure.code.and_then(ReplyCode::new).is_some_and(ReplyCode::is_no_space);
+            match is_full && order.name == "put" {
                 true => self.is_full = number > 0,
                 // The next line opens a new connection.
                 false => self.sessions.drop_client(self.url),

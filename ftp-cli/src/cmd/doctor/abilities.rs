@@ -57,7 +57,7 @@ pub(super) struct AbilitiesSeen {
     pub(super) list: Listing,
     /// Reply to `REST 0`.
     pub(super) rest: Reply,
-    /// Reply to `SIZE` of a directory.
+    /// Of a directory.
     pub(super) size: Reply,
     /// Reply to `OPTS UTF8 ON`, if the server lists UTF8.
     pub(super) utf8: Option<Reply>,

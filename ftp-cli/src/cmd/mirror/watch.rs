@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ftp_client::pool::Patience;
 use ftp_client::{Canceller, Error};
 
 use crate::connect::sessions::pause_until;
@@ -19,9 +20,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// The time after which a run begins although changes go on.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The longest pause after a failure.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Returns the time after which a run is repeated without a change, if runs are repeated.
 ///
@@ -54,6 +52,7 @@ pub(super) fn repeat(
     };
     let what = here.map_or_else(|| "SRC".to_owned(), shown_path);
     messages.say_if(!quiet, format_args!("watching {what}; Ctrl-C ends it"));
+    let back_off = Patience::new().scattered(false);
     let (mut failures, mut has_succeeded) = (0, false);
     loop {
         // What changes during the run is a change after it.
@@ -77,11 +76,10 @@ pub(super) fn repeat(
                 if !failure.reported {
                     messages.say(&failure.message);
                 }
-                let delay =
-                    LONGEST_PAUSE.min(interval).min(Duration::from_secs(1 << failures.min(6)));
+                failures += 1;
+                let delay = back_off.pause(failures).min(interval);
                 messages
                     .say_if(!quiet, format_args!("trying again in {} s", delay.as_secs().max(1)));
-                failures += 1;
                 pause(delay)?;
                 continue;
             }

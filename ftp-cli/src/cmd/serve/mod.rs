@@ -7,10 +7,10 @@ mod options;
 mod vsftpd;
 
 use std::env;
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
-use std::{fs, process};
 
 use ftp_server::daemon::{Config, Daemon, DaemonLog, Setup};
 use ftp_server::{EventLog, TlsPolicy};

@@ -126,7 +126,7 @@ impl Job<'_> {
             }
         };
         let report = sent.map_err(|error| self.described(error, &start))?;
-        // Before all other questions: from now on, another sender can take the name unseen.
+        // Asked first: from here on, another sender can take the name unnoticed.
         let is_looked_at = self.is_under() || self.options.moves && self.waits();
         self.confirmed = match is_looked_at && self.options.verify != Verify::None {
             true => ConfirmedFile::ask(client, self.place.path())?,
@@ -156,8 +156,8 @@ impl Job<'_> {
         finished.map(|()| done)
     }
 
-    /// Goes by a temporary name that only this job knows, if what has the name that all runs know cannot be
-    /// continued: another run may be sending it.
+    /// Switches to a private temporary name if the shared one holds a part that cannot be resumed: another
+    /// run may be writing it.
     fn leave_part(&mut self, start: &mut UploadStart) {
         let StoreAs::Under(temporary) = &self.store else { return };
         if self.past.sent.is_some() || self.has_own_name() || !temporary.is_own() {
@@ -341,6 +341,7 @@ impl Job<'_> {
     /// If the server refuses the name and directories may be created, creates the parent
     /// directories, but only once. Returns whether the directory of the file exists now.
     fn makes_directories(&mut self, client: &mut Client, error: &Error) -> Result<bool, Error> {
+        // vsFTPd answers 553 if the directory is missing; 501 or 521 would not be about that.
         let is_about_the_name = matches!(error, Error::Refused { reply, .. }
             if [ReplyCode::FILE_UNAVAILABLE, ReplyCode::NAME_NOT_ALLOWED].contains(&reply.code()));
         let creates = self.options.creates_directories && is_about_the_name;

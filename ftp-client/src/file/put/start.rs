@@ -181,9 +181,8 @@ impl Job<'_> {
             restarts: true,
             digest: if self.past.has_no_digest { Asked::NoAnswer } else { Asked::NotYet },
         };
-        // A journal does not say that all bytes arrived, only that no more were sent; another server,
-        // or another writer, may have given the number of own bytes. Where a digest tells, the server
-        // need not send the end of its file.
+        // The journal is only an upper bound of what was sent; an equal size may be another writer's.
+        // If a digest tells, the server need not send the end of its file.
         let is_all = have == facts.size;
         let must_ask = match self.options.resume {
             Resume::Own => is_own,

@@ -75,11 +75,10 @@ struct Opened {
     before: Metadata,
 }
 
-/// Largest size, in bytes, of two files of which the second is requested ahead, and of a file that is sent
-/// again rather than resumed. The time of the first is set together with the end of the second: before
-/// its own end is confirmed, the old file could get the time, and look like a copy. Meanwhile, another
-/// user's file of its size can take the name, and would get the time: so the second is small. After an
-/// interruption, the next run sends every file again whose time was not set: so the first is small.
+/// Size limit, in bytes, of both files of a pipelined pair, and of a file that is sent again rather than
+/// resumed. `MFMT` of the first goes out with the end of the second; until then, another user's file of
+/// equal size could take its name and get its time, so the second is short. After a kill, the next run
+/// resends the first, so it is short too.
 const SMALL: u64 = 64 * 1_024;
 
 impl Up<'_> {

@@ -109,7 +109,7 @@ fn check_sides(
     let places: BTreeSet<usize> = match plan.moves {
         true => plan.copies.iter().chain(&plan.equal).map(|copy| copy.place).collect(),
         false if !copier.writes_in_place() => BTreeSet::new(),
-        // Elsewhere, the disk can still be one that is mounted here, which the top shows.
+        // The server may still serve a disk that is mounted here; one file of the top tells.
         false if !copier.may_share_disk() => replaced.take(1).map(|_| 0).collect(),
         false => replaced.map(|copy| copy.place).collect(),
     };

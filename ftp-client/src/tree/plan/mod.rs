@@ -371,7 +371,7 @@ impl Planner<'_> {
             self.leave_out(&its_path, OF_JOB);
             return Ok(None);
         }
-        // A listing that leaves out a name must not make an edit of others look missing.
+        // A truncated listing must not turn another user's edit into a missing file.
         let is_deployed = || self.plan.deploy.as_ref().is_some_and(|it| it.owns(&its_path));
         let is_unsure = other.is_none() && self.trusts_list() && (!is_sure || is_deployed());
         let mode = self.wanted_mode(&item, other);

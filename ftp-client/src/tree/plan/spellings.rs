@@ -17,7 +17,7 @@ use crate::tree::options::LinkChoice;
 
 pub(crate) enum Spelling {
     Own,
-    /// Its own name; the target may list an object that is not of a deploy as another spelling of it.
+    /// Its own name, though the target may list an object that no deploy stored as a spelling of it.
     Unclear,
     /// The target lists the object under this name.
     Other(Vec<u8>),
