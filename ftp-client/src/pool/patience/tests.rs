@@ -1,4 +1,4 @@
-use ftp_proto::{Reply, Verb};
+use ftp_proto::{Reply, ReplyCode, Verb};
 
 use super::*;
 use crate::error::Error;
