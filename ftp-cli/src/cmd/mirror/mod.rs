@@ -186,9 +186,9 @@ impl<'a> Mirror<'a> {
             _ => None,
         };
         // A run begins a second after a write, and cannot know that it was the last one.
-        if here.is_some() && self.options.has("remove-source") && !self.options.has("min-age") {
-            let message = "--watch and --remove-source need --min-age if SRC is local: a file could go \
-                           that is still written";
+        if self.options.has("remove-source") && !self.options.has("min-age") {
+            let message =
+                "--watch and --remove-source need --min-age: a file could go that is still written";
             return Err(Failure::usage(message));
         }
         let url = ends.iter().find_map(|end| end.url()).expect("one side is remote");

@@ -169,6 +169,7 @@ fn only_mistakes_end_a_watch() {
     failed(&mirror(&["--watch=no"], shown(&source), &server.url("t")), 2, "--watch");
     // A file that is still written would go; the login is not even tried.
     let moves = ["--watch", "--remove-source"];
-    failed(&mirror(&moves, shown(&source), &wrong), 2, "need --min-age if SRC is local");
+    failed(&mirror(&moves, shown(&source), &wrong), 2, "need --min-age: ");
+    failed(&mirror(&moves, &wrong, shown(&source)), 2, "need --min-age: ");
     failed(&mirror(&["--watch", "--links", "keep"], shown(&source), &server.url("t")), 2, "links");
 }
