@@ -390,6 +390,7 @@ impl<'a> Finder<'a> {
             let message = format!("no password for user {name} at {host}: {lacks}{hint}");
             return Err(Failure::new(Exit::Login, message));
         };
+        self.messages.show_progress(None);
         terminal.ask(&format!("Password for {name} at {host}: "))
     }
 }
