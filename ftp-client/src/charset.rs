@@ -80,14 +80,16 @@ impl Charset {
         })
     }
 
-    /// Returns two names that differ only in their last byte, which is not UTF-8, for a test of what the
-    /// server does with such bytes.
+    /// Returns two names, as they are sent, that differ only in their last byte, which is not UTF-8, for
+    /// a test of what the server does with such bytes. They have 0xFF if that is a letter.
     pub(crate) fn samples(self) -> Option<[Vec<u8>; 2]> {
         // A letter of the sets with one byte for each, of Shift_JIS, and of the other sets for Asia.
         let pairs: [[&[u8]; 2]; 3] =
             [[b"\xe9", b"\xe8"], [b"\xb1", b"\xb2"], [b"\xb0\xa1", b"\xb0\xa2"]];
-        let decoded = pairs.map(|pair| pair.map(|name| self.decode(name)));
-        decoded.into_iter().find(|pair| pair.iter().all(|name| std::str::from_utf8(name).is_ok()))
+        let is_text = |sent: &[u8]| std::str::from_utf8(&self.decode(sent)).is_ok();
+        let start: &[u8] = if is_text(b"\xff") { b"\xff-" } else { b"" };
+        let pair = pairs.into_iter().find(|pair| pair.iter().all(|sent| is_text(sent)))?;
+        Some(pair.map(|sent| [start, sent].concat()))
     }
 }
 
@@ -249,7 +251,11 @@ mod tests {
     fn each_character_set_has_samples() {
         for name in NAMES {
             let [one, other] = charset(name).samples().unwrap_or_else(|| panic!("{name}"));
-            assert_ne!(charset(name).encode(&one).unwrap(), charset(name).encode(&other).unwrap());
+            assert_ne!(charset(name).decode(&one), charset(name).decode(&other), "{name}");
+        }
+        for (name, starts) in [("windows-1251", true), ("koi8-r", true), ("shift_jis", false)] {
+            let [one, _] = charset(name).samples().unwrap();
+            assert_eq!(one.starts_with(b"\xff-"), starts, "{name}");
         }
     }
 

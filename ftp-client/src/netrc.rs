@@ -7,7 +7,8 @@ const WORD: usize = 4_096;
 /// since 4.2BSD. Its `Debug` leaves out the password and the account.
 ///
 /// The format has no standard. This parser reads the keywords `machine HOST`, `default`,
-/// `login NAME`, `password WORD` and `account WORD`, anywhere on a line. In double quotes, a
+/// `login NAME`, `password WORD` and `account WORD`, anywhere on a line. A value is on the line of
+/// its keyword, because an empty one would take the next keyword. In double quotes, a
 /// backslash escapes the next byte, and `\n`, `\r` and `\t` mean LF, CR and tab. The parser skips
 /// `macdef NAME` and all lines up to an empty line. A `#` in place of a keyword begins a comment,
 /// up to the end of the line. Other words are skipped.
@@ -45,8 +46,10 @@ pub struct BrokenNetrc {
 
 #[derive(Debug, Eq, PartialEq, thiserror::Error)]
 enum NetrcFault {
-    #[error("missing value at the end of the file")]
+    #[error("missing value")]
     NoValue,
+    #[error("expected \"machine HOST\" before it")]
+    NoMachine,
     #[error("missing closing quote")]
     NoQuote,
     #[error("word too long")]
@@ -60,7 +63,8 @@ impl NetrcEntry {
     /// A host matches only if it is equal, except for case. An entry of another user never matches,
     /// and an entry without a login matches each named user. The first match with a password wins,
     /// otherwise the first match. An entry `default`, wherever it is, counts only if no machine
-    /// matches.
+    /// matches. If `user` is `None`, an entry with a login precedes; one without it shows that the
+    /// file means `host`, but names no user, as `machine HOST:PORT` does.
     ///
     /// # Errors
     ///
@@ -69,23 +73,35 @@ impl NetrcEntry {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let (mut words, mut entries) = (NetrcWords { rest: text, line: 1 }, Vec::new());
         let read = words.entries(&mut entries);
-        let is_of_user = |entry: &Self| match (&entry.login, user) {
-            (Some(login), Some(user)) => login == user,
-            (login, user) => login.is_some() || user.is_some(),
+        let rank = |entry: &Self| {
+            let is_login = user.is_some() || entry.login.is_some();
+            (is_login, entry.machine.is_some(), entry.password.is_some())
         };
-        let (mut of_machine, mut of_all): (Option<Self>, Option<Self>) = (None, None);
-        for entry in entries.into_iter().filter(is_of_user) {
-            let found = match &entry.machine {
-                Some(machine) if !machine.eq_ignore_ascii_case(host.as_bytes()) => continue,
-                Some(_) => &mut of_machine,
-                None => &mut of_all,
-            };
-            let is_better = |old: &Self| old.password.is_none() && entry.password.is_some();
-            if found.as_ref().is_none_or(is_better) {
-                *found = Some(entry);
+        let mut found: Option<Self> = None;
+        for mut entry in entries {
+            if let Some(machine) = &entry.machine {
+                let Some((name, rest)) = machine.split_at_checked(host.len()) else { continue };
+                match rest {
+                    _ if !name.eq_ignore_ascii_case(host.as_bytes()) => continue,
+                    [] => {}
+                    // An IPv6 address can be longer, and is another host then.
+                    [b':', port @ ..]
+                        if user.is_none()
+                            && !host.contains(':')
+                            && port.iter().all(u8::is_ascii_digit) =>
+                    {
+                        entry.login = None;
+                    }
+                    _ => continue,
+                }
+            }
+            let is_of_user =
+                user.is_none_or(|user| entry.login.as_ref().is_none_or(|login| login == user));
+            if is_of_user && found.as_ref().is_none_or(|old| rank(old) < rank(&entry)) {
+                found = Some(entry);
             }
         }
-        match (of_machine.or(of_all), read) {
+        match (found, read) {
             (None, Err(fault)) => Err(BrokenNetrc { line: words.line, fault }),
             (found, _) => Ok(found),
         }
@@ -114,10 +130,9 @@ impl NetrcWords<'_> {
                 }
                 b"login" | b"password" | b"account" => {
                     let value = self.value()?;
-                    // Before the first host, a value belongs to no entry.
-                    let Some(entry) = entries.last_mut() else { continue };
+                    let entry = entries.last_mut().ok_or(NetrcFault::NoMachine)?;
                     match word.as_slice() {
-                        b"login" => entry.login = Some(value),
+                        b"login" => entry.login = Some(value).filter(|login| !login.is_empty()),
                         b"password" => entry.password = Some(value),
                         _ => entry.account = Some(value),
                     }
@@ -154,9 +169,11 @@ impl NetrcWords<'_> {
     }
 
     fn value(&mut self) -> Result<Vec<u8>, NetrcFault> {
-        self.skip_blanks();
+        while let [b' ' | b'\t' | b'\r', ..] = self.rest {
+            self.take();
+        }
         match self.rest {
-            [] => Err(NetrcFault::NoValue),
+            [] | [b'\n', ..] => Err(NetrcFault::NoValue),
             _ => self.word(),
         }
     }
@@ -249,7 +266,19 @@ mod tests {
             ("machine h login u\nmacdef init\npassword x\n\npassword p", Some("u p -")),
             ("macdef init\nmachine h login x password y\n", None),
             ("machine h port 21 login u password p", Some("u p -")),
-            ("login x password y machine h login u", Some("u - -")),
+            ("login x password y machine h login u", None),
+            // Each of these is about the host, and names no user.
+            ("machine h username u pass p", Some("- - -")),
+            ("machine h account a", Some("- - a")),
+            ("machine h login \"\" password p", Some("- p -")),
+            ("machine h:21 login u password p", Some("- p -")),
+            ("default user u", Some("- - -")),
+            ("machine g\ndefault login c", Some("c - -")),
+            // An empty value does not take the next line.
+            ("machine h login u password \nmachine g login v password q", Some("u - -")),
+            ("machine h login \r\npassword q", Some("- - -")),
+            ("machine h: login u\nmachine h login v", Some("v - -")),
+            ("machine h.example:21 login u\nmachine hh login u", None),
             ("machine h login u password p machine", Some("u p -")),
             ("machine h login u password", Some("u - -")),
             ("", None),
@@ -298,6 +327,7 @@ mod tests {
             ("g", Some("x"), Some("- of-anyone -")),
             // No user is named: an anonymous login does not get the password.
             ("g", None, Some("c of-c -")),
+            ("h:1", Some("a"), None),
             ("x", Some("a"), None),
         ] {
             assert_eq!(found(file, host, user).as_deref(), want, "{user:?} at {host}");
@@ -316,6 +346,7 @@ mod tests {
             ("machine h login u password p machine \"g\nx\"", 1, "closing quote"),
             ("machine h login u password p machine \"g\\", 1, "closing quote"),
             ("machine h login u password p\nmachine", 2, "missing value"),
+            ("machine h login u password p\nmachine g login\nv", 2, "missing value"),
         ] {
             let broken = NetrcEntry::find(text.as_bytes(), "other", None).unwrap_err();
             assert!(

@@ -41,7 +41,7 @@ use crate::console::output::shown_path;
 use crate::console::signals::start_watchdog;
 use crate::console::{Hidden, Messages, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{self, Command, Options, is_remote, meant_url};
+use crate::options::{self, Command, Options, is_remote, is_url, meant_url};
 use crate::report::Events;
 use crate::system;
 
@@ -84,6 +84,8 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
         return help::print(Some(command), false, stdio);
     }
     options.relate(command)?;
+    #[cfg(feature = "client")]
+    refuse_type(command, options)?;
     let _held = hold(options)?;
     let done = match function(command) {
         Some(function) => function(options, stdio),
@@ -96,6 +98,29 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     #[cfg(feature = "client")]
     let done = done.map_err(|failure| advised(failure, command, options, &stdio.messages));
     done.and_then(|()| stdio.messages.replies().check())
+}
+
+/// Checks that no URL has a `;type=`, which names no part of the path, if the command transfers nothing:
+/// in curl and in names of files, it can mean another object.
+///
+/// # Errors
+///
+/// Returns `Usage` if one has.
+#[cfg(feature = "client")]
+fn refuse_type(command: Command, options: &Options) -> Result {
+    use Command::{Chmod, Du, Mkdir, Mv, Rm, Rmdir, Stat};
+    let has_type = |operand: &OsString| {
+        let text = operand.as_encoded_bytes().to_ascii_lowercase();
+        is_url(&text) && text.windows(6).any(|part| part == b";type=")
+    };
+    match command {
+        Chmod | Du | Mkdir | Mv | Rm | Rmdir | Stat if options.operands.iter().any(has_type) => {
+            let name = command.name();
+            let message = format!("{name} does not support ;type=; in a name, write %3Btype=");
+            Err(Failure::usage(message))
+        }
+        _ => Ok(()),
+    }
 }
 
 type Function = fn(&Options, &mut Stdio) -> Result;

@@ -73,12 +73,14 @@ fn a_configured_password_applies_only_to_its_user() {
         ("ls --password-file f ftp://h/", "user=me password-file=f password-command=c"),
         ("ls ftp://me@h:2121/", "password-command=c password-file=all"),
         ("ls ftp://you@h:2121/", "password-file=all"),
-        // fxp has no option for the user.
-        ("fxp ftp://h/ ftp://h/a", ""),
+        // Refused later: half a login is no anonymous one. fxp has no option for the user.
+        ("ls ftp://i/", "password-file=nobodys"),
+        ("fxp ftp://h/ ftp://h/a", "password-command=c"),
         ("fxp ftp://me@h/ ftp://me@h/a", "password-command=c"),
     ] {
         let text = "[hosts.h]\nuser = \"me\"\npassword-command = \"c\"\n\
-                        [hosts.\"h:2121\"]\npassword-file = \"all\"\n";
+                        [hosts.\"h:2121\"]\npassword-file = \"all\"\n\
+                        [hosts.i]\npassword-file = \"nobodys\"\n";
         let (command, mut options) =
             options::parse(typed.split(' ').map(OsString::from)).ok().unwrap();
         read("f".to_owned(), text)

@@ -90,8 +90,11 @@ impl TerminalLine {
     }
 
     /// Replaces what is drawn. Without padding, so that a line does not wrap if the window becomes
-    /// narrower.
+    /// narrower. In the background, the line would appear in what the user types at the shell.
     fn draw(text: &str) {
+        if !system::is_in_foreground() {
+            return;
+        }
         let mut stderr = io::stderr().lock();
         let _ = write!(stderr, "\r\x1b[2K{text}").and_then(|()| stderr.flush());
     }

@@ -203,6 +203,11 @@ impl Drop for Meter<'_> {
             if self.board.files == 1 || self.total != Some(self.done) {
                 state.unfinished.insert(self.name.clone(), (self.number, self.done));
             }
+            drop(state);
+            // The next message would be followed by the line of a file that has ended.
+            if self.board.redraws {
+                self.board.messages.show_progress(None);
+            }
         }
     }
 }
@@ -312,7 +317,7 @@ fn figures(progress: &ProgressBar, kept: i64, total: Option<u64>) -> [String; 3]
             let left = HumanDuration(Duration::try_from_secs_f64(left).unwrap_or_default());
             [format!("{done} of {}", HumanBytes(total)), rate, format!("{left:#} left")]
         }
-        None => [done.to_string(), rate, format!("{:#}", HumanDuration(progress.elapsed()))],
+        None => [done.to_string(), rate, format!("{:#} so far", HumanDuration(progress.elapsed()))],
     }
 }
 

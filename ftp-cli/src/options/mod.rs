@@ -105,6 +105,10 @@ pub(crate) fn parse(
         return Err(Failure::usage(format!("{} does not accept --{long}", command.name())));
     }
     let after = read(rest, Some(command)).map_err(|fail| explain(&fail, Some(command)))?;
+    // As -V of another program, it would end the run with 0 before anything is done.
+    if after.given.iter().any(|given| given.long == "version") && !after.free.is_empty() {
+        return Err(Failure::usage("-V shows the version and takes no operands; did you mean -v?"));
+    }
     let operand = synonym.and_then(|synonym| synonym.operand).map(OsString::from);
     let typed = after.free.iter().map(|text| from_text(text));
     let operands: Vec<_> = operand.into_iter().chain(typed).collect();
@@ -116,12 +120,15 @@ pub(crate) fn parse(
     });
     // Typed options come last, and so win.
     let given: Vec<_> = implied.chain(before.given).chain(after.given).collect();
-    let is_empty = |given: &&GivenOption| {
-        let is_path = |row: &Row| row.long == given.long && row.value.is_path();
-        given.value.as_ref().is_some_and(|value| value.is_empty()) && command.rows().any(is_path)
-    };
-    if let Some(GivenOption { long, .. }) = given.iter().find(is_empty) {
-        return Err(Failure::usage(format!("--{long}: the path is empty")));
+    for GivenOption { long, value, .. } in &given {
+        let is_path = |row: &Row| row.long == *long && row.value.is_path();
+        let Some(path) = value.as_ref().filter(|_| command.rows().any(is_path)) else { continue };
+        let why = match path.as_bytes() {
+            b"" => "the path is empty",
+            path if is_url(path) => "expected a path, not a URL",
+            _ => continue,
+        };
+        return Err(Failure::usage(format!("--{long}: {why}")));
     }
     let synonym = synonym.map(|synonym| synonym.name);
     let begun = Some(Instant::now());

@@ -36,6 +36,12 @@ pub(crate) fn parse_url(operand: &OsStr) -> Result<FtpUrl> {
     if QUOTES.iter().any(|quote| bytes.starts_with(quote)) {
         return Err(Failure::usage("not an FTP URL: remove the quotation marks around it"));
     }
+    if let Some(url) = at_port(bytes) {
+        return Err(Failure::usage(format!(
+            "the number after the host is a path there; for a port, write {url}; for the path, \
+             ftp://HOST/PATH"
+        )));
+    }
     FtpUrl::parse(bytes).map_err(|error| {
         if let Some(address) = ipv6_address(bytes) {
             let form = "an IPv6 address needs brackets: write ftp://";
@@ -119,20 +125,26 @@ fn of_other_protocol(operand: &[u8]) -> Option<String> {
     })
 }
 
+/// Returns what `HOST:PORT` or `HOST:PORT/PATH` without a scheme means, in which the port would be the path.
+fn at_port(operand: &[u8]) -> Option<FtpUrl> {
+    let (mut host, _) = split_at_colon(operand).filter(|_| !is_url(operand))?;
+    if host.contains(&b'[') {
+        host = operand.get(..=operand.iter().position(|byte| *byte == b']')?)?;
+    }
+    let path = operand.strip_prefix(host)?.strip_prefix(b":")?;
+    let port = path.split(|byte| *byte == b'/').next()?;
+    let is_port = port.iter().all(u8::is_ascii_digit)
+        && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+    let slash: &[u8] = if path == port { b"/" } else { b"" };
+    FtpUrl::parse(&[&with_scheme(operand), slash].concat()).ok().filter(|_| is_port)
+}
+
 /// Returns a hint about an operand that is valid, but perhaps not what the user means. Ask only after
 /// a failure.
 pub(crate) fn meant_url(operand: &OsStr) -> Option<String> {
     let bytes = operand.as_bytes();
-    if !is_remote(operand) {
-        return None;
-    }
     if !is_url(bytes) {
-        let (host, path) = split_at_colon(bytes)?;
-        let port = path.split(|byte| *byte == b'/').next()?;
-        let is_port = std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
-        let slash: &[u8] = if path == port { b"/" } else { b"" };
-        let url = FtpUrl::parse(&[b"ftp://", host, b":", path, slash].concat()).ok()?;
-        return is_port.then(|| format!("; did you mean {url}?"));
+        return None;
     }
     match bytes.last() {
         Some(last) if last.is_ascii_whitespace() => Some("; the URL ends in a blank".to_owned()),

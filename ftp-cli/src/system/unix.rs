@@ -24,11 +24,11 @@ use ftp_client::Canceller;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, kill_process, waitid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, getpgrp, kill_process, waitid};
 use rustix::stdio;
 use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetwinsize,
-    tcsetattr,
+    LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcgetpgrp,
+    tcgetwinsize, tcsetattr,
 };
 use signal_hook::consts::{
     SIGABRT, SIGALRM, SIGCONT, SIGPIPE, SIGPROF, SIGQUIT, SIGTSTP, SIGUSR1, SIGUSR2, SIGVTALRM,
@@ -449,6 +449,12 @@ pub(crate) fn discard_typed() -> Option<u64> {
 /// Returns the columns of the terminal at standard output, or 0.
 pub(crate) fn output_columns() -> u16 {
     tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col)
+}
+
+/// Returns whether no other process group owns the terminal at standard error.
+pub(crate) fn is_in_foreground() -> bool {
+    // Another session's terminal has no answer, and takes the output of each process.
+    tcgetpgrp(io::stderr()).map_or(true, |group| group == getpgrp())
 }
 
 /// Returns the columns and rows of the terminal at standard error, or 0.

@@ -229,6 +229,11 @@ pub(crate) fn output_columns() -> u16 {
     Term::stdout().size_checked().map_or(0, |(_, columns)| columns)
 }
 
+/// Consoles have no process groups.
+pub(crate) const fn is_in_foreground() -> bool {
+    true
+}
+
 /// Returns the columns and rows of the console at standard error, or 0.
 pub(crate) fn terminal_size() -> (u16, u16) {
     Term::stderr().size_checked().map_or((0, 0), |(rows, columns)| (columns, rows))

@@ -190,9 +190,7 @@ fn failure_of(
     };
     let hint = match left {
         // These options exclude -c.
-        Left::Removed | Left::InPlace if !is_binary || context.settings.removes_source => {
-            return failure;
-        }
+        Left::Removed if !is_binary || context.settings.removes_source => return failure,
         Left::Removed => "; partial file removed; use -c to keep it and resume".to_owned(),
         Left::Part(part) => {
             format!("; partial file kept in {}; use -c to resume", shown_path(part))
@@ -201,7 +199,8 @@ fn failure_of(
             let hint = "run the same command again to resume from the ranges in";
             format!("; {hint} {}*", shown_path(first))
         }
-        Left::InPlace => "; use -c to resume".to_owned(),
+        // Without -c, nothing shows later where the bytes came from.
+        Left::InPlace if context.settings.resume => "; use -c to resume".to_owned(),
         Left::Stream => return failure.never_retried(),
         _ => return failure,
     };

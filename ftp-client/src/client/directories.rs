@@ -144,7 +144,7 @@ impl Client {
     /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
     /// `path` cannot be sent.
     pub fn mkdir(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Pathname>, Error> {
-        let command = Command::Mkd(self.pathname(path.as_ref())?);
+        let command = Command::Mkd(self.pathname_to_change(path.as_ref())?);
         let reply = self.order_in_a_form(&command)?;
         if self.control.is_in_doubt() && reply.code() == ReplyCode::FILE_ACTION_OKAY {
             // This may be the extra reply of a transfer, unlike a 257.
@@ -224,7 +224,7 @@ impl Client {
     /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
     /// `path` cannot be sent.
     pub fn rmdir(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let command = Command::Rmd(self.pathname(path.as_ref())?);
+        let command = Command::Rmd(self.pathname_to_change(path.as_ref())?);
         self.order_in_a_form(&command).map(drop)
     }
 

@@ -122,6 +122,9 @@ impl Client {
                 Err(Error::Argument(_)) => return Ok(None),
                 path => command(path?),
             };
+            if self.needs_agreement(path) {
+                return Ok(None);
+            }
             // The command itself reports what is wrong.
             let Ok(line) = command.encode() else { return Ok(None) };
             if line.len() > left && !flight.is_empty() {

@@ -103,6 +103,8 @@ pub struct Client {
     facts_chosen: bool,
     /// Whether the client knows how the server reads 0xFF.
     knows_iac: bool,
+    /// Whether it only expects that the server follows the RFC.
+    guesses_iac: bool,
     /// The algorithm set by `OPTS HASH`.
     hash: Option<String>,
     /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
@@ -227,6 +229,7 @@ impl Client {
             names_are_listed: false,
             facts_chosen: false,
             knows_iac: false,
+            guesses_iac: false,
             hash: None,
             no_mlsd: false,
             mlsd_argument: directories::MlsdArgument::default(),
@@ -406,7 +409,7 @@ impl Client {
     /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
     /// `path` cannot be sent.
     pub fn delete(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let command = Command::Dele(self.pathname(path.as_ref())?);
+        let command = Command::Dele(self.pathname_to_change(path.as_ref())?);
         self.order(&command).map(drop)
     }
 
@@ -434,8 +437,8 @@ impl Client {
         if !is_possible(self) {
             return Err(impossible());
         }
-        let from_name = Command::Rnfr(self.pathname(from)?);
-        let new = Command::Rnto(self.pathname(to)?);
+        let from_name = Command::Rnfr(self.pathname_to_change(from)?);
+        let new = Command::Rnto(self.pathname_to_change(to)?);
         new.encode()?;
         let reply = self.request(&from_name)?;
         match reply.code().severity() {

@@ -248,7 +248,7 @@ impl Client {
         path: impl AsRef<[u8]>,
         time: TimeVal,
     ) -> Result<Option<TimeVal>, Error> {
-        let path = self.pathname(path.as_ref())?;
+        let path = self.pathname_to_change(path.as_ref())?;
         let command = Command::Mfmt(time, path.clone());
         let reply = self.request(&command)?;
         if is_missing(&reply) && self.features()?.has_with("SITE", "UTIME") {
@@ -272,7 +272,7 @@ impl Client {
     /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
     /// `path` cannot be sent.
     pub fn chmod(&mut self, path: impl AsRef<[u8]>, mode: Permissions) -> Result<(), Error> {
-        let path = self.pathname(path.as_ref())?;
+        let path = self.pathname_to_change(path.as_ref())?;
         let chmod = SiteArgument::Chmod { mode: mode.mode(), path };
         self.order(&Command::Site(chmod)).map(drop)
     }

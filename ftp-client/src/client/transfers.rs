@@ -10,7 +10,7 @@ use ftp_proto::{
 use super::Client;
 use crate::charset::sent_in;
 use crate::data::DownloadPlan;
-use crate::error::{Error, Phase};
+use crate::error::{Error, Phase, Unsupported};
 use crate::trace;
 use crate::transfer::{self, Begun, Download, Transfer, Upload, UploadMode};
 
@@ -231,10 +231,11 @@ impl Client {
         mode: UploadMode,
     ) -> Result<(Begun, Option<Pathname>), Error> {
         let (command, offset) = match mode {
-            UploadMode::Replace => (Command::Stor(self.pathname(path)?), 0),
-            UploadMode::From(offset) => (Command::Stor(self.pathname(path)?), offset),
-            UploadMode::Append => (Command::Appe(self.pathname(path)?), 0),
-            UploadMode::Unique => (Command::Stou(self.pathname_or_none(path)?), 0),
+            UploadMode::Replace => (Command::Stor(self.pathname_to_change(path)?), 0),
+            UploadMode::From(offset) => (Command::Stor(self.pathname_to_change(path)?), offset),
+            UploadMode::Append => (Command::Appe(self.pathname_to_change(path)?), 0),
+            UploadMode::Unique if path.is_empty() => (Command::Stou(None), 0),
+            UploadMode::Unique => (Command::Stou(Some(self.pathname_to_change(path)?)), 0),
         };
         let begun = self.begin(&command, FileRange::from_offset(offset)?)?;
         let path = if let Command::Stor(path) = command { Some(path) } else { None };
@@ -345,17 +346,29 @@ impl Client {
     /// Sets whether the client sends 0xFF in commands twice, as RFC 854 says.
     ///
     /// By default, the client decides from the greeting and `FEAT`. It sends 0xFF once to vsftpd,
-    /// Pure-FTPd and pyftpdlib, which read each byte as itself, and twice to other servers.
+    /// Pure-FTPd and pyftpdlib, which read each byte as itself, and twice to other servers. If these
+    /// are not known, no name with it is made, changed or removed.
     pub(crate) const fn double_telnet_byte(&mut self, doubles: bool) {
-        self.knows_iac = true;
+        (self.knows_iac, self.guesses_iac) = (true, false);
         self.control.takes_bytes = !doubles;
+    }
+
+    /// Makes the client decide again how the server reads 0xFF.
+    pub(crate) const fn forget_telnet_byte(&mut self) {
+        self.knows_iac = false;
+    }
+
+    /// Returns whether the client sends 0xFF twice.
+    pub(crate) const fn doubles_telnet_byte(&self) -> bool {
+        !self.control.takes_bytes
     }
 
     /// Returns whether other commands must be sent before a command with this path.
     pub(crate) fn needs_agreement(&self, path: &[u8]) -> bool {
         let sent = sent_in(self.config.charset, path);
         self.must_ask_for_utf8(path)
-            || sent.map_or(true, |sent| !self.knows_iac && sent.contains(&0xff))
+            || sent
+                .map_or(true, |sent| (!self.knows_iac || self.guesses_iac) && sent.contains(&0xff))
     }
 
     /// Before the client first sends 0xFF, finds out how the server reads that byte.
@@ -363,34 +376,60 @@ impl Client {
         if self.knows_iac || !text.contains(&0xff) {
             return Ok(());
         }
-        let takes_bytes = names_itself(&self.welcome) || is_known(&self.features()?);
-        if takes_bytes {
+        let takes_bytes = match named_in(&self.welcome) {
+            None => known_by(&self.features()?),
+            named => named,
+        };
+        if takes_bytes == Some(true) {
             trace::note(format_args!("this server reads each 0xFF as itself: sending it once"));
         }
-        self.double_telnet_byte(!takes_bytes);
+        self.double_telnet_byte(takes_bytes != Some(true));
+        self.guesses_iac = takes_bytes.is_none();
         Ok(())
+    }
+
+    /// Checks a path as [`pathname`](Self::pathname) does, for a command that makes, changes or removes
+    /// an object: another reading of 0xFF would name another object.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` if it is not known how the server reads 0xFF. Nothing was sent.
+    pub(crate) fn pathname_to_change(&mut self, path: &[u8]) -> Result<Pathname, Error> {
+        let pathname = self.pathname(path)?;
+        match self.guesses_iac && self.needs_agreement(path) {
+            true => Err(Error::Unsupported(Unsupported::UnknownIac)),
+            false => Ok(pathname),
+        }
     }
 }
 
-/// Returns whether a greeting names a server that reads each byte as itself.
-fn names_itself(welcome: &Reply) -> bool {
-    let names: [&[u8]; 3] = [b"vsftpd", b"pure-ftpd", b"pyftpdlib"];
-    welcome.lines().any(|line| {
+/// Returns whether the server that a greeting names reads each byte 0xFF as itself; `None` if it names
+/// none that is known.
+fn named_in(welcome: &Reply) -> Option<bool> {
+    let names: [(&[u8], bool); 4] =
+        [(b"vsftpd", true), (b"pure-ftpd", true), (b"pyftpdlib", true), (b"proftpd", false)];
+    welcome.lines().find_map(|line| {
         let line = line.to_ascii_lowercase();
-        names.iter().any(|name| line.windows(name.len()).any(|part| part == *name))
+        let is_in = |name: &[u8]| line.windows(name.len()).any(|part| part == name);
+        names.iter().find(|(name, _)| is_in(name)).map(|(_, takes_bytes)| *takes_bytes)
     })
 }
 
-/// Returns whether the features are those of a server that reads each byte as itself. The greeting
-/// alone is not enough, since its text is configurable.
-fn is_known(features: &Features) -> bool {
+/// Returns whether the server with these features reads each byte 0xFF as itself; `None` if they are
+/// those of none that is known. The greeting alone is not enough, since its text is configurable.
+fn known_by(features: &Features) -> Option<bool> {
     let lists = |names: &[&str]| names.iter().all(|name| features.has(name));
+    let holds = |facts: &[u8]| {
+        features.iter().any(|(_, words)| words.windows(facts.len()).any(|part| part == facts))
+    };
     let is_pure = lists(&["ESTA", "ESTP"]);
     let is_vsftpd = lists(&["EPRT", "EPSV", "MDTM", "PASV", "REST", "SIZE", "TVFS"])
         && !lists(&["MLST"])
         && !lists(&["MFMT"]);
-    let facts = b"unix.mode;unix.uid;unix.gid;";
-    let holds_facts = |words: &[u8]| words.windows(facts.len()).any(|part| part == facts);
-    let is_pyftpdlib = features.iter().any(|(_, words)| holds_facts(words));
-    is_pure || is_vsftpd || is_pyftpdlib
+    let is_pyftpdlib = holds(b"unix.mode;unix.uid;unix.gid;");
+    let (is_proftpd, is_ours) = (holds(b"UNIX.group;UNIX.mode;"), lists(&["X-LINKS"]));
+    match is_pure || is_vsftpd || is_pyftpdlib {
+        false => (is_proftpd || is_ours).then_some(false),
+        true => Some(true),
+    }
 }

@@ -346,6 +346,8 @@ reasons! {
     NoCommonDigest: "the servers offer no digest in common",
     NoIdentity: "nothing identifies the server's file for a move",
     NoType: "the removal of what a listing shows without a type",
+    UnknownIac: "a name with the byte 0xFF: it is not known how the server reads that; uploading a \
+        directory finds out",
     NoPaths: "a move to another directory: the server takes no paths",
     OtherProtocol: "a 229 that names a protocol other than the control connection's",
     LowPort: "a data port below 1024",

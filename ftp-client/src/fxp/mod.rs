@@ -276,7 +276,7 @@ fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, Error> {
     client.settle()?;
     client.control.forget_answers();
     client.protect()?;
-    let path = client.pathname(path)?;
+    let path = client.pathname_to_change(path)?;
     client.put_in_force(RepresentationType::Image)?;
     // The clients cannot know whether the servers compress in the same way.
     client.put_mode_in_force(TransferMode::Stream)?;

@@ -26,7 +26,7 @@ const LONGEST: usize = 255;
 
 /// A proxy that opens the connections of a client.
 ///
-/// It is parsed from `SCHEME://[USER[:PASSWORD]@]HOST[:PORT]`. User and password are
+/// It is parsed from `SCHEME://[USER:PASSWORD@]HOST[:PORT]`. User and password are
 /// percent-decoded. The default port is 1080, or 21 for an FTP proxy. The scheme is one of these
 /// (default: `http`, as in curl):
 ///
@@ -136,6 +136,7 @@ impl fmt::Debug for Proxy {
 /// - Returns `UnexpectedByte` for anything but a `/` after the port, and for a colon in the user of
 ///   an HTTP proxy.
 /// - Returns `TooLong` for a user or password of more than 255 bytes with SOCKS5.
+/// - Returns `UnexpectedEnd` for a user without a colon and a password, which may be empty.
 /// - Returns the errors of [`FtpUrl::parse`] for the rest.
 impl FromStr for Proxy {
     type Err = ParseError;
@@ -181,6 +182,9 @@ impl FromStr for Proxy {
         {
             // Basic authentication separates user and password by the first colon (RFC 7617 §2).
             return Err(error(start, ParseErrorKind::UnexpectedByte));
+        }
+        if url.user().is_some() && url.password().is_none() {
+            return Err(error(start, ParseErrorKind::UnexpectedEnd));
         }
         Ok(Self { protocol, server: Server { host: url.host().to_owned(), port }, login })
     }
@@ -534,6 +538,8 @@ mod tests {
             ("http://h:70000", 9, BadNumber),
             ("http://u%0a@h", 8, LineBreak),
             ("http://u%3a:p@h", 7, UnexpectedByte),
+            ("http://me@h", 7, UnexpectedEnd),
+            ("socks5h://me@h", 10, UnexpectedEnd),
             (&long, 9, TooLong),
         ] {
             let wrong = Proxy::from_str(text).unwrap_err();

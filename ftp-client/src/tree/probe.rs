@@ -179,7 +179,12 @@ pub(crate) fn learn_names(
     if is_all_text {
         return Ok(Names::UNKNOWN);
     }
-    match try_names(hand.client()?, top) {
+    let client = hand.client()?;
+    let tried = try_names(client, top);
+    if !matches!(tried, Ok(Names::Kept { doubles: Some(_) })) {
+        client.forget_telnet_byte();
+    }
+    match tried {
         Ok(names) => Ok(names),
         Err(Error::Refused { .. }) => Ok(Names::UNKNOWN),
         Err(error) => {
@@ -196,12 +201,20 @@ pub(crate) fn learn_names(
 fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
     let start = format!("{:x}-", std::process::id());
     let start = [TEMPORARY, start.as_bytes()].concat();
-    let odd = match client.config.charset {
+    let charset = client.config.charset;
+    let odd = match charset {
         Some(charset) => charset.samples(),
         None => Some(ODD.map(<[u8]>::to_vec)),
     };
     let Some(odd) = odd else { return Ok(Names::UNKNOWN) };
-    let [name, other] = odd.each_ref().map(|odd| [&start, odd.as_slice()].concat());
+    let named = |sent: &[&[u8]]| {
+        let sent = [&start, sent.concat().as_slice()].concat();
+        charset.map_or_else(|| sent.clone(), |charset| charset.decode(&sent))
+    };
+    let [name, other] = odd.each_ref().map(|odd| named(&[odd]));
+    // The test directory may get another name, which tells how the server reads 0xFF.
+    client.pathname(&Pathname::join(top, &name))?;
+    client.double_telnet_byte(client.doubles_telnet_byte());
     // If the server refuses even this directory, nothing is known about other names.
     client.mkdir(Pathname::join(top, &name))?;
     let listed = client
@@ -212,9 +225,10 @@ fn try_names(client: &mut Client, top: &[u8]) -> Result<Names, Error> {
         listed => listed?.entries,
     };
     let holds = |name: &[u8]| listed.iter().any(|entry| entry.name == name);
-    let doubled = [&start, b"\xff".as_slice(), &odd[0]].concat();
+    let doubled = named(&[b"\xff", &odd[0]]);
     let names = if holds(&name) {
-        Names::UNKNOWN
+        let doubles = odd[0].contains(&0xff).then(|| client.doubles_telnet_byte());
+        Names::Kept { doubles }
     } else if holds(&doubled) {
         Names::Kept { doubles: Some(false) }
     } else if stores_another(client, top, &start, &listed)? {

@@ -4,11 +4,11 @@ use std::io::Read;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use ftp_client::error::Phase;
+use ftp_client::error::{Phase, Unsupported};
 use ftp_client::file::Existing;
 use ftp_client::{
-    Client, Error, ErrorKind, FileOptions, Get, ParseErrorKind, Place, Put, RawCommand, Timeouts,
-    Verb,
+    Client, Error, ErrorKind, FileOptions, Get, ParseErrorKind, Place, Put, RawCommand, TimeVal,
+    Timeouts, Verb,
 };
 use ftp_tests::port::OwnPort;
 
@@ -364,9 +364,10 @@ fn a_0xff_byte_is_not_doubled_for_servers_that_keep_both() {
                   TVFS\r\n211 End";
     let pure = "211-Extensions supported:\r\n ESTA\r\n ESTP\r\n UTF8\r\n211 End.";
     let proftpd = "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n MFMT\r\n PASV\r\n REST STREAM\r\n SIZE\r\n \
-                   TVFS\r\n UTF8\r\n211 End";
+                   TVFS\r\n UTF8\r\n MFF modify;UNIX.group;UNIX.mode;\r\n211 End";
     for (greeting, features, wire) in [
         ("220 (vsFTPd 3.0.3)", None, &b"DELE a\xffb"[..]),
+        ("220 ProFTPD Server", None, b"DELE a\xff\xffb"),
         (
             "220---------- Welcome to Pure-FTPd [privsep] [TLS] ----------\r\n220 x",
             None,
@@ -376,7 +377,7 @@ fn a_0xff_byte_is_not_doubled_for_servers_that_keep_both() {
         ("220 hello", Some(vsftpd), b"DELE a\xffb"),
         ("220 hello", Some(pure), b"DELE a\xffb"),
         ("220 hello", Some(proftpd), b"DELE a\xff\xffb"),
-        ("220 hello", Some("502 no"), b"DELE a\xff\xffb"),
+        ("220 hello", Some("211-Features:\r\n X-LINKS\r\n211 End"), b"DELE a\xff\xffb"),
     ] {
         let server = Server::start(move |mut peer| {
             peer.reply(greeting);
@@ -397,6 +398,37 @@ fn a_0xff_byte_is_not_doubled_for_servers_that_keep_both() {
         client.quote(&RawCommand::new(b"DELE a\xffb").unwrap()).unwrap();
         server.end();
     }
+}
+
+#[test]
+fn no_name_with_0xff_is_changed_if_its_reading_is_unknown_fr_19() {
+    let server = Server::start(|mut peer| {
+        peer.reply("220 hello");
+        peer.answer("USER u", "331 password");
+        peer.answer("PASS p", "230 in");
+        peer.answer("FEAT", "502 no");
+        peer.answer("NOOP", "200 ok");
+    });
+    let mut client = server.connect(Client::builder().timeouts(timeouts())).unwrap();
+    client.login("u", "p").unwrap();
+    let name = b"a\xffb";
+    let time = TimeVal::from_unix_seconds(0).unwrap();
+    for (what, refused) in [
+        ("STOR", client.store(name).map(drop)),
+        ("APPE", client.append(name).map(drop)),
+        ("MKD", client.mkdir(name).map(drop)),
+        ("RMD", client.rmdir(name)),
+        ("DELE", client.delete(name)),
+        ("RNFR", client.rename(name, b"x")),
+        ("RNTO", client.rename(b"x", name)),
+        ("MFMT", client.set_modified(name, time).map(drop)),
+    ] {
+        let Err(Error::Unsupported(Unsupported::UnknownIac)) = refused else {
+            panic!("{what}: {refused:?}")
+        };
+    }
+    client.noop().unwrap();
+    server.end();
 }
 
 #[test]

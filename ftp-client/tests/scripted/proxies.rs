@@ -120,7 +120,7 @@ fn both_connections_go_through_the_proxy() {
         ("socks5", "", "localhost", socks as fn(&TcpStream) -> _, ("", "127.0.0.1")),
         ("socks5", "u:p%40@", "127.0.0.1", socks, ("/u/p@", "127.0.0.1")),
         ("socks5h", "", "inside.invalid", socks, ("", "inside.invalid")),
-        ("socks5h", "u@", "inside.invalid", socks, ("/u/", "inside.invalid")),
+        ("socks5h", "u:@", "inside.invalid", socks, ("/u/", "inside.invalid")),
         ("http", "", "inside.invalid", connect, ("", "inside.invalid")),
         ("http", "me:s%3acret@", "inside.invalid", connect, ("bWU6czpjcmV0", "inside.invalid")),
     ] {

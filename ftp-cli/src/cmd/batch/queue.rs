@@ -86,7 +86,7 @@ impl<'a> Queue<'a> {
         if let Some(line) = self.failed_cd.filter(|_| order.is_relative() && !is_cd) {
             let message = match line {
                 0 => "skipped: the last cd command failed; to stay here, use: cd .".to_owned(),
-                line => format!("skipped: the cd command failed in line {line}"),
+                line => format!("skipped: line {line} did not change the directory"),
             };
             return Err(Failure::item(Exit::Refused, message));
         }

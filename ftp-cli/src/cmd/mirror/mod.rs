@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ftp_client::tree::{PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
+use ftp_client::tree::{Difference, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
 use ftp_client::{FtpUrl, Place, RepresentationType};
 
 use self::display::{MirrorDisplay, PlanDisplay};
@@ -23,7 +23,7 @@ use crate::connect::{Credentials, Finder, RetryObserver, Sessions};
 use crate::console::output::{counted, rounded_size, shown, transferred};
 use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Options, is_remote, parse_url};
+use crate::options::{Options, is_remote, parse_url, values};
 use crate::report::{Events, Object};
 use crate::system::OsStrExt;
 
@@ -185,10 +185,16 @@ impl<'a> Mirror<'a> {
             _ => None,
         };
         // A run begins a second after a write, and cannot know that it was the last one.
-        if here.is_some() && self.options.has("remove-source") && !self.options.has("min-age") {
-            let message = "--watch and --remove-source need --min-age if SRC is local: a file could go \
-                           that is still written";
+        if self.options.has("remove-source") && !self.options.has("min-age") {
+            let message =
+                "--watch and --remove-source need --min-age: a file could go that is still written";
             return Err(Failure::usage(message));
+        }
+        for (long, file) in self.options.in_order(&["files-from", "exclude-from"]) {
+            if !Path::new(file).is_file() {
+                let message = format!("--watch reads --{long} before each run: expected a file");
+                return Err(Failure::usage(message));
+            }
         }
         let url = ends.iter().find_map(|end| end.url()).expect("one side is remote");
         // A descriptor is read once, and nobody types a password twice.
@@ -197,7 +203,8 @@ impl<'a> Mirror<'a> {
         let observed = (here, self.options.has("delete"));
         let canceller = self.cleanup.canceller().cloned();
         let around = (canceller.as_ref(), &messages, self.options.is_quiet());
-        watch::repeat(interval, observed, around, || {
+        let youngest = self.options.parsed("min-age", values::duration)?;
+        watch::repeat((interval, youngest), observed, around, || {
             self.wanted.renew(self.options)?;
             self.between(ends, way, stdio)
         })
@@ -287,6 +294,13 @@ impl<'a> Mirror<'a> {
             false => failure.context_unless_named(url),
         });
         drop(board);
+        let transfer = &self.wanted.transfer;
+        if matches!(target, End::Local(_))
+            && !(transfer.resume || transfer.removes_source)
+            && result.as_ref().is_err_and(|failure| failure.is_signal())
+        {
+            stdio.messages.usage().note_left("; use -c to keep partial files and resume");
+        }
         let Summary { copied, renamed, made, removed, moved, links, modes, .. } = summary;
         let is_idle =
             result.is_ok() && copied + renamed + made + removed + moved + links + modes == 0;
@@ -369,13 +383,20 @@ impl<'a> Mirror<'a> {
         self.sum_up_plan(sync, stdio);
         let Some(last) = last.filter(|_| limit.is_none()) else {
             limit.map_or(Ok(()), Err)?;
-            return match sync.steps().count() {
-                different if different > 0 && self.options.has("fail-if-different") => {
-                    let message = format!("SRC and DST differ in {}", counted(different, "object"));
-                    Err(Failure::item(Exit::Partial, message))
-                }
-                _ => Ok(true),
+            let different = sync.steps().count();
+            if different == 0 || !self.options.has("fail-if-different") {
+                return Ok(true);
+            }
+            let is_doubt = |step: PlannedStep| {
+                matches!(step, PlannedStep::Copy { why: Difference::Doubt, .. })
             };
+            let objects = counted(different, "object");
+            // Without its clock, which a dry run does not measure, the server's times tell nothing.
+            let (exit, verb, hint) = match sync.steps().all(is_doubt) {
+                true => (Exit::Unsupported, "may differ", "; use --size-only or --compare hash"),
+                false => (Exit::Partial, "differ", ""),
+            };
+            return Err(Failure::item(exit, format!("SRC and DST {verb} in {objects}{hint}")));
         };
         let message = format!("{} cannot be mirrored", counted(sync.failures().count(), "object"));
         Err(Failure { exit: Exit::Partial, message, reported: true, ..last })
@@ -419,13 +440,17 @@ impl Mirror<'_> {
         }
         let has_files = sync.copies() + sync.same() + sync.failures().count() > 0;
         if sync.unselected() > 0 && !has_files {
-            stdio.messages.say(format_args!(
-                "no file is selected: {} left out; if several patterns match, the last of them decides",
-                sync.unselected()
-            ));
+            let mut patterns = self.options.in_order(&["include", "exclude", "exclude-from"]);
+            let hint = match patterns.next() {
+                Some(_) => "; if several patterns match, the last of them decides",
+                None => "",
+            };
+            let message = format!("no file is selected: {} left out{hint}", sync.unselected());
+            stdio.messages.say(message);
         }
         for unmet in self.wanted.filter.unmet(false) {
-            stdio.messages.say(&unmet);
+            // `--watch` would say so in each run.
+            stdio.messages.say_once(true, &unmet);
             self.events.note(&unmet, |note| note);
         }
         for unmet in self.wanted.filter.unmet(true) {

@@ -109,7 +109,8 @@ impl MirrorOptions {
         })
     }
 
-    /// Prepares for another run: ages count from its beginning, and the ignore file is read again.
+    /// Prepares for another run: ages count from its beginning, and the ignore file and lists are
+    /// read again.
     ///
     /// # Errors
     ///
@@ -117,9 +118,8 @@ impl MirrorOptions {
     /// cannot be read.
     pub(super) fn renew(&mut self, options: &Options) -> Result {
         self.transfer.selection = selection(options)?;
-        if let Some(ignored) = &mut self.filter.ignored {
-            *ignored = Ignored::at(&ignored.top)?;
-        }
+        let top = self.filter.ignored.as_ref().map(|ignored| ignored.top.clone());
+        self.filter = Filter::from_options(options, top.as_deref(), &mut io::empty())?;
         Ok(())
     }
 

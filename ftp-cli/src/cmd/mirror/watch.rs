@@ -32,13 +32,14 @@ pub(super) fn interval(options: &Options) -> Result<Option<Duration>> {
 }
 
 /// Repeats `run` until a signal, or a failure that no other run can cure. Watches the local directory
-/// `here`, if SRC is one; `sees_removals` says whether a removal there is a change.
+/// `here`, if SRC is one; `sees_removals` says whether a removal there is a change. A file that has changed
+/// takes part from the age `youngest`, which is when the next run begins at the latest.
 ///
 /// # Errors
 ///
 /// Returns the failure that ends the runs, and `Cancelled` after a signal.
 pub(super) fn repeat(
-    interval: Duration,
+    (interval, youngest): (Duration, Option<Duration>),
     (here, sees_removals): (Option<&Path>, bool),
     (canceller, messages, quiet): (Option<&Canceller>, &Messages, bool),
     mut run: impl FnMut() -> Result,
@@ -54,6 +55,8 @@ pub(super) fn repeat(
     messages.say_if(!quiet, format_args!("watching {what}; Ctrl-C ends it"));
     let back_off = Patience::new().scattered(false);
     let (mut failures, mut has_succeeded) = (0, false);
+    let until_old = youngest.map_or(interval, |age| interval.min(age + SETTLE));
+    let mut has_changed = true;
     loop {
         // What changes during the run is a change after it.
         let changes = here.and_then(|here| match Changes::of(here, sees_removals) {
@@ -85,26 +88,29 @@ pub(super) fn repeat(
             }
         }
         match changes {
-            Some(changes) => await_change(changes, interval, canceller, &pause)?,
+            Some(changes) => {
+                let limit = if has_changed { until_old } else { interval };
+                has_changed = await_change(changes, limit, canceller, &pause)?;
+            }
             None => pause(interval)?,
         }
     }
 }
 
 /// Waits until SRC has changed and then stays unchanged for [`SETTLE`], or until `interval` has passed
-/// without a change.
+/// without a change. Returns whether there was a change.
 fn await_change(
     mut changes: Changes,
     interval: Duration,
     canceller: Option<&Canceller>,
     pause: &dyn Fn(Duration) -> Result,
-) -> Result {
+) -> Result<bool> {
     let end = Instant::now() + interval;
     while !changes.take() {
         let left = end.saturating_duration_since(Instant::now());
         pause(Duration::ZERO)?;
         if left.is_zero() {
-            break;
+            return Ok(false);
         }
         changes.wait(left, canceller);
     }
@@ -112,7 +118,7 @@ fn await_change(
     loop {
         pause(SETTLE.min(interval))?;
         if !changes.take() || Instant::now() >= end {
-            return Ok(());
+            return Ok(true);
         }
     }
 }

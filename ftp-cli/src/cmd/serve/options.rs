@@ -153,6 +153,7 @@ fn absolute(options: &Options, option: &str) -> Result<String> {
 /// Adds the directory and users given on the command line. If neither the options nor the file name
 /// users, anyone can log in anonymously; with `--config`, this requires DIR.
 fn share(config: &mut Config, options: &Options, environment: Option<OsString>) -> Result {
+    let has_password = environment.is_some();
     let users = users(options, environment)?;
     let has_users = !users.is_empty() || options.has("anonymous");
     let operands = options.operands.as_slice();
@@ -160,6 +161,12 @@ fn share(config: &mut Config, options: &Options, environment: Option<OsString>) 
         let is_idle = !operands.is_empty() || options.has("write") || options.has("drop-box");
         let of_nobody = "DIR, --write and --drop-box need --user or --anonymous";
         return if is_idle { Err(Failure::usage(of_nobody)) } else { Ok(()) };
+    }
+    // The password of a user who was forgotten must not open the directory to everyone.
+    if !has_users && has_password {
+        let message =
+            format!("{VARIABLE} is set, but no --user; to let anyone log in, use --anonymous");
+        return Err(Failure::usage(message));
     }
     let root = match operands {
         // The check of the configuration reports that no user can log in.
@@ -418,5 +425,15 @@ mod tests {
         }
         let Err(failure) = plan("serve -u a /", Some("")) else { panic!("an empty password") };
         assert!(failure.message.contains("a: FTP_PASSWORD is empty; set"), "{}", failure.message);
+    }
+
+    #[test]
+    fn a_password_without_a_user_opens_nothing_to_everyone_li_01() {
+        for password in ["", "p"] {
+            let Err(failure) = plan("serve --write /", Some(password)) else { panic!("anonymous") };
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.message.contains("FTP_PASSWORD is set, but no"), "{}", failure.message);
+            assert!(plan("serve --anonymous /", Some(password)).is_ok());
+        }
     }
 }

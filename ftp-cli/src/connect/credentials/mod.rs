@@ -259,14 +259,17 @@ impl<'a> Finder<'a> {
             }
             None => self.is_empty.then_some("FTP_PASSWORD is empty"),
         };
+        let is_listed = entry.is_some();
         let (login, password, account) =
             entry.map_or((None, None, None), |entry| (entry.login, entry.password, entry.account));
         // Copies between servers have neither -u nor a user of the environment.
         let to_name = if takes_line { TO_NAME } else { TO_NAME_IN_URL };
         let unnamed = user.or(login.as_deref()).is_none().then_some(to_name);
-        if unnamed.is_some() && password.is_some() {
+        if unnamed.is_some() && is_listed {
             let host = url.host();
-            let message = format!("no user for {host}: the entry in netrc has no login; {to_name}");
+            let message = format!(
+                "no user for {host}: netrc has an entry for it, but not \"machine {host} login NAME\"; {to_name}"
+            );
             return Err(Failure::new(Exit::Login, message));
         }
         let from_netrc = user.is_none() && login.is_some();
@@ -314,8 +317,13 @@ impl<'a> Finder<'a> {
         Ok(Some(password))
     }
 
-    /// Returns the entry in the option's netrc file, or in ~/.netrc. Other programs use ~/.netrc
-    /// too, so its only error is a password that other users can access.
+    /// Returns the entry in the option's netrc file, or in ~/.netrc. Other programs use ~/.netrc too,
+    /// so its faults only cause warnings if a user is named.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Local` for a password that other users can access, and for an unreadable file; and
+    /// `Usage` for an invalid file that an option names, `Login` for another one.
     fn of_netrc(&self, host: &str, user: Option<&[u8]>) -> Result<Option<NetrcEntry>> {
         let named = match self.options.last_of(&["no-netrc", "netrc-file"]) {
             Some("no-netrc") => return Ok(None),
@@ -326,25 +334,31 @@ impl<'a> Finder<'a> {
         let Some(path) = named.or_else(|| netrc_in_home(self.home.as_deref()?)) else {
             return Ok(None);
         };
+        let is_missing = |error: &io::Error| match error.kind() {
+            ErrorKind::NotFound => !path.is_symlink(),
+            kind => matches!(kind, ErrorKind::NotADirectory | ErrorKind::InvalidFilename),
+        };
+        let without = "; to do without it, use --no-netrc";
         let LoadedNetrc { text, name, unfit } = match load_netrc(&path) {
             Ok(loaded) => loaded,
             Err(error) if is_named => return Err(Failure::local(shown_path(&path), &error)),
+            Err(error) if is_missing(&error) => return Ok(None),
+            // It may name the user that an anonymous login would lack.
+            Err(error) if user.is_none() => {
+                return Err(Failure::local(shown_path(&path), &error).hinted(without));
+            }
             Err(error) => {
-                let is_usual = [ErrorKind::NotFound, ErrorKind::NotADirectory];
-                if !is_usual.contains(&error.kind()) {
-                    self.note(format_args!("{}: cannot read: {error}", shown_path(&path)));
-                }
+                self.note(format_args!("{}: cannot read: {error}", shown_path(&path)));
                 return Ok(None);
             }
         };
-        // An entry without a login fits each named user, and so a user without a name.
-        let find = |user| NetrcEntry::find(&text, host, user);
-        let found = match find(user).and_then(|found| match (found, user) {
-            (None, None) => Ok(find(Some(b""))?.filter(|entry| entry.password.is_some())),
-            (found, _) => Ok(found),
-        }) {
+        let found = match NetrcEntry::find(&text, host, user) {
             Ok(found) => found,
             Err(broken) if is_named => return Err(Failure::usage(format!("{name}:{broken}"))),
+            Err(broken) if user.is_none() => {
+                let message = format!("no user for {host}: {name}:{broken}{without}");
+                return Err(Failure::new(Exit::Login, message));
+            }
             Err(broken) => {
                 self.note(format_args!("{name}:{broken}; the rest of the file is ignored"));
                 None
@@ -376,6 +390,7 @@ impl<'a> Finder<'a> {
             let message = format!("no password for user {name} at {host}: {lacks}{hint}");
             return Err(Failure::new(Exit::Login, message));
         };
+        self.messages.show_progress(None);
         terminal.ask(&format!("Password for {name} at {host}: "))
     }
 }
@@ -574,8 +589,8 @@ impl Secret {
 ///
 /// # Errors
 ///
-/// Returns `Local` if the file cannot be read. Returns `Usage` if its first line is empty or too
-/// long, or has a byte that FTP cannot send.
+/// Returns `Local` if the file cannot be read. Returns `Login` if its first line is empty, and `Usage`
+/// if it is too long or has a byte that FTP cannot send.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret> {
     let shown = shown_path(Path::new(path));
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
@@ -605,7 +620,7 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret> {
     let line = values::without_mark(line.strip_suffix(b"\r").unwrap_or(&line));
     if line.is_empty() {
         let message = format!("{name}: expected a secret, but the line is empty or missing");
-        return Err(Failure::usage(message));
+        return Err(Failure::new(Exit::Login, message));
     }
     let secret = Secret::new(line);
     secret.is_sendable(name).map(|()| secret)

@@ -175,8 +175,13 @@ fn half_a_login_is_an_error_li_01() {
         ("ls ftp://anonymous@h/", None, Some("p"), ""),
         ("ls ftp://anonymous@h/", Some(""), Some(""), ""),
         // netrc has no user for this host.
-        ("ls ftp://v/", None, None, NAME),
-        ("ls ftp://y/", None, None, "no user for y: the entry in netrc has no login; to name a"),
+        (
+            "ls ftp://v/",
+            None,
+            None,
+            "no user for v: netrc has an entry for it, but not \"machine v",
+        ),
+        ("ls ftp://y/", None, None, "not \"machine y login NAME\"; to name a user, use"),
         ("ls --no-netrc ftp://y/", None, None, NAME),
         ("ls ftp://y/", Some("ci"), Some(""), ""),
         // The URL or -u names a user.
@@ -290,7 +295,9 @@ fn an_insecure_netrc_fails_only_if_it_would_be_used_li_02_hl_02() {
         ("get ftp://u:q@h/x", Ok("!u q")),
         ("get ftp://v@g/x", Ok("v env")),
         ("get ftp://g/x", Ok("v env")),
-        ("get ftp://i/x", Ok("anonymous anonymous@")),
+        // What follows the fault may name its user.
+        ("get ftp://i/x", Err(Exit::Login)),
+        ("get ftp://ftp@i/x", Ok("ftp anonymous@")),
         ("get OPTION ftp://i/x", Err(Exit::Usage)),
         ("get --netrc-file /proc/none/f ftp://i/x", Err(Exit::Local)),
         ("get --netrc-file / ftp://i/x", Err(Exit::Local)),
@@ -301,6 +308,27 @@ fn an_insecure_netrc_fails_only_if_it_would_be_used_li_02_hl_02() {
         let found = with(&line, environment, Some(home.path()), text_of);
         assert_eq!(found, want.map(str::to_owned), "{line}");
     }
+}
+
+#[test]
+fn an_unreadable_netrc_does_not_become_an_anonymous_login_li_01() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(".netrc");
+    let logins = || {
+        ["ftp://h/x", "ftp://ftp@h/x"]
+            .map(|url| with(&format!("get {url}"), None, Some(home.path()), text_of))
+    };
+    let anonymous = ["anonymous", "ftp"].map(|user| Ok(format!("{user} anonymous@")));
+    assert_eq!(logins(), anonymous);
+    let refused = [Err(Exit::Local), anonymous[1].clone()];
+    symlink("missing", &path).unwrap();
+    assert_eq!(logins(), refused);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(logins(), refused);
+    fs::remove_dir(&path).unwrap();
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    assert_eq!(logins(), refused);
 }
 
 fn text_of(finder: &mut Finder<'_>, urls: &[FtpUrl]) -> Result<String> {
@@ -323,7 +351,8 @@ fn missing_or_unreadable_passwords_are_refused() {
         ("get ftp://u@h/x", Exit::Login),
         ("get -u v ftp://u:p@h/x", Exit::Login),
         ("get --password-file /dev/null ftp://h/x", Exit::Usage),
-        ("get --password-file /dev/null ftp://u@h/x", Exit::Usage),
+        ("get --password-file /dev/null ftp://u@h/x", Exit::Login),
+        ("get --password-command true ftp://u@h/x", Exit::Login),
         ("get --password-file /dev/zero ftp://u@h/x", Exit::Usage),
         ("get --password-file /proc/none/f ftp://u@h/x", Exit::Local),
         ("get --password-fd 0 ftp://h/x", Exit::Usage),

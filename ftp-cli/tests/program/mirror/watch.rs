@@ -141,6 +141,17 @@ fn a_watch_takes_what_reaches_its_age_and_moves_it() {
 }
 
 #[test]
+fn a_watch_runs_as_soon_as_a_changed_file_has_its_age() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let source = here.mkdir("in");
+    let running = watch(&["--min-age", "2", "--watch=5min"], &source, &server.url("t"));
+    wait_until("the first run", || server.root.join("t").exists());
+    here.write("in/new", b"new");
+    wait_until("the file", || server.root.join("t/new").exists());
+    ends_by(running, Signal::TERM, 143);
+}
+
+#[test]
 fn a_watch_reads_the_ignore_file_before_each_run() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let source = here.mkdir("in");
@@ -160,6 +171,36 @@ fn a_watch_reads_the_ignore_file_before_each_run() {
 }
 
 #[test]
+fn a_watch_reads_its_lists_before_each_run() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    let source = here.mkdir("in");
+    here.write("in/a", b"a");
+    here.write("in/b", b"b");
+    here.write("names", b"a\n");
+    here.write("skipped", b"a\n");
+    let names = here.join("names");
+    let files_from = ["--files-from", names.to_str().unwrap()];
+    let running = watch(&files_from, &source, &server.url("t"));
+    wait_until("the listed file", || server.root.join("t/a").exists());
+    here.write("names", b"b\n");
+    here.write("in/again", b"x");
+    wait_until("the file that is listed later", || server.root.join("t/b").exists());
+    ends_by(running, Signal::TERM, 143);
+    let skipped = here.join("skipped");
+    let exclude_from = ["--exclude-from", skipped.to_str().unwrap()];
+    let running = watch(&exclude_from, &source, &server.url("u"));
+    wait_until("the first run", || server.root.join("u/again").exists());
+    assert!(!server.root.join("u/a").exists());
+    here.write("skipped", b"secret\n");
+    here.write("in/secret", b"private");
+    wait_until("the file that is no longer skipped", || server.root.join("u/a").exists());
+    assert!(!server.root.join("u/secret").exists());
+    ends_by(running, Signal::TERM, 143);
+    let unreadable = ["--watch", "--files-from", "-"];
+    failed(&mirror(&unreadable, shown(&source), &server.url("t")), 2, "--watch reads --files-from");
+}
+
+#[test]
 fn only_mistakes_end_a_watch() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let source = here.mkdir("in");
@@ -169,6 +210,7 @@ fn only_mistakes_end_a_watch() {
     failed(&mirror(&["--watch=no"], shown(&source), &server.url("t")), 2, "--watch");
     // A file that is still written would go; the login is not even tried.
     let moves = ["--watch", "--remove-source"];
-    failed(&mirror(&moves, shown(&source), &wrong), 2, "need --min-age if SRC is local");
+    failed(&mirror(&moves, shown(&source), &wrong), 2, "need --min-age: ");
+    failed(&mirror(&moves, &wrong, shown(&source)), 2, "need --min-age: ");
     failed(&mirror(&["--watch", "--links", "keep"], shown(&source), &server.url("t")), 2, "links");
 }
