@@ -27,7 +27,7 @@ use std::time::Instant;
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::exit::{Exit, Failure, Result};
-use crate::system::OsStrExt;
+use crate::system::{OsStrExt, lacks_root};
 #[cfg(feature = "client")]
 use configured::Applied;
 pub(crate) use hints::other_command;
@@ -118,12 +118,21 @@ pub(crate) fn parse(
     });
     // Typed options come last, and so win.
     let given: Vec<_> = implied.chain(before.given).chain(after.given).collect();
+    let is_path = |given: &GivenOption| {
+        command.rows().any(|row| row.long == given.long && row.value.is_path())
+    };
     let is_empty = |given: &&GivenOption| {
-        let is_path = |row: &Row| row.long == given.long && row.value.is_path();
-        given.value.as_ref().is_some_and(|value| value.is_empty()) && command.rows().any(is_path)
+        given.value.as_ref().is_some_and(|value| value.is_empty()) && is_path(given)
     };
     if let Some(GivenOption { long, .. }) = given.iter().find(is_empty) {
         return Err(Failure::usage(format!("--{long}: the path is empty")));
+    }
+    let paths = given.iter().filter(|given| is_path(given)).filter_map(|it| it.value.as_ref());
+    if paths.chain(&operands).any(|path| lacks_root(path.as_bytes())) {
+        // The rest can be a password.
+        return Err(Failure::usage(
+            "a path begins with a drive: write C:\\PATH, or PATH without C:",
+        ));
     }
     let synonym = synonym.map(|synonym| synonym.name);
     let begun = Some(Instant::now());
