@@ -8,7 +8,7 @@ mod unix;
 mod windows;
 
 use ftp_proto::Pathname;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -23,9 +23,6 @@ use crate::file::local::set_modified;
 use crate::listing::Budget;
 use crate::system::MetadataExt;
 
-/// Device and inode of a file.
-pub(crate) type FileId = (u64, u64);
-
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -36,6 +33,8 @@ const IN_USE: &str = "another program may be writing to it";
 
 /// Largest number of backups of one name.
 const COPIES: usize = 10_000;
+
+const SHORT: &str = "the file system takes this name for an object of another name";
 
 const ELSEWHERE: &str = "the backup must be on the same file system as the target";
 
@@ -82,6 +81,35 @@ impl Directory {
         Ok(if are_two { Relation::Two } else { relation })
     }
 
+    /// Creates a directory in this one. Accepts an existing directory that has this name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, and those of [`check_listed`](Self::check_listed).
+    pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
+        match self.make_new(name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.enter(name)?;
+                self.check_listed(name)
+            }
+            made => made,
+        }
+    }
+
+    /// Checks that the existing object of this name is listed under it, in any case: FAT and NTFS also
+    /// open `LONGNA~1.TXT`, the short name of another file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` if it is not, and the system's errors.
+    pub(crate) fn check_listed(&self, name: &[u8]) -> io::Result<()> {
+        let folded = fold(name);
+        match self.names(|listed| fold(listed) == folded)?.is_empty() {
+            true => Err(io::Error::new(ErrorKind::InvalidInput, SHORT)),
+            false => Ok(()),
+        }
+    }
+
     /// Returns whether the directory has an object of this name. Where case does not count, an object
     /// that is listed in another spelling is not one.
     ///
@@ -118,6 +146,23 @@ impl Directory {
     pub(crate) fn has_part(&self, name: &[u8]) -> bool {
         let part = [&part_of(name), b".part".as_slice()].concat();
         self.found(&part).is_ok_and(|part| part.is_some())
+    }
+}
+
+impl Backup {
+    /// Opens the directory at `path` of the backup, and creates missing directories.
+    fn place(&self, path: &[u8]) -> io::Result<Directory> {
+        let mut place = self.0.below(b"")?;
+        for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            place = match place.enter(name) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    place.make(name)?;
+                    place.enter(name)?
+                }
+                entered => entered?,
+            };
+        }
+        Ok(place)
     }
 }
 
