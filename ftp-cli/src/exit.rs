@@ -606,4 +606,20 @@ mod tests {
         assert!(!failure.fatal);
         assert!(Failure::from(&Error::refused(Verb::Stor, reply(452))).fatal);
     }
+
+    #[test]
+    fn a_local_failure_ends_the_run_only_if_the_next_file_would_fail_too() {
+        use std::io::ErrorKind::*;
+        for (kind, is_fatal) in [
+            (PermissionDenied, false),
+            (NotFound, false),
+            (Other, false),
+            (StorageFull, true),
+            (QuotaExceeded, true),
+            (ReadOnlyFilesystem, true),
+            (BrokenPipe, true),
+        ] {
+            assert_eq!(Failure::from(&Error::local(kind.into())).fatal, is_fatal, "{kind}");
+        }
+    }
 }

@@ -28,6 +28,8 @@ pub struct Lies {
     pub vanishes: Option<String>,
     /// Whether names in another ASCII case are the same.
     pub folds: bool,
+    /// Paths that also lead to these objects, but are not listed, like the short names of FAT.
+    pub shorts: BTreeMap<String, String>,
     /// Whether the kernel may keep names for an hour, but attributes not at all.
     pub keeps_names: bool,
     /// The error of a listing after its first name; 0: none.
@@ -376,6 +378,7 @@ impl Lies {
     fn at(&self, directory: u64, name: &str) -> Result<String, i32> {
         let above = self.path(directory)?;
         let path = if above.is_empty() { name.to_owned() } else { format!("{above}/{name}") };
+        let path = self.shorts.get(&path).cloned().unwrap_or(path);
         let same = |there: &&str| self.folds && there.eq_ignore_ascii_case(&path);
         Ok(self.paths().find(same).map(str::to_owned).unwrap_or(path))
     }

@@ -28,7 +28,7 @@ use std::time::Instant;
 use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::exit::{Exit, Failure, Result};
-use crate::system::OsStrExt;
+use crate::system::{OsStrExt, lacks_root};
 #[cfg(feature = "client")]
 use configured::Applied;
 pub(crate) use hints::other_command;
@@ -120,15 +120,24 @@ pub(crate) fn parse(
     });
     // Typed options come last, and so win.
     let given: Vec<_> = implied.chain(before.given).chain(after.given).collect();
-    for GivenOption { long, value, .. } in &given {
-        let is_path = |row: &Row| row.long == *long && row.value.is_path();
-        let Some(path) = value.as_ref().filter(|_| command.rows().any(is_path)) else { continue };
+    let is_path = |given: &&GivenOption| {
+        command.rows().any(|row| row.long == given.long && row.value.is_path())
+    };
+    let paths = given.iter().filter(is_path);
+    let paths = paths.filter_map(|given| Some((given.long, given.value.as_ref()?)));
+    for (long, path) in paths.clone() {
         let why = match path.as_bytes() {
             b"" => "the path is empty",
             path if is_url(path) => "expected a path, not a URL",
             _ => continue,
         };
         return Err(Failure::usage(format!("--{long}: {why}")));
+    }
+    if paths.map(|(_, path)| path).chain(&operands).any(|path| lacks_root(path.as_bytes())) {
+        // The rest can be a password.
+        return Err(Failure::usage(
+            "a path begins with a drive: write C:\\PATH, or PATH without C:",
+        ));
     }
     let synonym = synonym.map(|synonym| synonym.name);
     let begun = Some(Instant::now());

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use ftp_client::Canceller;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
-use rustix::io::Errno;
+use rustix::io::{Errno, fcntl_getfd};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, geteuid, getpgrp, kill_process, waitid};
 use rustix::stdio;
 use rustix::termios::{
@@ -396,16 +396,13 @@ static INPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
 /// Whether standard output was closed when the process started.
 static OUTPUT_IS_CLOSED: AtomicBool = AtomicBool::new(false);
 
-/// Records which streams are closed. Runs before the runtime, so it makes only one system call.
+/// Records which streams are closed. Runs before the runtime, so it makes only two system calls. With
+/// poll(2), macOS tells nothing of a closed one.
 #[ctor::ctor]
 fn look() {
-    let [input, output] = [stdio::stdin(), stdio::stdout()];
-    let mut streams =
-        [input, output].map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
-    let _ = poll(&mut streams, Some(&Timespec::default()));
-    let [input, output] = streams.map(|stream| stream.revents().contains(PollFlags::NVAL));
-    INPUT_IS_CLOSED.store(input, Ordering::Relaxed);
-    OUTPUT_IS_CLOSED.store(output, Ordering::Relaxed);
+    let is_closed = |stream| fcntl_getfd(stream) == Err(Errno::BADF);
+    INPUT_IS_CLOSED.store(is_closed(stdio::stdin()), Ordering::Relaxed);
+    OUTPUT_IS_CLOSED.store(is_closed(stdio::stdout()), Ordering::Relaxed);
 }
 
 /// Returns whether standard error is a journal's stream, which reads priorities (systemd.exec(5)).
@@ -523,6 +520,11 @@ pub(crate) fn state(set: impl Fn(&'static str) -> Option<PathBuf>) -> Option<Pat
 
 /// Returns whether a path begins with the root of a drive, of which only Windows has some.
 pub(crate) const fn has_drive(_: &[u8]) -> bool {
+    false
+}
+
+/// Returns whether a path begins in the current directory of a drive, of which only Windows has some.
+pub(crate) const fn lacks_root(_: &[u8]) -> bool {
     false
 }
 

@@ -313,6 +313,11 @@ pub(crate) const fn has_drive(path: &[u8]) -> bool {
     matches!(path, [b'A'..=b'Z' | b'a'..=b'z', b':'] | [b'A'..=b'Z' | b'a'..=b'z', b':', b'\\' | b'/', ..])
 }
 
+/// Returns whether a path begins in the current directory of a drive, as `C:` and `C:file` do.
+pub(crate) const fn lacks_root(path: &[u8]) -> bool {
+    matches!(path, [b'A'..=b'Z' | b'a'..=b'z', b':', rest @ ..] if !matches!(rest, [b'\\' | b'/', ..]))
+}
+
 /// Returns `None`: files have no mode. Their directory passes on who can open them, and a user's own
 /// directory keeps other users out.
 pub(crate) const fn unfit(_: &Metadata, _: (u32, &str, u32)) -> Option<String> {

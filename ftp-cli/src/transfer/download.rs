@@ -57,7 +57,9 @@ pub(crate) fn download<'j>(
             true => "; use ftp-cli get -r to download a directory",
             false => "",
         };
-        failure.context(remote.name).hinted(hint)
+        // As after an upload.
+        let fatal = failure.fatal || failure.exit == Exit::Local && !client.is_settled();
+        Failure { fatal, ..failure }.context(remote.name).hinted(hint)
     })
 }
 
@@ -142,6 +144,7 @@ fn failure_of(
     is_binary: bool,
 ) -> Failure {
     let (verify, preserve) = (context.settings.verify, context.settings.preserve);
+    let fatal = error.affects_others();
     let mut failure = match (error, target) {
         (Error::Local(error), Target::Output) => Failure::output(&error),
         (Error::Local(error), Target::Direct(path)) => Failure::local(shown_path(path), &error),
@@ -155,7 +158,7 @@ fn failure_of(
                 true => "; use --in-place to write to the file itself",
                 false => "",
             };
-            Failure::new(Exit::Local, format!("{error}{hint}"))
+            Failure { fatal, ..Failure::new(Exit::Local, format!("{error}{hint}")) }
         }
         (Error::Incomplete { bytes, announced: Some(asked), .. }, _)
             if matches!(left, Left::Ranges(_)) && bytes > asked =>

@@ -116,3 +116,43 @@ fn an_upload_whose_journal_cannot_be_written_says_that_it_cannot_be_resumed() {
         assert_eq!(is_told, call != "fsync", "{call} {errno}: {said}");
     }
 }
+
+/// Downloads of `LONGNA~1.TXT`, or of a tree that has it.
+const DOWNLOADS_OF_SHORT_NAMES: [&str; 8] = [
+    "get URL/LONGNA~1.TXT DISK",
+    "get -c URL/LONGNA~1.TXT DISK",
+    "get --in-place URL/LONGNA~1.TXT DISK/LONGNA~1.TXT",
+    "get --segments 2 URL/LONGNA~1.TXT DISK",
+    "get --remove-source URL/LONGNA~1.TXT DISK",
+    "get -P DISK URL/LONGNA~1.TXT URL/good",
+    "get -r URL DISK",
+    "mirror --remove-source URL DISK",
+];
+
+#[test]
+fn no_local_object_is_replaced_or_entered_by_its_short_name_cl_54() {
+    let shorts = [("LONGNA~1.TXT", "long name.txt"), ("LONGDI~1", "long directory")];
+    at_once(4, DOWNLOADS_OF_SHORT_NAMES, |command| {
+        let (server, root) = (OurServer::start(), TempRoot::new());
+        server.root.write("t/LONGNA~1.TXT", b"server's");
+        server.root.write("t/LONGDI~1/f", b"server's");
+        server.root.write("t/good", b"server's");
+        root.mkdir("disk");
+        let files = [("long name.txt", "local"), ("long directory/x", "local")];
+        let Some(disk) = LyingDisk::mount(&root.join("disk"), files) else { return };
+        disk.lies().shorts = shorts.map(|(short, long)| (short.into(), long.into())).into();
+        let ran = play(command, &server.url("t"), &root);
+        // One failure of the local disk does not end a run.
+        let gets_good = !command.contains("TXT") || command.contains("good");
+        assert_eq!(ran.code(), Some(if gets_good { 12 } else { 3 }), "{command}: {ran:?}");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(said.contains("takes this name for an object of another name"), "{said}");
+        let mut left = disk.lies().files.clone();
+        assert_eq!(left.remove("good").is_some(), gets_good, "{command}");
+        let want = files.map(|(path, content)| (path.to_owned(), content.as_bytes().to_vec()));
+        assert_eq!(left, want.into(), "{command}");
+        for path in ["t/LONGNA~1.TXT", "t/LONGDI~1/f"] {
+            assert_eq!(server.root.read(path), b"server's", "{command}");
+        }
+    });
+}

@@ -371,17 +371,10 @@ impl TreeFault {
         Self { ends_run: false, ..Self::new(kind, text) }
     }
 
-    /// Returns the failure of one local object. With a full or read-only disk, the next file would
-    /// fail too.
+    /// Returns the failure of one local object.
     pub(crate) fn local(path: &[u8], error: &io::Error) -> Self {
-        let ends_run = matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::ReadOnlyFilesystem
-        );
         let fault = Self::from(Error::local(io_again(error)));
-        Self { ends_run, ..fault }.about(if path.is_empty() { b"." } else { path })
+        fault.about(if path.is_empty() { b"." } else { path })
     }
 
     pub(crate) fn about(self, path: &[u8]) -> Self {

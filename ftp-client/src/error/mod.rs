@@ -283,7 +283,7 @@ impl Error {
     }
 
     /// Returns whether other transfers over the same control connection would fail too, because it
-    /// is unusable or the server's disk is full.
+    /// is unusable, or because the disk of the server or of this computer is full or read-only.
     #[must_use]
     pub fn affects_others(&self) -> bool {
         match self {
@@ -300,6 +300,14 @@ impl Error {
             | Self::Io(_)
             | Self::Tls(TlsError::TruncatedTls)
             | Self::Mismatch { .. } => false,
+            // The next file would fail, too.
+            Self::Local(error) => matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::ReadOnlyFilesystem
+                    | io::ErrorKind::BrokenPipe
+            ),
             Self::Job(fault) => fault.affects_others(),
             Self::Tree(fault) => fault.ends_run(),
             Self::Fxp(attempts) if !fxp::are_about_the_way(attempts) => {
@@ -529,7 +537,7 @@ impl fmt::Display for System<'_> {
 }
 
 /// A local path. The backslashes that separate its parts on Windows stay single.
-struct LocalPath<'a>(&'a Path);
+pub(crate) struct LocalPath<'a>(pub(crate) &'a Path);
 
 impl fmt::Display for LocalPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

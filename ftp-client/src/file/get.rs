@@ -18,7 +18,7 @@ use super::partial::named;
 use super::pieces::remove_pieces;
 use super::receive::{Ended, REPETITIONS, ReceivedBytes, Request};
 use super::record::parent;
-use super::targets::{BothFiles, Targets, may_be_one};
+use super::targets::{BothFiles, Targets, check_target, may_be_one};
 use crate::age::{self, AHEAD, BEHIND};
 use crate::client::Client;
 use crate::client::absence::Existence;
@@ -26,7 +26,7 @@ use crate::client::objects::SizeTold;
 use crate::digest::Checksum;
 use crate::error::{Error, ErrorKind, FileFact, JobFault, Phase, Unsupported};
 use crate::event::{Event, Note, Observer, Verify, Why};
-use crate::system::{MetadataExt, check_path};
+use crate::system::MetadataExt;
 use crate::tree::local::{Directory, rounds_to};
 use crate::tree::probe::local_time;
 use crate::url_path::Place;
@@ -192,7 +192,7 @@ impl<'a> Get<'a> {
         }
         self.job.past.begin();
         if let Sink::Path(target) | Sink::InPlace(target) = self.to {
-            check_path(target).map_err(|error| Error::local(named(target, &error)))?;
+            check_target(target).map_err(|error| Error::local(named(target, &error)))?;
         }
         self.check_apart(client)
     }

@@ -15,8 +15,8 @@ use super::options::Left;
 use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, parent, remove_sidecar};
 use crate::system::{
-    ALONE, MetadataExt, OpenOptionsExt, OsStrExt, check_directory, check_path, close_copy,
-    is_mount_point, lock, lockable, name_file, nameless, rename_new, take_over, unlock,
+    ALONE, FileId, OpenOptionsExt, OsStrExt, check_directory, check_path, close_copy, file_id,
+    is_mount_point, is_same, lock, lockable, name_file, nameless, rename_new, take_over, unlock,
 };
 use crate::unpoisoned;
 
@@ -392,7 +392,12 @@ pub(super) fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     }
     // A hard link has the same effect.
     rename_new(from, to).unwrap_or_else(|| match fs::hard_link(from, to) {
-        Ok(()) => fs::remove_file(from),
+        Ok(()) => fs::remove_file(from).inspect_err(|_| {
+            // Another program forbids it (Windows). The second name would stay.
+            if from.symlink_metadata().is_ok() {
+                let _ = fs::remove_file(to);
+            }
+        }),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         Err(_) => rename_onto_own(from, to),
     })
@@ -402,16 +407,20 @@ pub(super) fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
 /// replaced, on a file system with neither `RENAME_NOREPLACE` nor hard links.
 fn rename_onto_own(from: &Path, to: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let own = lockable(&mut options).write(true).create_new(true).mode(0o600).open(to)?;
-    let is_free = own.metadata()?.len() == 0 && is_at(&own, to);
-    let renamed = match is_free {
-        true => fs::rename(from, to),
-        false => Err(io::ErrorKind::AlreadyExists.into()),
-    };
-    if renamed.is_err() {
-        remove_empty(&own, to);
+    let file = lockable(&mut options).write(true).create_new(true).mode(0o600).open(to)?;
+    let own = file.metadata()?;
+    // Windows renames no file onto one that is open, where it lacks both (exFAT, FAT).
+    let _held = cfg!(unix).then_some(file);
+    let is_free =
+        || fs::symlink_metadata(to).is_ok_and(|now| now.len() == 0 && is_same(&own, &now));
+    if !is_free() {
+        return Err(io::ErrorKind::AlreadyExists.into());
     }
-    renamed
+    fs::rename(from, to).inspect_err(|_| {
+        if is_free() {
+            let _ = fs::remove_file(to);
+        }
+    })
 }
 
 /// The number of temporary names to try.
@@ -519,13 +528,13 @@ fn temporary_name(directory: &Path) -> PathBuf {
 /// Removes the temporary files that killed processes left in a directory: those that no process
 /// has locked. Looks once in each directory.
 fn clear(directory: &Path) {
-    static LAST: Mutex<Option<(u64, u64)>> = Mutex::new(None);
-    let Ok(metadata) = fs::metadata(directory) else { return };
-    let id = Some((metadata.dev(), metadata.ino()));
+    static LAST: Mutex<Option<FileId>> = Mutex::new(None);
+    let Ok(id) = file_id(directory).map(Some) else { return };
     let mut last = unpoisoned(LAST.lock());
-    if std::mem::replace(&mut *last, id) == id {
+    if *last == id {
         return;
     }
+    *last = id;
     drop(last);
     let Ok(entries) = fs::read_dir(directory) else { return };
     for path in entries.flatten().map(|entry| entry.path()) {

@@ -17,7 +17,7 @@ use super::record::{LONGEST_JOURNAL, ServerFile, open_regular, parent, read_smal
 use crate::client::Client;
 use crate::digest::{hex, unhex};
 use crate::error::{Error, JobFault, Unsupported};
-use crate::system::{MetadataExt, lock, lockable, sync_directory};
+use crate::system::{is_in_use, is_same, lock, lockable, sync_directory};
 use crate::url_path::Place;
 
 /// The first line, which names the format of the lines after it.
@@ -182,18 +182,15 @@ pub(super) fn hold(local: &Path) -> Result<MoveLock, Error> {
     loop {
         let opened =
             open_regular(&path, lockable(&mut OpenOptions::new()).create(true).append(true));
-        let file = opened.map_err(|error| failed(&error))?;
-        match lock(&file) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(Error::Job(JobFault::Locked(local.to_owned())));
-            }
-            Err(error) => return Err(failed(&error)),
-        }
+        let locked = opened.and_then(|file| lock(&file).map(|()| file));
+        let file = locked.map_err(|error| match is_in_use(&error) {
+            true => Error::Job(JobFault::Locked(local.to_owned())),
+            false => failed(&error),
+        })?;
         let held = file.metadata().map_err(|error| failed(&error))?;
         // The previous run may have removed this lock file, which then excludes no other run.
         match fs::metadata(&path) {
-            Ok(now) if (now.dev(), now.ino()) == (held.dev(), held.ino()) => {
+            Ok(now) if is_same(&now, &held) => {
                 return Ok(MoveLock { path, _file: file });
             }
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(&error)),

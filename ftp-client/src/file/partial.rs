@@ -5,20 +5,19 @@
 //! byte 0 empties the local file when the first byte arrives.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use ftp_proto::Escaped;
 use sha2::{Digest as _, Sha256};
 
 use super::evidence::OVERLAP;
 use super::record::{BytesBeyond, Record, open_regular, parent, remove_sidecar};
 use crate::digest::hex;
-use crate::error::io_again;
+use crate::error::{LocalPath, io_again};
 use crate::system::{
-    MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, close_copy, lock, lockable,
-    set_length, unlock,
+    MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, close_copy, is_in_use, is_same,
+    lockable, locked, set_length, unlock,
 };
 
 /// The number of received bytes after which they are written to disk and recorded.
@@ -297,25 +296,26 @@ fn open_alone(path: &Path, length: u64, mode: u32) -> io::Result<(File, bool)> {
         io::ErrorKind::PermissionDenied => options().open(path).map_err(|_| error),
         _ => Err(error),
     });
-    let file = file.map_err(|error| named(path, &error))?;
+    let busy = || named(path, &io::Error::other("another program is writing to it"));
+    let file = file.and_then(locked).map_err(|error| match is_in_use(&error) {
+        true => busy(),
+        false => named(path, &error),
+    })?;
     // On file systems without locks, the length still shows whether the file has changed.
-    let is_locked = lock(&file).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-    let is_same = file.metadata().is_ok_and(|metadata| metadata.len() == length);
-    if is_locked || !is_same || !is_at(&file, path) {
-        return Err(named(path, &io::Error::other("another program is writing to it")));
+    let has_length = file.metadata().is_ok_and(|metadata| metadata.len() == length);
+    if !has_length || !is_at(&file, path) {
+        return Err(busy());
     }
     Ok((file, is_new))
 }
 
 pub(super) fn is_at(file: &File, path: &Path) -> bool {
-    let id = |metadata: Metadata| (metadata.dev(), metadata.ino());
-    let here = file.metadata().map(id);
-    let there = fs::symlink_metadata(path).map(id);
-    matches!((here, there), (Ok(here), Ok(there)) if here == there)
+    let both = (file.metadata(), fs::symlink_metadata(path));
+    matches!(both, (Ok(here), Ok(there)) if is_same(&here, &there))
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {error}", Escaped(path.as_os_str().as_bytes()))]
+#[error("{}: {error}", LocalPath(path))]
 struct NamedError {
     path: PathBuf,
     error: io::Error,

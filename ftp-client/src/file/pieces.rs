@@ -15,7 +15,7 @@ use super::partial::{self, FoundFile, named};
 use super::record::{Record, parent, remove_sidecar};
 use super::targets::Targets;
 use crate::event::Why;
-use crate::system::{OsStrExt, OsStringExt, lock, lockable};
+use crate::system::{OsStrExt, OsStringExt, is_in_use, lockable, locked};
 
 /// In the names of later pieces, the text between `NAME.part` and the position of the first byte.
 const SEGMENT: &str = ".segment-";
@@ -244,13 +244,11 @@ fn remove_from(first: &Path, least: u64) -> io::Result<()> {
             continue;
         }
         // The file is opened for writing, because some file systems lock only writable files.
-        let locked = lockable(&mut OpenOptions::new())
-            .append(true)
-            .open(&path)
-            .map(|file| lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
-        if locked.map_err(|error| named(&path, &error))? {
-            return Err(named(&path, &io::Error::other("another program is writing to it")));
-        }
+        let opened = lockable(&mut OpenOptions::new()).append(true).open(&path);
+        opened.and_then(locked).map_err(|error| match is_in_use(&error) {
+            true => named(&path, &io::Error::other("another program is writing to it")),
+            false => named(&path, &error),
+        })?;
         fs::remove_file(&path).map_err(|error| named(&path, &error))?;
         remove_sidecar(&path);
     }

@@ -274,11 +274,14 @@ fn written(metadata: &fs::Metadata) -> i128 {
     i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
 }
 
-/// Returns the identity of this start of the computer; empty if the system does not tell it.
+/// Returns the identity of this start of the computer; empty on systems other than Linux.
 fn boot() -> &'static str {
     static BOOT: OnceLock<String> = OnceLock::new();
     BOOT.get_or_init(|| {
-        let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let path = "/proc/sys/kernel/random/boot_id";
+        // Wine leads there, too.
+        let id = cfg!(target_os = "linux").then(|| fs::read_to_string(path));
+        let id = id.and_then(Result::ok).unwrap_or_default();
         let is_id = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
         let id = id.trim();
         if id.len() <= 64 && id.bytes().all(|byte| is_id(&byte)) {

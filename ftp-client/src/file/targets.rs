@@ -15,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use ftp_proto::{Escaped, Pathname};
+use ftp_proto::Pathname;
 
 use super::evidence::Origin;
 use super::journal::{ConfirmedFile, LocalFacts};
@@ -25,10 +25,10 @@ use super::record::parent;
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
-use crate::error::{Error, JobFault, Phase};
+use crate::error::{Error, JobFault, LocalPath, Phase};
 use crate::fxp::answered;
 use crate::listing::{ListOptions, ListingForm};
-use crate::system::{MetadataExt, OsStrExt};
+use crate::system::{MetadataExt, OsStrExt, check_path, inode};
 use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
 use crate::tree::probe::{with_probe, with_remote_probe};
@@ -78,7 +78,7 @@ pub struct Targets {
 
 #[derive(Debug, Default)]
 struct Written {
-    /// Their paths, by device and inode.
+    /// Their paths, by device and inode where the system tells them.
     inodes: HashMap<(u64, u64), PathBuf>,
     /// The last path of each fold.
     folds: HashMap<Vec<u8>, PathBuf>,
@@ -90,32 +90,43 @@ impl Written {
         // A file with several hard links is several files.
         let before = fs::symlink_metadata(target).ok().filter(|metadata| metadata.nlink() == 1);
         let Some(before) = before else { return Ok(None) };
-        let inode = self.inodes.get(&inode(&before)).filter(|other| *other != target);
-        if inode.is_some() {
-            return Ok(inode);
+        let other = inode(&before).and_then(|inode| self.inodes.get(&inode));
+        if let Some(other) = other.filter(|other| *other != target) {
+            return Ok(Some(other));
         }
         // On exFAT through FUSE, each spelling has its own inode.
         let Some(other) = self.folds.get(&folded(target)).filter(|other| *other != target) else {
             return Ok(None);
         };
-        let (Some(directory), Some(listed), Some(name)) =
-            (target.parent(), other.file_name(), target.file_name())
-        else {
+        let (Some(listed), Some(name)) = (other.file_name(), target.file_name()) else {
             return Ok(None);
         };
-        let here = Path::new(".");
-        let directory = if directory == Path::new("") { here } else { directory };
-        let relation = Directory::open(directory)?.relation(listed.as_bytes(), name.as_bytes())?;
+        let relation =
+            Directory::open(parent(target))?.relation(listed.as_bytes(), name.as_bytes())?;
         Ok((relation == Relation::One).then_some(other))
     }
 }
 
-fn inode(metadata: &fs::Metadata) -> (u64, u64) {
-    (metadata.dev(), metadata.ino())
-}
-
 fn folded(path: &Path) -> Vec<u8> {
     fold(path.as_os_str().as_bytes())
+}
+
+/// Checks that a file at `target` has this name, and is not another one: see [`check_path`] and
+/// [`Directory::check_listed`].
+pub(super) fn check_target(target: &Path) -> io::Result<()> {
+    check_path(target)?;
+    let name = target.file_name().unwrap_or_default().as_bytes();
+    match is_like_short(name) && target.symlink_metadata().is_ok() {
+        true => Directory::open(parent(target))?.check_listed(name),
+        false => Ok(()),
+    }
+}
+
+/// Returns whether a name can be the short name (8.3) of a file of another name: only for such a name,
+/// the directory is listed.
+fn is_like_short(name: &[u8]) -> bool {
+    let stem = name.split(|byte| *byte == b'.').next().unwrap_or_default();
+    name.len() <= 12 && stem.len() <= 8 && stem.contains(&b'~') && !stem.ends_with(b"~")
 }
 
 impl Targets {
@@ -142,7 +153,7 @@ impl Targets {
     ) -> io::Result<T> {
         let mut written = self.written();
         if let Some(other) = written.other(target).map_err(|error| named(target, &error))? {
-            let other = Escaped(other.as_os_str().as_bytes());
+            let other = LocalPath(other);
             let why = format!(
                 "the file system takes this name for {other}, which was written before; \
                  choose another directory"
@@ -151,7 +162,9 @@ impl Targets {
         }
         let published = publish()?;
         if let Ok(metadata) = fs::symlink_metadata(target) {
-            written.inodes.insert(inode(&metadata), target.to_owned());
+            if let Some(inode) = inode(&metadata) {
+                written.inodes.insert(inode, target.to_owned());
+            }
             written.folds.insert(folded(target), target.to_owned());
         }
         Ok(published)
@@ -542,7 +555,26 @@ fn is_single(client: &mut Client, path: &[u8]) -> Result<Option<bool>, Error> {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
+    use ftp_proto::Escaped;
+
     use super::*;
+
+    #[test]
+    fn only_names_like_short_ones_need_a_listing() {
+        for (name, is_like) in [
+            ("LONGNA~1.TXT", true),
+            ("LONG~5R1.TXT", true),
+            ("A~1", true),
+            ("TE00~1.A", true),
+            ("f~", false),
+            ("main.rs~", false),
+            ("LONGNAM~1.TXT", false),
+            ("a.~1", false),
+            ("file.txt", false),
+        ] {
+            assert_eq!(is_like_short(name.as_bytes()), is_like, "{name}");
+        }
+    }
 
     #[test]
     fn a_target_never_replaces_another_one_of_the_run() {

@@ -39,6 +39,51 @@ pub(crate) fn lock(file: &File) -> io::Result<()> {
     Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
 }
 
+/// Opens and locks a file that is removed next. On a file system without locks, it is only opened.
+///
+/// # Errors
+///
+/// Returns the system's error, for which [`is_in_use`] is true if another program has the lock.
+pub(crate) fn open_last(path: &Path) -> io::Result<File> {
+    locked(File::open(path)?)
+}
+
+/// Locks an open file, as [`open_last`] does.
+pub(crate) fn locked(file: File) -> io::Result<File> {
+    match lock(&file) {
+        Err(error) if is_in_use(&error) => Err(error),
+        _ => Ok(file),
+    }
+}
+
+/// Returns whether this is the error of opening or locking a file that another program has.
+pub(crate) fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// Device and inode of a file.
+pub(crate) type FileId = (u64, u64);
+
+/// Returns what tells the file at `path` from all others.
+///
+/// # Errors
+///
+/// Returns the system's error.
+pub(crate) fn file_id(path: &Path) -> io::Result<FileId> {
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+/// Returns whether two statuses are those of one file.
+pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    inode(one) == inode(other)
+}
+
+/// Returns the device and inode of a file, if the system tells them.
+#[expect(clippy::unnecessary_wraps, reason = "Windows does not tell them")]
+pub(crate) fn inode(file: &Metadata) -> Option<FileId> {
+    Some((file.dev(), file.ino()))
+}
+
 /// Unlocks a file. Closing the file does not always do that: a child process that another thread is
 /// starting shares the open file and its lock until it runs its program. Fails only on file systems
 /// without locks.

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Seek as _, SeekFrom};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::windows::fs as native;
 use std::os::windows::fs::FileExt as _;
-use std::path::{Component, Path, Prefix};
+use std::path::{Component, Path, PathBuf, Prefix};
 use std::time::UNIX_EPOCH;
 
 use super::{local_name, not_a_name, unmoved};
@@ -78,7 +78,6 @@ impl FileExt for File {
 /// The status of a file. Windows tells no number of a file without `unsafe` code, so the time at
 /// which a file was created stands for it.
 pub(crate) trait MetadataExt {
-    fn dev(&self) -> u64;
     fn ino(&self) -> u64;
     fn nlink(&self) -> u64;
     fn mode(&self) -> u32;
@@ -89,10 +88,6 @@ pub(crate) trait MetadataExt {
 }
 
 impl MetadataExt for Metadata {
-    fn dev(&self) -> u64 {
-        0
-    }
-
     fn ino(&self) -> u64 {
         native::MetadataExt::creation_time(self)
     }
@@ -172,6 +167,9 @@ pub(crate) const ALONE: i32 = 0x0020_0000;
 /// `FILE_SHARE_READ` and `FILE_SHARE_DELETE`.
 const OTHERS_READ: u32 = 1 | 4;
 
+/// `GENERIC_READ` and `DELETE`.
+const READ_AND_DELETE: u32 = 0x8000_0000 | 0x0001_0000;
+
 /// Reads the socket that [`Waker`] wakes.
 pub(crate) type Woken = TcpStream;
 
@@ -190,9 +188,51 @@ pub(crate) fn bell() -> io::Result<(Woken, Waker)> {
     }
 }
 
+/// The path of a file, without links and short names: several files can have one creation time.
+pub(crate) type FileId = PathBuf;
+
+pub(crate) fn file_id(path: &Path) -> io::Result<FileId> {
+    std::fs::canonicalize(path)
+}
+
+/// Compares what both handles tell: the time of the last write can lag behind.
+pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    one.ino() == other.ino() && one.len() == other.len()
+}
+
+pub(crate) const fn inode(_: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+/// Returns whether a file is regular, but its content can be elsewhere.
+pub(crate) fn has_reparse_point(file: &Metadata) -> bool {
+    /// `FILE_ATTRIBUTE_REPARSE_POINT`.
+    const REPARSE_POINT: u32 = 0x400;
+    file.is_file() && native::MetadataExt::file_attributes(file) & REPARSE_POINT != 0
+}
+
 /// Does nothing: opening a [`lockable`] file locks it.
 pub(crate) const fn lock(_: &File) -> io::Result<()> {
     Ok(())
+}
+
+pub(crate) const fn locked(file: File) -> io::Result<File> {
+    Ok(file)
+}
+
+/// Opens a file that is removed next. Fails if another program has it open for writing, or forbids its
+/// removal; until the result is dropped, no program can begin to do either.
+pub(crate) fn open_last(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let access = native::OpenOptionsExt::access_mode(&mut options, READ_AND_DELETE);
+    lockable(access).open(path)
+}
+
+/// Returns whether this is the error of opening or locking a file that another program has.
+pub(crate) fn is_in_use(error: &io::Error) -> bool {
+    /// `ERROR_SHARING_VIOLATION`.
+    const SHARED: i32 = 32;
+    error.raw_os_error() == Some(SHARED)
 }
 
 pub(crate) const fn unlock(_: &File) {}

@@ -1,6 +1,5 @@
 //! What a caller can say about the synchronization of two trees.
 
-use std::fs::{self, Metadata};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,9 +11,8 @@ use crate::file::evidence::Resume;
 use crate::file::options::Selection;
 use crate::listing::{ListOptions, ListingForm};
 use crate::pool::patience::Patience;
-use crate::system::MetadataExt as _;
+use crate::system::{FileId, file_id};
 use crate::transfer::RateLimit;
-use crate::tree::local::FileId;
 
 /// Largest number of objects in both trees, unless a lower limit is requested.
 pub(crate) const OBJECTS: usize = 1_000_000;
@@ -169,11 +167,11 @@ impl<'a> SyncOptions<'a> {
     }
 
     /// Sets the files of the run itself, such as its password file and its log (default: none). A local
-    /// tree that contains one leaves it out: it is not copied, replaced or removed, under any name.
+    /// tree that contains one leaves it out: it is not copied, replaced or removed, under any
+    /// name (on Windows: other than a hard link).
     pub fn own_files(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
-        let files = paths.into_iter().filter_map(|path| fs::metadata(path).ok());
-        let files = files.filter(Metadata::is_file);
-        self.own = files.map(|file| (file.dev(), file.ino())).collect();
+        let files = paths.into_iter().filter(|path| path.is_file());
+        self.own = files.filter_map(|path| file_id(&path).ok()).collect();
         self
     }
 

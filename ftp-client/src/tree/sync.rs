@@ -28,7 +28,7 @@ use crate::file::evidence::Resume;
 use crate::fxp::{identified, share_login};
 use crate::pool::Pool;
 use crate::pool::crew::MOST;
-use crate::system::OsStrExt;
+use crate::system::{OsStrExt, local_name};
 
 /// One end of a synchronization: a directory of this computer or of a server.
 #[derive(Clone, Debug)]
@@ -559,10 +559,11 @@ fn check_parent(
 
 /// Creates the local top, and its parents if requested.
 fn make_here(here: &Path, options: &SyncOptions<'_>) -> Result<(), TreeFault> {
-    let made = match options.creates_parents {
+    let named = here.file_name().map_or(Ok(()), |name| local_name(name.as_bytes()).map(drop));
+    let made = named.and_then(|()| match options.creates_parents {
         true => fs::create_dir_all(here),
         false => fs::create_dir(here),
-    };
+    });
     made.map_err(|error| {
         let fault = local(here, &error);
         match error.kind() {

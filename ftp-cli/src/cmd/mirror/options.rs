@@ -412,6 +412,8 @@ impl Glob {
             return Err(why.to_owned());
         }
         let pattern = Pattern::parse_path(path).map_err(|error| explained(path, error))?;
+        // What is excluded must stay in a local tree, whatever its spelling.
+        let pattern = if cfg!(windows) { pattern.ignoring_case() } else { pattern };
         let hint = match bytes {
             [b'!', ..] => "; ! is part of the name here: use --include",
             _ if bytes.contains(&b',') && !bytes.contains(&b'{') => {

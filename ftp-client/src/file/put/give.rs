@@ -33,7 +33,7 @@ use crate::file::partial::named;
 use crate::file::record::parent;
 use crate::file::targets::MovedSource;
 use crate::file::{Done, Verify};
-use crate::system::{MetadataExt, lock, sync_directory};
+use crate::system::{is_in_use, is_same, open_last, sync_directory};
 use crate::url_path::Place;
 
 pub(super) struct Moving {
@@ -215,7 +215,7 @@ impl Job<'_> {
 fn check_name(file: &File, local: &Path) -> Result<(), Error> {
     let failed = |error| Error::local(named(local, &error));
     let (held, found) = (file.metadata().map_err(failed)?, fs::metadata(local).map_err(failed)?);
-    match (held.dev(), held.ino()) == (found.dev(), found.ino()) {
+    match is_same(&held, &found) {
         true => Ok(()),
         false => Err(Error::Job(JobFault::OtherSource)),
     }
@@ -230,10 +230,10 @@ impl MovedSource {
             return Err(Error::Job(JobFault::SourceChanged));
         }
         // A server that receives this file, or another run, holds a lock.
-        let file = File::open(&self.local).map_err(|error| failed(&self.local, error))?;
-        if lock(&file).is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
-            return Err(Error::Job(JobFault::SourceInUse));
-        }
+        let _held = open_last(&self.local).map_err(|error| match is_in_use(&error) {
+            true => Error::Job(JobFault::SourceInUse),
+            false => failed(&self.local, error),
+        })?;
         self.remove_aside()?;
         let directory = parent(&self.local);
         sync_directory(directory).map_err(|error| failed(directory, error))?;

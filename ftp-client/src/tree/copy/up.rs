@@ -19,7 +19,7 @@ use crate::file::evidence::{OldFile, Resume, compare_first, put_back};
 use crate::file::journal::{LocalFacts, unprove, written};
 use crate::file::options::FileOptions;
 use crate::file::put::{Following, Put, PutPast};
-use crate::system::{MetadataExt, OsStrExt, lock};
+use crate::system::{MetadataExt, OsStrExt, is_in_use};
 use crate::tree::entry::MODE;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::hand::Hand;
@@ -321,14 +321,16 @@ impl Up<'_> {
         }
         // The proof can take a long time. Meanwhile, another file may have taken the name.
         let directory = self.from.directory(path)?;
-        let now = directory.read(&copy.name).and_then(|file| file.metadata());
-        if LocalFacts::of(&now.map_err(|error| here(&error))?) != before {
+        let held = directory.read_last(&copy.name).map_err(|error| match is_in_use(&error) {
+            // A server that receives this file, or another run, holds a lock.
+            true => {
+                let text = "source not removed: another program has locked it";
+                TreeFault::item(ErrorKind::Integrity, text).about(&below).never_retried()
+            }
+            false => here(&error),
+        })?;
+        if LocalFacts::of(&held.metadata().map_err(|error| here(&error))?) != before {
             return Err(changed(&below));
-        }
-        // A server that receives this file, or another run, holds a lock.
-        if lock(&file).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            let text = "source not removed: another program has locked it";
-            return Err(TreeFault::item(ErrorKind::Integrity, text).about(&below).never_retried());
         }
         let removed = directory.remove(&copy.name, false);
         removed.map_err(|error| here(&error))

@@ -8,6 +8,7 @@ use super::{Copier, DirectoryState, OfPath, Run, is_out_of_step, retried, with_r
 use crate::error::ErrorKind;
 use crate::tree::fault::{TreeFault, shown};
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, replaced};
+use crate::tree::plan::PlannedDirectory;
 use crate::tree::scan::Contents;
 
 impl<'a> Run<'a> {
@@ -122,6 +123,14 @@ impl<'a> Run<'a> {
             let what = if plan.moves { "no source removed there" } else { "nothing deleted there" };
             for name in missing {
                 let path = Pathname::join(path, name);
+                // The name of a directory can lead to one of another name, which has the copies.
+                let is_below = |place: &PlannedDirectory| {
+                    let rest = place.path.strip_prefix(path.as_slice());
+                    rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+                };
+                let below =
+                    plan.directories.iter().enumerate().filter(|(_, place)| is_below(place));
+                self.unconfirmed.extend(below.map(|(at, _)| at));
                 let message = format!(
                     "{}: written, but the target does not list it under this name; {what}",
                     shown(&path)

@@ -24,9 +24,6 @@ use crate::file::local::set_modified;
 use crate::listing::Budget;
 use crate::system::MetadataExt;
 
-/// Device and inode of a file.
-pub(crate) type FileId = (u64, u64);
-
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
 
@@ -37,6 +34,8 @@ const IN_USE: &str = "another program may be writing to it";
 
 /// Largest number of backups of one name.
 const COPIES: usize = 10_000;
+
+const SHORT: &str = "the file system takes this name for an object of another name";
 
 /// A time that FAT cannot store.
 pub(crate) const ODD_TIME: i64 = 1_000_000_001;
@@ -105,6 +104,35 @@ impl Directory {
         Ok(if are_two { Relation::Two } else { relation })
     }
 
+    /// Creates a directory in this one. Accepts an existing directory that has this name.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's errors, and those of [`check_listed`](Self::check_listed).
+    pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
+        match self.make_new(name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                self.enter(name)?;
+                self.check_listed(name)
+            }
+            made => made,
+        }
+    }
+
+    /// Checks that the existing object of this name is listed under it, in any case: FAT and NTFS also
+    /// open `LONGNA~1.TXT`, the short name of another file.
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` if it is not, and the system's errors.
+    pub(crate) fn check_listed(&self, name: &[u8]) -> io::Result<()> {
+        let folded = fold(name);
+        match self.names(|listed| fold(listed) == folded)?.is_empty() {
+            true => Err(io::Error::new(ErrorKind::InvalidInput, SHORT)),
+            false => Ok(()),
+        }
+    }
+
     /// Returns whether the directory has an object of this name. Where case does not count, an object
     /// that is listed in another spelling is not one.
     ///
@@ -151,9 +179,12 @@ pub(crate) struct Backup(pub(crate) Directory);
 impl Backup {
     /// Opens the directory at `path` of the backup, and creates missing directories.
     fn place(&self, path: &[u8]) -> io::Result<Directory> {
-        parts(path).try_fold(self.0.again()?, |place, name| {
-            place.make(name)?;
-            place.enter(name)
+        parts(path).try_fold(self.0.again()?, |place, name| match place.enter(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                place.make(name)?;
+                place.enter(name)
+            }
+            entered => entered,
         })
     }
 }

@@ -13,10 +13,10 @@ use std::sync::atomic::Ordering;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
 
-use super::{Backup, FileId, IN_USE, MADE, names, other_file_system};
+use super::{Backup, IN_USE, MADE, names, other_file_system};
 use crate::listing::Budget;
 use crate::system::{
-    OsStrExt, is_in_user_space, local_name, lock, path_of_directory, rename_new_at,
+    FileId, OsStrExt, is_in_user_space, local_name, lock, locked, path_of_directory, rename_new_at,
     sync_file_system,
 };
 use crate::tree::entry::{MODE, ObjectKind, Stamp, TEMPORARY, TreeEntry};
@@ -129,16 +129,9 @@ impl Directory {
         }
     }
 
-    /// Creates a directory in this one. Accepts an existing directory.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's errors.
-    pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
-        match rustix::fs::mkdirat(&self.descriptor, local_name(name)?, Mode::from_raw_mode(0o777)) {
-            Err(Errno::EXIST) => self.enter(name).map(drop),
-            made => Ok(made?),
-        }
+    pub(super) fn make_new(&self, name: &[u8]) -> io::Result<()> {
+        let mode = Mode::from_raw_mode(0o777);
+        Ok(rustix::fs::mkdirat(&self.descriptor, local_name(name)?, mode)?)
     }
 
     /// Creates an empty file, which is locked until the result is dropped.
@@ -178,6 +171,17 @@ impl Directory {
             true => Ok(file),
             false => Err(io::Error::other("is no longer a regular file")),
         }
+    }
+
+    /// Opens and locks a regular file that is removed next. On a file system without locks, it is only
+    /// opened.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`read`](Self::read), and one for which [`is_in_use`] is true if another
+    /// program has the lock.
+    pub(crate) fn read_last(&self, name: &[u8]) -> io::Result<File> {
+        locked(self.read(name)?)
     }
 
     /// Removes an object. A directory must be empty. If the object is a symbolic link, removes the

@@ -9,16 +9,13 @@ use std::os::windows::fs::{FileTypeExt as _, symlink_file};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Backup, FileId, IN_USE, names, other_file_system};
+use super::{Backup, IN_USE, names, other_file_system};
 use crate::listing::Budget;
 use crate::system::{
-    ALONE, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, local_name,
-    lockable,
+    ALONE, FileId, MetadataExt as _, OpenOptionsExt as _, OsStrExt as _, OsStringExt as _, file_id,
+    has_reparse_point, is_in_use, local_name, lockable, open_last,
 };
 use crate::tree::entry::{MODE, ObjectKind, Stamp, TreeEntry};
-
-/// `ERROR_SHARING_VIOLATION`: another program has the file open.
-const SHARED: i32 = 32;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Directory {
@@ -60,7 +57,7 @@ impl Directory {
                 return Err(ErrorKind::QuotaExceeded.into());
             }
             match self.stat(&entry.path()) {
-                Ok(found) => items.push(self.entry(&name, &entry.path(), &found)),
+                Ok(found) => items.push(self.entry(&name, &entry.path(), &found)?),
                 Err(error) if error.kind() == ErrorKind::NotFound => is_steady = false,
                 Err(error) => return Err(error),
             }
@@ -68,10 +65,10 @@ impl Directory {
         Ok((items, is_steady))
     }
 
-    fn entry(&self, name: &[u8], path: &Path, found: &Metadata) -> TreeEntry {
+    fn entry(&self, name: &[u8], path: &Path, found: &Metadata) -> io::Result<TreeEntry> {
         let mut entry = TreeEntry::local(name, found);
         match entry.kind {
-            ObjectKind::File if self.own.contains(&(found.dev(), found.ino())) => {
+            ObjectKind::File if !self.own.is_empty() && self.own.contains(&file_id(path)?) => {
                 entry.kind = ObjectKind::Own;
             }
             ObjectKind::Link => {
@@ -81,7 +78,7 @@ impl Directory {
             ObjectKind::Directory if self.follows => entry.unique = identifier(path),
             _ => {}
         }
-        entry
+        Ok(entry)
     }
 
     pub(crate) fn identity(&self) -> Option<Vec<u8>> {
@@ -120,11 +117,8 @@ impl Directory {
         }
     }
 
-    pub(crate) fn make(&self, name: &[u8]) -> io::Result<()> {
-        match fs::create_dir(self.at(name)?) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.enter(name).map(drop),
-            made => made,
-        }
+    pub(super) fn make_new(&self, name: &[u8]) -> io::Result<()> {
+        fs::create_dir(self.at(name)?)
     }
 
     pub(crate) fn create(&self, name: &[u8]) -> io::Result<File> {
@@ -132,12 +126,21 @@ impl Directory {
     }
 
     pub(crate) fn read(&self, name: &[u8]) -> io::Result<File> {
-        let flags = if self.follows { 0 } else { ALONE };
-        let file = OpenOptions::new().read(true).custom_flags(flags).open(self.at(name)?)?;
+        let path = self.at(name)?;
+        // The content of a regular file can be elsewhere (deduplication, OneDrive): with this flag, it
+        // would not be read from there.
+        let is_elsewhere = has_reparse_point(&fs::symlink_metadata(&path)?);
+        let flags = if self.follows || is_elsewhere { 0 } else { ALONE };
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         match file.metadata()?.is_file() {
             true => Ok(file),
             false => Err(io::Error::other("is no longer a regular file")),
         }
+    }
+
+    pub(crate) fn read_last(&self, name: &[u8]) -> io::Result<File> {
+        self.read(name)?;
+        open_last(&self.at(name)?)
     }
 
     pub(crate) fn remove(&self, name: &[u8], is_directory: bool) -> io::Result<()> {
@@ -158,9 +161,7 @@ impl Directory {
         match opened {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) if error.raw_os_error() == Some(SHARED) => {
-                Err(io::Error::new(ErrorKind::WouldBlock, IN_USE))
-            }
+            Err(error) if is_in_use(&error) => Err(io::Error::new(ErrorKind::WouldBlock, IN_USE)),
             Err(error) => Err(error),
         }
     }
