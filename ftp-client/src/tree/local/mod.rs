@@ -22,7 +22,7 @@ use super::entry::{TEMPORARY, TreeEntry};
 use super::names::{Answer, Relation, fold, relation};
 use crate::file::local::set_modified;
 use crate::listing::Budget;
-use crate::system::MetadataExt;
+use crate::system::{FileId, MetadataExt};
 
 /// Number of temporary files of this process, used for their names.
 static MADE: AtomicU32 = AtomicU32::new(0);
