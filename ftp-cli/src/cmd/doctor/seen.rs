@@ -129,12 +129,12 @@ impl DataMethod {
     }
 
     pub(super) const fn check(self) -> Check {
-        Check(match self {
-            Self::Epsv => "epsv",
-            Self::Pasv => "pasv",
-            Self::Eprt => "eprt",
-            Self::Port => "port",
-        })
+        match self {
+            Self::Epsv => Check("epsv"),
+            Self::Pasv => Check("pasv"),
+            Self::Eprt => Check("eprt"),
+            Self::Port => Check("port"),
+        }
     }
 
     pub(super) const fn is_active(self) -> bool {

@@ -80,7 +80,7 @@ fn text_output_explains_findings_and_quiet_shows_only_problems() {
         assert!(said.contains(words), "no {words:?} in {said}");
     }
     let why = String::from_utf8(ran.stderr).unwrap();
-    assert!(why.contains("put: storing in in: 550"), "{why}");
+    assert!(why.contains("put: storing 64 KiB in in: 550"), "{why}");
     let quiet = run(&mut ftp(&["doctor", "-q", "--upload-dir", "in", &ours.url()]));
     let said = String::from_utf8(quiet.stdout).unwrap();
     assert!(said.starts_with("fail  put ") && !said.contains("ok    "), "{said}");
