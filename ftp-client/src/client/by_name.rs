@@ -153,3 +153,29 @@ impl Client {
         Ok(if is_refused { reply } else { again })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_source_with_its_path_gets_a_target_with_its_path() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let peer = thread::spawn(move || {
+            let (mut control, _) = listener.accept().unwrap();
+            control.write_all(b"220 ready\r\n").unwrap();
+            control
+        });
+        let client = Client::builder().connect(&address).unwrap();
+        client.config.learned.only_names.set();
+        // No directory was entered for RNFR: its name begins with a tilde.
+        let to = Command::Rnto(Pathname::new("d/b").unwrap());
+        assert!(client.second_name(&to).unwrap().is_none());
+        drop(peer.join().unwrap());
+    }
+}

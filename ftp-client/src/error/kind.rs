@@ -495,6 +495,7 @@ mod tests {
             (refused(Verb::User, 503, "Use AUTH first."), true),
             (refused(Verb::User, 534, "Policy requires it"), true),
             (refused(Verb::Pass, 530, "Rejected--secure connection required"), true),
+            (refused(Verb::User, 530, "Clear text sessions are not accepted."), true),
             (refused(Verb::User, 430, "TLS is busy"), false),
             (
                 Error::ServiceClosing(reply(

@@ -681,6 +681,23 @@ mod tests {
     }
 
     #[test]
+    fn the_reason_to_begin_again_is_the_refutation_and_not_the_record() {
+        for record in [None, Some(Fit::Other), Some(Fit::Changed), Some(Fit::Fits { kept: 9 })] {
+            let known = Known {
+                have: 9,
+                size: None,
+                resume: Resume::Proven,
+                is_own: true,
+                record,
+                is_refuted: true,
+                restarts: true,
+                digest: Asked::NoAnswer,
+            };
+            assert_eq!(decide(&known), Step::FromZero(Why::AnotherVersion), "{record:?}");
+        }
+    }
+
+    #[test]
     fn a_source_goes_only_if_all_facts_of_its_copy_are_proved() {
         for size in [None, Some(8), Some(9)] {
             for (is_same, is_timed) in [(true, true), (true, false), (false, true), (false, false)]

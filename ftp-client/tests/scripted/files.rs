@@ -355,6 +355,10 @@ fn a_checksum_mismatch_leaves_no_file() {
             peer.answer("RETR a", "150 Opening for a (9 bytes)");
             peer.send_data(b"123456789");
             peer.reply("226 done");
+            // A busy server is asked again.
+            if digest == "cbf43926" {
+                peer.answer("XCRC a", "450 busy");
+            }
             peer.answer("XCRC a", &format!("250 {digest}"));
         }
     });

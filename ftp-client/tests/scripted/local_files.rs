@@ -75,6 +75,45 @@ fn wrong_bytes_in_place_go_with_their_record_as_09() {
 }
 
 #[test]
+fn what_each_attempt_in_place_has_received_is_kept_for_the_next_as_09() {
+    const RECEIVED: [&str; 2] = ["hello", "hello, wo"];
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::write(&path, "").unwrap();
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        let mut received = RECEIVED.into_iter();
+        loop {
+            let line = String::from_utf8(peer.line()).unwrap();
+            match line.trim_end() {
+                "" => return,
+                "TYPE I" => peer.reply("200 ok"),
+                "SIZE a" => peer.reply("213 12"),
+                "MDTM a" => peer.reply(THEN),
+                "EPSV" => {
+                    let port = peer.listen();
+                    peer.reply(&format!("229 here (|||{port}|)"));
+                }
+                "RETR a" => {
+                    peer.reply("150 ok");
+                    peer.send_data(received.next().unwrap().as_bytes());
+                    peer.reply("426 cut");
+                }
+                probe if probe.starts_with("SIZE ftp-cli-probe-") => peer.reply("450 not now"),
+                _ => peer.reply("502 what"),
+            }
+        }
+    });
+    for kept in RECEIVED {
+        let job = Get::in_place(Place::at("a"), &path, &options());
+        let (error, left) = attempt(&mut client, job);
+        assert!(matches!(error, Err(Error::Refused { .. })), "{error:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), kept, "{left:?}");
+    }
+    drop(client);
+    server.end();
+}
+
+#[test]
 fn bytes_that_the_local_file_lost_are_an_error_and_it_gets_no_name_cl_53() {
     for in_place in [false, true] {
         let root = tempfile::tempdir().unwrap();

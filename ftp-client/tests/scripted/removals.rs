@@ -108,6 +108,7 @@ fn serve(mut peer: Peer, habits: Habits, world: &Mutex<World>) {
                 cwd = target;
                 peer.reply("250 in");
             }
+            "CWD" if argument == "busy" => peer.reply("450 not now"),
             "CWD" => peer.reply("550 no such directory"),
             "MLST" if !world.contains_key(&object) => peer.reply("550 none"),
             "MLST" => peer.reply(&format!("250-it\r\n type=dir; {argument}\r\n250 end")),
@@ -343,6 +344,31 @@ fn a_file_that_comes_during_the_removal_of_its_directory_stays() {
     }
 }
 
+#[test]
+fn a_confirmed_removal_counts_although_the_question_after_it_is_refused() {
+    let habits = Habits {
+        has_mlsd: false,
+        mlsd_shows_links: false,
+        list_shows_links: true,
+        counts: false,
+        counts_all: false,
+        deletes_links: true,
+        dele_lies: false,
+        rmd_takes_all: false,
+        promises: false,
+    };
+    let nodes = [("busy", Node::Directory), ("busy/a", Node::File)];
+    let world = World::from(nodes.map(|(path, node)| (path.to_owned(), node)));
+    let world = Arc::new(Mutex::new(world));
+    let of_peer = Arc::clone(&world);
+    let (server, mut client) = Server::logged_in(move |peer| serve(peer, habits, &of_peer));
+    let options = RemoveOptions::new().recursive(true).no_links(true);
+    let done = Repeat::single().remove(&mut client, Place::at("busy"), options, &());
+    assert_eq!(counts(done), (2, 0));
+    assert!(world.lock().unwrap().is_empty());
+    ended(client, server);
+}
+
 /// The numbers of objects that were removed, and that were not.
 #[track_caller]
 fn counts(done: Result<Summary, Error>) -> (usize, usize) {
@@ -350,7 +376,11 @@ fn counts(done: Result<Summary, Error>) -> (usize, usize) {
 }
 
 /// Removes `t` from a server that shows a directory, with this listing of what is above it.
-fn kept(list: &'static [u8]) -> (Result<Summary, Error>, Vec<String>) {
+/// Then come these questions and answers.
+fn kept(
+    list: &'static [u8],
+    then: &'static [(&'static str, &'static str)],
+) -> (Result<Summary, Error>, Vec<String>) {
     let (server, mut client) = Server::logged_in(move |mut peer| {
         peer.expect_together(&["FEAT", "PWD"]);
         peer.send("211-have\r\n MLST type*;\r\n211 end\r\n257 \"/\"\r\n");
@@ -359,6 +389,7 @@ fn kept(list: &'static [u8]) -> (Result<Summary, Error>, Vec<String>) {
         peer.answer("LIST -a", "150 list");
         peer.send_data(list);
         peer.reply("226 done");
+        then.iter().for_each(|(question, answer)| peer.answer(question, answer));
         peer.answer("NOOP", "200 ok");
     });
     let whys = Mutex::new(Vec::new());
@@ -378,14 +409,21 @@ fn kept(list: &'static [u8]) -> (Result<Summary, Error>, Vec<String>) {
 
 #[test]
 fn reasons_to_keep_an_object_are_values() {
-    let (done, whys) = kept(b"nothing that is known\r\n");
+    let (done, whys) = kept(b"nothing that is known\r\n", &[]);
     assert_eq!(counts(done), (0, 1));
     assert_eq!(whys, ["it may be a symbolic link, so its content was kept"]);
     // More directories are listed than can exist.
     let (done, whys) =
-        kept(b"drwxr-xr-x 2 u g 0 Jan 2 2020 .\r\ndrwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n");
+        kept(b"drwxr-xr-x 2 u g 0 Jan 2 2020 .\r\ndrwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n", &[]);
     assert_eq!(counts(done), (0, 1));
     assert!(whys.concat().contains("the server lists links as directories"), "{whys:?}");
+    // A link that leads to nothing may be shown although others are not.
+    let list = b"lrwxrwxrwx 1 u g 0 Jan 2 2020 l -> x\r\ndrwxr-xr-x 1 u g 0 Jan 2 2020 t\r\n";
+    let then =
+        &[("PWD", "257 \"/\""), ("CWD l", "550 no"), ("TYPE I", "200 ok"), ("SIZE l", "502 what")];
+    let (done, whys) = kept(list, then);
+    assert_eq!(counts(done), (0, 1));
+    assert_eq!(whys, ["it may be a symbolic link, so its content was kept"]);
 }
 
 /// The number of files with long names that are removed together.

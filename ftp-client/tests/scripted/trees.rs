@@ -44,6 +44,8 @@ struct Model {
     meddles: Mutex<Option<(&'static str, &'static str)>>,
     /// What another user stores over `page` once it has its time.
     overwrites: Mutex<Option<&'static str>>,
+    /// Whether it refuses all listings.
+    lists_nothing: bool,
     /// A local file and its content, which is written when the first time is set.
     rewrites: Mutex<Option<(PathBuf, &'static str)>>,
 }
@@ -117,6 +119,7 @@ impl Model {
                 }
                 "CWD" => peer.reply("550 no such directory"),
                 _ if refusal.is_some() => peer.reply(&format!("{} no path", refusal.unwrap())),
+                "LIST" if self.lists_nothing => peer.reply("550 no"),
                 "LIST" => {
                     let mut text = String::new();
                     let times = self.times.lock().unwrap();
@@ -482,6 +485,29 @@ fn a_source_stays_if_another_user_has_replaced_its_file_of_equal_size_since_the_
         assert_eq!(a.exists(), meddles.is_some(), "{is_tree}");
         let theirs = if meddles.is_some() { "xx" } else { "11" };
         assert_eq!(model.world.lock().unwrap().get("a"), Some(&Some(theirs.into())), "{is_tree}");
+    }
+}
+
+#[test]
+fn without_a_listing_a_source_stays_if_the_servers_file_has_another_size() {
+    for (theirs, is_moved) in [("11", true), ("other", false)] {
+        let (model, address) = Model { lists_nothing: true, ..Model::default() }.start();
+        let local = tempfile::tempdir().unwrap();
+        write(local.path(), &[("a", "11"), ("b", "22")]);
+        let mut client = connected(address);
+        let targets = Targets::remote([Place::at("a"), Place::at("b")]);
+        let options = FileOptions::new().moves(true);
+        for name in ["a", "b"] {
+            let path = local.path().join(name);
+            let mut job = Put::from_path(&path, Place::at(name), &options).among(&targets);
+            job.attempt(&mut client, &()).unwrap();
+        }
+        model.world.lock().unwrap().insert("a".to_owned(), Some(theirs.into()));
+        let mut each = |path: &Path, removed: Result<(), Error>| {
+            assert_eq!(removed.is_ok(), is_moved, "{path:?}: {removed:?}");
+        };
+        targets.finish(&mut client, &mut each).unwrap();
+        assert_eq!(local.path().join("a").exists(), !is_moved);
     }
 }
 

@@ -202,6 +202,15 @@ fn an_upload_is_in_question_until_a_reply_proves_it() {
 }
 
 #[test]
+fn an_aborted_transfer_ends_the_proof_before_it() {
+    let mut step = ProofStep::default();
+    assert_eq!(step.read(Verb::Pwd, code(257), false), ReplyMeaning::Answer);
+    assert!(step.is_proved() && !step.is_in_doubt());
+    step.abort_transfer();
+    assert!(!step.is_proved() && step.is_in_doubt());
+}
+
+#[test]
 fn the_second_refusal_of_a_transfer_answers_no_port_command() {
     for (first, second, verb, want) in [
         (451, 451, Verb::Epsv, ReplyMeaning::Foreign),

@@ -109,6 +109,36 @@ fn only_one_worker_reports_why_no_connection_works() {
     );
 }
 
+fn queue(items: Vec<usize>, workers: usize, growth: Option<Growth>) -> Queue {
+    let (busy, hired, is_over, attempt) = (Vec::new(), workers - 1, false, None);
+    let state = CrewState { items, busy, workers, hired, is_over, growth, attempt };
+    Queue { state: Mutex::new(state), started: Instant::now() }
+}
+
+#[test]
+fn a_worker_that_has_ended_gets_no_share_of_what_comes_back() {
+    let (queue, mut row) = (queue(Vec::new(), 2, None), VecDeque::new());
+    assert_eq!(queue.next(&mut row), None);
+    queue.lock().items = vec![2, 1, 0];
+    queue.take_row(3, &mut row);
+    assert_eq!(row, [0, 1, 2]);
+}
+
+#[test]
+fn a_joining_worker_that_loses_its_connection_is_the_last_one() {
+    let queue = &queue(vec![0], 2, Some(Growth::new(Some(1))));
+    let (places, log) = (&AtomicUsize::new(0), &Mutex::new(Vec::new()));
+    let (has_place, stops_at, meeting): (_, fn(usize) -> bool, _) = (false, |_| false, None);
+    let hire = &|_: usize| Hand { places, has_place, log, stops_at, meeting };
+    let spare = &Mutex::new(None);
+    let tried = thread::scope(|threads| {
+        let crew = Crew { queue, hire, spare, threads };
+        crew.attempt(&mut hire(1), &mut Standing::OnProbation, 0, &mut VecDeque::new())
+    });
+    assert!(matches!(tried, Tried::Back));
+    assert!(queue.is_refused());
+}
+
 #[test]
 fn a_job_put_back_after_the_end_is_not_tried() {
     let places = &AtomicUsize::new(1);

@@ -245,9 +245,7 @@ impl Planner<'_> {
         let first = self.plan.copies.len();
         let mut subdirectories = Vec::new();
         let temporary = self.wish.options.temporary.as_ref();
-        if targets.doubt.is_none() {
-            self.forget_missing(path, &items, &targets)?;
-        }
+        self.forget_missing(path, &items, &targets)?;
         self.note_exposed(path, &targets);
         let mut spellings = Spellings::new(&items, &targets, temporary, &mut self.budget)?;
         let mut timed = 0;

@@ -164,12 +164,8 @@ impl Planner<'_> {
     fn lacks_times(&self, path: &[u8], item: &TreeEntry, other: Option<&TreeEntry>) -> [bool; 2] {
         let lacks = |item: &TreeEntry| item.stamp.and_then(Stamp::exact).is_none();
         let other = other.filter(|other| other.kind == ObjectKind::File);
-        let is_known = !lacks(item) && !other.is_some_and(lacks);
         let choice = &self.wish.options.choice;
-        if item.kind != ObjectKind::File
-            || is_known
-            || !choice(&Pathname::join(path, &item.name), false)
-        {
+        if item.kind != ObjectKind::File || !choice(&Pathname::join(path, &item.name), false) {
             return [false; 2];
         }
         let needs_item = lacks(item) && self.needs_times();

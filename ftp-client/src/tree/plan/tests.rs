@@ -177,6 +177,7 @@ impl Scan for Tree {
         if self.is_local {
             return Ok(Links::marked());
         }
+        self.asked.push(format!("links {}", String::from_utf8_lossy(path)));
         let listed = self.list(path, Budget::default())?.items.into_iter().map(|item| item.name);
         let is_link = |name: &[u8]| self.links.iter().any(|link| link.as_bytes() == name);
         let names = listed.filter(|name| is_link(name)).collect();
@@ -291,6 +292,7 @@ fn what_the_source_has_in_another_spelling_is_no_extra_although_it_is_left_out_c
         (data, by_case as Wish, &["data/", "data/u=1@5", "a=1@5"][..], "-data/u -data"),
         (&["l>", "a=1@5"], all, &["L/", "L/u=1@5", "a=1@5"], "-L/u -L"),
         (&["l>", "a=1@5"], all, &["L=1@5", "a=1@5"], "-L"),
+        (&["%p", "a=1@5"], all, &["P=1@5", "a=1@5"], "-P"),
         (&["B=9@5", "a=1@5"], small, &["b=3@5", "a=1@5"], "-b"),
         (&["B=9@5", "a=1@9"], young, &["b=9@8", "a=1@9"], "-b"),
         (
@@ -406,6 +408,12 @@ fn times_are_asked_for_together() {
     let mut source = tree(&here, false);
     make(&mut source, &mut tree(&["a=1@5", "b=1@5", "c=1@5"], true));
     assert_eq!(source.together, [2]);
+    // Neither a directory nor what the user leaves out is asked for.
+    let mut source = tree(&["a=1@x", "b=1@x", "d/", "n=1@x"], false);
+    let options = SyncOptions::new().times(Some(7), None).choice(|path: &[u8], _| path != b"n");
+    let wish = (&options, Rule::SameTime, 5_000);
+    make_by(&mut source, &mut tree(&["d/"], true), false, wish).unwrap();
+    assert_eq!(source.together, [2]);
     // A single one is asked for where it is needed.
     let mut source = tree(&here[1..], false);
     make(&mut source, &mut tree(&["b=1@5", "c=1@5"], true));
@@ -492,7 +500,21 @@ fn nothing_is_removed_inside_a_directory_that_may_be_a_link_hc_08() {
         (target.links, target.proof) = (links.to_vec(), proof);
         let plan = make(&mut source, &mut target);
         assert_eq!(summary(&plan), want, "{links:?} {proof:?}");
+        // Each directory once, whatever is removed below it.
+        let asked = target.asked.iter().filter(|asked| asked.starts_with("links"));
+        assert!(asked.is_sorted_by(|one, next| one < next), "{:?}", target.asked);
     }
+}
+
+#[test]
+fn only_what_is_below_a_link_may_contain_itself() {
+    // `m` is listed like the top directory, after a link to a directory.
+    let mut source = tree(&["l>", "l/x=1@1", "m/", "m/l>", "m/l/x=1@1", "m/m/"], false);
+    source.hidden = vec!["l/", "m/l/"];
+    let options = SyncOptions::new().links(LinkChoice::Follow);
+    let wish = (&options, Rule::SameTime, 5_000);
+    let plan = make_by(&mut source, &mut tree(&[], true), true, wish).unwrap();
+    assert_eq!(summary(&plan), "+/ +l/ +m/ +m/l/ +m/m/ l/x m/l/x");
 }
 
 #[test]

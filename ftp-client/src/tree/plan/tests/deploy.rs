@@ -109,6 +109,9 @@ fn what_an_interrupted_run_may_have_written_is_told_in_each_run_cl_81() {
     let plan =
         make_deploy(&mut tree(&["a=1@1"], true), &mut target, &["a=1@1", "!x=2@9"], &options);
     assert_eq!((plan.failures.len(), plan.removed().count()), (1, 0));
+    // Replacing what changed on the server does not cure it.
+    assert_eq!(plan.failures[0].setting(), None);
+    assert!(plan.failures[0].to_string().contains("interrupted run"), "{:?}", plan.failures);
     // The list still names it.
     assert!(plan.deploy.unwrap().list.pending.contains_key(&b"x"[..]));
 }
@@ -143,6 +146,17 @@ fn a_wanted_digest_of_the_server_shows_what_its_listing_hides_cl_81() {
         let is_told = |fault: &&TreeFault| fault.setting() == Some(Setting::Changed);
         assert_eq!(plan.failures.iter().filter(is_told).count(), plan.failures.len());
         assert_eq!(summary(&plan), want, "{compare:?} {force}");
+    }
+}
+
+#[test]
+fn a_file_of_equal_size_is_copied_for_its_content_only_if_a_deploy_has_stored_it() {
+    for (listed, want) in [("a=1@1", Difference::Content), ("!a=1@1", Difference::Doubt)] {
+        let mut source = Tree { changed: vec!["a"], ..tree(&["a=1@9"], true) };
+        let mut target = tree(&["a=1@1"], false);
+        let plan = make_deploy(&mut source, &mut target, &[listed], &SyncOptions::new());
+        let reasons: Vec<_> = plan.copies.iter().map(|copy| copy.why).collect();
+        assert_eq!(reasons, [want], "{listed}");
     }
 }
 
@@ -267,7 +281,7 @@ fn a_file_that_is_not_listed_is_replaced_only_if_the_server_tells_that_it_is_mis
 
 #[test]
 fn a_name_that_may_be_that_of_a_file_of_others_is_not_written_cl_81() {
-    let options = SyncOptions::new();
+    let options = SyncOptions::new().deletes(true);
     for (relation, files, want) in [
         (Relation::Two, &["x=9@1"][..], "a"),
         (Relation::Unclear, &["x=9@1"], "!2"),
@@ -277,5 +291,7 @@ fn a_name_that_may_be_that_of_a_file_of_others_is_not_written_cl_81() {
         let mut target = Tree { relation, ..tree(&["A=4@1", "x=9@1"], false) };
         let plan = make_deploy(&mut tree(&["a=5@9", "x=9@1"], true), &mut target, files, &options);
         assert_eq!(summary(&plan), want, "{relation:?} {files:?}");
+        // The failure already tells that it stays.
+        assert_eq!(plan.left_out, [""; 0], "{relation:?} {files:?}");
     }
 }
