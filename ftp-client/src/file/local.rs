@@ -392,15 +392,16 @@ pub(super) fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
     }
     // A hard link has the same effect.
     rename_new(from, to).unwrap_or_else(|| match fs::hard_link(from, to) {
-        Ok(()) => fs::remove_file(from).inspect_err(|_| {
-            // Another program forbids it (Windows). The second name would stay.
-            if from.symlink_metadata().is_ok() {
-                let _ = fs::remove_file(to);
-            }
-        }),
+        Ok(()) => fs::remove_file(from),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
         Err(_) => rename_onto_own(from, to),
     })
+}
+
+/// Gives the file that has the name `from` the free name `to`, in one step. Another program can give
+/// its own file that name at any moment: of a link and a removal, the second would remove that file.
+pub(super) fn take_aside(from: &Path, to: &Path) -> io::Result<()> {
+    rename_new(from, to).unwrap_or_else(|| rename_onto_own(from, to))
 }
 
 /// Renames a file onto an empty one that this call creates, so that no file of another program is

@@ -27,7 +27,7 @@ use crate::error::{self, Error, JobFault};
 use crate::event::{Event, Observer, Why};
 use crate::file::evidence::{Origin, ServerFacts};
 use crate::file::journal::{ConfirmedFile, LocalFacts};
-use crate::file::local::rename;
+use crate::file::local::{rename, take_aside};
 use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, aside, hold};
 use crate::file::partial::named;
 use crate::file::record::parent;
@@ -245,7 +245,7 @@ impl MovedSource {
     fn remove_aside(&self) -> Result<(), Error> {
         let aside = aside(&self.local);
         let failed = |error| Error::local(named(&aside, &error));
-        rename(&self.local, &aside, false).map_err(|error| match error.kind() {
+        take_aside(&self.local, &aside).map_err(|error| match error.kind() {
             // May be the only copy.
             ErrorKind::AlreadyExists => Error::Job(JobFault::LeftAside(aside.clone())),
             _ => failed(error),
