@@ -649,7 +649,12 @@ class Watch:
                     break
             else:
                 return
-        self.findings.add(f"{found[0]}{self.shrunk(period, count - 1)}")
+        try:
+            how = self.shrunk(period, count - 1)
+        except OSError as error:
+            # On a busy machine, a server may not start in time. The finding counts all the same.
+            how = f"\n    not looked for again: {error}; to repeat: {self.repeat(period, list(range(count)), list(period.switches))}"
+        self.findings.add(f"{found[0]}{how}")
 
     def shrunk(self, period: Period, last: int) -> str:
         """Looks for the fewest actions and switches that show a finding. Returns how to repeat it."""
