@@ -108,10 +108,14 @@ class Disk:
         return struct.pack("<QII", descriptor, 1, 0)
 
     def status(self, node: int) -> os.stat_result:
-        for one, descriptor in self.files.values():
-            if one == node:
-                return os.fstat(descriptor)
-        return os.lstat(self.real(node))
+        try:
+            # Another program may have given the name to another file, beside this disk.
+            return os.lstat(self.real(node))
+        except OSError:
+            for one, descriptor in self.files.values():
+                if one == node:
+                    return os.fstat(descriptor)
+            raise
 
     # Requests, by their numbers.
 
