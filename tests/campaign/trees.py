@@ -185,7 +185,7 @@ class Trees:
         problem = problem or (f"sources are gone: {lost}" if (lost := gone(self.mirrored, files)) else None)
         title = f"mirror {options} up {'with a link ' if has_link else ''}''"
         # A link that cannot be told from a directory stays, and what is beside it. Through a gateway, each can be one.
-        ran = ran._replace(is_odd=ran.is_odd or self.between is not None)
+        ran = ran._replace(is_odd=ran.is_odd or self.between is not None and ran.code == 12)
         self.judge_deletions(title, ran, self.up / "tree", files, {} if has_link else extras, kept, left or problem)
 
     def judge_deletions(
@@ -239,7 +239,7 @@ class Trees:
             problem = problem or (f"done, but {extra} are left" if extra else None)
             problem = problem or (f"done, although {edited} was edited" if edited else None)
         # Through a gateway, each directory can be a link, and stays.
-        may_refuse = bool(edited) or self.between is not None
+        may_refuse = bool(edited) or self.between is not None and ran.code == 12
         self.judge("deploy again ''", ran._replace(is_odd=ran.is_odd or may_refuse), [left or problem])
         self.fill()
 
@@ -258,6 +258,6 @@ class Trees:
         if ran.code == 0 and top.exists():
             problem = problem or f"done, but {sorted(map(str, top.rglob('*')))} are left"
         # A link that cannot be told from a directory stays. A gateway knows no counts of links.
-        may_refuse = has_link or self.between is not None
+        may_refuse = has_link or self.between is not None and ran.code in (12, 14)
         self.judge("rm -r ''", ran._replace(is_odd=ran.is_odd or may_refuse), [left or problem])
         self.fill()

@@ -34,7 +34,7 @@ from findings import Findings, fewest, say
 from model import Content, describe
 from others import NAMES
 from outcomes import Ran, wrong
-from place import HOST, Place
+from place import HOST, Place, Unavailable
 from proxy import KINDS, Plan, Proxy
 from trees import held, put
 
@@ -641,18 +641,19 @@ class Watch:
         """Lets a client act for some seconds, but at least some times."""
         self.drawn.update(period.switches)
         until, count = min(end, time.monotonic() + seconds), 0
-        with self.watched(period) as eyes:
-            while (time.monotonic() < until or count < TURNS) and not self.findings.is_over():
-                found = eyes.carry_out(count)
-                count += 1
-                if found:
-                    break
-            else:
-                return
+        found: list[str] = []
         try:
+            with self.watched(period) as eyes:
+                while not found and (time.monotonic() < until or count < TURNS) and not self.findings.is_over():
+                    found = eyes.carry_out(count)
+                    count += 1
+            if not found:
+                return
             how = self.shrunk(period, count - 1)
-        except OSError as error:
-            # On a busy machine, a server may not start in time. The finding counts all the same.
+        except (OSError, Unavailable) as error:
+            if not found:
+                raise
+            # On a busy machine, a server or a disk may not start in time. The finding counts all the same.
             how = f"\n    not looked for again: {error}; to repeat: {self.repeat(period, list(range(count)), list(period.switches))}"
         self.findings.add(f"{found[0]}{how}")
 

@@ -485,7 +485,8 @@ fn user_table(
     hash: Option<&str>,
 ) -> Result<String, String> {
     let hash = hash.ok_or("has no line in /etc/shadow")?;
-    let hash: PasswordHash = hash.parse().map_err(|error| format!("{error}"))?;
+    let hash: PasswordHash =
+        hash.parse().map_err(|error| format!("{error}; make one with `ftp-cli passwd`"))?;
     let mut all = conf.clone();
     all.0.extend(own.0);
     if all.rights(false) == "[]" {

@@ -1,6 +1,6 @@
-//! Sends requests to an object store: signed (AWS Signature Version 4, in headers), with a timeout for each phase, and retried if that is
-//! safe. Requests can run in separate threads, so that the session can serve its client or send
-//! another request meanwhile.
+//! Sends requests to an object store: signed (AWS Signature Version 4, in headers), with a timeout
+//! for each phase, and retried if that is safe. Requests can run in separate threads, so that the
+//! session can serve its client or send another request meanwhile.
 
 use std::cell::Cell;
 use std::fmt;

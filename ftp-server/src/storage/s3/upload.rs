@@ -1,5 +1,5 @@
-//! Uploads, and the copies of existing bytes that begin some of them. One request stores a small file. A larger file is stored in parts: a thread stores each
-//! part while the next one arrives.
+//! Uploads, and the copies of existing bytes that begin some of them. One request stores a small
+//! file. A larger file is stored in parts: a thread stores each part while the next one arrives.
 //!
 //! A part is stored only when a byte of the next part has arrived, or at the end of the file. So
 //! the last bytes of an interrupted upload are always in memory, and can be kept in addition to the
