@@ -6,11 +6,11 @@
 mod options;
 mod vsftpd;
 
-use std::env;
-use std::fs;
+use std::env::{self, VarError};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
+use std::{fs, process};
 
 use ftp_server::daemon::{Config, Daemon, DaemonLog, Setup};
 use ftp_server::{EventLog, TlsPolicy};
@@ -203,6 +203,9 @@ fn heed_signals(hears_hangup: bool, messages: &Messages, served: &Arc<Mutex<Serv
     })
 }
 
+/// Maximum number of sockets.
+const MOST_SOCKETS: u32 = 1_000;
+
 /// Listening sockets of a service manager (socket activation, sd_listen_fds(3)).
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
@@ -225,33 +228,66 @@ impl Sockets {
     /// Returns `Usage` if a variable has an invalid value, or a descriptor is not a listening TCP
     /// socket.
     pub(super) fn passed() -> Result<Self> {
+        let variable = |name: &str| match env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(Failure::usage(format!("invalid {name}"))),
+        };
+        let process = variable("LISTEN_PID")?;
+        if process.as_deref() != Some(&process::id().to_string()) {
+            // The sockets belong to another process, which passed on its environment.
+            return Ok(Self::default());
+        }
+        let Some(count) = variable("LISTEN_FDS")? else { return Ok(Self::default()) };
+        let names = variable("LISTEN_FDNAMES")?;
+        let kinds = kinds(&count, names.as_deref()).map_err(Failure::usage)?;
         let sockets = sd_listen_fds::get();
         let sockets = sockets.map_err(|error| Failure::usage(format!("LISTEN_FDS: {error}")))?;
         let mut passed = Self::default();
         let mut wrong = None;
-        let are_named = sockets.iter().any(|(name, _)| name.is_some());
-        // All are looked at before a failure: one that is not open must not be closed.
-        for (number, (name, socket)) in (3..).zip(sockets) {
-            let why = match (name.as_deref(), listener(socket.into_std())) {
-                (None, Ok(_)) if are_named => "expected one name per socket".to_owned(),
-                (None | Some("control" | "unknown" | ""), Ok(socket)) => {
-                    passed.plaintext.push(socket);
-                    continue;
-                }
-                (Some("implicit"), Ok(socket)) => {
-                    passed.implicit.push(socket);
-                    continue;
-                }
-                (Some(other), Ok(_)) => format!(
-                    "expected the name control or implicit, not \"{other}\"; set \
-                     FileDescriptorName= in the socket unit"
-                ),
-                (_, Err(why)) => why,
-            };
-            wrong = wrong.or(Some((number, why)));
+        for (number, (socket, kind)) in (3..).zip(sockets.into_iter().zip(kinds)) {
+            match listener(socket.1.into_std()) {
+                Ok(socket) if kind == SocketKind::Implicit => passed.implicit.push(socket),
+                Ok(socket) => passed.plaintext.push(socket),
+                Err(why) => wrong = wrong.or(Some((number, why))),
+            }
         }
         let Some((number, why)) = wrong else { return Ok(passed) };
         Err(Failure::usage(format!("LISTEN_FDS: descriptor {number}: {why}")))
+    }
+}
+
+/// Use of a socket, by its name.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum SocketKind {
+    Control,
+    Implicit,
+}
+
+/// Returns the use of each of `count` sockets. A socket without a name, or with the name `unknown`
+/// (sd_listen_fds(3)), is for control connections.
+fn kinds(count: &str, names: Option<&str>) -> Result<Vec<SocketKind>, String> {
+    let number = count.parse::<u32>().ok().filter(|number| *number <= MOST_SOCKETS);
+    let number = number
+        .ok_or_else(|| format!("invalid LISTEN_FDS \"{count}\": expected 0-{MOST_SOCKETS}"))?;
+    let number = number as usize;
+    let Some(names) = names.filter(|names| !names.is_empty()) else {
+        return Ok(vec![SocketKind::Control; number]);
+    };
+    let kind = |name: &str| match name {
+        "control" | "unknown" | "" => Ok(SocketKind::Control),
+        "implicit" => Ok(SocketKind::Implicit),
+        other => Err(format!(
+            "invalid LISTEN_FDNAMES \"{names}\": expected control or implicit, not \"{other}\"; set \
+             FileDescriptorName= in the socket unit"
+        )),
+    };
+    let kinds: Vec<SocketKind> = names.split(':').map(kind).collect::<Result<_, _>>()?;
+    match kinds.len() == number {
+        true => Ok(kinds),
+        false => Err(format!(
+            "invalid LISTEN_FDNAMES \"{names}\": expected one name per socket (sockets: {number})"
+        )),
     }
 }
 
@@ -404,6 +440,30 @@ fn ipv6_of(list: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptor_names_select_the_kind_of_socket() {
+        use SocketKind::{Control, Implicit};
+        for (count, names, want) in [
+            ("0", None, Ok(&[][..])),
+            ("2", None, Ok(&[Control, Control])),
+            ("1", Some(""), Ok(&[Control])),
+            ("1", Some("unknown"), Ok(&[Control])),
+            ("2", Some("implicit:control"), Ok(&[Implicit, Control])),
+            ("2", Some("implicit:"), Ok(&[Implicit, Control])),
+            ("1", Some("implicit:control"), Err("expected one name per socket (sockets: 1)")),
+            ("1", Some("x.socket"), Err("not \"x.socket\"; set FileDescriptorName=")),
+            ("x", None, Err("invalid LISTEN_FDS \"x\"")),
+            ("-1", None, Err("invalid LISTEN_FDS \"-1\"")),
+            ("4000000000", None, Err("expected 0-1000")),
+        ] {
+            match (kinds(count, names), want) {
+                (Ok(found), Ok(want)) => assert_eq!(found, want, "{count} {names:?}"),
+                (Err(found), Err(want)) => assert!(found.contains(want), "{found}"),
+                (found, want) => panic!("{count} {names:?}: {found:?}, not {want:?}"),
+            }
+        }
+    }
 
     #[test]
     fn only_listening_sockets_are_taken() {
