@@ -2,17 +2,18 @@
 //! `-g` only names that match a pattern.
 
 use std::cmp::Ordering;
+use std::ops::ControlFlow;
 
 use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern};
 
-use crate::connect::Retrying;
-use crate::console::{Messages, ResultLines, Stdio};
-use crate::exit::{Exit, Failure, Recovery, Result};
+use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
+use crate::console::{Cleanup, Messages, ResultLines, Stdio};
+use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_urls, values};
-use crate::remote::{Outcome, for_each_url, pattern, show_entry};
-use crate::report::{Events, Object};
+use crate::remote::{pattern, show_entry};
+use crate::report::{Events, Object, Tally};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "ls needs a URL: ftp-cli ls [-l] URL...";
@@ -22,27 +23,44 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if globs {
         urls.iter().try_for_each(pattern::is_usable)?;
     }
-    let is_on = Retrying::from_options(options)?.is_on();
-    let is_repeated = |failure: &Failure| match failure.recovery {
-        Recovery::Reconnect => true,
-        Recovery::TryAgain | Recovery::StartOver => is_on,
-        _ => false,
-    };
-    let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
-    let mut lister = Lister::new(how, stdio.lines(options), messages, events);
-    for_each_url(options, stdio, &urls, "listings done", |client, url, _, _| {
+    let retrying = Retrying::from_options(options)?;
+    let cleanup = Cleanup::start(options, stdio)?;
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    let mut lister =
+        Lister::new(how, stdio.lines(options), stdio.messages.clone(), stdio.events.clone());
+    let mut tally = Tally::new(urls.len(), "listings done", &stdio.messages, &stdio.events);
+    let mut refused = RefusedLogins::default();
+    for (at, url) in urls.iter().enumerate() {
+        if refused.has(url) {
+            continue;
+        }
+        let fields = |object: Object| object.text("source", &url.to_string());
         if urls.len() > 1 {
-            lister.name_source(url)?;
+            lister.name_source(url, at == 0)?;
         }
-        match lister.list_url(client, url, globs) {
+        let witness = RetryObserver::new(options, stdio, &cleanup);
+        let listed = retrying.run(&witness, url, &fields, |_| {
+            let listed =
+                sessions.client(url).and_then(|client| lister.list_url(client, url, globs));
+            sessions.drop_ended(url, &listed);
             // If lines were printed, a retry would print them again.
-            Err(failure) if is_repeated(&failure) && !lister.has_shown() => Err(failure),
-            listed => match lister.finish(listed, url) {
-                Ok(()) => Ok(Outcome::Reported),
-                Err(failure) => Err(failure.never_retried()),
-            },
+            let is_silent = !lister.has_shown();
+            let listed = listed.map_err(|failure| failure.context_unless_named(url));
+            listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
+        });
+        let ended = match lister.finish(listed, url) {
+            Ok(()) => {
+                tally.done();
+                ControlFlow::Continue(())
+            }
+            Err(failure) => tally.failed(refused.note(url, failure), fields),
+        };
+        if ended.is_break() {
+            break;
         }
-    })
+    }
+    sessions.quit(tally.fatal());
+    tally.finish()
 }
 
 /// Values of `--listing`.
@@ -124,14 +142,13 @@ impl Lister {
         Self { how, pattern, lines, messages, events, shown, left_out, held, room, source }
     }
 
-    /// Sets the URL of the next listing. Without `--json`, prints it as a heading, once.
-    fn name_source(&mut self, url: &FtpUrl) -> Result {
-        let source = Some(url.to_string());
-        let before = std::mem::replace(&mut self.source, source.clone());
-        if self.events.is_on() || before == source {
+    /// Sets the URL of the next listing. Without `--json`, prints it as a heading.
+    fn name_source(&mut self, url: &FtpUrl, is_first: bool) -> Result {
+        self.source = Some(url.to_string());
+        if self.events.is_on() {
             return Ok(());
         }
-        if before.is_some() {
+        if !is_first {
             self.lines.print(b"")?;
         }
         self.lines.print(format!("{url}:").as_bytes())
