@@ -243,6 +243,9 @@ impl OtherUpload {
         }
         let (report, mut client) = self.running.take().ok_or(Kind::Io)?.release();
         settle(self.turn.as_ref(), report)?;
+        let in_place = self.upstream.target.in_place;
+        // From here on, the final name can have a newer file of another client of that server.
+        self.is_removed &= !in_place;
         if let Some(checksum) = self.checksum.take() {
             let compared = client.compare_hash(&self.place, &checksum.finish());
             settle(self.turn.as_ref(), compared)?;
@@ -253,7 +256,6 @@ impl OtherUpload {
             self.turn = Some(Turn::wait(&self.upstream, &[(&self.path, false)])?);
         }
         let (place, to) = (&*self.place, self.upstream.path(&self.path));
-        let in_place = self.upstream.target.in_place;
         let asked = self.upstream.ask_by(client, |client, _| {
             if in_place {
                 return Ok((stored_size(client, place)?, self.old, None));
@@ -278,7 +280,7 @@ impl OtherUpload {
         // The client may have left while this server was slow, and may have stored a newer file.
         let moved = Metadata::new(EntryKind::File).size(self.sent);
         let turn = self.turn.as_ref().ok_or(Kind::Io)?;
-        self.upstream.rename(&mut client, &rename, &self.path, moved, found, turn)
+        self.upstream.rename(&mut client, &rename, (None, &self.path), moved, found, turn)
     }
 }
 
@@ -293,6 +295,7 @@ fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool),
     let features = client.features()?;
     let tells = features.has("SIZE") || features.has("MLST");
     let size = match client.size(place)? {
+        None if tells => client.find(place)?.and_then(|found| found.size),
         // A drop box may have no listings.
         None => client.find(place).ok().flatten().and_then(|found| found.size),
         size => size,
@@ -302,18 +305,20 @@ fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool),
 
 /// Checks a size that the server tells. Others may append too.
 fn check_size((size, tells): (Option<u64>, bool), want: u64, is_append: bool) -> StorageResult<()> {
-    let why = match size {
-        None if tells => "the other server does not tell the size of what it has stored".to_owned(),
+    let (kind, why) = match size {
+        None if tells => {
+            (Kind::Unknown, "the other server does not tell the size of what it has stored".into())
+        }
         Some(size) if tells && (size < want || (size > want && !is_append)) => {
-            format!("the other server has {size} bytes of {want}")
+            (Kind::Io, format!("the other server has {size} bytes of {want}"))
         }
         // A listing can be old, and its numbers can have 32 bits.
         Some(size) if !tells && size < want && want <= i32::MAX.unsigned_abs().into() => {
-            format!("the other server lists {size} bytes of {want}")
+            (Kind::Unknown, format!("the other server lists {size} bytes of {want}"))
         }
         _ => return Ok(()),
     };
-    Err(StorageError::caused_by(Kind::Io, io::Error::other(why)))
+    Err(StorageError::caused_by(kind, io::Error::other(why)))
 }
 
 impl Write for OtherUpload {
@@ -374,6 +379,7 @@ impl Drop for OtherUpload {
         }
         let (upstream, place) = (Arc::clone(&self.upstream), std::mem::take(&mut self.place));
         let turn = self.turn.take().filter(|_| upstream.target.in_place);
+        let sent = self.sent;
         let _ = thread::Builder::new().spawn(move || {
             // Until the server has answered, it writes what it has received.
             let _ = running.map(|running| settle(turn.as_ref(), running.abort()));
@@ -382,7 +388,14 @@ impl Drop for OtherUpload {
             let mut kept = None;
             for pause in PAUSES.into_iter().take(most).filter(|_| is_removed) {
                 thread::sleep(Duration::from_secs(pause));
-                let removed = |mut client: Connection| settle(turn.as_ref(), client.delete(&place));
+                let removed = |mut client: Connection| {
+                    // A part of this upload is not larger than what was sent; another client's file can be.
+                    if turn.is_some() && client.size(&place).known()?.is_none_or(|size| size > sent)
+                    {
+                        return Err(Kind::Refused.into());
+                    }
+                    settle(turn.as_ref(), client.delete(&place))
+                };
                 kept = upstream.lend().and_then(removed).err();
                 if kept.as_ref().is_none_or(|error| error.kind == Kind::Refused) {
                     break;

@@ -220,12 +220,12 @@ impl Upstream {
 
     /// Gives an object its new name: `moved` is what it is, and `there` what has that name. Looks once
     /// whether it has it: some servers confirm a rename and give another name, some only if there is an
-    /// older file.
+    /// older file. `from` is the old name of what is no upload: another program may append to it meanwhile.
     pub(super) fn rename(
         &self,
         client: &mut Client,
         named: &Command,
-        to: &[u8],
+        (from, to): (Option<&[u8]>, &[u8]),
         moved: Metadata,
         there: Option<Metadata>,
         turn: &Turn,
@@ -243,7 +243,13 @@ impl Upstream {
         if renames.get().is_none() && there.is_none_or(is_other) {
             match find(client, &self.path(to)) {
                 Ok(found) if found.is_none_or(is_other) => {
-                    let why = "the other server does not rename files; use in_place";
+                    let why = match from {
+                        Some(from) if found.is_some() && find(client, from).known()?.is_none() => {
+                            return Ok(());
+                        }
+                        Some(_) => "the other server does not rename files",
+                        None => "the other server does not rename files; use in_place",
+                    };
                     return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
                 }
                 Ok(_) => drop(renames.set(())),
@@ -289,7 +295,15 @@ impl Reserved {
 
 /// Returns one form of all paths that a server may take for one file.
 fn folded(path: &[u8]) -> Vec<u8> {
-    path.split(|byte| *byte == b'/').map(Client::name_key).collect::<Vec<_>>().join(&b'/')
+    let fold = |name: &[u8]| {
+        let mut key = Client::name_key(name);
+        if std::str::from_utf8(name).is_err() {
+            // In its character set, two bytes can be one letter in two cases.
+            key.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = u8::MAX);
+        }
+        key
+    };
+    path.split(|byte| *byte == b'/').map(fold).collect::<Vec<_>>().join(&b'/')
 }
 
 impl Turn {
