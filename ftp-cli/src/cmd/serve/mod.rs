@@ -22,7 +22,7 @@ use socket2::{Domain, SockRef, Type};
 use self::options::Refusal;
 pub(super) use self::options::key_and_value;
 use super::control::{drop_privileges, is_root};
-use crate::connect::credentials::VARIABLE;
+use crate::connect::credentials::{USER, VARIABLE};
 use crate::console::output::plain;
 use crate::console::{Messages, Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         return vsftpd::run(options, path.as_ref(), stdio);
     }
     let sockets = Sockets::passed()?;
-    let config = options::config(options, env::var_os(VARIABLE), sockets.counts());
+    let config = options::config(options, [USER, VARIABLE].map(env::var_os), sockets.counts());
     let config = config.map_err(|Refusal { lines, failure }| {
         lines.iter().for_each(|line| stdio.messages.error(line));
         failure

@@ -10,7 +10,7 @@ use ftp_proto::text::toml_text::shown;
 use ftp_server::Rights;
 use ftp_server::daemon::{Config, DaemonError};
 
-use crate::connect::credentials::{Secret, VARIABLE, read_file};
+use crate::connect::credentials::{Secret, USER, VARIABLE, read_file};
 use crate::console::output::shown_path;
 use crate::exit::{Failure, Result};
 use crate::options::{Options, other_command};
@@ -49,10 +49,11 @@ impl From<DaemonError> for Refusal {
 }
 
 /// Returns the configuration that follows from the options, the file that they name, and the
-/// sockets that were passed to the process. `environment` is the password in the environment.
+/// sockets that were passed to the process. `environment` is the user and the
+/// password in the environment.
 pub(super) fn config(
     options: &Options,
-    environment: Option<OsString>,
+    environment: [Option<OsString>; 2],
     [plaintext, implicit]: [usize; 2],
 ) -> Result<Config, Refusal> {
     let mut config = match options.value("config") {
@@ -152,9 +153,13 @@ fn absolute(options: &Options, option: &str) -> Result<String> {
 
 /// Adds the directory and users given on the command line. If neither the options nor the file name
 /// users, anyone can log in anonymously; with `--config`, this requires DIR.
-fn share(config: &mut Config, options: &Options, environment: Option<OsString>) -> Result {
-    let has_password = environment.is_some();
-    let users = users(options, environment)?;
+fn share(
+    config: &mut Config,
+    options: &Options,
+    [user, password]: [Option<OsString>; 2],
+) -> Result {
+    let has_login = user.is_some() && password.is_some();
+    let users = users(options, password)?;
     let has_users = !users.is_empty() || options.has("anonymous");
     let operands = options.operands.as_slice();
     if !has_users && config.names_users() {
@@ -162,10 +167,12 @@ fn share(config: &mut Config, options: &Options, environment: Option<OsString>) 
         let of_nobody = "DIR, --write and --drop-box need --user or --anonymous";
         return if is_idle { Err(Failure::usage(of_nobody)) } else { Ok(()) };
     }
-    // The password of a user who was forgotten must not open the directory to everyone.
-    if !has_users && has_password {
-        let message =
-            format!("{VARIABLE} is set, but no --user; to let anyone log in, use --anonymous");
+    // The login of a container must not open the directory to everyone. A password alone is that of
+    // other commands.
+    if !has_users && has_login {
+        let message = format!(
+            "{USER} and {VARIABLE} are set, but no --user; to let anyone log in, use --anonymous"
+        );
         return Err(Failure::usage(message));
     }
     let root = match operands {
@@ -269,7 +276,7 @@ mod tests {
     fn plan(line: &str, environment: Option<&str>) -> Result<Config> {
         let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
         options.relate(options::Command::Serve)?;
-        let environment = environment.map(OsString::from);
+        let environment = [Some("u".into()), environment.map(OsString::from)];
         config(&options, environment, [0; 2]).map_err(|refusal| refusal.failure)
     }
 
@@ -432,7 +439,11 @@ mod tests {
         for password in ["", "p"] {
             let Err(failure) = plan("serve --write /", Some(password)) else { panic!("anonymous") };
             assert_eq!(failure.exit, Exit::Usage);
-            assert!(failure.message.contains("FTP_PASSWORD is set, but no"), "{}", failure.message);
+            assert!(
+                failure.message.contains("FTP_PASSWORD are set, but no"),
+                "{}",
+                failure.message
+            );
             assert!(plan("serve --anonymous /", Some(password)).is_ok());
         }
     }

@@ -25,7 +25,7 @@ use ftp_proto::FtpUrl;
 pub(crate) const VARIABLE: &str = "FTP_PASSWORD";
 
 /// Environment variable with the user for [`VARIABLE`].
-const USER: &str = "FTP_USER";
+pub(crate) const USER: &str = "FTP_USER";
 
 #[derive(Clone)]
 pub(crate) struct Credentials {
@@ -296,7 +296,12 @@ impl<'a> Finder<'a> {
                 self.note(format_args!("{warning}"));
             }
         }
-        self.given.as_mut().map(|given| read_line(&mut given.input, &given.name)).transpose()
+        let line = self.given.as_mut().map(|given| read_line(&mut given.input, &given.name));
+        // A source without a password leaves a login without one.
+        line.transpose().map_err(|failure| match failure.exit {
+            Exit::Usage => Failure { exit: Exit::Login, ..failure },
+            _ => failure,
+        })
     }
 
     /// Returns the password from the environment, unless that names another user. Only the first call
@@ -589,8 +594,8 @@ impl Secret {
 ///
 /// # Errors
 ///
-/// Returns `Local` if the file cannot be read. Returns `Login` if its first line is empty, and `Usage`
-/// if it is too long or has a byte that FTP cannot send.
+/// Returns `Local` if the file cannot be read, and `Usage` if its first line is empty, too long, or has
+/// a byte that FTP cannot send.
 pub(crate) fn read_file(path: &OsStr) -> Result<Secret> {
     let shown = shown_path(Path::new(path));
     let file = File::open(path).map_err(|error| Failure::local(&shown, &error))?;
@@ -620,7 +625,7 @@ pub(crate) fn read_line(input: &mut dyn Read, name: &str) -> Result<Secret> {
     let line = values::without_mark(line.strip_suffix(b"\r").unwrap_or(&line));
     if line.is_empty() {
         let message = format!("{name}: expected a secret, but the line is empty or missing");
-        return Err(Failure::new(Exit::Login, message));
+        return Err(Failure::usage(message));
     }
     let secret = Secret::new(line);
     secret.is_sendable(name).map(|()| secret)
