@@ -190,12 +190,6 @@ impl<'a> Mirror<'a> {
                 "--watch and --remove-source need --min-age: a file could go that is still written";
             return Err(Failure::usage(message));
         }
-        for (long, file) in self.options.in_order(&["files-from", "exclude-from"]) {
-            if !Path::new(file).is_file() {
-                let message = format!("--watch reads --{long} before each run: expected a file");
-                return Err(Failure::usage(message));
-            }
-        }
         let url = ends.iter().find_map(|end| end.url()).expect("one side is remote");
         // A descriptor is read once, and nobody types a password twice.
         self.login = Some(Finder::new(self.options, &stdio.messages).find(url)?);

@@ -109,8 +109,8 @@ impl MirrorOptions {
         })
     }
 
-    /// Prepares for another run: ages count from its beginning, and the ignore file and lists are
-    /// read again.
+    /// Prepares for another run: ages count from its beginning, and the ignore file is read again.
+    /// Lists are not: one that is just being written would let through what it excludes.
     ///
     /// # Errors
     ///
@@ -118,8 +118,9 @@ impl MirrorOptions {
     /// cannot be read.
     pub(super) fn renew(&mut self, options: &Options) -> Result {
         self.transfer.selection = selection(options)?;
-        let top = self.filter.ignored.as_ref().map(|ignored| ignored.top.clone());
-        self.filter = Filter::from_options(options, top.as_deref(), &mut io::empty())?;
+        if let Some(ignored) = &mut self.filter.ignored {
+            *ignored = Ignored::at(&ignored.top)?;
+        }
         Ok(())
     }
 

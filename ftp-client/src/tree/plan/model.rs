@@ -352,6 +352,7 @@ impl Plan {
     pub(crate) fn is_all_text(&self, is_text: impl Fn(&[u8]) -> bool) -> bool {
         let mut made = self.directories.iter().filter(|place| place.is_new);
         self.copies.iter().all(|copy| is_text(&self.path_of(copy)))
+            && self.removals.iter().all(|removal| is_text(&removal.path))
             && made.all(|place| is_text(&place.path))
     }
 
