@@ -63,19 +63,24 @@ impl NetrcEntry {
     /// A host matches only if it is equal, except for case. An entry of another user never matches,
     /// and an entry without a login matches each named user. The first match with a password wins,
     /// otherwise the first match. An entry `default`, wherever it is, counts only if no machine
-    /// matches. If `user` is `None`, an entry with a login precedes; one without it shows that the
+    /// matches. If `user` is `None`, a machine with a login precedes; one without it shows that the
     /// file means `host`, but names no user, as `machine HOST:PORT` does.
     ///
     /// # Errors
     ///
-    /// Returns the error that ended parsing, if no entry before it matches.
+    /// Returns the error that ended parsing, if no machine before it matches. An entry that the error
+    /// cut before its login does not match.
     pub fn find(text: &[u8], host: &str, user: Option<&[u8]>) -> Result<Option<Self>, BrokenNetrc> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let (mut words, mut entries) = (NetrcWords { rest: text, line: 1 }, Vec::new());
         let read = words.entries(&mut entries);
+        if read.is_err() {
+            // The value that could not be read may be its login.
+            entries.pop_if(|entry| entry.login.is_none());
+        }
         let rank = |entry: &Self| {
             let is_login = user.is_some() || entry.login.is_some();
-            (is_login, entry.machine.is_some(), entry.password.is_some())
+            (entry.machine.is_some(), is_login, entry.password.is_some())
         };
         let mut found: Option<Self> = None;
         for mut entry in entries {
@@ -102,8 +107,10 @@ impl NetrcEntry {
             }
         }
         match (found, read) {
-            (None, Err(fault)) => Err(BrokenNetrc { line: words.line, fault }),
-            (found, _) => Ok(found),
+            (Some(entry), Err(_)) if entry.machine.is_some() => Ok(Some(entry)),
+            // The host's own entry may follow a matching `default`.
+            (_, Err(fault)) => Err(BrokenNetrc { line: words.line, fault }),
+            (found, Ok(())) => Ok(found),
         }
     }
 }
@@ -276,7 +283,7 @@ mod tests {
             ("machine g\ndefault login c", Some("c - -")),
             // An empty value does not take the next line.
             ("machine h login u password \nmachine g login v password q", Some("u - -")),
-            ("machine h login \r\npassword q", Some("- - -")),
+            ("machine h login \r\npassword q", None),
             ("machine h: login u\nmachine h login v", Some("v - -")),
             ("machine h.example:21 login u\nmachine hh login u", None),
             ("machine h login u password p machine", Some("u p -")),
@@ -312,6 +319,33 @@ mod tests {
     }
 
     #[test]
+    fn default_stands_for_no_host_that_the_file_names_li_01_li_03() {
+        const DEFAULT: &str = "default login anonymous password me@x";
+        for (line, user, want) in [
+            ("machine h password p", None, Some("- p -")),
+            ("machine h:2121 login bob password p", None, Some("- p -")),
+            ("machine h account a", None, Some("- - a")),
+            ("machine h password p", Some("anonymous"), Some("- p -")),
+            ("machine h login u password p", None, Some("u p -")),
+            ("machine h:21 login u\nmachine h login v", None, Some("v - -")),
+            ("machine g password p", None, Some("anonymous me@x -")),
+            ("machine h login bob", Some("anonymous"), Some("anonymous me@x -")),
+        ] {
+            for text in [format!("{line}\n{DEFAULT}"), format!("{DEFAULT}\n{line}")] {
+                assert_eq!(found(&text, "h", user).as_deref(), want, "{user:?}: {text}");
+            }
+        }
+        // What could not be read may be the host, or its login.
+        for line in ["machine h login", "machine h password p login", "machine", "machine \"h"] {
+            for text in [format!("{line}\n{DEFAULT}"), format!("{DEFAULT}\n{line}")] {
+                for user in [None, Some(&b"anonymous"[..])] {
+                    assert!(NetrcEntry::find(text.as_bytes(), "h", user).is_err(), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_netrc_password_is_used_only_for_its_login_hl_03() {
         let file = "machine h login a\n\
             machine h login b password of-b\n\
@@ -325,8 +359,8 @@ mod tests {
             ("h", Some("B"), None),
             ("h", Some("c"), Some("c of-c -")),
             ("g", Some("x"), Some("- of-anyone -")),
-            // No user is named: an anonymous login does not get the password.
-            ("g", None, Some("c of-c -")),
+            // No user is named, and the default is for other hosts.
+            ("g", None, Some("- of-anyone -")),
             ("h:1", Some("a"), None),
             ("x", Some("a"), None),
         ] {

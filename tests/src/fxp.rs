@@ -38,17 +38,18 @@ pub struct Report {
 /// Returns the errors of [`Relay::attempt`].
 pub fn copied(
     source: &mut Client,
-    source_path: &str,
+    source_path: impl AsRef<[u8]>,
     target: &mut Client,
-    target_path: &str,
+    target_path: impl AsRef<[u8]>,
     options: Options,
 ) -> Result<Report, Error> {
     let verify = if options.compare_sizes { Verify::IfKnown } else { Verify::None };
     let files = FileOptions::new().resume(options.resume).verify(verify);
-    let mut job = Relay::new(Place::at(source_path), Place::at(target_path), &files)
-        .listener(options.listener)
-        .address(options.address)
-        .in_place(true);
+    let mut job =
+        Relay::new(Place::at(source_path.as_ref()), Place::at(target_path.as_ref()), &files)
+            .listener(options.listener)
+            .address(options.address)
+            .in_place(true);
     let done = job.attempt(source, target, &())?;
     let (size, listener, replies) = (job.size(), job.listened(), job.replies().cloned());
     Ok(Report { offset: done.resumed, size, listener, replies, duration: done.duration })

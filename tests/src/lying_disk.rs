@@ -26,6 +26,8 @@ pub struct Lies {
     pub hides_kinds: bool,
     /// A file that another program removes while a directory is read, after its first name.
     pub vanishes: Option<String>,
+    /// A name that the next listing lacks, as of a file that is replaced just then.
+    pub misses: Option<String>,
     /// Whether names in another ASCII case are the same.
     pub folds: bool,
     /// Paths that also lead to these objects, but are not listed, like the short names of FAT.
@@ -326,7 +328,11 @@ impl Server {
                 {
                     lies.files.remove(&name);
                 }
-                lies.listing(&lies.path(request.node)?, from)
+                let listed = lies.listing(&lies.path(request.node)?, from)?;
+                if listed.is_empty() {
+                    lies.misses = None;
+                }
+                Ok(listed)
             }
             // RELEASE, FSYNC, RELEASEDIR and FSYNCDIR
             18 | FSYNC | FLUSH | 29 | 30 => Ok(Vec::new()),
@@ -408,7 +414,7 @@ impl Lies {
                 "" => Some(path),
                 above => path.strip_prefix(above)?.strip_prefix('/'),
             })
-            .filter(|name| !name.contains('/'))
+            .filter(|name| !name.contains('/') && self.misses.as_deref() != Some(*name))
             .collect();
         let at = usize::try_from(from).unwrap_or(usize::MAX);
         let Some(name) = names.into_iter().nth(at) else { return Ok(Vec::new()) };

@@ -28,7 +28,7 @@ use crate::client::objects::SizeTold;
 use crate::error::{Error, JobFault, LocalPath, Phase};
 use crate::fxp::answered;
 use crate::listing::{ListOptions, ListingForm};
-use crate::system::{MetadataExt, OsStrExt, check_path, inode};
+use crate::system::{MetadataExt, OsStrExt, check_path, has_no_short_names, inode};
 use crate::tree::local::Directory;
 use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
 use crate::tree::probe::{with_probe, with_remote_probe};
@@ -116,8 +116,9 @@ fn folded(path: &Path) -> Vec<u8> {
 pub(super) fn check_target(target: &Path) -> io::Result<()> {
     check_path(target)?;
     let name = target.file_name().unwrap_or_default().as_bytes();
-    match is_like_short(name) && target.symlink_metadata().is_ok() {
-        true => Directory::open(parent(target))?.check_listed(name),
+    let place = parent(target);
+    match is_like_short(name) && !has_no_short_names(place) && target.symlink_metadata().is_ok() {
+        true => Directory::open(place)?.check_listed(name),
         false => Ok(()),
     }
 }

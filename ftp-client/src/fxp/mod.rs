@@ -132,8 +132,8 @@ pub(crate) fn copy(
     let retrieve = line(source_path, Command::Retr).map_err(of_source)?;
     let store = line(target_path, Command::Stor).map_err(of_target)?;
     trace::note(format_args!("commands to the source, then to the target:"));
-    let from = prepare(source, source_path).map_err(of_source)?;
-    let to = prepare(target, target_path).map_err(of_target)?;
+    let from = prepare(source, |source| source.pathname(source_path)).map_err(of_source)?;
+    let to = prepare(target, |target| target.pathname_to_change(target_path)).map_err(of_target)?;
 
     let mut source = RemoteFile { client: source, path: from.as_bytes() };
     let mut target = RemoteFile { client: target, path: to.as_bytes() };
@@ -272,11 +272,14 @@ fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, Error>
 
 /// Prepares a server for a copy: no outstanding transfer, names in UTF-8, type image, mode stream.
 /// The structure never changes.
-fn prepare(client: &mut Client, path: &[u8]) -> Result<Pathname, Error> {
+fn prepare(
+    client: &mut Client,
+    check: impl FnOnce(&mut Client) -> Result<Pathname, Error>,
+) -> Result<Pathname, Error> {
     client.settle()?;
     client.control.forget_answers();
     client.protect()?;
-    let path = client.pathname_to_change(path)?;
+    let path = check(client)?;
     client.put_in_force(RepresentationType::Image)?;
     // The clients cannot know whether the servers compress in the same way.
     client.put_mode_in_force(TransferMode::Stream)?;

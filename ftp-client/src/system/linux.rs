@@ -109,6 +109,22 @@ pub(crate) fn is_in_user_space(directory: &OwnedFd) -> bool {
     rustix::fs::fstatfs(directory).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FUSE))
 }
 
+/// Returns whether the directory at `path` is on a file system that is known to open each file only by
+/// names that it lists, in any case. FAT, NTFS, FUSE and network file systems can have short names (8.3).
+pub(crate) fn has_no_short_names(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|found| {
+        matches!(
+            i128::from(found.f_type),
+            0xef53 // ext2, ext3, ext4
+                | 0x5846_5342 // XFS
+                | 0x9123_683e // Btrfs
+                | 0x0102_1994 // tmpfs
+                | 0x2fc1_2fc1 // ZFS
+                | 0x794c_7630 // overlay
+        )
+    })
+}
+
 /// Returns the path that leads to an open file, whatever its name.
 fn path_of(file: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))

@@ -27,6 +27,10 @@ pub(crate) const fn is_mount_point(_: &Path) -> bool {
     false
 }
 
+pub(crate) const fn has_no_short_names(_: &Path) -> bool {
+    false
+}
+
 pub(crate) const fn share_content(_: &File, _: &File) -> bool {
     false
 }

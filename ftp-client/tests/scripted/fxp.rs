@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use ftp_client::Resume;
-use ftp_client::error::FxpAttempt;
+use ftp_client::error::{FxpAttempt, Unsupported};
 use ftp_client::file::Side;
 use ftp_client::{AddressRule, Canceller, Client, Error, ErrorKind, RawCommand, Timeouts};
 use ftp_tests::fxp::{self, Options};
@@ -404,6 +404,24 @@ fn the_error_names_both_refusals_fx_08() {
     let script = [TYPES, TARGET_LISTENS, BEGUN, "s< 426 broken pipe\n t< 425 not from there"];
     let words = ["target: STOR aborted: 425 not from there; source: RETR aborted: 426 broken"];
     fails(&script.concat(), only(Side::Target), Side::Target, &words, [Usable, Usable]);
+}
+
+#[test]
+fn only_the_targets_name_with_0xff_needs_a_known_server_fr_19() {
+    let then = [Usable, Usable];
+    let name = b"a\xffb";
+    let asked = "s> FEAT\n s< 502 no\n";
+    let moved = "s? RETR a\n s< 150 going\n t> STOR b\n t< 150 go\n s< 226 sent\n t< 226 there\n";
+    let mut meeting = Meeting::new(&[asked, TYPES, TARGET_LISTENS, moved].concat(), then);
+    fxp::copied(&mut meeting.source, name, &mut meeting.target, "b", only(None)).unwrap();
+    meeting.end("source", then);
+
+    let mut meeting = Meeting::new("s> TYPE I\n s< 200 ok\n t> FEAT\n t< 502 no\n", then);
+    let refused = fxp::copied(&mut meeting.source, "a", &mut meeting.target, name, only(None));
+    let Error::Fxp(attempts) = refused.unwrap_err() else { panic!("another error") };
+    let error = &attempts.last().unwrap().error;
+    assert!(matches!(error, Error::Unsupported(Unsupported::UnknownIac)), "{error}");
+    meeting.end("target", then);
 }
 
 #[test]

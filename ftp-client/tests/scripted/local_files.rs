@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use ftp_client::error::JobFault;
 use ftp_client::file::{Existing, Left, SkipReason, Verify};
 use ftp_client::{Client, Done, Error, ErrorKind, FileOptions, Get, Place, Resume};
+use ftp_tests::lying_disk::LyingDisk;
 use ftp_tests::wait::wait_until;
 
 use crate::peer::{Peer, Server};
@@ -307,6 +308,26 @@ fn files_without_missing_bytes_get_the_time_of_the_servers_file() {
 /// The directory in which the test runs as another user.
 const AS_USER: &str = "FTP_TEST_AS_USER";
 
+/// Returns the program that starts others as another user, if this is root.
+fn setpriv() -> Option<ftp_tests::peer::Peer> {
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    ftp_tests::peer::Peer::find("setpriv").filter(|_| is_root)
+}
+
+/// Runs the part of this test for [`AS_USER`] as user 1000, in the directory `root` with this mode.
+fn run_as_user(setpriv: &ftp_tests::peer::Peer, root: &Path, mode: u32, groups: &str) {
+    // The user may not reach the directory of the build. Another process copies, so that no child of
+    // another test inherits the descriptor (ETXTBSY).
+    let program = root.join("program");
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
+    assert!(copied.unwrap().success());
+    fs::set_permissions(root, Permissions::from_mode(mode)).unwrap();
+    let mut user = setpriv.command();
+    user.args(["--reuid", "1000", "--regid", "1000", "--groups", groups]).arg(program);
+    user.args(["--exact", std::thread::current().name().unwrap()]);
+    assert!(user.env(AS_USER, root).status().unwrap().success());
+}
+
 #[test]
 fn no_other_group_may_read_a_file_because_its_group_is_lost_li_07() {
     if let Some(root) = std::env::var_os(AS_USER) {
@@ -320,29 +341,61 @@ fn no_other_group_may_read_a_file_because_its_group_is_lost_li_07() {
         get(&mut client, &path, &FileOptions::new()).0.unwrap();
         return server.end();
     }
-    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
-    let Some(setpriv) = ftp_tests::peer::Peer::find("setpriv").filter(|_| is_root) else { return };
+    let Some(setpriv) = setpriv() else { return };
     let root = tempfile::tempdir().unwrap();
-    let (path, program) = (root.path().join("a"), root.path().join("program"));
-    // The user may not reach the directory of the build. Another process copies, so that no child of
-    // another test inherits the descriptor (ETXTBSY).
-    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&program).status();
-    assert!(copied.unwrap().success());
-    fs::set_permissions(root.path(), Permissions::from_mode(0o777)).unwrap();
+    let path = root.path().join("a");
     for (groups, mode, want, group) in
         [("2002", 0o640, 0o640, 2002), ("2003", 0o640, 0o600, 1000), ("2003", 0o664, 0o644, 1000)]
     {
         fs::write(&path, "old").unwrap();
         chown(&path, Some(1001), Some(2002)).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-        let mut user = setpriv.command();
-        user.args(["--reuid", "1000", "--regid", "1000", "--groups", groups]).arg(&program);
-        user.args(["--exact", std::thread::current().name().unwrap()]);
-        assert!(user.env(AS_USER, root.path()).status().unwrap().success());
+        run_as_user(&setpriv, root.path(), 0o777, groups);
         assert_eq!(fs::read(&path).unwrap(), b"hello");
         let new = fs::metadata(&path).unwrap();
         assert_eq!((new.mode() & 0o777, new.uid(), new.gid()), (want, 1000, group), "{mode:o}");
     }
+}
+
+#[test]
+fn a_name_like_a_short_one_is_replaced_in_a_directory_that_cannot_be_listed_cl_54() {
+    if let Some(root) = std::env::var_os(AS_USER) {
+        let (server, mut client) = Server::logged_in(|mut peer| {
+            peer.image_epsv();
+            peer.answer("RETR a", "150 ok (5 bytes)");
+            peer.send_data(b"hello");
+            peer.reply("226 done");
+        });
+        let root = Path::new(&root);
+        assert_eq!(fs::read_dir(root).unwrap_err().kind(), std::io::ErrorKind::PermissionDenied);
+        get(&mut client, &root.join("a~1"), &FileOptions::new()).0.unwrap();
+        return server.end();
+    }
+    let Some(setpriv) = setpriv() else { return };
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a~1");
+    fs::write(&path, "old").unwrap();
+    chown(&path, Some(1000), Some(1000)).unwrap();
+    run_as_user(&setpriv, root.path(), 0o733, "2002");
+    assert_eq!(fs::read(&path).unwrap(), b"hello");
+}
+
+#[test]
+fn a_name_like_a_short_one_that_one_listing_lacks_is_replaced_cl_54() {
+    let (server, mut client) = Server::logged_in(|mut peer| {
+        peer.image_epsv();
+        peer.answer("RETR a", "150 ok (5 bytes)");
+        peer.send_data(b"hello");
+        peer.reply("226 done");
+    });
+    let root = tempfile::tempdir().unwrap();
+    let Some(disk) = LyingDisk::mount(root.path(), [("a~1", "old")]) else { return };
+    disk.lies().misses = Some("a~1".to_owned());
+    get(&mut client, &root.path().join("a~1"), &FileOptions::new()).0.unwrap();
+    let lies = disk.lies();
+    assert_eq!((&lies.misses, &lies.files["a~1"][..]), (&None, &b"hello"[..]));
+    drop(lies);
+    server.end();
 }
 
 #[test]
