@@ -360,7 +360,7 @@ mod tests {
         for path in ["/ a, b;=c ", "/\"a\"", "/'a'", "/[\"a\"]", "/a\\n\u{e9}\n"] {
             let options = ["serve", "--tls-cert", path, "--tls-key", path, "/"].map(OsString::from);
             let (_, options) = options::parse(options).unwrap();
-            let config = config(&options, None, [0; 2]);
+            let config = config(&options, [None, None], [0; 2]);
             let config = config.unwrap_or_else(|refusal| panic!("{:?}", refusal.lines));
             let line = format!("tls.certificate = {}", shown(path));
             assert!(config.to_string().contains(&line), "{config}");
