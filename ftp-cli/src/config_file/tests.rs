@@ -73,7 +73,7 @@ fn a_configured_password_applies_only_to_its_user() {
         ("ls --password-file f ftp://h/", "user=me password-file=f password-command=c"),
         ("ls ftp://me@h:2121/", "password-command=c password-file=all"),
         ("ls ftp://you@h:2121/", "password-file=all"),
-        // Refused later: half a login is no anonymous one. fxp has no option for the user.
+        // Refused later if no other source names a user. fxp has no option for the user.
         ("ls ftp://i/", "password-file=nobodys"),
         ("fxp ftp://h/ ftp://h/a", "password-command=c"),
         ("fxp ftp://me@h/ ftp://me@h/a", "password-command=c"),

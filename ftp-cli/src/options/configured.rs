@@ -171,7 +171,7 @@ impl ConfigFile {
         let user = named.or(own.filter(|_| takes_user));
         let mut found = Vec::new();
         for choices in sections() {
-            // Without a user, the password is kept, and refused: the login would be anonymous.
+            // Without a user, the password stays: an anonymous login in its place is refused.
             let is_of_user =
                 user.is_none_or(|named| user_of(choices).is_none_or(|own| own == named));
             let has_password = is_of_user && url.password().is_none();

@@ -681,7 +681,10 @@ pub(crate) fn terms(list: &'static str) -> impl Iterator<Item = (&'static str, S
 
 /// Returns a template in which each name of `parts` is replaced by its text.
 pub(crate) fn filled(template: &str, parts: &[(&str, String)]) -> String {
-    parts.iter().fold(template.to_owned(), |text, (name, part)| text.replacen(name, part, 1))
+    parts.iter().fold(template.to_owned(), |text, (name, part)| {
+        debug_assert!(text.contains(name), "{name} is not in the template");
+        text.replacen(name, part, 1)
+    })
 }
 
 #[cfg(test)]

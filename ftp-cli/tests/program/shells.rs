@@ -181,7 +181,7 @@ fn the_man_page_is_valid_and_covers_all_options_of_help() {
         .filter(|word| word.starts_with("--") && word.len() > 2)
         .map(|word| word.split(['=', '[']).next().unwrap())
         .collect();
-    let headings = ["EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"];
+    let headings = ["EXIT STATUS", "ENVIRONMENT", "FILES", "~/.netrc", "EXAMPLES"];
     is_sound("ftp-cli", &[&headings[..], &options].concat());
 }
 
@@ -196,6 +196,11 @@ fn the_configuration_man_page_is_valid() {
 /// Formats a page without a warning; the result contains these words.
 fn is_sound(name: &str, words: &[&str]) {
     let page = run(&mut ftp(&["man", name])).succeeded();
+    // A name such as @OPTIONS@ stands for a generated part.
+    let text = String::from_utf8_lossy(&page);
+    let is_name = |part: &str| part.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let mut between = text.split('@').skip(1);
+    assert!(!between.any(|part| !part.is_empty() && is_name(part)), "{text}");
     let here = TempRoot::new();
     here.write("page", &page);
     if let Some(groff) = Peer::find("groff") {

@@ -52,7 +52,7 @@ pub(super) fn look(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
         (address, FirstLook::at(address, asked.bind, &dial.first_timeouts(), asked.is_implicit))
     })?;
     dial.in_time()?;
-    found.extend(addresses(&answers, asked.is_implicit));
+    found.extend(addresses(&answers, asked.is_implicit, asked.bind.is_some()));
     dial.seen.answers.get_or_init(|| answers);
     Ok(())
 }
@@ -164,9 +164,9 @@ pub(super) fn good_family(answers: &[(SocketAddr, FirstLook)]) -> Option<&'stati
 
 /// Judges the addresses of a server. If at least one address works, problems of the others are only
 /// warnings.
-fn addresses(answers: &[(SocketAddr, FirstLook)], implicit: bool) -> Vec<Finding> {
-    let judged: Vec<Vec<Finding>> =
-        answers.iter().map(|(address, answer)| one(*address, answer, implicit)).collect();
+fn addresses(answers: &[(SocketAddr, FirstLook)], implicit: bool, is_bound: bool) -> Vec<Finding> {
+    let judged = answers.iter().map(|(address, answer)| one(*address, answer, implicit, is_bound));
+    let judged: Vec<Vec<Finding>> = judged.collect();
     let is_good =
         |findings: &Vec<Finding>| findings.iter().all(|finding| finding.grade != Grade::Fail);
     if !judged.iter().any(is_good) || judged.iter().all(is_good) {
@@ -181,7 +181,7 @@ fn addresses(answers: &[(SocketAddr, FirstLook)], implicit: bool) -> Vec<Finding
     softened.collect()
 }
 
-fn one(address: SocketAddr, answer: &FirstLook, implicit: bool) -> Vec<Finding> {
+fn one(address: SocketAddr, answer: &FirstLook, implicit: bool, is_bound: bool) -> Vec<Finding> {
     let connected = || Check("connect").ok(format_args!("{address} accepts connections"));
     match answer {
         FirstLook::Failed(kind, why) => {
@@ -189,8 +189,8 @@ fn one(address: SocketAddr, answer: &FirstLook, implicit: bool) -> Vec<Finding> 
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
                     Diagnosis("port-closed")
                 }
-                // Only `--bind` can ask for another address.
-                io::ErrorKind::AddrNotAvailable => Diagnosis("local-address-missing"),
+                // Without `--bind`, this computer has no address of the family, as with IPv6 off.
+                io::ErrorKind::AddrNotAvailable if is_bound => Diagnosis("local-address-missing"),
                 _ => Diagnosis("host-unreachable"),
             };
             vec![Check("connect").fail(diagnosis, format_args!("{address}: {why}"))]
@@ -298,12 +298,12 @@ pub(super) fn try_proxy(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
         Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
         Err(error) => Some(error),
     };
-    found.push(first_connection(chosen, error.as_ref()));
+    found.push(first_connection(chosen, error.as_ref(), dial.asked.bind.is_some()));
     Ok(())
 }
 
 /// Judges the first connection through a proxy.
-fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
+fn first_connection(chosen: &Chosen, error: Option<&Error>, is_bound: bool) -> Finding {
     let Chosen { proxy, by } = chosen;
     let fail = |diagnosis, why: &dyn std::fmt::Display| {
         Check("proxy").fail(diagnosis, format_args!("{proxy}, named by {by}: {why}"))
@@ -313,7 +313,7 @@ fn first_connection(chosen: &Chosen, error: Option<&Error>) -> Finding {
         Some(Error::Proxy { fault, .. }) => {
             let diagnosis = match fault {
                 ProxyFault::Unreachable(error)
-                    if error.kind() == io::ErrorKind::AddrNotAvailable =>
+                    if is_bound && error.kind() == io::ErrorKind::AddrNotAvailable =>
                 {
                     Diagnosis("local-address-missing")
                 }
@@ -353,7 +353,7 @@ mod tests {
         let address = |at: usize| SocketAddr::from(([192, 0, 2, 1], u16::try_from(at).unwrap()));
         let answers: Vec<_> =
             answers.iter().enumerate().map(|(at, answer)| (address(at), answer.clone())).collect();
-        let findings = addresses(&answers, implicit);
+        let findings = addresses(&answers, implicit, false);
         findings.iter().filter_map(|found| Some(found.diagnosis?.0)).collect()
     }
 
@@ -362,6 +362,7 @@ mod tests {
         use ServerProtocol::{Http, Mail, Ssh, Tls, Unfinished, Unknown};
         let refused = FirstLook::Failed(io::ErrorKind::ConnectionRefused, "refused".into());
         let no_route = FirstLook::Failed(io::ErrorKind::HostUnreachable, "no route".into());
+        let no_address = FirstLook::Failed(io::ErrorKind::AddrNotAvailable, "no address".into());
         let silent = || FirstLook::Silent(Duration::from_secs(60));
         for (answer, implicit, want) in [
             (greets("220 ready", 0, false), false, None),
@@ -383,6 +384,8 @@ mod tests {
             (silent(), false, Some("greeting-never")),
             (refused, false, Some("port-closed")),
             (no_route, false, Some("host-unreachable")),
+            // Without --bind.
+            (no_address, false, Some("host-unreachable")),
             (FirstLook::Unanswered, false, Some("host-silent")),
         ] {
             let found = names(std::slice::from_ref(&answer), implicit);
@@ -451,7 +454,7 @@ mod tests {
     #[test]
     fn server_text_is_shown_escaped_li_04() {
         let answer = talks(ServerProtocol::Unknown, b"\x1b[2J\x1b]0;owned\x07", 0, false);
-        let found = addresses(&[(SocketAddr::from(([192, 0, 2, 1], 21)), answer)], false);
+        let found = addresses(&[(SocketAddr::from(([192, 0, 2, 1], 21)), answer)], false, false);
         assert_eq!(found[1].grade, Grade::Fail);
         assert!(found[1].seen.contains("\\x1b[2J") && !found[1].seen.contains('\x1b'));
     }
@@ -465,12 +468,12 @@ mod proxy_tests {
     fn proxy_failures_are_distinguished_from_server_failures() {
         let chosen =
             Chosen { proxy: "socks5://u:geheim@h".parse().unwrap(), by: "all_proxy".to_owned() };
-        let found = first_connection(&chosen, Some(&Error::Timeout(Phase::Proxy)));
+        let found = first_connection(&chosen, Some(&Error::Timeout(Phase::Proxy)), false);
         assert_eq!(found.diagnosis, Some(Diagnosis("proxy-silent")));
         assert!(!found.seen.contains("geheim"), "{found:?}");
         // The next checks judge the server itself.
         for error in [None, Some(&Error::Closed), Some(&Error::Timeout(Phase::Greeting))] {
-            let found = first_connection(&chosen, error);
+            let found = first_connection(&chosen, error, false);
             assert_eq!(found.seen, "connections go through socks5://h:1080, named by all_proxy");
             assert_eq!(found.diagnosis, None);
         }

@@ -66,7 +66,7 @@ fn of_program() -> String {
         ("@CODES@\n", codes.collect()),
         ("@SCHEMA@\n", schema),
         ("@ENVIRONMENT@\n", terms(ENVIRONMENT)),
-        ("@USED_FILES@\n", terms(USED_FILES)),
+        ("@FILES@\n", terms(USED_FILES)),
         ("@EXAMPLES@\n", examples.map(|(example, what)| item(example, what)).collect()),
     ];
     filled(include_str!("ftp-cli.1"), &parts)

@@ -141,26 +141,40 @@ impl<'a> Finder<'a> {
         {
             return Err(Failure::usage("FTP_USER: contains a line break; remove it"));
         }
+        let is_named = named.or(url.user()).is_some();
         let user = named.or(url.user()).or(of_environment).map(<[u8]>::to_vec);
-        if let (None, Some(option)) = (&user, option(self.options)) {
+        if let (None, Some(option)) = (&user, self.options.last_typed(&OPTIONS)) {
             self.check_named(url, TO_NAME)?;
             let message = format!("--{option} needs a user: use --user, or ftp://USER@HOST/PATH");
             return Err(Failure::usage(message));
         }
-        let found = self.find_as(user.as_deref(), url, true)?;
+        // A password of the configuration file is for a user whom that file or the command line names.
+        let takes_line = is_named || self.configured().is_none();
+        let found = self.find_as(user.as_deref(), url, takes_line)?;
         if found.unnamed.is_some() {
             self.check_named(url, TO_NAME)?;
         }
         Ok(found)
     }
 
-    /// Checks that an anonymous login at the server of `url` is wanted, not what a missing variable
-    /// leads to. `to_name` says how to name a user.
+    /// Returns the option that names a source, if it is from the configuration file.
+    fn configured(&self) -> Option<&'static str> {
+        option(self.options).filter(|_| self.options.last_typed(&OPTIONS).is_none())
+    }
+
+    /// Checks that an anonymous login at the server of `url` is wanted, not what a missing variable or
+    /// an unfinished section leads to. `to_name` says how to name a user.
     ///
     /// # Errors
     ///
-    /// Returns `Login` if the environment has a part of a login that no account has used.
+    /// Returns `Login` if the environment has a part of a login that no account has used, and `Usage`
+    /// if the configuration file has.
     fn check_named(&self, url: &FtpUrl, to_name: &str) -> Result {
+        if let Some(option) = self.configured() {
+            let (option, host) = (self.options.shown(option), url.host());
+            let message = format!("{option} in [hosts]: no user for {host}; {to_name}");
+            return Err(Failure::usage(message));
+        }
         if !self.is_unused {
             return Ok(());
         }
@@ -177,13 +191,13 @@ impl<'a> Finder<'a> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of the sources as [`find`](Self::find) does, and `Usage` for an option
+    /// Returns the errors of the sources as [`find`](Self::find) does, and `Usage` for a typed option
     /// that neither login needs.
     pub(crate) fn find_both(&mut self, urls: [&FtpUrl; 2]) -> Result<[Credentials; 2]> {
         let lacks = |url: &FtpUrl| {
             url.password().is_none() && url.user().is_some_and(|user| !is_anonymous(user))
         };
-        if let Some(option) = option(self.options)
+        if let Some(option) = self.options.last_typed(&OPTIONS)
             && !urls.into_iter().any(lacks)
         {
             let message = format!("--{option}: not needed: no URL has a user without a password");
@@ -225,8 +239,8 @@ impl<'a> Finder<'a> {
         Ok(found)
     }
 
-    /// Tries the sources in order. `takes_line` is false for a copy between servers, if the URL has a
-    /// password or no user.
+    /// Tries the sources in order. `takes_line` is false if an option's password is not for this user:
+    /// in a copy between servers, if the URL has a password or no user.
     fn look_for(
         &mut self,
         user: Option<&[u8]>,

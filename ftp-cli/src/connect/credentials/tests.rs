@@ -5,7 +5,7 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::geteuid;
 
 use super::*;
-use crate::options;
+use crate::options::{self, GivenOption};
 
 /// Finds what `find` asks for, with `line` split at spaces, `environment`, and `home`.
 fn with<T>(
@@ -276,6 +276,62 @@ fn each_server_gets_its_own_password() {
     ] {
         let want = want.map(|texts| texts.map(str::to_owned));
         assert_eq!(both(line, environment), want, "{line}");
+    }
+}
+
+/// A section of the configuration file can name a password without a user, and copies between servers do
+/// not use its user.
+#[test]
+fn a_password_of_the_configuration_gives_way_to_other_logins_li_01() {
+    let home = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = home.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    write(".netrc", "machine n login m password netted\n");
+    let file = write("password", "first\n");
+    let refused = Err((Exit::Usage, "f:2:1: password-file in [hosts]: no user for h; to name"));
+    for (line, user, want) in [
+        ("ls ftp://h/", None, refused),
+        ("ls ftp://u@h/", None, Ok("u first")),
+        ("ls -u u ftp://n/", None, Ok("u first")),
+        ("ls ftp://n/", None, Ok("m netted")),
+        ("ls ftp://h/", Some("e"), Ok("e env")),
+        ("fxp ftp://n/a ftp://n/b", None, Ok("m netted, m netted")),
+        ("fxp ftp://n/a ftp://u@n/b", None, Ok("m netted, u first")),
+        ("fxp ftp://u@h/a ftp://h/b", None, refused),
+        ("fxp ftp://h/a ftp://h/b", None, refused),
+    ] {
+        let (_, mut options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
+        options.precede_by(vec![GivenOption {
+            long: "password-file",
+            value: Some(file.clone().into()),
+            origin: Some("f:2:1".into()),
+        }]);
+        let messages = Messages::new(io::sink(), false);
+        let mut finder = Finder::new(&options, &messages);
+        finder.set_environment(user.map(|_| "env".into()), user.map(OsString::from));
+        finder.home = Some(home.path().into());
+        let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
+        let found = match urls.collect::<Vec<_>>().as_slice() {
+            [url] => finder.find(url).map(|found| text(&found)),
+            [one, other] => {
+                finder.find_both([one, other]).map(|found| found.each_ref().map(text).join(", "))
+            }
+            urls => unreachable!("{urls:?}"),
+        };
+        match (found, want) {
+            (Err(failure), Err((exit, why))) => {
+                assert_eq!(failure.exit, exit, "{line}");
+                assert!(failure.message.starts_with(why), "{line}: {}", failure.message);
+            }
+            (found, want) => {
+                let found = found.map_err(|failure| failure.message);
+                assert_eq!(found.as_deref(), Ok(want.unwrap()), "{line}");
+            }
+        }
     }
 }
 
