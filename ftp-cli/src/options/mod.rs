@@ -106,7 +106,8 @@ pub(crate) fn parse(
     }
     let after = read(rest, Some(command)).map_err(|fail| explain(&fail, Some(command)))?;
     // As -V of another program, it would end the run with 0 before anything is done.
-    if after.given.iter().any(|given| given.long == "version") && !after.free.is_empty() {
+    let mut given = before.given.iter().chain(&after.given);
+    if given.any(|given| given.long == "version") && !after.free.is_empty() {
         return Err(Failure::usage("-V shows the version and takes no operands; did you mean -v?"));
     }
     let operand = synonym.and_then(|synonym| synonym.operand).map(OsString::from);

@@ -117,6 +117,7 @@ fn a_wrong_command_line_names_the_right_one() {
         (&["get", "-P", &url, &url], 2, "--directory: expected a path, not a URL"),
         (&["mirror", "--backup-dir", &url, "f", &url], 2, "--backup-dir: expected a "),
         (&["put", "-V", "f", &url], 2, "-V shows the version and takes no operands"),
+        (&["-V", "put", "f", &url], 2, "-V shows the version and takes no operands"),
         (&["rm", "ftp://h/f;type=a"], 2, "rm does not support ;type="),
         (&["mv", "ftp://h/f;TYPE=i", "g"], 2, "mv does not support ;type="),
         (&["get", &blank], 8, "; the URL ends in a blank"),

@@ -386,9 +386,18 @@ impl<'a> Mirror<'a> {
             };
             let objects = counted(different, "object");
             // Without its clock, which a dry run does not measure, the server's times tell nothing.
-            let (exit, verb, hint) = match sync.steps().all(is_doubt) {
-                true => (Exit::Unsupported, "may differ", "; use --size-only or --compare hash"),
-                false => (Exit::Partial, "differ", ""),
+            let (exit, verb) = match sync.steps().all(is_doubt) {
+                true => (Exit::Unsupported, "may differ"),
+                false => (Exit::Partial, "differ"),
+            };
+            // Files without sizes are never known to be the same, however they are compared.
+            let lacks_size = |step| matches!(step, PlannedStep::Copy { size: None, .. });
+            let is_chosen = self.options.last_of(&["size-only", "compare"]).is_some();
+            let hint = match exit {
+                Exit::Unsupported if !is_chosen && !sync.steps().any(lacks_size) => {
+                    "; use --size-only or --compare hash"
+                }
+                _ => "",
             };
             return Err(Failure::item(exit, format!("SRC and DST {verb} in {objects}{hint}")));
         };

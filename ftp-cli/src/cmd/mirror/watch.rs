@@ -84,6 +84,8 @@ pub(super) fn repeat(
                 messages
                     .say_if(!quiet, format_args!("trying again in {} s", delay.as_secs().max(1)));
                 pause(delay)?;
+                // The changes that this run has seen or missed are the next one's.
+                has_changed = true;
                 continue;
             }
         }

@@ -9,6 +9,7 @@ use ftp_tests::site::OurServer;
 
 use super::{failed, mirror, shown};
 use crate::ftp;
+use crate::peer::{Act, Peer};
 
 /// Returns the paths of all files and directories, separated by blanks.
 fn names(root: &TempRoot, top: &str) -> String {
@@ -123,4 +124,27 @@ fn a_difference_is_an_exit_code_and_changes_nothing() {
     here.write("up/a", b"other");
     compare(&["--compare", "hash"], 12);
     assert_eq!(server.root.read("t/a"), b"a");
+}
+
+#[test]
+fn doubt_hints_at_a_comparison_only_if_one_can_decide() {
+    let here = TempRoot::new();
+    here.write("t/a", b"one");
+    let hint = "; use --size-only or --compare hash";
+    for (facts, options, has_hint) in [
+        ("size=3", &[][..], true),
+        ("modify=20260101000000", &[], false),
+        ("modify=20260101000000", &["--size-only"], false),
+    ] {
+        let listed = format!("type=file;{facts}; a\r\n").into_bytes();
+        let feat = Act::Say("211-features\r\n MLST type*;size*;modify*;\r\n211 end");
+        let acts = [("FEAT", feat), ("MLSD", Act::Send("150 facts", listed, "226 done"))];
+        let peer = Peer::start(&acts);
+        let options = [&["--dry-run", "--fail-if-different"][..], options].concat();
+        let ran = mirror(&options, &peer.url("t"), shown(&here.join("t")));
+        ran.exited(14);
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(said.contains("SRC and DST may differ in 1 object"), "{said}");
+        assert_eq!(said.contains(hint), has_hint, "{said}");
+    }
 }

@@ -152,6 +152,28 @@ fn a_watch_runs_as_soon_as_a_changed_file_has_its_age() {
 }
 
 #[test]
+fn a_watch_runs_as_soon_as_a_file_has_its_age_after_an_outage() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    let start = |port| {
+        let builder = Server::builder().root(root.path()).user("user", "word", Rights::FULL);
+        builder.bind((Ipv4Addr::LOCALHOST, port)).ok()
+    };
+    let server = start(0).unwrap();
+    let address: SocketAddr = server.local_addr();
+    let source = here.mkdir("in");
+    let url = format!("ftp://user:word@{address}/t");
+    let running = watch(&["--min-age", "4", "--watch=5min"], &source, &url);
+    wait_until("the first run", || root.join("t").exists());
+    drop(server);
+    // The second run, without a change, fails.
+    std::thread::sleep(std::time::Duration::from_millis(5_500));
+    here.write("in/new", b"new");
+    let _server = at_last("the port is free", || start(address.port()));
+    wait_until("the file", || root.join("t/new").exists());
+    ends_by(running, Signal::TERM, 143);
+}
+
+#[test]
 fn a_watch_reads_the_ignore_file_before_each_run() {
     let (server, here) = (OurServer::start(), TempRoot::new());
     let source = here.mkdir("in");
