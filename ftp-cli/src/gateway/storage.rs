@@ -370,8 +370,7 @@ impl Storage for Gateway {
         }
         let named = client.rename_from(&old_place, &new_place).known();
         let renamed = named.and_then(|named| {
-            let names = (Some(&*old_place), &*new_path);
-            self.upstream.rename(&mut client, &named, names, old, there, &turn)
+            self.upstream.rename(&mut client, &named, &new_path, old, there, &turn)
         });
         drop((client, turn));
         renamed.map_err(|refused| self.explain(to, refused))

@@ -4,7 +4,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
 use std::thread;
 use std::time::Duration;
 
@@ -70,6 +70,12 @@ fn download(
     }
     let mut download = Download::begin(client, path, offset - left_out).known()?;
     loop {
+        while !download.is_ready(STEP).known()? {
+            // The session may have ended the transfer, and others wait for the connection.
+            if let Err(TrySendError::Disconnected(_)) = pieces.try_send(Ok(Some(Vec::new()))) {
+                return Ok(());
+            }
+        }
         let mut piece = vec![0; BUFFER];
         match download.read(&mut piece) {
             Ok(0) => return download.release().0.map(drop).known(),
@@ -244,8 +250,6 @@ impl OtherUpload {
         let (report, mut client) = self.running.take().ok_or(Kind::Io)?.release();
         settle(self.turn.as_ref(), report)?;
         let in_place = self.upstream.target.in_place;
-        // From here on, the final name can have a newer file of another client of that server.
-        self.is_removed &= !in_place;
         if let Some(checksum) = self.checksum.take() {
             let compared = client.compare_hash(&self.place, &checksum.finish());
             settle(self.turn.as_ref(), compared)?;
@@ -280,7 +284,7 @@ impl OtherUpload {
         // The client may have left while this server was slow, and may have stored a newer file.
         let moved = Metadata::new(EntryKind::File).size(self.sent);
         let turn = self.turn.as_ref().ok_or(Kind::Io)?;
-        self.upstream.rename(&mut client, &rename, (None, &self.path), moved, found, turn)
+        self.upstream.rename(&mut client, &rename, &self.path, moved, found, turn)
     }
 }
 

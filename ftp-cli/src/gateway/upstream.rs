@@ -220,12 +220,12 @@ impl Upstream {
 
     /// Gives an object its new name: `moved` is what it is, and `there` what has that name. Looks once
     /// whether it has it: some servers confirm a rename and give another name, some only if there is an
-    /// older file. `from` is the old name of what is no upload: another program may append to it meanwhile.
+    /// older file.
     pub(super) fn rename(
         &self,
         client: &mut Client,
         named: &Command,
-        (from, to): (Option<&[u8]>, &[u8]),
+        to: &[u8],
         moved: Metadata,
         there: Option<Metadata>,
         turn: &Turn,
@@ -243,13 +243,7 @@ impl Upstream {
         if renames.get().is_none() && there.is_none_or(is_other) {
             match find(client, &self.path(to)) {
                 Ok(found) if found.is_none_or(is_other) => {
-                    let why = match from {
-                        Some(from) if found.is_some() && find(client, from).known()?.is_none() => {
-                            return Ok(());
-                        }
-                        Some(_) => "the other server does not rename files",
-                        None => "the other server does not rename files; use in_place",
-                    };
+                    let why = "the other server does not rename files; use in_place";
                     return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
                 }
                 Ok(_) => drop(renames.set(())),

@@ -1,7 +1,7 @@
 //! Changes at one path take turns: what the other server still does for one of them must not come
 //! after another that was confirmed.
 
-use std::io::copy;
+use std::io::{copy, sink};
 
 use super::super::upstream::Turn;
 use super::*;
@@ -44,6 +44,24 @@ fn an_upload_in_place_looks_in_its_turn() {
     assert_eq!(looks(), looked, "{:?}", recorder.commands());
     upload.commit().unwrap();
     assert_eq!(write().err().map(|error| error.kind), Some(Kind::Exists));
+}
+
+#[test]
+fn a_stalled_download_that_was_given_up_frees_its_connection() {
+    let address = old_server(|data, control| {
+        control.write_all(b"150 here\r\n").unwrap();
+        let _silent = data.accept().unwrap();
+        let _ = copy(control, &mut sink());
+    });
+    let mut timeouts = Timeouts::default();
+    timeouts.stall = Duration::from_secs(3600);
+    let mut door = door(address, ("u", "p"), timeouts);
+    Arc::get_mut(&mut door.target).unwrap().connections = 1;
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    let mut source = Gateway::new(Arc::clone(&upstream), "").read(&"/a".into()).unwrap();
+    assert!(!source.ready().unwrap());
+    drop(source);
+    wait_until("the connection is free", || upstream.lend().is_ok());
 }
 
 /// Another session can have the connection, and wait for the turn.
@@ -227,7 +245,7 @@ fn the_turn_of_a_cut_upload_lasts_until_the_other_server_has_answered() {
         channels.0.send(()).unwrap();
         // Its disk is slow.
         let _ = channels.1.recv();
-        let _ = copy(&mut data, &mut std::io::sink());
+        let _ = copy(&mut data, &mut sink());
         let _ = control.write_all(b"426 cut\r\n");
     });
     let mut door = door(address, ("u", "p"), Timeouts::default());
@@ -251,7 +269,7 @@ fn a_cut_upload_whose_end_gets_no_answer_keeps_its_turn() {
     let address = old_server(move |data, control| {
         control.write_all(b"150 ok\r\n").unwrap();
         let (mut data, _) = data.accept().unwrap();
-        let _ = copy(&mut data, &mut std::io::sink());
+        let _ = copy(&mut data, &mut sink());
         control.shutdown(std::net::Shutdown::Both).unwrap();
     });
     let mut door = door(address, ("u", "p"), Timeouts::default());
