@@ -257,7 +257,7 @@ fn at<'a>(directory: &Path, name: &'a [u8]) -> std::path::PathBuf {
 
 #[test]
 fn names_of_any_bytes_are_kept() {
-    let check = |site: &Site| {
+    let check = |site: &Site, is_known: bool| {
         let here = TempRoot::new();
         fill_with_bytes(&here, "tree");
         let (source, back) = (here.join("tree"), here.join("back"));
@@ -281,7 +281,13 @@ fn names_of_any_bytes_are_kept() {
         assert_eq!(names(&source), names(&site.root.join("copy")));
         // One by one too.
         let url = site.url(b"one\xffname".as_slice());
-        run(ftp(&["put"]).arg(at(&source, b"caf\xe9")).arg(&url)).exited(0);
+        let put = run(ftp(&["put"]).arg(at(&source, b"caf\xe9")).arg(&url));
+        // How another server reads the byte 0xFF is found out with a test file, for trees only.
+        put.exited(if is_known { 0 } else { 14 });
+        if !is_known {
+            assert!(!at(site.root.path(), b"one\xffname").exists());
+            return;
+        }
         assert_eq!(site.root.read(b"one\xffname"), b"caf\xe9");
         let got = run(ftp(&["get"]).arg(&url).arg("-"));
         got.exited(0);
@@ -289,15 +295,15 @@ fn names_of_any_bytes_are_kept() {
         run(ftp(&["rm"]).arg(&url)).exited(0);
         assert!(!at(site.root.path(), b"one\xffname").exists());
     };
-    check(&OurServer::start());
-    RealServer::vsftpd().iter().for_each(|server| check(server));
-    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
-    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
-    RealServer::pyftpdlib().iter().for_each(|server| check(server));
-    RealServer::inetutils_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server));
+    check(&OurServer::start(), true);
+    RealServer::vsftpd().iter().for_each(|server| check(server, false));
+    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, true));
+    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, false));
+    RealServer::pyftpdlib().iter().for_each(|server| check(server, false));
+    RealServer::inetutils_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, false));
     // Servers whose greeting does not name them.
     let silent = RealServer::vsftpd_also("ftpd_banner=hello\n", "UTC");
-    silent.iter().for_each(|server| check(server));
+    silent.iter().for_each(|server| check(server, false));
 }
 
 /// A tree with one name in UTF-8 and three others, which some servers turn into one.

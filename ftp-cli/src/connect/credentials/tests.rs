@@ -409,7 +409,7 @@ fn missing_or_unreadable_passwords_are_refused() {
         ("get --password-file /dev/null ftp://h/x", Exit::Usage),
         ("get --password-file /dev/null ftp://u@h/x", Exit::Login),
         ("get --password-command true ftp://u@h/x", Exit::Login),
-        ("get --password-file /dev/zero ftp://u@h/x", Exit::Usage),
+        ("get --password-file /dev/zero ftp://u@h/x", Exit::Login),
         ("get --password-file /proc/none/f ftp://u@h/x", Exit::Local),
         ("get --password-fd 0 ftp://h/x", Exit::Usage),
         ("get --password-command false ftp://u@h/x", Exit::Login),
