@@ -296,14 +296,14 @@ fn names_of_any_bytes_are_kept() {
         assert!(!at(site.root.path(), b"one\xffname").exists());
     };
     check(&OurServer::start(), true);
-    RealServer::vsftpd().iter().for_each(|server| check(server, false));
+    RealServer::vsftpd().iter().for_each(|server| check(server, true));
     RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, true));
-    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, false));
-    RealServer::pyftpdlib().iter().for_each(|server| check(server, false));
+    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, true));
+    RealServer::pyftpdlib().iter().for_each(|server| check(server, true));
     RealServer::inetutils_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, false));
     // Servers whose greeting does not name them.
     let silent = RealServer::vsftpd_also("ftpd_banner=hello\n", "UTC");
-    silent.iter().for_each(|server| check(server, false));
+    silent.iter().for_each(|server| check(server, true));
 }
 
 /// A tree with one name in UTF-8 and three others, which some servers turn into one.
