@@ -407,7 +407,7 @@ impl Client {
     /// for item in client.walk("pub") {
     ///     match item? {
     ///         Walked::Entry { path, .. } => println!("{}", String::from_utf8_lossy(&path)),
-    ///         Walked::Skipped { directory, why } => {
+    ///         Walked::Skipped { directory, why, .. } => {
     ///             println!("{}: {why}", String::from_utf8_lossy(&directory));
     ///         }
     ///     }
