@@ -195,7 +195,7 @@ pub(crate) fn file_id(path: &Path) -> io::Result<FileId> {
     std::fs::canonicalize(path)
 }
 
-/// Compares what both handles tell: the time of the last write can lag behind.
+/// Compares what both handles tell: the time of the last write can come late.
 pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
     one.ino() == other.ino() && one.len() == other.len()
 }
