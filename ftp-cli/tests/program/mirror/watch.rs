@@ -50,14 +50,16 @@ fn ends_by(mut running: Running, signal: Signal, code: i32) {
     assert_eq!(status.code(), Some(code), "{status}");
 }
 
+/// Starts a server, unless the port is still in use.
+fn serve(root: &Path, port: u16) -> Option<Server> {
+    let builder = Server::builder().root(root).user("user", "word", Rights::FULL);
+    builder.bind((Ipv4Addr::LOCALHOST, port)).ok()
+}
+
 #[test]
 fn files_that_appear_in_any_way_arrive_once_and_whole_despite_kills_and_outages() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
-    let start = |port| {
-        let builder = Server::builder().root(root.path()).user("user", "word", Rights::FULL);
-        builder.bind((Ipv4Addr::LOCALHOST, port)).ok()
-    };
-    let server = start(0).unwrap();
+    let server = serve(root.path(), 0).unwrap();
     let address: SocketAddr = server.local_addr();
     let url = format!("ftp://user:word@{address}/t");
     let (source, target) = (here.mkdir("in"), root.join("t"));
@@ -87,7 +89,7 @@ fn files_that_appear_in_any_way_arrive_once_and_whole_despite_kills_and_outages(
     drop(server);
     slow.iter_mut().for_each(|file| file.write_all(b"second half").unwrap());
     drop(slow);
-    let _server = at_last("the port is free", || start(address.port()));
+    let _server = at_last("the port is free", || serve(root.path(), address.port()));
     wait_until("all is there", || published(&target) == published(&source));
     assert_eq!(published(&source).len(), 1_000);
     // Removals are no business of a watch without --delete, and the next file arrives alone.
@@ -154,11 +156,7 @@ fn a_watch_runs_as_soon_as_a_changed_file_has_its_age() {
 #[test]
 fn a_watch_runs_as_soon_as_a_file_has_its_age_after_an_outage() {
     let (root, here) = (TempRoot::new(), TempRoot::new());
-    let start = |port| {
-        let builder = Server::builder().root(root.path()).user("user", "word", Rights::FULL);
-        builder.bind((Ipv4Addr::LOCALHOST, port)).ok()
-    };
-    let server = start(0).unwrap();
+    let server = serve(root.path(), 0).unwrap();
     let address: SocketAddr = server.local_addr();
     let source = here.mkdir("in");
     let url = format!("ftp://user:word@{address}/t");
@@ -168,7 +166,7 @@ fn a_watch_runs_as_soon_as_a_file_has_its_age_after_an_outage() {
     // The second run, without a change, fails.
     std::thread::sleep(std::time::Duration::from_millis(5_500));
     here.write("in/new", b"new");
-    let _server = at_last("the port is free", || start(address.port()));
+    let _server = at_last("the port is free", || serve(root.path(), address.port()));
     wait_until("the file", || root.join("t/new").exists());
     ends_by(running, Signal::TERM, 143);
 }
