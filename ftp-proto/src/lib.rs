@@ -174,6 +174,9 @@ pub enum ParseErrorKind {
     /// A character that the character set of the peer lacks, so that the value cannot be sent.
     #[error("not in the server's character set")]
     Unencodable,
+    /// A control character, or a blank at the end, of a name that the server is not known to keep.
+    #[error("the server may replace its control characters or final blank")]
+    Unkept,
     /// A well-formed value that is not supported, such as `PROT X`. A server answers 504.
     #[error("not supported")]
     Unsupported,

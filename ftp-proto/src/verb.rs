@@ -280,6 +280,46 @@ impl Verb {
     pub const fn uses_data(self) -> bool {
         self.is_upload() || matches!(self, Self::List | Self::Mlsd | Self::Nlst | Self::Retr)
     }
+
+    /// Returns whether the command, carried out or not, leaves the session as it was, apart from the
+    /// next command: it only asks, or acts on objects. False for `SITE`, and for unknown commands.
+    #[must_use]
+    #[rustfmt::skip]
+    pub const fn keeps_session(self) -> bool {
+        self.only_asks() || self.is_upload() || matches!(
+            self,
+            Self::Dele | Self::Mfct | Self::Mff | Self::Mfmt | Self::Mkd | Self::Rmd | Self::Rmda | Self::Rnto
+        )
+    }
+
+    /// Returns whether the command changes nothing on the server that outlasts the session, and not the
+    /// directory to which later names are relative. False for `SITE`, and for unknown commands.
+    #[must_use]
+    #[rustfmt::skip]
+    pub const fn keeps_objects(self) -> bool {
+        self.only_asks() || self.uses_data() && !self.is_upload() || matches!(
+            self,
+            // They begin, protect or end the session.
+            Self::Acct | Self::Adat | Self::Auth | Self::Ccc | Self::Clnt | Self::Csid | Self::Host
+                | Self::Pass | Self::Pbsz | Self::Prot | Self::Quit | Self::Rein | Self::User
+            // They set what ends with the session, or prepare the next command.
+                | Self::Abor | Self::Allo | Self::Lang | Self::Mode | Self::Opts | Self::Pret | Self::Rang
+                | Self::Rest | Self::Sscn | Self::Stru | Self::Type
+            // They agree on a data connection.
+                | Self::Cpsv | Self::Epsv | Self::Eprt | Self::Lprt | Self::Lpsv | Self::Pasv | Self::Port
+        )
+    }
+
+    /// `RNFR` asks whether an object can be renamed.
+    #[rustfmt::skip]
+    const fn only_asks(self) -> bool {
+        matches!(
+            self,
+            Self::Avbl | Self::Dsiz | Self::Feat | Self::Hash | Self::Help | Self::Mdtm | Self::Mlst
+                | Self::Noop | Self::Pwd | Self::Rnfr | Self::Size | Self::Stat | Self::Syst | Self::Xcrc
+                | Self::Xmd5 | Self::Xsha | Self::Xsha1 | Self::Xsha256 | Self::Xsha512
+        )
+    }
 }
 
 impl fmt::Display for Verb {
