@@ -128,17 +128,29 @@ impl LedgerAnswer {
 #[non_exhaustive]
 pub enum LedgerError {
     /// The ledger cannot be used: its URL is invalid, or it lacks or forbids a required operation.
-    #[error("{0}")]
-    Unfit(String),
+    #[error("{why}")]
+    Unfit {
+        /// What is unsuitable, with the text of the ledger if it has sent one.
+        why: String,
+    },
     /// The ledger does not answer, or temporarily refuses requests.
-    #[error("the ledger does not answer: {0}")]
-    Away(String),
+    #[error("the ledger does not answer: {why}")]
+    Away {
+        /// What the system or the ledger has said.
+        why: String,
+    },
     /// A record does not have the format that this version of the server writes.
-    #[error("ledger record {0:?}: damaged, or written by another version of the server")]
-    Damaged(String),
+    #[error("ledger record {record:?}: damaged, or written by another version of the server")]
+    Damaged {
+        /// The name of the record.
+        record: String,
+    },
     /// Other servers changed the record each time before this server could replace it.
-    #[error("ledger record {0:?}: cannot be replaced: other servers change it too often")]
-    Contended(String),
+    #[error("ledger record {record:?}: cannot be replaced: other servers change it too often")]
+    Contended {
+        /// The name of the record.
+        record: String,
+    },
 }
 
 /// A [`Ledger`] in the memory of this process, for several [`Server`](crate::Server)s in the same

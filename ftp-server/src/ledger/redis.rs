@@ -104,8 +104,8 @@ impl RedisLedger {
         let (greeting, host, port) = (place.greeting(), place.host, place.port);
         let name = host.clone();
         let find = move || Ok((&*name, port).to_socket_addrs()?.collect());
-        let found = Lookup::start(find).map_err(|error| {
-            LedgerError::Unfit(format!("redis: cannot find the address of {host}: {error}"))
+        let found = Lookup::start(find).map_err(|error| LedgerError::Unfit {
+            why: format!("redis: cannot find the address of {host}: {error}"),
         })?;
         Ok(Self { host: found, tls, greeting, idle: Lock::default() })
     }
@@ -174,9 +174,9 @@ impl Ledger for RedisLedger {
             true => Ok(()),
             // Another server has just replaced the test record.
             false if self.read("probe")?.version.is_some() => Ok(()),
-            false => {
-                Err(LedgerError::Unfit("redis: EVAL did not store the test record".to_owned()))
-            }
+            false => Err(LedgerError::Unfit {
+                why: "redis: EVAL did not store the test record".to_owned(),
+            }),
         }
     }
 
@@ -217,7 +217,7 @@ fn secure(
     host: &str,
     ca_pem: Option<&[u8]>,
 ) -> Result<(Arc<ClientConfig>, ServerName<'static>), LedgerError> {
-    let unfit = |error: String| LedgerError::Unfit(format!("redis: {error}"));
+    let unfit = |error: String| LedgerError::Unfit { why: format!("redis: {error}") };
     let name = ServerName::try_from(host.to_owned()).map_err(|error| unfit(error.to_string()))?;
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(tls::trusted(ca_pem).map_err(unfit)?);
@@ -339,9 +339,9 @@ fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
     for reply in &replies {
         match reply {
             Reply::Error(text) if is_error(reply, &TEMPORARY) => {
-                return Err(LedgerError::Away(format!("redis: {text}")));
+                return Err(LedgerError::Away { why: format!("redis: {text}") });
             }
-            Reply::Error(text) => return Err(LedgerError::Unfit(format!("redis: {text}"))),
+            Reply::Error(text) => return Err(LedgerError::Unfit { why: format!("redis: {text}") }),
             _ => {}
         }
     }
@@ -349,11 +349,11 @@ fn checked(replies: Vec<Reply>) -> Result<Vec<Reply>, LedgerError> {
 }
 
 fn strange() -> LedgerError {
-    LedgerError::Unfit("redis: unexpected reply".to_owned())
+    LedgerError::Unfit { why: "redis: unexpected reply".to_owned() }
 }
 
 fn away(error: &io::Error) -> LedgerError {
-    LedgerError::Away(format!("redis: {error}"))
+    LedgerError::Away { why: format!("redis: {error}") }
 }
 
 /// The parts of a URL.
@@ -372,7 +372,7 @@ impl RedisPlace {
         Self::parse(url).ok_or_else(|| {
             let text =
                 "invalid URL of Redis: expected redis[s]://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]";
-            LedgerError::Unfit(text.to_owned())
+            LedgerError::Unfit { why: text.to_owned() }
         })
     }
 
@@ -460,7 +460,10 @@ mod tests {
         // Without a new master, the change fails, and no connection is kept.
         new.tell("REPLICAOF 127.0.0.1 1");
         let error = ledger.replace("r", Some(b"1"), b"2").unwrap_err();
-        assert!(matches!(&error, LedgerError::Away(text) if text.contains("READONLY")), "{error}");
+        assert!(
+            matches!(&error, LedgerError::Away { why: text } if text.contains("READONLY")),
+            "{error}"
+        );
         assert!(ledger.idle.lock().connections.is_empty());
     }
 

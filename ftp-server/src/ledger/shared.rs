@@ -311,7 +311,7 @@ impl SharedInner {
         books.making -= usize::from(has_waiting);
         // A damaged record drops its queued changes: once it is replaced, the files are counted
         // anyway.
-        if changed.is_err() && !matches!(changed, Err(LedgerError::Damaged(_))) {
+        if changed.is_err() && !matches!(changed, Err(LedgerError::Damaged { .. })) {
             let newer = books.later.remove(name).unwrap_or_default();
             let all = waiting.into_iter().flatten().chain(newer).collect();
             books.later.insert(name.to_owned(), all);
@@ -362,7 +362,7 @@ impl SharedInner {
                 return Ok((done, true));
             }
             if begun.elapsed() >= PATIENCE {
-                return Err(LedgerError::Contended(name.to_owned()));
+                return Err(LedgerError::Contended { record: name.to_owned() });
             }
             // Exponential back-off with jitter.
             tries = u32::min(tries + 1, 6);
@@ -384,7 +384,7 @@ impl SharedInner {
     fn remember(&self, error: Option<&LedgerError>, is_written: bool) {
         let mut failure = self.failure.lock();
         match error {
-            Some(error @ (LedgerError::Away(_) | LedgerError::Unfit(_))) => {
+            Some(error @ (LedgerError::Away { .. } | LedgerError::Unfit { .. })) => {
                 if failure.is_none() {
                     let effect = match self.without {
                         WithoutLedger::Refuse => {
@@ -455,7 +455,8 @@ impl SharedInner {
 
 fn parse(name: &str, content: &[u8]) -> Result<UsageRecord, LedgerError> {
     let text = str::from_utf8(content).ok();
-    text.and_then(UsageRecord::parse).ok_or_else(|| LedgerError::Damaged(name.to_owned()))
+    text.and_then(UsageRecord::parse)
+        .ok_or_else(|| LedgerError::Damaged { record: name.to_owned() })
 }
 
 /// Makes the delayed changes and renews the leases of a server, until its last [`SharedState`] is
@@ -503,8 +504,10 @@ pub(super) fn digest(bytes: &[u8]) -> String {
 
 /// Returns an unpredictable id.
 pub(super) fn unique() -> Result<String, LedgerError> {
-    let number =
-        || random::number().map_err(|error| LedgerError::Away(io::Error::from(error).to_string()));
+    let number = || {
+        random::number()
+            .map_err(|error| LedgerError::Away { why: io::Error::from(error).to_string() })
+    };
     Ok(format!("{:016x}{:016x}", number()?, number()?))
 }
 

@@ -33,7 +33,7 @@ impl Distant {
         drop(self.stall.lock());
         let has_left = self.leaves_at > 0 && call >= self.leaves_at;
         match has_left || self.is_away.load(Ordering::SeqCst) {
-            true => Err(LedgerError::Away("a test".to_owned())),
+            true => Err(LedgerError::Away { why: "a test".to_owned() }),
             false => Ok(()),
         }
     }
@@ -53,7 +53,7 @@ impl Ledger for Distant {
     ) -> Result<bool, LedgerError> {
         self.check()?;
         if self.is_replica.load(Ordering::SeqCst) {
-            return Err(LedgerError::Away("a replica".to_owned()));
+            return Err(LedgerError::Away { why: "a replica".to_owned() });
         }
         self.ledger.replace(name, version, content)
     }

@@ -216,7 +216,7 @@ fn the_redis_ledger_meets_the_ledger_contract() {
     let Some(server) = ftp_tests::peer::Redis::start() else { return };
     assert_ledger_contract(|| RedisLedger::connect(&server.url()).unwrap());
     let refused = |url: &str| match RedisLedger::connect(url) {
-        Err(LedgerError::Unfit(text)) => text,
+        Err(LedgerError::Unfit { why: text }) => text,
         other => panic!("{other:?}"),
     };
     let url = server.url().replace("redis://", "redis://:secret@");
@@ -233,6 +233,19 @@ fn a_storage_with_quota_behaves_like_the_wrapped_storage() {
         (node.quota(MemoryStorage::new(), "files"), node)
     };
     storage_contract(1..=4, make).unwrap();
+}
+
+#[test]
+fn concurrent_appends_are_counted_in_full() {
+    let files = Arc::new(MemoryStorage::new());
+    files.put("f", "").unwrap();
+    let node = node(MemoryLedger::new(), LONG);
+    let quota = node.quota(Arc::clone(&files), "files").max_bytes(LIMIT);
+    let mut first = quota.write(&path("f"), WriteMode::Append, Keep::Shared).unwrap();
+    first.write_all(&[b'x'; 10_000]).unwrap();
+    put(&quota, "f", WriteMode::Append, 20_000).unwrap();
+    first.commit().unwrap();
+    assert_eq!((recorded(&[&node], &quota), stored(&files)), (30_000, 30_000));
 }
 
 #[test]

@@ -53,7 +53,7 @@ impl S3Ledger {
     pub fn new(store: &S3Store, name: &str) -> Result<Self, LedgerError> {
         if Keys::new(name).is_none() {
             let text = format!("invalid prefix {name:?}: expected names separated by slashes");
-            return Err(LedgerError::Unfit(text));
+            return Err(LedgerError::Unfit { why: text });
         }
         let name = name.trim_matches('/');
         let slash = if name.is_empty() { "" } else { "/" };
@@ -85,7 +85,7 @@ impl Ledger for S3Ledger {
             store.client.checks.forget_lacks();
             let text =
                 "the store ignores If-Match or If-None-Match, so the ledger would lose changes";
-            return Err(LedgerError::Unfit(text.to_owned()));
+            return Err(LedgerError::Unfit { why: text.to_owned() });
         }
         let time = store.client.clock().map_err(|error| failure(&error))?.unwrap_or_else(now);
         self.ahead.store(time.saturating_sub(now()), Ordering::Relaxed);
@@ -138,8 +138,8 @@ fn failure(error: &S3Error) -> LedgerError {
     let text = error.to_string();
     match error {
         // The store received too many requests, or a request took too long.
-        S3Error::Refused { status: 408 | 429, .. } => LedgerError::Away(text),
-        S3Error::Refused { status: 400..500, .. } => LedgerError::Unfit(text),
-        _ => LedgerError::Away(text),
+        S3Error::Refused { status: 408 | 429, .. } => LedgerError::Away { why: text },
+        S3Error::Refused { status: 400..500, .. } => LedgerError::Unfit { why: text },
+        _ => LedgerError::Away { why: text },
     }
 }

@@ -112,7 +112,7 @@ impl OpenLedger {
     /// Returns whether the server continues without the ledger after this error. An unsuitable
     /// ledger would never enforce the limits.
     fn goes_on_without(&self, error: &LedgerError) -> bool {
-        self.without == WithoutLedger::Allow && matches!(error, LedgerError::Away(_))
+        self.without == WithoutLedger::Allow && matches!(error, LedgerError::Away { .. })
     }
 
     /// Gives the ledger's client the present access keys of the store. A client with a role renews
@@ -159,7 +159,7 @@ fn client(store: &Store) -> Result<crate::S3StoreBuilder, DaemonError> {
 
 const fn kind(error: &LedgerError) -> DaemonErrorKind {
     match error {
-        LedgerError::Unfit(_) => DaemonErrorKind::Unsupported,
+        LedgerError::Unfit { .. } => DaemonErrorKind::Unsupported,
         _ => DaemonErrorKind::Network,
     }
 }

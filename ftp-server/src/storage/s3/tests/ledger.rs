@@ -31,7 +31,7 @@ fn a_store_that_ignores_if_match_is_refused_as_an_s3_ledger() {
     // Without an earlier proof, the first use refuses the store.
     let ledger = S3Ledger::new(&store, "").unwrap();
     for error in [ledger.read("r").unwrap_err(), ledger.replace("r", None, b"1").unwrap_err()] {
-        assert!(matches!(error, LedgerError::Unfit(_)), "{error}");
+        assert!(matches!(error, LedgerError::Unfit { .. }), "{error}");
     }
     assert!(fake.keys("").is_empty());
     fake.ignore_conditions(false);
@@ -79,11 +79,14 @@ fn a_failing_store_is_unavailable_or_unfit_as_a_ledger() {
     let ledger = open(&fake.endpoint());
     fake.fail("GetObject", 0, 99, Fault::Refuse(503, "SlowDown"));
     let error = ledger.read("r").unwrap_err();
-    assert!(matches!(&error, LedgerError::Away(why) if why.contains("SlowDown")), "{error}");
+    assert!(matches!(&error, LedgerError::Away { why } if why.contains("SlowDown")), "{error}");
     fake.works();
     fake.fail("GetObject", 0, 99, Fault::Refuse(403, "AccessDenied"));
     let error = ledger.read("r").unwrap_err();
-    assert!(matches!(&error, LedgerError::Unfit(why) if why.contains("AccessDenied")), "{error}");
+    assert!(
+        matches!(&error, LedgerError::Unfit { why } if why.contains("AccessDenied")),
+        "{error}"
+    );
 }
 
 #[test]

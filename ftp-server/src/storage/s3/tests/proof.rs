@@ -248,12 +248,12 @@ fn a_page_of_another_program_is_no_record_of_a_ledger() {
         let version = ledger.read("r").unwrap().version;
         fake.fail("GetObject", 0, 99, fault);
         let error = ledger.read("r").unwrap_err();
-        assert!(matches!(error, LedgerError::Away(_)), "{fault:?} {error}");
+        assert!(matches!(error, LedgerError::Away { .. }), "{fault:?} {error}");
         fake.works();
         fake.fail("PutObject", 0, 99, fault);
         match ledger.replace("r", version.as_deref(), b"2") {
             Ok(is_stored) => assert!(is_stored, "{fault:?}"),
-            Err(error) => assert!(matches!(error, LedgerError::Away(_)), "{fault:?} {error}"),
+            Err(error) => assert!(matches!(error, LedgerError::Away { .. }), "{fault:?} {error}"),
         }
         let is_late = matches!(fault, Fault::Page { is_late: true, .. });
         fake.works();
