@@ -6,18 +6,19 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Arc, OnceLock, Weak};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Once, OnceLock, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{Gid, Mode, OFlags, fchmod, fchown, fstat, open};
 
 use super::config::{ConfiguredRoot, User};
 use super::logging::LOG;
 use super::own_files::OwnFiles;
-use super::start_thread;
 use super::stores::Stores;
 use super::users::Homes;
+use super::{DiskAnswer, answers, start_thread};
 use crate::lock::Lock;
 use crate::storage::unfinished::REMEMBERED;
 use crate::storage::{ConfinementStatus, StorageResult, Tally};
@@ -57,8 +58,14 @@ const MOST: usize = 1_000;
 /// or users of the configuration use more.
 const SETTINGS: usize = 16;
 
-/// Directories in which users of `auth.program` may have stored files; at most [`MOST`].
+/// Largest number of directories of users of `auth.program` from which partial uploads are removed.
+const MOST_WRITTEN: usize = 100_000;
+
+/// Directories in which users of `auth.program` may have stored files; at most [`MOST_WRITTEN`].
 static WRITTEN: Lock<BTreeSet<PathBuf>> = Lock::new(BTreeSet::new());
+
+/// Tells the sweepers that there is another one.
+static NEWS: Lock<Vec<Sender<()>>> = Lock::new(Vec::new());
 
 pub(super) fn written() -> BTreeSet<PathBuf> {
     WRITTEN.lock().clone()
@@ -69,13 +76,22 @@ impl Places {
         Self { homes: Lock::default(), stores, own }
     }
 
-    /// Notes where a user of `auth.program` may store files.
+    /// Notes where a user of `auth.program` may store files, and asks the sweeper to walk there: after
+    /// a restart, only the login tells the place.
     pub(super) fn note_written(&self, user: &User) {
         let mut written = WRITTEN.lock();
+        let former = written.len();
         for path in user.written() {
-            if written.len() < MOST {
+            if written.len() < MOST_WRITTEN {
                 written.insert(path.to_owned());
+            } else if !written.contains(path) {
+                static TOLD: Once = Once::new();
+                let rest = "in the other directories of users of auth.program, abandoned partial uploads stay";
+                TOLD.call_once(|| log::warn!(target: LOG, "{rest}"));
             }
+        }
+        if written.len() > former {
+            NEWS.lock().retain(|sweeper| sweeper.send(()).is_ok());
         }
     }
 
@@ -306,46 +322,132 @@ pub(super) fn why_unconfined(config: LocalConfig) -> Option<String> {
     tried.err().map(|error| in_full(&error))
 }
 
-/// Removes expired partial uploads below these directories, and returns the time until the next one
-/// expires. A root that cannot be opened is skipped: the start or the login reports it.
-fn walk<'a>(paths: impl Iterator<Item = &'a PathBuf>, is_over: impl Fn() -> bool) -> Duration {
-    let open = |path: &PathBuf| LocalStorage::open(path).ok();
-    let roots = paths.take_while(|_| !is_over()).filter_map(open);
-    roots.map(|local| local.sweep().1).min().unwrap_or(REMEMBERED)
+/// Pause before the next try to walk where the root cannot be opened.
+const RETRY: Duration = Duration::from_secs(60 * 60);
+
+/// Pause before the next look whether a walk that hangs has ended.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Largest number of walks that hang: those that begin in one round may all do so.
+const MOST_HANGING: usize = 8;
+
+/// The roots of the walks that have not ended, and whether they hang. Those of a former sweeper are
+/// among them.
+static WALKED: Lock<BTreeMap<PathBuf, bool>> = Lock::new(BTreeMap::new());
+
+/// The walk below a root; one at a time.
+struct RootWalk(PathBuf);
+
+impl RootWalk {
+    fn begin(root: &PathBuf) -> Option<Self> {
+        let mut walked = WALKED.lock();
+        (!walked.contains_key(root)).then(|| {
+            walked.insert(root.clone(), false);
+            Self(root.clone())
+        })
+    }
+}
+
+impl Drop for RootWalk {
+    fn drop(&mut self) {
+        let hung = WALKED.lock().remove(&self.0);
+        if hung == Some(true) {
+            // There is room for another walk.
+            NEWS.lock().retain(|sweeper| sweeper.send(()).is_ok());
+        }
+    }
+}
+
+/// When the next walk below each root is due.
+type DueWalks = Arc<Lock<BTreeMap<PathBuf, Instant>>>;
+
+/// Removes expired partial uploads below those of these roots where a walk is due, and returns the time
+/// until the next one is. A root that does not answer holds up only its own walk; one that cannot be
+/// opened is skipped: the start or the login reports it.
+fn walk(paths: &BTreeSet<PathBuf>, due: &DueWalks, is_over: &Arc<AtomicBool>) -> Duration {
+    let room = || {
+        let hanging = WALKED.lock().values().filter(|hangs| **hangs).count();
+        MOST_HANGING.saturating_sub(hanging)
+    };
+    let most = room();
+    let walks: Vec<RootWalk> = {
+        let (due, now) = (due.lock(), Instant::now());
+        let is_due = |path: &&PathBuf| due.get(*path).is_none_or(|at| *at <= now);
+        paths.iter().filter(is_due).filter_map(RootWalk::begin).take(most).collect()
+    };
+    let roots: Vec<PathBuf> = walks.iter().map(|walk| walk.0.clone()).collect();
+    let (known, is_over) = (Arc::clone(due), Arc::clone(is_over));
+    let ended = answers(walks, move |walk| {
+        if !is_over.load(Ordering::Relaxed) {
+            let pause = LocalStorage::open(&walk.0).map_or(RETRY, |local| local.sweep().1);
+            known.lock().insert(walk.0.clone(), Instant::now() + pause);
+        }
+    });
+    for (root, _) in roots.iter().zip(&ended).filter(|(_, it)| **it == DiskAnswer::Missing) {
+        if let Some(hangs) = WALKED.lock().get_mut(root) {
+            *hangs = true;
+        }
+        let root = shown_path(root);
+        log::info!(target: LOG, "{root}: the search for abandoned partial uploads takes long");
+    }
+    let asked = roots.iter().zip(&ended).filter(|(_, it)| **it != DiskAnswer::NotAsked);
+    let asked: BTreeSet<&PathBuf> = asked.map(|(root, _)| root).collect();
+    let has_room = !asked.is_empty() && room() > 0;
+    let (due, now) = (due.lock(), Instant::now());
+    let is_left = |path: &PathBuf| {
+        let is_begun = asked.contains(path) || WALKED.lock().contains_key(path);
+        !is_begun && due.get(path).is_none_or(|at| *at <= now)
+    };
+    if has_room && paths.iter().any(is_left) {
+        return Duration::ZERO;
+    }
+    // Those that another sweeper walks, or whose walk hangs, are looked at later.
+    let later = |path| due.get(path).filter(|at| **at > now);
+    let pause = |path| later(path).map_or(LOOK, |at| at.saturating_duration_since(now));
+    paths.iter().map(pause).min().unwrap_or(REMEMBERED)
 }
 
 /// Thread that removes abandoned partial uploads from writable directories, at once and then
 /// whenever one is too old.
 pub(super) struct Sweeper {
     paths: Arc<BTreeSet<PathBuf>>,
-    _stop: Sender<()>,
+    is_over: Arc<AtomicBool>,
+    news: Sender<()>,
 }
 
 impl Sweeper {
-    /// Starts the thread. The thread ends when this value is dropped and the current walk is done.
+    /// Starts the thread. The thread ends when this value is dropped and the current walks are done
+    /// or hang.
     pub(super) fn start(homes: &Homes) -> io::Result<Self> {
         let paths = Arc::new(homes.written().clone());
-        let (stop, stopped) = mpsc::channel();
-        let walked = Arc::clone(&paths);
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (news, heard) = mpsc::channel();
+        let (walked, ends) = (Arc::clone(&paths), Arc::clone(&is_over));
         start_thread("sweep", move || {
-            // As in `LocalStorage::start_sweeper`. The call may fail, because the systemd unit
-            // forbids it.
+            // As in `LocalStorage::start_sweeper`; the threads of the walks inherit it. The call may
+            // fail, because the systemd unit forbids it.
             let _ = rustix::process::nice(10);
-            loop {
-                let others = written();
-                let is_over = || stopped.try_recv() == Err(TryRecvError::Disconnected);
-                let pause = walk(walked.union(&others), is_over);
-                if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
+            let due = DueWalks::default();
+            while !ends.load(Ordering::Relaxed) {
+                let all = walked.union(&written()).cloned().collect();
+                let _ = heard.recv_timeout(walk(&all, &due, &ends));
+                heard.try_iter().for_each(drop);
             }
         })?;
-        Ok(Self { paths, _stop: stop })
+        NEWS.lock().push(news.clone());
+        Ok(Self { paths, is_over, news })
     }
 
     /// Returns whether the sweeper cleans these directories.
     pub(super) fn is_for(&self, homes: &Homes) -> bool {
         *self.paths == *homes.written()
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let _ = self.news.send(());
     }
 }
 
@@ -416,6 +518,10 @@ mod tests {
 
 #[cfg(test)]
 mod tests_of_the_sweeper {
+    use ftp_tests::lying_disk::LyingDisk;
+    use ftp_tests::root::TempRoot;
+    use ftp_tests::wait::wait_until;
+
     use crate::storage::Keep;
     use crate::{LocalConfig, Rights, VirtualPath, WriteMode};
 
@@ -451,13 +557,57 @@ mod tests_of_the_sweeper {
         assert!(Sweeper::start(&read).unwrap().paths.is_empty());
     }
 
+    /// As below a network mount whose server is down, before others in the order of names.
+    #[test]
+    fn a_root_that_does_not_answer_holds_up_no_walk_below_another_fs_14() {
+        let (silent, root) = (TempRoot::new(), tempfile::tempdir().unwrap());
+        let Some(disk) = LyingDisk::mount(silent.path(), [("d/f", "x")]) else { return };
+        let left = root.path().join(".ftp-upload-00112233445566aa");
+        let all = BTreeSet::from([silent.join("d"), root.path().to_owned()]);
+        let due = DueWalks::default();
+        let held = disk.lies();
+        for _ in 0..2 {
+            fs::write(&left, "x").unwrap();
+            due.lock().clear();
+            assert!(walk(&all, &due, &Arc::default()) <= LOOK);
+            assert!(!left.exists());
+            // A second walk would hang, too.
+            assert!(RootWalk::begin(&silent.join("d")).is_none());
+        }
+        // More roots that hang than may: the rest is left for the end of one of these.
+        let (news, heard) = mpsc::channel();
+        NEWS.lock().push(news);
+        let dead = |number: usize| silent.join(format!("d/{number}"));
+        let all: BTreeSet<_> = (0..2 * MOST_HANGING).map(dead).collect();
+        while walk(&all, &due, &Arc::default()).is_zero() {}
+        let is_silent = |root: &&PathBuf| root.starts_with(silent.path());
+        assert_eq!(WALKED.lock().keys().filter(is_silent).count(), MOST_HANGING);
+        heard.try_iter().for_each(drop);
+        drop(held);
+        wait_until("the disk is walked", || due.lock().contains_key(&silent.join("d")));
+        wait_until("a sweeper is woken", || heard.try_recv().is_ok());
+    }
+
+    #[test]
+    fn a_root_that_a_login_tells_is_walked_at_once_fs_14() {
+        let root = tempfile::tempdir().unwrap();
+        let left = root.path().join(".ftp-upload-00112233445566bb");
+        fs::write(&left, "x").unwrap();
+        let none = Homes::new(LocalConfig::default(), Places::default());
+        let _sweeper = Sweeper::start(&none).unwrap();
+        let user = User { root: root.path().into(), rights: Rights::FULL, ..User::default() };
+        Places::default().note_written(&user);
+        wait_until("the file is removed", || !left.exists());
+    }
+
     #[test]
     fn the_next_walk_is_due_when_a_kept_file_is_twelve_hours_old_fs_14() {
         let roots = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let paths = roots.each_ref().map(|root| root.path().to_owned());
-        let next = || walk(paths.iter(), || false).as_secs();
+        let all = paths.iter().cloned().collect();
+        let next = || walk(&all, &DueWalks::default(), &Arc::default()).as_secs();
         // Files that are kept after the walk are not too old before.
-        assert_eq!(next(), 12 * 3_600);
+        assert!((12 * 3_600 - 60..=12 * 3_600).contains(&next()));
         let storage = LocalStorage::open(&roots[1]).unwrap();
         let path = VirtualPath::root().join(b"f");
         let mut upload = storage.write(&path, WriteMode::Create, Keep::Bytes(b"ann")).unwrap();

@@ -42,13 +42,20 @@ pub(super) struct OwnFile {
     pub(super) path: PathBuf,
     /// The secret in the file, if it has one.
     pub(super) secret: Option<&'static str>,
+    /// Whether it is an argument of a program: a script, or a directory that the program works on.
+    is_argument: bool,
 }
 
 pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     let settings = &config.settings;
     let mut all = Vec::new();
     let mut add = |key: &str, path: Option<&Path>, secret| {
-        all.extend(path.map(|path| OwnFile { key: key.to_owned(), path: path.to_owned(), secret }));
+        all.extend(path.map(|path| OwnFile {
+            key: key.to_owned(),
+            path: path.to_owned(),
+            secret,
+            is_argument: false,
+        }));
     };
     let hashes = (!settings.users.is_empty()).then_some("the password hashes");
     // Clients cannot read what came from a pipe.
@@ -95,18 +102,6 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     let metrics = settings.metrics.as_ref().and_then(MetricsAddress::path);
     add("metrics.listen", metrics, None);
     let hooks = &settings.hooks;
-    for (key, command) in [
-        ("auth.program", &settings.auth.program),
-        ("hooks.stored", &hooks.stored),
-        ("hooks.check", &hooks.check),
-    ] {
-        let mut words = command.iter().map(Path::new);
-        add(key, words.next(), None);
-        // A script is an argument of its interpreter. Directories may be what the program works on.
-        words
-            .filter(|path| path.is_absolute() && path.is_file())
-            .for_each(|path| add(key, Some(path), None));
-    }
     add("hooks.program", settings.hooks.program.as_deref(), None);
     add("hooks.dead_letters", settings.hooks.dead_letters.as_deref(), None);
     for path in spool_files(settings) {
@@ -114,6 +109,19 @@ pub(super) fn own_files(config: &Config) -> Vec<OwnFile> {
     }
     // It has what the server has read, and the variables that a password can be in.
     add("the server's memory", Some(Path::new("/proc/self/mem")), None);
+    for (key, command) in [
+        ("auth.program", &settings.auth.program),
+        ("hooks.stored", &hooks.stored),
+        ("hooks.check", &hooks.check),
+    ] {
+        // Programs start in the root of the file system.
+        all.extend(command.iter().enumerate().map(|(at, word)| OwnFile {
+            key: key.to_owned(),
+            path: Path::new("/").join(word),
+            secret: None,
+            is_argument: at > 0,
+        }));
+    }
     all
 }
 
@@ -245,15 +253,15 @@ impl OwnFiles {
     fn look(&self, known: &[OwnFile], former: &Ways) -> Ways {
         let mounts = self.mounts.as_ref().map(Mount::all).unwrap_or_default();
         let files = self.files.iter().zip(&self.asked).enumerate();
-        let questions: Vec<(usize, PathBuf, Look)> = files
-            .filter_map(|(index, (file, asked))| {
-                Some((index, file.path.clone(), Look::begin(asked)?))
-            })
+        let questions: Vec<(usize, OwnFile, Look)> = files
+            .filter_map(|(index, (file, asked))| Some((index, file.clone(), Look::begin(asked)?)))
             .collect();
         let asked: Vec<usize> = questions.iter().map(|(index, ..)| *index).collect();
-        let given = answers(questions, move |(index, path, _look)| {
+        let given = answers(questions, move |(index, file, _look)| {
             let mut ways = Ways::default();
-            let is_hidden = ways.follow(index, &path, &mounts);
+            // A script that is missing counts: a client could upload it, and the server would run it.
+            let is_hidden = !(file.is_argument && file.path.is_dir())
+                && ways.follow(index, &file.path, &mounts);
             (ways, is_hidden)
         });
         let given = asked.into_iter().zip(given);

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ftp_proto::AddressClass;
-use ftp_proto::text::values::shown_path;
+use ftp_proto::text::values::{counted, shown_path};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
@@ -227,7 +227,8 @@ fn too_few_ports(settings: &Settings, findings: &mut Findings) {
         _ => return,
     };
     let what_to_do = "without a free port, transfers fail with 425; widen the range";
-    findings.warn(format_args!("passive.ports: only {ports} ports for {words}: {what_to_do}"));
+    let ports = counted(ports, "port");
+    findings.warn(format_args!("passive.ports: only {ports} for {words}: {what_to_do}"));
 }
 
 /// Number of passive ports that suffice if `limits.sessions` is 0. A client may open ten
@@ -526,7 +527,9 @@ mod tests {
 
     #[test]
     fn an_address_that_two_settings_use_is_reported() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // Below the ports that the kernel gives to other tests meanwhile.
+        let is_free = |port: &u16| TcpListener::bind(("0.0.0.0", *port)).is_ok();
+        let free = (20_000..30_000).find(is_free).unwrap();
         for (assignments, place) in [
             (&["listen.addresses=0.0.0.0:PORT,127.0.0.1:PORT"][..], "127.0.0.1:PORT: cannot"),
             (

@@ -20,7 +20,7 @@ use crate::daemon::privileges::{FileGroup, FileOwner};
 use crate::storage::{exceeds_access, free_bytes, may_access, may_give_to_user, owns_all_files};
 use crate::{LocalConfig, PasswordHash, Rights, VirtualPath};
 use ftp_proto::text::toml_text::shown;
-use ftp_proto::text::values::{rounded_size, shown_path};
+use ftp_proto::text::values::{counted, rounded_size, shown_path};
 
 /// A root that users log in to.
 pub(super) struct CheckedRoot {
@@ -321,7 +321,10 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
         if let Some(expires) = user.expires.filter(|expires| expires.end() <= now) {
             add(format!("expired ({expires}); logins fail"));
         }
+        tiny(user).for_each(add);
     }
+    let anonymous = Some(&config.settings.anonymous).filter(|anonymous| anonymous.enabled);
+    lines.extend(anonymous.into_iter().flat_map(tiny).map(|why| (why, "anonymous".to_owned())));
     lines.extend(in_stores(&users));
     joined(lines).iter().for_each(|line| findings.warn(line));
     let is_locked = |user: &User| user.password.as_ref().is_some_and(PasswordHash::is_locked);
@@ -338,6 +341,24 @@ pub(super) fn users(config: &Config, findings: &mut Findings) {
         findings.warn(format_args!("user {}: {why}", shown(name)));
     }
     rules(&users, findings);
+}
+
+/// Returns a line for each size and rate of a few bytes: a number without a unit counts bytes.
+fn tiny(user: &User) -> impl Iterator<Item = String> + use<> {
+    let limits = &user.limits;
+    let all = [
+        ("quota", user.quota),
+        ("file_size", limits.file_size),
+        ("rate_up", limits.rate_up),
+        ("rate_down", limits.rate_down),
+        ("rate_per_session", limits.rate_per_session.unwrap_or(0)),
+        ("rate_per_user", limits.rate_per_user.unwrap_or(0)),
+    ];
+    let tiny = all.into_iter().filter(|(_, bytes)| (1..1_024).contains(bytes));
+    tiny.map(|(key, bytes)| {
+        let only = counted(bytes, "byte");
+        format!("{key} is only {only}; write the unit, such as \"{bytes} MiB\"")
+    })
 }
 
 /// Returns the settings that apply only to files on disk, of users whose root is in a store.
@@ -533,6 +554,15 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn a_size_without_a_unit_is_reported() {
+        let why = "quota is only 5 bytes; write the unit, such as \"5 MiB\"";
+        for (quota, want) in [(0, None), (5, Some(why)), (1_024, None)] {
+            let user = User { quota, ..User::default() };
+            assert_eq!(tiny(&user).next().as_deref(), want);
+        }
+    }
 
     #[test]
     fn a_home_directory_must_exist_and_allow_the_granted_rights() {

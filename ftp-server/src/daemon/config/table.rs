@@ -472,6 +472,9 @@ impl HookSettings {
         match (&self.program, self.events.is_empty()) {
             (Some(_), true) => Some(("hooks.program", "needs hooks.events".to_owned())),
             (None, false) => Some(("hooks.events", "needs hooks.program".to_owned())),
+            (None, true) if self.dead_letters.is_some() => {
+                Some(("hooks.dead_letters", "needs hooks.program".to_owned()))
+            }
             _ => None,
         }
     }

@@ -254,6 +254,31 @@ fn a_script_is_a_file_of_the_server_and_a_directory_left_by_dots_is_not_hp_27() 
 }
 
 #[test]
+fn a_script_that_is_missing_or_does_not_answer_is_a_file_of_the_server_hp_27() {
+    let (base, silent) = (tempfile::tempdir().unwrap(), TempRoot::new());
+    let disk = LyingDisk::mount(silent.path(), [("script", "x")]);
+    let held = disk.as_ref().map(LyingDisk::lies);
+    let dead = disk.as_ref().map(|_| silent.path());
+    for key in ["auth.program", "hooks.stored", "hooks.check"] {
+        for root in [base.path()].into_iter().chain(dead) {
+            let mut config = Config::new();
+            let script = root.join("script");
+            // Programs start in the root of the file system.
+            let script = match key {
+                "hooks.check" => script.strip_prefix("/").unwrap(),
+                _ => &script,
+            };
+            set(&mut config, &format!("{key}=[\"/bin/sh\", \"{}\"]", script.display()));
+            let found = OwnFiles::of(&config, &OwnFiles::default());
+            // The disk itself would not answer: what is above it is looked at.
+            let root = if dead == Some(root) { root.parent().unwrap() } else { root };
+            assert!(found.objection(&root.into()).is_some(), "{key} {}", script.display());
+        }
+    }
+    drop(held);
+}
+
+#[test]
 fn files_that_need_a_restart_stay_protected_after_a_reload_hp_27() {
     let base = tempfile::tempdir().unwrap();
     let at = |name: &str| base.path().join(name).display().to_string();

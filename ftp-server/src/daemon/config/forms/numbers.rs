@@ -52,25 +52,32 @@ fn number<T: FromStr + PartialOrd + fmt::Display>(
     text.parse().ok().filter(|number| range.contains(number)).ok_or_else(wrong)
 }
 
-/// A umask, as up to three octal digits.
-pub(crate) const UMASK: Scalar<u32> =
-    Scalar::new(Kind::Text, |text| bits(text, "umask"), |umask| format!("{umask:03o}"));
+/// A umask that leaves the owner all permissions, as up to three octal digits.
+pub(crate) const UMASK: Scalar<u32> = Scalar::new(
+    Kind::Text,
+    |text| {
+        let wrong = || unusable("umask", text, "000 to 077", "read, write and enter");
+        permissions(text).filter(|bits| bits & 0o700 == 0).ok_or_else(wrong)
+    },
+    |umask| format!("{umask:03o}"),
+);
 
 /// A umask. Empty: the value for all users.
 pub(crate) const OWN_UMASK: Optional<u32> = Optional(UMASK);
 
-pub(crate) const MODE: Scalar<u32> =
-    Scalar::new(Kind::Text, |text| bits(text, "mode"), |mode| format!("{mode:04o}"));
+pub(crate) const MODE: Scalar<u32> = Scalar::new(Kind::Text, mode, |mode| format!("{mode:04o}"));
 
-fn bits(text: &str, what: &str) -> Result<u32, String> {
-    let wrong = || format!("invalid {what} \"{text}\": expected 000 to 777 in octal");
+fn mode(text: &str) -> Result<u32, String> {
+    let wrong = || format!("invalid mode \"{text}\": expected 000 to 777 in octal");
     permissions(text).ok_or_else(wrong)
 }
 
 /// Permissions of new files, with which their owner can use them. Empty: those that the umask leaves.
 pub(crate) const FILE_MODE: Optional<u32> = Optional::new(
     Kind::Text,
-    |text| usable(text, 0o600).ok_or_else(|| unusable(text, "0600", "read and write")),
+    |text| {
+        usable(text, 0o600).ok_or_else(|| unusable("mode", text, "0600 to 0777", "read and write"))
+    },
     |mode| format!("{mode:04o}"),
 );
 
@@ -78,7 +85,10 @@ pub(crate) const FILE_MODE: Optional<u32> = Optional::new(
 /// leaves.
 pub(crate) const DIRECTORY_MODE: Optional<u32> = Optional::new(
     Kind::Text,
-    |text| usable(text, 0o700).ok_or_else(|| unusable(text, "0700", "read, write and enter")),
+    |text| {
+        usable(text, 0o700)
+            .ok_or_else(|| unusable("mode", text, "0700 to 0777", "read, write and enter"))
+    },
     |mode| format!("{mode:04o}"),
 );
 
@@ -86,10 +96,8 @@ fn usable(text: &str, needed: u32) -> Option<u32> {
     permissions(text).filter(|bits| bits & needed == needed)
 }
 
-fn unusable(text: &str, least: &str, uses: &str) -> String {
-    format!(
-        "invalid mode \"{text}\": expected {least} to 0777 in octal, with which the owner can {uses}"
-    )
+fn unusable(what: &str, text: &str, range: &str, uses: &str) -> String {
+    format!("invalid {what} \"{text}\": expected {range} in octal, with which the owner can {uses}")
 }
 
 fn permissions(text: &str) -> Option<u32> {
