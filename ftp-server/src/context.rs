@@ -1,9 +1,9 @@
 //! State that all sessions of a server share, and the `SITE` commands of the embedder.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_proto::{Escaped, Reply};
 
@@ -51,6 +51,7 @@ pub(crate) struct Context {
     /// The places for long searches for a restart offset or for matching names.
     pub(crate) searches: Arc<Shares>,
     pub(crate) reads: Arc<Reads>,
+    pub(crate) sights: Arc<FirstSights>,
     /// The debts of clients for the processor time of their commands.
     pub(crate) processor: Arc<Debts>,
     /// The relay, which starts a new thread for each session that must leave its own.
@@ -108,6 +109,7 @@ impl Context {
             digests: Shares::new(&table::DIGESTS, limits::HEAVY),
             searches: Shares::new(&table::SEARCHES, limits::HEAVY),
             reads: Arc::default(),
+            sights: Arc::default(),
             processor: Debts::of_processors(),
             relay: Arc::default(),
             register: Arc::default(),
@@ -236,6 +238,47 @@ impl Reads {
     }
 }
 
+/// When this process first saw the records of unfinished uploads to which users append, with their
+/// numbers. Wall clocks are set, also by hours.
+#[derive(Debug, Default)]
+pub(crate) struct FirstSights(Lock<[HashMap<UserAndPath, (u64, Instant)>; 2]>);
+
+impl FirstSights {
+    /// Returns how long ago the record with this number was first seen; zero the first time.
+    pub(crate) fn age(&self, user: Option<&[u8]>, path: &VirtualPath, number: u64) -> Duration {
+        let key = Reads::key(user, path);
+        let mut all = self.0.lock();
+        if let Some((_, seen)) =
+            all.iter().find_map(|seen| seen.get(&key)).filter(|(seen, _)| *seen == number)
+        {
+            return seen.elapsed();
+        }
+        let [newer, older] = &mut *all;
+        if newer.len() >= limits::READS {
+            *older = std::mem::take(newer);
+        }
+        newer.insert(key, (number, Instant::now()));
+        Duration::ZERO
+    }
+
+    /// Forgets the record of a path, because an upload there begins: it leaves another one if it is
+    /// cut, perhaps with the same number.
+    pub(crate) fn remove(&self, user: Option<&[u8]>, path: &VirtualPath) {
+        let key = Reads::key(user, path);
+        for seen in &mut *self.0.lock() {
+            seen.remove(&key);
+        }
+    }
+
+    /// Pretends that all were seen earlier. Returns `false` if the system runs for a shorter time.
+    #[cfg(test)]
+    pub(crate) fn seem_older(&self, age: Duration) -> bool {
+        let mut all = self.0.lock();
+        let mut seen = all.iter_mut().flat_map(HashMap::values_mut);
+        seen.all(|(_, seen)| seen.checked_sub(age).map(|earlier| *seen = earlier).is_some())
+    }
+}
+
 /// A logged-in user's `SITE` command that the server does not handle itself.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -267,3 +310,23 @@ impl std::fmt::Debug for SiteRequest<'_> {
 }
 
 pub(crate) type SiteCommands = dyn Fn(&SiteRequest<'_>) -> Option<Reply> + Send + Sync;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_that_begins_ends_the_sight_of_the_record_before() {
+        const HOUR: Duration = Duration::from_hours(1);
+        let (sights, user, path) = (FirstSights::default(), Some(&b"u"[..]), "/f".into());
+        assert_eq!(sights.age(user, &path, 0), Duration::ZERO);
+        if !sights.seem_older(HOUR) {
+            return println!("skipped: the system runs for less than an hour");
+        }
+        assert!(sights.age(user, &path, 0) >= HOUR);
+        // A storage that a reload has opened counts from zero again.
+        sights.remove(user, &path);
+        assert_eq!(sights.age(user, &path, 0), Duration::ZERO);
+        assert_eq!(sights.age(user, &path, 1), Duration::ZERO);
+    }
+}

@@ -26,8 +26,8 @@ pub(crate) enum Purpose {
     NewName,
 }
 
-/// What the log says about a storage error that a reply tells a client. The reply itself does not
-/// say it: a client cannot change it, and need not know it.
+/// The reason for a storage error, for the log. The reply leaves it out: a client cannot change it,
+/// and need not know it.
 #[derive(Default)]
 pub(crate) struct Explanation {
     /// Why the system forbade what the command needed; `None` if the user's rights or the storage

@@ -11,13 +11,19 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// Repeats an attempt until it has a result, and returns the result.
 #[track_caller]
-pub fn at_last<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub fn at_last<T>(what: &str, attempt: impl FnMut() -> Option<T>) -> T {
+    at_last_or(|| what.to_owned(), attempt)
+}
+
+/// Does the same as [`at_last`]. `what` is asked only at the end of the longest wait, for the state then.
+#[track_caller]
+pub fn at_last_or<T>(what: impl Fn() -> String, mut attempt: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + LIMIT;
     loop {
         if let Some(result) = attempt() {
             return result;
         }
-        assert!(Instant::now() < end, "{what}: not within {LIMIT:?}");
+        assert!(Instant::now() < end, "{}: not within {LIMIT:?}", what());
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,6 +1,6 @@
-//! Commands. `rules.rs` lists the served commands and checks the state of the session, and this
-//! module calls the handlers, and tells observers about refused commands that use no data
-//! connection: logins in plaintext, and commands on files and directories.
+//! Commands. `rules.rs` lists the served commands and checks the state of the session; this module
+//! calls the handlers. It also notifies observers of commands that are refused at once: logins in
+//! plaintext, commands on files and directories, and listings.
 
 mod access;
 mod digest;
@@ -19,9 +19,9 @@ pub(crate) use rules::{decides_login, file_direction};
 
 use ftp_proto::{Command, ParseErrorKind, Pathname, Reply, ReplyCode, Severity, Verb};
 
-use self::digest::Hasher;
+use self::digest::{Hasher, RangeArgument};
 use self::parameter::only;
-use self::rules::gate;
+use self::rules::{NamedPath, Rule, gate};
 use crate::auth::AuthError;
 use crate::listing::strip_all_flags;
 use crate::log::{Direction, EventKind};
@@ -203,15 +203,8 @@ fn prepare(session: &mut Session, command: &Command) -> Option<Result<PreparedTr
     })
 }
 
-/// The commands on files and directories, and listings, whose refusal is told.
-#[rustfmt::skip]
-const REPORTED: [Verb; 14] = [
-    Verb::Cwd, Verb::Cdup, Verb::Mkd, Verb::Rmd, Verb::Dele, Verb::Rnfr, Verb::Rnto, Verb::Size,
-    Verb::Mdtm, Verb::Mfmt, Verb::Mlst, Verb::Mlsd, Verb::List, Verb::Nlst,
-];
-
-/// Notifies observers if `reply` refuses a `USER` because TLS is required, or a logged-in user's
-/// command on a file or directory, or listing. For `RNTO`, `renamed` is the path that `RNFR` named.
+/// Notifies observers if `reply` refuses a `USER` because TLS is required, or refuses a command
+/// with a path to a logged-in user. For `RNTO`, `renamed` is the path that `RNFR` named.
 fn tell_refusal(
     session: &mut Session,
     verb: Verb,
@@ -230,27 +223,33 @@ fn tell_refusal(
         return;
     }
     let severity = reply.code().severity();
-    if !REPORTED.contains(&verb)
+    let names = Rule::of(verb).map_or(NamedPath::Nothing, |rule| rule.names);
+    if names == NamedPath::Nothing
         || !matches!(severity, Severity::Transient | Severity::Permanent)
         || session.user().is_none()
         || !session.context.observers.are_listening()
     {
         return;
     }
-    let path = match verb {
-        Verb::List | Verb::Nlst => strip_all_flags(argument),
-        // The time precedes the path.
-        Verb::Mfmt => argument.splitn(2, |&byte| byte == b' ').nth(1).unwrap_or_default(),
+    let path = match names {
+        NamedPath::PathAfterFlags => strip_all_flags(argument),
+        NamedPath::PathAfterWord => {
+            argument.splitn(2, |&byte| byte == b' ').nth(1).unwrap_or_default()
+        }
         _ => argument,
     };
-    let named = match verb {
-        Verb::Cdup => session.login.directory.parent().unwrap_or_default(),
-        Verb::List | Verb::Nlst | Verb::Mlsd | Verb::Mlst if path.is_empty() => {
+    // Without a path, there is nothing to report.
+    let named = match names {
+        NamedPath::Parent => session.login.directory.parent().unwrap_or_default(),
+        NamedPath::PathOrHere | NamedPath::PathAfterFlags if path.is_empty() => {
             session.login.directory.clone()
         }
+        NamedPath::PathOfRange => match RangeArgument::parse(path) {
+            Some(RangeArgument { path, .. }) => session.resolve(&path),
+            None => return,
+        },
         _ => match Pathname::new(path) {
             Ok(path) => session.resolve(&path),
-            // Without a path, there is nothing to report.
             Err(_) => return,
         },
     };

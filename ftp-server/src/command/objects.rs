@@ -15,8 +15,8 @@ use crate::log::EventKind;
 use crate::reply::{self, Purpose};
 use crate::session::{Place, Session, Working};
 use crate::storage::{
-    Ask, Capabilities, Change, Metadata, Source, Storage, StorageErrorKind, StorageResult,
-    VirtualPath, check_directory, is_made,
+    Ask, Capabilities, Change, Metadata, Source, Storage, StorageError, StorageErrorKind,
+    StorageResult, VirtualPath, check_directory, is_made,
 };
 
 /// `SIZE <file>`: 213 with the number of bytes that RETR would send in the current type.
@@ -91,7 +91,7 @@ pub(super) fn xdigest(
     Ok(Working::new(resolved, Digesting::new((source, length), hasher, None), Place::Digest))
 }
 
-/// Opens the file at `path`, or the kept bytes of an upload; they have a length.
+/// Opens what a digest reads at `path`, as [`unfinished::digested`] does, unless it is too large.
 fn digested(
     session: &Session,
     path: &VirtualPath,
@@ -164,20 +164,32 @@ pub(super) fn rnto(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
     let to = session.resolve(path);
     let no_name = || Reply::new(ReplyCode::BAD_SEQUENCE, "Use RNFR first");
     let from = session.login.rename_from.take().ok_or_else(no_name)?;
-    unfinished::forget_told(session, &from);
-    unfinished::forget_told(session, &to);
     let storage = session.storage().filter(|_| session.may_rename(&from, &to));
     let storage = storage.ok_or_else(reply::no_right)?;
+    if from == to {
+        // The object stays, and with it what is known of unfinished uploads to its name.
+        let found = storage.stat(&to, Ask::Facts);
+        found.map_err(reply::failure_of(Purpose::Existing))?;
+        return Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed"));
+    }
     let replace = session.may_overwrite() && session.may(&to, Rights::DELETE);
+    // A storage finds the record of this user, which may be one of another server, only by its name. An
+    // upload that another session begins after the rename leaves a later record, which stays.
+    let number = |path| Some((path, unfinished::number(session, storage, path)?));
+    let records: Vec<_> = [&from, &to].into_iter().filter_map(number).collect();
     let renamed = session.check_new_name(&to).and_then(|()| storage.rename(&from, &to, replace));
     if is_made(&renamed) {
-        // Bytes kept for either name would now belong to another file. If the storage fails here, it
-        // still notices that the file is another one.
-        for path in [&from, &to] {
-            let _ = storage.forget(path, session.owner(path));
+        // If the old name stays, both lead to one object, and so does the old file of a cut upload.
+        let is_gone = |error: StorageError| error.kind == StorageErrorKind::NotFound;
+        if !records.is_empty() && storage.stat(&from, Ask::Facts).is_err_and(is_gone) {
+            for (path, number) in records {
+                unfinished::end(session, storage, path, number);
+            }
         }
         session.tell(EventKind::Renamed { from: &from, to: &to });
     }
+    unfinished::forget_told(session, &from);
+    unfinished::forget_told(session, &to);
     renamed.map_err(reply::failure_of(Purpose::NewName))?;
     Ok(Reply::new(ReplyCode::FILE_ACTION_OKAY, "Renamed"))
 }

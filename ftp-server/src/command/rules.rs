@@ -3,6 +3,7 @@
 
 use ftp_proto::{Reply, ReplyCode, Verb};
 
+use self::NamedPath::{Parent, Path, PathAfterFlags, PathAfterWord, PathOrHere};
 use crate::auth::Rights;
 use crate::session::{Access, Session, TransferState};
 use crate::storage::Capabilities;
@@ -25,6 +26,8 @@ pub(crate) struct Rule {
     keeps: Keeps,
     /// Whether the command calls the authenticator; such a call may never return.
     decides_login: bool,
+    /// The path that observers learn if the command is refused.
+    pub(super) names: NamedPath,
     /// The line in `FEAT`, or the first word of that line; `None`: no line.
     pub(super) feature: Option<&'static str>,
 }
@@ -58,6 +61,23 @@ pub(super) enum After {
     /// The control connection is protected. `PBSZ` was sent, unless implicit TLS or `AUTH SSL` makes
     /// it unnecessary.
     Pbsz,
+}
+
+/// The path that a command names. Refused uploads and downloads are events of their own.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum NamedPath {
+    Nothing,
+    /// The argument.
+    Path,
+    /// The argument, or the current directory if there is none.
+    PathOrHere,
+    /// As `PathOrHere`, after flags such as `-la`.
+    PathAfterFlags,
+    /// What follows the first word.
+    PathAfterWord,
+    /// The path in the argument of an older digest command.
+    PathOfRange,
+    Parent,
 }
 
 /// The relation of a command to the data connection.
@@ -113,6 +133,7 @@ const fn rule(verb: Verb, help: &'static str) -> Rule {
         is_harmless: false,
         keeps: Keeps::Nothing,
         decides_login: false,
+        names: NamedPath::Nothing,
         feature: None,
     }
 }
@@ -122,9 +143,14 @@ const fn rule_for_all(verb: Verb, help: &'static str) -> Rule {
     Rule { login: LoginState::Any, ..rule(verb, help) }
 }
 
+/// Returns the rule of a command for logged-in users that names a path.
+const fn rule_of(names: NamedPath, verb: Verb, help: &'static str) -> Rule {
+    Rule { names, ..rule(verb, help) }
+}
+
 /// Returns the rule of a digest command that is older than HASH.
 const fn xdigest(verb: Verb, help: &'static str, feature: &'static str) -> Rule {
-    rule(verb, help)
+    rule_of(NamedPath::PathOfRange, verb, help)
         .needs(Needs::Storage(&[Capabilities::DIGEST]))
         .rights(&[Rights::RETRIEVE])
         .feature(feature)
@@ -153,11 +179,11 @@ pub(super) const RULES: &[Rule] = &[
         .rights(&[Rights::FXP])
         .feature("SSCN"),
     rule_for_all(Verb::Ccc, "CCC").harmless(),
-    rule(Verb::Cwd, "CWD <directory>"),
-    rule(Verb::Cdup, "CDUP"),
+    rule_of(Path, Verb::Cwd, "CWD <directory>"),
+    rule_of(Parent, Verb::Cdup, "CDUP"),
     rule(Verb::Pwd, "PWD"),
-    rule(Verb::Mkd, "MKD <directory>").rights(&[Rights::MKDIR]),
-    rule(Verb::Rmd, "RMD <directory>").rights(&[Rights::DELETE]),
+    rule_of(Path, Verb::Mkd, "MKD <directory>").rights(&[Rights::MKDIR]),
+    rule_of(Path, Verb::Rmd, "RMD <directory>").rights(&[Rights::DELETE]),
     rule(Verb::Type, "TYPE A | I | L 8").keeps(Keeps::Restart),
     rule(Verb::Stru, "STRU F"),
     rule(Verb::Mode, "MODE S").feature("MODE"),
@@ -190,21 +216,21 @@ pub(super) const RULES: &[Rule] = &[
         .rights(&[Rights::CREATE]),
     rule(Verb::Appe, "APPE <file>").data(Data::Receives).rights(&[Rights::APPEND]),
     rule_for_all(Verb::Abor, "ABOR").harmless(),
-    rule(Verb::List, "LIST [<path>]").data(Data::Lists).rights(&[Rights::LIST]),
-    rule(Verb::Nlst, "NLST [<path>]").data(Data::Lists).rights(&[Rights::LIST]),
-    rule(Verb::Mlsd, "MLSD [<directory>]").data(Data::Lists).rights(&[Rights::LIST]),
-    rule(Verb::Mlst, "MLST [<path>]").rights(&[Rights::LIST]).feature("MLST"),
-    rule(Verb::Size, "SIZE <file>").rights(&[Rights::LIST]).feature("SIZE"),
-    rule(Verb::Mdtm, "MDTM <file>").rights(&[Rights::LIST]).feature("MDTM"),
-    rule(Verb::Mfmt, "MFMT <time> <path>")
+    rule_of(PathAfterFlags, Verb::List, "LIST [<path>]").data(Data::Lists).rights(&[Rights::LIST]),
+    rule_of(PathAfterFlags, Verb::Nlst, "NLST [<path>]").data(Data::Lists).rights(&[Rights::LIST]),
+    rule_of(PathOrHere, Verb::Mlsd, "MLSD [<directory>]").data(Data::Lists).rights(&[Rights::LIST]),
+    rule_of(PathOrHere, Verb::Mlst, "MLST [<path>]").rights(&[Rights::LIST]).feature("MLST"),
+    rule_of(Path, Verb::Size, "SIZE <file>").rights(&[Rights::LIST]).feature("SIZE"),
+    rule_of(Path, Verb::Mdtm, "MDTM <file>").rights(&[Rights::LIST]).feature("MDTM"),
+    rule_of(PathAfterWord, Verb::Mfmt, "MFMT <time> <path>")
         .needs(Needs::Storage(&[Capabilities::SET_TIMES]))
         .rights(&[Rights::WRITE])
         .feature("MFMT"),
-    rule(Verb::Mff, "MFF <fact>=<value>;... <path>")
+    rule_of(PathAfterWord, Verb::Mff, "MFF <fact>=<value>;... <path>")
         .needs(Needs::Storage(&[Capabilities::SET_TIMES, Capabilities::CHMOD]))
         .rights(&[Rights::WRITE, Rights::CHMOD])
         .feature("MFF"),
-    rule(Verb::Hash, "HASH <file>")
+    rule_of(Path, Verb::Hash, "HASH <file>")
         .needs(Needs::Storage(&[Capabilities::DIGEST]))
         .rights(&[Rights::RETRIEVE])
         .feature("HASH"),
@@ -212,15 +238,15 @@ pub(super) const RULES: &[Rule] = &[
     xdigest(Verb::Xmd5, "XMD5 \"<file>\" [<start> [<end>]]", "XMD5 filename;start;end"),
     xdigest(Verb::Xsha1, "XSHA1 \"<file>\" [<start> [<end>]]", "XSHA1 filename;start;end"),
     xdigest(Verb::Xsha256, "XSHA256 \"<file>\" [<start> [<end>]]", "XSHA256 filename;start;end"),
-    rule(Verb::Avbl, "AVBL [<directory>]")
+    rule_of(PathOrHere, Verb::Avbl, "AVBL [<directory>]")
         .needs(Needs::Storage(&[Capabilities::SPACE]))
         .rights(&[Rights::LIST])
         .feature("AVBL"),
-    rule(Verb::Dele, "DELE <file>").rights(&[Rights::DELETE]),
-    rule(Verb::Rnfr, "RNFR <from>").rights(&[Rights::RENAME]).keeps(Keeps::Rename),
-    rule(Verb::Rnto, "RNTO <to>").after(After::Rnfr).rights(&[Rights::RENAME]),
+    rule_of(Path, Verb::Dele, "DELE <file>").rights(&[Rights::DELETE]),
+    rule_of(Path, Verb::Rnfr, "RNFR <from>").rights(&[Rights::RENAME]).keeps(Keeps::Rename),
+    rule_of(Path, Verb::Rnto, "RNTO <to>").after(After::Rnfr).rights(&[Rights::RENAME]),
     rule(Verb::Site, "SITE"),
-    rule(Verb::Stat, "STAT [<path>]").keeps(Keeps::AllIfBare),
+    rule_of(Path, Verb::Stat, "STAT [<path>]").keeps(Keeps::AllIfBare),
     rule_for_all(Verb::Syst, "SYST").harmless(),
     rule_for_all(Verb::Feat, "FEAT").harmless(),
     rule_for_all(Verb::Opts, "OPTS UTF8 ON | MLST <facts>").harmless().feature("UTF8"),
@@ -398,6 +424,17 @@ mod tests {
     fn no_verb_has_two_rules() {
         for (index, rule) in RULES.iter().enumerate() {
             assert_eq!(RULES.iter().position(|other| other.verb == rule.verb), Some(index));
+        }
+    }
+
+    #[test]
+    fn refusals_of_every_command_with_a_path_have_an_event() {
+        let operands = ["<path>", "<file>", "<directory>", "<from>", "<to>"];
+        for rule in RULES {
+            let has_path = operands.iter().any(|operand| rule.help.contains(operand));
+            let is_file = matches!(rule.data, Data::Sends | Data::Receives);
+            let is_expected = (has_path || rule.verb == Verb::Cdup) && !is_file;
+            assert_eq!(rule.names != NamedPath::Nothing, is_expected, "{}", rule.help);
         }
     }
 

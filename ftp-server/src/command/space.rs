@@ -255,7 +255,7 @@ impl io::Write for GuardedUpload {
 }
 
 impl Upload for GuardedUpload {
-    forward_storage!(self, self.upload; progress, published_size, inode, target, descriptor);
+    forward_storage!(self, self.upload; progress, published_size, hidden_file, target, descriptor);
     forward_storage!(self, self.upload; commit, abort);
 
     fn prepare(&mut self) -> StorageResult<bool> {

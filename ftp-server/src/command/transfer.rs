@@ -71,7 +71,7 @@ pub(super) fn stor(session: &mut Session, path: &Pathname) -> Result<PreparedTra
 
 /// `APPE <file>`: appends to the file, and creates a missing one. With a restart offset, it acts as
 /// `STOR` with that offset. If `SIZE` has told the client the length of an unfinished upload,
-/// `APPE` resumes that upload instead.
+/// `APPE` resumes that upload instead, and needs the rights that `STOR` with that offset needs.
 pub(super) fn appe(session: &mut Session, path: &Pathname) -> Result<PreparedTransfer, Reply> {
     receive(session, path, Rights::APPEND, WriteMode::Append)
 }
@@ -117,6 +117,13 @@ fn receive(
     let storage = &*shared;
     check_name(session, storage, &path, mode)?;
     let mode = unfinished::upload_mode(session, storage, &path, mode)?;
+    if matches!(mode, WriteMode::Resume(_)) {
+        // An `APPE` that resumes replaces the file, as `STOR` after `REST` does, or makes a new one.
+        let missing =
+            storage.stat(&path, Ask::Facts).is_err_and(|it| it.kind == StorageErrorKind::NotFound);
+        session.storage_at(&path, if missing { Rights::CREATE } else { Rights::WRITE })?;
+        check_name(session, storage, &path, mode)?;
+    }
     if is_ascii && matches!(mode, WriteMode::From(_) | WriteMode::Resume(_)) {
         let text = "Restarting an upload needs TYPE I";
         return Err(Reply::new(ReplyCode::TYPE_MISMATCH, text));

@@ -9,10 +9,11 @@
 //! The answer depends on the command, on the [record](crate::storage::Unfinished) of the user's
 //! upload, and on what the session has been told about the path. [`TABLE`] has them all.
 
+use std::time::Duration;
+
 use ftp_proto::{Reply, ReplyCode};
 
 use crate::auth::Rights;
-use crate::deadline::unix_now;
 use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::session::{Heard, HeardSize, Session};
@@ -27,8 +28,8 @@ use crate::storage::{
 const RESUMABLE: u64 = 2;
 
 /// Time after which an `APPE` without a `SIZE` in its session extends the old file: a client that
-/// resumes asks for the size, and comes earlier; a logger never asks.
-const APPENDABLE: i64 = 60 * 60;
+/// resumes asks for the size, and comes earlier; a logger never asks, and comes again.
+const APPENDABLE: Duration = Duration::from_secs(60 * 60);
 
 /// A command whose answer depends on the record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,7 +52,7 @@ enum Told {
     OtherBytes,
     /// `SIZE` or `MLST` told the length of the file, or the session has read the file.
     TheFile,
-    /// `MLST` or `MDTM` told that there is no file.
+    /// `MLST` or `MDTM` got 550, because there is no file.
     NoFile,
 }
 
@@ -177,6 +178,21 @@ fn record(
     }
 }
 
+/// Returns the number of a record that no running upload has, for [`end`].
+pub(super) fn number(session: &Session, storage: &dyn Storage, path: &VirtualPath) -> Option<u64> {
+    let record = record(session, storage, path).ok()??;
+    (!record.is_running && !record.is_unknown).then_some(record.number)
+}
+
+/// Ends the record with this number. A later one stays: it forbids to resume at another file's length.
+pub(super) fn end(session: &Session, storage: &dyn Storage, path: &VirtualPath, number: u64) {
+    let now = record(session, storage, path);
+    let is_same = |record: Unfinished| !record.is_running && record.number == number;
+    if now.is_ok_and(|now| now.is_none_or(is_same)) {
+        let _ = storage.forget(path, session.owner(path));
+    }
+}
+
 fn told(heard: Option<&Heard>, record: Option<Unfinished>) -> Told {
     match heard {
         Some(Heard { has_read: true, .. } | Heard { size: HeardSize::File, .. }) => Told::TheFile,
@@ -199,8 +215,9 @@ const fn told_length(heard: Option<&Heard>) -> u64 {
     }
 }
 
-/// Opens what `HASH` is to digest, and returns how many bytes of it; `None` for all. In a session that
-/// was told the length of kept bytes, these are the bytes: they prove to the client what it has sent.
+/// Opens what `HASH` digests, and returns the number of bytes to read; `None` for all. If `SIZE` has
+/// told this session the length of kept bytes, these are digested, so that the client can compare
+/// them with what it has sent.
 pub(super) fn digested(
     session: &Session,
     storage: &dyn Storage,
@@ -231,7 +248,10 @@ pub(super) fn upload_mode(
     let request = match mode {
         WriteMode::From(_) => RecordRequest::Restart,
         WriteMode::Append => RecordRequest::Append,
-        _ => return Ok(mode),
+        _ => {
+            session.context.sights.remove(session.owner(path), path);
+            return Ok(mode);
+        }
     };
     let failed = |error: StorageError| session.refusal(path, &error, Purpose::MakeFile);
     let record = record(session, storage, path).map_err(failed)?;
@@ -251,10 +271,10 @@ pub(super) fn upload_mode(
         {
             Err(from_start())
         }
-        (Answer::Later, WriteMode::Append) if is_log(session, heard, record) => Ok(mode),
+        (Answer::Later, WriteMode::Append) if is_log(session, path, record) => Ok(mode),
         (Answer::Later, WriteMode::Append) => match state(record) {
             RecordState::Running => Err(failed(StorageErrorKind::Busy.into())),
-            // To no bytes, nothing can be joined.
+            // An append to an empty or missing file joins it to no other bytes.
             RecordState::Unknown if !holds_bytes(storage, path).map_err(failed)? => Ok(mode),
             state => Err(Reply::new(ReplyCode::FILE_BUSY, why_not_appended(state))),
         },
@@ -280,14 +300,15 @@ fn holds_bytes(storage: &dyn Storage, path: &VirtualPath) -> StorageResult<bool>
 }
 
 /// Returns whether an `APPE` beside this record extends the old file: the session has not asked for a
-/// size to resume at, and the upload was not tried again for an hour.
-fn is_log(session: &Session, heard: Option<&Heard>, record: Option<Unfinished>) -> bool {
+/// size to resume at, and an `APPE` has met this record before, an hour ago at least.
+fn is_log(session: &Session, path: &VirtualPath, record: Option<Unfinished>) -> bool {
+    let heard = session.login.heard.iter().find(|heard| heard.path == *path);
     let has_asked = session.login.has_forgotten || heard.is_some_and(|heard| heard.has_asked);
     let Some(record) = record.filter(|record| !record.is_running && !has_asked) else {
         return false;
     };
-    told(heard, Some(record)) == Told::Nothing
-        && unix_now().saturating_sub(record.when) >= APPENDABLE
+    let age = || session.context.sights.age(session.owner(path), path, record.number);
+    told(heard, Some(record)) == Told::Nothing && (record.is_unknown || age() >= APPENDABLE)
 }
 
 /// Returns the number to tell as the size of a file, or the refusal. `file` is the size of the
@@ -320,7 +341,7 @@ pub(super) fn size(
         // In type ASCII, the number of kept bytes would tell nothing.
         (Answer::OnKept, _, Some(Unfinished { kept, number, .. })) if is_image => {
             let told = kept.saturating_sub(1);
-            // What the session has read was there before this upload was cut.
+            // `has_read` is stale: the session read the file before this upload was interrupted.
             let tell = |heard: &mut Heard| {
                 (heard.size, heard.has_read) = (HeardSize::Kept { told, number }, false);
             };
@@ -338,7 +359,7 @@ pub(super) fn size(
         }
         (Answer::FromStart | Answer::OnKept, Some(_), _) => Err(from_start()),
         (_, None, _) => {
-            // A refusal of `SIZE` alone tells less than one of `MLST`.
+            // A 550 to `SIZE` proves less than one to `MLST` or `MDTM`, so only `NoFile` stays.
             for heard in session.login.heard.iter_mut().filter(|heard| heard.path == *path) {
                 if heard.size != HeardSize::NoFile {
                     heard.size = HeardSize::Nothing;
@@ -365,7 +386,7 @@ pub(super) fn read(
     let failed = |error: StorageError| reply::storage_failure(&error, Purpose::Existing);
     if was_told && has_bytes(record(session, storage, path).map_err(failed)?) {
         note_told(session, path, |heard| heard.is_warned = true);
-        // Many clients ask and read in a new session each time: the next one hears 554, and reads.
+        // Many clients use a new session for each command: there, `SIZE` gets 554, and `RETR` the file.
         session.context.reads.add(session.owner(path), path);
         return Err(failed(StorageErrorKind::Busy.into()));
     }

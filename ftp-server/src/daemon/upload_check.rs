@@ -356,7 +356,7 @@ impl io::Write for CheckedUpload {
 }
 
 impl Upload for CheckedUpload {
-    forward_storage!(self, self.inner; prepare, ready, published_size, inode, target, descriptor);
+    forward_storage!(self, self.inner; prepare, ready, published_size, hidden_file, target, descriptor);
     forward_storage!(self, self.inner; abort);
 
     fn prepare_commit(&mut self) -> StorageResult<bool> {

@@ -59,6 +59,9 @@ pub(crate) struct ImageOutgoing {
     source: Box<dyn Source>,
     /// Bytes to send, according to the size of the file when it was opened.
     expected: u64,
+    /// Most bytes of the next read, twice as many after a full one. Its space is cleared first, which
+    /// costs more than the read itself if the storage has few bytes at a time.
+    step: usize,
 }
 
 impl ImageOutgoing {
@@ -72,7 +75,7 @@ impl ImageOutgoing {
         if offset > 0 {
             source.seek_to(offset)?;
         }
-        Ok(Self { source, expected })
+        Ok(Self { source, expected, step: limits::BUFFER })
     }
 
     pub(crate) const fn expected(&self) -> u64 {
@@ -83,7 +86,13 @@ impl ImageOutgoing {
 impl Outgoing for ImageOutgoing {
     fn fill(&mut self, room: usize, out: &mut Vec<u8>) -> StorageResult<bool> {
         // If there are no bytes yet, the pump checks the control connection and calls again.
-        Ok(!self.source.ready()? || read_some(&mut *self.source, room, out)? > 0)
+        if !self.source.ready()? {
+            return Ok(true);
+        }
+        let wanted = room.min(self.step);
+        let count = read_some(&mut *self.source, wanted, out)?;
+        self.step = if count < wanted { limits::BUFFER.max(count) } else { 2 * wanted };
+        Ok(count > 0)
     }
 
     fn file_range(&self) -> Option<FileRange<'_>> {

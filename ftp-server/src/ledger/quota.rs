@@ -112,14 +112,14 @@ impl SharedQuota {
     ) -> StorageResult<Box<dyn Upload>> {
         let old = size_of(self.inner(), path);
         let kept = match mode {
-            WriteMode::Append => old.unwrap_or(0),
-            WriteMode::From(from) | WriteMode::Resume(from) => from,
-            WriteMode::Create | WriteMode::Replace => 0,
+            WriteMode::Append => None,
+            WriteMode::From(from) | WriteMode::Resume(from) => Some(from),
+            WriteMode::Create | WriteMode::Replace => Some(0),
         };
         let name = if old.is_some() { Cost::default() } else { Cost::NAME };
         // The kept bytes of an interrupted upload have not counted until now, so they are reserved
         // too.
-        let resumed = if matches!(mode, WriteMode::Resume(_)) { kept } else { 0 };
+        let resumed = if let WriteMode::Resume(from) = mode { from } else { 0 };
         let mut reservation = Reservation::new(&self.account)?;
         reservation.add_ahead(name.plus(Cost::bytes(resumed.saturating_add(1))))?;
         let (account, path) = (Arc::clone(&self.account), path.clone());
@@ -150,10 +150,11 @@ impl SharedQuota {
 
 impl Names {
     /// Claims the file until the reservation ends, so that no other session changes or creates it.
-    /// Returns the cost of the file.
-    pub(super) fn claim(&self, reservation: &mut Reservation) -> StorageResult<Cost> {
+    /// Returns the cost of the file, and its size.
+    pub(super) fn claim(&self, reservation: &mut Reservation) -> StorageResult<(Cost, u64)> {
         reservation.claim(vec![digest(self.path.as_bytes())])?;
-        Ok(cost_of(&*self.account.storage, &self.path))
+        let size = size_of(&*self.account.storage, &self.path);
+        Ok((size.map_or(Cost::default(), Cost::of_file), size.unwrap_or(0)))
     }
 }
 

@@ -239,9 +239,11 @@ enum ReservationPhase {
     Publishing,
 }
 
-/// A reservation after a question to the ledger, and the answer. It has the cost of the file if the
-/// upload may replace it now.
-type ReservationAnswer = (Option<Reservation>, StorageResult<Option<Cost>>);
+/// The cost and the size of the file if an upload may replace it now.
+type Replaceable = Option<(Cost, u64)>;
+
+/// A reservation after a question to the ledger, and the answer.
+type ReservationAnswer = (Option<Reservation>, StorageResult<Replaceable>);
 
 pub(super) struct QuotaUpload {
     inner: Option<Box<dyn Upload>>,
@@ -250,8 +252,9 @@ pub(super) struct QuotaUpload {
     /// If the upload ends during a question, the reservation is released after the answer.
     asked: Polled<ReservationAnswer>,
     target: Names,
-    /// Number of bytes of the file before the first byte to write.
-    kept: u64,
+    /// Number of bytes of the file before the first byte to write; `None` for an append, until the file
+    /// is claimed: others may append to it meanwhile.
+    kept: Option<u64>,
     /// How many of these bytes are reserved, because they have not counted until now.
     resumed: u64,
     written: u64,
@@ -264,13 +267,13 @@ pub(super) struct QuotaUpload {
 }
 
 impl QuotaUpload {
-    /// Wraps an upload to a file whose first `kept` bytes exist. `resumed` is how many of them are
-    /// reserved.
+    /// Wraps an upload to a file whose first `kept` bytes exist; `None` for an append. `resumed` is how
+    /// many of them are reserved.
     pub(super) fn new(
         inner: Box<dyn Upload>,
         reservation: Reservation,
         target: Names,
-        (kept, resumed): (u64, u64),
+        (kept, resumed): (Option<u64>, u64),
     ) -> Self {
         Self {
             inner: Some(inner),
@@ -295,7 +298,7 @@ impl QuotaUpload {
     /// answer; it can be that to an earlier question.
     fn ask(
         &mut self,
-        question: fn(&Names, &mut Reservation) -> StorageResult<Option<Cost>>,
+        question: fn(&Names, &mut Reservation) -> StorageResult<Replaceable>,
     ) -> StorageResult<bool> {
         let (mut reservation, target) = (self.reservation.take(), self.target.clone());
         let asked = self.asked.poll(self.target.is_remote, STEP, move || {
@@ -305,8 +308,9 @@ impl QuotaUpload {
         });
         let Some((reservation, answer)) = asked? else { return Ok(false) };
         self.reservation = reservation;
-        if let Some(replaced) = answer? {
+        if let Some((replaced, size)) = answer? {
             (self.replaced, self.phase) = (replaced, ReservationPhase::Publishing);
+            self.kept.get_or_insert(size);
         }
         Ok(true)
     }
@@ -344,7 +348,7 @@ impl QuotaUpload {
 
     fn settle(&mut self) {
         if let Some(reservation) = self.reservation.take() {
-            let added = Cost::of_file(self.kept.saturating_add(self.written));
+            let added = Cost::of_file(self.kept.unwrap_or(0).saturating_add(self.written));
             reservation.settle(added, self.replaced, Some(Cost::default()));
         }
     }
@@ -395,8 +399,8 @@ impl Upload for QuotaUpload {
         self.inner.as_ref().and_then(|upload| upload.published_size())
     }
 
-    fn inode(&self) -> Option<u64> {
-        self.inner.as_ref().and_then(|upload| upload.inode())
+    fn hidden_file(&self) -> Option<(u64, u64)> {
+        self.inner.as_ref().and_then(|upload| upload.hidden_file())
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {

@@ -43,8 +43,13 @@ impl Observers {
         }
     }
 
-    pub(crate) fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Announcement {
-        let announce = |observer: &Arc<dyn Observer>| observer.before_publication(event, inode);
+    pub(crate) fn before_publication(
+        &self,
+        event: &Event<'_>,
+        hidden_file: Option<(u64, u64)>,
+    ) -> Announcement {
+        let announce =
+            |observer: &Arc<dyn Observer>| observer.before_publication(event, hidden_file);
         Announcement(self.others.iter().filter_map(announce).collect())
     }
 
@@ -151,7 +156,7 @@ mod tests {
     impl Observer for Told {
         fn observe(&self, _: &Event<'_>) {}
 
-        fn before_publication(&self, _: &Event<'_>, _: Option<u64>) -> Option<Settle> {
+        fn before_publication(&self, _: &Event<'_>, _: Option<(u64, u64)>) -> Option<Settle> {
             let ends = Arc::clone(&self.0);
             Some(Box::new(move |is_made| ends.lock().push(is_made)))
         }

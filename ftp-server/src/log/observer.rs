@@ -50,15 +50,19 @@ pub trait Observer: Send + Sync {
     /// Receives an event.
     fn observe(&self, event: &Event<'_>);
 
-    /// Receives the event of an upload that is complete and is about to be published; `inode` is
-    /// [`Upload::inode`](crate::Upload::inode). A program that must not lose the event if the server
+    /// Receives the event of an upload that is complete and is about to be published; `hidden_file` is
+    /// [`Upload::hidden_file`](crate::Upload::hidden_file). A program that must not lose the event if the server
     /// is killed now writes it to disk here (default: does nothing).
     ///
     /// The session calls the returned function with whether the file is published. If the session
     /// gave up the publication, the thread of the publication calls it. If the end stays unknown, for
     /// example because the storage does not answer, the function is dropped.
     #[must_use]
-    fn before_publication(&self, _event: &Event<'_>, _inode: Option<u64>) -> Option<Settle> {
+    fn before_publication(
+        &self,
+        _event: &Event<'_>,
+        _hidden_file: Option<(u64, u64)>,
+    ) -> Option<Settle> {
         None
     }
 }
@@ -72,8 +76,12 @@ impl<T: Observer + ?Sized> Observer for Arc<T> {
         (**self).observe(event);
     }
 
-    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Option<Settle> {
-        (**self).before_publication(event, inode)
+    fn before_publication(
+        &self,
+        event: &Event<'_>,
+        hidden_file: Option<(u64, u64)>,
+    ) -> Option<Settle> {
+        (**self).before_publication(event, hidden_file)
     }
 }
 

@@ -107,7 +107,7 @@ pub(crate) struct Runner {
     spent: Duration,
     /// Whether a command of this session was heavy, so that all later ones are measured.
     is_heavy: bool,
-    /// Whether the network of the client owes so much that its costs must be exact.
+    /// Whether the network of the client is so deep in debt that its costs must be measured.
     is_in_debt: bool,
     /// The scripted fault of this command's transfer, in a test.
     pub(super) fault: Option<ProtocolFault>,
@@ -249,7 +249,7 @@ impl Runner {
         }
         // The session leaves the register last: until then, other threads can wake and cut it.
         drop(registration);
-        // A call that goes on costs as much as a session, so it keeps the place.
+        // A call to the storage that still runs costs as much as a session, so it keeps the permit.
         if let Some(away) = behind {
             away.catch_up();
         }
@@ -452,8 +452,8 @@ impl Runner {
             None => (dispatch(), None),
         };
         if let Some(clock) = clock {
-            // From its first heavy command on, a session is measured. Until then, the time that has
-            // passed is enough, as long as even that makes no debt to speak of.
+            // From its first heavy command on, and while its network is in debt, the processor time of
+            // a session is measured. Otherwise it pays for the elapsed time, which needs no system call.
             self.is_heavy |= clock.is_heavy();
             self.spend(clock.elapsed());
         }

@@ -217,7 +217,7 @@ impl<'a> TransferWatch<'a> {
             PumpEnd::Complete => {
                 self.proved_size = upload.published_size();
                 let is_open = connection.stays_open && !connection.is_finished();
-                let announcement = self.announce(subject, is_open, upload.inode());
+                let announcement = self.announce(subject, is_open, upload.hidden_file());
                 self.commit(upload, announcement)
             }
             end => {
@@ -308,13 +308,18 @@ impl<'a> TransferWatch<'a> {
 
     /// Announces to the observers that the upload is complete and about to be published. `is_open` is
     /// whether its data connection stays open.
-    fn announce(&self, subject: &Subject, is_open: bool, inode: Option<u64>) -> Announcement {
+    fn announce(
+        &self,
+        subject: &Subject,
+        is_open: bool,
+        hidden_file: Option<(u64, u64)>,
+    ) -> Announcement {
         let reply = Some(code_of_success(is_open));
         let (bytes, end, tls) = (self.moved, self.whole(), self.tls);
         let summary = TransferSummary { bytes, end, reply, tls };
         let representation = self.session.transfer.representation;
         let event = self.session.event(subject.event(representation, &summary));
-        self.session.context.observers.before_publication(&event, inode)
+        self.session.context.observers.before_publication(&event, hidden_file)
     }
 
     /// Does work of an upload that may be slow, until `is_done` returns `true`.

@@ -69,17 +69,18 @@ pub(crate) struct Peer {
 #[derive(Default)]
 pub(crate) struct SessionLogin {
     pub(crate) access: Access,
-    /// During a login, a function that returns whether the decision about it is useless.
+    /// During a login, returns whether the client has gone, so that the decision is useless.
     pub(crate) is_client_gone: Option<Box<IsClientGone>>,
     /// Whether observers know that a login was refused because TLS is required.
     pub(crate) has_been_told_of_tls: bool,
-    /// Whether a log line has told of a `CWD` without a name.
+    /// Whether a `CWD` without a name was logged, which is done once per login.
     pub(crate) has_named_no_directory: bool,
     /// The current directory.
     pub(crate) directory: VirtualPath,
     /// The path that `RNFR` named.
     pub(crate) rename_from: Option<VirtualPath>,
-    /// What the client was told about paths, on which later uploads there depend.
+    /// What replies told the client about paths. `command/unfinished` decides by it whether an upload
+    /// can resume.
     pub(crate) heard: Vec<Heard>,
     /// Whether `heard` is incomplete: entries were evicted, or the client learned sizes from a
     /// listing.
@@ -95,10 +96,10 @@ pub(crate) struct SessionLogin {
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) path: VirtualPath,
-    /// What `SIZE`, `MLST` or `MDTM` told last.
+    /// What the last reply to `SIZE`, `MLST` or `MDTM` said.
     pub(crate) size: HeardSize,
     pub(crate) has_read: bool,
-    /// Whether the session has got the 450 that warns a client which compares its upload.
+    /// Whether a `RETR` got 450: the client may compare the old file with its unfinished upload.
     pub(crate) is_warned: bool,
     /// Whether the session has asked for the size, as clients that resume do, and loggers do not.
     pub(crate) has_asked: bool,

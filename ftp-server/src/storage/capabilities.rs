@@ -159,7 +159,7 @@ impl io::Write for Awaited<Box<dyn Upload>> {
 }
 
 impl Upload for Awaited<Box<dyn Upload>> {
-    forward_storage!(self, self.inner; progress, published_size, inode, target, descriptor);
+    forward_storage!(self, self.inner; progress, published_size, hidden_file, target, descriptor);
     forward_storage!(self, self.inner; commit, abort);
 
     fn prepare(&mut self) -> StorageResult<bool> {

@@ -342,7 +342,7 @@ impl Upload for Faulty<Box<dyn Upload>> {
         Ok(self.plan.is_ready(StorageCall::UploadPrepareCommit)? && self.inner.prepare_commit()?)
     }
 
-    forward_storage!(self, self.inner; progress, published_size, inode, target, descriptor);
+    forward_storage!(self, self.inner; progress, published_size, hidden_file, target, descriptor);
 
     fn commit(self: Box<Self>) -> StorageResult<()> {
         if let Err(error) = self.plan.call(StorageCall::UploadCommit, 0) {

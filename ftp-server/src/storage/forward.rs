@@ -135,8 +135,8 @@ macro_rules! __forward_method {
     (published_size $self:ident $inner:expr) => {
         $crate::__forward_method! { [&$self] $inner; published_size() -> Option<u64> }
     };
-    (inode $self:ident $inner:expr) => {
-        $crate::__forward_method! { [&$self] $inner; inode() -> Option<u64> }
+    (hidden_file $self:ident $inner:expr) => {
+        $crate::__forward_method! { [&$self] $inner; hidden_file() -> Option<(u64, u64)> }
     };
     (target $self:ident $inner:expr) => {
         $crate::__forward_method! { [&mut $self] $inner;

@@ -470,9 +470,9 @@ pub trait Upload: io::Write + Send {
         None
     }
 
-    /// Returns the inode of the hidden file that [`commit`](Self::commit) will rename to the final
-    /// name; `None` (default) if the upload has no such file.
-    fn inode(&self) -> Option<u64> {
+    /// Returns the inode and the length of the hidden file that [`commit`](Self::commit) will rename to
+    /// the final name; `None` (default) if the upload has no such file.
+    fn hidden_file(&self) -> Option<(u64, u64)> {
         None
     }
 

@@ -399,8 +399,8 @@ impl Upload for PartialsUpload {
         self.inner.as_ref().and_then(|upload| upload.published_size())
     }
 
-    fn inode(&self) -> Option<u64> {
-        self.inner.as_ref().and_then(|upload| upload.inode())
+    fn hidden_file(&self) -> Option<(u64, u64)> {
+        self.inner.as_ref().and_then(|upload| upload.hidden_file())
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {

@@ -8,7 +8,6 @@ use super::unfinished::{Overtaken, RECORDED, REMEMBERED, RunningUploads, below};
 use super::{
     Keep, StorageErrorKind as Kind, StorageResult, StreamEnd, Unfinished, VirtualPath, WriteMode,
 };
-use crate::deadline::unix_now;
 use crate::limits;
 
 /// The name of a user (empty for shared logins), and a path.
@@ -39,7 +38,6 @@ struct KeptUpload<V> {
     begun: u64,
     number: u64,
     ended: Instant,
-    when: i64,
 }
 
 impl<V> KeptUpload<V> {
@@ -136,8 +134,8 @@ impl<V: PartialEq> MemoryRecords<V> {
             content.truncate(0);
         }
         self.latest += 1;
-        let (ended, when) = (Instant::now(), unix_now());
-        let kept = KeptUpload { content, old, is_void, begun, number: self.latest, ended, when };
+        let (number, ended) = (self.latest, Instant::now());
+        let kept = KeptUpload { content, old, is_void, begun, number, ended };
         self.insert((user.clone(), path), kept);
         let has_bytes = |kept: &KeptUpload<V>| !kept.content.bytes.is_empty();
         if self.count(&user, has_bytes) > limits::PARTIAL_FILES {
@@ -295,8 +293,7 @@ impl<V: PartialEq> MemoryRecords<V> {
         }
         let is_unchanged = kept.old.as_ref() == now;
         let length = if is_unchanged { kept.content.bytes.len() as u64 } else { 0 };
-        let (number, when) = (kept.number, kept.when);
-        Some(Unfinished { kept: length, number, when, ..Unfinished::default() })
+        Some(Unfinished { kept: length, number: kept.number, ..Unfinished::default() })
     }
 
     /// As [`unfinished`](Self::unfinished), and discards the record. The user's running uploads to

@@ -588,7 +588,7 @@ impl Observer for Told {
         }
     }
 
-    fn before_publication(&self, _: &Event<'_>, _: Option<u64>) -> Option<Settle> {
+    fn before_publication(&self, _: &Event<'_>, _: Option<(u64, u64)>) -> Option<Settle> {
         self.add("announced");
         let told = self.clone();
         Some(Box::new(move |is_made| told.add(if is_made { "made" } else { "withdrawn" })))

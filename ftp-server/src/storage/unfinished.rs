@@ -34,7 +34,7 @@ pub(crate) const RECORDED: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 ///
 /// - when an upload of any user from byte 0 stores the file, or the user's own upload is resumed and
 ///   stores it;
-/// - when the file is removed or renamed, or another one is renamed to its name;
+/// - when the file is removed or gets another name, or another file is renamed to its name;
 /// - when the file that the upload was going to replace is gone, or a file appears where there was
 ///   none;
 /// - when the directory is removed (the record moves together with its directory);
@@ -50,8 +50,6 @@ pub struct Unfinished {
     /// A number that identifies the kept bytes. Each upload that leaves a record leaves another
     /// number.
     pub number: u64,
-    /// The time at which the upload ended, in seconds since 1970-01-01T00:00:00Z.
-    pub when: i64,
     /// Whether an upload of the user to this path is running. The other fields then describe
     /// nothing.
     pub is_running: bool,
@@ -64,8 +62,7 @@ impl Unfinished {
     /// its files stay: an upload may have been cut before. `REST` before an upload is then refused with
     /// 554, and `APPE` to bytes with 450 in a session that has asked for their number, as those do that
     /// resume.
-    pub const UNKNOWN: Self =
-        Self { kept: 0, number: 0, when: 0, is_running: false, is_unknown: true };
+    pub const UNKNOWN: Self = Self { kept: 0, number: 0, is_running: false, is_unknown: true };
 }
 
 /// The running uploads of a storage that leave a record if they do not end with success. `P` is

@@ -313,11 +313,11 @@ fn changes_that_were_not_synced_are_told_as_made() {
     for line in ["MKD made", "RMD removed", "DELE f"] {
         session.expect(line, 451);
     }
-    let forgotten = storage.count(StorageCall::Forget);
-    assert_eq!(forgotten, 1);
+    assert_eq!(storage.count(StorageCall::Forget), 1);
     session.expect("RNFR f", 350);
+    // No upload was cut, so there is no record to forget.
     session.expect("RNTO g", 451);
-    assert_eq!(storage.count(StorageCall::Forget), forgotten + 2);
+    assert_eq!(storage.count(StorageCall::Forget), 1);
     // The directory is made, but no byte of the file is received.
     let _data = session.passive();
     let reply = session.expect("STOR parent/f", 451).text();
@@ -368,6 +368,12 @@ fn refused_commands_are_logged_with_the_reason() {
         session.expect("MLST none", 550);
         session.expect("PASV", 227);
         session.expect("LIST -la none", 550);
+        // A session gets ten lines per second.
+        let mut session = fixture.session();
+        session.expect("MFF Modify=20200101000000; none", 550);
+        session.expect("HASH none", 550);
+        session.expect("XCRC \"none\" 0 1", 550);
+        session.expect("STAT none", 550);
         let mut reader = RawSession::login(fixture.server.local_addr(), "reader", "p");
         reader.expect("MKD x", 550);
         reader.expect("RNTO x", 503);
@@ -389,6 +395,10 @@ fn refused_commands_are_logged_with_the_reason() {
                 r#"MFMT path="/none" reply=550 text="No such file or directory""#,
                 r#"MLST path="/none" reply=550 text="No such file or directory""#,
                 r#"LIST path="/none" reply=550 text="No such file or directory""#,
+                r#"MFF path="/none" reply=550 text="No such file or directory""#,
+                r#"HASH path="/none" reply=550 text="No such file or directory""#,
+                r#"XCRC path="/none" reply=550 text="No such file or directory""#,
+                r#"STAT path="/none" reply=550 text="No such file or directory""#,
                 r#"MKD path="/x" reply=550 text="Permission denied""#,
                 r#"RNTO path="/x" reply=503 text="Bad sequence of commands""#,
             ],
@@ -403,6 +413,10 @@ fn refused_commands_are_logged_with_the_reason() {
                 r#""MFMT","path":"/none","reply":550,"text":"No such file or directory"}"#,
                 r#""MLST","path":"/none","reply":550,"text":"No such file or directory"}"#,
                 r#""LIST","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""MFF","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""HASH","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""XCRC","path":"/none","reply":550,"text":"No such file or directory"}"#,
+                r#""STAT","path":"/none","reply":550,"text":"No such file or directory"}"#,
                 r#""MKD","path":"/x","reply":550,"text":"Permission denied"}"#,
                 r#""RNTO","path":"/x","reply":503,"text":"Bad sequence of commands"}"#,
             ],
@@ -497,7 +511,7 @@ impl Observer for Words {
     }
 }
 
-/// Records the inode of each announced upload, and whether its file already has its name.
+/// Records the inode and length of each announced upload, and whether its file already has its name.
 struct Announced(Arc<Mutex<Vec<String>>>, std::path::PathBuf);
 
 impl Observer for Announced {
@@ -511,15 +525,15 @@ impl Observer for Announced {
     fn before_publication(
         &self,
         event: &Event<'_>,
-        inode: Option<u64>,
+        hidden_file: Option<(u64, u64)>,
     ) -> Option<Box<dyn FnOnce(bool) + Send>> {
         let EventKind::Transferred(transfer) = event.kind else { panic!("{event:?}") };
         let has_name = self.1.join("a").exists();
         let (end, reply) = (transfer.end.as_str(), transfer.reply);
-        let inode = inode.expect("a hidden file");
+        let (inode, length) = hidden_file.expect("a hidden file");
         let bytes = transfer.bytes;
         let mut said = self.0.lock().expect("nothing panics here");
-        said.push(format!("{inode} {has_name} {bytes} {end} {reply:?}"));
+        said.push(format!("{inode} {length} {has_name} {bytes} {end} {reply:?}"));
         let said = Arc::clone(&self.0);
         Some(Box::new(move |is_made| {
             said.lock().expect("nothing panics here").push(format!("made: {is_made}"));
@@ -545,7 +559,7 @@ fn an_upload_is_announced_before_its_file_gets_its_name() {
     let okay = Some(ReplyCode::TRANSFER_COMPLETE);
     let want = [
         format!("abor {:?}", Some(ReplyCode::TRANSFER_ABORTED)),
-        format!("{inode} false 5 fin {okay:?}"),
+        format!("{inode} 5 false 5 fin {okay:?}"),
         "made: true".to_owned(),
         format!("fin {okay:?}"),
     ];

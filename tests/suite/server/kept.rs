@@ -252,7 +252,7 @@ fn an_interrupted_upload_is_not_resumed_onto_the_file_it_replaces_fs_13_fs_15() 
 }
 
 #[test]
-fn a_logger_may_append_an_hour_after_an_upload_was_cut_fs_15_cm_106() {
+fn the_hour_after_which_a_logger_may_append_is_not_that_of_a_clock_fs_15_cm_106() {
     let fixture = Fixture::new();
     fixture.write("f", "old\n");
     // One byte cannot be resumed.
@@ -270,7 +270,7 @@ fn a_logger_may_append_an_hour_after_an_upload_was_cut_fs_15_cm_106() {
         code
     };
     assert_eq!((append("NOOP"), append("SIZE f")), (450, 450));
-    // As if an hour had passed.
+    // As if the clock had been set forward by an hour.
     let record = fixture.names().into_iter().find(|name| name.starts_with(super::RECORD));
     let record = fixture.path(&record.expect("a record"));
     let text = std::fs::read_to_string(&record).expect("a record");
@@ -282,7 +282,7 @@ fn a_logger_may_append_an_hour_after_an_upload_was_cut_fs_15_cm_106() {
     for question in ["SIZE f", "MLST f", "STAT f", "STAT *"] {
         assert_eq!(append(question), 450, "a client that resumes asks for the size: {question}");
     }
-    assert_eq!(append("NOOP"), 150, "a logger does not");
+    assert_eq!(append("NOOP"), 450, "the hour has not passed");
     // The record stays.
     let mut session = fixture.session();
     play(&mut session, &[("TYPE I", 200), ("SIZE f", 554), ("REST 4", 350), ("PASV", 227)]);

@@ -30,7 +30,7 @@ impl Observer for Told {
     fn before_publication(
         &self,
         _: &Event<'_>,
-        _: Option<u64>,
+        _: Option<(u64, u64)>,
     ) -> Option<Box<dyn FnOnce(bool) + Send>> {
         self.add("announced");
         let announced = AnnouncedUpload { told: self.clone(), end: "dropped" };

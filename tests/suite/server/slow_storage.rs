@@ -404,7 +404,7 @@ const STALLS: [Stall; 53] = [
     (StorageCall::Mkdir, &[], "MKD e"),
     (StorageCall::Mkdir, &[], "XMKD e"),
     (StorageCall::Rename, &["RNFR old"], "RNTO new"),
-    (StorageCall::Forget, &["RNFR old"], "RNTO new"),
+    (StorageCall::Unfinished, &["RNFR old"], "RNTO new"),
     (StorageCall::Set, &[], "MFMT 20200101000000 old"),
     (StorageCall::Set, &[], "MFF Modify=20200101000000; old"),
     (StorageCall::Set, &[], "MFF UNIX.mode=600; old"),

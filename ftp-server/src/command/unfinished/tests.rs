@@ -388,6 +388,7 @@ impl Model {
                 }
                 None => done(550),
             },
+            Act::RenameToItself => done(if self.file.is_some() { 250 } else { 550 }),
             Act::RenameOnto => {
                 self.client = Client::default();
                 self.name_changed(Some(b"another".to_vec()), Change::Stored);
@@ -626,6 +627,151 @@ fn whatever_others_do_to_the_file_nobody_resumes_at_its_length_fs_15() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_rename_between_two_names_of_one_file_ends_no_record_cm_92_fs_15() {
+    let root = tempfile::tempdir().unwrap();
+    for (number, (from, to)) in [(FILE, OTHER_FILE), (OTHER_FILE, FILE)].into_iter().enumerate() {
+        let (storage, world) = on_disk(&root, number);
+        storage.mkdir(&DIRECTORY.into()).unwrap();
+        let at = |name: &str| root.path().join(number.to_string()).join(&name[1..]);
+        std::fs::write(at(FILE), "old").unwrap();
+        std::fs::hard_link(at(FILE), at(OTHER_FILE)).unwrap();
+        let mut served = Served::new(storage, world);
+        let model = Model::default();
+        assert_eq!(served.act(Act::StorCutEarly, &model).0, 426);
+        assert_eq!(served.rename(from, to), 250);
+        for (act, want) in [(Act::Size, 554), (Act::Appe, 450)] {
+            assert_eq!(served.act(act, &model).0, want, "{act:?} after {from} to {to}");
+        }
+    }
+}
+
+/// The storage does not know the record: another server has left it.
+#[test]
+fn a_rename_ends_the_record_of_another_server_fs_15() {
+    let directory = tempfile::tempdir().unwrap();
+    let (storage, world) = on_disk(&directory, 0);
+    storage.mkdir(&DIRECTORY.into()).unwrap();
+    let model = Model::default();
+    assert_eq!(Served::new(storage, world).act(Act::StorCut, &model).0, 426);
+    let root = directory.path().join("0");
+    let storage = LocalStorage::open(&root).unwrap();
+    let mut served = Served::new(storage, World::Disk(root.clone()));
+    assert_eq!(served.act(Act::RenameOnto, &model).0, 250);
+    std::fs::remove_file(root.join(&FILE[1..])).unwrap();
+    assert_eq!(served.act(Act::Size, &model).0, 550);
+}
+
+/// A storage in which another session's upload to the new name begins and is cut directly after a rename.
+struct Overtaking(MemoryStorage);
+
+impl Storage for Overtaking {
+    forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished, kept);
+    forward_storage!(self, self.0; forget, remove, rmdir, mkdir, set, space);
+
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        self.0.rename(from, to, replace)?;
+        cut(&self.0, to)
+    }
+}
+
+fn cut(storage: &MemoryStorage, path: &VirtualPath) -> StorageResult<()> {
+    let mut upload = storage.write(path, WriteMode::Replace, Keep::Bytes(b"u"))?;
+    upload.write_all(b"cut").unwrap();
+    upload.abort(StreamEnd::Cut);
+    Ok(())
+}
+
+#[test]
+fn a_rename_leaves_the_record_of_a_later_upload_fs_15() {
+    for has_former in [false, true] {
+        let (memory, to) = (MemoryStorage::new(), VirtualPath::from("/to"));
+        for name in ["/from", "/to"] {
+            memory.put(name, "old").unwrap();
+        }
+        if has_former {
+            cut(&memory, &to).unwrap();
+        }
+        let builder = Server::builder().storage(Overtaking(memory.clone()));
+        let server = builder.user("u", "p", Rights::FULL).bind("127.0.0.1:0").unwrap();
+        let mut session = RawSession::login(server.local_addr(), "u", "p");
+        session.expect("RNFR from", 350);
+        session.expect("RNTO to", 250);
+        let record = memory.unfinished(&to, Some(b"u")).unwrap();
+        assert_eq!(record.map(|record| record.kept), Some(3), "{has_former}");
+    }
+}
+
+#[test]
+fn an_append_that_resumes_needs_the_rights_of_a_replacement_fs_15_cm_106() {
+    let append = Rights::READ | Rights::APPEND;
+    for (old, rights, overwrite, want) in [
+        (Some("old"), append, true, 550),
+        (Some("old"), append | Rights::CREATE, true, 550),
+        (Some("old"), Rights::FULL, false, 553),
+        (Some("old"), Rights::FULL, true, 226),
+        (None, append, true, 550),
+        (None, append | Rights::CREATE, true, 226),
+    ] {
+        let storage = MemoryStorage::new();
+        storage.mkdir(&DIRECTORY.into()).unwrap();
+        if let Some(old) = old {
+            storage.put(FILE, old).unwrap();
+        }
+        let mut served = Served::new(storage, World::Closed);
+        let mut model = Model::default();
+        let mut act = |served: &mut Served<MemoryStorage>, act| {
+            let got = served.act(act, &model);
+            model.act(act);
+            got
+        };
+        assert_eq!(act(&mut served, Act::StorCut).0, 426);
+        served.login_again(rights, overwrite);
+        assert_eq!(act(&mut served, Act::Size), (213, (CUT - 1).to_string().into_bytes()));
+        assert_eq!(act(&mut served, Act::Appe).0, want, "{rights:?} {overwrite}");
+        let is_old = served.content() == old.map(|old| old.as_bytes().to_vec());
+        assert_eq!(is_old, want != 226);
+    }
+}
+
+#[test]
+fn a_logger_may_append_an_hour_after_it_has_met_a_cut_upload_fs_15_cm_106() {
+    let storage = MemoryStorage::new();
+    storage.put(FILE, "old").unwrap();
+    let mut served = Served::new(storage, World::Closed);
+    assert_eq!(served.act(Act::StorCutEarly, &Model::default()).0, 426);
+    assert_eq!(served.append_after(Duration::ZERO), Some(450));
+    assert_eq!(served.append_after(Duration::ZERO), Some(450));
+    // `None` shortly after the system has started.
+    assert!([None, Some(226)].contains(&served.append_after(APPENDABLE)));
+}
+
+#[test]
+fn each_record_that_cannot_be_read_has_an_hour_of_its_own_fs_15_cm_106() {
+    let root = tempfile::tempdir().unwrap();
+    let (storage, world) = on_disk(&root, 0);
+    storage.mkdir(&DIRECTORY.into()).unwrap();
+    let directory = root.path().join("0").join(&DIRECTORY[1..]);
+    std::fs::write(directory.join("f"), "old").unwrap();
+    let mut served = Served::new(storage, world);
+    assert_eq!(served.act(Act::StorCutEarly, &Model::default()).0, 426);
+    let names = std::fs::read_dir(&directory).unwrap().map(|found| found.unwrap().path());
+    let record = names.into_iter().find(|name| name.to_string_lossy().contains("record-")).unwrap();
+    // As another server leaves it that is killed.
+    let empty = || {
+        let new = directory.join("new");
+        std::fs::write(&new, "").unwrap();
+        std::fs::rename(new, &record).unwrap();
+    };
+    empty();
+    assert_eq!(served.append_after(Duration::ZERO), Some(450));
+    empty();
+    for want in [450, 226] {
+        // `None` shortly after the system has started.
+        assert!([None, Some(want)].contains(&served.append_after(APPENDABLE)), "{want}");
     }
 }
 

@@ -7,6 +7,7 @@
 mod notice;
 mod spool;
 
+use std::fmt::Display;
 use std::fs;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +16,13 @@ use std::time::{Duration, Instant};
 
 use crate::{Event, Observer};
 
-use self::notice::{EventForm, Hook, Notice, is_unpublished, new_id};
+use self::notice::{EventForm, HiddenFile, Hook, Notice, is_published, new_id};
+use self::spool::{DeadLetters, unanswered};
 pub(super) use self::spool::{Spool, flaw, needs_spool, spool_directory, spool_files};
-use super::DaemonError;
 use super::config::{Config, HookEvent, Settings};
 use super::logging::LOG;
 use super::programs::pool::{Job, ProgramPool};
+use super::{DaemonError, DiskAnswer, answers};
 use crate::lock::Lock;
 use crate::log::Settle;
 use ftp_proto::text::values::{counted, shown_path};
@@ -64,27 +66,49 @@ impl Hooks {
     ///
     /// # Errors
     ///
-    /// Returns why other users of the computer can change the spool, or the errors of [`Spool::open`].
+    /// Returns why other users of the computer can change the spool, that its disk does not answer, or
+    /// the errors of [`Spool::open`].
     pub(super) fn open(&self, config: &Config) -> Result<Option<Arc<Spool>>, DaemonError> {
         let hooks = &config.settings.hooks;
-        if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters)
-            && !path.is_dir()
-        {
-            let shown = shown_path(path);
-            log::warn!(
-                target: LOG,
-                "hooks.dead_letters: {shown} is not a directory; until it is one, undelivered events are kept only in the log"
-            );
+        if let (Some(_), Some(path)) = (&hooks.program, &hooks.dead_letters) {
+            let is_directory = answers(vec![path.clone()], |path| path.is_dir());
+            let wrong = match is_directory.into_iter().find_map(DiskAnswer::given) {
+                Some(true) => None,
+                Some(false) => Some("is not a directory; until it is one"),
+                None => Some("does not answer; until it does"),
+            };
+            if let Some(wrong) = wrong {
+                let shown = shown_path(path);
+                log::warn!(
+                    target: LOG,
+                    "hooks.dead_letters: {shown} {wrong}, undelivered events are kept only in the log"
+                );
+            }
         }
+        let open = self.spool.get();
         if EventForm::ALL.iter().all(|form| form.command(hooks).is_none()) {
-            return Ok(self.spool.get().cloned());
+            return Ok(open.cloned());
         }
-        if let Some(why) = flaw(&config.settings) {
-            return Err(DaemonError::configuration(why));
-        }
-        match self.spool.get() {
-            Some(spool) => Ok(Some(Arc::clone(spool))),
-            None => Spool::open(config).map(Arc::new).map(Some),
+        let is_open = open.is_some();
+        let opened = answers(vec![config.clone()], move |config| {
+            if let Some(why) = flaw(&config.settings) {
+                return Err(DaemonError::configuration(why));
+            }
+            let new = (!is_open).then(|| Spool::open(&config));
+            new.transpose()
+        });
+        match (opened.into_iter().find_map(DiskAnswer::given), open) {
+            (Some(new), open) => {
+                let new = new?.map(Arc::new);
+                new.iter().for_each(decide_in_time);
+                Ok(new.or_else(|| open.cloned()))
+            }
+            (None, Some(open)) => {
+                let why = unanswered(&config.settings);
+                log::warn!(target: LOG, "{why}; the open spool stays in use");
+                Ok(Some(Arc::clone(open)))
+            }
+            (None, None) => Err(unanswered(&config.settings)),
         }
     }
 
@@ -134,22 +158,19 @@ impl Hooks {
 
     /// Queues the events that a former server left, except for those of uploads that it did not
     /// publish.
-    fn recover(&self, spool: &Spool) {
+    fn recover(&self, spool: &Arc<Spool>) {
         let is_first = self.next_look.lock().is_none();
         let (mut idle, mut waiting, mut full) = (Vec::new(), Vec::new(), Vec::new());
-        for mut found in spool.take_left() {
-            let mut parts = found.splitn(3, '.');
-            let (Some(id), Some(suffix)) = (parts.next(), parts.next()) else { continue };
-            let inode: Option<u64> = parts.next().and_then(|inode| inode.parse().ok());
+        for found in spool.take_left() {
+            let Some((_, suffix)) = found.split_once('.') else { continue };
             let mut runners = self.runners.iter();
             let Some(runner) = runners.find(|runner| runner.form.suffix() == suffix) else {
                 continue;
             };
-            if inode.is_none() && full.contains(&suffix) {
+            if full.contains(&suffix) {
                 waiting.push(found);
                 continue;
             }
-            let name = format!("{id}.{suffix}");
             let json = fs::read_to_string(spool.at(&found));
             if json.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
                 continue;
@@ -159,36 +180,25 @@ impl Hooks {
                 spool.remove(&found);
                 continue;
             }
-            if let (Ok(json), Some(inode)) = (&json, inode) {
-                // Checked now: the sweeper removes the hidden file later, and with it the proof.
-                if is_unpublished(json, inode) {
-                    spool.remove(&found);
-                    continue;
-                }
-                spool.rename(&found, &name);
-                found.clone_from(&name);
-            }
             let Some(hook) = runner.hook.lock().clone() else {
                 idle.push(found);
                 continue;
             };
-            match json.ok().and_then(|json| Notice::read(&hook, name, None, json)) {
+            match json.ok().and_then(|json| Notice::read(&hook, found.clone(), None, json)) {
                 Some(notice) if !runner.pool.has_room(&notice) => {
                     full.push(runner.form.suffix());
                     waiting.push(found);
                 }
                 Some(notice) => notice.push(),
-                None => {
-                    let shown = shown_path(&spool.at(&found));
-                    log::error!(target: LOG, "hooks.spool: {shown} is not an event; remove it");
-                }
+                None => refuse(spool, &found, &"is not an event; remove it"),
             }
         }
+        let is_next = !waiting.is_empty();
         if !waiting.is_empty() && is_first {
             let events = counted(waiting.len(), "event");
             log::warn!(target: LOG, "hooks.spool: {events} wait there until the queue has room");
         }
-        *self.next_look.lock() = (!waiting.is_empty()).then(|| Instant::now() + LOOK);
+        *self.next_look.lock() = is_next.then(|| Instant::now() + LOOK);
         if !idle.is_empty() && is_first {
             let files = counted(idle.len(), "file");
             log::warn!(target: LOG, "hooks.spool: {files} left there: no hook is configured for them");
@@ -198,14 +208,14 @@ impl Hooks {
     }
 
     /// Writes an event to the spool for each configured program that gets it.
-    fn record(&self, event: &Event<'_>, inode: Option<u64>) -> Vec<Arc<Notice>> {
+    fn record(&self, event: &Event<'_>, hidden_file: Option<HiddenFile>) -> Vec<Arc<Notice>> {
         let current = |runner: &HookRunner| runner.hook.lock().clone();
         let hooks: Vec<Arc<Hook>> = self.runners.iter().filter_map(current).collect();
         if hooks.is_empty() {
             return Vec::new();
         }
         let id = new_id();
-        let notices = hooks.iter().filter_map(|hook| Notice::of(hook, &id, event, inode));
+        let notices = hooks.iter().filter_map(|hook| Notice::of(hook, &id, event, hidden_file));
         notices.inspect(|notice| notice.record()).collect()
     }
 
@@ -238,6 +248,82 @@ impl Hooks {
     }
 }
 
+fn refuse(spool: &Spool, found: &str, why: &dyn Display) {
+    log::error!(target: LOG, "hooks.spool: {}: {why}", shown_path(&spool.at(found)));
+}
+
+/// If this is the name of an event of an upload that was being published, renames the event if it
+/// was, and removes it if it was not. If that is unknown, the event becomes a dead letter, because no
+/// hook may run for a file that is not there. Returns the new name, under which the event may be
+/// missing; `None` if the event does not count, or cannot be read.
+fn decide(spool: &Spool, found: String) -> Option<String> {
+    let mut parts = found.splitn(3, '.');
+    let (Some(id), Some(suffix), Some(rest)) = (parts.next(), parts.next(), parts.next()) else {
+        return Some(found);
+    };
+    EventForm::ALL.iter().find(|form| form.suffix() == suffix)?;
+    let Some(hidden_file) = HiddenFile::parse(rest) else {
+        refuse(spool, &found, &"is not the name of an event");
+        return None;
+    };
+    let json = match fs::read_to_string(spool.at(&found)) {
+        Ok(json) => json,
+        // The answer to an earlier question came late.
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => {
+            refuse(spool, &found, &error);
+            return None;
+        }
+    };
+    match is_published(&json, hidden_file) {
+        Ok(true) => {
+            let name = format!("{id}.{suffix}");
+            spool.rename(&found, &name);
+            return Some(name);
+        }
+        Ok(false) => spool.remove(&found),
+        Err(error) => bury(spool, &found, &error),
+    }
+    None
+}
+
+/// Makes an event a dead letter, or else a log line: it is unknown whether its upload was published.
+fn bury(spool: &Spool, found: &str, why: &dyn Display) {
+    let json = match fs::read_to_string(spool.at(found)) {
+        Ok(json) => json,
+        Err(error) => return refuse(spool, found, &error),
+    };
+    let name = format!("{}.json", found.split('.').next().unwrap_or(found));
+    let letters = spool.failed().map(DeadLetters::new);
+    let kept = letters.map(|letters| letters.keep(&spool.at(found), &name, &json));
+    let place = match kept {
+        Some(Ok(path)) => {
+            spool.remove(found);
+            format!("is in {}", shown_path(&path))
+        }
+        // Nobody delivers it from there, but nothing else has it.
+        _ => format!("stays in {}: {}", shown_path(&spool.at(found)), json.trim_end()),
+    };
+    log::error!(target: LOG, "hooks.spool: cannot tell whether an upload was stored: {why}; the event {place}");
+}
+
+/// Decides which uploads were published, before a sweeper or a session removes their hidden files. The
+/// events below disks that do not answer become dead letters: to wait for them would hold up the
+/// sweeper, also on other disks.
+fn decide_in_time(spool: &Arc<Spool>) {
+    let left = spool.take_left();
+    let asked = Arc::clone(spool);
+    let decided = answers(left.clone(), move |found| decide(&asked, found));
+    for (answer, found) in decided.into_iter().zip(left) {
+        match answer.given() {
+            Some(decided) => spool.put_back(decided),
+            // No disk decides about this event.
+            None if found.split('.').count() < 3 => spool.put_back([found]),
+            None => bury(spool, &found, &"its disk does not answer"),
+        }
+    }
+}
+
 /// The daemon did not start: what was queued stays in the spool.
 impl Drop for Hooks {
     fn drop(&mut self) {
@@ -254,8 +340,12 @@ impl Observer for Hooks {
     }
 
     /// An announcement that is dropped leaves its events in the spool.
-    fn before_publication(&self, event: &Event<'_>, inode: Option<u64>) -> Option<Settle> {
-        let notices = self.record(event, inode);
+    fn before_publication(
+        &self,
+        event: &Event<'_>,
+        hidden_file: Option<(u64, u64)>,
+    ) -> Option<Settle> {
+        let notices = self.record(event, hidden_file.map(HiddenFile::from));
         if notices.is_empty() {
             return None;
         }
@@ -272,7 +362,9 @@ mod tests {
     use std::sync::mpsc;
 
     use ftp_proto::{RepresentationType, Verb};
+    use ftp_tests::lying_disk::LyingDisk;
     use ftp_tests::raw::RawSession;
+    use ftp_tests::root::TempRoot;
     use ftp_tests::wait::wait_until;
     use tempfile::TempDir;
 
@@ -336,6 +428,33 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_does_not_answer_holds_up_no_start() {
+        let silent = TempRoot::new();
+        let Some(disk) = LyingDisk::mount(silent.path(), [("d/f", "x")]) else { return };
+        let place = silent.join("d").to_str().unwrap().to_owned();
+        let held = disk.lies();
+        let (_directory, spool, mut config) = empty_spool();
+        config.set("hooks.dead_letters", &place).unwrap();
+        // Events of uploads below the disk, of this server and of one that noted no length.
+        let json = format!("{{\"local_path\":\"{place}/f\"}}\n");
+        let events = ["1.event.7-1", "2.event.7"].map(|name| spool.join(name));
+        events.iter().for_each(|event| fs::write(event, &json).unwrap());
+        let hooks = Arc::new(Hooks::new());
+        apply(&hooks, &config);
+        // Neither delivered nor lost, and no sweeper waits for them.
+        let letters = ["1.json", "2.json"].map(|name| spool.join("failed").join(name));
+        let are_buried = || letters.iter().all(|it| it.exists());
+        assert!(are_buried() && !events.iter().any(|event| event.exists()));
+        // A reload keeps the spool that is open.
+        config.set("hooks.spool", &place).unwrap();
+        assert!(hooks.open(&config).unwrap().is_some());
+        let refused = Hooks::new().open(&config).map(drop).unwrap_err();
+        assert_eq!(refused.message, format!("hooks.spool: {place}: timed out"));
+        drop(held);
+        hooks.finish(Duration::ZERO);
+    }
+
+    #[test]
     fn events_that_do_not_fit_into_the_queue_are_delivered_when_there_is_room() {
         let (_directory, spool, config) = empty_spool();
         let hooks = Arc::new(Hooks::new());
@@ -384,8 +503,11 @@ mod tests {
     #[test]
     fn an_upload_that_was_not_published_is_withdrawn_without_its_hook_too() {
         let (directory, spool, config) = empty_spool();
-        let local_path = directory.path().join("f");
-        let json = format!("{{\"local_path\":\"{}\",\"bytes\":7}}\n", local_path.display());
+        // A link to the missing file, and 9 bytes of a text that were stored as 7.
+        let local_path = directory.path().join("link/f");
+        fs::create_dir(directory.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("../f", &local_path).unwrap();
+        let json = format!("{{\"local_path\":\"{}\",\"bytes\":9}}\n", local_path.display());
         // The number of the third one is that of a file which was published: inode numbers of some disks
         // change in a restart.
         for (id, name, content) in [
@@ -396,8 +518,11 @@ mod tests {
             let file = directory.path().join(name);
             fs::write(&file, content).unwrap();
             let inode = file.metadata().unwrap().ino();
-            fs::write(spool.join(format!("{id}.stored.{inode}")), &json).unwrap();
+            fs::write(spool.join(format!("{id}.stored.{inode}-7")), &json).unwrap();
+            // As older servers left it.
+            fs::write(spool.join(format!("{id}-old.stored.{inode}")), &json).unwrap();
         }
+        fs::write(spool.join("malformed.stored.7-x"), &json).unwrap();
         // The server was killed before it wrote this event.
         fs::write(spool.join("empty.stored"), "").unwrap();
         let hooks = Hooks::new();
@@ -405,8 +530,32 @@ mod tests {
         let entries = fs::read_dir(&spool).unwrap().map(|entry| entry.unwrap().file_name());
         let mut left: Vec<_> = entries.filter(|name| name != "failed").collect();
         left.sort();
-        assert_eq!(left, ["published.stored", "renumbered.stored"]);
+        let want = [
+            "malformed.stored.7-x",
+            "published-old.stored",
+            "published.stored",
+            "renumbered.stored",
+        ];
+        assert_eq!(left, want);
         hooks.finish(Duration::ZERO);
+    }
+
+    #[test]
+    fn an_upload_in_a_directory_that_cannot_be_read_is_not_told_as_stored_hf_19() {
+        let (directory, spool, config) = empty_spool();
+        let (missing, file) = (directory.path().join("missing/f"), directory.path().join("file"));
+        fs::write(&file, "x").unwrap();
+        for (id, path) in [("1", missing), ("2", file.join("f"))] {
+            let json = format!("{{\"local_path\":\"{}\"}}\n", path.display());
+            fs::write(spool.join(format!("{id}.event.7-1")), json).unwrap();
+        }
+        let hooks = Hooks::new();
+        apply(&hooks, &config);
+        hooks.finish(Duration::from_secs(60));
+        let mut letters: Vec<_> =
+            fs::read_dir(spool.join("failed")).unwrap().map(|it| it.unwrap().file_name()).collect();
+        letters.sort();
+        assert_eq!(letters, ["1.json", "2.json"]);
     }
 
     /// Returns a server over `storage` whose hooks note stored files in `seen`. The directory of the
@@ -492,15 +641,15 @@ mod tests {
         // The event of a file that is stored is told by its announcement only.
         hooks.observe(&event);
         assert_eq!(names(), [""; 0]);
-        hooks.before_publication(&event, Some(7)).unwrap()(false);
+        hooks.before_publication(&event, Some((7, 1))).unwrap()(false);
         assert_eq!(names(), [""; 0]);
-        hooks.before_publication(&event, Some(7)).unwrap()(true);
+        hooks.before_publication(&event, Some((7, 1))).unwrap()(true);
         let [made] = &names()[..] else { panic!("{:?}", names()) };
         assert!(made.ends_with("-stored.stored"), "{made}");
         fs::remove_file(spool.join(made)).unwrap();
-        drop(hooks.before_publication(&event, Some(7)));
+        drop(hooks.before_publication(&event, Some((7, 1))));
         let [left] = &names()[..] else { panic!("{:?}", names()) };
-        assert!(left.ends_with("-stored.stored.7"), "{left}");
+        assert!(left.ends_with("-stored.stored.7-1"), "{left}");
         hooks.finish(Duration::ZERO);
         assert_eq!(names().len(), 1);
     }

@@ -2,9 +2,10 @@
 //! environment.
 
 use std::ffi::OsString;
-use std::fs::{self, DirEntry};
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -142,13 +143,41 @@ pub(super) fn new_id() -> String {
     format!("{:019}-{:016x}", since.as_nanos(), random::number().unwrap_or_default())
 }
 
+/// Number of links that lead to one file at most, as in Linux.
+const MOST_LINKS: usize = 40;
+
+/// The file of an upload that is being published.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct HiddenFile {
+    inode: u64,
+    /// Unknown in events of servers before this one.
+    length: Option<u64>,
+}
+
+impl From<(u64, u64)> for HiddenFile {
+    fn from((inode, length): (u64, u64)) -> Self {
+        Self { inode, length: Some(length) }
+    }
+}
+
+impl HiddenFile {
+    /// Reads the end of the name of an event.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (inode, length) = match text.split_once('-') {
+            Some((inode, length)) => (inode, Some(length.parse().ok()?)),
+            None => (text, None),
+        };
+        Some(Self { inode: inode.parse().ok()?, length })
+    }
+}
+
 /// An event for a hook, and its file in the spool.
 pub(super) struct Notice {
     hook: Arc<Hook>,
     /// Name of the file in the spool.
     name: String,
-    /// Inode of the upload that is being published.
-    inode: Option<u64>,
+    /// The file of the upload that is being published.
+    hidden_file: Option<HiddenFile>,
     json: String,
     /// The fields of the JSON.
     fields: Vec<TomlEntry>,
@@ -161,7 +190,7 @@ impl Notice {
         hook: &Arc<Hook>,
         id: &str,
         event: &Event<'_>,
-        inode: Option<u64>,
+        hidden_file: Option<HiddenFile>,
     ) -> Option<Arc<Self>> {
         let word = HookEvent::of(event).filter(|word| hook.events.contains(word))?;
         let local = event.local_path();
@@ -169,19 +198,19 @@ impl Notice {
         more.extend(local.iter().map(|path| ("local_path", path.as_os_str().as_bytes())));
         more.push(("id", id.as_bytes()));
         let name = format!("{id}-{word}.{}", hook.form.suffix());
-        Self::read(hook, name, inode, event.to_json(&more) + "\n")
+        Self::read(hook, name, hidden_file, event.to_json(&more) + "\n")
     }
 
     /// Returns the notice with this JSON; `None` if the JSON is incomplete.
     pub(super) fn read(
         hook: &Arc<Hook>,
         name: String,
-        inode: Option<u64>,
+        hidden_file: Option<HiddenFile>,
         json: String,
     ) -> Option<Arc<Self>> {
         let fields = json_object(json.as_bytes()).ok()?;
         let (hook, failures) = (Arc::clone(hook), AtomicU32::new(0));
-        Some(Arc::new(Self { hook, name, inode, json, fields, failures }))
+        Some(Arc::new(Self { hook, name, hidden_file, json, fields, failures }))
     }
 
     /// Returns a field, with a text as it is escaped; empty if the field is missing.
@@ -195,7 +224,9 @@ impl Notice {
 
     /// Returns the name of the event's file until the upload, if any, is published.
     fn first_name(&self) -> String {
-        self.inode.map_or_else(|| self.name.clone(), |inode| format!("{}.{inode}", self.name))
+        let Some(HiddenFile { inode, length }) = self.hidden_file else { return self.name.clone() };
+        let length = length.map(|length| format!("-{length}")).unwrap_or_default();
+        format!("{}.{inode}{length}", self.name)
     }
 
     fn letter_name(&self) -> String {
@@ -217,7 +248,7 @@ impl Notice {
 
     /// Queues a recorded event. If it is about an upload, the upload is published.
     pub(super) fn push(self: Arc<Self>) {
-        if self.inode.is_some() {
+        if self.hidden_file.is_some() {
             let notice = Arc::clone(&self);
             let rename = move || notice.hook.spool.rename(&notice.first_name(), &notice.name);
             self.hook.spool.unconfined(rename);
@@ -272,23 +303,49 @@ fn field<'a>(fields: &'a [TomlEntry], name: &str) -> Option<&'a str> {
     }
 }
 
-/// Returns whether a server died before it published the upload of an event: the event is
-/// incomplete, or the upload's file, which has this inode, still has a hidden name. Device numbers
-/// are not compared, because those of btrfs and of network file systems change. Inode numbers of FAT
-/// and FUSE disks change too: a file with fewer bytes than were uploaded is another one.
-pub(super) fn is_unpublished(json: &str, inode: u64) -> bool {
-    let Ok(fields) = json_object(json.as_bytes()) else { return true };
+/// Returns whether a server that died had published the upload of an event: the file has its name, or
+/// no hidden file beside it is that of the upload, which was moved away since. Device numbers are not
+/// compared, because those of btrfs and of network file systems change. Inode numbers of FAT and FUSE
+/// disks change too: a file of another length is another one.
+///
+/// # Errors
+///
+/// Returns why it is unknown: the directory is missing, or cannot be read completely.
+pub(super) fn is_published(json: &str, hidden_file: HiddenFile) -> io::Result<bool> {
+    // The server was killed before it wrote all of this event.
+    let Ok(fields) = json_object(json.as_bytes()) else { return Ok(false) };
     let local_path = unescaped(field(&fields, "local_path").unwrap_or_default());
-    let path = PathBuf::from(OsString::from_vec(local_path));
-    // A symbolic link leads to the directory of the upload.
-    let path = path.canonicalize().unwrap_or(path);
-    let bytes = field(&fields, "bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
-    let is_same = |entry: DirEntry| {
-        is_hidden_name(entry.file_name().as_bytes())
-            && entry.metadata().is_ok_and(|found| found.ino() == inode && found.len() >= bytes)
+    let mut path = PathBuf::from(OsString::from_vec(local_path));
+    // A symbolic link leads to the directory of the upload, also one to a file that is missing.
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = fs::read_link(&path) else { break };
+        path.pop();
+        path.push(target);
+    }
+    let is_it = |found: Metadata| {
+        hidden_file.inode == found.ino()
+            && hidden_file.length.is_none_or(|length| length == found.len())
     };
-    let entries = path.parent().map(fs::read_dir).and_then(Result::ok);
-    entries.is_some_and(|mut entries| entries.any(|entry| entry.is_ok_and(is_same)))
+    if fs::symlink_metadata(&path).is_ok_and(is_it) {
+        return Ok(true);
+    }
+    for entry in fs::read_dir(path.parent().ok_or(ErrorKind::NotFound)?)? {
+        let entry = entry?;
+        if !is_hidden_name(entry.file_name().as_bytes()) {
+            continue;
+        }
+        match entry.metadata() {
+            // Another server has removed or published another upload just now.
+            Err(error)
+                if error.kind() == ErrorKind::NotFound && entry.ino() != hidden_file.inode => {}
+            found => {
+                if is_it(found?) {
+                    return Ok(false);
+                }
+            }
+        }
+    }
+    Ok(true)
 }
 
 impl Job for Notice {

@@ -2,7 +2,7 @@
 //! Another directory keeps the events that failed for good, the dead letters.
 //!
 //! A file contains the JSON of its event. Its name consists of the event's id and word, and the form
-//! of the hook. While an upload is being published, the inode of its hidden file follows.
+//! of the hook. While an upload is being published, the inode and length of its hidden file follow.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -75,10 +75,7 @@ impl Spool {
         let place = spool_directory(&config.settings);
         let is_temporary = place.is_none();
         let parent = parent_of_temporary(&config.settings);
-        let failed = |error: io::Error| {
-            let shown = shown_path(place.as_ref().unwrap_or(&parent));
-            DaemonError::local(format_args!("hooks.spool: {shown}"), &error)
-        };
+        let failed = |error: io::Error| failure(&config.settings, &error);
         let refused = |path: &Path, why: &str| Err(DaemonError::configuration(said_of(path, why)));
         let path = match &place {
             Some(path) => make(path).map(|()| path.clone()),
@@ -154,7 +151,7 @@ impl Spool {
     }
 
     /// Keeps the names of files for the next call of [`take_left`](Self::take_left).
-    pub(super) fn put_back(&self, names: Vec<String>) {
+    pub(super) fn put_back(&self, names: impl IntoIterator<Item = String>) {
         self.left.lock().extend(names);
     }
 
@@ -320,6 +317,16 @@ pub(in crate::daemon) fn flaw(settings: &Settings) -> Option<String> {
     let path = spool_directory(settings)?;
     let is_open = path.metadata().is_ok_and(|found| found.mode() & 0o022 != 0);
     is_open.then(|| said_of(&path, BY_OTHERS))
+}
+
+/// Returns the error of a spool whose disk does not answer.
+pub(super) fn unanswered(settings: &Settings) -> DaemonError {
+    failure(settings, &ErrorKind::TimedOut.into())
+}
+
+fn failure(settings: &Settings, error: &io::Error) -> DaemonError {
+    let place = spool_directory(settings).unwrap_or_else(|| parent_of_temporary(settings));
+    DaemonError::local(format_args!("hooks.spool: {}", shown_path(&place)), error)
 }
 
 fn said_of(path: &Path, why: &str) -> String {

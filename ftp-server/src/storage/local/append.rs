@@ -11,12 +11,13 @@ use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 
 use super::directory::{Directory, existing, system};
 use super::inherit::PRIVATE;
+use super::name::Owner;
 use super::output::Output;
 use super::policy::LocalConfig;
 use super::target::Target;
 use super::turn::AppendTurn;
 use super::usage::{COST_OF_OBJECT, Cost, UploadCharge};
-use super::{name, record, root};
+use super::{name, record, root, sweep};
 use crate::limits::TICK;
 use crate::storage::{StorageError, StorageErrorKind, StorageResult, StreamEnd, Upload};
 
@@ -36,6 +37,8 @@ pub(super) struct Appending {
     /// The directory in which the file was found.
     directory: Directory,
     name: Vec<u8>,
+    /// The user, in the names of records.
+    owner: Owner,
     output: Output,
     /// Device and inode.
     identity: (u64, u64),
@@ -70,6 +73,7 @@ impl Appending {
         target: Target,
         expected: Option<u64>,
         config: LocalConfig,
+        owner: Owner,
         charge: UploadCharge,
     ) -> StorageResult<Self> {
         let flags =
@@ -92,6 +96,7 @@ impl Appending {
         Ok(Self {
             directory,
             name,
+            owner,
             output: Output::new(file, opened.size, config.sync, charge.in_place()),
             identity: opened.identity,
             expected,
@@ -174,7 +179,8 @@ impl io::Write for Appending {
         if self.place.is_none() && room > 0 {
             let bytes = bytes.get(..room).unwrap_or_default();
             let cost = Cost::bytes(u64::try_from(room).unwrap_or(u64::MAX));
-            self.output.charge().grow(cost)?;
+            let Self { directory, output, owner, .. } = self;
+            sweep::give_way(directory.root(), *owner, || output.charge().grow(cost))?;
             if self.staged.add(bytes, &self.directory, &self.name) {
                 return Ok(room);
             }
@@ -183,6 +189,12 @@ impl io::Write for Appending {
             return Err(io::ErrorKind::Interrupted.into());
         }
         while !self.land()? {}
+        // Only the quota is tried again, not the write: a sync that failed once can succeed then, without
+        // the bytes.
+        let cost = Cost::bytes(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let Self { directory, output, owner, .. } = self;
+        sweep::give_way(directory.root(), *owner, || output.charge().grow(cost))?;
+        output.charge().shrink(cost.bytes);
         self.add(bytes, |output, bytes| Ok(output.write(bytes)?))
     }
 

@@ -17,6 +17,7 @@ use super::files::Files;
 use super::root::{self, Root};
 use super::usage::{Cost, Leaving};
 use super::{name, record, sweep};
+use crate::deadline::unix_now;
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath, check_rename,
 };
@@ -77,7 +78,8 @@ pub(super) fn mkdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     let given = files.config.for_directories();
     given.check().map_err(|_| StorageErrorKind::Denied)?;
     let usage = files.root.usage();
-    let mut charge = files.charge(Cost::DIRECTORY, None)?;
+    let charge = || files.charge(Cost::DIRECTORY, None);
+    let mut charge = sweep::give_way(&files.root, name::owner_of(None), charge)?;
     let change = usage.change();
     let (bits, later) = given.modes_of_directory(&directory);
     retry_on_intr(|| mkdirat(&directory, name, bits)).map_err(|no| creation(&directory, no))?;
@@ -112,11 +114,12 @@ pub(super) fn rename(
         Ok(old) => rename_error(errno, &old, &to_directory),
         Err(errno) => existing(errno),
     };
+    let mut is_same_object = false;
     match directory::rename_new((&from_directory, from_name), (&to_directory, to_name)) {
         Err(Errno::EXIST) => {
             let old = from_directory.metadata(from_name).map_err(existing)?;
             let taken = to_directory.metadata(to_name).map_err(existing)?;
-            let is_same_object = old.identity == taken.identity;
+            is_same_object = old.identity == taken.identity;
             // The two names are equal, or differ only in case on a file system that ignores case.
             // If `is_one_name` is `false` for the same object, the names are hard links, and
             // rename(2) would keep both.
@@ -141,15 +144,20 @@ pub(super) fn rename(
         done => done.map_err(refuse)?,
     }
     drop(change);
-    let removed = record::removed(&from_directory, from_name);
-    let replaced = record::replaced(&to_directory, to_name);
+    // Where both names lead to one object, rename(2) keeps both: the old file of a cut upload stays.
+    let endings = (!is_same_object).then(|| {
+        let removed = record::removed(&from_directory, from_name);
+        (removed, record::replaced(&to_directory, to_name))
+    });
     // Syncs the new name first, so that at least one of the two names is on disk at any moment.
     to_directory.sync(files.config.sync).map_err(unsynced)?;
     if !to_directory.is_same(&from_directory) {
         from_directory.sync(files.config.sync).map_err(unsynced)?;
     }
-    removed.end(&from_directory);
-    replaced.end(&to_directory);
+    if let Some((removed, replaced)) = endings {
+        removed.end(&from_directory);
+        replaced.end(&to_directory);
+    }
     Ok(())
 }
 
@@ -200,26 +208,32 @@ impl Changeable {
     ///
     /// # Errors
     ///
-    /// Returns `Io` if the file system reports success, and has not stored the time.
+    /// Returns `Denied` if the file system reports success, and has stored another time. The old time
+    /// is set again, unless another program may have written to the file.
     pub(super) fn set_modified(&self, modified: i64) -> StorageResult<Metadata> {
         // With libfuse 2, many file systems ignore a change of only one time, and report success.
         let old = retry_on_intr(|| fstat(&self.descriptor)).map_err(system)?;
         let accessed =
             Timespec { tv_sec: old.st_atime, tv_nsec: old.st_atime_nsec.try_into().unwrap_or(0) };
-        let last_modification = Timespec { tv_sec: modified, tv_nsec: 0 };
-        let times = Timestamps { last_access: accessed, last_modification };
-        retry_on_intr(|| match &self.link {
-            Some(link) => utimensat(CWD, link.as_str(), &times, AtFlags::empty()),
-            None => futimens(&self.descriptor, &times),
-        })
-        .map_err(system)?;
+        let set = |last_modification| {
+            let times = Timestamps { last_access: accessed, last_modification };
+            retry_on_intr(|| match &self.link {
+                Some(link) => utimensat(CWD, link.as_str(), &times, AtFlags::empty()),
+                None => futimens(&self.descriptor, &times),
+            })
+            .map_err(system)
+        };
+        let before = unix_now();
+        set(Timespec { tv_sec: modified, tv_nsec: 0 })?;
         let now = root::metadata_of(&self.descriptor).map_err(system)?;
-        match is_stored(modified, now.modified) {
-            true => Ok(now),
-            false => {
-                Err(not_stored(StorageErrorKind::Io, "the file system has not stored the time"))
-            }
+        if is_stored(modified, now.modified) {
+            return Ok(now);
         }
+        if !is_of_writer(now.modified, before, unix_now()) {
+            let former = old.st_mtime_nsec.try_into().unwrap_or(0);
+            set(Timespec { tv_sec: old.st_mtime, tv_nsec: former })?;
+        }
+        Err(not_stored("the file system has not stored the time"))
     }
 
     /// Sets the permission bits, and returns the new metadata. `is_limited` tells whether the storage
@@ -253,15 +267,20 @@ impl Changeable {
         let now = root::metadata_of(&self.descriptor).map_err(system)?;
         match (now.mode ^ mode) & 0o777 {
             0 => Ok(now),
-            _ => {
-                Err(not_stored(StorageErrorKind::Denied, "the file system has not stored the mode"))
-            }
+            _ => Err(not_stored("the file system has not stored the mode")),
         }
     }
 }
 
-fn not_stored(kind: StorageErrorKind, what: &str) -> StorageError {
-    StorageError { kind, source: Some(std::io::Error::other(what)) }
+fn not_stored(what: &str) -> StorageError {
+    StorageError { kind: StorageErrorKind::Denied, source: Some(std::io::Error::other(what)) }
+}
+
+/// Returns whether a time may be that of a write between these times: the old time would hide new
+/// content.
+const fn is_of_writer(modified: i64, before: i64, after: i64) -> bool {
+    // Clocks of disks are coarse, and count in steps.
+    before.saturating_sub(modified) <= 2 && modified.saturating_sub(after) <= 2
 }
 
 /// Returns whether a file system stores the time `wanted` as `now`: exactly, or as the next even
@@ -273,6 +292,16 @@ const fn is_stored(wanted: i64, now: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_of_another_programs_write_is_not_taken_back_cm_123() {
+        for (modified, want) in [(97, false), (98, true), (100, true), (105, true), (112, true)] {
+            assert_eq!(is_of_writer(modified, 100, 110), want, "{modified}");
+        }
+        for modified in [113, 0, i64::MIN, i64::MAX] {
+            assert!(!is_of_writer(modified, 100, 110), "{modified}");
+        }
+    }
 
     #[test]
     fn a_time_may_be_stored_in_steps_of_two_seconds_cm_123() {

@@ -438,7 +438,7 @@ fn begin(
     let charge = sweep::give_way(&files.root, owner, || files.charge(cost, old.as_ref()))?;
     if is_in_place {
         let expected = if let WriteMode::From(from) = mode { Some(from) } else { None };
-        return Ok(Box::new(Appending::begin(target, expected, files.config, charge)?));
+        return Ok(Box::new(Appending::begin(target, expected, files.config, owner, charge)?));
     }
     let begun = Replacement::begin(&target, mode, files.config, user, charge);
     Ok(Box::new(begun.map_err(|error| target.explained(given, error))?))

@@ -9,6 +9,7 @@
 //! another program can have written, has no bytes, but forbids all the same.
 
 use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
 
-use rustix::fs::{AtFlags, OFlags, fdatasync, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, OFlags, fdatasync, openat, renameat, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, creation, system};
@@ -415,8 +416,8 @@ pub(super) fn find_at(
         // Where there is no file, there is nothing to mix with.
         RecordFile::Doubtful if existing.is_none() => return Ok(None),
         RecordFile::Doubtful => {
-            let when = directory.metadata(&record).map_or_else(|_| unix_now(), |it| it.modified);
-            return Ok(Some((Unfinished { when, ..Unfinished::default() }, None)));
+            let number = number_of_file(directory, &record).map_err(system)?;
+            return Ok(Some((Unfinished { number, ..Unfinished::default() }, None)));
         }
         RecordFile::Whole(facts) => facts,
     };
@@ -430,10 +431,19 @@ pub(super) fn find_at(
     let found = Unfinished {
         kept: kept.map_or(0, |kept| kept.size),
         number: facts.number,
-        when: facts.when,
         ..Unfinished::default()
     };
     Ok(Some((found, Some(facts))))
+}
+
+/// Returns a number for a record that tells none: another file has another one.
+fn number_of_file(directory: &Directory, record: &[u8]) -> Result<u64, Errno> {
+    let Ok(found) = retry_on_intr(|| statat(directory, record, AtFlags::SYMLINK_NOFOLLOW)) else {
+        return random::number();
+    };
+    let mut hasher = DefaultHasher::new();
+    (found.st_ino, found.st_ctime, found.st_ctime_nsec).hash(&mut hasher);
+    Ok(hasher.finish())
 }
 
 pub(super) fn open_kept(

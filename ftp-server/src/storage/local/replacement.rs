@@ -283,6 +283,12 @@ impl Replacement {
         // after the name: readers would be refused meanwhile, and for ever after a crash.
         self.furnish(self.old)?;
         let hidden = self.hidden.clone().ok_or(Errno::NOENT)?;
+        if self.directory.metadata(&hidden)?.identity != self.made.identity {
+            // A program, such as one of `hooks.check`, has renamed its own file over the hidden name.
+            // That file is nobody's upload, so it is not kept either.
+            self.is_locked = false;
+            return Err(Errno::IO);
+        }
         let mut given = Err(Errno::EXIST);
         if self.old.is_none() {
             given = self.name_with(|| {
@@ -434,8 +440,8 @@ impl Upload for Replacement {
         Ok(start.elapsed() < SLOW)
     }
 
-    fn inode(&self) -> Option<u64> {
-        self.hidden.as_ref().map(|_| self.made.identity.1)
+    fn hidden_file(&self) -> Option<(u64, u64)> {
+        self.hidden.as_ref().map(|_| (self.made.identity.1, self.output.position()))
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
@@ -446,7 +452,9 @@ impl Upload for Replacement {
         self.end = StreamEnd::Failed;
         while !self.prepare_commit()? {}
         if self.output.position() == 0 {
-            self.output.charge().grow(Cost::bytes(COST_OF_OBJECT))?;
+            let Self { directory, output, owner, .. } = &mut *self;
+            let charge = || output.charge().grow(Cost::bytes(COST_OF_OBJECT));
+            sweep::give_way(directory.root(), *owner, charge)?;
         }
         let published = self.publish();
         published.map_err(|errno| match (errno, self.refusal) {

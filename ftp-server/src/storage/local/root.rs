@@ -346,6 +346,13 @@ fn open_name(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd> 
     retry_on_intr(|| openat(at, name, flags, Mode::empty()))
 }
 
+/// Returns the text of a symbolic link in a directory.
+pub(super) fn read_link(at: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
+    let link = open_name(at, name, OFlags::PATH)?;
+    check_owner(at, &link)?;
+    Ok(retry_on_intr(|| readlinkat(&link, "", Vec::new()))?.into_bytes())
+}
+
 /// Puts the components of `path` before the remaining ones. A `/` at the end of the whole path means
 /// that the object must be a directory.
 fn add(rest: &mut Vec<Vec<u8>>, flags: &mut OFlags, path: &[u8]) -> Result<()> {

@@ -283,6 +283,18 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Puts a record whose bytes this walk counts on the shelf: only what is there gives way to other
+    /// files, and is subtracted when it goes.
+    fn shelve_counted(&self, directory: &OwnedFd, record: &[u8], facts: &Facts, size: u64) {
+        // Running uploads are not on the shelf.
+        if hidden::check_left(directory.as_fd(), record).is_ok() {
+            let above = self.way.last().map_or((0, 0), |level| level.identity);
+            record::if_unchanged((directory, above), record, facts, || {
+                self.shelve(record, Some((facts, size)));
+            });
+        }
+    }
+
     /// Returns the path of the current directory, relative to the directory at level `at`.
     fn path_below(&self, at: usize) -> Vec<u8> {
         let names: Vec<&[u8]> = self.way.iter().skip(at + 1).map(|level| &*level.name).collect();
@@ -299,7 +311,13 @@ impl<'a> Walk<'a> {
             kept.extend(match self.cost {
                 // Whether they are too old does not matter: they count until they are removed.
                 Some(_) => match facts::read(directory, name) {
-                    RecordFile::Whole(facts) => Some(*facts),
+                    RecordFile::Whole(facts) => {
+                        let bytes = hidden.iter().find(|(name, _)| *name == facts.bytes);
+                        if let Some((_, bytes)) = bytes {
+                            self.shelve_counted(directory, name, &facts, bytes.size);
+                        }
+                        Some(*facts)
+                    }
                     RecordFile::Missing | RecordFile::Doubtful => None,
                 },
                 None => self.record(directory, name, found),

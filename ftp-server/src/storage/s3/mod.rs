@@ -322,7 +322,7 @@ impl S3Storage {
             false => 0,
         };
         let (number, _) = identity(&self.inner, &found.tag);
-        Ok(Some(Unfinished { kept, number, when: found.when, ..Unfinished::default() }))
+        Ok(Some(Unfinished { kept, number, ..Unfinished::default() }))
     }
 
     /// Ends the records of all users, because the object at `key` was removed or replaced. Uploads

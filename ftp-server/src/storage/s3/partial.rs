@@ -135,8 +135,6 @@ impl Note {
 pub(super) struct Found {
     pub(super) note: Note,
     pub(super) tag: String,
-    /// The time of the note, in seconds since 1970.
-    pub(super) when: i64,
     /// Whether the session that wrote the note is still writing.
     pub(super) is_running: bool,
     /// Whether the bytes are too old to be resumed.
@@ -180,7 +178,7 @@ pub(super) fn find(store: &Inner, key: &str) -> Result<Option<Found>, S3Error> {
         return Ok(None);
     }
     let (is_running, is_old) = (note.is_active && age <= store.lease, age >= REMEMBERED);
-    Ok(Some(Found { note, when: object.changed(), tag: object.tag, is_running, is_old }))
+    Ok(Some(Found { note, tag: object.tag, is_running, is_old }))
 }
 
 /// Returns the object of a note of any age, and the note if it can be parsed; `None` if the object is

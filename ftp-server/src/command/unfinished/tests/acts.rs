@@ -28,6 +28,8 @@ pub(crate) enum Act {
     Retr,
     Dele,
     RenameAway,
+    /// `RNFR` and `RNTO` with the same name.
+    RenameToItself,
     /// Another file gets the name.
     RenameOnto,
     /// `RMD` of the directory; if it is gone, `MKD`.
@@ -92,6 +94,7 @@ pub(super) const ACTS: &[Act] = &[
     Act::Retr,
     Act::Dele,
     Act::RenameAway,
+    Act::RenameToItself,
     Act::RenameOnto,
     Act::Rmd,
     Act::MoveDirectory,

@@ -63,8 +63,7 @@ impl<S: Storage + Clone + 'static> Served<S> {
             }
             Act::OthersRemove => std::fs::remove_file(file),
             Act::OthersTouch => {
-                let time =
-                    std::time::UNIX_EPOCH + std::time::Duration::from_secs(model.next.into());
+                let time = std::time::UNIX_EPOCH + Duration::from_secs(model.next.into());
                 std::fs::OpenOptions::new().append(true).open(file)?.set_modified(time)
             }
             _ => {
@@ -82,12 +81,23 @@ impl<S: Storage + Clone + 'static> Served<S> {
     }
 
     fn session(storage: &S, context: &Arc<Context>, name: &str) -> Session {
+        let login = Login::new(Arc::new(storage.clone()), Rights::FULL);
+        Self::session_of(context, name, login)
+    }
+
+    /// Lets the user log in again with other rights and this value of `overwrite`.
+    pub(super) fn login_again(&mut self, rights: Rights, overwrite: bool) {
+        let mut login = Login::new(Arc::new(self.storage.clone()), rights);
+        login.overwrite = Some(overwrite);
+        self.session = Self::session_of(&self.context, "u", login);
+    }
+
+    fn session_of(context: &Arc<Context>, name: &str, login: Login) -> Session {
         let peer = SocketAddr::from(([192, 0, 2, 1], 1_024));
         let ends = Ends::direct(peer, ([192, 0, 2, 2], 21).into());
         let mut session = Session::new(Current::new(Arc::clone(context)), ends);
         session.transfer.representation = RepresentationType::Image;
         let counted = context.user_sessions.enter(name.as_bytes(), 0, 0).unwrap();
-        let login = Login::new(Arc::new(storage.clone()), Rights::FULL);
         let user = User::new(&context.config, name.into(), login, counted, None);
         session.login.access = Access::User(user);
         session
@@ -138,7 +148,17 @@ impl<S: Storage + Clone + 'static> Served<S> {
         }
     }
 
-    fn rename(&mut self, from: &str, to: &str) -> u16 {
+    /// Appends in a session that has asked nothing, as if `pause` had passed since the last time.
+    /// Returns `None` if the system does not run as long.
+    pub(super) fn append_after(&self, pause: Duration) -> Option<u16> {
+        self.context.sights.seem_older(pause).then(|| {
+            let mut session = Self::session(&self.storage, &self.context, "u");
+            let prepared = transfer::appe(&mut session, &path(FILE));
+            Self::upload(&mut session, prepared, b"+", None).0
+        })
+    }
+
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> u16 {
         match code(objects::rnfr(&mut self.session, &path(from))) {
             350 => code(objects::rnto(&mut self.session, &path(to))),
             refused => refused,
@@ -227,6 +247,7 @@ impl<S: Storage + Clone + 'static> Served<S> {
             },
             Act::Dele => done(code(objects::dele(session, name))),
             Act::RenameAway => done(self.rename(FILE, OTHER_FILE)),
+            Act::RenameToItself => done(self.rename(FILE, FILE)),
             Act::RenameOnto => {
                 let mut upload = self
                     .storage

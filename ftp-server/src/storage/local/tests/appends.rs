@@ -21,7 +21,7 @@ fn begin(storage: &LocalStorage, expected: Option<u64>) -> Appending {
     let files = &storage.files;
     let target = Target::find(&files.root, &path("f"), WriteMode::Append).unwrap();
     let charge = files.charge(Cost::default(), None).unwrap();
-    Appending::begin(target, expected, files.config, charge).unwrap()
+    Appending::begin(target, expected, files.config, name::owner_of(None), charge).unwrap()
 }
 
 /// Writes as a session does, and returns whether the append has failed.

@@ -311,16 +311,42 @@ fn a_strangers_link_in_a_shared_directory_is_not_followed_without_openat2() {
     }
     let tree = Tree::new();
     tree.put("f", "f");
-    let shared = tree.root.join("shared");
-    fs::create_dir(&shared).unwrap();
-    fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
-    chown(&shared, Some(1), Some(1)).unwrap();
     let f = Ok(identity(tree.root.join("f")));
     for (owner, want) in [(0, f), (1, f), (2, Err(Errno::ACCESS))] {
-        let link = shared.join("link");
-        symlink("../f", &link).unwrap();
-        lchown(&link, Some(owner), None).unwrap();
+        tree.link_of(owner);
         assert_eq!(agreed(&roots(&tree), "shared/link", OFlags::PATH, ""), want, "{owner}");
-        fs::remove_file(link).unwrap();
+    }
+}
+
+#[test]
+fn no_upload_follows_a_strangers_link_in_a_shared_directory() {
+    if !is_privileged() {
+        return;
+    }
+    let tree = Tree::new();
+    tree.put("f", "f");
+    let denied = Some(StorageErrorKind::Denied);
+    for (owner, want) in [(0, None), (1, None), (2, denied)] {
+        tree.link_of(owner);
+        for storage in tree.storages() {
+            for mode in [WriteMode::Replace, WriteMode::Append] {
+                let begun = storage.write(&path("shared/link"), mode, Keep::Shared);
+                assert_eq!(kind(begun), want, "{owner} {mode:?}");
+            }
+        }
+    }
+}
+
+impl Tree {
+    /// Makes a shared directory of the user 1 with a link of `owner` to a file beside the directory.
+    fn link_of(&self, owner: u32) {
+        self.put("f", "f");
+        let shared = self.root.join("shared");
+        let _ = fs::remove_dir_all(&shared);
+        fs::create_dir(&shared).unwrap();
+        fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
+        chown(&shared, Some(1), Some(1)).unwrap();
+        symlink("../f", shared.join("link")).unwrap();
+        lchown(shared.join("link"), Some(owner), None).unwrap();
     }
 }

@@ -435,9 +435,6 @@ fn partial_files_expire_after_twelve_hours_fs_15() {
                 let record = tree.hidden(is_record);
                 set_record_age(&record, 11);
                 assert_eq!(kept(&storage, "f"), Some(content.len() as u64));
-                let found = storage.unfinished(&path("f"), Some(USER)).unwrap().unwrap();
-                let age = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64 - found.when;
-                assert!((11 * 3_600..11 * 3_600 + 60).contains(&age), "{age}");
                 // The record stays: the client must not resume at the length of the old file.
                 set_record_age(&record, 1);
                 assert_eq!(kept(&storage, "f"), Some(0));

@@ -429,3 +429,23 @@ fn a_shared_lock_of_a_reader_does_not_block_an_append_fs_16() {
     waiting.commit().unwrap();
     assert_eq!(tree.get("f"), b"old+new+new+last");
 }
+
+/// As `sed -i` does in a program of `hooks.check`.
+#[test]
+fn a_file_that_another_program_gives_the_hidden_name_is_not_published_fs_12() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        for keep in [Keep::Shared, Keep::Bytes(USER)] {
+            tree.put("f", "old");
+            let mut upload = storage.write(&path("f"), WriteMode::Replace, keep).unwrap();
+            upload.write_all(b"received").unwrap();
+            while !upload.prepare_commit().unwrap() {}
+            tree.put("other", "of another program");
+            fs::rename(tree.root.join("other"), tree.hidden(has_bytes)).unwrap();
+            assert_eq!(kind(upload.commit()), Some(StorageErrorKind::Io));
+            assert_eq!(tree.get("f"), b"old");
+            assert!(!tree.names_with_records("").iter().any(|name| has_bytes(name)));
+            storage.remove(&path("f")).unwrap();
+        }
+    }
+}

@@ -5,6 +5,7 @@ mod counts;
 mod files;
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread;
 use std::time::Duration;
@@ -396,6 +397,62 @@ fn files_removed_by_the_sweeper_free_quota_hp_23_fs_14() {
     tree.storage().tidy_up();
     assert!(tree.names("").is_empty());
     assert_eq!(storage.left().unwrap(), Some(LIMIT));
+}
+
+#[test]
+fn kept_bytes_of_a_former_process_give_way_and_free_quota_hp_23_fs_14_fs_15() {
+    const LIMIT: u64 = 10_000;
+    let tree = Tree::new();
+    let storage = || tree.storage().with(|config| config.quota = LIMIT);
+    for removes in [true, false] {
+        cut(&storage(), "f", WriteMode::Replace, 9_000);
+        let root = tree.root.metadata().unwrap();
+        let is_known = || usage::Usage::in_use((root.dev(), root.ino())).is_some();
+        wait_until("the former process has ended", || !is_known());
+        // No walk of a sweeper has put the record on the shelf of this one.
+        let next = storage();
+        assert_eq!(next.left().unwrap(), Some(LIMIT - 9_000));
+        if removes {
+            next.forget(&path("f"), Some(b"ann")).unwrap();
+            assert_eq!(next.left().unwrap(), Some(LIMIT));
+        }
+        let mut upload = next.write(&path("g"), WriteMode::Replace, Keep::Shared).unwrap();
+        upload.write_all(&[b'g'; 2_000]).unwrap();
+        upload.commit().unwrap();
+        assert_eq!(next.left().unwrap(), Some(LIMIT - 2_000));
+        next.remove(&path("g")).unwrap();
+    }
+}
+
+#[test]
+fn kept_bytes_give_way_to_whatever_grows_hp_23_fs_15() {
+    const LIMIT: u64 = 10_000;
+    type Change = fn(&LocalStorage) -> StorageResult<()>;
+    let changes: [(&str, Change); 4] = [
+        ("a directory", |storage| storage.mkdir(&path("d"))),
+        ("an empty file", |storage| store(storage, "g", WriteMode::Replace, 0)),
+        ("an append", |storage| store(storage, "old", WriteMode::Append, 3_000)),
+        ("an append in place", |storage| {
+            append::in_place(|| store(storage, "old", WriteMode::Append, 3_000))
+        }),
+    ];
+    for (what, change) in changes {
+        let tree = Tree::new();
+        tree.put("old", b"old");
+        for storage in tree.storages() {
+            let storage = storage.with(|config| config.quota = LIMIT);
+            cut(&storage, "f", WriteMode::Replace, 9_000);
+            assert_eq!(kept(&storage, "f"), Some(9_000));
+            change(&storage).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_eq!(kept(&storage, "f"), Some(0), "{what}");
+            tree.check(&storage, LIMIT, what);
+            let _ = storage.remove(&path("g"));
+            let _ = storage.rmdir(&path("d"));
+            storage.forget(&path("f"), Some(b"ann")).unwrap();
+            tree.put("old", b"old");
+            storage.files.root.usage().forget();
+        }
+    }
 }
 
 #[test]
