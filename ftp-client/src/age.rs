@@ -30,9 +30,27 @@ pub(crate) fn now() -> i64 {
     since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }
 
+/// Returns whether a file that a server dates `time` is older than `latest` in some time zones only.
+pub(crate) const fn depends_on_zone(time: i64, latest: i64) -> bool {
+    time - AHEAD <= latest && latest < time + BEHIND
+}
+
+/// Returns until when a look proves something that was begun at `begun` and has just ended. One that took
+/// long proves it for as long again: the work must get on.
+pub(crate) fn lasts_until(begun: Instant) -> Instant {
+    begun + LOOK.max(2 * begun.elapsed())
+}
+
 /// Returns whether a look was too long ago for a command that removes or replaces.
 pub(crate) fn is_old(look: Instant, now: Instant) -> bool {
     now.saturating_duration_since(look) >= LOOK
+}
+
+/// Returns whether the exact time of a listed file is known, and so long ago in each time zone that nobody
+/// has stored the file since this run sent its removal.
+pub(crate) fn is_from_before(exact: Option<i64>) -> bool {
+    const DAY: i64 = 86_400;
+    exact.is_some_and(|time| time < now() - DAY)
 }
 
 /// Returns whether a program may have changed the file in memory without a new time.

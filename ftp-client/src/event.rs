@@ -220,7 +220,7 @@ pub enum Why {
     AnotherSource,
     /// The file has another size or time than recorded.
     AnotherVersion,
-    /// The computer was restarted before the bytes were on disk.
+    /// The earlier run ended before it knew that bytes were on disk.
     NotFlushed,
     /// The last bytes before the resume point differ.
     TailDiffers,

@@ -3,6 +3,7 @@
 use ftp_proto::{Command, ListLine, Pathname, ReplyCode, RepresentationType, Severity, Verb};
 
 use super::Client;
+use crate::control::{is_dated, mdtm};
 use crate::error::{Error, is_final_no};
 use crate::listing::ListOptions;
 
@@ -11,7 +12,7 @@ type NameQuestion = (Verb, fn(Pathname) -> Command, bool);
 
 const QUESTIONS: [NameQuestion; 3] = [
     (Verb::Mlst, |path| Command::Mlst(Some(path)), true),
-    (Verb::Mdtm, Command::Mdtm, false),
+    (Verb::Mdtm, mdtm, false),
     (Verb::Size, Command::Size, false),
 ];
 
@@ -35,11 +36,10 @@ impl Client {
     /// Finds out whether an object is at `path`: `MDTM` or `MLST` shows it, else a complete listing
     /// of its directory does, or proves its absence.
     ///
-    /// `SIZE` is not proof, unlike in [`find`](Self::find), since a lost command is judged by this: a
-    /// server that keeps an interrupted upload under a hidden name may report the size of that upload,
-    /// so that the client can resume. If the listing may hide the
-    /// name, because of a leading dot, the object is absent only if `FEAT` lists `MLST` or `MDTM`,
-    /// and the server refuses it (550).
+    /// Unlike in [`find`](Self::find), a size is not proof: a server that keeps an interrupted upload
+    /// under a hidden name may report the size of that upload, so that the client can resume. If the
+    /// listing may hide the name, because of a leading dot, the object is absent only if `FEAT` lists
+    /// `MLST` or `MDTM`, and the server refuses it (550).
     ///
     /// # Errors
     ///
@@ -100,9 +100,9 @@ impl Client {
         Ok(self.modified(path)?.is_some() || self.stat(path)?.is_some())
     }
 
-    /// Returns whether the server tells that there is no object at `path`: it refuses `MLST` with 550,
-    /// or `MDTM` and to enter a directory. Returns `None` if it offers neither question (`FEAT`; without `FEAT`,
-    /// `MLST` is tried).
+    /// Returns whether the server proves that nothing is at `path`: it answers `MLST` with 550, or
+    /// `MDTM` with 550 and refuses `CWD`. Returns `None` if `FEAT` lists neither `MLST` nor `MDTM`;
+    /// without `FEAT`, tries `MLST`.
     ///
     /// # Errors
     ///
@@ -110,11 +110,13 @@ impl Client {
     pub(crate) fn denies(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
         let mlst = Command::Mlst(self.pathname_or_none(path)?);
         let mut denies = None;
-        for question in [mlst, Command::Mdtm(self.pathname(path)?)] {
+        for question in [mlst, mdtm(self.pathname(path)?)] {
             let is_mlst = question.verb() == Verb::Mlst;
             let is_listed = self.features()?.has(question.verb().as_str());
             // A server without `FEAT` may have `MLST`, such as aioftp.
-            if !(is_listed || is_mlst && self.tells_no_features()) {
+            if !(is_listed || is_mlst && self.tells_no_features())
+                || !is_mlst && !self.can_ask_for_time(path)
+            {
                 continue;
             }
             let code = self.request(&question)?.code();
@@ -135,6 +137,12 @@ impl Client {
         Ok(denies)
     }
 
+    /// Returns whether a refusal of `MDTM` tells something of the file: not if the server may take only
+    /// names, and the question needs `./`.
+    fn can_ask_for_time(&self, path: &[u8]) -> bool {
+        !is_dated(path) || !self.promises_no_paths()
+    }
+
     /// Returns whether the server offers a question that proves a single file missing.
     ///
     /// # Errors
@@ -145,17 +153,21 @@ impl Client {
         Ok(QUESTIONS.iter().any(|(verb, ..)| features.has(verb.as_str())))
     }
 
-    /// Returns for each path whether the server proves that no object has it: it answers 550 to a
-    /// question that it offers, or does not enter the directory. The flag of a path tells whether it is
-    /// that of a file. Returns `Some(false)` for an existing object, and `None` without an answer.
+    /// Returns for each path whether an object has it. Proof that none has it is a 550 to a question
+    /// that the server offers, or that it does not enter the directory. `paths` has each path with
+    /// whether it is that of a file.
     ///
     /// # Errors
     ///
     /// Returns errors of the connection.
-    pub(crate) fn absent(&mut self, paths: &[(Vec<u8>, bool)]) -> Result<Vec<Option<bool>>, Error> {
+    pub(crate) fn existences(
+        &mut self,
+        paths: &[(Vec<u8>, bool)],
+    ) -> Result<Vec<Existence>, Error> {
         let features = self.features()?;
-        // What the server cannot tell now (4yz) may be there, whatever it says to another question.
-        let mut told: Vec<Option<Option<bool>>> = vec![None; paths.len()];
+        // `None` if the path is still to be asked for. A 4yz is an answer: the object may be there,
+        // whatever the server says to another question.
+        let mut told: Vec<Option<Existence>> = vec![None; paths.len()];
         for (verb, question, of_all) in QUESTIONS {
             if !features.has(verb.as_str()) {
                 continue;
@@ -163,6 +175,7 @@ impl Client {
             let both = paths.iter().zip(&told).enumerate();
             let open = both
                 .filter(|(_, ((_, is_file), told))| told.is_none() && (of_all || *is_file))
+                .filter(|(_, ((path, _), _))| verb != Verb::Mdtm || self.can_ask_for_time(path))
                 .map(|(at, ((path, _), _))| (at, path.clone()));
             let (places, asked): (Vec<_>, Vec<_>) = open.unzip();
             if verb == Verb::Size && !asked.is_empty() {
@@ -170,9 +183,9 @@ impl Client {
             }
             for (at, code) in places.into_iter().zip(self.codes_of(&asked, question)?) {
                 let answer = code.and_then(|code| match code.severity() {
-                    _ if code == MISSING => Some(Some(true)),
-                    Severity::Completion => Some(Some(false)),
-                    Severity::Transient => Some(None),
+                    _ if code == MISSING => Some(Existence::Absent),
+                    Severity::Completion => Some(Existence::Present),
+                    Severity::Transient => Some(Existence::Unknown),
                     _ => None,
                 });
                 if let Some(told) = told.get_mut(at) {
@@ -182,9 +195,16 @@ impl Client {
         }
         for ((path, is_file), told) in paths.iter().zip(&mut told) {
             if told.is_none() && !is_file {
-                *told = Some(self.visits(path)?.map(|is_entered| !is_entered));
+                *told = match self.visits(path) {
+                    // A name that cannot be sent tells nothing of the others.
+                    Err(Error::Argument(_)) => None,
+                    entered => entered?.map(|is_entered| match is_entered {
+                        true => Existence::Present,
+                        false => Existence::Absent,
+                    }),
+                };
             }
         }
-        Ok(told.into_iter().map(Option::flatten).collect())
+        Ok(told.into_iter().map(|told| told.unwrap_or(Existence::Unknown)).collect())
     }
 }

@@ -6,6 +6,7 @@ use ftp_proto::{Command, Pathname, Reply, ReplyCode, Severity, Verb};
 
 use super::Client;
 use super::directories::Inside;
+use crate::control::mdtm;
 use crate::error::Error;
 use crate::trace;
 
@@ -27,9 +28,15 @@ const fn path_in(command: &mut Command) -> Option<&mut Pathname> {
     }
 }
 
+/// Returns whether a name means the same in its directory as in a path. Some servers take one that begins
+/// with a tilde for a home directory.
+fn is_plain(name: &[u8]) -> bool {
+    !name.is_empty() && !name.starts_with(b"~")
+}
+
 impl Client {
     /// Returns whether nothing that the server has said of itself excludes that it takes only names.
-    fn promises_no_paths(&self) -> bool {
+    pub(super) fn promises_no_paths(&self) -> bool {
         let tells = |word| self.features.as_ref().is_none_or(|features| features.has(word));
         self.names_are_listed && !tells("TVFS") && !tells("MLST")
     }
@@ -50,7 +57,10 @@ impl Client {
 
     /// Returns whether both paths can be named in one directory, if the server takes only names.
     pub(super) fn can_rename(&self, from: &[u8], to: &[u8]) -> bool {
-        !self.config.learned.only_names.is_set() || Pathname::split(from).0 == Pathname::split(to).0
+        let ((directory, from), (other, to)) = (Pathname::split(from), Pathname::split(to));
+        let is_named = |name| directory.is_empty() || is_plain(name);
+        !self.config.learned.only_names.is_set()
+            || directory == other && is_named(from) && is_named(to)
     }
 
     /// If the server takes only names, enters the directory of the object, and returns the command
@@ -67,11 +77,13 @@ impl Client {
         let Some(path) = path_in(&mut named) else { return Ok(None) };
         let whole = path.as_bytes().to_vec();
         let (directory, name) = Pathname::split(&whole);
-        // Some servers take a name that begins with a tilde for a home directory.
-        if directory.is_empty() || name.is_empty() || name.starts_with(b"~") {
+        if directory.is_empty() || !is_plain(name) {
             return Ok(None);
         }
         *path = Pathname::new(name)?;
+        if let Command::Mdtm(name) = named {
+            named = mdtm(name);
+        }
         let changes = !matches!(command.verb(), Verb::Retr | Verb::Size | Verb::Mdtm | Verb::Mlst);
         match self.go_inside(directory)? {
             // A name in a directory that was not entered would be another object.
@@ -173,9 +185,27 @@ mod tests {
         });
         let client = Client::builder().connect(&address).unwrap();
         client.config.learned.only_names.set();
-        // No directory was entered for RNFR: its name begins with a tilde.
+        // No directory was entered for RNFR.
         let to = Command::Rnto(Pathname::new("d/b").unwrap());
         assert!(client.second_name(&to).unwrap().is_none());
+        for (from, to, is_possible) in [
+            ("d/a", "d/b", true),
+            ("a", "b", true),
+            ("~a", "~b", true),
+            ("d/a", "da/b", false),
+            ("d/a", "D/b", false),
+            ("d/a", "d/b/c", false),
+            ("d/a", "b", false),
+            // The server would take the name alone for a home directory.
+            ("d/a", "d/~b", false),
+            ("d/~a", "d/b", false),
+        ] {
+            assert_eq!(
+                client.can_rename(from.as_bytes(), to.as_bytes()),
+                is_possible,
+                "{from} {to}"
+            );
+        }
         drop(peer.join().unwrap());
     }
 }

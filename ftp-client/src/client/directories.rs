@@ -48,9 +48,17 @@ impl Client {
     /// # Errors
     ///
     /// Returns [`Error::Refused`] if the server refuses the command, and [`Error::Argument`] if
-    /// `path` cannot be sent.
+    /// `path` cannot be sent. Returns [`Error::Unsupported`] for a name with the byte 0xFF if it is not
+    /// known how the server reads that: later commands would act in another directory.
     pub fn cwd(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
-        let command = Command::Cwd(self.pathname(path.as_ref())?);
+        let command = Command::Cwd(self.pathname_to_change(path.as_ref())?);
+        self.enter(&command)
+    }
+
+    /// Changes the current directory for a question, after which the client returns or closes the
+    /// connection.
+    pub(super) fn visit(&mut self, path: &[u8]) -> Result<(), Error> {
+        let command = Command::Cwd(self.pathname(path)?);
         self.enter(&command)
     }
 
@@ -72,7 +80,7 @@ impl Client {
     /// then proves that replies are in step, which saves the question before.
     fn enter_to_list(&mut self, path: &[u8]) -> Result<(), Error> {
         if self.config.rules.mode == Mode::Active {
-            return self.cwd(path);
+            return self.visit(path);
         }
         let command = Command::Cwd(self.pathname(path)?);
         self.settle()?;
@@ -323,7 +331,6 @@ pub(super) enum Inside {
 impl Client {
     /// Enters a directory for a listing. The next call of [`settle`](Self::settle) comes back.
     pub(super) fn go_inside(&mut self, directory: &[u8]) -> Result<Inside, Error> {
-        self.stop_abandoned()?;
         if self.position.is_fixed {
             return Ok(Inside::Fixed);
         }
@@ -465,7 +472,34 @@ pub(super) fn first_name(path: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_above(above: &[u8], directory: &[u8]) -> bool {
-    let rest = directory.strip_prefix(above).unwrap_or_default();
-    let name = if above.is_empty() { rest } else { rest.strip_prefix(b"/").unwrap_or_default() };
-    !name.is_empty() && !name.contains(&b'/')
+    let (parent, name) = Pathname::split(directory);
+    !name.is_empty() && parent == Pathname::without_slash(above)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_above;
+
+    #[test]
+    fn a_directory_is_above_its_own_entries_only() {
+        for (above, directory, want) in [
+            ("", "a", true),
+            ("", "a/b", false),
+            ("", "", false),
+            ("a", "a/b", true),
+            ("a", "ab", false),
+            ("a", "ab/c", false),
+            ("a", "a/b/c", false),
+            ("a", "a", false),
+            ("a/", "a/b", true),
+            ("a", "a/b/", true),
+            ("/", "/a", true),
+            ("/", "/a/b", false),
+            ("/", "/", false),
+            ("/a/", "/a/b", true),
+        ] {
+            let is_above = is_above(above.as_bytes(), directory.as_bytes());
+            assert_eq!(is_above, want, "{above:?} {directory:?}");
+        }
+    }
 }

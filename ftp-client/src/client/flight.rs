@@ -10,8 +10,8 @@ use ftp_proto::{
 };
 
 use super::Client;
-use crate::control::Answers;
 use crate::control::proof::{ends_transfer, is_in_place};
+use crate::control::{Answers, mdtm};
 use crate::error::{Error, Phase, accepted};
 use crate::trace;
 
@@ -51,7 +51,7 @@ impl Client {
         };
         let mut times = Vec::new();
         while let Some(rest) = paths.get(times.len()..).filter(|rest| !rest.is_empty()) {
-            let Some(replies) = self.together(rest, Command::Mdtm)? else { return Ok(None) };
+            let Some(replies) = self.together(rest, mdtm)? else { return Ok(None) };
             times.extend(replies.into_iter().map(time));
         }
         Ok(Some(times))
@@ -163,7 +163,7 @@ impl Client {
             return Ok(());
         }
         let path = self.sendable(path)?;
-        let commands = [Command::Size(path.clone()), Command::Mdtm(path)];
+        let commands = [Command::Size(path.clone()), mdtm(path)];
         if commands.iter().all(|command| self.control.has_answer(command)) {
             return Ok(());
         }
@@ -202,7 +202,7 @@ impl Client {
         // With pipelining, the download itself sends these commands together with its own.
         let path = self.sendable(path).ok().filter(|_| !self.config.rules.pipeline);
         let Some(path) = path else { return Ok(()) };
-        let question = Command::Mdtm(path.clone());
+        let question = mdtm(path.clone());
         if self.control.has_answer(&question) {
             return Ok(());
         }
@@ -229,7 +229,7 @@ impl Client {
         {
             let questions = match lists {
                 true => vec![Command::Mlst(Some(name.clone()))],
-                false => vec![Command::Size(name.clone()), Command::Mdtm(name.clone())],
+                false => vec![Command::Size(name.clone()), mdtm(name.clone())],
             };
             let transfer = if is_upload { Command::Stor } else { Command::Retr };
             self.ask_ahead(questions, transfer(name))?;
@@ -264,11 +264,11 @@ impl Client {
         self.ask_all(&commands)
     }
 
-    /// Returns the commands that precede the download of the file at `path`, to be sent at the end of
-    /// the data of another one, before its confirmation: for the modification time, if it is asked for,
-    /// and for a port. A server that confirms late answers all at once. Until one has shown that it
-    /// answers in order, returns `NOOP`, which disturbs none. Returns nothing if the commands must wait
-    /// for the confirmation.
+    /// Returns the commands that prepare the download of the file at `path`: `MDTM` if `asks_time`, and
+    /// one for a port. They can be sent when the data of the previous download has ended, before its
+    /// 226, so that a server that confirms late answers all at once. Until the server has shown that it
+    /// answers in order, returns only `NOOP`, which disturbs no server. Returns nothing if the commands
+    /// must wait for the 226.
     ///
     /// # Errors
     ///
@@ -283,7 +283,7 @@ impl Client {
         let Some(path) = self.sendable(path).ok().filter(|_| may_ask) else {
             return Ok(Vec::new());
         };
-        let time = asks_time.then(|| Command::Mdtm(path.clone()));
+        let time = asks_time.then(|| mdtm(path.clone()));
         let mut commands = Vec::from_iter(time);
         if !self.add_port(&mut commands, Command::Retr(path))? {
             return Ok(Vec::new());

@@ -6,6 +6,7 @@ mod by_name;
 mod digest;
 mod directories;
 pub(crate) mod flight;
+mod known;
 mod listing;
 pub(crate) mod login;
 pub(crate) mod objects;
@@ -21,6 +22,7 @@ use ftp_proto::{
     RawCommand, Reply, ReplyCode, RepresentationType, ServerState, Severity, TransferMode, Verb,
 };
 
+use self::known::{KnownServer, unkept_in};
 use crate::charset::sent_in;
 use crate::config::Config;
 use crate::control::ControlConnection;
@@ -105,6 +107,8 @@ pub struct Client {
     knows_iac: bool,
     /// Whether it only expects that the server follows the RFC.
     guesses_iac: bool,
+    /// The server, once it was asked for; `None` in it if it is not one of those that are known.
+    known: Option<Option<KnownServer>>,
     /// The algorithm set by `OPTS HASH`.
     hash: Option<String>,
     /// Whether the server lists `MLST`, but refused `MLSD` as unknown.
@@ -230,6 +234,7 @@ impl Client {
             facts_chosen: false,
             knows_iac: false,
             guesses_iac: false,
+            known: None,
             hash: None,
             no_mlsd: false,
             mlsd_argument: directories::MlsdArgument::default(),
@@ -588,23 +593,30 @@ impl Client {
     }
 
     /// Checks a path. Before the first path with non-ASCII characters, also sends `OPTS UTF8 ON` if the
-    /// server lists `UTF8`. Servers take a leading `~` for the directory of a user, so `./` precedes it.
+    /// server lists `UTF8`. What it is for the server, [`sendable`](Self::sendable) says.
     pub(crate) fn pathname(&mut self, path: &[u8]) -> Result<Pathname, Error> {
-        let pathname = match path {
-            [b'~', ..] => self.sendable(&[b"./", path].concat())?,
-            _ => self.sendable(path)?,
-        };
-        self.learn_iac(&sent_in(self.config.charset, path)?)?;
+        Pathname::new(path)?;
+        let sent = sent_in(self.config.charset, path)?;
+        self.learn_iac(&sent)?;
+        self.learn_server(&sent)?;
+        let pathname = self.sendable(path)?;
         if self.must_ask_for_utf8(path) {
             self.ask_for_utf8()?;
         }
         Ok(pathname)
     }
 
-    /// Checks a path, and sends nothing.
+    /// Checks a path, and sends nothing. Servers take a leading `~` for the directory of a user, so `./`
+    /// precedes it.
     pub(crate) fn sendable(&self, path: &[u8]) -> Result<Pathname, Error> {
-        sent_in(self.config.charset, path)?;
-        Ok(Pathname::new(path)?)
+        let sent = sent_in(self.config.charset, path)?;
+        if let Some(at) = unkept_in(&sent, self.known.flatten()) {
+            return Err(ParseError::new("pathname", at, ParseErrorKind::Unkept).into());
+        }
+        Ok(match path {
+            [b'~', ..] => Pathname::new([b"./", path].concat())?,
+            _ => Pathname::new(path)?,
+        })
     }
 
     /// Returns whether the server must be asked for UTF-8 before it reads this path. A name that is not

@@ -12,6 +12,7 @@ use ftp_proto::{
 
 use super::Client;
 use super::absence::MISSING;
+use crate::control::mdtm;
 use crate::error::{Error, ListingCut, Phase, Unsupported, accepted, is_final_no, is_missing};
 use crate::event::{Event, Note, Observer};
 use crate::listing::{ListOptions, ListingForm, MOST_OBJECTS};
@@ -139,7 +140,7 @@ impl Client {
     /// Returns the time that `MDTM` reports, as [`modified`](Self::modified) does, or
     /// [`Error::UnreadableTime`] if it has another form.
     pub(crate) fn readable_time(&mut self, path: &[u8]) -> Result<Option<TimeVal>, Error> {
-        let command = Command::Mdtm(self.pathname(path)?);
+        let command = mdtm(self.pathname(path)?);
         let Some(reply) = self.ask(&command)? else { return Ok(None) };
         match TimeVal::parse(reply.text().trim_ascii()) {
             Ok(time) => Ok(Some(time)),
@@ -414,7 +415,7 @@ impl Client {
     /// Returns the server's refusal to enter the directory or to return, and errors of the connection.
     pub fn can_enter(&mut self, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let here = self.reported_directory()?;
-        self.cwd(path)?;
+        self.visit(path.as_ref())?;
         self.return_to(here.as_deref())
     }
 
@@ -458,7 +459,7 @@ impl Client {
     pub(crate) fn visits(&mut self, path: &[u8]) -> Result<Option<bool>, Error> {
         let Some(here) = self.reported_directory()? else { return Ok(None) };
         let moved = self.moved;
-        match self.cwd(path) {
+        match self.visit(path) {
             Err(error) if error.is_no() => Ok(Some(false)),
             entered => entered.and_then(|()| self.return_to(Some(&here))).map(|()| {
                 self.moved = moved;
@@ -471,7 +472,7 @@ impl Client {
     /// the connection: relative paths would have another meaning.
     fn return_to(&mut self, here: Option<&[u8]>) -> Result<(), Error> {
         match here {
-            Some(here) => self.cwd(here).inspect_err(|_| self.control.close()),
+            Some(here) => self.visit(here).inspect_err(|_| self.control.close()),
             None => {
                 self.control.close();
                 Ok(())
@@ -485,7 +486,7 @@ impl Client {
         if let Some(is_entered) = self.visits(path)? {
             return Ok(is_entered);
         }
-        match self.cwd(path) {
+        match self.visit(path) {
             Err(error) if error.is_no() => Ok(false),
             entered => entered.and_then(|()| self.return_to(None)).map(|()| true),
         }
@@ -580,7 +581,7 @@ impl PermissionChange {
 impl Client {
     /// Changes the permission bits of the object at `path` (`SITE CHMOD`), in symbolic notation
     /// after asking for the current bits. Returns `false`, and changes nothing, if the server does
-    /// not report them.
+    /// not report them, or shows a symbolic link.
     ///
     /// # Errors
     ///
@@ -598,7 +599,9 @@ impl Client {
                 // On many servers, MLST reports no mode, but LIST does.
                 entry = self.look(path, ListingForm::List)?;
             }
-            let Some(mode) = entry.as_ref().and_then(|entry| entry.permissions) else {
+            // `SITE CHMOD` of a link changes its target, whose bits are others.
+            let shown = entry.as_ref().filter(|entry| !entry.is_link());
+            let Some(mode) = shown.and_then(|entry| entry.permissions) else {
                 // For a missing object, this returns the server's reason.
                 if entry.is_none() {
                     self.can_enter(path)?;

@@ -1,18 +1,21 @@
-//! Sending a command again after its reply was lost with the connection: the command may have been
-//! carried out, so a refusal of the second one is judged by what the server shows.
+//! Commands whose reply was lost with the connection: they may have been carried out. `MKD` and `RNTO`
+//! are sent again, and a refusal of the second one is judged by what the server shows; after `DELE` and
+//! `RMD`, the server is only asked.
 
 use ftp_proto::{EntryKind, Modified, Pathname, TimeVal, Verb};
 
 use super::Client;
 use super::absence::Existence;
-use crate::error::{Error, is_final_no};
+use crate::error::{Error, JobFault, is_final_no};
+use crate::listing::{Budget, ListingForm};
+use crate::tree::links::list;
 
 /// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
 /// lost.
 ///
-/// A server that carries out `DELE` and then loses the connection answers the second `DELE` with
-/// 550. This type tells that apart from a file that was never there. Use one value for one command
-/// and all its attempts:
+/// A server that carries out `RNTO` and then loses the connection answers the second one with 550. This
+/// type tells that apart from a file that was never there. `DELE` and `RMD` are never sent again: the
+/// server is only asked whether the object is gone. Use one value for one command and all its attempts:
 ///
 /// ```no_run
 /// use ftp_client::pool::Repeat;
@@ -29,20 +32,18 @@ use crate::error::{Error, is_final_no};
 /// If a first attempt fails for another reason, the methods return the same as those of [`Client`].
 #[derive(Debug, Default)]
 pub struct Repeat {
-    /// The command whose reply was lost, and its path.
-    lost: Option<(Verb, Vec<u8>)>,
+    /// The commands whose replies were lost, and their paths: several only for a tree.
+    lost: Vec<(Verb, Vec<u8>)>,
     /// Whether the facts before a renaming are not needed, since it is never repeated.
     is_single: bool,
     before: Option<RenameFacts>,
     /// Whether a removal of this object was begun.
     removes: bool,
-    /// What the server told of a file before the first attempt to remove it.
-    removed: Option<Facts>,
 }
 
 /// What the server showed before the first attempt at a renaming.
 #[derive(Debug)]
-struct RenameFacts {
+pub(crate) struct RenameFacts {
     source: Facts,
     target: TargetBefore,
 }
@@ -54,9 +55,36 @@ enum TargetBefore {
     Unknown,
 }
 
+impl RenameFacts {
+    pub(crate) fn new(source: Facts, target: Option<Facts>) -> Self {
+        Self { source, target: target.map_or(TargetBefore::Absent, TargetBefore::There) }
+    }
+
+    /// Returns whether the target existed, or may have.
+    pub(crate) const fn was_there(&self) -> bool {
+        !matches!(self.target, TargetBefore::Absent)
+    }
+
+    /// Returns whether an object with the facts `now` is what the source was.
+    pub(crate) fn is_source(&self, now: &Facts) -> bool {
+        now.are_of(&self.source) == Some(true)
+    }
+
+    /// Returns whether the target, with the facts `now`, is what the source was, and was not before. With
+    /// the source gone, this shows that a renaming without a reply took place.
+    pub(crate) fn are_moved(&self, now: &Facts) -> bool {
+        let was_another = match &self.target {
+            TargetBefore::Absent => true,
+            TargetBefore::There(before) => before.are_of(&self.source) == Some(false),
+            TargetBefore::Unknown => false,
+        };
+        was_another && self.is_source(now)
+    }
+}
+
 /// The facts by which an object is recognized under another name.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct Facts {
+pub(crate) struct Facts {
     size: Option<u64>,
     time: Option<TimeVal>,
     unique: Option<Vec<u8>>,
@@ -64,6 +92,20 @@ struct Facts {
 }
 
 impl Facts {
+    /// Returns the facts of the object at `path`, or `None` if the server shows no such object.
+    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
+        if client.features()?.has("MLST") {
+            return Ok(client.stat(path)?.map(|entry| {
+                let time = entry.modified.map(|Modified { time, .. }| time);
+                let is_directory = entry.kind == Some(EntryKind::Directory);
+                Self { size: entry.size, time, unique: entry.unique, is_directory }
+            }));
+        }
+        let (size, time) = (client.size(path)?, client.modified(path)?);
+        let is_there = size.is_some() || time.is_some();
+        Ok(is_there.then(|| Self { size, time, ..Self::default() }))
+    }
+
     /// Returns whether both describe one object; `None` if they do not tell. An equal unique fact alone
     /// is not enough for that: disks give the number of a removed file to the next new one.
     fn are_of(&self, other: &Self) -> Option<bool> {
@@ -79,62 +121,16 @@ impl Facts {
     }
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Lost {
-    Delete,
-    RemoveDirectory,
-    MakeDirectory,
-    /// A directory of a tree, which may exist already.
-    MakeInTree,
-    Rename,
-}
-
-impl Lost {
-    const fn verb(self) -> Verb {
-        match self {
-            Self::Delete => Verb::Dele,
-            Self::RemoveDirectory => Verb::Rmd,
-            Self::MakeDirectory | Self::MakeInTree => Verb::Mkd,
-            Self::Rename => Verb::Rnto,
-        }
-    }
-}
-
-/// What the server shows after it has refused the second command.
+/// What the server shows after it has refused a second renaming.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Shown {
-    /// The object is there, or for a renaming, the source is.
+    /// The source is there.
     There,
-    /// The object is not there. For a renaming, the source is not, and the target neither.
+    /// Neither the source nor the target is there.
     Gone,
     /// The source is not there, and the target became what the source was.
     Moved,
     Unclear,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum RepeatVerdict {
-    Done,
-    /// The refusal counts.
-    Refused,
-    /// The refusal counts, but this run may be its cause.
-    Uncertain,
-}
-
-/// The verdict on a second command that was refused with 5yz.
-const VERDICTS: &[(Lost, Shown, RepeatVerdict)] = &[
-    (Lost::Delete, Shown::Gone, RepeatVerdict::Done),
-    (Lost::RemoveDirectory, Shown::Gone, RepeatVerdict::Done),
-    // A directory that serves as a lock must not have two owners.
-    (Lost::MakeDirectory, Shown::There, RepeatVerdict::Uncertain),
-    (Lost::MakeInTree, Shown::There, RepeatVerdict::Done),
-    (Lost::Rename, Shown::Moved, RepeatVerdict::Done),
-    (Lost::Rename, Shown::Unclear, RepeatVerdict::Uncertain),
-];
-
-fn judge(lost: Lost, shown: Shown) -> RepeatVerdict {
-    let row = VERDICTS.iter().find(|(command, seen, _)| (*command, *seen) == (lost, shown));
-    row.map_or(RepeatVerdict::Refused, |(.., verdict)| *verdict)
 }
 
 impl Repeat {
@@ -155,46 +151,44 @@ impl Repeat {
     /// carried out.
     #[must_use]
     pub const fn is_uncertain(&self) -> bool {
-        self.lost.is_some()
+        !self.lost.is_empty()
     }
 
-    /// Removes a file (`DELE`). Before the first attempt, asks for its size, time and unique fact, unless
-    /// this memory is [`single`](Self::single). Before the second object is removed over a connection,
-    /// asks for the current directory (`PWD`): the answer shows whether the server answers a removal once.
+    /// Removes a file (`DELE`). After a lost reply, it is not sent again: another client may have stored
+    /// a file of the same size within the same second. Before the second object is removed over a
+    /// connection, asks for the current directory (`PWD`): the answer shows whether the server answers a
+    /// removal once.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::delete`], [`Client::size`] and [`Client::stat`]. After a lost
-    /// reply, returns [`Error::Uncertain`] if the facts do not show that the file is the same one; success
-    /// if the server shows that no object is at `path`.
+    /// Returns the errors of [`Client::delete`] and [`Client::existence`]. After a lost reply, returns
+    /// success if the server shows that no object is at `path`, and otherwise [`Error::Uncertain`].
     pub fn delete(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = path.as_ref();
-        if self.has_lost(&[Verb::Dele], path) {
-            match seen(client, path, self.removed.as_ref())? {
-                ObjectNow::Gone => return Ok(()),
-                ObjectNow::Same => {}
-                _ => return Err(Error::Uncertain { verb: Verb::Dele, reply: None }),
-            }
-        } else if !self.is_single {
-            self.removed = facts_of(client, path)?;
+        if self.has_lost(Verb::Dele, path) {
+            return match is_gone(client, path)? {
+                true => Ok(()),
+                false => Err(Error::Uncertain { verb: Verb::Dele, reply: None }),
+            };
         }
         self.begin_removal(client);
         let done = client.delete(path);
-        self.settle(client, Lost::Delete, path, done)
+        self.note(client, Verb::Dele, path, done)
     }
 
-    /// Removes an empty directory (`RMD`). After a lost reply, it is not sent again: no fact tells a
-    /// directory from another one that was made within the same second, and one that serves as a lock must
-    /// not lose its next owner.
+    /// Removes an empty directory (`RMD`). Lists it before: some servers remove what is in a directory, too.
+    /// After a lost reply, `RMD` is not sent again: a directory that serves as a lock must not lose its next
+    /// owner.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::rmdir`] and [`Client::existence`]. After a lost reply, returns
+    /// Returns [`JobFault::NotEmpty`] if the listing shows something, and the errors of
+    /// [`Client::list_directory`], [`Client::rmdir`] and [`Client::existence`]. After a lost reply, returns
     /// success if the server shows that there is no directory, and refuses to enter it, and otherwise
     /// [`Error::Uncertain`].
     pub fn rmdir(&mut self, client: &mut Client, path: impl AsRef<[u8]>) -> Result<(), Error> {
         let path = path.as_ref();
-        if self.has_lost(&[Verb::Rmd], path) {
+        if self.has_lost(Verb::Rmd, path) {
             // A listing lacks hidden names, and other spellings of a name.
             let is_gone = client.existence(path)? == Existence::Absent && !client.enters(path)?;
             return match is_gone {
@@ -202,15 +196,28 @@ impl Repeat {
                 false => Err(Error::Uncertain { verb: Verb::Rmd, reply: None }),
             };
         }
+        let listing = list(client, path, ListingForm::Auto, Budget::default())??;
+        if let Some(line) = listing.unparsed.first() {
+            return Err(client.unreadable_listing(line));
+        }
+        if !listing.entries.is_empty() {
+            return Err(Error::Job(JobFault::NotEmpty));
+        }
         self.remove_listed(client, path)
     }
 
-    /// Removes a directory (`RMD`) that this attempt has listed just before, and that is to go in any case.
-    /// After a lost reply, a refusal counts as success if the server refuses to enter the directory.
+    /// Removes a directory (`RMD`) that this attempt has listed just before, and whose removal got no lost
+    /// reply.
     pub(crate) fn remove_listed(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
         self.begin_removal(client);
         let done = client.rmdir(path);
-        self.settle(client, Lost::RemoveDirectory, path, done)
+        self.note(client, Verb::Rmd, path, done)
+    }
+
+    /// Removes a file of a tree (`DELE`), of which the caller knows that it may be removed.
+    pub(crate) fn delete_listed(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
+        let done = client.delete(path);
+        self.note(client, Verb::Dele, path, done)
     }
 
     /// Puts replies in doubt, if those to the removal of another object are not counted yet.
@@ -234,26 +241,35 @@ impl Repeat {
         let path = path.as_ref();
         let mut made = None;
         let done = client.mkdir(path).map(|path| made = path);
-        self.settle(client, Lost::MakeDirectory, path, done).map(|()| made)
+        match self.refused_again(client, path, done)? {
+            // A directory that serves as a lock must not have two owners.
+            Some(Error::Refused { verb, reply }) if client.enters(path)? => {
+                Err(Error::Uncertain { verb, reply: Some(reply) })
+            }
+            refusal => refusal.map_or(Ok(made), Err),
+        }
     }
 
     /// Creates a directory of a tree (`MKD`). After a lost reply, a refusal counts as success if the
     /// server enters the directory: other files of the tree may go there all the same.
     pub(crate) fn make_in_tree(&mut self, client: &mut Client, path: &[u8]) -> Result<(), Error> {
         let done = client.mkdir(path).map(drop);
-        self.settle(client, Lost::MakeInTree, path, done)
+        match self.refused_again(client, path, done)? {
+            Some(refusal) if !client.enters(path)? => Err(refusal),
+            _ => Ok(()),
+        }
     }
 
     /// Remembers that the reply to `DELE` was lost.
     pub(crate) fn lose_removal(&mut self, path: &[u8]) {
-        self.lost = Some((Verb::Dele, path.to_vec()));
+        self.lost.push((Verb::Dele, path.to_vec()));
     }
 
     /// Returns whether a file whose removal got no reply is gone. Asks nothing, and returns
     /// `false`, if no reply was lost. If the file is there, it may be a new one: what proved that
     /// it may be removed must be proved again.
     pub(crate) fn was_removed(&mut self, client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-        Ok(self.has_lost(&[Verb::Dele], path) && client.existence(path)? == Existence::Absent)
+        Ok(self.has_lost(Verb::Dele, path) && is_gone(client, path)?)
     }
 
     pub(crate) fn rename_to_free(
@@ -263,7 +279,7 @@ impl Repeat {
         to: &[u8],
     ) -> Result<(), Error> {
         if self.before.is_none() && !self.is_single {
-            let source = facts_of(client, from)?.unwrap_or_default();
+            let source = Facts::ask(client, from)?.unwrap_or_default();
             self.before = Some(RenameFacts { source, target: TargetBefore::Absent });
         }
         self.rename(client, from, to)
@@ -278,8 +294,7 @@ impl Repeat {
     /// lost reply, a refusal counts as success if `from` is gone, and `to` has the facts that
     /// `from` had before, and did not have them before. Returns [`Error::Uncertain`] if `from` is
     /// gone and the facts do not tell, or if `from` may be another object by now: its facts
-    /// differ, or `to` was free before and is not, or `to` was not free and the facts of `from`
-    /// do not tell.
+    /// differ, or `to` was not free before, or is not.
     pub fn rename(
         &mut self,
         client: &mut Client,
@@ -288,17 +303,17 @@ impl Repeat {
     ) -> Result<(), Error> {
         let (from, to) = (from.as_ref(), to.as_ref());
         if self.before.is_none() && !self.is_single {
-            let source = facts_of(client, from)?.unwrap_or_default();
+            let source = Facts::ask(client, from)?.unwrap_or_default();
             let target = match client.existence(to)? {
                 Existence::Absent => TargetBefore::Absent,
                 Existence::Present => {
-                    facts_of(client, to)?.map_or(TargetBefore::Unknown, TargetBefore::There)
+                    Facts::ask(client, to)?.map_or(TargetBefore::Unknown, TargetBefore::There)
                 }
                 Existence::Unknown => TargetBefore::Unknown,
             };
             self.before = Some(RenameFacts { source, target });
         }
-        if self.has_lost(&[Verb::Rnto], from) && !self.may_repeat(client, from, to)? {
+        if self.has_lost(Verb::Rnto, from) && !self.may_repeat(client, from, to)? {
             return Err(Error::Uncertain { verb: Verb::Rnto, reply: None });
         }
         let refused = match client.rename(from, to) {
@@ -306,11 +321,14 @@ impl Repeat {
             done => return self.note(client, Verb::Rnto, from, done),
         };
         let (verb, reply) = refused;
-        if verb != Verb::Rnfr || !self.has_lost(&[Verb::Rnto], from) || !is_final_no(&reply) {
+        if verb != Verb::Rnfr || !self.has_lost(Verb::Rnto, from) || !is_final_no(&reply) {
             return Err(Error::Refused { verb, reply });
         }
-        let shown = self.shown_after_rename(client, from, to)?;
-        conclude(judge(Lost::Rename, shown), verb, reply)
+        match self.shown_after_rename(client, from, to)? {
+            Shown::Moved => Ok(()),
+            Shown::Unclear => Err(Error::Uncertain { verb, reply: Some(reply) }),
+            Shown::There | Shown::Gone => Err(Error::Refused { verb, reply }),
+        }
     }
 
     /// Returns whether a renaming whose reply was lost was carried out. Asks nothing, and returns
@@ -326,7 +344,7 @@ impl Repeat {
         to: impl AsRef<[u8]>,
     ) -> Result<bool, Error> {
         let (from, to) = (from.as_ref(), to.as_ref());
-        if !self.has_lost(&[Verb::Rnto], from) {
+        if !self.has_lost(Verb::Rnto, from) {
             return Ok(false);
         }
         Ok(self.shown_after_rename(client, from, to)? == Shown::Moved)
@@ -336,15 +354,15 @@ impl Repeat {
     /// carried out, and another object is at `from` by now, it would replace what was renamed.
     fn may_repeat(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
         let Some(RenameFacts { source, target }) = &self.before else { return Ok(false) };
-        let is_free = matches!(target, TargetBefore::Absent);
-        Ok(match seen(client, from, Some(source))? {
-            ObjectNow::Gone => true,
-            ObjectNow::Same if !is_free => true,
-            ObjectNow::Same | ObjectNow::Unclear => {
-                is_free && client.existence(to)? == Existence::Absent
+        match Facts::ask(client, from)? {
+            None if client.existence(from)? == Existence::Absent => Ok(true),
+            Some(now) if now.are_of(source) == Some(false) => Ok(false),
+            // Equal facts can be those of a file that was stored within the same second.
+            _ => {
+                let was_free = matches!(target, TargetBefore::Absent);
+                Ok(was_free && client.existence(to)? == Existence::Absent)
             }
-            ObjectNow::Another => false,
-        })
+        }
     }
 
     fn shown_after_rename(
@@ -361,48 +379,27 @@ impl Repeat {
         if client.existence(to)? == Existence::Absent {
             return Ok(Shown::Gone);
         }
-        let Some(RenameFacts { source, target }) = &self.before else {
-            return Ok(Shown::Unclear);
-        };
-        let now = facts_of(client, to)?.and_then(|now| now.are_of(source));
-        let was_another = match target {
-            TargetBefore::Absent => true,
-            TargetBefore::There(before) => before.are_of(source) == Some(false),
-            TargetBefore::Unknown => false,
-        };
-        Ok(if now == Some(true) && was_another { Shown::Moved } else { Shown::Unclear })
+        let Some(before) = &self.before else { return Ok(Shown::Unclear) };
+        let is_moved = Facts::ask(client, to)?.is_some_and(|now| before.are_moved(&now));
+        Ok(if is_moved { Shown::Moved } else { Shown::Unclear })
     }
 
-    /// Judges the result of a command, and remembers whether its reply was lost.
-    fn settle(
+    /// Returns the refusal of an `MKD` whose earlier reply was lost. Otherwise returns the error of the
+    /// command, and remembers whether its reply was lost.
+    fn refused_again(
         &mut self,
-        client: &mut Client,
-        lost: Lost,
+        client: &Client,
         path: &[u8],
         done: Result<(), Error>,
-    ) -> Result<(), Error> {
-        let verb = lost.verb();
-        // A tree is removed by both commands.
-        let removals = &[Verb::Dele, Verb::Rmd];
-        let related: &[Verb] = if removals.contains(&verb) { removals } else { &[Verb::Mkd] };
-        let reply = match done {
-            Err(Error::Refused { reply, .. })
-                if is_final_no(&reply) && self.has_lost(related, path) =>
+    ) -> Result<Option<Error>, Error> {
+        match done {
+            Err(refusal @ Error::Refused { .. })
+                if refusal.is_no() && self.has_lost(Verb::Mkd, path) =>
             {
-                reply
+                Ok(Some(refusal))
             }
-            done => return self.note(client, verb, path, done),
-        };
-        let shown = match verb {
-            Verb::Dele => match client.existence(path)? {
-                Existence::Present => Shown::There,
-                Existence::Absent => Shown::Gone,
-                Existence::Unknown => Shown::Unclear,
-            },
-            _ if client.enters(path)? => Shown::There,
-            _ => Shown::Gone,
-        };
-        conclude(judge(lost, shown), verb, reply)
+            done => self.note(client, Verb::Mkd, path, done).map(|()| None),
+        }
     }
 
     fn note(
@@ -413,84 +410,35 @@ impl Repeat {
         done: Result<(), Error>,
     ) -> Result<(), Error> {
         if done.is_err() && client.control.unanswered() == Some(verb) {
-            self.lost = Some((verb, path.to_vec()));
+            self.lost.push((verb, path.to_vec()));
         }
         done
     }
 
-    fn has_lost(&self, verbs: &[Verb], path: &[u8]) -> bool {
-        self.lost.as_ref().is_some_and(|(verb, of)| verbs.contains(verb) && of == path)
+    /// Returns whether the reply to this command for `path` was lost.
+    pub(crate) fn has_lost(&self, verb: Verb, path: &[u8]) -> bool {
+        self.lost.iter().any(|(lost, of)| *lost == verb && of == path)
     }
 }
 
-fn conclude(verdict: RepeatVerdict, verb: Verb, reply: ftp_proto::Reply) -> Result<(), Error> {
-    match verdict {
-        RepeatVerdict::Done => Ok(()),
-        RepeatVerdict::Refused => Err(Error::Refused { verb, reply }),
-        RepeatVerdict::Uncertain => Err(Error::Uncertain { verb, reply: Some(reply) }),
+/// Returns whether the server shows that no file is at `path`. A listing lacks other spellings of a name,
+/// and a size refutes it.
+fn is_gone(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    if client.existence(path)? != Existence::Absent {
+        return Ok(false);
     }
-}
-
-/// What is now at the path of a command whose reply was lost.
-enum ObjectNow {
-    Gone,
-    Same,
-    Another,
-    /// An object, but without facts that tell which, or perhaps none.
-    Unclear,
-}
-
-/// Compares what is at `path` with the facts from `before` the first command.
-fn seen(client: &mut Client, path: &[u8], before: Option<&Facts>) -> Result<ObjectNow, Error> {
-    let now = before.map(|_| facts_of(client, path)).transpose()?.flatten();
-    Ok(match now.zip(before).map(|(now, before)| now.are_of(before)) {
-        None if client.existence(path)? == Existence::Absent => ObjectNow::Gone,
-        Some(Some(true)) => ObjectNow::Same,
-        Some(Some(false)) => ObjectNow::Another,
-        None | Some(None) => ObjectNow::Unclear,
-    })
-}
-
-fn facts_of(client: &mut Client, path: &[u8]) -> Result<Option<Facts>, Error> {
-    if client.features()?.has("MLST")
-        && let Some(entry) = client.stat(path)?
-    {
-        let time = entry.modified.map(|Modified { time, .. }| time);
-        let is_directory = entry.kind == Some(EntryKind::Directory);
-        return Ok(Some(Facts { size: entry.size, time, unique: entry.unique, is_directory }));
+    let features = client.features()?;
+    if features.has("MLST") || features.has("MDTM") {
+        return Ok(true);
     }
-    let (size, time) = (client.size(path)?, client.modified(path)?);
-    let facts = Facts { size, time, ..Facts::default() };
-    Ok((size.is_some() || time.is_some()).then_some(facts))
+    // One listing can leave out a name, as during a renaming.
+    let is_told = features.has("SIZE");
+    Ok(client.size(path)?.is_none() && (is_told || client.existence(path)? == Existence::Absent))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_lost_command_has_one_verdict_for_what_is_shown() {
-        use RepeatVerdict::{Done, Refused, Uncertain};
-        use Shown::{Gone, Moved, There, Unclear};
-        for lost in [
-            Lost::Delete,
-            Lost::RemoveDirectory,
-            Lost::MakeDirectory,
-            Lost::MakeInTree,
-            Lost::Rename,
-        ] {
-            for shown in [There, Gone, Moved, Unclear] {
-                let want = match (lost, shown) {
-                    (Lost::Delete | Lost::RemoveDirectory, Gone) | (Lost::Rename, Moved) => Done,
-                    (Lost::MakeInTree, There) => Done,
-                    (Lost::MakeDirectory, There) => Uncertain,
-                    (Lost::Rename, Unclear) => Uncertain,
-                    _ => Refused,
-                };
-                assert_eq!(judge(lost, shown), want, "{lost:?} {shown:?}");
-            }
-        }
-    }
 
     #[test]
     fn facts_recognize_an_object_or_do_not_tell() {
@@ -520,6 +468,30 @@ mod tests {
         ] {
             assert_eq!(one.are_of(&other), want, "{other:?}");
             assert_eq!(other.are_of(&one), want, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_rename_with_a_lost_reply_is_proved_by_facts_that_moved() {
+        let facts = |size: u64, day: Option<u8>| {
+            let time = day.and_then(|day| TimeVal::new(2026, 11, day, 12, 0, 0));
+            Facts { size: Some(size), time, ..Facts::default() }
+        };
+        let new = || facts(5, Some(1));
+        for (source, target, now, want) in [
+            (new(), None, new(), true),
+            (new(), Some(facts(4, Some(1))), new(), true),
+            (new(), Some(facts(5, Some(2))), new(), true),
+            // The target looked like this before, or may have.
+            (new(), Some(new()), new(), false),
+            (new(), Some(facts(5, None)), new(), false),
+            // It is another file.
+            (new(), None, facts(5, Some(3)), false),
+            // A size alone tells nothing.
+            (facts(5, None), None, facts(5, None), false),
+        ] {
+            let case = format!("{source:?} {target:?} {now:?}");
+            assert_eq!(RenameFacts::new(source, target).are_moved(&now), want, "{case}");
         }
     }
 }

@@ -4,10 +4,11 @@
 //! in a name: RFC 854 requires clients to double it, but some servers then read two bytes.
 
 use ftp_proto::{
-    Command, Features, FileRange, Pathname, Reply, RepresentationType, Severity, TransferMode, Verb,
+    Command, Features, FileRange, Pathname, RepresentationType, Severity, TransferMode, Verb,
 };
 
 use super::Client;
+use super::known::{KnownServer, known_by, may_be_changed, named_in};
 use crate::charset::sent_in;
 use crate::data::DownloadPlan;
 use crate::error::{Error, Phase, Unsupported};
@@ -365,10 +366,10 @@ impl Client {
 
     /// Returns whether other commands must be sent before a command with this path.
     pub(crate) fn needs_agreement(&self, path: &[u8]) -> bool {
-        let sent = sent_in(self.config.charset, path);
+        let Ok(sent) = sent_in(self.config.charset, path) else { return true };
         self.must_ask_for_utf8(path)
-            || sent
-                .map_or(true, |sent| (!self.knows_iac || self.guesses_iac) && sent.contains(&0xff))
+            || (!self.knows_iac || self.guesses_iac) && sent.contains(&0xff)
+            || self.known.is_none() && may_be_changed(&sent)
     }
 
     /// Before the client first sends 0xFF, finds out how the server reads that byte.
@@ -376,16 +377,28 @@ impl Client {
         if self.knows_iac || !text.contains(&0xff) {
             return Ok(());
         }
-        let takes_bytes = match named_in(&self.welcome) {
-            None => known_by(&self.features()?),
-            named => named,
-        };
+        let takes_bytes = self.known_server()?.map(KnownServer::takes_bytes);
         if takes_bytes == Some(true) {
             trace::note(format_args!("this server reads each 0xFF as itself: sending it once"));
         }
         self.double_telnet_byte(takes_bytes != Some(true));
         self.guesses_iac = takes_bytes.is_none();
         Ok(())
+    }
+
+    /// Before the client first sends a path that some servers change, finds out which server it is.
+    pub(super) fn learn_server(&mut self, sent: &[u8]) -> Result<(), Error> {
+        if self.known.is_none() && may_be_changed(sent) {
+            self.known = Some(self.known_server()?);
+        }
+        Ok(())
+    }
+
+    fn known_server(&mut self) -> Result<Option<KnownServer>, Error> {
+        match named_in(&self.welcome) {
+            None => Ok(known_by(&self.features()?)),
+            named => Ok(named),
+        }
     }
 
     /// Checks a path as [`pathname`](Self::pathname) does, for a command that makes, changes or removes
@@ -400,36 +413,5 @@ impl Client {
             true => Err(Error::Unsupported(Unsupported::UnknownIac)),
             false => Ok(pathname),
         }
-    }
-}
-
-/// Returns whether the server that a greeting names reads each byte 0xFF as itself; `None` if it names
-/// none that is known.
-fn named_in(welcome: &Reply) -> Option<bool> {
-    let names: [(&[u8], bool); 4] =
-        [(b"vsftpd", true), (b"pure-ftpd", true), (b"pyftpdlib", true), (b"proftpd", false)];
-    welcome.lines().find_map(|line| {
-        let line = line.to_ascii_lowercase();
-        let is_in = |name: &[u8]| line.windows(name.len()).any(|part| part == name);
-        names.iter().find(|(name, _)| is_in(name)).map(|(_, takes_bytes)| *takes_bytes)
-    })
-}
-
-/// Returns whether the server with these features reads each byte 0xFF as itself; `None` if they are
-/// those of none that is known. The greeting alone is not enough, since its text is configurable.
-fn known_by(features: &Features) -> Option<bool> {
-    let lists = |names: &[&str]| names.iter().all(|name| features.has(name));
-    let holds = |facts: &[u8]| {
-        features.iter().any(|(_, words)| words.windows(facts.len()).any(|part| part == facts))
-    };
-    let is_pure = lists(&["ESTA", "ESTP"]);
-    let is_vsftpd = lists(&["EPRT", "EPSV", "MDTM", "PASV", "REST", "SIZE", "TVFS"])
-        && !lists(&["MLST"])
-        && !lists(&["MFMT"]);
-    let is_pyftpdlib = holds(b"unix.mode;unix.uid;unix.gid;");
-    let (is_proftpd, is_ours) = (holds(b"UNIX.group;UNIX.mode;"), lists(&["X-LINKS"]));
-    match is_pure || is_vsftpd || is_pyftpdlib {
-        false => (is_proftpd || is_ours).then_some(false),
-        true => Some(true),
     }
 }

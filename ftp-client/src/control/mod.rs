@@ -14,8 +14,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use ftp_proto::{
-    Command, Exchange, ParseError, ParseErrorKind, Reply, ReplyCode, ReplyDecoder, Verb, is_listed,
-    limits,
+    Command, Exchange, ParseError, ParseErrorKind, Pathname, Reply, ReplyCode, ReplyDecoder, Verb,
+    is_listed, limits,
 };
 use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
@@ -63,15 +63,29 @@ pub(crate) struct ControlConnection {
     pub(crate) charset: Option<Charset>,
     counts: Counts,
     learned: Learned,
-    /// When a single command was sent whose reply is due, and the shortest and the longest time to such a
-    /// reply.
+    /// When the outstanding command was sent, if it was sent alone.
     sent: Option<Instant>,
+    /// The shortest and the longest time to the reply to such a command.
     pub(crate) quickest: Option<Duration>,
     pub(crate) slowest: Duration,
 }
 
 /// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
 const IAC: u8 = 0xff;
+
+/// Returns whether vsftpd takes the path of an `MDTM` for a time to set, and another path.
+pub(crate) fn is_dated(path: &[u8]) -> bool {
+    let is_date = |date: &[u8]| date.iter().all(u8::is_ascii_digit);
+    path.get(..8).is_some_and(is_date) && path.contains(&b' ')
+}
+
+/// Returns the question for the time of a file.
+pub(crate) fn mdtm(path: Pathname) -> Command {
+    match Pathname::new([b"./", path.as_bytes()].concat()) {
+        Ok(dated) if is_dated(path.as_bytes()) => Command::Mdtm(dated),
+        _ => Command::Mdtm(path),
+    }
+}
 
 impl ControlConnection {
     /// Takes over a connected socket from which nothing has been read yet.
@@ -303,8 +317,8 @@ impl ControlConnection {
         }
     }
 
-    /// Sends a command and returns its final reply, whatever its code. Sends nothing if the command
-    /// was the next one of a flight.
+    /// Sends a command and returns its final reply, whatever its code. If a flight has just sent the
+    /// command, returns that reply instead.
     pub(crate) fn request(&mut self, command: &Command) -> Result<Reply, Error> {
         if let Some(reply) = self.answers.take(command) {
             self.check()?;
@@ -325,7 +339,7 @@ impl ControlConnection {
     }
 
     /// Keeps the replies to the commands of a flight until they are requested, or another command is
-    /// sent. The port of a data connection outlasts commands that need none.
+    /// sent. A reply with the port of a data connection survives commands that use no data connection.
     pub(crate) fn keep_answers(&mut self, answers: Answers) {
         let ports = std::mem::replace(&mut self.answers, answers);
         self.answers.0.extend(ports.0);

@@ -62,40 +62,19 @@ const QUESTIONS: &[Verb] = &[
     Verb::Syst,
 ];
 
-/// Commands that change nothing on the server that outlasts the session, and not what later names
-/// mean. Every other command does, as far as this client knows, or is one that it does not know.
-#[rustfmt::skip]
-const PASSING: &[Verb] = &[
-    // They only ask.
-    Verb::Avbl, Verb::Dsiz, Verb::Feat, Verb::Hash, Verb::Help, Verb::Mdtm, Verb::Mlst, Verb::Noop,
-    Verb::Pwd, Verb::Size, Verb::Stat, Verb::Syst, Verb::Xcrc, Verb::Xmd5, Verb::Xsha, Verb::Xsha1,
-    Verb::Xsha256, Verb::Xsha512,
-    // They only read; their transfer has a verdict of its own.
-    Verb::List, Verb::Mlsd, Verb::Nlst, Verb::Retr,
-    // They begin, protect or end the session.
-    Verb::Acct, Verb::Adat, Verb::Auth, Verb::Ccc, Verb::Clnt, Verb::Csid, Verb::Host, Verb::Pass,
-    Verb::Pbsz, Verb::Prot, Verb::Quit, Verb::Rein, Verb::User,
-    // They set what ends with the session, or prepare the next command.
-    Verb::Abor, Verb::Allo, Verb::Lang, Verb::Mode, Verb::Opts, Verb::Pret, Verb::Rang, Verb::Rest,
-    Verb::Rnfr, Verb::Sscn, Verb::Stru, Verb::Type,
-    // They agree on a data connection.
-    Verb::Cpsv, Verb::Epsv, Verb::Eprt, Verb::Lprt, Verb::Lpsv, Verb::Pasv, Verb::Port,
-];
-
-/// Commands that change only what later names mean.
+/// Commands that change only the directory to which later names are relative.
 const MOVES: &[Verb] = &[Verb::Cdup, Verb::Cwd, Verb::Smnt];
 
-/// Commands that change something, and before which no reply must have proved that replies are in
-/// step.
+/// Commands that change something, but can be sent while replies may be out of step.
 const PROVED_OTHERWISE: &[Verb] = &[
     // Its 257 can only be the answer of its own; `RNTO` follows the 350 of `RNFR`.
     Verb::Mkd,
     Verb::Rnto,
-    // What was stored is judged by the transfer.
+    // The verdict of the transfer says what was stored.
     Verb::Appe,
     Verb::Stor,
     Verb::Stou,
-    // Without the time or the facts that they claim to have set, no byte is lost.
+    // If they fail unnoticed, a time or a fact is wrong, but no byte is lost.
     Verb::Mfct,
     Verb::Mff,
     Verb::Mfmt,
@@ -378,12 +357,12 @@ pub(super) const fn answers_proof(verb: Verb) -> bool {
 /// Returns whether replies must be in step before a command is sent: it acts on a name or a directory,
 /// and its success has a code that can answer any command.
 pub(super) fn needs_proof(verb: Verb) -> bool {
-    !PASSING.contains(&verb) && !PROVED_OTHERWISE.contains(&verb)
+    !verb.keeps_objects() && !PROVED_OTHERWISE.contains(&verb)
 }
 
 /// Returns whether a command changes something on the server that outlasts the session.
 fn changes(verb: Verb) -> bool {
-    !PASSING.contains(&verb) && !MOVES.contains(&verb)
+    !verb.keeps_objects() && !MOVES.contains(&verb)
 }
 
 /// Returns whether a transfer that succeeds ends with this code.

@@ -23,7 +23,7 @@ use socket2::Socket;
 
 use self::coding::Coding;
 use crate::config::Config;
-use crate::control::ControlConnection;
+use crate::control::{ControlConnection, mdtm};
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase, Unsupported};
 use crate::net::wait::is_ready;
 use crate::net::{Server, Stream, dial};
@@ -297,7 +297,7 @@ struct PlannedDownload {
 
 impl PlannedDownload {
     fn commands(&self) -> impl Iterator<Item = Command> + use<> {
-        let time = self.with_time.then(|| Command::Mdtm(self.path.clone()));
+        let time = self.with_time.then(|| mdtm(self.path.clone()));
         time.into_iter().chain([Command::Retr(self.path.clone())])
     }
 

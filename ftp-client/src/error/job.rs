@@ -186,6 +186,12 @@ pub enum JobFault {
     #[error("downloaded, but not removed: {0}")]
     NotRemoved(Box<Error>),
     // Removals.
+    /// The object is a directory, and only other objects are to be removed.
+    #[error("is a directory")]
+    IsDirectory,
+    /// The listing of the directory shows something, so it was not removed.
+    #[error("the directory is not empty")]
+    NotEmpty,
     /// The object is listed as a directory, but another fact contradicts that: it may be a symbolic
     /// link. Its content was kept.
     #[error(
@@ -203,9 +209,17 @@ pub enum JobFault {
     /// The object was missing in the first listing of its directory, so it may be another user's.
     #[error("it was not in the first listing of its directory, so it may be new; kept")]
     CameSince,
+    /// A later listing shows the object as another type than the first one, or no longer as a
+    /// directory, so it was kept.
+    #[error("it has changed since it was listed; kept")]
+    OtherType,
     /// The directory is too many levels below the first one. Its content was kept.
     #[error("the tree is too deep; its content was kept")]
     TooDeep,
+    /// Listing the directory and those above it takes longer than a listing can be believed, so its content
+    /// was kept.
+    #[error("the server lists it too slowly; its content was kept")]
+    ListedTooSlowly,
     /// The listed name [is not safe](crate::Entry::is_safe_name).
     #[error("not a valid name; kept")]
     UnsafeName,
@@ -253,7 +267,9 @@ impl JobFault {
     pub(super) fn kind(&self) -> ErrorKind {
         match self {
             Self::SameFile | Self::OntoItself | Self::MayBeSource(_) => ErrorKind::Usage,
-            Self::SameName(_) | Self::Missing => ErrorKind::Refused,
+            Self::SameName(_) | Self::Missing | Self::IsDirectory | Self::NotEmpty => {
+                ErrorKind::Refused
+            }
             Self::NotTimed(cause) if cause.kind() == ErrorKind::Refused => ErrorKind::Unsupported,
             Self::NoName
             | Self::Unreported(_)
@@ -262,6 +278,7 @@ impl JobFault {
             | Self::ShownAsDirectory
             | Self::MayBeLink
             | Self::TooDeep
+            | Self::ListedTooSlowly
             | Self::UnsafeName
             | Self::TooMany => ErrorKind::Unsupported,
             Self::NoTime

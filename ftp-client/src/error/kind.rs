@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ftp_proto::{BlockFault, DeflateFault, Reply, ReplyCode, Severity, Verb};
+use ftp_proto::{BlockFault, DeflateFault, ParseErrorKind, Reply, ReplyCode, Severity, Verb};
 
 use super::{DataAttempt, Error, fxp, is_about_syntax};
 use crate::error::TlsError;
@@ -142,6 +142,7 @@ impl Error {
             | Self::Protocol(_)
             | Self::UnknownListing { .. }
             | Self::Desynchronised => ErrorKind::Protocol,
+            Self::Argument(error) if error.kind == ParseErrorKind::Unkept => ErrorKind::Unsupported,
             Self::Argument(_) => ErrorKind::Usage,
             Self::Timeout(_) => ErrorKind::Timeout,
             Self::Io(_)
@@ -346,8 +347,7 @@ reasons! {
     NoCommonDigest: "the servers offer no digest in common",
     NoIdentity: "nothing identifies the server's file for a move",
     NoType: "the removal of what a listing shows without a type",
-    UnknownIac: "a name with the byte 0xFF: it is not known how the server reads that; uploading a \
-        directory finds out",
+    UnknownIac: "a name with the byte 0xFF: it is not known how the server reads that",
     NoPaths: "a move to another directory: the server takes no paths",
     OtherProtocol: "a 229 that names a protocol other than the control connection's",
     LowPort: "a data port below 1024",

@@ -296,6 +296,7 @@ impl Error {
             | Self::UnreadableTime(_)
             | Self::UnknownListing { .. }
             | Self::Changed
+            | Self::Unsupported(Unsupported::UnknownIac)
             // A control connection that was reset is `Closed`.
             | Self::Io(_)
             | Self::Tls(TlsError::TruncatedTls)

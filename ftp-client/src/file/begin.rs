@@ -76,6 +76,22 @@ pub(super) enum Writing<'s> {
     Target(FoundFile),
 }
 
+/// What earlier runs left of a download, and what is known of the server's file.
+struct LeftFiles<'t> {
+    target: &'t Path,
+    in_place: bool,
+    part_path: PathBuf,
+    part: Option<FoundFile>,
+    /// The file at the target, if its bytes may be kept.
+    local: Option<FoundFile>,
+    /// The record of the server's file.
+    now: Option<Record>,
+    origin: Origin,
+}
+
+/// The start after the bytes of a file, or its path and why they are not kept.
+type StartAfter<'w> = Result<DownloadStart<'w>, (PathBuf, Why)>;
+
 /// A file of earlier bytes, with the decision about it.
 struct Judged {
     step: Step,
@@ -217,7 +233,8 @@ fn publish(
         (None, None) => file.commit(replaces),
         (Some(targets), None) => {
             let target = file.target().to_owned();
-            targets.publish(&target, || file.commit(replaces))
+            let in_place = file.path() == Some(&target);
+            targets.publish(&target, in_place, || file.commit(replaces))
         }
     }
 }
@@ -308,7 +325,7 @@ pub(crate) struct InTree<'a> {
     pub(crate) next: Option<(&'a [u8], bool)>,
     /// The size and time that `SIZE` and `MDTM` would report, as far as the listing tells them.
     pub(crate) listed: Origin,
-    /// Whether the sync of the whole tree leaves the file out.
+    /// Whether the sync of the whole tree leaves out the file, or the errors of writing it.
     pub(crate) is_synced_alone: bool,
     /// Called with the complete file before it gets its name.
     pub(crate) before: &'a (dyn Fn(&File) -> io::Result<()> + Sync),
@@ -355,7 +372,7 @@ impl GetJob<'_> {
         }
         if in_place {
             let length = FoundFile::at(path).map_err(Error::local)?.map_or(0, |found| found.length);
-            let file = LocalFile::in_place(path, (length, 0), None).map_err(Error::local)?;
+            let file = self.open_in_place(path, (length, 0), None).map_err(Error::local)?;
             return Ok(DownloadStart::at_0(Writing::File(file)));
         }
         let file = LocalFile::replacing_like(path, self.like.unwrap_or(path)).map_err(|error| {
@@ -371,6 +388,20 @@ impl GetJob<'_> {
             };
         }
         Ok(start)
+    }
+
+    /// Opens the target itself, unless the run writes the same file under another name.
+    fn open_in_place(
+        &self,
+        target: &Path,
+        lengths: (u64, u64),
+        record: Option<Record>,
+    ) -> io::Result<LocalFile> {
+        let open = || LocalFile::in_place(target, lengths, record);
+        match self.targets {
+            Some(targets) => targets.publish(target, true, open),
+            None => open(),
+        }
     }
 
     /// Returns the path from which the names of partial files are derived.
@@ -412,7 +443,7 @@ impl GetJob<'_> {
         })
     }
 
-    /// Finds bytes of earlier runs.
+    /// Finds bytes of earlier runs, and begins after those that are proved.
     fn find<'w>(
         &mut self,
         client: &mut Client,
@@ -420,124 +451,161 @@ impl GetJob<'_> {
         target: &Path,
         in_place: bool,
     ) -> Result<DownloadStart<'w>, Error> {
-        let there = self.place.path().to_vec();
-        let here = Error::local;
-        let names = (target, self.like.unwrap_or(target));
+        let mut left = self.left_by_earlier_runs(target, in_place)?;
+        let is_listed = self.ask_about(client, &mut left)?;
+        let mut refused = None;
+        if !self.past.from_start {
+            if let Some(start) = self.completed(client, &left)? {
+                return Ok(start);
+            }
+            match self.after_part(client, on, &left)? {
+                Some(Ok(start)) => return Ok(start),
+                part => refused = part.and_then(Result::err),
+            }
+            match self.after_local(client, on, &left)? {
+                Some(Ok(start)) => return Ok(start),
+                local => refused = refused.or(local.and_then(Result::err)),
+            }
+        }
+        if let Some((path, why)) = refused {
+            on.event(Event::FromZero { target: path.as_os_str().as_bytes(), why });
+        }
+        let file = match in_place {
+            true => self.open_in_place(target, (length_of(left.local.as_ref()), 0), left.now),
+            false => self.part_file(&left, 0),
+        };
+        let target = Writing::File(file.map_err(Error::local)?);
+        // The file may have grown since it was listed: its size then counts as not asked for.
+        let size = left.origin.size.filter(|_| !is_listed);
+        let origin = Some(Origin { size, ..left.origin });
+        Ok(DownloadStart { origin, ..DownloadStart::at_0(target) })
+    }
+
+    fn left_by_earlier_runs<'t>(
+        &self,
+        target: &'t Path,
+        in_place: bool,
+    ) -> Result<LeftFiles<'t>, Error> {
         let keeps = self.options.existing == Existing::Keep;
         let (part_path, part) = match in_place {
             true => (target.to_owned(), None),
             false => {
-                let named = self.parts_of(target);
-                let targets = self.targets;
-                let is_target = |path: &Path| targets.is_some_and(|targets| targets.contains(path));
-                partial::find(named, is_target).map_err(here)?
+                let is_target =
+                    |path: &Path| self.targets.is_some_and(|targets| targets.contains(path));
+                partial::find(self.parts_of(target), is_target).map_err(Error::local)?
             }
         };
         // A tree compares the target itself before it plans the copy.
         let local = match keeps && !in_place || self.in_tree.is_some() {
             true => None,
-            false => FoundFile::at(target).map_err(here)?,
+            false => FoundFile::at(target).map_err(Error::local)?,
         };
-        let part_length = part.as_ref().map_or(0, |part| part.length);
-        let local_length = local.as_ref().map_or(0, |local| local.length);
+        let origin = Origin::default();
+        Ok(LeftFiles { target, in_place, part_path, part, local, now: None, origin })
+    }
+
+    /// Asks the server for what a decision about the bytes needs. Returns whether the size is only known
+    /// from a listing.
+    fn ask_about(&self, client: &mut Client, left: &mut LeftFiles<'_>) -> Result<bool, Error> {
         let source = SourceId::ask(client, &self.place)?;
         // The listing is enough for the record of a new file, but not for a decision about bytes.
-        let is_new = part_length == 0 && local_length == 0;
+        let is_new = length_of(left.part.as_ref()) == 0 && length_of(left.local.as_ref()) == 0;
         let listed = self.in_tree.as_ref().filter(|_| is_new).map(|in_tree| in_tree.listed);
         let listed = listed.unwrap_or_default();
-        let origin = match listed.or_ask(client, &there) {
+        left.origin = match listed.or_ask(client, self.place.path()) {
             // Nothing is lost without the size.
             Err(error) if is_new && error.is_not_now() => listed,
             origin => origin?,
         };
-        let now = Record::new(source, origin);
-        let is_taken = self.past.from_start;
-        // A file that this program has completed, and that has not changed since.
-        if !is_taken
-            && let Some(local) = &local
-            && local.record.as_ref().is_some_and(|record| !record.is_part())
-            && local.length > 0
-        {
-            let judged = self.judge(client, local, now.as_ref(), origin, Asked::NoAnswer)?;
-            if judged.step == Step::Whole {
-                return Ok(DownloadStart::whole(local_of(local).map_err(here)?, origin, false));
-            }
-        }
-        let mut why = None;
-        if let Some(part) = part.as_ref().filter(|part| part.length > 0 && !is_taken) {
-            let judged = self.judge(client, part, now.as_ref(), origin, Asked::NotYet)?;
-            match judged.step {
-                Step::FromZero(reason) => why = Some((part.path.clone(), reason)),
-                step => {
-                    let (kept, compare, is_whole) = self.of_step(on, step, part.length, &part.path);
-                    let file = LocalFile::part_like(part_path, names, (part.length, kept), now);
-                    let target = Writing::File(file.map_err(here)?);
-                    let start = DownloadStart::at_0(target);
-                    let is_digested = judged.is_digested;
-                    let origin = Some(origin);
-                    return Ok(DownloadStart {
-                        kept,
-                        compare,
-                        origin,
-                        is_whole,
-                        is_digested,
-                        ..start
-                    });
-                }
-            }
-        }
-        if let Some(local) = local.as_ref().filter(|local| local.length > 0 && !is_taken) {
-            let judged = self.judge(client, local, now.as_ref(), origin, Asked::NotYet)?;
-            match judged.step {
-                Step::FromZero(reason) => {
-                    why.get_or_insert((local.path.clone(), reason));
-                }
-                Step::Whole => {
-                    let found = local_of(local).map_err(here)?;
-                    return Ok(DownloadStart::whole(found, origin, judged.is_digested));
-                }
-                step => {
-                    let (kept, compare, _) = self.of_step(on, step, local.length, &local.path);
-                    let trusts = self.options.resume == Resume::Trusted;
-                    let start = if in_place || trusts {
-                        let is_ours = local.record.as_ref().is_some_and(Record::is_part)
-                            && !judged.is_digested
-                            && !trusts;
-                        let record = now.filter(|_| is_ours);
-                        let file = LocalFile::in_place(target, (local.length, kept), record);
-                        let start = DownloadStart::at_0(Writing::File(file.map_err(here)?));
-                        DownloadStart { is_restored: !is_ours, ..start }
-                    } else {
-                        let mut file =
-                            LocalFile::part_like(part_path, names, (part_length, 0), now)
-                                .map_err(here)?;
-                        copy_into(&local.file, kept, &mut file)
-                            .map_err(|error| here(named(target, &error)))?;
-                        DownloadStart::at_0(Writing::File(file))
-                    };
-                    let is_digested = judged.is_digested;
-                    return Ok(DownloadStart {
-                        kept,
-                        compare,
-                        origin: Some(origin),
-                        is_digested,
-                        ..start
-                    });
-                }
-            }
-        }
-        if let Some((path, why)) = why {
-            on.event(Event::FromZero { target: path.as_os_str().as_bytes(), why });
-        }
-        let file = match in_place {
-            true => LocalFile::in_place(target, (local_length, 0), now),
-            false => LocalFile::part_like(part_path, names, (part_length, 0), now),
+        left.now = Record::new(source, left.origin);
+        Ok(listed.size.is_some())
+    }
+
+    /// Returns the start if this program has completed the file, and it has not changed since.
+    fn completed<'w>(
+        &mut self,
+        client: &mut Client,
+        left: &LeftFiles<'_>,
+    ) -> Result<Option<DownloadStart<'w>>, Error> {
+        let is_complete = |file: &&FoundFile| {
+            file.length > 0 && file.record.as_ref().is_some_and(|record| !record.is_part())
         };
-        let target = Writing::File(file.map_err(here)?);
-        // The file may have grown since it was listed: its size then counts as not asked for.
-        let size = origin.size.filter(|_| listed.size.is_none());
-        let origin = Some(Origin { size, ..origin });
-        Ok(DownloadStart { origin, ..DownloadStart::at_0(target) })
+        let Some(local) = left.local.as_ref().filter(is_complete) else { return Ok(None) };
+        let judged = self.judge(client, local, left, Asked::NoAnswer)?;
+        if judged.step != Step::Whole {
+            return Ok(None);
+        }
+        let found = local_of(local).map_err(Error::local)?;
+        Ok(Some(DownloadStart::whole(found, left.origin, false)))
+    }
+
+    /// Returns the start after the bytes of a partial file, or why they are not kept; `None` if there are
+    /// none.
+    fn after_part<'w>(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        left: &LeftFiles<'_>,
+    ) -> Result<Option<StartAfter<'w>>, Error> {
+        let Some(part) = left.part.as_ref().filter(|part| part.length > 0) else {
+            return Ok(None);
+        };
+        let Judged { step, is_digested } = self.judge(client, part, left, Asked::NotYet)?;
+        if let Step::FromZero(why) = step {
+            return Ok(Some(Err((part.path.clone(), why))));
+        }
+        let (kept, compare, is_whole) = self.of_step(on, step, part.length, &part.path);
+        let file = self.part_file(left, kept).map_err(Error::local)?;
+        let start = DownloadStart::at_0(Writing::File(file));
+        let origin = Some(left.origin);
+        Ok(Some(Ok(DownloadStart { kept, compare, origin, is_whole, is_digested, ..start })))
+    }
+
+    /// Returns the start after the bytes of the file at the target, or why they are not kept; `None` if
+    /// there are none.
+    fn after_local<'w>(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        left: &LeftFiles<'_>,
+    ) -> Result<Option<StartAfter<'w>>, Error> {
+        let here = Error::local;
+        let Some(local) = left.local.as_ref().filter(|local| local.length > 0) else {
+            return Ok(None);
+        };
+        let Judged { step, is_digested } = self.judge(client, local, left, Asked::NotYet)?;
+        match step {
+            Step::FromZero(why) => return Ok(Some(Err((local.path.clone(), why)))),
+            Step::Whole => {
+                let found = local_of(local).map_err(here)?;
+                return Ok(Some(Ok(DownloadStart::whole(found, left.origin, is_digested))));
+            }
+            Step::Continue { .. } | Step::AskDigest => {}
+        }
+        let (kept, compare, _) = self.of_step(on, step, local.length, &local.path);
+        let trusts = self.options.resume == Resume::Trusted;
+        let start = if left.in_place || trusts {
+            let is_ours =
+                local.record.as_ref().is_some_and(Record::is_part) && !is_digested && !trusts;
+            let record = left.now.clone().filter(|_| is_ours);
+            let file = self.open_in_place(left.target, (local.length, kept), record);
+            let start = DownloadStart::at_0(Writing::File(file.map_err(here)?));
+            DownloadStart { is_restored: !is_ours, ..start }
+        } else {
+            let mut file = self.part_file(left, 0).map_err(here)?;
+            copy_into(&local.file, kept, &mut file)
+                .map_err(|error| here(named(left.target, &error)))?;
+            DownloadStart::at_0(Writing::File(file))
+        };
+        let origin = Some(left.origin);
+        Ok(Some(Ok(DownloadStart { kept, compare, origin, is_digested, ..start })))
+    }
+
+    /// Opens the partial file, of which the first `kept` bytes stay.
+    fn part_file(&self, left: &LeftFiles<'_>, kept: u64) -> io::Result<LocalFile> {
+        let names = (left.target, self.like.unwrap_or(left.target));
+        let lengths = (length_of(left.part.as_ref()), kept);
+        LocalFile::part_like(left.part_path.clone(), names, lengths, left.now.clone())
     }
 
     /// Decides about the bytes of an existing file.
@@ -545,13 +613,12 @@ impl GetJob<'_> {
         &mut self,
         client: &mut Client,
         found: &FoundFile,
-        now: Option<&Record>,
-        origin: Origin,
+        &LeftFiles { ref now, origin, .. }: &LeftFiles<'_>,
         digest: Asked,
     ) -> Result<Judged, Error> {
         // Without a time of the server, a record holds only in its process.
         let stored = found.record.as_ref().filter(|_| origin.modified.is_some());
-        let fit = now.zip(stored).map(|(now, stored)| now.fit(stored, &found.file));
+        let fit = now.as_ref().zip(stored).map(|(now, stored)| now.fit(stored, &found.file));
         let digest = if self.past.has_no_digest { Asked::NoAnswer } else { digest };
         let mut known = Known {
             have: found.length,
@@ -586,6 +653,10 @@ impl GetJob<'_> {
             }
         }
     }
+}
+
+fn length_of(found: Option<&FoundFile>) -> u64 {
+    found.map_or(0, |found| found.length)
 }
 
 fn local_of(found: &FoundFile) -> io::Result<FoundFile> {

@@ -417,19 +417,6 @@ pub(crate) struct ServerFacts {
 }
 
 impl ServerFacts {
-    /// Returns the facts of the file at `path`, or `None` if the server shows no such file.
-    pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
-        if client.features()?.has("MLST") {
-            let Some(entry) = client.stat(path)? else { return Ok(None) };
-            let modified = entry.modified.map(|modified| modified.time);
-            return Ok(Some(Self { size: entry.size, modified, unique: entry.unique }));
-        }
-        let size = client.size(path)?;
-        let modified = client.modified(path)?;
-        let is_there = size.is_some() || modified.is_some();
-        Ok(is_there.then_some(Self { size, modified, unique: None }))
-    }
-
     /// Returns the size and the time as `SIZE` and `MDTM` report them, and the identifier. A journal
     /// is compared with the facts of another run, so each fact always comes from the same command.
     pub(crate) fn ask_each(client: &mut Client, path: &[u8]) -> Result<Self, Error> {
@@ -439,12 +426,6 @@ impl ServerFacts {
         };
         let (size, modified) = (client.size(path)?, client.modified(path)?);
         Ok(Self { size, modified, unique: entry.and_then(|entry| entry.unique) })
-    }
-
-    /// Returns whether a file with these facts can be told from others: by its identifier, or by
-    /// size and time.
-    pub(crate) const fn is_telling(&self) -> bool {
-        self.unique.is_some() || self.size.is_some() && self.modified.is_some()
     }
 }
 

@@ -19,14 +19,14 @@ use super::pieces::remove_pieces;
 use super::receive::{Ended, REPETITIONS, ReceivedBytes, Request};
 use super::record::parent;
 use super::targets::{BothFiles, Targets, check_target, may_be_one};
-use crate::age::{self, AHEAD, BEHIND};
+use crate::age::{self, BEHIND};
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
 use crate::digest::Checksum;
 use crate::error::{Error, ErrorKind, FileFact, JobFault, Phase, Unsupported};
 use crate::event::{Event, Note, Observer, Verify, Why};
-use crate::system::MetadataExt;
+use crate::system::{MetadataExt, sync_directory};
 use crate::tree::local::{Directory, rounds_to};
 use crate::tree::probe::local_time;
 use crate::url_path::Place;
@@ -379,21 +379,29 @@ impl GetJob<'_> {
     ) -> Result<Committed, Error> {
         let left = start.left();
         let replaces = self.options.existing != Existing::Keep;
-        let resumed = match &start {
-            DownloadStart { target: Writing::File(file), kept: 1.., .. } => {
-                Some(file.target().to_owned())
-            }
+        let alone = match &start.target {
+            Writing::File(file) if self.in_tree.is_none() => Some(file.target().to_owned()),
             _ => None,
         };
+        let is_resumed = start.kept > 0;
         let published = start.publish(length, time, replaces, self.targets, self.in_tree.as_ref());
-        if let (Ok(Committed::Done), Some(target), None) = (&published, resumed, &self.in_tree) {
-            // A download in ranges may have left more than the beginning that was resumed.
-            let _ = remove_pieces(&target);
-        }
-        published.inspect_err(|error| {
+        let committed = published.inspect_err(|error| {
             let is_wrong = matches!(error, Error::Job(JobFault::LengthChanged { .. }));
             self.past.left = if is_wrong { Left::Wrong } else { left };
-        })
+        })?;
+        if let (Committed::Done, Some(target)) = (committed, alone) {
+            if is_resumed {
+                // A download in ranges may have left more than the beginning that was resumed.
+                let _ = remove_pieces(&target);
+            }
+            // Otherwise, the name could be lost in a power failure.
+            let synced = sync_directory(parent(&target));
+            synced.map_err(|error| {
+                self.past.left = Left::Nothing;
+                Error::local(named(&target, &error))
+            })?;
+        }
+        Ok(committed)
     }
 
     /// Verifies that the file is complete, as far as the server can be asked and the caller wants it.
@@ -510,7 +518,7 @@ impl Get<'_> {
         let times = match (time, selection.times.1) {
             // The source is removed: a file that is still being written must not count as old.
             (Some(time), Some(latest))
-                if self.job.options.moves && (time - AHEAD..time + BEHIND).contains(&latest) =>
+                if self.job.options.moves && age::depends_on_zone(time, latest) =>
             {
                 let times = local_time(client, path, time)?;
                 Some(times.ok_or(Error::Unsupported(Unsupported::UnknownAge))?)

@@ -17,11 +17,12 @@ use ftp_proto::{HiddenFile, Severity, TimeVal};
 use sha2::{Digest as _, Sha256};
 
 use super::Done;
-use super::evidence::{Fit, Origin, ServerFacts, check_size};
+use super::evidence::{Fit, Origin, check_size};
 use super::moving::MoveRecord;
 use super::record::{LONGEST_JOURNAL, ServerFile, read_small, replace_small};
 use crate::age;
 use crate::client::Client;
+use crate::client::repeat::{Facts, RenameFacts};
 use crate::control::login::Login;
 use crate::digest::hex;
 use crate::error::{Error, JobFault, Unsupported};
@@ -264,7 +265,7 @@ pub(crate) struct Stored {
     confirmed: ConfirmedFile,
     /// The facts of the temporary file and of the target directly before the rename, if they were
     /// asked for.
-    before: Option<[Option<ServerFacts>; 2]>,
+    before: Option<RenameFacts>,
     /// Whether the server may have renamed the file.
     pub(super) is_tried: bool,
     /// Whether an attempt to rename it failed.
@@ -290,9 +291,30 @@ impl Stored {
             return Ok(true);
         }
         let now = Origin::ask(client, from)?;
+        Ok(self.fits(now))
+    }
+
+    fn fits(&self, now: Origin) -> bool {
         // A server with digests may tell no size.
+        let has_digest = self.done.verified == Verify::Digest;
         let is_sized = !has_digest || now.size.is_none_or(|size| size == self.done.size);
-        Ok(is_sized && self.confirmed.is_still(now))
+        is_sized && self.confirmed.is_still(now)
+    }
+
+    /// Looks at the final name after the rename: some servers give the file another name where one has
+    /// this name. A rename can make the time later, and the old file is older. A file that is gone was
+    /// taken by a program that waits for this name.
+    fn is_at(&self, client: &mut Client, to: &[u8]) -> Result<bool, Error> {
+        let told = self.confirmed.told;
+        if told == Origin::default() && self.done.verified != Verify::Digest {
+            return Ok(true);
+        }
+        let now = Origin::ask(client, to)?;
+        if now == Origin::default() {
+            return Ok(true);
+        }
+        let is_later = now.modified.zip(told.modified).is_some_and(|(now, then)| now > then);
+        Ok(self.fits(now) || is_later && self.fits(Origin { modified: told.modified, ..now }))
     }
 }
 
@@ -303,6 +325,8 @@ pub(crate) struct Renaming<'a> {
     pub(crate) is_own: bool,
     /// Whether another attempt may follow, so that the facts before the first one are needed.
     pub(crate) repeats: bool,
+    /// Whether the final name is looked at after the rename even if nothing shows that it had a file.
+    pub(crate) looks: bool,
     /// Whether the file keeps its temporary name if the server refuses the final one.
     pub(crate) keeps: bool,
 }
@@ -316,6 +340,7 @@ impl Renaming<'_> {
     /// # Errors
     ///
     /// - [`JobFault::NotRenamed`] with the error of `before_rename` or of the rename.
+    /// - [`JobFault::NotReplaced`] if the server then has another file under the final name.
     /// - [`JobFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts
     ///   do not tell what happened. No other attempt may follow.
     /// - The errors of the questions for facts.
@@ -330,36 +355,39 @@ impl Renaming<'_> {
             return Err(Error::Job(JobFault::Spent));
         };
         let ask = |client: &mut Client| -> Result<_, Error> {
-            Ok([ServerFacts::ask(client, from)?, ServerFacts::ask(client, to)?])
+            Ok((Facts::ask(client, from)?, Facts::ask(client, to)?))
         };
         if stored.is_later {
-            let now = match stored.before {
-                Some(_) => ask(client)?,
-                None => [None, None],
-            };
-            if stored.is_tried && is_renamed(stored.before.as_ref(), &now) {
+            let (mut is_there, mut is_renamed) = (false, false);
+            if let Some(before) = &mut stored.before {
+                match ask(client)? {
+                    (Some(source), target) => {
+                        is_there = before.is_source(&source);
+                        *before = RenameFacts::new(source, target);
+                    }
+                    (None, target) => {
+                        is_renamed = target.is_some_and(|target| before.are_moved(&target));
+                    }
+                }
+            }
+            if stored.is_tried && is_renamed {
                 return Ok(slot.take().map(|stored| stored.done));
             }
-            let is_there = matches!((&now, &stored.before),
-                ([Some(now), _], Some([Some(before), _])) if now == before && now.is_telling());
-            match is_there {
-                true => stored.before = Some(now),
-                false if stored.is_tried => {
-                    let temporary = from.to_vec();
-                    *slot = None;
-                    return Err(Error::Job(JobFault::PerhapsRenamed { temporary }));
-                }
-                false => {
-                    *slot = None;
-                    return Ok(None);
-                }
+            if !is_there {
+                let is_tried = stored.is_tried;
+                *slot = None;
+                return match is_tried {
+                    true => Err(Error::Job(JobFault::PerhapsRenamed { temporary: from.to_vec() })),
+                    false => Ok(None),
+                };
             }
         }
         // The caller may set times, and move away what the target has.
         let looked = before_rename(client, from).and_then(|given| {
             stored.confirmed.given = given.or(stored.confirmed.given);
             if self.repeats && stored.before.is_none() {
-                stored.before = Some(ask(client)?);
+                let (source, target) = ask(client)?;
+                stored.before = source.map(|source| RenameFacts::new(source, target));
             }
             // A later attempt has just compared all facts.
             Ok(stored.is_later || stored.is_ours(client, from)?)
@@ -375,7 +403,16 @@ impl Renaming<'_> {
         let begun = looked.and_then(|_| client.rename_from(from, to));
         let is_begun = begun.is_ok();
         let error = match begun.and_then(|command| client.rename_to(&command)) {
-            Ok(()) => return Ok(slot.take().map(|stored| stored.done)),
+            Ok(()) => {
+                if self.looks || stored.before.as_ref().is_some_and(RenameFacts::was_there) {
+                    (stored.is_tried, stored.is_later) = (true, true);
+                    if !stored.is_at(client, to)? {
+                        *slot = None;
+                        return Err(Error::Job(JobFault::NotReplaced));
+                    }
+                }
+                return Ok(slot.take().map(|stored| stored.done));
+            }
             Err(error) => error,
         };
         let is_refused = matches!(error, Error::Refused { .. });
@@ -393,6 +430,16 @@ impl Renaming<'_> {
         }
         let (temporary, cause) = (from.to_vec(), Box::new(error));
         Err(Error::Job(JobFault::NotRenamed { temporary, cause, removed }))
+    }
+
+    /// Removes a file that gets no final name, unless it may be another sender's or of use to a later run.
+    pub(crate) fn withdraw(&self, client: &mut Client, stored: Option<Stored>) {
+        let is_ours = |client: &mut Client| {
+            stored.is_some_and(|stored| matches!(stored.is_ours(client, self.from), Ok(true)))
+        };
+        if self.is_own || !self.keeps && is_ours(client) {
+            let _ = client.delete(self.from);
+        }
     }
 }
 
@@ -449,17 +496,6 @@ pub(crate) fn set_time(client: &mut Client, path: &[u8], time: TimeVal) -> Resul
             Err(Error::Job(JobFault::NotTimed(cause)))
         }
         Err(error) => Err(error),
-    }
-}
-
-/// Returns whether the facts of the temporary file and of the target, `before` and `now`, show that
-/// the one became the other.
-fn is_renamed(before: Option<&[Option<ServerFacts>; 2]>, now: &[Option<ServerFacts>; 2]) -> bool {
-    match (before, now) {
-        (Some([Some(source), target]), [None, Some(now)]) => {
-            source.is_telling() && now == source && target.as_ref() != Some(source)
-        }
-        _ => false,
     }
 }
 
@@ -558,31 +594,5 @@ mod tests {
             let confirmed = ConfirmedFile { told: then, given };
             assert_eq!(confirmed.is_still(now), want, "{then:?} {given:?} {now:?}");
         }
-    }
-
-    #[test]
-    fn a_rename_with_a_lost_reply_is_proved_by_facts_that_moved() {
-        let facts = |size: u64, day: Option<u8>| {
-            let modified = day.and_then(|day| TimeVal::new(2026, 11, day, 12, 0, 0));
-            Some(ServerFacts { size: Some(size), modified, unique: None })
-        };
-        let new = facts(5, Some(1));
-        for (before, now, want) in [
-            ([new.clone(), None], [None, new.clone()], true),
-            ([new.clone(), facts(4, Some(1))], [None, new.clone()], true),
-            ([new.clone(), facts(5, Some(2))], [None, new.clone()], true),
-            // The target looked like this before.
-            ([new.clone(), new.clone()], [None, new.clone()], false),
-            // The temporary file is still there, or the target is another file.
-            ([new.clone(), None], [new.clone(), new.clone()], false),
-            ([new.clone(), None], [None, facts(5, Some(3))], false),
-            ([new.clone(), None], [None, None], false),
-            // A size alone tells nothing.
-            ([facts(5, None), None], [None, facts(5, None)], false),
-            ([None, None], [None, new.clone()], false),
-        ] {
-            assert_eq!(is_renamed(Some(&before), &now), want, "{before:?} {now:?}");
-        }
-        assert!(!is_renamed(None, &[None, new]));
     }
 }

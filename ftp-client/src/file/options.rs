@@ -186,7 +186,7 @@ pub enum Left {
 pub enum SkipReason {
     /// The target exists, and [`Existing::Keep`] keeps it.
     Exists,
-    /// The target was made during the download, and [`Existing::Keep`] keeps it.
+    /// The target was made during the transfer, and [`Existing::Keep`] keeps it.
     NowExists,
     /// The target is as new as the source ([`Existing::ReplaceOlder`]).
     NotNewer,

@@ -154,8 +154,8 @@ impl Pieces {
 
     /// Joins the pieces, which together have `size` bytes, into the first one. `ranges` are the
     /// ranges of the pieces, in order: those from [`kept`](Self::kept), extended by the bytes that
-    /// have arrived since. A piece is removed once its bytes are in the first one, so after an
-    /// interruption, a later call continues.
+    /// have arrived since. A piece is removed once its bytes are in the first one and synced, so after
+    /// an interruption, a later call continues.
     ///
     /// # Errors
     ///
@@ -171,6 +171,7 @@ impl Pieces {
             return Err(missing());
         }
         let mut whole = LocalFile::part(self.first.clone(), &self.target, (length, end), record)?;
+        whole.begin()?;
         for (start, last) in rest {
             if *start > end {
                 return Err(missing());
@@ -181,6 +182,7 @@ impl Pieces {
                 append(&path, (end - start, *last - end), &mut whole)?;
                 end = *last;
             }
+            whole.settle()?;
             fs::remove_file(&path).map_err(|error| named(&path, &error))?;
             remove_sidecar(&path);
         }
@@ -345,6 +347,20 @@ mod tests {
         assert_eq!(fs::read(&target).unwrap(), b"0123456789");
         let names = fs::read_dir(root.path()).unwrap().count();
         assert_eq!(names, 1);
+    }
+
+    #[test]
+    fn a_piece_is_removed_only_once_the_first_one_proves_its_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("f");
+        let now = pieces(&target, 1);
+        put(&now, 0, b"012");
+        put(&now, 3, b"3");
+        put(&now, 5, b"56789");
+        // The process ends after it has removed the second piece.
+        let joined = now.join(&now.kept().unwrap(), 10);
+        assert_eq!(joined.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+        assert_eq!(now.kept().unwrap(), [(0, 4), (5, 10)]);
     }
 
     #[test]

@@ -569,8 +569,11 @@ impl<'a> Job<'a> {
             }
         });
         match moving {
-            Some(moving) => self.end_move(client, moving, done),
-            None => done,
+            // The source of a file that was not uploaded stays.
+            Some(moving) if !matches!(&done, Ok(Done { skipped: Some(_), .. })) => {
+                self.end_move(client, moving, done)
+            }
+            _ => done,
         }
         .and_then(|done| self.end_turn(turn, done))
     }

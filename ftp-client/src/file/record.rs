@@ -14,7 +14,6 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use ftp_proto::{HiddenFile, TimeVal};
 use sha2::{Digest as _, Sha256};
@@ -68,24 +67,13 @@ pub(crate) struct Record {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum FileState {
     /// The file grows. Its first `flushed` bytes are on disk, or are so few that `tail`, the digest
-    /// of the last [`OVERLAP`] of them, covers all. After another start of the computer, only these
-    /// bytes count; without `tail`, none. If the program ended in order, `end` is the time of its
-    /// last write.
-    Part { boot: String, flushed: u64, tail: Option<Sha256Sum>, end: Option<i128> },
+    /// of the last [`OVERLAP`] of them, covers all. Only these bytes count: once the program is killed,
+    /// nobody sees whether the system could write the others. Without `tail`, none count. If the
+    /// program ended in order, `end` is the time of its last write.
+    Part { flushed: u64, tail: Option<Sha256Sum>, end: Option<i128> },
     /// The file was complete when it had this length and this time of the last write, in
     /// nanoseconds.
     Whole { length: u64, modified: i128 },
-}
-
-/// What is known of the bytes after those that are on disk.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum BytesBeyond {
-    /// They count until the computer starts again.
-    Counts,
-    /// The system has failed to write some.
-    Failed,
-    /// There are none, and no more are written.
-    Ended,
 }
 
 impl Record {
@@ -93,7 +81,7 @@ impl Record {
     /// time of the server, the record shows only that this program wrote the file, and proves
     /// nothing about its bytes.
     pub(crate) fn new(source: Option<SourceId>, origin: Origin) -> Option<Self> {
-        let state = FileState::Part { boot: boot().to_owned(), flushed: 0, tail: None, end: None };
+        let state = FileState::Part { flushed: 0, tail: None, end: None };
         source.map(|source| Self { source, origin, state })
     }
 
@@ -105,7 +93,7 @@ impl Record {
     /// Writes the record as on a disk without attributes.
     #[cfg(test)]
     pub(super) fn beside_for_tests(&self, file: &File, path: &Path, flushed: u64) {
-        let text = self.flushed(file, flushed, BytesBeyond::Counts).encode();
+        let text = self.flushed(file, flushed, false).encode();
         replace_small(&sidecar(path), &text, false).unwrap();
     }
 
@@ -132,16 +120,12 @@ impl Record {
             return Fit::Changed;
         }
         match &found.state {
-            FileState::Part { boot: then, flushed, tail, end } => {
-                let is_this_boot = !then.is_empty() && then == boot();
+            FileState::Part { flushed, tail, end } => {
                 let is_later = |end: i128| written(&metadata) > end + GRAIN;
                 match tail {
                     None => Fit::Fits { kept: 0 },
                     // Another program has written since.
                     Some(_) if end.is_some_and(is_later) || !found.is_of(file) => Fit::Other,
-                    Some(_) if is_this_boot && *flushed >= OVERLAP => {
-                        Fit::Fits { kept: metadata.len() }
-                    }
                     Some(_) => Fit::Fits { kept: *flushed },
                 }
             }
@@ -164,20 +148,21 @@ impl Record {
         }
     }
 
-    /// Returns the record with the first `flushed` bytes of the file on disk.
-    fn flushed(&self, file: &File, flushed: u64, rest: BytesBeyond) -> Self {
+    /// Returns the record with the first `flushed` bytes of the file on disk. With `is_ended`, no more
+    /// are written.
+    fn flushed(&self, file: &File, flushed: u64, is_ended: bool) -> Self {
         let tail = if flushed > 0 { tail_of(file, flushed).ok() } else { None };
         // Without the digest, nothing shows whether the bytes are still the same.
         let flushed = if tail.is_some() { flushed } else { 0 };
-        let boot = if rest == BytesBeyond::Failed { String::new() } else { boot().to_owned() };
-        let metadata = file.metadata().ok().filter(|_| rest == BytesBeyond::Ended);
+        let metadata = file.metadata().ok().filter(|_| is_ended);
         let end = metadata.map(|metadata| written(&metadata));
-        Self { state: FileState::Part { boot, flushed, tail, end }, ..self.clone() }
+        Self { state: FileState::Part { flushed, tail, end }, ..self.clone() }
     }
 
-    /// Writes the record of a growing file at `path`, whose first `flushed` bytes are on disk.
-    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64, rest: BytesBeyond) {
-        self.flushed(file, flushed, rest).write(file, path);
+    /// Writes the record of a growing file at `path`, whose first `flushed` bytes are on disk. With
+    /// `is_ended`, no more are written.
+    pub(super) fn keep(&self, file: &File, path: &Path, flushed: u64, is_ended: bool) {
+        self.flushed(file, flushed, is_ended).write(file, path);
     }
 
     /// Writes the record of a complete file. A file system without attributes keeps none.
@@ -218,11 +203,10 @@ impl Record {
         let size = origin.size.map_or_else(|| "-".to_owned(), |size| size.to_string());
         let time = origin.modified.map_or_else(|| "-".to_owned(), |time| time.to_string());
         let state = match state {
-            FileState::Part { boot, flushed, tail, end } => {
-                let boot = if boot.is_empty() { "-" } else { boot };
+            FileState::Part { flushed, tail, end } => {
                 let tail = tail.map_or_else(|| "-".to_owned(), |tail| hex(&tail));
                 let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
-                format!("part {boot} {flushed} {tail} {end}")
+                format!("part {flushed} {tail} {end}")
             }
             FileState::Whole { length, modified } => format!("whole {length} {modified}"),
         };
@@ -238,7 +222,6 @@ impl Record {
         let modified = known(next()?, |time| TimeVal::parse(time.as_bytes()).ok())?;
         let state = match next()? {
             "part" => FileState::Part {
-                boot: next().filter(|boot| *boot != "-").unwrap_or_default().to_owned(),
                 flushed: next()?.parse().ok()?,
                 tail: known(next()?, sum)?,
                 end: known(next()?, |end| end.parse().ok())?,
@@ -272,24 +255,6 @@ fn tail_of(file: &File, end: u64) -> io::Result<Sha256Sum> {
 /// Returns the time of the last write in nanoseconds since 1970.
 fn written(metadata: &fs::Metadata) -> i128 {
     i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec())
-}
-
-/// Returns the identity of this start of the computer; empty on systems other than Linux.
-fn boot() -> &'static str {
-    static BOOT: OnceLock<String> = OnceLock::new();
-    BOOT.get_or_init(|| {
-        let path = "/proc/sys/kernel/random/boot_id";
-        // Wine leads there, too.
-        let id = cfg!(target_os = "linux").then(|| fs::read_to_string(path));
-        let id = id.and_then(Result::ok).unwrap_or_default();
-        let is_id = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
-        let id = id.trim();
-        if id.len() <= 64 && id.bytes().all(|byte| is_id(&byte)) {
-            id.to_owned()
-        } else {
-            String::new()
-        }
-    })
 }
 
 /// Returns the path of the hidden file with the record of the file at `path`.
@@ -447,7 +412,7 @@ mod tests {
         let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
         (&file).write_all(&[7; 100_000]).unwrap();
         let now = record(1, 2024);
-        now.keep(&file, &path, 100_000, BytesBeyond::Counts);
+        now.keep(&file, &path, 100_000, false);
         let found = Record::read(&file, &path).unwrap();
         assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
         // As on a file system without attributes.
@@ -475,7 +440,7 @@ mod tests {
             (0, 1, false),
             (0, 0, true),
         ] {
-            let text = now.flushed(&file, flushed, BytesBeyond::Counts).encode();
+            let text = now.flushed(&file, flushed, false).encode();
             replace_small(&sidecar(&path), &text, false).unwrap();
             for (byte, is_same) in [(7, true), (8, length == 0)] {
                 // As after `rm`: the file is a new one.
@@ -519,26 +484,21 @@ mod tests {
         let file = File::options().read(true).append(true).create(true).open(&path).unwrap();
         (&file).write_all(&[7; 100_000]).unwrap();
         let now = record(1, 2024);
-        let found = now.flushed(&file, 70_000, BytesBeyond::Counts);
-        assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
+        let found = now.flushed(&file, 70_000, false);
+        // Bytes that were not flushed before the program was killed may be lost.
+        assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 70_000 });
         assert_eq!(record(2, 2024).fit(&found, &file), Fit::Other);
         assert_eq!(record(1, 2025).fit(&found, &file), Fit::Changed);
-        // After another start of the computer, only flushed bytes count.
-        let mut old = found.clone();
-        if let FileState::Part { boot, .. } = &mut old.state {
-            "another".clone_into(boot);
-        }
-        assert_eq!(now.fit(&old, &file), Fit::Fits { kept: 70_000 });
         // Without a time of the server, it proves nothing to a later process.
         let untimed = Record { origin: Origin::new(Some(200_000), None), ..now.clone() };
         assert_eq!(untimed.fit(&untimed, &file), Fit::Changed);
         // Another program has written since this one ended, and the end looks the same.
-        let ended = now.flushed(&file, 100_000, BytesBeyond::Ended);
+        let ended = now.flushed(&file, 100_000, true);
         assert_eq!(now.fit(&ended, &file), Fit::Fits { kept: 100_000 });
         let later = file.metadata().unwrap().modified().unwrap() + Duration::from_secs(3);
         file.set_modified(later).unwrap();
         assert_eq!(now.fit(&ended, &file), Fit::Other);
-        assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 100_000 });
+        assert_eq!(now.fit(&found, &file), Fit::Fits { kept: 70_000 });
         // Another program has written other bytes.
         fs::write(&path, [8; 100_000]).unwrap();
         let file = File::open(&path).unwrap();
@@ -563,10 +523,8 @@ mod tests {
     fn parse_reverses_encode_and_refuses_other_texts() {
         let file = tempfile::tempfile().unwrap();
         (&file).write_all(b"12345").unwrap();
-        let ended = record(4, 1969).flushed(&file, 5, BytesBeyond::Ended);
-        for record in
-            [record(3, 2024), record(4, 1969).flushed(&file, 5, BytesBeyond::Counts), ended]
-        {
+        let ended = record(4, 1969).flushed(&file, 5, true);
+        for record in [record(3, 2024), record(4, 1969).flushed(&file, 5, false), ended] {
             assert_eq!(Record::parse(&record.encode()), Some(record.clone()));
             assert!(record.encode().len() < LONGEST);
         }

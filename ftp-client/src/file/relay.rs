@@ -18,7 +18,7 @@ use crate::client::absence::Existence;
 use crate::digest::Digest;
 use crate::error::fxp::{Side, has_begun};
 use crate::error::job::TreeFault;
-use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported, is_final_no};
+use crate::error::{Error, ErrorKind, JobFault, Phase, Recovery, Unsupported, is_final_no};
 use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::fxp::{self, CopyMemory, CopyStart, FxpReport, Recalling};
 use crate::url_path::Place;
@@ -86,7 +86,6 @@ pub struct Relay<'a> {
     /// The places on the connections of the last attempt.
     from: Place,
     to: Place,
-    under: Option<TemporaryName>,
     listed: Option<u64>,
     listener: Option<Side>,
     address: AddressRule,
@@ -95,8 +94,11 @@ pub struct Relay<'a> {
     past: RelayPast,
 }
 
+/// What the earlier attempts of a copy did.
 #[derive(Default)]
-struct RelayPast {
+pub(crate) struct RelayPast {
+    /// The temporary name of the copy.
+    under: Option<TemporaryName>,
     /// Whether both servers were asked about their files.
     has_looked: bool,
     /// Whether the copy has a temporary name because the target has a file.
@@ -111,6 +113,13 @@ struct RelayPast {
     old: Option<TemporaryName>,
 }
 
+impl RelayPast {
+    /// Returns whether the target's old file may have a name that only this job knows.
+    pub(crate) const fn keeps_old(&self) -> bool {
+        self.old.is_some()
+    }
+}
+
 ftp_proto::debug_fields!(Relay<'_> { from, to } ..);
 
 impl<'a> Relay<'a> {
@@ -120,7 +129,6 @@ impl<'a> Relay<'a> {
             origins: [from.clone(), to.clone()],
             from,
             to,
-            under: None,
             listed: None,
             listener: None,
             address: AddressRule::default(),
@@ -133,8 +141,18 @@ impl<'a> Relay<'a> {
     /// Sets the temporary name of the target until the copy is complete and verified (default: one at
     /// random, if the target may have a file).
     pub fn under(mut self, name: Option<TemporaryName>) -> Self {
-        self.under = name;
+        self.past.under = name;
         self
+    }
+
+    /// Sets what earlier attempts of another job for the same copy did, also their temporary name.
+    pub(crate) fn after(mut self, past: RelayPast) -> Self {
+        self.past = past;
+        self
+    }
+
+    pub(crate) fn into_past(self) -> RelayPast {
+        self.past
     }
 
     /// Sets the size of the source's file in a listing, for [`Event::Begun`].
@@ -296,12 +314,12 @@ impl<'a> Relay<'a> {
     ) -> Result<Option<Vec<u8>>, Error> {
         if !self.in_place && !self.past.has_looked {
             let (from, to) = (self.from.path(), self.to.path());
-            let stored = self.under.as_ref().map(|name| name.of(own));
+            let stored = self.past.under.as_ref().map(|name| name.of(own));
             let clients = [&mut *source, &mut *target];
             fxp::check_apart(clients, [from, to], stored.as_deref())?;
             // Without a size, a resume begins at byte 0 too.
             let begins_at_0 = match self.options.resume {
-                _ if self.under.is_some() => false,
+                _ if self.past.under.is_some() => false,
                 Resume::Own => true,
                 _ => fxp::answered(target.size(to))?.flatten().is_none(),
             };
@@ -314,12 +332,12 @@ impl<'a> Relay<'a> {
             }
             self.past.has_looked = true;
         }
-        Ok(self.under.as_ref().map(|name| name.of(own)))
+        Ok(self.past.under.as_ref().map(|name| name.of(own)))
     }
 
     /// Copies to a temporary name from now on, from byte 0.
     fn go_aside(&mut self) {
-        self.under = Some(TemporaryName::standard());
+        self.past.under = Some(TemporaryName::standard());
         self.past.is_aside = true;
         self.start_over();
     }
@@ -341,7 +359,8 @@ impl<'a> Relay<'a> {
                 let copied = self.copy([&mut *source, &mut *target], on).inspect_err(|error| {
                     let has_part =
                         matches!(error, Error::Fxp(attempts) if has_begun(attempts, Side::Target));
-                    if self.past.is_aside && has_part && !self.options.retried {
+                    let is_last = !self.options.retried || error.recovery() == Recovery::Impossible;
+                    if self.past.is_aside && has_part && is_last {
                         // The error says more than a refusal to remove the part.
                         let _ = target.delete(self.to.path());
                     }
@@ -363,8 +382,9 @@ impl<'a> Relay<'a> {
             let renaming = Renaming {
                 from: &from,
                 to: self.to.path(),
-                is_own: self.under.as_ref().is_some_and(TemporaryName::is_own),
+                is_own: self.past.under.as_ref().is_some_and(TemporaryName::is_own),
                 repeats: self.options.retried,
+                looks: true,
                 keeps: self.options.resume != Resume::Own || is_aside,
             };
             let mut confirmed =
@@ -379,9 +399,9 @@ impl<'a> Relay<'a> {
                 renamed => renamed,
             };
             match renamed? {
-                // Some servers give the file another name where one has this name.
                 Some(_)
-                    if is_aside && !confirmed.is_still(Origin::ask(target, self.to.path())?) =>
+                    if self.past.old.is_some()
+                        && !confirmed.is_still(Origin::ask(target, self.to.path())?) =>
                 {
                     return Err(Error::Job(JobFault::NotReplaced));
                 }
@@ -480,10 +500,11 @@ impl<'a> Relay<'a> {
             let transferred = self.transfer([&mut *source, &mut *target], on, &mut time)?;
             let Some((report, start)) = transferred else { return Ok(None) };
             let paths = [self.from.path(), self.to.path()];
-            let mut confirmed = match self.under.is_some() && self.options.verify != Verify::None {
-                true => ConfirmedFile::ask(target, self.to.path())?,
-                false => ConfirmedFile::default(),
-            };
+            let mut confirmed =
+                match self.past.under.is_some() && self.options.verify != Verify::None {
+                    true => ConfirmedFile::ask(target, self.to.path())?,
+                    false => ConfirmedFile::default(),
+                };
             let clients = [&mut *source, &mut *target];
             let verified = match verify(clients, paths, self.options.verify, on, &report, start) {
                 Err(Error::Mismatch { .. }) if report.offset > 0 => {
@@ -528,7 +549,7 @@ impl<'a> Relay<'a> {
         on: &dyn Observer,
         time: &mut Option<TimeVal>,
     ) -> Result<Option<(FxpReport, CopyStart)>, Error> {
-        let spares = self.under.is_none() && !self.in_place;
+        let spares = self.past.under.is_none() && !self.in_place;
         loop {
             let options = fxp::Options {
                 listener: self.listener,

@@ -460,7 +460,12 @@ impl Segments<'_> {
         let rate = self.options.rate_limit.as_ref();
         let copied = download.copy_to_limited(&mut joiner, rate);
         let is_other = joiner.is_other;
-        let Err(error) = copied else { return Ok(ReceivedRanges::All) };
+        // Joining reads the bytes from memory, which shows no failed write.
+        let stored = match (&copied, &mut file) {
+            (Ok(_), Writing::File(file)) => file.settle().map_err(Error::local),
+            _ => Ok(()),
+        };
+        let Err(error) = copied.and(stored) else { return Ok(ReceivedRanges::All) };
         if is_other {
             return Ok(ReceivedRanges::Others);
         }

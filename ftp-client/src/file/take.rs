@@ -28,10 +28,10 @@ use super::record::parent;
 use super::{Done, Verify};
 use crate::age;
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::data::{MovesAhead, SeenSource};
 use crate::error::{Error, JobFault};
 use crate::event::Observer;
-use crate::listing::ListingForm;
 use crate::system::sync_directory;
 
 /// Number of changes to a very new file after which its download is given up.
@@ -150,7 +150,7 @@ impl<'a> Get<'a> {
 
     /// Continues an interrupted move, and returns its result. Returns `None` if the file must be
     /// downloaded again, because it may not have been published, or because the server has a new
-    /// file.
+    /// file, or does not prove that it has none.
     fn go_on(
         &self,
         client: &mut Client,
@@ -182,11 +182,14 @@ impl<'a> Get<'a> {
             self.delete(client, &there, journal)?;
             return Ok(Some(moved));
         }
-        let is_gone = facts.size.is_none()
-            && facts.modified.is_none()
-            && client.look(path, ListingForm::Auto)?.is_none();
-        journal.remove()?;
-        Ok(is_gone.then_some(moved))
+        let found = match (facts.size, facts.modified) {
+            (None, None) => client.existence(path)?,
+            _ => Existence::Present,
+        };
+        if found != Existence::Unknown {
+            journal.remove()?;
+        }
+        Ok((found == Existence::Absent).then_some(moved))
     }
 
     /// Removes the server's file if it is still the recorded one.
@@ -216,7 +219,7 @@ impl<'a> Get<'a> {
             renamed => renamed.map(|()| true),
         };
         let renamed = match self.job.targets {
-            Some(targets) => targets.publish(target, publish),
+            Some(targets) => targets.publish(target, false, publish),
             None => publish(),
         };
         if !renamed.map_err(|error| Error::local(named_once(target, &error)))? {

@@ -86,9 +86,9 @@ struct Written {
 
 impl Written {
     /// Returns the path under which the run has written the file at `target`.
-    fn other(&self, target: &Path) -> io::Result<Option<&PathBuf>> {
-        // A file with several hard links is several files.
-        let before = fs::symlink_metadata(target).ok().filter(|metadata| metadata.nlink() == 1);
+    fn other(&self, target: &Path, in_place: bool) -> io::Result<Option<&PathBuf>> {
+        // A file with several hard links is several files, unless it is written itself.
+        let before = facts(target, in_place).filter(|it| in_place || it.nlink() == 1);
         let Some(before) = before else { return Ok(None) };
         let other = inode(&before).and_then(|inode| self.inodes.get(&inode));
         if let Some(other) = other.filter(|other| *other != target) {
@@ -105,6 +105,11 @@ impl Written {
             Directory::open(parent(target))?.relation(listed.as_bytes(), name.as_bytes())?;
         Ok((relation == Relation::One).then_some(other))
     }
+}
+
+/// Returns the facts of the file that is replaced, or of that which is written in place.
+fn facts(target: &Path, in_place: bool) -> Option<fs::Metadata> {
+    if in_place { fs::metadata(target).ok() } else { fs::symlink_metadata(target).ok() }
 }
 
 fn folded(path: &Path) -> Vec<u8> {
@@ -140,8 +145,8 @@ impl Targets {
         self.paths.contains(path)
     }
 
-    /// Calls `publish`, which gives a file the name `target`, unless that would replace another
-    /// local target. Only one file is published at a time.
+    /// Calls `publish`, which gives a file the name `target`, or opens or completes it `in_place`, unless
+    /// that would replace another local target. Only one file is published at a time.
     ///
     /// # Errors
     ///
@@ -150,10 +155,12 @@ impl Targets {
     pub(super) fn publish<T>(
         &self,
         target: &Path,
+        in_place: bool,
         publish: impl FnOnce() -> io::Result<T>,
     ) -> io::Result<T> {
         let mut written = self.written();
-        if let Some(other) = written.other(target).map_err(|error| named(target, &error))? {
+        let other = written.other(target, in_place).map_err(|error| named(target, &error))?;
+        if let Some(other) = other {
             let other = LocalPath(other);
             let why = format!(
                 "the file system takes this name for {other}, which was written before; \
@@ -162,7 +169,7 @@ impl Targets {
             return Err(named(target, &io::Error::new(io::ErrorKind::AlreadyExists, why)));
         }
         let published = publish()?;
-        if let Ok(metadata) = fs::symlink_metadata(target) {
+        if let Some(metadata) = facts(target, in_place) {
             if let Some(inode) = inode(&metadata) {
                 written.inodes.insert(inode, target.to_owned());
             }
@@ -585,7 +592,7 @@ mod tests {
         // As on a file system that takes two names for one.
         std::os::unix::fs::symlink("one", &other).unwrap();
         let targets = Targets::local([one.join("f"), other.join("f")]);
-        let put = |path: &Path, text: &str| targets.publish(path, || fs::write(path, text));
+        let put = |path: &Path, text: &str| targets.publish(path, false, || fs::write(path, text));
         put(&one.join("f"), "first").unwrap();
         put(&one.join("f"), "first again").unwrap();
         let error = put(&other.join("f"), "second").unwrap_err();
@@ -598,6 +605,18 @@ mod tests {
         put(&one.join("g"), "third").unwrap();
         fs::hard_link(one.join("f"), one.join("h")).unwrap();
         put(&one.join("h"), "fourth").unwrap();
+        // What is written in place is one file under all its names.
+        for (name, is_link) in [("i", false), ("j", true)] {
+            let (name, twin) = (one.join(name), one.join(format!("{name}2")));
+            fs::write(&name, "old").unwrap();
+            match is_link {
+                true => std::os::unix::fs::symlink(&name, &twin).unwrap(),
+                false => fs::hard_link(&name, &twin).unwrap(),
+            }
+            targets.publish(&name, true, || fs::write(&name, "first")).unwrap();
+            targets.publish(&twin, true, || fs::write(&twin, "second")).unwrap_err();
+            assert_eq!(fs::read(&name).unwrap(), b"first");
+        }
     }
 
     #[test]

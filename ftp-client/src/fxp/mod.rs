@@ -129,12 +129,15 @@ pub(crate) fn copy(
     let of_source = failed(Side::Source);
     let of_target = failed(Side::Target);
 
-    let retrieve = line(source_path, Command::Retr).map_err(of_source)?;
-    let store = line(target_path, Command::Stor).map_err(of_target)?;
+    // An invalid path is found before anything is sent.
+    Pathname::new(source_path).map_err(|error| of_source(error.into()))?;
+    Pathname::new(target_path).map_err(|error| of_target(error.into()))?;
     trace::note(format_args!("commands to the source, then to the target:"));
     let from = prepare(source, |source| source.pathname(source_path)).map_err(of_source)?;
     let to = prepare(target, |target| target.pathname_to_change(target_path)).map_err(of_target)?;
 
+    let retrieve = Command::Retr(from.clone()).encode().map_err(|error| of_source(error.into()))?;
+    let store = Command::Stor(to.clone()).encode().map_err(|error| of_target(error.into()))?;
     let mut source = RemoteFile { client: source, path: from.as_bytes() };
     let mut target = RemoteFile { client: target, path: to.as_bytes() };
     let memory = recalling.memory.as_deref_mut();
@@ -262,12 +265,6 @@ fn prove(
 struct RemoteFile<'a> {
     client: &'a mut Client,
     path: &'a [u8],
-}
-
-/// Encodes a command, so that an invalid argument is found before anything is sent.
-fn line(path: &[u8], command: fn(Pathname) -> Command) -> Result<Vec<u8>, Error> {
-    let path = Pathname::new(path)?;
-    Ok(command(path).encode()?)
 }
 
 /// Prepares a server for a copy: no outstanding transfer, names in UTF-8, type image, mode stream.

@@ -250,7 +250,7 @@ impl<'a> Pool<'a> {
                 state.admission.given_up();
                 Err(failure)
             }
-            Err(failure) => match state.admission.refused(&failure) {
+            Err(failure) => match state.admission.refused(&failure, waits) {
                 true if waits => {
                     trace::note(format_args!("the server refuses one more connection"));
                     Ok(None)
@@ -307,8 +307,8 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// Returns the number of connections that the server allows at once, or `None` if it has
-    /// refused none while others were open.
+    /// Returns the number of connections that the server allows at once, or `None` if it has refused
+    /// none since the pool last had no connection.
     #[must_use]
     pub fn allowed(&self) -> Option<usize> {
         self.shared.lock().admission.allowed()
@@ -413,7 +413,7 @@ struct Dialling<'s, 'a>(&'s Shared<'a>);
 
 impl Drop for Dialling<'_, '_> {
     fn drop(&mut self) {
-        self.0.lock().admission.refused(&Error::Closed);
+        self.0.lock().admission.refused(&Error::Closed, true);
         self.0.changed.notify_all();
     }
 }

@@ -318,10 +318,24 @@ pub(super) struct Admission {
     dialling: usize,
     /// The last refusal of one more connection, and when it came or the last probe began.
     fewer: Option<(Error, Instant)>,
-    /// The number of connections that were open when the server last refused another one.
-    allowed: Option<usize>,
     /// The reason why no more connections are made, and since when.
     shut: Option<(Error, Instant)>,
+}
+
+/// Returns whether a failure comes from the server: silence can be a pause, and this computer can lack
+/// descriptors or a route.
+fn shows_limit(failure: &Error) -> bool {
+    use std::io::ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, UnexpectedEof,
+    };
+    match failure {
+        Error::Timeout(_) => false,
+        Error::Io(error) => matches!(
+            error.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionRefused | ConnectionReset | UnexpectedEof
+        ),
+        _ => true,
+    }
 }
 
 /// What a caller without a connection does.
@@ -337,7 +351,7 @@ pub(super) enum Turn {
 
 impl Admission {
     pub(super) const fn new() -> Self {
-        Self { size: 1, limit: 1, open: 0, dialling: 0, fewer: None, allowed: None, shut: None }
+        Self { size: 1, limit: 1, open: 0, dialling: 0, fewer: None, shut: None }
     }
 
     pub(super) fn resize(&mut self, size: usize) {
@@ -365,8 +379,8 @@ impl Admission {
         self.fewer.as_ref().map(|(why, _)| why.clone())
     }
 
-    pub(super) const fn allowed(&self) -> Option<usize> {
-        self.allowed
+    pub(super) fn allowed(&self) -> Option<usize> {
+        self.fewer.as_ref().map(|_| self.limit)
     }
 
     /// Returns the turn of a caller when no connection is idle.
@@ -392,17 +406,17 @@ impl Admission {
         self.dialling = self.dialling.saturating_sub(1);
     }
 
-    /// Records a refused connection. Returns whether it is a limit of the server: the caller then
-    /// waits for one of the accepted connections.
-    pub(super) fn refused(&mut self, failure: &Error) -> bool {
+    /// Records a refused connection. Returns whether it may be a limit of the server: a caller that
+    /// `waits` then waits for one of the accepted connections.
+    pub(super) fn refused(&mut self, failure: &Error, waits: bool) -> bool {
         self.dialling = self.dialling.saturating_sub(1);
         if self.open > 0 {
             // What the user has cancelled says nothing about the server.
             let is_limit = !matches!(failure, Error::Cancelled);
-            if is_limit {
+            // Only a caller that would dial for ever takes everything for a limit.
+            if is_limit && (waits || shows_limit(failure)) {
                 self.limit = self.open;
                 self.fewer = Some((failure.clone(), Instant::now()));
-                self.allowed = Some(self.open);
             }
             return is_limit;
         }

@@ -22,8 +22,8 @@ pub(crate) fn path_of_directory(directory: &OwnedFd, place: &Path) -> Option<Pat
 
 /// Each file is synced by itself: sync(2) may return before the disk has everything, and reports no
 /// error.
-pub(crate) const fn is_in_user_space(_: &OwnedFd) -> bool {
-    true
+pub(crate) const fn reports_failed_writes(_: &OwnedFd) -> bool {
+    false
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "Linux syncs a file system, which can fail")]

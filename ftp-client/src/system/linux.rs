@@ -102,11 +102,26 @@ pub(crate) fn sync_file_system(directory: &OwnedFd) -> io::Result<()> {
     Ok(rustix::fs::syncfs(directory)?)
 }
 
-/// Returns whether the file system of an open directory is a program (FUSE): the kernel asks it to
-/// sync single files only.
-pub(crate) fn is_in_user_space(directory: &OwnedFd) -> bool {
-    const FUSE: u64 = 0x6573_5546;
-    rustix::fs::fstatfs(directory).is_ok_and(|found| u64::try_from(found.f_type) == Ok(FUSE))
+/// Returns whether [`sync_file_system`] is known to report failed writes of any file: Linux does since
+/// 5.8. Older ones, and overlayfs, return success although bytes are lost; FUSE syncs single files only.
+pub(crate) fn reports_failed_writes(directory: &OwnedFd) -> bool {
+    let is_known = rustix::fs::fstatfs(directory).is_ok_and(|found| {
+        matches!(
+            i128::from(found.f_type),
+            0xef53 // ext2, ext3, ext4
+                | 0x5846_5342 // XFS
+                | 0x9123_683e // Btrfs
+        )
+    });
+    is_known && is_since_5_8(rustix::system::uname().release().to_bytes())
+}
+
+fn is_since_5_8(release: &[u8]) -> bool {
+    let mut numbers = release.split(|byte| !byte.is_ascii_digit()).map(|digits| {
+        std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u32>().ok())
+    });
+    let version = numbers.next().flatten().zip(numbers.next().flatten());
+    version.is_some_and(|version| version >= (5, 8))
 }
 
 /// Returns whether the directory at `path` is on a file system that is known to open each file only by
@@ -128,4 +143,27 @@ pub(crate) fn has_no_short_names(path: &Path) -> bool {
 /// Returns the path that leads to an open file, whatever its name.
 fn path_of(file: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sync_of_a_file_system_is_trusted_since_linux_5_8() {
+        for (release, is_trusted) in [
+            ("5.8.0", true),
+            ("5.10.0-28-amd64", true),
+            ("6.1", true),
+            ("10.0.1", true),
+            ("5.7.19", false),
+            ("4.19.0-26-amd64", false),
+            ("4.4.0", false),
+            ("6", false),
+            ("", false),
+            ("x.9", false),
+        ] {
+            assert_eq!(is_since_5_8(release.as_bytes()), is_trusted, "{release}");
+        }
+    }
 }

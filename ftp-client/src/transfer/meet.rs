@@ -407,6 +407,7 @@ impl<C: BorrowMut<Client>> Transfer<C> {
             && client.plan.is_open()
             && client.is_in_image()
             && !client.needs_agreement(path.as_bytes())
+            && client.sendable(path.as_bytes()).is_ok_and(|sent| sent == *path)
     }
 }
 

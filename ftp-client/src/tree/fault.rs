@@ -13,6 +13,10 @@ pub use crate::error::job::{Setting, TreeFault};
 use crate::event::{Event, Observer, Verify};
 use crate::pool::patience::{Attempt, Patience};
 
+/// Why an object stays whose removal got no reply, and that is there.
+pub(super) const UNCERTAIN: &str =
+    "its removal got no reply; it may be a new one, after the old one was removed; not deleted";
+
 /// Why an object stays that the plan removes.
 pub(super) const CHANGED: &str = "not deleted: it has changed since it was listed";
 pub(super) const GONE: &str = "not deleted: it is gone since it was listed";

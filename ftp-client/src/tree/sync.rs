@@ -453,7 +453,8 @@ fn run_across(
     let copiers = from.hands(most).zip(to.hands(most)).map(|(from, to)| {
         let from = RemoteSide::new(from, of_source.clone());
         let to = RemoteSide::new(to, of_target.clone());
-        Copier::Across(Across { from, to, listener: options.listener, options })
+        let (listener, failed) = (options.listener, None);
+        Copier::Across(Across { from, to, listener, options, failed })
     });
     Ok(finish(jobs, copiers.collect(), &plan, reporter, &|| Ok(()), None))
 }

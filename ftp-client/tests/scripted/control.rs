@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use ftp_client::error::{Phase, Unsupported};
 use ftp_client::file::Existing;
 use ftp_client::{
-    Client, Error, ErrorKind, FileOptions, Get, ParseErrorKind, Place, Put, RawCommand, TimeVal,
-    Timeouts, Verb,
+    Client, Error, ErrorKind, FileOptions, Get, ParseErrorKind, Permissions, Place, Put,
+    RawCommand, TimeVal, Timeouts, Verb,
 };
 use ftp_tests::port::OwnPort;
 
@@ -365,6 +365,8 @@ fn a_0xff_byte_is_not_doubled_for_servers_that_keep_both() {
     let pure = "211-Extensions supported:\r\n ESTA\r\n ESTP\r\n UTF8\r\n211 End.";
     let proftpd = "211-Features:\r\n EPRT\r\n EPSV\r\n MDTM\r\n MFMT\r\n PASV\r\n REST STREAM\r\n SIZE\r\n \
                    TVFS\r\n UTF8\r\n MFF modify;UNIX.group;UNIX.mode;\r\n211 End";
+    let gateway = "211-Features:\r\n CLNT\r\n EPRT\r\n EPSV\r\n HOST\r\n LANG EN*\r\n MODE B\r\n TVFS\r\n \
+                   UTF8\r\n211 End";
     for (greeting, features, wire) in [
         ("220 (vsFTPd 3.0.3)", None, &b"DELE a\xffb"[..]),
         ("220 ProFTPD Server", None, b"DELE a\xff\xffb"),
@@ -378,6 +380,7 @@ fn a_0xff_byte_is_not_doubled_for_servers_that_keep_both() {
         ("220 hello", Some(pure), b"DELE a\xffb"),
         ("220 hello", Some(proftpd), b"DELE a\xff\xffb"),
         ("220 hello", Some("211-Features:\r\n X-LINKS\r\n211 End"), b"DELE a\xff\xffb"),
+        ("220 hello", Some(gateway), b"DELE a\xff\xffb"),
     ] {
         let server = Server::start(move |mut peer| {
             peer.reply(greeting);
@@ -417,6 +420,7 @@ fn no_name_with_0xff_is_changed_if_its_reading_is_unknown_fr_19() {
         ("STOR", client.store(name).map(drop)),
         ("APPE", client.append(name).map(drop)),
         ("MKD", client.mkdir(name).map(drop)),
+        ("CWD", client.cwd(name)),
         ("RMD", client.rmdir(name)),
         ("DELE", client.delete(name)),
         ("RNFR", client.rename(name, b"x")),
@@ -428,6 +432,65 @@ fn no_name_with_0xff_is_changed_if_its_reading_is_unknown_fr_19() {
         };
     }
     client.noop().unwrap();
+    server.end();
+}
+
+/// Pure-FTPd reads `\t` in a name as `_`, which is another file.
+#[test]
+fn a_name_with_a_control_character_is_sent_only_where_it_is_kept_cl_45() {
+    for (greeting, features) in [
+        ("220---------- Welcome to Pure-FTPd [TLS] ----------\r\n220 hi", None),
+        ("220 hello", Some("502 no")),
+        ("220 hello", Some("211-Extensions\r\n ESTA\r\n ESTP\r\n TVFS\r\n211 End")),
+    ] {
+        let server = Server::start(move |mut peer| {
+            peer.reply(greeting);
+            peer.answer("USER u", "331 password");
+            peer.answer("PASS p", "230 in");
+            if let Some(features) = features {
+                peer.answer("FEAT", features);
+            }
+            peer.answer("NOOP", "200 ok");
+        });
+        let mut client = server.connect(builder()).unwrap();
+        client.login("u", "p").unwrap();
+        let time = TimeVal::from_unix_seconds(0).unwrap();
+        // Only Pure-FTPd is known to change a blank at the end.
+        let blank = (features != Some("502 no")).then_some(&b"d/x "[..]);
+        let controls = [&b"d/\tx"[..], b"\x01", b"a\x1fb", b"a\x7f/b"];
+        for name in controls.into_iter().chain(blank) {
+            for (what, refused) in [
+                ("RETR", client.retrieve(name).map(drop)),
+                ("SIZE", client.size(name).map(drop)),
+                ("MDTM", client.modified(name).map(drop)),
+                ("MLST", client.stat(name).map(drop)),
+                ("CWD", client.cwd(name)),
+                ("STOR", client.store(name).map(drop)),
+                ("APPE", client.append(name).map(drop)),
+                ("MKD", client.mkdir(name).map(drop)),
+                ("RMD", client.rmdir(name)),
+                ("DELE", client.delete(name)),
+                ("RNFR", client.rename(name, b"x")),
+                ("RNTO", client.rename(b"x", name)),
+                ("MFMT", client.set_modified(name, time).map(drop)),
+                ("CHMOD", client.chmod(name, Permissions::new(0o600))),
+            ] {
+                let error = refused.unwrap_err();
+                let (want, kind) = (ErrorKind::Unsupported, error.kind());
+                assert!(kind == want && matches!(error, Error::Argument(_)), "{what}: {error}");
+            }
+        }
+        client.noop().unwrap();
+        server.end();
+    }
+    let features = " X-LINKS\r\n";
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        peer.answer("FEAT", &format!("211-Features:\r\n{features}211 End"));
+        peer.answer("DELE d/\t\x1b", "250 gone");
+        peer.answer("MDTM d/\t\x1b", "550 no");
+    });
+    client.delete("d/\t\x1b").unwrap();
+    assert_eq!(client.modified("d/\t\x1b").unwrap(), None);
     server.end();
 }
 

@@ -1,11 +1,11 @@
 //! `download_to` and `upload_from`: whole files, resumed after interruptions.
 
 use std::fs;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Existing, SkipReason, Verify};
-use ftp_client::{Error, FileOptions, Get, Place, Resume};
+use ftp_client::file::{Existing, SkipReason, TemporaryName, Verify};
+use ftp_client::{Error, FileOptions, Get, Place, Put, Resume};
 
 use crate::peer::{Peer, Server};
 
@@ -150,6 +150,106 @@ fn keep_existing_preserves_a_file_created_during_the_download() {
     assert_eq!(fs::read(&path).unwrap(), b"another");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     server.end();
+}
+
+/// Also by a job that removes its source, which stays.
+#[test]
+fn a_file_that_was_stored_during_an_upload_under_a_temporary_name_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("a");
+    fs::write(&path, "hello").unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    let own = || TemporaryName::parse(b".in.*").unwrap();
+    for (existing, moves, store, why) in [
+        (Existing::Keep, false, TemporaryName::standard(), SkipReason::NowExists),
+        (Existing::Keep, true, TemporaryName::standard(), SkipReason::NowExists),
+        (Existing::Keep, false, own(), SkipReason::NowExists),
+        (Existing::ReplaceOlder, false, own(), SkipReason::NotNewer),
+        (Existing::ReplaceDifferent, false, own(), SkipReason::Unchanged),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            let (mut is_stored, mut is_removed) = (false, false);
+            loop {
+                let line = String::from_utf8(peer.line()).unwrap();
+                let (verb, name) = line.trim_end().split_once(' ').unwrap_or((line.trim_end(), ""));
+                match verb {
+                    "TYPE" => peer.reply("200 ok"),
+                    "FEAT" => peer.reply("211-x\r\n MDTM\r\n MLST\r\n SIZE\r\n211 end"),
+                    "MDTM" if is_stored => peer.reply("213 20200101000000"),
+                    "SIZE" if is_stored => peer.reply("213 5"),
+                    "MDTM" | "SIZE" | "MLST" => peer.reply("550 no such file"),
+                    "EPSV" => {
+                        let port = peer.listen();
+                        peer.reply(&format!("229 ok (|||{port}|)"));
+                    }
+                    "STOR" => {
+                        peer.reply("150 ok");
+                        assert_eq!(peer.read_data(), b"hello");
+                        is_stored = true;
+                        peer.reply("226 done");
+                    }
+                    "DELE" => {
+                        assert!(name.starts_with(".in.a"), "{line}");
+                        is_removed = true;
+                        peer.reply("250 gone");
+                    }
+                    "QUIT" => {
+                        assert!(is_removed, "{existing:?}");
+                        return peer.reply("221 bye");
+                    }
+                    _ => panic!("{line}"),
+                }
+            }
+        });
+        let options = FileOptions::new().existing(existing).moves(moves);
+        let mut job = Put::from_path(&path, Place::at("a"), &options).store_as(Some(store));
+        let done = job.attempt(&mut client, &()).unwrap();
+        assert_eq!(done.skipped, Some(why), "{existing:?}");
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "{existing:?}");
+        client.quit().unwrap();
+        server.end();
+    }
+}
+
+#[test]
+fn a_file_whose_upload_by_another_sender_has_just_ended_is_kept() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("b");
+    fs::write(&path, "hello").unwrap();
+    let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_577_836_800);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(then).unwrap();
+    for (existing, why, is_busy) in [
+        (Existing::Keep, SkipReason::Exists, true),
+        (Existing::Keep, SkipReason::Exists, false),
+        (Existing::ReplaceOlder, SkipReason::NotNewer, true),
+        (Existing::ReplaceDifferent, SkipReason::Unchanged, true),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            let mut asked = 0;
+            loop {
+                let line = String::from_utf8(peer.line()).unwrap();
+                match line.trim_end() {
+                    "TYPE I" => peer.reply("200 ok"),
+                    "PWD" => peer.reply("257 \"/\""),
+                    "FEAT" => peer.reply("211-x\r\n MDTM\r\n MLST\r\n SIZE\r\n211 end"),
+                    "SIZE a" => {
+                        asked += 1;
+                        peer.reply(if is_busy && asked == 1 { "450 busy" } else { "213 5" });
+                    }
+                    "MDTM a" if asked > 0 => peer.reply(THEN),
+                    "MDTM a" | "MLST a" => peer.reply("550 no such file"),
+                    "QUIT" => return peer.reply("221 bye"),
+                    _ => panic!("{line}"),
+                }
+            }
+        });
+        let options = FileOptions::new().existing(existing).resume(Resume::Proven);
+        let done = client.upload_from(&path, "a", &options, &()).unwrap();
+        assert_eq!(done.skipped, Some(why), "{existing:?} {is_busy}");
+        client.quit().unwrap();
+        server.end();
+    }
 }
 
 #[test]

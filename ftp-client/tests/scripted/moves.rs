@@ -101,6 +101,55 @@ fn a_job_continues_the_removal_that_another_one_could_not_make() {
     server.end();
 }
 
+/// The file is gone when the next job asks for it. Only a directory that is listed proves that.
+#[test]
+fn a_killed_move_is_over_only_if_the_source_is_proved_to_be_gone() {
+    for is_listed in [true, false] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            download(&mut peer);
+            peer.answer("DELE a", "450 busy");
+            let mut asked = Vec::new();
+            loop {
+                let line = String::from_utf8(peer.line()).unwrap();
+                match line.trim_end() {
+                    "TYPE A" | "TYPE I" => peer.reply("200 ok"),
+                    "EPSV" => {
+                        let port = peer.listen();
+                        peer.reply(&format!("229 ok (|||{port}|)"));
+                    }
+                    "LIST -a" | "LIST" if is_listed => {
+                        peer.reply("150 ok");
+                        peer.send_data(b"-rw-r--r-- 1 u u 5 Jan 1 2020 b\r\n");
+                        peer.reply("226 done");
+                    }
+                    "QUIT" => {
+                        peer.reply("221 bye");
+                        return assert_eq!(asked.contains(&"RETR a".to_owned()), !is_listed);
+                    }
+                    line => {
+                        asked.push(line.to_owned());
+                        peer.reply("550 none");
+                    }
+                }
+            }
+        });
+        let options = FileOptions::new().moves(true);
+        let get = || Get::to_path(Place::at("a"), &path, &options);
+        get().attempt(&mut client, &()).unwrap_err();
+        let done = get().attempt(&mut client, &());
+        match is_listed {
+            true => assert_eq!((done.unwrap().bytes, names(root.path()).len()), (0, 1)),
+            // A later run goes on if somebody may list the directory by then.
+            false => assert_eq!((done.is_err(), names(root.path()).len()), (true, 2)),
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"hello");
+        client.quit().unwrap();
+        server.end();
+    }
+}
+
 /// The server stores both names of two runs as `a\u{fffd}`, and answers questions about either.
 #[test]
 #[cfg(target_os = "linux")]
@@ -173,6 +222,7 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
                     peer.answer("RNFR .in.a", "350 go on");
                     assert!(own.exists());
                     peer.answer("RNTO a", "250 done");
+                    about(&mut peer, "a");
                 }
             }
         });
@@ -181,6 +231,48 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
         let mut job = Put::from_path(&path, Place::at("a"), &options).store_as(store);
         assert_eq!(job.attempt(&mut client, &()).unwrap().verified, Verify::Size);
         assert!(names(root.path()).is_empty());
+        server.end();
+    }
+}
+
+/// Some servers keep the old file, and give the new one another name.
+#[test]
+fn a_source_stays_unless_its_file_has_the_final_name_after_the_renaming() {
+    for (size, time, is_there) in [
+        ("213 5", THEN, true),
+        // The time of the renaming.
+        ("213 5", "213 20200101000001", true),
+        ("213 5", "213 20191231235959", false),
+        ("213 4", THEN, false),
+        // A program at the server has taken the file.
+        ("550 no such file", "550 no such file", true),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, "hello").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE .in.a", "550 no such file");
+            take_in(&mut peer, ".in.a");
+            peer.answer("FEAT", "502 what");
+            about(&mut peer, ".in.a");
+            about(&mut peer, ".in.a");
+            peer.answer("RNFR .in.a", "350 go on");
+            peer.answer("RNTO a", "250 done");
+            peer.answer("SIZE a", size);
+            peer.answer("MDTM a", time);
+        });
+        let options = FileOptions::new().moves(true);
+        let mut job = Put::from_path(&path, Place::at("a"), &options)
+            .store_as(TemporaryName::parse(b".in.*"));
+        match job.attempt(&mut client, &()) {
+            Ok(_) => assert!(is_there, "{size} {time}"),
+            Err(failed) => {
+                assert!(matches!(failed, Error::Job(JobFault::NotReplaced)), "{failed}");
+                assert!(!is_there, "{size} {time}");
+            }
+        }
+        assert_eq!(path.exists(), !is_there, "{size} {time}");
         server.end();
     }
 }
@@ -555,6 +647,51 @@ fn a_source_that_another_program_has_locked_is_not_removed() {
     assert!(matches!(failed, Error::Job(JobFault::SourceInUse)), "{failed}");
     assert_eq!(fs::read(&path).unwrap(), b"hello");
     server.end();
+}
+
+/// Such as after a power cut.
+#[test]
+fn a_source_is_sent_again_if_the_server_has_lost_bytes_since_its_renaming() {
+    for size in ["213 5", "550 no such file", "213 0"] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, "hello").unwrap();
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            let send = |peer: &mut Peer| {
+                peer.answer("SIZE .in.a", "550 no such file");
+                take_in(peer, ".in.a");
+            };
+            let rename = |peer: &mut Peer| {
+                about(peer, ".in.a");
+                about(peer, ".in.a");
+                peer.answer("RNFR .in.a", "350 go on");
+                peer.answer("RNTO a", "250 done");
+                about(peer, "a");
+            };
+            peer.answer("TYPE I", "200 ok");
+            send(&mut peer);
+            peer.answer("FEAT", "502 what");
+            rename(&mut peer);
+            peer.answer("SIZE a", size);
+            if size == "213 0" {
+                send(&mut peer);
+                rename(&mut peer);
+            }
+        });
+        let options = FileOptions::new().moves(true);
+        let put = || {
+            let job = Put::from_path(&path, Place::at("a"), &options);
+            job.store_as(TemporaryName::parse(b".in.*"))
+        };
+        let other = fs::File::open(&path).unwrap();
+        rustix::fs::flock(&other, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let failed = put().attempt(&mut client, &()).unwrap_err();
+        assert!(matches!(failed, Error::Job(JobFault::SourceInUse)), "{failed}");
+        drop(other);
+        put().attempt(&mut client, &()).unwrap();
+        assert!(names(root.path()).is_empty());
+        server.end();
+    }
 }
 
 #[test]

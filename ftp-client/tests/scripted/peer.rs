@@ -10,7 +10,7 @@ use ftp_client::{Client, ClientBuilder, Error, Timeouts};
 use socket2::SockRef;
 
 /// Longer than any wait of a passing test.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// A timeout that a test waits for.
 pub(crate) const SHORT: Duration = Duration::from_millis(150);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ftp_client::error::JobFault;
 use ftp_client::listing::Existence;
@@ -308,6 +310,124 @@ fn link_counts_prove_directories_only_where_they_leave_out_files() {
     }
 }
 
+/// Other programs put a link in the place of a directory that was listed, or of one on the way to it,
+/// and a directory in the place of a file.
+#[test]
+fn what_was_listed_more_than_a_minute_ago_is_listed_again_before_its_removal_cl_81() {
+    use Node::{Directory, File, Link};
+    at_once(2, [false, true], |is_above| {
+        let habits = Habits {
+            has_mlsd: true,
+            mlsd_shows_links: false,
+            list_shows_links: true,
+            counts: false,
+            counts_all: false,
+            deletes_links: true,
+            dele_lies: true,
+            rmd_takes_all: true,
+            promises: false,
+        };
+        let nodes = [
+            ("outside", Directory),
+            ("outside/z", File),
+            ("t", Directory),
+            ("t/b", Directory),
+            ("t/b/c", Directory),
+            ("t/b/c/1", File),
+            ("t/b/c/2", File),
+            ("t/b/z", File),
+            ("t/l", Link),
+            ("t/y", Directory),
+            ("t/y/z", File),
+            ("t/z", File),
+        ];
+        let nodes = nodes.map(|(path, node)| (path.to_owned(), node));
+        let world = Arc::new(Mutex::new(World::from(nodes)));
+        let of_peer = Arc::clone(&world);
+        let (server, mut client) = Server::logged_in(move |peer| serve(peer, habits, &of_peer));
+        let kept = Mutex::new(Vec::new());
+        let on = |event: Event<'_>| match event {
+            Event::Removed { path: b"t/b/c/1" } => thread::sleep(Duration::from_secs(31)),
+            Event::Removed { path: b"t/b/c/2" } => {
+                thread::sleep(Duration::from_secs(31));
+                let mut world = world.lock().unwrap();
+                if is_above {
+                    world.retain(|path, _| !path.starts_with("t/b/"));
+                    world.insert("t/b".to_owned(), Link);
+                } else {
+                    world.remove("t/y/z");
+                    world.insert("t/y".to_owned(), Link);
+                    world.insert("t/z".to_owned(), Directory);
+                    world.insert("t/z/new".to_owned(), File);
+                }
+            }
+            Event::Failed { path, why } => {
+                assert!(matches!(why, Error::Job(JobFault::OtherType)), "{why:?}");
+                kept.lock().unwrap().push(String::from_utf8(path.to_vec()).unwrap());
+            }
+            _ => {}
+        };
+        let options = RemoveOptions::new().recursive(true).is_directory(true);
+        let done = Repeat::single().remove(&mut client, Place::at("t"), options, &on);
+        client.noop().unwrap();
+        server.end();
+        let kept = kept.into_inner().unwrap();
+        let world = world.lock().unwrap();
+        let case = format!("{is_above} {done:?} {kept:?} {world:?}");
+        assert!(world.contains_key("outside/z"), "{case}");
+        assert_eq!(kept, if is_above { &["t/b"][..] } else { &["t/y", "t/z"] }, "{case}");
+        assert_eq!(world.contains_key("t/z/new"), !is_above, "{case}");
+        assert!(world.contains_key("t") && !world.contains_key("t/l"), "{case}");
+    });
+}
+
+/// Some servers remove a directory by DELE.
+#[test]
+fn a_name_is_removed_without_a_look_only_just_after_its_listing_cl_52() {
+    let now = Instant::now();
+    let old = now.checked_sub(Duration::from_secs(61));
+    for (has_mlst, is_directory, listed, want) in [
+        (true, true, None, false),
+        (true, true, old, false),
+        (true, false, old, true),
+        (true, true, Some(now), true),
+        (false, false, None, true),
+    ] {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            loop {
+                let line = String::from_utf8(peer.line()).unwrap();
+                match line.trim_end() {
+                    "" => return,
+                    "FEAT" if has_mlst => peer.reply("211-have\r\n MLST type*;\r\n211 end"),
+                    "MLST t" if is_directory => peer.reply("250-it\r\n type=dir; t\r\n250 end"),
+                    "MLST t" => peer.reply("250-it\r\n type=file; t\r\n250 end"),
+                    "PWD" => peer.reply("257 \"/\""),
+                    "CWD t" if !is_directory => peer.reply("550 no"),
+                    "EPSV" => {
+                        let port = peer.listen();
+                        peer.reply(&format!("229 here (|||{port}|)"));
+                    }
+                    "LIST" => {
+                        peer.reply("150 list");
+                        peer.send_data(b"drwxr-xr-x 2 u g 0 Jan 2 2020 t\r\n");
+                        peer.reply("226 done");
+                    }
+                    _ => peer.reply("250 ok"),
+                }
+            }
+        });
+        let options = RemoveOptions::new().listed(listed);
+        let done = Repeat::single().remove(&mut client, Place::at("t"), options, &());
+        let case = format!("{has_mlst} {is_directory} {listed:?}: {done:?}");
+        match want {
+            true => assert_eq!(counts(done), (1, 0), "{case}"),
+            false => assert!(matches!(done, Err(Error::Job(JobFault::IsDirectory))), "{case}"),
+        }
+        drop(client);
+        server.end();
+    }
+}
+
 #[test]
 fn a_file_that_comes_during_the_removal_of_its_directory_stays() {
     // MLSD may have omitted a link.
@@ -538,11 +658,11 @@ fn a_missing_object_is_an_error_unless_it_may_be_missing() {
         (true, None, "", None),
     ] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("FEAT", "502 what");
             peer.answer("DELE t", "550 no such file");
             if ignore_missing {
                 peer.answer("MDTM t", "550 no");
                 peer.answer("MLST t", "502 what");
-                peer.answer("FEAT", "502 what");
                 for command in ["LIST -a", "LIST"] {
                     peer.epsv();
                     let Some(lines) = listed else {

@@ -409,6 +409,47 @@ fn a_size_that_is_not_told_at_once_is_asked_for_again_after_an_upload() {
     }
 }
 
+/// A size of 9 after five bytes were sent proves nothing if the size before is not known.
+#[test]
+fn an_append_to_a_file_of_unknown_size_is_not_verified() {
+    const NONE: &str = "550 no such file";
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("b");
+    fs::write(&path, "hello").unwrap();
+    for (size, facts, after, verified) in [
+        ("213 4", "", 9, Verify::Size),
+        (NONE, NONE, 5, Verify::Size),
+        (NONE, "450 busy", 9, Verify::None),
+        ("450 busy", "", 9, Verify::None),
+    ] {
+        for verify in [Verify::IfKnown, Verify::Size] {
+            let (server, mut client) = Server::logged_in(move |mut peer| {
+                peer.answer("TYPE I", "200 ok");
+                peer.answer("SIZE a", size);
+                if size == NONE {
+                    peer.answer("FEAT", "211-x\r\n MLST\r\n211 end");
+                    peer.answer("MLST a", facts);
+                }
+                peer.epsv();
+                peer.answer("APPE a", "150 ok");
+                assert_eq!(peer.read_data(), b"hello");
+                peer.reply("226 done");
+                peer.answer("SIZE a", &format!("213 {after}"));
+            });
+            let options = FileOptions::new().verify(verify);
+            let mut job = Put::from_path(&path, Place::at("a"), &options).store_as(StoreAs::Append);
+            match job.attempt(&mut client, &()) {
+                Ok(done) => assert_eq!(done.verified, verified, "{size} {facts} {verify:?}"),
+                Err(error) => assert!(
+                    verified == Verify::None && verify == Verify::Size,
+                    "{size} {facts} {error}"
+                ),
+            }
+            server.end();
+        }
+    }
+}
+
 /// Some servers answer 450 for a missing file, or always: nobody uploads it.
 #[test]
 fn a_size_that_the_server_never_tells_stops_neither_upload_nor_download() {

@@ -69,19 +69,21 @@ fn a_success_in_a_flight_has_a_code_of_its_command_cl_78() {
 /// new one needs a decision here.
 #[test]
 fn each_command_has_the_protection_that_its_effect_needs_cl_13() {
-    let kept = "USER PASS ACCT QUIT REIN PORT PASV TYPE STRU MODE RETR ALLO REST RNFR ABOR PWD LIST NLST \
-        SYST STAT HELP NOOP AUTH ADAT PBSZ PROT CCC FEAT OPTS EPRT EPSV LPRT LPSV LANG MDTM SIZE MLST \
-        MLSD HOST HASH RANG CLNT CSID AVBL DSIZ PRET SSCN CPSV XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512";
+    let asks = "RNFR PWD SYST STAT HELP NOOP FEAT MDTM SIZE MLST HASH AVBL DSIZ XCRC XMD5 XSHA XSHA1 \
+        XSHA256 XSHA512";
+    let sets = "USER PASS ACCT QUIT REIN PORT PASV TYPE STRU MODE RETR ALLO REST ABOR LIST NLST AUTH ADAT \
+        PBSZ PROT CCC OPTS EPRT EPSV LPRT LPSV LANG MLSD HOST RANG CLNT CSID PRET SSCN CPSV";
     let table = [
-        // (commands, needs proof, changes something, removes something)
-        (kept, false, false, false),
-        ("CWD CDUP SMNT", true, false, false),
-        ("STOR STOU APPE RNTO MKD MFMT MFCT MFF", false, true, false),
-        ("SITE COMB", true, true, false),
-        ("DELE RMD RMDA", true, true, true),
+        // (commands, needs proof, changes something, removes something, keeps the session)
+        (asks, false, false, false, true),
+        (sets, false, false, false, false),
+        ("CWD CDUP SMNT", true, false, false, false),
+        ("STOR STOU APPE RNTO MKD MFMT MFCT MFF", false, true, false, true),
+        ("SITE COMB", true, true, false, false),
+        ("DELE RMD RMDA", true, true, true, true),
         // Any command can be in them.
-        ("MIC CONF ENC", true, true, false),
-        ("XYZZY", true, true, false),
+        ("MIC CONF ENC", true, true, false, false),
+        ("XYZZY", true, true, false, false),
     ];
     let rows = table.iter().flat_map(|(words, ..)| words.split(' '));
     let mut rows: Vec<Verb> = rows.map(|word| Verb::parse(word.as_bytes()).unwrap()).collect();
@@ -91,11 +93,12 @@ fn each_command_has_the_protection_that_its_effect_needs_cl_13() {
         assert_eq!(rows.iter().filter(|row| *row == verb).count(), 1, "a row for {verb}");
     }
     assert_eq!(rows.len(), Verb::KNOWN.len());
-    for (words, proof, change, removal) in table {
+    for (words, proof, change, removal, kept) in table {
         for word in words.split(' ') {
             let verb = Verb::parse(word.as_bytes()).unwrap();
             let found = (needs_proof(verb), changes(verb), REMOVALS.contains(&verb));
             assert_eq!(found, (proof, change, removal), "{verb}");
+            assert_eq!(verb.keeps_session(), kept, "{verb}");
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::client::Client;
 use crate::digest::hex;
 use crate::error::{self, Error, JobFault};
 use crate::event::{Event, Observer, Why};
-use crate::file::evidence::{Origin, ServerFacts};
+use crate::file::evidence::{Origin, ServerFacts, unless_busy};
 use crate::file::journal::{ConfirmedFile, LocalFacts};
 use crate::file::local::{rename, take_aside};
 use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, aside, hold};
@@ -100,7 +100,7 @@ impl Job<'_> {
             && let Some(record) = journal.read()?
         {
             let is_same = record.part("here") == MoveRecord::of_unchanged(&here);
-            let is_renamed = self.is_renamed(client, journal, record)?;
+            let is_renamed = self.is_renamed(client, journal, record, here)?;
             if is_renamed && is_same {
                 let done = Done::moved(0, here.size, Duration::ZERO);
                 let done = Done { verified: Verify::Size, resumed: 0, ..done };
@@ -176,6 +176,13 @@ impl Job<'_> {
         Ok(())
     }
 
+    /// Returns whether the file under the final name can be that of a record, or was taken by another program.
+    fn has_size_of(&self, client: &mut Client, there: &MoveRecord) -> Result<bool, Error> {
+        let told = unless_busy(client.size_told(self.place.path()))?.known();
+        let size = there.number::<u64>("size");
+        Ok(told.is_none() || size.is_none() || told == size)
+    }
+
     /// Gives the file of an interrupted move its final name, if necessary. Returns whether the file
     /// provably has this name: a file with the final or the temporary name may be another sender's.
     fn is_renamed(
@@ -183,12 +190,14 @@ impl Job<'_> {
         client: &mut Client,
         journal: &MoveJournal,
         record: MoveRecord,
+        here: LocalFacts,
     ) -> Result<bool, Error> {
+        let there = record.part("there");
         if record.text("renamed").is_some() {
-            return Ok(true);
+            // A power cut can take what the server had not synced.
+            return self.has_size_of(client, &there);
         }
         let Some(temporary) = record.bytes("temporary") else { return Err(journal.damaged()) };
-        let there = record.part("there");
         let path_of = |name: &[u8]| {
             let mut place: Place = self.place.clone();
             place.set_name(name);
@@ -196,15 +205,23 @@ impl Job<'_> {
         };
         let (from, to) = (path_of(&temporary), path_of(self.place.name()));
         if there.is_of(&ServerFacts::ask_each(client, &from)?) {
+            // Another program may have stored a file since the upload.
+            if self.kept(client, Some(here))?.is_some() {
+                let _ = client.delete(&from);
+                return Ok(false);
+            }
             client.rename(&from, &to).map_err(|cause| {
                 let cause = Box::new(cause);
                 Error::Job(JobFault::NotRenamed { temporary: from, cause, removed: false })
             })?;
+            if !self.has_size_of(client, &there)? {
+                return Ok(false);
+            }
         } else if !there.is_of(&ServerFacts::ask_each(client, &to)?) {
             return Ok(false);
         }
         if !self.waits() {
-            // With this record, the next run need not ask the server again.
+            // With this record, the next run need only ask for the size.
             journal.write(&record.with("renamed", "yes"))?;
         }
         Ok(true)

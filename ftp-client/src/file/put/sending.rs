@@ -24,6 +24,7 @@ use crate::file::evidence::{
 use crate::file::journal::{
     ConfirmedFile, JournalContent, LocalFacts, Renaming, check_stored_size, outlast, set_time,
 };
+use crate::file::options::SkipReason;
 use crate::file::partial::named;
 use crate::file::targets::is_shown;
 use crate::system::FileExt;
@@ -55,81 +56,23 @@ impl Job<'_> {
             Verify::Digest => Some(checksum(client)?),
             _ => None,
         };
-        let told = self.size_before(client, on, source)?;
-        self.check_apart(client, source, told)?;
-        let old = self.old_file(client, source, told)?;
-        let mut start = self.start(client, on, source, told)?;
-        start.told = told;
-        // Kept bytes are compared, and the file had another size before this job.
-        start.old = old.filter(|_| start.offset == 0);
-        if start.mode == UploadWay::Store && matches!(told, Some(SizeTold::Bytes(_))) {
-            self.leave_part(&mut start);
+        let mut start = self.find_start(client, on, source)?;
+        // Another upload may have ended while this one waited for it.
+        if start.mode == UploadWay::Store
+            && !self.is_under()
+            && (self.looks() || self.options.moves)
+            && !matches!(start.told, None | Some(SizeTold::Refused))
+            && let Some(why) = self.skips(client, source)?
+        {
+            return Ok(Done::skipped(why));
         }
-        if start.mode == UploadWay::Unique {
-            self.enter_for_unique(client)?;
-        }
-        // Whether the server alone chooses the name of a unique file.
-        let mut is_nameless = false;
-        let sent = loop {
-            if start.mode == UploadWay::Nothing {
-                break Ok(None);
-            }
-            // Some servers create the file before the data connection is open.
-            self.note_sent(start.offset);
-            self.past.is_final = matches!(self.store, StoreAs::Append | StoreAs::Unique);
-            let path = if is_nameless { b"" } else { self.place.path() };
-            let (error, has_begun) = match begin(client, path, &start) {
-                Ok(mut upload) => {
-                    let watch = &mut Watch::new(self.options.rate_limit.as_ref(), on);
-                    if let Some(Following { path: Some(next), due, .. }) = &self.following {
-                        upload.plan_next(next);
-                        if let Some((path, time)) = due {
-                            upload.plan_time(path, *time);
-                        }
-                    }
-                    self.note_begun(on, source, &start);
-                    let copied = match &mut *source {
-                        OpenedSource::Regular { file, path, .. } => {
-                            let mut file: &File = file;
-                            match file.seek(SeekFrom::Start(start.offset)) {
-                                Ok(_) => upload.copy_from_watched(Source::File(file), watch),
-                                Err(error) => Err(upload.fail(named(path, &error))),
-                            }
-                        }
-                        OpenedSource::Pipe { file, .. } => {
-                            let mut file: &File = file;
-                            self.copy_once(upload, &mut file, watch, &mut digest)
-                        }
-                        OpenedSource::Stream(stream) => {
-                            self.copy_once(upload, &mut **stream, watch, &mut digest)
-                        }
-                    };
-                    let most = start.offset + watch.moved;
-                    self.note_sent(most);
-                    let Err(error) = copied else { break copied.map(Some) };
-                    self.write_journal(on, source, &start, most);
-                    (error, true)
-                }
-                Err(error) => (error, false),
-            };
-            if has_begun {
-                // Some servers look for the directory only after their 150 (ftp-srv).
-                let may_repeat = source.facts().is_some() && !self.past.is_final;
-                if may_repeat && self.makes_directories(client, &error)? {
-                    continue;
-                }
-                break Err(error);
-            }
-            let other = self.begin_otherwise(client, on, error, &mut start, &mut is_nameless);
-            if let Err(error) = other {
-                break Err(error);
-            }
-        };
+        let sent = self.send(client, on, source, &mut start, &mut digest);
         let report = sent.map_err(|error| self.described(error, &start))?;
         // Asked first: from here on, another sender can take the name unnoticed.
         let is_looked_at = self.is_under() || self.options.moves && self.waits();
         self.confirmed = match is_looked_at && self.options.verify != Verify::None {
-            true => ConfirmedFile::ask(client, self.place.path())?,
+            true => ConfirmedFile::ask(client, self.place.path())
+                .map_err(|error| self.described(error, &start))?,
             false => ConfirmedFile::default(),
         };
         let (bytes, duration) =
@@ -143,7 +86,9 @@ impl Job<'_> {
             && report.as_ref().is_none_or(|report| report.cut.is_none())
             && self.verifies_size()
         {
-            client.ask_after_upload(self.place.path(), time)?;
+            client
+                .ask_after_upload(self.place.path(), time)
+                .map_err(|error| self.described(error, &start))?;
         }
         if let Some(name) = report.as_ref().and_then(|report| report.unique_name.clone()) {
             done.name = Some(name.into_bytes());
@@ -153,7 +98,105 @@ impl Job<'_> {
         if finished.as_ref().map_or_else(|error| error.kind() == ErrorKind::Integrity, |()| true) {
             start.remove_journal();
         }
-        finished.map(|()| done)
+        finished.map(|()| done).map_err(|error| self.described(error, &start))
+    }
+
+    /// Gathers the evidence, and decides where the upload begins and under which name.
+    fn find_start(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        source: &OpenedSource<'_>,
+    ) -> Result<UploadStart, Error> {
+        let told = self.size_before(client, on, source)?;
+        self.check_apart(client, source, told)?;
+        let old = self.old_file(client, source, told)?;
+        let mut start = self.start(client, on, source, told)?;
+        start.told = told;
+        // Kept bytes are compared, and the file had another size before this job.
+        start.old = old.filter(|_| start.offset == 0);
+        if start.mode == UploadWay::Store && matches!(told, Some(SizeTold::Bytes(_))) {
+            self.leave_part(&mut start);
+        }
+        if start.mode == UploadWay::Unique {
+            self.enter_for_unique(client)?;
+        }
+        Ok(start)
+    }
+
+    /// Sends what the server lacks, from another beginning if it does not take this one. Returns `None`
+    /// if it lacks nothing.
+    fn send(
+        &mut self,
+        client: &mut Client,
+        on: &dyn Observer,
+        source: &mut OpenedSource<'_>,
+        start: &mut UploadStart,
+        digest: &mut Option<Checksum>,
+    ) -> Result<Option<Report>, Error> {
+        // Whether the server alone chooses the name of a unique file.
+        let mut is_nameless = false;
+        loop {
+            if start.mode == UploadWay::Nothing {
+                return Ok(None);
+            }
+            // Some servers create the file before the data connection is open.
+            self.note_sent(start.offset);
+            self.past.is_final = matches!(self.store, StoreAs::Append | StoreAs::Unique);
+            let path = if is_nameless { b"" } else { self.place.path() };
+            let (error, has_begun) = match begin(client, path, start) {
+                Ok(upload) => match self.copy(upload, on, source, start, digest) {
+                    Ok(report) => return Ok(Some(report)),
+                    Err(error) => (error, true),
+                },
+                Err(error) => (error, false),
+            };
+            if !has_begun {
+                self.begin_otherwise(client, on, error, start, &mut is_nameless)?;
+                continue;
+            }
+            // Some servers look for the directory only after their 150 (ftp-srv).
+            let may_repeat = source.facts().is_some() && !self.past.is_final;
+            if !may_repeat || !self.makes_directories(client, &error)? {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Copies the bytes of an upload that the server has begun to receive.
+    fn copy(
+        &mut self,
+        mut upload: Upload<&mut Client>,
+        on: &dyn Observer,
+        source: &mut OpenedSource<'_>,
+        start: &UploadStart,
+        digest: &mut Option<Checksum>,
+    ) -> Result<Report, Error> {
+        let watch = &mut Watch::new(self.options.rate_limit.as_ref(), on);
+        if let Some(Following { path: Some(next), due, .. }) = &self.following {
+            upload.plan_next(next);
+            if let Some((path, time)) = due {
+                upload.plan_time(path, *time);
+            }
+        }
+        self.note_begun(on, source, start);
+        let copied = match &mut *source {
+            OpenedSource::Regular { file, path, .. } => {
+                let mut file: &File = file;
+                match file.seek(SeekFrom::Start(start.offset)) {
+                    Ok(_) => upload.copy_from_watched(Source::File(file), watch),
+                    Err(error) => Err(upload.fail(named(path, &error))),
+                }
+            }
+            OpenedSource::Pipe { file, .. } => {
+                let mut file: &File = file;
+                self.copy_once(upload, &mut file, watch, digest)
+            }
+            OpenedSource::Stream(stream) => self.copy_once(upload, &mut **stream, watch, digest),
+        };
+        let most = start.offset + watch.moved;
+        self.note_sent(most);
+        copied.inspect_err(|_| self.write_journal(on, source, start, most))
     }
 
     /// Switches to a private temporary name if the shared one holds a part that cannot be resumed: another
@@ -248,6 +291,10 @@ impl Job<'_> {
     /// Enters the directory of the path, because the server creates a unique file in the current
     /// directory. The rest of the path is the suggested name.
     fn enter_for_unique(&mut self, client: &mut Client) -> Result<(), Error> {
+        // A missing directory would stop the client on its way.
+        if self.options.creates_directories && !self.past.made_directories {
+            self.make_parents(client)?;
+        }
         self.place.go(client)?;
         let mut path = self.place.path().to_vec();
         if let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
@@ -348,6 +395,11 @@ impl Job<'_> {
         if !creates || self.past.made_directories {
             return Ok(false);
         }
+        self.make_parents(client)
+    }
+
+    /// Creates the parent directories. Returns whether the directory of the file exists now.
+    fn make_parents(&mut self, client: &mut Client) -> Result<bool, Error> {
         let is_there = match Pathname::split(self.place.path()).0 {
             b"" | b"/" => false,
             directory => match client.make_directories(directory) {
@@ -389,7 +441,7 @@ impl Job<'_> {
             }
             _ => self.place.path().to_vec(),
         };
-        let size = start.before + done.bytes;
+        let size = start.before.unwrap_or(0) + done.bytes;
         if self.verifies_size() {
             done.verified = match check_stored_size(client, &path, size, verify) {
                 // Others may append, too.
@@ -406,6 +458,13 @@ impl Job<'_> {
                 }
                 verified => verified?,
             };
+            if start.before.is_none() {
+                // It may be the size of the old file.
+                done.verified = Verify::None;
+                if verify == Verify::Size {
+                    return Err(Error::Unsupported(Unsupported::NoSize));
+                }
+            }
             if done.verified == Verify::None {
                 let is_missing =
                     size == 0 && matches!(client.existence(&path), Ok(Existence::Absent));
@@ -651,18 +710,33 @@ impl Job<'_> {
             to: self.place.path(),
             is_own: self.has_own_name(),
             repeats: self.may_follow(),
+            looks: self.options.moves,
             keeps: self.options.resume != Resume::Own || self.options.moves,
         };
         if let (Some(moving), Some(stored)) = (&mut *moving, &self.past.stored) {
             moving.confirmed = stored.confirmed();
         }
-        let noted = &mut self.before_rename;
-        let mut note = |client: &mut Client, path: &[u8]| match (&mut *moving, &mut *noted) {
-            (Some(moving), _) => moving.note(client, path, temporary).map(|()| None),
-            (None, Some(noted)) => noted(client, path),
-            (None, None) => Ok(None),
+        let (mut slot, mut noted) = (self.past.stored.take(), self.before_rename.take());
+        let mut kept = None;
+        let mut note = |client: &mut Client, path: &[u8]| {
+            // Another program may have stored a file since the upload began.
+            kept = self.kept(client, self.past.local)?;
+            match (&mut *moving, &mut noted) {
+                // Ends the renaming.
+                _ if kept.is_some() => Err(Error::Job(JobFault::Spent)),
+                (Some(moving), _) => moving.note(client, path, temporary).map(|()| None),
+                (None, Some(noted)) => noted(client, path),
+                (None, None) => Ok(None),
+            }
         };
-        let done = renaming.run(client, &mut self.past.stored, &mut note);
+        let done = renaming.run(client, &mut slot, &mut note);
+        if let Some(why) = kept {
+            renaming.withdraw(client, slot);
+            let is_new = why == SkipReason::Exists;
+            let why = if is_new { SkipReason::NowExists } else { why };
+            return Ok(Some(Done::skipped(why)));
+        }
+        (self.past.stored, self.before_rename) = (slot, noted);
         if let Err(Error::Job(JobFault::PerhapsRenamed { .. })) = &done {
             self.past.is_final = true;
         }

@@ -40,8 +40,9 @@ pub(super) struct UploadStart {
     pub(super) mode: UploadWay,
     /// The number of bytes of the source that the server has.
     pub(super) offset: u64,
-    /// The size of the server's file before, if it matters for its size afterwards.
-    pub(super) before: u64,
+    /// The size of the server's file before, if it matters for its size afterwards; `None` if it is not
+    /// known.
+    pub(super) before: Option<u64>,
     /// The size of the file that an upload from byte 0 replaces; 0 if there is none.
     pub(super) replaced: u64,
     /// What the server told of the size of its file before, if it was asked for.
@@ -55,7 +56,7 @@ pub(super) struct UploadStart {
 
 impl UploadStart {
     pub(super) const fn at_zero(mode: UploadWay) -> Self {
-        let (offset, before, replaced, told, old) = (0, 0, 0, None, None);
+        let (offset, before, replaced, told, old) = (0, Some(0), 0, None, None);
         Self { mode, offset, before, replaced, told, old, is_proven: false, journal: None }
     }
 
@@ -106,7 +107,7 @@ impl Job<'_> {
     }
 
     /// Returns whether the server's file may be the beginning of the source.
-    fn looks(&self) -> bool {
+    pub(super) fn looks(&self) -> bool {
         self.is_image() && (self.options.resume != Resume::Own || self.is_resumable)
     }
 
@@ -121,7 +122,14 @@ impl Job<'_> {
         let have = told.and_then(SizeTold::known).unwrap_or(0);
         let start = match self.store {
             StoreAs::Append => {
-                return Ok(UploadStart { before: have, ..UploadStart::at_zero(UploadWay::Append) });
+                let before = match told {
+                    // Perhaps of a file that is in use.
+                    Some(SizeTold::Refused) => {
+                        (client.denies(self.place.path())? == Some(true)).then_some(0)
+                    }
+                    told => told.and_then(SizeTold::known),
+                };
+                return Ok(UploadStart { before, ..UploadStart::at_zero(UploadWay::Append) });
             }
             StoreAs::Unique => return Ok(UploadStart::at_zero(UploadWay::Unique)),
             StoreAs::Final | StoreAs::Under(_) => UploadStart::at_zero(UploadWay::Store),
@@ -208,7 +216,7 @@ impl Job<'_> {
             None if is_all => self.whole(client, start, have, is_proven),
             None => {
                 let mode = UploadWay::Append;
-                Ok(UploadStart { mode, offset: have, before: have, ..start })
+                Ok(UploadStart { mode, offset: have, before: Some(have), ..start })
             }
             Some(why) => {
                 on.event(Event::FromZero { target: &target, why });
@@ -231,7 +239,7 @@ impl Job<'_> {
             true => UploadWay::Nothing,
             false => UploadWay::Rest,
         };
-        Ok(UploadStart { mode, offset: have, before: have, is_proven, ..start })
+        Ok(UploadStart { mode, offset: have, before: Some(have), is_proven, ..start })
     }
 
     fn is_older(&self, client: &mut Client, path: &[u8], here: &LocalFacts) -> Result<bool, Error> {
@@ -334,15 +342,23 @@ impl Job<'_> {
         if let Some(why) = selection.refuses(here.map(|here| here.size), times) {
             return Ok(Some(why));
         }
-        let why = match (self.options.existing, here) {
-            (Existing::Keep, _) if self.is_there(client)? => Some(SkipReason::Exists),
-            (Existing::ReplaceOlder | Existing::ReplaceDifferent, Some(here)) => {
-                self.is_current(client, &here)?
-            }
-            _ => None,
-        };
-        match why {
+        match self.kept(client, here)? {
             Some(why) if !self.is_leftover(client, source)? => Ok(Some(why)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns why the server's file is not replaced by the local file with the facts `here`.
+    pub(super) fn kept(
+        &self,
+        client: &mut Client,
+        here: Option<LocalFacts>,
+    ) -> Result<Option<SkipReason>, Error> {
+        match (self.options.existing, here) {
+            (Existing::Keep, _) if self.is_there(client)? => Ok(Some(SkipReason::Exists)),
+            (Existing::ReplaceOlder | Existing::ReplaceDifferent, Some(here)) => {
+                self.is_current(client, &here)
+            }
             _ => Ok(None),
         }
     }
@@ -387,9 +403,9 @@ impl Job<'_> {
         Ok(is_same.then_some(SkipReason::Unchanged))
     }
 
-    /// Returns whether the server's file is the incomplete file of an earlier attempt: another program
-    /// may have stored one of any size since. A temporary name does not count: the final name is asked
-    /// for.
+    /// Returns whether the server's file is what an earlier attempt of this upload has left, and not
+    /// one that another program has stored since. An attempt under a temporary name leaves nothing
+    /// under the final name.
     fn is_leftover(
         &mut self,
         client: &mut Client,
@@ -403,16 +419,21 @@ impl Job<'_> {
         if self.past.from_start && self.options.existing != Existing::Keep {
             return Ok(client.size(self.place.path())?.is_none_or(|size| size <= sent));
         }
-        let differs = match client.size(self.place.path())? {
-            Some(0) => None,
-            Some(size) if size > sent => Some(Why::TailDiffers),
-            Some(_) if self.options.verify == Verify::None => None,
-            Some(size) => self.compare_end(client, file, size)?,
-            None => Some(Why::NoRecord),
+        let found = match client.size(self.place.path())? {
+            Some(0) => Found::Leftover,
+            Some(size) if size > sent => Found::OfAnother,
+            Some(_) if self.options.verify == Verify::None => Found::Leftover,
+            Some(size) => match self.compare_end(client, file, size)? {
+                None => Found::Leftover,
+                Some(Why::TailDiffers) => Found::OfAnother,
+                Some(_) => Found::Unclear,
+            },
+            None => Found::Unclear,
         };
-        match differs {
-            None | Some(Why::TailDiffers) => Ok(differs.is_none()),
-            Some(_) => {
+        match found {
+            Found::Leftover => Ok(true),
+            Found::OfAnother => Ok(false),
+            Found::Unclear => {
                 self.past.is_final = true;
                 Err(Error::Job(JobFault::Leftover))
             }
@@ -441,6 +462,15 @@ impl Job<'_> {
         }
         Err(Error::Unsupported(Unsupported::NoExistence))
     }
+}
+
+/// What the server's file is after a failed attempt.
+enum Found {
+    /// What that attempt has left.
+    Leftover,
+    /// The file of another program.
+    OfAnother,
+    Unclear,
 }
 
 /// Returns the number of names of a file, at least 1.

@@ -1,7 +1,7 @@
 use ftp_proto::{Reply, ReplyCode, Verb};
 
 use super::*;
-use crate::error::Error;
+use crate::error::{Error, Phase};
 
 fn refused(code: u16) -> Error {
     Error::Refused { verb: Verb::Retr, reply: Reply::new(ReplyCode::new(code).unwrap(), "because") }
@@ -100,7 +100,7 @@ fn a_cancelled_connection_says_nothing_about_the_server() {
     assert_eq!(doors.turn(), Turn::Dial);
     doors.accepted();
     assert_eq!(doors.turn(), Turn::Dial);
-    assert!(!doors.refused(&Error::Cancelled));
+    assert!(!doors.refused(&Error::Cancelled, true));
     assert!(doors.fewer().is_none() && doors.allowed().is_none() && doors.refusal().is_none());
 }
 
@@ -111,11 +111,11 @@ fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
     // The others wait for the result of the first connection.
     assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Wait]);
     // A failure before any success is the failure of its caller.
-    assert!(!doors.refused(&Error::Closed));
+    assert!(!doors.refused(&Error::Closed, true));
     assert_eq!(doors.turn(), Turn::Dial);
     doors.accepted();
     assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Dial]);
-    assert!(doors.refused(&Error::Closed));
+    assert!(doors.refused(&Error::Closed, true));
     assert!(doors.refusal().is_none());
     assert!(matches!(doors.fewer(), Some(Error::Closed)));
     assert_eq!(doors.turn(), Turn::Full);
@@ -126,7 +126,7 @@ fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
     assert_eq!(doors.turn(), Turn::Full);
     doors.probe(Duration::ZERO);
     assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Full]);
-    assert!(doors.refused(&Error::Closed));
+    assert!(doors.refused(&Error::Closed, true));
     // A lost connection can be replaced, but the limit stays.
     doors.lost();
     assert_eq!([doors.turn(), doors.turn()], [Turn::Dial, Turn::Full]);
@@ -142,10 +142,28 @@ fn a_refusal_beside_an_accepted_connection_means_fewer_connections() {
 }
 
 #[test]
+fn the_silence_of_a_server_limits_no_pool_of_callers_that_do_not_wait() {
+    // Too many open files.
+    let local = Error::io(std::io::Error::from_raw_os_error(24));
+    let silent = Error::Timeout(Phase::Greeting);
+    let failures = [&silent, &local].into_iter().flat_map(|it| [(it, false), (it, true)]);
+    for (failure, waits) in failures {
+        let mut doors = Admission::new();
+        doors.resize(2);
+        assert_eq!(doors.turn(), Turn::Dial);
+        doors.accepted();
+        assert_eq!(doors.turn(), Turn::Dial);
+        assert!(doors.refused(failure, waits));
+        assert_eq!(doors.fewer().is_some(), waits);
+        assert_eq!(doors.turn(), if waits { Turn::Full } else { Turn::Dial });
+    }
+}
+
+#[test]
 fn a_wrong_password_is_tried_once_and_not_by_every_caller() {
     let mut doors = Admission::new();
     assert_eq!(doors.turn(), Turn::Dial);
-    assert!(!doors.refused(&Error::Cancelled));
+    assert!(!doors.refused(&Error::Cancelled, true));
     assert!(matches!(doors.refusal(), Some(Error::Cancelled)));
 }
 
@@ -173,7 +191,7 @@ fn all_rows_of_events_keep_the_limits() {
                                 doors.accepted();
                                 open += 1;
                             } else {
-                                assert_eq!(doors.refused(&Error::Closed), open > 0);
+                                assert_eq!(doors.refused(&Error::Closed, true), open > 0);
                                 refusals += usize::from(open > 0);
                             }
                         }

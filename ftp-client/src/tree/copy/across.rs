@@ -8,7 +8,7 @@ use crate::error::{Error, JobFault};
 use crate::event::{Event, Observer};
 use crate::file::evidence::Resume;
 use crate::file::options::FileOptions;
-use crate::file::relay::Relay;
+use crate::file::relay::{Relay, RelayPast};
 use crate::tree::entry::Stamp;
 use crate::tree::fault::TreeFault;
 use crate::tree::options::SyncOptions;
@@ -21,6 +21,8 @@ pub(crate) struct Across<'a> {
     pub(crate) to: RemoteSide<'a>,
     pub(crate) listener: Option<Side>,
     pub(crate) options: &'a SyncOptions<'a>,
+    /// The path and the past of the last copy, if it failed.
+    pub(crate) failed: Option<Box<(Vec<u8>, RelayPast)>>,
 }
 
 impl Across<'_> {
@@ -50,12 +52,15 @@ impl Across<'_> {
         // Only a target of a different size can be a partial file to resume.
         let is_other = copy.why == Difference::Size;
         let resume = if is_other { self.options.resume } else { Resume::Own };
-        let options = FileOptions::new().resume(resume);
+        let options = FileOptions::new().resume(resume).retried(self.options.patience.repeats());
         let mut job = Relay::new(Place::at(&source), Place::at(&own), &options)
             .listed(copy.size)
             .under(self.options.temporary.clone())
             .listener(self.listener)
             .address(self.options.address);
+        if let Some(failed) = self.failed.take().filter(|failed| failed.0 == below) {
+            job = job.after(failed.1);
+        }
         let mut unset = None;
         let mut is_timed = false;
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<Option<i64>, Error> {
@@ -63,13 +68,18 @@ impl Across<'_> {
             is_timed = true;
             Ok(time)
         };
-        let copied = job.attempt_noting(from, at, on, &mut publish);
-        let done = copied.map_err(|error| match error {
-            Error::Job(JobFault::OntoItself) => TreeFault::from(error).about(&source),
-            Error::Job(JobFault::NotReplaced) => not_replaced(&own),
-            Error::Job(_) => TreeFault::from(error).about(&own),
-            error => TreeFault::from(error).about(&below),
-        })?;
+        let done = match job.attempt_noting(from, at, on, &mut publish) {
+            Ok(done) => done,
+            Err(error) => {
+                self.failed = Some(Box::new((below.clone(), job.into_past())));
+                return Err(match error {
+                    Error::Job(JobFault::OntoItself) => TreeFault::from(error).about(&source),
+                    Error::Job(JobFault::NotReplaced) => not_replaced(&own),
+                    Error::Job(_) => TreeFault::from(error).about(&own),
+                    error => TreeFault::from(error).about(&below),
+                });
+            }
+        };
         // The server that listened for one file also listens for the next.
         self.listener = job.listened().or(self.listener);
         let bytes = job.size().or(copy.size).unwrap_or_default();

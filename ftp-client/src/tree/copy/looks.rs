@@ -7,6 +7,7 @@ use std::fs::File;
 use ftp_proto::Pathname;
 
 use super::{Across, Copier, Down, Up};
+use crate::client::absence::Existence;
 use crate::listing::Budget;
 use crate::tree::entry::ObjectKind;
 use crate::tree::fault::{CHANGED, GONE, TreeFault};
@@ -133,18 +134,21 @@ impl<'a> Copier<'a> {
         path: &[u8],
         names: &[(Vec<u8>, bool)],
     ) -> Result<Vec<Option<&'static str>>, TreeFault> {
-        let told = |is_absent: Option<bool>| match is_absent {
-            Some(true) => None,
-            Some(false) => Some(THERE),
-            None => Some(UNSURE),
+        let told = |existence| match existence {
+            Existence::Absent => None,
+            Existence::Present => Some(THERE),
+            Existence::Unknown => Some(UNSURE),
         };
         let far = match self {
             Self::Up(Up { from, .. }) => {
                 let directory =
                     from.top.below(path).map_err(|error| TreeFault::local(path, &error))?;
-                let told =
-                    |(name, _): &(Vec<u8>, bool)| told(directory.has(name).ok().map(|is| !is));
-                return Ok(names.iter().map(told).collect());
+                let existence = |(name, _): &(Vec<u8>, bool)| match directory.has(name) {
+                    Ok(true) => Existence::Present,
+                    Ok(false) => Existence::Absent,
+                    Err(_) => Existence::Unknown,
+                };
+                return Ok(names.iter().map(existence).map(told).collect());
             }
             Self::Down(Down { from, .. }) | Self::Across(Across { from, .. }) => from,
         };
@@ -155,7 +159,7 @@ impl<'a> Copier<'a> {
                 .iter()
                 .map(|(name, is_file)| (Pathname::join(&top, name), *is_file))
                 .collect();
-            let answers = far.hand.ask(|client| Ok(client.absent(&paths)?))?;
+            let answers = far.hand.ask(|client| Ok(client.existences(&paths)?))?;
             return Ok(answers.into_iter().map(told).collect());
         }
         let limits = Budget::new().entries(OBJECTS);

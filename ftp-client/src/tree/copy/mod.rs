@@ -144,9 +144,15 @@ impl<'a> Copier<'a> {
         }
     }
 
-    /// Returns whether only this copier knows where the old file of the last failed upload is.
+    /// Returns whether only this copier knows where the old file of the last failed copy is.
     pub(crate) fn keeps_old(&self) -> bool {
-        matches!(self, Self::Up(Up { failed: Some(failed), .. }) if failed.kept.is_some())
+        match self {
+            Self::Down(_) => false,
+            Self::Up(Up { failed, .. }) => failed.as_ref().is_some_and(|it| it.kept.is_some()),
+            Self::Across(Across { failed, .. }) => {
+                failed.as_ref().is_some_and(|failed| failed.1.keeps_old())
+            }
+        }
     }
 
     pub(crate) fn client(&self) -> Option<&Client> {
@@ -213,6 +219,15 @@ impl<'a> Copier<'a> {
             Self::Down(Down { to, .. }) => to.remove(removal),
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.remove(removal),
         }
+    }
+
+    /// Returns whether the last removal got no reply, so that it may have been carried out.
+    pub(crate) fn has_lost_removal(&self) -> bool {
+        let unanswered = match self {
+            Self::Down(_) => None,
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.hand.unanswered(),
+        };
+        matches!(unanswered, Some(Verb::Dele | Verb::Rmd | Verb::Rnto))
     }
 
     /// Removes files of one directory of the target together: the first ones, as many as can be sent at

@@ -188,7 +188,7 @@ impl<'a> RemoteSide<'a> {
         }
         let path = Pathname::join(place.top, &removal.path);
         let gone = match removal.what {
-            Removed::Directory => Repeat::single().rmdir(client, &path),
+            Removed::Directory => Repeat::single().remove_listed(client, &path),
             Removed::Entry => Repeat::single().delete(client, &path),
         };
         gone.map_err(|error| TreeFault::from(error).about(&path))

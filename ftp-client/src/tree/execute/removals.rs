@@ -6,12 +6,12 @@ use super::looks::Looks;
 use ftp_proto::Pathname;
 
 use super::{Copier, DirectoryState, Run, with_retries};
+use crate::age;
 use crate::client::flight::TOGETHER;
 use crate::error::ErrorKind;
 use crate::event::Event;
-use crate::tree::fault::{CHANGED, GONE, TreeFault, is_below};
+use crate::tree::fault::{GONE, TreeFault, UNCERTAIN, is_below};
 use crate::tree::plan::{Removal, Removed};
-use crate::tree::scan::Contents;
 
 impl<'a> Run<'a> {
     /// Removes the source files that were copied, or that were equal to the target's files.
@@ -77,16 +77,9 @@ impl<'a> Run<'a> {
             if self.unconfirmed.contains(&removal.place) || kept.is_some_and(is_near) {
                 continue;
             }
-            let path = &removal.path;
             if number >= sent.end {
-                self.look(copier, &mut looks, number);
-                let above = looks.kept_above(path);
-                let (path, number) = above.unwrap_or((path, number));
-                if let Some(why) = looks.stays.remove(&number) {
-                    if let Some(why) = why {
-                        self.fail_apart(removal.place, path, why, self.state(removal.place));
-                    }
-                    kept = Some(path);
+                if let Some(above) = self.stays(copier, &mut looks, number) {
+                    kept = Some(above);
                     continue;
                 }
                 if self.is_over() {
@@ -94,30 +87,10 @@ impl<'a> Run<'a> {
                 }
                 sent = self.send(copier, &mut looks, number);
             }
-            let mut known = sent.results.pop_front();
-            let mut tries = 0;
-            let done = with_retries(copier, self.reporter, path, |copier| {
-                tries += 1;
-                match known.take() {
-                    Some(known) => known,
-                    // The first attempt may have been carried out, and another program may have taken the
-                    // name since.
-                    None if (tries > 1 || sent.is_lost) && is_gone(copier, removal)? => Ok(()),
-                    None => copier.remove(removal),
-                }
-            });
-            match done {
-                Ok(()) => {
-                    gone.push(number);
-                    self.done.done += 1;
-                    self.done.removed += 1;
-                    self.reporter.on.event(Event::Removed { path: &removal.path });
-                }
+            match self.remove(copier, removal, &mut sent) {
+                true => gone.push(number),
                 // Its parent directories cannot be removed either.
-                Err(failure) => {
-                    self.fail_apart(removal.place, path, failure, self.state(removal.place));
-                    kept = Some(path);
-                }
+                false => kept = Some(&removal.path),
             }
         }
         drop(mark);
@@ -134,6 +107,61 @@ impl<'a> Run<'a> {
         }
         if is_withheld {
             self.reporter.withheld(&self.causes, plan.ignores_errors);
+        }
+    }
+
+    /// Looks at the object of the removal `number`. If it stays, reports why, and returns its path or that
+    /// of a directory above it that stays.
+    fn stays(
+        &mut self,
+        copier: &mut Copier<'_>,
+        looks: &mut Looks<'a>,
+        number: usize,
+    ) -> Option<&'a [u8]> {
+        let removal = self.plan.removals.get(number)?;
+        self.look(copier, looks, number);
+        let above = looks.kept_above(&removal.path);
+        let (path, number) = above.unwrap_or((&removal.path[..], number));
+        let why = looks.stays.remove(&number)?;
+        if let Some(why) = why {
+            self.fail_apart(removal.place, path, why, self.state(removal.place));
+        }
+        Some(path)
+    }
+
+    /// Removes an object, or takes the result of its removal if that was sent. Reports the result, and
+    /// returns whether the object is gone.
+    fn remove(
+        &mut self,
+        copier: &mut Copier<'_>,
+        removal: &Removal,
+        sent: &mut SentRemovals,
+    ) -> bool {
+        let path = &removal.path;
+        let mut known = sent.results.pop_front();
+        let (mut tries, mut is_lost) = (0, sent.is_lost);
+        let done = with_retries(copier, self.reporter, path, |copier| {
+            tries += 1;
+            if let Some(known) = known.take() {
+                return known;
+            }
+            // Another program may have taken the name since.
+            if (tries > 1 || is_lost) && is_gone(copier, removal, is_lost)? {
+                return Ok(());
+            }
+            copier.remove(removal).inspect_err(|_| is_lost |= copier.has_lost_removal())
+        });
+        match done {
+            Ok(()) => {
+                self.done.done += 1;
+                self.done.removed += 1;
+                self.reporter.on.event(Event::Removed { path });
+                true
+            }
+            Err(failure) => {
+                self.fail_apart(removal.place, path, failure, self.state(removal.place));
+                false
+            }
         }
     }
 
@@ -179,8 +207,9 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Returns whether the object of a removal whose reply was lost is gone, and fails if it is another one.
-fn is_gone(copier: &mut Copier<'_>, removal: &Removal) -> Result<bool, TreeFault> {
+/// Returns whether the object of a removal that failed is gone, and fails if it is another one, or may be
+/// because the reply `is_lost`.
+fn is_gone(copier: &mut Copier<'_>, removal: &Removal, is_lost: bool) -> Result<bool, TreeFault> {
     // A local object is looked at when it is removed.
     if matches!(copier, Copier::Down(_)) {
         return Ok(false);
@@ -191,11 +220,13 @@ fn is_gone(copier: &mut Copier<'_>, removal: &Removal) -> Result<bool, TreeFault
     match look.stays.first() {
         Some(Some(GONE)) => Ok(true),
         Some(Some(why)) => stays(*why),
-        // Another user may have made the directory again. On some servers, RMD removes its content.
-        _ if removal.what == Removed::Directory => match copier.list(&removal.path)? {
-            Contents { items, doubt: None, hides: false, .. } if items.is_empty() => Ok(false),
-            _ => stays(CHANGED),
-        },
+        // Another program may have made the directory again, or stored a file of the same size and time.
+        _ if is_lost
+            && (removal.what == Removed::Directory
+                || !age::is_from_before(removal.seen.exact())) =>
+        {
+            stays(UNCERTAIN)
+        }
         _ => Ok(false),
     }
 }

@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use super::{Backup, IN_USE, MADE, names, other_file_system};
 use crate::listing::Budget;
 use crate::system::{
-    FileId, OsStrExt, is_in_user_space, local_name, lock, locked, path_of_directory, rename_new_at,
-    sync_file_system,
+    FileId, OsStrExt, local_name, lock, locked, path_of_directory, rename_new_at,
+    reports_failed_writes, sync_file_system,
 };
 use crate::tree::entry::{MODE, ObjectKind, Stamp, TEMPORARY, TreeEntry};
 
@@ -113,12 +113,15 @@ impl Directory {
     }
 
     fn stat(&self, name: &CStr) -> io::Result<Stat> {
+        let itself = rustix::fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW);
         if self.follows
-            && let Ok(stat) = rustix::fs::statat(&self.descriptor, name, AtFlags::empty())
+            && let Ok(mut stat) = rustix::fs::statat(&self.descriptor, name, AtFlags::empty())
         {
+            // A link that now leads to an older file is a change too.
+            stat.st_ctime = itself.map_or(stat.st_ctime, |link| stat.st_ctime.max(link.st_ctime));
             return Ok(stat);
         }
-        Ok(rustix::fs::statat(&self.descriptor, name, AtFlags::SYMLINK_NOFOLLOW)?)
+        Ok(itself?)
     }
 
     pub(crate) fn found(&self, name: &[u8]) -> io::Result<Option<Stat>> {
@@ -264,12 +267,11 @@ impl Directory {
         sync_file_system(&self.descriptor)
     }
 
-    /// Returns whether [`sync`](Self::sync) of `top` leaves out the files in this directory, with the
-    /// errors of writing them: it is on another file system, or on one in user space (FUSE, such as
-    /// sshfs), which only hears of `fsync`.
+    /// Returns whether [`sync`](Self::sync) of `top` leaves out the files in this directory, or the
+    /// errors of writing them: it is on another file system, or on one that may not report them.
     pub(crate) fn is_synced_apart(&self, top: &Self) -> bool {
         let device = |at: &Self| rustix::fs::fstat(&at.descriptor).map(|stat| stat.st_dev);
-        device(self) != device(top) || is_in_user_space(&self.descriptor)
+        device(self) != device(top) || !reports_failed_writes(&self.descriptor)
     }
 }
 

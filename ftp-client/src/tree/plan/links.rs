@@ -3,6 +3,7 @@
 use super::held::TargetEntries;
 use super::{PlannedLink, PlannedMode, Planner};
 use crate::error::ErrorKind;
+use crate::system::is_one_part;
 use crate::tree::entry::{ObjectKind, TreeEntry};
 use crate::tree::fault::{Setting, TreeFault};
 use crate::tree::options::LinkChoice;
@@ -53,7 +54,7 @@ impl Planner<'_> {
             let what = "a symbolic link whose target is not listed; LIST may list it";
             return self.leave_out(path, what);
         };
-        if leads_out(path, &link) {
+        if leads_out(path, &link, cfg!(windows)) {
             return self.leave_out(path, "a symbolic link that points outside the tree");
         }
         let other = targets.take(name_there);
@@ -114,16 +115,15 @@ impl Planner<'_> {
 }
 
 /// Returns whether the link at `path` may lead to an object outside of the tree. `..` is accepted
-/// only at the beginning of the link's target, because a part before a later `..` can be a link.
-fn leads_out(path: &[u8], link: &[u8]) -> bool {
+/// only at the beginning of the link's target, because a part before a later `..` can be a link. Windows
+/// separates parts by `\`, too, and names drives and other computers.
+fn leads_out(path: &[u8], link: &[u8], is_windows: bool) -> bool {
     let depth = path.iter().filter(|byte| **byte == b'/').count();
     let parts = || link.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
-    let is_up = |part: &&[u8]| *part == b"..";
-    let ups = parts().take_while(is_up).count();
+    let ups = parts().take_while(|part| *part == b"..").count();
     link.first() == Some(&b'/')
-        || link.contains(&0)
         || ups > depth
-        || parts().skip(ups).any(|part| is_up(&part))
+        || parts().skip(ups).any(|part| !is_one_part(part, is_windows))
 }
 
 #[cfg(test)]
@@ -147,7 +147,25 @@ mod tests {
             ("l", "a\0b", true),
             ("l", "..x", false),
         ] {
-            assert_eq!(leads_out(path.as_bytes(), link.as_bytes()), is_out, "{path} {link}");
+            for is_windows in [false, true] {
+                let leads_out = leads_out(path.as_bytes(), link.as_bytes(), is_windows);
+                assert_eq!(leads_out, is_out, "{path} {link} {is_windows}");
+            }
+        }
+        for link in [
+            r"..\f",
+            r"d\..\..\f",
+            r"C:\f",
+            "C:f",
+            r"\\server\share\f",
+            r"\f",
+            "d/C:/f",
+            r"../\f",
+            ".. /f",
+        ] {
+            for (is_windows, is_out) in [(false, false), (true, true)] {
+                assert_eq!(leads_out(b"d/l", link.as_bytes(), is_windows), is_out, "{link}");
+            }
         }
     }
 }

@@ -22,14 +22,14 @@ pub(crate) use self::model::{
     Rule, SeenEntry, way_to,
 };
 use self::spellings::{Spelling, Spellings};
-use super::entry::{Clock, ObjectKind, TreeEntry, check_name, file_of_piece};
+use super::entry::{Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piece};
 use super::fault::{Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::Deploy;
 use super::options::SyncOptions;
 use super::scan::{self, Contents, Links, Scan, Told};
-use crate::age::now;
-use crate::error::ErrorKind;
+use crate::age::{depends_on_zone, now};
+use crate::error::{Error, ErrorKind, Unsupported};
 use crate::listing::Budget;
 
 /// Largest depth of a tree: a server can list an endless tree.
@@ -47,6 +47,19 @@ pub(crate) struct PlanOptions<'a> {
     pub(crate) objects: usize,
     /// The unique fact of the source's top (`MLST`), if the target may be on the same server.
     pub(crate) top: Option<Vec<u8>>,
+}
+
+/// The name under which the target has, or gets, an object of the source.
+struct NameThere {
+    name: Vec<u8>,
+    /// Whether it is not the name in the source.
+    is_spelled: bool,
+    /// Whether no other name that the target lists may be the object.
+    is_clear: bool,
+    /// Whether the listing of the target lacks the name.
+    is_unlisted: bool,
+    /// Whether the object may be there although the listing lacks the name.
+    is_doubtful: bool,
 }
 
 impl Plan {
@@ -84,6 +97,7 @@ impl Plan {
             is_link: false,
             links: HashMap::new(),
             clock: None,
+            source_clock: None,
             refused: Vec::new(),
             coarse: None,
             lacks_modes: false,
@@ -129,6 +143,8 @@ struct Planner<'a> {
     is_link: bool,
     links: HashMap<Vec<u8>, Rc<Links>>,
     clock: Option<Clock>,
+    /// That of the source, if files are left out by their age before they are removed.
+    source_clock: Option<Option<Clock>>,
     /// Directories in which the target's clock could not be measured.
     refused: Vec<Vec<u8>>,
     /// A directory of the target, and whether it stores only even seconds.
@@ -176,8 +192,8 @@ impl Planner<'_> {
             }
         };
         if path.is_empty() && contents.items.is_empty() && !self.source.is_empty(path)? {
-            // Mirroring a missing source must not succeed.
-            let message = "the listing is empty, so the directory may be missing";
+            // A source that is missing, or cannot be read, must not pass for an empty one.
+            let message = "the listing is empty, but the directory may be unreadable";
             return Err(TreeFault::new(ErrorKind::Refused, message));
         }
         let listing = hash_of(&contents.items);
@@ -296,43 +312,20 @@ impl Planner<'_> {
         &mut self,
         path: &[u8],
         place: usize,
-        item: TreeEntry,
+        mut item: TreeEntry,
         targets: &mut TargetEntries,
         spellings: &mut Spellings<'_>,
     ) -> Result<Option<Subdirectory>, TreeFault> {
-        let mut item = item;
-        let is_link = item.kind == ObjectKind::Link;
         let its_path = Pathname::join(path, &item.name);
         if let Some(hidden) = item.hidden() {
-            let is_old = item.stamp.is_some_and(|stamp| stamp.latest < now() - OLD);
-            let whose = match hidden {
-                HiddenFile::Manifest => "the list of a deploy",
-                _ => "a temporary file of a transfer",
-            };
-            match hidden {
-                _ if is_old => {
-                    self.leave_out(
-                        &its_path,
-                        &format!("{whose}, unchanged for 90 days; remove it"),
-                    );
-                }
-                // The upload of its file goes on.
-                HiddenFile::Journal => {}
-                _ => self.leave_out(&its_path, whose),
-            }
+            self.leave_hidden(&its_path, &item, hidden);
             return Ok(None);
         }
+        let is_link = item.kind == ObjectKind::Link;
         if is_link {
             self.follow(&its_path, &mut item)?;
         }
-        let is_file = item.kind == ObjectKind::File;
-        let is_chosen = (self.wish.options.choice)(&its_path, item.kind == ObjectKind::Directory);
-        if is_chosen && is_file && self.needs_times() {
-            scan::ask(&mut *self.source, &its_path, &mut item)?;
-        }
-        if !is_chosen || is_file && !self.takes_file(&item) {
-            self.plan.unselected += usize::from(is_file);
-            self.plan.has_unfit |= is_chosen;
+        if !self.chooses(&its_path, &mut item)? {
             return Ok(None);
         }
         if self.plan.deploy.as_ref().is_some_and(|deploy| deploy.is_own(&its_path)) {
@@ -340,13 +333,109 @@ impl Planner<'_> {
             let fault = TreeFault::new(ErrorKind::Usage, text).about(&its_path);
             return Err(fault.of(Setting::Manifest));
         }
-        let spelling = match self.is_written(&item) {
+        let Some(there) = self.name_there(path, place, &item, targets, spellings)? else {
+            return Ok(None);
+        };
+        let other = targets.get(&there.name);
+        let kind_there = other.map(|other| other.kind);
+        if [Some(item.kind), kind_there].contains(&Some(ObjectKind::Own)) {
+            self.leave_out(&its_path, OF_JOB);
+            return Ok(None);
+        }
+        let mode = self.wanted_mode(&item, other);
+        match (item.kind, kind_there) {
+            (ObjectKind::File, None | Some(ObjectKind::File)) => {
+                self.plan_file(place, its_path, mode, item, &there, targets)?;
+            }
+            (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
+                let is_new = kind_there.is_none()
+                    && !(self.may_be_unlisted(&its_path, &there)
+                        && self.target.is_directory(&its_path)?);
+                if there.is_spelled {
+                    targets.take(&there.name);
+                }
+                return Ok(Some(Subdirectory::of(item, is_new, mode, is_link)));
+            }
+            (ObjectKind::File | ObjectKind::Directory, Some(kind_there)) => {
+                if !self.replaces_other_kind(
+                    (path, place),
+                    &its_path,
+                    kind_there,
+                    &there,
+                    targets,
+                )? {
+                    return Ok(None);
+                }
+                if item.kind == ObjectKind::Directory {
+                    return Ok(Some(Subdirectory::of(item, true, mode, is_link)));
+                }
+                self.deploy_file(place, its_path, mode, item, Told::Missing)?;
+            }
+            (ObjectKind::Link, _) => {
+                self.plan_link(place, &its_path, item, &there.name, targets);
+            }
+            (ObjectKind::Special | ObjectKind::Own, _) => {
+                self.leave_out(&its_path, "neither a file nor a directory");
+            }
+            (ObjectKind::Unknown, _) => {
+                let why = "the listing does not show its type, or shows two";
+                self.fail(place, &its_path, ErrorKind::Protocol, why);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leaves out a hidden file of this program.
+    fn leave_hidden(&mut self, path: &[u8], item: &TreeEntry, hidden: HiddenFile) {
+        let whose = match hidden {
+            HiddenFile::Manifest => "the list of a deploy",
+            _ => "a temporary file of a transfer",
+        };
+        match hidden {
+            _ if item.stamp.is_some_and(|stamp| stamp.latest < now() - OLD) => {
+                self.leave_out(path, &format!("{whose}, unchanged for 90 days; remove it"));
+            }
+            // The upload of its file goes on.
+            HiddenFile::Journal => {}
+            _ => self.leave_out(path, whose),
+        }
+    }
+
+    /// Returns whether the options choose an object, and counts a file that they leave out.
+    fn chooses(&mut self, path: &[u8], item: &mut TreeEntry) -> Result<bool, TreeFault> {
+        let is_file = item.kind == ObjectKind::File;
+        let is_chosen = (self.wish.options.choice)(path, item.kind == ObjectKind::Directory);
+        if is_chosen && is_file && self.needs_times() {
+            scan::ask(&mut *self.source, path, item)?;
+        }
+        let stamp = match is_chosen && is_file {
+            true => self.age_of(path, item)?,
+            false => item.stamp,
+        };
+        let is_fit = !is_file || self.takes_file(item, stamp);
+        if !(is_chosen && is_fit) {
+            self.plan.unselected += usize::from(is_file);
+            self.plan.has_unfit |= is_chosen;
+        }
+        Ok(is_chosen && is_fit)
+    }
+
+    /// Returns the name under which the target has, or gets, an object of the source. Returns `None` if
+    /// nothing can be written there.
+    fn name_there(
+        &mut self,
+        path: &[u8],
+        place: usize,
+        item: &TreeEntry,
+        targets: &mut TargetEntries,
+        spellings: &mut Spellings<'_>,
+    ) -> Result<Option<NameThere>, TreeFault> {
+        let spelling = match self.is_written(item) {
             true => self.spelling(path, place, (&item.name, item.kind), targets, spellings)?,
             false => Spelling::Own,
         };
         let is_clear = !matches!(spelling, Spelling::Unclear);
-        let is_sure = is_clear && !targets.may_lack(&item.name);
-        let name_there = match spelling {
+        let name = match spelling {
             Spelling::Own | Spelling::Unclear => item.name.clone(),
             Spelling::Other(name) => name,
             Spelling::Taken => return Ok(None),
@@ -355,92 +444,85 @@ impl Planner<'_> {
         if let Some(temporary) = temporary.filter(|_| item.kind == ObjectKind::File) {
             let temporary = temporary.of(&item.name);
             if self.meets(path, place, &temporary, &item.name, spellings)? {
-                targets.take(&name_there);
+                targets.take(&name);
                 return Ok(None);
             }
         }
-        let is_spelled = name_there != item.name;
+        let is_spelled = name != item.name;
         if let Some(deploy) = self.plan.deploy.as_mut().filter(|_| is_spelled) {
-            deploy.respell(&Pathname::join(path, &name_there), &its_path);
+            deploy.respell(&Pathname::join(path, &name), &Pathname::join(path, &item.name));
         }
-        let other = targets.get(&name_there);
-        let kind_there = other.map(|other| other.kind);
-        if [Some(item.kind), kind_there].contains(&Some(ObjectKind::Own)) {
-            self.leave_out(&its_path, OF_JOB);
-            return Ok(None);
-        }
-        // A truncated listing must not turn another user's edit into a missing file.
-        let is_deployed = || self.plan.deploy.as_ref().is_some_and(|it| it.owns(&its_path));
-        let is_unsure = other.is_none() && self.trusts_list() && (!is_sure || is_deployed());
-        let mode = self.wanted_mode(&item, other);
-        match (item.kind, kind_there) {
-            (ObjectKind::File, None | Some(ObjectKind::File)) if self.plan.deploy.is_some() => {
-                let before = self.plan.copies.len();
-                let other = match targets.take(&name_there) {
+        let is_unlisted = targets.get(&name).is_none();
+        let is_doubtful = is_unlisted && (!is_clear || targets.may_lack(&item.name));
+        Ok(Some(NameThere { name, is_spelled, is_clear, is_unlisted, is_doubtful }))
+    }
+
+    /// Returns whether the target may have an object that its listing lacks: a truncated listing must not
+    /// turn another user's edit into a missing file.
+    fn may_be_unlisted(&self, path: &[u8], there: &NameThere) -> bool {
+        let is_deployed = || self.plan.deploy.as_ref().is_some_and(|deploy| deploy.owns(path));
+        there.is_unlisted && self.trusts_list() && (there.is_doubtful || is_deployed())
+    }
+
+    /// Plans a file that the target has as a file, or lacks.
+    fn plan_file(
+        &mut self,
+        place: usize,
+        path: Vec<u8>,
+        mode: Option<u16>,
+        item: TreeEntry,
+        there: &NameThere,
+        targets: &mut TargetEntries,
+    ) -> Result<(), TreeFault> {
+        let before = self.plan.copies.len();
+        match targets.take(&there.name) {
+            other if self.plan.deploy.is_some() => {
+                let told = match other {
                     Some(other) => Told::There(other),
-                    None if is_unsure => match self.target.seek(&its_path)? {
-                        Told::Missing if !is_clear => Told::Nothing,
+                    None if self.may_be_unlisted(&path, there) => match self.target.seek(&path)? {
+                        Told::Missing if !there.is_clear => Told::Nothing,
                         told => told,
                     },
                     None => Told::Missing,
                 };
-                self.deploy_file(place, its_path, mode, item, other)?;
-                let copies = self.plan.copies.get_mut(before..).unwrap_or_default();
-                copies.iter_mut().for_each(|copy| copy.is_spelled = is_spelled);
+                self.deploy_file(place, path, mode, item, told)?;
             }
-            (ObjectKind::File, None) => self.copy(place, item, Difference::New),
-            (ObjectKind::File, Some(ObjectKind::File)) => {
-                if let Some(other) = targets.take(&name_there) {
-                    let before = self.plan.copies.len();
-                    self.compare_both(place, its_path, mode, [item, other])?;
-                    let copies = self.plan.copies.get_mut(before..).unwrap_or_default();
-                    copies.iter_mut().for_each(|copy| copy.is_spelled = is_spelled);
-                }
-            }
-            (ObjectKind::Directory, None | Some(ObjectKind::Directory)) => {
-                let is_new =
-                    kind_there.is_none() && !(is_unsure && self.target.is_directory(&its_path)?);
-                if is_spelled {
-                    targets.take(&name_there);
-                }
-                return Ok(Some(Subdirectory::of(item, is_new, mode, is_link)));
-            }
-            (ObjectKind::File | ObjectKind::Directory, Some(_)) => {
-                // What the target has there is not an extra.
-                let other = targets.take(&name_there).filter(|_| !is_spelled);
-                if self.makes_way(path, place, other, targets.doubt.clone())? {
-                    if item.kind == ObjectKind::File {
-                        self.deploy_file(place, its_path, mode, item, Told::Missing)?;
-                        return Ok(None);
-                    }
-                    return Ok(Some(Subdirectory::of(item, true, mode, is_link)));
-                }
-                let why = "the target has an object of another type with this name";
-                let failure = TreeFault::item(self.side_of_target(), why).about(&its_path);
-                let is_owned = self.plan.deploy.as_ref().is_some_and(|it| it.owns(&its_path));
-                let failure = match kind_there {
-                    Some(ObjectKind::Link) => failure.of(Setting::Links),
-                    _ if is_owned && !self.wish.options.deletes => failure.of(Setting::Replaced),
-                    _ => failure,
-                };
-                self.fail_with(place, failure);
-            }
-            (ObjectKind::Link, _) => {
-                self.plan_link(place, &its_path, item, &name_there, targets);
-            }
-            (ObjectKind::Special | ObjectKind::Own, _) => {
-                self.leave_out(&its_path, "neither a file nor a directory");
-            }
-            (ObjectKind::Unknown, _) => {
-                self.fail(
-                    place,
-                    &its_path,
-                    ErrorKind::Protocol,
-                    "the listing does not show its type, or shows two",
-                );
+            Some(other) => self.compare_both(place, path, mode, [item, other])?,
+            None => {
+                self.copy(place, item, Difference::New);
+                return Ok(());
             }
         }
-        Ok(None)
+        let copies = self.plan.copies.get_mut(before..).unwrap_or_default();
+        copies.iter_mut().for_each(|copy| copy.is_spelled = there.is_spelled);
+        Ok(())
+    }
+
+    /// Plans the removal of an object that is in the way, of another type than the source's. Returns
+    /// `false` if it stays, which is a failure.
+    fn replaces_other_kind(
+        &mut self,
+        (above, place): (&[u8], usize),
+        path: &[u8],
+        kind_there: ObjectKind,
+        there: &NameThere,
+        targets: &mut TargetEntries,
+    ) -> Result<bool, TreeFault> {
+        // What the target has there is not an extra.
+        let other = targets.take(&there.name).filter(|_| !there.is_spelled);
+        if self.makes_way(above, place, other, targets.doubt.clone())? {
+            return Ok(true);
+        }
+        let why = "the target has an object of another type with this name";
+        let failure = TreeFault::item(self.side_of_target(), why).about(path);
+        let is_owned = self.plan.deploy.as_ref().is_some_and(|it| it.owns(path));
+        let failure = match kind_there {
+            ObjectKind::Link => failure.of(Setting::Links),
+            _ if is_owned && !self.wish.options.deletes => failure.of(Setting::Replaced),
+            _ => failure,
+        };
+        self.fail_with(place, failure);
+        Ok(false)
     }
 
     /// Plans a subdirectory, unless the tree is too deep or contains itself.
@@ -576,9 +658,30 @@ impl Planner<'_> {
         self.plan.causes.add(path, &doubt.in_words(name_of(path)));
     }
 
-    fn takes_file(&self, item: &TreeEntry) -> bool {
-        let times = item.stamp.map(|stamp| (stamp.earliest, stamp.latest));
+    fn takes_file(&self, item: &TreeEntry, stamp: Option<Stamp>) -> bool {
+        let times = stamp.map(|stamp| (stamp.earliest, stamp.latest));
         self.wish.options.selection.refuses(item.size, times).is_none()
+    }
+
+    /// Returns the time of a file by which it may be left out. If the source is removed, a time of another
+    /// zone must not pass for an old one: a program may still be writing the file.
+    fn age_of(&mut self, path: &[u8], item: &TreeEntry) -> Result<Option<Stamp>, TreeFault> {
+        let is_taken = self.plan.moves && !self.source.is_local() && !self.wish.options.is_dry;
+        let (Some(stamp), Some(latest)) = (item.stamp, self.wish.options.selection.times.1) else {
+            return Ok(item.stamp);
+        };
+        if !is_taken || !depends_on_zone(stamp.latest, latest) {
+            return Ok(item.stamp);
+        }
+        let clock = match self.source_clock {
+            Some(clock) => clock,
+            None => *self.source_clock.insert(self.source.clock(Pathname::split(path).0)?),
+        };
+        if clock.is_none() {
+            let fault = Error::Unsupported(Unsupported::UnknownAge);
+            self.plan.failures.push(TreeFault::from(fault).about(path));
+        }
+        Ok(clock.map(|clock| stamp.by(clock)))
     }
 
     fn leave_out(&mut self, path: &[u8], what: &str) {

@@ -232,6 +232,13 @@ pub(crate) struct Removal {
     pub(crate) is_first: bool,
 }
 
+impl SeenEntry {
+    /// Returns the exact time of the object, if it was listed.
+    pub(crate) fn exact(&self) -> Option<i64> {
+        self.stamp.and_then(|stamp| stamp.exact())
+    }
+}
+
 impl Removal {
     pub(super) fn of(place: usize, path: Vec<u8>, what: Removed, item: &TreeEntry) -> Self {
         let seen = SeenEntry::of(item);
@@ -255,12 +262,14 @@ impl SeenEntry {
     /// Returns whether `now`, a later listing of the same name, shows another object or a change. A
     /// removal in a directory changes the time of that directory.
     pub(crate) fn differs(&self, now: &TreeEntry) -> bool {
-        let are_apart =
-            |one: Stamp, two: Stamp| one.latest < two.earliest || two.latest < one.earliest;
+        // A listing shows the same time less precisely once the file is old.
+        let contains =
+            |one: Stamp, two: Stamp| one.earliest <= two.earliest && two.latest <= one.latest;
+        let are_other = |one: Stamp, two: Stamp| !contains(one, two) && !contains(two, one);
         let stamps = self.stamp.zip(now.stamp);
         self.kind != now.kind
             || self.kind != ObjectKind::Directory
-                && (self.size != now.size || stamps.is_some_and(|(one, two)| are_apart(one, two)))
+                && (self.size != now.size || stamps.is_some_and(|(one, two)| are_other(one, two)))
     }
 }
 

@@ -117,7 +117,7 @@ impl Planner<'_> {
             return Ok(are_all);
         }
         if source_is_empty && !self.source.is_empty(path)? {
-            let text = "the listing of the source is empty, so the source may be missing";
+            let text = "the listing of the source is empty, but the source may be unreadable";
             self.doubt(path, TreeFault::item(ErrorKind::Protocol, text));
         }
         let doubt = match doubt {
@@ -186,7 +186,7 @@ impl Planner<'_> {
         let kind = if links.names.contains(&item.name) { ObjectKind::Link } else { item.kind };
         let choice = &self.wish.options.choice;
         if !choice(&its_path, kind == ObjectKind::Directory)
-            || kind == ObjectKind::File && !self.takes_file(item)
+            || kind == ObjectKind::File && !self.takes_file(item, item.stamp)
         {
             return Ok(false);
         }

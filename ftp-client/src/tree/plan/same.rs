@@ -19,6 +19,10 @@ const REFUSALS: usize = 4;
 /// Largest number of files whose times are asked for together.
 const TOGETHER: usize = 64;
 
+/// The earliest and the latest time that ext4 stores, in seconds; it takes them for those beyond. XFS and
+/// Btrfs store fewer or more.
+const OF_DISKS: (i64, i64) = (-(1 << 31), (1 << 34) - (1 << 31) - 1);
+
 struct FilePair {
     /// The entry of the source.
     item: TreeEntry,
@@ -366,7 +370,11 @@ fn compare(source: &TreeEntry, target: &TreeEntry, rule: Rule) -> Verdict {
             }
         }
         _ => match (of_source.exact(), of_target.exact()) {
-            (Some(here), Some(there)) if here == there => Verdict::Same,
+            (Some(here), Some(there))
+                if here == there || here.clamp(OF_DISKS.0, OF_DISKS.1) == there =>
+            {
+                Verdict::Same
+            }
             _ if of_source.latest < of_target.earliest => differs,
             _ if of_target.latest < of_source.earliest => differs,
             _ => Verdict::Unclear,
@@ -406,6 +414,10 @@ mod tests {
             (whole(100), whole(100), Same, Differs(Time)),
             (whole(100), whole(101), Differs(Time), Same),
             (whole(101), whole(100), Differs(Time), Differs(Time)),
+            // What ext4 stores of the years 1850 and 2500, and of others.
+            (whole(-3_786_825_600), whole(-2_147_483_648), Same, Same),
+            (whole(16_725_225_600), whole(15_032_385_535), Same, Differs(Time)),
+            (whole(16_725_225_600), whole(15_032_385_534), Differs(Time), Differs(Time)),
             // A minute of LIST that contains the second, and one that does not.
             (file(60, 119), whole(100), Unclear, Unclear),
             (file(60, 119), whole(120), Differs(Time), Same),

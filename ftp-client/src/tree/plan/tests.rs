@@ -247,6 +247,23 @@ fn summary(plan: &Plan) -> String {
 }
 
 #[test]
+fn a_listed_time_that_has_moved_by_minutes_is_a_change() {
+    let listed = |earliest, latest| {
+        let stamp = Some(Stamp::between(earliest, latest));
+        TreeEntry { stamp, ..entry_of("x=5@0") }
+    };
+    let seen = Removal::of(0, b"x".to_vec(), Removed::Entry, &listed(1_000, 90_000)).seen;
+    for (now, want) in [
+        (listed(1_000, 90_000), false),
+        (listed(2_000, 2_000), false),
+        (listed(500, 95_000), false),
+        (listed(3_400, 92_400), true),
+    ] {
+        assert_eq!(seen.differs(&now), want, "{now:?}");
+    }
+}
+
+#[test]
 fn a_plan_contains_only_the_differences() {
     for (source, target, want) in [
         (&["a=1@5", "d/", "d/b=2@6"][..], &[][..], "+d/ a d/b"),

@@ -141,12 +141,13 @@ impl Scan for RemoteTree<'_, '_> {
             self.link = Some(Pathname::join(&path, &link.name));
         }
         // With a duplicate name, two files would have the same path. If a store lists a file and a
-        // directory of one name, which one a command means is unknown.
+        // directory of one name, or two files, which one a command means is unknown.
         let mut items: Vec<TreeEntry> = listing.entries.into_iter().map(TreeEntry::from).collect();
         entry::sort(&mut items);
         items.dedup_by(|other, one| {
             let is_double = other.name == one.name;
-            if is_double && other.kind != one.kind {
+            let is_directory = one.kind == ObjectKind::Directory && other.kind == one.kind;
+            if is_double && !is_directory && *other != *one {
                 one.kind = ObjectKind::Unknown;
             }
             is_double

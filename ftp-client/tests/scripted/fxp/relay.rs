@@ -329,6 +329,7 @@ fn a_copy_is_verified_as_demanded() {
     }
 }
 
+/// The target can keep its old file, and give the copy another name.
 #[test]
 fn a_copy_gets_its_time_and_then_its_name() {
     let options = FileOptions::new().preserve(true);
@@ -347,18 +348,36 @@ fn a_copy_gets_its_time_and_then_its_name() {
         "t> RNFR in/.in.b\n t< 350 ok\n t> RNTO in/b\n t< 250 ok\n",
     ]
     .concat();
-    let mut job = Relay::new(Place::at("a"), Place::at("in/b"), &options)
-        .under(TemporaryName::parse(b".in.*"))
-        .listener(Some(Side::Target));
-    let mut meeting = Meeting::new(&script, [Usable, Usable]);
-    let mut noted = Vec::new();
-    let done =
-        job.attempt_noting(&mut meeting.source, &mut meeting.target, &(), &mut |client, path| {
-            noted.push(path.to_vec());
-            client.noop().map(|()| None)
-        });
-    assert_eq!((done.unwrap().size, noted), (9, vec![b"in/.in.b".to_vec()]));
-    meeting.end(&script, [Usable, Usable]);
+    for (size, time, is_there) in [
+        (9, "20260101000000", true),
+        // The time of the renaming.
+        (9, "20260102000001", true),
+        (9, "20251231000000", false),
+        (8, "20260101000000", false),
+    ] {
+        let now = format!("t> SIZE in/b\n t< 213 {size}\n t> MDTM in/b\n t< 213 {time}\n");
+        let script = format!("{script}{now}");
+        let mut job = Relay::new(Place::at("a"), Place::at("in/b"), &options)
+            .under(TemporaryName::parse(b".in.*"))
+            .listener(Some(Side::Target));
+        let mut meeting = Meeting::new(&script, [Usable, Usable]);
+        let mut noted = Vec::new();
+        let done = job.attempt_noting(
+            &mut meeting.source,
+            &mut meeting.target,
+            &(),
+            &mut |client, path| {
+                noted.push(path.to_vec());
+                client.noop().map(|()| None)
+            },
+        );
+        match is_there {
+            true => assert_eq!(done.unwrap().size, 9, "{now}"),
+            false => assert!(matches!(done, Err(Error::Job(JobFault::NotReplaced))), "{done:?}"),
+        }
+        assert_eq!(noted, [b"in/.in.b"]);
+        meeting.end(&script, [Usable, Usable]);
+    }
 }
 
 /// A server can confirm a copy that it stores under another name: its old file must not get the time.

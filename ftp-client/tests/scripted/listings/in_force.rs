@@ -105,6 +105,23 @@ fn a_name_that_begins_with_a_tilde_is_not_the_directory_of_a_user_cl_45() {
     server.end();
 }
 
+/// vsftpd sets the time of `x` then.
+#[test]
+fn a_question_for_the_time_of_a_name_that_begins_with_a_date_changes_no_other_file_cl_45() {
+    let names = ["20200101 x", "20200101123456 x", "20200101123456.5 d/x"];
+    let (server, mut client) = Server::logged_in(move |mut peer| {
+        for name in names {
+            peer.answer(&format!("MDTM ./{name}"), "213 20260102030405");
+        }
+        peer.answer("MDTM 20200101123456.log", "213 20260102030405");
+        peer.answer("MDTM d/20200101 x", "213 20260102030405");
+    });
+    for name in names.into_iter().chain(["20200101123456.log", "d/20200101 x"]) {
+        client.modified(name).unwrap().unwrap();
+    }
+    server.end();
+}
+
 #[test]
 fn what_servers_put_around_lines_is_no_part_of_a_name_ls_42() {
     for (data, want) in [

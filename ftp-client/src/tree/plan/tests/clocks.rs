@@ -49,6 +49,23 @@ fn an_unknown_source_clock_hides_no_change() {
 }
 
 #[test]
+fn a_file_is_not_taken_for_old_by_a_clock_of_another_zone() {
+    let slow = Clock { least: -32_400, most: -32_400 };
+    for (clock, is_dry, want, failed) in [
+        (Some(Clock::OURS), false, "old young", 0),
+        (Some(slow), false, "old", 0),
+        (None, false, "old !1", 1),
+        (None, true, "old young", 0),
+    ] {
+        let mut source = Tree { clock, ..tree(&["old=5@1000", "young=5@70000"], false) };
+        let options = SyncOptions::new().moves(true).times(None, Some(100_000)).is_dry(is_dry);
+        let wish = (&options, Rule::SameTime, 9);
+        let plan = make_by(&mut source, &mut tree(&[], true), false, wish).unwrap();
+        assert_eq!((summary(&plan).as_str(), plan.failures.len()), (want, failed), "{clock:?}");
+    }
+}
+
+#[test]
 fn an_unmeasurable_clock_is_tried_in_few_directories() {
     let mut source = tree(&["a=5@900", "b=5@900"], true);
     let mut target = Tree { clock: None, ..tree(&["a=5@100000", "b=5@100000"], false) };
