@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 pub(crate) use ftp_client::error::Recovery;
-use ftp_client::error::{CertificateFault, JobFault, Phase, TlsError};
+use ftp_client::error::{CertificateFault, JobFault, Phase, TlsError, Unsupported};
 use ftp_client::tree::{Setting, TreeFault};
 use ftp_client::{Error, ErrorKind};
 use ftp_proto::{Severity, Verb};
@@ -451,11 +451,16 @@ fn advice(error: &Error) -> &'static str {
         Error::DataConnection(_) if error.demands_tls() => {
             "; use ftpes:// without --tls-data clear: the server requires encrypted data connections"
         }
+        Error::Job(JobFault::IsDirectory) => "; use ftp-cli rm -r",
+        Error::Job(JobFault::NotEmpty) => "; to remove it with its content, use ftp-cli rm -r",
         Error::Job(JobFault::MayBeLink) => {
             "; use --no-links if this server has no links to directories, or add / to the name"
         }
         Error::Job(JobFault::ShownAsDirectory) => NO_LINKS,
         Error::Job(JobFault::TooMany) => "; run rm again to remove the rest",
+        Error::Unsupported(Unsupported::UnknownIac) => {
+            "; mirror and put -r find that out with a test directory, and mirror --delete removes such names"
+        }
         // A free name needs no such proof.
         Error::Job(JobFault::NotReplaced) => {
             "; use --temp=PATTERN with a PATTERN that no other sender uses"
@@ -467,7 +472,7 @@ fn advice(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ftp_client::error::{TlsCause, Unsupported};
+    use ftp_client::error::TlsCause;
     use ftp_proto::{ParseError, Pathname, Reply, ReplyCode};
 
     fn reply(code: u16) -> Reply {

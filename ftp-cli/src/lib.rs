@@ -45,8 +45,8 @@ mod connect {
     pub(crate) use credentials::{Credentials, Finder, Secret, Terminal};
     #[cfg(feature = "client")]
     pub(crate) use {
-        dialler::{Chosen, Dialler, Route, TlsOptions},
-        sessions::{RefusedLogins, RetryObserver, Retrying, Sessions},
+        dialler::{Chosen, Dialler, TlsOptions},
+        sessions::{RefusedLogins, Retrying, Sessions, Witness},
     };
 }
 

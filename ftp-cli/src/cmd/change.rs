@@ -2,18 +2,21 @@
 
 use std::ffi::OsStr;
 use std::sync::Mutex;
+use std::time::Instant;
 
+use ftp_client::error::{JobFault, Unsupported};
 use ftp_client::listing::Existence;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Error, Event, PermissionChange, Place};
 use ftp_proto::{Command, EntryKind, Escaped, FtpUrl, Pathname};
 
+use crate::connect::Witness;
 use crate::console::output::counted;
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, is_remote, parse_url, parse_urls};
 use crate::remote::pattern::{self, Named};
-use crate::remote::{self, Outcome, Reporter, for_each_url, is_named};
+use crate::remote::{self, Outcome, for_each_url, is_named};
 use crate::report::Object;
 use crate::system::OsStrExt;
 use crate::{Stdio, lock};
@@ -24,7 +27,9 @@ pub(crate) fn mkdir(options: &Options, stdio: &mut Stdio) -> Result {
     let urls = parse_urls(&options.operands, needs, is_named)?;
     let parents = options.has("parents");
     for_each_url(options, stdio, &urls, "directories made", |client, url, _, repeat| {
-        let made = remote::at(client, url, |client, path| make(client, path, parents, repeat));
+        let made = remote::at(client, &mut Place::of(url), |client, path| {
+            make(client, path, parents, repeat)
+        });
         let exists = "; use -p to accept an existing directory";
         let hints = (exists, "; if a parent directory is missing, use -p");
         made.map_err(|failure| match parents {
@@ -59,10 +64,8 @@ pub(crate) fn rmdir(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "rmdir needs a URL: ftp-cli rmdir URL...";
     let urls = parse_urls(&options.operands, needs, is_named)?;
     for_each_url(options, stdio, &urls, "directories removed", |client, url, _, repeat| {
-        let removed = remote::at(client, url, |client, path| repeat.rmdir(client, path));
-        let hints = ("; to remove it with its content, use ftp-cli rm -r", "");
-        let removed = removed.map(|()| Outcome::Done("removed"));
-        removed.map_err(|failure| remote::explained(failure, client, url, hints))
+        remote::at(client, &mut Place::of(url), |client, path| repeat.rmdir(client, path))?;
+        Ok(Outcome::Done("removed"))
     })
 }
 
@@ -77,15 +80,16 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
     let keeps = options.has("no-clobber");
     let quiet = options.is_quiet();
     let urls = std::slice::from_ref(&url);
-    for_each_url(options, stdio, urls, "objects moved", |client, url, reporter, repeat| {
+    for_each_url(options, stdio, urls, "objects moved", |client, url, witness, repeat| {
         let from = Pathname::without_slash(url.path());
         if keeps && repeat.was_renamed(client, from, &to)? {
             return Ok(Outcome::Moved(to.clone()));
         }
-        if keeps && is_there(client, &to)? {
+        // What is there after a lost reply may be the object itself.
+        if keeps && !repeat.is_uncertain() && is_there(client, &to)? {
             let target = Escaped(&to);
-            let tells = !quiet && !reporter.is_talkative;
-            reporter.messages.say_if(tells, format_args!("{target}: exists; {url} is not moved"));
+            let tells = !quiet && !witness.talkative;
+            witness.messages.say_if(tells, format_args!("{target}: exists; {url} is not moved"));
             return Ok(Outcome::Skipped("not moved: NEWPATH exists"));
         }
         // The new path may be relative to the login directory, so no directory is entered.
@@ -140,13 +144,16 @@ pub(crate) fn chmod(options: &Options, stdio: &mut Stdio) -> Result {
     let mode = permissions(mode.as_bytes())?;
     let urls = parse_urls(urls, "", |_| Ok(()))?;
     for_each_url(options, stdio, &urls, "modes set", |client, url, _, _| {
-        set(remote::at(client, url, |client, path| client.change_permissions(path, &mode))?)
+        set(remote::at(client, &mut Place::of(url), |client, path| {
+            client.change_permissions(path, &mode)
+        })?)
     })
 }
 
 /// Returns the outcome of a change of permissions.
 pub(super) fn set(is_set: bool) -> Result<Outcome> {
-    let message = "the server does not report the current mode; use an octal MODE";
+    let message =
+        "the server does not report the current mode, or only a link's; use an octal MODE";
     let done = is_set.then_some(Outcome::Done("set"));
     done.ok_or_else(|| Failure::item(Exit::Unsupported, message))
 }
@@ -175,14 +182,15 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
     if globs {
         urls.iter().try_for_each(pattern::is_usable)?;
     }
-    // An object of exactly this name is removed: once it is gone, the name must not be taken for a pattern.
-    let mut itself = None;
+    // What the first attempt found holds for the others: an object of exactly this name, which is no
+    // pattern once it is gone, or the names of those that match.
+    let (mut itself, mut first) = (None, None);
     // A pattern stands for several objects.
     let what = match globs || urls.iter().any(pattern::is_pattern) {
         true => "URLs removed",
         false => "objects removed",
     };
-    for_each_url(options, stdio, &urls, what, |client, url, reporter, repeat| {
+    for_each_url(options, stdio, &urls, what, |client, url, witness, repeat| {
         let is_directory = url.is_directory();
         let how = RemoveOptions::new()
             .recursive(recursive)
@@ -190,13 +198,19 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
             .is_directory(is_directory)
             .no_links(options.has("no-links"));
         if (globs || pattern::is_pattern(url)) && itself.as_ref() != Some(url) {
-            let mut place = Place::of(url);
+            let (mut place, how) = (Place::of(url), how.listed(Some(Instant::now())));
+            let mut left = first.take().and_then(|(of, left)| (of == *url).then_some(left));
             match pattern::named(client, &mut place, globs) {
-                Ok(Named::Itself) => itself = Some(url.clone()),
-                named => return remove_named(client, url, (&place, named), how, reporter, repeat),
+                Ok(Named::Itself) if left.is_none() => itself = Some(url.clone()),
+                named => {
+                    let named = (&place, named);
+                    let done = remove_named(client, url, named, &mut left, how, witness, repeat);
+                    first = left.filter(|_| done.is_err()).map(|left| (url.clone(), left));
+                    return done;
+                }
             }
         }
-        let removed = remove(client, url, Place::of(url), how, reporter, repeat);
+        let removed = remove(client, url, Place::of(url), how, witness, repeat);
         removed.map_err(|failure| match recursive {
             true => failure,
             false => {
@@ -207,20 +221,22 @@ pub(crate) fn rm(options: &Options, stdio: &mut Stdio) -> Result {
     })
 }
 
-/// Removes the objects that match the pattern of a URL, as they were found at `place`.
+/// Removes the objects that match the pattern of a URL, as they were found at `place`. `left` has the
+/// names that an earlier attempt has left, and gets those of this one: others may have come since.
 fn remove_named(
     client: &mut Client,
     url: &FtpUrl,
     (place, named): (&Place, Result<Named>),
+    left: &mut Option<Vec<Vec<u8>>>,
     how: RemoveOptions,
-    reporter: &Reporter,
+    witness: &Witness,
     repeat: &mut Repeat,
 ) -> Result<Outcome> {
-    let (directory, entries, invalid) = match named {
-        Ok(Named::Itself) => return remove(client, url, Place::of(url), how, reporter, repeat),
-        Ok(Named::Matches { directory, entries, invalid }) => (directory, entries, invalid),
-        // An earlier attempt has removed the last match.
-        Ok(Named::Nothing) if repeat.is_uncertain() => return Ok(Outcome::Done("removed")),
+    let directory = Pathname::split(place.path()).0;
+    let (entries, invalid) = match named {
+        Ok(Named::Matches { entries, invalid }) => (entries, invalid),
+        Ok(Named::Nothing | Named::Itself) if left.is_some() => Default::default(),
+        Ok(Named::Itself) => return remove(client, url, Place::of(url), how, witness, repeat),
         Ok(Named::Nothing) if !how.ignore_missing => return Err(pattern::no_match()),
         Ok(Named::Nothing) => return Ok(Outcome::Skipped("does not exist")),
         Err(failure) if how.ignore_missing && has_no_directory(client, place, &failure)? => {
@@ -230,18 +246,30 @@ fn remove_named(
     };
     let mut counts = RemovalCounts::default();
     for name in invalid {
-        counts.failed(url, &Pathname::join(&directory, &name), pattern::invalid(&name), reporter);
+        counts.failed(url, &Pathname::join(directory, &name), pattern::invalid(&name), witness);
     }
-    for entry in entries {
-        let path = Pathname::join(&directory, &entry.name);
+    let all = || entries.iter().map(|entry| entry.name.clone()).collect();
+    let mut names = left.take().unwrap_or_else(all).into_iter();
+    let mut failed = Vec::new();
+    while let Some(name) = names.next() {
+        let path = Pathname::join(directory, &name);
+        let listed = entries.binary_search_by(|entry| entry.name.cmp(&name));
+        let listed = listed.ok().and_then(|at| entries.get(at)).map(|entry| entry.kind);
+        let how = match listed {
+            Some(_) => how,
+            // It is gone, as far as one listing shows.
+            None => how.ignore_missing(true).listed(None),
+        };
         // Some servers confirm DELE of a directory, and remove what is in it, or nothing.
-        let is_refused = entry.kind == Some(EntryKind::Directory) && !how.recursive;
-        let removed = match is_refused {
-            true => {
-                let failure = Failure::new(Exit::Refused, "is a directory; use ftp-cli rm -r");
-                Err(Failure { fatal: false, ..failure })
+        let removed = match listed {
+            Some(Some(EntryKind::Directory)) if !how.recursive => {
+                Err(Error::Job(JobFault::IsDirectory).into())
             }
-            false => remove(client, url, Place::at(&path), how, reporter, repeat),
+            Some(None) if !how.recursive => {
+                let error = Error::Unsupported(Unsupported::NoType);
+                Err(Failure { fatal: false, ..error.into() })
+            }
+            _ => remove(client, url, Place::at(&path), how, witness, repeat),
         };
         match removed {
             Ok(outcome) => {
@@ -250,12 +278,21 @@ fn remove_named(
                     let event = Object::event("done").text("source", &url.to_string());
                     event.name("name", &path)
                 };
-                reporter.report(outcome, Escaped(&path), event);
+                witness.report(outcome, Escaped(&path), event);
             }
-            Err(failure) if failure.fatal => return Err(failure.context(Escaped(&path))),
-            Err(failure) => counts.failed(url, &path, failure, reporter),
+            Err(failure) if failure.fatal => {
+                failed.push(name);
+                failed.extend(names);
+                *left = Some(failed);
+                return Err(failure.context(Escaped(&path)));
+            }
+            Err(failure) => {
+                counts.failed(url, &path, failure, witness);
+                failed.push(name);
+            }
         }
     }
+    *left = Some(failed);
     counts.finish()
 }
 
@@ -279,12 +316,12 @@ struct RemovalCounts {
 }
 
 impl RemovalCounts {
-    fn failed(&mut self, url: &FtpUrl, path: &[u8], failure: Failure, reporter: &Reporter) {
+    fn failed(&mut self, url: &FtpUrl, path: &[u8], failure: Failure, witness: &Witness) {
         let mut failure = failure.context(Escaped(path));
         let fields = |error: Object| error.text("source", &url.to_string()).name("name", path);
-        reporter.events.failed(&failure, fields);
+        witness.events.failed(&failure, fields);
         failure.reported = true;
-        reporter.messages.say(&failure.message);
+        witness.messages.say(&failure.message);
         self.failures += 1;
         self.last = Some(failure);
     }
@@ -313,18 +350,18 @@ pub(super) fn remove(
     url: &FtpUrl,
     place: Place,
     how: RemoveOptions,
-    reporter: &Reporter,
+    witness: &Witness,
     repeat: &mut Repeat,
 ) -> Result<Outcome> {
     let counts = Mutex::new(RemovalCounts::default());
     let on = |event: Event<'_>| match event {
         Event::Removed { path } => {
             lock(&counts).removed += 1;
-            reporter.done("removed", Escaped(path));
+            witness.done("removed", Escaped(path));
             let fields = |done: Object| done.text("source", &url.to_string()).name("name", path);
-            reporter.events.done(|| fields(Object::event("done")), 0);
+            witness.events.done(|| fields(Object::event("done")), 0);
         }
-        Event::Failed { path, why } => lock(&counts).failed(url, path, why.into(), reporter),
+        Event::Failed { path, why } => lock(&counts).failed(url, path, why.into(), witness),
         _ => {}
     };
     let top = place.path().to_vec();
@@ -333,7 +370,7 @@ pub(super) fn remove(
         Err(Error::Argument(error)) if how.recursive && can_be_sent(&top) => {
             let message = format!("not everything was removed: a path in it is not sent: {error}");
             let failure = Failure::item(Exit::Unsupported, message);
-            lock(&counts).failed(url, &top, failure, reporter);
+            lock(&counts).failed(url, &top, failure, witness);
             return std::mem::take(&mut *lock(&counts)).finish();
         }
         removed => removed?,

@@ -8,14 +8,14 @@ use ftp_client::{Done, Error, Event, Place};
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use super::mirror::{self, FxpWay};
-use crate::connect::{Dialler, Finder, RetryObserver, Sessions, dialler};
+use crate::connect::{Dialler, Finder, Sessions, Witness, dialler};
 use crate::console::output::transferred;
-use crate::console::{Cleanup, Stdio, is_talkative};
-use crate::exit::{Exit, Failure, Result};
+use crate::console::{Cleanup, Stdio};
+use crate::exit::{Failure, Result};
 use crate::options::{Options, parse_url, values};
 use crate::report::{Events, Object};
 use crate::transfer::download::name_of;
-use crate::transfer::{TransferOptions, Verify};
+use crate::transfer::{TransferOptions, unverified};
 
 struct FxpOptions {
     source: FtpUrl,
@@ -84,7 +84,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let copy_at = named.to_string();
     let fields =
         |object: Object| object.text("source", &source.to_string()).text("target", &copy_at);
-    let witness = RetryObserver::new(options, stdio, &cleanup);
+    let witness = Witness::new(options, stdio, &cleanup);
     let both = format!("{source} to {named}");
     let to = match name {
         Some(name) => Place::inside(target, name),
@@ -125,8 +125,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
                 Some(bytes) => transferred(bytes, done.duration),
                 None => format!("in {:.2} s", done.duration.as_secs_f64()),
             };
-            let is_shown = is_talkative(options, stdio);
-            messages.say_if(is_shown, format_args!("{source} -> {target}: {said}"));
+            messages.say_if(witness.talkative, format_args!("{source} -> {target}: {said}"));
         }
         Err(failure) => stdio.events.failed(failure, fields),
     }
@@ -168,13 +167,7 @@ fn failure_of(error: &Error, wanted: &FxpOptions) -> Failure {
             return Failure::usage(format!("{source}: {fault}"));
         }
         Error::Job(JobFault::PerhapsRenamed { .. }) => failure.never_retried(),
-        Error::Mismatch { .. } => Failure { fatal: false, ..failure },
-        Error::Unsupported(what) => match transfer.verify {
-            Verify::Size => Failure::item(Exit::Unsupported, format!("--verify size: {what}")),
-            Verify::Digest => Failure::item(Exit::Unsupported, format!("--verify hash: {what}")),
-            _ => failure,
-        },
-        _ => failure,
+        _ => unverified(error, transfer.verify).unwrap_or(failure),
     };
     failure.context(format_args!("{source} to {target}"))
 }

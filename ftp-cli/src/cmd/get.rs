@@ -17,7 +17,7 @@ use ftp_client::{Client, Done, Error, Place};
 use ftp_proto::{EntryKind, Escaped, FtpUrl, RepresentationType};
 
 use super::mirror;
-use crate::connect::{RefusedLogins, RetryObserver, Sessions};
+use crate::connect::{RefusedLogins, Sessions, Witness};
 use crate::console::output::shown_path;
 use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::exit::{Exit, Failure, Result};
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     }
     let mut refused = RefusedLogins::default();
     let ((items, failed), left) = {
-        let witness = RetryObserver::new(options, stdio, &cleanup);
+        let witness = Witness::new(options, stdio, &cleanup);
         expand(requests, &settings, &mut sessions, &mut refused, &witness)?
     };
     let count = items.len() + failed.len() + left;
@@ -60,7 +60,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let is_cat = options.synonym() == Some("cat") && options.all("output").count() == 1;
     context.refuses_binary = is_cat && stdio.output_is_terminal();
     // The content itself is on the terminal.
-    context.talkative &= options.is_verbose() || !(is_output && stdio.output_is_terminal());
+    context.witness.talkative &= options.is_verbose() || !(is_output && stdio.output_is_terminal());
     let targets = items.iter().filter_map(|item| match &item.target {
         Target::File(path) => Some(path.clone()),
         _ => None,
@@ -153,7 +153,7 @@ fn expand(
     settings: &TransferOptions,
     sessions: &mut Sessions<'_>,
     refused: &mut RefusedLogins,
-    witness: &RetryObserver,
+    witness: &Witness,
 ) -> Result<(Expanded, usize)> {
     let mut items = Vec::new();
     let mut failed = Vec::new();
@@ -191,7 +191,7 @@ fn expand(
             }
         }
     }
-    check_targets(items.iter())?;
+    check_targets(settings, items.iter())?;
     check_local(settings, items.iter())?;
     Ok(((items, failed), left))
 }
@@ -441,7 +441,7 @@ impl<'o> Requests<'o> {
             let message = format!("{local}: cannot be the target of {count} URLs; use -P DIR");
             return Err(Failure::usage(message));
         }
-        check_targets(this.files())?;
+        check_targets(settings, this.files())?;
         Ok(this)
     }
 
@@ -462,11 +462,13 @@ impl<'o> Requests<'o> {
 
     fn item(&self, url: FtpUrl, representation: RepresentationType) -> Result<GetItem> {
         let path = url.path();
-        let target = match self.destination {
-            Destination::Local(local) => Target::find(Some(local), path, self.creates)?,
-            Destination::Directory(directory) => Target::within(directory, path, self.creates)?,
-            Destination::Here => Target::find(None, path, self.creates)?,
+        let local = match self.destination {
+            Destination::Local(local) => Some(local.to_owned()),
+            // Ends in a separator, so that it is a directory or missing.
+            Destination::Directory(directory) => Some(Path::new(directory).join("").into()),
+            Destination::Here => None,
         };
+        let target = Target::find(local.as_deref(), path, self.creates)?;
         Ok(GetItem { url, target, representation, is_named: true })
     }
 
@@ -604,17 +606,20 @@ fn listed(
     }))
 }
 
-/// Checks that no two files have the same target.
+/// Checks that no two files have the same target, and none that of a file of the run.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if two files have the same target.
-fn check_targets<'i>(items: impl Iterator<Item = &'i GetItem>) -> Result {
+/// Returns `Usage` if two have, or if one has.
+fn check_targets<'i>(
+    settings: &TransferOptions,
+    items: impl Iterator<Item = &'i GetItem>,
+) -> Result {
     let mut taken = HashSet::new();
     for item in items {
-        if let Target::File(path) = &item.target
-            && !taken.insert(path)
-        {
+        let Target::File(path) = &item.target else { continue };
+        settings.own.check(path)?;
+        if !taken.insert(path) {
             return Err(Failure::usage(format!(
                 "{}: target of two sources; choose different names or directories",
                 shown_path(path)

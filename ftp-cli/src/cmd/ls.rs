@@ -8,11 +8,11 @@ use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern};
 
-use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
+use crate::connect::{RefusedLogins, Retrying, Sessions, Witness};
 use crate::console::{Cleanup, Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_urls, values};
-use crate::remote::{pattern, show_entry};
+use crate::remote::{self, pattern, show_entry};
 use crate::report::{Events, Object, Tally};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -38,7 +38,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         if urls.len() > 1 {
             lister.name_source(url, at == 0)?;
         }
-        let witness = RetryObserver::new(options, stdio, &cleanup);
+        let witness = Witness::new(options, stdio, &cleanup);
         let listed = retrying.run(&witness, url, &fields, |_| {
             let listed =
                 sessions.client(url).and_then(|client| lister.list_url(client, url, globs));
@@ -48,7 +48,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             let listed = listed.map_err(|failure| failure.context_unless_named(url));
             listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
         });
-        let ended = match lister.finish(listed, url) {
+        let ended = match lister.finish(listed, |done| done.text("source", &url.to_string())) {
             Ok(()) => {
                 tally.done();
                 ControlFlow::Continue(())
@@ -100,6 +100,10 @@ impl LsOptions {
         let order = ListOrder::from_options(options)?;
         if order.needs_facts() && form == ListingForm::Nlst {
             let message = "--listing nlst cannot be combined with sorting by time or size: NLST shows only names";
+            return Err(Failure::usage(message));
+        }
+        if options.has("all") && form == ListingForm::Mlsd {
+            let message = "--listing mlsd cannot be combined with -a: MLSD has no flag";
             return Err(Failure::usage(message));
         }
         let list = ListOptions::new().all(options.has("all")).form(form);
@@ -202,22 +206,16 @@ impl Lister {
     pub(super) fn list(&mut self, client: &mut Client, place: &mut Place) -> Result {
         self.held.clear();
         self.room = Some(Budget::new().bytes(SORTED));
-        loop {
-            let path = place.path().to_vec();
+        remote::at(client, place, |client, path| {
             let directory = match self.pattern {
-                Some(_) => Pathname::split(&path).0,
-                None => &path,
+                Some(_) => Pathname::split(path).0,
+                None => path,
             };
-            let attempt = match self.how.recursive {
+            match self.how.recursive {
                 true => self.walk(client, directory),
                 false => self.attempt(client, directory),
-            };
-            match attempt {
-                Ok(listed) => return listed,
-                Err(error) if place.enter(client, &error)? => {}
-                Err(error) => return Err(error.into()),
             }
-        }
+        })?
     }
 
     /// Returns whether a part of the current listing was shown, so that another attempt would show it
@@ -232,7 +230,11 @@ impl Lister {
     ///
     /// Returns the failure in `listed`, else a failure of standard output, else the reason why
     /// entries were left out.
-    pub(super) fn finish(&mut self, listed: Result, what: &dyn std::fmt::Display) -> Result {
+    pub(super) fn finish(
+        &mut self,
+        listed: Result,
+        fields: impl FnOnce(Object) -> Object,
+    ) -> Result {
         let flushed = self.show_held().and_then(|()| self.lines.flush());
         self.shown = 0;
         let left_out = self.left_out.take();
@@ -241,7 +243,7 @@ impl Lister {
         if let Some(failure) = left_out {
             return Err(failure);
         }
-        self.events.done(|| Object::event("done").text("source", &what.to_string()), 0);
+        self.events.done(|| fields(Object::event("done")), 0);
         Ok(())
     }
 
@@ -542,7 +544,7 @@ mod tests {
                     .entry(name.as_bytes(), &Entry::new(name), &mut Budget::new().bytes(0))
                     .unwrap();
             }
-            lister.finish(Ok(()), &"x").unwrap();
+            lister.finish(Ok(()), |done| done).unwrap();
             messages.settle();
             assert_eq!(String::from_utf8(kept.bytes()).unwrap().replace('\n', ""), want, "{room}");
             let said = String::from_utf8(said.bytes()).unwrap();

@@ -36,12 +36,12 @@ use std::path::Path;
 
 #[cfg(feature = "client")]
 use crate::config_file;
-use crate::connect::credentials::anonymous_hint;
+use crate::connect::credentials::{anonymous_hint, check_input};
 use crate::console::output::shown_path;
 use crate::console::signals::start_watchdog;
 use crate::console::{Hidden, Messages, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{self, Command, Options, is_remote, is_url, meant_url};
+use crate::options::{self, Command, Options, is_remote, is_url};
 use crate::report::Events;
 use crate::system;
 
@@ -62,6 +62,8 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     #[cfg(feature = "client")]
     configured?;
     start_watchdog(command, &options, stdio)?;
+    #[cfg(feature = "client")]
+    options::check_sources(command, &options)?;
     if let Some(path) = options.value("log-file") {
         stdio.messages.log_to(path)?;
     }
@@ -84,6 +86,7 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
         return help::print(Some(command), false, stdio);
     }
     options.relate(command)?;
+    check_input(command, options)?;
     #[cfg(feature = "client")]
     refuse_type(command, options)?;
     let _held = hold(options)?;
@@ -187,12 +190,11 @@ fn hold(options: &Options) -> Result<Option<File>> {
     }
 }
 
-/// Adds hints to the failure of a command that has used a server.
+/// Adds to the refusal of a command that changes a server why its login is anonymous.
 fn advised(failure: Failure, command: Command, options: &Options, messages: &Messages) -> Failure {
-    let meant = || options.operands.iter().find_map(|operand| meant_url(operand));
-    let mut hint = is_of_server(&failure).then(meant).flatten().unwrap_or_default();
     // After the login, these replies mean missing rights, or a wrong name.
     let is_refused = matches!(failure.code, Some(530 | 532 | 550 | 553));
+    let is_refused = is_refused && failure.exit != Exit::Login;
     let changes = match command {
         Command::Mirror => options.operands.last().is_some_and(|target| is_remote(target)),
         // These commands change a server.
@@ -200,19 +202,10 @@ fn advised(failure: Failure, command: Command, options: &Options, messages: &Mes
         Command::Mv | Command::Chmod => true,
         _ => false,
     };
-    if is_refused
-        && changes
-        && failure.exit != Exit::Login
-        && !failure.is_explained
-        && let Some(why) = messages.usage().anonymous()
-    {
-        hint.push_str(&anonymous_hint(why));
+    match messages.usage().anonymous() {
+        Some(why) if is_refused && changes && !failure.is_explained => {
+            failure.hinted(&anonymous_hint(why))
+        }
+        _ => failure,
     }
-    Failure { message: failure.message + &hint, ..failure }
-}
-
-/// Returns whether another URL could have helped.
-fn is_of_server(failure: &Failure) -> bool {
-    let exits = [Exit::Network, Exit::Timeout, Exit::Refused, Exit::Login, Exit::Tls];
-    exits.contains(&failure.exit)
 }

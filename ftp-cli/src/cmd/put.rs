@@ -23,7 +23,7 @@ use crate::lock;
 use crate::options::{Options, is_url, parse_url};
 use crate::report::{Object, Tally};
 use crate::system::OsStrExt;
-use crate::transfer::{Context, Interruptible, TransferOptions, UploadObserver, local, not_moved};
+use crate::transfer::{Context, Interruptible, TransferDisplay, TransferOptions, local, not_moved};
 
 /// Options that standard input does not support, because it has no size, time or name.
 const NEEDS_FILES: [&str; 9] = [
@@ -59,6 +59,11 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         return Err(Failure::usage(format!("--{long} needs files, not standard input")));
     }
     check_temporary(&settings, &paths)?;
+    if is_input && cfg!(unix) {
+        // What cannot be read must not empty the server's file. Reading no byte waits for none.
+        let read = stdio.input.read(&mut []);
+        read.map_err(|error| Failure::local("standard input", &error))?;
+    }
     let when = When::from_options(options)?;
     // If the only file cannot be opened, the command fails before it connects.
     let mut items: Vec<PutItem<'_>> =
@@ -393,7 +398,7 @@ impl Worker for Putter<'_, '_, '_> {
                         _ if is_new => put.set_place(item.place(url)),
                         _ => {}
                     }
-                    let on = UploadObserver::new(context, &target, fields);
+                    let on = TransferDisplay::new(context, &target, fields);
                     put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error))
                 }
                 Err(failure) => Err(failure),

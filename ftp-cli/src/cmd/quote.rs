@@ -3,6 +3,7 @@
 use ftp_client::{Client, Error, RawCommand, Reply};
 use ftp_proto::{Escaped, FtpUrl, Severity};
 
+use super::batch::line;
 use crate::connect::Sessions;
 use crate::console::{Cleanup, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
@@ -11,12 +12,12 @@ use crate::report::{Events, Object, Tally};
 use crate::system::OsStrExt;
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
-    let Some((url, commands @ [_, ..])) = options.operands.split_first() else {
+    let Some((url, texts @ [_, ..])) = options.operands.split_first() else {
         let message = "quote needs a URL and a command: ftp-cli quote URL COMMAND...";
         return Err(Failure::usage(message));
     };
     let url = parse_url(url)?;
-    let commands = commands.iter().map(|line| command(line.as_bytes()));
+    let commands = texts.iter().map(|line| command(line.as_bytes()));
     let commands = commands.collect::<Result<Vec<_>, _>>()?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
@@ -31,10 +32,14 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             let _ = tally.failed(Failure { fatal: true, ..failure }, |error| error);
         }
         Ok(()) => {
-            for command in &commands {
-                match quote(client, command, &mut lines, &events) {
+            for (command, text) in commands.iter().zip(texts) {
+                match quote(client, command, 0, &mut lines, &events) {
                     Ok(()) => tally.done(),
                     Err(failure) => {
+                        // What follows would act in another directory, or as another user.
+                        let text = text.as_bytes();
+                        let misses = line::leads_to(text).is_some() || line::may_set(text);
+                        let failure = Failure { fatal: failure.fatal || misses, ..failure };
                         let fields = |error: Object| error.text("source", command.verb().as_str());
                         if tally.failed(failure.context(&url), fields).is_break() {
                             break;
@@ -72,7 +77,7 @@ fn enter(client: &mut Client, url: &FtpUrl) -> Result {
     }
 }
 
-/// Sends a command and prints its reply.
+/// Sends a command, that of the line `number` of a batch if it is not 0, and prints its reply.
 ///
 /// # Errors
 ///
@@ -81,6 +86,7 @@ fn enter(client: &mut Client, url: &FtpUrl) -> Result {
 pub(super) fn quote(
     client: &mut Client,
     command: &RawCommand,
+    number: usize,
     lines: &mut ResultLines,
     events: &Events,
 ) -> Result {
@@ -103,7 +109,8 @@ pub(super) fn quote(
             let code = u64::from(reply.code().value());
             let done = || {
                 let done = Object::event("done").text("source", command.verb().as_str());
-                done.number("code", code).name("message", &text)
+                let done = done.number("code", code).name("message", &text);
+                if number > 0 { done.number("line", number as u64) } else { done }
             };
             events.done(done, 0);
             Ok(())

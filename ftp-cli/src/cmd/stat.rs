@@ -2,7 +2,7 @@
 
 use ftp_client::file::Digest;
 use ftp_client::listing::{ListOptions, ListingForm, Skipped, Walked};
-use ftp_client::{Client, Error};
+use ftp_client::{Client, Error, Place};
 use ftp_proto::{Entry, EntryKind};
 
 use super::ls::FORMS;
@@ -19,23 +19,26 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let form = options.parsed("listing", |text| values::word(text, &FORMS))?.unwrap_or_default();
     let mut lines = stdio.lines(options);
     let mut is_first = true;
-    for_each_url(options, stdio, &urls, "objects found", |client, url, reporter, _| {
-        let entry = remote::at(client, url, |client, path| stat(client, path, form))?;
+    for_each_url(options, stdio, &urls, "objects found", |client, url, witness, _| {
+        let entry =
+            remote::at(client, &mut Place::of(url), |client, path| stat(client, path, form))?;
         let name = match url.path() {
             b"" => b".",
             path => path,
         };
-        if !std::mem::take(&mut is_first) && !reporter.events.is_on() {
+        if !std::mem::take(&mut is_first) && !witness.events.is_on() {
             lines.print(b"")?;
         }
         let digest = match options.has("hash") {
             true if entry.is_dir() => {
                 return Err(Failure::item(Exit::Refused, "a directory has no digest"));
             }
-            true => Some(remote::at(client, url, |client, path| client.hash(path, None))?),
+            true => Some(remote::at(client, &mut Place::of(url), |client, path| {
+                client.hash(path, None)
+            })?),
             false => None,
         };
-        show_facts(name, &entry, digest.as_ref(), &mut lines, &reporter.events)
+        show_facts(name, &entry, digest.as_ref(), &mut lines, &witness.events)
     })
 }
 
@@ -43,8 +46,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
 pub(crate) fn run_du(options: &Options, stdio: &mut Stdio) -> Result {
     let urls = parse_urls(&options.operands, "du needs a URL: ftp-cli du URL...", |_| Ok(()))?;
     let mut lines = stdio.lines(options);
-    for_each_url(options, stdio, &urls, "sizes added up", |client, url, reporter, _| {
-        let sum = remote::at(client, url, sum_of)?;
+    for_each_url(options, stdio, &urls, "sizes added up", |client, url, witness, _| {
+        let sum = remote::at(client, &mut Place::of(url), sum_of)?;
         let shown = match options.has("human-readable") {
             true => rounded_size(sum.bytes),
             false => sum.bytes.to_string(),
@@ -53,8 +56,8 @@ pub(crate) fn run_du(options: &Options, stdio: &mut Stdio) -> Result {
             let message = format!("not all of the tree could be read; it has at least {shown}");
             return Err(Failure::item(Exit::Partial, message));
         }
-        if reporter.events.is_on() {
-            reporter.events.emit(|| {
+        if witness.events.is_on() {
+            witness.events.emit(|| {
                 let entry = Object::event("entry").text("source", &url.to_string());
                 let entry = entry.number("size", sum.bytes);
                 entry.number("files", sum.files).number("directories", sum.directories)

@@ -3,7 +3,7 @@
 
 mod proxies;
 
-pub(crate) use proxies::{Chosen, Route};
+pub(crate) use proxies::Chosen;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use super::credentials::{Credentials, VARIABLE, anonymous_hint};
 use crate::console::output::shown;
 use crate::console::{Cleanup, Messages};
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Options, values};
+use crate::options::{Options, configured, values};
 use proxies::Proxies;
 
 /// Connection options, read before anything is done.
@@ -129,7 +129,7 @@ impl Dialler {
     /// proxy, which makes its own data connections.
     pub(crate) fn for_all(self, urls: &[&FtpUrl]) -> Result<Self> {
         for url in urls {
-            if let Route::Through(Chosen { proxy, by }) = self.proxies.way_to(url)?
+            if let Some(Chosen { proxy, by }) = self.proxies.way_to(url)?
                 && proxy.is_ftp()
             {
                 let why =
@@ -137,7 +137,8 @@ impl Dialler {
                 return Err(Failure::usage(format!("{by}: {why}")));
             }
         }
-        Ok(Self { protection: self.protection.for_all(urls)?, ..self })
+        self.protection.check(urls)?;
+        Ok(Self { protection: TlsOptions { how: None, ..self.protection }, ..self })
     }
 
     /// Returns the settings of the client library for the server of `url`.
@@ -145,10 +146,11 @@ impl Dialler {
     /// # Errors
     ///
     /// Returns `Usage` if the URL or its proxy contradicts an option.
-    fn builder_for(&self, url: &FtpUrl, way: &Route) -> Result<ClientBuilder> {
-        let tls = self.protection.alone(url)?;
+    fn builder_for(&self, url: &FtpUrl, way: Option<&Chosen>) -> Result<ClientBuilder> {
+        self.protection.check(&[url])?;
+        let tls = self.protection.of(url)?;
         let mut builder = self.builder();
-        if let Route::Through(Chosen { proxy, by }) = way {
+        if let Some(Chosen { proxy, by }) = way {
             if let Some(option) = self.needs_direct {
                 return Err(Failure::usage(format!(
                     "--{option} cannot be used through a proxy ({by}); remove the option, or use --proxy none"
@@ -170,12 +172,12 @@ impl Dialler {
         })
     }
 
-    /// Returns the route to the server of `url`.
+    /// Returns the proxy for the server of `url`, if there is one.
     ///
     /// # Errors
     ///
     /// Returns `Usage` if the variable that names the proxy has an invalid value.
-    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Route> {
+    pub(crate) fn way_to(&self, url: &FtpUrl) -> Result<Option<Chosen>> {
         self.proxies.way_to(url)
     }
 
@@ -210,7 +212,7 @@ impl Dialler {
     /// is invalid.
     pub(crate) fn check(&self, url: &FtpUrl) -> Result {
         let way = self.way_to(url)?;
-        self.builder_for(url, &way).map(drop)
+        self.builder_for(url, way.as_ref()).map(drop)
     }
 
     /// Connects to the server of `url` and logs in with the credentials.
@@ -237,14 +239,9 @@ impl Dialler {
             return Err(Error::Timeout(Phase::Overall).into());
         }
         let way = self.way_to(url)?;
-        if let Route::Excepted { variable, by } = &way {
-            let host = url.host();
-            let note =
-                format!("{variable} lists {host}: connecting without the proxy named by {by}");
-            messages.say_once(options.is_verbose(), note);
-        }
+        let way = way.as_ref();
         let is_plain = self.protection.of(url)?.is_none();
-        let mut builder = self.builder_for(url, &way)?.counts(&messages.usage().counts);
+        let mut builder = self.builder_for(url, way)?.counts(&messages.usage().counts);
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }
@@ -252,7 +249,7 @@ impl Dialler {
             let advice = advice(&error, options);
             let is_implicit = self.protection.is_implicit(url);
             let scheme = other_scheme(&error, is_implicit, url);
-            let proxy = about_proxy(&error, &way);
+            let proxy = about_proxy(&error, way);
             let mut failure = Failure::from(&error);
             if is_plain {
                 failure = without_tls(&error, failure);
@@ -262,7 +259,7 @@ impl Dialler {
         warn_about_tls(&client, options, messages);
         if credentials.is_personal
             && client.tls().is_none()
-            && let Some(place) = exposed_to(client.peer_addr(), &way)
+            && let Some(place) = exposed_to(client.peer_addr(), way)
             && warns
         {
             let warning = format!(
@@ -284,7 +281,7 @@ impl Dialler {
                 failure = failure.hinted(&format!("; user {user} is from netrc"));
             }
             // With an FTP proxy, the refusal may be the proxy's.
-            Failure { message: failure.message + &about_proxy(&error, &way), ..failure }
+            Failure { message: failure.message + &about_proxy(&error, way), ..failure }
         })?;
         if let Some(why) = credentials.unnamed {
             messages.usage().note_anonymous(why);
@@ -303,12 +300,12 @@ impl Dialler {
 
 /// Returns the end of a message about a failed proxy: the proxy, unless the error names it, and the
 /// option or variable that sets it.
-fn about_proxy(error: &Error, way: &Route) -> String {
+fn about_proxy(error: &Error, way: Option<&Chosen>) -> String {
     match (error, way) {
-        (Error::Timeout(Phase::Proxy), Route::Through(chosen)) => {
+        (Error::Timeout(Phase::Proxy), Some(chosen)) => {
             format!(" {}{}", chosen.proxy, chosen.hint())
         }
-        (Error::Proxy { .. }, Route::Through(chosen)) => chosen.hint(),
+        (Error::Proxy { .. }, Some(chosen)) => chosen.hint(),
         _ => String::new(),
     }
 }
@@ -405,9 +402,9 @@ pub(crate) fn address_rule(options: &Options) -> Result<Option<AddressRule>> {
 
 /// Returns where others can read a password that is sent unencrypted: at a proxy, or on the path to
 /// a public address. A provider's shared network counts as public.
-pub(crate) fn exposed_to(peer: Option<SocketAddr>, way: &Route) -> Option<String> {
+pub(crate) fn exposed_to(peer: Option<SocketAddr>, way: Option<&Chosen>) -> Option<String> {
     match (way, peer.map(|peer| peer.ip())) {
-        (Route::Through(chosen), _) => Some(chosen.proxy.to_string()),
+        (Some(chosen), _) => Some(chosen.proxy.to_string()),
         (_, Some(peer)) => {
             let class = AddressClass::of(peer);
             matches!(class, AddressClass::Public | AddressClass::Shared).then(|| peer.to_string())
@@ -450,6 +447,10 @@ pub(crate) struct TlsOptions {
     clear_data: bool,
     /// A typed option that has no effect without TLS.
     how: Option<&'static str>,
+    /// An option that proves one side to the other, as messages show it.
+    proof: Option<String>,
+    /// One that the configuration file has for this host, or a pin: without TLS, nothing checks it.
+    configured: Option<String>,
 }
 
 impl TlsOptions {
@@ -482,7 +483,14 @@ impl TlsOptions {
                 Err(format!("invalid pin \"{pin}\": {form}"))
             }
         })?;
+        let proofs = ["pin", "ca-file", "client-cert"].into_iter().filter(|it| options.has(it));
+        let is_configured = |long: &&str| {
+            options.last_typed(&[long]).is_none()
+                && (*long == "pin" || configured::is_of_host(options, long))
+        };
         let found = Self {
+            proof: proofs.clone().next().map(|long| options.shown(long)),
+            configured: proofs.clone().find(is_configured).map(|long| options.shown(long)),
             start,
             is_typed: options.last_typed(&["tls"]).is_some(),
             pins,
@@ -513,12 +521,21 @@ impl TlsOptions {
         };
         let start = self.start.filter(|_| self.is_typed || url.scheme() == Scheme::Ftp);
         let tls = match (url.scheme(), start) {
-            (Scheme::Ftp, None | Some(TlsStart::Off)) => return Ok(None),
-            (Scheme::Ftp, Some(TlsStart::Try)) => match self.proof() {
+            (Scheme::Ftp, None | Some(TlsStart::Off)) => match &self.configured {
+                // Without TLS, the password would go to whatever answers.
+                Some(proof) if !(self.is_typed && start == Some(TlsStart::Off)) => {
+                    return Err(Failure::usage(format!(
+                        "{proof} needs TLS: use ftpes:// or ftps://, or set tls = \"explicit\" for this \
+                         host; to do without, use --tls off"
+                    )));
+                }
+                _ => return Ok(None),
+            },
+            (Scheme::Ftp, Some(TlsStart::Try)) => match &self.proof {
                 None => Tls::opportunistic(),
                 // Whoever names the right server must not reach one that only refuses TLS.
                 Some(proof) => {
-                    let message = format!("--{proof} needs TLS; use --tls explicit, not try");
+                    let message = format!("{proof} needs TLS; use --tls explicit, not try");
                     return Err(Failure::usage(message));
                 }
             },
@@ -543,13 +560,6 @@ impl TlsOptions {
             tls = tls.client_certificate(certificate, key);
         }
         Ok(Some(if self.clear_data { tls.data_in_clear() } else { tls }))
-    }
-
-    /// Returns an option that proves one side to the other, if one is set.
-    fn proof(&self) -> Option<&'static str> {
-        let pin = (!self.pins.is_empty()).then_some("pin");
-        let ca_file = || self.ca_file.as_ref().map(|_| "ca-file");
-        pin.or_else(ca_file).or_else(|| self.client.as_ref().map(|_| "client-cert"))
     }
 
     /// Returns whether TLS begins with the first byte on connections to the server of `url`.
@@ -578,27 +588,6 @@ impl TlsOptions {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Checks the options against all these URLs together.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Usage` if an option applies to none of the URLs, or a URL contradicts the options.
-    pub(crate) fn for_all(mut self, urls: &[&FtpUrl]) -> Result<Self> {
-        self.check(urls)?;
-        self.how = None;
-        Ok(self)
-    }
-
-    /// Returns the TLS settings for the server of `url`, as if it were the only URL.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`of`](Self::of) and [`for_all`](Self::for_all).
-    pub(crate) fn alone(&self, url: &FtpUrl) -> Result<Option<Tls>> {
-        self.check(&[url])?;
-        self.of(url)
     }
 }
 

@@ -2,7 +2,9 @@
 //! TLS settings need no comparison, because they are the same for the whole command.
 //! Retries as `--retry` says, and counts the reconnects after replies that were out of step.
 
+use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -14,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
 use super::dialler::Dialler;
-use crate::console::{Cleanup, Messages, Stdio};
+use crate::console::{Cleanup, Messages, Stdio, is_talkative};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, values, whole_number};
@@ -276,7 +278,6 @@ impl<'a> Sessions<'a> {
         let pools: Vec<_> = lock(&self.pools).iter().map(|(_, pool)| Arc::clone(pool)).collect();
         for pool in pools.iter().filter(|_| is_orderly) {
             self.connecting.messages.replies().note_quit(&pool.quit());
-            self.connecting.messages.usage().note_allowed(pool.allowed());
         }
     }
 }
@@ -313,20 +314,38 @@ pub(crate) struct Retrying {
     end: Option<Instant>,
 }
 
-/// Receiver of retry messages, with the canceller that ends a pause.
+/// Receiver of a command's messages, events and retries.
 #[derive(Clone)]
-pub(crate) struct RetryObserver {
+pub(crate) struct Witness {
     pub(crate) messages: Messages,
     pub(crate) events: Events,
+    /// What ends a pause.
     pub(crate) canceller: Option<Canceller>,
     pub(crate) quiet: bool,
+    /// Whether to print successes.
+    pub(crate) talkative: bool,
+    /// The number of objects that a command on URLs has handled.
+    pub(crate) handled: Arc<AtomicU64>,
+    /// The last replies that made attempts fail, by the name of the item.
+    refusals: Arc<Mutex<HashMap<String, String>>>,
 }
 
-impl RetryObserver {
+impl Witness {
     pub(crate) fn new(options: &Options, stdio: &Stdio, cleanup: &Cleanup) -> Self {
-        let (messages, events) = (stdio.messages.clone(), stdio.events.clone());
-        let canceller = cleanup.canceller().cloned();
-        Self { messages, events, canceller, quiet: options.is_quiet() }
+        Self {
+            messages: stdio.messages.clone(),
+            events: stdio.events.clone(),
+            canceller: cleanup.canceller().cloned(),
+            quiet: options.is_quiet(),
+            talkative: is_talkative(options, stdio),
+            handled: Arc::default(),
+            refusals: Arc::default(),
+        }
+    }
+
+    /// Returns the last failure of the item `name`, with the reply that made an earlier attempt fail.
+    pub(crate) fn last(&self, name: &dyn Display, failure: Failure) -> Failure {
+        failure.after_refusal(lock(&self.refusals).remove(&name.to_string()))
     }
 
     /// Reports a note of the library about the item `name`; if `is_shown` is false, the message goes
@@ -378,7 +397,7 @@ impl Retrying {
     /// reply that made an earlier attempt fail: some servers report a full disk and disconnect.
     pub(crate) fn run<T>(
         self,
-        witness: &RetryObserver,
+        witness: &Witness,
         name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
         mut attempt: impl FnMut(bool) -> Result<T>,
@@ -396,13 +415,15 @@ impl Retrying {
     /// `name` and `fields` are those of [`run`](Self::run).
     pub(crate) fn attempts<'a>(
         self,
-        witness: &'a RetryObserver,
+        witness: &'a Witness,
         name: &'a dyn Display,
         fields: &'a dyn Fn(Object) -> Object,
     ) -> Attempts<'a> {
         let patience = self.patience(witness.canceller.as_ref());
         let now = patience.first();
-        Attempts { retrying: self, patience, now, witness, name, fields, refusal: None }
+        // Those of an earlier item with the same name.
+        lock(&witness.refusals).remove(&name.to_string());
+        Attempts { retrying: self, patience, now, witness, name, fields }
     }
 
     /// Returns the attempts, their pauses, and what ends them.
@@ -422,11 +443,15 @@ impl Retrying {
     /// Reports the next attempt: its number, the failure before it, and the pause.
     pub(crate) fn announce(
         self,
-        (attempt, why, pause): (u32, &Failure, Duration),
-        witness: &RetryObserver,
+        (attempt, why, pause): (u32, &Error, Duration),
+        witness: &Witness,
         name: &dyn Display,
         fields: &dyn Fn(Object) -> Object,
     ) {
+        let why = &Failure::from(why);
+        if why.code.is_some() {
+            lock(&witness.refusals).insert(name.to_string(), why.message.clone());
+        }
         if !witness.quiet {
             let all = u64::from(self.more) + 1;
             let time = values::show(pause);
@@ -445,11 +470,9 @@ pub(crate) struct Attempts<'a> {
     retrying: Retrying,
     patience: Patience,
     now: Attempt,
-    witness: &'a RetryObserver,
+    witness: &'a Witness,
     name: &'a dyn Display,
     fields: &'a dyn Fn(Object) -> Object,
-    /// The last reply that made an attempt fail.
-    refusal: Option<String>,
 }
 
 impl Attempts<'_> {
@@ -459,26 +482,30 @@ impl Attempts<'_> {
     ///
     /// Returns the failure, as [`Retrying::run`] does, if no attempt follows.
     pub(crate) fn after(&mut self, failure: Failure) -> Result {
-        let Self { retrying, patience, now, witness, name, fields, refusal } = self;
+        let Self { retrying, patience, now, witness, name, fields } = self;
         let mut announce = |attempt: u32, why: &Error, pause: Duration| {
-            let why = Failure::from(why);
-            if why.code.is_some() {
-                *refusal = Some(why.message.clone());
-            }
-            retrying.announce((attempt, &why, pause), witness, *name, *fields);
+            retrying.announce((attempt, why, pause), witness, *name, *fields);
         };
         let mut replaces =
             |error: &Error| error.recovery().may_reconnect(&witness.messages.replies().reconnects);
         let next = patience.next(now, failure.into(), &mut replaces, &mut announce);
-        next.map_err(|error| Failure::from(error).after_refusal(refusal.take()))
+        next.map_err(|error| witness.last(*name, error.into()))
     }
 }
 
-pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) {
+/// Waits until `end`.
+///
+/// # Errors
+///
+/// Returns `Interrupted` after a signal.
+pub(crate) fn pause_until(end: Instant, canceller: Option<&Canceller>) -> Result {
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || canceller.is_some_and(Canceller::is_cancelled) {
-            return;
+        if canceller.is_some_and(Canceller::is_cancelled) {
+            return Err(Error::Cancelled.into());
+        }
+        if left.is_zero() {
+            return Ok(());
         }
         let limit = Timespec::try_from(left).ok();
         // Without a descriptor, Windows would not wait. An interrupted wait is repeated.
@@ -521,10 +548,13 @@ mod tests {
         }
     }
 
+    fn witness() -> Witness {
+        let stdio = Stdio::captured(std::io::empty(), std::io::sink(), std::io::sink());
+        Witness::new(&Options::default(), &stdio, &Cleanup::default())
+    }
+
     fn attempts(more: u32, failures: &[(Exit, Recovery)]) -> (Vec<bool>, Option<Exit>) {
-        let messages = Messages::new(std::io::sink(), false);
-        let events = Events::default();
-        let witness = RetryObserver { messages, events, canceller: None, quiet: false };
+        let witness = witness();
         let retrying = Retrying { more, delay: Some(Duration::ZERO), end: None };
         let mut from_starts = Vec::new();
         let mut left = failures.iter();
@@ -576,9 +606,7 @@ mod tests {
 
     #[test]
     fn a_pause_beyond_the_time_limit_is_not_begun() {
-        let messages = Messages::new(std::io::sink(), false);
-        let events = Events::default();
-        let witness = RetryObserver { messages, events, canceller: None, quiet: false };
+        let witness = witness();
         let end = Some(Instant::now() + Duration::from_secs(60));
         let retrying = Retrying { more: 9, delay: Some(Duration::from_secs(3_600)), end };
         let busy = Failure { recovery: Recovery::TryAgain, ..Failure::new(Exit::Temporary, "no") };
@@ -590,6 +618,7 @@ mod tests {
     fn a_cancel_ends_a_pause() {
         let canceller = Canceller::new().unwrap();
         canceller.cancel();
-        pause_until(Instant::now() + Duration::from_secs(3_600), Some(&canceller));
+        let ended = pause_until(Instant::now() + Duration::from_secs(3_600), Some(&canceller));
+        assert_eq!(ended.unwrap_err().exit, Exit::Interrupted);
     }
 }

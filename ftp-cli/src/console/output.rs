@@ -14,13 +14,13 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, is_separator};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, TryLockError};
-use std::time::{Duration, Instant, SystemTime};
-use std::{env, fmt, process, thread};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
+use std::{env, fmt, process};
 
 use env_logger::{Builder, Target};
 use ftp_client::{Counts, Error};
@@ -53,13 +53,32 @@ pub(crate) fn standard() -> (Box<dyn Read + Send>, Output, Messages) {
 /// Returns `Local` if it cannot be read.
 pub(crate) fn read(file: &OsStr, input: &mut dyn Read) -> Result<(String, Vec<u8>)> {
     let name = if file == "-" { "standard input".to_owned() } else { shown_path(Path::new(file)) };
-    let mut text = Vec::new();
     let read = match file == "-" {
-        true => input.read_to_end(&mut text),
-        false => File::open(file).and_then(|mut file| file.read_to_end(&mut text)),
+        true => {
+            let mut text = Vec::new();
+            input.read_to_end(&mut text).map(|_| text)
+        }
+        false => read_whole(Path::new(file)).map(|(text, _)| text),
     };
-    read.map_err(|error| Failure::local(&name, &error))?;
+    let text = read.map_err(|error| Failure::local(&name, &error))?;
     Ok((name, text))
+}
+
+/// Reads a file to its end. Returns the time of its last change too.
+///
+/// # Errors
+///
+/// Returns the system's errors, and `ResourceBusy` for a regular file that changes meanwhile: a list
+/// that is just being written would let through what it excludes.
+pub(crate) fn read_whole(path: &Path) -> io::Result<(Vec<u8>, SystemTime)> {
+    let mut file = File::open(path)?;
+    let (before, mut text) = (file.metadata()?, Vec::new());
+    file.read_to_end(&mut text)?;
+    let (after, changed) = (file.metadata()?, before.modified()?);
+    match after.modified()? == changed && after.len() == before.len() || !after.is_file() {
+        true => Ok((text, changed)),
+        false => Err(io::Error::new(ErrorKind::ResourceBusy, "changed while it was read")),
+    }
 }
 
 /// The progress line, which owns the line of the cursor. Whatever is written to the same terminal goes
@@ -111,20 +130,6 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(writer: impl Write + Send + 'static) -> Self {
         Self { writer: Arc::new(Mutex::new(Box::new(writer))), beside: None }
-    }
-
-    /// Waits up to `limit` for the write in flight. Returns true if it is still blocked, because nothing
-    /// reads.
-    pub(super) fn is_blocked_for(&self, limit: Duration) -> bool {
-        const STEP: Duration = Duration::from_millis(10);
-        let begun = Instant::now();
-        while matches!(self.writer.try_lock(), Err(TryLockError::WouldBlock)) {
-            if begun.elapsed() >= limit {
-                return true;
-            }
-            thread::sleep(STEP);
-        }
-        false
     }
 
     fn with<T>(&self, write: impl FnOnce(&mut dyn Write) -> T) -> T {
@@ -503,12 +508,12 @@ pub(crate) enum Dialogue {
 ///
 /// # Errors
 ///
-/// Returns `Local` if the trace file cannot be created.
+/// Returns `Local` if the trace file cannot be opened.
 pub(crate) fn start(options: &Options, messages: &Messages, usual: LevelFilter) -> Result {
     let dialogue = match options.optional("trace") {
         None => Dialogue::Nowhere,
         Some(None) => Dialogue::Messages,
-        Some(Some(file)) => Dialogue::Writer(Box::new(create(file)?)),
+        Some(Some(file)) => Dialogue::Writer(Box::new(open(file)?)),
     };
     install(dialogue, messages, level(options, usual));
     Ok(())
@@ -548,9 +553,11 @@ fn of_life(level: LevelFilter) -> LevelFilter {
     if level == LevelFilter::Info { LevelFilter::Warn } else { level }
 }
 
-fn create(file: &OsStr) -> Result<File> {
-    let created = File::create(file);
-    created.map_err(|error| Failure::local(shown_path(Path::new(file)), &error))
+/// Opens the file of `--trace`. It keeps what it has: a line of `batch` may name it, which is refused
+/// only later.
+fn open(file: &OsStr) -> Result<File> {
+    let opened = OpenOptions::new().append(true).create(true).open(file);
+    opened.map_err(|error| Failure::local(shown_path(Path::new(file)), &error))
 }
 
 /// Installs the logger of the process, unless the process already has one. A program that calls
@@ -631,8 +638,6 @@ pub(crate) struct Usage {
     bytes: AtomicU64,
     /// Why a login was anonymous, if nothing has named a user.
     anonymous: OnceLock<&'static str>,
-    /// The least number of connections that a server allows, if one has refused a connection.
-    allowed: Mutex<Option<usize>>,
     /// What became of the bytes of a download that a signal has ended.
     left: OnceLock<String>,
 }
@@ -659,11 +664,6 @@ impl Usage {
     pub(crate) fn hint_at_left(&self) -> &str {
         self.left.get().map_or("", String::as_str)
     }
-
-    pub(crate) fn note_allowed(&self, connections: Option<usize>) {
-        let mut allowed = lock(&self.allowed);
-        *allowed = allowed.into_iter().chain(connections).min();
-    }
 }
 
 /// Writes everything on one line.
@@ -678,11 +678,7 @@ impl fmt::Display for Usage {
         write!(f, "{} of ", counted(counts.round_trips(), "round trip"))?;
         write!(f, "{:.1} ms, ", counts.latency().as_secs_f64() * 1_000.0)?;
         write!(f, "{}, ", counted(counts.connections(), "connection"))?;
-        write!(f, "login {:.2} s", counts.login().as_secs_f64())?;
-        if let Some(allowed) = *lock(&self.allowed) {
-            write!(f, "; the server allows {}", counted(allowed, "connection"))?;
-        }
-        Ok(())
+        write!(f, "login {:.2} s", counts.login().as_secs_f64())
     }
 }
 

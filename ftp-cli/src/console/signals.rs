@@ -324,8 +324,8 @@ impl Ending {
 const GRACE: Duration = Duration::from_millis(500);
 
 /// Additional time for `doctor`, which reports its findings and removes its files after the limit.
-/// It ends sooner if it has not begun yet, or if nothing reads its report.
-const GRACE_OF_DOCTOR: Duration = Duration::from_secs(10);
+/// It ends sooner if it has not begun yet.
+const GRACE_OF_DOCTOR: Duration = Duration::from_secs(5);
 
 /// Starts the thread that ends the run at the limit of `--timeout`, if this run owns the process. It
 /// does so even if the main thread waits for something local: a FIFO, a full pipe, standard input, a
@@ -341,15 +341,10 @@ pub(crate) fn start_watchdog(command: Option<Command>, options: &Options, stdio:
     let Some(end) = options.end()?.filter(|_| stdio.is_process) else { return Ok(()) };
     let reports_late = command == Some(Command::Doctor);
     let early = EarlyEnd::of(stdio);
-    let output = stdio.shared_output.clone();
     let started = start_thread("time limit", move || {
         std::thread::sleep((end + GRACE).saturating_duration_since(Instant::now()));
-        // A report that nothing reads is not worth the time.
-        while reports_late && end.elapsed() < GRACE_OF_DOCTOR {
-            if !early.has_begun() || output.is_blocked_for(GRACE) {
-                break;
-            }
-            std::thread::sleep(GRACE);
+        if reports_late && early.has_begun() {
+            std::thread::sleep(GRACE_OF_DOCTOR);
         }
         early.end(timed_out());
     });

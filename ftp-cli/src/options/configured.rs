@@ -82,6 +82,14 @@ pub(crate) fn check(options: &Options, url: &FtpUrl) -> Result {
     }
 }
 
+/// Returns whether the file has an option for the host of the run.
+pub(crate) fn is_of_host(options: &Options, long: &str) -> bool {
+    options.configured.as_deref().is_some_and(|Applied { file, command, first }| {
+        let mut choices = first.iter().flat_map(|url| file.of_host(*command, options, url));
+        choices.any(|choice| choice.long == long && !choice.given.is_empty())
+    })
+}
+
 /// Returns whether two lists consist of the same entries of the file.
 fn is_same(one: &[&Choice], other: &[&Choice]) -> bool {
     let pairs = || one.iter().zip(other);

@@ -9,12 +9,16 @@
 pub(crate) mod configured;
 mod hints;
 mod operands;
+#[cfg(feature = "client")]
+mod own_files;
 mod table;
 
 pub(crate) use ftp_proto::text::values;
 pub(crate) use operands::{
-    is_remote, is_url, may_hold_password, meant_url, parse_url, parse_urls, split_at_colon,
+    is_remote, is_url, may_hold_password, parse_url, parse_urls, split_at_colon,
 };
+#[cfg(feature = "client")]
+pub(crate) use own_files::{NamedFiles, check_sources, own_files};
 pub(crate) use table::{
     Command, CommandHelp, Completes, DIAGNOSES, ENVIRONMENT, Group, MAN_PAGES, PATTERNS, Row,
     SHELLS, Synonym, TABLE, URLS, USED_FILES, Value, all_rows, filled, global_rows, terms,
@@ -34,7 +38,7 @@ use configured::Applied;
 pub(crate) use hints::other_command;
 use hints::{OF_WGET, explain};
 use operands::{from_text, is_host, lacking, to_text};
-use table::{EXCLUSIONS, Exclusion, NEEDS, exclude};
+use table::{EXCLUSIONS, NEEDS, exclude};
 
 /// The given options in order, and the operands.
 #[derive(Clone, Debug, Default)]
@@ -340,9 +344,11 @@ impl Options {
     /// Returns `Usage` if two options exclude each other, or if an option has no effect without
     /// another one. In the configuration file, an option may have no effect.
     pub(crate) fn relate(&self, command: Command) -> Result {
-        let apply = |it: &&Exclusion| it.commands.contains(&command) && self.has(it.option);
-        for Exclusion { option, others, hint, .. } in EXCLUSIONS.iter().filter(apply) {
-            if let Some(other) = others.iter().find(|other| self.has(other)) {
+        for (commands, option, others, hint) in EXCLUSIONS {
+            if commands.contains(&command)
+                && self.has(option)
+                && let Some(other) = others.iter().find(|other| self.has(other))
+            {
                 let hint = if hint.is_empty() { String::new() } else { format!(": {hint}") };
                 let [option, other] = [option, *other].map(|long| self.shown(long));
                 let message = format!("{option} and {other} exclude each other{hint}");
@@ -403,10 +409,9 @@ fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) -> Vec<Stri
         let is_operand = !text.starts_with('-') || text == "-";
         let takes_next = match text.strip_prefix('-') {
             Some(cluster) if !is_operand && !cluster.starts_with('-') => {
-                take_apart(cluster, rows, command, &mut spread)
+                take_apart(cluster, rows, &mut spread)
             }
             _ => {
-                let text = respelled(text, command);
                 spread.push(text.clone());
                 if text == "--" || is_operand && command.is_none() {
                     break;
@@ -423,25 +428,10 @@ fn spread(texts: &[String], rows: &[&Row], command: Option<Command>) -> Vec<Stri
     spread
 }
 
-/// Replaces a synonym of a long option with the option's name in the table.
-fn respelled(text: &str, command: Option<Command>) -> String {
-    let Some(option) = text.strip_prefix("--") else { return text.to_owned() };
-    let name = option.split('=').next().unwrap_or_default();
-    match table::meant(name, command) {
-        Some(long) => format!("--{long}{}", option.get(name.len()..).unwrap_or_default()),
-        None => text.to_owned(),
-    }
-}
-
 /// Splits `vq` into `-v`, `-q`, and returns whether the next argument is the value of the last
 /// option. If an option takes a value, the rest of `cluster` is that value; getopts rejects the
 /// rest after an unknown option.
-fn take_apart(
-    cluster: &str,
-    rows: &[&Row],
-    command: Option<Command>,
-    spread: &mut Vec<String>,
-) -> bool {
+fn take_apart(cluster: &str, rows: &[&Row], spread: &mut Vec<String>) -> bool {
     let mut rest = cluster.chars();
     loop {
         let option = rest.as_str();
@@ -451,13 +441,8 @@ fn take_apart(
             spread.push(format!("--{option}"));
             return false;
         }
-        let meant = table::meant(name.encode_utf8(&mut [0; 4]), command);
-        let is_it = |row: &&&Row| row.short == Some(name) || meant == Some(row.long);
-        let row = rows.iter().find(is_it);
-        if let Some(row) = row.filter(|_| meant.is_some()) {
-            // A synonym of one letter always stands for an option without a value.
-            spread.push(format!("--{}", row.long));
-        } else if row.is_some_and(|row| row.value == Value::No) {
+        let row = rows.iter().find(|row| row.short == Some(name));
+        if row.is_some_and(|row| row.value == Value::No) {
             spread.push(format!("-{name}"));
         } else {
             spread.push(format!("-{option}"));

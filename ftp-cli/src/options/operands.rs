@@ -33,9 +33,6 @@ pub(crate) fn parse_url(operand: &OsStr) -> Result<FtpUrl> {
         let message = "not an FTP URL: a URL has / instead of \\: write ftp://HOST/PATH";
         return Err(Failure::usage(message));
     }
-    if QUOTES.iter().any(|quote| bytes.starts_with(quote)) {
-        return Err(Failure::usage("not an FTP URL: remove the quotation marks around it"));
-    }
     if let Some(url) = at_port(bytes) {
         return Err(Failure::usage(format!(
             "the number after the host is a path there; for a port, write {url}; for the path, \
@@ -105,9 +102,6 @@ fn ipv6_address(operand: &[u8]) -> Option<Ipv6Addr> {
     std::str::from_utf8(host).ok()?.parse().ok()
 }
 
-/// Quotation marks, which texts and terminals put around what is copied from them.
-const QUOTES: [&[u8]; 4] = [b"'", b"\"", "\u{201c}".as_bytes(), "\u{2018}".as_bytes()];
-
 /// Returns what to use for a URL of another protocol.
 fn of_other_protocol(operand: &[u8]) -> Option<String> {
     let (scheme, _) = split_at_colon(operand).filter(|(_, rest)| rest.starts_with(b"//"))?;
@@ -137,22 +131,6 @@ fn at_port(operand: &[u8]) -> Option<FtpUrl> {
         && std::str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
     let slash: &[u8] = if path == port { b"/" } else { b"" };
     FtpUrl::parse(&[&with_scheme(operand), slash].concat()).ok().filter(|_| is_port)
-}
-
-/// Returns a hint about an operand that is valid, but perhaps not what the user means. Ask only after
-/// a failure.
-pub(crate) fn meant_url(operand: &OsStr) -> Option<String> {
-    let bytes = operand.as_bytes();
-    if !is_url(bytes) {
-        return None;
-    }
-    match bytes.last() {
-        Some(last) if last.is_ascii_whitespace() => Some("; the URL ends in a blank".to_owned()),
-        _ if bytes.contains(&b'\\') => {
-            Some("; the URL has a backslash: directories are separated by /".to_owned())
-        }
-        _ => None,
-    }
 }
 
 /// Returns the name in `@NAME` or `@NAME/PATH`.

@@ -183,19 +183,6 @@ impl Synonym {
     }
 }
 
-/// Other spellings of options, with the long name and the commands that accept the spelling.
-const SPELLINGS: &[(&str, &str, &[Command])] =
-    &[("R", "recursive", &[Rm]), ("parallel", "jobs", &[Get, Put, Mirror, Fxp])];
-
-/// Returns the long name of the option that `command` also accepts as `spelling`, a letter or a
-/// long name without dashes.
-pub(super) fn meant(spelling: &str, command: Option<Command>) -> Option<&'static str> {
-    let is_it = |(other, _, commands): &&(&str, &str, &[Command])| {
-        *other == spelling && command.is_some_and(|command| commands.contains(&command))
-    };
-    SPELLINGS.iter().find(is_it).map(|(_, long, _)| *long)
-}
-
 /// Defines the enum and its columns together: whether options of the group can also stand before the
 /// command, and the title.
 macro_rules! groups {
@@ -417,7 +404,6 @@ pub(crate) const TABLE: &[Row] = &[
     row(Trees,    "",  "perms",            No,                            &[Mirror], "copy permission bits of files and directories (SITE CHMOD)"),
     row(Trees,    "",  "links",            OneOf("MODE", "keep|follow|skip"), &[Mirror], "keep, follow or skip symbolic links of SRC (default: skip)"),
     row(Trees,    "",  "backup-dir",       Needed("DIR"),                 &[Mirror], "move replaced and deleted files to DIR, on the same host as DST"),
-    row(Trees,    "",  "stats",            No,                            TREES,    "print what was done as a table instead of one line"),
     row(Transfer, "",  "stop-on-error",    No,                            &[Batch], "stop at the first line that fails"),
     row(Listing,  "r", "recursive",        No,                            &[Rm],    "remove directories and all that they contain"),
     row(Listing,  "",  "no-links",         No,                            &[Rm],    "with -r, take what the server lists as a directory for one, not for a link"),
@@ -512,7 +498,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Output,   "",  "json",             No,                            &[Ctl, User], "write the output of who, users, status or list as JSON lines"),
     row(Output,   "",  "log-file",          Needed("FILE"),                DIALOGUE, "append messages and results with timestamps to FILE"),
     row(Output,   "",  "raw-names",        No,                            &[Ls, Stat, Quote, Batch], "write names unchanged to a terminal, control characters included"),
-    row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "write the dialogue with explanations to FILE (default: standard error)"),
+    row(Output,   "",  "trace",            WithEqualSign("FILE"),         DIALOGUE, "append the dialogue with explanations to FILE (default: standard error)"),
     row(Program,  "",  "no-config",        No,                            DIALOGUE, "skip the configuration file (see ftp-cli man)"),
     row(Program,  "h", "help",             No,                            HELPED,   "show help: --help all of it, -h what is used most"),
     row(Program,  "",  "help",             No,                            &[Ls, Du],    "show this help"),
@@ -540,53 +526,39 @@ pub(crate) fn global_rows() -> impl Iterator<Item = &'static Row> {
     all_rows().enumerate().filter(global).filter(is_first).map(|(_, row)| row)
 }
 
-/// An option, the options that a command does not accept beside it, and why or what to do, if the
-/// names do not tell.
-pub(super) struct Exclusion {
-    pub(super) commands: &'static [Command],
-    pub(super) option: &'static str,
-    pub(super) others: &'static [&'static str],
-    pub(super) hint: &'static str,
-}
-
-const fn exclusion(
-    commands: &'static [Command],
-    option: &'static str,
-    others: &'static [&'static str],
-    hint: &'static str,
-) -> Exclusion {
-    Exclusion { commands, option, others, hint }
-}
-
+/// Commands, an option, the options that these commands do not accept beside it, and why or what to do,
+/// if the names do not tell.
 #[rustfmt::skip]
-pub(super) const EXCLUSIONS: &[Exclusion] = &[
-    exclusion(ALL, "append", &["continue"], ""),
-    exclusion(ALL, "unique", &["append", "continue", "if-changed", "newer", "no-clobber"], ""),
-    exclusion(ALL, "no-clobber", &["append", "if-changed", "newer"], ""),
-    exclusion(ALL, "in-place", &["newer", "no-clobber"], "the next run would skip an incomplete file"),
-    exclusion(ALL, "newer", &["if-changed"], ""),
-    exclusion(ALL, "output", &["directory"], ""),
-    exclusion(ALL, "temp", &["append", "unique"], ""),
-    exclusion(&[Fxp], "temp", &["continue"], ""),
-    exclusion(ALL, "segments", &["ascii", "continue", "in-place", "jobs", "remove-source"], ""),
-    exclusion(ALL, "remove-source", &["append", "continue", "in-place", "unique"],
+pub(super) const EXCLUSIONS: &[(&[Command], &str, &[&str], &str)] = &[
+    (ALL, "append", &["continue"], ""),
+    (&[Put], "append", &["if-changed"], "each run would append the file again"),
+    (ALL, "ipv4", &["ipv6"], ""),
+    (ALL, "unique", &["append", "continue", "if-changed", "newer", "no-clobber"], ""),
+    (ALL, "no-clobber", &["append", "if-changed", "newer"], ""),
+    (ALL, "in-place", &["newer", "no-clobber"], "the next run would skip an incomplete file"),
+    (ALL, "newer", &["if-changed"], ""),
+    (ALL, "output", &["directory"], ""),
+    (ALL, "temp", &["append", "unique"], ""),
+    (&[Fxp], "temp", &["continue"], ""),
+    (ALL, "segments", &["ascii", "continue", "in-place", "jobs", "remove-source"], ""),
+    (ALL, "remove-source", &["append", "continue", "in-place", "unique"],
         "nothing would prove that the target is the source"),
-    exclusion(ALL, "remove-source", &["delete", "manifest"], ""),
-    exclusion(ALL, "files-from", &["delete", "exclude", "exclude-from", "include", "manifest", "max-age", "max-size",
+    (ALL, "remove-source", &["delete", "manifest"], ""),
+    (ALL, "files-from", &["delete", "exclude", "exclude-from", "include", "manifest", "max-age", "max-size",
         "min-age", "min-size"], "the list says what is copied, and nothing else is touched"),
-    exclusion(&[Mirror], "watch", &["dry-run"], ""),
-    exclusion(&[Mirror], "fail-if-different", &["remove-source"], "sources that would be removed are not counted"),
-    exclusion(&[Put], "remove-source", &["if-changed", "newer"], "a skipped source would never be removed"),
-    exclusion(&[Get], "recursive", &["ascii", "glob", "if-changed", "in-place", "input-file", "newer",
+    (&[Mirror], "watch", &["dry-run"], ""),
+    (&[Mirror], "fail-if-different", &["remove-source"], "sources that would be removed are not counted"),
+    (&[Put], "remove-source", &["if-changed", "newer"], "a skipped source would never be removed"),
+    (&[Get], "recursive", &["ascii", "glob", "if-changed", "in-place", "input-file", "newer",
         "no-clobber", "output", "preserve", "segments", "verify"], ""),
-    exclusion(&[Put], "recursive", &["append", "ascii", "if-changed", "newer", "no-clobber", "preserve",
+    (&[Put], "recursive", &["append", "ascii", "if-changed", "newer", "no-clobber", "preserve",
         "unique", "verify"], ""),
-    exclusion(&[Fxp], "recursive", &["verify"], ""),
-    exclusion(ALL, "compress", &["reuse-data"], ""),
-    exclusion(ALL, "insecure", &["ca-file", "pin"], ""),
-    exclusion(ALL, "pin", &["ca-file"], ""),
-    exclusion(&[Serve], "port", &["listen"], "use --listen HOST:PORT"),
-    exclusion(&[Serve], "drop-box", &["write"], "use --config for different rights of each user"),
+    (&[Fxp], "recursive", &["verify"], ""),
+    (ALL, "compress", &["reuse-data"], ""),
+    (ALL, "insecure", &["ca-file", "pin"], ""),
+    (ALL, "pin", &["ca-file"], ""),
+    (&[Serve], "port", &["listen"], "use --listen HOST:PORT"),
+    (&[Serve], "drop-box", &["write"], "use --config for different rights of each user"),
 ];
 
 /// Options, and the option without which they have no effect in these commands.
@@ -597,7 +569,8 @@ pub(super) const NEEDS: &[(&[Command], &[&str], &str)] = &[
     (&[Mirror], &["fail-if-different"], "dry-run"),
     (&[Get, Put], &["include", "exclude", "exclude-from", "dry-run"], "recursive"),
     (&[Fxp], &["jobs", "create-dirs", "include", "exclude", "exclude-from", "dry-run", "size-only", "listing", "delete",
-        "max-delete", "ignore-errors", "no-links", "stats"], "recursive"),
+        "max-delete", "ignore-errors", "no-links"], "recursive"),
+    (&[Ls], &["human-readable"], "long"),
     (&[Rm], &["no-links"], "recursive"),
     (&[Serve], &["users-to"], "from-vsftpd"),
     (&[Mirror], &["force"], "manifest"),
@@ -606,8 +579,8 @@ pub(super) const NEEDS: &[(&[Command], &[&str], &str)] = &[
 ];
 
 pub(crate) fn exclude(command: Command, one: &str, other: &str) -> bool {
-    EXCLUSIONS.iter().filter(|it| it.commands.contains(&command)).any(|it| {
-        let is_pair = |one, other| it.option == one && it.others.contains(&other);
+    EXCLUSIONS.iter().filter(|(of, ..)| of.contains(&command)).any(|(_, option, others, _)| {
+        let is_pair = |one, other| *option == one && others.contains(&other);
         is_pair(one, other) || is_pair(other, one)
     })
 }
@@ -705,21 +678,9 @@ mod tests {
     }
 
     #[test]
-    fn alternative_spellings_name_existing_options_and_hide_none() {
-        for (spelling, long, commands) in SPELLINGS {
-            for command in *commands {
-                assert!(command.rows().any(|row| row.long == *long), "{spelling}");
-                assert!(!command.rows().any(|row| row.is_called(spelling)), "{spelling}");
-                assert_eq!(meant(spelling, Some(*command)), Some(*long));
-            }
-            assert_eq!(meant(spelling, None), None);
-        }
-    }
-
-    #[test]
     fn relations_name_options_of_their_commands() {
         let has = |command: &Command, long: &str| command.rows().any(|row| row.long == long);
-        for Exclusion { commands, option, others, .. } in EXCLUSIONS {
+        for (commands, option, others, _) in EXCLUSIONS {
             for other in *others {
                 let both = |command: &Command| has(command, option) && has(command, other);
                 let fitting = commands.iter().filter(|command| both(command)).count();

@@ -7,34 +7,19 @@ pub(crate) mod show_entry;
 
 use std::fmt::Display;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use ftp_client::pool::Repeat;
 use ftp_client::{Client, Error, Place};
 use ftp_proto::{Escaped, FtpUrl, Pathname};
 
-use crate::connect::{RefusedLogins, RetryObserver, Retrying, Sessions};
-use crate::console::{Cleanup, Messages, Stdio, is_talkative};
+use crate::connect::{RefusedLogins, Retrying, Sessions, Witness};
+use crate::console::{Cleanup, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
-use crate::report::{Events, Object, Tally};
+use crate::report::{Object, Tally};
 
-pub(crate) struct Reporter {
-    pub(crate) messages: Messages,
-    pub(crate) events: Events,
-    /// Whether to print successes.
-    pub(crate) is_talkative: bool,
-    handled: AtomicU64,
-}
-
-impl Reporter {
-    pub(crate) fn new(options: &Options, stdio: &Stdio) -> Self {
-        let messages = stdio.messages.clone();
-        let events = stdio.events.clone();
-        let is_talkative = is_talkative(options, stdio);
-        Self { messages, events, is_talkative, handled: AtomicU64::new(0) }
-    }
-
+impl Witness {
     /// Reports the outcome of an object; `event` is its `done` event.
     pub(crate) fn report(
         &self,
@@ -61,7 +46,7 @@ impl Reporter {
 
     pub(crate) fn done(&self, what: &str, object: impl Display) {
         self.handled.fetch_add(1, Ordering::Relaxed);
-        self.messages.say_if(self.is_talkative, format_args!("{object}: {what}"));
+        self.messages.say_if(self.talkative, format_args!("{object}: {what}"));
     }
 }
 
@@ -90,16 +75,15 @@ pub(crate) fn for_each_url(
     stdio: &mut Stdio,
     urls: &[FtpUrl],
     what: &'static str,
-    mut act: impl FnMut(&mut Client, &FtpUrl, &Reporter, &mut Repeat) -> Result<Outcome>,
+    mut act: impl FnMut(&mut Client, &FtpUrl, &Witness, &mut Repeat) -> Result<Outcome>,
 ) -> Result {
     let retrying = Retrying::from_options(options)?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    let reporter = Reporter::new(options, stdio);
-    let witness = RetryObserver::new(options, stdio, &cleanup);
-    let mut tally = Tally::new(urls.len(), what, &reporter.messages, &reporter.events);
+    let witness = Witness::new(options, stdio, &cleanup);
+    let mut tally = Tally::new(urls.len(), what, &witness.messages, &witness.events);
     let mut refused = RefusedLogins::default();
-    let handled = || reporter.handled.load(Ordering::Relaxed);
+    let handled = || witness.handled.load(Ordering::Relaxed);
     // What was handled when the last connection was lost.
     let mut before_loss = 0;
     for url in urls {
@@ -111,7 +95,7 @@ pub(crate) fn for_each_url(
         let mut repeat = if before_loss > 0 { Repeat::new() } else { retrying.memory() };
         let outcome = retrying.run(&witness, url, &fields, |_| {
             loop {
-                let outcome = act(sessions.client(url)?, url, &reporter, &mut repeat);
+                let outcome = act(sessions.client(url)?, url, &witness, &mut repeat);
                 sessions.drop_ended(url, &outcome);
                 let Err(failure) = outcome else { return outcome };
                 // Some servers close a connection after a number of commands.
@@ -124,7 +108,7 @@ pub(crate) fn for_each_url(
         let flow = match outcome {
             Ok(outcome) => {
                 tally.done();
-                reporter.report(outcome, url, || fields(Object::event("done")));
+                witness.report(outcome, url, || fields(Object::event("done")));
                 ControlFlow::Continue(())
             }
             Err(failure) => tally.failed(refused.note(url, failure), fields),
@@ -137,7 +121,7 @@ pub(crate) fn for_each_url(
     tally.finish()
 }
 
-/// Runs `act` with the path of a URL. If the server does not accept the path as a whole, enters its
+/// Runs `act` with the path of a place. If the server does not accept the path as a whole, enters its
 /// directories one by one and runs `act` again.
 ///
 /// # Errors
@@ -145,10 +129,9 @@ pub(crate) fn for_each_url(
 /// Returns errors of `act`, and of entering the directories.
 pub(crate) fn at<T>(
     client: &mut Client,
-    url: &FtpUrl,
+    place: &mut Place,
     mut act: impl FnMut(&mut Client, &[u8]) -> Result<T, Error>,
 ) -> Result<T> {
-    let mut place = Place::of(url);
     loop {
         match act(client, place.path()) {
             Ok(done) => return Ok(done),

@@ -21,9 +21,7 @@ pub(crate) enum Named {
     /// The object with exactly that name.
     Itself,
     Matches {
-        /// Path of their directory, absolute or relative to the current directory.
-        directory: Vec<u8>,
-        /// Sorted by name.
+        /// In the directory of the place. Sorted by name.
         entries: Vec<Entry>,
         /// Names that match, but are not valid, such as those with a `/`. At least one of `entries`
         /// and `invalid` is not empty.
@@ -174,7 +172,7 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
         let invalid: Vec<Vec<u8>> = invalid.into_iter().map(|entry| entry.name).collect();
         return Ok(match entries.is_empty() && invalid.is_empty() {
             true => Named::Nothing,
-            false => Named::Matches { directory: directory.to_vec(), entries, invalid },
+            false => Named::Matches { entries, invalid },
         });
     }
 }

@@ -548,6 +548,14 @@ fn unfit_for(
     is_open.then(|| format!("{what} others (mode {mode:04o}); use chmod {right:o}"))
 }
 
+/// Device and inode of a file, which are those of all its names.
+pub(crate) type FileId = (u64, u64);
+
+/// Returns what tells a file from others, if it exists.
+pub(crate) fn file_id(path: &Path) -> Option<FileId> {
+    fs::metadata(path).ok().map(|it| (it.dev(), it.ino()))
+}
+
 /// Returns a copy of a descriptor that this process inherited.
 ///
 /// # Errors

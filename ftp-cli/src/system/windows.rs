@@ -324,6 +324,14 @@ pub(crate) const fn unfit(_: &Metadata, _: (u32, &str, u32)) -> Option<String> {
     None
 }
 
+/// The full path of a file, without links.
+pub(crate) type FileId = PathBuf;
+
+/// Returns what tells a file from others, except hard links, if it exists.
+pub(crate) fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::canonicalize(path).ok()
+}
+
 /// Returns a copy of standard input, the only stream that has the same number everywhere.
 ///
 /// # Errors

@@ -10,21 +10,19 @@ use std::fmt::{self, Display};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf, is_separator};
-use std::sync::Mutex;
 
 use ftp_client::error::JobFault;
 use ftp_client::file::{Left, Why};
-use ftp_client::{Client, Done, Error, Event, FileOptions, Get, Observer, Place};
+use ftp_client::{Client, Done, Error, FileOptions, Get, Observer, Place};
 use ftp_proto::{FtpUrl, RepresentationType, Verb};
 
-use super::{Attempt, Context, RemoteFile, Verify, not_moved, wrong_size};
+use super::{Attempt, Context, RemoteFile, TransferDisplay, not_moved, unverified, wrong_size};
 use crate::connect::Sessions;
-use crate::console::output::{shown, shown_local, shown_path};
-use crate::console::{Meter, Output};
+use crate::console::Output;
+use crate::console::output::{shown, shown_path};
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
-use crate::report::Object;
+use crate::remote;
 use crate::system::OsStrExt;
-use crate::{lock, remote};
 
 /// Downloads a file. If the attempt must start from byte 0, does not resume a partial file.
 ///
@@ -87,8 +85,7 @@ fn run<'j>(
     attempt: Attempt<'_, 'j>,
     download: impl FnOnce(&mut Get<'_>, &dyn Observer) -> Result<Done, Error>,
 ) -> Result<Done> {
-    let (fields, name, meter) = (attempt.fields, remote.name, Mutex::new(None));
-    let show = DownloadDisplay { context, fields, name, target, meter };
+    let show = TransferDisplay::new(context, remote.name, attempt.fields).to(target);
     let attempted = |job: &mut Get<'_>| {
         job.set_place(remote.place.clone());
         if attempt.from_start {
@@ -176,20 +173,11 @@ fn failure_of(
         (Error::Changed, _) => {
             Failure::item(Exit::Integrity, "the file on the server changed during the download")
         }
-        (Error::Unsupported(what), _) if matches!(verify, Verify::Digest | Verify::Size) => {
-            let word = if verify == Verify::Digest { "hash" } else { "size" };
-            Failure::item(Exit::Unsupported, format!("--verify {word}: {what}"))
-        }
-        (error @ Error::Refused { verb, .. }, _) if is_digest(verb) => {
-            let message = format!("--verify hash: {}", Failure::from(&error).message);
-            Failure::item(Exit::Unsupported, message)
-        }
         (error @ Error::Job(JobFault::Unreported(_)), _) if preserve => {
             Failure::from(error).context("--preserve")
         }
         (error @ Error::Job(_), _) => not_moved(&error),
-        (error @ Error::Mismatch { .. }, _) => Failure { fatal: false, ..Failure::from(&error) },
-        (error, _) => error.into(),
+        (error, _) => unverified(&error, verify).unwrap_or_else(|| error.into()),
     };
     let hint = match left {
         // These options exclude -c.
@@ -212,11 +200,6 @@ fn failure_of(
     }
     failure.message.push_str(&hint);
     failure
-}
-
-pub(super) const fn is_digest(verb: Verb) -> bool {
-    use Verb::{Hash, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512};
-    matches!(verb, Hash | Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512)
 }
 
 /// Standard output. If it is checked, the first bytes must not be those of a binary file, which would
@@ -256,54 +239,19 @@ impl Write for DirectFile {
     }
 }
 
-struct DownloadDisplay<'a> {
-    context: &'a Context<'a>,
-    fields: &'a (dyn Fn(Object) -> Object + Sync),
-    name: &'a (dyn Display + Sync),
-    target: &'a Target,
-    meter: Mutex<Option<Meter<'a>>>,
-}
-
-impl Observer for DownloadDisplay<'_> {
-    fn event(&self, event: Event<'_>) {
-        match event {
-            Event::Begun { source, at, total, .. } => {
-                let meter = self.context.board.begin(source, at, total, self.fields);
-                *lock(&self.meter) = Some(meter);
-            }
-            Event::Moved { bytes } => {
-                if let Some(meter) = lock(&self.meter).as_mut() {
-                    meter.add(bytes);
-                }
-            }
-            Event::FromZero { target, why } => {
-                let is_target = target == self.target.name();
-                self.context.note(from_zero(&shown_local(target), why, is_target));
-            }
-            Event::Note { note, .. } => {
-                self.context.note(format_args!("{}: {note}", self.name));
-            }
-            Event::Done { .. } => drop(lock(&self.meter).take()),
-            _ => {}
-        }
-    }
-
-    fn wants_bytes(&self) -> bool {
-        true
-    }
-}
-
 /// Returns the note that a download does not use the bytes of the file `name`.
 pub(crate) fn from_zero(name: &str, why: Why, is_target: bool) -> String {
+    // What differs would be kept.
+    let is_kept = is_target && !matches!(why, Why::TailDiffers | Why::Refuted);
     let why = match why {
         Why::NoRestart => return "the server cannot resume: downloading from the start".to_owned(),
         Why::AnotherSource => "may belong to another file",
         Why::AnotherVersion => "may belong to another version of the file",
-        Why::NotFlushed => "may be damaged, because the computer was restarted",
+        Why::NotFlushed => "may be damaged, because the run ended before its bytes were on disk",
         Why::TailDiffers | Why::Refuted => "differs from the file on the server",
         _ => "may belong to another file, because nothing shows where its bytes came from",
     };
-    let hint = match is_target {
+    let hint = match is_kept {
         true => "; use --if-changed to keep a file of the same size and time",
         false => "",
     };
@@ -391,20 +339,6 @@ impl Target {
             _ if local.is_empty() => Err(Failure::usage("LOCAL is empty")),
             _ => Self::file(path),
         }
-    }
-
-    /// Finds the target in `directory` for a file named `remote` on the server. If `creates` is
-    /// set, creates a missing directory.
-    ///
-    /// # Errors
-    ///
-    /// Returns `Local` if the target cannot be a file, and `Usage` if there is no valid name.
-    pub(crate) fn within(directory: &OsStr, remote: &[u8], creates: bool) -> Result<Self> {
-        let directory = Path::new(directory);
-        if creates {
-            make_directories(directory)?;
-        }
-        Self::file(&directory.join(local_name_of(remote)?))
     }
 
     /// Checks that files can be created in `directory`, and creates it if `creates` is set.

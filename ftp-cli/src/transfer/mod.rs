@@ -18,21 +18,20 @@ use std::fs::Metadata;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ftp_client::error::JobFault;
+use ftp_client::error::{JobFault, Unsupported};
 use ftp_client::{
     Canceller, Client, Done, Error, Event, FileOptions, Get, Observer, Place, Put, RateLimit,
     ReplyCode, Resume, Severity, Verb,
 };
 use ftp_proto::{Escaped, FtpUrl, Pathname, RepresentationType};
 
-use crate::connect::{RetryObserver, Retrying, dialler};
-use crate::console::output::{rounded_size, shown, transferred, unix_time};
-use crate::console::{Board, Cleanup, Meter, Output, Stdio, is_talkative};
+use crate::connect::{Retrying, Witness, dialler};
+use crate::console::output::{rounded_size, shown, shown_local, transferred, unix_time};
+use crate::console::{Board, Cleanup, Meter, Output, Stdio};
 use crate::exit::{CREATE_DIRECTORIES, Exit, Failure, Result};
-use crate::options::{Options, values};
+use crate::options::{NamedFiles, Options, values};
 use crate::report::Object;
 use crate::system::{self, OsStrExt};
 use crate::{lock, remote};
@@ -65,6 +64,7 @@ pub(crate) struct TransferOptions {
     pub(crate) newer: bool,
     pub(crate) if_changed: bool,
     pub(crate) selection: Selection,
+    pub(crate) own: NamedFiles,
 }
 
 impl TransferOptions {
@@ -121,6 +121,7 @@ impl TransferOptions {
             newer: options.has("newer"),
             if_changed: options.has("if-changed"),
             selection: selection(options)?,
+            own: NamedFiles::of(options),
         })
     }
 
@@ -283,11 +284,9 @@ pub(crate) struct Context<'a> {
     pub(crate) settings: &'a TransferOptions,
     pub(crate) board: Board,
     /// Receiver of messages, events and retries.
-    pub(crate) witness: RetryObserver,
+    pub(crate) witness: Witness,
     pub(crate) output: Output,
     pub(crate) targets: Targets,
-    /// Whether to print successes.
-    pub(crate) talkative: bool,
     /// Whether the user has named one remote file, so that its refusal is worth more questions.
     pub(crate) is_of_one: bool,
     /// Whether standard output is a terminal that must not get binary data.
@@ -306,10 +305,9 @@ impl<'a> Context<'a> {
         Self {
             settings,
             board,
-            witness: RetryObserver::new(options, stdio, cleanup),
+            witness: Witness::new(options, stdio, cleanup),
             output: stdio.shared_output.clone(),
             targets: Targets::default(),
-            talkative: is_talkative(options, stdio),
             is_of_one: false,
             refuses_binary: false,
         }
@@ -323,7 +321,7 @@ impl<'a> Context<'a> {
     /// Prints a note about an expected event only where successes are printed, so that a script
     /// stays silent. The log file always gets it.
     fn remark(&self, message: impl Display) {
-        self.witness.messages.say_if(self.talkative, message);
+        self.witness.messages.say_if(self.witness.talkative, message);
     }
 
     /// Checks that no limit has left out the file `name`, which the user has named.
@@ -375,7 +373,7 @@ impl<'a> Context<'a> {
             let before = rounded_size(done.resumed);
             moved.push_str(&format!(", resumed after {before}"));
         }
-        self.witness.messages.say_if(self.talkative, format_args!("{source} -> {target}: {moved}"));
+        self.remark(format_args!("{source} -> {target}: {moved}"));
     }
 }
 
@@ -428,29 +426,33 @@ fn hint(client: &mut Client, put: &Put<'_>, error: &Error, context: &Context<'_>
     }
 }
 
-/// Shows the events of one attempt of an upload, and its failure.
-pub(crate) struct UploadObserver<'a> {
+/// Shows the events of one attempt.
+pub(crate) struct TransferDisplay<'a> {
     context: &'a Context<'a>,
     /// The server's file, for messages.
-    name: &'a str,
+    name: &'a (dyn Display + Sync),
     fields: Fields<'a>,
+    /// The target of a download; `None` for an upload.
+    target: Option<&'a Target>,
     meter: Mutex<Option<Meter<'a>>>,
-    /// Whether a long comparison was announced, so that its result is announced too.
-    has_compared: AtomicBool,
 }
 
-impl<'a> UploadObserver<'a> {
-    pub(crate) fn new(context: &'a Context<'a>, name: &'a str, fields: Fields<'a>) -> Self {
-        Self {
-            context,
-            name,
-            fields,
-            meter: Mutex::default(),
-            has_compared: AtomicBool::new(false),
-        }
+impl<'a> TransferDisplay<'a> {
+    /// Returns the display of an upload.
+    pub(crate) fn new(
+        context: &'a Context<'a>,
+        name: &'a (dyn Display + Sync),
+        fields: Fields<'a>,
+    ) -> Self {
+        Self { context, name, fields, target: None, meter: Mutex::default() }
     }
 
-    /// Returns the failure of the attempt: `Local` if the local file cannot be read, `Unsupported`
+    /// Returns the display of a download.
+    fn to(self, target: &'a Target) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
+    /// Returns the failure of an upload: `Local` if the local file cannot be read, `Unsupported`
     /// if the server lacks what an option needs, and `Limit` if another run is moving the file. Also
     /// returns the failures of the transfer, of its verification, and of the removal of the source.
     pub(crate) fn failed(self, client: &mut Client, put: &Put<'_>, error: &Error) -> Failure {
@@ -463,36 +465,47 @@ impl<'a> UploadObserver<'a> {
         let failure = if put.is_final() { failure.never_retried() } else { failure };
         Failure { fatal: failure.fatal || put.left_directory(), ..failure }
     }
+
+    /// Says why an upload begins at byte 0.
+    fn begins_again(&self, why: Why) {
+        let (is_usual, why) = reason(why);
+        let message = format!("{}: {why}: uploading from the start", self.name);
+        if is_usual { self.context.remark(message) } else { self.context.note(message) }
+    }
 }
 
-impl Observer for UploadObserver<'_> {
+impl Observer for TransferDisplay<'_> {
     fn event(&self, event: Event<'_>) {
-        let Self { context, name, fields, .. } = self;
+        let Self { context, name, fields, target: local, .. } = self;
+        let witness = &context.witness;
         let mut meter = lock(&self.meter);
         match event {
-            Event::Begun { target, at, total, .. } => {
+            Event::Begun { source, target, at, total, .. } => {
+                let file = if local.is_some() { source } else { target };
                 *meter = None;
-                *meter = Some(context.board.begin(target, at, total, *fields));
+                *meter = Some(context.board.begin(file, at, total, *fields));
             }
             Event::Moved { bytes } => {
                 if let Some(meter) = meter.as_mut() {
                     meter.add(bytes);
                 }
             }
-            Event::FromZero { why, .. } => match reason(why) {
-                (true, why) if !self.has_compared.load(Ordering::Relaxed) => {
-                    context.remark(format_args!("{name}: {why}: uploading from the start"));
+            Event::FromZero { target, why } => match local {
+                Some(local) => {
+                    let is_target = target == local.name();
+                    context.note(download::from_zero(&shown_local(target), why, is_target));
                 }
-                (_, why) => context.note(format_args!("{name}: {why}: uploading from the start")),
+                None => self.begins_again(why),
             },
             Event::Comparing { bytes, .. } if bytes >= LONG => {
                 let size = rounded_size(bytes);
-                self.has_compared.store(true, Ordering::Relaxed);
                 context.note(format_args!("{name}: comparing the digests of {size} on both sides"));
             }
             Event::Note { note, .. } => {
-                context.witness.note(context.talkative, name, &note, fields);
+                let is_shown = if local.is_some() { !witness.quiet } else { witness.talkative };
+                witness.note(is_shown, &name.to_string(), &note, fields);
             }
+            Event::Done { .. } => *meter = None,
             _ => {}
         }
     }
@@ -525,20 +538,22 @@ fn failure_of(
     match error {
         Error::Local(error) => Failure { fatal: !client.is_settled(), ..local(error) },
         Error::Incomplete { bytes, announced: Some(here), .. } => wrong_size(*here, *bytes),
-        Error::Mismatch { .. } => Failure { fatal: false, ..Failure::from(error) },
-        Error::Unsupported(what) => {
-            let option = match (settings.verify, settings.no_clobber) {
-                (_, true) => "--no-clobber: ",
-                (Verify::Size, _) => "--verify size: ",
-                (Verify::Digest, _) => "--verify hash: ",
-                _ => "",
-            };
-            Failure::item(Exit::Unsupported, format!("{option}{what}"))
+        Error::Unsupported(Unsupported::UnknownIac) => error.into(),
+        Error::Unsupported(what) if settings.no_clobber => {
+            Failure::item(Exit::Unsupported, format!("--no-clobber: {what}"))
+        }
+        Error::Unsupported(what) if matches!(settings.verify, Verify::IfKnown | Verify::None) => {
+            Failure::item(Exit::Unsupported, what.to_string())
         }
         Error::Job(fault) => faulty(fault, error),
-        Error::Refused { verb, .. } if download::is_digest(*verb) => {
-            let message = format!("--verify hash: {}", Failure::from(error).message);
-            Failure::item(Exit::Unsupported, message)
+        Error::Refused { verb: Verb::Appe, .. } if settings.append => {
+            let hint = "; without --append, the upload replaces the server's file";
+            Failure::from(error).hinted(hint)
+        }
+        Error::Refused { verb: Verb::Stor, .. }
+            if settings.representation == Some(RepresentationType::Ascii) =>
+        {
+            Failure::from(error).hinted("; -a is --ascii: to append to a file, use --append")
         }
         Error::Refused { verb: Verb::Stor, .. } if settings.temporary.is_some() => {
             Failure::from(error).context(Escaped(sent))
@@ -556,8 +571,24 @@ fn failure_of(
             );
             failure
         }
-        error => error.into(),
+        error => unverified(error, settings.verify).unwrap_or_else(|| error.into()),
     }
+}
+
+/// Returns the failure of a file that cannot be verified as `--verify` demands; `None` for another
+/// error.
+pub(crate) fn unverified(error: &Error, verify: Verify) -> Option<Failure> {
+    use Verb::{Hash, Xcrc, Xmd5, Xsha, Xsha1, Xsha256, Xsha512};
+    let (option, why) = match (error, verify) {
+        (Error::Unsupported(Unsupported::UnknownIac), _) => return None,
+        (Error::Unsupported(what), Verify::Size) => ("size", what.to_string()),
+        (Error::Unsupported(what), Verify::Digest) => ("hash", what.to_string()),
+        (Error::Refused { verb: Hash | Xcrc | Xmd5 | Xsha | Xsha1 | Xsha256 | Xsha512, .. }, _) => {
+            ("hash", Failure::from(error).message)
+        }
+        _ => return None,
+    };
+    Some(Failure::item(Exit::Unsupported, format!("--verify {option}: {why}")))
 }
 
 /// Returns the failure of a whole upload, or of a move.

@@ -2,9 +2,11 @@
 
 use std::ops::RangeInclusive;
 
+use ftp_proto::Verb;
+
 use crate::console::output::shown;
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Command, other_command, values};
+use crate::options::{other_command, values};
 
 /// A command: its name, its usage, its flags, and the numbers of operands that it takes.
 #[derive(Debug, Eq, PartialEq)]
@@ -207,7 +209,6 @@ impl Order {
     /// Returns `Usage` for another word that begins with `-`: a name on the server or here would be
     /// what an option was meant for. A flag after an operand may be a name that a script inserted.
     fn take_flags(&mut self, usage: &str, known: &[u8]) -> Result {
-        let name = self.name;
         let end = self.operands.iter().position(|word| word == b"--");
         let names = end.map_or(Vec::new(), |end| self.operands.split_off(end));
         let is_flag = |word: &Vec<u8>| {
@@ -220,21 +221,10 @@ impl Order {
         let is_odd = |word: &&Vec<u8>| word.len() > 1 && word.starts_with(b"-") || *word == b"&";
         if let Some(word) = self.operands.iter().find(is_odd) {
             let fault = if is_flag(word) { "misplaced" } else { "unknown" };
-            let option = String::from_utf8_lossy(word);
-            let option = option.trim_start_matches('-').split('=').next().unwrap_or_default();
-            let is_known = |command: Command| {
-                !is_flag(word) && command.rows().any(|row| row.is_called(option))
-            };
-            let shown = shown(word);
-            let hint = if is_known(Command::Batch) {
-                format!("start batch with {shown}")
-            } else if Command::find(name.as_ref()).is_ok_and(is_known) {
-                format!("use, outside of batch: ftp-cli {name} {shown}")
-            } else {
-                format!("expected {usage}")
-            };
-            let message =
-                format!("{name}: {fault} option {shown}; {hint}; as a name, use ./{shown}");
+            let (name, shown) = (self.name, shown(word));
+            let message = format!(
+                "{name}: {fault} option {shown}; expected {usage}; as a name, use ./{shown}"
+            );
             return Err(Failure::item(Exit::Usage, message));
         }
         self.operands.extend(names.into_iter().skip(1));
@@ -243,7 +233,7 @@ impl Order {
 }
 
 /// Returns the directory that a raw command enters, or `None` if it does not change the directory.
-pub(super) fn leads_to(command: &[u8]) -> Option<&[u8]> {
+pub(crate) fn leads_to(command: &[u8]) -> Option<&[u8]> {
     let verb = command.split(|byte| *byte == b' ').next().unwrap_or_default();
     let argument = command.get(verb.len() + 1..).unwrap_or_default();
     match verb.to_ascii_uppercase().as_slice() {
@@ -251,6 +241,16 @@ pub(super) fn leads_to(command: &[u8]) -> Option<&[u8]> {
         b"CDUP" | b"XCUP" => Some(b".."),
         _ => None,
     }
+}
+
+/// Returns whether a raw command may set what ends with the connection, such as the user or the umask.
+/// False for those that only ask, and for those whose effect stays on the server.
+pub(crate) fn may_set(command: &[u8]) -> bool {
+    let Ok((verb, argument)) = Verb::split(command) else { return true };
+    let word = argument.split(|byte| *byte == b' ').next();
+    let word = word.unwrap_or_default().to_ascii_uppercase();
+    let stays = verb == Verb::Site && matches!(word.as_slice(), b"CHMOD" | b"HELP");
+    !(verb.keeps_session() || stays)
 }
 
 /// Returns whether a line, even an invalid one, asks for another directory on the server or here.
@@ -350,9 +350,10 @@ mod tests {
                 "rm a -r",
                 "rm: misplaced option -r; expected rm [-r] [-f] PATH...; as a name, use ./-r",
             ),
-            ("get -c a", "get: unknown option -c; start batch with -c; as a name, use ./-c"),
-            ("get a -c", "get: unknown option -c; start batch with -c"),
-            ("get -r a", "use, outside of batch: ftp-cli get -r"),
+            (
+                "get a -c",
+                "get: unknown option -c; expected get REMOTE [LOCAL]; as a name, use ./-c",
+            ),
             ("get a &", "unknown option &; expected get REMOTE [LOCAL]"),
             ("chmod -w a", "chmod: unknown option -w; "),
             ("cd -P", "cd: unknown option -P; "),

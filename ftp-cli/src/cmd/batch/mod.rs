@@ -3,7 +3,7 @@
 //! `batch URL` typed at a terminal has a prompt with the current directory, and the commands that need
 //! one. Ctrl-C ends what is going on, not the session.
 
-mod line;
+pub(super) mod line;
 mod queue;
 
 use std::env;
@@ -15,16 +15,15 @@ use std::path::Path;
 use ftp_proto::{FtpUrl, RepresentationType};
 
 use self::line::Order;
-use self::queue::{Count, Queue};
+use self::queue::{Count, Entered, Queue};
 use crate::connect::{Dialler, Finder, Sessions};
 use crate::console::output::{shown, shown_local, shown_path};
 use crate::console::signals::Aim;
-use crate::console::{Board, Cleanup, Printable, Stdio, When};
+use crate::console::{Cleanup, Printable, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Command as Subcommand, Options, parse_url, values};
-use crate::remote::Reporter;
 use crate::system::{self, OsStrExt, Running};
-use crate::transfer::{Context, Interruptible, TransferOptions};
+use crate::transfer::{Interruptible, TransferOptions};
 
 /// Largest length of a line of standard input in bytes.
 const LINE: u64 = 64 * 1_024;
@@ -54,15 +53,9 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     }
     let cleanup = Cleanup::start(options, stdio)?;
     let input = std::mem::replace(&mut stdio.input, Box::new(io::empty()));
-    // Each line shows its own progress.
-    let board = Board::new(When::from_options(options)?, stdio, 1, None);
-    let mut queue = Queue::new(
-        Sessions::new(options, stdio, &cleanup)?,
-        Context::new(options, stdio, &settings, &cleanup, board),
-        Reporter::new(options, stdio),
-        (stdio.lines(options), !options.has("raw-names") && stdio.output_is_terminal()),
-        (&url, representation),
-    );
+    let sessions = Sessions::new(options, stdio, &cleanup)?;
+    let of_run = (&settings, &cleanup);
+    let mut queue = Queue::new(sessions, (options, stdio), of_run, (&url, representation))?;
     let mut count = Count::new(options.has("stop-on-error"));
     match script {
         Some(script) => do_script(&mut queue, &mut count, script),
@@ -73,7 +66,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         }
     }
     queue.sessions.quit(count.fatal());
-    count.finish(&queue.reporter, options.is_quiet())
+    count.finish(&queue.context.witness, options.is_quiet())
 }
 
 /// Runs the lines of a batch file.
@@ -84,7 +77,7 @@ fn do_script(queue: &mut Queue<'_>, count: &mut Count, script: Vec<(usize, Order
             break;
         }
         let done = queue.act(number, &order);
-        if count.add(&queue.reporter, number, done).is_break() {
+        if count.add(&queue.context.witness, number, done).is_break() {
             break;
         }
     }
@@ -110,7 +103,7 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
             }
             Err(failure) => Err(failure),
         };
-        if count.add(&queue.reporter, number, done).is_break() {
+        if count.add(&queue.context.witness, number, done).is_break() {
             break;
         }
     }
@@ -182,7 +175,6 @@ fn run_typed(
     // meaning of relative names.
     let dialler = Dialler::from_options(options)?;
     let credentials = Finder::new(options, &stdio.messages).find(url)?;
-    let when = When::from_options(options)?;
     let input = std::mem::replace(&mut stdio.input, Box::new(io::empty()));
     let prompt = cleanup.renewed()?;
     let mut session = Session { stdio, input, prompt, directory: None, pending: None };
@@ -193,15 +185,8 @@ fn run_typed(
         let dialler = dialler.clone().stopped_by(&cleanup);
         let mut sessions = Sessions::with(options, dialler, stdio.messages.clone());
         sessions.log_in_as(url, credentials.clone());
-        let board = Board::new(when, stdio, 1, None);
-        let escapes = !options.has("raw-names") && stdio.output_is_terminal();
-        let mut queue = Queue::new(
-            sessions,
-            Context::new(options, stdio, settings, &cleanup, board),
-            Reporter::new(options, stdio),
-            (stdio.lines(options), escapes),
-            (url, representation),
-        );
+        let of_run = (settings, &cleanup);
+        let mut queue = Queue::new(sessions, (options, stdio), of_run, (url, representation))?;
         queue.entered = std::mem::take(&mut entered);
         queue.uploads = uploads.take().unwrap_or_default();
         if session.directory.is_none() {
@@ -219,7 +204,7 @@ fn run_typed(
         match (is_over, options.has("stop-on-error")) {
             // Who typed the lines has seen each failure.
             (true, false) => return Ok(()),
-            (true, true) => return count.finish(&queue.reporter, true),
+            (true, true) => return count.finish(&queue.context.witness, true),
             // Another connection follows.
             (false, _) => cleanup = cleanup.renewed()?,
         }
@@ -241,8 +226,8 @@ struct Session<'s> {
 struct Current {
     /// Its path, if the server names it.
     path: Option<Vec<u8>>,
-    /// The directories that were entered then.
-    entered: Vec<Vec<u8>>,
+    /// What lines had done to the session then.
+    entered: Vec<Entered>,
 }
 
 impl Session<'_> {
@@ -288,7 +273,7 @@ impl Session<'_> {
                 Exit::Interrupted => Failure { exit: Exit::Partial, fatal: false, ..failure },
                 _ => Failure { fatal: false, ..failure },
             });
-            let ends = count.add(&queue.reporter, 0, done).is_break();
+            let ends = count.add(&queue.context.witness, 0, done).is_break();
             if cleanup.is_cancelled() || ends {
                 return !cleanup.is_cancelled();
             }
@@ -353,7 +338,7 @@ fn lcd(directory: Option<&[u8]>, queue: &Queue<'_>) -> Result {
     let entered = directory.map_or(Ok(()), |path| env::set_current_dir(OsStr::from_bytes(path)));
     let here = entered.and_then(|()| env::current_dir());
     let here = here.map_err(|error| Failure { fatal: false, ..Failure::local(named, &error) })?;
-    queue.reporter.messages.say(format_args!("local directory: {}", shown_path(&here)));
+    queue.context.witness.messages.say(format_args!("local directory: {}", shown_path(&here)));
     Ok(())
 }
 

@@ -15,27 +15,29 @@ use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
 
 use super::super::{change, ls, put, quote, stat};
 use super::line::{self, Order};
-use crate::connect::Sessions;
-use crate::console::ResultLines;
+use crate::connect::{Sessions, Witness};
 use crate::console::output::{counted, shown, shown_path};
+use crate::console::{Board, Cleanup, ResultLines, Stdio, When};
 use crate::exit::{Exit, Failure, Result};
-use crate::remote::{Outcome, Reporter};
+use crate::options::Options;
+use crate::remote::Outcome;
 use crate::report::Object;
 use crate::system::OsStrExt;
 use crate::transfer::download::download;
-use crate::transfer::{self, Attempt, Context, RemoteFile, Target, UploadObserver, Verify};
+use crate::transfer::{
+    self, Attempt, Context, RemoteFile, Target, TransferDisplay, TransferOptions, Verify,
+};
 
 /// The connection, and the state that earlier lines left.
 pub(super) struct Queue<'a> {
     pub(super) sessions: Sessions<'a>,
     pub(super) context: Context<'a>,
-    pub(super) reporter: Reporter,
     pub(super) lines: ResultLines,
     pub(super) terminal: bool,
     pub(super) url: &'a FtpUrl,
     pub(super) representation: RepresentationType,
-    /// Directories that `cd` entered, to enter them again on a new connection.
-    pub(super) entered: Vec<Vec<u8>>,
+    /// What lines did to the session, to do it again on a new connection.
+    pub(super) entered: Vec<Entered>,
     /// The targets of the uploads to the current directory.
     pub(super) uploads: Targets,
     /// Whether the server has run out of space for uploads.
@@ -49,24 +51,36 @@ pub(super) struct Queue<'a> {
     pub(super) strays: bool,
 }
 
+/// What a line did to the session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Entered {
+    Directory(Vec<u8>),
+    /// A raw command, as messages name it, may have changed what later lines mean, such as the user.
+    Quoted(String),
+}
+
 /// Action of a line on each of its paths.
 type Act<'a, 'q> = dyn FnMut(&mut Queue<'q>, &[u8], &mut Repeat) -> Result<Outcome> + 'a;
 
 impl<'a> Queue<'a> {
-    /// Returns the queue over these sessions, in the directory of the URL. `lines` get the results.
+    /// Returns the queue over these sessions, in the directory of the URL.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Usage` for an invalid option.
     pub(super) fn new(
         sessions: Sessions<'a>,
-        context: Context<'a>,
-        reporter: Reporter,
-        (lines, terminal): (ResultLines, bool),
+        (options, stdio): (&Options, &Stdio),
+        (settings, cleanup): (&'a TransferOptions, &Cleanup),
         (url, representation): (&'a FtpUrl, RepresentationType),
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        // Each line shows its own progress.
+        let board = Board::new(When::from_options(options)?, stdio, 1, None);
+        Ok(Self {
             sessions,
-            context,
-            reporter,
-            lines,
-            terminal,
+            context: Context::new(options, stdio, settings, cleanup, board),
+            lines: stdio.lines(options),
+            terminal: !options.has("raw-names") && stdio.output_is_terminal(),
             url,
             representation,
             entered: Vec::new(),
@@ -75,7 +89,7 @@ impl<'a> Queue<'a> {
             failed_cd: None,
             returns: None,
             strays: false,
-        }
+        })
     }
 
     /// Runs a line; `number` is 0 if it was typed at a terminal. Returns a fatal failure only if the
@@ -201,7 +215,7 @@ impl<'a> Queue<'a> {
                     .is_directory(path.ends_with(b"/"));
                 let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
                 let (url, place) = (queue.url, Place::at(path));
-                change::remove(client, url, place, how, &queue.reporter, repeat)
+                change::remove(client, url, place, how, &queue.context.witness, repeat)
             }),
             ("mkdir", paths) => self.each(number, paths, &mut |queue, path, repeat| {
                 Ok(change::make(queue.client()?, path, order.has(b'p'), repeat)?)
@@ -242,7 +256,7 @@ impl<'a> Queue<'a> {
 
     fn ls(&mut self, number: usize, how: ls::LsOptions, path: &[u8]) -> Result {
         let lines = ResultLines::new(self.context.output.clone(), self.terminal);
-        let Reporter { messages, events, .. } = &self.reporter;
+        let Witness { messages, events, .. } = &self.context.witness;
         let mut lister = ls::Lister::new(how, lines, messages.clone(), events.clone());
         let listed = self.retried(&shown(path), &fields_of(number, path), |queue, _| {
             let listed = lister.list(queue.client()?, &mut Place::at(path));
@@ -252,12 +266,15 @@ impl<'a> Queue<'a> {
             })
         });
         let listed = listed.map_err(|failure| failure.context(shown(path)));
-        lister.finish(listed, &shown(path))
+        lister.finish(listed, |done| match path {
+            b"" => done.number("line", number as u64),
+            path => done.text("source", &shown(path)).number("line", number as u64),
+        })
     }
 
     fn stat(&mut self, path: &[u8]) -> Result<Outcome> {
         let entry = stat::stat(self.client()?, path, ListOptions::default().form)?;
-        stat::show_facts(path, &entry, None, &mut self.lines, &self.reporter.events)
+        stat::show_facts(path, &entry, None, &mut self.lines, &self.context.witness.events)
     }
 
     fn mv(&mut self, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result<Outcome> {
@@ -282,13 +299,19 @@ impl<'a> Queue<'a> {
     }
 
     fn quote(&mut self, number: usize, command: &[u8]) -> Result {
-        let leads_to = line::leads_to(command);
+        let (leads_to, may_set) = (line::leads_to(command), line::may_set(command));
         let command = quote::command(command)?;
         let client = connected(&mut self.sessions, self.url, &self.entered)?;
-        let done = quote::quote(client, &command, &mut self.lines, &self.reporter.events);
+        let events = &self.context.witness.events;
+        let done = quote::quote(client, &command, number, &mut self.lines, events);
         match (leads_to, &done) {
             (Some(path), Ok(())) => self.went_to(path),
             (Some(_), Err(_)) => self.cd_failed(number),
+            // Without a reply, it may have set something too.
+            (None, done) if may_set && done.as_ref().err().is_none_or(|failure| failure.fatal) => {
+                let line = if number > 0 { format!("line {number}: ") } else { String::new() };
+                self.entered.push(Entered::Quoted(format!("{line}quote {}", command.verb())));
+            }
             (None, _) => {}
         }
         done
@@ -299,9 +322,9 @@ impl<'a> Queue<'a> {
         self.failed_cd = None;
         self.uploads = Targets::default();
         if path.starts_with(b"/") {
-            self.entered.clear();
+            self.entered.retain(|done| matches!(done, Entered::Quoted(_)));
         }
-        self.entered.push(path.to_vec());
+        self.entered.push(Entered::Directory(path.to_vec()));
     }
 
     fn counts_bytes(&self) -> bool {
@@ -318,11 +341,11 @@ impl<'a> Queue<'a> {
             let event = || fields(Object::event("done"));
             let done = self.retried(&name, &fields, |queue, repeat| act(queue, path, repeat));
             match done {
-                Ok(outcome) => self.reporter.report(outcome, name, event),
+                Ok(outcome) => self.context.witness.report(outcome, name, event),
                 Err(failure) => {
                     let fatal = failure.fatal;
                     if let Err(before) = std::mem::replace(&mut last, Err(failure.context(name))) {
-                        report_failure(&self.reporter, number, before);
+                        report_failure(&self.context.witness, number, before);
                     }
                     if fatal {
                         break;
@@ -338,6 +361,9 @@ impl<'a> Queue<'a> {
         let settings = self.context.settings;
         let target = Target::find(local.map(OsStr::from_bytes), path, settings.create_directories)
             .map_err(|failure| Failure { fatal: false, ..failure })?;
+        if let Target::File(path) = &target {
+            settings.own.check(path)?;
+        }
         let is_file = matches!(target, Target::File(_));
         if (settings.resume || settings.preserve || settings.in_place) && !is_file {
             let message =
@@ -376,6 +402,7 @@ impl<'a> Queue<'a> {
             return Err(Failure::item(Exit::Temporary, message));
         }
         let local = OsStr::from_bytes(local);
+        self.context.settings.own.check(Path::new(local))?;
         let here = shown_path(Path::new(local));
         let named = |failure: Failure| failure.context(&here);
         let name = put::name_of_file(local)?;
@@ -403,7 +430,7 @@ impl<'a> Queue<'a> {
         let done = settings.retrying.run(&context.witness, &here, &fields, |_| {
             let client = connected(sessions, url, entered)?;
             settings.check_source(Some(&metadata))?;
-            let on = UploadObserver::new(context, &name, &fields);
+            let on = TransferDisplay::new(context, &name, &fields);
             let done = put.attempt(client, &on).map_err(|error| on.failed(client, &put, &error));
             drop_broken(sessions, url, &done);
             done
@@ -421,14 +448,31 @@ fn fields_of(number: usize, path: &[u8]) -> impl Fn(Object) -> Object + '_ {
 
 /// Returns the client. On a new connection, first enters the directory of the URL, then each of
 /// `entered`.
+///
+/// # Errors
+///
+/// Returns `Network` if a new connection lacks what a raw command has set: it is not sent again,
+/// because it can be one of several, such as USER and PASS, or act twice.
 fn connected<'c>(
     sessions: &'c mut Sessions<'_>,
     url: &FtpUrl,
-    entered: &[Vec<u8>],
+    entered: &[Entered],
 ) -> Result<&'c mut Client> {
     sessions.client_entered(url, |client| {
-        let first = Some(url.path()).filter(|path| !path.is_empty());
-        for directory in first.into_iter().chain(entered.iter().map(Vec::as_slice)) {
+        let mut directories: Vec<_> =
+            Some(url.path()).filter(|path| !path.is_empty()).into_iter().collect();
+        for done in entered {
+            match done {
+                Entered::Directory(path) => directories.push(path),
+                Entered::Quoted(name) => {
+                    let message = format!(
+                        "{name}: a lost connection ended its effect; start again from there"
+                    );
+                    return Err(Failure::new(Exit::Network, message));
+                }
+            }
+        }
+        for directory in directories {
             client.cwd(directory).map_err(|error| {
                 Failure::from(error).context(format_args!("{url}: {}", Escaped(directory)))
             })?;
@@ -483,7 +527,7 @@ impl Count {
     /// Counts one line and reports its failure at once. Returns `Break` if no further line may run.
     pub(super) fn add(
         &mut self,
-        reporter: &Reporter,
+        witness: &Witness,
         number: usize,
         done: Result,
     ) -> ControlFlow<()> {
@@ -492,7 +536,7 @@ impl Count {
             return ControlFlow::Continue(());
         };
         self.failed += 1;
-        let failure = report_failure(reporter, number, failure);
+        let failure = report_failure(witness, number, failure);
         let ends = self.stops || failure.fatal;
         self.last = Some(failure);
         if ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -504,13 +548,13 @@ impl Count {
     ///
     /// Returns `Partial` if only some lines failed, or the exit code of the last failure if no line
     /// succeeded or a signal ended the batch.
-    pub(super) fn finish(self, reporter: &Reporter, is_quiet: bool) -> Result {
+    pub(super) fn finish(self, witness: &Witness, is_quiet: bool) -> Result {
         let Self { done, failed, left, last, .. } = self;
-        reporter.events.not_tried(left);
+        witness.events.not_tried(left);
         let counts = format!("{} done, {failed} failed, {left} not tried", counted(done, "line"));
         let Some(last) = last else {
             if !is_quiet {
-                reporter.messages.say(counts);
+                witness.messages.say(counts);
             }
             return Ok(());
         };
@@ -519,16 +563,16 @@ impl Count {
 }
 
 /// Reports the failure of a line and marks it as reported.
-fn report_failure(reporter: &Reporter, number: usize, failure: Failure) -> Failure {
+fn report_failure(witness: &Witness, number: usize, failure: Failure) -> Failure {
     let failure = match number {
         0 => failure,
         number => failure.context(format_args!("line {number}")),
     };
     if !failure.reported {
-        reporter.events.failed(&failure, |error| error.number("line", number as u64));
+        witness.events.failed(&failure, |error| error.number("line", number as u64));
     }
     if failure.exit != Exit::BrokenPipe {
-        reporter.messages.fail(&failure.message);
+        witness.messages.fail(&failure.message);
     }
     Failure { reported: true, ..failure }
 }

@@ -27,19 +27,6 @@ pub(super) enum Listing {
     Failed(String),
 }
 
-impl Listing {
-    /// Returns the outcome of a listing that came after another one over the same connection: a failed
-    /// data connection of the first one can have cost the connection, which is its fault alone.
-    fn after(self, first: &Self) -> Self {
-        match (self, first) {
-            (Self::Stuck(Diagnosis("connection-lost"), why), Self::Stuck(..) | Self::Failed(_)) => {
-                Self::Failed(why)
-            }
-            (listing, _) => listing,
-        }
-    }
-}
-
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct ListingContent {
     pub(super) entries: usize,
@@ -105,8 +92,11 @@ pub(super) fn look(client: &mut Client, directory: &[u8]) -> Result<AbilitiesSee
     let size = say(Check("size"), "SIZE .")?;
     let mut list_by = |form| list(client, directory, form);
     let list = list_by(ListingForm::List);
-    // MLSD comes last: after a fault of it, LIST could not be examined.
-    let mlsd = features.has("MLST").then(|| list_by(ListingForm::Mlsd).after(&list));
+    // MLSD comes last: after a fault of it, LIST could not be examined. A fault of LIST is not one of MLSD.
+    let mlsd = features.has("MLST").then(|| match &list {
+        Listing::Stuck(_, why) | Listing::Failed(why) => Listing::Failed(why.clone()),
+        _ => list_by(ListingForm::Mlsd),
+    });
     Ok(AbilitiesSeen { features, mlsd, list, rest, size, utf8 })
 }
 
@@ -292,22 +282,6 @@ mod tests {
             (AbilitiesSeen { size: reply(500), ..good() }, &[]),
         ] {
             assert_eq!(names(&seen), want, "{seen:?}");
-        }
-    }
-
-    #[test]
-    fn a_connection_that_list_has_lost_is_no_fault_of_mlsd() {
-        let lost = Listing::Stuck(Diagnosis("connection-lost"), "closed".into());
-        let failed = Listing::Failed("closed".into());
-        let came = Listing::ListingContent(ListingContent::default());
-        for (first, mlsd, want) in [
-            (&Listing::Failed("no data".into()), &lost, &failed),
-            (&lost, &lost, &failed),
-            (&came, &lost, &lost),
-            (&Listing::Refused(reply(550)), &lost, &lost),
-            (&failed, &came, &came),
-        ] {
-            assert_eq!(mlsd.clone().after(first), *want, "{first:?} {mlsd:?}");
         }
     }
 

@@ -15,7 +15,7 @@ use ftp_proto::{Escaped, Reply, Severity};
 
 use super::dial::{Asked, Dial, side_by_side};
 use super::finding::{Check, Diagnosis, Finding, Grade};
-use crate::connect::{Chosen, Route, dialler};
+use crate::connect::{Chosen, dialler};
 use crate::exit::Result;
 
 /// Looks up the name, unless a proxy does.
@@ -99,9 +99,6 @@ fn wanted(
     let fail = |diagnosis, seen: Arguments<'_>| (Check("resolve").fail(diagnosis, seen), None);
     let all = match found {
         None => return fail(Diagnosis("name-unanswered"), format_args!("{host}: no answer")),
-        Some(Err(error)) if is_of_resolver(error) => {
-            return fail(Diagnosis("resolver-failed"), format_args!("{host}: {error}"));
-        }
         Some(Err(error)) => {
             return fail(Diagnosis("name-unknown"), format_args!("{host}: {error}"));
         }
@@ -122,26 +119,6 @@ fn wanted(
         count => Check("resolve").ok(format_args!("{host} has {count} addresses: {shown}")),
     };
     (finding, Some(wanted))
-}
-
-/// Messages of glibc and musl for lookups that got no answer about the name. The standard library
-/// passes on the message, but not the code (EAI_AGAIN, EAI_FAIL).
-const NO_ANSWER: [&str; 3] = ["failure in name resolution", "Try again", "Non-recoverable error"];
-
-/// Codes of Windows for names that do not exist, or have no address. No other system has them.
-const UNKNOWN: [i32; 2] = [11_001, 11_004];
-
-/// Returns whether an error of a lookup says nothing about the name.
-fn is_of_resolver(error: &io::Error) -> bool {
-    match error.raw_os_error() {
-        // On Unix, only failed system calls have codes: those on the resolver's sockets, or to start
-        // its thread.
-        Some(code) => !UNKNOWN.contains(&code),
-        None => {
-            let text = error.to_string();
-            NO_ANSWER.iter().any(|words| text.contains(words))
-        }
-    }
 }
 
 /// Returns `-4` or `-6` if the server has addresses of both families, but only this family works.
@@ -272,14 +249,6 @@ fn greeting(address: SocketAddr, reply: &Reply, after: Duration) -> Finding {
     }
 }
 
-/// Returns the finding about a proxy that is not used for this server.
-pub(super) fn excepted(way: &Route, host: &str) -> Option<Finding> {
-    let Route::Excepted { variable, by } = way else { return None };
-    let host = Escaped(host.as_bytes());
-    let seen = format!("{variable} lists {host}: connecting without the proxy named by {by}");
-    Some(Check("proxy").ok(seen))
-}
-
 /// Connects through the proxy once. The next probes find failures beyond the proxy.
 ///
 /// # Errors
@@ -406,20 +375,9 @@ mod tests {
     fn a_name_must_have_an_address_of_the_wanted_family() {
         let four: SocketAddr = "192.0.2.1:21".parse().unwrap();
         let six: SocketAddr = "[2001:db8::1]:21".parse().unwrap();
-        let lookup = |detail: &str| {
-            let text = format!("failed to lookup address information: {detail}");
-            Some(Err(io::Error::other(text)))
-        };
-        let no_thread = io::Error::from(rustix::io::Errno::AGAIN);
         for (found, want) in [
             (None, Err("name-unanswered")),
-            (lookup("Name or service not known"), Err("name-unknown")),
-            (lookup("Name does not resolve"), Err("name-unknown")),
-            (lookup("Temporary failure in name resolution"), Err("resolver-failed")),
-            (lookup("Non-recoverable failure in name resolution"), Err("resolver-failed")),
-            (lookup("Try again"), Err("resolver-failed")),
-            (Some(Err(no_thread)), Err("resolver-failed")),
-            (Some(Err(io::Error::from_raw_os_error(11_001))), Err("name-unknown")),
+            (Some(Err(io::Error::other("Name or service not known"))), Err("name-unknown")),
             (Some(Ok(vec![])), Err("name-unknown")),
             (Some(Ok(vec![six])), Err("no-address-of-family")),
             (Some(Ok(vec![six, four])), Ok(vec![four])),

@@ -49,10 +49,9 @@ const OF_TLS: &[&str] = &["ca-file", "pin", "client-cert", "client-key", "tls-da
 /// Options that are kept in active mode too.
 const OF_ACTIVE_MODE: &[&str] = &["active-address", "active-ports"];
 
-/// Returns the options that the advised command line must keep. Placeholders stand for secrets; if
-/// others than the user, who has typed the options, read the command line, also for the command that
-/// prints the password.
-fn kept(options: &Options, is_active: bool, is_secure: bool, others_read: bool) -> Vec<String> {
+/// Returns the options that the advised command line must keep. Placeholders stand for secrets, and
+/// for the command that prints the password: the line is also in the report for others.
+fn kept(options: &Options, is_active: bool, is_secure: bool) -> Vec<String> {
     let mut kept = Vec::new();
     let of = |is_used: bool, longs: &'static [&str]| longs.iter().filter(move |_| is_used);
     let of_mode = of(is_active, OF_ACTIVE_MODE);
@@ -70,7 +69,7 @@ fn kept(options: &Options, is_active: bool, is_secure: bool, others_read: bool) 
             let proxy = value.parse::<Proxy>().ok().filter(|_| *long == "proxy");
             let value = match *long {
                 "account" => "ACCOUNT".to_owned(),
-                "password-command" if others_read => "COMMAND".to_owned(),
+                "password-command" => "COMMAND".to_owned(),
                 _ => proxy.map_or_else(|| value.into_owned(), |proxy| proxy.to_string()),
             };
             kept.extend([format!("--{long}"), value]);
@@ -113,11 +112,10 @@ impl Advice {
     }
 
     /// Returns the whole command line with the options to keep, if a method of data connections works.
-    /// If `others_read` it, it shows no command that prints the password.
-    pub(super) fn line(&self, options: &Options, others_read: bool) -> Option<String> {
+    pub(super) fn line(&self, options: &Options) -> Option<String> {
         let is_active = self.way?.is_active();
         let is_secure = self.scheme.is_some() || !self.url.starts_with("ftp://");
-        Some(self.command(&kept(options, is_active, is_secure, others_read)))
+        Some(self.command(&kept(options, is_active, is_secure)))
     }
 
     /// Returns the whole command line, quoted for a shell. `kept` has the options of the command line
@@ -216,7 +214,7 @@ mod tests {
             (false, true, format!("--ipv4 --user me {tls}")),
             (true, true, format!("--ipv4 --user me {tls} --active-ports 300-400")),
         ] {
-            assert_eq!(kept(&options, is_active, is_secure, false).join(" "), want);
+            assert_eq!(kept(&options, is_active, is_secure).join(" "), want);
         }
     }
 
@@ -224,9 +222,7 @@ mod tests {
     fn placeholders_stand_for_secrets() {
         let line = ["doctor", "--account", "geheim", "--password-command", "echo geheim"];
         let (_, options) = options::parse(line.map(Into::into)).unwrap();
-        for (others_read, command) in [(false, "echo geheim"), (true, "COMMAND")] {
-            let want = ["--account", "ACCOUNT", "--password-command", command];
-            assert_eq!(kept(&options, false, false, others_read), want);
-        }
+        let want = ["--account", "ACCOUNT", "--password-command", "COMMAND"];
+        assert_eq!(kept(&options, false, false), want);
     }
 }

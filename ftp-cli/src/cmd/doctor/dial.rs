@@ -11,7 +11,7 @@ use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme, Sever
 
 use super::places::{Inside, Places};
 use super::seen::{DataMethod, LoginSeen, Seen};
-use crate::connect::{Chosen, Credentials, Dialler, Route, TlsOptions, dialler};
+use crate::connect::{Chosen, Credentials, Dialler, TlsOptions, dialler};
 use crate::console::Messages;
 use crate::exit::{Failure, Result};
 use crate::options::Options;
@@ -33,7 +33,7 @@ pub(super) struct Asked<'a> {
     pub(super) offered: Option<Tls>,
     pub(super) timeouts: Timeouts,
     pub(super) bind: Option<IpAddr>,
-    pub(super) route: Route,
+    pub(super) proxy: Option<Chosen>,
     /// The directory for test uploads.
     pub(super) upload: Option<&'a [u8]>,
 }
@@ -62,7 +62,7 @@ impl<'a> Asked<'a> {
             secure_url,
             timeouts: dialler::timeouts(options)?,
             bind: dialler::bind(options)?,
-            route: dialler.way_to(url)?,
+            proxy: dialler.way_to(url)?,
             upload: options.value("upload-dir").map(OsStrExt::as_bytes),
             dialler,
         })
@@ -71,7 +71,9 @@ impl<'a> Asked<'a> {
 
 /// Returns the URL of the same server with TLS, or `None` if `url` asks for TLS already.
 fn secured(url: &FtpUrl) -> Option<FtpUrl> {
-    let secured = format!("ftpes://{}/", server(url));
+    let (host, port) = (url.host(), url.port());
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let secured = format!("ftpes://{host}:{port}/");
     (url.scheme() == Scheme::Ftp).then(|| FtpUrl::parse(secured.as_bytes()).ok()).flatten()
 }
 
@@ -97,7 +99,7 @@ pub(super) struct Dial<'a> {
 
 impl<'a> Dial<'a> {
     pub(super) const fn proxy(&self) -> Option<&Chosen> {
-        self.asked.route.chosen()
+        self.asked.proxy.as_ref()
     }
 
     /// Returns a builder of clients whose overall timeout is the time left for the examination.
@@ -282,14 +284,6 @@ fn slowest(answers: &[(SocketAddr, FirstLook)]) -> Duration {
         _ => None,
     });
     times.max().unwrap_or_default()
-}
-
-/// Returns the server of a URL as `HOST:PORT`, with brackets around an IPv6 address.
-pub(super) fn server(url: &FtpUrl) -> String {
-    match url.host() {
-        host if host.contains(':') => format!("[{host}]:{}", url.port()),
-        host => format!("{host}:{}", url.port()),
-    }
 }
 
 /// Sends a command unchanged, and returns the reply, even if that is a refusal.

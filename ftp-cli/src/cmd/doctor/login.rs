@@ -94,7 +94,7 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
 
 /// Returns a warning if the login sends a password through a proxy or a public network without TLS.
 fn exposed(dial: &Dial<'_>, seen: &LoginSeen<'_>) -> Option<Finding> {
-    let place = exposed_to(seen.addresses.map(|(_, peer)| peer), &dial.asked.route)?;
+    let place = exposed_to(seen.addresses.map(|(_, peer)| peer), dial.proxy())?;
     let is_exposed = seen.is_plaintext && dial.credentials.is_personal;
     let user = dial.user();
     let words = format!("the password of {user} is sent to {place} unencrypted");

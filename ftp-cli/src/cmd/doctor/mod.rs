@@ -31,7 +31,6 @@ use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
 
-use self::addresses::excepted;
 use self::advice::Advice;
 use self::dial::{Asked, Dial, WHOLE, side_by_side};
 use self::finding::{Diagnosis, Finding, Grade};
@@ -83,7 +82,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         }
         match interval {
             Some(interval) if may_pass(&done) => {
-                pause(interval, asked.dialler.left(), &cleanup)?;
+                let pause = asked.dialler.left().map_or(interval, |left| left.min(interval));
+                pause_until(Instant::now() + pause, cleanup.canceller())?;
                 if asked.dialler.left() == Some(Duration::ZERO) {
                     return done.outcome;
                 }
@@ -115,20 +115,6 @@ fn may_pass(done: &Done) -> bool {
                 | Exit::Integrity
                 | Exit::Data
         )
-}
-
-/// Waits until the next examination, but at most for the time that is `left`.
-///
-/// # Errors
-///
-/// Returns `Interrupted` after a signal.
-fn pause(interval: Duration, left: Option<Duration>, cleanup: &Cleanup) -> Result {
-    let end = Instant::now() + left.map_or(interval, |left| left.min(interval));
-    pause_until(end, cleanup.canceller());
-    match cleanup.canceller() {
-        Some(canceller) if canceller.is_cancelled() => Err(ftp_client::Error::Cancelled.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Prints the findings that differ from earlier findings.
@@ -189,12 +175,8 @@ const BEFORE_DATA: [&[Probe]; 4] = [
 ];
 
 /// The stage that tries each method of data connections.
-const DATA: &[Probe] = &[
-    ("tls offer", tls::offered),
-    ("data", data_connections::run),
-    ("packets", path::send_packets),
-    ("ports", ports::run),
-];
+const DATA: &[Probe] =
+    &[("tls offer", tls::offered), ("data", data_connections::run), ("ports", ports::run)];
 
 /// The last stage, which uses the best method of data connections.
 const WITH_DATA: &[Probe] =
@@ -227,14 +209,13 @@ impl Asked<'_> {
             seen: Seen::default(),
         };
         let mut report = Report::new(stdio, shown);
-        report.all(excepted(&self.route, url.host()))?;
         let unfinished = match examine(&dial, &mut report) {
             // The findings so far are worth reporting.
             Err(failure) if failure.phase == Some(Phase::Overall) => Some(failure),
             examined => examined.map_err(|failure| failure.context(url)).map(|()| None)?,
         };
         let advice = Advice::of(&dial);
-        let (command, command_to_share) = (advice.line(options, false), advice.line(options, true));
+        let command = advice.line(options);
         let outcome = report.outcome().and_then(|()| {
             unfinished.map_or(Ok(()), |mut failure| {
                 failure.message.push_str(
@@ -244,7 +225,7 @@ impl Asked<'_> {
             })
         });
         let outcome = outcome.map_err(|failure| failure.context(url));
-        Ok(Done { findings: report.findings, command, command_to_share, outcome })
+        Ok(Done { findings: report.findings, command, outcome })
     }
 }
 
@@ -266,7 +247,6 @@ fn examine(dial: &Dial<'_>, report: &mut Report<'_>) -> Result {
     let (findings, way) = data_connections::judge(dial);
     report.all(findings)?;
     report.all(dial.seen.packets.get().cloned())?;
-    report.add(ports::judge_parallel(dial))?;
     ended?;
     let Some(way) = way else { return Ok(()) };
     dial.seen.way.get_or_init(|| way);

@@ -12,7 +12,7 @@ use ftp_proto::{EntryKind, Escaped};
 use super::abilities::{self, LEAST};
 use super::dial::{Dial, ask};
 use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
-use super::seen::{DataMethod, PathKind, PathSeen};
+use super::seen::{PathKind, PathSeen};
 use crate::exit::Result;
 
 /// Examines the path, the listings and a large download.
@@ -124,36 +124,13 @@ const LONG: usize = 1_900;
 /// Largest number of bytes to read from a file.
 const MOST: u64 = 64 << 10;
 
-/// Sends a long command, which needs no data connection.
-///
-/// # Errors
-///
-/// Returns `Interrupted` after a signal.
-pub(super) fn send_packets(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
-    let finding = dial.client(DataMethod::Epsv).and_then(|mut inside| {
-        let finding = long_command(&mut inside.it)?;
-        if finding.grade == Grade::Ok {
-            inside.quit();
-        }
-        Ok(finding)
-    });
-    let finding = match finding {
-        Ok(finding) => finding,
-        Err(error @ Error::Cancelled) => return Err(error.into()),
-        // If the login failed, the next login reports what this error means.
-        Err(error) => Check("packets").skip(error),
-    };
-    dial.seen.packets.get_or_init(|| finding);
-    Ok(())
-}
-
 /// Sends a long NOOP. Any reply proves that the command arrived. Otherwise, the finding is a
 /// failure.
 ///
 /// # Errors
 ///
 /// Returns errors of the control connection, except for a missing reply to the long command.
-fn long_command(client: &mut Client) -> Result<Finding, Error> {
+pub(super) fn long_command(client: &mut Client) -> Result<Finding, Error> {
     let mut say = |length: usize| ask(client, &format!("NOOP {}", "x".repeat(length - 5)));
     say(SHORT)?;
     match say(LONG) {

@@ -18,9 +18,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// logins fail repeatedly, and a password may be valid only once, so few logins may be refused.
 const CAREFUL: usize = 3;
 
-/// The longest wait for a second simultaneous connection.
-const COMPANY: Duration = Duration::from_secs(3);
-
 /// Counter of the connections of this examination.
 #[derive(Debug)]
 pub(super) struct Places {
@@ -37,12 +34,8 @@ struct PlacesState {
     open: usize,
     /// Largest number of connections that the server accepts, as far as is known.
     most: usize,
-    /// Number of accepted connections now, and the highest such number so far.
-    inside: usize,
-    peak: usize,
-    /// Largest number of simultaneous connections at a refusal, including the refused one; 0
-    /// without a refusal.
-    refused_at: usize,
+    /// Whether the server refused a connection beside others.
+    is_limited: bool,
     /// Whether the server refused even a single connection; then refused attempts are not repeated.
     is_shut: bool,
     /// The refusal of a login that ends all further logins.
@@ -52,9 +45,6 @@ struct PlacesState {
 /// A value that occupies a place.
 #[derive(Debug)]
 pub(super) struct Inside<'a, T> {
-    /// Dropped before `it`, because the server may accept the next connection as soon as `it` is
-    /// closed.
-    counted: Counted<'a>,
     /// Dropped before its place is freed.
     pub(super) it: T,
     _place: Taken<'a>,
@@ -63,8 +53,7 @@ pub(super) struct Inside<'a, T> {
 impl Inside<'_, Client> {
     /// Sends QUIT and frees the place.
     pub(super) fn quit(self) {
-        let Self { counted, it, _place } = self;
-        drop(counted);
+        let Self { it, _place } = self;
         let _ = it.quit();
     }
 }
@@ -79,16 +68,6 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// One accepted connection.
-#[derive(Debug)]
-struct Counted<'a>(&'a Places);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.state().inside -= 1;
-    }
-}
-
 impl Places {
     pub(super) fn new() -> Self {
         let state = PlacesState { most: CAREFUL, ..PlacesState::default() };
@@ -98,7 +77,7 @@ impl Places {
     /// Allows any number of connections after a login, unless the server has refused one.
     pub(super) fn open_up(&self) {
         let mut state = self.state();
-        if state.refused_at == 0 {
+        if !state.is_limited {
             state.most = usize::MAX;
         }
     }
@@ -120,14 +99,7 @@ impl Places {
             let place = self.take(end);
             self.state().refusal.clone().map_or(Ok(()), Err)?;
             let error = match connect() {
-                Ok(it) => {
-                    let mut state = self.state();
-                    state.inside += 1;
-                    state.peak = state.peak.max(state.inside);
-                    drop(state);
-                    self.changed.notify_all();
-                    return Ok(Inside { counted: Counted(self), it, _place: place });
-                }
+                Ok(it) => return Ok(Inside { it, _place: place }),
                 Err(error) => error,
             };
             let is_over = || end.is_some_and(|end| Instant::now() >= end);
@@ -136,7 +108,7 @@ impl Places {
                 return Err(error);
             }
             if state.open > 1 {
-                state.refused_at = state.refused_at.max(state.open);
+                state.is_limited = true;
                 let fewer = if is_final(&error) { 1 } else { state.open - 1 };
                 state.most = state.most.min(fewer);
                 self.changed.notify_all();
@@ -158,21 +130,6 @@ impl Places {
                 return Err(error);
             }
         }
-    }
-
-    /// Waits, with one open connection, until the server has accepted or refused a second one.
-    /// Gives up after [`COMPANY`], because a server may keep the second connection waiting until
-    /// the first has ended.
-    pub(super) fn wait_for_second(&self) {
-        let is_unknown = |state: &mut PlacesState| state.peak < 2 && state.refused_at == 0;
-        drop(self.changed.wait_timeout_while(self.state(), COMPANY, is_unknown));
-    }
-
-    /// Returns `peak` and `refused_at`. The second number is `None` if the server refused no
-    /// connection, or refused even a single one.
-    pub(super) fn seen(&self) -> (usize, Option<usize>) {
-        let PlacesState { peak, refused_at, is_shut, .. } = *self.state();
-        (peak, Some(refused_at).filter(|at| *at > 0 && !is_shut))
     }
 
     fn take(&self, end: Option<Instant>) -> Taken<'_> {
@@ -246,7 +203,7 @@ mod tests {
 
     /// Runs six simultaneous clients of a server that accepts `most` at a time, and returns how
     /// many of them it accepted.
-    fn six(most: usize) -> (Places, usize) {
+    fn six(most: usize) -> usize {
         let places = Places { pause: Duration::from_millis(10), ..Places::new() };
         let inside = AtomicUsize::new(0);
         let arrived = std::sync::Barrier::new(6);
@@ -255,43 +212,22 @@ mod tests {
             arrived.wait();
             usize::from(places.enter(None, connect).is_ok())
         };
-        let count = thread::scope(|scope| {
+        thread::scope(|scope| {
             let all: Vec<_> = (0..6).map(|_| scope.spawn(work)).collect();
             all.into_iter().map(|one| one.join().unwrap()).sum()
-        });
-        (places, count)
+        })
     }
 
     #[test]
     fn all_checks_connect_in_turn_at_any_connection_limit() {
         for most in [1, 2, 6] {
-            let (places, count) = six(most);
-            assert_eq!(count, 6, "{most}");
-            assert!(places.seen().0 <= most, "{most}");
-        }
-    }
-
-    #[test]
-    fn the_first_connection_waits_for_the_result_of_the_second() {
-        for (most, verdict) in [(1, (1, Some(2))), (2, (2, None))] {
-            let places = Places::new();
-            let inside = AtomicUsize::new(0);
-            let connect = || let_in(&inside, most);
-            let first = places.enter(None, connect).unwrap();
-            thread::scope(|scope| {
-                scope.spawn(|| drop(places.enter(None, connect).unwrap()));
-                places.wait_for_second();
-                assert_eq!(places.seen(), verdict);
-                drop(first);
-            });
+            assert_eq!(six(most), 6, "{most}");
         }
     }
 
     #[test]
     fn attempts_end_if_the_server_admits_no_connection() {
-        let (places, count) = six(0);
-        assert_eq!(count, 0);
-        assert_eq!(places.seen(), (0, None));
+        assert_eq!(six(0), 0);
     }
 
     #[test]
@@ -306,7 +242,6 @@ mod tests {
         let first = places.enter(None, || Ok(())).unwrap();
         thread::scope(|scope| {
             let all: Vec<_> = (0..6).map(|_| scope.spawn(|| places.enter(None, refused))).collect();
-            places.wait_for_second();
             drop(first);
             assert!(all.into_iter().all(|one| one.join().unwrap().is_err()));
         });

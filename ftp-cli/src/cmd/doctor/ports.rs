@@ -7,12 +7,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ftp_client::{Client, FirstLook, Mode};
+use ftp_client::{Client, Error, FirstLook, Mode};
 use ftp_proto::Reply;
 
 use super::dial::{self, Dial, passive_port};
 use super::finding::{Check, Diagnosis, Finding, Grade};
+use super::path;
 use super::seen::{DataMethod, FirstConnectionSeen, Port, Ports};
+use crate::console::output::counted;
 use crate::exit::Result;
 use crate::lock;
 
@@ -22,7 +24,7 @@ const TRIES: usize = 8;
 /// Longest wait for a port: enough for the kernel's second attempt, after 1 s.
 const PATIENCE: Duration = Duration::from_millis(1_300);
 
-/// Examines the ports over the first connection, waits for the second one, and ends the first.
+/// Examines the ports and the path's packet size over the first connection, and ends it.
 pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
     let Some(login) = dial.login_seen() else { return Ok(()) };
     let Some(mut inside) = lock(&login.client).take() else { return Ok(()) };
@@ -35,8 +37,14 @@ pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
         let seen = FirstConnectionSeen { seen_as, ports };
         dial.seen.first.get_or_init(|| seen);
     }
-    dial.places.wait_for_second();
-    inside.quit();
+    let packets = path::long_command(client);
+    match &packets {
+        // Where replies are missing, the next login reports what the error means.
+        Err(error @ Error::Cancelled) => return Err(error.clone().into()),
+        Ok(Finding { grade: Grade::Ok, .. }) => inside.quit(),
+        _ => {}
+    }
+    dial.seen.packets.get_or_init(|| packets.unwrap_or_else(|error| Check("packets").skip(error)));
     Ok(())
 }
 
@@ -77,21 +85,6 @@ fn ask(dial: &Dial<'_>, client: &mut Client, peer: SocketAddr) -> Ports {
     learned
 }
 
-/// Judges the number of connections that the server has accepted at a time.
-pub(super) fn judge_parallel(dial: &Dial<'_>) -> Finding {
-    let (peak, refused) = dial.places.seen();
-    match refused {
-        Some(asked) => Check("parallel").warn(
-            Diagnosis("few-connections"),
-            format_args!("the server accepted only {peak} of {asked} connections at a time"),
-        ),
-        None if peak < 2 => {
-            Check("parallel").skip("cannot tell whether several connections at a time work")
-        }
-        None => Check("parallel").ok(format_args!("{peak} connections at a time work")),
-    }
-}
-
 /// Limit of a narrow range: its lowest and highest ports are less than this apart.
 const NARROW: u16 = 16;
 
@@ -104,9 +97,10 @@ pub(super) fn judge(learned: &Ports, wanted: Mode) -> Option<Finding> {
     let tries = learned.ports.len();
     let low = *numbers.first()?;
     let high = *numbers.last()?;
+    let tried = counted(tries, "try");
     let words = match numbers.len() {
-        1 => format!("{tries} tries: always port {low}"),
-        count => format!("{tries} tries: {count} different ports from {low} to {high}"),
+        1 => format!("{tried}: always port {low}"),
+        count => format!("{tried}: {count} different ports from {low} to {high}"),
     };
     if learned.is_partly() {
         let seen = format!(

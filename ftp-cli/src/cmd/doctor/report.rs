@@ -18,8 +18,6 @@ pub(super) struct Done {
     pub(super) findings: Vec<Finding>,
     /// The best command line for the server, if there is one.
     pub(super) command: Option<String>,
-    /// The command line for a report. A placeholder replaces the command that prints the password.
-    pub(super) command_to_share: Option<String>,
     pub(super) outcome: Result,
 }
 
@@ -190,19 +188,11 @@ fn whole_report(options: &Options, url: &FtpUrl, done: &Done, secrets: &Hidden) 
     // Mask before the text is wrapped, because a password can contain spaces.
     let mask =
         |it: &Finding| Finding { seen: secrets.leave_out(&it.seen).into_owned(), ..it.clone() };
-    let findings: Vec<Finding> = done.findings.iter().map(mask).collect();
-    report.push_str("\nProblems\n\n");
-    if !findings.iter().any(Finding::is_problem) {
-        report.push_str("none\n");
+    report.push_str("\nFindings\n\n");
+    for finding in &done.findings {
+        report.push_str(&text(&mask(finding), true, WIDTH + 1));
     }
-    for finding in findings.iter().filter(|finding| finding.is_problem()) {
-        report.push_str(&text(finding, true, WIDTH + 1));
-    }
-    report.push_str("\nAll findings\n\n");
-    for finding in &findings {
-        report.push_str(&text(finding, false, WIDTH + 1));
-    }
-    if let Some(command) = &done.command_to_share {
+    if let Some(command) = &done.command {
         let command = &secrets.leave_out(command);
         let _ = write!(report, "\nBest command line for this server\n\n{}\n", Printable(command));
     }

@@ -8,7 +8,7 @@ use ftp_client::tree::{Summary, TreeFault};
 use ftp_client::{Error, Event, FtpUrl, Observer};
 
 use super::{End, Ends, Mirror};
-use crate::connect::{RetryObserver, Retrying};
+use crate::connect::{Retrying, Witness};
 use crate::console::output::{rounded_size, shown};
 use crate::console::{Board, Meter};
 use crate::exit::{Exit, Failure, Result};
@@ -33,43 +33,23 @@ pub(super) fn withheld(first: &TreeFault, ignores_errors: bool, is_deploy: bool)
 
 /// Shows the retries of a plan.
 pub(super) struct PlanDisplay<'a> {
-    url: &'a FtpUrl,
-    retrying: Retrying,
-    observer: &'a RetryObserver,
-    refusal: Mutex<Option<String>>,
-}
-
-impl<'a> PlanDisplay<'a> {
-    pub(super) const fn new(
-        url: &'a FtpUrl,
-        retrying: Retrying,
-        observer: &'a RetryObserver,
-    ) -> Self {
-        Self { url, retrying, observer, refusal: Mutex::new(None) }
-    }
-
-    /// Returns the failure of the plan, with the last refusal of an earlier attempt.
-    pub(super) fn failure(&self, error: &Error) -> Failure {
-        Failure::from(error).after_refusal(lock(&self.refusal).take())
-    }
+    pub(super) url: &'a FtpUrl,
+    pub(super) retrying: Retrying,
+    pub(super) observer: &'a Witness,
 }
 
 impl Observer for PlanDisplay<'_> {
     fn event(&self, event: Event<'_>) {
         if let Event::Of { event: Event::Retry { attempt, why, pause }, .. } = event {
-            let why = Failure::from(*why);
-            if why.code.is_some() {
-                *lock(&self.refusal) = Some(why.message.clone());
-            }
             let fields = |object: Object| object.text("source", &self.url.to_string());
-            self.retrying.announce((*attempt, &why, *pause), self.observer, self.url, &fields);
+            self.retrying.announce((*attempt, why, *pause), self.observer, self.url, &fields);
         }
     }
 }
 
 pub(super) struct MirrorDisplay<'a> {
     ends: Ends<'a>,
-    observer: &'a RetryObserver,
+    observer: &'a Witness,
     retrying: Retrying,
     board: &'a Board,
     /// Whether to print a line for each object.
@@ -78,8 +58,6 @@ pub(super) struct MirrorDisplay<'a> {
     is_deploy: bool,
     tally: Mutex<Tally<'a>>,
     meters: Mutex<HashMap<Vec<u8>, Meter<'a>>>,
-    /// The last refusals of attempts that were followed by others, by path.
-    refusals: Mutex<HashMap<Vec<u8>, String>>,
 }
 
 impl<'a> MirrorDisplay<'a> {
@@ -87,10 +65,10 @@ impl<'a> MirrorDisplay<'a> {
         mirror: &Mirror<'_>,
         ends: Ends<'a>,
         board: &'a Board,
-        observer: &'a RetryObserver,
+        observer: &'a Witness,
         all: usize,
     ) -> Self {
-        let RetryObserver { messages, events, .. } = observer;
+        let Witness { messages, events, .. } = observer;
         let tally = Tally::new(all, "objects mirrored", messages, events);
         Self {
             ends,
@@ -101,7 +79,6 @@ impl<'a> MirrorDisplay<'a> {
             is_deploy: mirror.options.has("manifest"),
             tally: Mutex::new(tally),
             meters: Mutex::default(),
-            refusals: Mutex::default(),
         }
     }
 
@@ -171,7 +148,7 @@ impl<'a> MirrorDisplay<'a> {
     }
 
     fn say_unless_quiet(&self, path: &[u8], what: &str) {
-        let RetryObserver { messages, quiet, .. } = self.observer;
+        let Witness { messages, quiet, .. } = self.observer;
         messages.say_if(!quiet, format_args!("{}: {what}", shown(path)));
     }
 
@@ -205,12 +182,8 @@ impl<'a> MirrorDisplay<'a> {
                 self.observer.note(self.each, &shown(path), note, &fields);
             }
             Event::Retry { attempt, why, pause } => {
-                let why = Failure::from(*why);
-                if why.code.is_some() {
-                    lock(&self.refusals).insert(path.to_vec(), why.message.clone());
-                }
                 let fields = |object: Object| self.ends.name(object, path);
-                let next = (*attempt, &why, *pause);
+                let next = (*attempt, *why, *pause);
                 self.retrying.announce(next, self.observer, &shown(path), &fields);
             }
             _ => {}
@@ -230,8 +203,7 @@ impl Observer for MirrorDisplay<'_> {
             Event::SourceRemoved { path } => self.changed(path, "source removed", 0, None),
             Event::Failed { path, why } => {
                 lock(&self.meters).remove(path);
-                let refusal = lock(&self.refusals).remove(path);
-                let failure = Failure::from(why).after_refusal(refusal);
+                let failure = self.observer.last(&shown(path), why.into());
                 let fields = |error: Object| match path {
                     // The message of a failure of the plan names its object.
                     b"" => error,

@@ -19,7 +19,7 @@ use ftp_client::{FtpUrl, Place, RepresentationType};
 use self::display::{MirrorDisplay, PlanDisplay};
 pub(super) use self::options::FxpWay;
 use self::options::MirrorOptions;
-use crate::connect::{Credentials, Finder, RetryObserver, Sessions};
+use crate::connect::{Credentials, Finder, Sessions, Witness};
 use crate::console::output::{counted, rounded_size, shown, transferred};
 use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
 use crate::exit::{Exit, Failure, Result};
@@ -199,6 +199,13 @@ impl<'a> Mirror<'a> {
         let around = (canceller.as_ref(), &messages, self.options.is_quiet());
         let youngest = self.options.parsed("min-age", values::duration)?;
         watch::repeat((interval, youngest), observed, around, || {
+            for list in self.wanted.changed_lists() {
+                let text = format!(
+                    "{list}: has changed; its old content counts until mirror is started again"
+                );
+                messages.say_if(!self.options.is_quiet(), format_args!("warning: {text}"));
+                self.events.note(&text, |event| event);
+            }
             self.wanted.renew(self.options)?;
             self.between(ends, way, stdio)
         })
@@ -257,13 +264,13 @@ impl<'a> Mirror<'a> {
         stdio: &mut Stdio,
     ) -> Result {
         let url = source.url().or(target.url()).expect("one side is remote");
-        let observer = RetryObserver::new(self.options, stdio, &self.cleanup);
+        let observer = Witness::new(self.options, stdio, &self.cleanup);
         let retrying = self.wanted.transfer.retrying;
         // An earlier run of `--watch` may have ended while it planned.
         let _ = self.wanted.filter.missing();
-        let planning = PlanDisplay::new(url, retrying, &observer);
-        let sync = TreeSync::plan(from, to, options, &planning);
-        let sync = sync.map_err(|error| planning.failure(&error).context_unless_named(url))?;
+        let planning = PlanDisplay { url, retrying, observer: &observer };
+        let sync = TreeSync::plan(from, to, options, &planning)
+            .map_err(|error| observer.last(url, Failure::from(&error)).context_unless_named(url))?;
         // The system's `cp -r` creates a directory with the source's name in an existing target.
         let is_cp = self.options.synonym() == Some("cp");
         if sync.target_exists() && is_cp && !self.options.is_quiet() {
@@ -525,82 +532,44 @@ impl Mirror<'_> {
             } += 1;
         }
         (done.same, done.failed) = (sync.same(), sync.failures().count());
-        let counts = counts(&done, sync.unselected(), true);
-        self.say_totals("dry run, nothing changed: ", &counts, &rounded_size(sync.bytes()), stdio);
+        let totals = totals(&done, sync.unselected(), true, &rounded_size(sync.bytes()));
+        self.say_totals(&format!("dry run, nothing changed: {totals}"), stdio);
     }
 
     fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
         stdio.messages.usage().add(done.copied as u64, done.bytes);
         let moved = transferred(done.bytes, time);
-        self.say_totals("", &counts(done, unselected, false), &moved, stdio);
+        self.say_totals(&totals(done, unselected, false, &moved), stdio);
     }
 
-    /// Prints totals as one line, or with `--stats` as a table.
-    fn say_totals(&self, before: &str, counts: &[Total], moved: &str, stdio: &Stdio) {
-        if self.options.has("stats") && !self.events.is_on() {
-            for line in table(counts, moved) {
-                stdio.messages.say(line);
-            }
-            return;
-        }
+    fn say_totals(&self, totals: &str, stdio: &Stdio) {
         // Without a terminal too; `--json` has an event for this.
         let is_said = !self.options.is_quiet() && (self.is_talkative || !self.events.is_on());
-        stdio.messages.say_if(is_said, format_args!("{before}{}", line(counts, moved)));
+        stdio.messages.say_if(is_said, totals);
     }
 }
 
-struct Total {
-    /// The singular of what is counted, and what happened to it.
-    noun: &'static str,
-    what: &'static str,
-    count: usize,
-    /// Whether a count of 0 is printed.
-    always: bool,
-}
-
-/// Returns the totals, files copied first and failures last; of a plan, in words for what would happen.
-fn counts(done: &Summary, unselected: usize, is_plan: bool) -> Vec<Total> {
+/// Returns the totals as one line, files copied first and failures last; of a plan, in words for what would
+/// happen. Omits counts of 0, except the first two.
+fn totals(done: &Summary, unselected: usize, is_plan: bool, bytes: &str) -> String {
     let Summary { copied, renamed, made, removed, moved, links, modes, failed, same, .. } = *done;
-    let total = |noun, what, count, always| Total { noun, what, count, always };
     let step = |what, planned| if is_plan { planned } else { what };
-    vec![
-        total("file", step("copied", "to copy"), copied, true),
-        total("file", "unchanged", same, true),
-        total("file", "not selected", unselected, false),
-        total("file", step("renamed", "to rename"), renamed, false),
-        total("directory", step("made", "to make"), made, false),
-        total("link", step("made", "to make"), links, false),
-        total("mode", step("set", "to set"), modes, false),
-        total("object", step("removed", "to remove"), removed, false),
-        total("source file", "removed", moved, false),
-        total("object", "failed", failed, false),
-    ]
-}
-
-/// Returns the totals as one line. Omits counts of 0, except the first two.
-fn line(counts: &[Total], moved: &str) -> String {
-    let shown = counts.iter().filter(|total| total.always || total.count > 0);
-    let mut parts =
-        shown.map(|total| format!("{} {}", counted(total.count, total.noun), total.what));
-    let first = parts.next().unwrap_or_default();
-    format!("{first}, {moved}; {}", parts.collect::<Vec<_>>().join(", "))
-}
-
-/// Returns the lines of the table. Omits counts of 0, except those of files copied, files unchanged
-/// and failures.
-fn table(counts: &[Total], moved: &str) -> Vec<String> {
-    let shown = counts.iter().filter(|it| it.always || it.count > 0 || it.what == "failed");
-    let row = |total: &Total| {
-        let nouns = counted(0, total.noun);
-        let nouns = nouns.trim_start_matches("0 ");
-        format!("{:<20} {:>9}", format!("{nouns} {}", total.what), total.count)
-    };
-    let mut lines: Vec<String> = shown.map(row).collect();
-    if let Some(first) = lines.first_mut() {
-        first.push_str("  ");
-        first.push_str(moved);
+    let more = [
+        (unselected, "file", "not selected"),
+        (renamed, "file", step("renamed", "to rename")),
+        (made, "directory", step("made", "to make")),
+        (links, "link", step("made", "to make")),
+        (modes, "mode", step("set", "to set")),
+        (removed, "object", step("removed", "to remove")),
+        (moved, "source file", "removed"),
+        (failed, "object", "failed"),
+    ];
+    let mut line = format!("{} {}, {bytes}; ", counted(copied, "file"), step("copied", "to copy"));
+    line += &format!("{} unchanged", counted(same, "file"));
+    for (count, noun, what) in more.into_iter().filter(|(count, ..)| *count > 0) {
+        line += &format!(", {} {what}", counted(count, noun));
     }
-    lines
+    line
 }
 
 #[cfg(test)]
@@ -611,16 +580,8 @@ mod tests {
     fn the_summary_shows_all_totals() {
         let mut done = Summary::default();
         (done.same, done.copied, done.bytes, done.removed) = (12_000, 2, 1_048_576, 1);
-        let (counts, moved) = (counts(&done, 0, false), "1.0 MiB in 0.50 s (2.0 MiB/s)");
-        let want = [
-            "files copied                 2  1.0 MiB in 0.50 s (2.0 MiB/s)",
-            "files unchanged          12000",
-            "objects removed              1",
-            "objects failed               0",
-        ];
-        assert_eq!(table(&counts, moved), want);
         let want = "2 files copied, 1.0 MiB in 0.50 s (2.0 MiB/s); 12000 files unchanged, 1 object \
                     removed";
-        assert_eq!(line(&counts, moved), want);
+        assert_eq!(totals(&done, 0, false, "1.0 MiB in 0.50 s (2.0 MiB/s)"), want);
     }
 }

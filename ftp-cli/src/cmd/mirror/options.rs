@@ -3,24 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
+use super::watch::SETTLE;
 use ftp_client::AddressRule;
 use ftp_client::file::Side;
 use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_proto::Pattern;
 
-use crate::config_file;
-use crate::connect::credentials::netrc_in_home;
 use crate::console::Cleanup;
 use crate::console::output::{self, shown, shown_path};
-use crate::exit::{Failure, Result};
-use crate::options::{Options, values, whole_number};
+use crate::exit::{Exit, Failure, Result};
+use crate::options::{Options, own_files, values, whole_number};
 use crate::remote::pattern::explained;
 use crate::system::{self, OsStrExt};
 use crate::transfer::{Selection, TransferOptions, journals, selection};
@@ -36,6 +35,15 @@ pub(super) struct MirrorOptions {
     sync: SyncOptions<'static>,
     /// Options for each file; options that only `get` and `put` accept are not set.
     pub(super) transfer: TransferOptions,
+    /// The files of lists, as they were when they were read.
+    lists: Vec<(PathBuf, Option<ListFacts>)>,
+}
+
+type ListFacts = (system::FileId, u64, Option<SystemTime>);
+
+fn list_facts(path: &Path) -> Option<ListFacts> {
+    let metadata = path.metadata().ok()?;
+    Some((system::file_id(path)?, metadata.len(), metadata.modified().ok()))
 }
 
 impl MirrorOptions {
@@ -101,7 +109,11 @@ impl MirrorOptions {
             // In active mode, each job listens on a port of its own.
             .jobs(transfer.jobs)
             .rate_limit(transfer.rate_limit.clone());
+        let lists = ["exclude-from", "files-from"].into_iter().flat_map(|long| options.all(long));
+        let lists = lists.map(PathBuf::from).map(|path| (path.clone(), list_facts(&path)));
         Ok(Self {
+            // Before they are read, so that a change meanwhile shows.
+            lists: lists.collect(),
             filter: Filter::from_options(options, source, input)?,
             max_delete,
             sync: comparison.into_iter().fold(sync, SyncOptions::compare),
@@ -110,18 +122,43 @@ impl MirrorOptions {
     }
 
     /// Prepares for another run: ages count from its beginning, and the ignore file is read again.
-    /// Lists are not: one that is just being written would let through what it excludes.
+    /// Lists are not.
     ///
     /// # Errors
     ///
     /// Returns `Usage` for an invalid value or pattern, and `Local` if the source or its ignore file
-    /// cannot be read.
+    /// cannot be read, or if the ignore file has gone or is younger than a second: an editor may be writing
+    /// it, and it would let through what it excludes.
     pub(super) fn renew(&mut self, options: &Options) -> Result {
         self.transfer.selection = selection(options)?;
         if let Some(ignored) = &mut self.filter.ignored {
-            *ignored = Ignored::at(&ignored.top)?;
+            let now = Ignored::at(&ignored.top)?;
+            let file = || shown_path(&now.top.join(IGNORE_FILE));
+            if ignored.changed.is_some() && now.changed.is_none() {
+                let message = format!("{}: missing; to exclude nothing, leave it empty", file());
+                return Err(Failure::new(Exit::Local, message));
+            }
+            // A time to come is that of a clock that is ahead: it tells no age.
+            let age =
+                now.changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+            if age.is_some_and(|age| age < SETTLE) {
+                let message = format!("{}: is just being written", file());
+                return Err(Failure::new(Exit::Local, message));
+            }
+            *ignored = now;
         }
         Ok(())
+    }
+
+    /// Returns the lists that have changed since they were read, or since the last call.
+    pub(super) fn changed_lists(&mut self) -> Vec<String> {
+        let changed = self.lists.iter_mut().filter_map(|(path, known)| {
+            let now = list_facts(path);
+            let is_changed = *known != now;
+            *known = now;
+            is_changed.then(|| shown_path(path))
+        });
+        changed.collect()
     }
 
     /// Checks the options of a mirror to a server.
@@ -162,22 +199,6 @@ impl MirrorOptions {
     }
 }
 
-/// The options that name files of the run itself, some of them secret.
-const OWN_FILES: [&str; 7] =
-    ["password-file", "netrc-file", "client-cert", "client-key", "log-file", "lock", "trace"];
-
-fn own_files(options: &Options) -> impl Iterator<Item = PathBuf> {
-    if let Some(trace) = options.value("trace") {
-        // It is written only later, but it must be known now.
-        let mut opening = OpenOptions::new();
-        let _ = system::private(opening.append(true).create(true)).open(trace);
-    }
-    let named = OWN_FILES.iter().flat_map(|long| options.all(long)).map(PathBuf::from);
-    let home = system::home();
-    let usual = [config_file::path(), home.and_then(|home| netrc_in_home(&home))];
-    named.chain(usual.into_iter().flatten())
-}
-
 /// The ignore file, at the top of a tree that is uploaded.
 const IGNORE_FILE: &str = ".ftpignore";
 
@@ -205,6 +226,8 @@ pub(super) struct Filter {
 struct Ignored {
     top: PathBuf,
     globs: Vec<Glob>,
+    /// When the file was last changed, if there is one.
+    changed: Option<SystemTime>,
     /// Path of an ignore file that is not at the top.
     elsewhere: OnceLock<Vec<u8>>,
 }
@@ -213,8 +236,6 @@ struct Ignored {
 struct Glob {
     /// The option or the file that has the pattern, and the pattern as typed.
     text: String,
-    /// What the pattern probably means, in case that it matches nothing.
-    hint: &'static str,
     /// Whether a file has the pattern.
     is_listed: bool,
     /// Whether the pattern has matched a name.
@@ -265,7 +286,7 @@ impl Filter {
         let unmet = ignored
             .chain(&self.globs)
             .filter(move |glob| glob.is_listed == of_files && !glob.is_met.load(Ordering::Relaxed));
-        unmet.map(|glob| format!("{}: matches no name{}", glob.text, glob.hint))
+        unmet.map(|glob| format!("{}: matches no name", glob.text))
     }
 
     /// Checks that the tree has no ignore file that was not read.
@@ -334,16 +355,16 @@ impl Ignored {
         // A missing source fails before a prompt for a password.
         std::fs::metadata(top).map_err(|error| Failure::local(shown_path(top), &error))?;
         let file = top.join(IGNORE_FILE);
-        let globs = match std::fs::read(&file) {
-            Ok(text) => listed(&shown_path(&file), &text)?,
+        let (globs, changed) = match output::read_whole(&file) {
+            Ok((text, changed)) => (listed(&shown_path(&file), &text)?, Some(changed)),
             // A source that is not a directory fails later.
             Err(error) => match error.kind() {
-                io::ErrorKind::NotFound if file.symlink_metadata().is_err() => Vec::new(),
-                io::ErrorKind::NotADirectory => Vec::new(),
+                io::ErrorKind::NotFound if file.symlink_metadata().is_err() => Default::default(),
+                io::ErrorKind::NotADirectory => Default::default(),
                 _ => return Err(Failure::local(shown_path(&file), &error)),
             },
         };
-        Ok(Self { top: top.to_owned(), globs, elsewhere: OnceLock::new() })
+        Ok(Self { top: top.to_owned(), globs, changed, elsewhere: OnceLock::new() })
     }
 
     /// Returns whether an object is left out. Ignore files always are: they name private files.
@@ -415,19 +436,8 @@ impl Glob {
         let pattern = Pattern::parse_path(path).map_err(|error| explained(path, error))?;
         // What is excluded must stay in a local tree, whatever its spelling.
         let pattern = if cfg!(windows) { pattern.ignoring_case() } else { pattern };
-        let hint = match bytes {
-            [b'!', ..] => "; ! is part of the name here: use --include",
-            _ if bytes.contains(&b',') && !bytes.contains(&b'{') => {
-                "; a comma is part of the name: use one option per pattern, or {a,b}"
-            }
-            _ if bytes.contains(&b' ') => {
-                "; a blank is part of the name: use one option per pattern"
-            }
-            _ => "",
-        };
         Ok(Self {
             text,
-            hint,
             is_listed: false,
             is_met: AtomicBool::new(false),
             includes: false,
@@ -534,6 +544,42 @@ fn path(line: &[u8]) -> Result<Option<Vec<u8>>, &'static str> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn an_ignore_file_that_may_still_be_written_is_not_read_again() {
+        let top = tempfile::tempdir().unwrap();
+        let file = top.path().join(IGNORE_FILE);
+        std::fs::write(&file, "secret\n").unwrap();
+        let words = ["mirror", "SRC", "ftp://h/"].map(Into::into);
+        let (_, options) = crate::options::parse(words).unwrap();
+        let mut mirror =
+            MirrorOptions::from_options(&options, Some(top.path()), &mut io::empty()).unwrap();
+        let opened = std::fs::File::create(&file).unwrap();
+        assert_eq!(mirror.renew(&options).unwrap_err().exit, Exit::Local);
+        opened.set_modified(SystemTime::now() - 2 * SETTLE).unwrap();
+        mirror.renew(&options).unwrap();
+    }
+
+    #[test]
+    fn an_ignore_file_that_goes_away_still_excludes() {
+        let top = tempfile::tempdir().unwrap();
+        let words = ["mirror", "--watch", "SRC", "ftp://h/"].map(Into::into);
+        let (_, options) = crate::options::parse(words).unwrap();
+        let read = || MirrorOptions::from_options(&options, Some(top.path()), &mut io::empty());
+        read().unwrap().renew(&options).unwrap();
+        let file = top.path().join(IGNORE_FILE);
+        std::fs::write(&file, "secret\n").unwrap();
+        let mut mirror = read().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        for _ in 0..2 {
+            assert_eq!(mirror.renew(&options).unwrap_err().exit, Exit::Local);
+            assert!(!mirror.filter.takes(b"secret", false));
+        }
+        let empty = std::fs::File::create(&file).unwrap();
+        empty.set_modified(SystemTime::now() - 2 * SETTLE).unwrap();
+        mirror.renew(&options).unwrap();
+        assert!(mirror.filter.takes(b"secret", false));
+    }
+
     fn choice(words: &str) -> Filter {
         let globs = words.split_whitespace().map(|word| {
             let (sign, text) = word.split_at(1);
@@ -585,22 +631,8 @@ mod tests {
         assert!(!choice.takes(b"a.tmp", false) && !choice.takes(b"d/keep.tmp", false));
         let unmet = |of_files| choice.unmet(of_files).collect::<Vec<_>>().join("|");
         assert_eq!(unmet(false), "-x/y: matches no name|-[{]a,b\\}: matches no name");
-        assert!(unmet(true).starts_with(r#"list:4: "!k\\ ": matches no name; a blank"#));
+        assert!(unmet(true).starts_with(r#"list:4: "!k\\ ": matches no name|"#));
         assert!(unmet(true).ends_with(r#"|list:5: "x\\#": matches no name"#), "{}", unmet(true));
-    }
-
-    #[test]
-    fn a_pattern_that_matched_nothing_gets_a_hint() {
-        for (text, want) in [
-            ("*.o,*.a", "a comma is part of the name: use one option per pattern, or {a,b}"),
-            ("*.o *.a", "a blank is part of the name: use one option per pattern"),
-            ("!keep.o", "! is part of the name here: use --include"),
-            ("*.{o,a}", "matches no name"),
-        ] {
-            let globs = vec![Glob::read(text.to_owned(), text.as_bytes()).unwrap()];
-            let unmet = Filter { globs, ..Filter::default() }.unmet(false).next().unwrap();
-            assert!(unmet.starts_with(text) && unmet.ends_with(want), "{unmet}");
-        }
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! `mirror --watch`: runs again after each change of SRC, and after a time without one.
 
+use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ftp_client::Canceller;
 use ftp_client::pool::Patience;
-use ftp_client::{Canceller, Error};
 
 use crate::connect::sessions::pause_until;
 use crate::console::output::{Messages, shown_path};
-use crate::exit::{Exit, Failure, Result};
+use crate::exit::{Exit, Result};
 use crate::options::{Options, values};
 use crate::system::Changes;
 
@@ -16,7 +17,7 @@ use crate::system::Changes;
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The time without a change after which a run begins, so that a file is complete that is being written.
-const SETTLE: Duration = Duration::from_secs(1);
+pub(super) const SETTLE: Duration = Duration::from_secs(1);
 
 /// The time after which a run begins although changes go on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,29 +45,24 @@ pub(super) fn repeat(
     (canceller, messages, quiet): (Option<&Canceller>, &Messages, bool),
     mut run: impl FnMut() -> Result,
 ) -> Result {
-    let pause = |time| {
-        pause_until(Instant::now() + time, canceller);
-        match canceller.is_some_and(Canceller::is_cancelled) {
-            true => Err(Failure::from(Error::Cancelled)),
-            false => Ok(()),
-        }
-    };
+    let pause = |time| pause_until(Instant::now() + time, canceller);
     let what = here.map_or_else(|| "SRC".to_owned(), shown_path);
     messages.say_if(!quiet, format_args!("watching {what}; Ctrl-C ends it"));
     let back_off = Patience::new().scattered(false);
     let (mut failures, mut has_succeeded) = (0, false);
     let until_old = youngest.map_or(interval, |age| interval.min(age + SETTLE));
-    let mut has_changed = true;
+    let (mut has_changed, mut last) = (true, None);
     loop {
         // What changes during the run is a change after it.
-        let changes = here.and_then(|here| match Changes::of(here, sees_removals) {
-            Ok(changes) => Some(changes),
-            Err(error) => {
+        let changes = here.and_then(|here| {
+            let (changes, is_seen) = watch_again(last.take(), || Changes::of(here, sees_removals));
+            has_changed |= is_seen;
+            let report = |error| {
                 let message =
                     format!("cannot watch all of SRC ({error}): looking every {interval:?}");
                 messages.say_once(!quiet, message);
-                None
-            }
+            };
+            changes.map_err(report).ok()
         });
         match run() {
             Ok(()) => (failures, has_succeeded) = (0, true),
@@ -90,19 +86,38 @@ pub(super) fn repeat(
             }
         }
         match changes {
-            Some(changes) => {
+            Some(mut changes) => {
                 let limit = if has_changed { until_old } else { interval };
-                has_changed = await_change(changes, limit, canceller, &pause)?;
+                has_changed = await_change(&mut changes, limit, canceller, &pause)?;
+                last = Some(changes);
             }
             None => pause(interval)?,
         }
     }
 }
 
+/// Begins another watch before the last one ends, and returns whether the last one has seen a change since it
+/// was read: the run after it may find that file too young. The system may not watch a large tree twice;
+/// then a change may have been missed.
+fn watch_again(
+    last: Option<Changes>,
+    watch: impl Fn() -> io::Result<Changes>,
+) -> (io::Result<Changes>, bool) {
+    let changes = watch();
+    match (last, changes) {
+        (Some(mut last), Ok(changes)) => (Ok(changes), last.take()),
+        (Some(last), Err(_)) => {
+            drop(last);
+            (watch(), true)
+        }
+        (None, changes) => (changes, false),
+    }
+}
+
 /// Waits until SRC has changed and then stays unchanged for [`SETTLE`], or until `interval` has passed
 /// without a change. Returns whether there was a change.
 fn await_change(
-    mut changes: Changes,
+    changes: &mut Changes,
     interval: Duration,
     canceller: Option<&Canceller>,
     pause: &dyn Fn(Duration) -> Result,
@@ -122,5 +137,37 @@ fn await_change(
         if !changes.take() || Instant::now() >= end {
             return Ok(true);
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_change_between_two_watches_is_seen_by_one_of_them() {
+        let root = tempfile::tempdir().unwrap();
+        let watch = || Changes::of(root.path(), false);
+        let (first, is_seen) = watch_again(None, watch);
+        assert!(!is_seen);
+        let (second, is_seen) = watch_again(first.ok(), watch);
+        assert!(!is_seen);
+        let (third, is_seen) = watch_again(second.ok(), || {
+            fs::write(root.path().join("a"), "")?;
+            watch()
+        });
+        let mut third = third.unwrap();
+        assert!(is_seen && !third.take());
+        // The system refuses to watch the tree twice.
+        let is_refused = Cell::new(false);
+        let (fourth, is_seen) = watch_again(Some(third), || match is_refused.replace(true) {
+            true => watch(),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        });
+        assert!(is_seen && fourth.is_ok());
     }
 }

@@ -23,7 +23,7 @@ use self::options::Refusal;
 pub(super) use self::options::key_and_value;
 use super::control::{drop_privileges, is_root};
 use crate::connect::credentials::{USER, VARIABLE};
-use crate::console::output::plain;
+use crate::console::output::{counted, plain};
 use crate::console::{Messages, Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
@@ -101,11 +101,8 @@ fn print_check(config: &Config, options: &Options, stdio: &mut Stdio) -> Result 
     let text = if options.is_verbose() { &report.details } else { &report.text };
     stdio.print_report(&plain(text))?;
     let Some(kind) = report.kind else { return Ok(()) };
-    let found = match report.problems {
-        1 => "1 problem found".to_owned(),
-        count => format!("{count} problems found"),
-    };
-    Err(Failure::new(Exit::from(kind), format!("--check: {found}")))
+    let problems = counted(report.problems, "problem");
+    Err(Failure::new(Exit::from(kind), format!("--check: {problems} found")))
 }
 
 fn open_log(config: &Config, options: &Options, messages: &Messages) -> Result<DaemonLog> {
@@ -228,65 +225,52 @@ impl Sockets {
     /// Returns `Usage` if a variable has an invalid value, or a descriptor is not a listening TCP
     /// socket.
     pub(super) fn passed() -> Result<Self> {
-        let variable = |name: &str| match env::var(name) {
-            Ok(value) => Ok(Some(value)),
-            Err(VarError::NotPresent) => Ok(None),
-            Err(VarError::NotUnicode(_)) => Err(Failure::usage(format!("invalid {name}"))),
-        };
-        let process = variable("LISTEN_PID")?;
-        if process.as_deref() != Some(&process::id().to_string()) {
+        if env::var("LISTEN_PID").ok() != Some(process::id().to_string()) {
             // The sockets belong to another process, which passed on its environment.
             return Ok(Self::default());
         }
-        let Some(count) = variable("LISTEN_FDS")? else { return Ok(Self::default()) };
-        let names = variable("LISTEN_FDNAMES")?;
-        let kinds = kinds(&count, names.as_deref()).map_err(Failure::usage)?;
+        let count = env::var_os("LISTEN_FDS").unwrap_or_default();
+        let count = count.to_string_lossy();
+        // sd-listen-fds reserves memory for each socket.
+        if !count.parse::<u32>().is_ok_and(|count| count <= MOST_SOCKETS) {
+            let wrong = format!("invalid LISTEN_FDS \"{count}\": expected 0-{MOST_SOCKETS}");
+            return Err(Failure::usage(wrong));
+        }
+        // sd-listen-fds takes such names for none.
+        if matches!(env::var("LISTEN_FDNAMES"), Err(VarError::NotUnicode(_))) {
+            return Err(Failure::usage("invalid LISTEN_FDNAMES: expected one name per socket"));
+        }
         let sockets = sd_listen_fds::get();
         let sockets = sockets.map_err(|error| Failure::usage(format!("LISTEN_FDS: {error}")))?;
-        let mut passed = Self::default();
-        let mut wrong = None;
-        for (number, (socket, kind)) in (3..).zip(sockets.into_iter().zip(kinds)) {
-            match listener(socket.1.into_std()) {
-                Ok(socket) if kind == SocketKind::Implicit => passed.implicit.push(socket),
-                Ok(socket) => passed.plaintext.push(socket),
-                Err(why) => wrong = wrong.or(Some((number, why))),
+        let has_names = sockets.iter().any(|(name, _)| name.is_some());
+        let (mut passed, mut wrong) = (Self::default(), None);
+        for (number, (name, socket)) in (3..).zip(sockets) {
+            let is_implicit = is_implicit(name.as_deref(), has_names);
+            // Each is looked at: one that is not open must not be closed.
+            match (listener(socket.into_std()), is_implicit) {
+                (Ok(socket), Ok(true)) => passed.implicit.push(socket),
+                (Ok(socket), Ok(false)) => passed.plaintext.push(socket),
+                (Err(why), _) => {
+                    wrong = wrong.or(Some(format!("LISTEN_FDS: descriptor {number}: {why}")));
+                }
+                (_, Err(why)) => wrong = wrong.or(Some(why)),
             }
         }
-        let Some((number, why)) = wrong else { return Ok(passed) };
-        Err(Failure::usage(format!("LISTEN_FDS: descriptor {number}: {why}")))
+        wrong.map_or(Ok(passed), |why| Err(Failure::usage(why)))
     }
 }
 
-/// Use of a socket, by its name.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum SocketKind {
-    Control,
-    Implicit,
-}
-
-/// Returns the use of each of `count` sockets. A socket without a name, or with the name `unknown`
-/// (sd_listen_fds(3)), is for control connections.
-fn kinds(count: &str, names: Option<&str>) -> Result<Vec<SocketKind>, String> {
-    let number = count.parse::<u32>().ok().filter(|number| *number <= MOST_SOCKETS);
-    let number = number
-        .ok_or_else(|| format!("invalid LISTEN_FDS \"{count}\": expected 0-{MOST_SOCKETS}"))?;
-    let number = number as usize;
-    let Some(names) = names.filter(|names| !names.is_empty()) else {
-        return Ok(vec![SocketKind::Control; number]);
-    };
-    let kind = |name: &str| match name {
-        "control" | "unknown" | "" => Ok(SocketKind::Control),
-        "implicit" => Ok(SocketKind::Implicit),
-        other => Err(format!(
-            "invalid LISTEN_FDNAMES \"{names}\": expected control or implicit, not \"{other}\"; set \
+/// Returns whether a socket of this name is for implicit TLS. One without a name, or with the name `unknown`
+/// (sd_listen_fds(3)), is for control connections, unless others have names.
+fn is_implicit(name: Option<&str>, has_names: bool) -> Result<bool, String> {
+    match name {
+        Some("control" | "unknown" | "") => Ok(false),
+        Some("implicit") => Ok(true),
+        None if has_names => Err("invalid LISTEN_FDNAMES: expected one name per socket".to_owned()),
+        None => Ok(false),
+        Some(other) => Err(format!(
+            "invalid LISTEN_FDNAMES: expected control or implicit, not \"{other}\"; set \
              FileDescriptorName= in the socket unit"
-        )),
-    };
-    let kinds: Vec<SocketKind> = names.split(':').map(kind).collect::<Result<_, _>>()?;
-    match kinds.len() == number {
-        true => Ok(kinds),
-        false => Err(format!(
-            "invalid LISTEN_FDNAMES \"{names}\": expected one name per socket (sockets: {number})"
         )),
     }
 }
@@ -443,24 +427,19 @@ mod tests {
 
     #[test]
     fn descriptor_names_select_the_kind_of_socket() {
-        use SocketKind::{Control, Implicit};
-        for (count, names, want) in [
-            ("0", None, Ok(&[][..])),
-            ("2", None, Ok(&[Control, Control])),
-            ("1", Some(""), Ok(&[Control])),
-            ("1", Some("unknown"), Ok(&[Control])),
-            ("2", Some("implicit:control"), Ok(&[Implicit, Control])),
-            ("2", Some("implicit:"), Ok(&[Implicit, Control])),
-            ("1", Some("implicit:control"), Err("expected one name per socket (sockets: 1)")),
-            ("1", Some("x.socket"), Err("not \"x.socket\"; set FileDescriptorName=")),
-            ("x", None, Err("invalid LISTEN_FDS \"x\"")),
-            ("-1", None, Err("invalid LISTEN_FDS \"-1\"")),
-            ("4000000000", None, Err("expected 0-1000")),
+        for (name, has_names, want) in [
+            (None, false, Ok(false)),
+            (None, true, Err("expected one name per socket")),
+            (Some(""), true, Ok(false)),
+            (Some("unknown"), true, Ok(false)),
+            (Some("control"), true, Ok(false)),
+            (Some("implicit"), true, Ok(true)),
+            (Some("x.socket"), true, Err("not \"x.socket\"; set FileDescriptorName=")),
         ] {
-            match (kinds(count, names), want) {
-                (Ok(found), Ok(want)) => assert_eq!(found, want, "{count} {names:?}"),
+            match (is_implicit(name, has_names), want) {
+                (Ok(found), Ok(want)) => assert_eq!(found, want, "{name:?}"),
                 (Err(found), Err(want)) => assert!(found.contains(want), "{found}"),
-                (found, want) => panic!("{count} {names:?}: {found:?}, not {want:?}"),
+                (found, want) => panic!("{name:?}: {found:?}, not {want:?}"),
             }
         }
     }

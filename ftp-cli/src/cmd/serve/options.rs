@@ -218,8 +218,6 @@ fn share(
 /// Reads each `--user NAME[:PASSWORD]`. A user without a password gets the password from
 /// `--password-file`, or else from `environment`.
 fn users(options: &Options, environment: Option<OsString>) -> Result<Vec<NameAndPassword>> {
-    let is_empty = environment.as_ref().is_some_and(|password| password.is_empty());
-    let lacks = if is_empty { "FTP_PASSWORD is empty; " } else { "" };
     let mut elsewhere = match options.value("password-file") {
         Some(file) => Some(read_file(file)?),
         None => environment
@@ -251,7 +249,7 @@ fn users(options: &Options, environment: Option<OsString>) -> Result<Vec<NameAnd
             None => {
                 let password = elsewhere.take().ok_or_else(|| {
                     Failure::usage(format!(
-                        "no password for user {shown}: {lacks}set {VARIABLE} or use --password-file; each holds \
+                        "no password for user {shown}: set {VARIABLE} or use --password-file; each holds \
                          the password of one user"
                     ))
                 })?;
@@ -431,7 +429,7 @@ mod tests {
             assert!(failure.message.contains(want), "{line}: {}", failure.message);
         }
         let Err(failure) = plan("serve -u a /", Some("")) else { panic!("an empty password") };
-        assert!(failure.message.contains("a: FTP_PASSWORD is empty; set"), "{}", failure.message);
+        assert!(failure.message.contains("a: set FTP_PASSWORD"), "{}", failure.message);
     }
 
     #[test]

@@ -74,7 +74,9 @@ impl Vsftpd {
             "seconds" => quoted(&format!("{value} s")),
             "rate" => quoted(&format!("{value}/s")),
             "mask" => {
-                quoted(&self.bits(key).map_or(value.to_owned(), |bits| format!("{bits:03o}")))
+                // Only the bits of group and others: a umask with bits of the owner is refused.
+                let bits = self.bits(key).map(|bits| format!("{:03o}", bits & 0o077));
+                quoted(&bits.unwrap_or_else(|| value.to_owned()))
             }
             _ => return None,
         })
@@ -312,7 +314,8 @@ impl Conversion {
             let owner = quoted(conf.get("chown_username").unwrap_or("root"));
             self.set("chown_uploads", "anonymous.owner", &owner);
         }
-        for (key, mode) in [("file_mode", file_mode), ("directory_mode", 0o777 & !umask)] {
+        for (key, mode) in [("file_mode", file_mode), ("directory_mode", 0o777 & !(umask & 0o077))]
+        {
             self.set("anon_umask", &format!("anonymous.{key}"), &quoted(&format!("{mode:04o}")));
         }
     }
@@ -571,6 +574,9 @@ mod tests {
             text.contains("file_mode = \"0644\"") && text.contains("control = \"optional\""),
             "{text}"
         );
+        // Nobody executes what is uploaded, but the owner must be able to enter directories.
+        let text = converted("listen=YES\nlocal_enable=YES\nlocal_umask=0133\n", &users).text(None);
+        assert!(text.contains("umask = \"033\""), "{text}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::process::Stdio;
 use crate::console::output::{shown, shown_path};
 use crate::console::{Messages, Printable};
 use crate::exit::{Exit, Failure, Result};
-use crate::options::{Options, values};
+use crate::options::{Command, Options, values};
 use crate::system::{self, OsStrExt, OsStringExt, Running, inherited};
 use ftp_client::NetrcEntry;
 use ftp_proto::FtpUrl;
@@ -56,63 +56,61 @@ pub(crate) struct Finder<'a> {
     options: &'a Options,
     /// Receiver of warnings, which also decides whether a prompt is possible.
     messages: Messages,
-    /// Value of [`VARIABLE`], until an account has used it.
-    environment: Option<OsString>,
-    /// Value of [`USER`].
-    environment_user: Option<OsString>,
-    /// What the environment lacks to name a user, if it has a password or an empty value.
-    names_no_user: Option<&'static str>,
-    /// Whether [`VARIABLE`] is empty.
-    is_empty: bool,
-    /// Whether the environment has a part of a login, and no account has used its password.
-    is_unused: bool,
+    environment: EnvironmentLogin,
     home: Option<OsString>,
     /// The password source that an option names, opened when the first account needs it.
     given: Option<PasswordSource>,
     found: Vec<(Account, Credentials)>,
 }
 
-impl<'a> Finder<'a> {
-    pub(crate) fn new(options: &'a Options, messages: &Messages) -> Self {
-        let home = system::home();
-        let messages = messages.clone();
-        let (given, found) = (None, Vec::new());
-        let (environment, environment_user, names_no_user) = (None, None, None);
-        let (is_empty, is_unused) = (false, false);
-        let mut this = Self {
-            options,
-            messages,
-            environment,
-            environment_user,
-            names_no_user,
-            is_empty,
-            is_unused,
-            home,
-            given,
-            found,
-        };
+/// What the environment says of a login.
+struct EnvironmentLogin {
+    user: Option<OsString>,
+    /// The password, until an account has used it.
+    password: Option<OsString>,
+    /// What is missing to name a user, if there is a password or an empty value.
+    names_no_user: Option<&'static str>,
+    /// Whether there is a part of a login, and no account has used the password.
+    is_unused: bool,
+}
+
+impl EnvironmentLogin {
+    fn read() -> Self {
         let password = std::env::var_os(VARIABLE);
         // The program of a server's hook has the name of the server's user, and no password.
         let is_of_hook = std::env::var_os("FTP_PEER").is_some()
             && password.as_ref().is_none_or(|password| password.is_empty());
-        let user = std::env::var_os(USER).filter(|_| !is_of_hook);
-        this.set_environment(password, user);
-        this
+        Self::of(std::env::var_os(USER).filter(|_| !is_of_hook), password)
     }
 
-    fn set_environment(&mut self, password: Option<OsString>, user: Option<OsString>) {
+    fn of(user: Option<OsString>, password: Option<OsString>) -> Self {
         let is_empty = |value: &Option<OsString>| value.as_ref().map(|value| value.is_empty());
-        self.names_no_user = match (is_empty(&user), is_empty(&password)) {
+        let names_no_user = match (is_empty(&user), is_empty(&password)) {
             (Some(true), Some(true)) => Some("FTP_USER and FTP_PASSWORD are empty"),
             (Some(true), _) => Some("FTP_USER is empty"),
             (None, Some(true)) => Some("FTP_PASSWORD is empty"),
             (None, Some(false)) => Some("FTP_PASSWORD is set, but FTP_USER is not"),
             _ => None,
         };
-        self.is_empty = is_empty(&password) == Some(true);
-        self.is_unused = user.is_some() || password.is_some();
-        self.environment = password.filter(|password| !password.is_empty());
-        self.environment_user = user.filter(|user| !user.is_empty());
+        Self {
+            names_no_user,
+            is_unused: user.is_some() || password.is_some(),
+            user: user.filter(|user| !user.is_empty()),
+            password: password.filter(|password| !password.is_empty()),
+        }
+    }
+}
+
+impl<'a> Finder<'a> {
+    pub(crate) fn new(options: &'a Options, messages: &Messages) -> Self {
+        Self {
+            options,
+            messages: messages.clone(),
+            environment: EnvironmentLogin::read(),
+            home: system::home(),
+            given: None,
+            found: Vec::new(),
+        }
     }
 
     /// Finds the login for the server of `url`.
@@ -135,7 +133,7 @@ impl<'a> Finder<'a> {
         if named == Some(b"") {
             return Err(Failure::new(Exit::Login, "--user: the name is empty"));
         }
-        let of_environment = self.environment_user.as_ref().map(|user| user.as_bytes());
+        let of_environment = self.environment.user.as_ref().map(|user| user.as_bytes());
         if named.or(url.user()).is_none()
             && of_environment.is_some_and(|user| user.contains(&b'\n') || user.contains(&b'\r'))
         {
@@ -175,11 +173,12 @@ impl<'a> Finder<'a> {
             let message = format!("{option} in [hosts]: no user for {host}; {to_name}");
             return Err(Failure::usage(message));
         }
-        if !self.is_unused {
+        if !self.environment.is_unused {
             return Ok(());
         }
         let host = url.host();
-        let why = self.names_no_user.unwrap_or("copies between servers do not use FTP_USER");
+        let why =
+            self.environment.names_no_user.unwrap_or("copies between servers do not use FTP_USER");
         let message = format!(
             "no user for {host}: {why}; {to_name}; for an anonymous login, use ftp://anonymous@{host}/"
         );
@@ -266,13 +265,6 @@ impl<'a> Finder<'a> {
             return Ok(Credentials { is_personal, ..Credentials::of(user, password) });
         }
         let entry = self.of_netrc(url.host(), user)?;
-        let lacks_password = match &entry {
-            Some(_) => Some("the entry in netrc has no password"),
-            None if self.environment_user.is_some() && self.environment.is_some() => {
-                Some("FTP_PASSWORD is for the user of FTP_USER")
-            }
-            None => self.is_empty.then_some("FTP_PASSWORD is empty"),
-        };
         let is_listed = entry.is_some();
         let (login, password, account) =
             entry.map_or((None, None, None), |entry| (entry.login, entry.password, entry.account));
@@ -295,7 +287,7 @@ impl<'a> Finder<'a> {
             // If only netrc names the user, the environment can still supply the password.
             None => match self.of_environment(user)? {
                 Some(password) => password,
-                None => self.ask(user, url, lacks_password)?,
+                None => self.ask(user, url)?,
             },
         };
         let account = account.map(Secret::new);
@@ -325,14 +317,14 @@ impl<'a> Finder<'a> {
     ///
     /// Returns `Usage` if FTP cannot send it, as with the line break of a file.
     fn of_environment(&mut self, user: &[u8]) -> Result<Option<Secret>> {
-        if self.environment_user.as_ref().is_some_and(|own| own.as_bytes() != user) {
+        if self.environment.user.as_ref().is_some_and(|own| own.as_bytes() != user) {
             return Ok(None);
         }
-        let Some(password) = self.environment.clone() else { return Ok(None) };
+        let Some(password) = self.environment.password.clone() else { return Ok(None) };
         let password = Secret::new(password.into_vec());
         password.is_sendable(VARIABLE)?;
-        self.environment = None;
-        self.is_unused = false;
+        self.environment.password = None;
+        self.environment.is_unused = false;
         Ok(Some(password))
     }
 
@@ -358,16 +350,17 @@ impl<'a> Finder<'a> {
             kind => matches!(kind, ErrorKind::NotADirectory | ErrorKind::InvalidFilename),
         };
         let without = "; to do without it, use --no-netrc";
-        let LoadedNetrc { text, name, unfit } = match load_netrc(&path) {
-            Ok(loaded) => loaded,
-            Err(error) if is_named => return Err(Failure::local(shown_path(&path), &error)),
+        let name = shown_path(&path);
+        let (metadata, text) = match read_own(&path) {
+            Ok(read) => read,
+            Err(error) if is_named => return Err(Failure::local(name, &error)),
             Err(error) if is_missing(&error) => return Ok(None),
             // It may name the user that an anonymous login would lack.
             Err(error) if user.is_none() => {
-                return Err(Failure::local(shown_path(&path), &error).hinted(without));
+                return Err(Failure::local(name, &error).hinted(without));
             }
             Err(error) => {
-                self.note(format_args!("{}: cannot read: {error}", shown_path(&path)));
+                self.note(format_args!("{name}: cannot read: {error}"));
                 return Ok(None);
             }
         };
@@ -383,9 +376,9 @@ impl<'a> Finder<'a> {
                 None
             }
         };
-        let has_secret = |entry: &NetrcEntry| entry.password.is_some() || entry.account.is_some();
-        let unfit = unfit.filter(|_| found.as_ref().is_some_and(has_secret));
-        let Some(why) = unfit else { return Ok(found) };
+        let is_secret = |entry: &NetrcEntry| entry.password.is_some() || entry.account.is_some();
+        let has_secret = found.as_ref().is_some_and(is_secret);
+        let Some(why) = unfit_secret(&metadata).filter(|_| has_secret) else { return Ok(found) };
         Err(Failure::new(Exit::Local, format!("{name}: password for {host} ignored: {why}")))
     }
 
@@ -396,7 +389,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Asks for the password on the terminal. Fails if messages do not appear there.
-    fn ask(&self, user: &[u8], url: &FtpUrl, lacks: Option<&str>) -> Result<Secret> {
+    fn ask(&self, user: &[u8], url: &FtpUrl) -> Result<Secret> {
         let name = shown(user);
         let host = url.host();
         let terminal = self.messages.is_terminal().then(Terminal::find);
@@ -405,8 +398,7 @@ impl<'a> Finder<'a> {
                 true => "use --password-file with one line per user".to_owned(),
                 false => format!("set {VARIABLE}, or use .netrc or --password-file"),
             };
-            let lacks = lacks.map(|lacks| format!("{lacks}; ")).unwrap_or_default();
-            let message = format!("no password for user {name} at {host}: {lacks}{hint}");
+            let message = format!("no password for user {name} at {host}: {hint}");
             return Err(Failure::new(Exit::Login, message));
         };
         self.messages.show_progress(None);
@@ -445,6 +437,42 @@ const OPTIONS: [&str; 3] = ["password-file", "password-fd", "password-command"];
 /// Largest output of a password command in bytes.
 const LONGEST_OUTPUT: u64 = 1 << 20;
 
+/// Checks that standard input, if it is the source of passwords, is read for nothing else: lines would
+/// pass for the password, or the password for a line, which messages show.
+///
+/// # Errors
+///
+/// Returns `Usage` if it is read for more.
+pub(crate) fn check_input(command: Command, options: &Options) -> Result {
+    let input = Path::new("/dev/fd/0");
+    let is_input = |file: &OsStr| {
+        let id = system::file_id(Path::new(file));
+        Path::new(file) == input || id.is_some() && id == system::file_id(input)
+    };
+    let option = option(options);
+    let source = match option {
+        Some("password-file") => options.value("password-file").map(OsStr::to_owned),
+        Some("password-fd") => {
+            options.parsed("password-fd", number)?.map(|number| format!("/dev/fd/{number}").into())
+        }
+        _ => None,
+    };
+    let lists = ["exclude-from", "files-from", "input-file"];
+    let lists = lists.into_iter().flat_map(|long| options.all(long));
+    let script = options.operands.get(1).map_or(OsStr::new("-"), OsString::as_os_str);
+    let mut others = lists.chain((command == Command::Batch).then_some(script));
+    // Of a descriptor, no byte after the line is read: data can follow.
+    let is_data = command == Command::Put && option == Some("password-file");
+    let is_data = is_data && options.operands.iter().any(|local| local == "-");
+    if source.is_some_and(|source| is_input(&source))
+        && (is_data || others.any(|file| file == "-" || is_input(file)))
+    {
+        let message = "standard input cannot be both the password and other lines or data; use another --password-fd";
+        return Err(Failure::usage(message));
+    }
+    Ok(())
+}
+
 /// A source of passwords, one per line, with its name.
 struct PasswordSource {
     input: Box<dyn Read + Send>,
@@ -481,7 +509,9 @@ impl PasswordSource {
                     }
                     _ => Failure::local(&name, &error),
                 })?;
-                warning = open_to_others(&file).map(|why| format!("{name}: {why}"));
+                let metadata = file.metadata().ok().filter(Metadata::is_file);
+                let why = metadata.and_then(|metadata| unfit_secret(&metadata));
+                warning = why.map(|why| format!("{name}: {why}"));
                 (Box::new(BufReader::new(file)), name)
             }
             "password-fd" => {
@@ -499,12 +529,6 @@ impl PasswordSource {
         };
         Ok(Some(Self { input, name, warning }))
     }
-}
-
-/// Returns a warning if another user owns a file or others can access it.
-fn open_to_others(file: &File) -> Option<String> {
-    let metadata = file.metadata().ok().filter(Metadata::is_file)?;
-    unfit_secret(&metadata)
 }
 
 fn number(text: &str) -> Result<i32, String> {
@@ -687,24 +711,6 @@ fn unsendable(name: &str, what: &str) -> Failure {
     Failure::usage(format!(
         "{name}: invalid password: it contains {what}, which FTP cannot send; remove it"
     ))
-}
-
-struct LoadedNetrc {
-    text: Vec<u8>,
-    name: String,
-    /// Reason not to use the file's passwords, if there is one.
-    unfit: Option<String>,
-}
-
-/// Reads a file.
-///
-/// # Errors
-///
-/// Returns the errors of [`read_own`].
-fn load_netrc(path: &Path) -> io::Result<LoadedNetrc> {
-    let (metadata, text) = read_own(path)?;
-    let unfit = unfit_secret(&metadata);
-    Ok(LoadedNetrc { text, name: shown_path(path), unfit })
 }
 
 /// Returns why `user` should not trust the passwords in a file, if another user except root owns

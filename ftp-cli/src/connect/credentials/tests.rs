@@ -19,7 +19,7 @@ fn with<T>(
     let urls: Vec<_> = urls.collect();
     let messages = Messages::new(io::sink(), false);
     let mut finder = Finder::new(&options, &messages);
-    finder.set_environment(environment.map(OsString::from), None);
+    finder.environment = EnvironmentLogin::of(None, environment.map(OsString::from));
     finder.home = home.map(OsString::from);
     find(&mut finder, &urls).map_err(|failure| failure.exit)
 }
@@ -135,7 +135,8 @@ fn the_environment_names_a_user_li_01() {
         ("ls --password-command pwd ftp://h/x", Some("ci"), None, Ok("ci /")),
     ] {
         let found = with(line, password, None, |finder, urls| {
-            finder.set_environment(password.map(OsString::from), user.map(OsString::from));
+            finder.environment =
+                EnvironmentLogin::of(user.map(OsString::from), password.map(OsString::from));
             let found = urls.iter().map(|url| Ok(text(&finder.find(url)?)));
             Ok(found.collect::<Result<Vec<_>>>()?.join(", "))
         });
@@ -170,7 +171,7 @@ fn half_a_login_is_an_error_li_01() {
         ("ls ftp://h/", Some(""), Some("p"), "FTP_USER is empty; to name"),
         ("ls --password-file f ftp://h/", Some(""), None, "FTP_USER is empty; to name"),
         ("ls ftp://h/", Some("ci"), None, "no password for user ci at h: set FTP_PASSWORD, or"),
-        ("ls ftp://h/", Some("ci"), Some(""), "for user ci at h: FTP_PASSWORD is empty; set FTP_"),
+        ("ls ftp://h/", Some("ci"), Some(""), "for user ci at h: set FTP_PASSWORD"),
         ("ls ftp://h/", Some("ci"), Some("p"), ""),
         ("ls ftp://anonymous@h/", None, Some("p"), ""),
         ("ls ftp://anonymous@h/", Some(""), Some(""), ""),
@@ -189,22 +190,22 @@ fn half_a_login_is_an_error_li_01() {
         ("ls -u u ftp://h/", None, None, "no password for user u at h: set FTP_PASSWORD, or"),
         ("ls --user= ftp://h/", None, None, "--user: the name is empty"),
         ("ls --user= ftp://u:p@h/", None, Some("p"), "--user: the name is empty"),
-        ("ls ftp://u@h/", None, Some(""), "for user u at h: FTP_PASSWORD is empty; set FTP_"),
+        ("ls ftp://u@h/", None, Some(""), "for user u at h: set FTP_PASSWORD"),
         ("ls ftp://u@h/", None, Some("p"), ""),
         ("ls ftp://u@h/", Some(""), None, "no password for user u at h: set FTP_PASSWORD, or"),
         ("ls ftp://u@h/", Some(""), Some("p"), ""),
         ("ls ftp://u@h/", Some("ci"), None, "no password for user u at h: set FTP_PASSWORD, or"),
-        ("ls ftp://u@h/", Some("ci"), Some(""), "u at h: FTP_PASSWORD is empty; set FTP_"),
+        ("ls ftp://u@h/", Some("ci"), Some(""), "u at h: set FTP_PASSWORD"),
         ("ls ftp://u@y/", None, None, ""),
         ("ls ftp://anonymous@h/", Some("ci"), Some(""), ""),
         // The URL has a password.
         ("ls ftp://u:p@h/", Some("ci"), Some(""), ""),
         ("ls -u v ftp://u:p@h/", None, None, "no password for user v at h: set FTP_PASSWORD, or"),
         // netrc names a user.
-        ("ls ftp://n/", None, None, "m at n: the entry in netrc has no password; set FTP_PASSWORD"),
+        ("ls ftp://n/", None, None, "m at n: set FTP_PASSWORD"),
         ("ls ftp://n/", None, Some("p"), ""),
         ("ls ftp://w/", None, Some(""), ""),
-        ("ls ftp://w/", Some("ci"), Some(""), "ci at w: FTP_PASSWORD is empty; set FTP_PASSWORD"),
+        ("ls ftp://w/", Some("ci"), Some(""), "ci at w: set FTP_PASSWORD"),
         ("ls --no-netrc ftp://w/", None, None, NAME),
         // A copy between servers has no -u, and takes no user from the environment.
         ("fxp ftp://h/ ftp://w/", None, None, "to name a user, use ftp://USER@HOST/"),
@@ -217,15 +218,16 @@ fn half_a_login_is_an_error_li_01() {
             "h: copies between servers do not use FTP_U",
         ),
         ("fxp ftp://h/ ftp://w/", Some("ci"), Some("p"), "h: copies between servers do not use FT"),
-        ("fxp ftp://h/ ftp://u@i/", Some("ci"), Some("p"), "FTP_PASSWORD is for the user of FTP_U"),
+        ("fxp ftp://h/ ftp://u@i/", Some("ci"), Some("p"), "at i: use --password-file"),
         ("fxp ftp://u@h/ ftp://i/", None, Some("p"), ""),
-        ("fxp ftp://u@h/ ftp://w/", Some("ci"), Some(""), "u at h: FTP_PASSWORD is empty; set"),
+        ("fxp ftp://u@h/ ftp://w/", Some("ci"), Some(""), "u at h: set FTP_PASSWORD"),
     ] {
         let output = tempfile::NamedTempFile::new().unwrap();
         let messages = Messages::new(output.reopen().unwrap(), false);
         let (_, options) = options::parse(line.split(' ').map(OsString::from)).unwrap();
         let mut finder = Finder::new(&options, &messages);
-        finder.set_environment(password.map(OsString::from), user.map(OsString::from));
+        finder.environment =
+            EnvironmentLogin::of(user.map(OsString::from), password.map(OsString::from));
         finder.home = Some(home.path().into());
         let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
         let found = match urls.collect::<Vec<_>>().as_slice() {
@@ -312,7 +314,8 @@ fn a_password_of_the_configuration_gives_way_to_other_logins_li_01() {
         }]);
         let messages = Messages::new(io::sink(), false);
         let mut finder = Finder::new(&options, &messages);
-        finder.set_environment(user.map(|_| "env".into()), user.map(OsString::from));
+        finder.environment =
+            EnvironmentLogin::of(user.map(OsString::from), user.map(|_| "env".into()));
         finder.home = Some(home.path().into());
         let urls = options.operands.iter().map(|url| FtpUrl::parse(url.as_bytes()).unwrap());
         let found = match urls.collect::<Vec<_>>().as_slice() {
@@ -481,8 +484,8 @@ fn a_netrc_that_others_can_access_is_refused_li_02_hl_02() {
     ] {
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         for name in ["netrc", "link"] {
-            let loaded = load_netrc(&root.path().join(name)).unwrap();
-            assert_eq!(loaded.unfit.is_none(), is_fit, "{mode:o} {name}");
+            let (metadata, _) = read_own(&root.path().join(name)).unwrap();
+            assert_eq!(unfit_secret(&metadata).is_none(), is_fit, "{mode:o} {name}");
         }
     }
 }
@@ -494,8 +497,8 @@ fn a_netrc_of_another_user_is_refused_li_02_hl_02() {
     }
     let file = tempfile::NamedTempFile::new().unwrap();
     std::os::unix::fs::chown(file.path(), Some(12_345), None).unwrap();
-    let loaded = load_netrc(file.path()).unwrap();
-    assert!(loaded.unfit.is_some_and(|why| why.contains("12345")));
+    let (metadata, _) = read_own(file.path()).unwrap();
+    assert!(unfit_secret(&metadata).is_some_and(|why| why.contains("12345")));
 }
 
 #[test]
@@ -511,10 +514,10 @@ fn endless_or_oversized_netrc_files_are_not_read_hl_02() {
     symlink("/dev/zero", at("zero")).unwrap();
     symlink("loop", at("loop")).unwrap();
     for name in ["fifo", "directory", "sparse", "more", "zero", "loop", "none"] {
-        assert!(load_netrc(&at(name)).is_err(), "{name}");
+        assert!(read_own(&at(name)).is_err(), "{name}");
     }
-    let most = load_netrc(&at("most")).unwrap();
-    assert!(NetrcEntry::find(&most.text, "h", None).is_err());
+    let (_, most) = read_own(&at("most")).unwrap();
+    assert!(NetrcEntry::find(&most, "h", None).is_err());
 }
 
 #[test]
@@ -525,5 +528,5 @@ fn only_an_absolute_home_yields_a_netrc_path_hl_13() {
     {
         assert_eq!(netrc_in_home(OsStr::new(home)).as_deref(), want.map(Path::new), "{home:?}");
     }
-    assert!(load_netrc(&netrc_in_home(OsStr::new(&huge)).unwrap()).is_err());
+    assert!(read_own(&netrc_in_home(OsStr::new(&huge)).unwrap()).is_err());
 }

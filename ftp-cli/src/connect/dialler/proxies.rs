@@ -31,7 +31,8 @@ const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 pub(super) struct Proxies {
     ftp: Option<NamedProxy>,
     ftps: Option<NamedProxy>,
-    exceptions: Option<(&'static str, String)>,
+    /// The list in `no_proxy`.
+    exceptions: String,
 }
 
 #[derive(Clone)]
@@ -46,27 +47,6 @@ struct NamedProxy {
 pub(crate) struct Chosen {
     pub(crate) proxy: Proxy,
     pub(crate) by: String,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Route {
-    /// No proxy is named.
-    Direct,
-    /// The environment variable `variable` excludes the server from the proxy that `by` names.
-    Excepted {
-        variable: &'static str,
-        by: String,
-    },
-    Through(Chosen),
-}
-
-impl Route {
-    pub(crate) const fn chosen(&self) -> Option<&Chosen> {
-        match self {
-            Self::Through(chosen) => Some(chosen),
-            _ => None,
-        }
-    }
 }
 
 impl Proxies {
@@ -91,7 +71,7 @@ impl Proxies {
                 Some((by, value.to_string_lossy().into_owned()))
             })
         };
-        let exceptions = variable(EXCEPTIONS);
+        let exceptions = variable(EXCEPTIONS).map_or(String::new(), |(_, list)| list);
         let Some((option, by)) = option else {
             let of = |names| {
                 let found = variable(names).or_else(|| variable(OF_ALL));
@@ -108,20 +88,18 @@ impl Proxies {
         Ok(Self { ftp: Some(named.clone()), ftps: Some(named), exceptions })
     }
 
-    /// Returns the route to the server of `url`.
+    /// Returns the proxy for the server of `url`, if there is one.
     ///
     /// # Errors
     ///
     /// Returns `Usage` if a variable that applies has an invalid value.
-    pub(super) fn way_to(&self, url: &FtpUrl) -> Result<Route> {
+    pub(super) fn way_to(&self, url: &FtpUrl) -> Result<Option<Chosen>> {
         let named = if url.scheme() == Scheme::Ftps { &self.ftps } else { &self.ftp };
-        let Some(named) = named else { return Ok(Route::Direct) };
-        match &self.exceptions {
-            Some((variable, list)) if is_listed(url.host(), list) => {
-                Ok(Route::Excepted { variable, by: named.by.clone() })
-            }
-            _ => Ok(Route::Through(Chosen { proxy: named.parse()?, by: named.by.clone() })),
+        let Some(named) = named else { return Ok(None) };
+        if is_listed(url.host(), &self.exceptions) {
+            return Ok(None);
         }
+        Ok(Some(Chosen { proxy: named.parse()?, by: named.by.clone() }))
     }
 }
 

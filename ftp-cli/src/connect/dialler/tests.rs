@@ -22,7 +22,7 @@ fn private_addresses_are_not_public_li_13() {
         ("::ffff:198.41.0.4", true),
     ] {
         let peer = SocketAddr::new(address.parse().unwrap(), 21);
-        assert_eq!(exposed_to(Some(peer), &Route::Direct).is_some(), want, "{address}");
+        assert_eq!(exposed_to(Some(peer), None).is_some(), want, "{address}");
     }
 }
 
@@ -73,11 +73,8 @@ fn way(url: &str, option: Option<&str>, environment: &[(&str, &str)]) -> Result<
     let url = FtpUrl::parse(url.as_bytes()).unwrap();
     let option = option.map(|value| (OsStr::new(value), PROXY.to_owned()));
     let way = Proxies::read(option, find).and_then(|all| all.way_to(&url));
-    match way.map_err(|failure| failure.exit)? {
-        Route::Direct => Ok("direct".to_owned()),
-        Route::Excepted { variable, by } => Ok(format!("{variable}, not {by}")),
-        Route::Through(chosen) => Ok(format!("{} by {}", chosen.proxy, chosen.by)),
-    }
+    let way = way.map_err(|failure| failure.exit)?;
+    Ok(way.map_or("direct".to_owned(), |chosen| format!("{} by {}", chosen.proxy, chosen.by)))
 }
 
 #[test]
@@ -98,8 +95,8 @@ fn proxy_variables_have_the_precedence_of_curl() {
         ("ftps://h/", &[ftp], "direct"),
         // In a CGI program, any client can set these.
         ("ftp://h/", &[("http_proxy", "f"), ("HTTP_PROXY", "f")], "direct"),
-        ("ftp://h.x/", &[ftp, ("no_proxy", "x")], "no_proxy, not ftp_proxy"),
-        ("ftp://h.x/", &[ftp, ("no_proxy", ""), ("NO_PROXY", ".x")], "NO_PROXY, not ftp_proxy"),
+        ("ftp://h.x/", &[ftp, ("no_proxy", "x")], "direct"),
+        ("ftp://h.x/", &[ftp, ("no_proxy", ""), ("NO_PROXY", ".x")], "direct"),
         ("ftp://h.x/", &[ftp, ("no_proxy", "y"), ("NO_PROXY", "x")], "http://a:1 by ftp_proxy"),
     ] {
         assert_eq!(way(url, None, environment).unwrap(), want, "{url} {environment:?}");
@@ -119,7 +116,7 @@ fn the_proxy_option_overrides_the_variables() {
         assert_eq!(way("ftp://h/", Some(option), &ftp), want.map(str::to_owned), "{option}");
     }
     let except = [("no_proxy", "h")];
-    assert_eq!(way("ftp://h/", Some("b"), &except).unwrap(), "no_proxy, not --proxy");
+    assert_eq!(way("ftp://h/", Some("b"), &except).unwrap(), "direct");
     // A variable that does not apply may hold anything.
     let broken = [("ftp_proxy", "gopher://b"), ("no_proxy", "h")];
     assert!(way("ftp://h/", None, &broken).is_ok());
@@ -277,8 +274,7 @@ fn tls_options_need_tls() {
         ("get --tls-data clear", false),
     ] {
         let protection = protection(line).unwrap();
-        assert_eq!(protection.for_all(&[&clear]).is_ok(), of_clear, "{line}");
+        assert_eq!(protection.check(&[&clear]).is_ok(), of_clear, "{line}");
     }
-    let both = protection("fxp -k").unwrap().for_all(&[&clear, &secure]).unwrap();
-    assert!(both.for_all(&[&clear]).is_ok());
+    assert!(protection("fxp -k").unwrap().check(&[&clear, &secure]).is_ok());
 }

@@ -97,3 +97,23 @@ fn only_grades_at_the_beginning_of_a_line_have_a_colour() {
                 \x1b[31mfail\x1b[0m  d\n\x1b[33mwarn\x1b[0m  e";
     assert_eq!(graded(report), want);
 }
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("list");
+    std::fs::write(&path, vec![b'x'; 4 << 20]).unwrap();
+    assert_eq!(read_whole(&path).unwrap().0.len(), 4 << 20);
+    let has_ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut file = File::options().append(true).open(&path).unwrap();
+            while !has_ended.load(Ordering::Relaxed) {
+                file.write_all(b"x").unwrap();
+            }
+        });
+        let is_refused = (0..1_000).any(|_| read_whole(&path).is_err());
+        has_ended.store(true, Ordering::Relaxed);
+        assert!(is_refused);
+    });
+}
