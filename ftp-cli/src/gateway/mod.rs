@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use ftp_client::file::Checksum;
 use ftp_client::{Client, FtpUrl, Mode, Timeouts, Tls};
 use ftp_server::daemon::{OpenStore, StoreKey, StoreKind, StoreValues};
 use ftp_server::{MemoryStorage, Partials, Storage, StorageError, StorageErrorKind as Kind};
@@ -23,6 +24,9 @@ use crate::lock;
 
 /// The longest wait for another change at a path.
 const TURN: Duration = Duration::from_secs(5);
+
+/// Time for which a change whose answer is lost may still be made.
+const LATE: Duration = Duration::from_secs(5 * 60);
 
 /// Memory for the bytes of interrupted uploads.
 const KEPT: u64 = 64 * 1024 * 1024;
@@ -162,6 +166,7 @@ impl StoreKind for OtherServer {
             connections: values.number("connections").unwrap_or(8).try_into().unwrap_or(usize::MAX),
             timeout,
             turn: TURN,
+            late: LATE,
             in_place: values.switch("in_place") == Some(true),
             hashes: values.text("verify") == Some("hash"),
             dialler: ConnectingThread::start()
@@ -169,6 +174,7 @@ impl StoreKind for OtherServer {
             personal: login.is_none(),
             held: AtomicUsize::new(0),
             renames: Default::default(),
+            replaces: OnceLock::new(),
             restarts: OnceLock::new(),
             sets_times: OnceLock::new(),
         };
@@ -231,16 +237,17 @@ impl OpenStore for Door {
             Some(source) => format!("{host}: {source}"),
             None => format!("{host}: {error}"),
         };
-        let ask = |client: &mut Client, _: &_| Ok((client.features()?, client.hash_algorithms()?));
-        let ((features, digests), _) = upstream.ask(ask).map_err(failed)?;
+        let ask =
+            |client: &mut Client, _: &_| Ok((client.features()?, Checksum::for_server(client)?));
+        let ((features, digest), _) = upstream.ask(ask).map_err(failed)?;
         let root = Gateway::new(upstream, "");
         root.list(&"/".into(), ftp_server::Ask::Names).map_err(failed)?;
         found.push(format!("{host} accepts the login, and its directory can be listed"));
         if !features.has("SIZE") && !features.has("MLST") {
             found.push(format!("{host} does not list SIZE: the size of an upload may be unknown"));
         }
-        if self.target.hashes && digests.is_empty() {
-            found.push(format!("{host} lists no HASH: only the size of an upload is compared"));
+        if self.target.hashes && digest.is_none() {
+            found.push(format!("{host} lists no usable digest: uploads are compared by size"));
         }
         Ok(found)
     }

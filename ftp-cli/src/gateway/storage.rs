@@ -1,7 +1,7 @@
 //! The files of another server as a [`Storage`]. A refusal is explained by looking at what is there,
 //! because servers use one code for many reasons.
 
-use std::io::{self, Cursor};
+use std::io;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -16,9 +16,10 @@ use ftp_server::{
     WriteMode,
 };
 
-use super::transfer::{self, OtherAppend, OtherFile};
+use super::transfer::{self, OtherAppend, OtherFile, Reading};
 use super::upstream::{
-    self, Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, find, metadata,
+    self, Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, failed, find, folded,
+    is_same, metadata,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -55,16 +56,19 @@ impl Gateway {
     }
 
     /// Returns what is at a path below the directory of the URL, or `None` if the server proves that nothing
-    /// is, and the connection.
+    /// is, and the connection; before a transfer, which `uploads` or downloads, or before none.
     fn find_by(
         &self,
         client: Connection,
         at: &[u8],
-        mut question: impl FnMut(&mut Client, &[u8]) -> Result<Option<Found>, Error>,
+        uploads: Option<bool>,
     ) -> StorageResult<(Option<Metadata>, Connection)> {
         self.upstream.ask_by(client, |client, upstream| {
             let place = upstream.path(at);
-            let found = question(client, &place)?;
+            let found = match uploads {
+                Some(uploads) => client.find_before_transfer(&place, uploads)?,
+                None => client.find(&place)?,
+            };
             upstream::whole(client, &place, found)
         })
     }
@@ -72,7 +76,7 @@ impl Gateway {
     /// Returns what is at a path, or `None` if the server proves that nothing is.
     fn find(&self, path: &VirtualPath) -> StorageResult<Option<Metadata>> {
         let at = self.below(path)?;
-        Ok(self.find_by(self.upstream.lend()?, &at, |client, place| client.find(place))?.0)
+        Ok(self.find_by(self.upstream.lend()?, &at, None)?.0)
     }
 
     /// Returns what must be there.
@@ -91,44 +95,14 @@ impl Gateway {
 
     /// Returns what a directory has, uploads on their way included, and the memory for it.
     fn names(&self, at: &[u8]) -> StorageResult<(Vec<Found>, Held)> {
-        let options = ListOptions::by(ListingForm::Auto).all(true);
-        let listed = self.upstream.ask(|client, other| {
-            let (mut names, mut held) = (Vec::new(), Held::none(other));
-            for item in client.list_directory(other.path(at), options)? {
-                match item? {
-                    ListLine::Entry(found) if held.add(Budget::weight_of(&found), ROOM) => {
-                        names.push(found);
-                    }
-                    ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
-                    // Clients remove what a listing lacks.
-                    ListLine::Unparsed(line) => {
-                        let why = format!("the other server lists {}: unreadable", Escaped(&line));
-                        return Err(Error::local(io::Error::other(why)));
-                    }
-                }
-            }
-            Ok((names, held))
-        });
-        Ok(listed?.0)
+        Ok(self.upstream.ask(|client, other| names_in(client, other, &other.path(at)))?.0)
     }
 
-    /// Returns whether the directory above an object is missing.
-    fn is_lost(&self, path: &VirtualPath) -> StorageResult<bool> {
-        let above = self.find(&path.parent().unwrap_or_default())?;
-        Ok(above.is_none_or(|above| above.kind != EntryKind::Directory))
-    }
-
-    /// Removes a directory in which there is nothing but what gateways that were killed have left.
-    fn remove_directory(&self, path: &VirtualPath) -> StorageResult<()> {
-        if path.is_root() {
-            return Err(Kind::Denied.into());
-        }
-        self.existing(path)?.check_directory()?;
-        let at = self.below(path)?;
-        // Some servers remove what is in the directory too, uploads on their way included, and one listing
-        // can lack a name.
+    /// Removes what gateways that were killed have left in a directory, and checks that there is nothing
+    /// else. One listing can lack a name.
+    fn empty(&self, client: &mut Client, place: &[u8]) -> StorageResult<()> {
         for _ in 0..2 {
-            let (left, _) = self.names(&at)?;
+            let (left, _) = names_in(client, &self.upstream, place).known()?;
             if !left.iter().all(|found| is_own_name(&found.name)) {
                 return Err(Kind::NotEmpty.into());
             }
@@ -136,22 +110,47 @@ impl Gateway {
                 return Err(Kind::Busy.into());
             }
             for upload in left {
-                let left = [&*at, b"/", &*upload.name].concat();
-                self.upstream.change(&left, false, |client, place| client.delete(place))?;
+                client.delete([place, b"/", &*upload.name].concat()).known()?;
             }
         }
-        // Those servers also remove what is stored there from now on.
-        self.upstream.change(&at, true, |client, place| client.rmdir(place))
+        Ok(())
     }
 
-    /// Returns why an object cannot be made, if the directory above it is missing, else the server's
-    /// reason.
-    fn explain(&self, path: &VirtualPath, refused: StorageError) -> StorageError {
-        match refused.kind == Kind::Refused && self.is_lost(path).unwrap_or(false) {
-            true => Kind::NotFound.into(),
-            false => refused,
+    /// Checks the directory above an object.
+    fn check_above(&self, path: &VirtualPath) -> StorageResult<()> {
+        self.existing(&path.parent().unwrap_or_default())?.check_directory()
+    }
+
+    /// Returns the result of making an object; after a refusal, whether the directory above it is missing.
+    fn made<T>(&self, path: &VirtualPath, made: StorageResult<T>) -> StorageResult<T> {
+        if made.as_ref().is_err_and(|error| error.kind == Kind::Refused)
+            && let Err(lost) = self.check_above(path)
+            && matches!(lost.kind, Kind::NotFound | Kind::NotDirectory)
+        {
+            return Err(lost);
+        }
+        made
+    }
+}
+
+/// As [`Gateway::names`], of a whole path and over a connection that the caller has.
+fn names_in(client: &mut Client, other: &Upstream, at: &[u8]) -> Result<(Vec<Found>, Held), Error> {
+    let options = ListOptions::by(ListingForm::Auto).all(true);
+    let (mut names, mut held) = (Vec::new(), Held::none(other));
+    for item in client.list_directory(at, options)? {
+        match item? {
+            ListLine::Entry(found) if held.add(Budget::weight_of(&found), ROOM) => {
+                names.push(found);
+            }
+            ListLine::Entry(_) => return Err(Error::ListingCut(ListingCut::TooLong)),
+            // Clients remove what a listing lacks.
+            ListLine::Unparsed(line) => {
+                let why = format!("the other server lists {}: unreadable", Escaped(&line));
+                return Err(Error::local(io::Error::other(why)));
+            }
         }
     }
+    Ok((names, held))
 }
 
 /// Refuses the names of uploads on their way, and names that servers on Windows take for others: a `\`
@@ -203,9 +202,11 @@ impl Storage for Gateway {
 
     fn list(&self, path: &VirtualPath, ask: Ask) -> StorageResult<Entries> {
         let at = self.below(path)?;
-        // Some servers list nothing, or the file itself, in place of a refusal.
         let names = self.names(&at);
-        if names.as_ref().map_or(0, |(all, _)| all.len()) < 2 {
+        // Some servers list nothing, or the file itself, in place of a refusal. A question to one that does not
+        // answer would wait as long again.
+        let may_be_none = |error: &StorageError| error.kind != Kind::Unavailable;
+        if names.as_ref().map_or_else(may_be_none, |(all, _)| all.len() < 2) {
             self.existing(path)?.check_directory()?;
         }
         let (all, held) = names?;
@@ -233,20 +234,21 @@ impl Storage for Gateway {
     }
 
     fn read(&self, path: &VirtualPath) -> StorageResult<Box<dyn Source>> {
-        let retrieve =
-            |client: &mut Client, place: &[u8]| client.find_before_transfer(place, false);
         let path = self.below(path)?;
-        let (found, client) = self.find_by(self.upstream.lend()?, &path, retrieve)?;
+        // One connection stays for questions, and one for an upload.
+        let (client, transfer) = self.upstream.lend_for_transfer(2)?;
+        let (found, client) = self.find_by(client, &path, Some(false))?;
         let found = found.ok_or(Kind::NotFound)?;
         found.kind.check_file()?;
         Ok(Box::new(OtherFile {
             upstream: Arc::clone(&self.upstream),
-            client: Some(client),
             path,
             size: found.size,
             offset: 0,
-            pieces: None,
-            piece: Cursor::default(),
+            state: Reading::Found(Box::new(client)),
+            piece: Vec::new(),
+            unread: 0..0,
+            _transfer: transfer,
         }))
     }
 
@@ -262,8 +264,7 @@ impl Storage for Gateway {
             WriteMode::Append => {
                 match self.find(path)? {
                     Some(old) => old.kind.check_file()?,
-                    None if self.is_lost(path)? => return Err(Kind::NotFound.into()),
-                    None => {}
+                    None => self.check_above(path)?,
                 }
                 let (bytes, held) = (Vec::new(), Held::none(&upstream));
                 return Ok(Box::new(OtherAppend { upstream, path: at, bytes, held }));
@@ -271,18 +272,16 @@ impl Storage for Gateway {
             // Only a record could tell the beginning of a cut upload from an older file.
             _ => return Err(Kind::Unsupported.into()),
         }
-        let client = upstream.lend()?;
+        let (client, transfer) = upstream.lend_for_transfer(1)?;
         // Two at once would write into one file. What was found before the turn could have been replaced.
         let turn = upstream.target.in_place.then(|| Turn::begin(&upstream, &[(&at, false)]));
         let turn = turn.transpose()?;
-        let store = |client: &mut Client, place: &[u8]| client.find_before_transfer(place, true);
-        let (old, client) = self.find_by(client, &at, store)?;
+        let (old, client) = self.find_by(client, &at, Some(true))?;
         old.map_or(Ok(()), |old| old.kind.check_file())?;
         if old.is_some() && mode == WriteMode::Create {
             return Err(Kind::Exists.into());
         }
-        let begun = transfer::begin(&upstream, client, at, mode, old, turn);
-        begun.map_err(|refused| self.explain(path, refused))
+        self.made(path, transfer::begin(&upstream, (client, transfer), at, mode, old, turn))
     }
 
     /// [`ftp_server::Partials`] around this storage has the records of this process.
@@ -316,22 +315,32 @@ impl Storage for Gateway {
             Some(FoundKind::Directory) => Err(Kind::IsDirectory.into()),
             Some(FoundKind::Other) | None => {
                 self.existing(path)?.kind.check_file()?;
-                let why = "the other server does not list it, so it may be a directory";
-                Err(StorageError::caused_by(Kind::Refused, io::Error::other(why)))
+                let why = "neither MLST nor a listing there shows that this is a file";
+                Err(failed(Kind::Refused, why))
             }
         }
     }
 
     /// Waits a moment for what is left of cut uploads: another thread removes it.
     fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
-        let begun = Instant::now();
+        if path.is_root() {
+            return Err(Kind::Denied.into());
+        }
+        self.existing(path)?.check_directory()?;
+        let (at, begun) = (self.below(path)?, Instant::now());
         loop {
-            match self.remove_directory(path) {
-                Err(error) if error.kind == Kind::Busy && begun.elapsed() < ENDING => {
-                    thread::sleep(PAUSE);
-                }
-                removed => return removed,
+            // Some servers remove what is in the directory too: nothing may get its name there meanwhile.
+            let removed =
+                self.upstream.change(&at, true, |client, place| match self.empty(client, place) {
+                    Ok(()) => client.rmdir(place).map(Ok),
+                    kept => Ok(kept),
+                });
+            let removed = removed.and_then(|removed| removed);
+            let is_busy = removed.as_ref().is_err_and(|error| error.kind == Kind::Busy);
+            if !is_busy || begun.elapsed() >= ENDING {
+                return removed;
             }
+            thread::sleep(PAUSE);
         }
     }
 
@@ -341,7 +350,7 @@ impl Storage for Gateway {
             return Err(Kind::Exists.into());
         }
         let made = self.upstream.change(&at, false, |client, place| client.mkdir(place).map(drop));
-        made.map_err(|refused| self.explain(path, refused))
+        self.made(path, made)
     }
 
     /// Looks at both names, and then renames. FTP has no rename that keeps what another client stores in
@@ -368,35 +377,43 @@ impl Storage for Gateway {
         if there.is_some_and(|it| !replace || is_directory(&it) || is_directory(&old)) {
             return Err(Kind::Exists.into());
         }
+        // A server that folds case shows the file itself.
+        let is_itself = there == Some(old) && folded(&old_path) == folded(&new_path);
+        // Others can have changed the file since it was looked at, but nothing had the new name.
+        let is_moved = |it| there.is_none() || is_same(it, old);
         let named = client.rename_from(&old_place, &new_place).known();
         let renamed = named.and_then(|named| {
-            self.upstream.rename(&mut client, &named, &new_path, old, there, &turn)
+            if is_itself {
+                // What is there then proves nothing.
+                StorageError::check_wanted()?;
+                return turn.settle(client.rename_to(&named));
+            }
+            let places = [&*old_place, &*new_place];
+            self.upstream.rename(&mut client, &named, places, there, is_moved, &turn)
         });
         drop((client, turn));
-        renamed.map_err(|refused| self.explain(to, refused))
+        self.made(to, renamed)
     }
 
     fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         let (at, found) = (self.below(path)?, self.existing(path)?);
-        match change {
+        let told = match change {
             Change::Modified(time) => {
                 found.kind.check_file()?;
                 let time = TimeVal::from_unix_seconds(time).ok_or(Kind::NotFile)?;
-                let set = self
-                    .upstream
-                    .change(&at, false, |client, place| client.set_modified(place, time));
-                if let Some(told) = set? {
-                    return Ok(found.modified(told.unix_seconds()));
-                }
+                self.upstream.change(&at, false, |client, at| client.set_modified(at, time))?
             }
             Change::Mode(mode) => {
-                let mode = u16::try_from(mode).map_err(|_| Kind::Unsupported)?;
-                let mode = Permissions::new(mode);
-                self.upstream.change(&at, false, |client, place| client.chmod(place, mode))?;
+                let mode = Permissions::new(u16::try_from(mode).map_err(|_| Kind::Unsupported)?);
+                self.upstream.change(&at, false, |client, at| client.chmod(at, mode))?;
+                None
             }
             _ => return Err(Kind::Unsupported.into()),
+        };
+        match told {
+            Some(time) => Ok(found.modified(time.unix_seconds())),
+            None => self.existing(path),
         }
-        self.existing(path)
     }
 
     fn space(&self, _: &VirtualPath, _: RoomFor) -> StorageResult<Space> {

@@ -23,9 +23,9 @@ use ftp_tests::raw::{RawData, RawSession};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::{OurServer, Site};
 use ftp_tests::tls::{Authority, Kind as Issued};
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last, wait_until};
 
-use super::upstream::{ROOM, StorageResult};
+use super::upstream::{ROOM, StorageResult, Turn};
 use super::*;
 
 mod turns;
@@ -37,12 +37,14 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         connections: 8,
         timeout: Duration::from_secs(10),
         turn: Duration::from_millis(200),
+        late: LATE,
         in_place: false,
         hashes: false,
         dialler: ConnectingThread::start().unwrap(),
         personal: false,
         held: AtomicUsize::new(0),
         renames: Default::default(),
+        replaces: OnceLock::new(),
         restarts: OnceLock::new(),
         sets_times: OnceLock::new(),
     };
@@ -54,9 +56,20 @@ fn door_to(site: &Site) -> Door {
     door(site.address, (site.user, site.password), Timeouts::default())
 }
 
+/// Returns a server of this storage, and a gateway to it.
+fn door_over(storage: impl Storage + 'static, recorder: &Recorder) -> (Server, Door) {
+    let other = Server::builder().storage(storage).user("u", "p", Rights::FULL);
+    let other = other.recorder(recorder).bind("127.0.0.1:0").unwrap();
+    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    (other, door)
+}
+
 /// Checks the contract of storages over a server.
 fn keeps_the_contract(site: &Site, seeds: u64) {
-    let door = door_to(site);
+    contract_by(&door_to(site), seeds).unwrap();
+}
+
+fn contract_by(door: &Door, seeds: u64) -> Result<(), String> {
     let root = door.storage("", None).unwrap();
     let number = AtomicUsize::new(0);
     let make = || {
@@ -64,7 +77,7 @@ fn keeps_the_contract(site: &Site, seeds: u64) {
         root.mkdir(&format!("/{name}").as_str().into()).unwrap();
         (door.storage(&name, None).unwrap(), ())
     };
-    storage_contract(1..=seeds, make).unwrap();
+    storage_contract(1..=seeds, make)
 }
 
 #[test]
@@ -92,8 +105,19 @@ fn the_contract_is_kept_over_pure_ftpd() {
 
 #[test]
 fn the_contract_is_kept_over_pyftpdlib() {
-    let Some(server) = RealServer::pyftpdlib() else { return };
-    keeps_the_contract(&server, 3);
+    if RealServer::pyftpdlib().is_none() {
+        return;
+    }
+    // On busy processors, version 1.5.7 sometimes sends all bytes of a file, as its log shows, and never
+    // ends the transfer. The read fails, as it must.
+    let patience = Timeouts::default().stall(Duration::from_secs(10));
+    let kept = at_last("the contract over pyftpdlib", || {
+        let server = RealServer::pyftpdlib()?;
+        let kept = contract_by(&door(server.address, (server.user, server.password), patience), 3);
+        let is_refused = |why: &String| why.ends_with("not available") || why.ends_with("busy");
+        (!kept.as_ref().is_err_and(is_refused)).then_some(kept)
+    });
+    kept.unwrap();
 }
 
 /// A server of a configuration in front of another server.
@@ -189,16 +213,36 @@ fn a_cut_upload_of_a_new_file_in_place_can_be_resumed() {
     upload.write_all(&new[..200_000]).unwrap();
     drop(upload);
     client.make_ready().unwrap();
-    wait_until("the part is gone", || other.root.names().is_empty());
     let there = client.size("/a").unwrap().unwrap();
     assert!(there > 0 && there < 200_000, "{there}");
     let rest = &new[usize::try_from(there).unwrap()..];
-    // The turn of the removal.
+    // Its turn lasts until the other server has answered.
     wait_until("it is resumed", || {
         let stored = client.store_from("/a", there);
         stored.is_ok_and(|mut upload| upload.write_all(rest).is_ok() && upload.finish().is_ok())
     });
     assert!(other.root.read("a") == new);
+}
+
+/// Nobody can tell it from another client's file.
+#[test]
+fn a_part_under_the_final_name_is_replaced_and_not_resumed() {
+    let Some(server) = RealServer::vsftpd() else { return };
+    let front = Front::of(server.address, (server.user, server.password), "in_place = true\n");
+    let new = vec![b'n'; 300_000];
+    let mut client = front.client();
+    let mut upload = client.store("/a").unwrap();
+    upload.write_all(&new[..200_000]).unwrap();
+    drop(upload);
+    client.make_ready().unwrap();
+    wait_until("the part is there", || server.root.names() == [b"a"]);
+    let refused = client.store_from("/a", 1).err();
+    let code = refused.as_ref().and_then(|error| error.reply()).map(|reply| reply.code().value());
+    assert_eq!(code, Some(554), "{refused:?}");
+    wait_until("it is replaced", || {
+        client.store("/a").is_ok_and(|upload| upload.copy_from(&mut &new[..]).is_ok())
+    });
+    assert!(server.root.read("a") == new);
 }
 
 fn resumes_a_cut_upload(keys: &str) {
@@ -324,17 +368,21 @@ fn check_reaches_the_other_server_without_a_login_of_its_own() {
     door.check().unwrap_err();
 }
 
+/// MD5 is not computed here.
 #[test]
 fn check_says_if_no_digest_can_be_compared() {
-    let address = old_server(|data, control| {
-        control.write_all(b"150 ok\r\n").unwrap();
-        drop(data.accept());
-        control.write_all(b"226 done\r\n").unwrap();
-    });
-    let mut door = door(address, ("u", "p"), Timeouts::default());
-    Arc::get_mut(&mut door.target).unwrap().hashes = true;
-    let found = door.check().unwrap();
-    assert!(found.iter().any(|line| line.contains("lists no HASH")), "{found:?}");
+    for (feature, is_told) in [("", true), ("XMD5", true), ("XSHA1", false)] {
+        let address = old_server_with(feature, |data, control| {
+            control.write_all(b"150 ok\r\n").unwrap();
+            drop(data.accept());
+            control.write_all(b"226 done\r\n").unwrap();
+        });
+        let mut door = door(address, ("u", "p"), Timeouts::default());
+        Arc::get_mut(&mut door.target).unwrap().hashes = true;
+        let found = door.check().unwrap();
+        let tells = found.iter().any(|line| line.contains("uploads are compared by size"));
+        assert_eq!(tells, is_told, "{feature}: {found:?}");
+    }
 }
 
 #[test]
@@ -390,6 +438,25 @@ fn a_lost_reply_to_the_rename_is_unknown() {
     assert_eq!(upload.commit().unwrap_err().kind, Kind::Unknown);
 }
 
+/// Until then, the server may still make it.
+#[test]
+fn the_temporary_name_of_a_rename_that_got_no_reply_goes_later() {
+    let files = MemoryStorage::new();
+    let server = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
+    let lost = ProtocolFault::Delay(Duration::from_secs(5));
+    let server = server.fault(Verb::Rnto, 1, lost).bind("127.0.0.1:0").unwrap();
+    let timeouts = Timeouts::default().reply(Duration::from_millis(100));
+    let mut door = door(server.local_addr(), ("u", "p"), timeouts);
+    let late = Duration::from_secs(2);
+    Arc::get_mut(&mut door.target).unwrap().late = late;
+    let storage = door.storage("", None).unwrap();
+    let upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared).unwrap();
+    let begun = Instant::now();
+    assert_eq!(upload.commit().unwrap_err().kind, Kind::Unknown);
+    wait_until("it is gone", || files.files().is_empty());
+    assert!(begun.elapsed() >= late, "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_server_that_refuses_the_rename_keeps_the_old_file() {
     let files = MemoryStorage::new();
@@ -406,7 +473,7 @@ fn a_server_that_refuses_the_rename_keeps_the_old_file() {
     assert_eq!(files.get("/a").as_deref(), Some(&b"old"[..]));
 }
 
-/// What docs/gateway.md says of small files.
+/// Each is a round trip to a server that answers one command at a time.
 #[test]
 fn the_commands_of_small_transfers_are_counted() {
     let recorder = Recorder::new();
@@ -465,19 +532,31 @@ fn what_the_other_server_says_is_told() {
 fn old_server(
     transfer: impl Fn(&TcpListener, &mut TcpStream) + Send + Sync + 'static,
 ) -> SocketAddr {
+    old_server_with("", transfer)
+}
+
+/// The same, with a line of `FEAT`.
+fn old_server_with(
+    feature: &'static str,
+    transfer: impl Fn(&TcpListener, &mut TcpStream) + Send + Sync + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let transfer = Arc::new(transfer);
     thread::spawn(move || {
         for control in listener.incoming() {
             let transfer = Arc::clone(&transfer);
-            thread::spawn(move || serve_old(control.unwrap(), &*transfer));
+            thread::spawn(move || serve_old(control.unwrap(), feature, &*transfer));
         }
     });
     address
 }
 
-fn serve_old(mut control: TcpStream, transfer: &impl Fn(&TcpListener, &mut TcpStream)) {
+fn serve_old(
+    mut control: TcpStream,
+    feature: &str,
+    transfer: &impl Fn(&TcpListener, &mut TcpStream),
+) {
     // `ABOR` comes after Telnet bytes.
     let mut lines = BufReader::new(control.try_clone().unwrap()).split(b'\n');
     let data = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -495,6 +574,7 @@ fn serve_old(mut control: TcpStream, transfer: &impl Fn(&TcpListener, &mut TcpSt
             "SIZE" => "213 5".to_owned(),
             "MDTM" => "213 20260101000000".to_owned(),
             "TYPE" => "200 ok".to_owned(),
+            "FEAT" if !feature.is_empty() => format!("211-have\r\n {feature}\r\n211 end"),
             "REST" => "350 ok".to_owned(),
             "SITE" => "202 not here".to_owned(),
             "EPSV" => format!("229 (|||{port}|)"),
@@ -601,9 +681,7 @@ fn a_directory_is_removed_only_if_two_listings_are_empty() {
     let files = MemoryStorage::new();
     files.put("/d/a", "kept").unwrap();
     let other = Short(files.clone(), AtomicUsize::new(0));
-    let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
-    let other = other.bind("127.0.0.1:0").unwrap();
-    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let (_other, door) = door_over(other, &Recorder::new());
     let removed = door.storage("", None).unwrap().rmdir(&"/d".into());
     assert_eq!(removed.unwrap_err().kind, Kind::NotEmpty);
     // The root of a user is not made either.
@@ -650,7 +728,25 @@ fn a_download_from_a_server_that_ignores_rest_has_the_right_bytes() {
     }
 }
 
-/// Stores a file through a gateway and reads it again.
+/// Another host at the same address can have the file.
+#[test]
+fn a_server_that_ignores_rest_only_now_and_then_is_found_out() {
+    let count = AtomicUsize::new(0);
+    let address = old_server(move |data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (mut data, _) = data.accept().unwrap();
+        let sent: &[u8] = if count.fetch_add(1, Ordering::SeqCst) == 0 { b"4" } else { b"01234" };
+        let _ = data.write_all(sent);
+        drop(data);
+        control.write_all(b"226 done\r\n").unwrap();
+    });
+    let front = Front::of(address, ("u", "p"), "");
+    let resumed = front.client().retrieve_from("/a", 3).unwrap().copy_to(&mut Vec::new());
+    assert_eq!(resumed.unwrap_err().reply().map(|reply| reply.code().value()), Some(451));
+}
+
+/// Stores a file through a gateway, reads it again, and removes it: another gateway could not tell one of
+/// the same second from it.
 fn passes_through(front: &Front) {
     let mut client = front.client();
     let content = vec![b'c'; 100_000];
@@ -659,6 +755,7 @@ fn passes_through(front: &Front) {
     client.retrieve("/a").unwrap().copy_to(&mut got).unwrap();
     assert!(got == content);
     assert_eq!(client.list("/").unwrap().count(), 1);
+    client.delete("/a").unwrap();
 }
 
 #[test]
@@ -735,15 +832,15 @@ impl Storage for Rotten {
 fn an_upload_is_compared_by_its_digest() {
     let size = (r#"verify = "size""#, Some(&b"oew"[..]));
     let in_place = "in_place = true\nverify = \"hash\"";
-    for (keys, want) in [(r#"verify = "hash""#, None), size, (in_place, None)] {
+    for (keys, want) in [(r#"verify = "hash""#, None), size, (in_place, size.1)] {
         let files = MemoryStorage::new();
         let other = Server::builder().storage(Rotten(files.clone())).user("u", "p", Rights::FULL);
         let other = other.bind("127.0.0.1:0").unwrap();
         let front = Front::of(other.local_addr(), ("u", "p"), keys);
         let stored = front.client().store("/a").unwrap().copy_from(&mut &b"new"[..]);
-        assert_eq!(stored.is_ok(), want.is_some(), "{keys}");
-        // Of a new file, nothing stays, also under the final name.
-        wait_until("it is removed", || files.get("/a").as_deref() == want);
+        assert_eq!(stored.is_ok(), keys == size.0, "{keys}");
+        assert_eq!(files.get("/a").as_deref(), want, "{keys}");
+        wait_until("no other name is left", || files.files().len() == usize::from(want.is_some()));
     }
 }
 
@@ -811,9 +908,7 @@ fn listings_and_appends_share_their_memory() {
     let files = MemoryStorage::new();
     files.put("/a", "").unwrap();
     files.put("/b", "").unwrap();
-    let other = Server::builder().storage(files).user("u", "p", Rights::FULL);
-    let other = other.bind("127.0.0.1:0").unwrap();
-    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let (_other, door) = door_over(files, &Recorder::new());
     let storage = door.storage("", None).unwrap();
     let list = || storage.list(&"/".into(), Ask::Facts).map(Iterator::count);
     let append = || {
@@ -836,9 +931,7 @@ fn an_append_that_is_cut_or_too_long_changes_nothing() {
     let recorder = Recorder::new();
     let files = MemoryStorage::new();
     files.put("/a", "old").unwrap();
-    let other = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
-    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
-    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let (_other, door) = door_over(files.clone(), &recorder);
     let storage = door.storage("", None).unwrap();
     let mut upload = storage.write(&"/a".into(), WriteMode::Append, Keep::Shared).unwrap();
     let mib = vec![b'n'; 1024 * 1024];
@@ -855,9 +948,7 @@ fn an_append_that_is_cut_or_too_long_changes_nothing() {
 
 #[test]
 fn cut_uploads_hold_64_mib_in_all() {
-    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
-    let other = other.bind("127.0.0.1:0").unwrap();
-    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let (_other, door) = door_over(MemoryStorage::new(), &Recorder::new());
     let storage = door.storage("", None).unwrap();
     let mut kept = [0; 2];
     for (name, mib) in [("/a", 40), ("/b", 40)] {
@@ -907,36 +998,291 @@ fn a_directory_that_the_other_server_does_not_enter_is_not_removed_as_a_file() {
     assert_eq!(removed.unwrap_err().kind, Kind::IsDirectory);
 }
 
-/// Some give another name if there is an older file, and confirm that.
+/// What a server does in place of a rename to an older file, and confirms.
+type Odd = fn(&MemoryStorage, &VirtualPath, &VirtualPath) -> StorageResult<()>;
+
+const BESIDE: Odd = |files, from, _| files.rename(from, &"/a (1)".into(), true);
+const NOTHING: Odd = |_, _, _| Ok(());
+const TOUCHES: Odd = |files, _, to| files.set(to, ftp_server::Change::Modified(5)).map(drop);
+
 #[test]
 fn a_server_that_does_not_replace_by_a_rename_is_found_out() {
-    let files = MemoryStorage::new();
-    files.put("/a", "older file").unwrap();
-    let other = Server::builder().storage(Beside(files.clone())).user("u", "p", Rights::FULL);
-    let other = other.bind("127.0.0.1:0").unwrap();
-    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
-    let storage = door.storage("", None).unwrap();
-    let store = |name: &str| {
-        let mut upload = storage.write(&name.into(), WriteMode::Replace, Keep::Shared)?;
-        upload.write_all(b"new")?;
-        upload.commit()
-    };
-    store("/new").unwrap();
-    assert_eq!(store("/a").unwrap_err().kind, Kind::Io);
-    assert_eq!(storage.rename(&"/new".into(), &"/a".into(), true).unwrap_err().kind, Kind::Io);
-    assert_eq!(files.get("/a").as_deref(), Some(&b"older file"[..]));
+    for (odd, older, want) in [
+        (BESIDE, "older file", Kind::Io),
+        (BESIDE, "old", Kind::Unknown),
+        (NOTHING, "older file", Kind::Io),
+        (NOTHING, "old", Kind::Unknown),
+        (TOUCHES, "old", Kind::Unknown),
+    ] {
+        let files = MemoryStorage::new();
+        files.put("/a", older).unwrap();
+        files.set(&"/a".into(), ftp_server::Change::Modified(1_000_000)).unwrap();
+        let (_other, door) = door_over(OddRename(files.clone(), odd), &Recorder::new());
+        let storage = door.storage("", None).unwrap();
+        store(&*storage, "/new").unwrap();
+        assert_eq!(store(&*storage, "/a").unwrap_err().kind, want, "{older}");
+        let renamed = storage.rename(&"/new".into(), &"/a".into(), true);
+        assert_eq!(renamed.unwrap_err().kind, want, "{older}");
+        assert_eq!(files.get("/a").as_deref(), Some(older.as_bytes()));
+    }
 }
 
-/// A storage that gives a new file another name if there is an older one.
-struct Beside(MemoryStorage);
+/// Uploads and renames are different commands.
+#[test]
+fn an_upload_that_replaces_proves_no_rename() {
+    let files = MemoryStorage::new();
+    for name in ["/a", "/b"] {
+        files.put(name, "older file").unwrap();
+    }
+    let (_other, mut door) = door_over(OddRename(files, NOTHING), &Recorder::new());
+    Arc::get_mut(&mut door.target).unwrap().in_place = true;
+    let storage = door.storage("", None).unwrap();
+    store(&*storage, "/b").unwrap();
+    store(&*storage, "/new").unwrap();
+    let renamed = storage.rename(&"/new".into(), &"/a".into(), true);
+    assert_eq!(renamed.map_err(|error| error.kind), Err(Kind::Io));
+}
 
-impl Storage for Beside {
+/// Stores three bytes.
+fn store(storage: &dyn Storage, name: &str) -> StorageResult<()> {
+    let mut upload = storage.write(&name.into(), WriteMode::Replace, Keep::Shared)?;
+    upload.write_all(b"new")?;
+    upload.commit()
+}
+
+struct OddRename(MemoryStorage, Odd);
+
+impl Storage for OddRename {
     ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished);
     ftp_server::forward_storage!(self, self.0; kept, forget, remove, rmdir, mkdir, set, space);
 
     fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
-        let is_free = self.0.stat(to, Ask::Facts).is_err();
+        match self.0.stat(to, Ask::Facts) {
+            Ok(_) => self.1(&self.0, from, to),
+            Err(_) => self.0.rename(from, to, replace),
+        }
+    }
+}
+
+/// Times have whole seconds, so that of a file which was replaced at once proves nothing.
+#[test]
+fn a_file_of_equal_size_is_replaced_if_its_time_or_an_earlier_one_proves_it() {
+    for in_place in [false, true] {
+        let files = MemoryStorage::new();
+        files.put("/a", "old").unwrap();
+        files.put("/b", "old").unwrap();
+        let (_other, mut door) = door_over(files.clone(), &Recorder::new());
+        Arc::get_mut(&mut door.target).unwrap().in_place = in_place;
+        files.set(&"/b".into(), ftp_server::Change::Modified(1_000_000)).unwrap();
+        let storage = door.storage("", None).unwrap();
+        for name in ["/b", "/b", "/a"] {
+            store(&*storage, name).unwrap();
+            assert_eq!(files.get(name).as_deref(), Some(&b"new"[..]));
+        }
+    }
+}
+
+/// As Pure-FTPd does with `AutoRename`.
+#[test]
+fn a_server_that_stores_beside_the_old_file_is_found_out_in_place() {
+    for (older, hashes) in [("old", false), ("old", true), ("older file", false)] {
+        let files = MemoryStorage::new();
+        files.put("/a", older).unwrap();
+        let (_other, mut door) = door_over(StoresBeside(files.clone()), &Recorder::new());
+        let target = Arc::get_mut(&mut door.target).unwrap();
+        (target.in_place, target.hashes) = (true, hashes);
+        let storage = door.storage("", None).unwrap();
+        assert_eq!(store(&*storage, "/a").unwrap_err().kind, Kind::Unknown, "{older}");
+        assert_eq!(files.get("/a").as_deref(), Some(older.as_bytes()));
+        assert_eq!(files.get("/a (1)").as_deref(), Some(&b"new"[..]));
+        // Two that are equal cannot be told from each other by their digest, and need not be.
+        files.put("/a", "new").unwrap();
+        let stored = store(&*storage, "/a").map_err(|error| error.kind);
+        assert_eq!(stored, if hashes { Ok(()) } else { Err(Kind::Unknown) }, "{older}");
+    }
+}
+
+struct StoresBeside(MemoryStorage);
+
+impl Storage for StoresBeside {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+    fn write(
+        &self,
+        path: &VirtualPath,
+        mode: WriteMode,
+        keep: Keep<'_>,
+    ) -> StorageResult<Box<dyn Upload>> {
+        let is_free = self.0.stat(path, Ask::Facts).is_err();
         let beside = VirtualPath::from("/a (1)");
-        self.0.rename(from, if is_free { to } else { &beside }, replace)
+        self.0.write(if is_free { path } else { &beside }, mode, keep)
+    }
+}
+
+/// The new name shows the file itself.
+#[test]
+fn a_rename_that_changes_the_case_is_confirmed_by_a_server_that_folds_it() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    let (_other, door) = door_over(Folding(files), &Recorder::new());
+    door.storage("", None).unwrap().rename(&"/a".into(), &"/A".into(), true).unwrap();
+}
+
+struct Folding(MemoryStorage);
+
+impl Storage for Folding {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, list, read, write, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, set, space);
+
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
+        self.0.stat(&path.to_string().to_lowercase().as_str().into(), ask)
+    }
+
+    fn rename(&self, _: &VirtualPath, _: &VirtualPath, _: bool) -> StorageResult<()> {
+        Ok(())
+    }
+}
+
+/// Their clients decide how long they take.
+#[test]
+fn transfers_that_stall_leave_connections_for_others() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    let (_other, mut door) = door_over(files, &Recorder::new());
+    let target = Arc::get_mut(&mut door.target).unwrap();
+    (target.connections, target.timeout) = (3, Duration::from_millis(300));
+    let storage = door.storage("", None).unwrap();
+    let read = || storage.read(&"/a".into()).map_err(|error| error.kind);
+    let write = || {
+        let upload = storage.write(&"/b".into(), WriteMode::Replace, Keep::Shared);
+        upload.map_err(|error| error.kind)
+    };
+    let list = || storage.list(&"/".into(), Ask::Facts).map(drop).map_err(|error| error.kind);
+    let download = read().unwrap();
+    assert_eq!(read().err(), Some(Kind::Unavailable));
+    let upload = write().unwrap();
+    assert_eq!(write().err(), Some(Kind::Unavailable));
+    list().unwrap();
+    drop((download, upload));
+    wait_until("they have ended", || read().is_ok());
+}
+
+/// What a server refuses counts as long as its connections last.
+#[test]
+fn transfers_leave_connections_of_those_that_the_server_allows_now() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    let other = Server::builder().storage(files).user("u", "p", Rights::FULL);
+    let other = other.fault(Verb::Pass, 4, ProtocolFault::Close).bind("127.0.0.1:0").unwrap();
+    let mut door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().timeout = Duration::from_millis(300);
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    let lent = [(); 3].map(|()| upstream.lend().unwrap());
+    assert_eq!(upstream.lend().err().map(|error| error.kind), Some(Kind::Unavailable));
+    drop(lent);
+    let storage = door.storage("", None).unwrap();
+    let read = || storage.read(&"/a".into()).map_err(|error| error.kind);
+    let download = read().unwrap();
+    assert_eq!(read().err(), Some(Kind::Unavailable));
+    drop(download);
+    for lent in [(); 3].map(|()| upstream.lend().unwrap()) {
+        lent.discard();
+    }
+    let _downloads = [(); 4].map(|()| read().unwrap());
+}
+
+/// The client would hear it after twice the time.
+#[test]
+fn a_listing_waits_once_for_a_connection() {
+    let mut door = door(old_server(|_, _| ()), ("u", "p"), Timeouts::default());
+    let target = Arc::get_mut(&mut door.target).unwrap();
+    (target.connections, target.timeout) = (1, Duration::from_secs(1));
+    let storage = door.storage("", None).unwrap();
+    let _connection = door.upstream(&door.login.clone().unwrap()).lend().unwrap();
+    let begun = Instant::now();
+    let listed = storage.list(&"/".into(), Ask::Facts).map(drop).map_err(|error| error.kind);
+    assert_eq!(listed, Err(Kind::Unavailable));
+    assert!(begun.elapsed() < Duration::from_millis(1_900), "{:?}", begun.elapsed());
+}
+
+/// Another client appends to the file in that moment.
+#[test]
+fn a_file_that_grows_while_it_is_renamed_has_its_new_name() {
+    for (older, want) in [(None, Ok(())), (Some("older file"), Err(Kind::Unknown))] {
+        let files = MemoryStorage::new();
+        files.put("/new", "new").unwrap();
+        if let Some(older) = older {
+            files.put("/a", older).unwrap();
+        }
+        let (_other, door) = door_over(Growing(files.clone()), &Recorder::new());
+        let storage = door.storage("", None).unwrap();
+        let renamed = storage.rename(&"/new".into(), &"/a".into(), true);
+        assert_eq!(renamed.map_err(|error| error.kind), want);
+        assert_eq!(files.get("/a").as_deref(), Some(&b"new and more"[..]));
+    }
+}
+
+/// A storage in which each file that is renamed grows.
+struct Growing(MemoryStorage);
+
+impl Storage for Growing {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished);
+    ftp_server::forward_storage!(self, self.0; kept, forget, remove, rmdir, mkdir, set, space);
+
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        self.0.rename(from, to, replace)?;
+        self.0.put(to.clone(), "new and more")
+    }
+}
+
+/// Another client can have stored it in that moment.
+#[test]
+fn a_failed_upload_in_place_removes_nothing() {
+    let recorder = Recorder::new();
+    let files = MemoryStorage::new();
+    let (_other, mut door) = door_over(Rotten(files.clone()), &recorder);
+    let target = Arc::get_mut(&mut door.target).unwrap();
+    (target.in_place, target.hashes, target.late) = (true, true, Duration::ZERO);
+    let storage = door.storage("", None).unwrap();
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    for is_cut in [true, false] {
+        let mut upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared).unwrap();
+        upload.write_all(&[b'n'; 1_000]).unwrap();
+        files.put("/a", "another's").unwrap();
+        match is_cut {
+            true => drop(upload),
+            // Its digest is wrong.
+            false => assert_eq!(upload.commit().unwrap_err().kind, Kind::Unknown),
+        }
+        wait_until("its turn is over", || Turn::begin(&upstream, &[(b"/a", false)]).is_ok());
+        let removed = recorder.commands().iter().any(|command| command.starts_with("DELE"));
+        assert!(!removed, "{:?}", recorder.commands());
+    }
+}
+
+/// A drop box confirms an upload and shows nothing of it.
+#[test]
+fn an_upload_whose_size_is_not_told_leaves_no_temporary_name() {
+    let files = MemoryStorage::new();
+    let other = Server::builder().storage(Blind(files.clone())).user("u", "p", Rights::FULL);
+    let other = other.bind("127.0.0.1:0").unwrap();
+    let front = Front::of(other.local_addr(), ("u", "p"), "");
+    front.client().store("/a").unwrap().copy_from(&mut &b"new"[..]).unwrap_err();
+    wait_until("the temporary name is gone", || files.files().is_empty());
+}
+
+/// A storage that shows no hidden file.
+struct Blind(MemoryStorage);
+
+impl Storage for Blind {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, list, read, write, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
+        match path.name().is_some_and(|name| name.starts_with(b".")) {
+            true => Err(Kind::NotFound.into()),
+            false => self.0.stat(path, ask),
+        }
     }
 }

@@ -2,21 +2,24 @@
 //! client. An upload gets a temporary name there, and its own after the server has confirmed it and
 //! its size.
 
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ftp_client::file::Checksum;
 use ftp_client::{Client, Download, Error, UploadMode};
-use ftp_proto::{Command, Escaped};
+use ftp_proto::Escaped;
 use ftp_server::{
-    EntryKind, Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload,
-    WriteMode,
+    Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, WriteMode,
 };
 
-use super::upstream::{Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, find};
+use super::upstream::{
+    Connection, Held, Known as _, ROOM, RunningTransfer, StorageResult, Turn, Upstream, failed,
+    find, in_doubt, is_same,
+};
 use crate::random_name;
 
 pub(super) const PREFIX: &str = ".ftp-gateway-";
@@ -28,79 +31,107 @@ const STEP: Duration = Duration::from_millis(100);
 /// about to restart.
 const PAUSES: [u64; 5] = [0, 1, 10, 60, 600];
 
-/// The buffer of a download. Two of them and the session's own one are no more than any session may hold.
-const BUFFER: usize = 32 * 1024;
+/// The buffer of a download, of which a store has as many as connections. Smaller ones halve the rate: each
+/// read is preceded by a look at what has arrived.
+const BUFFER: usize = 128 * 1024;
 
 /// Maximum number of bytes of an `APPE`. They are sent in one go, so that a client that is cut off or slow
 /// changes nothing there.
 const APPEND: usize = 1024 * 1024;
 
-/// A part of a file, or `None` at its end, which the server has confirmed.
-type Piece = StorageResult<Option<Vec<u8>>>;
-
-/// A file of another server that is being read, by a thread: the session must not wait for the server.
+/// A file of another server that is being read.
 pub(super) struct OtherFile {
     pub(super) upstream: Arc<Upstream>,
-    /// `None` once the download has begun.
-    pub(super) client: Option<Connection>,
     /// The path of the file, below the directory of the URL.
     pub(super) path: Vec<u8>,
     pub(super) size: u64,
     pub(super) offset: u64,
-    /// `None` before the download begins, and after its end.
-    pub(super) pieces: Option<Receiver<Piece>>,
-    pub(super) piece: Cursor<Vec<u8>>,
+    pub(super) state: Reading,
+    /// Cleared once, before the first read.
+    pub(super) piece: Vec<u8>,
+    /// What of `piece` is still to be read.
+    pub(super) unread: Range<usize>,
+    pub(super) _transfer: RunningTransfer,
 }
 
-/// Downloads a file of `size` bytes from `offset` on, one piece at a time.
-fn download(
-    upstream: &Upstream,
-    mut client: Connection,
-    path: &[u8],
-    size: u64,
-    offset: u64,
-    pieces: &SyncSender<Piece>,
-) -> StorageResult<()> {
-    let mut left_out = 0;
-    if offset > 0 {
-        if !upstream.restarts(client, path, size)? {
-            left_out = offset;
-        }
-        client = upstream.lend()?;
-    }
-    let mut download = Download::begin(client, path, offset - left_out).known()?;
-    loop {
-        while !download.is_ready(STEP).known()? {
-            // The session may have ended the transfer, and others wait for the connection.
-            if let Err(TrySendError::Disconnected(_)) = pieces.try_send(Ok(Some(Vec::new()))) {
-                return Ok(());
-            }
-        }
-        let mut piece = vec![0; BUFFER];
-        match download.read(&mut piece) {
-            Ok(0) => return download.release().0.map(drop).known(),
-            Ok(count) => piece.truncate(count),
-            Err(error) => return Err(download.fail(error)).known(),
-        }
-        let count = usize::try_from(left_out).unwrap_or(usize::MAX).min(piece.len());
-        left_out -= count as u64;
-        if pieces.send(Ok(Some(piece.split_off(count)))).is_err() {
-            // The session has ended the transfer.
-            return Ok(());
-        }
+/// How far a download is.
+pub(super) enum Reading {
+    /// Nothing has been asked for.
+    Found(Box<Connection>),
+    /// A thread begins or ends the download: the session must not wait for the server.
+    Away(Receiver<StorageResult<Self>>),
+    Running(Box<Download<Connection>>),
+    /// The server has confirmed the end.
+    Ended,
+    Failed,
+}
+
+impl Reading {
+    fn away(work: impl FnOnce() -> StorageResult<Self> + Send + 'static) -> StorageResult<Self> {
+        let (done, next) = mpsc::channel();
+        // A session that has left gives the connection back.
+        thread::Builder::new().spawn(move || drop(done.send(work())))?;
+        Ok(Self::Away(next))
     }
 }
 
 impl OtherFile {
-    fn has_piece(&self) -> bool {
-        self.piece.position() < self.piece.get_ref().len() as u64
+    /// Begins the download at the offset, or at the beginning if the server restarts nowhere else.
+    fn begin(&self, mut client: Connection) -> StorageResult<Reading> {
+        let (upstream, path) = (Arc::clone(&self.upstream), self.upstream.path(&self.path));
+        let (size, mut offset) = (self.size, self.offset);
+        Reading::away(move || {
+            if offset > 0 {
+                if !upstream.restarts(client, &path, size)? {
+                    offset = 0;
+                }
+                client = upstream.lend()?;
+            }
+            Ok(Reading::Running(Box::new(Download::begin(client, path, offset).known()?)))
+        })
+    }
+
+    /// Waits for the confirmation. Other disks or hosts of the server may not begin at an offset: then what it
+    /// has sent is the whole file, and not the end of one that has grown.
+    fn confirm_end(&self, download: Box<Download<Connection>>) -> StorageResult<Reading> {
+        let (begin, sent) = (download.offset(), download.transferred());
+        let (place, is_odd) = (self.upstream.path(&self.path), begin > 0 && sent >= self.size);
+        Reading::away(move || {
+            let (report, mut client) = download.release();
+            report.known()?;
+            if is_odd && client.size(&place).known()? != Some(begin.saturating_add(sent)) {
+                let why = "the other server has sent the file from its beginning";
+                return Err(failed(Kind::Io, why));
+            }
+            Ok(Reading::Ended)
+        })
+    }
+
+    /// Reads the next piece, without what was not asked for.
+    fn read_piece(&mut self, mut download: Box<Download<Connection>>) -> StorageResult<Reading> {
+        if !download.is_ready(STEP).known()? {
+            return Ok(Reading::Running(download));
+        }
+        let left_out = self.offset.saturating_sub(download.offset() + download.transferred());
+        self.piece.resize(BUFFER, 0);
+        let count = match download.read(&mut self.piece) {
+            Ok(0) => return self.confirm_end(download),
+            Ok(count) => count,
+            Err(error) => return Err(download.fail(error)).known(),
+        };
+        let left_out = usize::try_from(left_out).map_or(count, |left_out| left_out.min(count));
+        self.unread = left_out..count;
+        Ok(Reading::Running(download))
     }
 }
 
 impl Read for OtherFile {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while !self.ready()? {}
-        self.piece.read(into)
+        let mut left = self.piece.get(self.unread.clone()).unwrap_or_default();
+        let count = left.read(into)?;
+        self.unread.start += count;
+        Ok(count)
     }
 }
 
@@ -116,36 +147,30 @@ impl Source for OtherFile {
         self.offset = offset;
         if offset > 0 && offset == self.size {
             // There is nothing to ask for.
-            self.client = None;
+            self.state = Reading::Ended;
         }
         Ok(())
     }
 
     fn ready(&mut self) -> StorageResult<bool> {
-        if self.has_piece() {
-            return Ok(true);
+        let begun = Instant::now();
+        loop {
+            if !self.unread.is_empty() || matches!(self.state, Reading::Ended) {
+                return Ok(true);
+            }
+            if begun.elapsed() >= STEP {
+                return Ok(false);
+            }
+            self.state = match std::mem::replace(&mut self.state, Reading::Failed) {
+                Reading::Found(client) => self.begin(*client)?,
+                Reading::Running(download) => self.read_piece(download)?,
+                Reading::Away(next) => match next.recv_timeout(STEP) {
+                    Err(RecvTimeoutError::Timeout) => Reading::Away(next),
+                    next => next.unwrap_or(Err(Kind::Io.into()))?,
+                },
+                Reading::Ended | Reading::Failed => return Err(Kind::Io.into()),
+            };
         }
-        if let Some(client) = self.client.take() {
-            let (pieces, next) = mpsc::sync_channel(0);
-            let (upstream, path) = (Arc::clone(&self.upstream), self.upstream.path(&self.path));
-            let (size, offset) = (self.size, self.offset);
-            self.pieces = Some(next);
-            thread::Builder::new().spawn(move || {
-                let end = download(&upstream, client, &path, size, offset, &pieces);
-                let _ = pieces.send(end.map(|()| None));
-            })?;
-        }
-        let Some(pieces) = &self.pieces else { return Ok(true) };
-        match pieces.recv_timeout(STEP) {
-            Ok(next) => match next? {
-                Some(piece) => self.piece = Cursor::new(piece),
-                None => self.pieces = None,
-            },
-            Err(RecvTimeoutError::Timeout) => {}
-            // It has failed before.
-            Err(RecvTimeoutError::Disconnected) => return Err(Kind::Io.into()),
-        }
-        Ok(self.pieces.is_none() || self.has_piece())
     }
 }
 
@@ -160,24 +185,16 @@ struct OtherUpload {
     old: Option<Metadata>,
     /// The path there to which the bytes go.
     place: Vec<u8>,
-    /// Whether what is there is removed unless it is confirmed: clients would take a part under the final
-    /// name for another file when they resume.
-    is_removed: bool,
+    /// If `place` is a temporary name, the time after which it goes.
+    removed_after: Option<Duration>,
     running: Option<Box<RunningUpload>>,
-    proved: Option<Proved>,
+    /// The connection, once the other server has confirmed the upload.
+    confirmed: Option<Connection>,
     sent: u64,
     checksum: Option<Checksum>,
     /// The turn of an upload to the file itself, or of the rename.
     turn: Option<Turn>,
-}
-
-/// An upload that the other server has.
-struct Proved {
-    client: Connection,
-    /// What has the final name, as far as it was looked at.
-    found: Option<Metadata>,
-    /// The command that gives the file its name; `None` if it has that.
-    rename: Option<Command>,
+    transfer: Option<RunningTransfer>,
 }
 
 /// Begins an upload; `old` is the file at `path`, as `client` has found it. With a turn, it goes to the
@@ -188,7 +205,7 @@ struct Proved {
 /// Returns why the other server does not accept it.
 pub(super) fn begin(
     upstream: &Arc<Upstream>,
-    mut client: Connection,
+    (mut client, transfer): (Connection, RunningTransfer),
     path: Vec<u8>,
     mode: WriteMode,
     old: Option<Metadata>,
@@ -198,38 +215,37 @@ pub(super) fn begin(
     if upstream.target.hashes {
         checksum = Checksum::for_server(&mut client).known()?;
     }
-    let is_temporary = turn.is_none();
-    if is_temporary {
+    let removed_after = turn.is_none().then_some(Duration::ZERO);
+    if removed_after.is_some() {
         place.truncate(place.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1));
         place.extend_from_slice(format!("{PREFIX}{}.part", random_name()).as_bytes());
     } else {
         StorageError::check_wanted()?;
     }
-    let (upstream, running, proved) = (Arc::clone(upstream), None, None);
+    let (upstream, running, confirmed, sent) = (Arc::clone(upstream), None, None, 0);
     let mut upload = OtherUpload {
         upstream,
         path,
         mode,
         old,
         place,
-        is_removed: is_temporary,
+        removed_after,
         running,
-        proved,
-        sent: 0,
+        confirmed,
+        sent,
         checksum,
         turn,
+        transfer: Some(transfer),
     };
     let running = RunningUpload::begin(client, &upload.place, UploadMode::Replace);
     let running = settle(upload.turn.as_ref(), running).map_err(|error| match error {
         // Some servers do not accept the name.
-        StorageError { kind: Kind::Refused, source: Some(why), .. } if is_temporary => {
-            let why = format!("{why} (as {PREFIX}*.part; in_place needs no such name)");
-            StorageError::caused_by(Kind::Refused, io::Error::other(why))
+        StorageError { kind: Kind::Refused, source: Some(why), .. } if removed_after.is_some() => {
+            failed(Kind::Refused, format!("{why} (as {PREFIX}*.part; in_place needs no such name)"))
         }
         error => error,
     })?;
     upload.running = Some(Box::new(running));
-    upload.is_removed |= upload.old.is_none();
     Ok(Box::new(upload))
 }
 
@@ -242,60 +258,61 @@ fn settle<T>(turn: Option<&Turn>, done: Result<T, Error>) -> StorageResult<T> {
 }
 
 impl OtherUpload {
-    /// Ends the upload there, and proves it. `looks` is whether to look at what has the final name.
-    fn prove(&mut self, looks: bool) -> StorageResult<Proved> {
-        if let Some(proved) = self.proved.take() {
-            return Ok(proved);
+    /// Ends the upload there, compares its digest, and takes the turn.
+    fn confirm(&mut self) -> StorageResult<Connection> {
+        if let Some(client) = self.confirmed.take() {
+            return Ok(client);
         }
         let (report, mut client) = self.running.take().ok_or(Kind::Io)?.release();
         settle(self.turn.as_ref(), report)?;
-        let in_place = self.upstream.target.in_place;
-        if let Some(checksum) = self.checksum.take() {
-            let compared = client.compare_hash(&self.place, &checksum.finish());
-            settle(self.turn.as_ref(), compared)?;
+        if let Some(digest) = self.checksum.take().map(Checksum::finish) {
+            let compare = |client: &mut Client, _: &_| client.compare_hash(&self.place, &digest);
+            let compared = self.upstream.ask_by(client, compare);
+            ((), client) = if self.turn.is_some() { compared.map_err(in_doubt) } else { compared }?;
+            // In place, it is the digest of what is there.
+            self.old = self.old.filter(|_| self.turn.is_none());
         }
         // FTP has no exclusive rename: a file that another client of that server stores from here on is
         // replaced. Changes through this program exclude each other.
         if self.turn.is_none() {
             self.turn = Some(Turn::wait(&self.upstream, &[(&self.path, false)])?);
         }
-        let (place, to) = (&*self.place, self.upstream.path(&self.path));
-        let asked = self.upstream.ask_by(client, |client, _| {
-            if in_place {
-                return Ok((stored_size(client, place)?, self.old, None));
-            }
-            client.ask_before_rename(place, looks.then_some(&*to))?;
-            let told = stored_size(client, place)?;
-            let found = if looks { find(client, &to)? } else { self.old };
-            Ok((told, found, Some(client.rename_from(place, &to)?)))
-        });
-        let asked = asked.map_err(|error| if in_place { in_doubt(error) } else { error });
-        let ((told, found, rename), client) = asked?;
-        check_size(told, self.sent, false)?;
-        Ok(Proved { client, found, rename })
+        Ok(client)
     }
 
-    /// Gives the file its name.
-    fn publish(&self, proved: Proved) -> StorageResult<()> {
-        let Proved { mut client, found, rename: Some(rename) } = proved else { return Ok(()) };
-        if found.is_some() && self.mode == WriteMode::Create {
+    /// Proves the upload, and gives the file its name.
+    fn publish(&self, client: Connection) -> StorageResult<()> {
+        let (upstream, place) = (&self.upstream, &*self.place);
+        if upstream.target.in_place {
+            // Two empty files are equal.
+            let old = self.old.filter(|old| old.size > 0 || self.sent > 0);
+            let asked = upstream.ask_by(client, |client, _| {
+                check_size(client, place, self.sent, false)?;
+                old.map_or(Ok(()), |old| upstream.check_replaced(client, place, old))
+            });
+            return asked.map(drop).map_err(in_doubt);
+        }
+        let (to, creates) = (upstream.path(&self.path), self.mode == WriteMode::Create);
+        // What is there then must be known to tell whether it is replaced.
+        let [_, replaces] = &upstream.target.renames;
+        let looks = creates || (self.old.is_some() && replaces.get().is_none());
+        let ((found, named), mut client) = upstream.ask_by(client, |client, _| {
+            client.ask_before_rename(place, looks.then_some(&*to))?;
+            check_size(client, place, self.sent, false)?;
+            let found = if looks { find(client, &to)? } else { self.old };
+            Ok((found, client.rename_from(place, &to)?))
+        })?;
+        if creates && found.is_some() {
             return Err(Kind::Exists.into());
         }
-        // The client may have left while this server was slow, and may have stored a newer file.
-        let moved = Metadata::new(EntryKind::File).size(self.sent);
+        let is_moved = |it| is_same(it, Metadata::file(self.sent));
         let turn = self.turn.as_ref().ok_or(Kind::Io)?;
-        self.upstream.rename(&mut client, &rename, &self.path, moved, found, turn)
+        upstream.rename(&mut client, &named, [place, &to], found, is_moved, turn)
     }
 }
 
-/// Returns the error of a question about what has the final name already.
-fn in_doubt(mut error: StorageError) -> StorageError {
-    error.kind = Kind::Unknown;
-    error
-}
-
-/// Returns the size that the server tells of a file, if only in a listing, and whether it should tell one.
-fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool), Error> {
+/// Checks the size that the server tells of a file, if only in a listing. Others may append too.
+fn check_size(client: &mut Client, place: &[u8], want: u64, is_append: bool) -> Result<(), Error> {
     let features = client.features()?;
     let tells = features.has("SIZE") || features.has("MLST");
     let size = match client.size(place)? {
@@ -304,25 +321,15 @@ fn stored_size(client: &mut Client, place: &[u8]) -> Result<(Option<u64>, bool),
         None => client.find(place).ok().flatten().and_then(|found| found.size),
         size => size,
     };
-    Ok((size, tells))
-}
-
-/// Checks a size that the server tells. Others may append too.
-fn check_size((size, tells): (Option<u64>, bool), want: u64, is_append: bool) -> StorageResult<()> {
-    let (kind, why) = match size {
-        None if tells => {
-            (Kind::Unknown, "the other server does not tell the size of what it has stored".into())
-        }
-        Some(size) if tells && (size < want || (size > want && !is_append)) => {
-            (Kind::Io, format!("the other server has {size} bytes of {want}"))
-        }
+    let is_right = match size {
+        None => !tells,
+        Some(size) if tells => size == want || (size > want && is_append),
         // A listing can be old, and its numbers can have 32 bits.
-        Some(size) if !tells && size < want && want <= i32::MAX.unsigned_abs().into() => {
-            (Kind::Unknown, format!("the other server lists {size} bytes of {want}"))
-        }
-        _ => return Ok(()),
+        Some(size) => size >= want || want > i32::MAX.unsigned_abs().into(),
     };
-    Err(StorageError::caused_by(kind, io::Error::other(why)))
+    let told = size.map_or("an unknown number of".to_owned(), |size| size.to_string());
+    let why = format!("the other server has {told} bytes of {want}");
+    if is_right { Ok(()) } else { Err(Error::local(io::Error::other(why))) }
 }
 
 impl Write for OtherUpload {
@@ -354,53 +361,55 @@ impl Upload for OtherUpload {
     }
 
     fn target(&mut self) -> Option<StorageResult<Metadata>> {
-        // Of an upload in place, it is this upload that has the final name now.
-        let found = match self.upstream.target.in_place {
-            true => Ok(self.old),
-            false => self.prove(true).map(|proved| self.proved.insert(proved).found),
+        let mut look = || {
+            // Of an upload in place, it is this upload that has the final name now.
+            if self.upstream.target.in_place {
+                return Ok(self.old);
+            }
+            let (client, to) = (self.confirm()?, self.upstream.path(&self.path));
+            let (found, client) = self.upstream.ask_by(client, |client, _| find(client, &to))?;
+            self.confirmed = Some(client);
+            Ok(found)
         };
-        Some(found.and_then(|found| found.ok_or_else(|| Kind::NotFound.into())))
+        Some(look().and_then(|found| found.ok_or_else(|| Kind::NotFound.into())))
     }
 
     fn commit(mut self: Box<Self>) -> StorageResult<()> {
-        let proved = self.prove(self.mode == WriteMode::Create);
-        let done = proved.and_then(|proved| self.publish(proved));
-        // What may have got its name must not be removed.
-        self.is_removed &= done.as_ref().is_err_and(|error| error.kind != Kind::Unknown);
+        let client = self.confirm()?;
+        let done = self.publish(client);
+        self.removed_after = match &done {
+            Ok(()) => None,
+            Err(error) if error.kind != Kind::Unknown => self.removed_after,
+            // It may still get its name.
+            Err(_) => self.removed_after.map(|_| self.upstream.target.late),
+        };
         done
     }
 
     fn abort(self: Box<Self>, _: StreamEnd) {}
 }
 
-/// An upload that did not get its name leaves nothing.
+/// A temporary name goes. What has the final name stays: nothing proves that it is still this upload.
 impl Drop for OtherUpload {
-    /// Removes what the other server has of it, in a thread: it may not answer.
+    /// Ends the upload in a thread: the other server may not answer.
     fn drop(&mut self) {
-        let (running, is_removed) = (self.running.take(), self.is_removed);
-        if !is_removed && running.is_none() {
+        let (running, removed_after) = (self.running.take(), self.removed_after);
+        if removed_after.is_none() && running.is_none() {
             return;
         }
         let (upstream, place) = (Arc::clone(&self.upstream), std::mem::take(&mut self.place));
         let turn = self.turn.take().filter(|_| upstream.target.in_place);
-        let sent = self.sent;
+        let transfer = self.transfer.take();
         let _ = thread::Builder::new().spawn(move || {
             // Until the server has answered, it writes what it has received.
             let _ = running.map(|running| settle(turn.as_ref(), running.abort()));
-            // Others wait for the turn.
-            let most = if turn.is_some() { 3 } else { PAUSES.len() };
+            drop(transfer);
+            let Some(after) = removed_after else { return };
+            thread::sleep(after);
             let mut kept = None;
-            for pause in PAUSES.into_iter().take(most).filter(|_| is_removed) {
+            for pause in PAUSES {
                 thread::sleep(Duration::from_secs(pause));
-                let removed = |mut client: Connection| {
-                    // A part of this upload is not larger than what was sent; another client's file can be.
-                    if turn.is_some() && client.size(&place).known()?.is_none_or(|size| size > sent)
-                    {
-                        return Err(Kind::Refused.into());
-                    }
-                    settle(turn.as_ref(), client.delete(&place))
-                };
-                kept = upstream.lend().and_then(removed).err();
+                kept = upstream.lend().and_then(|mut client| client.delete(&place).known()).err();
                 if kept.as_ref().is_none_or(|error| error.kind == Kind::Refused) {
                     break;
                 }
@@ -425,12 +434,10 @@ pub(super) struct OtherAppend {
 impl Write for OtherAppend {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.bytes.len().saturating_add(bytes.len()) > APPEND {
-            let why = io::Error::other("a gateway appends at most 1 MiB at a time");
-            return Err(StorageError::caused_by(Kind::OverQuota, why).into());
+            return Err(failed(Kind::OverQuota, "a gateway appends at most 1 MiB at a time").into());
         }
         if !self.held.add(bytes.len(), ROOM / 2) {
-            let why = io::Error::other("other appends and listings hold all memory");
-            return Err(StorageError::caused_by(Kind::Busy, why).into());
+            return Err(failed(Kind::Busy, "other appends and listings hold all memory").into());
         }
         self.bytes.write(bytes)
     }
@@ -455,9 +462,9 @@ impl Upload for OtherAppend {
         }
         let (report, client) = running.release();
         turn.settle(report)?;
-        let asked = upstream.ask_by(client, |client, _| stored_size(client, &place));
-        let (told, _) = asked.map_err(in_doubt)?;
-        check_size(told, before.saturating_add(bytes.len() as u64), true)
+        let want = before.saturating_add(bytes.len() as u64);
+        let asked = upstream.ask_by(client, |client, _| check_size(client, &place, want, true));
+        asked.map(drop).map_err(in_doubt)
     }
 
     fn abort(self: Box<Self>, _: StreamEnd) {}

@@ -23,8 +23,10 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Time after which one more connection that was refused is tried again.
 const MORE: Duration = Duration::from_secs(5 * 60);
 
-/// The pause before a connection of the pool is asked for again.
+/// The pause before a connection of the pool is asked for again, and before another one is made that was
+/// not refused by the server.
 const PAUSE: Duration = Duration::from_millis(20);
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time after which a firewall may have forgotten an idle connection.
 const IDLE: Duration = Duration::from_secs(60);
@@ -48,6 +50,8 @@ pub(super) struct OtherTarget {
     pub(super) timeout: Duration,
     /// The longest wait for the end of another change at a path.
     pub(super) turn: Duration,
+    /// Time for which a change whose answer is lost may still be made.
+    pub(super) late: Duration,
     pub(super) in_place: bool,
     pub(super) hashes: bool,
     pub(super) dialler: ConnectingThread,
@@ -55,8 +59,10 @@ pub(super) struct OtherTarget {
     pub(super) personal: bool,
     /// The memory of listings that clients are reading, and of appends, in bytes.
     pub(super) held: AtomicUsize,
-    /// Set once a file had its name after a rename: a new name, or that of an older file.
+    /// Set once a rename that was confirmed had given an object its name: a new one, or that of an older file.
     pub(super) renames: [OnceLock<()>; 2],
+    /// Set once an upload in place had replaced an older file.
+    pub(super) replaces: OnceLock<()>,
     /// Set once the server has begun a download in the middle of a file.
     pub(super) restarts: OnceLock<()>,
     /// Whether the server can set times, once known.
@@ -85,11 +91,22 @@ impl Drop for Held {
     }
 }
 
+/// A transfer that counts until it is dropped.
+pub(super) struct RunningTransfer(Arc<Upstream>);
+
+impl Drop for RunningTransfer {
+    fn drop(&mut self) {
+        self.0.transfers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The connections of one login.
 pub(super) struct Upstream {
     pool: Pool<'static>,
     login: UserLogin,
     pub(super) target: Arc<OtherTarget>,
+    /// The number of transfers.
+    transfers: AtomicUsize,
     /// The directory of the URL as an absolute path without a final slash, once a connection has told it.
     base: Arc<OnceLock<Vec<u8>>>,
 }
@@ -106,7 +123,7 @@ impl Upstream {
         };
         let pool = Pool::new(dial).size(target.connections).any_directory(true).max_idle(IDLE);
         let pool = pool.flights(true).patience(Patience::new().attempts(1));
-        Self { pool, login, target, base }
+        Self { pool, login, target, transfers: AtomicUsize::new(0), base }
     }
 
     /// Logs in over a new connection: those of the pool prove only that the login was valid once.
@@ -136,12 +153,36 @@ impl Upstream {
                 Err(error) => error,
                 Ok(lent) => return Ok(lent),
             };
-            let is_full = connects && matches!(error, Error::Fewer(_));
+            // Silence was waited for already.
+            let is_silent = |why: &Error| matches!(why, Error::Timeout(_));
+            let is_full = connects && matches!(&error, Error::Fewer(why) if !is_silent(why));
             // The first try can have dialled in vain for as long.
             let begun = *begun.get_or_insert_with(Instant::now);
             if !is_full || begun.elapsed() >= self.target.timeout {
                 log::warn!("{}: {error}", self.target.url.host());
-                return Err(StorageError::caused_by(Kind::Unavailable, io::Error::other(error)));
+                return Err(failed(Kind::Unavailable, error.to_string()));
+            }
+            thread::sleep(if self.pool.allowed().is_some() { PAUSE } else { LONG_PAUSE });
+        }
+    }
+
+    /// Returns a connection for a transfer, which takes as long as its client likes: `spare` ones stay for
+    /// others, if there are more.
+    pub(super) fn lend_for_transfer(
+        self: &Arc<Self>,
+        spare: usize,
+    ) -> StorageResult<(Connection, RunningTransfer)> {
+        let begun = Instant::now();
+        loop {
+            let all = self.pool.allowed().unwrap_or(usize::MAX).min(self.target.connections);
+            let most = all.saturating_sub(spare).max(1);
+            let more = |count: usize| (count < most).then_some(count + 1);
+            if self.transfers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
+                let transfer = RunningTransfer(Arc::clone(self));
+                return Ok((self.lend()?, transfer));
+            }
+            if begun.elapsed() >= self.target.timeout {
+                return Err(failed(Kind::Unavailable, "too many transfers of others are running"));
             }
             thread::sleep(PAUSE);
         }
@@ -218,52 +259,85 @@ impl Upstream {
         turn.settle(call(&mut client, &self.path(path)))
     }
 
-    /// Gives an object its new name: `moved` is what it is, and `there` what has that name. Looks once
-    /// whether it has it: some servers confirm a rename and give another name, some only if there is an
-    /// older file.
+    /// Gives the object at `from` its new name `to`, which `there` has. Looks once whether it has it, which
+    /// `is_moved` tells: some servers confirm a rename and give another name or do nothing, some only if
+    /// there is an older file.
     pub(super) fn rename(
         &self,
         client: &mut Client,
         named: &Command,
-        to: &[u8],
-        moved: Metadata,
+        [from, to]: [&[u8]; 2],
         there: Option<Metadata>,
+        is_moved: impl Fn(Metadata) -> bool,
         turn: &Turn,
     ) -> StorageResult<()> {
         StorageError::check_wanted()?;
         turn.settle(client.rename_to(named))?;
         let [new, replaced] = &self.target.renames;
         let renames = if there.is_some() { replaced } else { new };
-        let is_other = |it: Metadata| match (it.kind, moved.kind) {
-            (EntryKind::File, EntryKind::File) => it.size != moved.size,
-            // A server that tells no sizes does not show files as such.
-            (EntryKind::Special, _) | (_, EntryKind::Special) => false,
-            (is, was) => is != was,
+        if renames.get().is_some() {
+            return Ok(());
+        }
+        let now = find(client, to).known().map_err(in_doubt)?;
+        let is_kept = |now| there.is_some_and(|old| !is_other(old, now));
+        let Some(now) = now.filter(|now| is_moved(*now) || !is_kept(*now)) else {
+            return Err(failed(Kind::Io, "the other server does not rename; use in_place"));
         };
-        if renames.get().is_none() && there.is_none_or(is_other) {
-            match find(client, &self.path(to)) {
-                Ok(found) if found.is_none_or(is_other) => {
-                    let why = "the other server does not rename files; use in_place";
-                    return Err(StorageError::caused_by(Kind::Io, io::Error::other(why)));
-                }
-                Ok(_) => drop(renames.set(())),
-                // The next one is looked at.
-                Err(_) => {}
+        // Others can have changed the time of the old file.
+        let is_alike = there.is_some_and(|old| is_same(old, now));
+        if !is_moved(now)
+            || is_kept(now)
+            || (is_alike && find(client, from).known().map_err(in_doubt)?.is_some())
+        {
+            let why = "the rename is confirmed, but the name can have another object";
+            return Err(failed(Kind::Unknown, why));
+        }
+        let _ = renames.set(());
+        Ok(())
+    }
+
+    /// Looks, until it was so once, whether a confirmed upload has replaced the file `old`: some servers
+    /// store beside it.
+    pub(super) fn check_replaced(
+        &self,
+        client: &mut Client,
+        place: &[u8],
+        old: Metadata,
+    ) -> Result<(), Error> {
+        let replaced = &self.target.replaces;
+        if replaced.get().is_none() {
+            if !find(client, place)?.is_some_and(|now| is_other(old, now)) {
+                let why = "the upload is confirmed, but the old file can be there still";
+                return Err(Error::local(io::Error::other(why)));
             }
+            let _ = replaced.set(());
         }
         Ok(())
     }
 }
 
+/// Returns whether two looks can have shown one object that has not changed.
+pub(super) fn is_same(one: Metadata, other: Metadata) -> bool {
+    match (one.kind, other.kind) {
+        (EntryKind::File, EntryKind::File) => one.size == other.size,
+        // A server that tells no sizes does not show files as such.
+        (EntryKind::Special, _) | (_, EntryKind::Special) => true,
+        (one, other) => one == other,
+    }
+}
+
+/// Returns whether two looks must have shown two objects: of equal size, those with different times.
+fn is_other(old: Metadata, now: Metadata) -> bool {
+    let times = [old.modified, now.modified];
+    !is_same(old, now) || (old.modified != now.modified && !times.contains(&0))
+}
+
 /// The turns of this moment. A reload makes other stores, and several can lead to one server.
 static TURNS: Mutex<Vec<Arc<Reserved>>> = Mutex::new(Vec::new());
 
-/// Time for which a change whose answer is lost may still be made.
-const LATE: Duration = Duration::from_secs(5 * 60);
-
 /// The turn of the only change at some paths: a change whose answer is late must not follow a newer one, and
 /// of two appends at once, a server can write the second over the first.
-pub(super) struct Turn(Arc<Reserved>);
+pub(super) struct Turn(Arc<Reserved>, Duration);
 
 struct Reserved {
     /// Host and port, and the user where each user has files of their own.
@@ -288,7 +362,7 @@ impl Reserved {
 }
 
 /// Returns one form of all paths that a server may take for one file.
-fn folded(path: &[u8]) -> Vec<u8> {
+pub(super) fn folded(path: &[u8]) -> Vec<u8> {
     let fold = |name: &[u8]| {
         let mut key = Client::name_key(name);
         if std::str::from_utf8(name).is_err() {
@@ -304,7 +378,7 @@ impl Turn {
     /// Begins the turn of a change at some paths below the directory of the URL, each with whether it also
     /// changes what is below the path.
     pub(super) fn begin(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
-        let OtherTarget { url, personal, .. } = &*upstream.target;
+        let OtherTarget { url, personal, late, .. } = &*upstream.target;
         let user = personal.then(|| upstream.login.0.clone());
         let server = (url.host().to_ascii_lowercase(), url.port(), user);
         let places = places.iter();
@@ -316,7 +390,7 @@ impl Turn {
             return Err(Kind::Busy.into());
         }
         turns.push(Arc::clone(&own));
-        Ok(Self(own))
+        Ok(Self(own, *late))
     }
 
     /// Waits for the turn for a moment.
@@ -343,7 +417,7 @@ impl Turn {
     pub(super) fn settle<T>(&self, done: Result<T, Error>) -> StorageResult<T> {
         done.map_err(|error| fault(&error, true)).inspect_err(|error| {
             if error.kind == Kind::Unknown {
-                let _ = self.0.late.set(Instant::now() + LATE);
+                let _ = self.0.late.set(Instant::now() + self.1);
             }
         })
     }
@@ -391,6 +465,17 @@ impl<T> Known<T> for Result<T, Error> {
     }
 }
 
+/// Returns an error with its reason.
+pub(super) fn failed(kind: Kind, why: impl Into<String>) -> StorageError {
+    StorageError::caused_by(kind, io::Error::other(why.into()))
+}
+
+/// Returns the error of a question about what may have the final name already.
+pub(super) fn in_doubt(mut error: StorageError) -> StorageError {
+    error.kind = Kind::Unknown;
+    error
+}
+
 /// Returns the error of a storage for one of the client. `changes` is whether the call may have changed
 /// something: then a lost reply proves nothing.
 fn fault(error: &Error, changes: bool) -> StorageError {
@@ -414,7 +499,7 @@ fn fault(error: &Error, changes: bool) -> StorageError {
         Some(reply) => format!("the other server says {reply}"),
         None => error.to_string(),
     };
-    StorageError::caused_by(kind, io::Error::other(reason))
+    failed(kind, reason)
 }
 
 /// Makes connections in threads of its own: a session's thread may be confined to files, and then

@@ -3,7 +3,6 @@
 
 use std::io::{copy, sink};
 
-use super::super::upstream::Turn;
 use super::*;
 
 /// Two cameras with one name would mix their pictures.
@@ -23,17 +22,16 @@ fn two_uploads_in_place_take_turns() {
     assert_eq!(two.store(b"/\xc9").unwrap_err().kind(), ErrorKind::Temporary);
     upload.write_all(b"one").unwrap();
     upload.finish().unwrap();
-    two.store("/é").unwrap().copy_from(&mut &b"two"[..]).unwrap();
-    assert_eq!(other.root.read("é"), b"two");
+    // Of equal size, and within a second, it would not be proved.
+    two.store("/é").unwrap().copy_from(&mut &b"second"[..]).unwrap();
+    assert_eq!(other.root.read("é"), b"second");
 }
 
 /// Another client could store the file between the look and the turn.
 #[test]
 fn an_upload_in_place_looks_in_its_turn() {
     let recorder = Recorder::new();
-    let other = Server::builder().storage(MemoryStorage::new()).user("u", "p", Rights::FULL);
-    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
-    let mut door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let (_other, mut door) = door_over(MemoryStorage::new(), &recorder);
     Arc::get_mut(&mut door.target).unwrap().in_place = true;
     let storage = Gateway::new(door.upstream(&door.login.clone().unwrap()), "");
     let write = || storage.write(&"/a".into(), WriteMode::Create, Keep::Shared);
@@ -186,9 +184,7 @@ fn a_rename_keeps_others_from_both_names() {
     files.put("/f", "old").unwrap();
     let gate = Gate::default();
     let other = SlowRename(files.clone(), gate.clone());
-    let other = Server::builder().storage(other).user("u", "p", Rights::FULL);
-    let other = other.bind("127.0.0.1:0").unwrap();
-    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let (_other, door) = door_over(other, &Recorder::new());
     let storage = door.storage("", None).unwrap();
     let upstream = door.upstream(&(b"u".to_vec(), b"p".to_vec()));
     gate.shut();
@@ -213,9 +209,7 @@ fn a_rename_looks_at_the_new_name_in_its_turn() {
     let files = MemoryStorage::new();
     files.put("/f", "old").unwrap();
     let recorder = Recorder::new();
-    let other = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
-    let other = other.recorder(&recorder).bind("127.0.0.1:0").unwrap();
-    let mut door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let (_other, mut door) = door_over(files.clone(), &recorder);
     Arc::get_mut(&mut door.target).unwrap().turn = Duration::from_secs(60);
     let storage = door.storage("", None).unwrap();
     let upstream = door.upstream(&(b"u".to_vec(), b"p".to_vec()));
@@ -230,6 +224,47 @@ fn a_rename_looks_at_the_new_name_in_its_turn() {
         assert_eq!(renamed.join().unwrap().unwrap_err().kind, Kind::Exists);
     });
     assert_eq!(files.get("/g").as_deref(), Some(&b"confirmed"[..]));
+}
+
+/// A storage that removes a directory with all that is in it.
+struct Recursive(MemoryStorage);
+
+impl Storage for Recursive {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished);
+    ftp_server::forward_storage!(self, self.0; kept, forget, remove, mkdir, rename, set, space);
+
+    fn rmdir(&self, path: &VirtualPath) -> StorageResult<()> {
+        for found in self.0.list(path, Ask::Names)? {
+            self.0.remove(&path.join(&found?.name))?;
+        }
+        self.0.rmdir(path)
+    }
+}
+
+/// An upload that is confirmed while the removal waits must not go with the directory.
+#[test]
+fn a_removal_looks_into_the_directory_in_its_turn() {
+    let files = MemoryStorage::new();
+    files.put("/d/f", "old").unwrap();
+    files.remove(&"/d/f".into()).unwrap();
+    let recorder = Recorder::new();
+    let (_other, mut door) = door_over(Recursive(files.clone()), &recorder);
+    Arc::get_mut(&mut door.target).unwrap().turn = Duration::from_secs(60);
+    let storage = door.storage("", None).unwrap();
+    let upstream = door.upstream(&(b"u".to_vec(), b"p".to_vec()));
+    thread::scope(|scope| {
+        let turn = Turn::begin(&upstream, &[(b"/d/f", false)]).unwrap();
+        let removed = scope.spawn(|| storage.rmdir(&"/d".into()));
+        wait_until("it has looked at the directory", || {
+            recorder.commands().iter().any(|command| command == "MLST /d")
+        });
+        // Time for what it does before its turn.
+        thread::sleep(Duration::from_millis(300));
+        files.put("/d/f", "confirmed").unwrap();
+        drop(turn);
+        assert_eq!(removed.join().unwrap().unwrap_err().kind, Kind::NotEmpty);
+    });
+    assert_eq!(files.get("/d/f").as_deref(), Some(&b"confirmed"[..]));
 }
 
 /// Until it has answered, it still writes what it has received.
@@ -289,9 +324,7 @@ fn a_cut_upload_whose_end_gets_no_answer_keeps_its_turn() {
 fn an_append_has_no_turn_before_its_end() {
     let files = MemoryStorage::new();
     files.put("/log", "old").unwrap();
-    let other = Server::builder().storage(files.clone()).user("u", "p", Rights::FULL);
-    let other = other.bind("127.0.0.1:0").unwrap();
-    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+    let (_other, door) = door_over(files.clone(), &Recorder::new());
     let storage = door.storage("", None).unwrap();
     let mut upload = storage.write(&"/log".into(), WriteMode::Append, Keep::Shared).unwrap();
     upload.write_all(&[b'a'; 100_000]).unwrap();
