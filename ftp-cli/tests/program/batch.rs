@@ -131,10 +131,10 @@ fn a_word_with_a_dash_is_no_name_and_bye_ends_the_batch() {
     failed_with_replies(&ran, 12);
     let told = said(&ran);
     for words in [
-        "line 1: get: unknown option -c; start batch with -c; as a name, use ./-c",
-        "line 2: get: unknown option -c; start batch with -c",
-        "line 3: get: unknown option -r; use, outside of batch: ftp-cli get -r",
-        "line 4: stat: unknown option --hash; use, outside of batch: ftp-cli stat --hash",
+        "line 1: get: unknown option -c; expected get REMOTE [LOCAL]; as a name, use ./-c",
+        "line 2: get: unknown option -c; expected",
+        "line 3: get: unknown option -r; expected",
+        "line 4: stat: unknown option --hash; expected",
         "line 5: rm: misplaced option -r",
         "line 6: get: unknown option &",
         "line 7: *.iso: RETR refused: 550",
@@ -420,4 +420,46 @@ fn an_upload_does_not_replace_another_one_of_the_same_batch() {
         let words = "the server stores it as the same file as README";
         assert_eq!(said(&ran).contains(words), code != 0, "{ran:?}");
     }
+}
+
+#[test]
+fn what_quote_has_set_is_not_lost_with_a_connection() {
+    let here = TempRoot::new();
+    here.write("a", b"1");
+    let taken = || ("STOR", Act::Take("150 go on", "226 done"));
+    for (raw, name, ends) in [
+        ("quote USER bob\nquote PASS x\n", "line 1: quote USER: ", true),
+        ("quote SITE UMASK 077\n", "line 1: quote SITE: ", true),
+        ("quote OPTS\ncd /\n", "line 1: quote OPTS: ", true),
+        ("quote NOOP\nquote site chmod 600 b\n", "", false),
+    ] {
+        let first = vec![
+            ("NOOP", Act::Say("200 fine")),
+            ("SITE", Act::Say("200 fine")),
+            ("RETR", Act::SendAndBreak("150 data (10 bytes)", b"12345".to_vec())),
+        ];
+        let peer = Peer::start_several(vec![first, vec![taken()], vec![taken()]]);
+        let script = format!("{raw}get b\nput a\nput a b\n");
+        let url = peer.url("");
+        let ran = run_with(
+            &mut batch(&here, &["--retry=1", "--retry-delay=0", &url]),
+            script.as_bytes(),
+            LIMIT,
+        );
+        let stored = peer.seen().matches("STOR").count();
+        // The retry of `get` is refused there, and the next line ends the batch.
+        let want = if ends { (12, 0) } else { (12, 2) };
+        assert_eq!((ran.code(), stored), (Some(want.0), want.1), "{raw}: {ran:?}");
+        let told = said(&ran);
+        assert_eq!(
+            told.matches("a lost connection ended its effect").count(),
+            if ends { 2 } else { 0 }
+        );
+        assert!(told.contains(name), "{told}");
+    }
+    // Nothing tells whether the command was carried out.
+    let peer = Peer::start_several(vec![vec![("SITE", Act::Say("421 bye"))], vec![taken()]]);
+    let script = b"quote SITE UMASK 077\nput a\n";
+    let ran = run_with(&mut batch(&here, &[&peer.url("")]), script, LIMIT);
+    assert!(said(&ran).contains("ended its effect") && !peer.seen().contains("STOR"), "{ran:?}");
 }

@@ -55,7 +55,24 @@ fn a_small_get_makes_few_system_calls_after_startup() {
     let Some(start) = trace(&["--version"]) else { return };
     let get = trace(&["get", &served.url("", "file"), local.to_str().unwrap()]).unwrap();
     let more = count(&get) - count(&start);
-    assert!(more <= 104, "{more} calls: {get:#?}");
+    assert!(more <= 109, "{more} calls: {get:#?}");
+}
+
+#[test]
+fn a_downloaded_file_and_its_name_are_synced() {
+    let (root, here) = (TempRoot::new(), TempRoot::new());
+    root.write("file", b"new");
+    let served = Served::start(&root, &[]);
+    let (url, local) = (served.url("", "file"), here.join("file"));
+    for names in
+        [&["fsync", "linkat", "fsync"][..], &["fsync", "linkat", "linkat", "rename", "fsync"]]
+    {
+        let Some(get) = trace(&["get", &url, local.to_str().unwrap()]) else { return };
+        let call = |line: &String| Some(line.split('(').next()?.split(' ').next_back()?.to_owned());
+        let calls = get.iter().filter_map(call);
+        let calls: Vec<_> = calls.filter(|call| names.contains(&call.as_str())).collect();
+        assert_eq!(calls, names);
+    }
 }
 
 #[test]

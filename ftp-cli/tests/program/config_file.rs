@@ -256,6 +256,33 @@ fn configured_options_without_effect_are_ignored() {
 }
 
 #[test]
+fn a_configured_pin_is_never_left_unchecked() {
+    let server = OurServer::start();
+    let host = format!("[hosts.\"{}\"]\n", server.address);
+    let pin = "pin = \"sha256//AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"\n";
+    let (is_pin, is_file) =
+        ("config.toml:2:7: pin needs TLS", "config.toml:2:11: ca-file needs TLS");
+    for (text, more, words) in [
+        (format!("{host}{pin}"), &[][..], Some(is_pin)),
+        (format!("[defaults]\n{pin}"), &[], Some(is_pin)),
+        (format!("{host}{pin}tls = \"off\"\n"), &[], Some(is_pin)),
+        (format!("{host}{pin}tls = \"try\"\n"), &[], Some(is_pin)),
+        (format!("{host}ca-file = \"c\"\n"), &[], Some(is_file)),
+        // It is for other hosts.
+        ("[defaults]\nca-file = \"c\"\n".to_owned(), &[], None),
+        // The user's word.
+        (format!("{host}{pin}"), &["--tls", "off"], None),
+    ] {
+        let home = Home::with(&text);
+        let ran = run(home.ftp(&["ls", &server.url("")]).args(more));
+        match words {
+            Some(words) => failed(&ran, 2, words),
+            None => drop(ran.succeeded()),
+        }
+    }
+}
+
+#[test]
 fn a_configured_proxy_is_reported_with_its_line() {
     let dead = OwnPort::claim_closed();
     let proxy = format!("http://{}", dead.address());

@@ -27,12 +27,15 @@ pub(crate) fn memory(process: u32, figure: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Waits until a server has walked its directories, during which it has some of them open.
+/// Waits until a server has walked its directories, during which it has some of them open. Its thread
+/// `disks` walks, or another one named `sweep`, while the thread `sweep` waits for it.
 pub(crate) fn wait_for_sweep(process: u32) {
     let sleeps = || {
         let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
         let stat = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("stat")).ok();
-        tasks.filter_map(stat).any(|stat| stat.contains("(sweep) S "))
+        let stats: Vec<String> = tasks.filter_map(stat).collect();
+        let count = |thread| stats.iter().filter(|stat| stat.contains(thread)).count();
+        [count("(sweep) "), count("(sweep) S "), count("(disks)")] == [1, 1, 0]
     };
     // After the walk it sleeps for a day, during the walk only for moments.
     let pause = || std::thread::sleep(Duration::from_millis(5));
@@ -42,6 +45,13 @@ pub(crate) fn wait_for_sweep(process: u32) {
             sleeps()
         })
     });
+}
+
+/// Waits until a server without TLS has begun, and has walked its directories: until then, some of its
+/// threads end by themselves.
+pub(crate) fn wait_for_rest(process: u32) {
+    wait_for_sweep(process);
+    wait_until("a server at rest", || threads(process) == THREADS_AT_REST);
 }
 
 /// Returns the most memory of its own that a process has, in KiB, until it needs no more for a second.
@@ -60,6 +70,15 @@ pub(crate) fn most_of_its_own(process: u32) -> u64 {
 /// Returns the number of open descriptors of a process.
 pub(crate) fn open_descriptors(process: u32) -> usize {
     std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+}
+
+/// Returns the names of the threads of a process, sorted.
+pub(crate) fn thread_names(process: u32) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).unwrap().flatten();
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+    let mut names: Vec<_> = tasks.filter_map(name).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Returns the number of threads of a process.

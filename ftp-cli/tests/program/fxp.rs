@@ -8,8 +8,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use ftp_proto::Network;
-use ftp_server::{PassivePolicy, Rights, Server, ServerConfig};
+use ftp_proto::{Network, Verb};
+use ftp_server::testing::{ProtocolFault, Recorder};
+use ftp_server::{PassivePolicy, Rights, Server, ServerBuilder, ServerConfig};
 use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::process::{LIMIT, Ran, Running, run};
 use ftp_tests::root::TempRoot;
@@ -350,6 +351,32 @@ fn a_complete_copy_is_not_copied_again_if_its_rename_is_cut() {
     fxp(&options, &ours.url("file"), &target.url("copy")).exited(0);
     assert_eq!(target.seen().matches("STOR").count(), 1, "{}", target.seen());
     assert_eq!(target.seen().matches("RNTO").count(), 1, "{}", target.seen());
+}
+
+/// The same for the files of a tree, and for bytes that an earlier attempt has sent.
+#[test]
+fn a_tree_remembers_the_earlier_attempts_of_its_copies() {
+    let cut = ProtocolFault::Abort { after: 5 };
+    for (at, verb, fault, stores, rests) in
+        [(OTHER, Verb::Rnto, ProtocolFault::Close, 1, 0), (ONE, Verb::Retr, cut, 2, 1)]
+    {
+        let recorder = Recorder::new();
+        let start = |host, builder: ServerBuilder| {
+            let networks = vec![Network::parse(b"127.0.0.0/8").unwrap()];
+            let builder = builder.config(ServerConfig::new().fxp_networks(networks));
+            let builder = if host == at { builder.fault(verb, 1, fault) } else { builder };
+            OurServer::at(host, builder, Rights::FULL | Rights::FXP)
+        };
+        let one = start(ONE, Server::builder());
+        let other = start(OTHER, Server::builder().recorder(&recorder));
+        one.root.write("t/file", b"1234567890");
+        let options = ["-r", "--temp=.in.*", "--retry", "2", "--retry-delay", "1ms"];
+        fxp(&options, &one.url("t"), &other.url("t")).exited(0);
+        assert_eq!(other.root.read("t/file"), b"1234567890");
+        let sent = recorder.commands();
+        let count = |verb: &str| sent.iter().filter(|line| line.starts_with(verb)).count();
+        assert_eq!((count("STOR"), count("REST")), (stores, rests), "{sent:?}");
+    }
 }
 
 #[test]

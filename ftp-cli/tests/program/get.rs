@@ -340,7 +340,6 @@ fn verbose_ends_with_what_the_run_cost() {
     let mut get = ftp(&["get", "-v", "-j", "3"]);
     let line = said(&run(get.args(urls).current_dir(here.join(""))));
     assert!(line.starts_with("ftp-cli: 3 files, 146.5 KiB, "), "{line}");
-    assert!(line.ends_with("; the server allows 1 connection"), "{line}");
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn patterns_remove_what_they_match() {
         // A missing directory has no matches either.
         failed(&in_directory(&here, &["rm", &url("none/*.log")]), 8, "");
         in_directory(&here, &["rm", "-f", &url("none/*.log")]).exited(0);
-        in_directory(&here, &["del", "-R", &format!("{}/", url("sub.log"))]).exited(0);
+        in_directory(&here, &["del", "-r", &format!("{}/", url("sub.log"))]).exited(0);
         in_directory(&here, &["rm", &url(".*.log")]).exited(0);
         assert_eq!(left(), ["c.txt"], "{name}");
         failed(&in_directory(&here, &["rm", "-g", &url("")]), 2, "needs a pattern");

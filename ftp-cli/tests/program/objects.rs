@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
-use ftp_tests::process::run;
+use ftp_tests::process::{LIMIT, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale::some;
 use ftp_tests::site::{OurServer, Site};
@@ -280,6 +280,31 @@ fn rm_enters_an_unproven_directory_only_with_a_trailing_slash() {
 }
 
 #[test]
+fn a_name_that_ends_with_a_slash_is_not_that_of_a_file_cl_52() {
+    let list = |line: &str| Act::Send("150 list", format!("{line}\r\n").into_bytes(), "226 done");
+    let file = "-rw-r--r-- 1 u g 5 Jan 2 2020 f";
+    let link = "lrwxrwxrwx 1 u g 5 Jan 2 2020 f -> d";
+    for command in [&["rm"][..], &["rm", "-r"], &["rm", "-f"]] {
+        for (line, is_removed) in [(file, false), (link, true)] {
+            let peer = Peer::start(&[
+                ("LIST", list(line)),
+                ("PWD", Act::Say("257 \"/\"")),
+                ("CWD f", Act::Say("550 not a directory")),
+                ("DELE f", Act::Say("250 gone")),
+            ]);
+            let ran = run(ftp(command).arg(peer.url("f/")));
+            let case = format!("{command:?} {line}: {ran:?} {}", peer.seen());
+            assert_eq!(peer.seen().contains("DELE"), is_removed, "{case}");
+            assert_eq!(ran.code(), Some(if is_removed { 0 } else { 8 }), "{case}");
+        }
+    }
+    // A directory stays, too, without -r.
+    let peer = Peer::start(&[("LIST", list("drwxr-xr-x 2 u g 5 Jan 2 2020 f"))]);
+    failed(&run(ftp(&["rm"]).arg(peer.url("f/"))), 8, "is a directory; use ftp-cli rm -r");
+    assert!(!peer.seen().contains("DELE"), "{}", peer.seen());
+}
+
+#[test]
 fn rm_says_what_it_could_not_do_li_06() {
     let server = OurServer::start();
     let root = &server.root;
@@ -287,8 +312,8 @@ fn rm_says_what_it_could_not_do_li_06() {
     root.write("t/a", b"");
     root.write("b", b"");
     let url = |name: &str| server.url(name);
-    failed(&run(&mut ftp(&["rm", &url("t")])), 8, "550");
-    failed(&run(&mut ftp(&["rm", "-f", &url("t")])), 8, "550");
+    failed(&run(&mut ftp(&["rm", &url("t")])), 8, "use ftp-cli rm -r");
+    failed(&run(&mut ftp(&["rm", "-f", &url("t")])), 8, "use ftp-cli rm -r");
     failed(&run(&mut ftp(&["rm", &url("x")])), 8, "DELE refused: 550");
     let ran = run(&mut ftp(&["rm", &url("x"), &url("b")]));
     failed(&ran, 12, "1 of 2 objects removed, 1 failed, 0 not tried");
@@ -394,9 +419,12 @@ fn a_refused_path_is_retried_after_cwd_cl_60() {
         ),
     ] {
         let then_seen = then.0;
-        let peer = Peer::start(&[refused, then]);
+        let listed = || Act::Send("150 list", Vec::new(), "226 done");
+        let peer = Peer::start(&[refused, then, ("LIST", listed()), ("LIST", listed())]);
         run(ftp(arguments).arg(peer.url("a/b"))).succeeded();
-        assert!(peer.seen().contains(&format!("CWD a, {then_seen}")), "{}", peer.seen());
+        let seen = peer.seen();
+        let (_, inside) = seen.split_once("CWD a, ").unwrap_or_default();
+        assert!(inside.contains(then_seen), "{seen}");
     }
 }
 
@@ -444,6 +472,21 @@ fn symbolic_chmod_needs_the_current_mode() {
     );
     let peer = Peer::start(&[]);
     failed(&run(&mut ftp(&["chmod", "644", &peer.url("file")])), 8, "502 what?");
+    // The bits of a link are not those of its target, which the command changes.
+    let link = "lrwxrwxrwx 1 u g 6 Jan 2 2020 file -> secret\r\n";
+    let facts = "250-entry\r\n type=OS.unix=slink:secret;UNIX.mode=0777; file\r\n250 end";
+    for acts in [
+        vec![("LIST", Act::Send("150 list", link.as_bytes().to_vec(), "226 done"))],
+        vec![
+            ("FEAT", Act::Say("211-features\r\n MLST type*;UNIX.mode*;\r\n211 end")),
+            ("MLST", Act::Say(facts)),
+        ],
+    ] {
+        let set = ("SITE", Act::Say("200 set"));
+        let peer = Peer::start(&[acts, vec![set]].concat());
+        failed(&run(&mut ftp(&["chmod", "o-w", &peer.url("file")])), 14, "use an octal MODE");
+        assert!(!peer.seen().contains("SITE"), "{}", peer.seen());
+    }
 }
 
 #[test]
@@ -494,6 +537,9 @@ fn quote_prints_every_reply_and_shows_no_password_li_11_li_12() {
     run(&mut ftp(&["quote", &peer.url(""), "SITE X"])).exited(9);
     let peer = Peer::start(&[("CWD", Act::Say("550 no"))]);
     failed(&run(&mut ftp(&["quote", &peer.url("d"), "NOOP"])), 8, "CWD refused: 550");
+    let peer = Peer::start(&[("CWD", Act::Say("550 no")), ("DELE", Act::Say("250 gone"))]);
+    run(&mut ftp(&["quote", &peer.url(""), "CWD d", "DELE a"])).exited(8);
+    assert!(!peer.seen().contains("DELE"), "{}", peer.seen());
     let json = run(&mut ftp(&["quote", "--json", &OurServer::start().url(""), "NOOP"]));
     let json = String::from_utf8(json.succeeded()).unwrap();
     assert!(json.contains(r#""event":"done","source":"NOOP","code":200,"message":""#), "{json}");
@@ -605,7 +651,11 @@ fn patterns_use_nlst_if_no_line_of_list_is_understood() {
         ]
     };
     let peer = Peer::start(&acts(list(b"DATA1.TXT;1\r\nOTHER.TXT;1\r\n")));
-    run(&mut ftp(&["rm", "-g", &peer.url("DATA*")])).exited(0);
+    // The name may be that of a directory.
+    failed(&run(&mut ftp(&["rm", "-g", &peer.url("DATA*")])), 14, "without a type");
+    assert!(!peer.seen().contains("DELE"), "{}", peer.seen());
+    let peer = Peer::start(&acts(list(b"DATA1.TXT;1\r\nOTHER.TXT;1\r\n")));
+    run(&mut ftp(&["rm", &peer.url("DATA1.TXT;1")])).exited(0);
     assert!(peer.seen().contains("DELE DATA1.TXT;1"), "{}", peer.seen());
     let here = TempRoot::new();
     let peer = Peer::start(&acts(list(b"DATA1.TXT;1\r\nOTHER.TXT;1\r\n")));
@@ -635,6 +685,53 @@ fn a_name_that_is_listed_twice_is_removed_once() {
     ]);
     run(&mut ftp(&["rm", "-r", &peer.url("t/")])).exited(0);
     assert_eq!(peer.seen().matches("DELE t/a").count(), 1, "{}", peer.seen());
+}
+
+/// Some servers remove what is in a directory, too.
+#[test]
+fn rmdir_removes_only_a_directory_that_is_listed_as_empty_cl_52() {
+    let list = |lines: &[u8]| Act::Send("150 list", lines.to_vec(), "226 done");
+    for (listed, exit, words) in [
+        (list(b""), 0, ""),
+        (list(b"-rw-r--r-- 1 u g 5 Jan 2 2020 .hidden\r\n"), 8, "use ftp-cli rm -r"),
+        (list(b"no known form\r\n"), 7, "no line of the listing was understood"),
+        (Act::Say("550 no"), 8, "LIST refused: 550"),
+        (Act::Say("502 what?"), 8, "LIST refused: 502"),
+        (Act::SendAndBreak("150 list", Vec::new()), 4, ""),
+    ] {
+        let start = || Peer::start(&[("LIST", listed.clone()), ("RMD", Act::Say("250 gone"))]);
+        let peer = start();
+        let ran = run(&mut ftp(&["rmdir", &peer.url("d")]));
+        assert_eq!(ran.code(), Some(exit), "{ran:?} {}", peer.seen());
+        assert!(String::from_utf8_lossy(&ran.stderr).contains(words), "{ran:?}");
+        assert_eq!(peer.seen().contains("RMD"), exit == 0, "{}", peer.seen());
+        let peer = start();
+        let ran = run_with(&mut ftp(&["batch", &peer.url("")]), b"rmdir d\n", LIMIT);
+        assert_eq!(ran.code() == Some(0), exit == 0, "{ran:?}");
+        assert_eq!(peer.seen().contains("RMD"), exit == 0, "{}", peer.seen());
+    }
+}
+
+#[test]
+fn a_name_that_is_listed_twice_with_other_facts_is_neither_copied_nor_deleted_cl_52() {
+    let lines = |size| {
+        format!(
+            "type=file;size=1;modify=20200101000000; a\r\n\
+        type=file;size={size};modify=20200101000000; a\r\n"
+        )
+    };
+    for (size, exit) in [(1, 0), (2, 7)] {
+        let here = TempRoot::new();
+        here.write("t/a", b"mine");
+        let list = Act::Send("150 list", lines(size).into_bytes(), "226 done");
+        let file = Act::Send("150 data", b"1".to_vec(), "226 done");
+        let feat = ("FEAT", Act::Say("211-have\r\n MLST type*;size*;modify*;\r\n SIZE\r\n211 end"));
+        let acts = [feat, ("MLSD t", list), ("RETR t/a", file), ("SIZE t/a", Act::Say("213 1"))];
+        let peer = Peer::start(&acts);
+        let ran = run(ftp(&["mirror", "--delete", &peer.url("t")]).arg(here.join("t")));
+        assert_eq!(ran.code(), Some(exit), "{ran:?} {}", peer.seen());
+        assert_eq!(here.read("t/a"), if exit == 0 { &b"1"[..] } else { b"mine" }, "{ran:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
 use ftp_tests::at_once::at_once;
-use ftp_tests::process::{LIMIT, Running, run};
+use ftp_tests::process::{LIMIT, Running, run, run_with};
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale::count;
 use ftp_tests::terminal::Terminal;
@@ -75,6 +75,52 @@ fn no_process_shows_a_password_during_a_transfer_li_01_hl_01() {
             let mode = fs::metadata(format!("{process}/environ")).unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0, "{mode:o}");
         }
+    }
+}
+
+#[test]
+fn standard_input_is_not_both_the_password_and_lines_li_01() {
+    let here = TempRoot::new();
+    here.mkdir("d");
+    let input = b"geheim\nrm x\n";
+    for (source, more) in [
+        ("--password-fd=0", &["batch", "URL"][..]),
+        ("--password-fd=00", &["batch", "URL", "-"]),
+        ("--password-fd=3", &["batch", "URL", "/dev/fd/0"]),
+        ("--password-file=/dev/stdin", &["batch", "URL"]),
+        ("--password-file=/proc/self/fd/0", &["get", "-i", "-"]),
+        ("--password-fd=0", &["get", "-i", "/dev/stdin"]),
+        ("--password-fd=0", &["put", "-r", "--files-from=-", "d", "URL"]),
+        ("--password-fd=0", &["mirror", "--exclude-from=-", "d", "URL"]),
+        ("--password-file=/dev/stdin", &["put", "-", "URL"]),
+    ] {
+        let peer = Peer::start(&[]);
+        let url = peer.url("x").replace("ftp://", "ftp://u@");
+        let words = more.iter().map(|word| if *word == "URL" { url.as_str() } else { word });
+        let program = ftp(&[]).get_program().to_owned();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$@\" 3<&0", "sh"]).arg(program).args(words).arg(source);
+        let ran = run_with(shell.current_dir(here.path()), input, LIMIT);
+        failed(&ran, 2, "standard input cannot be both");
+        assert_eq!(peer.seen(), "", "{source} {more:?}");
+        let told = String::from_utf8_lossy(&ran.stderr);
+        assert!(!told.contains("geheim") && ran.stdout.is_empty(), "{told}");
+    }
+    // Data after the line, and lines from elsewhere.
+    let script = here.write("script", b"rm x\n");
+    for words in [&["put", "-"][..], &["batch"]] {
+        let peer = Peer::start(&[
+            ("STOR", Act::Take("150 go on", "226 done")),
+            ("DELE", Act::Say("250 gone")),
+        ]);
+        let url = peer.url("x").replace("ftp://", "ftp://u@");
+        let mut ftp = ftp(words);
+        ftp.args([&url, "--password-fd=0"]).current_dir(here.path());
+        if words == ["batch"] {
+            ftp.arg(&script);
+        }
+        run_with(&mut ftp, input, LIMIT).exited(0);
+        assert!(peer.seen().contains("PASS geheim"), "{}", peer.seen());
     }
 }
 
@@ -439,7 +485,7 @@ fn a_misplaced_password_is_neither_sent_nor_shown_hl_01() {
     failed(&run(&mut ftp(&["ftp://u:geheim@h/x"])), 2, "ftp-cli get ftp://u@h/x");
     let mut batch = ftp(&["batch", &url.replace("/x", "/")]);
     let lines = b"get ftp://u:geheim@h/x\nu:geheim@h\nput ftp://u:geheim@h/x\n";
-    let ran = ftp_tests::process::run_with(&mut batch, lines, LIMIT);
+    let ran = run_with(&mut batch, lines, LIMIT);
     ran.exited(2);
     hides(&ran);
     // Local files can have such names as long as no code takes them for URLs.
@@ -522,7 +568,7 @@ fn a_byte_order_mark_is_not_part_of_a_text_li_01_li_03() {
             })
             .collect();
         let input = format!("{mark}quote NOOP\n");
-        let ran = ftp_tests::process::run_with(&mut ftp(&words), input.as_bytes(), LIMIT);
+        let ran = run_with(&mut ftp(&words), input.as_bytes(), LIMIT);
         assert_eq!(ran.code(), Some(0), "{ran:?} {}", peer.seen());
     }
 }

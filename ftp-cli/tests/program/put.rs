@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -22,6 +22,43 @@ use crate::{failed, ftp};
 
 fn file(here: &TempRoot, name: &str, content: &[u8]) -> String {
     here.write(name, content).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn no_command_sends_or_replaces_a_file_that_its_options_name() {
+    let here = TempRoot::new();
+    here.write("other", b"other");
+    for (words, reads) in [
+        (&["put", "--trace=data", "data", "URL"][..], "data"),
+        (&["put", "--log-file=data", "./data", "URL"], "data"),
+        (&["put", "--password-file=data", "other", "data", "URL"], "data"),
+        (&["put", "--netrc-file=data", "linked", "URL"], "data"),
+        (&["get", "--log-file=data", "URLa", "data"], ""),
+        (&["get", "--trace=new", "URLa", "new"], ""),
+        (&["get", "--ca-file=data", "-P", ".", "URLdata"], "data"),
+        (&["get", "--lock=data", "URL*", "."], "data"),
+        (&["batch", "--log-file=data", "URL", "script"], ""),
+        (&["batch", "--trace=data", "URL", "script"], ""),
+    ] {
+        let data = here.write("data", b"the only copy\n");
+        fs::set_permissions(&data, fs::Permissions::from_mode(0o600)).unwrap();
+        let _ = fs::remove_file(here.join("linked"));
+        let _ = fs::hard_link(&data, here.join("linked"));
+        here.write("script", b"put data\nget a data\n");
+        let names = b"-rw-r--r-- 1 u u 5 Jan 01  2020 data\r\n";
+        let peer = Peer::start(&[("LIST", Act::Send("150 names", names.to_vec(), "226 done"))]);
+        let words = words.iter().map(|word| word.replace("URL", &peer.url("")));
+        let ran = run(ftp(&[]).args(words.clone()).current_dir(here.path()));
+        let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+        let words: Vec<_> = words.collect();
+        assert_eq!(ran.code(), Some(2), "{words:?}: {told}");
+        assert!(told.contains("is the file of --"), "{words:?}: {told}");
+        let seen = peer.seen();
+        assert!(!seen.contains("STOR") && !seen.contains("RETR"), "{words:?}: {seen}");
+        let left = here.read("data");
+        assert!(left.starts_with(b"the only copy\n"), "{words:?}");
+        assert!(reads != "data" || left.len() == 14, "{words:?}");
+    }
 }
 
 #[test]

@@ -463,6 +463,23 @@ fn a_removed_name_is_no_pattern_in_the_next_attempt() {
 }
 
 #[test]
+fn a_later_attempt_removes_nothing_that_came_after_the_first_one() {
+    let server = Server::start(Odd { loses: "DELE", ..PLAIN });
+    let world = Arc::clone(&server.world);
+    let another = thread::spawn(move || {
+        while world.lock().unwrap().files.contains("/d/a") {
+            thread::sleep(Duration::from_millis(10));
+        }
+        world.lock().unwrap().files.insert("/d/c".to_owned());
+    });
+    let ran = run(ftp(&["rm", "--retry", "1", "--retry-delay", "1s"]).arg(server.url("d/*")));
+    another.join().unwrap();
+    ran.exited(0);
+    let world = server.world.lock().unwrap();
+    assert!(world.files.iter().eq(["/a", "/b", "/d/c"]), "{ran:?} {world:?}");
+}
+
+#[test]
 fn a_batch_repeats_commands_whose_reply_was_lost() {
     // The lines, what is lost, the exit code and words with --retry, and the files afterwards.
     let files = ["/a", "/b", "/d/a", "/d/b"];

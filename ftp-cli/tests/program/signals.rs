@@ -139,7 +139,7 @@ pub(crate) fn begin_with(
 ) -> io::Result<(TcpStream, TcpStream)> {
     let (control, _) = listener.accept()?;
     control.set_read_timeout(Some(DEADLINE))?;
-    (&control).write_all(b"220 ready\r\n")?;
+    (&control).write_all(b"220 ProFTPD, which keeps each byte of a name\r\n")?;
     let data = TcpListener::bind("127.0.0.1:0")?;
     let port = data.local_addr()?.port();
     for line in BufReader::new(&control).lines() {

@@ -69,6 +69,14 @@ fn closed_standard_streams_are_errors() {
         failed(&run(&mut redirected(words, "<&-")), 3, "standard input: closed");
     }
     server.assert_only(&[b"file"]);
+    // Nothing is stored, not even over an old file.
+    let there = server.url("file");
+    for (input, want) in
+        [("<&-", "standard input: closed"), ("</", "standard input: Is a directory")]
+    {
+        failed(&run(&mut redirected(&["put", "-", &there], input)), 3, want);
+        assert_eq!(server.root.read("file"), b"content");
+    }
     // Commands that need neither stream work without them.
     let local = here.join("local").to_str().unwrap().to_owned();
     run(&mut redirected(&["get", &server.url("file"), &local], "<&- >&- 2>&-")).succeeded();

@@ -243,7 +243,11 @@ fn invalid_sockets_are_refused_and_foreign_ones_ignored() {
     let expected = "LISTEN_FDS: descriptor 3: expected a listening TCP socket";
     failed(&refused(datagrams(), None), 2, expected);
     failed(&refused(listener().1, Some("data")), 2, "not \"data\"; set FileDescriptorName=");
-    failed(&refused(listener().1, Some("a:b")), 2, "invalid LISTEN_FDNAMES \"a:b\"");
+    failed(
+        &refused(listener().1, Some("a:b")),
+        2,
+        "invalid LISTEN_FDNAMES: expected control or implicit, not \"a\"",
+    );
     // Implicit TLS needs a certificate.
     failed(&refused(listener().1, Some("implicit")), 2, "certificate");
 

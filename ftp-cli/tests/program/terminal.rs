@@ -286,9 +286,10 @@ fn a_session_at_a_terminal_has_a_prompt() {
         ("cd nowhere".to_owned(), "CWD refused: 550"),
         // A failed cd is seen before the next line, which still counts.
         ("ls".to_owned(), "f\r\n"),
-        ("help".to_owned(), "lcd [DIRECTORY]"),
+        // The whole text, and the prompt.
+        ("help".to_owned(), "    help\r\nftp-cli 127.0.0.1:/pub> "),
         // Ctrl-C discards the line.
-        ("get f other\x03".to_owned(), "ftp-cli 127.0.0.1:/pub> "),
+        ("get f other\x03".to_owned(), "^C\r\nftp-cli 127.0.0.1:/pub> "),
         ("?".to_owned(), "bye"),
     ] {
         terminal.type_in(&line);

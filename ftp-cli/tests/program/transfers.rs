@@ -120,6 +120,10 @@ fn operands_that_would_lose_a_file_are_refused() {
         (vec!["get", "--retry-delay", "1", &url("a"), "-"], "--retry"),
         (vec!["get", "--limit-rate", "0", &url("a"), "-"], "greater than 0"),
         (vec!["get", "-a", "--verify", "hash", &url("a"), "-"], "--ascii"),
+        (vec!["put", "--append", "--if-changed", "x", &url("a")], "append the file again"),
+        (vec!["get", "-4", "-6", &url("a"), "x"], "exclude each other"),
+        (vec!["ls", "-h", &url("")], "needs --long"),
+        (vec!["ls", "-a", "--listing=mlsd", &url("")], "MLSD has no flag"),
         (vec!["get", "--in-place", "-n", &url("a"), "x"], "exclude each other"),
         (vec!["get", "--in-place", "--newer", &url("a"), "x"], "exclude each other"),
         (vec!["put", "--append", "-c", "x", &url("a")], "exclude each other"),
@@ -368,6 +372,17 @@ fn in_place_writes_under_the_final_name_from_the_first_byte() {
 }
 
 #[test]
+fn two_hard_links_of_one_file_do_not_both_become_a_target_in_place() {
+    let here = TempRoot::new();
+    fs::hard_link(here.write("a", b"12345"), here.join("b")).unwrap();
+    let peer = Peer::start(&[("RETR a", sent(b'x')), ("RETR b", sent(b'y'))]);
+    let mut get = ftp(&["get", "-j1", "--in-place", "-P"]);
+    let ran = run(get.arg(here.path()).args([peer.url("a"), peer.url("b")]));
+    failed(&ran, 12, "which was written before");
+    assert_eq!(here.read("a"), ten(b'x'));
+}
+
+#[test]
 fn the_unique_name_chosen_by_the_server_is_printed() {
     let server = OurServer::start();
     server.root.mkdir("d");
@@ -380,6 +395,9 @@ fn the_unique_name_chosen_by_the_server_is_printed() {
         let name = printed.strip_suffix(b"\n").unwrap();
         assert_eq!(server.root.read([b"d/", name].concat()), b"content");
     }
+    let url = format!("{root}new/deep/");
+    run(&mut ftp(&["put", "--unique", "--create-dirs", &file, &url])).succeeded();
+    assert_eq!(fs::read_dir(server.root.join("new/deep")).unwrap().count(), 1);
     // A server that accepts no suggested name, and does not report the chosen one.
     let acts = [("STOU x", Act::Say("501 no")), ("STOU", Act::Take("150 go", "226 done"))];
     let peer = Peer::start(&acts);

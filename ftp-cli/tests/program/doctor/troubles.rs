@@ -273,7 +273,7 @@ fn refused_logins_and_uploads_are_diagnosed() {
 #[test]
 fn a_refused_second_login_is_a_finding_and_not_only_an_error() {
     // After the data connections nothing is known, or no method can be tried at all.
-    at_once(2, [(6, true, "list"), (1, false, "epsv")], |(taken, best, first)| {
+    at_once(2, [(5, true, "list"), (1, false, "epsv")], |(taken, best, first)| {
         let ours = Ours::start("127.0.0.1:0");
         let logins = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&logins);
@@ -500,8 +500,7 @@ fn a_server_with_one_connection_per_host_is_not_reported_as_broken() {
         let mut doctor = doctor(&[&url]);
         doctor.envs(url.contains('@').then_some(("FTP_PASSWORD", server.password)));
         let found = Found::of(run(&mut doctor));
-        assert!(found.wrong.iter().eq(["few-connections"]), "{name}: {:?}", found.ran);
-        assert!(found.seen("parallel").starts_with("the server accepted only 1 of"), "{name}");
+        assert!(found.wrong.is_empty(), "{name}: {:?}", found.ran);
         found.ran.exited(0);
         assert_eq!(found.best(), Some(format!("ftp-cli ls -l {url}")), "{name}");
     }

@@ -84,8 +84,7 @@ fn a_report_has_the_findings_and_no_password() {
         &first,
         "options   --json --connect-timeout ",
         "result    everything requested works\n",
-        "\nProblems\n\n",
-        "\nAll findings\n\nok    resolve ",
+        "\nFindings\n\nok    resolve ",
         "\nBest command line for this server\n\nftp-cli ls -l ",
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
@@ -145,7 +144,7 @@ fn the_best_line_shows_no_secret() {
     let mut command = ftp(&[&["doctor"], &options[..], &[&url]].concat());
     let said = String::from_utf8(run(&mut command).succeeded()).unwrap();
     let best = said.lines().find(|line| line.starts_with("best ")).unwrap();
-    assert!(best.contains("--account ACCOUNT --password-command 'echo secret'"), "{best}");
+    assert!(best.contains("--account ACCOUNT --password-command COMMAND"), "{best}");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("--account ACCOUNT --password-command COMMAND"), "{text}");
     assert!(!text.contains("geheim") && !text.contains("secret"), "{text}");

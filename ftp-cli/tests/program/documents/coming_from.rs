@@ -163,7 +163,7 @@ const LFTP: &[Line] = &[
     ("lftp -e 'mirror --reverse site www' ftp://host", "mirror --reverse site ftp://host/www", Told("ftp-cli mirror DIR URL", "mirror site ftp://host/www"), Went("www/index.html", "site/index.html")),
     ("lftp -e 'mirror --delete pub' ftp://host", "mirror --delete ftp://host/pub pub", Same, Came("pub/a.iso", "pub/a.iso")),
     ("lftp -e 'mirror -e pub' ftp://host", "mirror -e ftp://host/pub pub", Told("--delete", "mirror --delete ftp://host/pub pub"), Came("pub/a.iso", "pub/a.iso")),
-    ("lftp -e 'mirror --parallel=4 pub' ftp://host", "mirror --parallel=4 ftp://host/pub pub", Same, Came("pub/a.iso", "pub/a.iso")),
+    ("lftp -e 'mirror --parallel=4 pub' ftp://host", "mirror --parallel=4 ftp://host/pub pub", Told("--jobs", "mirror --jobs=4 ftp://host/pub pub"), Came("pub/a.iso", "pub/a.iso")),
     ("lftp -e 'mirror -P 4 pub' ftp://host", "mirror -P 4 ftp://host/pub pub", Told("--jobs (lftp)", "mirror -j 4 ftp://host/pub pub"), Came("pub/a.iso", "pub/a.iso")),
     ("lftp -e 'mirror -I *.txt pub' ftp://host", "mirror -I '*.txt' ftp://host/pub pub", Told("--include", "mirror --include '*.txt' ftp://host/pub pub"), Came("pub/notes.txt", "pub/notes.txt")),
     ("lftp -e 'mirror -X *.iso pub' ftp://host", "mirror -X '*.iso' ftp://host/pub pub", Told("--exclude", "mirror --exclude '*.iso' ftp://host/pub pub"), Came("pub/notes.txt", "pub/notes.txt")),

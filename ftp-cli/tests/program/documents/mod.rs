@@ -213,7 +213,7 @@ fn settings_in_the_documents_exist() {
 fn keys_of_other_servers_have_counterparts_that_exist() {
     let sample = fs::read_to_string(root().join("dist/server.toml")).unwrap();
     let page = fs::read_to_string(root().join("docs/from-vsftpd.md")).unwrap();
-    let others = ["append", "chmod", "fxp", "include", "list", "read", "serve"];
+    let others = ["append", "chmod", "fxp", "include", "list", "read", "serve", "write"];
     let is_word = |word: &&str| {
         !word.is_empty() && word.chars().all(|char| char.is_ascii_lowercase() || char == '_')
     };

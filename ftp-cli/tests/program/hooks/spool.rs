@@ -96,7 +96,7 @@ fn only_an_upload_that_never_got_its_name_leaves_no_event_hf_19() {
     // As a server leaves it that is killed before or after the upload gets its name.
     let leave = |path: &str, inode: u64, json: &str| {
         let json = json.replace("named", path);
-        fs::write(spool.join(format!("{path}-{name}.{inode}")), json).unwrap();
+        fs::write(spool.join(format!("{path}-{name}.{inode}-1")), json).unwrap();
     };
     let inode = |path: &str| fs::metadata(root.join(path)).unwrap().ino();
     leave("named", inode("named"), &json);

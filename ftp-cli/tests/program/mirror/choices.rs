@@ -1,4 +1,4 @@
-//! `mirror --perms`, `--links`, `--backup-dir` and `--stats`.
+//! `mirror --perms`, `--links` and `--backup-dir`.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -436,27 +436,4 @@ fn replaced_and_deleted_files_move_to_a_local_backup() {
     symlink("to", here.join("alias")).unwrap();
     failed(&mirror(&["--backup-dir", "alias/x"]), 2, "one contains the other");
     assert_eq!(here.read("to/a"), b"version 3");
-}
-
-#[test]
-fn stats_prints_a_table_of_actions() {
-    let server = OurServer::start();
-    let here = TempRoot::new();
-    here.write("src/a", b"one");
-    here.write("src/d/b", b"two");
-    let (source, url) = (here.join("src"), server.url("t"));
-    let ran = mirror(&["--stats"], shown(&source), &url);
-    ran.exited(0);
-    let said = String::from_utf8_lossy(&ran.stderr);
-    for line in
-        ["files copied                 2  6 B in", "directories made             1", "failed "]
-    {
-        assert!(said.contains(line), "{line}: {said}");
-    }
-    let again = mirror(&["--stats"], shown(&source), &url);
-    let said = String::from_utf8_lossy(&again.stderr);
-    assert!(said.contains("files unchanged              2"), "{said}");
-    // JSON has its own.
-    let ran = mirror(&["--stats", "--json"], shown(&source), &url);
-    assert!(ran.stderr.is_empty(), "{ran:?}");
 }

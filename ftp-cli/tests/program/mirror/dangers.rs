@@ -77,7 +77,9 @@ fn files_of_the_run_itself_are_neither_published_nor_deleted_cl_52() {
         format!("--lock={}", shown(&lock)),
         format!("--trace={}", shown(&trace)),
     ];
-    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let list = here.write("site/excluded", b"private\n");
+    let list_from = format!("--exclude-from={}", shown(&list));
+    let files: Vec<&str> = files.iter().chain([&list_from]).map(String::as_str).collect();
     let site = here.join("site");
     for options in [&[][..], &["--delete"], &["--manifest"]] {
         let ran = mirror(&[&files[..], options].concat(), shown(&site), &url);
@@ -97,6 +99,7 @@ fn files_of_the_run_itself_are_neither_published_nor_deleted_cl_52() {
     let ran = mirror(&[&files[..], &["--delete"]].concat(), &url, shown(&site));
     assert_eq!(ran.code(), Some(0), "{ran:?}");
     assert!(password.exists() && log.exists() && trace.exists(), "{ran:?}");
+    assert!(list.exists(), "{ran:?}");
     assert!(
         String::from_utf8_lossy(&ran.stderr).contains("not deleted: it is a file of this job"),
         "{ran:?}"

@@ -252,7 +252,7 @@ fn an_interrupted_file_is_resumed_with_continue() {
     let interrupted = || {
         let _ = fs::remove_dir_all(&target);
         age(&server.root.write("t/f", &whole), 5);
-        let cut = ["-c", "--limit-rate", "200K", "--timeout", "1s"];
+        let cut = ["-c", "--limit-rate", "200K", "--timeout", "3s"];
         mirror(&cut, &server.url("t"), shown(&target)).exited(10);
         let part = target.join(".ftp-cli-part-f.part");
         let kept = fs::metadata(&part).unwrap().len();

@@ -197,15 +197,20 @@ fn a_watch_reads_its_lists_once() {
     here.write("in/secret", b"private");
     here.write("skipped", b"secret\n");
     let skipped = here.join("skipped");
-    let exclude_from = ["--exclude-from", skipped.to_str().unwrap()];
-    let running = watch(&exclude_from, &source, &server.url("t"));
+    let log = here.join("log");
+    let options = ["--exclude-from", skipped.to_str().unwrap(), "--log-file", shown(&log)];
+    let running = watch(&options, &source, &server.url("t"));
     wait_until("the first run", || server.root.join("t").exists());
     // It is just being written.
     here.write("skipped", b"");
     here.write("in/new", b"new");
     wait_until("the next run", || server.root.join("t/new").exists());
+    here.write("in/newer", b"newer");
+    wait_until("the run after it", || server.root.join("t/newer").exists());
     assert!(!server.root.join("t/secret").exists());
     ends_by(running, Signal::TERM, 143);
+    let log = String::from_utf8(here.read("log")).unwrap();
+    assert_eq!(log.matches("skipped: has changed").count(), 1, "{log}");
 }
 
 #[test]

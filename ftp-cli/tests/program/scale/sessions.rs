@@ -10,7 +10,7 @@ use ftp_tests::scale;
 use ftp_tests::wait::{at_last, wait_until};
 
 use crate::figures::{
-    allow_descriptors, mapped, memory, open_descriptors, resident, threads, wait_for_sweep,
+    allow_descriptors, mapped, memory, open_descriptors, resident, threads, wait_for_rest,
 };
 use crate::ftp;
 use crate::serve::Served;
@@ -108,7 +108,7 @@ fn sequential_sessions_leak_nothing_at_scale_go_09_ho_11() {
             .arg(root.path()),
     );
     let process = served.running.child.id();
-    wait_for_sweep(process);
+    wait_for_rest(process);
     // Each loopback address has its own ports for clients; otherwise closed connections would use
     // up all ports.
     let address = |number: usize| {
@@ -237,7 +237,7 @@ fn a_session_with_many_commands_uses_constant_memory_at_scale_ho_12() {
     root.mkdir("d");
     let served = Served::start(&root, &["--user", "u:p", "--write"]);
     let process = served.running.child.id();
-    wait_for_sweep(process);
+    wait_for_rest(process);
     let mut session = RawSession::login(served.address, "u", "p");
     let lines: String = COMMANDS.iter().map(|(line, _)| format!("{line}\r\n")).collect();
     let want: Vec<u16> = COMMANDS.iter().map(|(_, code)| *code).collect();
@@ -307,7 +307,7 @@ fn serve_many(root: &TempRoot, arguments: &[&str]) -> Served {
     let mut serve = ftp(&["serve", "--listen", "0.0.0.0:0", "--user", "u:p"]);
     let served = Served::of(serve.args(arguments).arg(root.path()));
     let process = served.running.child.id();
-    wait_for_sweep(process);
+    wait_for_rest(process);
     // Code that runs for the first time is read from disk, which is not a cost of sessions.
     let at_rest = threads(process);
     drop(RawSession::login(address_of(&served, 0), "u", "p"));
@@ -465,7 +465,7 @@ fn slow_peers_are_ended_by_the_login_timeout_at_scale_hs_05_go_07() {
     let login = format!("timeouts.login={}s", limit.as_secs());
     let served = Served::start(&root, &["--user", "u:p", "--set", &login]);
     let process = served.running.child.id();
-    wait_for_sweep(process);
+    wait_for_rest(process);
     let at_rest = threads(process);
     let mut peers: Vec<_> = (0..count)
         .map(|_| {

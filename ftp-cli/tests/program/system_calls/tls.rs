@@ -8,10 +8,10 @@ use ftp_tests::raw::RawSession;
 use ftp_tests::root::TempRoot;
 use ftp_tests::scale;
 use ftp_tests::tls::{Authority, Kind, PairFiles, TlsClient};
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{at_last_or, wait_until};
 
 use super::{CALLS, Injection, LIMIT};
-use crate::figures::{open_descriptors, threads, wait_for_sweep};
+use crate::figures::{open_descriptors, thread_names, wait_for_sweep};
 use crate::serve::Served;
 
 /// The calls that differ under TLS.
@@ -93,10 +93,11 @@ fn the_server_survives_failing_system_calls_of_a_tls_login_at_scale_go_06() {
     let process = served.running.child.id();
     wait_for_sweep(process);
     let content: Vec<u8> = (0..40_000_u32).flat_map(u32::to_le_bytes).collect();
-    let at_rest = threads(process);
+    let at_rest = thread_names(process);
     let dialogue = || play(&served, &TlsClient::trusting(&authority), &root, &content);
     assert_eq!(dialogue(), Ok(226), "nothing fails");
-    let settle = || wait_until("the end of a session", || threads(process) == at_rest);
+    let left = || format!("{:?} are left, {at_rest:?} rest", thread_names(process));
+    let settle = || at_last_or(left, || (thread_names(process) == at_rest).then_some(()));
     settle();
     let usual = open_descriptors(process);
     let (mut trials, mut wrong) = (0, Vec::new());

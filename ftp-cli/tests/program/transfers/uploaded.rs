@@ -78,6 +78,8 @@ fn an_append_compares_the_sizes_before_and_after() {
         ("213 5", "213 6", 11),
         ("550 no", "213 10", 0),
         ("550 no", "213 0", 11),
+        ("450 busy", "213 9", 11),
+        ("450 busy", "213 10", 0),
         ("550 no", "550 no", 0),
     ] {
         let size = |reply| ("SIZE", Act::Say(reply));
