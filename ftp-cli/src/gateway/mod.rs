@@ -175,7 +175,6 @@ impl StoreKind for OtherServer {
             held: AtomicUsize::new(0),
             renames: Default::default(),
             replaces: OnceLock::new(),
-            restarts: OnceLock::new(),
             sets_times: OnceLock::new(),
         };
         Ok(Arc::new(Door::new(target, login)))

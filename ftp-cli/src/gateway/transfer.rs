@@ -82,29 +82,21 @@ impl OtherFile {
         let (size, mut offset) = (self.size, self.offset);
         Reading::away(move || {
             if offset > 0 {
-                if !upstream.restarts(client, &path, size)? {
-                    offset = 0;
-                }
-                client = upstream.lend()?;
+                client = match restarts(client, &path, size)? {
+                    Some(proved) => proved,
+                    None => {
+                        offset = 0;
+                        upstream.lend()?
+                    }
+                };
             }
             Ok(Reading::Running(Box::new(Download::begin(client, path, offset).known()?)))
         })
     }
 
-    /// Waits for the confirmation. Other disks or hosts of the server may not begin at an offset: then what it
-    /// has sent is the whole file, and not the end of one that has grown.
-    fn confirm_end(&self, download: Box<Download<Connection>>) -> StorageResult<Reading> {
-        let (begin, sent) = (download.offset(), download.transferred());
-        let (place, is_odd) = (self.upstream.path(&self.path), begin > 0 && sent >= self.size);
-        Reading::away(move || {
-            let (report, mut client) = download.release();
-            report.known()?;
-            if is_odd && client.size(&place).known()? != Some(begin.saturating_add(sent)) {
-                let why = "the other server has sent the file from its beginning";
-                return Err(failed(Kind::Io, why));
-            }
-            Ok(Reading::Ended)
-        })
+    /// Waits for the confirmation.
+    fn confirm_end(download: Box<Download<Connection>>) -> StorageResult<Reading> {
+        Reading::away(move || download.release().0.known().map(|_| Reading::Ended))
     }
 
     /// Reads the next piece, without what was not asked for.
@@ -115,7 +107,7 @@ impl OtherFile {
         let left_out = self.offset.saturating_sub(download.offset() + download.transferred());
         self.piece.resize(BUFFER, 0);
         let count = match download.read(&mut self.piece) {
-            Ok(0) => return self.confirm_end(download),
+            Ok(0) => return Self::confirm_end(download),
             Ok(count) => count,
             Err(error) => return Err(download.fail(error)).known(),
         };
@@ -123,6 +115,24 @@ impl OtherFile {
         self.unread = left_out..count;
         Ok(Reading::Running(download))
     }
+}
+
+/// Returns the connection if, over it, the server begins this file where it is told to: then one byte of a
+/// file of `size` bytes, at least 2, is its last. Some confirm `REST` and send the whole file, perhaps only
+/// some of the hosts or disks at an address. What follows is sent to a client that can be cut off before
+/// the number of its bytes tells.
+fn restarts(client: Connection, path: &[u8], size: u64) -> StorageResult<Option<Connection>> {
+    let mut download = match Download::begin(client, path, size - 1).known() {
+        Err(error) if error.kind == Kind::Refused => return Ok(None),
+        begun => begun?,
+    };
+    match io::copy(&mut Read::by_ref(&mut download).take(2), &mut io::sink()) {
+        Ok(1) => {}
+        Ok(_) => return Ok(None),
+        Err(error) => return Err(download.fail(error)).known(),
+    }
+    let (report, client) = download.release();
+    report.known().map(|_| Some(client))
 }
 
 impl Read for OtherFile {

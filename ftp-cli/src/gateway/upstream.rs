@@ -1,6 +1,6 @@
 //! The connections to another server, and what is at a path there.
 
-use std::io::{self, Read};
+use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use ftp_client::error::Phase;
 use ftp_client::pool::{Lent, Patience};
 use ftp_client::{
-    Client, ClientBuilder, Download, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
+    Client, ClientBuilder, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
 };
 use ftp_proto::Command;
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
@@ -63,8 +63,6 @@ pub(super) struct OtherTarget {
     pub(super) renames: [OnceLock<()>; 2],
     /// Set once an upload in place had replaced an older file.
     pub(super) replaces: OnceLock<()>,
-    /// Set once the server has begun a download in the middle of a file.
-    pub(super) restarts: OnceLock<()>,
     /// Whether the server can set times, once known.
     pub(super) sets_times: OnceLock<bool>,
 }
@@ -186,31 +184,6 @@ impl Upstream {
             }
             thread::sleep(PAUSE);
         }
-    }
-
-    /// Returns whether the server begins a download where it is told to: then one byte of a file of `size`
-    /// bytes, at least 2, is its last. Some confirm `REST`, and send the whole file.
-    pub(super) fn restarts(
-        &self,
-        client: Connection,
-        path: &[u8],
-        size: u64,
-    ) -> StorageResult<bool> {
-        if self.target.restarts.get().is_some() {
-            return Ok(true);
-        }
-        let mut download = match Download::begin(client, path, size - 1) {
-            Err(error) if fault(&error, false).kind == Kind::Refused => return Ok(false),
-            begun => begun.known()?,
-        };
-        match io::copy(&mut Read::by_ref(&mut download).take(2), &mut io::sink()) {
-            Ok(1) => {}
-            Ok(_) => return Ok(false),
-            Err(error) => return Err(download.fail(error)).known(),
-        }
-        download.release().0.known()?;
-        let _ = self.target.restarts.set(());
-        Ok(true)
     }
 
     /// Asks something that changes nothing. Returns the connection too.

@@ -65,6 +65,13 @@ impl RenameFacts {
         !matches!(self.target, TargetBefore::Absent)
     }
 
+    /// Returns whether the target was free before, and still is. Then a renaming without a reply, sent
+    /// again, replaces nothing: equal facts can be those of a file that was stored within the same second
+    /// under the old name of what was renamed.
+    pub(crate) fn is_still_free(&self, client: &mut Client, to: &[u8]) -> Result<bool, Error> {
+        Ok(!self.was_there() && client.existence(to)? == Existence::Absent)
+    }
+
     /// Returns whether an object with the facts `now` is what the source was.
     pub(crate) fn is_source(&self, now: &Facts) -> bool {
         now.are_of(&self.source) == Some(true)
@@ -353,15 +360,11 @@ impl Repeat {
     /// Returns whether a renaming whose reply was lost harms nothing when it is sent again. If it was
     /// carried out, and another object is at `from` by now, it would replace what was renamed.
     fn may_repeat(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
-        let Some(RenameFacts { source, target }) = &self.before else { return Ok(false) };
+        let Some(before) = &self.before else { return Ok(false) };
         match Facts::ask(client, from)? {
             None if client.existence(from)? == Existence::Absent => Ok(true),
-            Some(now) if now.are_of(source) == Some(false) => Ok(false),
-            // Equal facts can be those of a file that was stored within the same second.
-            _ => {
-                let was_free = matches!(target, TargetBefore::Absent);
-                Ok(was_free && client.existence(to)? == Existence::Absent)
-            }
+            Some(now) if now.are_of(&before.source) == Some(false) => Ok(false),
+            _ => before.is_still_free(client, to),
         }
     }
 

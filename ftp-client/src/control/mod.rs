@@ -73,10 +73,10 @@ pub(crate) struct ControlConnection {
 /// Interpret As Command (RFC 854), a byte that is doubled in encoded commands.
 const IAC: u8 = 0xff;
 
-/// Returns whether vsftpd takes the path of an `MDTM` for a time to set, and another path.
+/// Returns whether vsftpd can take the path of an `MDTM` for a time to set, and another path. It looks at
+/// the first byte, and at where the first blank is.
 pub(crate) fn is_dated(path: &[u8]) -> bool {
-    let is_date = |date: &[u8]| date.iter().all(u8::is_ascii_digit);
-    path.get(..8).is_some_and(is_date) && path.contains(&b' ')
+    path.first().is_some_and(u8::is_ascii_digit) && path.contains(&b' ')
 }
 
 /// Returns the question for the time of a file.

@@ -362,7 +362,9 @@ impl Renaming<'_> {
             if let Some(before) = &mut stored.before {
                 match ask(client)? {
                     (Some(source), target) => {
-                        is_there = before.is_source(&source);
+                        let harms_nothing = self.is_own || !stored.is_tried;
+                        is_there = before.is_source(&source)
+                            && (harms_nothing || before.is_still_free(client, to)?);
                         *before = RenameFacts::new(source, target);
                     }
                     (None, target) => {

@@ -388,33 +388,39 @@ fn a_directory_that_is_being_removed_gets_no_files() {
 /// The other server may make it later.
 #[test]
 fn a_change_whose_answer_is_lost_keeps_its_turn() {
-    let files = MemoryStorage::new();
-    files.put("/a", "old").unwrap();
-    let server = Server::builder().storage(files).user("u", "p", Rights::FULL);
-    let server = server.fault(Verb::Dele, 1, ProtocolFault::Delay(Duration::from_millis(500)));
-    let server = server.bind("127.0.0.1:0").unwrap();
-    let timeouts = Timeouts::default().reply(Duration::from_millis(100));
-    let door = door(server.local_addr(), ("u", "p"), timeouts);
-    let storage = door.storage("", None).unwrap();
-    assert_eq!(storage.remove(&"/a".into()).unwrap_err().kind, Kind::Unknown);
-    let upstream = door.upstream(&door.login.clone().unwrap());
-    assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err());
+    patiently(Duration::from_millis(100), |limit| {
+        let files = MemoryStorage::new();
+        files.put("/a", "old").unwrap();
+        let server = Server::builder().storage(files).user("u", "p", Rights::FULL);
+        let server = server.fault(Verb::Dele, 1, ProtocolFault::Delay(50 * limit));
+        let server = server.bind("127.0.0.1:0").unwrap();
+        let timeouts = Timeouts::default().reply(limit);
+        let door = door(server.local_addr(), ("u", "p"), timeouts);
+        let storage = door.storage("", None).unwrap();
+        assert_eq!(storage.remove(&"/a".into()).unwrap_err().kind, Kind::Unknown);
+        let upstream = door.upstream(&door.login.clone().unwrap());
+        assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err());
+        // The turn lasts: no other server may get its port.
+        std::mem::forget(server);
+    });
 }
 
 /// A connection that the other server has closed leaves no doubt: nothing was sent over it.
 #[test]
 fn a_change_after_a_long_pause_is_made_over_another_connection() {
-    let files = MemoryStorage::new();
-    files.put("/a", "old").unwrap();
-    let config = ftp_server::ServerConfig::new();
-    let config = config.timeouts(ftp_server::Timeouts::default().idle(Duration::from_millis(200)));
-    let other =
-        Server::builder().config(config).storage(files.clone()).user("u", "p", Rights::FULL);
-    let other = other.bind("127.0.0.1:0").unwrap();
-    let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
-    let storage = door.storage("", None).unwrap();
-    storage.stat(&"/a".into(), Ask::Facts).unwrap();
-    wait_until("the other server has closed it", || other.sessions().is_empty());
-    storage.remove(&"/a".into()).unwrap();
-    assert!(files.files().is_empty());
+    patiently(Duration::from_millis(200), |limit| {
+        let files = MemoryStorage::new();
+        files.put("/a", "old").unwrap();
+        let config = ftp_server::ServerConfig::new();
+        let config = config.timeouts(ftp_server::Timeouts::default().idle(limit));
+        let other =
+            Server::builder().config(config).storage(files.clone()).user("u", "p", Rights::FULL);
+        let other = other.bind("127.0.0.1:0").unwrap();
+        let door = door(other.local_addr(), ("u", "p"), Timeouts::default());
+        let storage = door.storage("", None).unwrap();
+        storage.stat(&"/a".into(), Ask::Facts).unwrap();
+        wait_until("the other server has closed it", || other.sessions().is_empty());
+        storage.remove(&"/a".into()).unwrap();
+        assert!(files.files().is_empty());
+    });
 }

@@ -461,9 +461,6 @@ impl Job<'_> {
             if start.before.is_none() {
                 // It may be the size of the old file.
                 done.verified = Verify::None;
-                if verify == Verify::Size {
-                    return Err(Error::Unsupported(Unsupported::NoSize));
-                }
             }
             if done.verified == Verify::None {
                 let is_missing =

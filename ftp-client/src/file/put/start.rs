@@ -129,6 +129,10 @@ impl Job<'_> {
                     }
                     told => told.and_then(SizeTold::known),
                 };
+                // Who hears of it only afterwards would append once more.
+                if before.is_none() && self.verifies_size() && self.options.verify == Verify::Size {
+                    return Err(Error::Unsupported(Unsupported::NoSize));
+                }
                 return Ok(UploadStart { before, ..UploadStart::at_zero(UploadWay::Append) });
             }
             StoreAs::Unique => return Ok(UploadStart::at_zero(UploadWay::Unique)),

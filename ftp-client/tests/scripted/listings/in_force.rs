@@ -105,10 +105,10 @@ fn a_name_that_begins_with_a_tilde_is_not_the_directory_of_a_user_cl_45() {
     server.end();
 }
 
-/// vsftpd sets the time of `x` then.
+/// vsftpd sets the time of `x` then. It takes what begins with a digit and has eight bytes for a date.
 #[test]
-fn a_question_for_the_time_of_a_name_that_begins_with_a_date_changes_no_other_file_cl_45() {
-    let names = ["20200101 x", "20200101123456 x", "20200101123456.5 d/x"];
+fn a_question_for_the_time_of_a_name_that_begins_with_a_digit_changes_no_other_file_cl_45() {
+    let names = ["20200101 x", "20200101123456 x", "20200101123456.5 d/x", "2fotos_1 x", "1 x"];
     let (server, mut client) = Server::logged_in(move |mut peer| {
         for name in names {
             peer.answer(&format!("MDTM ./{name}"), "213 20260102030405");

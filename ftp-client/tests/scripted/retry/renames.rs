@@ -239,24 +239,42 @@ fn a_file_that_another_sender_puts_under_the_temporary_name_is_not_renamed() {
     }
 }
 
+/// Another sender's file with equal facts may have the temporary name by now: it replaces nothing.
 #[test]
-fn a_rename_that_did_not_happen_is_repeated() {
-    let server = Server::start(vec![
-        on(|mut peer| {
-            upload(&mut peer, [[FIVE, THEN], [NONE, NONE]]);
-            peer.close();
-        }),
-        on(|mut peer| {
-            peer.answer("FEAT", "502 what");
-            peer.answer("TYPE I", "200 ok");
-            about_both(&mut peer, [FIVE, THEN], [NONE, NONE]);
-            peer.answer("RNFR .in.a", "350 go on");
-            peer.answer("RNTO a", "250 done");
-        }),
-    ]);
-    let done = put(&server).unwrap();
-    assert_eq!((done.size, done.bytes), (5, 5));
-    server.end();
+fn a_rename_that_did_not_happen_is_repeated_if_the_name_is_free() {
+    let (new, none, old) = ([FIVE, THEN], [NONE, NONE], ["213 4", THEN]);
+    for (before, now) in [(none, none), (none, new), (old, old), (old, none)] {
+        let (was_free, is_free) = (before == none, now == none);
+        let server = Server::start(vec![
+            on(move |mut peer| {
+                upload(&mut peer, [new, before]);
+                peer.close();
+            }),
+            on(move |mut peer| {
+                peer.answer("FEAT", "502 what");
+                peer.answer("TYPE I", "200 ok");
+                about_both(&mut peer, new, now);
+                match (was_free, is_free) {
+                    (true, true) => {
+                        shows_no(&mut peer, "a");
+                        peer.answer("RNFR .in.a", "350 go on");
+                        peer.answer("RNTO a", "250 done");
+                    }
+                    (true, false) => peer.answer("MDTM a", now[1]),
+                    (false, _) => {}
+                }
+            }),
+        ]);
+        let done = put(&server);
+        match was_free && is_free {
+            true => assert_eq!(done.map(|done| (done.size, done.bytes)).unwrap(), (5, 5)),
+            false => assert!(
+                matches!(&done, Err(Error::Job(JobFault::PerhapsRenamed { .. }))),
+                "{before:?} {now:?} {done:?}"
+            ),
+        }
+        server.end();
+    }
 }
 
 #[test]
@@ -318,10 +336,10 @@ fn lists_again(peer: &mut Peer, listed: &str) {
     }
 }
 
-/// Shows a directory without `day`.
-fn shows_no_day(peer: &mut Peer) {
-    peer.answer("MDTM day", NONE);
-    peer.answer("MLST day", "500 what");
+/// Shows a directory without `name`.
+fn shows_no(peer: &mut Peer, name: &str) {
+    peer.answer(&format!("MDTM {name}"), NONE);
+    peer.answer(&format!("MLST {name}"), "500 what");
     peer.answer("TYPE A", "200 ok");
     peer.epsv();
     peer.answer("LIST -a", "150 ok");
@@ -353,7 +371,7 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
                 peer.answer("SIZE day.tmp", FIVE);
                 peer.answer("MDTM day.tmp", THEN);
                 match before[0] {
-                    NONE => shows_no_day(&mut peer),
+                    NONE => shows_no(&mut peer, "day"),
                     size => {
                         peer.answer("MDTM day", before[1]);
                         peer.answer("SIZE day", size);
@@ -370,7 +388,7 @@ fn a_new_file_under_the_old_name_is_not_renamed_over_the_first() {
                 peer.answer("SIZE day.tmp", source[0]);
                 peer.answer("MDTM day.tmp", source[1]);
                 match target {
-                    Some(NONE) => shows_no_day(&mut peer),
+                    Some(NONE) => shows_no(&mut peer, "day"),
                     Some(time) => peer.answer("MDTM day", time),
                     None => {}
                 }
