@@ -153,5 +153,6 @@ fn footprint_of_a_line_of_1_gib_hs_01() {
     endless(&mut rest);
     let grown = memory(process, "VmHWM:").saturating_sub(before);
     println!("a line of 1 GiB: {grown} KiB at most");
-    assert!(grown < 64);
+    // The counter can lag by some hundred pages for each processor.
+    assert!(grown < 4_096);
 }

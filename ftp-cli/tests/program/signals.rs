@@ -10,7 +10,7 @@ use ftp_server::{Rights, Server};
 use ftp_tests::process::{LIMIT, Running, run};
 use ftp_tests::raw::{DEADLINE, RawSession};
 use ftp_tests::root::TempRoot;
-use ftp_tests::wait::{at_last, wait_until};
+use ftp_tests::wait::{at_last, patiently, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::SockRef;
 
@@ -283,33 +283,35 @@ fn exceeding_the_file_size_limit_is_an_error_and_ends_no_server_hf_03() {
 
 #[test]
 fn get_that_was_stopped_takes_what_arrived_meanwhile_cl_12() {
-    const STALL: Duration = Duration::from_secs(1);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ftp://{}/file", listener.local_addr().unwrap());
-    let mut get = ftp(&["get", "-q", "--stall-timeout", "1", &url, "-"]);
-    let mut get = Running::start(get.stdout(Stdio::piped()).stderr(Stdio::null()));
-    let (control, mut data) = begin_with(&listener, "150 go on (10 bytes)").unwrap();
-    data.write_all(b"12345").unwrap();
-    let mut output = get.child.stdout.take().unwrap();
-    output.read_exact(&mut [0; 5]).unwrap();
-    let process = Pid::from_child(&get.child);
-    kill_process(process, Signal::STOP).unwrap();
-    data.write_all(b"67890").unwrap();
-    // The time of the stall begins before the process is stopped.
-    let end = Instant::now() + STALL;
-    while Instant::now() < end {
-        std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
-    }
-    kill_process(process, Signal::CONT).unwrap();
-    let mut rest = [0; 5];
-    output.read_exact(&mut rest).unwrap();
-    assert_eq!(&rest, b"67890");
-    drop(data);
-    (&control).write_all(b"226 done\r\n").unwrap();
-    // The last reply is to QUIT.
-    drop(control);
-    let status = get.wait(Instant::now() + LIMIT).expect("it ends");
-    assert_eq!(status.code(), Some(0));
+    patiently(Duration::from_secs(1), |stall| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ftp://{}/file", listener.local_addr().unwrap());
+        let mut get =
+            ftp(&["get", "-q", "--stall-timeout", &stall.as_secs().to_string(), &url, "-"]);
+        let mut get = Running::start(get.stdout(Stdio::piped()).stderr(Stdio::null()));
+        let (control, mut data) = begin_with(&listener, "150 go on (10 bytes)").unwrap();
+        data.write_all(b"12345").unwrap();
+        let mut output = get.child.stdout.take().unwrap();
+        output.read_exact(&mut [0; 5]).unwrap();
+        let process = Pid::from_child(&get.child);
+        kill_process(process, Signal::STOP).unwrap();
+        data.write_all(b"67890").unwrap();
+        // The time of the stall begins before the process is stopped.
+        let end = Instant::now() + stall;
+        while Instant::now() < end {
+            std::thread::park_timeout(end.saturating_duration_since(Instant::now()));
+        }
+        kill_process(process, Signal::CONT).unwrap();
+        let mut rest = [0; 5];
+        output.read_exact(&mut rest).unwrap();
+        assert_eq!(&rest, b"67890");
+        drop(data);
+        (&control).write_all(b"226 done\r\n").unwrap();
+        // The last reply is to QUIT.
+        drop(control);
+        let status = get.wait(Instant::now() + LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(0));
+    });
 }
 
 /// When a stopped process continues, its waiting system calls are interrupted: waits for a command,

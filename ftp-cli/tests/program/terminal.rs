@@ -338,8 +338,7 @@ fn lines_pasted_with_a_failed_cd_do_not_run() {
 fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs_li_10() {
     let (server, here) = (slow_site(), TempRoot::new());
     server.root.mkdir("pub");
-    let mut terminal =
-        Terminal::start(&mut ftp(&["batch", "--limit-rate", "20K", &server.url("")]));
+    let mut terminal = Terminal::start(&mut ftp(&["batch", "--limit-rate", "2K", &server.url("")]));
     for (line, shown) in [
         (format!("lcd {}\ncd pub\n", here.path().display()), "127.0.0.1:/pub> "),
         ("get ../big\n".to_owned(), " of 97.66 KiB"),
@@ -384,7 +383,7 @@ fn ctrl_c_ends_a_transfer_of_a_session_and_the_next_line_runs_li_10() {
 fn ctrl_c_says_what_it_has_removed() {
     let (server, here) = (slow_site(), TempRoot::new());
     for (option, hint) in [("-c", false), ("-p", true)] {
-        let mut get = ftp(&["get", option, "--limit-rate", "20K", &server.url("big")]);
+        let mut get = ftp(&["get", option, "--limit-rate", "2K", &server.url("big")]);
         let mut terminal = Terminal::start(get.arg(here.join("x")));
         terminal.expect(" of 97.66 KiB");
         terminal.type_in("\x03");

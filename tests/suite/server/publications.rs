@@ -6,7 +6,7 @@ use std::time::Duration;
 use ftp_server::testing::{Fault, FaultStorage, StorageCall};
 use ftp_server::{Event, EventKind, Observer, Rights, Server, StorageErrorKind};
 use ftp_tests::at_once::at_once;
-use ftp_tests::wait::wait_until;
+use ftp_tests::wait::{patiently, wait_until};
 
 use super::slow_storage::{abort, memory, session, upload};
 
@@ -68,25 +68,27 @@ fn an_announced_upload_ends_as_its_publication_does_whoever_waits_for_it_dc_45_s
     let acts = [("ABOR", "abor"), ("end of the client", "control-lost"), ("shutdown", "cut")];
     let cases = ends.iter().flat_map(|end| acts.map(|act| (end, act)));
     at_once(8, cases, |((fault, want), (act, end))| {
-        let call = StorageCall::UploadCommit;
-        let delay = Fault::Delay(Duration::from_millis(700));
-        let mut storage = FaultStorage::new(memory()).at(call, 1, delay);
-        if let Some(fault) = fault {
-            storage = storage.at(call, 1, *fault);
-        }
-        let told = Told::default();
-        let builder = Server::builder().config(super::quick()).storage(storage.clone());
-        let builder = builder.observer(told.clone()).user("u", "p", Rights::FULL);
-        let server = builder.bind("127.0.0.1:0").expect("a server");
-        let mut session = session(&server);
-        upload(&mut session, "STOR f").close();
-        wait_until("the file is being published", || storage.count(call) > 0);
-        match act {
-            "ABOR" => drop(abort(&mut session)),
-            "shutdown" => assert_eq!(server.shutdown(Duration::ZERO).cut, 1),
-            _ => drop(session),
-        }
-        let want = [&["announced", end], *want].concat();
-        wait_until("it is told", || *told.0.lock().expect("nothing panics there") == want);
+        patiently(Duration::from_millis(700), |limit| {
+            let call = StorageCall::UploadCommit;
+            let delay = Fault::Delay(limit);
+            let mut storage = FaultStorage::new(memory()).at(call, 1, delay);
+            if let Some(fault) = fault {
+                storage = storage.at(call, 1, *fault);
+            }
+            let told = Told::default();
+            let builder = Server::builder().config(super::quick()).storage(storage.clone());
+            let builder = builder.observer(told.clone()).user("u", "p", Rights::FULL);
+            let server = builder.bind("127.0.0.1:0").expect("a server");
+            let mut session = session(&server);
+            upload(&mut session, "STOR f").close();
+            wait_until("the file is being published", || storage.count(call) > 0);
+            match act {
+                "ABOR" => drop(abort(&mut session)),
+                "shutdown" => assert_eq!(server.shutdown(Duration::ZERO).cut, 1),
+                _ => drop(session),
+            }
+            let want = [&["announced", end], *want].concat();
+            wait_until("it is told", || *told.0.lock().expect("nothing panics there") == want);
+        });
     });
 }

@@ -106,14 +106,15 @@ fn newcomers_are_served_at_once<T>(occupy: impl Fn(&Balanced, &dyn Fn(usize) -> 
     for client in greedy() {
         let balanced = balanced();
         let _occupied = occupy(&balanced, &client);
-        // On a busy machine, one of three is enough.
-        let times = (7..10).map(|last| {
+        // On a busy machine, one of many is enough.
+        let mut times = Vec::new();
+        let is_soon = (7..30).any(|last| {
             let begun = Instant::now();
             balanced.use_as(&format!("198.51.100.{last}"));
-            begun.elapsed()
+            times.push(begun.elapsed());
+            times.last().is_some_and(|time| *time < AT_ONCE)
         });
-        let times: Vec<_> = times.collect();
-        assert!(times.iter().any(|time| *time < AT_ONCE), "{times:?}: {}", client(0));
+        assert!(is_soon, "{times:?}: {}", client(0));
     }
 }
 

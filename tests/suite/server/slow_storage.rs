@@ -540,41 +540,43 @@ const CHANGES: [(StorageCall, &str, &str); 8] = [
 fn give_up_changes(fault: Option<Fault>, check: impl Fn(&Recorder, &str) + Sync) {
     let cases = CHANGES.iter().flat_map(|change| [(change, false), (change, true)]);
     at_once(8, cases, |((call, command, want), vanishes)| {
-        let storage = memory();
-        storage.mkdir(&"/d".into()).expect("a directory");
-        let delay = Fault::Delay(Duration::from_millis(1_500));
-        let mut storage = FaultStorage::new(storage).at(*call, 1, delay);
-        if let Some(fault) = fault {
-            storage = storage.at(*call, 1, fault);
-        }
-        let recorder = Recorder::new();
-        let login = Login::new(Arc::new(storage.clone()), Rights::FULL).mkdir_parents(true);
-        let server = Server::builder()
-            .config(super::quick())
-            .authenticator(UserTable::new().user("u", "p", login))
-            .recorder(&recorder)
-            .bind("127.0.0.1:0")
-            .expect("a server");
-        let mut session = session(&server);
-        if command.starts_with("RNTO") {
-            session.expect("RNFR old", 350);
-        }
-        if command.starts_with("STOR") {
-            session.passive().close();
-        }
-        session.line(command);
-        wait_until(command, || storage.count(*call) > 0);
-        if vanishes {
-            drop(session);
-            let is_end = |record: &Record| record.what == Recorded::Ended;
-            recorder.wait_for(STALLED, is_end).expect("an end");
-        } else {
-            session.line("ABOR");
-            while session.reply().code != 226 {}
-            // This call waits for the one that was given up.
-            session.expect("SIZE none", 550);
-        }
-        check(&recorder, want);
+        patiently(Duration::from_millis(1_500), |limit| {
+            let storage = memory();
+            storage.mkdir(&"/d".into()).expect("a directory");
+            let delay = Fault::Delay(limit);
+            let mut storage = FaultStorage::new(storage).at(*call, 1, delay);
+            if let Some(fault) = fault {
+                storage = storage.at(*call, 1, fault);
+            }
+            let recorder = Recorder::new();
+            let login = Login::new(Arc::new(storage.clone()), Rights::FULL).mkdir_parents(true);
+            let server = Server::builder()
+                .config(super::quick())
+                .authenticator(UserTable::new().user("u", "p", login))
+                .recorder(&recorder)
+                .bind("127.0.0.1:0")
+                .expect("a server");
+            let mut session = session(&server);
+            if command.starts_with("RNTO") {
+                session.expect("RNFR old", 350);
+            }
+            if command.starts_with("STOR") {
+                session.passive().close();
+            }
+            session.line(command);
+            wait_until(command, || storage.count(*call) > 0);
+            if vanishes {
+                drop(session);
+                let is_end = |record: &Record| record.what == Recorded::Ended;
+                recorder.wait_for(STALLED, is_end).expect("an end");
+            } else {
+                session.line("ABOR");
+                while session.reply().code != 226 {}
+                // This call waits for the one that was given up.
+                session.expect("SIZE none", 550);
+            }
+            check(&recorder, want);
+        });
     });
 }
 
@@ -624,27 +626,33 @@ impl Observer for Users {
 
 #[test]
 fn after_rein_an_upload_that_was_given_up_is_told_of_its_own_user_dc_45() {
-    let delay = Fault::Delay(Duration::from_millis(700));
-    let slow = FaultStorage::new(memory()).at(StorageCall::UploadCommit, 1, delay);
-    let users = UserTable::new()
-        .user("far", "p", Login::new(Arc::new(late(memory(), StorageCall::Space)), Rights::FULL))
-        .user("near", "p", Login::new(Arc::new(Near(slow.clone())), Rights::FULL));
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let server = Server::builder()
-        .authenticator(users)
-        .observer(Users(Arc::clone(&told)))
-        .bind("127.0.0.1:0")
-        .expect("a server");
-    let mut session = RawSession::login(server.local_addr(), "far", "p");
-    session.expect("REIN", 220);
-    session.expect("USER near", 331);
-    session.expect("PASS p", 230);
-    upload(&mut session, "STOR f").close();
-    wait_until("the file is being published", || slow.count(StorageCall::UploadCommit) > 0);
-    session.line("ABOR");
-    while session.reply().code != 226 {}
-    wait_until("the upload is told twice", || told.lock().unwrap().len() == 2);
-    assert_eq!(*told.lock().unwrap(), [Some(b"near".to_vec()), Some(b"near".to_vec())]);
+    patiently(Duration::from_millis(700), |limit| {
+        let delay = Fault::Delay(limit);
+        let slow = FaultStorage::new(memory()).at(StorageCall::UploadCommit, 1, delay);
+        let users = UserTable::new()
+            .user(
+                "far",
+                "p",
+                Login::new(Arc::new(late(memory(), StorageCall::Space)), Rights::FULL),
+            )
+            .user("near", "p", Login::new(Arc::new(Near(slow.clone())), Rights::FULL));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let server = Server::builder()
+            .authenticator(users)
+            .observer(Users(Arc::clone(&told)))
+            .bind("127.0.0.1:0")
+            .expect("a server");
+        let mut session = RawSession::login(server.local_addr(), "far", "p");
+        session.expect("REIN", 220);
+        session.expect("USER near", 331);
+        session.expect("PASS p", 230);
+        upload(&mut session, "STOR f").close();
+        wait_until("the file is being published", || slow.count(StorageCall::UploadCommit) > 0);
+        session.line("ABOR");
+        while session.reply().code != 226 {}
+        wait_until("the upload is told twice", || told.lock().unwrap().len() == 2);
+        assert_eq!(*told.lock().unwrap(), [Some(b"near".to_vec()), Some(b"near".to_vec())]);
+    });
 }
 
 #[test]
@@ -673,50 +681,56 @@ fn lines_that_follow_a_slow_call_are_answered_dc_47() {
 
 #[test]
 fn calls_that_were_given_up_hold_nothing_dc_46() {
-    let root = tempfile::tempdir().expect("a directory");
-    std::fs::write(root.path().join("f"), "old").expect("a file");
-    let local = LocalStorage::open(root.path()).expect("a root");
-    let delay = Fault::Delay(Duration::from_millis(900));
-    let storage = FaultStorage::new(local).at(StorageCall::Write, 1, delay);
-    let server = serve(storage.clone());
-    let mut given_up = session(&server);
-    let _data = given_up.passive();
-    given_up.send("APPE f\r\n");
-    wait_until("the storage is asked", || storage.count(StorageCall::Write) > 0);
-    given_up.send("ABOR\r\n");
-    given_up.expect_reply(426);
-    given_up.expect_reply(226);
-    // Once the call has ended, another session can append, although the first one does nothing.
-    let mut session = session(&server);
-    wait_until("the file is free", || {
-        let data = session.passive();
-        session.send("APPE f\r\n");
-        let is_free = session.reply().code == 150;
-        if is_free {
-            data.close();
-            session.expect_reply(226);
-        }
-        is_free
+    patiently(Duration::from_millis(900), |limit| {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::write(root.path().join("f"), "old").expect("a file");
+        let local = LocalStorage::open(root.path()).expect("a root");
+        let delay = Fault::Delay(limit);
+        let storage = FaultStorage::new(local).at(StorageCall::Write, 1, delay);
+        let server = serve(storage.clone());
+        let mut given_up = session(&server);
+        let _data = given_up.passive();
+        given_up.send("APPE f\r\n");
+        wait_until("the storage is asked", || storage.count(StorageCall::Write) > 0);
+        given_up.send("ABOR\r\n");
+        given_up.expect_reply(426);
+        given_up.expect_reply(226);
+        // Once the call has ended, another session can append, although the first one does nothing.
+        let mut session = session(&server);
+        wait_until("the file is free", || {
+            let data = session.passive();
+            session.send("APPE f\r\n");
+            let is_free = session.reply().code == 150;
+            if is_free {
+                data.close();
+                session.expect_reply(226);
+            }
+            is_free
+        });
     });
 }
 
 #[test]
 fn a_session_has_one_call_that_was_given_up_at_a_time_ho_01() {
-    let delay = Fault::Delay(Duration::from_millis(700));
-    let storage = FaultStorage::new(memory()).from(StorageCall::NextEntry, 1, delay);
-    let server = serve(storage.clone());
-    let mut session = session(&server);
-    let start = Instant::now();
-    for number in 1..=4 {
-        let _data = session.passive();
-        session.expect("MLSD", 150);
-        wait_until("the entry is asked for", || storage.count(StorageCall::NextEntry) >= number);
-        session.send("ABOR\r\n");
-        session.expect_reply(426);
-        session.expect_reply(226);
-    }
-    // Each listing began after the call of the one before it had ended.
-    assert!(start.elapsed() >= Duration::from_millis(700) * 3);
+    patiently(Duration::from_millis(700), |limit| {
+        let delay = Fault::Delay(limit);
+        let storage = FaultStorage::new(memory()).from(StorageCall::NextEntry, 1, delay);
+        let server = serve(storage.clone());
+        let mut session = session(&server);
+        let start = Instant::now();
+        for number in 1..=4 {
+            let _data = session.passive();
+            session.expect("MLSD", 150);
+            wait_until("the entry is asked for", || {
+                storage.count(StorageCall::NextEntry) >= number
+            });
+            session.send("ABOR\r\n");
+            session.expect_reply(426);
+            session.expect_reply(226);
+        }
+        // Each listing began after the call of the one before it had ended.
+        assert!(start.elapsed() >= limit * 3);
+    });
 }
 
 /// A storage that takes for ever to store the last bytes of an upload.

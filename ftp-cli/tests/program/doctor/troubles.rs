@@ -5,7 +5,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ftp_server::{Rights, ServerConfig};
 use ftp_tests::at_once::at_once;
@@ -13,6 +13,7 @@ use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Running, run};
 use ftp_tests::raw::DEADLINE;
 use ftp_tests::root::TempRoot;
+use ftp_tests::wait::patiently;
 
 use super::scene::{From, Ours, between};
 use super::{Found, doctor, examined};
@@ -397,17 +398,20 @@ fn a_missing_or_invalid_reply_is_not_reported_as_a_broken_connection() {
         }),
     ];
     at_once(changes.len(), changes, |(want, code, check, change)| {
-        let ours = Ours::start("127.0.0.1:0");
-        let address = between(ours.address(), change);
-        let limits = ["--reply-timeout", "2", "--stall-timeout", "2"];
-        let found = examined(&[&limits[..], &[&format!("ftp://{address}/")]].concat());
-        let wrong = found.wrong.iter().filter(|name| *name != "active-blocked");
-        assert!(wrong.eq([want]), "{check}: {:?}", found.ran);
-        assert!(!found.seen(check).contains("closed"), "{:?}", found.ran);
-        found.ran.exited(code);
-        let best =
-            (check == "mlsd").then(|| format!("ftp-cli ls -l --listing list ftp://{address}/"));
-        assert_eq!(found.best(), best);
+        patiently(Duration::from_secs(2), |limit| {
+            let ours = Ours::start("127.0.0.1:0");
+            let address = between(ours.address(), change);
+            let limit = limit.as_secs().to_string();
+            let limits = ["--reply-timeout", &limit, "--stall-timeout", &limit];
+            let found = examined(&[&limits[..], &[&format!("ftp://{address}/")]].concat());
+            let wrong = found.wrong.iter().filter(|name| *name != "active-blocked");
+            assert!(wrong.eq([want]), "{check}: {:?}", found.ran);
+            assert!(!found.seen(check).contains("closed"), "{:?}", found.ran);
+            found.ran.exited(code);
+            let best =
+                (check == "mlsd").then(|| format!("ftp-cli ls -l --listing list ftp://{address}/"));
+            assert_eq!(found.best(), best);
+        });
     });
 }
 
@@ -415,19 +419,22 @@ fn a_missing_or_invalid_reply_is_not_reported_as_a_broken_connection() {
 fn a_test_file_whose_reply_was_lost_is_not_reported_as_left() {
     // The reply to RNTO, and to the first DELE.
     at_once(2, [(0, &["connection-lost"][..]), (1, &[])], |(lost, wrong)| {
-        let ours = Ours::start("127.0.0.1:0");
-        let count = Arc::new(AtomicUsize::new(0));
-        let address = between(ours.address(), move |from, line| {
-            let is_done = from == From::Server && line.starts_with("250 ");
-            let is_lost = is_done && count.fetch_add(1, Ordering::Relaxed) == lost;
-            (!is_lost).then(|| line.to_owned())
+        patiently(Duration::from_secs(2), |limit| {
+            let limit = limit.as_secs().to_string();
+            let ours = Ours::start("127.0.0.1:0");
+            let count = Arc::new(AtomicUsize::new(0));
+            let address = between(ours.address(), move |from, line| {
+                let is_done = from == From::Server && line.starts_with("250 ");
+                let is_lost = is_done && count.fetch_add(1, Ordering::Relaxed) == lost;
+                (!is_lost).then(|| line.to_owned())
+            });
+            let url = format!("ftp://{address}/");
+            let found = examined(&["--reply-timeout", &limit, "--upload-dir", "in", &url]);
+            assert!(found.wrong.iter().eq(wrong), "{:?}", found.ran);
+            assert_eq!(found.seen("delete"), "the test files were deleted");
+            found.ran.exited(0);
+            is_clean(&ours.root);
         });
-        let url = format!("ftp://{address}/");
-        let found = examined(&["--reply-timeout", "2", "--upload-dir", "in", &url]);
-        assert!(found.wrong.iter().eq(wrong), "{:?}", found.ran);
-        assert_eq!(found.seen("delete"), "the test files were deleted");
-        found.ran.exited(0);
-        is_clean(&ours.root);
     });
 }
 
@@ -437,7 +444,7 @@ fn a_slow_login_is_waited_for_each_time() {
     let address = between(ours.address(), |_, line| {
         if line.starts_with("230 ") {
             // Longer than the share of the time for other replies.
-            std::thread::sleep(std::time::Duration::from_secs(3));
+            std::thread::sleep(Duration::from_secs(3));
         }
         Some(line.to_owned())
     });

@@ -319,7 +319,7 @@ fn an_interrupted_upload_is_resumed_with_and_without_a_temporary_name_as_09() {
     for (number, temp) in [&[][..], &["--temp"]].into_iter().enumerate() {
         let url = server.url(format!("t{number}"));
         let run = |options: &[&str]| mirror(&[&["-c"], temp, options].concat(), shown(&up), &url);
-        let cut = run(&["--limit-rate", "500K", "--timeout", "1s"]);
+        let cut = run(&["--limit-rate", "200K", "--timeout", "4s"]);
         assert_ne!(cut.code(), Some(0), "{temp:?} {cut:?}");
         let ran = run(&["--trace"]);
         ran.exited(0);

@@ -380,7 +380,7 @@ fn a_close_that_takes_long_is_not_waited_for_while_a_file_gets_its_name_fs_18() 
                 complete.prepare_commit()
             });
             has_begun.recv().unwrap();
-            thread::sleep(2 * output::SLOW);
+            thread::sleep(20 * output::SLOW);
             drop(slow);
             preparing.join().unwrap()
         });

@@ -114,17 +114,20 @@ fn appends_and_restarts_copy_the_old_bytes_cm_107_cm_108() {
 #[test]
 fn an_append_is_not_ready_while_the_old_bytes_are_copied() {
     for (length, operation) in [(10, "GetObject"), (2 * PART, "UploadPartCopy")] {
-        let fake = Fake::start();
-        let storage = on(&fake);
-        let old = content(length);
-        fake.store("f", &old);
-        let mut upload = storage.write(&path("f"), WriteMode::Append, Keep::Bytes(USER)).unwrap();
-        fake.fail(operation, 0, 1, fake::Fault::Delay(Duration::from_secs(1)));
-        assert!(!upload.ready().unwrap(), "{operation}");
-        while !upload.ready().unwrap() {}
-        upload.write_all(b"more").unwrap();
-        upload.commit().unwrap();
-        assert_eq!(fake.content("f").unwrap(), [&*old, b"more"].concat());
+        patiently(Duration::from_secs(1), |limit| {
+            let fake = Fake::start();
+            let storage = on(&fake);
+            let old = content(length);
+            fake.store("f", &old);
+            let mut upload =
+                storage.write(&path("f"), WriteMode::Append, Keep::Bytes(USER)).unwrap();
+            fake.fail(operation, 0, 1, fake::Fault::Delay(limit));
+            assert!(!upload.ready().unwrap(), "{operation}");
+            while !upload.ready().unwrap() {}
+            upload.write_all(b"more").unwrap();
+            upload.commit().unwrap();
+            assert_eq!(fake.content("f").unwrap(), [&*old, b"more"].concat());
+        });
     }
 }
 

@@ -180,22 +180,24 @@ fn a_file_that_the_store_refuses_after_its_session_gave_up_is_withdrawn_dc_45() 
 
 #[test]
 fn a_rename_that_was_given_up_replaces_no_newer_file_dc_45() {
-    let fake = Fake::start();
-    fake.store("f", b"old");
-    let server = serve(&fake);
-    let (mut session, mut other) = (login(&server), login(&server));
-    session.expect("RNFR f", 350);
-    let asked = fake.count("HeadObject");
-    fake.fail("HeadObject", 0, 1, Fault::Delay(Duration::from_secs(2)));
-    session.line("RNTO g");
-    wait_until("the file is looked up", || fake.count("HeadObject") > asked);
-    session.expect("ABOR", 426);
-    session.expect_reply(226);
-    other.upload("STOR g", b"newer");
-    // This command waits for the call that was given up.
-    session.expect("SIZE g", 213);
-    assert_eq!(fake.content("g").unwrap(), b"newer");
-    assert_eq!(fake.content("f").unwrap(), b"old");
+    patiently(Duration::from_secs(2), |limit| {
+        let fake = Fake::start();
+        fake.store("f", b"old");
+        let server = serve(&fake);
+        let (mut session, mut other) = (login(&server), login(&server));
+        session.expect("RNFR f", 350);
+        let asked = fake.count("HeadObject");
+        fake.fail("HeadObject", 0, 1, Fault::Delay(limit));
+        session.line("RNTO g");
+        wait_until("the file is looked up", || fake.count("HeadObject") > asked);
+        session.expect("ABOR", 426);
+        session.expect_reply(226);
+        other.upload("STOR g", b"newer");
+        // This command waits for the call that was given up.
+        session.expect("SIZE g", 213);
+        assert_eq!(fake.content("g").unwrap(), b"newer");
+        assert_eq!(fake.content("f").unwrap(), b"old");
+    });
 }
 
 /// A command: the commands before it, and the length of the file that it uploads.
