@@ -317,7 +317,7 @@ pub(super) fn mlst(session: &mut Session, path: Option<&Pathname>) -> Result<Rep
     let named = Entry::new(path.as_bytes(), metadata);
     shown.about(&named, rights, is_fixed, &mut line);
     if metadata.kind == EntryKind::File {
-        unfinished::tell_file(session, &path);
+        unfinished::tell_file(session, &path, named.metadata);
     }
     Ok(Reply::multi_line(ReplyCode::FILE_ACTION_OKAY, "Facts:", [line], "End"))
 }

@@ -34,14 +34,17 @@ pub(super) fn size(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
     });
     let storage = Arc::clone(session.shared_storage_at(&path, Rights::LIST)?);
     let file = match proved {
-        Some((size, _)) => Some(size),
+        Some((size, _)) => Some((size, None)),
         None => match regular(&*storage, &path) {
             Err(error) if error.kind == StorageErrorKind::NotFound => None,
-            found => Some(found.map_err(reply::failure_of(Purpose::Existing))?.size),
+            found => {
+                let found = found.map_err(reply::failure_of(Purpose::Existing))?;
+                Some((found.size, Some(found.version())))
+            }
         },
     };
     let is_image = session.transfer.representation == RepresentationType::Image;
-    let mut size = unfinished::size(session, &*storage, &path, file, proved.is_some(), is_image)?;
+    let mut size = unfinished::size(session, &*storage, &path, file, is_image)?;
     if !is_image {
         let count = |source| AsciiOutgoing::count(source, limits::ASCII_SIZE);
         let counted = storage.read(&path).and_then(|source| match &session.peer.away {
@@ -286,14 +289,15 @@ pub(super) struct AttributeChange {
 const MODE: u32 = 0o777;
 
 /// `MFMT <time> <path>`: 213 with the stored time.
-pub(super) fn mfmt(session: &Session, time: &TimeVal, path: &Pathname) -> Result<Reply, Reply> {
+pub(super) fn mfmt(session: &mut Session, time: &TimeVal, path: &Pathname) -> Result<Reply, Reply> {
+    unfinished::lose_version(session, path);
     let change = AttributeChange { modified: Some(time.unix_seconds()), mode: None };
     change.make(session, path).map(|facts| stored_facts(facts, path))
 }
 
 /// `MFF <fact>=<value>;... <path>`: 213 with the stored values; 504 for a fact that cannot be
 /// changed, 501 for an invalid value. If the client repeats a fact, the first value counts.
-pub(super) fn mff(session: &Session, facts: &Facts) -> Result<Reply, Reply> {
+pub(super) fn mff(session: &mut Session, facts: &Facts) -> Result<Reply, Reply> {
     let wrong = || Reply::new(ReplyCode::BAD_ARGUMENT, "Bad fact value");
     let path = Pathname::new(facts.name()).map_err(|_| wrong())?;
     let (_, capabilities) = session.offer();
@@ -317,6 +321,7 @@ pub(super) fn mff(session: &Session, facts: &Facts) -> Result<Reply, Reply> {
         let text = "This fact cannot be changed";
         return Err(Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text));
     }
+    unfinished::lose_version(session, &path);
     change.make(session, &path).map(|facts| stored_facts(facts, &path))
 }
 

@@ -11,15 +11,15 @@
 
 use std::time::Duration;
 
-use ftp_proto::{Reply, ReplyCode};
+use ftp_proto::{Pathname, Reply, ReplyCode};
 
 use crate::auth::Rights;
 use crate::limits;
 use crate::reply::{self, Purpose};
 use crate::session::{Heard, HeardSize, Session};
 use crate::storage::{
-    Ask, Source, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished, VirtualPath,
-    WriteMode,
+    Ask, Metadata, Source, Storage, StorageError, StorageErrorKind, StorageResult, Unfinished,
+    Version, VirtualPath, WriteMode,
 };
 
 /// Number of received bytes from which an upload can be resumed. `SIZE` tells one byte less than
@@ -195,7 +195,9 @@ pub(super) fn end(session: &Session, storage: &dyn Storage, path: &VirtualPath, 
 
 fn told(heard: Option<&Heard>, record: Option<Unfinished>) -> Told {
     match heard {
-        Some(Heard { has_read: true, .. } | Heard { size: HeardSize::File, .. }) => Told::TheFile,
+        Some(Heard { has_read: true, .. } | Heard { size: HeardSize::File { .. }, .. }) => {
+            Told::TheFile
+        }
         Some(Heard { size: HeardSize::NoFile, .. }) => Told::NoFile,
         Some(Heard { size: HeardSize::Kept { number, .. }, .. }) => {
             match record.is_some_and(|record| record.number == *number) {
@@ -258,7 +260,13 @@ pub(super) fn upload_mode(
     let heard = session.login.heard.iter().find(|heard| heard.path == *path);
     let told_length = told_length(heard);
     match (answer(request, told(heard, record), state(record)), mode) {
-        (Answer::AsUsual, mode) => Ok(mode),
+        (Answer::AsUsual, mode) => match heard.map(|heard| heard.size) {
+            // It goes on in the file whose size this session was told.
+            Some(HeardSize::File { size, version }) if !is_still(storage, path, size, version) => {
+                Err(failed(StorageErrorKind::Busy.into()))
+            }
+            _ => Ok(mode),
+        },
         (Answer::OnKept, WriteMode::From(at)) => match record {
             Some(Unfinished { kept, .. }) if at <= kept => Ok(WriteMode::Resume(at)),
             _ => Err(from_start()),
@@ -311,21 +319,32 @@ fn is_log(session: &Session, path: &VirtualPath, record: Option<Unfinished>) -> 
     told(heard, Some(record)) == Told::Nothing && (record.is_unknown || age() >= APPENDABLE)
 }
 
+/// Returns whether the storage shows this version of a file of this size at `path`.
+fn is_still(
+    storage: &dyn Storage,
+    path: &VirtualPath,
+    size: u64,
+    version: Option<Version>,
+) -> bool {
+    storage
+        .stat(path, Ask::Facts)
+        .is_ok_and(|now| now.size == size && version.is_none_or(|version| version == now.version()))
+}
+
 /// Returns the number to tell as the size of a file, or the refusal. `file` is the size of the
-/// file; `None` if there is none. `is_proved` is whether the session has stored it a moment ago, so
+/// file; `None` if there is none. It has no version if the session has stored it a moment ago, so
 /// that an object store need not be asked. `is_image` is whether the session's type is image.
 pub(super) fn size(
     session: &mut Session,
     storage: &dyn Storage,
     path: &VirtualPath,
-    file: Option<u64>,
-    is_proved: bool,
+    file: Option<(u64, Option<Version>)>,
     is_image: bool,
 ) -> Result<u64, Reply> {
     note_told(session, path, |heard| heard.has_asked = true);
-    let record = match is_proved {
-        true => None,
-        false => record(session, storage, path).map_err(reply::failure_of(Purpose::Existing))?,
+    let record = match file {
+        Some((_, None)) => None,
+        _ => record(session, storage, path).map_err(reply::failure_of(Purpose::Existing))?,
     };
     let has_been_read = file.is_some() && session.context.reads.has(session.owner(path), path);
     let known = session.login.heard.iter().find(|heard| heard.path == *path);
@@ -350,9 +369,9 @@ pub(super) fn size(
                 false => Err(from_start()),
             }
         }
-        (Answer::AsUsual, Some(file), _) => {
-            note_told(session, path, |heard| heard.size = HeardSize::File);
-            Ok(file)
+        (Answer::AsUsual, Some((size, version)), _) => {
+            note_told(session, path, |heard| heard.size = HeardSize::File { size, version });
+            Ok(size)
         }
         (Answer::Later, ..) => {
             Err(reply::storage_failure(&StorageErrorKind::Busy.into(), Purpose::Existing))
@@ -396,9 +415,21 @@ pub(super) fn read(
 }
 
 /// Records that `MLST` has told the size of the file: some clients resume at that size.
-pub(super) fn tell_file(session: &mut Session, path: &VirtualPath) {
+pub(super) fn tell_file(session: &mut Session, path: &VirtualPath, found: Metadata) {
     if may_upload(session, path) {
-        note_told(session, path, |heard| (heard.size, heard.has_asked) = (HeardSize::File, true));
+        let told = HeardSize::File { size: found.size, version: Some(found.version()) };
+        note_told(session, path, |heard| (heard.size, heard.has_asked) = (told, true));
+    }
+}
+
+/// Records that the session itself sets the time of the file whose size it was told: only the size counts
+/// from here on.
+pub(super) fn lose_version(session: &mut Session, path: &Pathname) {
+    let path = session.resolve(path);
+    for heard in session.login.heard.iter_mut().filter(|heard| heard.path == path) {
+        if let HeardSize::File { version, .. } = &mut heard.size {
+            *version = None;
+        }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::log::{Event, EventKind, SessionComplaints};
 use crate::net::socket::Ends;
 use crate::reply::{self, Explanation};
 use crate::service::{Away, LateTeller};
-use crate::storage::{Capabilities, Storage, VirtualPath};
+use crate::storage::{Capabilities, Storage, Version, VirtualPath};
 use crate::tls::{Acceptor, AskedName, Secured, TlsInfo, TlsPolicy, TlsRules};
 use crate::{deadline, limits};
 
@@ -113,7 +113,11 @@ pub(crate) enum HeardSize {
         told: u64,
         number: u64,
     },
-    File,
+    /// The size of this version of the file; `None` if the session had just stored it, or set its time.
+    File {
+        size: u64,
+        version: Option<Version>,
+    },
     NoFile,
 }
 

@@ -41,6 +41,7 @@ pub(crate) use local::{
     may_give_to_user, owns_all_files, rename_new, unlock,
 };
 pub use memory::MemoryStorage;
+pub(crate) use metadata::Version;
 pub use metadata::{DirectoryUse, Entries, Entry, EntryKind, Metadata};
 pub use mounted::MountedStorage;
 pub use partials::Partials;

@@ -74,7 +74,8 @@ enum Last {
     #[default]
     Nothing,
     Kept(usize, u32),
-    File(usize),
+    /// With the identity of the file.
+    File(usize, u32),
     NoFile,
 }
 
@@ -181,7 +182,7 @@ impl Model {
     fn start(&self, rest: Option<usize>) -> Result<(Vec<u8>, bool), u16> {
         let file = self.file.as_ref().map(|(file, _)| file.clone());
         let told = match self.client {
-            Client { has_read: true, .. } => Last::File(0),
+            Client { has_read: true, .. } => Last::File(0, 0),
             Client { ref last, .. } => last.clone(),
         };
         if self.runs() {
@@ -191,6 +192,10 @@ impl Model {
             return match (rest, told) {
                 (Some(_), Last::Kept(..)) => Err(if file.is_some() { 450 } else { 554 }),
                 (None, Last::Kept(..)) => Err(450),
+                // Its size was told, and now there is another one, or none.
+                _ if matches!(self.client.last, Last::File(_, of) if Some(of) != self.identity()) => {
+                    Err(450)
+                }
                 (Some(rest), _) => match file.filter(|file| rest <= file.len()) {
                     Some(file) => Ok((file[..rest].to_vec(), false)),
                     None => Err(554),
@@ -203,7 +208,7 @@ impl Model {
             (Some(_), _) if !is_useful => return Err(554),
             (None, _) if !is_useful => return Err(450),
             (_, Last::Kept(_, number)) if number != record.number => return Err(450),
-            (Some(_), Last::File(_)) => return Err(554),
+            (Some(_), Last::File(..)) => return Err(554),
             (Some(rest), _) => rest,
             (None, Last::Kept(told, _)) => told,
             (None, _) => return Err(450),
@@ -233,7 +238,7 @@ impl Model {
             }
             (Some(_), Some(_)) => (554, Vec::new()),
             (None, Some(size)) => {
-                self.client.last = Last::File(size);
+                self.client.last = Last::File(size, self.identity().unwrap_or_default());
                 told(size)
             }
             (_, None) => {
@@ -269,7 +274,7 @@ impl Model {
     /// Returns the number that the client of this session gives to `REST`.
     fn rest(&self) -> usize {
         match self.client.last {
-            Last::Kept(told, _) | Last::File(told) => told,
+            Last::Kept(told, _) | Last::File(told, _) => told,
             // Its own count.
             Last::Nothing | Last::NoFile => CUT - 1,
         }
@@ -331,8 +336,8 @@ impl Model {
             }
             Act::Size => self.size(),
             Act::Mlst => match &self.file {
-                Some((file, _)) => {
-                    self.client.last = Last::File(file.len());
+                Some((file, identity)) => {
+                    self.client.last = Last::File(file.len(), *identity);
                     done(250)
                 }
                 None => {

@@ -16,7 +16,7 @@ use super::directory::{
 use super::files::Files;
 use super::root::{self, Root};
 use super::usage::{Cost, Leaving};
-use super::{name, record, sweep};
+use super::{name, names, record, sweep};
 use crate::deadline::unix_now;
 use crate::storage::{
     EntryKind, Metadata, StorageError, StorageErrorKind, StorageResult, VirtualPath, check_rename,
@@ -45,9 +45,11 @@ pub(super) fn rmdir(files: &Files, path: &VirtualPath) -> StorageResult<()> {
     }
     name::check_existing(path)?;
     let (directory, name) = files.parent(path)?;
-    // Some file systems remove a directory with all that is in it.
-    if sweep::open_empty(&directory, name).is_err_and(|errno| errno == Errno::NOTEMPTY) {
-        return Err(StorageErrorKind::NotEmpty.into());
+    // Some file systems remove a directory with all that is in it, unless the kernel looks after that.
+    match sweep::open_empty(&directory, name) {
+        Err(Errno::NOTEMPTY) => return Err(StorageErrorKind::NotEmpty.into()),
+        Err(Errno::ACCESS) if names::is_of_kernel(&directory) => {}
+        listed => drop(listed.map_err(existing)?),
     }
     let remove = || {
         let change = files.root.usage().change();

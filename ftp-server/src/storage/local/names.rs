@@ -141,7 +141,7 @@ impl DirectoryNames {
         let mut last = opened;
         for again in 0..READ_AGAIN {
             let now = stamp(&self.directory);
-            let is_proof = |now| !is_recent(now) && shows_changes(&self.directory);
+            let is_proof = |now| !is_recent(now) && is_of_kernel(&self.directory);
             let is_proved =
                 now.is_some_and(|now| last == Some(now) && (again > 0 || is_proof(now)));
             if is_proved || self.size() > 2 * WHOLE {
@@ -242,9 +242,10 @@ fn is_recent([changed, _]: [Duration; 2]) -> bool {
     now.abs_diff(changed) < recent
 }
 
-/// Returns whether each change in a directory is in its times. FAT, FUSE and network file systems can
-/// have older or coarser ones.
-fn shows_changes(directory: &OwnedFd) -> bool {
+/// Returns whether a file system is one of this kernel and its disks. There, each change in a directory is
+/// in its times, and only an empty directory is removed. FAT, FUSE and network file systems can have older
+/// or coarser times.
+pub(super) fn is_of_kernel(directory: impl AsFd) -> bool {
     fstatfs(directory).is_ok_and(|system| {
         matches!(
             i128::from(system.f_type),

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ftp_proto::Escaped;
-use rustix::fs::{AtFlags, Mode, OFlags, Uid, fchown, ftruncate, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, Uid, fchown, fstat, ftruncate, openat, renameat, unlinkat,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, as_kind, creation, existing, rename_new, system, unsynced};
@@ -52,8 +54,8 @@ pub(super) struct Replacement {
     record: Option<LocalRecord>,
     /// The file that had the final name when the upload began.
     old: Option<Metadata>,
-    /// That file, if it must not be lost: while it is open, no other file has its inode number.
-    _held: Option<OwnedFd>,
+    /// That file, if it must not be lost.
+    held: Option<HeldFile>,
     /// The error to return if a file has the final name when the upload ends; `None` if that file
     /// may be replaced.
     refusal: Option<StorageErrorKind>,
@@ -84,7 +86,7 @@ impl Replacement {
         let held = hold(directory, name, old.as_ref().filter(|_| keep > 0))?;
         let made = make(directory, name).map_err(|errno| creation(directory, errno))?;
         let mut new = Self::new(target.clone(), made, 0, config, user, charge);
-        (new._held, new.refusal) = (held, refusal(mode));
+        (new.held, new.refusal) = (held, refusal(mode));
         new.begins_with_old = matches!(mode, WriteMode::From(_));
         if keep > 0 {
             let old = new.open_old()?;
@@ -144,7 +146,7 @@ impl Replacement {
         drop(change);
         let made = Made { file, is_locked: true, metadata, hidden };
         let mut new = Self::new(target, made, length, config, user, charge);
-        (new._held, new.record, new.former) = (held, Some(record), Some(length));
+        (new.held, new.record, new.former) = (held, Some(record), Some(length));
         // If the name had no file when the upload began, a file that has taken the name since must not
         // be lost.
         new.refusal = new.old.is_none().then_some(StorageErrorKind::Exists);
@@ -174,7 +176,7 @@ impl Replacement {
             heir: None,
             record: None,
             old,
-            _held: None,
+            held: None,
             refusal: None,
             config,
             owner: name::owner_of(user),
@@ -214,7 +216,8 @@ impl Replacement {
             return Ok(None);
         }
         let now = self.target_now()?;
-        let is_other = !record::is_same(self.old.as_ref(), now.as_ref());
+        let has_changed = self.held.as_ref().map_or(Ok(false), HeldFile::has_changed)?;
+        let is_other = has_changed || !record::is_same(self.old.as_ref(), now.as_ref());
         Ok(match self.begins_with_old {
             true => is_other.then_some(StorageErrorKind::Busy),
             // Bytes of an unfinished upload are whole without the old file too.
@@ -226,7 +229,11 @@ impl Replacement {
     /// that watch the directory see the new name, and then the end of writing under that name.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
-        let change = root.usage().change();
+        // No other session may store or rename a file there between the look at it and the name.
+        let change = match self.begins_with_old || self.former.is_some() {
+            true => root.usage().change_alone(),
+            false => root.usage().change(),
+        };
         if let Some(refusal) = self.loss()? {
             self.refusal = Some(refusal);
             return Err(Errno::EXIST);
@@ -314,20 +321,29 @@ impl Replacement {
     }
 
     /// Returns whether the file that has the name now begins with what was received: then it is what a
-    /// later attempt of the same client has stored. Only the first and the last bytes are compared.
+    /// later attempt of the same client has stored.
     fn begins_file(&self) -> bool {
-        const COMPARED: u64 = 64 * 1024;
-        let length = self.output.position();
-        let part = |name: &[u8], at: u64| {
+        const COMPARED: usize = 64 * 1024;
+        let open = |name: &[u8]| {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file =
-                retry_on_intr(|| openat(&self.directory, name, flags, Mode::empty())).ok()?;
-            let mut bytes = vec![0; usize::try_from(COMPARED.min(length)).unwrap_or(0)];
-            File::from(file).read_exact_at(&mut bytes, at).is_ok().then_some(bytes)
+            retry_on_intr(|| openat(&self.directory, name, flags, Mode::empty())).map(File::from)
         };
-        let Some(hidden) = &self.hidden else { return false };
-        let is_same = |at| part(hidden, at).is_some_and(|own| part(&self.name, at) == Some(own));
-        [0, length.saturating_sub(COMPARED)].into_iter().all(is_same)
+        let Some(Ok(own)) = self.hidden.as_ref().map(|hidden| open(hidden)) else { return false };
+        let Ok(stored) = open(&self.name) else { return false };
+        let (mut at, length) = (0, self.output.position());
+        while at < length {
+            let count = usize::try_from(length - at).map_or(COMPARED, |left| left.min(COMPARED));
+            let part = |file: &File| {
+                let mut bytes = vec![0; count];
+                file.read_exact_at(&mut bytes, at).map(|()| bytes)
+            };
+            let (Ok(one), Ok(other)) = (part(&own), part(&stored)) else { return false };
+            if one != other {
+                return false;
+            }
+            at += count as u64;
+        }
+        true
     }
 
     /// Leaves the record of an upload that did not end with success, with the bytes that can be
@@ -499,17 +515,43 @@ impl Drop for Replacement {
     }
 }
 
+/// The file that had the final name when an upload began. While it is open, no other file has its inode
+/// number.
+#[derive(Debug)]
+struct HeldFile {
+    file: OwnedFd,
+    then: FileStamps,
+}
+
+/// The size, and in nanoseconds the times of the last change of the content and of any kind. No program can
+/// set the last one.
+type FileStamps = [i128; 3];
+
+impl HeldFile {
+    fn stamps(file: &OwnedFd) -> Result<FileStamps, Errno> {
+        let found = fstat(file)?;
+        let nanos = |seconds, nanos| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        let modified = nanos(found.st_mtime, found.st_mtime_nsec);
+        Ok([found.st_size.into(), modified, nanos(found.st_ctime, found.st_ctime_nsec)])
+    }
+
+    fn has_changed(&self) -> Result<bool, Errno> {
+        Ok(Self::stamps(&self.file)? != self.then)
+    }
+}
+
 /// Opens the file `old` under its name, whatever the server may do with it.
 fn hold(
     directory: &Directory,
     name: &[u8],
     old: Option<&Metadata>,
-) -> StorageResult<Option<OwnedFd>> {
+) -> StorageResult<Option<HeldFile>> {
     let Some(old) = old else { return Ok(None) };
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let held = retry_on_intr(|| openat(directory, name, flags, Mode::empty())).map_err(system)?;
-    match root::metadata_of(&held).map_err(system)?.identity == old.identity {
-        true => Ok(Some(held)),
+    let file = retry_on_intr(|| openat(directory, name, flags, Mode::empty())).map_err(system)?;
+    let then = HeldFile::stamps(&file).map_err(system)?;
+    match root::metadata_of(&file).map_err(system)?.identity == old.identity {
+        true => Ok(Some(HeldFile { file, then })),
         false => Err(StorageErrorKind::Busy.into()),
     }
 }

@@ -204,10 +204,16 @@ fn an_unknown_free_space_is_told_apart_from_a_disk_that_does_not_answer() {
 #[test]
 fn a_full_directory_stays_although_the_disk_would_remove_it_cm_87() {
     let tree = Tree::new();
-    let files = [("full/f", "one"), ("hidden/.ftp-upload-0123456789abcdef", "")];
-    let Some(_disk) = LyingDisk::mount(&tree.root, files) else { return };
+    let hidden = |directory| format!("{directory}/.ftp-upload-0123456789abcdef");
+    let (full, hidden) = (hidden("full"), hidden("hidden"));
+    let files = [("full/f", "one"), (&*full, ""), (&*hidden, "")];
+    let Some(disk) = LyingDisk::mount(&tree.root, files) else { return };
     let storage = tree.storage();
     assert_eq!(kind(storage.rmdir(&path("full"))), Some(NotEmpty));
+    // The listing fails before it shows a name.
+    disk.lies().listing_error = Errno::IO.raw_os_error();
+    assert_eq!(kind(storage.rmdir(&path("full"))), Some(Io));
+    disk.lies().listing_error = 0;
     assert_eq!(tree.get("full/f"), b"one");
     storage.rmdir(&path("hidden")).unwrap();
     assert_eq!(names(&storage, Ask::Names), [b"full"]);
@@ -238,6 +244,25 @@ fn an_upload_onto_the_beginning_of_a_file_loses_no_newer_one_cm_107() {
             assert_eq!(kind(ended), Some(want), "{new} {is_copied}");
             assert_eq!(tree.get("f"), new.as_bytes());
         }
+    }
+}
+
+/// A program changes the old file in place within the second, and can set its time back.
+#[test]
+fn an_upload_onto_the_beginning_of_a_file_sees_each_change_of_it_cm_107() {
+    let tree = Tree::new();
+    for storage in tree.storages() {
+        tree.put("f", "0123456789");
+        let file = fs::File::options().write(true).open(tree.root.join("f")).unwrap();
+        let time = file.metadata().unwrap().modified().unwrap();
+        let mut upload = storage.write(&path("f"), WriteMode::From(5), Keep::Shared).unwrap();
+        while !upload.prepare().unwrap() {}
+        upload.write_all(b"end").unwrap();
+        thread::sleep(Duration::from_millis(20));
+        std::os::unix::fs::FileExt::write_all_at(&file, b"x", 9).unwrap();
+        file.set_modified(time).unwrap();
+        assert_eq!(kind(upload.commit()), Some(Busy));
+        assert_eq!(tree.get("f"), b"012345678x");
     }
 }
 

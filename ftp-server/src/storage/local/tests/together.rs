@@ -37,6 +37,47 @@ fn uploads_of_one_name_that_begin_at_once_do_not_take_each_others_file_fs_18() {
     }
 }
 
+/// One of them would lose the bytes of the other one, which are confirmed.
+#[test]
+fn of_uploads_that_go_on_in_a_file_at_once_one_is_stored_cm_107() {
+    let tree = Tree::new();
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::None);
+    let barrier = Barrier::new(2);
+    for round in 0..300 {
+        tree.put("f", "0123456789");
+        let both = [b'a', b'b'].map(|client| {
+            let mode = WriteMode::From(5);
+            let mut upload = begin(&storage, "f", mode, &[client; 20]);
+            while !upload.prepare_commit().unwrap() {}
+            upload
+        });
+        let stored = std::thread::scope(|scope| {
+            let ends = both.map(|upload| {
+                scope.spawn(|| {
+                    barrier.wait();
+                    upload.commit().is_ok()
+                })
+            });
+            ends.into_iter().map(|end| end.join().unwrap()).filter(|is_stored| *is_stored).count()
+        });
+        assert_eq!(stored, 1, "{round}");
+    }
+}
+
+/// The ends of two disk images are equal.
+#[test]
+fn an_overtaken_upload_forbids_unless_all_its_bytes_are_those_of_the_file_fs_15() {
+    let tree = Tree::new();
+    let storage = tree.storage();
+    let image = |middle: u8| [&[0; 100_000][..], &[middle; 10], &[0; 100_000]].concat();
+    for (stored, forbids) in [(image(1), false), (image(2), true)] {
+        let first = begin(&storage, "f", WriteMode::Replace, &image(1));
+        finish(&storage, "f", WriteMode::Replace, &[&stored[..], b"end"].concat());
+        first.abort(StreamEnd::Cut);
+        assert_eq!(kept(&storage, "f"), forbids.then_some(0));
+    }
+}
+
 #[test]
 fn an_upload_discards_kept_bytes_although_another_one_has_the_usual_name_fs_15() {
     let tree = Tree::new();
