@@ -103,6 +103,43 @@ fn a_source_inside_the_target_is_not_deleted_through_another_address_cl_52() {
 }
 
 #[test]
+fn a_source_inside_the_target_is_not_deleted_as_another_user_cl_52() {
+    for no_mlsd in [false, true] {
+        for (refuses, code, why) in [
+            (vec![], 2, "is the source itself, which lies in the target"),
+            (vec![("MKD d/e/ftp-", "550 no")], 12, "nothing shows whether it is the source itself"),
+        ] {
+            let server = FoldingServer::start(Kind { no_mlsd, refuses, ..Kind::default() });
+            let url =
+                |user: &str, path: &str| server.url(path).replace("//", &format!("//{user}:x@"));
+            // The whole source is extra, or only what lies in it beside a directory of its own name.
+            for names in [["d/e/a", "d/e/sub/b"], ["d/e/a", "d/e/e/b"]] {
+                names.iter().for_each(|name| server.write(name, b"content"));
+                server.write("t/x/old", b"old");
+                let ran = fxp(&["-r", "--delete"], &url("one", "d/e"), &url("other", "d"));
+                failed(&ran, code, why);
+                for name in names {
+                    assert!(server.read(name).is_some(), "{name}: {ran:?}");
+                }
+            }
+            let ran = fxp(&["-r", "--delete"], &url("one", "d/e"), &url("other", "t"));
+            ran.exited(0);
+            assert!(server.read("t/a").is_some() && server.read("t/x/old").is_none(), "{ran:?}");
+            let seen = server.seen();
+            assert!(!server.files().iter().any(|(name, _)| name.contains("probe")), "{seen:?}");
+            // Single files need no test directory.
+            assert!(seen.iter().any(|line| line.starts_with("MKD t/x/ftp-cli-probe-")), "{seen:?}");
+            server.write("t/sub/old", b"old");
+            server.write("d/e/sub/b", b"content");
+            let before = server.seen().len();
+            fxp(&["-r", "--delete"], &url("one", "d/e"), &url("other", "t")).exited(0);
+            assert!(server.read("t/sub/old").is_none());
+            assert!(!server.seen()[before..].iter().any(|line| line.contains("probe")));
+        }
+    }
+}
+
+#[test]
 fn a_file_with_two_names_survives_a_copy_onto_itself_fx_04() {
     let server = ours(ONE, true, "127.0.0.0/8");
     server.root.write("d/file", b"content");

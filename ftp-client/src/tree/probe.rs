@@ -2,9 +2,10 @@
 //! file system of a target, whether two directories are one, and how a server stores names that are
 //! not UTF-8.
 
+use std::collections::hash_map::RandomState;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Write};
 
 use ftp_proto::{Entry, Escaped, HiddenFile, Pathname, TimeVal};
 
@@ -126,21 +127,17 @@ pub(crate) fn with_probe<T>(
     directory.remove(&name, false).map(|()| found)
 }
 
-/// Creates an empty file, and returns its name and the locked file. The name does not begin with a
-/// dot, because some servers hide such names.
+/// Creates an empty file, and returns its name and the locked file.
 pub(crate) fn create_probe(directory: &Directory) -> io::Result<(Vec<u8>, File)> {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    loop {
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let process = std::process::id();
-        let name = [HiddenFile::PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat();
-        match directory.create(&name) {
-            Ok(file) => return Ok((name, file)),
-            // An earlier process with the same id left this file.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let name = probe_name();
+    directory.create(&name).map(|file| (name, file))
+}
+
+/// Returns a name that no other object has: one that an earlier run left must prove nothing. It does not
+/// begin with a dot, because some servers hide such names.
+fn probe_name() -> Vec<u8> {
+    let (process, random) = (std::process::id(), RandomState::new().build_hasher().finish());
+    [HiddenFile::PROBE, format!("{process:x}-{random:x}.tmp").as_bytes()].concat()
 }
 
 /// A server's treatment of names that are not UTF-8.
@@ -262,15 +259,24 @@ pub(crate) fn with_remote_probe<T>(
     there: &[u8],
     is_there: impl FnOnce(&[u8]) -> Result<T, Error>,
 ) -> Result<Option<T>, Error> {
-    let name = [HiddenFile::PROBE, format!("{:x}", std::process::id()).as_bytes()].concat();
-    let made = Pathname::join(there, &name);
-    match at.mkdir(&made) {
-        Err(Error::Refused { .. } | Error::Argument(_)) => return Ok(None),
-        made => made.map(drop)?,
-    }
+    let Some(name) = create_remote_probe(at, there)? else { return Ok(None) };
     let seen = is_there(&name);
-    remove_probe(at, &made)?;
+    remove_probe(at, &Pathname::join(there, &name))?;
     seen.map(Some)
+}
+
+/// Creates an empty directory in `there` on a server, and returns its name, or `None` if the server
+/// refuses it.
+///
+/// # Errors
+///
+/// Returns errors of the connection.
+pub(crate) fn create_remote_probe(at: &mut Client, there: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+    let name = probe_name();
+    match at.mkdir(Pathname::join(there, &name)) {
+        Err(Error::Refused { .. } | Error::Argument(_)) => Ok(None),
+        made => made.map(|_| Some(name)),
+    }
 }
 
 /// Removes the first removable directory that is listed with this prefix. Returns whether there was
@@ -290,7 +296,11 @@ fn stores_another(
 }
 
 /// Removes a test directory, or reports that the directory remains.
-fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
+///
+/// # Errors
+///
+/// Returns errors of the connection.
+pub(crate) fn remove_probe(client: &mut Client, path: &[u8]) -> Result<(), Error> {
     if !remove(client, path)? {
         warn_remains(path);
     }

@@ -1,7 +1,10 @@
 //! Nothing is removed to find out what it is, and nothing that SRC may have.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ftp_tests::folding::{FoldingServer, Kind};
@@ -11,7 +14,8 @@ use ftp_tests::scale::count;
 use ftp_tests::site::OurServer;
 
 use super::{mirror, shown};
-use crate::{failed, ftp};
+use crate::privileges::{is_root, world_executable_copy};
+use crate::{clear_environment, failed, ftp};
 
 #[test]
 fn what_is_excluded_stays_where_rmd_removes_a_whole_directory_cl_52() {
@@ -125,6 +129,35 @@ fn a_source_that_lies_in_the_target_on_one_disk_stays_cl_52() {
         }
         assert_eq!(fs::read_dir(&source).unwrap().count(), 2, "the mark is gone");
     }
+}
+
+#[test]
+fn a_source_in_the_target_in_which_the_user_may_not_write_stays_cl_52() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    for name in ["build/a", "build/sub/b"] {
+        server.root.write(name, name.as_bytes());
+    }
+    let source = server.root.join("build");
+    for (path, mode) in [(server.root.path(), 0o755), (&source, 0o555)] {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+    // The server is a thread of this test: only as root, it may write where the program may not.
+    let (code, why) = match is_root() {
+        true => (2, "build: is the source itself"),
+        false => (12, "build: not deleted: nothing shows whether it is the source itself"),
+    };
+    let options = ["mirror", "--delete", "--no-links"];
+    let mut command = Command::new(world_executable_copy(&here));
+    command.args(options).args([shown(&source), &server.url("")]);
+    if is_root() {
+        command.uid(65_534).gid(65_534);
+    }
+    failed(&run(clear_environment(&mut command)), code, why);
+    for name in ["build/a", "build/sub/b"] {
+        assert_eq!(server.root.read(name), name.as_bytes());
+    }
+    fs::set_permissions(&source, Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(fs::read_dir(&source).unwrap().count(), 2, "the mark is gone");
 }
 
 /// Saves files by a new file that is renamed over the old one, until `work` has ended.

@@ -14,7 +14,7 @@ use crate::tree::fault::{CHANGED, GONE, TreeFault};
 use crate::tree::local::Directory;
 use crate::tree::options::OBJECTS;
 use crate::tree::plan::Removal;
-use crate::tree::probe::create_probe;
+use crate::tree::probe::{create_probe, create_remote_probe, remove_probe};
 use crate::tree::scan::{Contents, RemoteTree, Scan};
 
 /// Why an object stays that the plan removes.
@@ -64,10 +64,15 @@ impl<'a> Copier<'a> {
                 .iter()
                 .map(|removal| (name_of(removal), removal.seen.kind == ObjectKind::File))
                 .collect();
-            look.stays = self.absence(path, &names)?;
-            for (removal, stays) in removals.iter().zip(&mut look.stays) {
-                // What goes first makes way for an object of the source with this name.
-                *stays = stays.filter(|_| !removal.is_first);
+            let found = self.existences(path, &names)?;
+            for ((removal, stays), found) in removals.iter().zip(&mut look.stays).zip(found) {
+                *stays = match found {
+                    // What goes first makes way for an object of the source with this name.
+                    _ if removal.is_first => None,
+                    Existence::Absent => None,
+                    Existence::Present => Some(THERE),
+                    Existence::Unknown => Some(UNSURE),
+                };
             }
         }
         if matches!(self, Self::Down(_)) {
@@ -91,54 +96,67 @@ impl<'a> Copier<'a> {
 
     /// Marks the top of a local source with a file while something is removed: a directory of the
     /// target that shows it is the source itself. Returns `None` if the source is on a server, or
-    /// cannot be written to.
+    /// cannot be written to: then [`source_among`](Self::source_among) tells.
     pub(crate) fn mark(&self) -> Option<Mark<'a>> {
         let Self::Up(Up { from, .. }) = self else { return None };
         let (name, held) = create_probe(from.top).ok()?;
         Some(Mark { top: from.top, name, _held: held })
     }
 
-    /// Returns the first of these directories of a local target that is the top of the source: each
-    /// is marked with a file, and the top is listed.
+    /// Returns for each of these directories of the target whether it is the top of the source: each gets a
+    /// test object, and the source is asked for its name. Where none can be made, that is unknown.
     ///
     /// # Errors
     ///
-    /// Returns the failure of the listing.
-    pub(crate) fn source_among<'d>(
+    /// Returns the failures of the questions and of the connections.
+    pub(crate) fn source_among(
         &mut self,
-        directories: impl Iterator<Item = &'d [u8]>,
-    ) -> Result<Option<&'d [u8]>, TreeFault> {
-        let Self::Down(Down { from, to, .. }) = self else { return Ok(None) };
-        let opened = directories.filter_map(|path| Some((path, to.top.below(path).ok()?)));
-        let marked = opened.filter_map(|(path, directory)| {
-            let name = create_probe(&directory).ok()?.0;
-            Some((path, directory, name))
+        directories: &[&[u8]],
+    ) -> Result<Vec<Existence>, TreeFault> {
+        let mut marks = Vec::new();
+        let made = directories.iter().try_for_each(|path| {
+            marks.push(self.make_probe(path)?);
+            Ok(())
         });
-        let marked: Vec<_> = marked.collect();
-        let limits = Budget::new().entries(OBJECTS);
-        let listed =
-            RemoteTree::new(&mut from.hand, from.place.top, from.place.list).list(&[], limits);
-        let mut found = None;
-        for (path, directory, name) in &marked {
-            let _ = directory.remove(name, false);
-            let is_shown = |listed: &Contents| listed.items.iter().any(|item| item.name == *name);
-            found = found.or(listed.as_ref().is_ok_and(is_shown).then_some(*path));
+        let is_file = matches!(self, Self::Down(_));
+        let names: Vec<_> = marks.iter().flatten().map(|name| (name.clone(), is_file)).collect();
+        let told = made.and_then(|()| self.existences(b"", &names));
+        for (path, name) in directories.iter().zip(&marks) {
+            let Some(name) = name else { continue };
+            match self {
+                Self::Down(Down { to, .. }) => {
+                    let _ = to.top.below(path).and_then(|directory| directory.remove(name, false));
+                }
+                Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
+                    let made = Pathname::join(path, name);
+                    remove_probe(to.hand.client()?, &Pathname::join(to.place.top, &made))?;
+                }
+            }
         }
-        listed.map(|_| found)
+        let mut told = told?.into_iter();
+        let told = marks.iter().map(|mark| mark.as_ref().and_then(|_| told.next()));
+        Ok(told.map(|told| told.unwrap_or(Existence::Unknown)).collect())
     }
 
-    /// Returns for each name in the directory at `path` of the source, and whether it is that of a
-    /// file, why the source may have it, if it may.
-    fn absence(
+    fn make_probe(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, TreeFault> {
+        match self {
+            Self::Down(Down { to, .. }) => {
+                let made = to.top.below(path).and_then(|directory| create_probe(&directory));
+                Ok(made.ok().map(|(name, _)| name))
+            }
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
+                Ok(create_remote_probe(to.hand.client()?, &Pathname::join(to.place.top, path))?)
+            }
+        }
+    }
+
+    /// Returns for each name in the directory at `path` of the source, given with whether it is that of a
+    /// file, whether the source has it.
+    fn existences(
         &mut self,
         path: &[u8],
         names: &[(Vec<u8>, bool)],
-    ) -> Result<Vec<Option<&'static str>>, TreeFault> {
-        let told = |existence| match existence {
-            Existence::Absent => None,
-            Existence::Present => Some(THERE),
-            Existence::Unknown => Some(UNSURE),
-        };
+    ) -> Result<Vec<Existence>, TreeFault> {
         let far = match self {
             Self::Up(Up { from, .. }) => {
                 let directory =
@@ -148,7 +166,7 @@ impl<'a> Copier<'a> {
                     Ok(false) => Existence::Absent,
                     Err(_) => Existence::Unknown,
                 };
-                return Ok(names.iter().map(existence).map(told).collect());
+                return Ok(names.iter().map(existence).collect());
             }
             Self::Down(Down { from, .. }) | Self::Across(Across { from, .. }) => from,
         };
@@ -159,8 +177,7 @@ impl<'a> Copier<'a> {
                 .iter()
                 .map(|(name, is_file)| (Pathname::join(&top, name), *is_file))
                 .collect();
-            let answers = far.hand.ask(|client| Ok(client.existences(&paths)?))?;
-            return Ok(answers.into_iter().map(told).collect());
+            return far.hand.ask(|client| Ok(client.existences(&paths)?));
         }
         let limits = Budget::new().entries(OBJECTS);
         let listed =
@@ -169,10 +186,10 @@ impl<'a> Copier<'a> {
         Ok(names
             .iter()
             .map(|(name, _)| match shown.contains(name.as_slice()) {
-                true => Some(THERE),
-                false if listed.doubt.is_some() => Some(UNSURE),
-                false if listed.hides && name.first() == Some(&b'.') => Some(UNSURE),
-                false => None,
+                true => Existence::Present,
+                false if listed.doubt.is_some() => Existence::Unknown,
+                false if listed.hides && name.first() == Some(&b'.') => Existence::Unknown,
+                false => Existence::Absent,
             })
             .collect())
     }

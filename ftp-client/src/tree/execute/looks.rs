@@ -7,6 +7,7 @@ use ftp_proto::Pathname;
 
 use super::{Copier, Run, with_retries};
 use crate::age::is_old;
+use crate::client::absence::Existence;
 use crate::error::ErrorKind;
 use crate::tree::fault::TreeFault;
 use crate::tree::names::{AGAIN, lacking};
@@ -47,8 +48,8 @@ impl<'a> Looks<'a> {
         Self { inside, at, stays, full, outer, mark: None }
     }
 
-    pub(super) fn directories(&self) -> impl Iterator<Item = &'a [u8]> {
-        self.inside.keys().copied()
+    pub(super) fn is_empty(&self) -> bool {
+        self.inside.is_empty()
     }
 
     /// Returns the directory above `path` that must stay, for example because the source turned out to
@@ -154,18 +155,48 @@ impl<'a> Run<'a> {
         looks.at.insert(directory, (Instant::now(), last.unwrap_or(usize::MAX)));
     }
 
-    /// Returns whether none of the local directories in which something is removed is the source
-    /// itself. Else, ends the run.
-    pub(super) fn is_apart(&mut self, copier: &mut Copier<'_>, looks: &Looks<'a>) -> bool {
-        let found = with_retries(copier, self.reporter, b"", |copier| {
-            copier.source_among(looks.directories())
+    /// Returns whether none of the directories in which something is removed is the source itself. Else,
+    /// ends the run. Where that is unknown, everything stays.
+    pub(super) fn is_apart(&mut self, copier: &mut Copier<'_>, looks: &mut Looks<'a>) -> bool {
+        let plan = self.plan;
+        let shared = plan.directories.iter().filter(|place| place.may_be_source);
+        let shared: HashSet<&[u8]> = shared.map(|place| place.path.as_slice()).collect();
+        let loses = |numbers: &Vec<usize>| {
+            let mut removals = numbers.iter().filter_map(|number| plan.removals.get(*number));
+            removals.any(|removal| self.is_permitted(removal))
+        };
+        let asked = looks.inside.iter().filter(|(path, numbers)| {
+            (looks.outer.contains_key(*path) || shared.contains(*path)) && loses(numbers)
         });
-        match found {
-            Ok(None) => return true,
-            Ok(Some(path)) => self.report(path, is_source(path)),
-            Err(failure) => self.report(b"", failure.then("nothing deleted")),
+        let mut asked: Vec<&[u8]> = asked.map(|(path, _)| *path).collect();
+        asked.sort_unstable();
+        if asked.is_empty() {
+            return true;
         }
-        false
+        let found = with_retries(copier, self.reporter, b"", |copier| copier.source_among(&asked));
+        let found = match found {
+            Ok(found) => found,
+            Err(failure) => {
+                self.report(b"", failure.then("nothing deleted"));
+                return false;
+            }
+        };
+        for (path, found) in asked.into_iter().zip(found) {
+            if found == Existence::Present {
+                self.report(path, is_source(path));
+                return false;
+            }
+            let inside = looks.inside.get(path).filter(|_| found == Existence::Unknown);
+            let stays = match looks.outer.get(path) {
+                Some(number) => inside.map(|_| std::slice::from_ref(number)),
+                None => inside.map(Vec::as_slice),
+            };
+            for (at, number) in stays.unwrap_or_default().iter().enumerate() {
+                let why = "not deleted: nothing shows whether it is the source itself";
+                looks.stays.insert(*number, (at == 0).then(|| kept(why, path)));
+            }
+        }
+        true
     }
 
     /// Lists again the directories of a server from which objects were removed: some servers confirm

@@ -50,18 +50,19 @@ impl<'a> Run<'a> {
     pub(super) fn remove_all(&mut self, copier: &mut Copier<'_>, first: bool) {
         let plan = self.plan;
         let mut looks = Looks::new(plan, first);
-        if looks.directories().next().is_none() || !self.is_apart(copier, &looks) {
+        if looks.is_empty() || self.is_over() {
             return;
         }
         let mark = copier.mark();
         looks.mark = mark.as_ref().map(|mark| mark.name.clone());
+        let is_apart = mark.is_some() || self.is_apart(copier, &mut looks);
         // The last object that could not be removed.
         let mut kept: Option<&[u8]> = None;
         let (mut is_withheld, mut gone) = (false, Vec::new());
         let mut sent = SentRemovals::default();
         for (number, removal) in plan.removals.iter().enumerate() {
             // What was sent is reported, whatever happened since.
-            if self.is_over() && sent.results.is_empty() {
+            if (!is_apart || self.is_over()) && sent.results.is_empty() {
                 break;
             }
             if removal.is_first != first || self.renamed.contains(removal.path.as_slice()) {
@@ -165,7 +166,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn is_permitted(&self, removal: &Removal) -> bool {
+    pub(super) fn is_permitted(&self, removal: &Removal) -> bool {
         let place = self.plan.directories.get(removal.place).map_or(&[][..], |place| &place.path);
         self.causes.permit(place, self.plan.ignores_errors)
     }

@@ -26,6 +26,7 @@ use super::entry::{Clock, ObjectKind, Stamp, TreeEntry, check_name, file_of_piec
 use super::fault::{Setting, TreeFault, shown};
 use super::links::Proof;
 use super::manifest::Deploy;
+use super::names::fold;
 use super::options::SyncOptions;
 use super::scan::{self, Contents, Links, Scan, Told};
 use crate::age::{depends_on_zone, now};
@@ -93,7 +94,6 @@ impl Plan {
             weighed: Weighed::default(),
             above: top.into_iter().collect(),
             listings: Vec::new(),
-            top_listing: 0,
             is_link: false,
             links: HashMap::new(),
             clock: None,
@@ -138,7 +138,6 @@ struct Planner<'a> {
     above: Vec<Vec<u8>>,
     /// Hashes of the listings of those directories, to notice a link that leads to one of them.
     listings: Vec<u64>,
-    top_listing: u64,
     /// Whether a link on a server leads to the current directory, or to one above it.
     is_link: bool,
     links: HashMap<Vec<u8>, Rc<Links>>,
@@ -197,9 +196,6 @@ impl Planner<'_> {
             return Err(TreeFault::new(ErrorKind::Refused, message));
         }
         let listing = hash_of(&contents.items);
-        if path.is_empty() {
-            self.top_listing = listing;
-        }
         if !contents.items.is_empty() && self.is_link && self.listings.contains(&listing) {
             let failure =
                 TreeFault::item(ErrorKind::Protocol, format!("{}: contains itself", shown(path)));
@@ -220,8 +216,13 @@ impl Planner<'_> {
             },
         };
         let place = self.plan.directories.len();
-        let path_of = path.to_vec();
-        let planned = PlannedDirectory { path: path_of, is_new, has_failed: false, has_twins };
+        // The top of the source has the first name on the way here.
+        let first = path.split(|byte| *byte == b'/').next().unwrap_or_default();
+        let has_first = || there.items.iter().any(|item| fold(&item.name) == fold(first));
+        let may_be_source = !is_new && (!first.is_ascii() || has_first());
+        let (path_of, has_failed) = (path.to_vec(), false);
+        let planned =
+            PlannedDirectory { path: path_of, is_new, has_failed, has_twins, may_be_source };
         self.plan.directories.push(planned);
 
         let of_target = there.weight();

@@ -88,6 +88,8 @@ pub(crate) struct PlannedDirectory {
     pub(crate) has_failed: bool,
     /// Whether the target may take another name of the source for this directory's name.
     pub(crate) has_twins: bool,
+    /// Whether the target's directory may be the top of the source: it shows a name that the top has.
+    pub(crate) may_be_source: bool,
 }
 
 #[derive(Clone, Debug, Eq, PartialEq)]

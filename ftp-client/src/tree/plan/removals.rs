@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::held::within;
 use super::model::{Removal, Removed};
-use super::{DEPTH, OF_JOB, Planner, hash_of, name_of};
+use super::{DEPTH, OF_JOB, Planner, name_of};
 use crate::error::ErrorKind;
 use crate::listing::Budget;
 use crate::tree::entry::{self, ObjectKind, TreeEntry, check_name};
@@ -200,7 +200,8 @@ impl Planner<'_> {
         }
         // Two addresses, or two users, of one server can have different paths of the same directory.
         if self.wish.top.as_ref().is_some_and(|top| Some(top) == item.unique.as_ref()) {
-            return Err(may_be_source(&its_path, "the source's unique fact (MLST)"));
+            let text = "is in the target, but has the source's unique fact (MLST), so it may be the source; nothing was done";
+            return Err(TreeFault::new(ErrorKind::Usage, text).about(&its_path));
         }
         let is_own = kind == ObjectKind::Own;
         let needed = match is_own {
@@ -255,10 +256,6 @@ impl Planner<'_> {
             self.plan.failures.push(doubt.with_kind(self.side_of_target()).about(path));
             return Ok(false);
         }
-        let is_listed_alike = !below.items.is_empty() && hash_of(&below.items) == self.top_listing;
-        if !self.source.is_local() && !self.target.is_local() && is_listed_alike {
-            return Err(may_be_source(path, "the source's names, sizes and times"));
-        }
         if proof != Proof::Directory && !self.wish.options.no_links {
             self.hold(Budget::weight_of_name(path))?;
             self.plan.unproved.push(path.to_vec());
@@ -285,13 +282,6 @@ impl Planner<'_> {
         self.links.insert(path.to_vec(), Rc::clone(&links));
         Ok(links)
     }
-}
-
-/// Returns the failure if the directory to remove may be the source itself.
-fn may_be_source(path: &[u8], fact: &str) -> TreeFault {
-    let text =
-        format!("is in the target, but has {fact}, so it may be the source; nothing was done");
-    TreeFault::new(ErrorKind::Usage, text).about(path)
 }
 
 fn check_target_name(name: &[u8], is_local: bool) -> Result<(), &'static str> {

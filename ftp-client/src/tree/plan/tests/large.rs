@@ -22,6 +22,7 @@ fn plan(sizes: &[u64]) -> Plan {
         is_new: false,
         has_failed: false,
         has_twins: false,
+        may_be_source: false,
     };
     let copies = sizes.iter().map(copy).collect();
     let bytes = sizes.iter().sum();
