@@ -4,6 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
+use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::root::TempRoot;
 use ftp_tests::site::OurServer;
 
@@ -365,6 +366,8 @@ fn a_failed_final_rename_keeps_the_old_file() {
             ("STOR t/.in.a", Act::Take("150 go", "226 done")),
             ("RNFR", Act::Say("350 and to")),
             ("RNTO old/a", Act::Say("250 kept")),
+            ("SIZE t/a", Act::Say("213 1")),
+            ("SIZE old/a", Act::Say("213 1")),
             ("RNTO t/a", Act::Say("553 not there")),
             ("MLSD t", Act::Send("150 list", Vec::new(), "226 done")),
             ("RNTO t/a", Act::Say(restored)),
@@ -400,6 +403,8 @@ fn a_file_missing_from_the_listing_is_backed_up_too() {
         ("MKD old", Act::Say("550 exists")),
         ("MDTM t/a", Act::Say("213 20200101000000")),
         ("STOR", Act::Take("150 go", "226 done")),
+        ("SIZE t/a", Act::Say("213 9")),
+        ("SIZE old/a", Act::Say("213 9")),
         ("RNFR", Act::Say("350 and to")),
         ("RNTO", Act::Say("250 done")),
     ]);
@@ -407,6 +412,46 @@ fn a_file_missing_from_the_listing_is_backed_up_too() {
     let seen = peer.seen();
     assert!(seen.contains("RNFR t/a, RNTO old/a"), "{seen}");
     assert!(!seen.contains("old/b"), "{seen}");
+}
+
+#[test]
+fn a_move_to_the_backup_that_was_only_confirmed_loses_no_file() {
+    // Without SIZE, the listing of the backup tells.
+    let refuses = vec![("SIZE", "502 no"), ("MDTM", "502 no")];
+    for kind in [
+        Kind::default(),
+        Kind { no_mlsd: true, ..Kind::default() },
+        Kind { no_mlsd: true, refuses, ..Kind::default() },
+    ] {
+        for lies in [true, false] {
+            let mut kind = kind.clone();
+            kind.refuses.extend(lies.then_some(("RNTO bak/", "250 renamed")));
+            let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+            let url = server.url("t");
+            here.write("up/a", b"new content");
+            here.write("up/b", b"same");
+            for (name, content) in [("t/a", "old"), ("t/b", "same"), ("bak/x", "kept")] {
+                server.write(name, content.as_bytes());
+            }
+            let options = ["--size-only", "--delete", "--backup-dir", "bak"];
+            let ran = mirror(&options, shown(&here.join("up")), &url);
+            let why = "has confirmed its move to the backup, but does not show it there";
+            match lies {
+                true => failed(&ran, 12, why),
+                false => ran.exited(0),
+            }
+            let old = if lies { "t/a" } else { "bak/a" };
+            assert_eq!(server.read(old).as_deref(), Some(&b"old"[..]), "{ran:?}");
+            // An extra is no more believed to be gone.
+            fs::remove_file(here.join("up/a")).unwrap();
+            let ran = mirror(&options, shown(&here.join("up")), &url);
+            match lies {
+                true => failed(&ran, 12, why),
+                false => ran.exited(0),
+            }
+            assert_eq!(server.read("t/a").is_some(), lies, "{ran:?}");
+        }
+    }
 }
 
 #[test]

@@ -124,6 +124,30 @@ fn a_checkout_sends_what_changed_and_deletes_only_what_a_deploy_stored_cl_81() {
 }
 
 #[test]
+fn a_file_whose_renaming_was_only_confirmed_is_sent_cl_81() {
+    for (no_mlsd, lies) in [(false, true), (true, true), (false, false), (true, false)] {
+        let refuses = if lies { vec![("RNTO t/b/", "250 renamed")] } else { Vec::new() };
+        let (here, server) =
+            (TempRoot::new(), FoldingServer::start(Kind { no_mlsd, refuses, ..Kind::default() }));
+        server.mkdir("t");
+        for name in ["tree/a/x", "tree/a/y", "tree/b/z"] {
+            here.write(name, name.as_bytes());
+        }
+        let source = here.join("tree");
+        deploy(&["--delete"], &source, &server.url("t")).exited(0);
+        fs::rename(source.join("a/x"), source.join("b/x")).unwrap();
+        let ran = deploy(&["--delete"], &source, &server.url("t"));
+        ran.exited(0);
+        assert_eq!(uploads(&ran), if lies { vec!["t/b/x"] } else { Vec::new() });
+        assert_eq!(server.read("t/b/x").as_deref(), Some(&b"tree/a/x"[..]), "{ran:?}");
+        assert!(server.read("t/a/x").is_none(), "{ran:?}");
+        let ran = deploy(&["--delete"], &source, &server.url("t"));
+        ran.exited(0);
+        assert!(!has(&ran, "> STOR") && !has(&ran, "> RNFR"), "{ran:?}");
+    }
+}
+
+#[test]
 fn what_changed_on_the_server_is_told_and_stays_cl_81() {
     with_servers(|_, site| {
         let here = TempRoot::new();

@@ -29,6 +29,7 @@ use super::plan::{Copied, Plan, PlannedCopy, PlannedLink, Removal};
 use super::probe::{with_probe, with_remote_probe};
 use super::scan::{Contents, LocalTree, RemoteTree, Scan};
 use crate::client::Client;
+use crate::client::absence::Existence;
 use crate::client::repeat::Repeat;
 use crate::digest::Checksum;
 use crate::error::ErrorKind;
@@ -284,6 +285,21 @@ impl<'a> Copier<'a> {
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => to.rename(from, path),
             Self::Down(_) => Ok(false),
         }
+    }
+
+    /// Asks a target on a server for files by their names.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure of a question.
+    pub(crate) fn shown(&mut self, paths: &[Vec<u8>]) -> Result<Vec<Existence>, TreeFault> {
+        self.on_target(|client, place| {
+            let paths = paths.iter().map(|path| (Pathname::join(place.top, path), true));
+            if client.tells_absence()? {
+                return Ok(client.existences(&paths.collect::<Vec<_>>())?);
+            }
+            Ok(paths.map(|(path, _)| client.existence(path)).collect::<Result<_, _>>()?)
+        })
     }
 
     /// Calls `act` with the connection to the target and the target's top. If the connection is

@@ -129,6 +129,15 @@ impl RemoteBackup {
     }
 }
 
+/// Returns whether the backup has an object that was moved there, with the size that it had: a 250 to `RNTO`
+/// proves nothing.
+fn is_kept(client: &mut Client, kept: &[u8], size: Option<u64>) -> Result<bool, Error> {
+    match size.zip(client.size(kept)?) {
+        Some((before, now)) => Ok(before == now),
+        None => Ok(client.existence(kept)? == Existence::Present),
+    }
+}
+
 /// Returns the names in a path, without `.` and empty names.
 fn plain(path: &[u8]) -> Vec<Vec<u8>> {
     let names = path.split(|byte| *byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
@@ -163,6 +172,7 @@ impl RemoteTop<'_> {
     ) -> Result<Option<Vec<u8>>, TreeFault> {
         let Some(backup) = self.backup else { return Ok(None) };
         let own = Pathname::join(self.top, path);
+        let size = client.size(&own).map_err(|error| TreeFault::from(error).about(&own))?;
         let lost = backup.lost().remove(&own);
         let (kept, mut repeat) = match lost {
             Some(lost) => lost,
@@ -172,7 +182,15 @@ impl RemoteTop<'_> {
             }
         };
         match repeat.rename_to_free(client, &own, &kept) {
-            Ok(()) => Ok(Some(kept)),
+            Ok(()) => match is_kept(client, &kept, size) {
+                Ok(true) => Ok(Some(kept)),
+                kept_there => {
+                    let why = "the server has confirmed its move to the backup, but does not show it there";
+                    let fault = TreeFault::item(ErrorKind::Integrity, why).never_retried();
+                    let fault = kept_there.map_or_else(TreeFault::from, |_| fault).about(&own);
+                    Err(fault.then(&format!("look for {}", shown(&kept))))
+                }
+            },
             Err(error @ Error::Refused { .. }) => match client.existence(&own) {
                 // Another client has removed the object.
                 Ok(Existence::Absent) => Ok(None),

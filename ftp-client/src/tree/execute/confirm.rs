@@ -74,12 +74,10 @@ impl<'a> Run<'a> {
     /// Makes the copies with twins and those that are renames, in turn.
     pub(crate) fn copy_twins(&mut self, copier: &mut Copier<'_>) {
         let (plan, reporter) = (self.plan, self.reporter);
+        let renamed = self.rename_all(copier);
         for (number, copy) in plan.copies.iter().enumerate().skip(plan.apart().len()) {
             let Some(place) = plan.directories.get(copy.place) else { continue };
-            if self.is_over() || !self.may_copy(copy) {
-                continue;
-            }
-            if self.rename(copier, number, copy) {
+            if self.is_over() || !self.may_copy(copy) || renamed.contains(&number) {
                 continue;
             }
             let path = plan.path_of(copy);

@@ -22,49 +22,87 @@ use crate::tree::plan::{Plan, PlannedCopy};
 use crate::tree::scan::Contents;
 
 impl<'a> Run<'a> {
-    /// Gives a file of the target, which would be removed, the name of a copy. Returns whether that
-    /// replaces the upload of the copy.
-    pub(super) fn rename(
+    /// Gives files of the target, which would be removed, the names of copies. Returns the numbers of the
+    /// copies that need no upload, or must not be tried.
+    pub(super) fn rename_all(&mut self, copier: &mut Copier<'_>) -> HashSet<usize> {
+        let plan = self.plan;
+        let (mut done, mut sent, mut paths) = (HashSet::new(), Vec::new(), Vec::new());
+        for (number, copy) in plan.copies.iter().enumerate().skip(plan.apart().len()) {
+            let Some(from) = copy.from.as_deref() else { continue };
+            if self.is_over() || !self.may_copy(copy) {
+                continue;
+            }
+            match self.rename(copier, copy, from) {
+                Some(true) => {
+                    sent.push((number, copy, from));
+                    paths.push(plan.path_of(copy));
+                }
+                Some(false) => {}
+                None => drop(done.insert(number)),
+            }
+        }
+        if sent.is_empty() {
+            return done;
+        }
+        // A 250 proves nothing: without its new name, a file is sent, and its old name removed.
+        let shown = with_retries(copier, self.reporter, b"", |copier| copier.shown(&paths));
+        let shown = shown.unwrap_or_else(|failure| {
+            self.report(b"", failure);
+            Vec::new()
+        });
+        let mut shown = shown.into_iter();
+        for ((number, copy, from), path) in sent.into_iter().zip(&paths) {
+            if shown.next() != Some(Existence::Present) {
+                self.settle_rename(copier, copy.place, from);
+                continue;
+            }
+            done.insert(number);
+            self.done.done += 1;
+            self.done.renamed += 1;
+            let place = plan.directories.get(copy.place);
+            self.note_written(place.map_or(&[], |place| &place.path), &copy.name);
+            self.stored.push((number, copy.sum.as_ref().map(|sum| sum.identity), None));
+            self.renamed.insert(from);
+            self.reporter.on.event(Event::Renamed { from, path });
+        }
+        done
+    }
+
+    /// Renames a file of the target. Returns whether the server has confirmed it, or `None` if the copy must
+    /// not be tried.
+    fn rename(
         &mut self,
         copier: &mut Copier<'_>,
-        number: usize,
         copy: &'a PlannedCopy,
-    ) -> bool {
-        let Some(from) = copy.from.as_deref() else { return false };
+        from: &'a [u8],
+    ) -> Option<bool> {
         // A rename removes a name.
         if !self.causes.permit(Pathname::split(from).0, self.plan.ignores_errors) {
-            return false;
+            return Some(false);
         }
         let path = self.plan.path_of(copy);
         self.look_again(copier, Pathname::split(from).0);
         self.look_again(copier, Pathname::split(&path).0);
         if self.foreign(from, "").or_else(|| self.foreign_copy(copy)).is_some() {
-            return false;
+            return Some(false);
         }
         // Sent once: if the server has carried it out, another user's new file can have the old name now.
         match copier.rename(from, &path) {
-            Ok(false) => return false,
+            Ok(is_confirmed) => Some(is_confirmed),
             Err(failure) if failure.ends_run() && failure.kind() != ErrorKind::Cancelled => {
                 copier.disconnect();
                 self.settle_rename(copier, copy.place, from);
-                return false;
-            }
-            Ok(true) => {
-                self.done.done += 1;
-                self.done.renamed += 1;
-                let place = self.plan.directories.get(copy.place);
-                self.note_written(place.map_or(&[], |place| &place.path), &copy.name);
-                self.stored.push((number, copy.sum.as_ref().map(|sum| sum.identity), None));
-                self.renamed.insert(from);
-                self.reporter.on.event(Event::Renamed { from, path: &path });
+                Some(false)
             }
             // The file stays uncertain, so the next run sends it.
-            Err(failure) => self.fail(copy.place, &path, failure, super::DirectoryState::Failed),
+            Err(failure) => {
+                self.fail(copy.place, &path, failure, super::DirectoryState::Failed);
+                None
+            }
         }
-        true
     }
 
-    /// After a rename whose reply was lost, asks whether the old name is still there: then it is removed
+    /// After a rename whose reply was lost, or that was perhaps not carried out, asks whether the old name is still there: then it is removed
     /// with the other extras. If nothing tells, it stays, which is a failure.
     fn settle_rename(&mut self, copier: &mut Copier<'_>, place: usize, from: &'a [u8]) {
         let existence = with_retries(copier, self.reporter, from, |copier| {
@@ -74,7 +112,7 @@ impl<'a> Run<'a> {
             Ok(Existence::Present) => return,
             Ok(Existence::Absent) => None,
             Ok(Existence::Unknown) => {
-                let why = "not deleted: the reply to its renaming was lost; delete it yourself";
+                let why = "not deleted: nothing shows whether it was renamed; delete it yourself";
                 Some(TreeFault::item(ErrorKind::Integrity, why).about(from))
             }
             Err(fault) => Some(fault),
@@ -152,7 +190,7 @@ impl<'a> Run<'a> {
                 let size = found.and_then(|found| found.size);
                 let stamp = found.and_then(|found| found.stamp);
                 let is_later = noted.zip(stamp).is_some_and(|(noted, stamp)| !is_of(stamp, noted));
-                // Only a listing shows that a rename was carried out.
+                // A name may be listed late.
                 let from = copy.from.as_deref().filter(|from| self.renamed.contains(from));
                 let is_told = |sum: &Sum| match found {
                     None => from.is_none(),
