@@ -93,9 +93,28 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
             return Ok(Outcome::Skipped("not moved: NEWPATH exists"));
         }
         // The new path may be relative to the login directory, so no directory is entered.
-        repeat.rename(client, from, &to)?;
+        rename(client, from, &to, repeat)?;
         Ok(Outcome::Moved(to.clone()))
     })
+}
+
+/// Renames an object. After a confirmation, asks for the new name, if the server has a question: some
+/// servers confirm what they do not do.
+///
+/// # Errors
+///
+/// Returns the errors of [`Repeat::rename`], and `Integrity` if the old name is shown instead.
+pub(super) fn rename(client: &mut Client, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result {
+    repeat.rename(client, from, to)?;
+    let mut shows = |path: &[u8]| -> Result<bool, Error> {
+        Ok(client.modified(path)?.is_some() || client.stat(path)?.is_some())
+    };
+    // A question that fails shows nothing.
+    if shows(to).unwrap_or(true) || !shows(from).unwrap_or_default() {
+        return Ok(());
+    }
+    let message = "the server has confirmed the renaming, but shows only the old name";
+    Err(Failure::item(Exit::Integrity, message).never_retried())
 }
 
 /// Returns whether there is an object at `path`, for `--no-clobber`.

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use ftp_tests::at_once::at_once;
+use ftp_tests::folding::{FoldingServer, Kind};
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{LIMIT, run, run_with};
 use ftp_tests::root::TempRoot;
@@ -571,6 +572,26 @@ fn stat_falls_back_to_commands_the_server_supports() {
     let peer = Peer::start(&[("SIZE a\u{e9}", Act::Say("213 8"))]);
     let json = run(&mut ftp(&["stat", "--json", &peer.url("a%C3%A9")])).succeeded();
     assert!(String::from_utf8(json).unwrap().contains("\"name\":\"a\u{e9}\",\"type\":\"file\""));
+}
+
+#[test]
+fn a_move_that_was_only_confirmed_is_a_failure() {
+    for no_mlsd in [false, true] {
+        let refuses = vec![("RNTO no/", "250 renamed")];
+        let server = FoldingServer::start(Kind { no_mlsd, refuses, ..Kind::default() });
+        server.write("d/a", b"a");
+        let mv = |from: &str, to: &str| run(&mut ftp(&["mv", &server.url(from), to]));
+        let why = "the server has confirmed the renaming, but shows only the old name";
+        failed(&mv("d/a", "no/a"), 11, why);
+        // Without MLST, nothing shows a directory.
+        assert_eq!(mv("d", "no/d").code(), Some(if no_mlsd { 0 } else { 11 }));
+        mv("d/a", "d/b").exited(0);
+        mv("d", "e").exited(0);
+        assert!(server.read("e/b").is_some());
+        let here = TempRoot::new();
+        let lines = here.write("lines", b"mv e/b no/b\n");
+        failed(&run(ftp(&["batch", &server.url("")]).arg(lines)), 11, why);
+    }
 }
 
 #[test]

@@ -282,7 +282,7 @@ impl<'a> Queue<'a> {
             [.., b'/'] => Pathname::join(to, Pathname::split(from).1),
             to => to.to_vec(),
         };
-        repeat.rename(self.client()?, from, &to)?;
+        change::rename(self.client()?, from, &to, repeat)?;
         Ok(Outcome::Moved(to))
     }
 
