@@ -102,8 +102,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// After a rename whose reply was lost, or that was perhaps not carried out, asks whether the old name is still there: then it is removed
-    /// with the other extras. If nothing tells, it stays, which is a failure.
+    /// After a rename whose reply was lost, or that was perhaps not carried out, asks whether the old name
+    /// is still there: then it is removed with the other extras. If nothing tells, it stays, which is a
+    /// failure.
     fn settle_rename(&mut self, copier: &mut Copier<'_>, place: usize, from: &'a [u8]) {
         let existence = with_retries(copier, self.reporter, from, |copier| {
             copier.on_target(|client, place| Ok(client.existence(Pathname::join(place.top, from))?))
