@@ -262,8 +262,11 @@ pub(super) fn upload_mode(
     match (answer(request, told(heard, record), state(record)), mode) {
         (Answer::AsUsual, mode) => match heard.map(|heard| heard.size) {
             // It goes on in the file whose size this session was told.
-            Some(HeardSize::File { size, version }) if !is_still(storage, path, size, version) => {
-                Err(failed(StorageErrorKind::Busy.into()))
+            Some(HeardSize::File { size, version }) => {
+                match is_still(storage, path, size, version).map_err(failed)? {
+                    true => Ok(mode),
+                    false => Err(Reply::new(ReplyCode::FILE_BUSY, ANOTHER)),
+                }
             }
             _ => Ok(mode),
         },
@@ -289,6 +292,9 @@ pub(super) fn upload_mode(
         (Answer::Later, _) => Err(failed(StorageErrorKind::Busy.into())),
     }
 }
+
+/// Why an upload does not go on in a file.
+const ANOTHER: &str = "The file has changed since its size was told; ask for SIZE again";
 
 const fn why_not_appended(state: RecordState) -> &'static str {
     match state {
@@ -325,10 +331,12 @@ fn is_still(
     path: &VirtualPath,
     size: u64,
     version: Option<Version>,
-) -> bool {
-    storage
-        .stat(path, Ask::Facts)
-        .is_ok_and(|now| now.size == size && version.is_none_or(|version| version == now.version()))
+) -> StorageResult<bool> {
+    match storage.stat(path, Ask::Facts) {
+        Ok(now) => Ok(now.size == size && version.is_none_or(|version| version == now.version())),
+        Err(error) if error.kind == StorageErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the number to tell as the size of a file, or the refusal. `file` is the size of the

@@ -234,6 +234,7 @@ impl Upload for Appending {
         self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
         let change = root.usage().change();
+        let naming = self.directory.naming(&self.name).map_err(system)?;
         // If the file was removed, renamed or replaced, a client that downloads this name would not
         // get the appended data.
         if !self.has_its_name() {
@@ -245,7 +246,7 @@ impl Upload for Appending {
         }
         self.output.charge().keep();
         self.is_done = true;
-        drop(change);
+        drop((naming, change));
         record::extended(&self.directory, &self.name);
         Ok(())
     }

@@ -276,9 +276,7 @@ impl LocalRecord {
 
     /// Returns whether the record on the disk is the one of this upload.
     fn is_there(&self, directory: &Directory) -> bool {
-        let own = self.file.as_ref().and_then(|file| root::metadata_of(&**file).ok());
-        let found = directory.metadata(&self.record).ok();
-        own.is_some_and(|own| found.is_some_and(|found| found.identity == own.identity))
+        self.file.as_ref().is_some_and(|file| is_at(directory, &self.record, file))
     }
 
     /// Returns whether an upload that was superseded must leave a record without bytes: another
@@ -304,7 +302,7 @@ impl LocalRecord {
 
     /// Leaves the record of an upload that was cut, with the first `length` bytes of the hidden file
     /// `bytes`, which are on the disk, for `age`. `now` is the file that has the name. Returns what
-    /// the shelf is to know; `None` if the user has begun another upload since the caller looked. The
+    /// the shelf is to know, and the record; `None` if the user has begun another upload since the caller looked. The
     /// record is that one's, and would not name these bytes for long. If that one has stored the file,
     /// this leaves a record without bytes.
     pub(super) fn leave(
@@ -312,7 +310,7 @@ impl LocalRecord {
         directory: &Directory,
         now: Option<&Metadata>,
         (bytes, length, age): (&[u8], u64, Duration),
-    ) -> Result<Option<KeptPart>, Errno> {
+    ) -> Result<Option<(KeptPart, Arc<OwnedFd>)>, Errno> {
         let _order = in_order(self.place.0, &self.record);
         let (bytes, length) = match self.overtaken.is_superseded() {
             false => (bytes, length),
@@ -330,9 +328,20 @@ impl LocalRecord {
             when,
             until: when.saturating_add_unsigned(age.as_secs()),
         };
-        let file = write(directory, &self.record, &facts)?;
-        drop(RecordSync::begin(&Arc::new(file), directory, self.policy));
-        Ok(Some(facts.part(directory.path().to_vec(), self.place.0, &self.record, length)))
+        let file = Arc::new(write(directory, &self.record, &facts)?);
+        drop(RecordSync::begin(&file, directory, self.policy));
+        let part = facts.part(directory.path().to_vec(), self.place.0, &self.record, length);
+        Ok(Some((part, file)))
+    }
+
+    /// Removes the record `left`, unless there is a later one. No other file has its inode while it is
+    /// open.
+    pub(super) fn retract(&self, directory: &Directory, left: &OwnedFd) {
+        let _order = in_order(self.place.0, &self.record);
+        if is_at(directory, &self.record, left) {
+            remove(directory, &self.record);
+            directory.root().usage().shelf().take(self.place.0, &self.record);
+        }
     }
 }
 
@@ -501,6 +510,11 @@ fn target(root: &Arc<Root>, path: &VirtualPath) -> StorageResult<Option<Target>>
         }
         Err(error) => Err(error),
     }
+}
+
+fn is_at(directory: &Directory, record: &[u8], file: &OwnedFd) -> bool {
+    let (own, found) = (root::metadata_of(file), directory.metadata(record));
+    own.is_ok_and(|own| found.is_ok_and(|found| found.identity == own.identity))
 }
 
 /// Removes a record. If something else has its name that cannot be removed, it stays.

@@ -41,7 +41,8 @@ pub(super) struct Replacement {
     output: Output,
     /// The part of the old content still to be copied.
     copying: Option<CopyingPart>,
-    begins_with_old: bool,
+    /// Number of bytes of the old file with which this one begins, if that was asked for.
+    begins_with_old: Option<u64>,
     /// The hidden name of the locked file; `None` once the file has another name.
     hidden: Option<Vec<u8>>,
     /// The metadata of the file when it was created or opened.
@@ -87,7 +88,7 @@ impl Replacement {
         let made = make(directory, name).map_err(|errno| creation(directory, errno))?;
         let mut new = Self::new(target.clone(), made, 0, config, user, charge);
         (new.held, new.refusal) = (held, refusal(mode));
-        new.begins_with_old = matches!(mode, WriteMode::From(_));
+        new.begins_with_old = matches!(mode, WriteMode::From(_)).then_some(keep);
         if keep > 0 {
             let old = new.open_old()?;
             new.copying = Some(CopyingPart::new(old, keep));
@@ -169,7 +170,7 @@ impl Replacement {
             name,
             output: Output::new(file, position, config.sync, charge),
             copying: None,
-            begins_with_old: false,
+            begins_with_old: None,
             hidden: Some(hidden),
             made,
             is_locked,
@@ -212,16 +213,23 @@ impl Replacement {
     /// place of the one that was there when the upload began: that file must not be lost.
     fn loss(&self) -> Result<Option<StorageErrorKind>, Errno> {
         let is_resumed = self.former.is_some() && self.old.is_some();
-        if !is_resumed && !self.begins_with_old {
+        if !is_resumed && self.begins_with_old.is_none() {
             return Ok(None);
         }
         let now = self.target_now()?;
-        let has_changed = self.held.as_ref().map_or(Ok(false), HeldFile::has_changed)?;
+        let has_changed = match self.held.as_ref().map(HeldFile::difference).transpose()? {
+            None | Some(Difference::Nothing) => false,
+            // A new link to the file, or another mode; or another content whose time was set back.
+            Some(Difference::LastChange) => {
+                self.begins_with_old.is_some_and(|length| !self.begins_file(length))
+            }
+            Some(Difference::Content) => true,
+        };
         let is_other = has_changed || !record::is_same(self.old.as_ref(), now.as_ref());
         Ok(match self.begins_with_old {
-            true => is_other.then_some(StorageErrorKind::Busy),
+            Some(_) => is_other.then_some(StorageErrorKind::Busy),
             // Bytes of an unfinished upload are whole without the old file too.
-            false => (is_other && now.is_some()).then_some(StorageErrorKind::Exists),
+            None => (is_other && now.is_some()).then_some(StorageErrorKind::Exists),
         })
     }
 
@@ -229,11 +237,8 @@ impl Replacement {
     /// that watch the directory see the new name, and then the end of writing under that name.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
-        // No other session may store or rename a file there between the look at it and the name.
-        let change = match self.begins_with_old || self.former.is_some() {
-            true => root.usage().change_alone(),
-            false => root.usage().change(),
-        };
+        let change = root.usage().change();
+        let _naming = self.directory.naming(&self.name)?;
         if let Some(refusal) = self.loss()? {
             self.refusal = Some(refusal);
             return Err(Errno::EXIST);
@@ -320,9 +325,8 @@ impl Replacement {
         Ok(())
     }
 
-    /// Returns whether the file that has the name now begins with what was received: then it is what a
-    /// later attempt of the same client has stored.
-    fn begins_file(&self) -> bool {
+    /// Returns whether the file that has the name now begins with the first `length` bytes of this one.
+    fn begins_file(&self, length: u64) -> bool {
         const COMPARED: usize = 64 * 1024;
         let open = |name: &[u8]| {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -330,7 +334,7 @@ impl Replacement {
         };
         let Some(Ok(own)) = self.hidden.as_ref().map(|hidden| open(hidden)) else { return false };
         let Ok(stored) = open(&self.name) else { return false };
-        let (mut at, length) = (0, self.output.position());
+        let mut at = 0;
         while at < length {
             let count = usize::try_from(length - at).map_or(COMPARED, |left| left.min(COMPARED));
             let part = |file: &File| {
@@ -352,10 +356,15 @@ impl Replacement {
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
         let now = self.target_now()?;
-        if now.is_some() && record.must_forbid(&self.directory) && !self.begins_file() {
-            let left = (&b""[..], 0, self.config.partial_age);
-            if let Some(part) = record.leave(&self.directory, now.as_ref(), left)? {
+        if now.is_some() && record.must_forbid(&self.directory) {
+            let nothing = (&b""[..], 0, self.config.partial_age);
+            if let Some((part, left)) = record.leave(&self.directory, now.as_ref(), nothing)? {
                 self.directory.root().usage().shelf().put(part);
+                // If the file begins with what was received, it is what a later attempt of the same client
+                // has stored. To compare large files takes long, so the record comes first.
+                if self.begins_file(self.output.position()) {
+                    record.retract(&self.directory, &left);
+                }
             }
             return Ok(false);
         }
@@ -401,7 +410,7 @@ impl Replacement {
         inherit::set_mode(&self.output, &mut self.made, inherit::PRIVATE)?;
         let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return Ok(false) };
         let left = (&**hidden, self.output.position(), self.config.partial_age);
-        let Some(part) = record.leave(&self.directory, now.as_ref(), left)? else {
+        let Some((part, _)) = record.leave(&self.directory, now.as_ref(), left)? else {
             return Ok(false);
         };
         let _change = root.usage().change();
@@ -525,19 +534,38 @@ struct HeldFile {
 
 /// The size, and in nanoseconds the times of the last change of the content and of any kind. No program can
 /// set the last one.
-type FileStamps = [i128; 3];
+#[derive(Debug)]
+struct FileStamps {
+    size: i128,
+    modified: i128,
+    changed: i128,
+}
 
 impl HeldFile {
     fn stamps(file: &OwnedFd) -> Result<FileStamps, Errno> {
         let found = fstat(file)?;
         let nanos = |seconds, nanos| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
         let modified = nanos(found.st_mtime, found.st_mtime_nsec);
-        Ok([found.st_size.into(), modified, nanos(found.st_ctime, found.st_ctime_nsec)])
+        let changed = nanos(found.st_ctime, found.st_ctime_nsec);
+        Ok(FileStamps { size: found.st_size.into(), modified, changed })
     }
 
-    fn has_changed(&self) -> Result<bool, Errno> {
-        Ok(Self::stamps(&self.file)? != self.then)
+    fn difference(&self) -> Result<Difference, Errno> {
+        let (now, then) = (Self::stamps(&self.file)?, &self.then);
+        Ok(match () {
+            () if (now.size, now.modified) != (then.size, then.modified) => Difference::Content,
+            () if now.changed != then.changed => Difference::LastChange,
+            () => Difference::Nothing,
+        })
     }
+}
+
+/// What has changed of a file, as its metadata shows.
+enum Difference {
+    Nothing,
+    /// Only the time of the last change of any kind.
+    LastChange,
+    Content,
 }
 
 /// Opens the file `old` under its name, whatever the server may do with it.

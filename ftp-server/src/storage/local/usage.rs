@@ -340,22 +340,11 @@ impl Usage {
     pub(super) fn change(&self) -> NameChange<'_> {
         let shared = unpoisoned(self.names.read());
         if self.state.lock().count.is_none() {
-            return NameChange {
-                usage: self,
-                is_counted: false,
-                _shared: Some(shared),
-                _alone: None,
-            };
+            return NameChange { usage: self, alone: None, _shared: Some(shared) };
         }
         drop(shared);
-        NameChange { is_counted: true, ..self.change_alone() }
-    }
-
-    /// Returns a guard that lets nobody else hold one.
-    pub(super) fn change_alone(&self) -> NameChange<'_> {
         let alone = self.alone();
-        let is_counted = self.state.lock().count.is_some();
-        NameChange { usage: self, is_counted, _shared: None, _alone: Some(alone) }
+        NameChange { usage: self, alone: Some(alone), _shared: None }
     }
 
     /// Begins to count an upload under this limit. `old` is the file that it is to replace.
@@ -420,16 +409,15 @@ impl Drop for Counting {
 /// A guard held while names change. No walk begins or ends while it exists.
 pub(super) struct NameChange<'a> {
     usage: &'a Usage,
-    is_counted: bool,
+    alone: Option<RwLockWriteGuard<'a, ()>>,
     _shared: Option<RwLockReadGuard<'a, ()>>,
-    _alone: Option<RwLockWriteGuard<'a, ()>>,
 }
 
 impl NameChange<'_> {
     /// Returns the usage that removing the object found by `look` frees; zero while there is no
     /// count.
     pub(super) fn cost_of(&self, look: impl FnOnce() -> Option<Metadata>) -> Leaving {
-        let found = if self.is_counted { look() } else { None };
+        let found = self.alone.as_ref().and_then(|_| look());
         let file = found.filter(|found| found.kind == EntryKind::File);
         file.map_or_else(Leaving::default, |file| Leaving {
             cost: Cost::of_file(file.size),
