@@ -149,6 +149,7 @@ fn no_clobber_skips_existing_files_and_reports_it() {
 
     let feat = |text| ("FEAT", Act::Say(text));
     let (size, both) = ("211-x\r\n SIZE\r\n211 end", "211-x\r\n SIZE\r\n MDTM\r\n211 end");
+    let facts = "211-x\r\n MDTM\r\n MLST type*;\r\n211 end";
     let there = ("MDTM", Act::Say("213 20260101000000"));
     let listed = |name: &str| {
         let line = format!("-rw------- 1 u g 5 Jan 2 2020 {name}\r\n").into_bytes();
@@ -156,15 +157,20 @@ fn no_clobber_skips_existing_files_and_reports_it() {
     };
     for (acts, code, stores) in [
         (vec![there], 0, false),
-        (vec![("SIZE", Act::Say("550 no")), feat(size)], 0, true),
+        (vec![("SIZE", Act::Say("550 no")), feat(size)], 14, false),
+        (vec![("SIZE", Act::Say("550 no")), feat(size), listed("y")], 0, true),
         (vec![("SIZE", Act::Say("550 no"))], 14, false),
         // A size alone may be that of an interrupted upload, which is not a file yet.
-        (vec![("SIZE", Act::Say("213 3")), feat(both)], 0, true),
+        (vec![("SIZE", Act::Say("213 3")), feat(both)], 14, false),
         (vec![("SIZE", Act::Say("213 3")), feat(size)], 14, false),
+        // Only MLST has a refusal that is a proof, and only by 550.
+        (vec![("MLST", Act::Say("550 no")), feat(facts)], 0, true),
+        (vec![("MLST", Act::Say("500 what")), feat(facts), listed("x")], 0, false),
+        (vec![("MLST", Act::Say("500 what")), feat(facts)], 14, false),
         // vsftpd refuses MDTM and SIZE for a file that anonymous users must not read.
         (vec![("MDTM", Act::Say("550 no")), feat(both), listed("x")], 0, false),
         (vec![("MDTM", Act::Say("550 no")), feat(both), listed("y")], 0, true),
-        (vec![("MDTM", Act::Say("550 no")), feat(both), ("LIST", Act::Say("550 no"))], 0, true),
+        (vec![("MDTM", Act::Say("550 no")), feat(both), ("LIST", Act::Say("550 no"))], 14, false),
     ] {
         let stored = ("STOR", Act::Take("150 go", "226 done"));
         let peer = Peer::start(&[acts, vec![stored]].concat());
@@ -174,6 +180,34 @@ fn no_clobber_skips_existing_files_and_reports_it() {
         if code == 0 && !stores {
             assert!(String::from_utf8_lossy(&ran.stderr).contains("x: exists, skipped"), "{ran:?}");
         }
+    }
+    // A directory that is proved to be missing holds nothing.
+    for (name, code) in [("c", 0), ("d", 14)] {
+        let peer = Peer::start(&[
+            ("MDTM", Act::Say("550 no")),
+            feat(both),
+            listed(name),
+            ("PWD", Act::Say("257 \"/\"")),
+            ("CWD d", Act::Say("550 no")),
+            ("STOR", Act::Take("150 go", "226 done")),
+        ]);
+        let ran = run(&mut ftp(&["put", "-n", "--verify", "none", &old, &peer.url("d/x")]));
+        ran.exited(code);
+        assert_eq!(count(&peer, "STOR"), usize::from(code == 0), "{}", peer.seen());
+    }
+    // Without a time, only a proved absence lets `--newer` store anything.
+    for (acts, code) in [
+        (vec![("MDTM", Act::Say("550 no")), feat(both), listed("x")], 14),
+        (vec![("MDTM", Act::Say("500 no")), feat(both)], 14),
+        (vec![("SIZE", Act::Say("550 no")), feat(size)], 14),
+        (vec![("MDTM", Act::Say("550 no")), feat(both), listed("y")], 0),
+        (vec![("MLST", Act::Say("550 no")), feat(facts)], 0),
+    ] {
+        let stored = ("STOR", Act::Take("150 go", "226 done"));
+        let peer = Peer::start(&[acts, vec![stored]].concat());
+        let ran = run(&mut ftp(&["put", "--newer", "--verify", "none", &old, &peer.url("x")]));
+        ran.exited(code);
+        assert_eq!(count(&peer, "STOR"), usize::from(code == 0), "{}", peer.seen());
     }
 }
 

@@ -4,7 +4,7 @@ use ftp_proto::{Command, ListLine, Pathname, ReplyCode, RepresentationType, Seve
 
 use super::Client;
 use crate::control::{is_dated, mdtm};
-use crate::error::{Error, is_final_no};
+use crate::error::{Error, Unsupported, is_final_no};
 use crate::listing::ListOptions;
 
 /// A question about one name, and whether it also tells of directories. `FEAT` lists its verb.
@@ -47,9 +47,14 @@ impl Client {
     /// be sent.
     pub fn existence(&mut self, path: impl AsRef<[u8]>) -> Result<Existence, Error> {
         let path = path.as_ref();
-        if self.shows(path)? {
-            return Ok(Existence::Present);
+        match self.shows(path)? {
+            true => Ok(Existence::Present),
+            false => self.listed(path),
         }
+    }
+
+    /// As [`existence`](Self::existence), after the questions for this name.
+    fn listed(&mut self, path: &[u8]) -> Result<Existence, Error> {
         let (directory, name) = Pathname::split(path);
         let options = ListOptions { all: true, ..ListOptions::default() };
         // No name is kept: the directory can be larger than the memory.
@@ -73,6 +78,38 @@ impl Client {
             Err(error) => return Err(error),
         };
         Ok(if is_absent { Existence::Absent } else { Existence::Unknown })
+    }
+
+    /// Returns whether an object is at `path`, of which `MDTM` tells nothing, for a caller that would replace
+    /// it. Its absence is proved by a 550 to an offered `MLST` or by a complete listing, never by another
+    /// refusal: vsftpd refuses `MDTM` and `SIZE` for a file that it replaces, if anonymous users must
+    /// not read it.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Unsupported::NoExistence`] if neither is proved, and the errors of
+    /// [`existence`](Self::existence).
+    pub(crate) fn is_taken(&mut self, path: &[u8]) -> Result<bool, Error> {
+        let is_offered = self.features()?.has("MLST");
+        if is_offered || self.tells_no_features() {
+            let command = Command::Mlst(Some(self.pathname(path)?));
+            self.settle()?;
+            match self.request(&command)?.code() {
+                MISSING if is_offered => return Ok(false),
+                code if code.severity() == Severity::Completion => return Ok(true),
+                _ => {}
+            }
+        }
+        let above = Pathname::split(path).0;
+        match self.listed(path)? {
+            Existence::Present => Ok(true),
+            Existence::Absent => Ok(false),
+            // The directory may still have to be made.
+            Existence::Unknown if !above.is_empty() && above != b"/" && self.lacks(above)? => {
+                Ok(false)
+            }
+            Existence::Unknown => Err(Error::Unsupported(Unsupported::NoExistence)),
+        }
     }
 
     /// Returns whether nothing is at `path`: a complete listing lacks it, and the server does not enter it.

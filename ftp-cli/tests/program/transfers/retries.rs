@@ -106,7 +106,11 @@ fn an_incomplete_first_attempt_does_not_make_the_retry_skip_the_upload() {
     let here = TempRoot::new();
     let old = text(&here.write("old", b"0123456789"));
     let retry = ["--verify", "none", "--retry", "1", "--retry-delay", "0"];
-    let missing = [("MDTM", Act::Say("550 no")), ("FEAT", Act::Say("211-x\r\n MDTM\r\n211 end"))];
+    let missing = [
+        ("MDTM", Act::Say("550 no")),
+        ("FEAT", Act::Say("211-x\r\n MDTM\r\n211 end")),
+        ("LIST", Act::Send("150 list", Vec::new(), "226 done")),
+    ];
     // At the second attempt, the server has a file with the time of the break.
     let there = ("MDTM", Act::Say("213 20991231235959"));
     let stored = ("STOR", Act::Take("150 go", "226 done"));

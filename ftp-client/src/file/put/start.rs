@@ -8,7 +8,6 @@ use ftp_proto::{Pathname, ReplyCode};
 use super::{Job, OpenedSource, StoreAs};
 use crate::age::{AHEAD, BEHIND};
 use crate::client::Client;
-use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
 use crate::error::{Error, JobFault, Phase, Unsupported};
 use crate::event::{Event, Observer, Verify, Why};
@@ -374,12 +373,13 @@ impl Job<'_> {
     ) -> Result<Option<SkipReason>, Error> {
         let path = self.place.path();
         let Some(time) = client.readable_time(path)? else {
-            let features = client.features()?;
-            if features.has("MDTM") || !client.shows(path)? && features.has("SIZE") {
-                // The file is missing.
-                return Ok(None);
-            }
-            return Err(Error::Unsupported(Unsupported::NoModificationTime));
+            return match client.is_taken(path) {
+                Ok(false) => Ok(None),
+                Ok(true) | Err(Error::Unsupported(_)) => {
+                    Err(Error::Unsupported(Unsupported::NoModificationTime))
+                }
+                Err(error) => Err(error),
+            };
         };
         let (there, here_time) = (time.unix_seconds(), here.modified_seconds());
         if self.options.existing == Existing::ReplaceOlder {
@@ -444,27 +444,10 @@ impl Job<'_> {
         }
     }
 
+    // A size alone proves nothing: the file may be from an interrupted upload.
     fn is_there(&self, client: &mut Client) -> Result<bool, Error> {
         let path = self.place.path();
-        if client.features()?.has("MLST") {
-            return client.shows(path);
-        }
-        // A refusal of MDTM proves nothing: vsftpd refuses it too for a file that anonymous users
-        // must not read, and replaces that file.
-        match client.existence(path)? {
-            Existence::Unknown => {}
-            known => return Ok(known == Existence::Present),
-        }
-        // The directory cannot be listed.
-        let features = client.features()?;
-        if features.has("MDTM") {
-            return Ok(false);
-        }
-        // A size alone proves nothing: the file may be from an interrupted upload.
-        if client.size(path)?.is_none() && features.has("SIZE") {
-            return Ok(false);
-        }
-        Err(Error::Unsupported(Unsupported::NoExistence))
+        Ok(client.modified(path)?.is_some() || client.is_taken(path)?)
     }
 }
 

@@ -432,7 +432,7 @@ fn asked(peer: &mut Peer, content: Option<&str>) -> String {
     loop {
         let line = String::from_utf8(peer.line()).unwrap();
         match (line.trim_end(), content) {
-            ("FEAT", _) => peer.reply("211-have\r\n SIZE\r\n MDTM\r\n211 end"),
+            ("FEAT", _) => peer.reply("211-have\r\n SIZE\r\n MDTM\r\n MLST\r\n211 end"),
             ("TYPE I", _) => peer.reply("200 ok"),
             ("SIZE a", Some(content)) => peer.reply(&format!("213 {}", content.len())),
             ("MDTM a", Some(_)) => peer.reply(THEN),
