@@ -118,8 +118,8 @@ fn an_incomplete_first_attempt_does_not_make_the_retry_skip_the_upload() {
         for (size, code, stores) in [
             ("213 9", 0, 2),
             ("213 10", 0, 2),
-            // More than was sent: the file of another program.
-            ("213 11", 0, 1),
+            // More than was sent may be another's file, or a part that the server has stored otherwise.
+            ("213 11", 11, 1),
             ("550 no", 11, 1),
         ] {
             let first = [missing.to_vec(), vec![("STOR", Act::TakeAndBreak("150 go"))]].concat();
@@ -130,6 +130,17 @@ fn an_incomplete_first_attempt_does_not_make_the_retry_skip_the_upload() {
             let ran = run(ftp(&["put", option, &old, &peer.url("x")]).args(retry));
             ran.exited(code);
             assert_eq!(count(&peer, "STOR"), stores, "{option} {size}: {}", peer.seen());
+        }
+        // A part in TYPE A, which the server stores with other line ends, and one that ends in zeros.
+        let cut = vec![("STOR", Act::TakeAndBreak("150 go"))];
+        let zeros = ("RETR", Act::Send("150 go", vec![0; 10], "226 done"));
+        for (form, size) in [(&["-a"][..], "213 9"), (&["-a"], "213 11"), (&[], "213 10")] {
+            let second = vec![there.clone(), ("SIZE", Act::Say(size)), zeros.clone()];
+            let peer = Peer::start_several(vec![[missing.to_vec(), cut.clone()].concat(), second]);
+            let retry = ["--retry", "1", "--retry-delay", "0"];
+            let ran = run(ftp(&["put", option, &old, &peer.url("x")]).args(form).args(retry));
+            failed(&ran, 11, "an earlier attempt may have left an incomplete file");
+            assert_eq!(count(&peer, "STOR"), 1, "{option} {size}: {}", peer.seen());
         }
         // Some servers create the file before the data connection is open.
         let refused = ("STOR", Act::Reset("425 no data connection"));

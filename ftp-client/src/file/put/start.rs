@@ -407,9 +407,14 @@ impl Job<'_> {
         Ok(is_same.then_some(SkipReason::Unchanged))
     }
 
-    /// Returns whether the server's file is what an earlier attempt of this upload has left, and not
-    /// one that another program has stored since. An attempt under a temporary name leaves nothing
-    /// under the final name.
+    /// Returns whether the server's file is what an earlier attempt of this upload has left, and not one
+    /// that another program has stored since. An attempt under a temporary name leaves nothing under the
+    /// final name. Once bytes were sent, no file is proved to be another's: servers store other line
+    /// ends in `TYPE A`, and may leave zeros at the end of a part.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`JobFault::Leftover`] if the file is not proved to be this upload's.
     fn is_leftover(
         &mut self,
         client: &mut Client,
@@ -419,29 +424,20 @@ impl Job<'_> {
         let (Some(sent), OpenedSource::Regular { file, .. }) = (sent, source) else {
             return Ok(false);
         };
+        let size = client.size(self.place.path())?;
         // The source has changed since, or the bytes that were sent are known to be wrong.
-        if self.past.from_start && self.options.existing != Existing::Keep {
-            return Ok(client.size(self.place.path())?.is_none_or(|size| size <= sent));
-        }
-        let found = match client.size(self.place.path())? {
-            Some(0) => Found::Leftover,
-            Some(size) if size > sent => Found::OfAnother,
-            Some(_) if self.options.verify == Verify::None => Found::Leftover,
-            Some(size) => match self.compare_end(client, file, size)? {
-                None => Found::Leftover,
-                Some(Why::TailDiffers) => Found::OfAnother,
-                Some(_) => Found::Unclear,
-            },
-            None => Found::Unclear,
-        };
-        match found {
-            Found::Leftover => Ok(true),
-            Found::OfAnother => Ok(false),
-            Found::Unclear => {
-                self.past.is_final = true;
-                Err(Error::Job(JobFault::Leftover))
+        let is_wrong = self.past.from_start && self.options.existing != Existing::Keep;
+        let is_ours = match size {
+            Some(size) if size == 0 || sent == 0 => return Ok(size == 0),
+            size if is_wrong => size.is_none_or(|size| size <= sent),
+            Some(size) if self.is_image() && size <= sent => {
+                self.options.verify == Verify::None
+                    || self.compare_end(client, file, size)?.is_none()
             }
-        }
+            _ => false,
+        };
+        self.past.is_final |= !is_ours;
+        if is_ours { Ok(true) } else { Err(Error::Job(JobFault::Leftover)) }
     }
 
     // A size alone proves nothing: the file may be from an interrupted upload.
@@ -449,15 +445,6 @@ impl Job<'_> {
         let path = self.place.path();
         Ok(client.modified(path)?.is_some() || client.is_taken(path)?)
     }
-}
-
-/// What the server's file is after a failed attempt.
-enum Found {
-    /// What that attempt has left.
-    Leftover,
-    /// The file of another program.
-    OfAnother,
-    Unclear,
 }
 
 /// Returns the number of names of a file, at least 1.
