@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use ftp_client::file::Verify;
-use ftp_client::{Client, Error, ErrorKind, Extended, FileOptions, Verb};
+use ftp_client::file::{StoreAs, Verify};
+use ftp_client::{Client, Error, ErrorKind, Extended, FileOptions, Place, Put, Verb};
 use ftp_tests::port::OwnPort;
 use ftp_tests::wait::patiently;
 
@@ -275,5 +275,38 @@ fn a_reset_after_the_last_byte_does_not_fail_an_upload_that_is_proved_hc_20() {
             drop(client);
             server.end();
         }
+    }
+}
+
+/// What others append meanwhile does not prove the bytes that a lost connection cost.
+#[test]
+fn an_append_that_is_cut_is_proved_only_by_the_exact_size() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("local");
+    fs::write(&path, "hello").unwrap();
+    for (before, after, want) in
+        [("213 4", "213 10", false), ("550 no", "213 5", true), ("550 no", "213 10", false)]
+    {
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            peer.answer("TYPE I", "200 ok");
+            peer.answer("SIZE a", before);
+            if before == "550 no" {
+                peer.answer("FEAT", "211-x\r\n MLST\r\n211 end");
+                peer.answer("MLST a", "550 no");
+            }
+            peer.epsv();
+            peer.answer("APPE a", "150 go");
+            let mut data = peer.data();
+            data.read_exact(&mut [0; 5]).unwrap();
+            confirm_and_reset(&mut peer, data, false, "226 done");
+            peer.answer("SIZE a", after);
+            peer.drain();
+        });
+        let options = FileOptions::new();
+        let mut job = Put::from_path(&path, Place::at("a"), &options).store_as(StoreAs::Append);
+        let done = job.attempt(&mut client, &());
+        assert_eq!(done.is_ok(), want, "{before} {after}: {done:?}");
+        drop(client);
+        server.end();
     }
 }

@@ -444,17 +444,18 @@ impl Job<'_> {
         let size = start.before.unwrap_or(0) + done.bytes;
         if self.verifies_size() {
             done.verified = match check_stored_size(client, &path, size, verify) {
+                // The lost connection explains missing bytes, and another attempt can send them. Bytes of
+                // others prove nothing of them.
+                Err(Error::Incomplete { .. })
+                    if report.as_ref().is_some_and(|report| report.cut.is_some()) =>
+                {
+                    return report.map_or(Ok(()), |report| report.proved(None, false).map(drop));
+                }
                 // Others may append, too.
                 Err(Error::Incomplete { bytes, announced: Some(all) })
                     if self.store == StoreAs::Append && bytes > all =>
                 {
                     Verify::Size
-                }
-                // The lost connection explains missing bytes, and another attempt can send them.
-                Err(Error::Incomplete { .. })
-                    if report.as_ref().is_some_and(|report| report.cut.is_some()) =>
-                {
-                    return report.map_or(Ok(()), |report| report.proved(None, false).map(drop));
                 }
                 verified => verified?,
             };
