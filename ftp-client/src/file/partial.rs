@@ -131,10 +131,11 @@ impl PartialFile {
 
     /// Keeps only the first `length` bytes, which the download has received itself.
     pub(super) fn cut(&mut self, length: u64) -> io::Result<()> {
+        // This record fits before and after the file is cut.
+        self.store_record(length.min(OVERLAP));
         set_length(&self.file, length)?;
         self.again(0);
         (self.start, self.length, self.flushed) = (None, length, 0);
-        self.store_record(length.min(OVERLAP));
         Ok(())
     }
 
@@ -384,7 +385,7 @@ impl FoundFile {
     /// Returns whether this program wrote the file, as a part of a download.
     pub(super) fn is_ours(&self) -> bool {
         let has_one_name = self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 1);
-        has_one_name && self.record.as_ref().is_some_and(Record::is_part)
+        has_one_name && self.record.as_ref().is_some_and(|record| record.is_part_of(&self.file))
     }
 }
 
@@ -586,6 +587,26 @@ mod tests {
             assert_eq!(found, path);
             assert!(ours.unwrap().is_ours());
         }
+    }
+
+    /// As an editor does that writes in place: the file keeps its attributes.
+    #[test]
+    fn a_partial_file_that_another_program_overwrites_is_no_longer_ours_as_09() {
+        let root = tempfile::tempdir().unwrap();
+        let (target, path) = (root.path().join("f"), root.path().join("f.part"));
+        let record = Record::of_test(Origin::new(Some(9), TimeVal::from_unix_seconds(1)));
+        let mut growing = Growing::open(path.clone(), 0, 0, 0o666, Some(record)).unwrap();
+        growing.partial.write_all(&[7; 5]).unwrap();
+        drop(growing);
+        assert_eq!(find(&target, |_| false).unwrap().0, path);
+        fs::write(&path, "precious").unwrap();
+        let (free, found) = find(&target, |_| false).unwrap();
+        assert!(free.ends_with("f.part-2") && found.is_none());
+        super::super::pieces::discard(&path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        // Nothing in it can be lost.
+        fs::write(&path, "").unwrap();
+        assert!(find(&target, |_| false).unwrap().1.is_some());
     }
 
     #[test]

@@ -107,6 +107,16 @@ impl Record {
         matches!(self.state, FileState::Part { .. })
     }
 
+    /// Returns whether the record is that of a growing file, and the bytes of `file` do not refute it:
+    /// another program may have written to the file, which keeps its attributes.
+    pub(super) fn is_part_of(&self, file: &File) -> bool {
+        match self.state {
+            FileState::Part { tail: None, .. } => true,
+            FileState::Part { .. } => self.is_of(file),
+            FileState::Whole { .. } => false,
+        }
+    }
+
     /// Compares the record of a file with the facts of now, `self`. `file` is open for reading.
     pub(crate) fn fit(&self, found: &Self, file: &File) -> Fit {
         if found.source != self.source {
