@@ -293,6 +293,26 @@ fn a_move_repeats_a_download_without_proof_of_publication() {
     assert_eq!(here.names(), [b"a"]);
 }
 
+/// A kill before the complete file got its name, and an edit before the next run.
+#[test]
+fn a_move_that_goes_on_compares_a_target_that_has_changed_since_again() {
+    let (server, here) = (OurServer::start(), TempRoot::new());
+    age(&server.root.write("a", b"content"), 1);
+    let url = url(meddle(&server, "DELE", 1, Meddling::Drop), "a");
+    let get = ["get", "--newer", "--remove-source", &url];
+    in_directory(&here, &get).exited(4);
+    let journal = journal(here.path()).unwrap();
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.replace("published yes\n", "")).unwrap();
+    let taken = journal.to_string_lossy().replace("journal", "taken");
+    fs::rename(here.join("a"), taken).unwrap();
+    here.write("a", b"edited");
+    in_directory(&here, &get).exited(0);
+    assert_eq!(here.read("a"), b"edited");
+    assert_eq!(here.names(), [b"a"]);
+    assert_eq!(server.root.read("a"), b"content");
+}
+
 #[test]
 fn a_remote_file_rewritten_within_its_second_is_not_removed() {
     let server = Arc::new(OurServer::start());

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use ftp_proto::{BlockFault, DeflateFault};
 
 use super::evidence::{self, Asked, Fit, Known, Origin, Resume, Step, decide, judge};
-use super::local::{Committed, LocalFile};
+use super::local::{Committed, LocalFile, Replaceable};
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Left};
 use super::partial::{self, FoundFile, named, named_again};
@@ -159,7 +159,7 @@ impl DownloadStart<'_> {
         self,
         length: u64,
         time: Option<SystemTime>,
-        replaces: bool,
+        replaces: Replaceable,
         targets: Option<&Targets>,
         in_tree: Option<&InTree<'_>>,
     ) -> Result<Committed, Error> {
@@ -206,7 +206,7 @@ fn publish(
     file: &mut LocalFile,
     length: u64,
     time: Option<SystemTime>,
-    replaces: bool,
+    replaces: Replaceable,
     targets: Option<&Targets>,
     in_tree: Option<&InTree<'_>>,
 ) -> io::Result<Committed> {
@@ -339,6 +339,7 @@ pub(super) struct GetJob<'a> {
     pub(super) like: Option<&'a Path>,
     pub(super) listed: Option<u64>,
     pub(super) time: Option<SystemTime>,
+    pub(super) replaces: Replaceable,
     /// Whether the facts of the server's file are asked for, so that another attempt can resume.
     pub(super) is_resumable: bool,
     /// What identifies the journal of a move, if the session does not.
@@ -717,7 +718,7 @@ mod tests {
                     before: &ready,
                 });
                 let start = DownloadStart::at_0(Writing::File(file));
-                let done = start.publish(5, None, true, None, in_tree.as_ref());
+                let done = start.publish(5, None, Replaceable::Any, None, in_tree.as_ref());
                 let want = if length == 5 { &b"12345"[..] } else { &b"old"[..] };
                 match done {
                     Ok(done) => assert_eq!((done, length), (Committed::Done, 5)),

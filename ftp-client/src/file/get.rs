@@ -11,7 +11,7 @@ use ftp_proto::{RepresentationType, TimeVal};
 use super::Done;
 use super::begin::{DownloadStart, GetJob, InTree, Memory, Sink, Writing};
 use super::evidence;
-use super::local::Committed;
+use super::local::{Committed, Replaceable};
 use super::moving::MovedName;
 use super::options::{Existing, FileOptions, Left, SkipReason};
 use super::partial::named;
@@ -92,6 +92,7 @@ impl<'a> Get<'a> {
             like: None,
             listed: None,
             time: None,
+            replaces: (options.existing != Existing::Keep).into(),
             is_resumable: false,
             name: None,
             in_tree: None,
@@ -378,13 +379,13 @@ impl GetJob<'_> {
         time: Option<SystemTime>,
     ) -> Result<Committed, Error> {
         let left = start.left();
-        let replaces = self.options.existing != Existing::Keep;
         let alone = match &start.target {
             Writing::File(file) if self.in_tree.is_none() => Some(file.target().to_owned()),
             _ => None,
         };
         let is_resumed = start.kept > 0;
-        let published = start.publish(length, time, replaces, self.targets, self.in_tree.as_ref());
+        let published =
+            start.publish(length, time, self.replaces, self.targets, self.in_tree.as_ref());
         let committed = published.inspect_err(|error| {
             let is_wrong = matches!(error, Error::Job(JobFault::LengthChanged { .. }));
             self.past.left = if is_wrong { Left::Wrong } else { left };
@@ -496,6 +497,9 @@ impl Get<'_> {
         }
         let here = match existing {
             Existing::ReplaceOlder | Existing::ReplaceDifferent => {
+                if let Sink::Path(path) = self.to {
+                    self.job.replaces = Replaceable::seen(path);
+                }
                 self.target().and_then(|path| fs::metadata(path).ok())
             }
             Existing::Replace | Existing::Keep => None,

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use ftp_proto::HiddenFile;
 
+use super::journal::LocalFacts;
 use super::options::Left;
 use super::partial::{Growing, PartialFile, is_at, named, remove_empty};
 use super::record::{Record, parent, remove_sidecar};
@@ -67,6 +68,42 @@ impl Drop for Part {
         // An empty file is useless for resuming. After a rename, the path no longer leads to the
         // file, so nothing is removed.
         remove_empty(self.growing.partial.file(), &self.growing.path);
+    }
+}
+
+/// What may be replaced at the target of a download.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Replaceable {
+    Nothing,
+    Any,
+    /// Only what had the name when the server's file was found to be newer or another one.
+    Seen(Option<LocalFacts>),
+}
+
+impl From<bool> for Replaceable {
+    fn from(replaces: bool) -> Self {
+        if replaces { Self::Any } else { Self::Nothing }
+    }
+}
+
+impl Replaceable {
+    /// Looks at what has the name `target` now, before it is compared with the server's file.
+    pub(super) fn seen(target: &Path) -> Self {
+        Self::Seen(fs::symlink_metadata(target).ok().map(|found| LocalFacts::of(&found)))
+    }
+
+    /// Returns whether what has the name `target` now is replaced.
+    fn replaces(self, target: &Path) -> io::Result<bool> {
+        let Self::Seen(seen) = self else { return Ok(matches!(self, Self::Any)) };
+        match fs::symlink_metadata(target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Ok(now) if seen != Some(LocalFacts::of(&now)) => {
+                let message = "another program changed it during the download, so it stays";
+                let error = io::Error::new(io::ErrorKind::AlreadyExists, message);
+                Err(named(target, &error))
+            }
+            now => now.map(|_| true),
+        }
     }
 }
 
@@ -322,15 +359,16 @@ impl LocalFile {
 
     /// Gives the file its name.
     ///
-    /// If another file has the name, it is replaced if `replaces` is true; otherwise the result is
-    /// [`Committed::Exists`], and the received bytes are removed. A file opened by
-    /// [`in_place`](Self::in_place) already has its name.
+    /// If another file has the name, it is replaced if `replaces` allows that. With
+    /// [`Replaceable::Nothing`], the result is [`Committed::Exists`], and the received bytes are removed.
+    /// A file opened by [`in_place`](Self::in_place) already has its name.
     ///
     /// # Errors
     ///
     /// Returns the system's error. After an error, an existing file is unchanged, except with
     /// [`in_place`](Self::in_place).
-    pub(crate) fn commit(&mut self, replaces: bool) -> io::Result<Committed> {
+    pub(crate) fn commit(&mut self, replaces: impl Into<Replaceable>) -> io::Result<Committed> {
+        let replaces = replaces.into();
         if let Kind::InPlace(growing) = &mut self.0 {
             growing.keep();
         }
@@ -355,7 +393,10 @@ impl LocalFile {
         match done {
             // The owner and the name have changed since.
             Ok(()) => close_copy(self.file()).map(|()| Committed::Done),
-            Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(error)
+                if matches!(replaces, Replaceable::Nothing)
+                    && error.kind() == io::ErrorKind::AlreadyExists =>
+            {
                 self.discard();
                 Ok(Committed::Exists)
             }
@@ -386,8 +427,8 @@ pub(crate) fn set_modified(file: &File, time: SystemTime) -> io::Result<()> {
     file.set_times(FileTimes::new().set_accessed(SystemTime::now()).set_modified(time))
 }
 
-pub(super) fn rename(from: &Path, to: &Path, replaces: bool) -> io::Result<()> {
-    if replaces {
+pub(super) fn rename(from: &Path, to: &Path, replaces: Replaceable) -> io::Result<()> {
+    if replaces.replaces(to)? {
         return fs::rename(from, to);
     }
     // A hard link has the same effect.
@@ -477,11 +518,13 @@ impl Temporary {
         Err(last.unwrap_or_else(|| io::ErrorKind::AlreadyExists.into()))
     }
 
-    fn publish(&mut self, replaces: bool) -> io::Result<()> {
+    fn publish(&mut self, replaces: Replaceable) -> io::Result<()> {
         if self.path.is_none() {
             // `linkat` never replaces a file.
             match name_file(&self.file, &self.target) {
-                Err(error) if replaces && error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error)
+                    if !matches!(replaces, Replaceable::Nothing)
+                        && error.kind() == io::ErrorKind::AlreadyExists => {}
                 linked => return linked,
             }
             hold(&self.file);
@@ -770,9 +813,9 @@ mod tests {
         unnamed.file.write_all(b"new").unwrap();
         assert_eq!(names_in(root.path()), [".ftp-client-00000000000000FE"]);
         fs::write(&path, "old").unwrap();
-        assert_eq!(unnamed.publish(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(unnamed.publish(false.into()).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"old");
-        unnamed.publish(true).unwrap();
+        unnamed.publish(true.into()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names_in(root.path()), [".ftp-client-00000000000000FE", "f"]);
     }

@@ -20,7 +20,7 @@ use super::begin::{Sink, named_once};
 use super::evidence::{ServerFacts, prove_copy};
 use super::get::Get;
 use super::journal::LocalFacts;
-use super::local::rename;
+use super::local::{Replaceable, rename};
 use super::moving::{MoveJournal, MoveRecord, MovedName, hold, remove};
 use super::options::{Existing, SkipReason};
 use super::partial::named;
@@ -75,15 +75,12 @@ impl<'a> Get<'a> {
         };
         let here = copy.as_ref().map(MoveRecord::of_file).unwrap_or_default();
         let record = MoveRecord::default().with_part("here", &here).with_part("there", &there);
+        let record = match self.job.replaces {
+            Replaceable::Seen(old) => record.with_part("old", &record_of(old)),
+            _ => record,
+        };
         journal.write(&record)?;
-        let published = self.publish(&taken, target);
-        if matches!(&published, Err(Error::Local(error)) if error.kind() == io::ErrorKind::AlreadyExists)
-        {
-            // Nothing is lost: the server still has the file.
-            journal.remove()?;
-            remove(&taken)?;
-        }
-        if !published? {
+        if !self.publish(&journal, target)? {
             return not_published(&journal);
         }
         journal.write(&record.with("published", "yes"))?;
@@ -152,19 +149,29 @@ impl<'a> Get<'a> {
     /// downloaded again, because it may not have been published, or because the server has a new
     /// file, or does not prove that it has none.
     fn go_on(
-        &self,
+        &mut self,
         client: &mut Client,
         target: &Path,
         journal: &MoveJournal,
         record: MoveRecord,
     ) -> Result<Option<Done>, Error> {
-        let there = record.part("there");
+        let (there, existing) = (record.part("there"), self.job.options.existing);
         if record.text("published").is_none() {
             let (taken, copy) = (journal.taken(), Some(record.part("here")));
             let record_at =
                 |path: &Path| Ok::<_, Error>(copy_at(path)?.as_ref().map(MoveRecord::of_file));
             if record_at(&taken)? == copy {
-                if !self.publish(&taken, target)? {
+                if matches!(existing, Existing::ReplaceOlder | Existing::ReplaceDifferent) {
+                    let now = copy_at(target)?;
+                    if record.part("old") != record_of(now) {
+                        // It is compared with the server's file again.
+                        journal.remove()?;
+                        remove(&taken)?;
+                        return Ok(None);
+                    }
+                    self.job.replaces = Replaceable::Seen(now);
+                }
+                if !self.publish(journal, target)? {
                     return not_published(journal).map(Some);
                 }
             } else if record_at(target)? != copy {
@@ -210,24 +217,43 @@ impl<'a> Get<'a> {
         journal.remove()
     }
 
-    /// Renames a complete file to its target; it has the permissions of a file that it replaces.
+    /// Renames the complete file to its target; it has the permissions of a file that it replaces.
     /// Returns `false` if the target exists and must not be replaced.
-    fn publish(&self, taken: &Path, target: &Path) -> Result<bool, Error> {
-        let replaces = self.job.options.existing != Existing::Keep;
-        let publish = || match rename(taken, target, replaces) {
-            Err(error) if !replaces && error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+    fn publish(&self, journal: &MoveJournal, target: &Path) -> Result<bool, Error> {
+        let (taken, replaces) = (journal.taken(), self.job.replaces);
+        let publish = || match rename(&taken, target, replaces) {
+            Err(error)
+                if matches!(replaces, Replaceable::Nothing)
+                    && error.kind() == io::ErrorKind::AlreadyExists =>
+            {
+                Ok(false)
+            }
             renamed => renamed.map(|()| true),
         };
         let renamed = match self.job.targets {
             Some(targets) => targets.publish(target, false, publish),
             None => publish(),
         };
-        if !renamed.map_err(|error| Error::local(named_once(target, &error)))? {
-            return Ok(false);
+        match renamed {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    // Nothing is lost: the server still has the file.
+                    journal.remove()?;
+                    remove(&taken)?;
+                }
+                return Err(Error::local(named_once(target, &error)));
+            }
         }
         let synced = sync_directory(parent(target));
         synced.map(|()| true).map_err(|error| Error::local(named(target, &error)))
     }
+}
+
+/// Returns what the journal of a move notes of the file that it may replace.
+fn record_of(old: Option<LocalFacts>) -> MoveRecord {
+    old.as_ref().map(MoveRecord::of_unchanged).unwrap_or_default()
 }
 
 /// Returns what is compared with a later look; `None` without a time.

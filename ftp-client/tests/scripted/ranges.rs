@@ -1,13 +1,14 @@
 //! One file over several connections: what is kept of its ranges, and what refutes them.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use ftp_client::error::JobFault;
-use ftp_client::file::{Left, Why};
-use ftp_client::{Done, Error, Event, FileOptions, Get, Place, Pool};
+use ftp_client::file::{Existing, Left, Why};
+use ftp_client::{Done, Error, Event, FileOptions, Get, Place, Pool, Resume};
 
 use crate::evidence::{Restart, Site, noise};
 
@@ -208,6 +209,59 @@ fn a_server_that_cannot_restart_sends_the_file_over_one_connection() {
             assert_eq!(done.unwrap().resumed, 0, "{restart:?}");
             assert!(fs::read(&target).unwrap() == content, "{restart:?}");
             assert!(notes.concat().contains("over one connection: the server cannot"), "{notes:?}");
+        }
+    }
+}
+
+/// Over one connection, too. What was compared is what may be replaced, and nothing else.
+#[test]
+fn a_target_that_changes_after_it_was_compared_stays_and_so_does_the_source() {
+    let newer = |resume| FileOptions::new().existing(Existing::ReplaceOlder).resume(resume);
+    let differs = FileOptions::new().existing(Existing::ReplaceDifferent);
+    for (options, most, moves) in [
+        (newer(Resume::Own), 1, false),
+        (newer(Resume::Proven), 1, false),
+        (newer(Resume::Own), MOST, false),
+        (newer(Resume::Own), 1, true),
+        (differs, 1, false),
+    ] {
+        let options = options.moves(moves);
+        for (was_there, edits) in [(true, true), (false, true), (true, false), (false, false)] {
+            // A move removes its source, which this server refuses.
+            if moves && !edits {
+                continue;
+            }
+            let root = tempfile::tempdir().unwrap();
+            let target = root.path().join("a");
+            if was_there {
+                fs::write(&target, "old").unwrap();
+                let then = SystemTime::UNIX_EPOCH + Duration::from_secs(900_000_000);
+                fs::File::options().write(true).open(&target).unwrap().set_modified(then).unwrap();
+            }
+            let site = Site::start();
+            site.behaviour.lock().unwrap().content = noise(7, SIZE);
+            let edit = |event: Event<'_>| {
+                if edits && matches!(event, Event::Begun { .. }) {
+                    fs::write(&target, "edited meanwhile").unwrap();
+                }
+            };
+            let pool = Pool::new(|| site.connect()).size(most);
+            let mut job = Get::to_path(Place::at("a"), &target, &options);
+            let done = match most {
+                1 => job.attempt(&mut pool.take().unwrap(), &edit),
+                most => job.attempt_over(&pool, most, &edit),
+            };
+            let case = format!("{options:?} {most} {was_there} {edits}: {done:?}");
+            if !edits {
+                assert_eq!(done.expect(&case).skipped, None, "{case}");
+                assert!(fs::read(&target).unwrap() == noise(7, SIZE), "{case}");
+                continue;
+            }
+            let Err(Error::Local(error)) = &done else { panic!("{case}") };
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{case}");
+            assert_eq!(fs::read(&target).unwrap(), b"edited meanwhile", "{case}");
+            drop(job);
+            let _ = pool.quit();
         }
     }
 }

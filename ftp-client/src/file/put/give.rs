@@ -27,7 +27,7 @@ use crate::error::{self, Error, JobFault};
 use crate::event::{Event, Observer, Why};
 use crate::file::evidence::{Origin, ServerFacts, unless_busy};
 use crate::file::journal::{ConfirmedFile, LocalFacts};
-use crate::file::local::{rename, take_aside};
+use crate::file::local::{Replaceable, rename, take_aside};
 use crate::file::moving::{MoveJournal, MoveLock, MoveRecord, MovedName, aside, hold};
 use crate::file::partial::named;
 use crate::file::record::parent;
@@ -274,7 +274,7 @@ impl MovedSource {
             _ => Err(Error::Job(JobFault::SourceChanged)),
         };
         if removed.is_err() {
-            rename(&aside, &self.local, false).map_err(failed)?;
+            rename(&aside, &self.local, Replaceable::Nothing).map_err(failed)?;
         }
         removed
     }
