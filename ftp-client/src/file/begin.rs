@@ -134,6 +134,16 @@ impl DownloadStart<'_> {
             && matches!(&self.target, Writing::File(file) if file.is_kept())
     }
 
+    /// Returns whether the bytes that are compared are also the first ones, as in a file of zeros.
+    pub(super) fn overlap_is_beginning(&self) -> bool {
+        let length = usize::try_from(self.compare).unwrap_or(0);
+        let read = |at| {
+            let mut bytes = vec![0; length];
+            self.file()?.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
+        };
+        read(0) == read(self.kept - self.compare)
+    }
+
     /// Returns the path of the file with the kept bytes.
     pub(super) fn name(&self) -> &[u8] {
         match &self.target {

@@ -53,6 +53,11 @@ impl Request<'_, '_> {
     ) -> Result<Ended, Error> {
         let from = start.kept - start.compare;
         let size = start.origin.and_then(|origin| origin.size);
+        // Without the length, nothing else would show that the server ignores REST.
+        let has_length = size.is_some() && self.job.options.verify != Verify::None;
+        if from > 0 && !has_length && start.overlap_is_beginning() {
+            return Ok(Ended::FromZero(Why::NoRestart));
+        }
         let (path, received) = loop {
             let path = self.job.place.path().to_vec();
             let error = match self.begin(client, &path, from) {

@@ -73,6 +73,7 @@ pub(crate) struct Behaviour {
     time: &'static str,
     pub(crate) has_digest: bool,
     has_time: bool,
+    pub(crate) has_size: bool,
     pub(crate) restart: Restart,
     /// Whether a part goes on after its end.
     pub(crate) goes_on: bool,
@@ -99,6 +100,7 @@ impl Site {
             time: "213 20200101000000",
             has_digest: false,
             has_time: true,
+            has_size: true,
             restart: Restart::Works,
             goes_on: false,
             cut: None,
@@ -133,7 +135,7 @@ impl Site {
         client.login("u", "p").map(|()| client)
     }
 
-    fn get(&self, path: &str, target: &Path, resume: Resume) -> Result<Done, Error> {
+    pub(crate) fn get(&self, path: &str, target: &Path, resume: Resume) -> Result<Done, Error> {
         let mut client = self.connect()?;
         let options = FileOptions::new().resume(resume);
         let options = match resume {
@@ -171,7 +173,7 @@ fn serve(mut control: &TcpStream, shared: &Mutex<Behaviour>) -> std::io::Result<
                 )?;
             }
             "FEAT" => reply("211-x\r\n SIZE\r\n MDTM\r\n REST STREAM\r\n211 end")?,
-            "SIZE" => reply(&format!("213 {}", now.content.len()))?,
+            "SIZE" if now.has_size => reply(&format!("213 {}", now.content.len()))?,
             "MDTM" if now.has_time => reply(now.time)?,
             "EPSV" => {
                 let listener = TcpListener::bind("127.0.0.1:0")?;

@@ -265,3 +265,31 @@ fn a_target_that_changes_after_it_was_compared_stays_and_so_does_the_source() {
         }
     }
 }
+
+/// A server that ignores `REST` sends the first bytes again, and they are what is compared.
+#[test]
+fn a_file_that_repeats_its_beginning_is_resumed_only_if_its_length_shows_it_as_09() {
+    // It fits into what comes before the 64 KiB that are compared.
+    let period = noise(8, (KEPT - (64 << 10)) / 32);
+    let repeated: Vec<u8> = period.iter().cycle().take(3 * KEPT).copied().collect();
+    for content in [vec![0; 3 * KEPT], repeated] {
+        for (restart, has_size) in
+            [(Restart::Works, true), (Restart::Works, false), (Restart::Ignored, false)]
+        {
+            let root = tempfile::tempdir().unwrap();
+            let target = root.path().join("a");
+            let site = Site::start();
+            {
+                let mut now = site.behaviour.lock().unwrap();
+                (now.content, now.cut, now.has_size) = (content.clone(), Some(KEPT), has_size);
+                now.restart = restart;
+            }
+            site.get("a", &target, Resume::Proven).unwrap_err();
+            site.behaviour.lock().unwrap().cut = None;
+            let done = site.get("a", &target, Resume::Proven).unwrap();
+            assert!(fs::read(&target).unwrap() == content, "{restart:?} {has_size} {done:?}");
+            assert_eq!(done.resumed > 0, has_size, "{restart:?} {done:?}");
+            assert_eq!(count(&target), 1);
+        }
+    }
+}
