@@ -122,6 +122,9 @@ pub enum JobFault {
         /// The number of bytes that it should have.
         received: u64,
     },
+    /// A download in place failed by this error, and another program has written to the file meanwhile.
+    #[error("{0}; another program has written to the local file: what was received stays in it")]
+    NotUndone(Box<Error>),
     /// The server has no such file.
     #[error("there is no such file on the server")]
     Missing,
@@ -252,6 +255,7 @@ impl JobFault {
         match self {
             Self::Appended(cause)
             | Self::NotCompared(cause)
+            | Self::NotUndone(cause)
             | Self::NotTimed(cause)
             | Self::NotRenamed { cause, .. }
             | Self::NotRemoved(cause) => Some(cause),
@@ -302,6 +306,7 @@ impl JobFault {
             | Self::Appended(_)
             | Self::OtherName(_)
             | Self::NotCompared(_)
+            | Self::NotUndone(_)
             | Self::PerhapsRenamed { .. }
             | Self::PerhapsSameName(_) => Some(Recovery::Impossible),
             // The transfer itself is complete.

@@ -189,15 +189,10 @@ impl DownloadStart<'_> {
                 let published = publish(&mut file, length, time, replaces, targets, in_tree);
                 published.map_err(|error| match Error::from(error) {
                     Error::Local(error) => {
-                        if self.is_restored {
-                            file.restore();
-                        }
-                        Error::local(named_once(file.target(), &error))
+                        let is_undone = !self.is_restored || file.restore();
+                        after_undo(Error::local(named_once(file.target(), &error)), is_undone)
                     }
-                    error => {
-                        file.discard();
-                        error
-                    }
+                    error => after_undo(error, file.discard()),
                 })
             }
         }
@@ -249,6 +244,11 @@ fn publish(
     }
 }
 
+/// Adds to the error of a download in place that its bytes could not be taken back.
+pub(super) fn after_undo(error: Error, is_undone: bool) -> Error {
+    if is_undone { error } else { Error::Job(JobFault::NotUndone(Box::new(error))) }
+}
+
 /// Returns whether received data was corrupt, at an unknown position.
 pub(super) fn is_corrupt(error: &Error) -> bool {
     match error {
@@ -271,29 +271,24 @@ impl Memory {
         self.left = self.file.as_ref().map_or(Left::Nothing, |(file, _)| file.left());
     }
 
-    /// Keeps what a failed transfer left, for the next attempt or run.
+    /// Keeps what a failed transfer left, for the next attempt or run. Returns the error.
     pub(super) fn note_failure(
         &mut self,
         start: DownloadStart<'_>,
-        error: &Error,
+        error: Error,
         is_resumable: bool,
-    ) {
+    ) -> Error {
         let DownloadStart { target, kept, origin, is_restored, .. } = start;
         let mut file = match target {
             Writing::File(file) => file,
-            Writing::Stream(_) => return,
-            Writing::Target(_) => return,
+            Writing::Stream(_) | Writing::Target(_) => return error,
         };
-        if self.left == Left::Wrong {
-            file.discard();
-            return;
+        if self.left == Left::Wrong || is_corrupt(&error) {
+            return after_undo(error, file.discard());
         }
-        if is_corrupt(error) {
-            file.discard();
-            return;
-        }
-        if is_restored {
-            file.restore();
+        if is_restored && !file.restore() {
+            self.left = Left::Nothing;
+            return after_undo(error, false);
         }
         // After an error, fewer bytes are resumed.
         let _ = file.end();
@@ -310,6 +305,7 @@ impl Memory {
         {
             self.file = Some((file, origin));
         }
+        error
     }
 }
 
@@ -729,16 +725,19 @@ mod tests {
                 });
                 let start = DownloadStart::at_0(Writing::File(file));
                 let done = start.publish(5, None, Replaceable::Any, None, in_tree.as_ref());
+                let stays = length != 5 && kind == 2;
                 let want = if length == 5 { &b"12345"[..] } else { &b"old"[..] };
                 match done {
                     Ok(done) => assert_eq!((done, length), (Committed::Done, 5)),
                     Err(Error::Job(JobFault::LengthChanged { here, received: 5 })) => {
                         assert_eq!(here, length);
                     }
+                    // In place, nothing may be cut that another program has written.
+                    Err(Error::Job(JobFault::NotUndone(_))) if stays => {}
                     Err(error) => panic!("{error}"),
                 }
-                let is_emptied = kind == 2 && length != 5;
-                let want = if is_emptied { &b""[..] } else { want };
+                let whole = b"12345\0\0\0";
+                let want = if stays { &whole[..usize::try_from(length).unwrap()] } else { want };
                 assert_eq!(fs::read(&path).unwrap(), want, "{kind} {length}");
                 assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1, "{kind} {length}");
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use ftp_proto::{RepresentationType, TimeVal};
 
 use super::Done;
-use super::begin::{DownloadStart, GetJob, InTree, Memory, Sink, Writing};
+use super::begin::{DownloadStart, GetJob, InTree, Memory, Sink, Writing, after_undo};
 use super::evidence;
 use super::local::{Committed, Replaceable};
 use super::moving::MovedName;
@@ -326,8 +326,7 @@ impl GetJob<'_> {
                         return Ok(None);
                     }
                     Err(error) => {
-                        self.past.note_failure(start, &error, self.is_resumable);
-                        return Err(error);
+                        return Err(self.past.note_failure(start, error, self.is_resumable));
                     }
                 }
             }
@@ -340,12 +339,14 @@ impl GetJob<'_> {
         let checked = self.check(client, &start, &moved, checksum.take());
         let verified = match checked {
             Ok(verified) => verified,
-            Err(Error::Mismatch { .. }) if start.kept > 0 => {
+            Err(error @ Error::Mismatch { .. }) if start.kept > 0 => {
                 // The kept bytes were wrong after all.
-                on.event(Event::FromZero { target: start.name(), why: Why::Refuted });
-                if let Writing::File(file) = start.target {
-                    file.discard();
+                if let Writing::File(file) = &mut start.target
+                    && !file.discard()
+                {
+                    return Err(after_undo(error, false));
                 }
+                on.event(Event::FromZero { target: start.name(), why: Why::Refuted });
                 return Ok(None);
             }
             Err(error) => {
@@ -356,8 +357,7 @@ impl GetJob<'_> {
                     }
                     _ => Left::Nothing,
                 };
-                self.past.note_failure(start, &error, self.is_resumable);
-                return Err(error);
+                return Err(self.past.note_failure(start, error, self.is_resumable));
             }
         };
         let (kept, source) = (start.kept, path);
@@ -387,8 +387,11 @@ impl GetJob<'_> {
         let published =
             start.publish(length, time, self.replaces, self.targets, self.in_tree.as_ref());
         let committed = published.inspect_err(|error| {
-            let is_wrong = matches!(error, Error::Job(JobFault::LengthChanged { .. }));
-            self.past.left = if is_wrong { Left::Wrong } else { left };
+            self.past.left = match error {
+                Error::Job(JobFault::LengthChanged { .. }) => Left::Wrong,
+                Error::Job(JobFault::NotUndone(_)) => Left::Nothing,
+                _ => left,
+            };
         })?;
         if let (Committed::Done, Some(target)) = (committed, alone) {
             if is_resumed {

@@ -331,30 +331,31 @@ impl LocalFile {
         self.partial().is_some_and(PartialFile::has_failed)
     }
 
-    /// Removes the bytes that arrived after the offset at which the download resumed.
-    pub(super) fn restore(&self) {
-        if let Some(partial) = self.partial() {
-            partial.restore();
-        }
+    /// Removes the bytes that arrived after the offset at which the download resumed: see
+    /// [`PartialFile::restore`].
+    pub(super) fn restore(&mut self) -> bool {
+        self.partial_mut().is_none_or(PartialFile::restore)
     }
 
     /// Removes received bytes that are known to be wrong. Removes the partial or temporary file as a
     /// whole. After a download in place, removes the bytes after the offset at which it resumed, and
-    /// the record, which would prove the wrong bytes to a later run.
-    pub(crate) fn discard(&self) {
-        match &self.0 {
+    /// the record, which would prove the wrong bytes to a later run. Returns false if they stay.
+    pub(crate) fn discard(&mut self) -> bool {
+        match &mut self.0 {
             Kind::InPlace(Growing { partial, path, .. }) => {
-                partial.restore();
+                let is_restored = partial.restore();
                 Record::remove(partial.file(), path);
+                return is_restored;
             }
             Kind::Part(Part { growing: Growing { partial, path, .. }, .. })
                 if is_at(partial.file(), path) =>
             {
-                let _ = fs::remove_file(path);
+                let _ = fs::remove_file(&*path);
                 remove_sidecar(path);
             }
             Kind::Part(_) | Kind::Replacing(_) => {}
         }
+        true
     }
 
     /// Gives the file its name.

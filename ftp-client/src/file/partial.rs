@@ -17,8 +17,8 @@ use super::record::{Record, open_regular, parent, remove_sidecar};
 use crate::digest::hex;
 use crate::error::{LocalPath, io_again};
 use crate::system::{
-    MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, close_copy, is_in_use, is_same,
-    lockable, locked, set_length, unlock,
+    FileExt, MetadataExt, OpenOptionsExt, OsStrExt, OsStringExt, appending, close_copy, is_in_use,
+    is_same, lockable, locked, set_length, unlock,
 };
 
 /// The number of received bytes after which they are written to disk and recorded. A program that is
@@ -28,6 +28,9 @@ const FLUSH: u64 = 64 << 20;
 /// The number that suffices a second after the last flush. Fast transfers do not wait for the disk each
 /// time: that would cost a third of their rate.
 const FLUSH_SLOW: u64 = 8 << 20;
+
+/// The number of the last own bytes that must still be there before own bytes are removed.
+const TAIL: usize = 4 << 10;
 
 /// A local file that a download extends, or overwrites once the first byte arrives. The bytes
 /// before the offset stay.
@@ -39,6 +42,9 @@ pub(super) struct PartialFile {
     start: Option<u64>,
     /// The same position, kept after the first byte has arrived.
     offset: u64,
+    /// The number of bytes that were written after the offset, and the last ones.
+    own: u64,
+    tail: Vec<u8>,
     /// The path and the record of a file that a later run may resume.
     record: Option<(PathBuf, Option<Record>)>,
     /// The number of bytes that are on disk.
@@ -62,6 +68,8 @@ impl PartialFile {
             file,
             start,
             offset,
+            own: 0,
+            tail: Vec::new(),
             record: None,
             flushed: 0,
             flushed_at: Instant::now(),
@@ -85,6 +93,8 @@ impl PartialFile {
     pub(super) fn again(&mut self, offset: u64) {
         self.start = Some(offset);
         self.offset = offset;
+        self.own = 0;
+        self.tail.clear();
     }
 
     /// Writes the received bytes to disk and records them, so that a later run can resume them.
@@ -135,7 +145,7 @@ impl PartialFile {
         self.store_record(length.min(OVERLAP));
         set_length(&self.file, length)?;
         self.again(0);
-        (self.start, self.length, self.flushed) = (None, length, 0);
+        (self.start, self.length, self.flushed, self.own) = (None, length, 0, length);
         Ok(())
     }
 
@@ -201,12 +211,26 @@ impl PartialFile {
         Ok(&mut self.file)
     }
 
-    /// Removes the received bytes; those before the offset stay.
-    pub(super) fn restore(&self) {
-        if self.start.is_none() {
+    /// Removes the received bytes, if they are the last ones of the file; those before the offset stay.
+    /// Returns false if another program has written since: the file then stays as it is, and no later
+    /// run resumes it.
+    pub(super) fn restore(&mut self) -> bool {
+        if self.start.is_some() || self.own == 0 {
+            return true;
+        }
+        let end = self.offset + self.own;
+        let (mut last, at) = (vec![0; self.tail.len()], end - self.tail.len() as u64);
+        let is_own = self.file.read_exact_at(&mut last, at).is_ok()
+            && last == self.tail
+            && self.file.metadata().is_ok_and(|metadata| metadata.len() == end);
+        if is_own {
             // If truncating fails, the next attempt truncates the file or finds it too long.
             let _ = set_length(&self.file, self.offset);
+        } else if let Some((path, record)) = &mut self.record {
+            *record = None;
+            Record::remove(&self.file, path);
         }
+        is_own
     }
 }
 
@@ -214,6 +238,10 @@ impl Write for PartialFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.begun()?.write(bytes)?;
         self.length += count as u64;
+        self.own += count as u64;
+        let new = bytes.get(count.saturating_sub(TAIL)..count).unwrap_or_default();
+        self.tail.extend_from_slice(new);
+        self.tail.drain(..self.tail.len().saturating_sub(TAIL));
         if self.proved < OVERLAP && self.length >= OVERLAP.min(2 * self.proved) {
             // Long before a flush, the first bytes show whose file this is.
             self.store_record(self.length.min(OVERLAP));

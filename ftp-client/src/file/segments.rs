@@ -367,7 +367,8 @@ impl Segments<'_> {
             }
             return Err(error);
         }
-        let whole = self.pieces.join(&together(kept, missing), self.size).map_err(Error::local)?;
+        let mut whole =
+            self.pieces.join(&together(kept, missing), self.size).map_err(Error::local)?;
         let verified = match self.compare_digest(client, &whole) {
             Ok(verified) => verified,
             Err(error) => {
@@ -471,7 +472,9 @@ impl Segments<'_> {
         }
         let is_long = matches!(error, Error::Incomplete { bytes, .. } if bytes > length);
         match file {
-            Writing::File(file) if is_corrupt(&error) => file.discard(),
+            Writing::File(mut file) if is_corrupt(&error) => {
+                file.discard();
+            }
             Writing::File(mut file) => {
                 // The piece keeps the beginning of its range, unless the server sent too much.
                 if is_long {

@@ -137,7 +137,14 @@ fn bytes_that_the_local_file_lost_are_an_error_and_it_gets_no_name_cl_53() {
             data.write_all(b", world").unwrap();
             drop(data);
             peer.reply("226 done");
+            if in_place {
+                peer.answer("SIZE a", "213 12");
+                peer.refuse_probe();
+            }
             about(&mut peer, 12);
+            if in_place {
+                peer.answer("FEAT", "502 what");
+            }
             send(&mut peer, b"hello, world");
         });
         let job = || match in_place {
@@ -149,10 +156,16 @@ fn bytes_that_the_local_file_lost_are_an_error_and_it_gets_no_name_cl_53() {
         let is_it = |fault: &JobFault| {
             matches!(fault, JobFault::LengthChanged { here: 9, received: 12, .. })
         };
-        assert!(matches!(&error, Error::Job(fault) if is_it(fault)), "{error}");
-        assert_eq!((error.kind(), left), (ErrorKind::Integrity, Left::Wrong));
+        let fault = match &error {
+            // What is there may be another program's.
+            Error::Job(JobFault::NotUndone(cause)) if in_place => cause,
+            error => error,
+        };
+        assert!(matches!(fault, Error::Job(fault) if is_it(fault)), "{error}");
+        let want = if in_place { Left::Nothing } else { Left::Wrong };
+        assert_eq!((error.kind(), left), (ErrorKind::Integrity, want));
         // Nothing of it is resumed.
-        assert_eq!(fs::read(&path).ok(), in_place.then(Vec::new));
+        assert_eq!(fs::read(&path).ok(), in_place.then(|| b"he, world".to_vec()));
         assert_eq!(names_in(root.path()).len(), usize::from(in_place));
         let (done, _) = attempt(&mut client, job());
         assert_eq!(done.unwrap().bytes, 12);
@@ -429,4 +442,58 @@ fn names_in(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = names.collect();
     names.sort();
     names
+}
+
+/// The download of a log that grows here, too: one that is cut, and one that is longer than it should be.
+#[test]
+fn a_failed_download_in_place_takes_back_nothing_but_its_own_bytes() {
+    for (kept, line) in [("hello", "line\n"), ("hello", ""), ("", "line\n"), ("", "")] {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a");
+        fs::write(&path, kept).unwrap();
+        let own = path.clone();
+        let content = if kept.is_empty() { "hello, world" } else { "hello, wo" };
+        let (server, mut client) = Server::logged_in(move |mut peer| {
+            loop {
+                let line = peer.line();
+                match line.trim_ascii_end() {
+                    b"TYPE I" => peer.reply("200 ok"),
+                    b"SIZE a" => peer.reply("213 12"),
+                    b"MDTM a" => peer.reply(THEN),
+                    b"EPSV" => {
+                        let port = peer.listen();
+                        peer.reply(&format!("229 ok (|||{port}|)"));
+                    }
+                    b"RETR a" => break,
+                    _ => peer.reply("502 what"),
+                }
+            }
+            peer.reply("150 ok");
+            let mut data = peer.data();
+            data.write_all(content.as_bytes()).unwrap();
+            wait_until("all of it is written", || fs::read(&own).unwrap() == content.as_bytes());
+            File::options().append(true).open(&own).unwrap().write_all(line.as_bytes()).unwrap();
+            if kept.is_empty() {
+                let _ = data.write_all(b"!");
+            }
+            drop(data);
+            peer.try_send(b"426 cut\r\n");
+            peer.drain();
+        });
+        let options = match kept {
+            "" => options(),
+            _ => FileOptions::new().resume(Resume::Trusted),
+        };
+        let (done, left) = attempt(&mut client, Get::in_place(Place::at("a"), &path, &options));
+        let error = done.unwrap_err();
+        let is_undone = !matches!(error, Error::Job(JobFault::NotUndone(_)));
+        let case = format!("{kept} {line}: {error} {left:?}");
+        assert_eq!(is_undone, line.is_empty(), "{case}");
+        let want = if is_undone { kept.to_owned() } else { [content, line].concat() };
+        let found = fs::read_to_string(&path).unwrap();
+        assert!(found == want || !is_undone && found == want.clone() + "!", "{case} {found}");
+        assert!(!matches!(left, Left::InPlace | Left::Part(_)) || is_undone, "{case}");
+        drop(client);
+        server.end();
+    }
 }
