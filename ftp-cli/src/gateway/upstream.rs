@@ -455,6 +455,8 @@ fn fault(error: &Error, changes: bool) -> StorageError {
     let code = error.reply().map(|reply| (reply.code().value(), reply.code().severity()));
     let kind = match (code, error) {
         (_, Error::Uncertain { .. } | Error::Unexpected { .. }) if changes => Kind::Unknown,
+        // A 421 ends the connection; it does not say that the command is not being carried out.
+        (_, Error::ServiceClosing(_)) if changes => Kind::Unknown,
         (_, Error::Argument(_)) => return Kind::NameNotAllowed.into(),
         (Some((452, _)), _) => Kind::NoSpace,
         (Some((552, _)), _) => Kind::OverQuota,

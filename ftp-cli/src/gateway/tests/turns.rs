@@ -405,6 +405,42 @@ fn a_change_whose_answer_is_lost_keeps_its_turn() {
     });
 }
 
+/// A 421 can overtake what a slow disk still does.
+#[test]
+fn a_change_that_is_answered_by_421_keeps_its_turn() {
+    let write = |storage: &dyn Storage, mode| {
+        let mut upload = storage.write(&"/a".into(), mode, Keep::Shared)?;
+        upload.write_all(b"new one")?;
+        upload.commit()
+    };
+    for (verb, in_place) in [
+        (Verb::Dele, false),
+        (Verb::Rnto, false),
+        (Verb::Appe, false),
+        (Verb::Stor, true),
+        (Verb::Mfmt, false),
+    ] {
+        let files = MemoryStorage::new();
+        files.put("/a", "old").unwrap();
+        let server = Server::builder().storage(files).user("u", "p", Rights::FULL);
+        let server = server.fault(verb, 1, ProtocolFault::Close).bind("127.0.0.1:0").unwrap();
+        let mut door = door(server.local_addr(), ("u", "p"), Timeouts::default());
+        Arc::get_mut(&mut door.target).unwrap().in_place = in_place;
+        let storage = door.storage("", None).unwrap();
+        let done = match verb {
+            Verb::Dele => storage.remove(&"/a".into()),
+            Verb::Appe => write(&*storage, WriteMode::Append),
+            Verb::Mfmt => storage.set(&"/a".into(), ftp_server::Change::Modified(5)).map(drop),
+            _ => write(&*storage, WriteMode::Replace),
+        };
+        assert_eq!(done.map_err(|error| error.kind), Err(Kind::Unknown), "{verb:?}");
+        let upstream = door.upstream(&door.login.clone().unwrap());
+        assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err(), "{verb:?}");
+        // The turn lasts: no other server may get its port.
+        std::mem::forget(server);
+    }
+}
+
 /// A connection that the other server has closed leaves no doubt: nothing was sent over it.
 #[test]
 fn a_change_after_a_long_pause_is_made_over_another_connection() {
