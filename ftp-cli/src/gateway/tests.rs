@@ -554,7 +554,7 @@ fn old_server_with(
     thread::spawn(move || {
         for control in listener.incoming() {
             let transfer = Arc::clone(&transfer);
-            thread::spawn(move || serve_old(control.unwrap(), feature, &*transfer));
+            thread::spawn(move || serve_old(control.unwrap(), feature, "/", &*transfer));
         }
     });
     address
@@ -563,6 +563,7 @@ fn old_server_with(
 fn serve_old(
     mut control: TcpStream,
     feature: &str,
+    home: &str,
     transfer: &impl Fn(&TcpListener, &mut TcpStream),
 ) {
     // `ABOR` comes after Telnet bytes.
@@ -577,7 +578,7 @@ fn serve_old(
             "ABOR" => "226 ok".to_owned(),
             "USER" => "331 password".to_owned(),
             "PASS" => "230 in".to_owned(),
-            "PWD" => "257 \"/\"".to_owned(),
+            "PWD" => format!("257 \"{home}\""),
             "SIZE" if line.ends_with(" /\r") => "550 no file".to_owned(),
             "SIZE" => "213 5".to_owned(),
             "MDTM" => "213 20260101000000".to_owned(),
@@ -596,6 +597,30 @@ fn serve_old(
         if control.write_all(format!("{reply}\r\n").as_bytes()).is_err() {
             return;
         }
+    }
+}
+
+/// Another host at the address, or an account that was moved: a file of the same name there is not the file
+/// that was looked at.
+#[test]
+fn a_connection_with_another_login_directory_is_refused() {
+    for (path, is_refused) in [("", true), ("d", true), ("%2Fd", false)] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for (count, control) in listener.incoming().enumerate() {
+                let home = if count == 0 { "/" } else { "/home/u" };
+                thread::spawn(move || serve_old(control.unwrap(), "", home, &|_, _| ()));
+            }
+        });
+        let mut door = door(address, ("u", "p"), Timeouts::default());
+        let url = format!("ftp://{address}/{path}").parse().unwrap();
+        Arc::get_mut(&mut door.target).unwrap().url = url;
+        let upstream = door.upstream(&door.login.clone().unwrap());
+        upstream.lend().unwrap().discard();
+        let lent = upstream.lend().map(drop).map_err(|error| error.source.unwrap().to_string());
+        let is_named = |why: &String| why.contains("login directory has changed: /home/u");
+        assert_eq!(lent.as_ref().is_err_and(is_named), is_refused, "{path}: {lent:?}");
     }
 }
 

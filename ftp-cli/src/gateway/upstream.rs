@@ -12,7 +12,7 @@ use ftp_client::pool::{Lent, Patience};
 use ftp_client::{
     Client, ClientBuilder, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
 };
-use ftp_proto::Command;
+use ftp_proto::{Command, Escaped};
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
 use crate::lock;
@@ -405,24 +405,33 @@ impl Drop for Turn {
 }
 
 /// Connects and logs in, and finds the directory of the URL.
+///
+/// # Errors
+///
+/// Refuses a connection whose login directory is not that of the first one: all paths would lead elsewhere.
 fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Result<Client, Error> {
     let mut client = to.builder.clone().connect_to(&to.url)?;
     client.login(&login.0, &login.1)?;
     if base.get().is_none() {
         let features = client.features()?;
         let _ = to.sets_times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));
-        let mut path = to.url.path().to_vec();
-        if path.first() != Some(&b'/') {
-            let mut here = client.pwd()?.into_bytes();
-            // Two slashes at the beginning are a host's name on some systems.
-            if here.last() != Some(&b'/') {
-                here.push(b'/');
-            }
-            here.append(&mut path);
-            path = here;
+    }
+    let mut path = to.url.path().to_vec();
+    if path.first() != Some(&b'/') {
+        let mut here = client.pwd()?.into_bytes();
+        // Two slashes at the beginning are a host's name on some systems.
+        if here.last() != Some(&b'/') {
+            here.push(b'/');
         }
-        while path.pop_if(|last| *last == b'/').is_some() {}
-        let _ = base.set(path);
+        here.append(&mut path);
+        path = here;
+    }
+    while path.pop_if(|last| *last == b'/').is_some() {}
+    let known = base.get_or_init(|| path.clone());
+    if *known != path {
+        let [known, path] = [known, &path].map(|path| Escaped(path));
+        let why = format!("the login directory has changed: {path} in place of {known}; restart");
+        return Err(Error::local(io::Error::other(why)));
     }
     Ok(client)
 }
