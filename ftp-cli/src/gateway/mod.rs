@@ -18,7 +18,7 @@ use ftp_server::daemon::{OpenStore, StoreKey, StoreKind, StoreValues};
 use ftp_server::{MemoryStorage, Partials, Storage, StorageError, StorageErrorKind as Kind};
 
 use self::storage::{Gateway, check_names};
-use self::upstream::{ConnectingThread, OtherTarget, Upstream, UserLogin};
+use self::upstream::{ConnectingThread, OtherTarget, TURNS, Turns, Upstream, UserLogin};
 use crate::connect::credentials::read_file;
 use crate::lock;
 
@@ -73,7 +73,13 @@ const KEYS: &[StoreKey] = &[
 ];
 
 /// The kind `ftp` of stores.
-pub(crate) struct OtherServer;
+pub(crate) struct OtherServer(&'static Turns);
+
+impl Default for OtherServer {
+    fn default() -> Self {
+        Self(&TURNS)
+    }
+}
 
 impl StoreKind for OtherServer {
     fn keys(&self) -> &[StoreKey] {
@@ -165,13 +171,13 @@ impl StoreKind for OtherServer {
             builder,
             connections: values.number("connections").unwrap_or(8).try_into().unwrap_or(usize::MAX),
             timeout,
+            turns: self.0,
             turn: TURN,
             late: LATE,
             in_place: values.switch("in_place") == Some(true),
             hashes: values.text("verify") == Some("hash"),
             dialler: ConnectingThread::start()
                 .map_err(|error| format!("cannot start a thread: {error}"))?,
-            personal: login.is_none(),
             held: AtomicUsize::new(0),
             renames: Default::default(),
             replaces: OnceLock::new(),

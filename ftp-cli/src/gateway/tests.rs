@@ -36,12 +36,12 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         builder: Client::builder().timeouts(timeouts),
         connections: 8,
         timeout: Duration::from_secs(10),
+        turns: Box::leak(Box::default()),
         turn: Duration::from_millis(200),
         late: LATE,
         in_place: false,
         hashes: false,
         dialler: ConnectingThread::start().unwrap(),
-        personal: false,
         held: AtomicUsize::new(0),
         renames: Default::default(),
         replaces: OnceLock::new(),
@@ -147,7 +147,7 @@ impl Front {
         };
         let text = format!("{}{}[stores.up]\n{keys}", user("u"), user("v"));
         let mut config = Config::from_toml(&text).unwrap();
-        config.add_store_kind("ftp", OtherServer);
+        config.add_store_kind("ftp", OtherServer(Box::leak(Box::default())));
         config.set("listen.addresses", "127.0.0.1:0").unwrap();
         config.validate().unwrap_or_else(|error| panic!("{:?}", error.lines()));
         let (found, address) = mpsc::channel();
@@ -363,7 +363,6 @@ fn a_server_that_cannot_rename_is_named_to_the_client() {
 fn check_reaches_the_other_server_without_a_login_of_its_own() {
     let mut door = door(old_server(|_, _| ()), ("u", "p"), Timeouts::default());
     door.login = None;
-    Arc::get_mut(&mut door.target).unwrap().personal = true;
     door.check().unwrap();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     Arc::get_mut(&mut door.target).unwrap().url = format!("ftp://{nobody}").parse().unwrap();
@@ -439,8 +438,6 @@ fn a_lost_reply_to_the_rename_is_unknown() {
         let mut upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared).unwrap();
         upload.write_all(b"new one").unwrap();
         assert_eq!(upload.commit().unwrap_err().kind, Kind::Unknown);
-        // The turn lasts: no other server may get its port.
-        std::mem::forget(server);
     });
 }
 
@@ -930,7 +927,7 @@ fn wrong_settings_are_named() {
         ("kind = \"fpt\"", "stores.up.kind: unknown kind \"fpt\": this program has s3, ftp"),
     ] {
         let mut config = Config::from_toml(&format!("[stores.up]\n{keys}\n")).unwrap();
-        config.add_store_kind("ftp", OtherServer);
+        config.add_store_kind("ftp", OtherServer::default());
         let lines = config.validate().unwrap_err().lines().join("\n");
         assert!(lines.contains(want), "{keys}: {lines}");
     }

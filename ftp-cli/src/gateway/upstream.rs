@@ -48,6 +48,8 @@ pub(super) struct OtherTarget {
     pub(super) builder: ClientBuilder,
     pub(super) connections: usize,
     pub(super) timeout: Duration,
+    /// Those of all stores; tests have their own.
+    pub(super) turns: &'static Turns,
     /// The longest wait for the end of another change at a path.
     pub(super) turn: Duration,
     /// Time for which a change whose answer is lost may still be made.
@@ -55,8 +57,6 @@ pub(super) struct OtherTarget {
     pub(super) in_place: bool,
     pub(super) hashes: bool,
     pub(super) dialler: ConnectingThread,
-    /// Whether each user's own login is passed on.
-    pub(super) personal: bool,
     /// The memory of listings that clients are reading, and of appends, in bytes.
     pub(super) held: AtomicUsize,
     /// Set once a rename that was confirmed had given an object its name: a new one, or that of an older file.
@@ -305,16 +305,22 @@ fn is_other(old: Metadata, now: Metadata) -> bool {
     !is_same(old, now) || (old.modified != now.modified && !times.contains(&0))
 }
 
-/// The turns of this moment. A reload makes other stores, and several can lead to one server.
-static TURNS: Mutex<Vec<Arc<Reserved>>> = Mutex::new(Vec::new());
+/// The turns of this moment. All stores have the same: a reload makes others, and one server can have several
+/// names, ports, users and roots.
+pub(super) static TURNS: Turns = Turns(Mutex::new(Vec::new()));
+
+#[derive(Default)]
+pub(super) struct Turns(Mutex<Vec<Arc<Reserved>>>);
 
 /// The turn of the only change at some paths: a change whose answer is late must not follow a newer one, and
 /// of two appends at once, a server can write the second over the first.
-pub(super) struct Turn(Arc<Reserved>, Duration);
+pub(super) struct Turn {
+    own: Arc<Reserved>,
+    all: &'static Turns,
+    late: Duration,
+}
 
 struct Reserved {
-    /// Host and port, and the user where each user has files of their own.
-    server: (String, u16, Option<Vec<u8>>),
     /// Each with whether what is below the path is changed too.
     places: Vec<(Vec<u8>, bool)>,
     /// The end of the turn of a change whose answer is lost.
@@ -323,14 +329,16 @@ struct Reserved {
 
 impl Reserved {
     fn excludes(&self, other: &Self) -> bool {
-        let has = |(tree, is_tree): &(Vec<u8>, bool), path: &[u8]| {
-            path.strip_prefix(&**tree)
-                .is_some_and(|rest| rest.is_empty() || (*is_tree && rest.starts_with(b"/")))
+        // Two logins can see one tree from two roots, so that one path ends with the other.
+        let is_one = |one: &[u8], other: &[u8]| one.ends_with(other) || other.ends_with(one);
+        let has = |(place, is_tree): &(Vec<u8>, bool), path: &[u8]| {
+            let mut above = path.iter().enumerate().skip(1).filter(|_| *is_tree);
+            is_one(place, path)
+                || above.any(|(at, byte)| *byte == b'/' && is_one(place, path.split_at(at).0))
         };
-        self.server == other.server
-            && self.places.iter().any(|one| {
-                other.places.iter().any(|other| has(one, &other.0) || has(other, &one.0))
-            })
+        self.places
+            .iter()
+            .any(|one| other.places.iter().any(|other| has(one, &other.0) || has(other, &one.0)))
     }
 }
 
@@ -351,19 +359,17 @@ impl Turn {
     /// Begins the turn of a change at some paths below the directory of the URL, each with whether it also
     /// changes what is below the path.
     pub(super) fn begin(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
-        let OtherTarget { url, personal, late, .. } = &*upstream.target;
-        let user = personal.then(|| upstream.login.0.clone());
-        let server = (url.host().to_ascii_lowercase(), url.port(), user);
+        let OtherTarget { turns: all, late, .. } = *upstream.target;
         let places = places.iter();
         let places = places.map(|(path, tree)| (folded(&upstream.path(path)), *tree)).collect();
-        let own = Arc::new(Reserved { server, places, late: OnceLock::new() });
-        let mut turns = lock(&TURNS);
+        let own = Arc::new(Reserved { places, late: OnceLock::new() });
+        let mut turns = lock(&all.0);
         turns.retain(|turn| turn.late.get().is_none_or(|end| Instant::now() < *end));
         if turns.iter().any(|turn| turn.excludes(&own)) {
             return Err(Kind::Busy.into());
         }
         turns.push(Arc::clone(&own));
-        Ok(Self(own, *late))
+        Ok(Self { own, all, late })
     }
 
     /// Waits for the turn for a moment.
@@ -377,12 +383,10 @@ impl Turn {
         }
     }
 
-    /// Returns whether the answer to a change at this path is lost.
+    /// Returns whether the answer to a change is lost.
     #[cfg(test)]
-    pub(super) fn is_late(port: u16, path: &[u8]) -> bool {
-        let has = |turn: &Reserved| turn.places.iter().any(|place| place.0 == folded(path));
-        let is_it = |turn: &Arc<Reserved>| turn.server.1 == port && has(turn);
-        lock(&TURNS).iter().any(|turn| is_it(turn) && turn.late.get().is_some())
+    pub(super) fn is_late(all: &Turns) -> bool {
+        lock(&all.0).iter().any(|turn| turn.late.get().is_some())
     }
 
     /// Returns the result of the change. If its answer is lost, the server may make it later, and nothing
@@ -390,7 +394,7 @@ impl Turn {
     pub(super) fn settle<T>(&self, done: Result<T, Error>) -> StorageResult<T> {
         done.map_err(|error| fault(&error, true)).inspect_err(|error| {
             if error.kind == Kind::Unknown {
-                let _ = self.0.late.set(Instant::now() + self.1);
+                let _ = self.own.late.set(Instant::now() + self.late);
             }
         })
     }
@@ -398,8 +402,8 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.0.late.get().is_none() {
-            lock(&TURNS).retain(|turn| !Arc::ptr_eq(turn, &self.0));
+        if self.own.late.get().is_none() {
+            lock(&self.all.0).retain(|turn| !Arc::ptr_eq(turn, &self.own));
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn config(
         None => Config::new(),
     };
     #[cfg(feature = "client")]
-    config.add_store_kind("ftp", crate::gateway::OtherServer);
+    config.add_store_kind("ftp", crate::gateway::OtherServer::default());
     config.environment(|name| std::env::var_os(name));
     config.sockets(plaintext, implicit);
     set(&mut config, options)?;

@@ -314,8 +314,7 @@ fn a_cut_upload_whose_end_gets_no_answer_keeps_its_turn() {
     let mut upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared).unwrap();
     upload.write_all(b"a").unwrap();
     drop(upload);
-    let path = upstream.path(b"/a");
-    wait_until("the abort has failed", || Turn::is_late(upstream.target.url.port(), &path));
+    wait_until("the abort has failed", || Turn::is_late(upstream.target.turns));
     assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err());
 }
 
@@ -347,27 +346,38 @@ fn renames_in_both_directions_do_not_wait_for_each_other() {
     Turn::begin(&upstream, &other).unwrap();
 }
 
-#[test]
-fn each_login_of_the_other_server_has_turns_of_its_own() {
-    let address = old_server(|_, _| ());
-    let mut door = door(address, ("u", "p"), Timeouts::default());
-    Arc::get_mut(&mut door.target).unwrap().personal = true;
-    let [one, other] = ["u", "v"].map(|user| door.upstream(&(user.into(), "p".into())));
-    let _turn = Turn::begin(&one, &[(b"/a", false)]).unwrap();
-    assert!(Turn::begin(&one, &[(b"/a", false)]).is_err());
-    Turn::begin(&other, &[(b"/a", false)]).unwrap();
-}
-
-/// A reload makes other stores, and two stores can lead to one server.
+/// A reload makes other stores, and one server can have two names, ports, users and roots.
 #[test]
 fn two_stores_of_one_server_take_turns() {
     let address = old_server(|_, _| ());
-    let doors = ["u", "v"].map(|user| door(address, (user, "p"), Timeouts::default()));
-    let [one, other] = doors.each_ref().map(|door| door.upstream(&door.login.clone().unwrap()));
-    let turn = Turn::begin(&one, &[(b"/a", false)]).unwrap();
-    assert!(Turn::begin(&other, &[(b"/a", false)]).is_err());
-    drop(turn);
-    Turn::begin(&other, &[(b"/a", false)]).unwrap();
+    let mut doors = [(); 3].map(|()| door(address, ("u", "p"), Timeouts::default()));
+    let turns = doors[0].target.turns;
+    for (door, url) in doors.iter_mut().zip([
+        format!("ftp://{address}/%2Fhome/u"),
+        format!("ftp://localhost:{}/%2FHome/u", address.port()),
+        format!("ftp://v@{address}/%2Fu"),
+    ]) {
+        let target = Arc::get_mut(&mut door.target).unwrap();
+        (target.turns, target.url) = (turns, url.parse().unwrap());
+    }
+    // Each has told its directory.
+    let all = doors.each_ref().map(|door| {
+        let upstream = door.upstream(&door.login.clone().unwrap());
+        drop(upstream.lend().unwrap());
+        upstream
+    });
+    for one in &all {
+        for (path, is_tree) in [(&b"/a"[..], false), (b"/a", true), (b"/b/c", false)] {
+            let turn = Turn::begin(one, &[(path, is_tree)]).unwrap();
+            for other in &all {
+                assert!(Turn::begin(other, &[(path, false)]).is_err());
+                assert_eq!(Turn::begin(other, &[(b"/a/x", false)]).is_err(), is_tree);
+                assert!(Turn::begin(other, &[(b"/b", true)]).is_err() || path == b"/a");
+                Turn::begin(other, &[(b"/aa", true)]).unwrap();
+            }
+            drop(turn);
+        }
+    }
 }
 
 /// Some servers remove a directory with all that is in it.
@@ -400,8 +410,6 @@ fn a_change_whose_answer_is_lost_keeps_its_turn() {
         assert_eq!(storage.remove(&"/a".into()).unwrap_err().kind, Kind::Unknown);
         let upstream = door.upstream(&door.login.clone().unwrap());
         assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err());
-        // The turn lasts: no other server may get its port.
-        std::mem::forget(server);
     });
 }
 
@@ -436,8 +444,6 @@ fn a_change_that_is_answered_by_421_keeps_its_turn() {
         assert_eq!(done.map_err(|error| error.kind), Err(Kind::Unknown), "{verb:?}");
         let upstream = door.upstream(&door.login.clone().unwrap());
         assert!(Turn::begin(&upstream, &[(b"/a", false)]).is_err(), "{verb:?}");
-        // The turn lasts: no other server may get its port.
-        std::mem::forget(server);
     }
 }
 
