@@ -179,8 +179,6 @@ impl StoreKind for OtherServer {
             dialler: ConnectingThread::start()
                 .map_err(|error| format!("cannot start a thread: {error}"))?,
             held: AtomicUsize::new(0),
-            renames: Default::default(),
-            replaces: OnceLock::new(),
             sets_times: OnceLock::new(),
         };
         Ok(Arc::new(Door::new(target, login)))

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_client::error::ListingCut;
+use ftp_client::file::HashAlgorithm;
 use ftp_client::listing::{Budget, ListOptions, ListingForm};
 use ftp_client::{Client, Entry as Found, EntryKind as FoundKind, Error, ListLine, TimeVal};
 use ftp_proto::{Escaped, HiddenFile, Permissions};
@@ -18,8 +19,8 @@ use ftp_server::{
 
 use super::transfer::{self, OtherAppend, OtherFile, Reading};
 use super::upstream::{
-    self, Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, failed, find, folded,
-    is_same, metadata,
+    self, Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, bytes_of, failed,
+    find, folded, is_other, is_same, metadata,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -381,6 +382,14 @@ impl Storage for Gateway {
         let is_itself = there == Some(old) && folded(&old_path) == folded(&new_path);
         // Others can have changed the file since it was looked at, but nothing had the new name.
         let is_moved = |it| there.is_none() || is_same(it, old);
+        let mut bytes = None;
+        if there.is_some_and(|it| !is_itself && !is_other(it, old)) {
+            // Without them, a new time can still prove it.
+            bytes = match bytes_of(&mut client, &old_place, HashAlgorithm::Sha256) {
+                Err(error) if error.reply().is_some() => None,
+                read => read.known()?,
+            };
+        }
         let named = client.rename_from(&old_place, &new_place).known();
         let renamed = named.and_then(|named| {
             if is_itself {
@@ -389,7 +398,8 @@ impl Storage for Gateway {
                 return turn.settle(client.rename_to(&named));
             }
             let places = [&*old_place, &*new_place];
-            self.upstream.rename(&mut client, &named, places, there, is_moved, &turn)
+            let bytes = bytes.as_ref();
+            upstream::rename(&mut client, &named, places, there, is_moved, bytes, &turn)
         });
         drop((client, turn));
         self.made(to, renamed)

@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftp_client::file::Checksum;
+use ftp_client::file::{Checksum, Digest, HashAlgorithm};
 use ftp_client::{Client, Download, Error, UploadMode};
 use ftp_proto::Escaped;
 use ftp_server::{
@@ -17,8 +17,8 @@ use ftp_server::{
 };
 
 use super::upstream::{
-    Connection, Held, Known as _, ROOM, RunningTransfer, StorageResult, Turn, Upstream, failed,
-    find, in_doubt, is_same,
+    self, BUFFER, Connection, Held, Known as _, ROOM, RunningTransfer, StorageResult, Turn,
+    Upstream, check_replaced, failed, find, in_doubt, is_same,
 };
 use crate::random_name;
 
@@ -30,10 +30,6 @@ const STEP: Duration = Duration::from_millis(100);
 /// Pauses between the tries to remove what the other server has of a failed upload, in seconds: it may be
 /// about to restart.
 const PAUSES: [u64; 5] = [0, 1, 10, 60, 600];
-
-/// The buffer of a download, of which a store has as many as connections. Smaller ones halve the rate: each
-/// read is preceded by a look at what has arrived.
-const BUFFER: usize = 128 * 1024;
 
 /// Maximum number of bytes of an `APPE`. They are sent in one go, so that a client that is cut off or slow
 /// changes nothing there.
@@ -201,7 +197,11 @@ struct OtherUpload {
     /// The connection, once the other server has confirmed the upload.
     confirmed: Option<Connection>,
     sent: u64,
+    /// The digest that the server is asked for, or one of a file that replaces another: where size and time do
+    /// not prove that, its bytes are read again.
     checksum: Option<Checksum>,
+    asks_digest: bool,
+    digest: Option<Digest>,
     /// The turn of an upload to the file itself, or of the rename.
     turn: Option<Turn>,
     transfer: Option<RunningTransfer>,
@@ -225,6 +225,10 @@ pub(super) fn begin(
     if upstream.target.hashes {
         checksum = Checksum::for_server(&mut client).known()?;
     }
+    let asks_digest = checksum.is_some();
+    if !asks_digest && old.is_some() {
+        checksum = Checksum::new(HashAlgorithm::Sha256);
+    }
     let removed_after = turn.is_none().then_some(Duration::ZERO);
     if removed_after.is_some() {
         place.truncate(place.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1));
@@ -244,6 +248,8 @@ pub(super) fn begin(
         confirmed,
         sent,
         checksum,
+        asks_digest,
+        digest: None,
         turn,
         transfer: Some(transfer),
     };
@@ -275,8 +281,9 @@ impl OtherUpload {
         }
         let (report, mut client) = self.running.take().ok_or(Kind::Io)?.release();
         settle(self.turn.as_ref(), report)?;
-        if let Some(digest) = self.checksum.take().map(Checksum::finish) {
-            let compare = |client: &mut Client, _: &_| client.compare_hash(&self.place, &digest);
+        self.digest = self.checksum.take().map(Checksum::finish);
+        if let Some(digest) = self.digest.as_ref().filter(|_| self.asks_digest) {
+            let compare = |client: &mut Client, _: &_| client.compare_hash(&self.place, digest);
             let compared = self.upstream.ask_by(client, compare);
             ((), client) = if self.turn.is_some() { compared.map_err(in_doubt) } else { compared }?;
             // In place, it is the digest of what is there.
@@ -298,26 +305,25 @@ impl OtherUpload {
             let old = self.old.filter(|old| old.size > 0 || self.sent > 0);
             let asked = upstream.ask_by(client, |client, _| {
                 check_size(client, place, self.sent, false)?;
-                old.map_or(Ok(()), |old| upstream.check_replaced(client, place, old))
+                old.map_or(Ok(()), |old| check_replaced(client, place, old, self.digest.as_ref()))
             });
             return asked.map(drop).map_err(in_doubt);
         }
-        let (to, creates) = (upstream.path(&self.path), self.mode == WriteMode::Create);
-        // What is there then must be known to tell whether it is replaced.
-        let [_, replaces] = &upstream.target.renames;
-        let looks = creates || (self.old.is_some() && replaces.get().is_none());
-        let ((found, named), mut client) = upstream.ask_by(client, |client, _| {
-            client.ask_before_rename(place, looks.then_some(&*to))?;
-            check_size(client, place, self.sent, false)?;
-            let found = if looks { find(client, &to)? } else { self.old };
-            Ok((found, client.rename_from(place, &to)?))
-        })?;
-        if creates && found.is_some() {
-            return Err(Kind::Exists.into());
-        }
+        let (to, turn) = (upstream.path(&self.path), self.turn.as_ref().ok_or(Kind::Io)?);
         let is_moved = |it| is_same(it, Metadata::file(self.sent));
-        let turn = self.turn.as_ref().ok_or(Kind::Io)?;
-        upstream.rename(&mut client, &named, [place, &to], found, is_moved, turn)
+        let ((found, named), mut client) = upstream.ask_by(client, |client, _| {
+            client.ask_before_rename(place, Some(&to))?;
+            check_size(client, place, self.sent, false)?;
+            Ok((find(client, &to)?, client.rename_from(place, &to)?))
+        })?;
+        if let Some(found) = found {
+            found.kind.check_file()?;
+            if self.mode == WriteMode::Create {
+                return Err(Kind::Exists.into());
+            }
+        }
+        let (places, digest) = ([place, &*to], self.digest.as_ref());
+        upstream::rename(&mut client, &named, places, found, is_moved, digest, turn)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The connections to another server, and what is at a path there.
 
-use std::io;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_client::error::Phase;
+use ftp_client::file::{Checksum, Digest, HashAlgorithm};
 use ftp_client::pool::{Lent, Patience};
 use ftp_client::{
     Client, ClientBuilder, Entry, EntryKind as FoundKind, Error, FtpUrl, Pool, Severity,
@@ -30,6 +31,10 @@ const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time after which a firewall may have forgotten an idle connection.
 const IDLE: Duration = Duration::from_secs(60);
+
+/// The buffer of a download, of which a store has as many as connections. Smaller ones halve the rate: each
+/// read is preceded by a look at what has arrived.
+pub(super) const BUFFER: usize = 128 * 1024;
 
 /// Maximum memory of all listings and appends of a store at once, in bytes: 250,000 names.
 pub(super) const ROOM: usize = 80 * 1024 * 1024;
@@ -59,10 +64,6 @@ pub(super) struct OtherTarget {
     pub(super) dialler: ConnectingThread,
     /// The memory of listings that clients are reading, and of appends, in bytes.
     pub(super) held: AtomicUsize,
-    /// Set once a rename that was confirmed had given an object its name: a new one, or that of an older file.
-    pub(super) renames: [OnceLock<()>; 2],
-    /// Set once an upload in place had replaced an older file.
-    pub(super) replaces: OnceLock<()>,
     /// Whether the server can set times, once known.
     pub(super) sets_times: OnceLock<bool>,
 }
@@ -231,62 +232,79 @@ impl Upstream {
         StorageError::check_wanted()?;
         turn.settle(call(&mut client, &self.path(path)))
     }
+}
 
-    /// Gives the object at `from` its new name `to`, which `there` has. Looks once whether it has it, which
-    /// `is_moved` tells: some servers confirm a rename and give another name or do nothing, some only if
-    /// there is an older file.
-    pub(super) fn rename(
-        &self,
-        client: &mut Client,
-        named: &Command,
-        [from, to]: [&[u8]; 2],
-        there: Option<Metadata>,
-        is_moved: impl Fn(Metadata) -> bool,
-        turn: &Turn,
-    ) -> StorageResult<()> {
-        StorageError::check_wanted()?;
-        turn.settle(client.rename_to(named))?;
-        let [new, replaced] = &self.target.renames;
-        let renames = if there.is_some() { replaced } else { new };
-        if renames.get().is_some() {
-            return Ok(());
-        }
-        let now = find(client, to).known().map_err(in_doubt)?;
-        let is_kept = |now| there.is_some_and(|old| !is_other(old, now));
-        let Some(now) = now.filter(|now| is_moved(*now) || !is_kept(*now)) else {
-            return Err(failed(Kind::Io, "the other server does not rename; use in_place"));
-        };
-        // Others can have changed the time of the old file.
-        let is_alike = there.is_some_and(|old| is_same(old, now));
-        if !is_moved(now)
-            || is_kept(now)
-            || (is_alike && find(client, from).known().map_err(in_doubt)?.is_some())
-        {
-            let why = "the rename is confirmed, but the name can have another object";
-            return Err(failed(Kind::Unknown, why));
-        }
-        let _ = renames.set(());
-        Ok(())
+/// Gives the object at `from` its new name `to`, which `there` has, and looks whether it has it, which
+/// `is_moved` tells: some servers confirm a rename and give another name or do nothing, perhaps only over an
+/// older file, between two disks, or on one of the hosts at an address. `bytes` are those of the file.
+pub(super) fn rename(
+    client: &mut Client,
+    named: &Command,
+    [from, to]: [&[u8]; 2],
+    there: Option<Metadata>,
+    is_moved: impl Fn(Metadata) -> bool,
+    bytes: Option<&Digest>,
+    turn: &Turn,
+) -> StorageResult<()> {
+    StorageError::check_wanted()?;
+    turn.settle(client.rename_to(named))?;
+    let now = find(client, to).known().map_err(in_doubt)?;
+    let is_kept = |now| there.is_some_and(|old| !is_other(old, now));
+    let Some(now) = now.filter(|now| is_moved(*now) || !is_kept(*now)) else {
+        return Err(failed(Kind::Io, "the other server does not rename; use in_place"));
+    };
+    let is_alike = there.is_some_and(|old| is_same(old, now));
+    // Others can have changed the time of the old file.
+    if !is_moved(now)
+        || (is_alike && find(client, from).known().map_err(in_doubt)?.is_some())
+        || (is_kept(now) && !has_bytes(client, to, bytes).known().map_err(in_doubt)?)
+    {
+        let why = "the rename is confirmed, but the name can have another object";
+        return Err(failed(Kind::Unknown, why));
     }
+    Ok(())
+}
 
-    /// Looks, until it was so once, whether a confirmed upload has replaced the file `old`: some servers
-    /// store beside it.
-    pub(super) fn check_replaced(
-        &self,
-        client: &mut Client,
-        place: &[u8],
-        old: Metadata,
-    ) -> Result<(), Error> {
-        let replaced = &self.target.replaces;
-        if replaced.get().is_none() {
-            if !find(client, place)?.is_some_and(|now| is_other(old, now)) {
-                let why = "the upload is confirmed, but the old file can be there still";
-                return Err(Error::local(io::Error::other(why)));
-            }
-            let _ = replaced.set(());
-        }
-        Ok(())
+/// Looks whether a confirmed upload of these bytes has replaced the file `old`: some servers store beside
+/// it.
+pub(super) fn check_replaced(
+    client: &mut Client,
+    place: &[u8],
+    old: Metadata,
+    sent: Option<&Digest>,
+) -> Result<(), Error> {
+    if find(client, place)?.is_some_and(|now| is_other(old, now)) || has_bytes(client, place, sent)?
+    {
+        return Ok(());
     }
+    let why = "the upload is confirmed, but the old file can be there still";
+    Err(Error::local(io::Error::other(why)))
+}
+
+/// Reads a file whose size and time prove nothing.
+fn has_bytes(client: &mut Client, place: &[u8], want: Option<&Digest>) -> Result<bool, Error> {
+    let Some(want) = want else { return Ok(false) };
+    Ok(bytes_of(client, place, want.algorithm)?.is_some_and(|bytes| bytes == *want))
+}
+
+/// Returns the digest of the bytes that a file has.
+pub(super) fn bytes_of(
+    client: &mut Client,
+    place: &[u8],
+    algorithm: HashAlgorithm,
+) -> Result<Option<Digest>, Error> {
+    let Some(mut sum) = Checksum::new(algorithm) else { return Ok(None) };
+    let mut file = client.retrieve(place)?;
+    let mut piece = vec![0; BUFFER];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => sum.update(piece.split_at(count).0),
+            Err(error) => return Err(file.fail(error)),
+        }
+    }
+    file.finish()?;
+    Ok(Some(sum.finish()))
 }
 
 /// Returns whether two looks can have shown one object that has not changed.
@@ -300,7 +318,7 @@ pub(super) fn is_same(one: Metadata, other: Metadata) -> bool {
 }
 
 /// Returns whether two looks must have shown two objects: of equal size, those with different times.
-fn is_other(old: Metadata, now: Metadata) -> bool {
+pub(super) fn is_other(old: Metadata, now: Metadata) -> bool {
     let times = [old.modified, now.modified];
     !is_same(old, now) || (old.modified != now.modified && !times.contains(&0))
 }
@@ -434,7 +452,7 @@ fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Res
     let known = base.get_or_init(|| path.clone());
     if *known != path {
         let [known, path] = [known, &path].map(|path| Escaped(path));
-        let why = format!("the login directory has changed: {path} in place of {known}; restart");
+        let why = format!("the login directory has changed: {path}/ in place of {known}/; restart");
         return Err(Error::local(io::Error::other(why)));
     }
     Ok(client)
