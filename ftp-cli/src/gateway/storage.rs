@@ -20,7 +20,7 @@ use ftp_server::{
 use super::transfer::{self, OtherAppend, OtherFile, Reading};
 use super::upstream::{
     self, Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, bytes_of, failed,
-    find, folded, is_other, is_same, metadata,
+    find, folded, in_doubt, is_other, is_same, metadata,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -152,6 +152,16 @@ fn names_in(client: &mut Client, other: &Upstream, at: &[u8]) -> Result<(Vec<Fou
         }
     }
     Ok((names, held))
+}
+
+/// Looks whether what a removal has confirmed is gone: the `old` object, if its facts are known.
+fn check_gone(client: &mut Client, place: &[u8], old: Option<Metadata>) -> StorageResult<()> {
+    match find(client, place).known().map_err(in_doubt)? {
+        Some(now) if old.is_none_or(|old| !is_other(old, now)) => {
+            Err(failed(Kind::Io, "the other server confirms a removal, and the name is there"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses the names of uploads on their way, and names that servers on Windows take for others: a `\`
@@ -305,13 +315,17 @@ impl Storage for Gateway {
             true => client.stat(other.path(&at)),
             false => Ok(None),
         });
-        let kind = match told?.0.and_then(|told| told.kind) {
-            Some(FoundKind::File) => Some(FoundKind::File),
+        let old = told?.0.and_then(|told| metadata(&told));
+        let kind = match old.map(|old| old.kind) {
+            Some(EntryKind::File) => Some(FoundKind::File),
             _ => self.listed(path)?,
         };
         match kind {
             Some(FoundKind::File | FoundKind::Link) => {
-                self.upstream.change(&at, false, |client, place| client.delete(place))
+                self.upstream.change(&at, false, |client, place| {
+                    client.delete(place)?;
+                    Ok(check_gone(client, place, old))
+                })?
             }
             Some(FoundKind::Directory) => Err(Kind::IsDirectory.into()),
             Some(FoundKind::Other) | None => {
@@ -333,7 +347,7 @@ impl Storage for Gateway {
             // Some servers remove what is in the directory too: nothing may get its name there meanwhile.
             let removed =
                 self.upstream.change(&at, true, |client, place| match self.empty(client, place) {
-                    Ok(()) => client.rmdir(place).map(Ok),
+                    Ok(()) => client.rmdir(place).map(|()| check_gone(client, place, None)),
                     kept => Ok(kept),
                 });
             let removed = removed.and_then(|removed| removed);
@@ -407,22 +421,30 @@ impl Storage for Gateway {
 
     fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
         let (at, found) = (self.below(path)?, self.existing(path)?);
-        let told = match change {
-            Change::Modified(time) => {
+        match change {
+            Change::Modified(want) => {
                 found.kind.check_file()?;
-                let time = TimeVal::from_unix_seconds(time).ok_or(Kind::NotFile)?;
-                self.upstream.change(&at, false, |client, at| client.set_modified(at, time))?
+                let time = TimeVal::from_unix_seconds(want).ok_or(Kind::NotFile)?;
+                let set = |client: &mut Client, at: &_| client.set_modified(at, time);
+                let told = self.upstream.change(&at, false, set)?;
+                let now = self.existing(path)?;
+                // FAT has even seconds.
+                let is_kept = now.modified == found.modified && now.modified.abs_diff(want) > 1;
+                match told {
+                    Some(told) if now.modified == 0 => Ok(found.modified(told.unix_seconds())),
+                    _ if is_kept && now.modified != 0 => {
+                        let why = "the other server confirms a time, and keeps the old one";
+                        Err(failed(Kind::Io, why))
+                    }
+                    _ => Ok(now),
+                }
             }
             Change::Mode(mode) => {
                 let mode = Permissions::new(u16::try_from(mode).map_err(|_| Kind::Unsupported)?);
                 self.upstream.change(&at, false, |client, at| client.chmod(at, mode))?;
-                None
+                self.existing(path)
             }
-            _ => return Err(Kind::Unsupported.into()),
-        };
-        match told {
-            Some(time) => Ok(found.modified(time.unix_seconds())),
-            None => self.existing(path),
+            _ => Err(Kind::Unsupported.into()),
         }
     }
 

@@ -1093,6 +1093,53 @@ fn an_upload_looks_at_its_name_in_the_turn_of_the_rename() {
     assert_eq!(files.get("/a").as_deref(), Some(&b"one"[..]));
 }
 
+#[test]
+fn a_removal_or_a_time_that_is_only_claimed_is_not_confirmed() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    files.mkdir(&"/d".into()).unwrap();
+    let (_other, door) = door_over(Claiming(files.clone()), &Recorder::new());
+    let storage = door.storage("", None).unwrap();
+    let kind = |error: StorageError| error.kind;
+    assert_eq!(storage.remove(&"/a".into()).map_err(kind), Err(Kind::Io));
+    assert_eq!(storage.rmdir(&"/d".into()).map_err(kind), Err(Kind::Io));
+    let set = |time| storage.set(&"/a".into(), ftp_server::Change::Modified(time)).map_err(kind);
+    assert_eq!(set(1_000_000).map(drop), Err(Kind::Io));
+    let now = files.stat(&"/a".into(), Ask::Facts).unwrap().modified;
+    // A disk may round it.
+    assert_eq!(set(now + 1).map(|found| found.modified), Ok(now));
+    // Another client stores a file of this name.
+    files.put("/newer", "another").unwrap();
+    storage.remove(&"/newer".into()).unwrap();
+    assert_eq!(files.get("/newer").as_deref(), Some(&b"another one"[..]));
+}
+
+/// A storage that does nothing and confirms it.
+struct Claiming(MemoryStorage);
+
+impl Storage for Claiming {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished);
+    ftp_server::forward_storage!(self, self.0; kept, forget, mkdir, rename, space);
+
+    fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
+        if path == &"/newer".into() { self.0.put("/newer", "another one") } else { Ok(()) }
+    }
+
+    fn rmdir(&self, _: &VirtualPath) -> StorageResult<()> {
+        Ok(())
+    }
+
+    fn set(
+        &self,
+        path: &VirtualPath,
+        change: ftp_server::Change,
+    ) -> StorageResult<ftp_server::Metadata> {
+        let found = self.0.stat(path, Ask::Facts)?;
+        let ftp_server::Change::Modified(time) = change else { return Ok(found) };
+        Ok(found.modified(time))
+    }
+}
+
 /// There can be several hosts at an address, disks below a directory, and rules for directories.
 #[test]
 fn one_rename_or_upload_in_place_proves_nothing_of_the_next() {
