@@ -107,7 +107,7 @@ fn the_contract_is_kept_over_pyftpdlib() {
     }
     // On busy processors, version 1.5.7 sometimes sends all bytes of a file, as its log shows, and never
     // ends the transfer. The read fails, as it must.
-    let patience = Timeouts::default().stall(Duration::from_secs(10));
+    let patience = Timeouts::default().stall(Duration::from_secs(3));
     let kept = at_last("the contract over pyftpdlib", || {
         let server = RealServer::pyftpdlib()?;
         let kept = contract_by(&door(server.address, (server.user, server.password), patience), 3);
@@ -786,6 +786,30 @@ fn each_connection_proves_for_each_file_that_its_server_restarts() {
         let mut got = Vec::new();
         front.client().retrieve_from("/a", 3).unwrap().copy_to(&mut got).unwrap();
         assert_eq!(got, b"34");
+    }
+}
+
+/// A log, of which a poller asks for the end.
+#[test]
+fn a_file_that_has_grown_since_its_size_was_told_does_not_seem_to_be_sent_whole() {
+    let files = MemoryStorage::new();
+    files.put("/a", "01234").unwrap();
+    let ours = Server::builder().storage(files).user("u", "p", Rights::FULL);
+    let ours = ours.bind("127.0.0.1:0").unwrap();
+    let ignores_rest = old_server(|data, control| {
+        control.write_all(b"150 ok\r\n").unwrap();
+        let (mut data, _) = data.accept().unwrap();
+        let _ = data.write_all(b"01234");
+        drop(data);
+        control.write_all(b"226 done\r\n").unwrap();
+    });
+    for (address, restarts) in [(ours.local_addr(), true), (ignores_rest, false)] {
+        let door = door(address, ("u", "p"), Timeouts::default());
+        let upstream = door.upstream(&door.login.clone().unwrap());
+        for size in [3, 5] {
+            let proved = transfer::restarts(upstream.lend().unwrap(), b"/a", size).unwrap();
+            assert_eq!(proved.is_some(), restarts, "{size}");
+        }
     }
 }
 

@@ -31,6 +31,9 @@ const STEP: Duration = Duration::from_millis(100);
 /// about to restart.
 const PAUSES: [u64; 5] = [0, 1, 10, 60, 600];
 
+/// A file that has grown by so much since its size was told is read from its beginning.
+const GROWTH: u64 = 64 * 1024;
+
 /// Maximum number of bytes of an `APPE`. They are sent in one go, so that a client that is cut off or slow
 /// changes nothing there.
 const APPEND: usize = 1024 * 1024;
@@ -113,22 +116,31 @@ impl OtherFile {
     }
 }
 
-/// Returns the connection if, over it, the server begins this file where it is told to: then one byte of a
-/// file of `size` bytes, at least 2, is its last. Some confirm `REST` and send the whole file, perhaps only
-/// some of the hosts or disks at an address. What follows is sent to a client that can be cut off before
+/// Returns the connection if, over it, the server begins this file where it is told to: then what follows
+/// the first `size - 1` bytes, of at least 2, is its end. Some confirm `REST` and send the whole file, perhaps
+/// only some of the hosts or disks at an address. What follows is sent to a client that can be cut off before
 /// the number of its bytes tells.
-fn restarts(client: Connection, path: &[u8], size: u64) -> StorageResult<Option<Connection>> {
-    let mut download = match Download::begin(client, path, size - 1).known() {
+pub(super) fn restarts(
+    client: Connection,
+    path: &[u8],
+    size: u64,
+) -> StorageResult<Option<Connection>> {
+    let from = size - 1;
+    let mut download = match Download::begin(client, path, from).known() {
         Err(error) if error.kind == Kind::Refused => return Ok(None),
         begun => begun?,
     };
-    match io::copy(&mut Read::by_ref(&mut download).take(2), &mut io::sink()) {
-        Ok(1) => {}
+    let count = io::copy(&mut Read::by_ref(&mut download).take(GROWTH), &mut io::sink());
+    let count = match count {
+        Ok(count) if (1..GROWTH).contains(&count) => count,
         Ok(_) => return Ok(None),
         Err(error) => return Err(download.fail(error)).known(),
-    }
-    let (report, client) = download.release();
-    report.known().map(|_| Some(client))
+    };
+    let (report, mut client) = download.release();
+    report.known()?;
+    // The file may have grown. One that was sent whole has more bytes than its size tells from there on.
+    let is_end = count == 1 || client.size(path).known()? == Some(from + count);
+    Ok(is_end.then_some(client))
 }
 
 impl Read for OtherFile {
