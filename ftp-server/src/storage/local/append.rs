@@ -233,8 +233,8 @@ impl Upload for Appending {
         self.output.settle().map_err(system)?;
         self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
+        let naming = root.usage().naming(self.directory.identity().map_err(system)?, false);
         let change = root.usage().change();
-        let naming = self.directory.naming(&self.name).map_err(system)?;
         // If the file was removed, renamed or replaced, a client that downloads this name would not
         // get the appended data.
         if !self.has_its_name() {
@@ -246,7 +246,7 @@ impl Upload for Appending {
         }
         self.output.charge().keep();
         self.is_done = true;
-        drop((naming, change));
+        drop((change, naming));
         record::extended(&self.directory, &self.name);
         Ok(())
     }

@@ -109,8 +109,8 @@ pub(super) fn rename(
     let (from_directory, from_name) = files.parent(from)?;
     let (to_directory, to_name) = files.parent(to)?;
     let usage = files.root.usage();
+    let naming = usage.naming(to_directory.identity().map_err(system)?, false);
     let change = usage.change();
-    let naming = to_directory.naming(to_name).map_err(system)?;
     change.moves(|| from_directory.metadata(from_name).ok());
     // The error does not say which name it is about.
     let refuse = |errno| match from_directory.metadata(from_name) {
@@ -146,7 +146,7 @@ pub(super) fn rename(
         }
         done => done.map_err(refuse)?,
     }
-    drop((naming, change));
+    drop((change, naming));
     // Where both names lead to one object, rename(2) keeps both: the old file of a cut upload stays.
     let endings = (!is_same_object).then(|| {
         let removed = record::removed(&from_directory, from_name);

@@ -4,7 +4,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, MutexGuard, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{
     Access, AtFlags, FileType, Gid, Mode, OFlags, RawDir, RenameFlags, SeekFrom, StatxAttributes,
@@ -72,14 +72,6 @@ impl Directory {
             (_, Some(identity)) => Ok(*identity),
             _ => self.look().map(|(found, _)| found.identity),
         }
-    }
-
-    /// Returns a guard to hold from the last look at what has a name until a file gets that name: no other
-    /// session may store there in between. Of two guards, that of a
-    /// [change](super::usage::Usage::change) comes first.
-    pub(super) fn naming(&self, name: &[u8]) -> Result<MutexGuard<'static, ()>> {
-        static NAMES: LockStripes = LockStripes::new();
-        Ok(NAMES.lock((self.identity()?, name)))
     }
 
     /// Returns whether both directories were opened by the same path.

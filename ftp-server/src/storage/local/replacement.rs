@@ -218,12 +218,10 @@ impl Replacement {
         }
         let now = self.target_now()?;
         let has_changed = match self.held.as_ref().map(HeldFile::difference).transpose()? {
-            None | Some(Difference::Nothing) => false,
-            // A new link to the file, or another mode; or another content whose time was set back.
-            Some(Difference::LastChange) => {
-                self.begins_with_old.is_some_and(|length| !self.begins_file(length))
-            }
-            Some(Difference::Content) => true,
+            None | Some((Difference::Nothing, _)) => false,
+            // Kept bytes are whole without the old file.
+            Some((Difference::LastChange, _)) => self.begins_with_old.is_some(),
+            Some((Difference::Content, _)) => true,
         };
         let is_other = has_changed || !record::is_same(self.old.as_ref(), now.as_ref());
         Ok(match self.begins_with_old {
@@ -233,12 +231,29 @@ impl Replacement {
         })
     }
 
+    /// If the old file has only another time of its last change, such as after a new link to it, compares
+    /// the bytes with which the upload begins: its time may have been set back. That can take long, and
+    /// comes before the guards.
+    fn compare_touched(&mut self) -> Result<(), Errno> {
+        let (Some(held), Some(length)) = (&self.held, self.begins_with_old) else { return Ok(()) };
+        let (difference, now) = held.difference()?;
+        if matches!(difference, Difference::LastChange)
+            && self.begins_file(length)
+            && let Some(held) = &mut self.held
+        {
+            held.then = now;
+        }
+        Ok(())
+    }
+
     /// Gives the file its name in one step. The only descriptor for writing is still open: programs
     /// that watch the directory see the new name, and then the end of writing under that name.
     fn publish(&mut self) -> Result<(), Errno> {
         let root = Arc::clone(self.directory.root());
+        self.compare_touched()?;
+        let alone = self.begins_with_old.is_some() || self.former.is_some();
+        let _naming = root.usage().naming(self.directory.identity()?, alone);
         let change = root.usage().change();
-        let _naming = self.directory.naming(&self.name)?;
         if let Some(refusal) = self.loss()? {
             self.refusal = Some(refusal);
             return Err(Errno::EXIST);
@@ -550,13 +565,15 @@ impl HeldFile {
         Ok(FileStamps { size: found.st_size.into(), modified, changed })
     }
 
-    fn difference(&self) -> Result<Difference, Errno> {
+    /// Returns what has changed, and the stamps of now.
+    fn difference(&self) -> Result<(Difference, FileStamps), Errno> {
         let (now, then) = (Self::stamps(&self.file)?, &self.then);
-        Ok(match () {
+        let difference = match () {
             () if (now.size, now.modified) != (then.size, then.modified) => Difference::Content,
             () if now.changed != then.changed => Difference::LastChange,
             () => Difference::Nothing,
-        })
+        };
+        Ok((difference, now))
     }
 }
 
