@@ -178,6 +178,8 @@ impl StoreKind for OtherServer {
             hashes: values.text("verify") == Some("hash"),
             dialler: ConnectingThread::start()
                 .map_err(|error| format!("cannot start a thread: {error}"))?,
+            personal: login.is_none(),
+            peer: OnceLock::new(),
             held: AtomicUsize::new(0),
             sets_times: OnceLock::new(),
         };

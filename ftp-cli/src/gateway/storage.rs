@@ -427,10 +427,12 @@ impl Storage for Gateway {
                 let time = TimeVal::from_unix_seconds(want).ok_or(Kind::NotFile)?;
                 let set = |client: &mut Client, at: &_| client.set_modified(at, time);
                 let told = self.upstream.change(&at, false, set)?;
-                let now = self.existing(path)?;
+                let now = self.existing(path).map_err(in_doubt)?;
                 // FAT has even seconds.
                 let is_kept = now.modified == found.modified && now.modified.abs_diff(want) > 1;
                 match told {
+                    // It may round the time, also to what the file had.
+                    Some(told) if told.unix_seconds() == now.modified => Ok(now),
                     Some(told) if now.modified == 0 => Ok(found.modified(told.unix_seconds())),
                     _ if is_kept && now.modified != 0 => {
                         let why = "the other server confirms a time, and keeps the old one";

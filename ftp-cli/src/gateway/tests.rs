@@ -42,6 +42,8 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         in_place: false,
         hashes: false,
         dialler: ConnectingThread::start().unwrap(),
+        personal: false,
+        peer: OnceLock::new(),
         held: AtomicUsize::new(0),
         sets_times: OnceLock::new(),
     };
@@ -709,6 +711,48 @@ impl Storage for Short {
         let count = if self.1.fetch_add(1, Ordering::SeqCst) == 0 { 0 } else { usize::MAX };
         Ok(ftp_server::Entries::new(all.take(count)))
     }
+}
+
+/// A storage in which a program takes what gets a name, and that keeps times in minutes.
+struct Inbox(MemoryStorage);
+
+impl Storage for Inbox {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, stat, list, read, write, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, space);
+
+    fn rename(&self, from: &VirtualPath, to: &VirtualPath, replace: bool) -> StorageResult<()> {
+        self.0.rename(from, to, replace)?;
+        self.0.remove(to)
+    }
+
+    fn set(
+        &self,
+        path: &VirtualPath,
+        change: ftp_server::Change,
+    ) -> StorageResult<ftp_server::Metadata> {
+        match change {
+            ftp_server::Change::Modified(time) => {
+                self.0.set(path, ftp_server::Change::Modified(time - time % 60))
+            }
+            change => self.0.set(path, change),
+        }
+    }
+}
+
+#[test]
+fn what_another_program_takes_or_the_server_rounds_is_confirmed() {
+    let files = MemoryStorage::new();
+    files.put("/a", "kept").unwrap();
+    let (_other, door) = door_over(Inbox(files.clone()), &Recorder::new());
+    let storage = door.storage("", None).unwrap();
+    for _ in 0..2 {
+        let mut upload = storage.write(&"/b".into(), WriteMode::Replace, Keep::Shared).unwrap();
+        upload.write_all(b"new").unwrap();
+        upload.commit().unwrap();
+        let set = storage.set(&"/a".into(), ftp_server::Change::Modified(125)).unwrap();
+        assert_eq!(set.modified, 120);
+    }
+    assert_eq!(files.list(&"/".into(), Ask::Names).unwrap().count(), 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The connections to another server, and what is at a path there.
 
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -36,6 +37,9 @@ const IDLE: Duration = Duration::from_secs(60);
 /// read is preceded by a look at what has arrived.
 pub(super) const BUFFER: usize = 128 * 1024;
 
+/// The longest time for which a file is read whose size and time prove nothing.
+const READ_BACK: Duration = Duration::from_secs(60);
+
 /// Maximum memory of all listings and appends of a store at once, in bytes: 250,000 names.
 pub(super) const ROOM: usize = 80 * 1024 * 1024;
 
@@ -62,6 +66,10 @@ pub(super) struct OtherTarget {
     pub(super) in_place: bool,
     pub(super) hashes: bool,
     pub(super) dialler: ConnectingThread,
+    /// Whether each user's own login is passed on.
+    pub(super) personal: bool,
+    /// The address to which the first connection led.
+    pub(super) peer: OnceLock<IpAddr>,
     /// The memory of listings that clients are reading, and of appends, in bytes.
     pub(super) held: AtomicUsize,
     /// Whether the server can set times, once known.
@@ -248,11 +256,16 @@ pub(super) fn rename(
 ) -> StorageResult<()> {
     StorageError::check_wanted()?;
     turn.settle(client.rename_to(named))?;
-    let now = find(client, to).known().map_err(in_doubt)?;
-    let is_kept = |now| there.is_some_and(|old| !is_other(old, now));
-    let Some(now) = now.filter(|now| is_moved(*now) || !is_kept(*now)) else {
-        return Err(failed(Kind::Io, "the other server does not rename; use in_place"));
+    let no_rename = || failed(Kind::Io, "the other server does not rename; use in_place");
+    let Some(now) = find(client, to).known().map_err(in_doubt)? else {
+        // A program that waits for the name has taken it: then the old name is gone, too.
+        let old = find(client, from).known().map_err(in_doubt)?;
+        return old.map_or(Ok(()), |_| Err(no_rename()));
     };
+    let is_kept = |now| there.is_some_and(|old| !is_other(old, now));
+    if !is_moved(now) && is_kept(now) {
+        return Err(no_rename());
+    }
     let is_alike = there.is_some_and(|old| is_same(old, now));
     // Others can have changed the time of the old file.
     if !is_moved(now)
@@ -287,7 +300,8 @@ fn has_bytes(client: &mut Client, place: &[u8], want: Option<&Digest>) -> Result
     Ok(bytes_of(client, place, want.algorithm)?.is_some_and(|bytes| bytes == *want))
 }
 
-/// Returns the digest of the bytes that a file has.
+/// Returns the digest of the bytes that a file has, if it is told in time and still wanted: meanwhile, the
+/// name has no other turn.
 pub(super) fn bytes_of(
     client: &mut Client,
     place: &[u8],
@@ -295,8 +309,11 @@ pub(super) fn bytes_of(
 ) -> Result<Option<Digest>, Error> {
     let Some(mut sum) = Checksum::new(algorithm) else { return Ok(None) };
     let mut file = client.retrieve(place)?;
-    let mut piece = vec![0; BUFFER];
+    let (begun, mut piece) = (Instant::now(), vec![0; BUFFER]);
     loop {
+        if begun.elapsed() > READ_BACK || StorageError::check_wanted().is_err() {
+            return Err(file.fail(io::ErrorKind::TimedOut.into()));
+        }
         match file.read(&mut piece) {
             Ok(0) => break,
             Ok(count) => sum.update(piece.split_at(count).0),
@@ -324,7 +341,7 @@ pub(super) fn is_other(old: Metadata, now: Metadata) -> bool {
 }
 
 /// The turns of this moment. All stores have the same: a reload makes others, and one server can have several
-/// names, ports, users and roots.
+/// names, ports and users.
 pub(super) static TURNS: Turns = Turns(Mutex::new(Vec::new()));
 
 #[derive(Default)]
@@ -339,6 +356,8 @@ pub(super) struct Turn {
 }
 
 struct Reserved {
+    /// The address of the server, and the user where each user has files of their own.
+    server: (String, Option<Vec<u8>>),
     /// Each with whether what is below the path is changed too.
     places: Vec<(Vec<u8>, bool)>,
     /// The end of the turn of a change whose answer is lost.
@@ -347,16 +366,14 @@ struct Reserved {
 
 impl Reserved {
     fn excludes(&self, other: &Self) -> bool {
-        // Two logins can see one tree from two roots, so that one path ends with the other.
-        let is_one = |one: &[u8], other: &[u8]| one.ends_with(other) || other.ends_with(one);
-        let has = |(place, is_tree): &(Vec<u8>, bool), path: &[u8]| {
-            let mut above = path.iter().enumerate().skip(1).filter(|_| *is_tree);
-            is_one(place, path)
-                || above.any(|(at, byte)| *byte == b'/' && is_one(place, path.split_at(at).0))
+        let has = |(tree, is_tree): &(Vec<u8>, bool), path: &[u8]| {
+            path.strip_prefix(&**tree)
+                .is_some_and(|rest| rest.is_empty() || (*is_tree && rest.starts_with(b"/")))
         };
-        self.places
-            .iter()
-            .any(|one| other.places.iter().any(|other| has(one, &other.0) || has(other, &one.0)))
+        self.server == other.server
+            && self.places.iter().any(|one| {
+                other.places.iter().any(|other| has(one, &other.0) || has(other, &one.0))
+            })
     }
 }
 
@@ -377,10 +394,14 @@ impl Turn {
     /// Begins the turn of a change at some paths below the directory of the URL, each with whether it also
     /// changes what is below the path.
     pub(super) fn begin(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
-        let OtherTarget { turns: all, late, .. } = *upstream.target;
+        let OtherTarget { turns: all, late, personal, .. } = *upstream.target;
+        let address = upstream.target.peer.get().map(|address| address.to_canonical().to_string());
+        let host = || upstream.target.url.host().to_ascii_lowercase();
+        let user = personal.then(|| upstream.login.0.clone());
+        let server = (address.unwrap_or_else(host), user);
         let places = places.iter();
         let places = places.map(|(path, tree)| (folded(&upstream.path(path)), *tree)).collect();
-        let own = Arc::new(Reserved { places, late: OnceLock::new() });
+        let own = Arc::new(Reserved { server, places, late: OnceLock::new() });
         let mut turns = lock(&all.0);
         turns.retain(|turn| turn.late.get().is_none_or(|end| Instant::now() < *end));
         if turns.iter().any(|turn| turn.excludes(&own)) {
@@ -434,6 +455,9 @@ impl Drop for Turn {
 fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Result<Client, Error> {
     let mut client = to.builder.clone().connect_to(&to.url)?;
     client.login(&login.0, &login.1)?;
+    if let Some(address) = client.peer_addr() {
+        let _ = to.peer.set(address.ip());
+    }
     if base.get().is_none() {
         let features = client.features()?;
         let _ = to.sets_times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));

@@ -346,7 +346,18 @@ fn renames_in_both_directions_do_not_wait_for_each_other() {
     Turn::begin(&upstream, &other).unwrap();
 }
 
-/// A reload makes other stores, and one server can have two names, ports, users and roots.
+#[test]
+fn each_login_of_the_other_server_has_turns_of_its_own() {
+    let address = old_server(|_, _| ());
+    let mut door = door(address, ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().personal = true;
+    let [one, other] = ["u", "v"].map(|user| door.upstream(&(user.into(), "p".into())));
+    let _turn = Turn::begin(&one, &[(b"/a", false)]).unwrap();
+    assert!(Turn::begin(&one, &[(b"/a", false)]).is_err());
+    Turn::begin(&other, &[(b"/a", false)]).unwrap();
+}
+
+/// A reload makes other stores, and one server can have two names, ports and users.
 #[test]
 fn two_stores_of_one_server_take_turns() {
     let address = old_server(|_, _| ());
@@ -355,7 +366,7 @@ fn two_stores_of_one_server_take_turns() {
     for (door, url) in doors.iter_mut().zip([
         format!("ftp://{address}/%2Fhome/u"),
         format!("ftp://localhost:{}/%2FHome/u", address.port()),
-        format!("ftp://v@{address}/%2Fu"),
+        format!("ftp://v@{address}/%2Fhome/u"),
     ]) {
         let target = Arc::get_mut(&mut door.target).unwrap();
         (target.turns, target.url) = (turns, url.parse().unwrap());
