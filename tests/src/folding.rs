@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use unicode_normalization::UnicodeNormalization;
@@ -401,6 +401,10 @@ struct Session<'a> {
     is_together: bool,
 }
 
+/// The longest wait for a data connection: a client that has ended the session makes none, and others may
+/// wait for the turn of this one.
+const CONNECTS: Duration = Duration::from_secs(10);
+
 /// The end of a session.
 const OVER: io::ErrorKind = io::ErrorKind::UnexpectedEof;
 
@@ -655,7 +659,20 @@ impl<'a> Session<'a> {
             return TcpStream::connect(peer);
         }
         let data = self.data.take().ok_or(io::ErrorKind::NotConnected)?;
-        data.accept().map(|(data, _)| data)
+        data.set_nonblocking(true)?;
+        let end = Instant::now() + CONNECTS;
+        loop {
+            match data.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                accepted => {
+                    let (data, _) = accepted?;
+                    data.set_nonblocking(false)?;
+                    return Ok(data);
+                }
+            }
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {

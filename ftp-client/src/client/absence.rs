@@ -1,6 +1,8 @@
 //! Whether a server proves that there is an object of a name, or that there is none.
 
-use ftp_proto::{Command, ListLine, Pathname, ReplyCode, RepresentationType, Severity, Verb};
+use ftp_proto::{
+    Command, ListLine, Pathname, Reply, ReplyCode, RepresentationType, Severity, Verb,
+};
 
 use super::Client;
 use crate::control::{is_dated, mdtm};
@@ -49,12 +51,17 @@ impl Client {
         let path = path.as_ref();
         match self.shows(path)? {
             true => Ok(Existence::Present),
-            false => self.listed(path),
+            false => self.listed(path, |_, _| false),
         }
     }
 
-    /// As [`existence`](Self::existence), after the questions for this name.
-    fn listed(&mut self, path: &[u8]) -> Result<Existence, Error> {
+    /// As [`existence`](Self::existence), after the questions for this name. An object that is listed
+    /// under a name that `may_be` this one makes it unknown whether this one is there.
+    fn listed(
+        &mut self,
+        path: &[u8],
+        may_be: impl Fn(&[u8], &[u8]) -> bool,
+    ) -> Result<Existence, Error> {
         let (directory, name) = Pathname::split(path);
         let options = ListOptions { all: true, ..ListOptions::default() };
         // No name is kept: the directory can be larger than the memory.
@@ -62,7 +69,8 @@ impl Client {
             let (mut is_listed, mut is_whole) = (false, true);
             for listed in &mut entries {
                 match listed? {
-                    ListLine::Entry(entry) => is_listed |= entry.name == name,
+                    ListLine::Entry(entry) if entry.name == name => is_listed = true,
+                    ListLine::Entry(entry) => is_whole &= !may_be(name, &entry.name),
                     ListLine::Unparsed(_) => is_whole = false,
                 }
             }
@@ -81,9 +89,10 @@ impl Client {
     }
 
     /// Returns whether an object is at `path`, of which `MDTM` tells nothing, for a caller that would replace
-    /// it. Its absence is proved by a 550 to an offered `MLST` or by a complete listing, never by another
-    /// refusal: vsftpd refuses `MDTM` and `SIZE` for a file that it replaces, if anonymous users must
-    /// not read it.
+    /// it. Its absence is proved by a 550 to an offered `MLST`, if the directory above may be asked for, or by
+    /// a complete listing in which no name is equal but for case, Unicode form, blanks and dots; never by
+    /// another refusal: vsftpd refuses `MDTM` and `SIZE` for a file that it replaces, if anonymous users
+    /// must not read it, and pyftpdlib refuses all questions to a user who may only upload.
     ///
     /// # Errors
     ///
@@ -92,16 +101,23 @@ impl Client {
     pub(crate) fn is_taken(&mut self, path: &[u8]) -> Result<bool, Error> {
         let is_offered = self.features()?.has("MLST");
         if is_offered || self.tells_no_features() {
-            let command = Command::Mlst(Some(self.pathname(path)?));
+            let name = Command::Mlst(Some(self.pathname(path)?));
+            let above = Command::Mlst(self.pathname_or_none(Pathname::split(path).0)?);
             self.settle()?;
-            match self.request(&command)?.code() {
-                MISSING if is_offered => return Ok(false),
+            let is_told = |reply: Reply| reply.code().severity() == Severity::Completion;
+            match self.request(&name)?.code() {
+                MISSING if is_offered && is_told(self.request(&above)?) => return Ok(false),
                 code if code.severity() == Severity::Completion => return Ok(true),
                 _ => {}
             }
         }
         let above = Pathname::split(path).0;
-        match self.listed(path)? {
+        // Without a question for the name, a listing cannot tell whether the server folds names.
+        let may_be_one = |name: &[u8], listed: &[u8]| {
+            let is_short = |pair: &[u8]| matches!(pair, [b'~', b'0'..=b'9']);
+            Self::name_key(name) == Self::name_key(listed) || name.windows(2).any(is_short)
+        };
+        match self.listed(path, may_be_one)? {
             Existence::Present => Ok(true),
             Existence::Absent => Ok(false),
             // The directory may still have to be made.

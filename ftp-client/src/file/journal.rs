@@ -50,6 +50,12 @@ impl LocalFacts {
         }
     }
 
+    /// Returns whether both have one size and time: a backup by hard links changes the ctime, and some disks
+    /// give a file another inode number whenever they have forgotten it.
+    pub(super) fn has_content_of(&self, other: &Self) -> bool {
+        (self.size, self.modified) == (other.size, other.modified)
+    }
+
     /// Returns a number that no other file has, nor another version of this one.
     pub(super) fn key(&self) -> u64 {
         let Self { inode, size, modified, changed } = self;

@@ -97,7 +97,7 @@ impl Replaceable {
         let Self::Seen(seen) = self else { return Ok(matches!(self, Self::Any)) };
         match fs::symlink_metadata(target) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Ok(now) if seen != Some(LocalFacts::of(&now)) => {
+            Ok(now) if !seen.is_some_and(|seen| seen.has_content_of(&LocalFacts::of(&now))) => {
                 let message = "another program changed it during the download, so it stays";
                 let error = io::Error::new(io::ErrorKind::AlreadyExists, message);
                 Err(named(target, &error))

@@ -135,7 +135,7 @@ pub(crate) fn create_probe(directory: &Directory) -> io::Result<(Vec<u8>, File)>
 
 /// Returns a name that no other object has: one that an earlier run left must prove nothing. It does not
 /// begin with a dot, because some servers hide such names.
-fn probe_name() -> Vec<u8> {
+pub(crate) fn probe_name() -> Vec<u8> {
     let (process, random) = (std::process::id(), RandomState::new().build_hasher().finish());
     [HiddenFile::PROBE, format!("{process:x}-{random:x}.tmp").as_bytes()].concat()
 }
@@ -259,23 +259,25 @@ pub(crate) fn with_remote_probe<T>(
     there: &[u8],
     is_there: impl FnOnce(&[u8]) -> Result<T, Error>,
 ) -> Result<Option<T>, Error> {
-    let Some(name) = create_remote_probe(at, there)? else { return Ok(None) };
+    let name = probe_name();
+    let made = Pathname::join(there, &name);
+    if !make_remote_probe(at, &made)? {
+        return Ok(None);
+    }
     let seen = is_there(&name);
-    remove_probe(at, &Pathname::join(there, &name))?;
+    remove_probe(at, &made)?;
     seen.map(Some)
 }
 
-/// Creates an empty directory in `there` on a server, and returns its name, or `None` if the server
-/// refuses it.
+/// Creates an empty directory on a server. Returns whether the server has not refused it.
 ///
 /// # Errors
 ///
 /// Returns errors of the connection.
-pub(crate) fn create_remote_probe(at: &mut Client, there: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-    let name = probe_name();
-    match at.mkdir(Pathname::join(there, &name)) {
-        Err(Error::Refused { .. } | Error::Argument(_)) => Ok(None),
-        made => made.map(|_| Some(name)),
+pub(crate) fn make_remote_probe(at: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    match at.mkdir(path) {
+        Err(Error::Refused { .. } | Error::Argument(_)) => Ok(false),
+        made => made.map(|_| true),
     }
 }
 

@@ -178,6 +178,8 @@ fn a_file_that_was_stored_during_an_upload_under_a_temporary_name_is_kept() {
                     "FEAT" => peer.reply("211-x\r\n MDTM\r\n MLST\r\n SIZE\r\n211 end"),
                     "MDTM" if is_stored => peer.reply("213 20200101000000"),
                     "SIZE" if is_stored => peer.reply("213 5"),
+                    // The directory.
+                    "MLST" if name.is_empty() => peer.reply("250-x\r\n type=dir; /\r\n250 end"),
                     "MDTM" | "SIZE" | "MLST" => peer.reply("550 no such file"),
                     "EPSV" => {
                         let port = peer.listen();
@@ -238,6 +240,7 @@ fn a_file_whose_upload_by_another_sender_has_just_ended_is_kept() {
                         peer.reply(if is_busy && asked == 1 { "450 busy" } else { "213 5" });
                     }
                     "MDTM a" if asked > 0 => peer.reply(THEN),
+                    "MLST" => peer.reply("250-x\r\n type=dir; /\r\n250 end"),
                     "MDTM a" | "MLST a" => peer.reply("550 no such file"),
                     "QUIT" => return peer.reply("221 bye"),
                     _ => panic!("{line}"),
@@ -249,6 +252,61 @@ fn a_file_whose_upload_by_another_sender_has_just_ended_is_kept() {
         assert_eq!(done.skipped, Some(why), "{existing:?} {is_busy}");
         client.quit().unwrap();
         server.end();
+    }
+}
+
+/// A user who may only upload gets 550 for every name; FAT takes two names for one, also short ones.
+#[test]
+fn a_name_that_may_be_taken_is_not_free() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, features, listing, is_free) in [
+        ("A", " MDTM\r\n MLST\r\n", None, false),
+        ("A", " SIZE\r\n", Some("-rw-r--r-- 1 u u 5 Jan 1 2020 a\r\n"), false),
+        ("A~1", " SIZE\r\n", Some("-rw-r--r-- 1 u u 5 Jan 1 2020 abcdefghij\r\n"), false),
+        ("A", " SIZE\r\n", Some("-rw-r--r-- 1 u u 5 Jan 1 2020 b\r\n"), true),
+    ] {
+        let path = root.path().join(name);
+        fs::write(&path, "hello").unwrap();
+        for existing in [Existing::Keep, Existing::ReplaceOlder, Existing::ReplaceDifferent] {
+            let (server, mut client) = Server::logged_in(move |mut peer| {
+                loop {
+                    let line = String::from_utf8(peer.line()).unwrap();
+                    match line.trim_end().split(' ').next().unwrap() {
+                        "TYPE" => peer.reply("200 ok"),
+                        "FEAT" => peer.reply(&format!("211-x\r\n{features}211 end")),
+                        "EPSV" => {
+                            let port = peer.listen();
+                            peer.reply(&format!("229 ok (|||{port}|)"));
+                        }
+                        "LIST" if listing.is_some() => {
+                            peer.reply("150 ok");
+                            peer.send_data(listing.unwrap().as_bytes());
+                            peer.reply("226 done");
+                        }
+                        "STOR" => {
+                            assert!(is_free, "{line}");
+                            return peer.reply("553 as far as the test goes");
+                        }
+                        "QUIT" => return peer.reply("221 bye"),
+                        "MLSD" | "NLST" if listing.is_some() => peer.reply("502 what"),
+                        _ => peer.reply("550 not enough privileges"),
+                    }
+                }
+            });
+            let options = FileOptions::new().existing(existing);
+            let error = client.upload_from(&path, name, &options, &()).unwrap_err();
+            let is_refused = matches!(&error, Error::Refused { verb: ftp_client::Verb::Stor, .. });
+            assert_eq!(is_refused, is_free, "{name} {existing:?}: {error}");
+            if !is_free {
+                assert_eq!(
+                    error.kind(),
+                    ftp_client::ErrorKind::Unsupported,
+                    "{name} {existing:?}: {error}"
+                );
+                client.quit().unwrap();
+            }
+            server.end();
+        }
     }
 }
 

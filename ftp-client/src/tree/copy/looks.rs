@@ -8,13 +8,14 @@ use ftp_proto::Pathname;
 
 use super::{Across, Copier, Down, Up};
 use crate::client::absence::Existence;
+use crate::client::flight::TOGETHER;
 use crate::listing::Budget;
 use crate::tree::entry::ObjectKind;
 use crate::tree::fault::{CHANGED, GONE, TreeFault};
 use crate::tree::local::Directory;
 use crate::tree::options::OBJECTS;
 use crate::tree::plan::Removal;
-use crate::tree::probe::{create_probe, create_remote_probe, remove_probe};
+use crate::tree::probe::{create_probe, make_remote_probe, probe_name, remove_probe};
 use crate::tree::scan::{Contents, RemoteTree, Scan};
 
 /// Why an object stays that the plan removes.
@@ -113,41 +114,64 @@ impl<'a> Copier<'a> {
         &mut self,
         directories: &[&[u8]],
     ) -> Result<Vec<Existence>, TreeFault> {
-        let mut marks = Vec::new();
-        let made = directories.iter().try_for_each(|path| {
-            marks.push(self.make_probe(path)?);
-            Ok(())
-        });
-        let is_file = matches!(self, Self::Down(_));
-        let names: Vec<_> = marks.iter().flatten().map(|name| (name.clone(), is_file)).collect();
-        let told = made.and_then(|()| self.existences(b"", &names));
-        for (path, name) in directories.iter().zip(&marks) {
-            let Some(name) = name else { continue };
-            match self {
-                Self::Down(Down { to, .. }) => {
-                    let _ = to.top.below(path).and_then(|directory| directory.remove(name, false));
-                }
-                Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
-                    let made = Pathname::join(path, name);
-                    remove_probe(to.hand.client()?, &Pathname::join(to.place.top, &made))?;
+        let mut found = Vec::new();
+        // If the connection ends, only so many test objects may stay.
+        for directories in directories.chunks(TOGETHER) {
+            let mut marks = Vec::new();
+            let made = directories.iter().try_for_each(|path| self.make_probe(path, &mut marks));
+            let is_file = matches!(self, Self::Down(_));
+            let names = marks.iter().flatten().map(|name| (name.clone(), is_file));
+            let told = made.and_then(|()| self.existences(b"", &names.collect::<Vec<_>>()));
+            let mut removed = Ok(());
+            for (path, name) in directories.iter().zip(&marks) {
+                if let Some(name) = name {
+                    removed = removed.and(self.remove_probe(path, name));
                 }
             }
+            removed?;
+            let mut told = told?.into_iter();
+            let told = marks.iter().map(|mark| mark.as_ref().and_then(|_| told.next()));
+            found.extend(told.map(|told| told.unwrap_or(Existence::Unknown)));
         }
-        let mut told = told?.into_iter();
-        let told = marks.iter().map(|mark| mark.as_ref().and_then(|_| told.next()));
-        Ok(told.map(|told| told.unwrap_or(Existence::Unknown)).collect())
+        Ok(found)
     }
 
-    fn make_probe(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, TreeFault> {
+    /// Adds the name of a new test object at `path` to `marks`, or `None` if none can be made.
+    fn make_probe(
+        &mut self,
+        path: &[u8],
+        marks: &mut Vec<Option<Vec<u8>>>,
+    ) -> Result<(), TreeFault> {
         match self {
             Self::Down(Down { to, .. }) => {
                 let made = to.top.below(path).and_then(|directory| create_probe(&directory));
-                Ok(made.ok().map(|(name, _)| name))
+                marks.push(made.ok().map(|(name, _)| name));
             }
             Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
-                Ok(create_remote_probe(to.hand.client()?, &Pathname::join(to.place.top, path))?)
+                // Known before it is made: the reply can be lost.
+                let name = probe_name();
+                marks.push(Some(name.clone()));
+                let there = Pathname::join(to.place.top, path);
+                if !make_remote_probe(to.hand.client()?, &Pathname::join(&there, &name))? {
+                    marks.pop();
+                    marks.push(None);
+                }
             }
         }
+        Ok(())
+    }
+
+    fn remove_probe(&mut self, path: &[u8], name: &[u8]) -> Result<(), TreeFault> {
+        match self {
+            Self::Down(Down { to, .. }) => {
+                let _ = to.top.below(path).and_then(|directory| directory.remove(name, false));
+            }
+            Self::Up(Up { to, .. }) | Self::Across(Across { to, .. }) => {
+                let made = Pathname::join(path, name);
+                remove_probe(to.hand.client()?, &Pathname::join(to.place.top, &made))?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns for each name in the directory at `path` of the source, given with whether it is that of a

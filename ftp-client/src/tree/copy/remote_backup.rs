@@ -129,11 +129,15 @@ impl RemoteBackup {
     }
 }
 
-/// Returns whether the backup has an object that was moved there, with the size that it had: a 250 to `RNTO`
-/// proves nothing.
-fn is_kept(client: &mut Client, kept: &[u8], size: Option<u64>) -> Result<bool, Error> {
+/// Returns whether the backup has an object that was moved there from `own`, with the size that it had: a
+/// 250 to `RNTO` proves nothing. One that others still write to has another size, and has left its name.
+fn is_kept(
+    client: &mut Client,
+    (own, kept): (&[u8], &[u8]),
+    size: Option<u64>,
+) -> Result<bool, Error> {
     match size.zip(client.size(kept)?) {
-        Some((before, now)) => Ok(before == now),
+        Some((before, now)) => Ok(before == now || client.existence(own)? == Existence::Absent),
         None => Ok(client.existence(kept)? == Existence::Present),
     }
 }
@@ -182,7 +186,7 @@ impl RemoteTop<'_> {
             }
         };
         match repeat.rename_to_free(client, &own, &kept) {
-            Ok(()) => match is_kept(client, &kept, size) {
+            Ok(()) => match is_kept(client, (&own, &kept), size) {
                 Ok(true) => Ok(Some(kept)),
                 kept_there => {
                     let why = "the server has confirmed its move to the backup, but does not show it there";

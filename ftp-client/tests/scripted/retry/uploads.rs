@@ -437,6 +437,7 @@ fn asked(peer: &mut Peer, content: Option<&str>) -> String {
             ("SIZE a", Some(content)) => peer.reply(&format!("213 {}", content.len())),
             ("MDTM a", Some(_)) => peer.reply(THEN),
             ("SIZE a" | "MDTM a" | "MLST a", _) => peer.reply("550 no such file"),
+            ("MLST", _) => peer.reply("250-x\r\n type=dir; /\r\n250 end"),
             ("MLSD" | "LIST" | "LIST -a" | "NLST", _) => peer.reply("502 what"),
             ("EPSV", _) => {
                 let port = peer.listen();
