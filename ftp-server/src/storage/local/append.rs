@@ -16,7 +16,7 @@ use super::output::Output;
 use super::policy::LocalConfig;
 use super::target::Target;
 use super::turn::AppendTurn;
-use super::usage::{COST_OF_OBJECT, Cost, UploadCharge};
+use super::usage::{self, COST_OF_OBJECT, Cost, UploadCharge};
 use super::{name, record, root, sweep};
 use crate::limits::TICK;
 use crate::storage::{StorageError, StorageErrorKind, StorageResult, StreamEnd, Upload};
@@ -233,7 +233,7 @@ impl Upload for Appending {
         self.output.settle().map_err(system)?;
         self.directory.sync(self.output.policy()).map_err(system)?;
         let root = Arc::clone(self.directory.root());
-        let naming = root.usage().naming(self.directory.identity().map_err(system)?, false);
+        let naming = usage::naming(self.directory.identity().map_err(system)?, false);
         let change = root.usage().change();
         // If the file was removed, renamed or replaced, a client that downloads this name would not
         // get the appended data.

@@ -15,7 +15,7 @@ use super::directory::{
 };
 use super::files::Files;
 use super::root::{self, Root};
-use super::usage::{Cost, Leaving};
+use super::usage::{self, Cost, Leaving};
 use super::{name, names, record, sweep};
 use crate::deadline::unix_now;
 use crate::storage::{
@@ -109,7 +109,7 @@ pub(super) fn rename(
     let (from_directory, from_name) = files.parent(from)?;
     let (to_directory, to_name) = files.parent(to)?;
     let usage = files.root.usage();
-    let naming = usage.naming(to_directory.identity().map_err(system)?, false);
+    let naming = usage::naming(to_directory.identity().map_err(system)?, false);
     let change = usage.change();
     change.moves(|| from_directory.metadata(from_name).ok());
     // The error does not say which name it is about.

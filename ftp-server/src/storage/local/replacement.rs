@@ -20,7 +20,7 @@ use super::output::{CopyingPart, Output, SLOW};
 use super::policy::{LocalConfig, PartialPolicy};
 use super::record::{self, LocalRecord};
 use super::target::Target;
-use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge};
+use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge, naming};
 use super::{files, hidden, inherit, name, root, sweep, turn};
 use crate::limits;
 use crate::storage::{
@@ -252,7 +252,7 @@ impl Replacement {
         let root = Arc::clone(self.directory.root());
         self.compare_touched()?;
         let alone = self.begins_with_old.is_some() || self.former.is_some();
-        let _naming = root.usage().naming(self.directory.identity()?, alone);
+        let _naming = naming(self.directory.identity()?, alone);
         let change = root.usage().change();
         if let Some(refusal) = self.loss()? {
             self.refusal = Some(refusal);

@@ -39,8 +39,6 @@ pub(super) struct Usage {
     /// walk holds it exclusively at its beginning and end, so that each change happens before,
     /// during or after the walk. Code that needs both locks takes `names` before `state`.
     names: RwLock<()>,
-    /// Held while a file gets a name, by directory.
-    naming: NamingLocks,
     state: Lock<UsageState>,
     /// Signal for the end of a count.
     counted: Condvar,
@@ -339,21 +337,6 @@ impl Usage {
         &self.shelf
     }
 
-    /// Returns a guard to hold, before that of a [`change`](Self::change), while a file gets a name in this
-    /// directory. With `alone`, nobody else has one: what has the name at a look has it until the change. The
-    /// name does not count, because some disks take two for one.
-    pub(super) fn naming(&self, directory: DeviceInode, alone: bool) -> Naming<'_> {
-        let mut hasher = DefaultHasher::new();
-        directory.hash(&mut hasher);
-        let [first, ..] = &self.naming.0;
-        let index = usize::try_from(hasher.finish() % 64).unwrap_or_default();
-        let lock = self.naming.0.get(index).unwrap_or(first);
-        match alone {
-            true => Naming::Alone { _guard: unpoisoned(lock.write()) },
-            false => Naming::Shared { _guard: unpoisoned(lock.read()) },
-        }
-    }
-
     /// Returns a guard to hold while names change.
     pub(super) fn change(&self) -> NameChange<'_> {
         let shared = unpoisoned(self.names.read());
@@ -424,20 +407,29 @@ impl Drop for Counting {
     }
 }
 
-/// A lock for each of many directories, so that a disk that does not answer holds up few others.
-#[derive(Debug)]
-struct NamingLocks([RwLock<()>; 64]);
-
-impl Default for NamingLocks {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| RwLock::default()))
-    }
-}
+/// Locks for directories, of all roots: one can be below another. So many that a disk which does not answer
+/// holds up few others.
+static NAMING: [RwLock<()>; 1024] = [const { RwLock::new(()) }; 1024];
 
 /// A guard held while a file gets a name in a directory.
-pub(super) enum Naming<'a> {
-    Shared { _guard: RwLockReadGuard<'a, ()> },
-    Alone { _guard: RwLockWriteGuard<'a, ()> },
+pub(super) enum Naming {
+    Shared { _guard: RwLockReadGuard<'static, ()> },
+    Alone { _guard: RwLockWriteGuard<'static, ()> },
+}
+
+/// Returns a guard to hold, before that of a [`change`](Usage::change), while a file gets a name in this
+/// directory. With `alone`, nobody else has one: what has the name at a look has it until the change. The
+/// name does not count, because some disks take two for one.
+pub(super) fn naming(directory: DeviceInode, alone: bool) -> Naming {
+    let mut hasher = DefaultHasher::new();
+    directory.hash(&mut hasher);
+    let [first, ..] = &NAMING;
+    let index = usize::try_from(hasher.finish() % NAMING.len() as u64).unwrap_or_default();
+    let lock = NAMING.get(index).unwrap_or(first);
+    match alone {
+        true => Naming::Alone { _guard: unpoisoned(lock.write()) },
+        false => Naming::Shared { _guard: unpoisoned(lock.read()) },
+    }
 }
 
 /// A guard held while names change. No walk begins or ends while it exists.
