@@ -19,8 +19,8 @@ use ftp_server::{
 
 use super::transfer::{self, OtherAppend, OtherFile, Reading};
 use super::upstream::{
-    self, Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, bytes_of, failed,
-    find, folded, in_doubt, is_other, is_same, metadata,
+    self, Connection, Held, Known as _, ROOM, Renaming, StorageResult, Turn, Upstream, bytes_of,
+    failed, find, folded, in_doubt, is_found, is_other, is_same, metadata,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -411,9 +411,10 @@ impl Storage for Gateway {
                 StorageError::check_wanted()?;
                 return turn.settle(client.rename_to(&named));
             }
-            let places = [&*old_place, &*new_place];
-            let bytes = bytes.as_ref();
-            upstream::rename(&mut client, &named, places, there, is_moved, bytes, &turn)
+            let (named, bytes) = (&named, bytes.as_ref());
+            let (from, to, shows) = (&*old_place, &*new_place, Some(is_found as _));
+            let renaming = Renaming { named, from, to, there, shows, bytes };
+            upstream::rename(&mut client, &renaming, is_moved, &turn)
         });
         drop((client, turn));
         self.made(to, renamed)

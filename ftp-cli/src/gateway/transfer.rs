@@ -17,8 +17,8 @@ use ftp_server::{
 };
 
 use super::upstream::{
-    self, BUFFER, Connection, Held, Known as _, ROOM, RunningTransfer, StorageResult, Turn,
-    Upstream, check_replaced, failed, find, in_doubt, is_same,
+    self, BUFFER, Connection, Held, Known as _, ROOM, Renaming, RunningTransfer, StorageResult,
+    Turn, Upstream, check_replaced, failed, find, has_size, in_doubt, is_found, is_same,
 };
 use crate::random_name;
 
@@ -323,27 +323,42 @@ impl OtherUpload {
         }
         let (to, turn) = (upstream.path(&self.path), self.turn.as_ref().ok_or(Kind::Io)?);
         let is_moved = |it| is_same(it, Metadata::file(self.sent));
-        let ((found, named), mut client) = upstream.ask_by(client, |client, _| {
+        let creates = self.mode == WriteMode::Create;
+        let ((there, is_sized, named), mut client) = upstream.ask_by(client, |client, _| {
+            // Who may ask nothing learns of no file.
+            if creates && !is_found(client, place)? {
+                let why = "the other server does not tell whether a file has the name";
+                return Err(Error::local(io::Error::other(why)));
+            }
             client.ask_before_rename(place, Some(&to))?;
-            check_size(client, place, self.sent, false)?;
-            Ok((find(client, &to)?, client.rename_from(place, &to)?))
+            let is_sized = check_size(client, place, self.sent, false)?;
+            Ok((find(client, &to)?, is_sized, client.rename_from(place, &to)?))
         })?;
-        if let Some(found) = found {
+        if let Some(found) = there {
             found.kind.check_file()?;
-            if self.mode == WriteMode::Create {
+            if creates {
                 return Err(Kind::Exists.into());
             }
         }
-        let (places, digest) = ([place, &*to], self.digest.as_ref());
-        upstream::rename(&mut client, &named, places, found, is_moved, digest, turn)
+        let shows = is_sized.then_some(has_size as _);
+        let (named, bytes) = (&named, self.digest.as_ref());
+        let renaming = Renaming { named, from: place, to: &to, there, shows, bytes };
+        upstream::rename(&mut client, &renaming, is_moved, turn)
     }
 }
 
-/// Checks the size that the server tells of a file, if only in a listing. Others may append too.
-fn check_size(client: &mut Client, place: &[u8], want: u64, is_append: bool) -> Result<(), Error> {
+/// Checks the size that the server tells of a file, if only in a listing. Others may append too. Returns
+/// whether `SIZE` has told it.
+fn check_size(
+    client: &mut Client,
+    place: &[u8],
+    want: u64,
+    is_append: bool,
+) -> Result<bool, Error> {
     let features = client.features()?;
     let tells = features.has("SIZE") || features.has("MLST");
-    let size = match client.size(place)? {
+    let by_size = client.size(place)?;
+    let size = match by_size {
         None if tells => client.find(place)?.and_then(|found| found.size),
         // A drop box may have no listings.
         None => client.find(place).ok().flatten().and_then(|found| found.size),
@@ -357,7 +372,7 @@ fn check_size(client: &mut Client, place: &[u8], want: u64, is_append: bool) -> 
     };
     let told = size.map_or("an unknown number of".to_owned(), |size| size.to_string());
     let why = format!("the other server has {told} bytes of {want}");
-    if is_right { Ok(()) } else { Err(Error::local(io::Error::other(why))) }
+    if is_right { Ok(by_size.is_some()) } else { Err(Error::local(io::Error::other(why))) }
 }
 
 impl Write for OtherUpload {

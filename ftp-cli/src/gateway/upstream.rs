@@ -242,25 +242,39 @@ impl Upstream {
     }
 }
 
-/// Gives the object at `from` its new name `to`, which `there` has, and looks whether it has it, which
-/// `is_moved` tells: some servers confirm a rename and give another name or do nothing, perhaps only over an
-/// older file, between two disks, or on one of the hosts at an address. `bytes` are those of the file.
+/// A question that shows whether there is an object.
+type Shows = fn(&mut Client, &[u8]) -> Result<bool, Error>;
+
+/// A rename that is about to be made.
+pub(super) struct Renaming<'a> {
+    pub(super) named: &'a Command,
+    pub(super) from: &'a [u8],
+    pub(super) to: &'a [u8],
+    /// What has the new name.
+    pub(super) there: Option<Metadata>,
+    /// The question that has shown the object under its old name, if one has.
+    pub(super) shows: Option<Shows>,
+    /// The bytes of the file, if they are known.
+    pub(super) bytes: Option<&'a Digest>,
+}
+
+/// Gives an object its new name, and looks whether it has it, which `is_moved` tells: some servers confirm a
+/// rename and give another name or do nothing, perhaps only over an older file, between two disks, or on one
+/// of the hosts at an address.
 pub(super) fn rename(
     client: &mut Client,
-    named: &Command,
-    [from, to]: [&[u8]; 2],
-    there: Option<Metadata>,
+    renaming: &Renaming<'_>,
     is_moved: impl Fn(Metadata) -> bool,
-    bytes: Option<&Digest>,
     turn: &Turn,
 ) -> StorageResult<()> {
+    let Renaming { named, from, to, there, shows, bytes } = *renaming;
     StorageError::check_wanted()?;
     turn.settle(client.rename_to(named))?;
     let no_rename = || failed(Kind::Io, "the other server does not rename; use in_place");
     let Some(now) = find(client, to).known().map_err(in_doubt)? else {
-        // A program that waits for the name has taken it: then the old name is gone, too.
-        let old = find(client, from).known().map_err(in_doubt)?;
-        return old.map_or(Ok(()), |_| Err(no_rename()));
+        // A program that waits for the name has taken it: then what has shown the old one shows it no more.
+        let shown = shows.map(|shows| shows(client, from).known().map_err(in_doubt)).transpose()?;
+        return if shown == Some(false) { Ok(()) } else { Err(no_rename()) };
     };
     let is_kept = |now| there.is_some_and(|old| !is_other(old, now));
     if !is_moved(now) && is_kept(now) {
@@ -276,6 +290,16 @@ pub(super) fn rename(
         return Err(failed(Kind::Unknown, why));
     }
     Ok(())
+}
+
+/// Returns whether the server tells the size of a file at `path`.
+pub(super) fn has_size(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    Ok(client.size(path)?.is_some())
+}
+
+/// Returns whether the server shows an object at `path`.
+pub(super) fn is_found(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
+    Ok(find(client, path)?.is_some())
 }
 
 /// Looks whether a confirmed upload of these bytes has replaced the file `old`: some servers store beside
@@ -356,8 +380,10 @@ pub(super) struct Turn {
 }
 
 struct Reserved {
-    /// The address of the server, and the user where each user has files of their own.
-    server: (String, Option<Vec<u8>>),
+    /// The address of the server.
+    server: String,
+    /// The user where each logs in there: a lost answer keeps a path from this one only.
+    user: Option<Vec<u8>>,
     /// Each with whether what is below the path is changed too.
     places: Vec<(Vec<u8>, bool)>,
     /// The end of the turn of a change whose answer is lost.
@@ -371,6 +397,7 @@ impl Reserved {
                 .is_some_and(|rest| rest.is_empty() || (*is_tree && rest.starts_with(b"/")))
         };
         self.server == other.server
+            && (self.late.get().is_none() || self.user == other.user)
             && self.places.iter().any(|one| {
                 other.places.iter().any(|other| has(one, &other.0) || has(other, &one.0))
             })
@@ -398,10 +425,10 @@ impl Turn {
         let address = upstream.target.peer.get().map(|address| address.to_canonical().to_string());
         let host = || upstream.target.url.host().to_ascii_lowercase();
         let user = personal.then(|| upstream.login.0.clone());
-        let server = (address.unwrap_or_else(host), user);
+        let server = address.unwrap_or_else(host);
         let places = places.iter();
         let places = places.map(|(path, tree)| (folded(&upstream.path(path)), *tree)).collect();
-        let own = Arc::new(Reserved { server, places, late: OnceLock::new() });
+        let own = Arc::new(Reserved { server, user, places, late: OnceLock::new() });
         let mut turns = lock(&all.0);
         turns.retain(|turn| turn.late.get().is_none_or(|end| Instant::now() < *end));
         if turns.iter().any(|turn| turn.excludes(&own)) {

@@ -347,12 +347,17 @@ fn renames_in_both_directions_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn each_login_of_the_other_server_has_turns_of_its_own() {
+fn a_lost_answer_keeps_a_path_from_its_own_login_only() {
     let address = old_server(|_, _| ());
     let mut door = door(address, ("u", "p"), Timeouts::default());
     Arc::get_mut(&mut door.target).unwrap().personal = true;
     let [one, other] = ["u", "v"].map(|user| door.upstream(&(user.into(), "p".into())));
-    let _turn = Turn::begin(&one, &[(b"/a", false)]).unwrap();
+    let turn = Turn::begin(&one, &[(b"/a", false)]).unwrap();
+    // Both can see one tree.
+    assert!([&one, &other].iter().all(|it| Turn::begin(it, &[(b"/a", false)]).is_err()));
+    let lost = ftp_client::Error::Closed;
+    turn.settle::<()>(Err(lost)).unwrap_err();
+    drop(turn);
     assert!(Turn::begin(&one, &[(b"/a", false)]).is_err());
     Turn::begin(&other, &[(b"/a", false)]).unwrap();
 }
