@@ -403,7 +403,7 @@ struct Session<'a> {
 
 /// The longest wait for a data connection: a client that has ended the session makes none, and others may
 /// wait for the turn of this one.
-const CONNECTS: Duration = Duration::from_secs(10);
+const CONNECTS: Duration = Duration::from_secs(3);
 
 /// The end of a session.
 const OVER: io::ErrorKind = io::ErrorKind::UnexpectedEof;

@@ -151,6 +151,7 @@ fn no_clobber_skips_existing_files_and_reports_it() {
     let (size, both) = ("211-x\r\n SIZE\r\n211 end", "211-x\r\n SIZE\r\n MDTM\r\n211 end");
     let facts = "211-x\r\n MDTM\r\n MLST type*;\r\n211 end";
     let there = ("MDTM", Act::Say("213 20260101000000"));
+    let here_is = || ("MLST", Act::Say("250-x\r\n type=dir; /\r\n250 end"));
     let listed = |name: &str| {
         let line = format!("-rw------- 1 u g 5 Jan 2 2020 {name}\r\n").into_bytes();
         ("LIST", Act::Send("150 list", line, "226 done"))
@@ -164,7 +165,8 @@ fn no_clobber_skips_existing_files_and_reports_it() {
         (vec![("SIZE", Act::Say("213 3")), feat(both)], 14, false),
         (vec![("SIZE", Act::Say("213 3")), feat(size)], 14, false),
         // Only MLST has a refusal that is a proof, and only by 550.
-        (vec![("MLST", Act::Say("550 no")), feat(facts)], 0, true),
+        (vec![("MLST x", Act::Say("550 no")), here_is(), feat(facts)], 0, true),
+        (vec![("MLST", Act::Say("550 no")), feat(facts)], 14, false),
         (vec![("MLST", Act::Say("500 what")), feat(facts), listed("x")], 0, false),
         (vec![("MLST", Act::Say("500 what")), feat(facts)], 14, false),
         // vsftpd refuses MDTM and SIZE for a file that anonymous users must not read.
@@ -201,7 +203,8 @@ fn no_clobber_skips_existing_files_and_reports_it() {
         (vec![("MDTM", Act::Say("500 no")), feat(both)], 14),
         (vec![("SIZE", Act::Say("550 no")), feat(size)], 14),
         (vec![("MDTM", Act::Say("550 no")), feat(both), listed("y")], 0),
-        (vec![("MLST", Act::Say("550 no")), feat(facts)], 0),
+        (vec![("MLST x", Act::Say("550 no")), here_is(), feat(facts)], 0),
+        (vec![("MLST", Act::Say("550 no")), feat(facts)], 14),
     ] {
         let stored = ("STOR", Act::Take("150 go", "226 done"));
         let peer = Peer::start(&[acts, vec![stored]].concat());

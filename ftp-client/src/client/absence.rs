@@ -1,8 +1,6 @@
 //! Whether a server proves that there is an object of a name, or that there is none.
 
-use ftp_proto::{
-    Command, ListLine, Pathname, Reply, ReplyCode, RepresentationType, Severity, Verb,
-};
+use ftp_proto::{Command, ListLine, Pathname, ReplyCode, RepresentationType, Severity, Verb};
 
 use super::Client;
 use crate::control::{is_dated, mdtm};
@@ -102,11 +100,11 @@ impl Client {
         let is_offered = self.features()?.has("MLST");
         if is_offered || self.tells_no_features() {
             let name = Command::Mlst(Some(self.pathname(path)?));
-            let above = Command::Mlst(self.pathname_or_none(Pathname::split(path).0)?);
             self.settle()?;
-            let is_told = |reply: Reply| reply.code().severity() == Severity::Completion;
             match self.request(&name)?.code() {
-                MISSING if is_offered && is_told(self.request(&above)?) => return Ok(false),
+                MISSING if is_offered && self.tells_of(Pathname::split(path).0)? => {
+                    return Ok(false);
+                }
                 code if code.severity() == Severity::Completion => return Ok(true),
                 _ => {}
             }
@@ -125,6 +123,21 @@ impl Client {
                 Ok(false)
             }
             Existence::Unknown => Err(Error::Unsupported(Unsupported::NoExistence)),
+        }
+    }
+
+    /// Returns whether `MLST` answers for this directory or, if it is missing, for one above: a user who may
+    /// not ask gets 550 for each.
+    fn tells_of(&mut self, mut directory: &[u8]) -> Result<bool, Error> {
+        loop {
+            let command = Command::Mlst(self.pathname_or_none(directory)?);
+            match self.request(&command)?.code() {
+                code if code.severity() == Severity::Completion => return Ok(true),
+                MISSING if !matches!(directory, b"" | b"/") => {
+                    directory = Pathname::split(directory).0;
+                }
+                _ => return Ok(false),
+            }
         }
     }
 

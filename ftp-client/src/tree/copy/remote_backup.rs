@@ -130,14 +130,16 @@ impl RemoteBackup {
 }
 
 /// Returns whether the backup has an object that was moved there from `own`, with the size that it had: a
-/// 250 to `RNTO` proves nothing. One that others still write to has another size, and has left its name.
+/// 250 to `RNTO` proves nothing. One that others still write to has grown, and has left its name.
 fn is_kept(
     client: &mut Client,
     (own, kept): (&[u8], &[u8]),
     size: Option<u64>,
 ) -> Result<bool, Error> {
     match size.zip(client.size(kept)?) {
-        Some((before, now)) => Ok(before == now || client.existence(own)? == Existence::Absent),
+        Some((before, now)) => {
+            Ok(now == before || now > before && client.existence(own)? == Existence::Absent)
+        }
         None => Ok(client.existence(kept)? == Existence::Present),
     }
 }
