@@ -221,8 +221,16 @@ class Months:
 
     def restart(self, server: Server, day: int, before: Figures) -> None:
         """Ends the server and starts it, as an upgrade does. `before` is what it held on the first day."""
-        after = server.figures()
-        if after.descriptors > before.descriptors or after.threads > before.threads or after.kib > before.kib + GROWTH:
+        # The last session may still be ending.
+        end = time.monotonic() + 10
+        while True:
+            after = server.figures()
+            holds_more = (after.descriptors > before.descriptors or after.threads > before.threads
+                or after.kib > before.kib + GROWTH)  # fmt: skip
+            if not holds_more or time.monotonic() > end:
+                break
+            time.sleep(0.1)
+        if holds_more:
             self.findings.add(f"day {day}: the server holds {after}; before, {before}; {after.open - before.open}")
         self.end(server)
         server.start()
