@@ -1,6 +1,6 @@
 //! Locks without poisoning.
 
-use std::hash::{DefaultHasher, Hash, Hasher as _};
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher, Hash};
 #[cfg(feature = "daemon")]
 use std::sync::TryLockError;
 use std::sync::{LockResult, Mutex, MutexGuard, PoisonError};
@@ -37,18 +37,26 @@ pub(crate) fn unpoisoned<Guard>(locked: LockResult<Guard>) -> Guard {
 }
 
 /// A lock for each of many names. Two names can share one of the locks, so nobody locks two at a time.
-pub(crate) struct LockStripes([Lock<()>; 64]);
+pub(crate) struct LockStripes(Stripes<Lock<()>, 64>);
 
 impl LockStripes {
     pub(crate) const fn new() -> Self {
-        Self([const { Lock::new(()) }; 64])
+        Self(Stripes([const { Lock::new(()) }; 64]))
     }
 
     pub(crate) fn lock(&self, name: impl Hash) -> MutexGuard<'_, ()> {
-        let mut hasher = DefaultHasher::new();
-        name.hash(&mut hasher);
-        let [first, ..] = &self.0;
-        let index = usize::try_from(hasher.finish() % 64).unwrap_or_default();
-        self.0.get(index).unwrap_or(first).lock()
+        self.0.of(name).lock()
+    }
+}
+
+/// A lock of some kind for each of many names.
+pub(crate) struct Stripes<L, const N: usize>(pub(crate) [L; N]);
+
+impl<L, const N: usize> Stripes<L, N> {
+    #[expect(clippy::indexing_slicing, reason = "the remainder is less than the length")]
+    pub(crate) fn of(&self, name: impl Hash) -> &L {
+        const { assert!(N > 0) };
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(name);
+        &self.0[usize::try_from(hash % N as u64).unwrap_or_default()]
     }
 }

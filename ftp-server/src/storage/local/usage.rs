@@ -9,12 +9,11 @@
 //! that it may have seen twice are not subtracted. Such changes can therefore make the count too
 //! high, but never too low.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Condvar, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::{Duration, Instant};
 
 use super::kept_uploads::KeptUploads;
-use crate::lock::{Lock, unpoisoned};
+use crate::lock::{Lock, Stripes, unpoisoned};
 pub(super) use crate::storage::space::{COST_OF_OBJECT, Cost};
 use crate::storage::{EntryKind, Metadata, StorageErrorKind, StorageResult};
 
@@ -407,9 +406,9 @@ impl Drop for Counting {
     }
 }
 
-/// Locks for directories, of all roots: one can be below another. So many that a disk which does not answer
-/// holds up few others.
-static NAMING: [RwLock<()>; 1024] = [const { RwLock::new(()) }; 1024];
+/// Locks for directories, of all roots: one can be below another. There are enough that a disk which does
+/// not answer holds up few others.
+static NAMING: Stripes<RwLock<()>, 1024> = Stripes([const { RwLock::new(()) }; 1024]);
 
 /// A guard held while a file gets a name in a directory.
 pub(super) enum Naming {
@@ -421,11 +420,7 @@ pub(super) enum Naming {
 /// directory. With `alone`, nobody else has one: what has the name at a look has it until the change. The
 /// name does not count, because some disks take two for one.
 pub(super) fn naming(directory: DeviceInode, alone: bool) -> Naming {
-    let mut hasher = DefaultHasher::new();
-    directory.hash(&mut hasher);
-    let [first, ..] = &NAMING;
-    let index = usize::try_from(hasher.finish() % NAMING.len() as u64).unwrap_or_default();
-    let lock = NAMING.get(index).unwrap_or(first);
+    let lock = NAMING.of(directory);
     match alone {
         true => Naming::Alone { _guard: unpoisoned(lock.write()) },
         false => Naming::Shared { _guard: unpoisoned(lock.read()) },
