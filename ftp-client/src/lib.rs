@@ -272,6 +272,7 @@ mod net;
 mod netrc;
 pub mod pool;
 mod probe;
+mod random;
 mod security;
 mod system;
 #[cfg(feature = "tls")]

@@ -1,9 +1,7 @@
 //! A local file that receives a download: it gets its name when it is complete. Until then, it has no
 //! name where the file system has such files, else a temporary one.
 
-use std::collections::hash_map::RandomState;
 use std::fs::{self, File, FileTimes, Metadata, OpenOptions};
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -19,7 +17,7 @@ use crate::system::{
     ALONE, FileId, OpenOptionsExt, OsStrExt, check_directory, check_path, close_copy, file_id,
     is_mount_point, is_same, lock, lockable, name_file, nameless, rename_new, take_over, unlock,
 };
-use crate::unpoisoned;
+use crate::{random, unpoisoned};
 
 /// A local file that receives a download.
 ///
@@ -566,7 +564,7 @@ fn hold(file: &File) {
 }
 
 fn temporary_name(directory: &Path) -> PathBuf {
-    let number = RandomState::new().build_hasher().finish();
+    let number = random::number();
     directory.join(format!("{}{number:016x}", HiddenFile::CLIENT))
 }
 

@@ -48,10 +48,9 @@ pub use crate::event::{Note, Verify, Why};
 #[cfg(windows)]
 pub use crate::system::{OsStrExt, OsStringExt};
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
-
 use ftp_proto::Pathname;
+
+use crate::random;
 
 /// What the names that no caller chose begin with, as in lftp's manual.
 const BEFORE: &[u8] = b".in.";
@@ -75,7 +74,7 @@ impl TemporaryName {
     /// finds it, as long as the local file is unchanged.
     #[must_use]
     pub fn standard() -> Self {
-        let after = format!(".{:016x}", RandomState::new().build_hasher().finish());
+        let after = format!(".{:016x}", random::number());
         Self { before: BEFORE.to_vec(), after: after.into_bytes(), is_standard: true }
     }
 

@@ -2,9 +2,7 @@
 //! file system of a target, whether two directories are one, and how a server stores names that are
 //! not UTF-8.
 
-use std::collections::hash_map::RandomState;
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
 
 use ftp_proto::{Entry, Escaped, HiddenFile, Pathname, TimeVal};
@@ -17,6 +15,7 @@ use crate::age::now;
 use crate::client::Client;
 use crate::error::Error;
 use crate::listing::{Budget, ListOptions};
+use crate::random;
 
 /// Writes a file into `directory`, optionally sets its time to `set`, asks for its modification
 /// time, and removes it. Returns the local time before the file was written, the reported time, and
@@ -136,8 +135,8 @@ pub(crate) fn create_probe(directory: &Directory) -> io::Result<(Vec<u8>, File)>
 /// Returns a name that no other object has: one that an earlier run left must prove nothing. It does not
 /// begin with a dot, because some servers hide such names.
 pub(crate) fn probe_name() -> Vec<u8> {
-    let (process, random) = (std::process::id(), RandomState::new().build_hasher().finish());
-    [HiddenFile::PROBE, format!("{process:x}-{random:x}.tmp").as_bytes()].concat()
+    let (process, number) = (std::process::id(), random::number());
+    [HiddenFile::PROBE, format!("{process:x}-{number:x}.tmp").as_bytes()].concat()
 }
 
 /// A server's treatment of names that are not UTF-8.

@@ -115,7 +115,7 @@ impl<'a> Copier<'a> {
         directories: &[&[u8]],
     ) -> Result<Vec<Existence>, TreeFault> {
         let mut found = Vec::new();
-        // If the connection ends, only so many test objects may stay.
+        // If the connection ends, at most those of one chunk may stay.
         for directories in directories.chunks(TOGETHER) {
             let mut marks = Vec::new();
             let made = directories.iter().try_for_each(|path| self.make_probe(path, &mut marks));

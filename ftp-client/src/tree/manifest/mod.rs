@@ -10,8 +10,6 @@ pub(crate) mod remote;
 mod text;
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::ops::Bound;
 
 pub(crate) use self::text::{first_32, sha256};
@@ -24,6 +22,7 @@ use crate::digest::{Digest, HashAlgorithm};
 use crate::error::ErrorKind;
 use crate::file::journal::LocalFacts;
 use crate::listing::Budget;
+use crate::random;
 use crate::tree::fault::{Setting, TreeFault};
 
 /// Largest size of a list in bytes. A run holds the text and two lists, each of which takes about as
@@ -119,7 +118,7 @@ impl Manifest {
             let size = record.size.max(theirs.unwrap_or_default());
             self.pending.insert(path, ManifestRecord { size, ..record.uncertain() });
         }
-        self.generation = random();
+        self.generation = random::number();
         self
     }
 
@@ -335,7 +334,7 @@ impl Deploy {
 
     /// Returns the list that is true while the files of this run are sent.
     pub(crate) fn announced(&self) -> Manifest {
-        let mut list = Manifest { generation: random(), ..self.list.clone() };
+        let mut list = Manifest { generation: random::number(), ..self.list.clone() };
         list.pending.extend(self.sent.iter().map(|(path, record)| (path.clone(), *record)));
         list
     }
@@ -360,7 +359,7 @@ impl Deploy {
         let files = std::mem::take(&mut self.list.files);
         let mut pending = std::mem::take(&mut self.list.pending);
         pending.append(&mut self.sent);
-        Manifest { generation: random(), files, pending }
+        Manifest { generation: random::number(), files, pending }
     }
 }
 
@@ -375,10 +374,6 @@ fn below<'r>(
     let start = Bound::Included(first.clone());
     let range = records.range((start, Bound::Unbounded));
     range.take_while(move |(path, _)| path.starts_with(&first))
-}
-
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
