@@ -221,16 +221,13 @@ class Months:
 
     def restart(self, server: Server, day: int, before: Figures) -> None:
         """Ends the server and starts it, as an upgrade does. `before` is what it held on the first day."""
+        def is_at_rest(now: Figures) -> bool:
+            return (now.descriptors <= before.descriptors and now.threads <= before.threads
+                and now.kib <= before.kib + GROWTH)  # fmt: skip
+
         # The last session may still be ending.
-        end = time.monotonic() + 10
-        while True:
+        if not self.comes(lambda: is_at_rest(server.figures())):
             after = server.figures()
-            holds_more = (after.descriptors > before.descriptors or after.threads > before.threads
-                or after.kib > before.kib + GROWTH)  # fmt: skip
-            if not holds_more or time.monotonic() > end:
-                break
-            time.sleep(0.1)
-        if holds_more:
             self.findings.add(f"day {day}: the server holds {after}; before, {before}; {after.open - before.open}")
         self.end(server)
         server.start()
@@ -255,12 +252,17 @@ class Months:
                     path.unlink()
 
     def wait_for(self, is_so, otherwise: str) -> None:
+        if not self.comes(is_so):
+            self.findings.add(otherwise)
+
+    def comes(self, is_so) -> bool:
+        """Waits until this is so. Returns whether it was so in time."""
         end = time.monotonic() + NOTICED
         while not is_so():
             if time.monotonic() > end:
-                self.findings.add(otherwise)
-                return
+                return False
             time.sleep(0.05)
+        return True
 
     # A ban.
 
