@@ -1,7 +1,7 @@
 //! Tries each method of data connections over a separate control connection, so that no method
 //! disturbs the next. Then judges the outcomes of all methods together.
 
-use std::fmt::{Arguments, Display};
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
@@ -28,7 +28,7 @@ const ENOUGH: usize = 1_000;
 /// Returns `Interrupted` after a signal, and `Local` or `Usage` for a failure on this computer.
 pub(super) fn run(dial: &Dial<'_>, _: &mut Vec<Finding>) -> Result {
     let peer = dial.login_seen().and_then(|login| login.addresses).map(|(_, peer)| peer);
-    let ways = DataMethod::ALL.map(|way| (way.command(), way));
+    let ways = DataMethod::ALL.map(|way| (way.check().0, way));
     let mut outcomes = side_by_side(ways, |way| attempt(dial, way, peer))?.into_iter();
     let mut next = || outcomes.next().expect("one outcome for each method");
     let outcomes = [next()?, next()?, next()?, next()?];
@@ -92,7 +92,7 @@ fn attempt(dial: &Dial<'_>, way: DataMethod, peer: Option<SocketAddr>) -> Result
                 drop(inside);
                 // Not done before the listing: some servers do not answer such a command if the port
                 // of the one before was not used.
-                match dial.client(way).and_then(|mut inside| ask(&mut inside.it, way.command())) {
+                match dial.client(way).and_then(|mut inside| ask(&mut inside.it, &way.command())) {
                     Err(error @ Error::Cancelled) => return Err(error.into()),
                     Err(Error::Timeout(Phase::Reply(_))) => MethodOutcome::Unanswered,
                     _ => unfinished("LIST gets no reply"),
@@ -347,7 +347,6 @@ fn active(tried: Tried<'_>) -> Finding {
     let (check, name, is_eprt) = (way.check(), way.command(), way == DataMethod::Eprt);
     let local = seen.local.ip().to_canonical();
     let outside = outside(seen);
-    let wrong = |diagnosis, words: Arguments<'_>| tried.wrong(diagnosis, words);
     let diagnosis = match (tried.other_works(), is_eprt) {
         (true, true) => Diagnosis("eprt-blocked"),
         (true, false) => Diagnosis("port-blocked"),
@@ -363,7 +362,7 @@ fn active(tried: Tried<'_>) -> Finding {
             check.ok(format_args!("the server connected to {local} after {name}"))
         }
         (MethodOutcome::Failed(diagnosis, why), _) => {
-            wrong(*diagnosis, format_args!("{name}: {why}"))
+            tried.wrong(*diagnosis, format_args!("{name}: {why}"))
         }
         // If the server ignores commands of passive mode too, the missing connection says nothing
         // about active mode.
@@ -379,12 +378,13 @@ fn active(tried: Tried<'_>) -> Finding {
             check.ok(format_args!("{name} is refused: {reply}; {other} works"))
         }
         (MethodOutcome::Refused(reply), Some(outside)) => {
-            wrong(diagnosis, format_args!("{name} with {local} is refused: {reply}; {outside}"))
+            let words = format!("{name} with {local} is refused: {reply}; {outside}");
+            tried.wrong(diagnosis, words)
         }
         (MethodOutcome::Refused(reply), None) => {
             let words = format!("{name} is refused: {reply}");
             match seen.wanted {
-                Mode::Active => wrong(Diagnosis("active-off"), format_args!("{words}")),
+                Mode::Active => tried.wrong(Diagnosis("active-off"), words),
                 Mode::Passive => check.ok(format_args!("{words}; passive mode does not need it")),
             }
         }
@@ -395,7 +395,7 @@ fn active(tried: Tried<'_>) -> Finding {
                 _ => "no connection from the server".to_owned(),
             };
             let outside = outside.map_or_else(String::new, |outside| format!("; {outside}"));
-            wrong(diagnosis, format_args!("{name} with {local}: {how}{outside}"))
+            tried.wrong(diagnosis, format_args!("{name} with {local}: {how}{outside}"))
         }
     }
 }

@@ -9,6 +9,7 @@ use ftp_client::error::Phase;
 use ftp_client::{Client, ClientBuilder, Error, FirstLook, RawCommand, Timeouts, Tls};
 use ftp_proto::{Escaped, ExtendedAddress, FtpUrl, HostPort, Reply, Scheme, Severity};
 
+use super::finding::{Check, Finding, not_again};
 use super::places::{Inside, Places};
 use super::seen::{DataMethod, LoginSeen, Seen};
 use crate::connect::{Chosen, Credentials, Dialler, TlsOptions, dialler};
@@ -130,6 +131,24 @@ impl<'a> Dial<'a> {
         }
     }
 
+    /// Returns a value that was to be had again, after an earlier connection succeeded. An error
+    /// becomes a finding, and `None`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the failure itself if it says nothing about the server.
+    pub(super) fn again<T>(
+        &self,
+        check: Check,
+        outcome: Result<T, Error>,
+        found: &mut Vec<Finding>,
+    ) -> Result<Option<T>> {
+        let Err(error) = outcome else { return Ok(outcome.ok()) };
+        self.in_time()?;
+        found.push(not_again(check, &error)?);
+        Ok(None)
+    }
+
     pub(super) fn left(&self) -> Duration {
         self.dialler.left().unwrap_or(WHOLE)
     }
@@ -140,7 +159,12 @@ impl<'a> Dial<'a> {
     }
 
     pub(super) fn slowest_greeting(&self) -> Duration {
-        self.seen.answers.get().map_or(Duration::ZERO, |answers| slowest(answers))
+        let times =
+            self.seen.answers.get().into_iter().flatten().filter_map(|(_, answer)| match answer {
+                FirstLook::Talks { after, .. } => Some(*after),
+                _ => None,
+            });
+        times.max().unwrap_or_default()
     }
 
     /// Returns the timeouts of the options, limited to [`patience`](Self::patience). Those for a
@@ -277,15 +301,6 @@ impl<'a> Dial<'a> {
     }
 }
 
-/// Returns the time of the slowest greeting.
-fn slowest(answers: &[(SocketAddr, FirstLook)]) -> Duration {
-    let times = answers.iter().filter_map(|(_, answer)| match answer {
-        FirstLook::Talks { after, .. } => Some(*after),
-        _ => None,
-    });
-    times.max().unwrap_or_default()
-}
-
 /// Sends a command unchanged, and returns the reply, even if that is a refusal.
 ///
 /// # Errors
@@ -302,7 +317,7 @@ pub(super) fn passive_port(
     way: DataMethod,
     peer: SocketAddr,
 ) -> Option<(Option<IpAddr>, SocketAddr)> {
-    let reply = ask(client, way.command()).ok()?;
+    let reply = ask(client, &way.command()).ok()?;
     if reply.code().severity() != Severity::Completion {
         return None;
     }

@@ -7,7 +7,7 @@ use ftp_client::Error;
 use ftp_proto::{Escaped, Features};
 
 use super::dial::Dial;
-use super::finding::{Check, Diagnosis, Finding, not_again, of_connection};
+use super::finding::{Check, Diagnosis, Finding, of_connection};
 use super::seen::{LoginSeen, TlsOutcome, TlsSeen};
 use super::tls;
 use crate::connect::dialler::exposed_to;
@@ -23,15 +23,9 @@ const SLOW: Duration = Duration::from_secs(1);
 /// Returns `Interrupted` after a signal, or `Timeout` if the time for the whole examination is
 /// over.
 pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
-    let not_again = |check, error: &Error| dial.in_time().and_then(|()| not_again(check, error));
-    let mut inside = match dial.connect() {
-        Ok(inside) => inside,
-        Err(error) => {
-            // The server accepted a connection a moment ago.
-            found.push(not_again(Check("connect"), &error)?);
-            return Ok(());
-        }
-    };
+    // The server accepted a connection a moment ago.
+    let connected = dial.again(Check("connect"), dial.connect(), found)?;
+    let Some(mut inside) = connected else { return Ok(()) };
     let client = &mut inside.it;
     let addresses = match dial.proxy() {
         None => client.local_addr().zip(client.peer_addr()),
@@ -39,13 +33,8 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
         Some(_) => None,
     };
     let is_plaintext = client.tls().is_none();
-    let early = match client.features() {
-        Ok(features) => features,
-        Err(error) => {
-            found.push(not_again(Check("feat"), &error)?);
-            return Ok(());
-        }
-    };
+    let early = dial.again(Check("feat"), client.features(), found)?;
+    let Some(early) = early else { return Ok(()) };
     // Some servers list features only after the login.
     let is_early = early.iter().next().is_some();
     if is_early {
@@ -73,13 +62,9 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
         found.push(Check("protection").ok("the server accepted PBSZ and PROT"));
     }
     if !is_early {
-        match client.features() {
-            Ok(late) => seen.features = late,
-            Err(error) => {
-                found.push(not_again(Check("feat"), &error)?);
-                return Ok(());
-            }
-        }
+        let late = dial.again(Check("feat"), client.features(), found)?;
+        let Some(late) = late else { return Ok(()) };
+        seen.features = late;
         found.push(features(&seen.features));
     }
     found.push(system(&client.system()));

@@ -22,13 +22,8 @@ use crate::exit::Result;
 /// Returns `Interrupted` after a signal, and the client's failure if it says nothing about the
 /// server.
 pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
-    let mut connection = match dial.client(dial.way()) {
-        Ok(connection) => connection,
-        Err(error) => {
-            found.push(not_again(Check("list"), &error)?);
-            return Ok(());
-        }
-    };
+    let connection = dial.again(Check("list"), dial.client(dial.way()), found)?;
+    let Some(mut connection) = connection else { return Ok(()) };
     let client = &mut connection.it;
     let path = Place::of(dial.asked.url).path().to_vec();
     let kind = match kind_of(client, &path) {

@@ -38,13 +38,12 @@ pub(super) enum Shown {
 pub(super) struct Report<'a> {
     stdio: &'a mut Stdio,
     shown: Shown,
-    explained: Vec<Diagnosis>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl<'a> Report<'a> {
     pub(super) const fn new(stdio: &'a mut Stdio, shown: Shown) -> Self {
-        Self { stdio, shown, explained: Vec::new(), findings: Vec::new() }
+        Self { stdio, shown, findings: Vec::new() }
     }
 
     /// Returns the problems that prevent the examined use.
@@ -52,34 +51,29 @@ impl<'a> Report<'a> {
         self.findings.iter().filter(|finding| finding.grade == Grade::Fail)
     }
 
-    /// Collects a finding, and prints it if `shown` selects it.
+    /// Collects findings, and prints those that `shown` selects.
     ///
     /// # Errors
     ///
     /// Returns the failure of standard output.
-    pub(super) fn add(&mut self, mut finding: Finding) -> Result {
-        finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
-        if self.shown == Shown::Nothing {
-            // The caller handles the finding.
-        } else if self.stdio.events.is_on() {
-            self.stdio.events.emit(|| event(&finding));
-        } else if self.shown == Shown::All || finding.is_problem() {
-            let is_new = finding.diagnosis.is_some_and(|new| !self.explained.contains(&new));
-            let columns = self.stdio.columns();
-            self.stdio.print_report(&text(&finding, is_new, columns))?;
-        }
-        self.explained.extend(finding.diagnosis);
-        self.findings.push(finding);
-        Ok(())
-    }
-
-    /// Collects several findings, and prints the selected ones.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`add`](Self::add).
     pub(super) fn all(&mut self, findings: impl IntoIterator<Item = Finding>) -> Result {
-        findings.into_iter().try_for_each(|finding| self.add(finding))
+        for mut finding in findings {
+            finding.seen = self.stdio.messages.plain(&finding.seen).into_owned();
+            if self.shown == Shown::Nothing {
+                // The caller handles the finding.
+            } else if self.stdio.events.is_on() {
+                self.stdio.events.emit(|| event(&finding));
+            } else if self.shown == Shown::All || finding.is_problem() {
+                // Each problem is explained once.
+                let is_new = finding
+                    .diagnosis
+                    .is_some_and(|new| self.findings.iter().all(|it| it.diagnosis != Some(new)));
+                let columns = self.stdio.columns();
+                self.stdio.print_report(&text(&finding, is_new, columns))?;
+            }
+            self.findings.push(finding);
+        }
+        Ok(())
     }
 
     /// Returns the outcome.

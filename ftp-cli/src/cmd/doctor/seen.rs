@@ -119,15 +119,11 @@ impl DataMethod {
         }
     }
 
-    pub(super) const fn command(self) -> &'static str {
-        match self {
-            Self::Epsv => "EPSV",
-            Self::Pasv => "PASV",
-            Self::Eprt => "EPRT",
-            Self::Port => "PORT",
-        }
+    pub(super) fn command(self) -> String {
+        self.check().0.to_ascii_uppercase()
     }
 
+    /// Returns the check, which has the name of the command.
     pub(super) const fn check(self) -> Check {
         match self {
             Self::Epsv => Check("epsv"),

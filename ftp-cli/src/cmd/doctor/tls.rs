@@ -14,7 +14,7 @@ use ftp_proto::{Features, TimeVal};
 
 use super::data_connections::listing;
 use super::dial::{Dial, side_by_side};
-use super::finding::{Check, Diagnosis, Finding, Grade, not_again, of_connection};
+use super::finding::{Check, Diagnosis, Finding, Grade, of_connection};
 use super::places::Inside;
 use super::seen::{TlsOutcome, TlsSeen};
 use crate::console::output::{counted, unix_time};
@@ -121,7 +121,7 @@ fn quit(inside: Inside<'_, Client>) -> Option<TlsInfo> {
 /// Returns the client's failure if it says nothing about the server.
 pub(super) fn data(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     match (dial.is_protected(), dial.seen.offer.get(), &dial.asked.offered) {
-        (true, ..) => found.extend(look_at_data(dial)?),
+        (true, ..) => look_at_data(dial, found)?,
         (
             _,
             Some(TlsSeen { outcome: TlsOutcome::Secured | TlsOutcome::Unverified, .. }),
@@ -158,19 +158,18 @@ fn try_offer(dial: &Dial<'_>, tls: &Tls) -> Result<Finding> {
 }
 
 /// Tries a listing over a data connection that resumes no TLS session.
-fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
+fn look_at_data(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
     // TLS on a data connection begins with a transfer, and a listing is the only transfer that
     // needs no file.
     if !dial.seen.listed.load(Ordering::Relaxed) {
-        let skip = |check: Check| check.skip("this user cannot list files");
-        return Ok(vec![skip(Check("reuse")), skip(Check("close-notify"))]);
+        let checks = [Check("reuse"), Check("close-notify")];
+        found.extend(checks.map(|check| check.skip("this user cannot list files")));
+        return Ok(());
     }
     let tls = dial.asked.tls.as_ref().map(|tls| tls.clone().resume_sessions(false));
-    let mut inside = match dial.client_by(dial.way(), tls.as_ref(), None) {
-        Ok(inside) => inside,
-        Err(error) => return Ok(vec![not_again(Check("reuse"), &error)?]),
-    };
-    let reuse = match listing(&mut inside.it, "") {
+    let inside = dial.client_by(dial.way(), tls.as_ref(), None);
+    let Some(mut inside) = dial.again(Check("reuse"), inside, found)? else { return Ok(()) };
+    found.push(match listing(&mut inside.it, "") {
         Ok(_) | Err(Error::Tls(TlsError::TruncatedTls)) => {
             inside.quit();
             Check("reuse").ok("data connections need not resume a TLS session")
@@ -183,13 +182,13 @@ fn look_at_data(dial: &Dial<'_>) -> Result<Vec<Finding>> {
             format_args!("a data connection that does not resume a TLS session fails: {error}"),
         ),
         Err(error) => Check("reuse").skip(error),
-    };
-    let end = match dial.seen.truncated.load(Ordering::Relaxed) {
+    });
+    found.push(match dial.seen.truncated.load(Ordering::Relaxed) {
         false => Check("close-notify").ok("data ends with close_notify"),
         true => Check("close-notify")
             .fail(Diagnosis("no-close-notify"), "a listing ended without close_notify"),
-    };
-    Ok(vec![reuse, end])
+    });
+    Ok(())
 }
 
 /// Returns whether a listing that worked with a resumed session failed because of TLS.

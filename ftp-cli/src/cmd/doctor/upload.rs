@@ -1,6 +1,7 @@
 //! Tries storing, appending, resuming, renaming and deleting with small files, which are removed
 //! afterwards. Then judges the steps.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use ftp_proto::{Escaped, Pathname, Reply, ReplyCode, Severity};
 
 use super::abilities::LEAST;
 use super::dial::Dial;
-use super::finding::{Check, Diagnosis, Finding, Grade, not_again};
+use super::finding::{Check, Diagnosis, Finding, Grade};
 use crate::console::output::unix_time;
 use crate::exit::Result;
 use crate::random_name;
@@ -45,19 +46,14 @@ pub(super) fn run(dial: &Dial<'_>, found: &mut Vec<Finding>) -> Result {
         return Err(Error::Timeout(Phase::Overall).into());
     }
     // Half of the time is for cleaning up.
-    let mut inside = match dial.client_by(dial.way(), None, Some(dial.left() / 2)) {
-        Ok(inside) => inside,
-        Err(error) => {
-            found.push(not_again(Check("put"), &error)?);
-            return Ok(());
-        }
-    };
+    let inside = dial.client_by(dial.way(), None, Some(dial.left() / 2));
+    let Some(mut inside) = dial.again(Check("put"), inside, found)? else { return Ok(()) };
     let packets = dial.seen.packets.get();
     let mut trial = UploadTest {
         client: &mut inside.it,
         directory,
         passes_up: packets.is_some_and(|finding| finding.grade == Grade::Ok),
-        there: Vec::new(),
+        there: BTreeMap::new(),
         found: Vec::new(),
     };
     let tried = trial.all();
@@ -84,7 +80,7 @@ struct UploadTest<'a> {
     /// Whether the server has received a large packet.
     passes_up: bool,
     /// Files that may exist, newest last. The flag tells whether the file certainly exists.
-    there: Vec<(Vec<u8>, bool)>,
+    there: BTreeMap<Vec<u8>, bool>,
     found: Vec<Finding>,
 }
 
@@ -132,15 +128,13 @@ impl UploadTest<'_> {
         let what = "the first half of a file was uploaded, then the rest with REST";
         self.found.push(further(Check("resume"), &resume, what, Diagnosis("resume-refused")));
         let rename = step(self.client.rename(&one, &new))?;
-        match rename {
-            Step::Done => self
-                .there
-                .iter_mut()
-                .filter(|(name, _)| *name == one)
-                .for_each(|(name, _)| name.clone_from(&new)),
-            // The file may have its new name in spite of the error.
-            Step::Failed(_) => self.there.push((new, false)),
-            _ => {}
+        let is_renamed = matches!(rename, Step::Done);
+        if is_renamed {
+            self.there.remove(&one);
+        }
+        // The file may have its new name in spite of an error.
+        if is_renamed || matches!(rename, Step::Failed(_)) {
+            self.there.insert(new, is_renamed);
         }
         let what = "a file was renamed";
         self.found.push(further(Check("rename"), &rename, what, Diagnosis("rename-refused")));
@@ -164,16 +158,14 @@ impl UploadTest<'_> {
 
     /// Stores bytes from an offset, or appends them if `offset` is `None`.
     fn store(&mut self, path: &[u8], bytes: &[u8], offset: Option<u64>) -> Result<(), Error> {
-        if !self.there.iter().any(|(name, _)| name == path) {
-            self.there.push((path.to_vec(), false));
-        }
+        self.there.entry(path.to_vec()).or_insert(false);
         let mut upload = match offset {
             Some(offset) => self.client.store_from(path, offset),
             None => self.client.append(path),
         }?;
         upload.write_all(bytes).map_err(ours)?;
         upload.finish()?;
-        self.there.iter_mut().filter(|(name, _)| name == path).for_each(|(_, is)| *is = true);
+        self.there.insert(path.to_vec(), true);
         Ok(())
     }
 
@@ -239,7 +231,7 @@ fn step(result: Result<(), Error>) -> Result<Step, Error> {
 fn clean(
     dial: &Dial<'_>,
     client: &mut Client,
-    there: Vec<(Vec<u8>, bool)>,
+    there: BTreeMap<Vec<u8>, bool>,
     patience: Duration,
 ) -> (Finding, Vec<String>) {
     let mut another = None;
