@@ -38,7 +38,7 @@ pub(super) static COMMANDS: [LineCommand; 14] = [
 ];
 
 /// The commands of sessions only.
-static OF_SESSIONS: [LineCommand; 3] = [
+pub(super) static OF_SESSIONS: [LineCommand; 3] = [
     LineCommand("pwd", "pwd", b"", 0..=0),
     LineCommand("lcd", "lcd [DIRECTORY]", b"", 0..=1),
     LineCommand("help", "help", b"", 0..=MANY),
@@ -62,44 +62,37 @@ fn words(line: &[u8]) -> Result<Vec<Vec<u8>>> {
     let wrong = |what: &str| Err(Failure::item(Exit::Usage, what));
     let mut words = Vec::new();
     let mut word = None::<Vec<u8>>;
-    let mut rest = line.iter();
+    let mut quote = None;
+    let mut rest = line.iter().copied();
     while let Some(byte) = rest.next() {
-        match byte {
-            b' ' | b'\t' | b'\r' => words.extend(word.take()),
-            b'#' if word.is_none() => break,
-            b'\'' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match rest.next() {
-                        Some(b'\'') => break,
-                        Some(byte) => word.push(*byte),
-                        None => return wrong("missing closing '"),
-                    }
-                }
+        match (quote, byte) {
+            (None, b' ' | b'\t' | b'\r') => {
+                words.extend(word.take());
+                continue;
             }
-            b'"' => {
-                let word = word.get_or_insert_default();
-                loop {
-                    match rest.next() {
-                        Some(b'"') => break,
-                        Some(b'\\') => match rest.next() {
-                            Some(byte @ (b'"' | b'\\' | b'$' | b'`')) => word.push(*byte),
-                            Some(byte) => word.extend([b'\\', *byte]),
-                            None => return wrong("missing closing \""),
-                        },
-                        Some(byte) => word.push(*byte),
-                        None => return wrong("missing closing \""),
-                    }
-                }
-            }
-            b'\\' => match rest.next() {
-                Some(byte) => word.get_or_insert_default().push(*byte),
+            (None, b'#') if word.is_none() => break,
+            _ => {}
+        }
+        let word = word.get_or_insert_default();
+        match (quote, byte) {
+            (Some(open), byte) if byte == open => quote = None,
+            (None, b'\'' | b'"') => quote = Some(byte),
+            (Some(b'"'), b'\\') => match rest.next() {
+                Some(byte @ (b'"' | b'\\' | b'$' | b'`')) => word.push(byte),
+                byte => word.extend([b'\\'].into_iter().chain(byte)),
+            },
+            (None, b'\\') => match rest.next() {
+                Some(byte) => word.push(byte),
                 None => return wrong("missing character after \\"),
             },
-            byte => word.get_or_insert_default().push(*byte),
+            (_, byte) => word.push(byte),
         }
     }
-    words.extend(word);
+    match quote {
+        Some(b'"') => return wrong("missing closing \""),
+        Some(_) => return wrong("missing closing '"),
+        None => words.extend(word),
+    }
     Ok(words)
 }
 
@@ -140,25 +133,13 @@ impl Order {
         self.paths().into_iter().chain(local).any(|path| path.contains(&b'*'))
     }
 
-    /// Parses a line of a script. Returns `None` if the line is empty or a comment.
+    /// Parses a line of a script, or of a session, which has `more` commands. Returns `None` if the
+    /// line is empty or a comment.
     ///
     /// # Errors
     ///
     /// Returns `Usage` if the line is invalid.
-    pub(super) fn parse(line: &[u8]) -> Result<Option<Self>> {
-        Self::parse_among(line, &[])
-    }
-
-    /// Parses a line of a session, as [`parse`](Self::parse) does.
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`parse`](Self::parse).
-    pub(super) fn parse_typed(line: &[u8]) -> Result<Option<Self>> {
-        Self::parse_among(line, &OF_SESSIONS)
-    }
-
-    fn parse_among(line: &[u8], more: &'static [LineCommand]) -> Result<Option<Self>> {
+    pub(super) fn parse(line: &[u8], more: &'static [LineCommand]) -> Result<Option<Self>> {
         let mut words = words(line)?.into_iter();
         let Some(name) = words.next() else { return Ok(None) };
         let name = String::from_utf8_lossy(&name).into_owned();
@@ -323,7 +304,7 @@ mod tests {
             ("quit", "bye", "", &[]),
             ("quote 'SITE  X'", "quote", "", &["SITE  X"]),
         ] {
-            let order = Order::parse(line.as_bytes()).unwrap().unwrap();
+            let order = Order::parse(line.as_bytes(), &[]).unwrap().unwrap();
             assert_eq!(order.name, name, "{line}");
             let known = COMMANDS.iter().find(|command| command.0 == name).unwrap().2;
             assert!(
@@ -334,7 +315,7 @@ mod tests {
             assert_eq!(order.operands, operands, "{line}");
         }
         for (line, name, count) in [("pwd", "pwd", 0), ("lcd a", "lcd", 1), ("? get", "help", 1)] {
-            let order = Order::parse_typed(line.as_bytes()).unwrap().unwrap();
+            let order = Order::parse(line.as_bytes(), &OF_SESSIONS).unwrap().unwrap();
             assert_eq!((order.name, order.operands.len()), (name, count));
         }
         for (line, words) in [
@@ -369,7 +350,7 @@ mod tests {
             ("frobnicate", "help batch"),
             ("\u{1b}[2J", "\\x1b[2J"),
         ] {
-            let message = Order::parse(line.as_bytes()).unwrap_err().message;
+            let message = Order::parse(line.as_bytes(), &[]).unwrap_err().message;
             assert!(message.contains(words), "{line}: {message}");
         }
     }

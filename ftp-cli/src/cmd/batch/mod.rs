@@ -14,7 +14,7 @@ use std::path::Path;
 
 use ftp_proto::{FtpUrl, RepresentationType};
 
-use self::line::Order;
+use self::line::{OF_SESSIONS, Order};
 use self::queue::{Count, Entered, Queue};
 use crate::connect::{Dialler, Finder, Sessions};
 use crate::console::output::{shown, shown_local, shown_path};
@@ -81,7 +81,7 @@ fn do_script(queue: &mut Queue<'_>, count: &mut Count, script: Vec<(usize, Order
             break;
         }
     }
-    count.leave(orders.len());
+    count.left = orders.len();
 }
 
 /// Runs the lines of standard input as they arrive.
@@ -91,12 +91,15 @@ fn do_input(queue: &mut Queue<'_>, count: &mut Count, mut input: impl BufRead) {
             Ok(None) => break,
             Ok(Some(line)) => {
                 let line = if number == 1 { values::without_mark(&line) } else { &line };
-                match Order::parse(line) {
+                match Order::parse(line, &[]) {
                     Ok(None) => continue,
                     Ok(Some(order)) if order.name == "bye" => break,
                     Ok(Some(order)) => queue.act(number, &order),
                     Err(failure) => {
-                        queue.misread(number, line);
+                        // It may have been meant as a `cd`, or as the `lcd` of a session.
+                        if line::enters(line) {
+                            queue.cd_failed(number);
+                        }
                         Err(failure)
                     }
                 }
@@ -127,7 +130,7 @@ fn read(script: &OsStr) -> Result<Vec<(usize, Order)>> {
     let mut orders = Vec::new();
     let text = values::without_mark(&text);
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-        let order = Order::parse(line)
+        let order = Order::parse(line, &[])
             .map_err(|failure| failure.context(format_args!("{name}:{number}")))?;
         orders.extend(order.map(|order| (number, order)));
     }
@@ -247,7 +250,7 @@ impl Session<'_> {
             let done = match text.trim_ascii_start().strip_prefix(b"!") {
                 // The terminal sends Ctrl-C to the command itself.
                 Some(command) => cleanup.lend(|| shell(command)),
-                None => match Order::parse_typed(&text) {
+                None => match Order::parse(&text, &OF_SESSIONS) {
                     Ok(None) => continue,
                     Ok(Some(order)) => match order.name {
                         "bye" => return true,
@@ -376,9 +379,9 @@ mod tests {
             ("lss", "did you mean ls?"),
             ("bye now", "expected bye"),
         ] {
-            let message = Order::parse_typed(text.as_bytes()).unwrap_err().message;
+            let message = Order::parse(text.as_bytes(), &OF_SESSIONS).unwrap_err().message;
             assert!(message.contains(words), "{text}: {message}");
         }
-        assert_eq!(Order::parse_typed(b"# bye").unwrap(), None);
+        assert_eq!(Order::parse(b"# bye", &OF_SESSIONS).unwrap(), None);
     }
 }

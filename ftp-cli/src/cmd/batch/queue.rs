@@ -180,15 +180,8 @@ impl<'a> Queue<'a> {
         connected(&mut self.sessions, self.url, &self.entered)
     }
 
-    /// Handles an invalid line, which may have been meant as a `cd`, or as the `lcd` of a session.
-    pub(super) fn misread(&mut self, number: usize, line: &[u8]) {
-        if line::enters(line) {
-            self.cd_failed(number);
-        }
-    }
-
     /// Records a failed `cd`. Who types the lines sees the failure before the next one.
-    fn cd_failed(&mut self, number: usize) {
+    pub(super) fn cd_failed(&mut self, number: usize) {
         self.failed_cd = Some(number).filter(|number| *number > 0);
     }
 
@@ -503,7 +496,8 @@ fn is_named(path: &[u8]) -> Result {
 pub(super) struct Count {
     done: usize,
     failed: usize,
-    left: usize,
+    /// The number of lines that are not tried after a failure.
+    pub(super) left: usize,
     stops: bool,
     last: Option<Failure>,
 }
@@ -512,11 +506,6 @@ impl Count {
     /// Returns an empty count. With `stops`, the first failure ends the batch.
     pub(super) fn new(stops: bool) -> Self {
         Self { stops, ..Self::default() }
-    }
-
-    /// Records the number of lines that are not tried after a failure.
-    pub(super) const fn leave(&mut self, lines: usize) {
-        self.left = lines;
     }
 
     /// Returns the failure that ended the batch, if it was fatal.
