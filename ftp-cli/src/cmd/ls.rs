@@ -2,18 +2,16 @@
 //! `-g` only names that match a pattern.
 
 use std::cmp::Ordering;
-use std::ops::ControlFlow;
 
 use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
 use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern};
 
-use crate::connect::{RefusedLogins, Retrying, Sessions, Witness};
-use crate::console::{Cleanup, Messages, ResultLines, Stdio};
+use crate::console::{Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_urls, values};
-use crate::remote::{self, pattern, show_entry};
-use crate::report::{Events, Object, Tally};
+use crate::remote::{self, Outcome, pattern, show_entry};
+use crate::report::{Events, Object};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let needs = "ls needs a URL: ftp-cli ls [-l] URL...";
@@ -23,23 +21,16 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     if globs {
         urls.iter().try_for_each(pattern::is_usable)?;
     }
-    let retrying = Retrying::from_options(options)?;
-    let cleanup = Cleanup::start(options, stdio)?;
-    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    let mut lister =
-        Lister::new(how, stdio.lines(options), stdio.messages.clone(), stdio.events.clone());
-    let mut tally = Tally::new(urls.len(), "listings done", &stdio.messages, &stdio.events);
-    let mut refused = RefusedLogins::default();
-    for (at, url) in urls.iter().enumerate() {
-        if refused.has(url) {
-            continue;
-        }
+    let (lines, messages, events) =
+        (stdio.lines(options), stdio.messages.clone(), stdio.events.clone());
+    let mut lister = Lister::new(how, lines, messages, events);
+    let mut is_first = true;
+    remote::in_turn(options, stdio, &urls, "listings done", |sessions, url, witness, retrying| {
         let fields = |object: Object| object.text("source", &url.to_string());
         if urls.len() > 1 {
-            lister.name_source(url, at == 0)?;
+            lister.name_source(url, std::mem::take(&mut is_first))?;
         }
-        let witness = Witness::new(options, stdio, &cleanup);
-        let listed = retrying.run(&witness, url, &fields, |_| {
+        let listed = retrying.run(witness, url, &fields, |_| {
             let listed =
                 sessions.client(url).and_then(|client| lister.list_url(client, url, globs));
             sessions.drop_ended(url, &listed);
@@ -48,19 +39,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
             let listed = listed.map_err(|failure| failure.context_unless_named(url));
             listed.map_err(|failure| if is_silent { failure } else { failure.never_retried() })
         });
-        let ended = match lister.finish(listed, |done| done.text("source", &url.to_string())) {
-            Ok(()) => {
-                tally.done();
-                ControlFlow::Continue(())
-            }
-            Err(failure) => tally.failed(refused.note(url, failure), fields),
-        };
-        if ended.is_break() {
-            break;
-        }
-    }
-    sessions.quit(tally.fatal());
-    tally.finish()
+        lister.finish(listed, fields).map(|()| Outcome::Reported)
+    })
 }
 
 /// Values of `--listing`.

@@ -77,25 +77,16 @@ pub(crate) fn for_each_url(
     what: &'static str,
     mut act: impl FnMut(&mut Client, &FtpUrl, &Witness, &mut Repeat) -> Result<Outcome>,
 ) -> Result {
-    let retrying = Retrying::from_options(options)?;
-    let cleanup = Cleanup::start(options, stdio)?;
-    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
-    let witness = Witness::new(options, stdio, &cleanup);
-    let mut tally = Tally::new(urls.len(), what, &witness.messages, &witness.events);
-    let mut refused = RefusedLogins::default();
-    let handled = || witness.handled.load(Ordering::Relaxed);
     // What was handled when the last connection was lost.
     let mut before_loss = 0;
-    for url in urls {
-        if refused.has(url) {
-            continue;
-        }
+    in_turn(options, stdio, urls, what, |sessions, url, witness, retrying| {
         let fields = |object: Object| object.text("source", &url.to_string());
+        let handled = || witness.handled.load(Ordering::Relaxed);
         // Where a connection has ended, the next reply can be lost too.
         let mut repeat = if before_loss > 0 { Repeat::new() } else { retrying.memory() };
-        let outcome = retrying.run(&witness, url, &fields, |_| {
+        retrying.run(witness, url, &fields, |_| {
             loop {
-                let outcome = act(sessions.client(url)?, url, &witness, &mut repeat);
+                let outcome = act(sessions.client(url)?, url, witness, &mut repeat);
                 sessions.drop_ended(url, &outcome);
                 let Err(failure) = outcome else { return outcome };
                 // Some servers close a connection after a number of commands.
@@ -104,10 +95,37 @@ pub(crate) fn for_each_url(
                 }
                 before_loss = handled();
             }
-        });
-        let flow = match outcome {
+        })
+    })
+}
+
+/// Runs `act` on each URL in order, and reports the outcomes. URLs whose login was refused before are left
+/// out.
+///
+/// # Errors
+///
+/// Returns the same errors as [`for_each_url`].
+pub(crate) fn in_turn(
+    options: &Options,
+    stdio: &mut Stdio,
+    urls: &[FtpUrl],
+    what: &'static str,
+    mut act: impl FnMut(&mut Sessions<'_>, &FtpUrl, &Witness, Retrying) -> Result<Outcome>,
+) -> Result {
+    let retrying = Retrying::from_options(options)?;
+    let cleanup = Cleanup::start(options, stdio)?;
+    let mut sessions = Sessions::new(options, stdio, &cleanup)?;
+    let witness = Witness::new(options, stdio, &cleanup);
+    let mut tally = Tally::new(urls.len(), what, &witness.messages, &witness.events);
+    let mut refused = RefusedLogins::default();
+    for url in urls {
+        if refused.has(url) {
+            continue;
+        }
+        let fields = |object: Object| object.text("source", &url.to_string());
+        let flow = match act(&mut sessions, url, &witness, retrying) {
             Ok(outcome) => {
-                tally.done();
+                tally.done += 1;
                 witness.report(outcome, url, || fields(Object::event("done")));
                 ControlFlow::Continue(())
             }

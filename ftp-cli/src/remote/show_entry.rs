@@ -3,6 +3,7 @@
 
 use std::fmt::{self, Write};
 
+use ftp_proto::text::to_seconds;
 use ftp_proto::{Entry, EntryKind, Modified, Precision, TimeVal, Zone};
 
 use crate::console::output::rounded_size;
@@ -78,20 +79,19 @@ fn rfc_3339(time: TimeVal) -> String {
         0 => String::new(),
         nanos => format!(".{nanos:09}").trim_end_matches('0').to_owned(),
     };
-    let date = Date(time);
-    let clock = format!("{:02}:{:02}", time.hour(), time.minute());
-    format!("{date}T{clock}:{:02}{fraction}Z", time.second())
+    format!("{}{fraction}Z", to_seconds(time))
 }
 
 /// Formats a server's local time with its precision: `2024-02-29`, `2024-02-29T13:45`.
 fn as_told(Modified { time, precision, .. }: Modified) -> String {
-    let date = Date(time);
-    let clock = format!("{:02}:{:02}", time.hour(), time.minute());
-    match precision {
-        Precision::Day => date.to_string(),
-        Precision::Minute => format!("{date}T{clock}"),
-        Precision::Second => format!("{date}T{clock}:{:02}", time.second()),
-    }
+    let length = match precision {
+        Precision::Day => "2024-02-29".len(),
+        Precision::Minute => "2024-02-29T13:45".len(),
+        Precision::Second => "2024-02-29T13:45:59".len(),
+    };
+    let mut told = to_seconds(time);
+    told.truncate(length);
+    told
 }
 
 fn name(bytes: Option<&Vec<u8>>) -> Option<FactValue<'_>> {
