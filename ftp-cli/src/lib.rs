@@ -42,7 +42,7 @@ mod connect {
     #[cfg(feature = "client")]
     pub(crate) mod sessions;
 
-    pub(crate) use credentials::{Credentials, Finder, Secret, Terminal};
+    pub(crate) use credentials::{Credentials, Finder, Secret};
     #[cfg(feature = "client")]
     pub(crate) use {
         dialler::{Chosen, Dialler, TlsOptions},

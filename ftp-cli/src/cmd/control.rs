@@ -20,12 +20,13 @@ use nix::unistd::{
 use rustix::fs::{FlockOperation, flock};
 
 use super::serve::key_and_value;
-use crate::connect::{Secret, Terminal, credentials};
+use crate::connect::{Secret, credentials};
 use crate::console::output::shown_path;
-use crate::console::{Stdio, output, signals};
+use crate::console::{Messages, Stdio, output, signals};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 use crate::report::Events;
+use crate::system::Terminal;
 
 /// The environment variable with the path of the socket.
 pub(crate) const VARIABLE: &str = "FTP_CLI_CONTROL";
@@ -60,7 +61,8 @@ pub(crate) fn ctl(options: &Options, stdio: &mut Stdio) -> Result {
     let words: Vec<_> = options.operands.iter().map(|word| word.to_string_lossy()).collect();
     let request = request(&words, options.has("json"))?;
     let limit = if request == ControlRequest::Reload { RELOAD } else { LIMIT };
-    let answer = ask(&path(options), &request, limit)?;
+    let path = path(options);
+    let answer = request.ask(&path, limit).map_err(|error| failed(&path, limit, &error))?;
     print(answer, words.first().map_or("ctl", AsRef::as_ref), stdio)
 }
 
@@ -109,16 +111,8 @@ pub(super) fn given_path(options: &Options) -> Option<PathBuf> {
     path.map(PathBuf::from)
 }
 
-/// Sends a request to the socket at `path`, and returns the answer.
-///
-/// # Errors
-///
-/// Returns `Network` if the server cannot be reached or ends the connection, or `Timeout` if it does
-/// not answer within `limit`.
-fn ask(path: &Path, request: &ControlRequest, limit: Duration) -> Result<ControlAnswer> {
-    request.ask(path, limit).map_err(|error| failed(path, limit, &error))
-}
-
+/// Returns the failure of a request: `Timeout` if the server has not answered within `limit`, else
+/// `Network`.
 pub(super) fn failed(path: &Path, limit: Duration, error: &io::Error) -> Failure {
     let (exit, why) = match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
@@ -188,6 +182,12 @@ const CONFIG: &str = "/etc/ftp-cli/server.toml";
 const USAGE: &str =
     "usage: ftp-cli user [OPTION]... list, or add|passwd|lock|unlock|remove with a NAME";
 
+/// Writes a line for each error in a configuration, and returns the failure.
+pub(super) fn told(error: DaemonError, messages: &Messages) -> Failure {
+    error.lines().iter().for_each(|line| messages.error(line));
+    error.into()
+}
+
 /// Changes or lists users.
 ///
 /// # Errors
@@ -198,10 +198,7 @@ pub(crate) fn user(options: &Options, stdio: &mut Stdio) -> Result {
     let words: Option<Vec<&str>> = options.operands.iter().map(|word| word.to_str()).collect();
     let file = Path::new(options.value("config").unwrap_or(CONFIG.as_ref()));
     let messages = stdio.messages.clone();
-    let told = |error: DaemonError| {
-        error.lines().iter().for_each(|line| messages.line(line));
-        Failure::from(error)
-    };
+    let told = |error| told(error, &messages);
     let (verb, name) = match words.as_deref() {
         Some(["list"]) => ("list", ""),
         Some([verb @ ("add" | "passwd" | "lock" | "unlock" | "remove"), name]) => (*verb, *name),
@@ -405,7 +402,8 @@ mod tests {
         // The first client waits in the queue, which has no room for the second.
         for _ in 0..2 {
             let brief = Duration::from_millis(100);
-            let failure = ask(&path, &ControlRequest::Drain, brief).unwrap_err();
+            let error = ControlRequest::Drain.ask(&path, brief).unwrap_err();
+            let failure = failed(&path, brief, &error);
             assert_eq!(failure.exit, Exit::Timeout);
             assert!(failure.to_string().contains("did not answer within"), "{failure}");
         }

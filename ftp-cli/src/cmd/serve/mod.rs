@@ -19,7 +19,6 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use signal_hook::consts::SIGHUP;
 use socket2::{Domain, SockRef, Type};
 
-use self::options::Refusal;
 pub(super) use self::options::key_and_value;
 use super::control::{drop_privileges, is_root};
 use crate::connect::credentials::{USER, VARIABLE};
@@ -36,11 +35,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         return vsftpd::run(options, path.as_ref(), stdio);
     }
     let sockets = Sockets::passed()?;
-    let config = options::config(options, [USER, VARIABLE].map(env::var_os), sockets.counts());
-    let config = config.map_err(|Refusal { lines, failure }| {
-        lines.iter().for_each(|line| stdio.messages.error(line));
-        failure
-    })?;
+    let environment = [USER, VARIABLE].map(env::var_os);
+    let config = options::config(options, environment, sockets.counts(), &stdio.messages)?;
     if options.has("check") {
         output::start(options, &stdio.messages, LevelFilter::Info)?;
         return print_check(&config, options, stdio);

@@ -8,9 +8,11 @@ use std::path::PathBuf;
 use ftp_proto::Escaped;
 use ftp_proto::text::toml_text::shown;
 use ftp_server::Rights;
-use ftp_server::daemon::{Config, DaemonError};
+use ftp_server::daemon::Config;
 
+use crate::cmd::control::told;
 use crate::connect::credentials::{Secret, USER, VARIABLE, read_file};
+use crate::console::Messages;
 use crate::console::output::shown_path;
 use crate::exit::{Failure, Result};
 use crate::options::{Options, other_command};
@@ -28,36 +30,18 @@ const OPTIONS: &[(&str, &str)] = &[
 
 type NameAndPassword = (Vec<u8>, Secret);
 
-/// Reason why there is no configuration: a failure, preceded by one line per error in the file or
-/// among the settings.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) lines: Vec<String>,
-    pub(super) failure: Failure,
-}
-
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        Self { lines: Vec::new(), failure }
-    }
-}
-
-impl From<DaemonError> for Refusal {
-    fn from(error: DaemonError) -> Self {
-        Self { lines: error.lines().to_vec(), failure: error.into() }
-    }
-}
-
 /// Returns the configuration that follows from the options, the file that they name, and the
 /// sockets that were passed to the process. `environment` is the user and the
-/// password in the environment.
+/// password in the environment. Messages name each error in the file or among the settings.
 pub(super) fn config(
     options: &Options,
     environment: [Option<OsString>; 2],
     [plaintext, implicit]: [usize; 2],
-) -> Result<Config, Refusal> {
+    messages: &Messages,
+) -> Result<Config> {
+    let told = |error| told(error, messages);
     let mut config = match options.value("config") {
-        Some(path) => Config::read(path)?,
+        Some(path) => Config::read(path).map_err(told)?,
         None => Config::new(),
     };
     #[cfg(feature = "client")]
@@ -66,7 +50,7 @@ pub(super) fn config(
     config.sockets(plaintext, implicit);
     set(&mut config, options)?;
     share(&mut config, options, environment)?;
-    config.validate()?;
+    config.validate().map_err(told)?;
     Ok(config)
 }
 
@@ -275,7 +259,7 @@ mod tests {
         let (_, options) = options::parse(line.split(' ').map(OsString::from))?;
         options.relate(options::Command::Serve)?;
         let environment = [Some("u".into()), environment.map(OsString::from)];
-        config(&options, environment, [0; 2]).map_err(|refusal| refusal.failure)
+        config(&options, environment, [0; 2], &Messages::new(std::io::sink(), false))
     }
 
     fn users_in(config: &Config) -> String {
@@ -358,8 +342,8 @@ mod tests {
         for path in ["/ a, b;=c ", "/\"a\"", "/'a'", "/[\"a\"]", "/a\\n\u{e9}\n"] {
             let options = ["serve", "--tls-cert", path, "--tls-key", path, "/"].map(OsString::from);
             let (_, options) = options::parse(options).unwrap();
-            let config = config(&options, [None, None], [0; 2]);
-            let config = config.unwrap_or_else(|refusal| panic!("{:?}", refusal.lines));
+            let messages = Messages::new(std::io::sink(), false);
+            let config = config(&options, [None, None], [0; 2], &messages).unwrap();
             let line = format!("tls.certificate = {}", shown(path));
             assert!(config.to_string().contains(&line), "{config}");
         }

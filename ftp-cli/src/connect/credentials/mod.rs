@@ -18,7 +18,7 @@ use crate::console::output::{shown, shown_path};
 use crate::console::{Messages, Printable};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Command, Options, values};
-use crate::system::{self, OsStrExt, OsStringExt, Running, inherited};
+use crate::system::{self, OsStrExt, OsStringExt, Running, Terminal, inherited};
 use ftp_client::NetrcEntry;
 use ftp_proto::FtpUrl;
 
@@ -562,19 +562,7 @@ fn printed(command: &OsStr, name: &str) -> Result<Vec<u8>> {
     }
 }
 
-/// The controlling terminal of this process.
-pub(crate) struct Terminal(system::Terminal);
-
 impl Terminal {
-    /// Opens the terminal, whatever standard input is.
-    ///
-    /// # Errors
-    ///
-    /// Returns the system's error if there is no terminal.
-    pub(crate) fn find() -> io::Result<Self> {
-        system::Terminal::find().map(Self)
-    }
-
     /// Asks for one line. Control characters of `prompt` are escaped.
     ///
     /// # Errors
@@ -583,7 +571,7 @@ impl Terminal {
     /// that FTP cannot send. Returns `Local` if the terminal fails, and `Interrupted` if a signal
     /// is ending the process.
     pub(crate) fn ask(&self, prompt: &str) -> Result<Secret> {
-        match self.0.read_hidden(&Printable(prompt).to_string()) {
+        match self.read_hidden(&Printable(prompt).to_string()) {
             Ok(line) if line.is_empty() => {
                 Err(Failure::new(Exit::Login, "no password: nothing was typed"))
             }
@@ -624,7 +612,11 @@ impl Secret {
             b'\r' => Some("CR"),
             _ => None,
         });
-        what.map_or(Ok(()), |what| Err(unsendable(name, what)))
+        let wrong = |what| {
+            let why = format!("it contains {what}, which FTP cannot send; remove it");
+            Err(Failure::usage(format!("{name}: invalid password: {why}")))
+        };
+        what.map_or(Ok(()), wrong)
     }
 }
 
@@ -705,12 +697,6 @@ pub(crate) fn read_own(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
         true => Err(ErrorKind::FileTooLarge.into()),
         false => Ok((metadata, text)),
     }
-}
-
-fn unsendable(name: &str, what: &str) -> Failure {
-    Failure::usage(format!(
-        "{name}: invalid password: it contains {what}, which FTP cannot send; remove it"
-    ))
 }
 
 /// Returns why `user` should not trust the passwords in a file, if another user except root owns
