@@ -63,10 +63,14 @@ fn commands() -> String {
     text
 }
 
+fn head(command: Command) -> String {
+    let (name, CommandHelp { summary, usage, .. }) = (command.name(), command.help());
+    format!("ftp-cli {name}: {summary}\n\nUsage: ftp-cli {name} {usage}\n")
+}
+
 fn brief(command: Command) -> String {
-    let CommandHelp { usage, summary, used_most, examples, .. } = command.help();
-    let name = command.name();
-    let mut text = format!("ftp-cli {name}: {summary}\n\nUsage: ftp-cli {name} {usage}\n");
+    let CommandHelp { used_most, examples, .. } = command.help();
+    let mut text = head(command);
     list_examples(&mut text, examples.into_iter().take(EXAMPLES));
     let is_shown = |row: &&Row| match used_most.is_empty() {
         true => !row.group.is_global() || USED_EVERYWHERE.contains(&row.long),
@@ -77,7 +81,7 @@ fn brief(command: Command) -> String {
         text.push_str("\nOptions that are used most\n");
     }
     rows.for_each(|row| option(&mut text, row));
-    let _ = write!(text, "\nftp-cli {name} --help explains all options.\n");
+    let _ = write!(text, "\nftp-cli {} --help explains all options.\n", command.name());
     text
 }
 
@@ -123,9 +127,8 @@ fn program() -> String {
 }
 
 fn about(command: Command) -> String {
-    let CommandHelp { usage, summary, about, examples, .. } = command.help();
-    let name = command.name();
-    let mut text = format!("ftp-cli {name}: {summary}\n\nUsage: ftp-cli {name} {usage}\n");
+    let CommandHelp { about, examples, .. } = command.help();
+    let mut text = head(command);
     if !about.is_empty() {
         let _ = write!(text, "\n{about}\n");
     }

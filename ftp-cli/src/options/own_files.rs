@@ -4,27 +4,12 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-use super::{Command, Options};
+use super::{Command, Completes, Options, TABLE};
 use crate::config_file;
 use crate::connect::credentials::netrc_in_home;
 use crate::console::output::shown_path;
 use crate::exit::{Exit, Failure, Result};
 use crate::system::{self, FileId};
-
-/// The options that name such files.
-const NAMING: [&str; 11] = [
-    "ca-file",
-    "client-cert",
-    "client-key",
-    "exclude-from",
-    "files-from",
-    "input-file",
-    "lock",
-    "log-file",
-    "netrc-file",
-    "password-file",
-    "trace",
-];
 
 fn named(options: &Options) -> impl Iterator<Item = (&'static str, &Path)> {
     if let Some(trace) = options.value("trace") {
@@ -32,7 +17,13 @@ fn named(options: &Options) -> impl Iterator<Item = (&'static str, &Path)> {
         let mut opening = OpenOptions::new();
         let _ = system::private(opening.append(true).create_new(true)).open(trace);
     }
-    options.in_order(&NAMING).map(|(long, path)| (long, Path::new(path)))
+    let is_own = |long| {
+        // What `get` writes is no file of the run.
+        let mut rows = TABLE.iter().filter(|row| row.long == long && long != "output");
+        rows.any(|row| row.value.completes() == Completes::File)
+    };
+    let files = options.given.iter().filter(move |given| is_own(given.long));
+    files.filter_map(|given| Some((given.long, Path::new(given.value.as_deref()?))))
 }
 
 /// Returns the files that no tree copies, replaces or removes.

@@ -9,10 +9,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use super::super::ls::FORMS;
 use super::watch::SETTLE;
 use ftp_client::AddressRule;
 use ftp_client::file::Side;
-use ftp_client::listing::ListingForm;
 use ftp_client::tree::{Compare, LinkChoice, SyncOptions};
 use ftp_proto::Pattern;
 
@@ -58,9 +58,7 @@ impl MirrorOptions {
         source: Option<&Path>,
         input: &mut dyn Read,
     ) -> Result<Self> {
-        let forms =
-            [("auto", ListingForm::Auto), ("mlsd", ListingForm::Mlsd), ("list", ListingForm::List)];
-        let form = options.parsed("listing", |text| values::word(text, &forms))?;
+        let form = options.parsed("listing", |text| values::word(text, &FORMS))?;
         let max_delete = options.parsed("max-delete", whole_number)?;
         let modes = [("size", Compare::Size), ("time", Compare::Time), ("hash", Compare::Digest)];
         let named = options.parsed("compare", |text| values::word(text, &modes))?;
