@@ -160,22 +160,19 @@ impl Events {
 impl Stream {
     /// Writes the line of `object`, which is only created if events are written.
     fn write(&mut self, object: impl FnOnce() -> Object) {
-        // Nothing follows the summary, which the signal thread may have written already.
-        if !self.closed {
-            self.write_line(|| line(object()));
-        }
+        self.write_line(|| line(object()));
     }
 
     /// Writes the line of an error without hidden arguments.
     fn write_error(&mut self, object: impl FnOnce() -> Object) {
-        if !self.closed {
-            let hidden = self.hidden.clone();
-            self.write_line(|| hidden.leave_out(line(object())).into_owned());
-        }
+        let hidden = self.hidden.clone();
+        self.write_line(|| hidden.leave_out(line(object())).into_owned());
     }
 
     fn write_line(&mut self, line: impl FnOnce() -> String) {
         let written = match &mut self.output {
+            // Nothing follows the summary, which the signal thread may have written already.
+            _ if self.closed => return,
             None => return,
             Some(EventLines::Messages(messages)) => {
                 messages.write(line().as_bytes());
@@ -244,11 +241,6 @@ impl<'a> Tally<'a> {
         events: &'a Events,
     ) -> Self {
         Self { all, done: 0, failed: 0, what, last: None, messages, events }
-    }
-
-    /// Counts an item that was done, or skipped on purpose.
-    pub(crate) const fn done(&mut self) {
-        self.done += 1;
     }
 
     /// Counts a failed item; `fields` adds the fields of its `error` event. Returns `Break` if no
@@ -359,7 +351,7 @@ mod tests {
             (2, 1, &[(Exit::Usage, false)], Exit::Partial, "1 of 2 files"),
         ] {
             let mut tally = Tally::new(all, "files sent", &messages, &events);
-            (0..done).for_each(|_| tally.done());
+            (0..done).for_each(|_| tally.done += 1);
             for (exit, fatal) in failures {
                 let flow = tally.failed(failure(*exit, *fatal), |error| error);
                 assert_eq!(flow.is_break(), *fatal);
@@ -369,8 +361,8 @@ mod tests {
             assert!(failure.reported && failure.message.starts_with(words), "{}", failure.message);
         }
         let mut tally = Tally::new(2, "files sent", &messages, &events);
-        tally.done();
-        tally.done();
+        tally.done += 1;
+        tally.done += 1;
         assert!(tally.finish().is_ok());
         // Each of several workers can meet a failure that ends the run.
         let said = Kept::default();

@@ -36,7 +36,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         output::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
     }
     let mut demo = Demo {
-        output: &mut *stdio.output,
+        output: &mut stdio.output,
         dialogue,
         quiet: options.is_quiet(),
         checks: 0,
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         large: generated().take(LENGTH).collect(),
     };
     let checks = demo.run()?;
-    output::print(&mut *stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
+    output::print(&mut stdio.output, format!("demo: all {checks} checks passed\n").as_bytes())
 }
 
 /// Time limit for a whole session of one client.

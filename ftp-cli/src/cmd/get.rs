@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let mut context = Context::new(options, stdio, &settings, &cleanup, board);
     context.is_of_one = items.len() == 1;
     // Who types -o - to a terminal wants it as it is.
-    let is_cat = options.synonym() == Some("cat") && options.all("output").count() == 1;
+    let is_cat = options.synonym == Some("cat") && options.all("output").count() == 1;
     context.refuses_binary = is_cat && stdio.output_is_terminal();
     // The content itself is on the terminal.
     context.witness.talkative &= options.is_verbose() || !(is_output && stdio.output_is_terminal());
@@ -350,7 +350,7 @@ impl Worker for Getter<'_, '_, '_> {
         }
         self.last = None;
         self.context.report(&done, &Escaped(item.url.path()), &item.target, &fields);
-        lock(self.tally).done();
+        lock(self.tally).done += 1;
         Ok(done.skipped.is_none())
     }
 

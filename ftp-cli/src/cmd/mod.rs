@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     let mut options = options;
     #[cfg(feature = "client")]
     let configured = config_file::apply(command, &mut options);
-    stdio.events = Events::from_options(&options, &stdio.shared_output, hidden);
+    stdio.events = Events::from_options(&options, &stdio.output, hidden);
     #[cfg(feature = "client")]
     configured?;
     start_watchdog(command, &options, stdio)?;
@@ -94,13 +94,13 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
         Some(function) => function(options, stdio),
         None => command.built().map(drop),
     };
-    let usage = stdio.messages.usage();
+    let usage = &stdio.messages.usage;
     if options.is_verbose() && usage.counts.connections() > 0 {
         stdio.messages.say(usage);
     }
     #[cfg(feature = "client")]
     let done = done.map_err(|failure| advised(failure, command, options, &stdio.messages));
-    done.and_then(|()| stdio.messages.replies().check())
+    done.and_then(|()| stdio.messages.replies.check())
 }
 
 /// Checks that no URL has a `;type=`, which names no part of the path, if the command transfers nothing:
@@ -202,7 +202,7 @@ fn advised(failure: Failure, command: Command, options: &Options, messages: &Mes
         Command::Mv | Command::Chmod => true,
         _ => false,
     };
-    match messages.usage().anonymous() {
+    match messages.usage.anonymous.get() {
         Some(why) if is_refused && changes && !failure.is_explained => {
             failure.hinted(&anonymous_hint(why))
         }

@@ -276,7 +276,7 @@ impl<'a> Putter<'a, '_, '_> {
     fn report(&self, item: &PutItem<'_>, done: &Done) {
         let fields = item.fields(self.url);
         self.context.report(done, &item.shown(), &Escaped(&item.path), &fields);
-        lock(self.tally).done();
+        lock(self.tally).done += 1;
     }
 
     fn remove_sources(mut self) {

@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         Ok(()) => {
             for (command, text) in commands.iter().zip(texts) {
                 match quote(client, command, 0, &mut lines, &events) {
-                    Ok(()) => tally.done(),
+                    Ok(()) => tally.done += 1,
                     Err(failure) => {
                         // What follows would act in another directory, or as another user.
                         let text = text.as_bytes();

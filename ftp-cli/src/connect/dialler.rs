@@ -241,7 +241,7 @@ impl Dialler {
         let way = self.way_to(url)?;
         let way = way.as_ref();
         let is_plain = self.protection.of(url)?.is_none();
-        let mut builder = self.builder_for(url, way)?.counts(&messages.usage().counts);
+        let mut builder = self.builder_for(url, way)?.counts(&messages.usage.counts);
         if let Some(account) = &credentials.account {
             builder = builder.account(account.as_bytes());
         }
@@ -284,7 +284,7 @@ impl Dialler {
             Failure { message: failure.message + &about_proxy(&error, way), ..failure }
         })?;
         if let Some(why) = credentials.unnamed {
-            messages.usage().note_anonymous(why);
+            let _ = messages.usage.anonymous.set(why);
         }
         if options.has("compress") && !client.compresses()? {
             let note = "the server does not offer MODE Z: data is not compressed";

@@ -71,10 +71,6 @@ type ServerPool<'a> = (ServerKey, Arc<Pool<'a>>);
 struct ServerKey(FtpUrl);
 
 impl ServerKey {
-    fn of(url: &FtpUrl) -> Self {
-        Self(url.clone())
-    }
-
     fn is_of(&self, url: &FtpUrl) -> bool {
         self.0.scheme() == url.scheme()
             && self.0.host().eq_ignore_ascii_case(url.host())
@@ -113,7 +109,7 @@ impl<'a> Sessions<'a> {
     /// Sets the login for the server of `url`, so that it is not looked up. Also applies to
     /// sessions that [`another`](Self::another) returns later.
     pub(crate) fn log_in_as(&mut self, url: &FtpUrl, credentials: Credentials) {
-        Arc::make_mut(&mut self.connecting.known).push((ServerKey::of(url), credentials));
+        Arc::make_mut(&mut self.connecting.known).push((ServerKey(url.clone()), credentials));
     }
 
     /// Returns a logged-in client for the server of `url`, in the login directory, to which URL
@@ -130,7 +126,7 @@ impl<'a> Sessions<'a> {
         };
         if let Some(at) = self.open.iter_mut().position(has_moved) {
             let (_, client) = self.open.swap_remove(at);
-            self.connecting.messages.replies().note_quit(&client.end());
+            self.connecting.messages.replies.note_quit(&client.end());
         }
         self.client_as_it_is(url).map(|(client, _)| client)
     }
@@ -189,7 +185,7 @@ impl<'a> Sessions<'a> {
         if let Some((at, (_, client))) = found.and_then(|at| Some(at).zip(self.open.get_mut(at))) {
             let Err(error) = client.make_ready() else { return Ok(false) };
             self.open.swap_remove(at).1.discard();
-            if error.leaves_in_doubt(&self.connecting.messages.replies().reconnects) {
+            if error.leaves_in_doubt(&self.connecting.messages.replies.reconnects) {
                 return Err(error);
             }
         }
@@ -198,7 +194,7 @@ impl<'a> Sessions<'a> {
         if again {
             pool.reopen();
         }
-        self.open.push((ServerKey::of(url), pool.try_take()?));
+        self.open.push((ServerKey(url.clone()), pool.try_take()?));
         Ok(true)
     }
 
@@ -226,7 +222,7 @@ impl<'a> Sessions<'a> {
         };
         // The threads decide how many connections they want.
         let pool = Arc::new(Pool::new(dial).size(usize::MAX));
-        pools.push((ServerKey::of(url), Arc::clone(&pool)));
+        pools.push((ServerKey(url.clone()), Arc::clone(&pool)));
         pool
     }
 
@@ -271,13 +267,13 @@ impl<'a> Sessions<'a> {
         for (_, client) in self.open {
             match is_orderly {
                 // No work remains, so a missing reply to QUIT does not matter.
-                true => self.connecting.messages.replies().note_quit(&client.end()),
+                true => self.connecting.messages.replies.note_quit(&client.end()),
                 false => client.discard(),
             }
         }
         let pools: Vec<_> = lock(&self.pools).iter().map(|(_, pool)| Arc::clone(pool)).collect();
         for pool in pools.iter().filter(|_| is_orderly) {
-            self.connecting.messages.replies().note_quit(&pool.quit());
+            self.connecting.messages.replies.note_quit(&pool.quit());
         }
     }
 }
@@ -299,7 +295,7 @@ impl RefusedLogins {
         if !failure.is_refused_login() {
             return failure;
         }
-        self.0.push(ServerKey::of(url));
+        self.0.push(ServerKey(url.clone()));
         Failure { fatal: false, ..failure }
     }
 }
@@ -487,7 +483,7 @@ impl Attempts<'_> {
             retrying.announce((attempt, why, pause), witness, *name, *fields);
         };
         let mut replaces =
-            |error: &Error| error.recovery().may_reconnect(&witness.messages.replies().reconnects);
+            |error: &Error| error.recovery().may_reconnect(&witness.messages.replies.reconnects);
         let next = patience.next(now, failure.into(), &mut replaces, &mut announce);
         next.map_err(|error| witness.last(*name, error.into()))
     }
@@ -544,7 +540,7 @@ mod tests {
             ("ftpes://h/a", "ftpes://h:2121/a", false),
             ("ftpes://h/a", "ftpes://h.example/a", false),
         ] {
-            assert_eq!(ServerKey::of(&url(one)).is_of(&url(other)), is_same, "{one} {other}");
+            assert_eq!(ServerKey(url(one)).is_of(&url(other)), is_same, "{one} {other}");
         }
     }
 

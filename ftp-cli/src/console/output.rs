@@ -217,8 +217,8 @@ pub(crate) struct Messages {
     hidden: Arc<OnceLock<Hidden>>,
     /// The file of `--log-file`.
     log: Arc<OnceLock<Mutex<Log>>>,
-    replies: Arc<Replies>,
-    usage: Arc<Usage>,
+    pub(crate) replies: Arc<Replies>,
+    pub(crate) usage: Arc<Usage>,
     /// What [`say_once`](Self::say_once) has written.
     said: Arc<Mutex<HashSet<String>>>,
 }
@@ -258,14 +258,6 @@ impl Messages {
         let writer = Arc::new(Mutex::new(writer));
         let has_colours = has_colours(is_terminal);
         Self { writer, is_terminal, has_colours, flush, bar, hidden, log, replies, usage, said }
-    }
-
-    pub(crate) fn replies(&self) -> &Replies {
-        &self.replies
-    }
-
-    pub(crate) fn usage(&self) -> &Usage {
-        &self.usage
     }
 
     pub(crate) fn hide(&self, hidden: &Hidden) {
@@ -637,32 +629,15 @@ pub(crate) struct Usage {
     files: AtomicU64,
     bytes: AtomicU64,
     /// Why a login was anonymous, if nothing has named a user.
-    anonymous: OnceLock<&'static str>,
-    /// What became of the bytes of a download that a signal has ended.
-    left: OnceLock<String>,
+    pub(crate) anonymous: OnceLock<&'static str>,
+    /// A hint at what a signal has removed or left of a download.
+    pub(crate) left: OnceLock<String>,
 }
 
 impl Usage {
     pub(crate) fn add(&self, files: u64, bytes: u64) {
         self.files.fetch_add(files, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    pub(crate) fn note_anonymous(&self, why: &'static str) {
-        let _ = self.anonymous.set(why);
-    }
-
-    pub(crate) fn anonymous(&self) -> Option<&'static str> {
-        self.anonymous.get().copied()
-    }
-
-    pub(crate) fn note_left(&self, hint: &str) {
-        let _ = self.left.set(hint.to_owned());
-    }
-
-    /// Returns a hint at what a signal has removed or left; empty if that is nothing.
-    pub(crate) fn hint_at_left(&self) -> &str {
-        self.left.get().map_or("", String::as_str)
     }
 }
 

@@ -199,7 +199,7 @@ impl EarlyEnd {
     fn end(&self, failure: Failure) {
         let cleanup = self.cleanup.get();
         self.ending.begin(cleanup);
-        let hint = self.messages.usage().hint_at_left();
+        let hint = self.messages.usage.left.get().map_or("", String::as_str);
         let failure = Failure { message: failure.message + hint, ..failure };
         end_because(failure, &self.messages, &self.events);
     }

@@ -12,9 +12,7 @@ use crate::{exit, system};
 /// Streams of a run: data on `input` and `output`, messages on `messages`.
 pub struct Stdio {
     pub(crate) input: Box<dyn Read + Send>,
-    pub(crate) output: Box<dyn Write>,
-    /// Standard output for several threads.
-    pub(crate) shared_output: Output,
+    pub(crate) output: Output,
     /// Events of `--json`.
     pub(crate) events: Events,
     pub(crate) messages: Messages,
@@ -55,8 +53,7 @@ impl Stdio {
     ) -> Self {
         Self {
             input,
-            output: Box::new(output.clone()),
-            shared_output: output,
+            output,
             events: Events::default(),
             messages,
             is_process,
@@ -94,6 +91,6 @@ impl Stdio {
     /// Returns the writer of result lines, escaped for a terminal as the options say.
     pub(crate) fn lines(&self, options: &Options) -> ResultLines {
         let escapes = !options.has("raw-names") && self.output_is_terminal();
-        ResultLines::new(self.shared_output.clone(), escapes)
+        ResultLines::new(self.output.clone(), escapes)
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Options {
     given: Vec<GivenOption>,
     pub(crate) operands: Vec<OsString>,
     /// The synonym by which the command was called, if any.
-    synonym: Option<&'static str>,
+    pub(crate) synonym: Option<&'static str>,
     /// The configuration file, if its options are applied.
     #[cfg(feature = "client")]
     pub(crate) configured: Option<Arc<Applied>>,
@@ -271,10 +271,6 @@ impl Options {
     pub(crate) fn last_of(&self, longs: &[&str]) -> Option<&'static str> {
         let last = self.given.iter().rev().find(|given| longs.contains(&given.long));
         last.map(|given| given.long)
-    }
-
-    pub(crate) const fn synonym(&self) -> Option<&'static str> {
-        self.synonym
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {

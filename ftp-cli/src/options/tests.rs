@@ -128,7 +128,7 @@ fn synonyms_expand_to_commands_with_options() {
         assert_eq!(parse_texts(line).unwrap().0, Some(want), "{line}");
     }
     let (_, cat) = parse_texts("cat ftp://h/x").unwrap();
-    assert_eq!((cat.value("output"), cat.synonym()), (Some(OsStr::new("-")), Some("cat")));
+    assert_eq!((cat.value("output"), cat.synonym), (Some(OsStr::new("-")), Some("cat")));
     let (_, cat) = parse_texts("cat -o file ftp://h/x").unwrap();
     assert_eq!(cat.value("output"), Some(OsStr::new("file")));
     assert_eq!(parse_texts("kick --control s 7").unwrap().1.operands, ["kick", "7"]);

@@ -196,7 +196,7 @@ fn failure_of(
         _ => return failure,
     };
     if failure.is_signal() {
-        context.witness.messages.usage().note_left(&hint);
+        let _ = context.witness.messages.usage.left.set(hint.clone());
     }
     failure.message.push_str(&hint);
     failure

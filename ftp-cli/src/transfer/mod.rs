@@ -306,7 +306,7 @@ impl<'a> Context<'a> {
             settings,
             board,
             witness: Witness::new(options, stdio, cleanup),
-            output: stdio.shared_output.clone(),
+            output: stdio.output.clone(),
             targets: Targets::default(),
             is_of_one: false,
             refuses_binary: false,
@@ -367,7 +367,7 @@ impl<'a> Context<'a> {
             object.text("verified", done.verified.as_str())
         };
         self.witness.events.done(object, done.bytes);
-        self.witness.messages.usage().add(1, done.bytes);
+        self.witness.messages.usage.add(1, done.bytes);
         let mut moved = transferred(done.bytes, done.duration);
         if done.resumed > 0 {
             let before = rounded_size(done.resumed);

@@ -150,7 +150,7 @@ impl<'a> Mirror<'a> {
             _ => None,
         };
         let wanted = MirrorOptions::from_options(options, source, &mut *stdio.input)?;
-        if options.synonym() == Some("sync") && !options.is_quiet() {
+        if options.synonym == Some("sync") && !options.is_quiet() {
             for (is_meant, note) in [
                 (
                     !options.has("delete"),
@@ -272,7 +272,7 @@ impl<'a> Mirror<'a> {
         let sync = TreeSync::plan(from, to, options, &planning)
             .map_err(|error| observer.last(url, Failure::from(&error)).context_unless_named(url))?;
         // The system's `cp -r` creates a directory with the source's name in an existing target.
-        let is_cp = self.options.synonym() == Some("cp");
+        let is_cp = self.options.synonym == Some("cp");
         if sync.target_exists() && is_cp && !self.options.is_quiet() {
             let message = "the target exists: cp -r copies the content of SRC directly into it";
             stdio.messages.say(message);
@@ -300,7 +300,8 @@ impl<'a> Mirror<'a> {
             && !(transfer.resume || transfer.removes_source)
             && result.as_ref().is_err_and(|failure| failure.is_signal())
         {
-            stdio.messages.usage().note_left("; use -c to keep partial files and resume");
+            let hint = "; use -c to keep partial files and resume".to_owned();
+            let _ = stdio.messages.usage.left.set(hint);
         }
         let Summary { copied, renamed, made, removed, moved, links, modes, .. } = summary;
         let is_idle =
@@ -537,7 +538,7 @@ impl Mirror<'_> {
     }
 
     fn sum_up(&self, done: &Summary, unselected: usize, time: Duration, stdio: &Stdio) {
-        stdio.messages.usage().add(done.copied as u64, done.bytes);
+        stdio.messages.usage.add(done.copied as u64, done.bytes);
         let moved = transferred(done.bytes, time);
         self.say_totals(&totals(done, unselected, false, &moved), stdio);
     }
