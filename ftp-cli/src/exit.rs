@@ -91,7 +91,6 @@ impl Exit {
     }
 
     /// Returns the first row with this kind of failure.
-    #[cfg(feature = "client")]
     pub(crate) fn of_kind(kind: &str) -> Option<Self> {
         ROWS.iter().map(|(exit, ..)| *exit).find(|exit| exit.kind() == kind)
     }

@@ -20,13 +20,11 @@
 compile_error!("ftp-cli needs the feature `client` or `server`");
 
 mod cmd;
-#[cfg(feature = "client")]
 mod config_file;
 mod exit;
 #[cfg(all(feature = "client", feature = "server"))]
 mod gateway;
 mod options;
-#[cfg(feature = "client")]
 mod remote;
 mod report;
 mod system;
@@ -37,17 +35,12 @@ mod connect {
     //! Connects to servers, logs in and retries, as the options say.
 
     pub(crate) mod credentials;
-    #[cfg(feature = "client")]
     pub(crate) mod dialler;
-    #[cfg(feature = "client")]
     pub(crate) mod sessions;
 
     pub(crate) use credentials::{Credentials, Finder, Secret};
-    #[cfg(feature = "client")]
-    pub(crate) use {
-        dialler::{Chosen, Dialler, TlsOptions},
-        sessions::{RefusedLogins, Retrying, Sessions, Witness},
-    };
+    pub(crate) use dialler::{Chosen, Dialler, TlsOptions};
+    pub(crate) use sessions::{RefusedLogins, Retrying, Sessions, Witness};
 }
 
 mod console {
@@ -62,7 +55,7 @@ mod console {
 
     pub(crate) use output::{Dialogue, Hidden, Messages, Output, Printable, ResultLines};
     #[cfg(feature = "client")]
-    pub(crate) use progress::{Board, Meter, When, is_talkative};
+    pub(crate) use progress::{Board, Meter, When};
     pub(crate) use signals::Cleanup;
     pub(crate) use stdio::Stdio;
 }

@@ -34,7 +34,6 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 
-#[cfg(feature = "client")]
 use crate::config_file;
 use crate::connect::credentials::{anonymous_hint, check_input};
 use crate::console::output::shown_path;
@@ -53,16 +52,11 @@ use crate::system;
 /// Returns the failure that ends the program.
 pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -> Result {
     let asks_for_all = arguments.iter().any(|argument| argument == "--help");
-    let (command, options) = options::parse(arguments)?;
-    #[cfg(feature = "client")]
-    let mut options = options;
-    #[cfg(feature = "client")]
+    let (command, mut options) = options::parse(arguments)?;
     let configured = config_file::apply(command, &mut options);
     stdio.events = Events::from_options(&options, &stdio.output, hidden);
-    #[cfg(feature = "client")]
     configured?;
     start_watchdog(command, &options, stdio)?;
-    #[cfg(feature = "client")]
     options::check_sources(command, &options)?;
     if let Some(path) = options.value("log-file") {
         stdio.messages.log_to(path)?;
@@ -87,7 +81,6 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     }
     options.relate(command)?;
     check_input(command, options)?;
-    #[cfg(feature = "client")]
     refuse_type(command, options)?;
     let _held = hold(options)?;
     let done = match function(command) {
@@ -98,7 +91,6 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
     if options.is_verbose() && usage.counts.connections() > 0 {
         stdio.messages.say(usage);
     }
-    #[cfg(feature = "client")]
     let done = done.map_err(|failure| advised(failure, command, options, &stdio.messages));
     done.and_then(|()| stdio.messages.replies.check())
 }
@@ -109,7 +101,6 @@ pub(crate) fn run(arguments: Vec<OsString>, hidden: Hidden, stdio: &mut Stdio) -
 /// # Errors
 ///
 /// Returns `Usage` if one has.
-#[cfg(feature = "client")]
 fn refuse_type(command: Command, options: &Options) -> Result {
     use Command::{Chmod, Du, Mkdir, Mv, Rm, Rmdir, Stat};
     let has_type = |operand: &OsString| {

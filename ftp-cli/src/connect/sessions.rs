@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::credentials::{Credentials, Finder};
 use super::dialler::Dialler;
-use crate::console::{Cleanup, Messages, Stdio, is_talkative};
+use crate::console::{Cleanup, Messages, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::lock;
 use crate::options::{Options, values, whole_number};
@@ -333,7 +333,7 @@ impl Witness {
             events: stdio.events.clone(),
             canceller: cleanup.canceller().cloned(),
             quiet: options.is_quiet(),
-            talkative: is_talkative(options, stdio),
+            talkative: stdio.is_talkative(options),
             handled: Arc::default(),
             refusals: Arc::default(),
         }

@@ -249,12 +249,6 @@ impl Meter<'_> {
     }
 }
 
-/// Returns whether to print messages about success: with `--verbose`, or on a terminal without
-/// `--quiet`.
-pub(crate) fn is_talkative(options: &Options, stdio: &Stdio) -> bool {
-    options.is_verbose() || (stdio.messages.is_terminal() && !options.is_quiet())
-}
-
 const ELLIPSIS: char = '\u{2026}';
 
 /// Columns of a name that stay if figures can go instead.

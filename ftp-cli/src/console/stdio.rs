@@ -75,6 +75,12 @@ impl Stdio {
         }
     }
 
+    /// Returns whether to print messages about success: with `--verbose`, or on a terminal without
+    /// `--quiet`.
+    pub(crate) fn is_talkative(&self, options: &Options) -> bool {
+        options.is_verbose() || (self.messages.is_terminal() && !options.is_quiet())
+    }
+
     /// Writes a report to standard output. On a terminal, the grades of its lines have colours.
     ///
     /// # Errors

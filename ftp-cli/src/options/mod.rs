@@ -5,11 +5,9 @@
 //! it gets each byte of an argument as one character ([`to_text`]). Clusters of short options are
 //! split first, because getopts does not report the order of options within one argument.
 
-#[cfg(feature = "client")]
 pub(crate) mod configured;
 mod hints;
 mod operands;
-#[cfg(feature = "client")]
 mod own_files;
 mod table;
 
@@ -17,7 +15,6 @@ pub(crate) use ftp_proto::text::values;
 pub(crate) use operands::{
     is_remote, is_url, may_hold_password, parse_url, parse_urls, split_at_colon,
 };
-#[cfg(feature = "client")]
 pub(crate) use own_files::{NamedFiles, check_sources, own_files};
 pub(crate) use table::{
     Command, CommandHelp, Completes, DIAGNOSES, ENVIRONMENT, Group, MAN_PAGES, PATTERNS, Row,
@@ -33,7 +30,6 @@ use getopts::{Fail, HasArg, Occur, ParsingStyle};
 
 use crate::exit::{Exit, Failure, Result};
 use crate::system::{OsStrExt, lacks_root};
-#[cfg(feature = "client")]
 use configured::Applied;
 pub(crate) use hints::other_command;
 use hints::{OF_WGET, explain};
@@ -48,7 +44,6 @@ pub(crate) struct Options {
     /// The synonym by which the command was called, if any.
     pub(crate) synonym: Option<&'static str>,
     /// The configuration file, if its options are applied.
-    #[cfg(feature = "client")]
     pub(crate) configured: Option<Arc<Applied>>,
     /// When the options were parsed: the time limit of the run begins then.
     begun: Option<Instant>,
@@ -146,14 +141,7 @@ pub(crate) fn parse(
     }
     let synonym = synonym.map(|synonym| synonym.name);
     let begun = Some(Instant::now());
-    let options = Options {
-        given,
-        operands,
-        synonym,
-        #[cfg(feature = "client")]
-        configured: None,
-        begun,
-    };
+    let options = Options { given, operands, synonym, configured: None, begun };
     Ok((Some(command), options))
 }
 
@@ -187,15 +175,6 @@ fn read(texts: &[String], command: Option<Command>) -> Result<ReadArguments, Fai
         None => ParsingStyle::StopAtFirstFree,
         Some(_) => ParsingStyle::FloatingFrees,
     };
-    let is_option = |text: &String| text.starts_with('-');
-    let has_options = match style {
-        ParsingStyle::StopAtFirstFree => texts.first().is_some_and(is_option),
-        ParsingStyle::FloatingFrees => texts.iter().any(is_option),
-    };
-    // Registering all options with getopts takes time, so it is done only if there are options.
-    if !has_options {
-        return Ok(ReadArguments { given: Vec::new(), free: texts.to_vec() });
-    }
     let rows: Vec<&Row> = match command {
         None => global_rows().collect(),
         Some(command) => command.rows().collect(),

@@ -21,7 +21,7 @@ pub(super) use self::options::FxpWay;
 use self::options::MirrorOptions;
 use crate::connect::{Credentials, Finder, Sessions, Witness};
 use crate::console::output::{counted, rounded_size, shown, transferred};
-use crate::console::{Board, Cleanup, Stdio, When, is_talkative, output};
+use crate::console::{Board, Cleanup, Stdio, When, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, is_remote, parse_url, values};
 use crate::report::{Events, Object};
@@ -167,7 +167,7 @@ impl<'a> Mirror<'a> {
         Ok(Self {
             options,
             wanted,
-            is_talkative: is_talkative(options, stdio),
+            is_talkative: stdio.is_talkative(options),
             when: When::from_options(options)?,
             cleanup: Cleanup::start(options, stdio)?,
             events: stdio.events.clone(),
