@@ -53,7 +53,7 @@ mod console {
     pub(crate) mod signals;
     pub(crate) mod stdio;
 
-    pub(crate) use output::{Dialogue, Hidden, Messages, Output, Printable, ResultLines};
+    pub(crate) use output::{Hidden, Messages, Output, Printable, ResultLines};
     #[cfg(feature = "client")]
     pub(crate) use progress::{Board, Meter, When};
     pub(crate) use signals::Cleanup;

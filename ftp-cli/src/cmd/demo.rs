@@ -15,7 +15,7 @@ use ftp_server::{MemoryStorage, Rights, Server, ServerBuilder, ServerConfig, Tls
 use log::LevelFilter;
 
 use crate::console::output::{shown, transferred};
-use crate::console::{Dialogue, Messages, Printable, Stdio, output};
+use crate::console::{Messages, Printable, Stdio, output};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::Options;
 use crate::{lock, random_name};
@@ -32,8 +32,8 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     }
     let dialogue = Lines::default();
     if options.is_verbose() {
-        let writer = Dialogue::Writer(Box::new(dialogue.clone()));
-        output::install(writer, &Messages::new(io::sink(), false), LevelFilter::Off);
+        let messages = Messages::new(io::sink(), false);
+        output::install(Some(Some(dialogue.clone())), &messages, LevelFilter::Off);
     }
     let mut demo = Demo {
         output: &mut stdio.output,

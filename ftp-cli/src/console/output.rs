@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Read, Write};
 use std::path::{Path, is_separator};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -271,9 +271,7 @@ impl Messages {
     ///
     /// Returns `Local` if the file cannot be opened or created.
     pub(crate) fn log_to(&self, path: &OsStr) -> Result {
-        let opened = File::options().append(true).create(true).open(path);
-        let file = opened.map_err(|error| Failure::local(shown_path(Path::new(path)), &error))?;
-        let _ = self.log.set(Log::new("--log-file", file));
+        let _ = self.log.set(Log::new("--log-file", append_to(path)?));
         Ok(())
     }
 
@@ -488,25 +486,15 @@ const LIFE: &str = "ftp_server::server";
 /// Log target of a server for its events, which `serve` logs itself.
 const EVENTS: &str = "ftp_server::events";
 
-/// Destination of the dialogue.
-pub(crate) enum Dialogue {
-    Nowhere,
-    /// Standard error, with the rest of the log.
-    Messages,
-    Writer(Box<dyn Write + Send>),
-}
-
 /// Starts logging as `--trace`, `--verbose` and `--quiet` say. `usual` is the level without them.
 ///
 /// # Errors
 ///
 /// Returns `Local` if the trace file cannot be opened.
 pub(crate) fn start(options: &Options, messages: &Messages, usual: LevelFilter) -> Result {
-    let dialogue = match options.optional("trace") {
-        None => Dialogue::Nowhere,
-        Some(None) => Dialogue::Messages,
-        Some(Some(file)) => Dialogue::Writer(Box::new(open(file)?)),
-    };
+    // The file keeps what it has: a line of `batch` may name it, which is refused only later.
+    let open = |file: Option<&OsStr>| file.map(append_to).transpose();
+    let dialogue = options.optional("trace").map(open).transpose()?;
     install(dialogue, messages, level(options, usual));
     Ok(())
 }
@@ -515,14 +503,9 @@ pub(crate) fn start(options: &Options, messages: &Messages, usual: LevelFilter) 
 /// there itself.
 #[cfg(feature = "server")]
 pub(crate) fn start_in(log: &Arc<EventLog>, options: &Options) {
-    let level = level(options, LevelFilter::Info);
     let log = Arc::clone(log);
-    let _ = Builder::new()
-        .filter_level(LevelFilter::Off)
-        .filter_module("ftp_server", level)
-        .filter_module(LIFE, of_life(level))
+    let _ = logger(level(options, LevelFilter::Info))
         .filter_module(EVENTS, LevelFilter::Off)
-        .target(Target::Pipe(Box::new(io::sink())))
         .format(move |_, record| {
             let words = record.args().to_string();
             log.message(record.level(), format_args!("{}", plain(&words)));
@@ -539,38 +522,39 @@ fn level(options: &Options, usual: LevelFilter) -> LevelFilter {
     }
 }
 
-/// Returns the log level for a server's start and end. The level `Info` becomes `Warn`, because
-/// `serve` reports both itself.
-fn of_life(level: LevelFilter) -> LevelFilter {
-    if level == LevelFilter::Info { LevelFilter::Warn } else { level }
+/// Returns a logger that writes only what a format writes.
+fn logger(level: LevelFilter) -> Builder {
+    // `serve` reports the start and the end of a server itself.
+    let of_life = if level == LevelFilter::Info { LevelFilter::Warn } else { level };
+    let mut logger = Builder::new();
+    logger
+        .filter_level(LevelFilter::Off)
+        .filter_module("ftp_server", level)
+        .filter_module(LIFE, of_life)
+        .target(Target::Pipe(Box::new(io::sink())));
+    logger
 }
 
-/// Opens the file of `--trace`. It keeps what it has: a line of `batch` may name it, which is refused
-/// only later.
-fn open(file: &OsStr) -> Result<File> {
-    let opened = OpenOptions::new().append(true).create(true).open(file);
+/// Opens a file to which an option sends lines, or creates it.
+fn append_to(file: &OsStr) -> Result<File> {
+    let opened = File::options().append(true).create(true).open(file);
     opened.map_err(|error| Failure::local(shown_path(Path::new(file)), &error))
 }
 
 /// Installs the logger of the process, unless the process already has one. A program that calls
-/// [`run`](crate::run) more than once, or has its own logger, keeps the first logger.
-pub(crate) fn install(dialogue: Dialogue, messages: &Messages, level: LevelFilter) {
-    let wire = match dialogue {
-        Dialogue::Nowhere => LevelFilter::Off,
-        _ => LevelFilter::Debug,
-    };
-    let file = match dialogue {
-        Dialogue::Writer(writer) => Some(Log::new("--trace", writer)),
-        _ => None,
-    };
+/// [`run`](crate::run) more than once, or has its own logger, keeps the first logger. The `dialogue` goes
+/// nowhere (`None`), to standard error with the rest of the log (`Some(None)`), or to a writer.
+pub(crate) fn install(
+    dialogue: Option<Option<impl Write + Send + 'static>>,
+    messages: &Messages,
+    level: LevelFilter,
+) {
+    let wire = if dialogue.is_some() { LevelFilter::Debug } else { LevelFilter::Off };
+    let file = dialogue.flatten().map(|writer| Log::new("--trace", writer));
     let messages = messages.clone();
-    let _ = Builder::new()
-        .filter_level(LevelFilter::Off)
+    let _ = logger(level)
         .filter_module("ftp_client", level)
-        .filter_module("ftp_server", level)
-        .filter_module(LIFE, of_life(level))
         .filter_module(WIRE, wire)
-        .target(Target::Pipe(Box::new(io::sink())))
         .format(move |_, record| {
             let line = format!("{} {}\n", now(), Printable(&record.args().to_string()));
             match (record.target() == WIRE, &file) {
