@@ -263,9 +263,6 @@ pub(crate) fn exists(target: &Target) -> bool {
     matches!(target, Target::File(path) if fs::symlink_metadata(path).is_ok())
 }
 
-/// Maximum number of symbolic links that Linux follows.
-const LINKS: usize = 40;
-
 /// Meaning of LOCAL.
 #[derive(Clone, Debug)]
 pub(crate) enum Target {
@@ -362,36 +359,31 @@ impl Target {
     }
 
     fn file(named: &Path) -> Result<Self> {
-        let fail = |error: &io::Error| Failure::local(shown_path(named), error);
-        let mut path = named.to_owned();
-        for _ in 0..LINKS {
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_symlink() => {
-                    // Links in /proc/self/fd lead to objects without a name.
-                    match fs::metadata(&path) {
-                        Ok(metadata) if !metadata.is_file() && !metadata.is_dir() => {
-                            return Ok(Self::Direct(path));
-                        }
-                        _ => {}
-                    }
-                    let to = fs::read_link(&path).map_err(|error| fail(&error))?;
-                    path = path.parent().unwrap_or(Path::new("")).join(to);
-                }
-                Ok(metadata) if metadata.is_dir() => {
-                    return Err(fail(&ErrorKind::IsADirectory.into()));
-                }
-                Ok(metadata) if metadata.is_file() => return Ok(Self::File(path)),
-                Ok(_) => return Ok(Self::Direct(path)),
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    if ends_as_directory(path.as_os_str()) {
-                        return Err(missing(named, &error));
-                    }
-                    return check_is_directory(parent(&path), named).map(|()| Self::File(path));
-                }
-                Err(error) => return Err(fail(&error)),
-            }
+        Self::at(named.to_owned(), named)
+    }
+
+    /// Returns the target at `path`, to which links at `named` lead.
+    fn at(path: PathBuf, named: &Path) -> Result<Self> {
+        let fail = |error: &io::Error| Err(Failure::local(shown_path(named), error));
+        let found = fs::metadata(&path);
+        match &found {
+            Ok(metadata) if metadata.is_dir() => return fail(&ErrorKind::IsADirectory.into()),
+            // A link in /proc/self/fd may lead to an object without a name.
+            Ok(metadata) if !metadata.is_file() => return Ok(Self::Direct(path)),
+            Err(error) if error.kind() != ErrorKind::NotFound => return fail(error),
+            _ => {}
         }
-        Err(Failure::local(shown_path(named), &io::Error::other("too many symbolic links")))
+        // The system has refused links that lead in a circle.
+        if let Ok(to) = fs::read_link(&path) {
+            return Self::at(path.parent().unwrap_or(Path::new("")).join(to), named);
+        }
+        if let Err(error) = found {
+            if ends_as_directory(path.as_os_str()) {
+                return Err(missing(named, &error));
+            }
+            check_is_directory(parent(&path), named)?;
+        }
+        Ok(Self::File(path))
     }
 }
 
