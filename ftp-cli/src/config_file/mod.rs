@@ -230,12 +230,10 @@ impl ConfigReader<'_> {
         let Some(row) = rows().find(|row| row.long == name) else {
             let hint = match name {
                 "account" | "password" => {
-                    Some("passwords do not belong in this file; use ~/.netrc".to_owned())
+                    "; passwords do not belong in this file; use ~/.netrc".to_owned()
                 }
-                _ => values::nearest(name, rows().map(|row| row.long))
-                    .map(|near| format!("did you mean {near}?")),
+                _ => values::did_you_mean(name, rows().map(|row| row.long)),
             };
-            let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
             return Err((at, format!("{}: unknown option{hint}", shown(name))));
         };
         let long = row.long;

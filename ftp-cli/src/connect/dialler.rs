@@ -250,10 +250,7 @@ impl Dialler {
             let is_implicit = self.protection.is_implicit(url);
             let scheme = other_scheme(&error, is_implicit, url);
             let proxy = about_proxy(&error, way);
-            let mut failure = Failure::from(&error);
-            if is_plain {
-                failure = without_tls(&error, failure);
-            }
+            let failure = refused(&error, is_plain, Failure::from(&error));
             Failure { message: failure.message + advice + scheme + &proxy, ..failure }
         })?;
         warn_about_tls(&client, options, messages);
@@ -269,10 +266,7 @@ impl Dialler {
         }
         let login = client.login(&credentials.user, credentials.password.as_bytes());
         login.map_err(|error| {
-            let mut failure = Failure::login(&error);
-            if client.tls().is_none() {
-                failure = without_tls(&error, failure);
-            }
+            let mut failure = refused(&error, client.tls().is_none(), Failure::login(&error));
             if let Some(why) = credentials.unnamed.filter(|_| failure.is_refused_login()) {
                 failure = failure.hinted(&anonymous_hint(why));
             }
@@ -626,11 +620,11 @@ fn other_scheme(error: &Error, is_implicit: bool, url: &FtpUrl) -> &'static str 
     }
 }
 
-/// Returns the failure before or at a login, for a connection without TLS. If the server demands
-/// TLS, the failure is permanent, whatever the code of the reply, and its message names the option.
-fn without_tls(error: &Error, failure: Failure) -> Failure {
+/// Returns the failure before or at a login. If the server demands TLS and the connection `is_plain`,
+/// the failure is permanent, whatever the code of the reply, and its message names the option.
+fn refused(error: &Error, is_plain: bool, failure: Failure) -> Failure {
     // The message of a 534 names the option already.
-    let needs_hint = failure.exit != Exit::Tls && error.demands_tls();
+    let needs_hint = is_plain && failure.exit != Exit::Tls && error.demands_tls();
     if needs_hint { failure.demanding_tls() } else { failure }
 }
 

@@ -271,13 +271,8 @@ fn can_verify(choice: &Choice, options: &Options) -> bool {
         Some(last) => last == "ascii",
         None => options.operands.iter().any(|operand| is_ascii(operand)),
     };
-    let is = |word: &str| {
-        choice
-            .given
-            .last()
-            .and_then(|given| given.value.as_deref())
-            .is_some_and(|mode| mode == word)
-    };
+    let mode = choice.given.last().and_then(|given| given.value.as_deref());
+    let is = |word: &str| mode.is_some_and(|mode| mode == word);
     let is_excluded = in_ascii && !is("none")
         || options.has("append") && is("hash")
         || options.has("remove-source") && is("none");

@@ -56,8 +56,7 @@ pub(super) fn config(
 
 fn set(config: &mut Config, options: &Options) -> Result {
     for (option, key) in OPTIONS.iter().filter(|(option, _)| options.has(option)) {
-        let texts = options.all(option).map(|value| text(option, value));
-        let mut values = texts.collect::<Result<Vec<String>, _>>()?;
+        let mut values = options.all_parsed(option, |text| Ok(text.to_owned()))?;
         let value = match *option {
             "tls-self-signed" => "true".to_owned(),
             // In quotes, so that blanks at its end remain.
@@ -76,8 +75,7 @@ fn set(config: &mut Config, options: &Options) -> Result {
     if options.has("listen-tls") {
         config.set_default("--listen-tls", "listen.addresses", "")?;
     }
-    for assignment in options.all("set") {
-        let assignment = text("set", assignment)?;
+    for assignment in options.all_parsed("set", |text| Ok(text.to_owned()))? {
         let Some((key, value)) = key_and_value(&assignment) else {
             let wrong = format!("--set invalid setting \"{assignment}\": expected KEY=VALUE");
             return Err(Failure::usage(wrong));
@@ -114,14 +112,6 @@ fn port(text: &str) -> Result<String> {
              connect, use --listen :PORT"
         ))),
     }
-}
-
-/// Returns the value of an option as text. Fails unless the value is UTF-8.
-fn text(option: &str, value: &OsStr) -> Result<String> {
-    value.to_str().map(str::to_owned).ok_or_else(|| {
-        let value = shown_path(value.as_ref());
-        Failure::usage(format!("--{option}: invalid value {value}: expected UTF-8"))
-    })
 }
 
 /// Returns the path that an option names; a relative path starts in the current directory.
