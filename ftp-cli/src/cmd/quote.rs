@@ -27,26 +27,22 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
     let client = sessions.client(&url)?;
     let mut tally = Tally::new(commands.len(), "commands done", &messages, &events);
     let there = enter(client, &url);
-    match there {
-        Err(failure) => {
-            let _ = tally.failed(Failure { fatal: true, ..failure }, |error| error);
-        }
-        Ok(()) => {
-            for (command, text) in commands.iter().zip(texts) {
-                match quote(client, command, 0, &mut lines, &events) {
-                    Ok(()) => tally.done += 1,
-                    Err(failure) => {
-                        // What follows would act in another directory, or as another user.
-                        let text = text.as_bytes();
-                        let misses = line::leads_to(text).is_some() || line::may_set(text);
-                        let failure = Failure { fatal: failure.fatal || misses, ..failure };
-                        let fields = |error: Object| error.text("source", command.verb().as_str());
-                        if tally.failed(failure.context(&url), fields).is_break() {
-                            break;
-                        }
-                    }
-                }
-            }
+    let is_there = there.is_ok();
+    if let Err(failure) = there {
+        let _ = tally.failed(Failure { fatal: true, ..failure }, |error| error);
+    }
+    for (command, text) in commands.iter().zip(texts).filter(|_| is_there) {
+        let Err(failure) = quote(client, command, 0, &mut lines, &events) else {
+            tally.done += 1;
+            continue;
+        };
+        // What follows would act in another directory, or as another user.
+        let text = text.as_bytes();
+        let misses = line::leads_to(text).is_some() || line::may_set(text);
+        let failure = Failure { fatal: failure.fatal || misses, ..failure };
+        let fields = |error: Object| error.text("source", command.verb().as_str());
+        if tally.failed(failure.context(&url), fields).is_break() {
+            break;
         }
     }
     sessions.quit(tally.fatal());

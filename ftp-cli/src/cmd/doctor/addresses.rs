@@ -159,7 +159,9 @@ fn addresses(answers: &[(SocketAddr, FirstLook)], implicit: bool, is_bound: bool
 }
 
 fn one(address: SocketAddr, answer: &FirstLook, implicit: bool, is_bound: bool) -> Vec<Finding> {
-    let connected = || Check("connect").ok(format_args!("{address} accepts connections"));
+    let connected = Check("connect").ok(format_args!("{address} accepts connections"));
+    let unspoken =
+        |diagnosis, why: &str| Check("greeting").fail(diagnosis, format_args!("{address} {why}"));
     match answer {
         FirstLook::Failed(kind, why) => {
             let diagnosis = match kind {
@@ -172,31 +174,25 @@ fn one(address: SocketAddr, answer: &FirstLook, implicit: bool, is_bound: bool) 
             };
             vec![Check("connect").fail(diagnosis, format_args!("{address}: {why}"))]
         }
-        FirstLook::Unanswered => vec![
-            Check("connect")
-                .fail(Diagnosis("host-silent"), format_args!("{address} does not answer")),
-        ],
-        FirstLook::Closed => vec![
-            connected(),
-            Check("greeting").fail(
-                Diagnosis("closed-unspoken"),
-                format_args!("{address} closed the connection without a greeting"),
-            ),
-        ],
-        FirstLook::Silent(time) => vec![
-            connected(),
-            Check("greeting").fail(
-                Diagnosis("greeting-never"),
-                format_args!("{address} sent nothing for {:.0} s", time.as_secs_f64()),
-            ),
-        ],
+        FirstLook::Unanswered => {
+            let why = format!("{address} does not answer");
+            vec![Check("connect").fail(Diagnosis("host-silent"), why)]
+        }
+        FirstLook::Closed => {
+            let why = "closed the connection without a greeting";
+            vec![connected, unspoken(Diagnosis("closed-unspoken"), why)]
+        }
+        FirstLook::Silent(time) => {
+            let why = format!("sent nothing for {:.0} s", time.as_secs_f64());
+            vec![connected, unspoken(Diagnosis("greeting-never"), &why)]
+        }
         FirstLook::Talks { talker: ServerProtocol::Ftp(reply), after, .. } if !implicit => vec![
-            connected(),
+            connected,
             Check("protocol").ok(format_args!("{address} speaks FTP")),
             greeting(address, reply, *after),
         ],
         FirstLook::Talks { talker, first, asked, .. } => {
-            vec![connected(), protocol(address, talker, first, implicit, *asked)]
+            vec![connected, protocol(address, talker, first, implicit, *asked)]
         }
     }
 }
