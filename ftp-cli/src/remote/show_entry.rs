@@ -64,9 +64,9 @@ fn fields(entry: &Entry) -> impl Iterator<Item = (&'static str, FactValue<'_>)> 
         ("modified_local", local.map(FactValue::Text)),
         ("permissions", entry.permissions.map(|mode| FactValue::Text(mode.to_string()))),
         ("mode", entry.permissions.map(|mode| FactValue::Text(format!("{:04o}", mode.mode())))),
-        ("owner", name(entry.owner.as_ref())),
-        ("group", name(entry.group.as_ref())),
-        ("target", name(entry.target.as_ref())),
+        ("owner", entry.owner.as_deref().map(FactValue::Name)),
+        ("group", entry.group.as_deref().map(FactValue::Name)),
+        ("target", entry.target.as_deref().map(FactValue::Name)),
     ]
     .into_iter()
     .filter_map(|(key, value)| Some((key, value?)))
@@ -92,10 +92,6 @@ fn as_told(Modified { time, precision, .. }: Modified) -> String {
     let mut told = to_seconds(time);
     told.truncate(length);
     told
-}
-
-fn name(bytes: Option<&Vec<u8>>) -> Option<FactValue<'_>> {
-    bytes.map(|bytes| FactValue::Name(bytes))
 }
 
 /// The date of a time, shown as `2024-02-29`.

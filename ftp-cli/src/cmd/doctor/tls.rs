@@ -5,7 +5,6 @@
 //! Judges the dates and the issuer of a certificate (RFC 5280 §4.1), but does not decide whether to
 //! trust it.
 
-use std::fmt::Arguments;
 use std::sync::atomic::Ordering;
 
 use ftp_client::error::{CertificateFault, Phase, TlsError};
@@ -207,7 +206,6 @@ const SOON: i64 = 14;
 /// warnings, and a refusal is a problem only if the server lists TLS among its `features`.
 fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<Finding> {
     let grade = if demands { Grade::Fail } else { Grade::Warn };
-    let wrong = |check: Check, diagnosis, seen: Arguments<'_>| check.wrong(grade, diagnosis, seen);
     let mut findings = Vec::new();
     if let Some(TlsInfo { version, cipher, .. }) = &seen.info {
         let versions: Vec<String> = seen.versions.iter().map(ToString::to_string).collect();
@@ -222,23 +220,17 @@ fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<F
             let pin = pin.map_or_else(String::new, |pin| format!("; its pin is {pin}"));
             Check("certificate").ok(format_args!("not verified (--insecure){pin}"))
         }
-        TlsOutcome::Refused(reply) if demands => wrong(
-            Check("tls"),
-            Diagnosis("tls-not-offered"),
-            format_args!("AUTH TLS is refused: {reply}"),
-        ),
+        TlsOutcome::Refused(reply) if demands => {
+            let seen = format!("AUTH TLS is refused: {reply}");
+            Check("tls").wrong(grade, Diagnosis("tls-not-offered"), seen)
+        }
         TlsOutcome::Refused(reply) if features.is_some_and(|features| features.has("AUTH")) => {
-            wrong(
-                Check("tls"),
-                Diagnosis("tls-broken"),
-                format_args!("FEAT lists AUTH, but AUTH TLS is refused: {reply}"),
-            )
+            let seen = format!("FEAT lists AUTH, but AUTH TLS is refused: {reply}");
+            Check("tls").wrong(grade, Diagnosis("tls-broken"), seen)
         }
         TlsOutcome::Refused(reply) => Check("tls").ok(format_args!("TLS is not offered: {reply}")),
         TlsOutcome::Unable(why) => Check("tls").skip(why),
-        TlsOutcome::Failed(diagnosis, why) => {
-            wrong(Check("tls"), *diagnosis, format_args!("{why}"))
-        }
+        TlsOutcome::Failed(diagnosis, why) => Check("tls").wrong(grade, *diagnosis, why),
         TlsOutcome::Certificate(fault, cause, pin) => {
             let diagnosis = diagnosis(*fault, shown(seen));
             let pin = pin.as_ref().map_or_else(String::new, |pin| format!("; its pin is {pin}"));
@@ -250,7 +242,7 @@ fn findings(seen: &TlsSeen, demands: bool, features: Option<&Features>) -> Vec<F
                     format!("{fault}: {}", ftp_proto::Escaped(cause.to_string().as_bytes()))
                 }
             };
-            wrong(Check("certificate"), diagnosis, format_args!("{seen}{pin}"))
+            Check("certificate").wrong(grade, diagnosis, seen + &pin)
         }
     });
     findings
