@@ -41,7 +41,6 @@ pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
         When::Auto if is_output && stdio.output_is_terminal() => When::Never,
         when => when,
     };
-    check_local(&settings, requests.files())?;
     let cleanup = Cleanup::start(options, stdio)?;
     let mut sessions = Sessions::new(options, stdio, &cleanup)?;
     if is_output {
@@ -115,29 +114,6 @@ fn tree(options: &Options, stdio: &mut Stdio) -> Result {
     mirror::down(options, stdio, &url, &local)
 }
 
-/// Checks that all targets are regular local files if an option requires that.
-fn check_local<'i>(
-    settings: &TransferOptions,
-    mut items: impl Iterator<Item = &'i GetItem>,
-) -> Result {
-    let named = [
-        ("--continue", settings.resume),
-        ("--if-changed", settings.if_changed),
-        ("--preserve", settings.preserve),
-        ("--in-place", settings.in_place),
-        ("--remove-source", settings.removes_source),
-        ("--newer", settings.newer),
-        ("--no-clobber", settings.no_clobber),
-        ("--segments", settings.segments > 1),
-    ];
-    match named.into_iter().find(|(_, given)| *given) {
-        Some((named, _)) if items.any(|item| !matches!(item.target, Target::File(_))) => {
-            Err(Failure::usage(format!("{named} needs a regular local file as its target")))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Files to download, and the failures of patterns and of their matches.
 type Expanded = (Vec<GetItem>, Vec<(FtpUrl, Failure)>);
 
@@ -192,7 +168,6 @@ fn expand(
         }
     }
     check_targets(settings, items.iter())?;
-    check_local(settings, items.iter())?;
     Ok(((items, failed), left))
 }
 
@@ -606,18 +581,34 @@ fn listed(
     }))
 }
 
-/// Checks that no two files have the same target, and none that of a file of the run.
+/// Checks that no two files have the same target, and none that of a file of the run; and that all targets
+/// are regular local files if an option requires that.
 ///
 /// # Errors
 ///
-/// Returns `Usage` if two have, or if one has.
+/// Returns `Usage` otherwise.
 fn check_targets<'i>(
     settings: &TransferOptions,
     items: impl Iterator<Item = &'i GetItem>,
 ) -> Result {
+    let named = [
+        ("--continue", settings.resume),
+        ("--if-changed", settings.if_changed),
+        ("--preserve", settings.preserve),
+        ("--in-place", settings.in_place),
+        ("--remove-source", settings.removes_source),
+        ("--newer", settings.newer),
+        ("--no-clobber", settings.no_clobber),
+        ("--segments", settings.segments > 1),
+    ];
+    let needs_files = named.into_iter().find(|(_, given)| *given);
     let mut taken = HashSet::new();
     for item in items {
-        let Target::File(path) = &item.target else { continue };
+        let Target::File(path) = &item.target else {
+            let Some((named, _)) = needs_files else { continue };
+            let message = format!("{named} needs a regular local file as its target");
+            return Err(Failure::usage(message));
+        };
         settings.own.check(path)?;
         if !taken.insert(path) {
             return Err(Failure::usage(format!(

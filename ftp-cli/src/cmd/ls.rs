@@ -345,14 +345,14 @@ impl Lister {
             return Ok(());
         }
         let order = self.how.order;
-        if order.is_of_server() || order.is_default && self.room.is_none() {
+        if order.is_of_server() || !order.is_chosen && self.room.is_none() {
             return self.show(name, entry);
         }
         // The name is held once; in a tree it is a path.
         let mut entry = entry.clone();
         entry.name = Vec::new();
         let weight = Budget::weight_of_name(name) + Budget::weight_of(&entry);
-        if order.is_default {
+        if !order.is_chosen {
             if self.room.as_mut().is_none_or(|room| room.hold(weight).is_err()) {
                 self.room = None;
                 self.show_held()?;
@@ -402,10 +402,11 @@ impl Lister {
 }
 
 /// Sort key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Key {
     /// The server's order.
     Server,
+    #[default]
     Name,
     /// Newest first.
     Time,
@@ -413,18 +414,12 @@ pub(crate) enum Key {
     Size,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ListOrder {
     pub(crate) key: Key,
     pub(crate) reverse: bool,
-    /// Whether no option has set the key: a listing that is too long to sort is then printed unsorted.
-    pub(crate) is_default: bool,
-}
-
-impl Default for ListOrder {
-    fn default() -> Self {
-        Self { key: Key::Name, reverse: false, is_default: true }
-    }
+    /// Whether an option has set the key. If not, a listing that is too long to sort is printed unsorted.
+    pub(crate) is_chosen: bool,
 }
 
 impl ListOrder {
@@ -441,9 +436,9 @@ impl ListOrder {
         let key = match last {
             Some("newest-first") => Key::Time,
             Some("largest-first") => Key::Size,
-            _ => named.unwrap_or(Key::Name),
+            _ => named.unwrap_or_default(),
         };
-        Ok(Self { key, reverse: options.has("reverse"), is_default: last.is_none() })
+        Ok(Self { key, reverse: options.has("reverse"), is_chosen: last.is_some() })
     }
 
     /// Returns whether entries can be printed as they arrive.
@@ -559,7 +554,7 @@ mod order_tests {
             let entry = |line: &&[u8]| Entry::from(&Facts::parse(line).unwrap());
             let mut entries: Vec<_> =
                 lines.iter().map(entry).map(|entry| (entry.name.clone(), entry)).collect();
-            ListOrder { key, reverse, is_default: false }.sort(&mut entries);
+            ListOrder { key, reverse, is_chosen: true }.sort(&mut entries);
             let names: Vec<u8> = entries.into_iter().flat_map(|(name, _)| name).collect();
             assert_eq!(names, want.as_bytes(), "{key:?} {reverse}");
         }

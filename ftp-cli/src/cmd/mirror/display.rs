@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use ftp_client::file::{Verify, Why};
 use ftp_client::tree::{Summary, TreeFault};
-use ftp_client::{Error, Event, FtpUrl, Observer};
+use ftp_client::{Error, Event, Observer};
 
 use super::{End, Ends, Mirror};
 use crate::connect::{Retrying, Witness};
@@ -28,22 +28,6 @@ pub(super) fn withheld(first: &TreeFault, ignores_errors: bool, is_deploy: bool)
         false => format!(
             "nothing deleted, because objects of SRC may be missing in DST; first failure: {first}{hint}"
         ),
-    }
-}
-
-/// Shows the retries of a plan.
-pub(super) struct PlanDisplay<'a> {
-    pub(super) url: &'a FtpUrl,
-    pub(super) retrying: Retrying,
-    pub(super) observer: &'a Witness,
-}
-
-impl Observer for PlanDisplay<'_> {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Of { event: Event::Retry { attempt, why, pause }, .. } = event {
-            let fields = |object: Object| object.text("source", &self.url.to_string());
-            self.retrying.announce((*attempt, why, *pause), self.observer, self.url, &fields);
-        }
     }
 }
 

@@ -14,9 +14,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use ftp_client::tree::{Difference, PlannedStep, Summary, SyncOptions, TreeSide, TreeSync};
-use ftp_client::{FtpUrl, Place, RepresentationType};
+use ftp_client::{Event, FtpUrl, Place, RepresentationType};
 
-use self::display::{MirrorDisplay, PlanDisplay};
+use self::display::MirrorDisplay;
 pub(super) use self::options::FxpWay;
 use self::options::MirrorOptions;
 use crate::connect::{Credentials, Finder, Sessions, Witness};
@@ -268,7 +268,12 @@ impl<'a> Mirror<'a> {
         let retrying = self.wanted.transfer.retrying;
         // An earlier run of `--watch` may have ended while it planned.
         let _ = self.wanted.filter.missing();
-        let planning = PlanDisplay { url, retrying, observer: &observer };
+        let planning = |event: Event<'_>| {
+            if let Event::Of { event: Event::Retry { attempt, why, pause }, .. } = event {
+                let fields = |object: Object| object.text("source", &url.to_string());
+                retrying.announce((*attempt, why, *pause), &observer, url, &fields);
+            }
+        };
         let sync = TreeSync::plan(from, to, options, &planning)
             .map_err(|error| observer.last(url, Failure::from(&error)).context_unless_named(url))?;
         // The system's `cp -r` creates a directory with the source's name in an existing target.
