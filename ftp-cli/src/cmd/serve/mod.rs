@@ -144,33 +144,24 @@ impl Announcer {
     }
 }
 
-/// The daemon, and the signals that have arrived before it was started.
+/// The daemon, and what signals have asked of it before it was started.
 #[derive(Default)]
 struct Served {
     daemon: Option<Arc<Daemon>>,
-    must_stop: bool,
-    must_reload: bool,
+    asked: Vec<fn(&Daemon)>,
 }
 
 impl Served {
     fn by(&mut self, daemon: &Arc<Daemon>) {
-        if self.must_reload {
-            daemon.reload();
-        }
-        if self.must_stop {
-            daemon.stop();
-        }
+        self.asked.drain(..).for_each(|request| request(daemon));
         self.daemon = Some(Arc::clone(daemon));
     }
 
-    fn stop(&mut self) {
-        self.must_stop = true;
-        self.daemon.iter().for_each(|daemon| daemon.stop());
-    }
-
-    fn reload(&mut self) {
-        self.must_reload = true;
-        self.daemon.iter().for_each(|daemon| daemon.reload());
+    fn ask(&mut self, request: fn(&Daemon)) {
+        match &self.daemon {
+            Some(daemon) => request(daemon),
+            None => self.asked.push(request),
+        }
     }
 }
 
@@ -185,11 +176,11 @@ fn heed_signals(hears_hangup: bool, messages: &Messages, served: &Arc<Mutex<Serv
     signals::on_signals(hears_hangup, move |signal| {
         let mut served = lock(&served);
         if hears_hangup && signal == SIGHUP {
-            return served.reload();
+            return served.ask(Daemon::reload);
         }
         count = count.saturating_add(1);
         match (count, &served.daemon) {
-            (1, _) => served.stop(),
+            (1, _) => served.ask(Daemon::stop),
             (2, Some(daemon)) => daemon.cut_short(),
             _ => signals::end(signal, &messages, &Events::default()),
         }
