@@ -116,8 +116,7 @@ impl ConfigFile {
         }
         chosen.retain(|choice| is_possible(choice, command, options));
         let given = chosen.into_iter().flat_map(|choice| choice.given.iter().cloned());
-        let given: Vec<GivenOption> = given.collect();
-        options.precede_by(given);
+        options.precede_by(given.collect());
         options.configured = Some(Arc::new(Applied { file: self, command, first }));
         Ok(())
     }

@@ -89,9 +89,9 @@ pub(crate) fn parse(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(Option<Command>, Options)> {
     let texts: Vec<_> = arguments.into_iter().map(|argument| to_text(&argument)).collect();
-    let before = read(&texts, None).map_err(|fail| explain(&fail, None))?;
-    let Some((name, rest)) = before.free.split_first() else {
-        return Ok((None, Options { given: before.given, ..Options::default() }));
+    let (before, words) = read(&texts, None).map_err(|fail| explain(&fail, None))?;
+    let Some((name, rest)) = words.split_first() else {
+        return Ok((None, Options { given: before, ..Options::default() }));
     };
     let name = from_text(name);
     let synonym = Synonym::find(&name);
@@ -100,17 +100,17 @@ pub(crate) fn parse(
         _ => Command::find(&name)?,
     };
     let is_taken = |given: &&GivenOption| command.rows().any(|row| row.long == given.long);
-    if let Some(GivenOption { long, .. }) = before.given.iter().find(|given| !is_taken(given)) {
+    if let Some(GivenOption { long, .. }) = before.iter().find(|given| !is_taken(given)) {
         return Err(Failure::usage(format!("{} does not accept --{long}", command.name())));
     }
-    let after = read(rest, Some(command)).map_err(|fail| explain(&fail, Some(command)))?;
+    let (after, words) = read(rest, Some(command)).map_err(|fail| explain(&fail, Some(command)))?;
     // As -V of another program, it would end the run with 0 before anything is done.
-    let mut given = before.given.iter().chain(&after.given);
-    if given.any(|given| given.long == "version") && !after.free.is_empty() {
+    let mut given = before.iter().chain(&after);
+    if given.any(|given| given.long == "version") && !words.is_empty() {
         return Err(Failure::usage("-V shows the version and takes no operands; did you mean -v?"));
     }
     let operand = synonym.and_then(|synonym| synonym.operand).map(OsString::from);
-    let typed = after.free.iter().map(|text| from_text(text));
+    let typed = words.iter().map(|text| from_text(text));
     let operands: Vec<_> = operand.into_iter().chain(typed).collect();
     let implied = synonym.map_or(&[][..], |synonym| synonym.implies).iter();
     let implied = implied.map(|(long, value)| GivenOption {
@@ -119,7 +119,7 @@ pub(crate) fn parse(
         origin: None,
     });
     // Typed options come last, and so win.
-    let given: Vec<_> = implied.chain(before.given).chain(after.given).collect();
+    let given: Vec<_> = implied.chain(before).chain(after).collect();
     let is_path = |given: &&GivenOption| {
         command.rows().any(|row| row.long == given.long && row.value.is_path())
     };
@@ -151,7 +151,7 @@ fn copying(rest: &[String]) -> Command {
     // An option of the same name takes a value in all these commands or in none.
     let candidates = [Command::Get, Command::Put, Command::Fxp];
     let read = candidates.iter().find_map(|command| read(rest, Some(*command)).ok());
-    let free = read.map(|stage| stage.free).unwrap_or_default();
+    let free = read.map(|(_, free)| free).unwrap_or_default();
     let names_url = |text: &String| is_remote(&from_text(text));
     match free.split_last() {
         Some((last, others)) if names_url(last) && others.iter().any(names_url) => Command::Fxp,
@@ -160,13 +160,8 @@ fn copying(rest: &[String]) -> Command {
     }
 }
 
-/// Result of getopts for the arguments before or after the command.
-struct ReadArguments {
-    /// The options, in the order of the arguments.
-    given: Vec<GivenOption>,
-    /// Arguments that are not options.
-    free: Vec<String>,
-}
+/// The options, in the order of the arguments, and the arguments that are not options.
+type ReadArguments = (Vec<GivenOption>, Vec<String>);
 
 /// Parses the options and operands of `command`, or, if it is `None`, the options before the
 /// command.
@@ -203,7 +198,7 @@ fn read(texts: &[String], command: Option<Command>) -> Result<ReadArguments, Fai
     }
     placed.sort_unstable_by_key(|(place, _)| *place);
     let given = placed.into_iter().map(|(_, given)| given).collect();
-    Ok(ReadArguments { given, free: matches.free })
+    Ok((given, matches.free))
 }
 
 impl Options {
@@ -219,9 +214,8 @@ impl Options {
     }
 
     /// Puts options before the others, as if they were typed first.
-    pub(crate) fn precede_by(&mut self, mut given: Vec<GivenOption>) {
-        given.append(&mut self.given);
-        self.given = given;
+    pub(crate) fn precede_by(&mut self, given: Vec<GivenOption>) {
+        self.given.splice(..0, given);
     }
 
     /// Returns which of several options was typed last; those in the configuration file do not
