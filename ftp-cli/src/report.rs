@@ -33,11 +33,8 @@ struct Stream {
     closed: bool,
 }
 
-/// Destination of the lines.
-enum EventLines {
-    Output(Output),
-    Messages(Messages),
-}
+/// Writes a line to its destination.
+type EventLines = Box<dyn FnMut(&[u8]) -> io::Result<()> + Send>;
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 struct Counts {
@@ -57,7 +54,9 @@ impl Default for Events {
 impl Events {
     /// Returns a writer to standard output if `--json` is given, else one that only counts items.
     pub(crate) fn from_options(options: &Options, output: &Output, hidden: Hidden) -> Self {
-        Self::to(options.has("json").then(|| EventLines::Output(output.clone())), hidden)
+        let mut output = output.clone();
+        let lines: EventLines = Box::new(move |line| output.write_all(line));
+        Self::to(Some(lines).filter(|_| options.has("json")), hidden)
     }
 
     fn to(output: Option<EventLines>, hidden: Hidden) -> Self {
@@ -75,7 +74,11 @@ impl Events {
     pub(crate) fn leave_output(&self, messages: &Messages) {
         self.with(|stream| {
             if stream.output.is_some() {
-                stream.output = Some(EventLines::Messages(messages.clone()));
+                let messages = messages.clone();
+                stream.output = Some(Box::new(move |line| {
+                    messages.write(line);
+                    Ok(())
+                }));
             }
         });
     }
@@ -170,17 +173,9 @@ impl Stream {
     }
 
     fn write_line(&mut self, line: impl FnOnce() -> String) {
-        let written = match &mut self.output {
-            // Nothing follows the summary, which the signal thread may have written already.
-            _ if self.closed => return,
-            None => return,
-            Some(EventLines::Messages(messages)) => {
-                messages.write(line().as_bytes());
-                return;
-            }
-            Some(EventLines::Output(output)) => output.write_all(line().as_bytes()),
-        };
-        if let Err(error) = written {
+        // Nothing follows the summary, which the signal thread may have written already.
+        let output = self.output.as_mut().filter(|_| !self.closed);
+        if let Some(Err(error)) = output.map(|write| write(line().as_bytes())) {
             self.failed.get_or_insert(error);
         }
     }
@@ -298,11 +293,14 @@ mod tests {
     use super::*;
     use crate::console::output::tests::Kept;
 
+    fn to(mut output: impl Write + Send + 'static) -> Events {
+        Events::to(Some(Box::new(move |line| output.write_all(line))), Hidden::default())
+    }
+
     #[test]
     fn the_summary_event_has_all_counts_and_is_the_last_line() {
         let kept = Kept::default();
-        let events =
-            Events::to(Some(EventLines::Output(Output::new(kept.clone()))), Hidden::default());
+        let events = to(kept.clone());
         events.done(|| Object::event("done"), 7);
         events.skipped(|| Object::event("done"));
         events.failed(&Failure::usage("no"), |error| error.text("source", "x"));
@@ -327,7 +325,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn an_event_that_cannot_be_written_fails_and_disabled_ones_are_not_built() {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let events = Events::to(Some(EventLines::Output(Output::new(full))), Hidden::default());
+        let events = to(full);
         events.emit(|| Object::event("progress"));
         assert_eq!(events.close(Exit::Success).unwrap_err().exit, Exit::Local);
         let silent = Events::default();
