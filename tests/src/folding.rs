@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use socket2::SockRef;
 use unicode_normalization::UnicodeNormalization;
 
+use crate::port::OwnPort;
+
 /// Properties of a [`FoldingServer`]. The default keeps every name as it is, and supports `MLSD`,
 /// `MLST`, `SIZE`, `MDTM`, `MFMT` and `REST`.
 #[derive(Clone, Debug, Default)]
@@ -387,6 +389,8 @@ struct Session<'a> {
     state: &'a Mutex<State>,
     here: Vec<String>,
     data: Option<TcpListener>,
+    /// The last port that was closed at once.
+    closed: Option<OwnPort>,
     peer: Option<SocketAddr>,
     rest: usize,
     from: Option<Vec<String>>,
@@ -399,9 +403,8 @@ struct Session<'a> {
     is_together: bool,
 }
 
-/// The longest wait for a data connection: a client that has ended the session makes none, and others may
-/// wait for the turn of this one.
-const CONNECTS: Duration = Duration::from_secs(3);
+/// The longest wait for a data connection, or for its end.
+const CONNECTS: Duration = Duration::from_secs(30);
 
 /// The end of a session.
 const OVER: io::ErrorKind = io::ErrorKind::UnexpectedEof;
@@ -416,6 +419,7 @@ impl<'a> Session<'a> {
             state,
             here,
             data,
+            closed: None,
             peer,
             rest,
             from,
@@ -555,10 +559,18 @@ impl<'a> Session<'a> {
                 self.here.pop();
                 self.say("250 there")
             }
+            "EPSV" if self.kind.closes_ports && self.is_together => {
+                // Nobody else gets its number: at another server's port, the client would take the place
+                // of another client.
+                let closed = OwnPort::claim_closed();
+                let port = closed.number();
+                (self.data, self.closed) = (None, Some(closed));
+                self.say(&format!("229 here (|||{port}|)"))
+            }
             "EPSV" => {
                 let data = TcpListener::bind("127.0.0.1:0")?;
                 let port = data.local_addr()?.port();
-                self.data = Some(data).filter(|_| !(self.kind.closes_ports && self.is_together));
+                self.data = Some(data);
                 self.say(&format!("229 here (|||{port}|)"))
             }
             "PASV" => {
@@ -662,6 +674,10 @@ impl<'a> Session<'a> {
         loop {
             match data.accept() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
+                    // A client that has ended the session makes none, and others may wait for the turn.
+                    if self.is_ended()? {
+                        return Err(OVER.into());
+                    }
                     thread::sleep(Duration::from_millis(1));
                 }
                 accepted => {
@@ -798,12 +814,15 @@ impl<'a> Session<'a> {
         self.say("226 stored")
     }
 
-    /// Returns whether another connection has ended this one.
+    /// Returns whether the client, or another connection, has ended this one.
     fn is_ended(&self) -> io::Result<bool> {
         self.control.set_nonblocking(true)?;
         let peeked = self.control.peek(&mut [0]);
         self.control.set_nonblocking(false)?;
-        Ok(peeked.is_ok_and(|count| count == 0))
+        Ok(match peeked {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        })
     }
 
     fn rename(&mut self, path: &[String]) -> io::Result<()> {
