@@ -110,6 +110,13 @@ impl ControlConnection {
         self.decoder.is_clear() && self.stream.as_ref().is_some_and(is_silent)
     }
 
+    /// Returns whether the server has ended the connection, as far as this is seen without a read: not under
+    /// TLS, nor behind a reply.
+    pub(crate) fn has_ended(&self) -> bool {
+        let tcp = self.stream.as_ref().and_then(Stream::plain_tcp);
+        !self.is_silent() && tcp.is_some_and(|tcp| !tcp.peek(&mut [0]).is_ok_and(|count| count > 0))
+    }
+
     pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
         let mut deadline = deadline;
         let mut late = None;

@@ -246,8 +246,14 @@ impl<'scope, W: Worker + Send, H: Fn(usize) -> W + Sync> Crew<'scope, '_, W, H> 
         row: &mut VecDeque<usize>,
     ) -> Tried {
         let queue = self.queue;
-        // Where each session ends another one, two workers would end each other's again and again.
-        if *standing == Standing::Joined && !is_open(worker) && queue.is_refused() {
+        // Where each session ends another one, two workers would end each other's again and again. One
+        // that has ended between two items would be replaced in silence.
+        let is_lost = !is_open(worker);
+        if is_lost && worker.client().is_some() && queue.has_just_grown() {
+            queue.lock().refuse();
+        }
+        let has_joined = matches!(*standing, Standing::OnProbation | Standing::Joined);
+        if has_joined && is_lost && queue.is_refused() {
             return Tried::Back;
         }
         let connected = match *standing {
@@ -326,7 +332,7 @@ impl<'scope, W: Worker + Send, H: Fn(usize) -> W + Sync> Crew<'scope, '_, W, H> 
 }
 
 fn is_open(worker: &impl Worker) -> bool {
-    worker.client().is_some_and(|client| client.control.is_open())
+    worker.client().is_some_and(|client| client.control.is_open() && !client.control.has_ended())
 }
 
 impl CrewState {

@@ -1,8 +1,11 @@
+use std::io::Write;
+use std::net::TcpListener;
 use std::ops::Range;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ftp_proto::{Reply, ReplyCode, Verb};
+use ftp_tests::wait::wait_until;
 
 use super::*;
 
@@ -20,6 +23,7 @@ struct Hand<'a> {
     /// A case in which the first failing worker and a worker without a place could wait for
     /// each other.
     meeting: Option<&'a Barrier>,
+    client: Option<Client>,
 }
 
 impl Worker for Hand<'_> {
@@ -39,7 +43,7 @@ impl Worker for Hand<'_> {
     }
 
     fn client(&self) -> Option<&Client> {
-        None
+        self.client.as_ref()
     }
 
     fn act(&mut self, item: usize, _: &[usize]) -> Result<bool, Error> {
@@ -83,6 +87,7 @@ fn done(jobs: usize, places: usize, items: usize, stops_at: fn(usize) -> bool) -
         log: log_of,
         stops_at,
         meeting,
+        client: None,
     });
     let mut log = log.into_inner().unwrap();
     log.sort_by_key(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
@@ -129,7 +134,7 @@ fn a_joining_worker_that_loses_its_connection_is_the_last_one() {
     let queue = &queue(vec![0], 2, Some(Growth::new(Some(1))));
     let (places, log) = (&AtomicUsize::new(0), &Mutex::new(Vec::new()));
     let (has_place, stops_at, meeting): (_, fn(usize) -> bool, _) = (false, |_| false, None);
-    let hire = &|_: usize| Hand { places, has_place, log, stops_at, meeting };
+    let hire = &|_: usize| Hand { places, has_place, log, stops_at, meeting, client: None };
     let spare = &Mutex::new(None);
     let tried = thread::scope(|threads| {
         let crew = Crew { queue, hire, spare, threads };
@@ -139,6 +144,42 @@ fn a_joining_worker_that_loses_its_connection_is_the_last_one() {
     assert!(queue.is_refused());
 }
 
+/// Returns a client whose server has ended the connection, which it does not know.
+fn ended_client() -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"220 ready\r\n"));
+    let client = Client::builder().connect(&address).unwrap();
+    server.join().unwrap().unwrap();
+    wait_until("the end has arrived", || client.control.has_ended());
+    assert!(client.control.is_open());
+    client
+}
+
+#[test]
+fn a_connection_that_ends_between_two_items_ends_the_growth_of_the_crew_cl_77() {
+    for (standing, has_left) in
+        [(Standing::First, false), (Standing::OnProbation, true), (Standing::Joined, true)]
+    {
+        let mut growth = Growth::new(Some(1));
+        growth.dialled(true, Duration::ZERO);
+        let queue = &queue(vec![1, 0], 2, Some(growth));
+        let (places, log) = (&AtomicUsize::new(1), &Mutex::new(Vec::new()));
+        let (has_place, stops_at, meeting): (_, fn(usize) -> bool, _) = (false, |_| false, None);
+        let hire = &|_: usize| {
+            let client = Some(ended_client());
+            Hand { places, has_place, log, stops_at, meeting, client }
+        };
+        let (spare, mut standing) = (&Mutex::new(None), standing);
+        let tried = thread::scope(|threads| {
+            let crew = Crew { queue, hire, spare, threads };
+            crew.attempt(&mut hire(1), &mut standing, 0, &mut VecDeque::new())
+        });
+        assert_eq!((matches!(tried, Tried::Back), queue.is_refused()), (has_left, true));
+        assert_eq!(log.lock().unwrap().len(), usize::from(!has_left));
+    }
+}
+
 #[test]
 fn a_job_put_back_after_the_end_is_not_tried() {
     let places = &AtomicUsize::new(1);
@@ -146,7 +187,8 @@ fn a_job_put_back_after_the_end_is_not_tried() {
     let (stops_at, meeting): (fn(usize) -> bool, _) = (|_| true, &Barrier::new(2));
     let has_place = false;
     let meeting = Some(meeting);
-    Hand::work(Some(2), 2, None, |_| Hand { places, has_place, log, stops_at, meeting });
+    let hire = |_| Hand { places, has_place, log, stops_at, meeting, client: None };
+    Hand::work(Some(2), 2, None, hire);
     let log = log.lock().unwrap();
     assert_eq!(log.len(), 1, "{log:?}");
     assert!(log[0].ends_with("failed: the control connection is closed"), "{log:?}");
