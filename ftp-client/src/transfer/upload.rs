@@ -4,7 +4,7 @@ use std::borrow::BorrowMut;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ftp_proto::{
     AsciiEncoder, Command, Pathname, Reply, RepresentationType, TimeVal, TransferLength, Verb,
@@ -564,7 +564,7 @@ fn send<C: BorrowMut<Client>>(
         && upload.transfer.coding.is_none()
     {
         let transfer = &mut upload.transfer;
-        let mut steps = Steps::new();
+        let mut steps = Steps::default();
         // What the kernel cannot send is read and written, which shows which side fails.
         let done = loop {
             let tcp = match steps.begin(transfer) {
@@ -572,12 +572,11 @@ fn send<C: BorrowMut<Client>>(
                 Ok(None) => break Ok(false),
                 Err(error) => break Err(error),
             };
-            let begun = Instant::now();
-            match sendfile(tcp, file, None, steps.size) {
+            match sendfile(tcp, file, None, STEP) {
                 Ok(0) => break Ok(true),
                 Ok(count) => {
                     upload.bytes += count as u64;
-                    steps.end(begun.elapsed());
+                    steps.deadline = None;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
@@ -602,33 +601,24 @@ fn send<C: BorrowMut<Client>>(
     Ok(())
 }
 
-/// The first and the maximum number of bytes that the kernel is asked to send in a step
-/// (`sendfile`). The first number is also the minimum.
-const FIRST_STEP: usize = 1 << 20;
-const LONGEST_STEP: usize = 16 << 20;
-
-/// After a step that takes less time than this, the next step is twice as large; after a slower
-/// step, it is half as large. A cancel has an effect only between two steps.
-const QUICK: Duration = Duration::from_millis(100);
+/// The number of bytes that the kernel is asked to send in a step (`sendfile`). A cancel has an effect
+/// only between two steps, and larger ones are no faster.
+const STEP: usize = 1 << 20;
 
 /// The maximum time that the kernel waits for room within a step. A fast peer makes room in this
 /// time. With a slow peer, the step ends, and the client polls the socket as in other transfers.
 const PATIENCE: Duration = Duration::from_millis(10);
 
-/// The size of the next step, and whether the kernel waits for room: a file that fits into the
-/// kernel's buffer needs no wait.
+/// The steps of a file.
+#[derive(Default)]
 struct Steps {
-    size: usize,
+    /// Whether the kernel waits for room: a file that fits into its buffer needs no wait.
     is_patient: bool,
     /// The end of the current step, which has begun.
     deadline: Option<Deadline>,
 }
 
 impl Steps {
-    const fn new() -> Self {
-        Self { size: FIRST_STEP, is_patient: false, deadline: None }
-    }
-
     /// Checks that the transfer goes on, and returns the socket; `None` if the kernel cannot send
     /// to it.
     fn begin<'t, C: BorrowMut<Client>>(
@@ -670,14 +660,6 @@ impl Steps {
             },
         };
         waited.map_err(|error| transfer.fail(error))
-    }
-
-    fn end(&mut self, took: Duration) {
-        self.deadline = None;
-        self.size = match took < QUICK {
-            true => (self.size * 2).min(LONGEST_STEP),
-            false => (self.size / 2).max(FIRST_STEP),
-        };
     }
 
     /// Ends all steps: the socket does not block any more.
@@ -741,18 +723,5 @@ mod tests {
         let code = ReplyCode::FILE_ACTION_OKAY;
         let reply = Reply::multi_line(code, "FILE: pureftpd.0", lines, "Accepted data connection");
         assert_eq!(name_in(&reply).map(Pathname::into_bytes), Some(b"pureftpd.0".to_vec()));
-    }
-
-    #[test]
-    fn steps_grow_while_quick_and_shrink_when_slow() {
-        let mut steps = Steps::new();
-        for (took, want) in [(0, 2), (99, 4), (5, 8), (0, 16), (0, 16), (100, 8), (900, 4)] {
-            steps.end(Duration::from_millis(took));
-            assert_eq!(steps.size, want << 20);
-        }
-        for _ in 0..9 {
-            steps.end(QUICK);
-        }
-        assert_eq!(steps.size, FIRST_STEP);
     }
 }
