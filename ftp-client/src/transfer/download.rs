@@ -311,33 +311,12 @@ impl<C: BorrowMut<Client>> Download<C> {
     /// # Ok::<(), ftp_client::Error>(())
     /// ```
     #[must_use]
-    pub fn fail(self, error: io::Error) -> Error {
-        match (Error::downcast(error), self.transfer.check()) {
-            (Ok(_), Err(failed)) => failed,
-            (Ok(error), Ok(())) => self.leave(error),
-            (Err(error), _) => self.leave(Error::local(error)),
-        }
-    }
-
-    /// Ends a download whose bytes cannot be stored.
-    fn leave(self, error: Error) -> Error {
-        // If the output was closed, do not wait for the server to react.
-        if !matches!(&error, Error::Local(error) if error.kind() == io::ErrorKind::BrokenPipe) {
-            // The caller needs to know only the first error.
-            let _ = self.abort();
-        }
-        error
+    pub fn fail(mut self, error: io::Error) -> Error {
+        self.transfer.explain(error)
     }
 
     fn excess(&self) -> u64 {
         self.limit().map_or(0, |end| self.bytes.saturating_sub(end))
-    }
-
-    fn stop_excess(self) -> Error {
-        let incomplete = Error::Incomplete { bytes: self.bytes, announced: self.limit() };
-        // As in `leave`.
-        let _ = self.abort();
-        incomplete
     }
 
     /// Stops the download, and makes the client ready for its next command.
@@ -423,10 +402,13 @@ impl<C: BorrowMut<Client>> Download<C> {
         rate: Option<&RateLimit>,
     ) -> Result<Report, Error> {
         match receive(&mut self, to, rate) {
-            Ok(()) if self.excess() > 0 => Err(self.stop_excess()),
+            Ok(()) if self.excess() > 0 => {
+                let error = Error::Incomplete { bytes: self.bytes, announced: self.limit() };
+                Err(self.transfer.leave(error))
+            }
             Ok(()) => self.finish(),
             Err(Broken::There(error)) => Err(self.fail(error)),
-            Err(Broken::Here(error)) => Err(self.leave(Error::local(error))),
+            Err(Broken::Here(error)) => Err(self.transfer.leave(Error::local(error))),
         }
     }
 }

@@ -19,7 +19,7 @@ use std::borrow::{Borrow, BorrowMut};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use ftp_proto::{
     Command, DataEnd, Pathname, Progress, Reply, TimeVal, TransferEvidence, TransferFault,
@@ -47,9 +47,6 @@ pub struct Report {
     pub reply: Reply,
     /// The time from sending the command to the end of the transfer.
     pub duration: Duration,
-    /// When the client sent the last byte of an upload, or began to wait for the reply after a
-    /// download.
-    pub sent_at: SystemTime,
     /// Whether the client stopped the transfer after the last byte of the requested part
     /// ([`Client::retrieve_range`]), because the server would have sent more. Otherwise the server
     /// confirmed the whole transfer.
@@ -496,7 +493,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         }
         let deadline = self.client.control.deadline(limit, Phase::FinalReply);
         let (mut cut, mut questions) = (self.cut.take(), Vec::new());
-        let sent_at = SystemTime::now();
         if is_in_blocks {
             // The last block ends the file, and the server decides whether to close the connection.
         } else if is_upload {
@@ -543,7 +539,6 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         Ok(Report {
             bytes: length.moved,
             duration: self.started.elapsed(),
-            sent_at,
             is_stopped: false,
             unique_name: None,
             cut,
@@ -610,9 +605,29 @@ impl<C: BorrowMut<Client>> Transfer<C> {
         let reply = self.first.clone();
         let duration = self.started.elapsed();
         self.abort()?;
-        let sent_at = SystemTime::now();
         let (is_stopped, unique_name, cut) = (true, None, None);
-        Ok(Report { bytes, reply, duration, sent_at, is_stopped, unique_name, cut })
+        Ok(Report { bytes, reply, duration, is_stopped, unique_name, cut })
+    }
+
+    /// Returns why a transfer has failed, by the error of a read or write of this transfer, of another
+    /// transfer or of the caller's own, and stops it.
+    pub(crate) fn explain(&mut self, error: io::Error) -> Error {
+        match (Error::downcast(error), self.check()) {
+            (Ok(_), Err(failed)) => failed,
+            (Ok(error), Ok(())) => self.leave(error),
+            (Err(error), _) => self.leave(Error::local(error)),
+        }
+    }
+
+    /// Stops a transfer whose other side has failed by this error.
+    pub(crate) fn leave(&mut self, error: Error) -> Error {
+        let is_closed = |error: &Error| matches!(error, Error::Local(error) if error.kind() == io::ErrorKind::BrokenPipe);
+        // If the output of a download was closed, nobody waits until the server reacts.
+        if self.verb.is_upload() || !is_closed(&error) {
+            // The caller needs to know only the first error.
+            let _ = self.abort();
+        }
+        error
     }
 
     /// Stops the transfer, so that the next command can be sent.

@@ -328,19 +328,8 @@ impl<C: BorrowMut<Client>> Upload<C> {
     /// connection. After an error of the source, the transfer is aborted, so that the server does
     /// not take the partial file for a complete one. Your own error becomes [`Error::Local`].
     #[must_use]
-    pub fn fail(self, error: io::Error) -> Error {
-        match (Error::downcast(error), self.transfer.check()) {
-            (Ok(_), Err(failed)) => failed,
-            (Ok(error), Ok(())) => self.leave(error),
-            (Err(error), _) => self.leave(Error::local(error)),
-        }
-    }
-
-    /// Ends an upload whose source cannot be read.
-    fn leave(self, error: Error) -> Error {
-        // The caller needs to know only the first error.
-        let _ = self.abort();
-        error
+    pub fn fail(mut self, error: io::Error) -> Error {
+        self.transfer.explain(error)
     }
 
     /// Stops the upload, and makes the client ready for its next command.
@@ -519,33 +508,8 @@ impl<C: BorrowMut<Client>> Upload<C> {
         watch.moved = self.transferred();
         match sent {
             Ok(()) => self.end(),
-            Err(Broken::Here(error)) => Err(self.leave(Error::local(error))),
+            Err(Broken::Here(error)) => Err(self.transfer.leave(Error::local(error))),
             Err(Broken::There(error)) => Err(self.fail(error)),
-        }
-    }
-
-    /// Sends a local file from its position to its end, as
-    /// [`copy_from_file`](Self::copy_from_file) does, and returns the number of bytes.
-    ///
-    /// More data can be written afterwards.
-    ///
-    /// # Errors
-    ///
-    /// Returns errors like those of [`Write`]: a wrapped [`Error`], which
-    /// [`Error::downcast`] unpacks, or the file's own error. If the file shrinks during the upload,
-    /// the error is [`UnexpectedEof`](ErrorKind::UnexpectedEof). After an error of the file,
-    /// call [`fail`](Self::fail), so that the server does not take the partial file for a complete
-    /// one.
-    pub fn send_file(&mut self, file: &File) -> io::Result<u64> {
-        let before = self.bytes;
-        match send(self, Source::File(file), &Watch::default()) {
-            Ok(()) => Ok(self.bytes - before),
-            Err(Broken::There(error)) => Err(error),
-            Err(Broken::Here(error)) => {
-                let again = io::Error::new(error.kind(), error.to_string());
-                self.transfer.failed = Some(Error::io(again));
-                Err(error)
-            }
         }
     }
 }

@@ -288,16 +288,14 @@ fn a_file_is_sent_from_its_position_to_its_end() {
         });
         client.set_representation(representation);
         file.seek(SeekFrom::Start(5)).unwrap();
-        let mut upload = client.store("a").unwrap();
-        assert_eq!(upload.send_file(&file).unwrap(), content.len() as u64 - 5);
-        assert_eq!(upload.send_file(&file).unwrap(), 0, "it is at its end");
-        assert_eq!(upload.finish().unwrap().bytes, content.len() as u64 - 5);
+        let report = client.store("a").unwrap().copy_from_file(&file).unwrap();
+        assert_eq!(report.bytes, content.len() as u64 - 5);
         server.end();
     }
 }
 
 #[test]
-fn send_file_accepts_a_pipe() {
+fn a_pipe_is_sent_as_a_file() {
     let (read, mut write) = std::io::pipe().unwrap();
     write.write_all(b"hello").unwrap();
     drop(write);
@@ -307,10 +305,8 @@ fn send_file_accepts_a_pipe() {
         assert_eq!(peer.read_data(), b"hello");
         peer.reply("226 done");
     });
-    let mut upload = client.store("a").unwrap();
     let pipe = fs::File::from(std::os::fd::OwnedFd::from(read));
-    assert_eq!(upload.send_file(&pipe).unwrap(), 5);
-    upload.finish().unwrap();
+    assert_eq!(client.store("a").unwrap().copy_from_file(&pipe).unwrap().bytes, 5);
     server.end();
 }
 
@@ -356,10 +352,10 @@ fn a_read_error_aborts_the_upload() {
             peer.send("426 cut\r\n226 aborted\r\n");
             peer.answer("NOOP", "200 ok");
         });
-        let mut upload = client.store("a").unwrap();
-        let error = Error::downcast(upload.send_file(&file).unwrap_err()).unwrap_err();
+        let Err(Error::Local(error)) = client.store("a").unwrap().copy_from_file(&file) else {
+            panic!("a success");
+        };
         assert_eq!(error.kind(), kind, "{error}");
-        assert!(upload.finish().is_err());
         client.noop().unwrap();
         server.end();
     }
@@ -376,10 +372,8 @@ fn a_refusal_while_a_file_is_sent_is_reported_hc_20() {
         peer.reply("552 too large");
         peer.answer("NOOP", "200 ok");
     });
-    let mut upload = client.store("a").unwrap();
-    let error = Error::downcast(upload.send_file(&file).unwrap_err()).unwrap();
+    let error = client.store("a").unwrap().copy_from_file(&file).unwrap_err();
     assert_eq!(error.to_string(), "STOR refused: 552 too large");
-    drop(upload);
     client.noop().unwrap();
     server.end();
 }
