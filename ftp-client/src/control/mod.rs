@@ -411,24 +411,11 @@ impl ControlConnection {
     ) -> Result<(), Error> {
         self.check()?;
         debug_assert!(self.outstanding.is_none(), "the caller reads every final reply");
-        let mut lines = Vec::new();
-        for command in commands {
-            lines.push((command.verb(), self.as_read(&command.encode()?)?.into_owned()));
-        }
         self.await_lag()?;
         self.check_clear()?;
-        self.secrets = lines.iter().flat_map(|(verb, line)| secrets_in(*verb, line)).collect();
-        lines.iter().for_each(|(verb, _)| self.answers.send(*verb));
-        let mut bytes = Vec::new();
-        for (verb, line) in &lines {
-            trace::sent(*verb, line);
-            bytes.extend_from_slice(line);
-        }
-        self.write(&bytes, deadline)?;
-        self.counts.add_round_trip();
-        self.following = lines.iter().map(|(verb, _)| (*verb, Exchange::new(*verb))).collect();
-        self.outstanding = self.following.pop_front();
-        Ok(())
+        // No command of a flight has a secret.
+        self.secrets.clear();
+        self.send_more(commands, deadline)
     }
 
     /// Sends further command lines in one write, even while a reply is outstanding.

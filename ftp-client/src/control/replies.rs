@@ -258,17 +258,25 @@ impl ControlConnection {
                 return Ok(reply);
             }
             match self.wait(self.end_of_reply(deadline)) {
-                Ok(()) => {}
-                Err(Error::Timeout(Phase::Reply(_))) if self.ends_reply(deadline) => continue,
-                // The reply is still outstanding; the closing dialogue can still read it.
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => return Err(self.lost(error)),
-            }
-            if self.fill()? == Some(false) {
-                self.close();
-                return Err(Error::Closed);
+                Err(Error::Timeout(Phase::Reply(_))) if self.ends_reply(deadline) => {}
+                waited => self.receive(waited)?,
             }
         }
+    }
+
+    /// Reads bytes of a reply that was waited for.
+    fn receive(&mut self, waited: Result<(), Error>) -> Result<(), Error> {
+        match waited {
+            Ok(()) => {}
+            // The reply is still outstanding; the closing dialogue can still read it.
+            Err(Error::Cancelled) => return Err(Error::Cancelled),
+            Err(error) => return Err(self.lost(error)),
+        }
+        if self.fill()? == Some(false) {
+            self.close();
+            return Err(Error::Closed);
+        }
+        Ok(())
     }
 
     /// Returns the deadline for more bytes. It is shorter if the last line could be the end of a reply
@@ -355,14 +363,8 @@ impl ControlConnection {
                 return Ok(Some(reply));
             }
             match self.wait(patience) {
-                Ok(()) => {}
                 Err(Error::Timeout(_)) if patience.remaining().is_err() => return Ok(None),
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
-                Err(error) => return Err(self.lost(error)),
-            }
-            if self.fill()? == Some(false) {
-                self.close();
-                return Err(Error::Closed);
+                waited => self.receive(waited)?,
             }
         }
     }
