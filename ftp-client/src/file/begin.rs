@@ -147,9 +147,7 @@ impl DownloadStart<'_> {
     /// Returns the path of the file with the kept bytes.
     pub(super) fn name(&self) -> &[u8] {
         match &self.target {
-            Writing::File(file) => {
-                file.path().unwrap_or_else(|| file.target()).as_os_str().as_bytes()
-            }
+            Writing::File(file) => file.path_or_target().as_os_str().as_bytes(),
             Writing::Target(found) => found.path.as_os_str().as_bytes(),
             Writing::Stream(_) => b"-",
         }
@@ -436,7 +434,7 @@ impl GetJob<'_> {
             digest: Asked::NoAnswer,
         };
         let step = if self.past.from_start { Step::FromZero(Why::Refuted) } else { decide(&known) };
-        let (kept, compare, is_whole) = self.of_step(on, step, have, &file.path_or_target());
+        let (kept, compare, is_whole) = self.of_step(on, step, have, file.path_or_target());
         if let Err(error) = file.again(kept) {
             return Err(Error::local(named(file.target(), &error)));
         }

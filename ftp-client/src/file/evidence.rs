@@ -302,13 +302,11 @@ fn compare(
             Err(error) if error.is_out_of_step() => return Err(error),
             Err(error) => error,
         };
-        if !error.is_not_now() || deadline.remaining().is_ok_and(|left| left < PAUSE) {
-            return Ok(Compared::NoAnswer(error));
-        }
-        if !client.control.waiter().pause(PAUSE)? {
-            return Ok(Compared::NoAnswer(error));
-        }
-        if deadline.remaining().is_err() {
+        if !error.is_not_now()
+            || deadline.remaining().is_ok_and(|left| left < PAUSE)
+            || !client.control.waiter().pause(PAUSE)?
+            || deadline.remaining().is_err()
+        {
             return Ok(Compared::NoAnswer(error));
         }
     }

@@ -293,8 +293,8 @@ impl LocalFile {
     }
 
     /// Returns the path that shows the file to the user.
-    pub(super) fn path_or_target(&self) -> PathBuf {
-        self.path().unwrap_or_else(|| self.target()).to_owned()
+    pub(super) fn path_or_target(&self) -> &Path {
+        self.path().unwrap_or_else(|| self.target())
     }
 
     /// Writes the received bytes to disk and records them, so that a later run can resume them.

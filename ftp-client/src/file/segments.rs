@@ -438,7 +438,7 @@ impl Segments<'_> {
         if piece + kept != from {
             let message = "another program changed it during the download";
             let path = file.path_or_target();
-            return Err(Error::local(named(&path, &io::Error::other(message))));
+            return Err(Error::local(named(path, &io::Error::other(message))));
         }
         let length = compare + (to - from);
         let had_no_range = client.no_range;

@@ -80,10 +80,10 @@ impl Planner<'_> {
                 self.plan.modes.extend(planned);
             }
             (ManifestStep::Compare, Some(other)) if compares => {
-                let before = (self.plan.copies.len(), self.plan.failures.len());
-                self.compare_both(place, path.clone(), mode, [item, other.clone()])?;
-                self.add_sum(before.0, &sum);
-                let is_same = before == (self.plan.copies.len(), self.plan.failures.len());
+                let first = self.plan.copies.len();
+                let both = [item, other.clone()];
+                let is_same = self.compare_both(place, path.clone(), mode, both)?;
+                self.add_sum(first, &sum);
                 if let Some(deploy) = self.plan.deploy.as_mut().filter(|_| is_same) {
                     deploy.keep(path, &sum, &other);
                 }

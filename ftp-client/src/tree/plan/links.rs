@@ -87,21 +87,22 @@ impl Planner<'_> {
         item.mode.filter(|mode| there.is_none_or(|there| there.is_some_and(|there| there != *mode)))
     }
 
-    /// Compares two files. If no copy is needed, plans `mode` for the target's file.
+    /// Compares two files, and returns whether they are the same. If so, plans `mode` for the target's
+    /// file.
     pub(crate) fn compare_both(
         &mut self,
         place: usize,
         path: Vec<u8>,
         mode: Option<u16>,
         [item, other]: [TreeEntry; 2],
-    ) -> Result<(), TreeFault> {
+    ) -> Result<bool, TreeFault> {
         let before = (self.plan.copies.len(), self.plan.failures.len());
         self.compare(place, &path, item, other)?;
         // A copy sets the permissions too, so only a file without a copy needs this step.
         let is_same = before == (self.plan.copies.len(), self.plan.failures.len());
         let planned = mode.filter(|_| is_same).map(|mode| PlannedMode { place, path, mode });
         self.plan.modes.extend(planned);
-        Ok(())
+        Ok(is_same)
     }
 
     /// Reports once that a server does not list all permissions.

@@ -185,8 +185,7 @@ impl Planner<'_> {
             Err(failure) if failure.ends_run() || path.is_empty() => return Err(failure),
             Err(failure) => {
                 // The content is unknown, so nothing in the directory is changed.
-                self.plan.causes.add(path, &failure);
-                self.plan.failures.push(failure);
+                self.give_up(path, failure);
                 return Ok(());
             }
         };
@@ -199,8 +198,7 @@ impl Planner<'_> {
         if !contents.items.is_empty() && self.is_link && self.listings.contains(&listing) {
             let failure =
                 TreeFault::item(ErrorKind::Protocol, format!("{}: contains itself", shown(path)));
-            self.plan.causes.add(path, &failure);
-            self.plan.failures.push(failure);
+            self.give_up(path, failure);
             return Ok(());
         }
         let of_source = contents.weight();
@@ -488,7 +486,7 @@ impl Planner<'_> {
                 };
                 self.deploy_file(place, path, mode, item, told)?;
             }
-            Some(other) => self.compare_both(place, path, mode, [item, other])?,
+            Some(other) => drop(self.compare_both(place, path, mode, [item, other])?),
             None => {
                 self.copy(place, item, Difference::New);
                 return Ok(());
@@ -575,8 +573,7 @@ impl Planner<'_> {
             Err(failure) if failure.kind() == ErrorKind::Integrity => match path.is_empty() {
                 true => Err(failure),
                 false => {
-                    self.plan.causes.add(path, &failure);
-                    self.plan.failures.push(failure);
+                    self.give_up(path, failure);
                     Ok(None)
                 }
             },
@@ -630,6 +627,12 @@ impl Planner<'_> {
             return Ok(Some(TreeFault::item(ErrorKind::Protocol, why).of(setting)));
         }
         Ok(None)
+    }
+
+    /// Records a failure because of which nothing in a directory is changed.
+    fn give_up(&mut self, path: &[u8], failure: TreeFault) {
+        self.plan.causes.add(path, &failure);
+        self.plan.failures.push(failure);
     }
 
     fn side_of_target(&self) -> ErrorKind {
