@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use ftp_client::error::{JobFault, Unsupported};
-use ftp_client::listing::Existence;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Error, Event, PermissionChange, Place};
@@ -82,48 +81,27 @@ pub(crate) fn mv(options: &Options, stdio: &mut Stdio) -> Result {
     let urls = std::slice::from_ref(&url);
     for_each_url(options, stdio, urls, "objects moved", |client, url, witness, repeat| {
         let from = Pathname::without_slash(url.path());
-        if keeps && repeat.was_renamed(client, from, &to)? {
-            return Ok(Outcome::Moved(to.clone()));
-        }
-        // What is there after a lost reply may be the object itself.
-        if keeps && !repeat.is_uncertain() && is_there(client, &to)? {
-            let target = Escaped(&to);
-            let tells = !quiet && !witness.talkative;
-            witness.messages.say_if(tells, format_args!("{target}: exists; {url} is not moved"));
-            return Ok(Outcome::Skipped("not moved: NEWPATH exists"));
-        }
         // The new path may be relative to the login directory, so no directory is entered.
-        rename(client, from, &to, repeat)?;
-        Ok(Outcome::Moved(to.clone()))
+        let is_moved = match keeps {
+            true => repeat.rename_new(client, from, &to),
+            false => repeat.rename(client, from, &to).map(|()| true),
+        };
+        match is_moved {
+            Ok(true) => Ok(Outcome::Moved(to.clone())),
+            Ok(false) => {
+                let target = Escaped(&to);
+                let tells = !quiet && !witness.talkative;
+                let text = format_args!("{target}: exists; {url} is not moved");
+                witness.messages.say_if(tells, text);
+                Ok(Outcome::Skipped("not moved: NEWPATH exists"))
+            }
+            Err(Error::Unsupported(Unsupported::NoExistence)) => {
+                let message = "--no-clobber: the server does not report whether NEWPATH exists";
+                Err(Failure::item(Exit::Unsupported, message))
+            }
+            Err(error) => Err(error.into()),
+        }
     })
-}
-
-/// Renames an object. After a confirmation, asks for the new name, if the server has a question: some
-/// servers confirm what they do not do.
-///
-/// # Errors
-///
-/// Returns the errors of [`Repeat::rename`], and `Integrity` if the old name is shown instead.
-pub(super) fn rename(client: &mut Client, from: &[u8], to: &[u8], repeat: &mut Repeat) -> Result {
-    repeat.rename(client, from, to)?;
-    let mut shows = |path: &[u8]| -> Result<bool, Error> {
-        Ok(client.modified(path)?.is_some() || client.stat(path)?.is_some())
-    };
-    // A question that fails shows nothing.
-    if shows(to).unwrap_or(true) || !shows(from).unwrap_or_default() {
-        return Ok(());
-    }
-    let message = "the server has confirmed the renaming, but shows only the old name";
-    Err(Failure::item(Exit::Integrity, message).never_retried())
-}
-
-/// Returns whether there is an object at `path`, for `--no-clobber`.
-fn is_there(client: &mut Client, path: &[u8]) -> Result<bool> {
-    let message = "--no-clobber: the server does not report whether NEWPATH exists";
-    match client.existence(path)? {
-        Existence::Unknown => Err(Failure::item(Exit::Unsupported, message)),
-        known => Ok(known == Existence::Present),
-    }
 }
 
 /// Returns the new path, which is absolute or relative to the login directory. If it ends in `/`,

@@ -6,7 +6,7 @@ use ftp_proto::{EntryKind, Modified, Pathname, TimeVal, Verb};
 
 use super::Client;
 use super::absence::Existence;
-use crate::error::{Error, JobFault, is_final_no};
+use crate::error::{Error, JobFault, Unsupported, is_final_no};
 use crate::listing::{Budget, ListingForm};
 use crate::tree::links::list;
 
@@ -156,8 +156,7 @@ impl Repeat {
 
     /// Returns whether the reply to an earlier attempt was lost, so that the command may have been
     /// carried out.
-    #[must_use]
-    pub const fn is_uncertain(&self) -> bool {
+    pub(crate) const fn is_uncertain(&self) -> bool {
         !self.lost.is_empty()
     }
 
@@ -279,25 +278,26 @@ impl Repeat {
         Ok(self.has_lost(Verb::Dele, path) && is_gone(client, path)?)
     }
 
+    /// Renames an object to a name that is free, as the caller knows. The caller looks at the new name
+    /// afterwards.
     pub(crate) fn rename_to_free(
         &mut self,
         client: &mut Client,
         from: &[u8],
         to: &[u8],
     ) -> Result<(), Error> {
-        if self.before.is_none() && !self.is_single {
-            let source = Facts::ask(client, from)?.unwrap_or_default();
-            self.before = Some(RenameFacts { source, target: TargetBefore::Absent });
-        }
-        self.rename(client, from, to)
+        self.rename_unproved(client, from, to, true)
     }
 
     /// Renames a file or directory (`RNFR`, `RNTO`). Before the first attempt, asks for the size,
-    /// time and unique fact of both paths, unless this memory is [`single`](Self::single).
+    /// time and unique fact of both paths, unless this memory is [`single`](Self::single). After the
+    /// server's confirmation, asks for the new name, and if that is not shown, for the old one
+    /// (`MDTM`, `MLST`): some servers confirm what they do not do.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`Client::rename`], [`Client::size`] and [`Client::stat`]. After a
+    /// Returns the errors of [`Client::rename`], [`Client::size`] and [`Client::stat`], and
+    /// [`JobFault::OldName`] if the server confirms, but shows only the old name. After a
     /// lost reply, a refusal counts as success if `from` is gone, and `to` has the facts that
     /// `from` had before, and did not have them before. Returns [`Error::Uncertain`] if `from` is
     /// gone and the facts do not tell, or if `from` may be another object by now: its facts
@@ -309,9 +309,66 @@ impl Repeat {
         to: impl AsRef<[u8]>,
     ) -> Result<(), Error> {
         let (from, to) = (from.as_ref(), to.as_ref());
+        self.rename_unproved(client, from, to, false)?;
+        check_renamed(client, from, to)
+    }
+
+    /// Renames a file or directory as [`rename`](Self::rename) does, unless an object has the new name:
+    /// most servers would replace a file. Returns `false`, and renames nothing, if there is one. FTP has
+    /// no command for both: an object that another client stores after the question is replaced.
+    ///
+    /// ```no_run
+    /// use ftp_client::pool::Repeat;
+    /// use ftp_client::{Client, Retry};
+    ///
+    /// let mut queue = Retry::new(Client::builder(), "ftp.example.org").login("me", "secret");
+    /// let mut claim = Repeat::new();
+    /// if queue.run(|client| claim.rename_new(client, "new/a.job", "mine/a.job"))? {
+    ///     println!("a.job is mine");
+    /// }
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`rename`](Self::rename) and [`Client::existence`], and
+    /// [`Unsupported::NoExistence`] if the server does not show whether there is an object.
+    pub fn rename_new(
+        &mut self,
+        client: &mut Client,
+        from: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
+    ) -> Result<bool, Error> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        if self.was_renamed(client, from, to)? {
+            return Ok(true);
+        }
+        // After a lost reply, what has the new name may be the object itself.
+        if !self.is_uncertain() {
+            match client.existence(to)? {
+                Existence::Absent => {}
+                Existence::Present => return Ok(false),
+                Existence::Unknown => return Err(Error::Unsupported(Unsupported::NoExistence)),
+            }
+        }
+        self.rename_to_free(client, from, to)?;
+        check_renamed(client, from, to)?;
+        Ok(true)
+    }
+
+    /// As [`rename`](Self::rename), and takes a confirmation as proof. `is_free` is whether the caller
+    /// knows that no object has the new name.
+    fn rename_unproved(
+        &mut self,
+        client: &mut Client,
+        from: &[u8],
+        to: &[u8],
+        is_free: bool,
+    ) -> Result<(), Error> {
         if self.before.is_none() && !self.is_single {
             let source = Facts::ask(client, from)?.unwrap_or_default();
-            let target = match client.existence(to)? {
+            let existence = if is_free { Existence::Absent } else { client.existence(to)? };
+            let target = match existence {
                 Existence::Absent => TargetBefore::Absent,
                 Existence::Present => {
                     Facts::ask(client, to)?.map_or(TargetBefore::Unknown, TargetBefore::There)
@@ -340,21 +397,9 @@ impl Repeat {
 
     /// Returns whether a renaming whose reply was lost was carried out. Asks nothing, and returns
     /// `false`, if no reply was lost.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`Client::size`] and [`Client::stat`].
-    pub fn was_renamed(
-        &mut self,
-        client: &mut Client,
-        from: impl AsRef<[u8]>,
-        to: impl AsRef<[u8]>,
-    ) -> Result<bool, Error> {
-        let (from, to) = (from.as_ref(), to.as_ref());
-        if !self.has_lost(Verb::Rnto, from) {
-            return Ok(false);
-        }
-        Ok(self.shown_after_rename(client, from, to)? == Shown::Moved)
+    fn was_renamed(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
+        let is_lost = self.has_lost(Verb::Rnto, from);
+        Ok(is_lost && self.shown_after_rename(client, from, to)? == Shown::Moved)
     }
 
     /// Returns whether a renaming whose reply was lost harms nothing when it is sent again. If it was
@@ -421,6 +466,38 @@ impl Repeat {
     /// Returns whether the reply to this command for `path` was lost.
     pub(crate) fn has_lost(&self, verb: Verb, path: &[u8]) -> bool {
         self.lost.iter().any(|(lost, of)| *lost == verb && of == path)
+    }
+}
+
+/// Checks that a confirmed renaming was made, as far as the server shows names. A question that fails
+/// shows nothing.
+fn check_renamed(client: &mut Client, from: &[u8], to: &[u8]) -> Result<(), Error> {
+    match client.has_new_name((from, to), None) {
+        Ok(Some(false)) => Err(Error::Job(JobFault::OldName)),
+        _ => Ok(()),
+    }
+}
+
+impl Client {
+    /// Returns whether the object that had the name `from` has the name `to`, after the server has
+    /// confirmed that: a 250 to `RNTO` proves nothing. `size` is what it had before, if that was told.
+    /// Without it, a name that is shown decides; `None` if `MDTM` and `MLST` show neither name.
+    pub(crate) fn has_new_name(
+        &mut self,
+        (from, to): (&[u8], &[u8]),
+        size: Option<u64>,
+    ) -> Result<Option<bool>, Error> {
+        if let Some(before) = size
+            && let Some(now) = self.size(to)?
+        {
+            // One that others still write to has grown, and has left its old name.
+            let has_grown = now > before && self.existence(from)? == Existence::Absent;
+            return Ok(Some(now == before || has_grown));
+        }
+        Ok(match self.shows(to)? {
+            true => Some(true),
+            false => self.shows(from)?.then_some(false),
+        })
     }
 }
 

@@ -188,6 +188,10 @@ pub enum JobFault {
     /// The file was downloaded, but the server's file could not be removed.
     #[error("downloaded, but not removed: {0}")]
     NotRemoved(Box<Error>),
+    // Renamings.
+    /// The server confirmed the renaming, but shows only the old name.
+    #[error("the server has confirmed the renaming, but shows only the old name")]
+    OldName,
     // Removals.
     /// The object is a directory, and only other objects are to be removed.
     #[error("is a directory")]
@@ -308,7 +312,8 @@ impl JobFault {
             | Self::NotCompared(_)
             | Self::NotUndone(_)
             | Self::PerhapsRenamed { .. }
-            | Self::PerhapsSameName(_) => Some(Recovery::Impossible),
+            | Self::PerhapsSameName(_)
+            | Self::OldName => Some(Recovery::Impossible),
             // The transfer itself is complete.
             Self::SourceChanged | Self::SourceInUse | Self::ServerChanged | Self::NotShown(_) => {
                 Some(Recovery::Impossible)

@@ -308,16 +308,16 @@ impl Stored {
     }
 
     /// Looks at the final name after the rename: some servers give the file another name where one has
-    /// this name. A rename can make the time later, and the old file is older. A file that is gone was
-    /// taken by a program that waits for this name.
-    fn is_at(&self, client: &mut Client, to: &[u8]) -> Result<bool, Error> {
+    /// this name. A rename can make the time later, and the old file is older. A file that is gone from
+    /// both names was taken by a program that waits for the final one.
+    fn is_at(&self, client: &mut Client, (from, to): (&[u8], &[u8])) -> Result<bool, Error> {
         let told = self.confirmed.told;
         if told == Origin::default() && self.done.verified != Verify::Digest {
             return Ok(true);
         }
         let now = Origin::ask(client, to)?;
         if now == Origin::default() {
-            return Ok(true);
+            return Ok(client.has_new_name((from, to), None)? != Some(false));
         }
         let is_later = now.modified.zip(told.modified).is_some_and(|(now, then)| now > then);
         Ok(self.fits(now) || is_later && self.fits(Origin { modified: told.modified, ..now }))
@@ -414,7 +414,7 @@ impl Renaming<'_> {
             Ok(()) => {
                 if self.looks || stored.before.as_ref().is_some_and(RenameFacts::was_there) {
                     (stored.is_tried, stored.is_later) = (true, true);
-                    if !stored.is_at(client, to)? {
+                    if !stored.is_at(client, (from, to))? {
                         *slot = None;
                         return Err(Error::Job(JobFault::NotReplaced));
                     }

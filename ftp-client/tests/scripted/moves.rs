@@ -238,14 +238,17 @@ fn an_upload_removes_its_source_when_the_server_has_it() {
 /// Some servers keep the old file, and give the new one another name.
 #[test]
 fn a_source_stays_unless_its_file_has_the_final_name_after_the_renaming() {
-    for (size, time, is_there) in [
-        ("213 5", THEN, true),
+    const GONE: &str = "550 no such file";
+    for (size, time, old, is_there) in [
+        ("213 5", THEN, None, true),
         // The time of the renaming.
-        ("213 5", "213 20200101000001", true),
-        ("213 5", "213 20191231235959", false),
-        ("213 4", THEN, false),
+        ("213 5", "213 20200101000001", None, true),
+        ("213 5", "213 20191231235959", None, false),
+        ("213 4", THEN, None, false),
         // A program at the server has taken the file.
-        ("550 no such file", "550 no such file", true),
+        (GONE, GONE, Some(GONE), true),
+        // The server has only confirmed.
+        (GONE, GONE, Some(THEN), false),
     ] {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a");
@@ -261,6 +264,14 @@ fn a_source_stays_unless_its_file_has_the_final_name_after_the_renaming() {
             peer.answer("RNTO a", "250 done");
             peer.answer("SIZE a", size);
             peer.answer("MDTM a", time);
+            if let Some(old) = old {
+                peer.answer("MDTM a", GONE);
+                peer.answer("MLST a", "502 what");
+                peer.answer("MDTM .in.a", old);
+                if old == GONE {
+                    peer.answer("MLST .in.a", "502 what");
+                }
+            }
         });
         let options = FileOptions::new().moves(true);
         let mut job = Put::from_path(&path, Place::at("a"), &options)

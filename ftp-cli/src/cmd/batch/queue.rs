@@ -275,7 +275,7 @@ impl<'a> Queue<'a> {
             [.., b'/'] => Pathname::join(to, Pathname::split(from).1),
             to => to.to_vec(),
         };
-        change::rename(self.client()?, from, &to, repeat)?;
+        repeat.rename(self.client()?, from, &to)?;
         Ok(Outcome::Moved(to))
     }
 

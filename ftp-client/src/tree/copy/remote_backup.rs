@@ -129,18 +129,11 @@ impl RemoteBackup {
     }
 }
 
-/// Returns whether the backup has an object that was moved there from `own`, with the size that it had: a
-/// 250 to `RNTO` proves nothing. One that others still write to has grown, and has left its name.
-fn is_kept(
-    client: &mut Client,
-    (own, kept): (&[u8], &[u8]),
-    size: Option<u64>,
-) -> Result<bool, Error> {
-    match size.zip(client.size(kept)?) {
-        Some((before, now)) => {
-            Ok(now == before || now > before && client.existence(own)? == Existence::Absent)
-        }
-        None => Ok(client.existence(kept)? == Existence::Present),
+/// Returns whether the backup has the object that was moved from the first of two paths to the second.
+fn is_kept(client: &mut Client, paths: (&[u8], &[u8]), size: Option<u64>) -> Result<bool, Error> {
+    match client.has_new_name(paths, size)? {
+        Some(is_kept) => Ok(is_kept),
+        None => Ok(client.existence(paths.1)? == Existence::Present),
     }
 }
 

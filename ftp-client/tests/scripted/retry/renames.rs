@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use ftp_client::error::JobFault;
+use ftp_client::error::{JobFault, Unsupported};
 use ftp_client::file::TemporaryName;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
@@ -494,6 +494,54 @@ fn a_new_file_is_not_removed_by_the_second_attempt() {
                 assert_eq!(done.unwrap_err().to_string(), text);
             }
             false => assert_eq!(done.unwrap().removed, 1),
+        }
+        server.end();
+    }
+}
+
+#[test]
+fn a_file_is_renamed_only_to_a_free_name_and_only_if_it_then_has_it() {
+    // What the server tells of the new name before, of both names afterwards, and the result.
+    for (before, after, want) in [
+        (NONE, Some((THEN, NONE)), Some(Ok(true))),
+        (NONE, Some((NONE, NONE)), Some(Ok(true))),
+        (NONE, Some((NONE, THEN)), Some(Err(JobFault::OldName.to_string()))),
+        (THEN, None, Some(Ok(false))),
+        ("500 what", None, None),
+    ] {
+        let server = Server::start(vec![on(move |mut peer| {
+            peer.answer("MDTM b", before);
+            if before != THEN {
+                peer.answer("MLST b", "500 what");
+                peer.answer("FEAT", "502 what");
+                peer.epsv();
+                peer.answer("LIST -a", "150 ok");
+                peer.send_data(match before {
+                    NONE => b"-rw-r--r-- 1 u u 5 Jan 1 2020 a\r\n",
+                    _ => b"who knows\r\n",
+                });
+                peer.reply("226 done");
+            }
+            let Some((new, old)) = after else { return };
+            peer.answer("RNFR a", "350 go on");
+            peer.answer("RNTO b", "250 done");
+            peer.answer("MDTM b", new);
+            if new == NONE {
+                peer.answer("MLST b", "500 what");
+                peer.answer("MDTM a", old);
+                if old == NONE {
+                    peer.answer("MLST a", "500 what");
+                }
+            }
+        })]);
+        let mut repeat = Repeat::single();
+        let renamed = server.queue().attempts(1).run(|client| repeat.rename_new(client, "a", "b"));
+        match want {
+            Some(want) => assert_eq!(renamed.map_err(|error| error.to_string()), want, "{before}"),
+            None => assert!(
+                matches!(renamed, Err(Error::Unsupported(Unsupported::NoExistence))),
+                "{renamed:?}"
+            ),
         }
         server.end();
     }
