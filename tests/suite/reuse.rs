@@ -97,24 +97,29 @@ fn planned_downloads_use_one_connection_and_stay_in_step_cl_75() {
         }
     }
     let mut client = client(&server);
-    client.plan_downloads(names.iter().map(|name| (name, has_time(seed_of(name)))));
-    for name in &names {
-        let seed = seed_of(name);
-        let download = match has_time(seed) {
-            true => client.retrieve_with_time(name),
-            false => client.retrieve(name),
-        };
-        if is_missing(seed) {
-            assert!(matches!(download, Err(Error::Refused { .. })), "{name} is missing");
-            continue;
+    for with_time in [true, false] {
+        match with_time {
+            true => client.plan_downloads_with_time(&names),
+            false => client.plan_downloads(&names),
         }
-        let mut got = Vec::new();
-        download.expect("a RETR").copy_to(&mut got).expect("250");
-        assert_same(name, &got, &binary(1_024, seed));
+        for name in &names {
+            let seed = seed_of(name);
+            let download = match with_time {
+                true => client.retrieve_with_time(name),
+                false => client.retrieve(name),
+            };
+            if is_missing(seed) {
+                assert!(matches!(download, Err(Error::Refused { .. })), "{name} is missing");
+                continue;
+            }
+            let mut got = Vec::new();
+            download.expect("a RETR").copy_to(&mut got).expect("250");
+            assert_same(name, &got, &binary(1_024, seed));
+        }
     }
     assert_eq!(connections(&recorder), 1);
     // Whatever comes instead, the replies stay in step.
-    client.plan_downloads(names.iter().map(|name| (name, false)));
+    client.plan_downloads(&names);
     assert_same("the first", &get(&mut client, "file-0"), &binary(1_024, 1));
     assert_same("the next", &get(&mut client, "file-1"), &binary(1_024, 2));
     assert_eq!(client.size("file-2").expect("213"), Some(1_024));
@@ -125,11 +130,6 @@ fn planned_downloads_use_one_connection_and_stay_in_step_cl_75() {
 /// Returns whether the server lacks the file of this seed.
 const fn is_missing(seed: u64) -> bool {
     seed.is_multiple_of(50)
-}
-
-/// Returns whether the time of the file of this seed is asked for.
-const fn has_time(seed: u64) -> bool {
-    seed.is_multiple_of(2)
 }
 
 /// Returns the seed of the content of a file.

@@ -281,7 +281,7 @@ fn plan(client: &mut Client, items: &[GetItem], number: usize, following: &[usiz
     };
     let own = [&[number], following].concat().into_iter().filter_map(|number| items.get(number));
     let next = own.take_while(is_alike);
-    client.plan_downloads(next.map(|item| (Place::of(&item.url).path().to_vec(), false)));
+    client.plan_downloads(next.map(|item| Place::of(&item.url).path().to_vec()));
 }
 
 /// Largest number of moves that the client is told of in advance.

@@ -67,7 +67,8 @@ impl Gateway {
         self.upstream.ask_by(client, |client, upstream| {
             let place = upstream.path(at);
             let found = match uploads {
-                Some(uploads) => client.find_before_transfer(&place, uploads)?,
+                Some(true) => client.find_before_upload(&place)?,
+                Some(false) => client.find_before_download(&place)?,
                 None => client.find(&place)?,
             };
             upstream::whole(client, &place, found)

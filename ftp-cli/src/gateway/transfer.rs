@@ -18,7 +18,7 @@ use ftp_server::{
 
 use super::upstream::{
     self, BUFFER, Connection, Held, Known as _, ROOM, Renaming, RunningTransfer, StorageResult,
-    Turn, Upstream, check_replaced, failed, find, has_size, in_doubt, is_found, is_same,
+    Turn, Upstream, check_replaced, failed, find, has_size, in_doubt, is_found, is_same, whole,
 };
 use crate::random_name;
 
@@ -316,7 +316,8 @@ impl OtherUpload {
             // Two empty files are equal.
             let old = self.old.filter(|old| old.size > 0 || self.sent > 0);
             let asked = upstream.ask_by(client, |client, _| {
-                check_size(client, place, self.sent, false)?;
+                let size = client.size(place)?;
+                check_size(client, place, size, self.sent, false)?;
                 old.map_or(Ok(()), |old| check_replaced(client, place, old, self.digest.as_ref()))
             });
             return asked.map(drop).map_err(in_doubt);
@@ -330,9 +331,10 @@ impl OtherUpload {
                 let why = "the other server does not tell whether a file has the name";
                 return Err(Error::local(io::Error::other(why)));
             }
-            client.ask_before_rename(place, Some(&to))?;
-            let is_sized = check_size(client, place, self.sent, false)?;
-            Ok((find(client, &to)?, is_sized, client.rename_from(place, &to)?))
+            let (size, there) = client.look_before_rename(place, &to)?;
+            check_size(client, place, size, self.sent, false)?;
+            let there = whole(client, &to, there)?;
+            Ok((there, size.is_some(), client.rename_from(place, &to)?))
         })?;
         if let Some(found) = there {
             found.kind.check_file()?;
@@ -347,17 +349,17 @@ impl OtherUpload {
     }
 }
 
-/// Checks the size that the server tells of a file, if only in a listing. Others may append too. Returns
-/// whether `SIZE` has told it.
+/// Checks the size that `SIZE` has told of a file or, without one, another question or a listing. Others
+/// may append too.
 fn check_size(
     client: &mut Client,
     place: &[u8],
+    by_size: Option<u64>,
     want: u64,
     is_append: bool,
-) -> Result<bool, Error> {
+) -> Result<(), Error> {
     let features = client.features()?;
     let tells = features.has("SIZE") || features.has("MLST");
-    let by_size = client.size(place)?;
     let size = match by_size {
         None if tells => client.find(place)?.and_then(|found| found.size),
         // A drop box may have no listings.
@@ -372,7 +374,7 @@ fn check_size(
     };
     let told = size.map_or("an unknown number of".to_owned(), |size| size.to_string());
     let why = format!("the other server has {told} bytes of {want}");
-    if is_right { Ok(by_size.is_some()) } else { Err(Error::local(io::Error::other(why))) }
+    if is_right { Ok(()) } else { Err(Error::local(io::Error::other(why))) }
 }
 
 impl Write for OtherUpload {
@@ -506,7 +508,10 @@ impl Upload for OtherAppend {
         let (report, client) = running.release();
         turn.settle(report)?;
         let want = before.saturating_add(bytes.len() as u64);
-        let asked = upstream.ask_by(client, |client, _| check_size(client, &place, want, true));
+        let asked = upstream.ask_by(client, |client, _| {
+            let size = client.size(&place)?;
+            check_size(client, &place, size, want, true)
+        });
         asked.map(drop).map_err(in_doubt)
     }
 

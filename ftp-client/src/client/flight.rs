@@ -209,20 +209,51 @@ impl Client {
         self.ask_ahead(vec![question], Command::Retr(path))
     }
 
-    /// Returns the object at `path` as [`find`](Self::find) does. If the server is known to answer several
-    /// commands in order, the same write asks for the port of the transfer that follows, an upload or a
-    /// download.
+    /// Returns the object at `path` as [`find`](Self::find) does, for a caller who downloads it then. If the
+    /// connection may send [flights](crate::Pool::flights), the same write asks for the port of the download
+    /// that follows, which saves a round trip.
+    ///
+    /// ```no_run
+    /// use ftp_client::{Client, Pool};
+    ///
+    /// let dial = || {
+    ///     let mut client = Client::builder().connect("ftp.example.org")?;
+    ///     client.login("me", "secret").map(|()| client)
+    /// };
+    /// let pool = Pool::new(dial).flights(true);
+    /// let bytes = pool.run(&(), |client| {
+    ///     let mut bytes = Vec::new();
+    ///     match client.find_before_download("/a.bin")?.and_then(|found| found.size) {
+    ///         Some(..1_000_000) => client.retrieve("/a.bin")?.copy_to(&mut bytes).map(|_| Some(bytes)),
+    ///         _ => Ok(None), // missing, no file, or too large
+    ///     }
+    /// })?;
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
     /// Returns the errors of [`find`](Self::find), and [`Error::Desynchronised`] if a reply is not in its
     /// place: another connection can repeat the question.
-    pub fn find_before_transfer(
+    pub fn find_before_download(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
+        self.find_before(path.as_ref(), Command::Retr)
+    }
+
+    /// Returns the object at `path` as [`find_before_download`](Self::find_before_download) does, for a
+    /// caller who uploads to it then.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`find_before_download`](Self::find_before_download).
+    pub fn find_before_upload(&mut self, path: impl AsRef<[u8]>) -> Result<Option<Entry>, Error> {
+        self.find_before(path.as_ref(), Command::Stor)
+    }
+
+    fn find_before(
         &mut self,
-        path: impl AsRef<[u8]>,
-        is_upload: bool,
+        path: &[u8],
+        transfer: fn(Pathname) -> Command,
     ) -> Result<Option<Entry>, Error> {
-        let path = path.as_ref();
         let lists = self.features()?.has("MLST");
         if let Ok(name) = self.sendable(path)
             && !self.may_need_cwd(path)
@@ -231,37 +262,48 @@ impl Client {
                 true => vec![Command::Mlst(Some(name.clone()))],
                 false => vec![Command::Size(name.clone()), mdtm(name.clone())],
             };
-            let transfer = if is_upload { Command::Stor } else { Command::Retr };
             self.ask_ahead(questions, transfer(name))?;
         }
         self.find(path)
     }
 
-    /// Asks for the size of the file at `from` and, if it is given, for what is at `to`, and sends `RNFR`, in
-    /// one write if the server lists `SIZE`, for `to` also `MLST`, and is known to answer several commands in
-    /// order. The calls that follow ([`size`](Self::size), [`find`](Self::find), [`rename_from`](Self::rename_from))
-    /// then know the replies.
+    /// Returns the [`size`](Self::size) of the file at `from`, and the object at `to` as
+    /// [`find`](Self::find) does, for a caller who decides then whether to rename. If the connection may send
+    /// [flights](crate::Pool::flights), and the server lists `SIZE` and `MLST`, both questions and `RNFR` cost
+    /// one round trip: [`rename_from`](Self::rename_from), called next, knows its reply.
+    ///
+    /// ```no_run
+    /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
+    /// let report = client.store(".in.a")?.copy_from(&mut &b"all sold"[..])?;
+    /// let (size, there) = client.look_before_rename(b".in.a", b"a")?;
+    /// if size == Some(report.bytes) && there.is_none() {
+    ///     let to = client.rename_from(b".in.a", b"a")?;
+    ///     client.rename_to(&to)?;
+    /// }
+    /// # Ok::<(), ftp_client::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`find_before_transfer`](Self::find_before_transfer).
-    pub fn ask_before_rename(&mut self, from: &[u8], to: Option<&[u8]>) -> Result<(), Error> {
+    /// Returns the errors of [`size`](Self::size) and of
+    /// [`find_before_download`](Self::find_before_download).
+    pub fn look_before_rename(
+        &mut self,
+        from: &[u8],
+        to: &[u8],
+    ) -> Result<(Option<u64>, Option<Entry>), Error> {
         let features = self.features()?;
-        let is_agreed =
-            !self.needs_agreement(from) && !to.is_some_and(|to| self.needs_agreement(to));
-        let is_listed = features.has("SIZE") && (to.is_none() || features.has("MLST"));
-        if !(self.may_fly() && self.is_in_image() && is_agreed && is_listed) {
-            return Ok(());
+        let is_agreed = !self.needs_agreement(from) && !self.needs_agreement(to);
+        let is_listed = features.has("SIZE") && features.has("MLST");
+        if self.may_fly() && self.is_in_image() && is_agreed && is_listed {
+            let (old, new) = (self.sendable(from)?, self.sendable(to)?);
+            let commands =
+                [Command::Size(old.clone()), Command::Mlst(Some(new)), Command::Rnfr(old)];
+            self.make_ready_for(Verb::Rnfr)?;
+            self.is_renaming = true;
+            self.ask_all(&commands)?;
         }
-        let from = self.sendable(from)?;
-        let mut commands = vec![Command::Size(from.clone())];
-        if let Some(to) = to {
-            commands.push(Command::Mlst(Some(self.sendable(to)?)));
-        }
-        commands.push(Command::Rnfr(from));
-        self.make_ready_for(Verb::Rnfr)?;
-        self.is_renaming = true;
-        self.ask_all(&commands)
+        Ok((self.size(from)?, self.find(to)?))
     }
 
     /// Returns the commands that prepare the download of the file at `path`: `MDTM` if `asks_time`, and

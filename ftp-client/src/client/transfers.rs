@@ -66,10 +66,8 @@ impl Client {
         Ok(Download::new(Transfer::new(self, begun), wanted, 0, path).with_time(modified))
     }
 
-    /// Announces the files that you download next, in this order. Pass `true` with a file if you
-    /// use [`retrieve_with_time`](Self::retrieve_with_time) for it, and `false` if you use
-    /// [`retrieve`](Self::retrieve). A further call repeats the files that have not begun, and adds
-    /// others after them.
+    /// Announces the files that you [`retrieve`](Self::retrieve) next, in this order. A further call repeats
+    /// the files that have not begun, and adds others after them.
     ///
     /// If transfers [reuse](crate::ClientBuilder::reuse_data) the data connection, the client
     /// requests several of the files in one write, and the server sends one after the other.
@@ -79,13 +77,24 @@ impl Client {
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
     /// let names = ["a.txt", "b.txt", "c.txt"];
-    /// client.plan_downloads(names.map(|name| (name, false)));
+    /// client.plan_downloads(names);
     /// for name in names {
     ///     client.retrieve(name)?.copy_to(&mut std::fs::File::create(name)?)?;
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn plan_downloads<P: AsRef<[u8]>>(&mut self, files: impl IntoIterator<Item = (P, bool)>) {
+    pub fn plan_downloads<P: AsRef<[u8]>>(&mut self, paths: impl IntoIterator<Item = P>) {
+        self.plan_each(paths.into_iter().map(|path| (path, false)));
+    }
+
+    /// Announces files as [`plan_downloads`](Self::plan_downloads) does, which you download with
+    /// [`retrieve_with_time`](Self::retrieve_with_time).
+    pub fn plan_downloads_with_time<P: AsRef<[u8]>>(&mut self, paths: impl IntoIterator<Item = P>) {
+        self.plan_each(paths.into_iter().map(|path| (path, true)));
+    }
+
+    /// Announces files, each with whether its time is asked for.
+    pub(crate) fn plan_each<P: AsRef<[u8]>>(&mut self, files: impl IntoIterator<Item = (P, bool)>) {
         if !self.goes_ahead() {
             return;
         }

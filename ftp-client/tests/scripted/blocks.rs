@@ -355,7 +355,10 @@ fn an_interrupted_upload_sends_no_end_of_file_cl_74() {
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
 fn plan(client: &mut Client, with_time: bool) {
-    client.plan_downloads(NAMES.map(|name| (name, with_time)));
+    match with_time {
+        true => client.plan_downloads_with_time(NAMES),
+        false => client.plan_downloads(NAMES),
+    }
 }
 
 fn fetch(client: &mut Client, name: &str) -> Result<Vec<u8>, Error> {
@@ -427,7 +430,7 @@ fn planned_names_in_utf8_are_requested_once_the_server_reads_utf8_cl_75() {
         peer.answer("NOOP", "200 ok");
     });
     let names = ["a", "b", "\u{e9}", "\u{ea}", "c"];
-    client.plan_downloads(names.map(|name| (name, false)));
+    client.plan_downloads(names);
     for name in names {
         assert_eq!(fetch(&mut client, name).unwrap(), name.as_bytes());
     }

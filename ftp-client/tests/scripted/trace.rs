@@ -126,7 +126,7 @@ fn downloads_requested_ahead_are_logged_when_sent() {
         peer.send("125 b\r\n250 done\r\n125 c\r\n250 done\r\n");
         peer.answer("NOOP", "200 ok");
     });
-    client.plan_downloads(NAMES.map(|name| (name, false)));
+    client.plan_downloads(NAMES);
     for name in NAMES {
         client.retrieve(name).unwrap().copy_to(&mut std::io::sink()).unwrap();
     }

@@ -51,7 +51,7 @@ impl Down<'_> {
         }
         // If there is no connection, the copy itself reports the failure.
         let Ok(client) = self.from.hand.client() else { return };
-        client.plan_downloads(copies.iter().map(names));
+        client.plan_each(copies.iter().map(names));
     }
 
     pub(super) fn copy(
