@@ -264,6 +264,7 @@ mod data;
 mod digest;
 pub mod error;
 mod event;
+mod facts;
 pub mod file;
 pub mod fxp;
 pub mod listing;

@@ -2,11 +2,12 @@
 //! are sent again, and a refusal of the second one is judged by what the server shows; after `DELE` and
 //! `RMD`, the server is only asked.
 
-use ftp_proto::{EntryKind, Modified, Pathname, TimeVal, Verb};
+use ftp_proto::{EntryKind, Modified, Pathname, Verb};
 
 use super::Client;
 use super::absence::Existence;
 use crate::error::{Error, JobFault, Unsupported, is_final_no};
+use crate::facts::ServerFacts;
 use crate::listing::{Budget, ListingForm};
 use crate::tree::links::list;
 
@@ -44,19 +45,19 @@ pub struct Repeat {
 /// What the server showed before the first attempt at a renaming.
 #[derive(Debug)]
 pub(crate) struct RenameFacts {
-    source: Facts,
+    source: ServerFacts,
     target: TargetBefore,
 }
 
 #[derive(Debug)]
 enum TargetBefore {
     Absent,
-    There(Facts),
+    There(ServerFacts),
     Unknown,
 }
 
 impl RenameFacts {
-    pub(crate) fn new(source: Facts, target: Option<Facts>) -> Self {
+    pub(crate) fn new(source: ServerFacts, target: Option<ServerFacts>) -> Self {
         Self { source, target: target.map_or(TargetBefore::Absent, TargetBefore::There) }
     }
 
@@ -73,13 +74,13 @@ impl RenameFacts {
     }
 
     /// Returns whether an object with the facts `now` is what the source was.
-    pub(crate) fn is_source(&self, now: &Facts) -> bool {
+    pub(crate) fn is_source(&self, now: &ServerFacts) -> bool {
         now.are_of(&self.source) == Some(true)
     }
 
     /// Returns whether the target, with the facts `now`, is what the source was, and was not before. With
     /// the source gone, this shows that a renaming without a reply took place.
-    pub(crate) fn are_moved(&self, now: &Facts) -> bool {
+    pub(crate) fn are_moved(&self, now: &ServerFacts) -> bool {
         let was_another = match &self.target {
             TargetBefore::Absent => true,
             TargetBefore::There(before) => before.are_of(&self.source) == Some(false),
@@ -89,42 +90,19 @@ impl RenameFacts {
     }
 }
 
-/// The facts by which an object is recognized under another name.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Facts {
-    size: Option<u64>,
-    time: Option<TimeVal>,
-    unique: Option<Vec<u8>>,
-    is_directory: bool,
-}
-
-impl Facts {
+impl ServerFacts {
     /// Returns the facts of the object at `path`, or `None` if the server shows no such object.
     pub(crate) fn ask(client: &mut Client, path: &[u8]) -> Result<Option<Self>, Error> {
         if client.features()?.has("MLST") {
             return Ok(client.stat(path)?.map(|entry| {
-                let time = entry.modified.map(|Modified { time, .. }| time);
+                let modified = entry.modified.map(|Modified { time, .. }| time);
                 let is_directory = entry.kind == Some(EntryKind::Directory);
-                Self { size: entry.size, time, unique: entry.unique, is_directory }
+                Self { size: entry.size, modified, unique: entry.unique, is_directory }
             }));
         }
-        let (size, time) = (client.size(path)?, client.modified(path)?);
-        let is_there = size.is_some() || time.is_some();
-        Ok(is_there.then(|| Self { size, time, ..Self::default() }))
-    }
-
-    /// Returns whether both describe one object; `None` if they do not tell. An equal unique fact alone
-    /// is not enough for that: disks give the number of a removed file to the next new one.
-    fn are_of(&self, other: &Self) -> Option<bool> {
-        let unique = self.unique.as_ref().zip(other.unique.as_ref()).map(|(one, two)| one == two);
-        let size = self.size.zip(other.size).map(|(one, two)| one == two);
-        let time = self.time.zip(other.time).map(|(one, two)| one == two);
-        if self.is_directory != other.is_directory || [unique, size, time].contains(&Some(false)) {
-            return Some(false);
-        }
-        // Each new object in a directory changes its time, and a directory has no size.
-        let other_than_time = if self.is_directory { unique } else { size };
-        (time.is_some() && other_than_time.is_some()).then_some(true)
+        let (size, modified) = (client.size(path)?, client.modified(path)?);
+        let is_there = size.is_some() || modified.is_some();
+        Ok(is_there.then(|| Self { size, modified, ..Self::default() }))
     }
 }
 
@@ -366,12 +344,12 @@ impl Repeat {
         is_free: bool,
     ) -> Result<(), Error> {
         if self.before.is_none() && !self.is_single {
-            let source = Facts::ask(client, from)?.unwrap_or_default();
+            let source = ServerFacts::ask(client, from)?.unwrap_or_default();
             let existence = if is_free { Existence::Absent } else { client.existence(to)? };
             let target = match existence {
                 Existence::Absent => TargetBefore::Absent,
                 Existence::Present => {
-                    Facts::ask(client, to)?.map_or(TargetBefore::Unknown, TargetBefore::There)
+                    ServerFacts::ask(client, to)?.map_or(TargetBefore::Unknown, TargetBefore::There)
                 }
                 Existence::Unknown => TargetBefore::Unknown,
             };
@@ -406,7 +384,7 @@ impl Repeat {
     /// carried out, and another object is at `from` by now, it would replace what was renamed.
     fn may_repeat(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
         let Some(before) = &self.before else { return Ok(false) };
-        match Facts::ask(client, from)? {
+        match ServerFacts::ask(client, from)? {
             None if client.existence(from)? == Existence::Absent => Ok(true),
             Some(now) if now.are_of(&before.source) == Some(false) => Ok(false),
             _ => before.is_still_free(client, to),
@@ -428,7 +406,7 @@ impl Repeat {
             return Ok(Shown::Gone);
         }
         let Some(before) = &self.before else { return Ok(Shown::Unclear) };
-        let is_moved = Facts::ask(client, to)?.is_some_and(|now| before.are_moved(&now));
+        let is_moved = ServerFacts::ask(client, to)?.is_some_and(|now| before.are_moved(&now));
         Ok(if is_moved { Shown::Moved } else { Shown::Unclear })
     }
 
@@ -518,44 +496,15 @@ fn is_gone(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use ftp_proto::TimeVal;
 
-    #[test]
-    fn facts_recognize_an_object_or_do_not_tell() {
-        let time = |text: &str| TimeVal::parse(text.as_bytes()).ok();
-        let facts = |size, at: &str, unique: &str| Facts {
-            size,
-            time: time(at),
-            unique: (!unique.is_empty()).then(|| unique.as_bytes().to_vec()),
-            is_directory: false,
-        };
-        let one = facts(Some(1), "20200102030405", "a");
-        for (other, want) in [
-            (one.clone(), Some(true)),
-            (facts(Some(1), "20200102030405", ""), Some(true)),
-            (facts(Some(2), "20200102030405", ""), Some(false)),
-            (facts(Some(1), "20210102030405", ""), Some(false)),
-            // The number of a removed file, given to a new one.
-            (facts(Some(1), "20210102030405", "a"), Some(false)),
-            (facts(Some(2), "20200102030405", "a"), Some(false)),
-            (facts(Some(1), "", "a"), None),
-            (facts(None, "20200102030405", ""), None),
-            (facts(Some(1), "", ""), None),
-            (facts(Some(2), "", ""), Some(false)),
-            (facts(Some(1), "20200102030405", "b"), Some(false)),
-            (Facts { is_directory: true, ..one.clone() }, Some(false)),
-            (Facts::default(), None),
-        ] {
-            assert_eq!(one.are_of(&other), want, "{other:?}");
-            assert_eq!(other.are_of(&one), want, "{other:?}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_rename_with_a_lost_reply_is_proved_by_facts_that_moved() {
         let facts = |size: u64, day: Option<u8>| {
-            let time = day.and_then(|day| TimeVal::new(2026, 11, day, 12, 0, 0));
-            Facts { size: Some(size), time, ..Facts::default() }
+            let modified = day.and_then(|day| TimeVal::new(2026, 11, day, 12, 0, 0));
+            ServerFacts { size: Some(size), modified, ..ServerFacts::default() }
         };
         let new = || facts(5, Some(1));
         for (source, target, now, want) in [

@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use ftp_proto::{Command, EpsvArgument, HostReason, PassiveAddress, Pathname, TimeVal, Verb};
+use ftp_proto::{Command, EpsvArgument, HostReason, PassiveAddress, Pathname, Verb};
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd};
 use socket2::Socket;
@@ -25,6 +25,7 @@ use self::coding::Coding;
 use crate::config::Config;
 use crate::control::{ControlConnection, mdtm};
 use crate::error::{AnnouncedHost, DataAttempt, Error, Phase, Unsupported};
+use crate::facts::ServerFacts;
 use crate::net::wait::is_ready;
 use crate::net::{Server, Stream, dial};
 use crate::trace;
@@ -274,9 +275,7 @@ pub(crate) struct MovesAhead {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct SeenSource {
     pub(crate) at: Instant,
-    pub(crate) size: Option<u64>,
-    pub(crate) modified: TimeVal,
-    pub(crate) unique: Option<Vec<u8>>,
+    pub(crate) facts: ServerFacts,
 }
 
 #[derive(Debug, Default)]

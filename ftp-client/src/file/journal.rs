@@ -22,11 +22,12 @@ use super::moving::MoveRecord;
 use super::record::{LONGEST_JOURNAL, ServerFile, read_small, replace_small};
 use crate::age;
 use crate::client::Client;
-use crate::client::repeat::{Facts, RenameFacts};
+use crate::client::repeat::RenameFacts;
 use crate::control::login::Login;
 use crate::digest::hex;
 use crate::error::{Error, JobFault, Unsupported};
 use crate::event::{Event, Note, Observer, Verify};
+use crate::facts::ServerFacts;
 use crate::system::{DirBuilderExt, MetadataExt, OsStrExt};
 
 /// What identifies an unchanged local file. No program can set the time of the last change of any
@@ -361,7 +362,7 @@ impl Renaming<'_> {
             return Err(Error::Job(JobFault::Spent));
         };
         let ask = |client: &mut Client| -> Result<_, Error> {
-            Ok((Facts::ask(client, from)?, Facts::ask(client, to)?))
+            Ok((ServerFacts::ask(client, from)?, ServerFacts::ask(client, to)?))
         };
         if stored.is_later {
             let (mut is_there, mut is_renamed) = (false, false);

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use ftp_proto::HiddenFile;
 use sha2::{Digest, Sha256};
 
-use super::evidence::ServerFacts;
 use super::journal::LocalFacts;
 use super::partial::named;
 use super::record::{LONGEST_JOURNAL, ServerFile, open_regular, parent, read_small, replace_small};
 use crate::client::Client;
 use crate::digest::{hex, unhex};
 use crate::error::{Error, JobFault, Unsupported};
+use crate::facts::ServerFacts;
 use crate::system::{is_in_use, is_same, lock, lockable, sync_directory};
 use crate::url_path::Place;
 

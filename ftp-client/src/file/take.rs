@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::begin::{Sink, named_once};
-use super::evidence::{ServerFacts, prove_copy};
+use super::evidence::prove_copy;
 use super::get::Get;
 use super::journal::LocalFacts;
 use super::local::{Replaceable, rename};
@@ -32,6 +32,7 @@ use crate::client::absence::Existence;
 use crate::data::{MovesAhead, SeenSource};
 use crate::error::{Error, JobFault};
 use crate::event::Observer;
+use crate::facts::ServerFacts;
 use crate::system::sync_directory;
 
 /// Number of changes to a very new file after which its download is given up.
@@ -258,8 +259,8 @@ fn record_of(old: Option<LocalFacts>) -> MoveRecord {
 
 /// Returns what is compared with a later look; `None` without a time.
 fn seen_now(facts: &ServerFacts) -> Option<SeenSource> {
-    let ServerFacts { size, modified, unique } = facts.clone();
-    Some(SeenSource { at: Instant::now(), size, modified: modified?, unique })
+    let is_timed = facts.modified.is_some();
+    is_timed.then(|| SeenSource { at: Instant::now(), facts: facts.clone() })
 }
 
 impl Client {
