@@ -44,7 +44,7 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         hashes: false,
         dialler: ConnectingThread::start().unwrap(),
         personal: false,
-        peer: OnceLock::new(),
+        addresses: OnceLock::new(),
         held: AtomicUsize::new(0),
         sets_times: OnceLock::new(),
     };

@@ -1,7 +1,8 @@
 //! The connections to another server, and what is at a path there.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -68,8 +69,8 @@ pub(super) struct OtherTarget {
     pub(super) dialler: ConnectingThread,
     /// Whether each user's own login is passed on.
     pub(super) personal: bool,
-    /// The address to which the first connection led.
-    pub(super) peer: OnceLock<IpAddr>,
+    /// The addresses of the host when the first connection was made, and the one to which that led.
+    pub(super) addresses: OnceLock<BTreeSet<IpAddr>>,
     /// The memory of listings that clients are reading, and of appends, in bytes.
     pub(super) held: AtomicUsize,
     /// Whether the server can set times, once known.
@@ -380,8 +381,8 @@ pub(super) struct Turn {
 }
 
 struct Reserved {
-    /// The address of the server.
-    server: String,
+    /// The addresses of the server; empty before the first connection.
+    server: BTreeSet<IpAddr>,
     /// The user where each logs in there: a lost answer keeps a path from this one only.
     user: Option<Vec<u8>>,
     /// Each with whether what is below the path is changed too.
@@ -396,7 +397,8 @@ impl Reserved {
             path.strip_prefix(&**tree)
                 .is_some_and(|rest| rest.is_empty() || (*is_tree && rest.starts_with(b"/")))
         };
-        self.server == other.server
+        let are_known = !self.server.is_empty() && !other.server.is_empty();
+        !(are_known && self.server.is_disjoint(&other.server))
             && (self.late.get().is_none() || self.user == other.user)
             && self.places.iter().any(|one| {
                 other.places.iter().any(|other| has(one, &other.0) || has(other, &one.0))
@@ -422,10 +424,8 @@ impl Turn {
     /// changes what is below the path.
     pub(super) fn begin(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
         let OtherTarget { turns: all, late, personal, .. } = *upstream.target;
-        let address = upstream.target.peer.get().map(|address| address.to_canonical().to_string());
-        let host = || upstream.target.url.host().to_ascii_lowercase();
+        let server = upstream.target.addresses.get().cloned().unwrap_or_default();
         let user = personal.then(|| upstream.login.0.clone());
-        let server = address.unwrap_or_else(host);
         let places = places.iter();
         let places = places.map(|(path, tree)| (folded(&upstream.path(path)), *tree)).collect();
         let own = Arc::new(Reserved { server, user, places, late: OnceLock::new() });
@@ -482,9 +482,10 @@ impl Drop for Turn {
 fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Result<Client, Error> {
     let mut client = to.builder.clone().connect_to(&to.url)?;
     client.login(&login.0, &login.1)?;
-    if let Some(address) = client.peer_addr() {
-        let _ = to.peer.set(address.ip());
-    }
+    to.addresses.get_or_init(|| {
+        let all = (to.url.host(), to.url.port()).to_socket_addrs().into_iter().flatten();
+        all.chain(client.peer_addr()).map(|address| address.ip().to_canonical()).collect()
+    });
     if base.get().is_none() {
         let features = client.features()?;
         let _ = to.sets_times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));

@@ -1,7 +1,9 @@
 //! Changes at one path take turns: what the other server still does for one of them must not come
 //! after another that was confirmed.
 
+use std::collections::BTreeSet;
 use std::io::{copy, sink};
+use std::net::IpAddr;
 
 use super::*;
 
@@ -394,6 +396,24 @@ fn two_stores_of_one_server_take_turns() {
             drop(turn);
         }
     }
+}
+
+/// One store can reach it by a name with all of its addresses, and another one by one of them.
+#[test]
+fn a_server_with_several_addresses_has_one_turn() {
+    let stores = [&["10.0.0.1", "fd00::1"][..], &["fd00::1"], &["::ffff:10.0.0.1"], &["10.0.0.2"]];
+    let turns: &Turns = Box::leak(Box::default());
+    let all = stores.map(|addresses| {
+        let mut door = door("127.0.0.1:1".parse().unwrap(), ("u", "p"), Timeouts::default());
+        let target = Arc::get_mut(&mut door.target).unwrap();
+        let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().unwrap());
+        (target.turns, target.addresses) =
+            (turns, OnceLock::from(addresses.map(|it| it.to_canonical()).collect::<BTreeSet<_>>()));
+        door.upstream(&door.login.clone().unwrap())
+    });
+    let _turn = Turn::begin(&all[0], &[(b"/a", false)]).unwrap();
+    let are_kept = all.each_ref().map(|it| Turn::begin(it, &[(b"/a", false)]).is_err());
+    assert_eq!(are_kept, [true, true, true, false]);
 }
 
 /// Some servers remove a directory with all that is in it.
