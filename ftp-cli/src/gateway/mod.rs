@@ -100,6 +100,10 @@ impl StoreKind for OtherServer {
             |key, words: [&str; 2]| values.text(key).is_some_and(|it| !words.contains(&it));
         let passes_on = values.text("login") == Some("user") && has_user;
         let no_tls = "needs ftpes:// or ftps:// in url";
+        let is_relative = values.text("ca_file").is_some_and(|path| !path.starts_with('/'));
+        let is_no_pin = values.text("pin").is_some_and(|pin| Tls::explicit().pin(pin).is_err());
+        let has_no_time = values.time("timeout").is_some_and(|time| time.is_zero());
+        let has_none = values.number("connections") == Some(0);
         [
             (is_missing, "", "url is missing"),
             // The text may contain a password.
@@ -112,22 +116,10 @@ impl StoreKind for OtherServer {
             (is_plain && is_set("ca_file"), "ca_file", no_tls),
             (is_none_of("login", ["one", "user"]), "login", "expected one or user"),
             (is_none_of("verify", ["size", "hash"]), "verify", "expected size or hash"),
-            (
-                values.text("ca_file").is_some_and(|path| !path.starts_with('/')),
-                "ca_file",
-                "expected an absolute path",
-            ),
-            (values.number("connections") == Some(0), "connections", "expected at least 1"),
-            (
-                values.time("timeout").is_some_and(|time| time.is_zero()),
-                "timeout",
-                "the time must be greater than 0",
-            ),
-            (
-                values.text("pin").is_some_and(|pin| Tls::explicit().pin(pin).is_err()),
-                "pin",
-                "expected sha256// and the base64 of 32 bytes",
-            ),
+            (is_relative, "ca_file", "expected an absolute path"),
+            (has_none, "connections", "expected at least 1"),
+            (has_no_time, "timeout", "the time must be greater than 0"),
+            (is_no_pin, "pin", "expected sha256// and the base64 of 32 bytes"),
         ]
         .into_iter()
         .filter(|(is_wrong, ..)| *is_wrong)

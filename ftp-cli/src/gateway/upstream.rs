@@ -121,15 +121,10 @@ pub(super) struct Upstream {
 
 impl Upstream {
     pub(super) fn new(target: Arc<OtherTarget>, login: UserLogin) -> Self {
-        let base = Arc::<OnceLock<Vec<u8>>>::default();
-        let (to, found) = (Arc::clone(&target), Arc::clone(&base));
-        let of_pool = login.clone();
-        let dial = move || {
-            let (to, login, found) = (Arc::clone(&to), of_pool.clone(), Arc::clone(&found));
-            let dialler = to.dialler.clone();
-            dialler.run(move || connect(&to, &login, &found))
-        };
-        let pool = Pool::new(dial).size(target.connections).any_directory(true).max_idle(IDLE);
+        let base = Arc::default();
+        let (to, of_pool, found) = (Arc::clone(&target), login.clone(), Arc::clone(&base));
+        let pool = Pool::new(move || dial(&to, &of_pool, &found)).size(target.connections);
+        let pool = pool.any_directory(true).max_idle(IDLE);
         let pool = pool.flights(true).patience(Patience::new().attempts(1));
         Self { pool, login, target, transfers: AtomicUsize::new(0), base }
     }
@@ -138,10 +133,7 @@ impl Upstream {
     pub(super) fn prove_login(&self) -> StorageResult<()> {
         // The server may accept no more connections of this user.
         let _ = self.pool.quit();
-        let (to, base) = (Arc::clone(&self.target), Arc::clone(&self.base));
-        let login = self.login.clone();
-        let proved = self.target.dialler.run(move || connect(&to, &login, &base)?.quit());
-        proved.known()
+        dial(&self.target, &self.login, &self.base).and_then(Client::quit).known()
     }
 
     /// Returns the absolute path of `path`, which begins with a slash or is empty, on the other server.
@@ -472,6 +464,16 @@ impl Drop for Turn {
             lock(&self.all.0).retain(|turn| !Arc::ptr_eq(turn, &self.own));
         }
     }
+}
+
+/// Connects as [`connect`] does, in a thread that is not confined.
+fn dial(
+    to: &Arc<OtherTarget>,
+    login: &UserLogin,
+    base: &Arc<OnceLock<Vec<u8>>>,
+) -> Result<Client, Error> {
+    let (target, login, base) = (Arc::clone(to), login.clone(), Arc::clone(base));
+    to.dialler.run(move || connect(&target, &login, &base))
 }
 
 /// Connects and logs in, and finds the directory of the URL.
