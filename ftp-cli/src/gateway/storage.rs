@@ -3,8 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ftp_client::error::ListingCut;
 use ftp_client::file::HashAlgorithm;
@@ -20,7 +19,7 @@ use ftp_server::{
 use super::transfer::{self, OtherAppend, OtherFile, Reading};
 use super::upstream::{
     self, Connection, Held, Known as _, ROOM, Renaming, StorageResult, Turn, Upstream, bytes_of,
-    failed, find, folded, in_doubt, is_found, is_other, is_same, metadata,
+    failed, find, folded, in_doubt, is_found, is_other, is_same, metadata, wait_while,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -29,10 +28,8 @@ const MOST_LINKS: usize = 100;
 /// Seconds after which an upload that no client sees was left by a gateway that was killed.
 const DAY: i64 = 24 * 60 * 60;
 
-/// The longest wait for the end of uploads to a directory that is to be removed, and the pause between two
-/// looks.
+/// The longest wait for the end of uploads to a directory that is to be removed.
 const ENDING: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The directory `prefix` of another server.
 pub(super) struct Gateway {
@@ -343,21 +340,15 @@ impl Storage for Gateway {
             return Err(Kind::Denied.into());
         }
         self.existing(path)?.check_directory()?;
-        let (at, begun) = (self.below(path)?, Instant::now());
-        loop {
+        let at = self.below(path)?;
+        let is_busy = |error: &StorageError| error.kind == Kind::Busy;
+        wait_while(ENDING, is_busy, || {
             // Some servers remove what is in the directory too: nothing may get its name there meanwhile.
-            let removed =
-                self.upstream.change(&at, true, |client, place| match self.empty(client, place) {
-                    Ok(()) => client.rmdir(place).map(|()| check_gone(client, place, None)),
-                    kept => Ok(kept),
-                });
-            let removed = removed.and_then(|removed| removed);
-            let is_busy = removed.as_ref().is_err_and(|error| error.kind == Kind::Busy);
-            if !is_busy || begun.elapsed() >= ENDING {
-                return removed;
-            }
-            thread::sleep(PAUSE);
-        }
+            self.upstream.change(&at, true, |client, place| match self.empty(client, place) {
+                Ok(()) => client.rmdir(place).map(|()| check_gone(client, place, None)),
+                kept => Ok(kept),
+            })?
+        })
     }
 
     fn mkdir(&self, path: &VirtualPath) -> StorageResult<()> {

@@ -1127,6 +1127,25 @@ fn a_listing_waits_once_for_a_connection() {
     });
 }
 
+/// The others can have all of them for a moment.
+#[test]
+fn a_connection_that_comes_back_is_lent_at_once() {
+    let mut door = door(old_server(|_, _| ()), ("u", "p"), Timeouts::default());
+    Arc::get_mut(&mut door.target).unwrap().connections = 1;
+    let upstream = door.upstream(&door.login.clone().unwrap());
+    let begun = Instant::now();
+    for _ in 0..10 {
+        let connection = upstream.lend().unwrap();
+        thread::scope(|scope| {
+            let next = scope.spawn(|| upstream.lend().map(drop));
+            thread::sleep(Duration::from_millis(5));
+            drop(connection);
+            next.join().unwrap().unwrap();
+        });
+    }
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+}
+
 /// Another client can have stored it in that moment.
 #[test]
 fn a_failed_upload_in_place_removes_nothing() {

@@ -26,10 +26,8 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Time after which one more connection that was refused is tried again.
 const MORE: Duration = Duration::from_secs(5 * 60);
 
-/// The pause before a connection of the pool is asked for again, and before another one is made that was
-/// not refused by the server.
+/// The pause before what was busy is asked for again.
 const PAUSE: Duration = Duration::from_millis(20);
-const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time after which a firewall may have forgotten an idle connection.
 const IDLE: Duration = Duration::from_secs(60);
@@ -145,25 +143,17 @@ impl Upstream {
 
     /// Returns a connection. Nothing has been sent over it.
     pub(super) fn lend(&self) -> StorageResult<Connection> {
-        let mut begun = None;
         self.pool.probe(MORE);
-        loop {
-            let connects = self.pool.reopen_after(AGAIN);
-            let error = match self.pool.try_take() {
-                Err(error) => error,
-                Ok(lent) => return Ok(lent),
-            };
+        let is_full = |error: &Error| {
             // Silence was waited for already.
             let is_silent = |why: &Error| matches!(why, Error::Timeout(_));
-            let is_full = connects && matches!(&error, Error::Fewer(why) if !is_silent(why));
-            // The first try can have dialled in vain for as long.
-            let begun = *begun.get_or_insert_with(Instant::now);
-            if !is_full || begun.elapsed() >= self.target.timeout {
-                log::warn!("{}: {error}", self.target.url.host());
-                return Err(failed(Kind::Unavailable, error.to_string()));
-            }
-            thread::sleep(if self.pool.allowed().is_some() { PAUSE } else { LONG_PAUSE });
-        }
+            self.pool.reopen_after(AGAIN) && matches!(error, Error::Fewer(why) if !is_silent(why))
+        };
+        let lent = wait_while(self.target.timeout, is_full, || self.pool.try_take());
+        lent.map_err(|error| {
+            log::warn!("{}: {error}", self.target.url.host());
+            failed(Kind::Unavailable, error.to_string())
+        })
     }
 
     /// Returns a connection for a transfer, which takes as long as its client likes: `spare` ones stay for
@@ -172,20 +162,22 @@ impl Upstream {
         self: &Arc<Self>,
         spare: usize,
     ) -> StorageResult<(Connection, RunningTransfer)> {
-        let begun = Instant::now();
-        loop {
-            let all = self.pool.allowed().unwrap_or(usize::MAX).min(self.target.connections);
-            let most = all.saturating_sub(spare).max(1);
-            let more = |count: usize| (count < most).then_some(count + 1);
-            if self.transfers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
-                let transfer = RunningTransfer(Arc::clone(self));
-                return Ok((self.lend()?, transfer));
-            }
-            if begun.elapsed() >= self.target.timeout {
-                return Err(failed(Kind::Unavailable, "too many transfers of others are running"));
-            }
-            thread::sleep(PAUSE);
-        }
+        let transfer = wait_while(
+            self.target.timeout,
+            |_| true,
+            || {
+                let all = self.pool.allowed().unwrap_or(usize::MAX).min(self.target.connections);
+                let most = all.saturating_sub(spare).max(1);
+                let more = |count: usize| (count < most).then_some(count + 1);
+                match self.transfers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
+                    Ok(_) => Ok(RunningTransfer(Arc::clone(self))),
+                    Err(_) => {
+                        Err(failed(Kind::Unavailable, "too many transfers of others are running"))
+                    }
+                }
+            },
+        )?;
+        Ok((self.lend()?, transfer))
     }
 
     /// Asks something that changes nothing. Returns the connection too.
@@ -232,6 +224,21 @@ impl Upstream {
         }
         StorageError::check_wanted()?;
         turn.settle(call(&mut client, &self.path(path)))
+    }
+}
+
+/// Tries again for this long what fails only because something is busy.
+pub(super) fn wait_while<T, E>(
+    longest: Duration,
+    is_busy: impl Fn(&E) -> bool,
+    mut work: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let begun = Instant::now();
+    loop {
+        match work() {
+            Err(error) if is_busy(&error) && begun.elapsed() < longest => thread::sleep(PAUSE),
+            done => return done,
+        }
     }
 }
 
@@ -432,13 +439,7 @@ impl Turn {
 
     /// Waits for the turn for a moment.
     pub(super) fn wait(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
-        let begun = Instant::now();
-        loop {
-            match Self::begin(upstream, places) {
-                Err(_) if begun.elapsed() < upstream.target.turn => thread::sleep(PAUSE),
-                turn => return turn,
-            }
-        }
+        wait_while(upstream.target.turn, |_| true, || Self::begin(upstream, places))
     }
 
     /// Returns whether the answer to a change is lost.
