@@ -18,8 +18,8 @@ use ftp_server::{
 
 use super::transfer::{self, OtherAppend, OtherFile, Reading};
 use super::upstream::{
-    self, Connection, Held, Known as _, ROOM, Renaming, StorageResult, Turn, Upstream, bytes_of,
-    failed, find, folded, in_doubt, is_found, is_other, is_same, metadata, wait_while,
+    Connection, Held, Known as _, ROOM, Renaming, StorageResult, Turn, Upstream, bytes_of, failed,
+    find, folded, in_doubt, is_other, metadata, wait_while, whole,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -68,7 +68,7 @@ impl Gateway {
                 Some(false) => client.find_before_download(&place)?,
                 None => client.find(&place)?,
             };
-            upstream::whole(client, &place, found)
+            whole(client, &place, found)
         })
     }
 
@@ -286,10 +286,7 @@ impl Storage for Gateway {
         let turn = upstream.target.in_place.then(|| Turn::begin(&upstream, &[(&at, false)]));
         let turn = turn.transpose()?;
         let (old, client) = self.find_by(client, &at, Some(true))?;
-        old.map_or(Ok(()), |old| old.kind.check_file())?;
-        if old.is_some() && mode == WriteMode::Create {
-            return Err(Kind::Exists.into());
-        }
+        transfer::check_free(old, mode)?;
         self.made(path, transfer::begin(&upstream, (client, transfer), at, mode, old, turn))
     }
 
@@ -309,11 +306,8 @@ impl Storage for Gateway {
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let at = self.below(path)?;
         // Some servers remove a directory by DELE, and some tell a size of one.
-        let told = self.upstream.ask(|client, other| match client.features()?.has("MLST") {
-            true => client.stat(other.path(&at)),
-            false => Ok(None),
-        });
-        let old = told?.0.and_then(|told| metadata(&told));
+        let (told, _) = self.upstream.ask(|client, other| client.stat(other.path(&at)))?;
+        let old = told.and_then(|told| metadata(&told));
         let kind = match old.map(|old| old.kind) {
             Some(EntryKind::File) => Some(FoundKind::File),
             _ => self.listed(path)?,
@@ -385,31 +379,24 @@ impl Storage for Gateway {
             return Err(Kind::Exists.into());
         }
         // A server that folds case shows the file itself.
-        let is_itself = there == Some(old) && folded(&old_path) == folded(&new_path);
-        // Others can have changed the file since it was looked at, but nothing had the new name.
-        let is_moved = |it| there.is_none() || is_same(it, old);
-        let mut bytes = None;
-        if there.is_some_and(|it| !is_itself && !is_other(it, old)) {
-            // Without them, a new time can still prove it.
-            bytes = match bytes_of(&mut client, &old_place, HashAlgorithm::Sha256) {
-                Err(error) if error.reply().is_some() => None,
-                read => read.known()?,
-            };
-        }
-        let named = client.rename_from(&old_place, &new_place).known();
-        let renamed = named.and_then(|named| {
-            if is_itself {
-                // What is there then proves nothing.
-                StorageError::check_wanted()?;
-                return turn.settle(client.rename_to(&named));
+        let there = there.filter(|it| *it != old || folded(&old_path) != folded(&new_path));
+        let bytes = match there {
+            Some(it) if !is_other(it, old) => {
+                bytes_of(&mut client, &old_place, HashAlgorithm::Sha256).known()?
             }
-            let (named, bytes) = (&named, bytes.as_ref());
-            let (from, to, shows) = (&*old_place, &*new_place, Some(is_found as _));
-            let renaming = Renaming { named, from, to, there, shows, bytes };
-            upstream::rename(&mut client, &renaming, is_moved, &turn)
-        });
-        drop((client, turn));
-        self.made(to, renamed)
+            _ => None,
+        };
+        let renaming = Renaming {
+            named: &client.rename_from(&old_place, &new_place).known()?,
+            from: &old_place,
+            to: &new_place,
+            there,
+            // Others can have changed the file since it was looked at, but nothing had the new name.
+            want: there.map(|_| old),
+            is_shown: true,
+            bytes: bytes.as_ref(),
+        };
+        renaming.make(&mut client, &turn)
     }
 
     fn set(&self, path: &VirtualPath, change: Change) -> StorageResult<Metadata> {
@@ -421,18 +408,17 @@ impl Storage for Gateway {
                 let set = |client: &mut Client, at: &_| client.set_modified(at, time);
                 let told = self.upstream.change(&at, false, set)?;
                 let now = self.existing(path).map_err(in_doubt)?;
-                // FAT has even seconds.
-                let is_kept = now.modified == found.modified && now.modified.abs_diff(want) > 1;
-                match told {
-                    // It may round the time, also to what the file had.
-                    Some(told) if told.unix_seconds() == now.modified => Ok(now),
-                    Some(told) if now.modified == 0 => Ok(found.modified(told.unix_seconds())),
-                    _ if is_kept && now.modified != 0 => {
-                        let why = "the other server confirms a time, and keeps the old one";
-                        Err(failed(Kind::Io, why))
-                    }
-                    _ => Ok(now),
+                let told = told.map(|told| told.unix_seconds());
+                if now.modified == 0 {
+                    return Ok(now.modified(told.unwrap_or_default()));
                 }
+                // FAT has even seconds, and a server may round the time to what the file had.
+                let is_kept = now.modified == found.modified && now.modified.abs_diff(want) > 1;
+                if is_kept && told != Some(now.modified) {
+                    let why = "the other server confirms a time, and keeps the old one";
+                    return Err(failed(Kind::Io, why));
+                }
+                Ok(now)
             }
             Change::Mode(mode) => {
                 let mode = Permissions::new(u16::try_from(mode).map_err(|_| Kind::Unsupported)?);

@@ -17,8 +17,8 @@ use ftp_server::{
 };
 
 use super::upstream::{
-    self, BUFFER, Connection, Held, Known as _, ROOM, Renaming, RunningTransfer, StorageResult,
-    Turn, Upstream, check_replaced, failed, find, has_size, in_doubt, is_found, is_same, whole,
+    BUFFER, Connection, Held, Known as _, ROOM, Renaming, RunningTransfer, StorageResult, Turn,
+    Upstream, check_replaced, failed, find, in_doubt, whole,
 };
 use crate::random_name;
 
@@ -323,11 +323,9 @@ impl OtherUpload {
             return asked.map(drop).map_err(in_doubt);
         }
         let (to, turn) = (upstream.path(&self.path), self.turn.as_ref().ok_or(Kind::Io)?);
-        let is_moved = |it| is_same(it, Metadata::file(self.sent));
-        let creates = self.mode == WriteMode::Create;
-        let ((there, is_sized, named), mut client) = upstream.ask_by(client, |client, _| {
+        let ((there, is_shown, named), mut client) = upstream.ask_by(client, |client, _| {
             // Who may ask nothing learns of no file.
-            if creates && !is_found(client, place)? {
+            if self.mode == WriteMode::Create && find(client, place)?.is_none() {
                 let why = "the other server does not tell whether a file has the name";
                 return Err(Error::local(io::Error::other(why)));
             }
@@ -336,17 +334,19 @@ impl OtherUpload {
             let there = whole(client, &to, there)?;
             Ok((there, size.is_some(), client.rename_from(place, &to)?))
         })?;
-        if let Some(found) = there {
-            found.kind.check_file()?;
-            if creates {
-                return Err(Kind::Exists.into());
-            }
-        }
-        let shows = is_sized.then_some(has_size as _);
-        let (named, bytes) = (&named, self.digest.as_ref());
-        let renaming = Renaming { named, from: place, to: &to, there, shows, bytes };
-        upstream::rename(&mut client, &renaming, is_moved, turn)
+        check_free(there, self.mode)?;
+        let (want, bytes) = (Some(Metadata::file(self.sent)), self.digest.as_ref());
+        let renaming =
+            Renaming { named: &named, from: place, to: &to, there, want, is_shown, bytes };
+        renaming.make(&mut client, turn)
     }
+}
+
+/// Checks that an upload may get the name that this object has.
+pub(super) fn check_free(there: Option<Metadata>, mode: WriteMode) -> StorageResult<()> {
+    let Some(there) = there else { return Ok(()) };
+    there.kind.check_file()?;
+    if mode == WriteMode::Create { Err(Kind::Exists.into()) } else { Ok(()) }
 }
 
 /// Checks the size that `SIZE` has told of a file or, without one, another question or a listing. Others

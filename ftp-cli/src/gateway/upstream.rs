@@ -242,9 +242,6 @@ pub(super) fn wait_while<T, E>(
     }
 }
 
-/// A question that shows whether there is an object.
-type Shows = fn(&mut Client, &[u8]) -> Result<bool, Error>;
-
 /// A rename that is about to be made.
 pub(super) struct Renaming<'a> {
     pub(super) named: &'a Command,
@@ -252,54 +249,50 @@ pub(super) struct Renaming<'a> {
     pub(super) to: &'a [u8],
     /// What has the new name.
     pub(super) there: Option<Metadata>,
-    /// The question that has shown the object under its old name, if one has.
-    pub(super) shows: Option<Shows>,
+    /// What must have it afterwards; `None` for any object.
+    pub(super) want: Option<Metadata>,
+    /// Whether the server has shown the object under its old name, by `SIZE` or as [`find`] does.
+    pub(super) is_shown: bool,
     /// The bytes of the file, if they are known.
     pub(super) bytes: Option<&'a Digest>,
 }
 
-/// Gives an object its new name, and looks whether it has it, which `is_moved` tells: some servers confirm a
-/// rename and give another name or do nothing, perhaps only over an older file, between two disks, or on one
-/// of the hosts at an address.
-pub(super) fn rename(
-    client: &mut Client,
-    renaming: &Renaming<'_>,
-    is_moved: impl Fn(Metadata) -> bool,
-    turn: &Turn,
-) -> StorageResult<()> {
-    let Renaming { named, from, to, there, shows, bytes } = *renaming;
-    StorageError::check_wanted()?;
-    turn.settle(client.rename_to(named))?;
-    let no_rename = || failed(Kind::Io, "the other server does not rename; use in_place");
-    let Some(now) = find(client, to).known().map_err(in_doubt)? else {
-        // A program that waits for the name has taken it: then what has shown the old one shows it no more.
-        let shown = shows.map(|shows| shows(client, from).known().map_err(in_doubt)).transpose()?;
-        return if shown == Some(false) { Ok(()) } else { Err(no_rename()) };
-    };
-    let is_kept = |now| there.is_some_and(|old| !is_other(old, now));
-    if !is_moved(now) && is_kept(now) {
-        return Err(no_rename());
+impl Renaming<'_> {
+    /// Gives an object its new name, and looks whether it has it: some servers confirm a rename and give
+    /// another name or do nothing, perhaps only over an older file, between two disks, or on one of the hosts
+    /// at an address.
+    pub(super) fn make(&self, client: &mut Client, turn: &Turn) -> StorageResult<()> {
+        StorageError::check_wanted()?;
+        turn.settle(client.rename_to(self.named))?;
+        let why = match self.is_made(client).known().map_err(in_doubt)? {
+            Some(true) => return Ok(()),
+            Some(false) => (Kind::Io, "the other server does not rename; use in_place"),
+            None => {
+                (Kind::Unknown, "the rename is confirmed, but the name can have another object")
+            }
+        };
+        Err(failed(why.0, why.1))
     }
-    let is_alike = there.is_some_and(|old| is_same(old, now));
-    // Others can have changed the time of the old file.
-    if !is_moved(now)
-        || (is_alike && find(client, from).known().map_err(in_doubt)?.is_some())
-        || (is_kept(now) && !has_bytes(client, to, bytes).known().map_err(in_doubt)?)
-    {
-        let why = "the rename is confirmed, but the name can have another object";
-        return Err(failed(Kind::Unknown, why));
+
+    /// Returns whether a rename that was confirmed was made; `None` if neither is proved.
+    fn is_made(&self, client: &mut Client) -> Result<Option<bool>, Error> {
+        let Some(now) = find(client, self.to)? else {
+            // A program that waits for the name has taken it: then what has shown the old one shows it no more.
+            let is_there = !self.is_shown
+                || client.size(self.from)?.is_some()
+                || find(client, self.from)?.is_some();
+            return Ok(Some(!is_there));
+        };
+        let is_kept = self.there.is_some_and(|old| !is_other(old, now));
+        if !self.want.is_none_or(|want| is_same(want, now)) {
+            return Ok(is_kept.then_some(false));
+        }
+        let is_alike = self.there.is_some_and(|old| is_same(old, now));
+        // Others can have changed the time of the old file.
+        let is_proved = (!is_alike || find(client, self.from)?.is_none())
+            && (!is_kept || has_bytes(client, self.to, self.bytes)?);
+        Ok(is_proved.then_some(true))
     }
-    Ok(())
-}
-
-/// Returns whether the server tells the size of a file at `path`.
-pub(super) fn has_size(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-    Ok(client.size(path)?.is_some())
-}
-
-/// Returns whether the server shows an object at `path`.
-pub(super) fn is_found(client: &mut Client, path: &[u8]) -> Result<bool, Error> {
-    Ok(find(client, path)?.is_some())
 }
 
 /// Looks whether a confirmed upload of these bytes has replaced the file `old`: some servers store beside

@@ -195,6 +195,23 @@ fn a_file_of_equal_size_is_replaced_if_its_time_or_its_bytes_prove_it() {
     }
 }
 
+/// Afterwards, nothing would prove it.
+#[test]
+fn a_file_that_cannot_be_read_does_not_replace_one_of_equal_size_and_time() {
+    let files = MemoryStorage::new();
+    files.put("/a", "old").unwrap();
+    files.put("/b", "new").unwrap();
+    for path in ["/a", "/b"] {
+        files.set(&path.into(), ftp_server::Change::Modified(1_000_000)).unwrap();
+    }
+    let other = FaultStorage::new(files.clone());
+    let other = other.from(StorageCall::Read, 1, Fault::Fail(Kind::Denied));
+    let (_other, door) = door_over(other, &Recorder::new());
+    let renamed = door.storage("", None).unwrap().rename(&"/b".into(), &"/a".into(), true);
+    assert_eq!(renamed.unwrap_err().kind, Kind::Refused);
+    assert_eq!(files.get("/a").as_deref(), Some(&b"old"[..]));
+}
+
 /// As Pure-FTPd does with `AutoRename`.
 #[test]
 fn a_server_that_stores_beside_the_old_file_is_found_out_in_place() {
