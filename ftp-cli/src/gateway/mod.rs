@@ -1,6 +1,7 @@
 //! `[stores.NAME]` with a `url`: another FTP server as a store of ours. Each call asks that server,
 //! over one of a few connections, and nothing is confirmed that it has not confirmed.
 
+mod proof;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -31,45 +32,18 @@ const LATE: Duration = Duration::from_secs(5 * 60);
 /// Memory for the bytes of interrupted uploads.
 const KEPT: u64 = 64 * 1024 * 1024;
 
+#[rustfmt::skip]
 const KEYS: &[StoreKey] = &[
-    StoreKey::text(
-        "url",
-        "The other server and a directory there: ftpes://USER@HOST/DIR, or with ftps:// or ftp://.",
-    ),
-    StoreKey::file(
-        "password_file",
-        "File whose first line is the password of the user in url; read before privileges are dropped.",
-    ),
-    StoreKey::text(
-        "login",
-        "Whose login the other server gets: one (default: that in url) or user (that of each user).",
-    ),
-    StoreKey::count(
-        "connections",
-        "Maximum number of connections, of each user with login = \"user\" (default: 8).",
-    ),
-    StoreKey::time(
-        "timeout",
-        "Maximum time without an answer or a byte (default: 30 s); after an upload, ten times that, \
-         but at most 5 min.",
-    ),
-    StoreKey::text(
-        "pin",
-        "Accept only the server key with this pin, sha256//..., regardless of its issuer.",
-    ),
-    StoreKey::text(
-        "ca_file",
-        "PEM file of the CAs that may issue the server's certificate (default: the system's).",
-    ),
-    StoreKey::switch("active", "Let the other server connect to this one for data."),
-    StoreKey::switch(
-        "in_place",
-        "Write under the final name, for a server without rename; a cut upload then destroys the file there.",
-    ),
-    StoreKey::text(
-        "verify",
-        "What is compared before an upload is confirmed: size (default), or hash where the other server has one.",
-    ),
+    StoreKey::text("url",           "The other server and a directory there: ftpes://USER@HOST/DIR, or with ftps:// or ftp://."),
+    StoreKey::file("password_file", "File whose first line is the password of the user in url; read before privileges are dropped."),
+    StoreKey::text("login",         "Whose login the other server gets: one (default: that in url) or user (that of each user)."),
+    StoreKey::count("connections",  "Maximum number of connections, of each user with login = \"user\" (default: 8)."),
+    StoreKey::time("timeout",       "Maximum time without an answer or a byte (default: 30 s); after an upload, ten times that, but at most 5 min."),
+    StoreKey::text("pin",           "Accept only the server key with this pin, sha256//..., regardless of its issuer."),
+    StoreKey::text("ca_file",       "PEM file of the CAs that may issue the server's certificate (default: the system's)."),
+    StoreKey::switch("active",      "Let the other server connect to this one for data."),
+    StoreKey::switch("in_place",    "Write under the final name, for a server without rename; a cut upload then destroys the file there."),
+    StoreKey::text("verify",        "What is compared before an upload is confirmed: size (default), or hash where the other server has one."),
 ];
 
 /// The kind `ftp` of stores.

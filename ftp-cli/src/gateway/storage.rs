@@ -16,10 +16,11 @@ use ftp_server::{
     WriteMode,
 };
 
+use super::proof::{Renaming, bytes_of, check_gone, find, is_other, metadata, whole};
 use super::transfer::{self, OtherAppend, OtherFile, Reading};
 use super::upstream::{
-    Connection, Held, Known as _, ROOM, Renaming, StorageResult, Turn, Upstream, bytes_of, failed,
-    find, folded, in_doubt, is_other, metadata, wait_while, whole,
+    Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, failed, folded, in_doubt,
+    wait_while,
 };
 
 /// Maximum number of links in a listing whose targets are asked for.
@@ -150,16 +151,6 @@ fn names_in(client: &mut Client, other: &Upstream, at: &[u8]) -> Result<(Vec<Fou
         }
     }
     Ok((names, held))
-}
-
-/// Looks whether what a removal has confirmed is gone: the `old` object, if its facts are known.
-fn check_gone(client: &mut Client, place: &[u8], old: Option<Metadata>) -> StorageResult<()> {
-    match find(client, place).known().map_err(in_doubt)? {
-        Some(now) if old.is_none_or(|old| !is_other(old, now)) => {
-            Err(failed(Kind::Io, "the other server confirms a removal, and the name is there"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Refuses the names of uploads on their way, and names that servers on Windows take for others: a `\`

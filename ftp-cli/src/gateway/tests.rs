@@ -804,7 +804,7 @@ fn a_file_that_has_grown_since_its_size_was_told_does_not_seem_to_be_sent_whole(
         let door = door(address, ("u", "p"), Timeouts::default());
         let upstream = door.upstream(&door.login.clone().unwrap());
         for size in [3, 5] {
-            let proved = transfer::restarts(upstream.lend().unwrap(), b"/a", size).unwrap();
+            let proved = proof::restarts(upstream.lend().unwrap(), b"/a", size).unwrap();
             assert_eq!(proved.is_some(), restarts, "{size}");
         }
     }
@@ -1013,7 +1013,8 @@ fn an_append_that_is_cut_or_too_long_changes_nothing() {
 
 #[test]
 fn cut_uploads_hold_64_mib_in_all() {
-    let (_other, door) = door_over(MemoryStorage::new(), &Recorder::new());
+    let recorder = Recorder::new();
+    let (_other, door) = door_over(MemoryStorage::new(), &recorder);
     let storage = door.storage("", None).unwrap();
     let mut kept = [0; 2];
     for (name, mib) in [("/a", 40), ("/b", 40)] {
@@ -1023,6 +1024,10 @@ fn cut_uploads_hold_64_mib_in_all() {
             upload.write_all(&vec![0; 1 << 20]).unwrap();
         }
         upload.abort(StreamEnd::Cut);
+        // The other server has no room for both.
+        wait_until("it is removed there", || {
+            recorder.commands().iter().any(|command| command.starts_with("DELE"))
+        });
         kept = ["/a", "/b"].map(|name| {
             let found = storage.unfinished(&name.into(), Some(b"u")).unwrap();
             found.map_or(0, |found| found.kept)

@@ -16,9 +16,10 @@ use ftp_server::{
     Metadata, Source, StorageError, StorageErrorKind as Kind, StreamEnd, Upload, WriteMode,
 };
 
+use super::proof::{BUFFER, Renaming, check_replaced, check_size, find, restarts, whole};
 use super::upstream::{
-    BUFFER, Connection, Held, Known as _, ROOM, Renaming, RunningTransfer, StorageResult, Turn,
-    Upstream, check_replaced, failed, find, in_doubt, whole,
+    Connection, Held, Known as _, ROOM, RunningTransfer, StorageResult, Turn, Upstream, failed,
+    in_doubt,
 };
 use crate::random_name;
 
@@ -30,9 +31,6 @@ const STEP: Duration = Duration::from_millis(100);
 /// Pauses between the tries to remove what the other server has of a failed upload, in seconds: it may be
 /// about to restart.
 const PAUSES: [u64; 5] = [0, 1, 10, 60, 600];
-
-/// A file that has grown by so much since its size was told is read from its beginning.
-const GROWTH: u64 = 64 * 1024;
 
 /// Maximum number of bytes of an `APPE`. They are sent in one go, so that a client that is cut off or slow
 /// changes nothing there.
@@ -114,33 +112,6 @@ impl OtherFile {
         self.unread = left_out..count;
         Ok(Reading::Running(download))
     }
-}
-
-/// Returns the connection if, over it, the server begins this file where it is told to: then what follows
-/// the first `size - 1` bytes, of at least 2, is its end. Some confirm `REST` and send the whole file, perhaps
-/// only some of the hosts or disks at an address. What follows is sent to a client that can be cut off before
-/// the number of its bytes tells.
-pub(super) fn restarts(
-    client: Connection,
-    path: &[u8],
-    size: u64,
-) -> StorageResult<Option<Connection>> {
-    let from = size - 1;
-    let mut download = match Download::begin(client, path, from).known() {
-        Err(error) if error.kind == Kind::Refused => return Ok(None),
-        begun => begun?,
-    };
-    let count = io::copy(&mut Read::by_ref(&mut download).take(GROWTH), &mut io::sink());
-    let count = match count {
-        Ok(count) if (1..GROWTH).contains(&count) => count,
-        Ok(_) => return Ok(None),
-        Err(error) => return Err(download.fail(error)).known(),
-    };
-    let (report, mut client) = download.release();
-    report.known()?;
-    // The file may have grown. One that was sent whole has more bytes than its size tells from there on.
-    let is_end = count == 1 || client.size(path).known()? == Some(from + count);
-    Ok(is_end.then_some(client))
 }
 
 impl Read for OtherFile {
@@ -313,12 +284,10 @@ impl OtherUpload {
     fn publish(&self, client: Connection) -> StorageResult<()> {
         let (upstream, place) = (&self.upstream, &*self.place);
         if upstream.target.in_place {
-            // Two empty files are equal.
-            let old = self.old.filter(|old| old.size > 0 || self.sent > 0);
             let asked = upstream.ask_by(client, |client, _| {
                 let size = client.size(place)?;
                 check_size(client, place, size, self.sent, false)?;
-                old.map_or(Ok(()), |old| check_replaced(client, place, old, self.digest.as_ref()))
+                check_replaced(client, place, self.old, self.digest.as_ref())
             });
             return asked.map(drop).map_err(in_doubt);
         }
@@ -347,34 +316,6 @@ pub(super) fn check_free(there: Option<Metadata>, mode: WriteMode) -> StorageRes
     let Some(there) = there else { return Ok(()) };
     there.kind.check_file()?;
     if mode == WriteMode::Create { Err(Kind::Exists.into()) } else { Ok(()) }
-}
-
-/// Checks the size that `SIZE` has told of a file or, without one, another question or a listing. Others
-/// may append too.
-fn check_size(
-    client: &mut Client,
-    place: &[u8],
-    by_size: Option<u64>,
-    want: u64,
-    is_append: bool,
-) -> Result<(), Error> {
-    let features = client.features()?;
-    let tells = features.has("SIZE") || features.has("MLST");
-    let size = match by_size {
-        None if tells => client.find(place)?.and_then(|found| found.size),
-        // A drop box may have no listings.
-        None => client.find(place).ok().flatten().and_then(|found| found.size),
-        size => size,
-    };
-    let is_right = match size {
-        None => !tells,
-        Some(size) if tells => size == want || (size > want && is_append),
-        // A listing can be old, and its numbers can have 32 bits.
-        Some(size) => size >= want || want > i32::MAX.unsigned_abs().into(),
-    };
-    let told = size.map_or("an unknown number of".to_owned(), |size| size.to_string());
-    let why = format!("the other server has {told} bytes of {want}");
-    if is_right { Ok(()) } else { Err(Error::local(io::Error::other(why))) }
 }
 
 impl Write for OtherUpload {
