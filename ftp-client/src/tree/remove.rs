@@ -631,3 +631,6 @@ fn is_refusal(error: &Error) -> bool {
     matches!(error, Error::Refused { verb: Verb::Dele | Verb::Rmd, .. })
         && !error.is_not_logged_in()
 }
+
+#[cfg(test)]
+mod tests;

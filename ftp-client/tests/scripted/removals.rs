@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ftp_client::error::JobFault;
@@ -310,87 +309,17 @@ fn link_counts_prove_directories_only_where_they_leave_out_files() {
     }
 }
 
-/// Other programs put a link in the place of a directory that was listed, or of one on the way to it,
-/// and a directory in the place of a file.
-#[test]
-fn what_was_listed_more_than_a_minute_ago_is_listed_again_before_its_removal_cl_81() {
-    use Node::{Directory, File, Link};
-    at_once(2, [false, true], |is_above| {
-        let habits = Habits {
-            has_mlsd: true,
-            mlsd_shows_links: false,
-            list_shows_links: true,
-            counts: false,
-            counts_all: false,
-            deletes_links: true,
-            dele_lies: true,
-            rmd_takes_all: true,
-            promises: false,
-        };
-        let nodes = [
-            ("outside", Directory),
-            ("outside/z", File),
-            ("t", Directory),
-            ("t/b", Directory),
-            ("t/b/c", Directory),
-            ("t/b/c/1", File),
-            ("t/b/c/2", File),
-            ("t/b/z", File),
-            ("t/l", Link),
-            ("t/y", Directory),
-            ("t/y/z", File),
-            ("t/z", File),
-        ];
-        let nodes = nodes.map(|(path, node)| (path.to_owned(), node));
-        let world = Arc::new(Mutex::new(World::from(nodes)));
-        let of_peer = Arc::clone(&world);
-        let (server, mut client) = Server::logged_in(move |peer| serve(peer, habits, &of_peer));
-        let kept = Mutex::new(Vec::new());
-        let on = |event: Event<'_>| match event {
-            Event::Removed { path: b"t/b/c/1" } => thread::sleep(Duration::from_secs(31)),
-            Event::Removed { path: b"t/b/c/2" } => {
-                thread::sleep(Duration::from_secs(31));
-                let mut world = world.lock().unwrap();
-                if is_above {
-                    world.retain(|path, _| !path.starts_with("t/b/"));
-                    world.insert("t/b".to_owned(), Link);
-                } else {
-                    world.remove("t/y/z");
-                    world.insert("t/y".to_owned(), Link);
-                    world.insert("t/z".to_owned(), Directory);
-                    world.insert("t/z/new".to_owned(), File);
-                }
-            }
-            Event::Failed { path, why } => {
-                assert!(matches!(why, Error::Job(JobFault::OtherType)), "{why:?}");
-                kept.lock().unwrap().push(String::from_utf8(path.to_vec()).unwrap());
-            }
-            _ => {}
-        };
-        let options = RemoveOptions::new().recursive(true).is_directory(true);
-        let done = Repeat::single().remove(&mut client, Place::at("t"), options, &on);
-        client.noop().unwrap();
-        server.end();
-        let kept = kept.into_inner().unwrap();
-        let world = world.lock().unwrap();
-        let case = format!("{is_above} {done:?} {kept:?} {world:?}");
-        assert!(world.contains_key("outside/z"), "{case}");
-        assert_eq!(kept, if is_above { &["t/b"][..] } else { &["t/y", "t/z"] }, "{case}");
-        assert_eq!(world.contains_key("t/z/new"), !is_above, "{case}");
-        assert!(world.contains_key("t") && !world.contains_key("t/l"), "{case}");
-    });
-}
-
 /// Some servers remove a directory by DELE.
 #[test]
 fn a_name_is_removed_without_a_look_only_just_after_its_listing_cl_52() {
     let now = Instant::now();
-    let old = now.checked_sub(Duration::from_secs(61));
+    let [young, old] = [50, 61].map(|age| now.checked_sub(Duration::from_secs(age)));
     for (has_mlst, is_directory, listed, want) in [
         (true, true, None, false),
         (true, true, old, false),
         (true, false, old, true),
         (true, true, Some(now), true),
+        (true, true, young, true),
         (false, false, None, true),
     ] {
         let (server, mut client) = Server::logged_in(move |mut peer| {
