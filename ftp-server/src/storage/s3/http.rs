@@ -34,8 +34,8 @@ const ANSWER: u64 = 16 * 1024 * 1024;
 const MESSAGE: usize = 200;
 
 /// The wait before the second attempt. Each later wait is four times as long as the previous one. A
-/// random time, shorter than the wait, is added to each wait.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// random time, shorter than the wait, is added to each wait. Unit tests repeat thousands of requests.
+const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 100 });
 
 /// The operations for whose response the server waits longer.
 const SLOW: [&str; 3] = ["CopyObject", "UploadPartCopy", "CompleteMultipartUpload"];

@@ -107,11 +107,19 @@ fn a_sweep_goes_on_after_an_object_that_it_cannot_remove() {
     assert!(fake.count("DeleteObject") - before < 20);
 }
 
+/// Returns a storage that gives a request up after some seconds, and does not repeat it then. Others wait for
+/// that if it is about their upload.
+fn soon_given_up(fake: &Fake) -> S3Storage {
+    let soon = Duration::from_secs(4);
+    let timeouts = S3Timeouts::new().idle(soon).answer(soon).retries(soon);
+    settings(&fake.endpoint()).timeouts(timeouts).build().unwrap().storage("").unwrap()
+}
+
 #[test]
 fn a_sweep_leaves_a_note_that_is_written_meanwhile() {
     for operation in ["GetObject", "PutObject"] {
         let fake = Fake::start();
-        let storage = on(&fake);
+        let storage = soon_given_up(&fake);
         cut(&storage, "f", WriteMode::Replace, b"0123");
         let key = fake.keys(".ftp-server/partial/").pop().unwrap();
         let found = partial::find(&storage.inner, &key).unwrap().unwrap();
@@ -141,7 +149,7 @@ fn a_sweep_without_times_leaves_an_upload_that_is_resumed_meanwhile() {
     for operation in ["GetObject", "PutObject"] {
         let fake = Fake::start();
         fake.hide_times();
-        let storage = on(&fake);
+        let storage = soon_given_up(&fake);
         cut(&storage, "f", WriteMode::Replace, &content(PART + 10));
         let key = fake.keys(".ftp-server/partial/").pop().unwrap();
         let found = partial::find(&storage.inner, &key).unwrap().unwrap();
