@@ -23,6 +23,9 @@ use super::interop_curl::curl;
 
 const OLD: usize = 300_000;
 
+/// How often lftp tries if its store comes back meanwhile.
+const TRIES: u32 = 6;
+
 /// The lengths of new files: of one request, and of several parts.
 const LENGTHS: [usize; 2] = [700_000, (11 << 20) + 9];
 
@@ -130,11 +133,11 @@ impl Scene {
         self.server.local_addr()
     }
 
-    /// Stores the new file, or resumes that. Both clients then try several times.
-    fn put(&self, who: Who, resumes: bool) -> Ran {
+    /// Stores the new file, or resumes that. lftp tries at most `tries` times; curl tries again if it resumes.
+    fn put(&self, who: Who, resumes: bool, tries: u32) -> Ran {
         let mut command = match who {
             Who::Curl => self.curl(resumes),
-            Who::Lftp => self.lftp(resumes),
+            Who::Lftp => self.lftp(resumes, tries),
         };
         run_with(&mut command, &[], 5 * LIMIT)
     }
@@ -151,10 +154,10 @@ impl Scene {
         command
     }
 
-    fn lftp(&self, resumes: bool) -> Command {
+    fn lftp(&self, resumes: bool, tries: u32) -> Command {
         let (address, flag) = (self.address(), if resumes { "-c " } else { "" });
         let script = format!(
-            "debug 9\nset cmd:fail-exit yes; set net:max-retries 6; set net:timeout 15\n\
+            "debug 9\nset cmd:fail-exit yes; set net:max-retries {tries}; set net:timeout 15\n\
              set net:reconnect-interval-base 1; set net:reconnect-interval-max 1\n\
              open -u u,p ftp://{address}\nput {flag}new -o f\n"
         );
@@ -198,7 +201,7 @@ fn session(address: SocketAddr) -> RawSession {
 fn steps(store: &Arc<Mutex<ObjectStore>>, who: Who, length: usize) -> u64 {
     let scene = Scene::start(store, &format!("steps-{who:?}-{length}"), length);
     scene.network.begin(None);
-    let ran = scene.put(who, false);
+    let ran = scene.put(who, false, TRIES);
     assert_eq!(ran.code(), Some(0), "{ran:?}");
     scene.check(&ran).unwrap();
     scene.network.passed.load(Ordering::SeqCst)
@@ -210,7 +213,8 @@ fn play(store: &Arc<Mutex<ObjectStore>>, case: Case) -> Option<String> {
     let name = format!("{who:?}-{length}-{step}-{loss:?}");
     let scene = Scene::start(store, &name, length);
     scene.network.begin(Some((step, loss)));
-    let first = scene.put(who, false);
+    // Without its store, a server fails each of them.
+    let first = scene.put(who, false, if loss == Loss::Restart { 2 } else { TRIES });
     if loss == Loss::Restart {
         scene.network.begin(None);
         store.lock().unwrap().start_again();
@@ -219,7 +223,7 @@ fn play(store: &Arc<Mutex<ObjectStore>>, case: Case) -> Option<String> {
     let has_begun = first.stderr.windows(11).any(|it| it == b"150 Opening");
     let last = match first.code() {
         Some(0) => first,
-        _ => scene.put(who, has_begun),
+        _ => scene.put(who, has_begun, TRIES),
     };
     scene.network.begin(None);
     let broken = scene.check(&last).err()?;

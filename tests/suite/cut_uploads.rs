@@ -132,7 +132,8 @@ fn lftp_resumes_an_interrupted_upload_fs_15() {
     local.write("source", &content);
     let begin = |server: &Server, settings: &str, options: &str| {
         let script = format!(
-            "set net:max-retries 1; set net:timeout 20; set cmd:fail-exit yes; debug 5;\n\
+            "set net:max-retries 1; set net:timeout 20; set net:reconnect-interval-base 1;\n\
+             set net:reconnect-interval-max 1; set cmd:fail-exit yes; debug 5;\n\
              {settings}\nopen -u u,p ftp://{}\nput {options} source -o there\n",
             server.local_addr()
         );

@@ -12,6 +12,7 @@ use ftp_server::{
     Event, EventKind, LoginPolicy, Network, Observer, PassiveAddress, PassivePolicy, PortRanges,
     Rights, Server, ServerConfig,
 };
+use ftp_tests::at_once::at_once;
 use ftp_tests::network::in_own_network;
 use ftp_tests::peer::Peer;
 use ftp_tests::process::{Running, run};
@@ -190,7 +191,7 @@ fn two_servers_work_through_haproxy() {
     let active = ["-P", "-"];
     for option in ["send-proxy", "send-proxy-v2"] {
         let _balancer = Balancer::start(&haproxy, option);
-        for client in CLIENTS {
+        at_once(CLIENTS.len(), CLIENTS, |client| {
             let plain = format!("ftp://{FRONT}");
             for options in [&[][..], &["--disable-epsv"], &active, &["-P", "-", "--disable-eprt"]] {
                 moves_bytes(&curl, client, &plain, options);
@@ -199,7 +200,7 @@ fn two_servers_work_through_haproxy() {
             moves_bytes(&curl, client, &plain, &["--ssl-reqd", "--disable-epsv"]);
             moves_bytes(&curl, client, &format!("ftps://{FRONT}"), &[]);
             active_under_tls(client);
-        }
+        });
     }
     let mut served = Vec::new();
     for node in &nodes {
@@ -280,10 +281,10 @@ fn data_connections_bypass_haproxy_with_passive_address() {
     });
     let _balancer = Balancer::start(&haproxy, "send-proxy-v2");
     let direct = ["--disable-epsv", "--no-ftp-skip-pasv-ip"];
-    for client in CLIENTS {
+    at_once(CLIENTS.len(), CLIENTS, |client| {
         moves_bytes(&curl, client, &format!("ftp://{FRONT}"), &direct);
         moves_bytes(&curl, client, &format!("ftp://{FRONT}"), &["--disable-epsv"]);
-    }
+    });
     let count = || nodes.iter().map(|node| node.server.sessions().len()).sum::<usize>();
     wait_until("all sessions end", || count() == 0);
 }

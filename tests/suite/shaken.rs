@@ -332,7 +332,7 @@ fn play(store: &ObjectStore, calm: SocketAddr, seed: u64) -> Result<usize, Strin
     };
     shake(false);
     let mut successes = 0;
-    for step in 0..6 {
+    for step in 0..scale::count(4, 6) {
         let orders = [0, 1].map(|which| Order::random(&mut random, 10 * step + which));
         let [one, two] = [random.below(2), random.below(2)];
         let addresses = [one, two].map(|node| nodes[node].0.local_addr());
@@ -388,7 +388,7 @@ fn two_servers_with_bad_networks_keep_what_they_have_confirmed_cm_102_cm_105() {
     let Some(store) = ObjectStore::seaweedfs() else { return };
     let calm = serve(&place(&store));
     let first = Random::new(1).seed();
-    let count = scale::count(8, 320) as u64;
+    let count = scale::count(12, 320) as u64;
     let ends = at_once(24, first..first + count, |seed| play(&store, calm.local_addr(), seed));
     let successes: usize = ends.iter().flatten().sum();
     println!("{count} cases, {successes} confirmed changes");

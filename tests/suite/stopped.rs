@@ -211,7 +211,7 @@ fn play(
         case.directory.into_iter().for_each(|it| drop(newer.ask(format!("MKD {it}"))));
         newer.upload(format!("STOR {}", case.file), b"newer");
         requests.may_go.store(true, Ordering::SeqCst);
-        let until = seconds().unwrap_or(HASTY + stop.quiet());
+        let until = seconds().unwrap_or(HASTY + Duration::from_secs(1));
         thread::sleep(until.saturating_sub(stopped_at.elapsed()));
         *requests.last.lock().unwrap() = Instant::now();
         stopped.signal(Signal::CONT);
@@ -240,15 +240,35 @@ fn content(session: &mut RawSession, name: &str) -> Vec<u8> {
     content
 }
 
-/// Stops a server of this store at each request of a command. Returns the number of cases.
+/// The number of servers that are stopped at a time, each at other requests.
+const AT_A_TIME: usize = 3;
+
+/// Stops servers of this store at each request of a command. Returns the number of cases.
 #[expect(clippy::print_stdout, reason = "it shows how many cases there are")]
 fn stops_at_each(store: &ObjectStore, other: SocketAddr, case: Case, stop: Stop) -> usize {
+    let stops = |first| stops_from(first, store, other, case, stop);
+    let ends = at_once(AT_A_TIME, 0..AT_A_TIME, stops);
+    let (count, lost): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
+    let (count, lost): (usize, usize) = (count.iter().sum(), lost.iter().sum());
+    println!("{}: {} {stop:?}: {count}, {lost} lost", store.name, case.name);
+    count
+}
+
+/// Stops a server at the request with the number `first` and at each [`AT_A_TIME`]th one after it. Returns how
+/// many there are, and at how many the newer file was lost.
+fn stops_from(
+    first: usize,
+    store: &ObjectStore,
+    other: SocketAddr,
+    case: Case,
+    stop: Stop,
+) -> (usize, usize) {
     let (before, requests) = Requests::before(store.address());
     let there = place(store);
     let (_, keys) = there.split_once(' ').unwrap();
     let hasty = if stop.is_hasty { " hasty" } else { "" };
     let stopped = Served::start(&format!("http://{before} {keys}{hasty}"));
-    let (mut newer, name) = (login(other), format!("{} {stop:?}", case.name));
+    let (mut newer, name) = (login(other), format!("{} {stop:?} {first}", case.name));
     // The first rename tests the store.
     newer.upload(format!("STOR {name} f"), b"");
     let mut warm = login(stopped.address);
@@ -257,16 +277,15 @@ fn stops_at_each(store: &ObjectStore, other: SocketAddr, case: Case, stop: Stop)
     }
     let is_known = KNOWN.contains(&(store.name, case.name));
     let (mut count, mut lost) = (0, 0);
-    loop {
-        let place = format!("{name} {count}");
-        let is_left = play((&stopped, &requests), &mut newer, case, (count, stop), &place);
+    for number in (first..).step_by(AT_A_TIME) {
+        let place = format!("{name} {number}");
+        let is_left = play((&stopped, &requests), &mut newer, case, (number, stop), &place);
         let Some(is_left) = is_left else { break };
-        assert!(is_left || is_known, "{}: {name}: request {count}", store.name);
+        assert!(is_left || is_known, "{}: {name}: request {number}", store.name);
         (count, lost) = (count + 1, lost + usize::from(!is_left));
     }
     stopped.kill();
-    println!("{}: {name}: {count}, {lost} lost", store.name);
-    count
+    (count, lost)
 }
 
 /// Stops servers of this store at each request of each command. Returns the number of cases.
@@ -279,7 +298,7 @@ fn stops(store: &ObjectStore) -> usize {
     let stops = stops.map(|&(is_held, is_hasty)| Stop { is_held, is_hasty });
     let cases = some(CASES.to_vec(), 1);
     let cases = cases.iter().flat_map(|case| stops.clone().map(move |stop| (*case, stop)));
-    let at_a_time = if seconds().is_some() { 2 * CASES.len() } else { 4 };
+    let at_a_time = if seconds().is_some() { 10 } else { 2 };
     let play = |(case, stop)| stops_at_each(store, other.local_addr(), case, stop);
     at_once(at_a_time, cases, play).into_iter().sum()
 }
