@@ -1,6 +1,7 @@
 //! Users in files of their own: `include`, `user`, `ctl users`, and what moves from vsftpd.
 
 use std::fs::{self, Permissions};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
@@ -8,6 +9,7 @@ use std::{io, thread};
 
 use ftp_server::PasswordHash;
 use ftp_server::daemon::control::ControlAnswer;
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::{Peer, skipped};
 use ftp_tests::process::{LIMIT, Ran, run, run_with};
 use ftp_tests::raw::RawSession;
@@ -15,7 +17,6 @@ use ftp_tests::root::TempRoot;
 use ftp_tests::terminal::Terminal;
 
 use crate::config::{Configured, log_until};
-use crate::serve::Served;
 use crate::{failed, ftp};
 
 /// A server whose users are in files of their own, with a control socket.
@@ -64,8 +65,8 @@ impl Members {
 }
 
 /// Returns the reply to a password.
-fn reply(served: &Served, user: &str, password: &str) -> u16 {
-    let mut session = RawSession::greeted(served.address);
+fn reply(address: SocketAddr, user: &str, password: &str) -> u16 {
+    let mut session = RawSession::greeted(address);
     session.expect(format!("USER {user}"), 331);
     session.ask(format!("PASS {password}")).code
 }
@@ -85,7 +86,7 @@ fn included_files_have_one_user_each_and_a_broken_one_changes_nothing() {
     assert!(said.lines().any(|line| origin(&line)), "{said}");
     let served = members.configured.serve();
     for user in ["main", "anna", "bob"] {
-        assert_eq!(reply(&served, user, "p"), 230, "{user}");
+        assert_eq!(reply(served.address, user, "p"), 230, "{user}");
     }
     let here = members.configured.here.path();
     for (text, want) in [
@@ -116,7 +117,7 @@ fn included_files_have_one_user_each_and_a_broken_one_changes_nothing() {
         served.signal("HUP");
         let said = log_until(&served, "configuration unchanged");
         assert!(said.iter().any(|line| line.contains(want)), "{want}: {said:?}");
-        assert_eq!(reply(&served, "anna", "p"), 230);
+        assert_eq!(reply(served.address, "anna", "p"), 230);
     }
     // What cannot be read keeps the old configuration, too.
     fs::remove_file(here.join("users.d/c.toml")).unwrap();
@@ -129,13 +130,13 @@ fn included_files_have_one_user_each_and_a_broken_one_changes_nothing() {
     fs::rename(here.join("users.d"), here.join("gone")).unwrap();
     served.signal("HUP");
     log_until(&served, "users.d: No such file or directory");
-    assert_eq!(reply(&served, "bob", "p"), 230);
+    assert_eq!(reply(served.address, "bob", "p"), 230);
     fs::remove_dir(here.join("gone/c.toml")).unwrap();
     fs::remove_file(here.join("gone/b.toml")).unwrap();
     fs::rename(here.join("gone"), here.join("users.d")).unwrap();
     served.signal("HUP");
     log_until(&served, "configuration reloaded; changed: users");
-    assert_eq!([reply(&served, "anna", "p"), reply(&served, "bob", "p")], [230, 530]);
+    assert_eq!([reply(served.address, "anna", "p"), reply(served.address, "bob", "p")], [230, 530]);
 }
 
 #[test]
@@ -182,11 +183,14 @@ fn user_changes_files_and_the_running_server() {
         says(&["add", "a/b ü"], "p"),
         "users.d/a%2Fb%20%C3%BC.toml: written\nconfiguration reloaded; changed: users\n"
     );
-    assert_eq!(reply(&served, "a/b ü", "p"), 230);
+    assert_eq!(reply(served.address, "a/b ü", "p"), 230);
     // A comment of the administrator stays.
     fs::write(&path, format!("# Anna\n{text}# end\n")).unwrap();
     says(&["passwd", "anna"], "two");
-    assert_eq!([reply(&served, "anna", "one"), reply(&served, "anna", "two")], [530, 230]);
+    assert_eq!(
+        [reply(served.address, "anna", "one"), reply(served.address, "anna", "two")],
+        [530, 230]
+    );
     let changed = fs::read_to_string(&path).unwrap();
     assert!(changed.starts_with("# Anna\n") && changed.ends_with("# end\n"), "{changed}");
     let mut session = RawSession::login(served.address, "anna", "two");
@@ -194,14 +198,14 @@ fn user_changes_files_and_the_running_server() {
         says(&["lock", "anna"], "").starts_with("users.d/anna.toml: written; anna is locked\n")
     );
     session.expect_reply(421);
-    assert_eq!(reply(&served, "anna", "two"), 530);
+    assert_eq!(reply(served.address, "anna", "two"), 530);
     let list = says(&["list"], "");
     assert!(
         list.lines().any(|line| line.starts_with("anna ") && line.contains(" locked ")),
         "{list}"
     );
     says(&["unlock", "anna"], "");
-    assert_eq!(reply(&served, "anna", "two"), 230);
+    assert_eq!(reply(served.address, "anna", "two"), 230);
     let json = says(&["list", "--json"], "");
     assert_eq!(json.lines().count(), 4, "{json}");
     assert!(
@@ -211,7 +215,7 @@ fn user_changes_files_and_the_running_server() {
     );
     says(&["remove", "anna"], "");
     assert!(!path.exists());
-    assert_eq!(reply(&served, "anna", "two"), 530);
+    assert_eq!(reply(served.address, "anna", "two"), 530);
 
     // A configuration that the running server refuses: told, with the exit status of `ctl reload`.
     let used = members.configured.root.path().to_str().unwrap();
@@ -253,7 +257,7 @@ fn a_change_that_the_file_takes_back_is_not_left_in_the_server() {
     ran.exited(8);
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(said.contains("the file is as it was before\n"), "{ran:?}");
-    assert_eq!(reply(&served, "anna", "p"), 230);
+    assert_eq!(reply(served.address, "anna", "p"), 230);
 }
 
 #[test]
@@ -341,7 +345,7 @@ fn user_asks_for_the_password_twice_without_echo() {
     }
     let (status, shown) = terminal.end();
     assert!(status.success() && !shown.contains("geheim"), "{shown}");
-    assert_eq!(reply(&members.configured.serve(), "anna", "geheim"), 230);
+    assert_eq!(reply(members.configured.serve().address, "anna", "geheim"), 230);
 }
 
 #[test]
@@ -367,12 +371,13 @@ fn locked_hashes_refuse_the_right_password_hs_39() {
     assert!(said.contains("note  locked users, whose logins fail: a, b, c"), "{said}");
     assert!(said.contains("users.e.password = \"****\"") && !said.contains(&hash), "{said}");
     let served = members.configured.serve();
-    for name in ["a", "b", "c", "d", "e", "f"] {
+    // Each reply comes after a second.
+    at_once(6, ["a", "b", "c", "d", "e", "f"], |name| {
         for password in ["p", "", "!", "*"] {
-            assert_eq!(reply(&served, name, password), 530, "{name} {password}");
+            assert_eq!(reply(served.address, name, password), 530, "{name} {password}");
         }
-    }
-    assert_eq!(reply(&served, "main", "p"), 230);
+    });
+    assert_eq!(reply(served.address, "main", "p"), 230);
     let list = String::from_utf8(members.run(&["list"], "").succeeded()).unwrap();
     assert_eq!(list.lines().filter(|line| line.contains(" locked ")).count(), 6, "{list}");
 }

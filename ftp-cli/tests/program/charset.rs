@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::{Ran, run};
 use ftp_tests::root::TempRoot;
@@ -138,28 +140,26 @@ fn check(site: &Site, names: &Names, disk: [&[u8]; 2]) {
     assert_eq!(files(&site.root.join("up")), left, "{charset}");
 }
 
-fn check_all(site: &Site) {
-    for names in &NAMES {
-        site.clear();
-        check(site, names, names.sent);
-    }
+/// Checks each name with a server of its own.
+fn check_all<S: Deref<Target = Site>>(start: impl Fn() -> Option<S> + Sync) {
+    at_once(NAMES.len(), &NAMES, |names| {
+        start().iter().for_each(|site| check(site, names, names.sent));
+    });
 }
 
 #[test]
 fn names_are_translated_for_our_server_cl_84() {
-    check_all(&OurServer::start());
+    check_all(|| Some(OurServer::start()));
 }
 
 #[test]
 fn names_are_translated_for_vsftpd_cl_84() {
-    let Some(server) = RealServer::vsftpd() else { return };
-    check_all(&server);
+    check_all(RealServer::vsftpd);
 }
 
 #[test]
 fn names_are_translated_for_pyftpdlib_cl_84() {
-    let Some(server) = RealServer::pyftpdlib() else { return };
-    check_all(&server);
+    check_all(RealServer::pyftpdlib);
 }
 
 #[test]

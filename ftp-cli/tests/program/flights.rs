@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::ops::Deref;
 
 use ftp_server::ServerConfig;
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -45,7 +46,7 @@ fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
     let host = Ipv4Addr::LOCALHOST;
     let stream = ServerConfig::new().block_mode(false);
     let stream = OurServer::with(stream);
-    let mut sites: Vec<(&str, Box<dyn Deref<Target = Site>>, usize)> =
+    let mut sites: Vec<(&str, Box<dyn Deref<Target = Site> + Sync>, usize)> =
         vec![("ours", Box::new(stream), 2)];
     // If the listing lacks seconds, the time costs another command, unless it is sent together with
     // others.
@@ -59,12 +60,12 @@ fn a_mirrored_file_costs_few_round_trips_and_one_with_pipelining() {
             sites.push((name, Box::new(server), each));
         }
     }
-    for (name, site, each) in &sites {
+    at_once(sites.len(), &sites, |(name, site, each)| {
         for (options, want) in [(&[][..], *each), (&["--pipeline"], 1)] {
             let flown = |files| flights(site, files, options);
             cost(|| flown(13) - flown(3), 10 * want, &format!("{name} {options:?}"));
         }
-    }
+    });
 }
 
 #[test]

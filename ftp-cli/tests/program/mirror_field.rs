@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use ftp_tests::at_once::at_once;
 use ftp_tests::peer::RealServer;
 use ftp_tests::process::run;
 use ftp_tests::root::TempRoot;
@@ -296,14 +297,19 @@ fn names_of_any_bytes_are_kept() {
         assert!(!at(site.root.path(), b"one\xffname").exists());
     };
     check(&OurServer::start(), true);
-    RealServer::vsftpd().iter().for_each(|server| check(server, true));
-    RealServer::proftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, true));
-    RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, true));
-    RealServer::pyftpdlib().iter().for_each(|server| check(server, true));
-    RealServer::inetutils_at(Ipv4Addr::LOCALHOST).iter().for_each(|server| check(server, false));
-    // Servers whose greeting does not name them.
-    let silent = RealServer::vsftpd_also("ftpd_banner=hello\n", "UTC");
-    silent.iter().for_each(|server| check(server, true));
+    type Start = fn() -> Option<RealServer>;
+    let theirs: [(Start, bool); 6] = [
+        (RealServer::vsftpd, true),
+        (|| RealServer::proftpd_at(Ipv4Addr::LOCALHOST), true),
+        (|| RealServer::pure_ftpd_at(Ipv4Addr::LOCALHOST), true),
+        (RealServer::pyftpdlib, true),
+        (|| RealServer::inetutils_at(Ipv4Addr::LOCALHOST), false),
+        // A server whose greeting does not name it.
+        (|| RealServer::vsftpd_also("ftpd_banner=hello\n", "UTC"), true),
+    ];
+    at_once(theirs.len(), theirs, |(start, is_known)| {
+        start().iter().for_each(|server| check(server, is_known));
+    });
 }
 
 /// A tree with one name in UTF-8 and three others, which some servers turn into one.

@@ -243,13 +243,13 @@ fn a_missing_list_may_be_refused_with_551_as_ftp_srv_does() {
 #[test]
 fn a_list_that_is_not_whole_deletes_nothing_and_proves_nothing_cl_81() {
     with_servers(|_, site| {
-        let here = TempRoot::new();
-        let source = here.join("tree");
-        for number in 0..4 {
-            here.write(format!("tree/{number}"), content(number).as_bytes());
-        }
-        for (number, damage) in ["cut", "missing", "empty", "newer"].into_iter().enumerate() {
-            let (top, url) = (format!("www{number}"), site.url(format!("www{number}")));
+        at_once(4, ["cut", "missing", "empty", "newer"], |damage| {
+            let here = TempRoot::new();
+            let source = here.join("tree");
+            for number in 0..4 {
+                here.write(format!("tree/{number}"), content(number).as_bytes());
+            }
+            let (top, url) = (format!("www-{damage}"), site.url(format!("www-{damage}")));
             here.write("tree/old", b"stays");
             deploy(&[], &source, &url).exited(0);
             fs::remove_file(source.join("old")).unwrap();
@@ -275,7 +275,7 @@ fn a_list_that_is_not_whole_deletes_nothing_and_proves_nothing_cl_81() {
             let ran = deploy(&["--delete"], &source, &url);
             ran.exited(0);
             assert!(!has(&ran, "> STOR") && !has(&ran, "> DELE"), "{damage}: {ran:?}");
-        }
+        });
     });
     // With digests of the server, only what differs is sent.
     let (server, here) = (OurServer::start(), TempRoot::new());

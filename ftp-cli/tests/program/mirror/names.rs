@@ -27,8 +27,9 @@ fn spellings() -> Vec<(Kind, &'static str, &'static str)> {
 
 #[test]
 fn the_upload_that_replaced_a_file_of_another_spelling_is_not_deleted() {
-    for (kind, there, new) in spellings() {
-        for options in [&["--delete"][..], &["--delete", "--temp"], &["--delete", "-j", "4"]] {
+    let all_options = [&["--delete"][..], &["--delete", "--temp"], &["--delete", "-j", "4"]];
+    at_once(5, spellings(), |(kind, there, new)| {
+        for options in all_options {
             let (here, server) = (TempRoot::new(), FoldingServer::start(kind.clone()));
             server.write(&format!("t/{there}"), b"old");
             server.write("t/extra", b"extra");
@@ -43,7 +44,7 @@ fn the_upload_that_replaced_a_file_of_another_spelling_is_not_deleted() {
                 assert_eq!(kept.len(), 2, "{new} {night}: {ran:?}");
             }
         }
-    }
+    });
 }
 
 #[test]
