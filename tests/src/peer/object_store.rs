@@ -75,6 +75,8 @@ impl ObjectStore {
                 "-s3.port.iceberg=0".to_owned(),
                 "-s3.port.lance=0".to_owned(),
                 "-master.telemetry=false".to_owned(),
+                // A master that starts again waits for others that long.
+                "-master.electionTimeout=1s".to_owned(),
                 // Each bucket needs seven volumes.
                 "-volume.max=100".to_owned(),
                 "-master.volumeSizeLimitMB=512".to_owned(),
