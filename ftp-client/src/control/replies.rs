@@ -3,6 +3,7 @@
 //! Aborts break the usual order of commands and replies (RFC 959 §4.1.3). `transfer::abort` counts
 //! their replies.
 
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use ftp_proto::{Progress, Reply, ReplyCode, Severity, Verb};
@@ -114,7 +115,11 @@ impl ControlConnection {
     /// TLS, nor behind a reply.
     pub(crate) fn has_ended(&self) -> bool {
         let tcp = self.stream.as_ref().and_then(Stream::plain_tcp);
-        !self.is_silent() && tcp.is_some_and(|tcp| !tcp.peek(&mut [0]).is_ok_and(|count| count > 0))
+        let is_over = |peeked: io::Result<usize>| match peeked {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != ErrorKind::WouldBlock,
+        };
+        self.decoder.is_clear() && tcp.is_some_and(|tcp| is_over(tcp.peek(&mut [0])))
     }
 
     pub(crate) fn next_reply(&mut self, deadline: Deadline) -> Result<(Progress, Reply), Error> {
