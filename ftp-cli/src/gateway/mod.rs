@@ -145,7 +145,7 @@ impl StoreKind for OtherServer {
             dialler: ConnectingThread::start()
                 .map_err(|error| format!("cannot start a thread: {error}"))?,
             personal: login.is_none(),
-            addresses: OnceLock::new(),
+            peer: OnceLock::new(),
             held: AtomicUsize::new(0),
             sets_times: OnceLock::new(),
         };

@@ -32,6 +32,9 @@ const DAY: i64 = 24 * 60 * 60;
 /// The longest wait for the end of uploads to a directory that is to be removed.
 const ENDING: Duration = Duration::from_secs(2);
 
+/// The time between two looks whether these uploads have ended.
+const CLEANING: Duration = Duration::from_millis(100);
+
 /// The directory `prefix` of another server.
 pub(super) struct Gateway {
     upstream: Arc<Upstream>,
@@ -297,8 +300,12 @@ impl Storage for Gateway {
     fn remove(&self, path: &VirtualPath) -> StorageResult<()> {
         let at = self.below(path)?;
         // Some servers remove a directory by DELE, and some tell a size of one.
-        let (told, _) = self.upstream.ask(|client, other| client.stat(other.path(&at)))?;
-        let old = told.and_then(|told| metadata(&told));
+        // The facts of another question differ from those that are asked for afterwards.
+        let told = self.upstream.ask(|client, other| match client.features()?.has("MLST") {
+            true => client.stat(other.path(&at)),
+            false => Ok(None),
+        });
+        let old = told?.0.and_then(|told| metadata(&told));
         let kind = match old.map(|old| old.kind) {
             Some(EntryKind::File) => Some(FoundKind::File),
             _ => self.listed(path)?,
@@ -326,8 +333,8 @@ impl Storage for Gateway {
         }
         self.existing(path)?.check_directory()?;
         let at = self.below(path)?;
-        let is_busy = |error: &StorageError| error.kind == Kind::Busy;
-        wait_while(ENDING, is_busy, || {
+        let pause = |error: &StorageError| (error.kind == Kind::Busy).then_some(CLEANING);
+        wait_while(ENDING, pause, || {
             // Some servers remove what is in the directory too: nothing may get its name there meanwhile.
             self.upstream.change(&at, true, |client, place| match self.empty(client, place) {
                 Ok(()) => client.rmdir(place).map(|()| check_gone(client, place, None)),

@@ -44,7 +44,7 @@ fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
         hashes: false,
         dialler: ConnectingThread::start().unwrap(),
         personal: false,
-        addresses: OnceLock::new(),
+        peer: OnceLock::new(),
         held: AtomicUsize::new(0),
         sets_times: OnceLock::new(),
     };
@@ -586,6 +586,11 @@ fn serve_old(
             "MDTM" => "213 20260101000000".to_owned(),
             "TYPE" => "200 ok".to_owned(),
             "FEAT" if !feature.is_empty() => format!("211-have\r\n {feature}\r\n211 end"),
+            // It knows more than it lists, and another clock.
+            "MLST" if feature == "UTF8" => {
+                "250-it\r\n type=file;size=5;modify=20260101010000; a\r\n250 end".to_owned()
+            }
+            "DELE" if feature == "UTF8" => "250 gone".to_owned(),
             "REST" => "350 ok".to_owned(),
             "SITE" => "202 not here".to_owned(),
             "EPSV" => format!("229 (|||{port}|)"),

@@ -287,7 +287,7 @@ impl OtherUpload {
             let asked = upstream.ask_by(client, |client, _| {
                 let size = client.size(place)?;
                 check_size(client, place, size, self.sent, false)?;
-                check_replaced(client, place, self.old, self.digest.as_ref())
+                check_replaced(client, place, self.old, self.sent, self.digest.as_ref())
             });
             return asked.map(drop).map_err(in_doubt);
         }

@@ -1,15 +1,14 @@
 //! The connections to another server, the turns of changes there, and its errors.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ftp_client::error::Phase;
+use ftp_client::error::{Phase, Unsupported};
 use ftp_client::pool::{Lent, Patience};
 use ftp_client::{Client, ClientBuilder, Error, FtpUrl, Pool, Severity};
 use ftp_proto::Escaped;
@@ -23,8 +22,10 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// Time after which one more connection that was refused is tried again.
 const MORE: Duration = Duration::from_secs(5 * 60);
 
-/// The pause before what was busy is asked for again.
+/// The pause before what was busy is asked for again, and before another connection is made that was not
+/// refused by the server.
 const PAUSE: Duration = Duration::from_millis(20);
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time after which a firewall may have forgotten an idle connection.
 const IDLE: Duration = Duration::from_secs(60);
@@ -57,8 +58,8 @@ pub(super) struct OtherTarget {
     pub(super) dialler: ConnectingThread,
     /// Whether each user's own login is passed on.
     pub(super) personal: bool,
-    /// The addresses of the host when the first connection was made, and the one to which that led.
-    pub(super) addresses: OnceLock<BTreeSet<IpAddr>>,
+    /// The address to which the first connection led.
+    pub(super) peer: OnceLock<IpAddr>,
     /// The memory of listings that clients are reading, and of appends, in bytes.
     pub(super) held: AtomicUsize,
     /// Whether the server can set times, once known.
@@ -134,12 +135,22 @@ impl Upstream {
     /// Returns a connection. Nothing has been sent over it.
     pub(super) fn lend(&self) -> StorageResult<Connection> {
         self.pool.probe(MORE);
-        let is_full = |error: &Error| {
-            // Silence was waited for already.
-            let is_silent = |why: &Error| matches!(why, Error::Timeout(_));
-            self.pool.reopen_after(AGAIN) && matches!(error, Error::Fewer(why) if !is_silent(why))
+        let pause = |error: &Error| {
+            let connects = self.pool.reopen_after(AGAIN);
+            match error {
+                Error::Fewer(why) if connects => match **why {
+                    // Silence was waited for already.
+                    Error::Timeout(_) => None,
+                    // A connection can come back at any time.
+                    Error::Unsupported(Unsupported::PoolIsFull) => Some(PAUSE),
+                    _ if self.pool.allowed().is_some() => Some(PAUSE),
+                    // Each try connects.
+                    _ => Some(LONG_PAUSE),
+                },
+                _ => None,
+            }
         };
-        let lent = wait_while(self.target.timeout, is_full, || self.pool.try_take());
+        let lent = wait_while(self.target.timeout, pause, || self.pool.try_take());
         lent.map_err(|error| {
             log::warn!("{}: {error}", self.target.url.host());
             failed(Kind::Unavailable, error.to_string())
@@ -154,7 +165,7 @@ impl Upstream {
     ) -> StorageResult<(Connection, RunningTransfer)> {
         wait_while(
             self.target.timeout,
-            |_| true,
+            |_| Some(PAUSE),
             || {
                 let all = self.pool.allowed().unwrap_or(usize::MAX).min(self.target.connections);
                 let most = all.saturating_sub(spare).max(1);
@@ -216,17 +227,18 @@ impl Upstream {
     }
 }
 
-/// Tries again for this long what fails only because something is busy.
+/// Tries again for this long what fails only because something is busy: then `pause` tells when.
 pub(super) fn wait_while<T, E>(
     longest: Duration,
-    is_busy: impl Fn(&E) -> bool,
+    pause: impl Fn(&E) -> Option<Duration>,
     mut work: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     let begun = Instant::now();
     loop {
-        match work() {
-            Err(error) if is_busy(&error) && begun.elapsed() < longest => thread::sleep(PAUSE),
-            done => return done,
+        let done = work();
+        match done.as_ref().err().and_then(&pause) {
+            Some(pause) if begun.elapsed() < longest => thread::sleep(pause),
+            _ => return done,
         }
     }
 }
@@ -247,8 +259,8 @@ pub(super) struct Turn {
 }
 
 struct Reserved {
-    /// The addresses of the server; empty before the first connection.
-    server: BTreeSet<IpAddr>,
+    /// The name of the server in small letters, and its address once a connection has shown it.
+    server: (String, Option<IpAddr>),
     /// The user where each logs in there: a lost answer keeps a path from this one only.
     user: Option<Vec<u8>>,
     /// Each with whether what is below the path is changed too.
@@ -263,8 +275,9 @@ impl Reserved {
             path.strip_prefix(&**tree)
                 .is_some_and(|rest| rest.is_empty() || (*is_tree && rest.starts_with(b"/")))
         };
-        let are_known = !self.server.is_empty() && !other.server.is_empty();
-        !(are_known && self.server.is_disjoint(&other.server))
+        let (own, others) = (&self.server, &other.server);
+        let addresses = own.1.zip(others.1);
+        (own.0 == others.0 || addresses.is_none_or(|(own, other)| own == other))
             && (self.late.get().is_none() || self.user == other.user)
             && self.places.iter().any(|one| {
                 other.places.iter().any(|other| has(one, &other.0) || has(other, &one.0))
@@ -290,7 +303,8 @@ impl Turn {
     /// changes what is below the path.
     pub(super) fn begin(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
         let OtherTarget { turns: all, late, personal, .. } = *upstream.target;
-        let server = upstream.target.addresses.get().cloned().unwrap_or_default();
+        let host = upstream.target.url.host().to_ascii_lowercase();
+        let server = (host, upstream.target.peer.get().copied());
         let user = personal.then(|| upstream.login.0.clone());
         let places = places.iter();
         let places = places.map(|(path, tree)| (folded(&upstream.path(path)), *tree)).collect();
@@ -306,7 +320,7 @@ impl Turn {
 
     /// Waits for the turn for a moment.
     pub(super) fn wait(upstream: &Upstream, places: &[(&[u8], bool)]) -> StorageResult<Self> {
-        wait_while(upstream.target.turn, |_| true, || Self::begin(upstream, places))
+        wait_while(upstream.target.turn, |_| Some(PAUSE), || Self::begin(upstream, places))
     }
 
     /// Returns whether the answer to a change is lost.
@@ -352,10 +366,9 @@ fn dial(
 fn connect(to: &OtherTarget, login: &UserLogin, base: &OnceLock<Vec<u8>>) -> Result<Client, Error> {
     let mut client = to.builder.clone().connect_to(&to.url)?;
     client.login(&login.0, &login.1)?;
-    to.addresses.get_or_init(|| {
-        let all = (to.url.host(), to.url.port()).to_socket_addrs().into_iter().flatten();
-        all.chain(client.peer_addr()).map(|address| address.ip().to_canonical()).collect()
-    });
+    if let Some(address) = client.peer_addr() {
+        let _ = to.peer.set(address.ip().to_canonical());
+    }
     if base.get().is_none() {
         let features = client.features()?;
         let _ = to.sets_times.set(features.has("MFMT") || features.has_with("SITE", "UTIME"));

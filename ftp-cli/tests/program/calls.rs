@@ -91,10 +91,10 @@ fn a_large_file_is_transferred_in_large_blocks() {
     let Some(small) = put(1_024) else { return };
     let small_reads = reads(&get());
     let large = put(LARGE).unwrap();
-    // One call sends what both sockets can hold, some MiB. With a server that often pauses, it is what
-    // was read meanwhile; reading and writing blocks of 64 KiB would take 4,096 calls.
+    // One call sends up to 1 MiB. With a server that often pauses, it is what was read meanwhile, after a
+    // wait; reading and writing blocks of 64 KiB would take 4,096 calls.
     let more = count(&large) - count(&small);
-    assert!(more as u64 <= LARGE >> 20, "{more} calls: {large:#?}");
+    assert!(more as u64 <= 2 * (LARGE >> 20), "{more} calls: {large:#?}");
     // The number of reads also depends on the server.
     let large_reads = reads(&get());
     assert!(small_reads.iter().all(|size| *size == 16 << 10), "{small_reads:?}");

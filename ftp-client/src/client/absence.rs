@@ -86,8 +86,7 @@ impl Client {
         Ok(if is_absent { Existence::Absent } else { Existence::Unknown })
     }
 
-    /// Returns whether an object is at `path`, of which `MDTM` tells nothing, for a caller that would replace
-    /// it. Its absence is proved by a 550 to an offered `MLST`, if the directory above may be asked for, or by
+    /// Returns whether an object is at `path`, for a caller that would replace it. Its absence is proved by a 550 to an offered `MLST`, if the directory above may be asked for, or by
     /// a complete listing in which no name is equal but for case, Unicode form, blanks and dots; never by
     /// another refusal: vsftpd refuses `MDTM` and `SIZE` for a file that it replaces, if anonymous users
     /// must not read it, and pyftpdlib refuses all questions to a user who may only upload.
@@ -97,6 +96,11 @@ impl Client {
     /// Returns [`Unsupported::NoExistence`] if neither is proved, and the errors of
     /// [`existence`](Self::existence).
     pub(crate) fn is_taken(&mut self, path: &[u8]) -> Result<bool, Error> {
+        Ok(self.modified(path)?.is_some() || self.is_taken_without_time(path)?)
+    }
+
+    /// As [`is_taken`](Self::is_taken), of an object of which `MDTM` tells nothing.
+    pub(crate) fn is_taken_without_time(&mut self, path: &[u8]) -> Result<bool, Error> {
         let is_offered = self.features()?.has("MLST");
         if is_offered || self.tells_no_features() {
             let name = Command::Mlst(Some(self.pathname(path)?));

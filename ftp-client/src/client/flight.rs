@@ -275,8 +275,9 @@ impl Client {
     /// ```no_run
     /// # let mut client = ftp_client::Client::builder().connect("ftp.example.org")?;
     /// let report = client.store(".in.a")?.copy_from(&mut &b"all sold"[..])?;
+    /// // That nothing is shown does not prove that the name is free: see `Repeat::rename_new`.
     /// let (size, there) = client.look_before_rename(b".in.a", b"a")?;
-    /// if size == Some(report.bytes) && there.is_none() {
+    /// if size == Some(report.bytes) && there.is_none_or(|there| there.is_file()) {
     ///     let to = client.rename_from(b".in.a", b"a")?;
     ///     client.rename_to(&to)?;
     /// }

@@ -70,7 +70,13 @@ impl RenameFacts {
     /// again, replaces nothing: equal facts can be those of a file that was stored within the same second
     /// under the old name of what was renamed.
     pub(crate) fn is_still_free(&self, client: &mut Client, to: &[u8]) -> Result<bool, Error> {
-        Ok(!self.was_there() && client.existence(to)? == Existence::Absent)
+        if self.was_there() {
+            return Ok(false);
+        }
+        match client.is_taken(to) {
+            Err(Error::Unsupported(Unsupported::NoExistence)) => Ok(false),
+            is_taken => Ok(!is_taken?),
+        }
     }
 
     /// Returns whether an object with the facts `now` is what the source was.
@@ -310,7 +316,8 @@ impl Repeat {
     /// # Errors
     ///
     /// Returns the errors of [`rename`](Self::rename) and [`Client::existence`], and
-    /// [`Unsupported::NoExistence`] if the server does not show whether there is an object.
+    /// [`Unsupported::NoExistence`] if the server does not show whether there is an object, also one
+    /// whose name it may take for the new one.
     pub fn rename_new(
         &mut self,
         client: &mut Client,
@@ -322,12 +329,8 @@ impl Repeat {
             return Ok(true);
         }
         // After a lost reply, what has the new name may be the object itself.
-        if !self.is_uncertain() {
-            match client.existence(to)? {
-                Existence::Absent => {}
-                Existence::Present => return Ok(false),
-                Existence::Unknown => return Err(Error::Unsupported(Unsupported::NoExistence)),
-            }
+        if !self.is_uncertain() && client.is_taken(to)? {
+            return Ok(false);
         }
         self.rename_to_free(client, from, to)?;
         check_renamed(client, from, to)?;

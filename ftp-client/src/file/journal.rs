@@ -318,7 +318,10 @@ impl Stored {
         }
         let now = Origin::ask(client, to)?;
         if now == Origin::default() {
-            return Ok(client.has_new_name((from, to), None)? != Some(false));
+            return match client.has_new_name((from, to), None)? {
+                Some(false) => Err(Error::Job(JobFault::OldName)),
+                _ => Ok(true),
+            };
         }
         let is_later = now.modified.zip(told.modified).is_some_and(|(now, then)| now > then);
         Ok(self.fits(now) || is_later && self.fits(Origin { modified: told.modified, ..now }))
@@ -346,7 +349,8 @@ impl Renaming<'_> {
     ///
     /// # Errors
     ///
-    /// - [`JobFault::NotRenamed`] with the error of `before_rename` or of the rename.
+    /// - [`JobFault::NotRenamed`] with the error of `before_rename` or of the rename, or with
+    ///   [`JobFault::OldName`] if the rename was only confirmed.
     /// - [`JobFault::NotReplaced`] if the server then has another file under the final name.
     /// - [`JobFault::PerhapsRenamed`] if the reply to an earlier rename was lost and the facts
     ///   do not tell what happened. No other attempt may follow.
@@ -415,9 +419,23 @@ impl Renaming<'_> {
             Ok(()) => {
                 if self.looks || stored.before.as_ref().is_some_and(RenameFacts::was_there) {
                     (stored.is_tried, stored.is_later) = (true, true);
-                    if !stored.is_at(client, (from, to))? {
-                        *slot = None;
-                        return Err(Error::Job(JobFault::NotReplaced));
+                    match stored.is_at(client, (from, to)) {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            *slot = None;
+                            return Err(Error::Job(JobFault::NotReplaced));
+                        }
+                        Err(error @ Error::Job(JobFault::OldName)) => {
+                            *slot = None;
+                            let removed = self.is_own && !self.keeps && client.delete(from).is_ok();
+                            let (temporary, cause) = (from.to_vec(), Box::new(error));
+                            return Err(Error::Job(JobFault::NotRenamed {
+                                temporary,
+                                cause,
+                                removed,
+                            }));
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
                 return Ok(slot.take().map(|stored| stored.done));

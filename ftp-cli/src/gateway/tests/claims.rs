@@ -74,6 +74,17 @@ fn a_removal_or_a_time_that_is_only_claimed_is_not_confirmed() {
     assert_eq!(files.get("/newer").as_deref(), Some(&b"another one"[..]));
 }
 
+/// The times of two questions can differ.
+#[test]
+fn a_removal_that_is_only_claimed_is_judged_by_one_question() {
+    let address = old_server_with("UTF8", |data, control| {
+        send(data, control, b"-rw-r--r-- 1 u u 5 Jan 1 2026 a\r\n");
+    });
+    let front = Front::of(address, ("u", "p"), "");
+    let said = front.client().delete("/a").unwrap_err();
+    assert!(said.to_string().contains("451"), "{said}");
+}
+
 /// A storage that does nothing and confirms it.
 struct Claiming(MemoryStorage);
 
@@ -228,6 +239,39 @@ fn a_server_that_stores_beside_the_old_file_is_found_out_in_place() {
         // Two that are equal cannot be told from each other, and need not be.
         files.put("/a", "new").unwrap();
         store(&*storage, "/a").unwrap();
+    }
+}
+
+/// A marker is sent again. Nothing tells the time of the file, and nobody may read it.
+#[test]
+fn an_empty_file_in_place_of_an_empty_one_needs_no_proof() {
+    let files = MemoryStorage::new();
+    files.put("/a", "").unwrap();
+    let (_other, mut door) = door_over(DropBox(files), &Recorder::new());
+    Arc::get_mut(&mut door.target).unwrap().in_place = true;
+    let storage = door.storage("", None).unwrap();
+    let upload = |bytes: &[u8]| {
+        let mut upload = storage.write(&"/a".into(), WriteMode::Replace, Keep::Shared)?;
+        upload.write_all(bytes)?;
+        upload.commit()
+    };
+    upload(b"").unwrap();
+    upload(b"new").unwrap();
+    assert_eq!(upload(b"two").unwrap_err().kind, Kind::Unknown);
+}
+
+struct DropBox(MemoryStorage);
+
+impl Storage for DropBox {
+    ftp_server::forward_storage!(self, self.0; capabilities, confine, list, write, unfinished, kept);
+    ftp_server::forward_storage!(self, self.0; forget, remove, rmdir, mkdir, rename, set, space);
+
+    fn stat(&self, path: &VirtualPath, ask: Ask) -> StorageResult<ftp_server::Metadata> {
+        Ok(self.0.stat(path, ask)?.modified(0))
+    }
+
+    fn read(&self, _: &VirtualPath) -> StorageResult<Box<dyn ftp_server::Source>> {
+        Err(Kind::Denied.into())
     }
 }
 

@@ -1,7 +1,6 @@
 //! Changes at one path take turns: what the other server still does for one of them must not come
 //! after another that was confirmed.
 
-use std::collections::BTreeSet;
 use std::io::{copy, sink};
 use std::net::IpAddr;
 
@@ -398,22 +397,30 @@ fn two_stores_of_one_server_take_turns() {
     }
 }
 
-/// One store can reach it by a name with all of its addresses, and another one by one of them.
+/// The name of a server can lead to several addresses, and an address can have several names.
 #[test]
-fn a_server_with_several_addresses_has_one_turn() {
-    let stores = [&["10.0.0.1", "fd00::1"][..], &["fd00::1"], &["::ffff:10.0.0.1"], &["10.0.0.2"]];
+fn a_server_with_several_addresses_or_names_has_one_turn() {
     let turns: &Turns = Box::leak(Box::default());
-    let all = stores.map(|addresses| {
+    let all = [
+        ("nas", Some("10.0.0.1")),
+        ("NAS", Some("fd00::1")),
+        ("10.0.0.1", Some("10.0.0.1")),
+        ("elsewhere", None),
+        ("elsewhere", Some("10.0.0.2")),
+    ]
+    .map(|(host, address)| {
         let mut door = door("127.0.0.1:1".parse().unwrap(), ("u", "p"), Timeouts::default());
         let target = Arc::get_mut(&mut door.target).unwrap();
-        let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().unwrap());
-        (target.turns, target.addresses) =
-            (turns, OnceLock::from(addresses.map(|it| it.to_canonical()).collect::<BTreeSet<_>>()));
+        target.url = FtpUrl::parse(format!("ftp://{host}/").as_bytes()).unwrap();
+        target.turns = turns;
+        if let Some(address) = address {
+            target.peer = OnceLock::from(address.parse::<IpAddr>().unwrap());
+        }
         door.upstream(&door.login.clone().unwrap())
     });
     let _turn = Turn::begin(&all[0], &[(b"/a", false)]).unwrap();
     let are_kept = all.each_ref().map(|it| Turn::begin(it, &[(b"/a", false)]).is_err());
-    assert_eq!(are_kept, [true, true, true, false]);
+    assert_eq!(are_kept, [true, true, true, true, false]);
 }
 
 /// Some servers remove a directory with all that is in it.

@@ -373,7 +373,7 @@ impl Job<'_> {
     ) -> Result<Option<SkipReason>, Error> {
         let path = self.place.path();
         let Some(time) = client.readable_time(path)? else {
-            return match client.is_taken(path) {
+            return match client.is_taken_without_time(path) {
                 Ok(false) => Ok(None),
                 Ok(true) | Err(Error::Unsupported(_)) => {
                     Err(Error::Unsupported(Unsupported::NoModificationTime))
@@ -442,8 +442,7 @@ impl Job<'_> {
 
     // A size alone proves nothing: the file may be from an interrupted upload.
     fn is_there(&self, client: &mut Client) -> Result<bool, Error> {
-        let path = self.place.path();
-        Ok(client.modified(path)?.is_some() || client.is_taken(path)?)
+        client.is_taken(self.place.path())
     }
 }
 

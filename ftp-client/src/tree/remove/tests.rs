@@ -127,9 +127,9 @@ fn removed_late(is_above: bool) {
     let address = listener.local_addr().unwrap().to_string();
     let kept = Mutex::new(Vec::new());
     let on = |event: Event<'_>| match event {
-        Event::Removed { path: b"t/b/c/1" } => thread::sleep(LOOK / 2),
+        Event::Removed { path: b"t/b/c/1" } => thread::sleep(LOOK / 2 + Duration::from_millis(100)),
         Event::Removed { path: b"t/b/c/2" } => {
-            thread::sleep(LOOK + Duration::from_millis(100));
+            thread::sleep(LOOK / 2 + Duration::from_millis(100));
             let mut world = world.lock().unwrap();
             if is_above {
                 world.retain(|path, _| !path.starts_with("t/b/"));

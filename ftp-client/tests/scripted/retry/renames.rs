@@ -502,24 +502,24 @@ fn a_new_file_is_not_removed_by_the_second_attempt() {
 #[test]
 fn a_file_is_renamed_only_to_a_free_name_and_only_if_it_then_has_it() {
     // What the server tells of the new name before, of both names afterwards, and the result.
-    for (before, after, want) in [
-        (NONE, Some((THEN, NONE)), Some(Ok(true))),
-        (NONE, Some((NONE, NONE)), Some(Ok(true))),
-        (NONE, Some((NONE, THEN)), Some(Err(JobFault::OldName.to_string()))),
-        (THEN, None, Some(Ok(false))),
-        ("500 what", None, None),
+    // A server that folds case replaces the file `B` in place of the free name `b`.
+    for (before, listed, after, want) in [
+        (NONE, "a", Some((THEN, NONE)), Some(Ok(true))),
+        (NONE, "a", Some((NONE, NONE)), Some(Ok(true))),
+        (NONE, "a", Some((NONE, THEN)), Some(Err(JobFault::OldName.to_string()))),
+        (NONE, "B", None, None),
+        (THEN, "b", None, Some(Ok(false))),
+        ("500 what", "", None, None),
     ] {
         let server = Server::start(vec![on(move |mut peer| {
             peer.answer("MDTM b", before);
             if before != THEN {
-                peer.answer("MLST b", "500 what");
                 peer.answer("FEAT", "502 what");
+                peer.answer("MLST b", "500 what");
                 peer.epsv();
                 peer.answer("LIST -a", "150 ok");
-                peer.send_data(match before {
-                    NONE => b"-rw-r--r-- 1 u u 5 Jan 1 2020 a\r\n",
-                    _ => b"who knows\r\n",
-                });
+                let line = format!("-rw-r--r-- 1 u u 5 Jan 1 2020 {listed}\r\n");
+                peer.send_data(if before == NONE { line.as_bytes() } else { b"who knows\r\n" });
                 peer.reply("226 done");
             }
             let Some((new, old)) = after else { return };
@@ -537,7 +537,9 @@ fn a_file_is_renamed_only_to_a_free_name_and_only_if_it_then_has_it() {
         let mut repeat = Repeat::single();
         let renamed = server.queue().attempts(1).run(|client| repeat.rename_new(client, "a", "b"));
         match want {
-            Some(want) => assert_eq!(renamed.map_err(|error| error.to_string()), want, "{before}"),
+            Some(want) => {
+                assert_eq!(renamed.map_err(|error| error.to_string()), want, "{before} {listed}");
+            }
             None => assert!(
                 matches!(renamed, Err(Error::Unsupported(Unsupported::NoExistence))),
                 "{renamed:?}"
