@@ -25,10 +25,10 @@ fn trace(arguments: &[&str]) -> Option<Vec<String>> {
     Some(trace.lines().filter(|line| line.contains('(')).map(str::to_owned).collect())
 }
 
-/// The number of calls without those that wait or find nothing to receive: their number depends on
-/// how busy the computer is. A call that another thread interrupts takes two lines.
+/// The number of calls without those that wait, wake another thread or find nothing to receive: their
+/// number depends on how busy the computer is. A call that another thread interrupts takes two lines.
 fn count(trace: &[String]) -> usize {
-    let calls = trace.iter().filter(|line| !line.contains(" resumed>"));
+    let calls = trace.iter().filter(|line| !line.contains(" resumed>") && !line.contains("futex("));
     let waits = trace.iter().filter(|line| line.contains(" EAGAIN ")).count();
     calls.filter(|line| !line.contains("poll(")).count() - waits
 }
