@@ -74,10 +74,20 @@ fn a_server_that_answers_type_and_pwd_in_order_gets_flights_over_all_connections
     server.join().unwrap();
 }
 
+/// Plays cases that wait for the end of a proof at the same time.
+fn side_by_side<const N: usize>(cases: [&'static str; N], play: impl Fn(&'static str) + Sync) {
+    thread::scope(|threads| {
+        for case in cases {
+            let play = &play;
+            threads.spawn(move || play(case));
+        }
+    });
+}
+
 #[test]
 fn a_command_that_a_server_dropped_is_not_sent_again_and_its_late_answer_is_dropped_cl_78() {
     // The late 257 comes before the answer to the next command, or not at all.
-    for late in ["257 \"/\"\r\n213 5\r\n", "213 5\r\n"] {
+    side_by_side(["257 \"/\"\r\n213 5\r\n", "213 5\r\n"], |late| {
         let (address, server) = serve(vec![with(&[
             ("TYPE I\r\nPWD\r\n", "200 ok\r\n"),
             ("SIZE f\r\n", late),
@@ -89,9 +99,9 @@ fn a_command_that_a_server_dropped_is_not_sent_again_and_its_late_answer_is_drop
         assert!(client.config.learned.flights.has_failed());
         drop(client);
         server.join().unwrap();
-    }
+    });
     // A command that 257 could answer does not come first.
-    for next in ["PWD\r\n", "MKD d\r\n"] {
+    side_by_side(["PWD\r\n", "MKD d\r\n"], |next| {
         let (address, server) = serve(vec![with(&[
             ("TYPE I\r\nPWD\r\n", "200 ok\r\n"),
             ("NOOP\r\n", "257 \"/\"\r\n200 ok\r\n"),
@@ -105,7 +115,7 @@ fn a_command_that_a_server_dropped_is_not_sent_again_and_its_late_answer_is_drop
         }
         drop(client);
         server.join().unwrap();
-    }
+    });
 }
 
 #[test]
@@ -136,7 +146,7 @@ fn a_server_that_takes_a_packet_for_a_command_gets_the_command_again_cl_78() {
 
 #[test]
 fn a_proof_that_costs_the_connection_is_repeated_one_by_one_cl_78() {
-    for replies in [HANG, "", "200 ok\r\n", "257 \"/\"\r\n200 ok\r\n"] {
+    side_by_side([HANG, "", "200 ok\r\n", "257 \"/\"\r\n200 ok\r\n"], |replies| {
         let mut first = with(&[("TYPE I\r\nPWD\r\n", replies)]);
         if replies.starts_with("257") {
             first.push(("", HANG));
@@ -154,7 +164,7 @@ fn a_proof_that_costs_the_connection_is_repeated_one_by_one_cl_78() {
         assert_eq!(two.size("f").unwrap(), Some(5), "{replies}");
         drop(two);
         server.join().unwrap();
-    }
+    });
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ftp_proto::{Reply, ReplyCode, Verb};
-use ftp_tests::wait::wait_until;
 
 use super::*;
 
@@ -151,7 +150,11 @@ fn ended_client() -> Client {
     let server = thread::spawn(move || listener.accept().unwrap().0.write_all(b"220 ready\r\n"));
     let client = Client::builder().connect(&address).unwrap();
     server.join().unwrap().unwrap();
-    wait_until("the end has arrived", || client.control.has_ended());
+    let begun = Instant::now();
+    while !client.control.has_ended() {
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        thread::sleep(Duration::from_millis(1));
+    }
     assert!(client.control.is_open());
     client
 }

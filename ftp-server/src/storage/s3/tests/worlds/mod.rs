@@ -68,7 +68,9 @@ impl Node {
 
     /// Starts a node that hardly repeats a request.
     fn hasty(fake: &Fake, name: &str) -> Self {
-        let timeouts = S3Timeouts::new().retries(Duration::from_millis(1));
+        // Some cases wait for its end.
+        let answer = Duration::from_secs(15);
+        let timeouts = S3Timeouts::new().retries(Duration::from_millis(1)).answer(answer);
         let store = settings(&fake.endpoint()).credentials(name, "secret").timeouts(timeouts);
         Self::with(store.patience(Duration::from_secs(1)))
     }
