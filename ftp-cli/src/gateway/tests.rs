@@ -753,7 +753,7 @@ fn a_server_that_confirms_no_upload_is_not_waited_for_without_end() {
     drop(end);
 }
 
-/// Sends a download. Whoever asks only whether it restarts ends it before its last byte.
+/// Sends a download. A gateway that asks only whether it restarts ends it before its last byte.
 fn send(data: &TcpListener, control: &mut TcpStream, bytes: &[u8]) {
     control.write_all(b"150 ok\r\n").unwrap();
     let (mut data, _) = data.accept().unwrap();

@@ -86,9 +86,9 @@ impl Client {
         Ok(if is_absent { Existence::Absent } else { Existence::Unknown })
     }
 
-    /// Returns whether an object is at `path`, for a caller that would replace it. Its absence is proved by a 550 to an offered `MLST`, if the directory above may be asked for, or by
-    /// a complete listing in which no name is equal but for case, Unicode form, blanks and dots; never by
-    /// another refusal: vsftpd refuses `MDTM` and `SIZE` for a file that it replaces, if anonymous users
+    /// Returns whether an object is at `path`, for a caller that would replace it. Its absence is proved by
+    /// a 550 to an offered `MLST`, if the directory above may be asked for, or by a complete listing in which
+    /// no name is equal but for case, Unicode form, blanks and dots; never by another refusal: vsftpd refuses `MDTM` and `SIZE` for a file that it replaces, if anonymous users
     /// must not read it, and pyftpdlib refuses all questions to a user who may only upload.
     ///
     /// # Errors

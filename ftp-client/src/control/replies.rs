@@ -112,7 +112,7 @@ impl ControlConnection {
     }
 
     /// Returns whether the server has ended the connection, as far as this is seen without a read: not under
-    /// TLS, nor behind a reply.
+    /// TLS, nor while a reply is unread.
     pub(crate) fn has_ended(&self) -> bool {
         let tcp = self.stream.as_ref().and_then(Stream::plain_tcp);
         let is_over = |peeked: io::Result<usize>| match peeked {

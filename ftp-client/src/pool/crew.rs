@@ -248,12 +248,11 @@ impl<'scope, W: Worker + Send, H: Fn(usize) -> W + Sync> Crew<'scope, '_, W, H> 
         let queue = self.queue;
         // Where each session ends another one, two workers would end each other's again and again. One
         // that has ended between two items would be replaced in silence.
-        let is_lost = !is_open(worker);
-        if is_lost && worker.client().is_some() && queue.has_just_grown() {
+        if queue.has_just_grown() && worker.client().is_some() && !is_open(worker) {
             queue.lock().refuse();
         }
         let has_joined = matches!(*standing, Standing::OnProbation | Standing::Joined);
-        if has_joined && is_lost && queue.is_refused() {
+        if has_joined && queue.is_refused() && !is_open(worker) {
             return Tried::Back;
         }
         let connected = match *standing {
