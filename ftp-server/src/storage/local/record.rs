@@ -209,14 +209,16 @@ impl LocalRecord {
             false => Ok(None),
         };
         let (former, file) = match made {
-            Err(Errno::EXIST) => (read(directory, &record), None),
-            Ok(None) => (read(directory, &record), None),
+            Err(Errno::EXIST) | Ok(None) => (read(directory, &record).map_err(system)?, None),
             made => (RecordFile::Missing, made.map_err(refuse)?),
         };
         let is_first = matches!(former, RecordFile::Missing);
         if file.is_some() && shelf.records_of(name::owner(&record), true) >= limits::RECORDS {
             remove(directory, &record);
             return Err(StorageErrorKind::NoSpace.into());
+        }
+        if !is_resumed {
+            discard_bytes(directory, &former).map_err(system)?;
         }
         let overtaken = RUNNING.begin(user, place.clone(), is_first, 0);
         let file = match file {
@@ -233,9 +235,6 @@ impl LocalRecord {
             remove(directory, &record);
         }
         drop(order);
-        if !is_resumed {
-            discard_bytes(directory, &former);
-        }
         shelf.take(place.0, &record);
         let file = file.map(Arc::new);
         let sync = match &file {
@@ -258,7 +257,7 @@ impl LocalRecord {
         RUNNING.stored(&self.place, u64::MAX);
         match self.overtaken.is_superseded() {
             true if RUNNING.has(Some(&self.user), &self.place) => {}
-            true => end(directory, self.place.0, &self.record, || false),
+            true => log_kept(&self.record, end(directory, self.place.0, &self.record, || false)),
             false => self.withdraw(directory),
         }
         Ending { place: Some(self.place.clone()), at: Instant::now() }.end(directory);
@@ -285,7 +284,7 @@ impl LocalRecord {
         self.overtaken.is_superseded()
             && self.overtaken.changes() > 0
             && !RUNNING.has(Some(&self.user), &self.place)
-            && matches!(read(directory, &self.record), RecordFile::Missing)
+            && matches!(read(directory, &self.record), Ok(RecordFile::Missing))
     }
 
     /// Returns whether an upload that ended like this leaves neither a record nor bytes. `now` is the
@@ -301,16 +300,18 @@ impl LocalRecord {
     }
 
     /// Leaves the record of an upload that was cut, with the first `length` bytes of the hidden file
-    /// `bytes`, which are on the disk, for `age`. `now` is the file that has the name. Returns what
-    /// the shelf is to know, and the record; `None` if the user has begun another upload since the caller looked. The
-    /// record is that one's, and would not name these bytes for long. If that one has stored the file,
-    /// this leaves a record without bytes.
+    /// `bytes`, which are on the disk, for `age`. `now` is the file that has the name. Calls `let_go` with
+    /// what the shelf is to know, before another upload can find the record: it could not discard bytes
+    /// that are locked. Returns the record; `None` if the user has begun another upload since the caller
+    /// looked. The record is that one's, and would not name these bytes for long. If that one has stored
+    /// the file, this leaves a record without bytes.
     pub(super) fn leave(
         &self,
         directory: &Directory,
         now: Option<&Metadata>,
         (bytes, length, age): (&[u8], u64, Duration),
-    ) -> Result<Option<(KeptPart, Arc<OwnedFd>)>, Errno> {
+        let_go: impl FnOnce(KeptPart),
+    ) -> Result<Option<Arc<OwnedFd>>, Errno> {
         let _order = in_order(self.place.0, &self.record);
         let (bytes, length) = match self.overtaken.is_superseded() {
             false => (bytes, length),
@@ -330,8 +331,8 @@ impl LocalRecord {
         };
         let file = Arc::new(write(directory, &self.record, &facts)?);
         drop(RecordSync::begin(&file, directory, self.policy));
-        let part = facts.part(directory.path().to_vec(), self.place.0, &self.record, length);
-        Ok(Some((part, file)))
+        let_go(facts.part(directory.path().to_vec(), self.place.0, &self.record, length));
+        Ok(Some(file))
     }
 
     /// Removes the record `left`, unless there is a later one. No other file has its inode while it is
@@ -365,7 +366,7 @@ impl Ending {
                     Ok(()) | Err(Errno::NOENT)
                 )
             };
-            end(directory, above, &record, stays);
+            log_kept(&record, end(directory, above, &record, stays));
         }
     }
 }
@@ -413,7 +414,7 @@ pub(super) fn find_at(
         return Ok(Some((running, None)));
     }
     let record = name::of_record(user, name);
-    let found = read(directory, &record);
+    let found = read(directory, &record).map_err(system)?;
     // An upload of another process is running.
     if !matches!(found, RecordFile::Missing)
         && hidden::check_left(directory.as_fd(), &record) == Err(Errno::WOULDBLOCK)
@@ -485,7 +486,8 @@ pub(super) fn forget(
         RUNNING.forget(user, &place);
     }
     if !RUNNING.has(user, &place) {
-        end(&target.directory, place.0, &name::of_record(user, &target.name), || false);
+        let record = name::of_record(user, &target.name);
+        end(&target.directory, place.0, &record, || false).map_err(system)?;
     }
     Ok(found.map(|(found, _)| found))
 }
@@ -528,11 +530,14 @@ fn remove(directory: &Directory, record: &[u8]) {
     }
 }
 
-/// Discards the bytes of a record, unless an upload is writing to them.
-fn discard_bytes(directory: &Directory, record: &RecordFile) {
-    if let RecordFile::Whole(facts) = record {
-        // If this fails, the sweeper removes them.
-        let _ = hidden::remove(directory.root().usage(), directory, &facts.bytes, || false);
+/// Discards the bytes of a record, unless an upload is writing to them. They go before the record: no walk
+/// would come soon for bytes that nothing names.
+fn discard_bytes(directory: &Directory, record: &RecordFile) -> Result<(), Errno> {
+    let RecordFile::Whole(facts) = record else { return Ok(()) };
+    match hidden::remove(directory.root().usage(), directory, &facts.bytes, || false) {
+        Err(shortage @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(shortage),
+        // What else is wrong does not pass. A walk removes them, where it can.
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -545,24 +550,38 @@ pub(super) fn if_unchanged(
     remove: impl FnOnce(),
 ) {
     let _order = in_order(above, record);
-    if matches!(read(directory, record), RecordFile::Whole(now) if *now == *facts) {
+    if matches!(read(directory, record), Ok(RecordFile::Whole(now)) if *now == *facts) {
         remove();
     }
 }
 
-/// Removes a record with its bytes, unless `stays`.
-fn end(directory: &Directory, above: (u64, u64), record: &[u8], stays: impl FnOnce() -> bool) {
-    let order = in_order(above, record);
+/// Removes a record with its bytes, unless `stays`. If this fails, both are left.
+fn end(
+    directory: &Directory,
+    above: (u64, u64),
+    record: &[u8],
+    stays: impl FnOnce() -> bool,
+) -> Result<(), Errno> {
+    let _order = in_order(above, record);
     if stays() {
-        return;
+        return Ok(());
     }
-    let found = read(directory, record);
+    let found = read(directory, record)?;
+    discard_bytes(directory, &found)?;
     if !matches!(found, RecordFile::Missing) {
         remove(directory, record);
     }
-    drop(order);
-    discard_bytes(directory, &found);
     directory.root().usage().shelf().take(above, record);
+    Ok(())
+}
+
+/// Logs that a record is left, although its file was stored, renamed or removed. It permits no upload to
+/// resume any more, and a walk removes it.
+fn log_kept(record: &[u8], ended: Result<(), Errno>) {
+    if let Err(errno) = ended {
+        let name = Escaped(record);
+        log::warn!("{name}: cannot end the record of an interrupted upload: {errno}");
+    }
 }
 
 /// Records that the file with this name was removed or renamed: the records of all users end.

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ftp_proto::Escaped;
-use rustix::fs::{
-    AtFlags, Mode, OFlags, Uid, fchown, fstat, ftruncate, openat, renameat, unlinkat,
-};
+use rustix::fs::{AtFlags, Mode, OFlags, Uid, fchown, fstat, openat, renameat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::directory::{Directory, as_kind, creation, existing, rename_new, system, unsynced};
@@ -130,27 +128,27 @@ impl Replacement {
             // kept.
             Err(_) => return Err(nothing()),
         };
-        let cut = || {
-            if length > metadata.size {
-                return Err(nothing());
-            }
-            // From now on, not all bytes are on disk, and the record must say so first.
-            let mut record = LocalRecord::begin(&target, config, user, true)?;
-            record.wait(&target.directory).map_err(system)?;
-            retry_on_intr(|| ftruncate(&file, length)).map_err(system)?;
-            Ok(record)
+        // From now on, not all bytes are on disk, and the record must say so first.
+        let record = match length > metadata.size {
+            true => Err(nothing()),
+            false => LocalRecord::begin(&target, config, user, true),
         };
-        // A walk removes bytes that no record names any more.
-        let record = cut().inspect_err(|_| turn::unlock(&file))?;
+        let record = record.inspect_err(|_| turn::unlock(&file))?;
         let change = usage.change();
-        charge.take_over(metadata.size, length);
+        charge.take_over(metadata.size);
         drop(change);
+        let kept = metadata.size;
         let made = Made { file, is_locked: true, metadata, hidden };
-        let mut new = Self::new(target, made, length, config, user, charge);
+        let mut new = Self::new(target, made, kept, config, user, charge);
         (new.held, new.record, new.former) = (held, Some(record), Some(length));
         // If the name had no file when the upload began, a file that has taken the name since must not
         // be lost.
         new.refusal = new.old.is_none().then_some(StorageErrorKind::Exists);
+        // If this fails, the upload is cut here, and leaves all its bytes again.
+        if let Some(record) = &mut new.record {
+            record.wait(&new.directory).map_err(system)?;
+        }
+        new.output.cut_to(length).map_err(system)?;
         Ok(new)
     }
 
@@ -373,8 +371,9 @@ impl Replacement {
         let now = self.target_now()?;
         if now.is_some() && record.must_forbid(&self.directory) {
             let nothing = (&b""[..], 0, self.config.partial_age);
-            if let Some((part, left)) = record.leave(&self.directory, now.as_ref(), nothing)? {
-                self.directory.root().usage().shelf().put(part);
+            let root = self.directory.root();
+            let put = |part| root.usage().shelf().put(part);
+            if let Some(left) = record.leave(&self.directory, now.as_ref(), nothing, put)? {
                 // If the file begins with what was received, it is what a later attempt of the same client
                 // has stored. To compare large files takes long, so the record comes first.
                 if self.begins_file(self.output.position()) {
@@ -423,18 +422,18 @@ impl Replacement {
         self.settle()?;
         // An upload that could not get its name has its final mode.
         inherit::set_mode(&self.output, &mut self.made, inherit::PRIVATE)?;
-        let (Some(record), Some(hidden)) = (&self.record, &self.hidden) else { return Ok(false) };
-        let left = (&**hidden, self.output.position(), self.config.partial_age);
-        let Some((part, _)) = record.leave(&self.directory, now.as_ref(), left)? else {
-            return Ok(false);
-        };
-        let _change = root.usage().change();
-        if part.size > 0 {
-            self.output.charge().keep();
-            self.hidden = None;
-        }
-        root.usage().shelf().put(part);
-        turn::unlock(&self.output);
+        let Self { directory, output, record, hidden, config, .. } = self;
+        let (Some(record), Some(bytes)) = (record, hidden.clone()) else { return Ok(false) };
+        let left = (&*bytes, output.position(), config.partial_age);
+        record.leave(directory, now.as_ref(), left, |part| {
+            let _change = root.usage().change();
+            if part.size > 0 {
+                output.charge().keep();
+                *hidden = None;
+            }
+            root.usage().shelf().put(part);
+            turn::unlock(&*output);
+        })?;
         Ok(self.hidden.is_none())
     }
 }

@@ -308,9 +308,16 @@ impl<'a> Walk<'a> {
         let is_record = |name: &[u8]| name::hidden(name) == Some(Hidden::Record);
         let mut kept = Vec::new();
         for (name, found) in hidden.iter().filter(|(name, _)| is_record(name)) {
+            // First the lock: an upload that is cut writes what it leaves before it lets go.
+            let looked = hidden::check_left(directory.as_fd(), name);
+            let Ok(read) = facts::read(directory, name) else {
+                // Any bytes here may be those of this record.
+                self.is_whole = false;
+                return;
+            };
             kept.extend(match self.cost {
                 // Whether they are too old does not matter: they count until they are removed.
-                Some(_) => match facts::read(directory, name) {
+                Some(_) => match read {
                     RecordFile::Whole(facts) => {
                         let bytes = hidden.iter().find(|(name, _)| *name == facts.bytes);
                         if let Some((_, bytes)) = bytes {
@@ -320,7 +327,7 @@ impl<'a> Walk<'a> {
                     }
                     RecordFile::Missing | RecordFile::Doubtful => None,
                 },
-                None => self.record(directory, name, found),
+                None => self.record(directory, (name, found), looked, read),
             });
         }
         for (name, found) in hidden.iter().filter(|(name, _)| !is_record(name)) {
@@ -335,11 +342,15 @@ impl<'a> Walk<'a> {
 
     /// Judges a record: puts it on the shelf, or removes it if it has ended. Returns what it says, if
     /// its bytes are to stay.
-    fn record(&mut self, directory: &OwnedFd, name: &[u8], found: &Metadata) -> Option<Facts> {
+    fn record(
+        &mut self,
+        directory: &OwnedFd,
+        (name, found): (&[u8], &Metadata),
+        looked: Result<(), Errno>,
+        read: RecordFile,
+    ) -> Option<Facts> {
         let above = self.way.last().map_or((0, 0), |level| level.identity);
-        // First the lock: an upload that is cut writes what it leaves before it lets go.
-        let looked = hidden::check_left(directory.as_fd(), name);
-        let facts = match facts::read(directory, name) {
+        let facts = match read {
             RecordFile::Missing => return None,
             RecordFile::Doubtful => None,
             RecordFile::Whole(facts) => Some(*facts),

@@ -556,9 +556,9 @@ impl UploadCharge {
         self.cost.bytes -= bytes;
     }
 
-    /// Takes over the first `kept` bytes of a file of `size` bytes, whose other bytes were removed.
-    pub(super) fn take_over(&mut self, size: u64, kept: u64) {
-        let kept = Cost { bytes: kept, ..Cost::NAME };
+    /// Takes over the kept bytes of an earlier upload.
+    pub(super) fn take_over(&mut self, size: u64) {
+        let kept = Cost { bytes: size, ..Cost::NAME };
         let mut state = self.usage.state.lock();
         state.subtract(Cost::of_file(size));
         state.running = state.running.plus(kept);
