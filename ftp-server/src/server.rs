@@ -174,6 +174,14 @@ impl Server {
         self.current.get().register.dismiss(number)
     }
 
+    /// Ends each session whose login is in progress, with 421 once its authenticator has admitted the
+    /// user. Call this after a change of what the authenticator decides by, and before the
+    /// [`sessions`](Self::sessions) whose users are no longer admitted are dismissed: an authenticator may
+    /// have taken long, and each session that it had admitted before is among them.
+    pub fn void_logins(&self) {
+        self.current.get().register.void_logins();
+    }
+
     /// Closes the listening sockets. A socket that another process or the embedder also holds stays
     /// open there. Running sessions continue: [`sessions`](Self::sessions) shows when the last one
     /// has ended, and [`shutdown`](Self::shutdown) ends them earlier.

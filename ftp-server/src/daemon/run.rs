@@ -369,8 +369,7 @@ impl EventQueue {
                 None => None,
             };
             let hooks = running.parts.lasting.hooks.attend();
-            let pauses =
-                [service.pause(), check, certificates, late, running.check_logins(), hooks];
+            let pauses = [service.pause(), check, certificates, late, hooks];
             let received = match pauses.into_iter().flatten().min() {
                 Some(pause) => self.receiver.recv_timeout(pause),
                 None => self.receiver.recv().map_err(RecvTimeoutError::from),

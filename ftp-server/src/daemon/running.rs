@@ -23,11 +23,6 @@ use super::{DaemonError, DaemonErrorKind, start_thread};
 use crate::{Activity, Server, SessionInfo};
 use ftp_proto::text::values::{counted, in_full, show};
 
-/// Delay of the second sweep of the sessions after a reload. A login that was in flight during the
-/// reload may have been accepted by the old users and have become a session only after the first
-/// sweep.
-const CHECK: Duration = Duration::from_secs(1);
-
 pub(super) struct Running {
     pub(super) server: Server,
     /// The configuration at startup.
@@ -35,8 +30,6 @@ pub(super) struct Running {
     pub(super) parts: Parts,
     log: Option<Arc<DaemonLog>>,
     since: SystemTime,
-    /// When the second sweep is due.
-    check_due: Option<Instant>,
     /// Whether the server accepts no more connections.
     is_draining: bool,
 }
@@ -67,15 +60,8 @@ impl Running {
         let built = parts.plan().build(config, |_| Ok(None))?;
         let server = parts.replace(built, |draft| start(draft, builder, sockets, once_bound))?;
         let started = Arc::clone(&parts.config);
-        let mut running = Self {
-            server,
-            started,
-            parts,
-            log,
-            since: SystemTime::now(),
-            check_due: None,
-            is_draining: false,
-        };
+        let mut running =
+            Self { server, started, parts, log, since: SystemTime::now(), is_draining: false };
         running.note_failures(running.parts.tls.failures.clone());
         running.announce(once_listening);
         Ok(running)
@@ -256,7 +242,8 @@ impl Running {
             log::warn!(target: LOG, "{line}");
         }
         let has_new_certificate = self.parts.tls.replaces(&former_tls);
-        let mut changes = settings.changes(&former.settings);
+        let changed = settings.changes(&former.settings);
+        let mut changes = changed.clone();
         changes.retain(|key| Fixed::of(key) != Some(Fixed::AtStart) && !fixed.contains(key));
         if has_new_certificate {
             changes.push("the certificate");
@@ -278,11 +265,18 @@ impl Running {
         if has_new_certificate {
             self.log_validities(validity);
         }
-        self.dismiss(Some(&former_users));
+        // A login may take long, and be decided by the former users.
+        let decides_logins = |key: &&str| {
+            let table = key.split('.').next();
+            *key == "hooks.check" || matches!(table, Some("users" | "hosts" | "anonymous" | "auth"))
+        };
+        if changed.iter().any(decides_logins) {
+            self.server.void_logins();
+        }
+        self.dismiss(&former_users);
         if self.parts.config.settings.hooks.check != former.settings.hooks.check {
             self.dismiss_all("hooks.check was changed");
         }
-        self.check_due = Some(Instant::now() + CHECK);
         Ok(failures.into_iter().chain([outcome]).collect::<Vec<_>>().join("\n"))
     }
 
@@ -364,17 +358,6 @@ impl Running {
         Ok(())
     }
 
-    /// Dismisses users whose login was in progress during the last reload. Returns the time until
-    /// that is due, or `None` if it is done.
-    pub(super) fn check_logins(&mut self) -> Option<Duration> {
-        let left = self.check_due?.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            self.check_due = None;
-            self.dismiss(None);
-        }
-        self.check_due.map(|_| left)
-    }
-
     /// Ends all sessions of users, each after its transfer.
     fn dismiss_all(&self, why: &str) {
         let users = self.server.sessions().into_iter().filter(|session| session.user.is_some());
@@ -387,25 +370,22 @@ impl Running {
     /// Ends sessions, each after its transfer, if the user was removed or disabled, or if the host
     /// was removed or no longer admits the user. Ends the session of a user who was removed from
     /// `former` even if anonymous logins or users of `auth.program` can have the same name.
-    fn dismiss(&self, former: Option<&Homes>) {
+    fn dismiss(&self, former: &Homes) {
         let homes = self.parts.lasting.users.current();
         let asks = !self.parts.config.settings.auth.program.is_empty();
         let is_kept = |name: &[u8]| match homes.names_user(name) {
             true => homes.has_user(name),
             false => {
-                let was_removed = |former: &Homes| match former.names_user(name) {
-                    true => true,
-                    false => former.has_user(name) && !homes.has_user(name),
-                };
-                (homes.has_user(name) || asks) && !former.is_some_and(was_removed)
+                let was_removed =
+                    former.names_user(name) || former.has_user(name) && !homes.has_user(name);
+                (homes.has_user(name) || asks) && !was_removed
             }
         };
         for session in self.server.sessions() {
             let Some(user) = session.user.as_deref() else { continue };
             let has_host = session.host.as_ref().is_none_or(|host| {
-                let was_removed =
-                    |former: &Homes| former.names_host(host) && !homes.names_host(host);
-                homes.has_user_at(host, user) && !former.is_some_and(was_removed)
+                let was_removed = former.names_host(host) && !homes.names_host(host);
+                homes.has_user_at(host, user) && !was_removed
             });
             let why = match is_kept(user) {
                 true if has_host => continue,

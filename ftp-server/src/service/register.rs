@@ -27,6 +27,8 @@ pub(crate) struct Register {
     closed: AtomicBool,
     /// Number of sessions so far, which is also the number of the newest session.
     entered: AtomicU64,
+    /// How often the logins that were in progress became void.
+    voided: AtomicU64,
     sessions: Lock<HashMap<u64, Arc<SessionHandle>>>,
     /// Signal for threads that wait for sessions to end.
     gone: Condvar,
@@ -101,6 +103,16 @@ impl Register {
     /// has this number, or if that session was already dismissed.
     pub(crate) fn dismiss(&self, number: u64) -> bool {
         self.sessions.lock().get(&number).is_some_and(|line| line.dismiss())
+    }
+
+    /// Makes void each login that is in progress. Those that were made before are among the sessions.
+    pub(crate) fn void_logins(&self) {
+        self.voided.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Returns a number that changes when the logins in progress become void.
+    pub(crate) fn voided_logins(&self) -> u64 {
+        self.voided.load(Ordering::SeqCst)
     }
 
     /// Ends all sessions. A running transfer then fails as if the control connection had ended.

@@ -430,6 +430,7 @@ impl Runner {
         argument: &[u8],
     ) -> io::Result<Option<(Outcome, Option<Interrupted>)>> {
         let had_user = self.session.user().is_some();
+        let voided = self.session.context.register.voided_logins();
         // Once a user is logged in, the login timeout no longer applies.
         let deciding = (!had_user && command::decides_login(verb)).then(|| {
             let deadline = self.session.login_deadline();
@@ -473,8 +474,14 @@ impl Runner {
             let host = user.and_then(|_| self.session.shown_host());
             self.line().shown.set_login(user, host);
         }
+        let has_user = user.is_some();
+        // Asked after the login is shown: what made it void either sees the session, or is seen here.
+        if !had_user && has_user && self.session.context.register.voided_logins() != voided {
+            self.close("Users have changed, please log in again")?;
+            return Ok(None);
+        }
         // This call precedes the reply, because the next command may arrive at once.
-        if !self.permit.set_logged_in(user.is_some()) {
+        if !self.permit.set_logged_in(has_user) {
             return Ok(None);
         }
         if let Err(error) = entered {

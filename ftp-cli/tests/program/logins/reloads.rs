@@ -2,6 +2,7 @@
 
 use ftp_tests::process::LIMIT;
 use ftp_tests::raw::RawSession;
+use ftp_tests::root::TempRoot;
 use ftp_tests::wait::wait_until;
 
 use super::{Asking, KNOWS_TWO, PATIENT};
@@ -66,6 +67,37 @@ fn accepted_logins_are_cached_and_refused_ones_are_not() {
     assert_eq!(asking.code("anna", "second"), 230);
     assert_eq!(asking.code("anna", "second"), 230);
     assert_eq!(asking.seen().len(), 10);
+}
+
+/// However long the program takes.
+#[test]
+fn a_login_that_was_in_progress_when_what_decides_it_changed_ends_with_421() {
+    let root = TempRoot::new();
+    let slow = format!(
+        "read -r line; echo asked >>seen; while [ ! -e go ]; do sleep 0.02; done
+        echo '{{\"ok\":true,\"root\":\"{}\"}}'",
+        root.path().display()
+    );
+    let text = |more: &str, asking: &Asking| {
+        format!("auth.program = \"{}\"\n{PATIENT}{more}", asking.here.join("hook").display())
+    };
+    let check = "hooks.check = [\"/bin/false\"]\n";
+    for (more, changed, code) in
+        [(check, "changed: hooks.check", 421), ("server.banner = \"Hi\"\n", "server.banner", 230)]
+    {
+        let asking = Asking::start(&slow, "");
+        let mut session = asking.session();
+        session.expect("USER anna", 331);
+        session.line("PASS secret");
+        wait_until("the program runs", || asking.seen().len() == 1);
+        asking.reload(&text(more, &asking), changed);
+        asking.here.write("go", b"");
+        session.expect_reply(code);
+        if code == 421 {
+            session.expect_closed();
+        }
+        assert_eq!(asking.code("anna", "secret"), 230);
+    }
 }
 
 #[test]
