@@ -254,12 +254,14 @@ impl Syslog {
                 Err(_) => self.socket = None,
             }
         }
-        let socket = self.open().map_err(|error| match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => ErrorKind::WouldBlock.into(),
+        let sent = self.open().and_then(|socket| socket.send(message).map(|_| socket));
+        self.socket = Some(sent.map_err(|error| match error.kind() {
+            // It is not there, or is just ending.
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::BrokenPipe => {
+                ErrorKind::WouldBlock.into()
+            }
             _ => error,
-        })?;
-        socket.send(message)?;
-        self.socket = Some(socket);
+        })?);
         Ok(())
     }
 

@@ -59,7 +59,9 @@ fn an_interrupted_upload_is_resumed_by_rest_and_by_appe_fs_15_cm_121_st_15() {
     ] {
         let fixture = Fixture::new();
         cut(&fixture, fixture.session(), "STOR f", b"01234");
-        assert!(fixture.published().is_empty() && fixture.names().len() == 2);
+        assert_eq!(fixture.published(), [""; 0]);
+        let names = fixture.names();
+        assert_eq!(names.len(), 2, "{names:?}");
         // Other users do not see it, and its own user sees only the length.
         let mut other = RawSession::login(fixture.server.local_addr(), "fxp", "p");
         let mut session = fixture.session();

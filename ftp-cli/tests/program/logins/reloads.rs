@@ -114,7 +114,7 @@ fn a_reload_changes_the_program() {
     let asking = Asking::start(KNOWS_TWO, "[defaults]\nroot = \"ROOT\"\n");
     let (mut anna, code) = asking.login("anna", "secret");
     assert_eq!((code, asking.code("carl", "secret")), (230, 530));
-    let other = ftp_tests::root::TempRoot::new();
+    let other = TempRoot::new();
     let path = program(&other, "cat >/dev/null; echo '{\"ok\":true,\"root\":\"/usr\"}'");
     let all =
         format!("auth.program = [\"{}\", \"x\"]\nauth.workers = 1\n{PATIENT}", path.display());

@@ -138,7 +138,8 @@ impl Client {
         let port: u16 = reply.split('|').nth(3).unwrap().parse().unwrap();
         let address = (self.control.get_ref().peer_addr().unwrap().ip(), port);
         let data = TcpStream::connect(address).unwrap();
-        assert!(self.ask(command).starts_with("150"));
+        let reply = self.ask(command);
+        assert!(reply.starts_with("150"), "{command}: {reply}");
         data
     }
 
