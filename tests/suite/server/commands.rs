@@ -590,4 +590,15 @@ fn cm_137_feat_lists_the_supported_features() {
             "211 End",
         ]
     );
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/dev/conformance.md"));
+    let text = text.expect("the specification").split_whitespace().collect::<Vec<_>>().join(" ");
+    let specified =
+        text.split("**CM-137**").nth(1).and_then(|text| text.split("It lists nothing").next());
+    for line in &lines[1..lines.len() - 1] {
+        assert!(
+            specified.expect("CM-137").contains(&format!("`{}`", line.trim())),
+            "CM-137 lacks {line}"
+        );
+    }
 }
