@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use ftp_proto::{Facts, Pathname, Permissions, Reply, ReplyCode, RepresentationType, TimeVal};
+use ftp_proto::{
+    Escaped, Facts, Pathname, Permissions, Reply, ReplyCode, RepresentationType, TimeVal,
+};
 
 use super::digest::{Digesting, Hasher, RangeArgument};
 use super::{space, unfinished};
@@ -139,7 +141,15 @@ pub(super) fn dele(session: &mut Session, path: &Pathname) -> Result<Reply, Repl
         true => match storage.forget(&path, session.owner(&path)) {
             Ok(record) if is_missing && unfinished::has_bytes(record) => Ok(()),
             Ok(_) => removed,
-            Err(error) => removed.and(Err(error)),
+            Err(error) if is_missing => Err(error),
+            Err(error) => {
+                // The file is gone, and with it what its record was about.
+                log::warn!(
+                    "{}: cannot end the record of an upload: {error}",
+                    Escaped(path.as_bytes())
+                );
+                removed
+            }
         },
     };
     if is_removed || removed.is_ok() {

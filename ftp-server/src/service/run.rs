@@ -459,11 +459,6 @@ impl Runner {
             self.spend(clock.elapsed());
         }
         self.session.login.is_client_gone = None;
-        // Told here, and not deeper in the stack: an idle session keeps every page of it that its
-        // thread has touched.
-        if !had_user && self.session.user().is_some() {
-            self.session.tell(EventKind::LoggedIn);
-        }
         let entered = self.enter();
         if !deciding.is_none_or(LoginWatch::ends_in_time) {
             return Err(io::ErrorKind::TimedOut.into());
@@ -479,6 +474,11 @@ impl Runner {
         if !had_user && has_user && self.session.context.register.voided_logins() != voided {
             self.close("Users have changed, please log in again")?;
             return Ok(None);
+        }
+        // Told here, and not deeper in the stack: an idle session keeps every page of it that its
+        // thread has touched.
+        if !had_user && has_user {
+            self.session.tell(EventKind::LoggedIn);
         }
         // This call precedes the reply, because the next command may arrive at once.
         if !self.permit.set_logged_in(has_user) {

@@ -71,7 +71,7 @@ fn accepted_logins_are_cached_and_refused_ones_are_not() {
 
 /// However long the program takes.
 #[test]
-fn a_login_that_was_in_progress_when_what_decides_it_changed_ends_with_421() {
+fn a_login_that_was_in_progress_when_what_decides_it_changed_ends_with_421_cm_15() {
     let root = TempRoot::new();
     let slow = format!(
         "read -r line; echo asked >>seen; while [ ! -e go ]; do sleep 0.02; done

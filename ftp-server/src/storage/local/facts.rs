@@ -146,27 +146,23 @@ pub(super) enum RecordFile {
     Whole(Box<Facts>),
 }
 
-/// Reads a record. Fails if it is unknown what it says, for example without a free descriptor.
+/// Reads a record. Fails only for a shortage, which passes: what cannot be read at all would refuse uploads
+/// for ever.
 pub(super) fn read(directory: impl AsFd, record: &[u8]) -> Result<RecordFile, Errno> {
     let flags =
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY | OFlags::CLOEXEC;
     let directory = directory.as_fd();
     let file = match retry_on_intr(|| openat(directory, record, flags, Mode::empty())) {
         Err(Errno::NOENT | Errno::NAMETOOLONG) => return Ok(RecordFile::Missing),
-        // Something else has this name, or somebody else wrote it.
-        Err(Errno::LOOP | Errno::NXIO | Errno::ACCESS | Errno::PERM) => {
-            return Ok(RecordFile::Doubtful);
-        }
-        file => file?,
+        Err(shortage) if hidden::is_shortage(shortage) => return Err(shortage),
+        Err(_) => return Ok(RecordFile::Doubtful),
+        Ok(file) => file,
     };
-    if !hidden::is_of_server(directory, &root::metadata_of(&file)?) {
-        return Ok(RecordFile::Doubtful);
-    }
-    let mut text = Vec::new();
-    let read = File::from(file).take(LONGEST).read_to_end(&mut text);
-    read.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    let facts = str::from_utf8(&text).ok().and_then(Facts::parse);
-    let facts = facts.filter(|facts| facts.is_named(record));
+    let is_trusted =
+        root::metadata_of(&file).is_ok_and(|found| hidden::is_of_server(directory, &found));
+    let mut text = String::new();
+    let is_read = is_trusted && File::from(file).take(LONGEST).read_to_string(&mut text).is_ok();
+    let facts = Facts::parse(&text).filter(|facts| is_read && facts.is_named(record));
     Ok(facts.map_or(RecordFile::Doubtful, |facts| RecordFile::Whole(Box::new(facts))))
 }
 

@@ -111,6 +111,11 @@ pub(super) fn is_of_server(directory: BorrowedFd<'_>, found: &Metadata) -> bool 
             || root::metadata_of(directory).is_ok_and(|it| it.user_id() == found.user_id()))
 }
 
+/// Returns whether an error is about what this process or the system lacks now, and not about a file.
+pub(super) const fn is_shortage(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
 pub(super) fn is_older_than(file: &Metadata, age: Duration) -> bool {
     file.modified.saturating_add_unsigned(age.as_secs()) <= unix_now()
 }

@@ -217,20 +217,21 @@ impl LocalRecord {
             remove(directory, &record);
             return Err(StorageErrorKind::NoSpace.into());
         }
-        if !is_resumed {
-            discard_bytes(directory, &former).map_err(system)?;
-        }
         let overtaken = RUNNING.begin(user, place.clone(), is_first, 0);
-        let file = match file {
-            None if needs_record => {
-                let make = |hidden: &[u8]| create(directory, hidden);
-                Some(replace(directory, &record, make).map_err(|errno| {
-                    RUNNING.end(&overtaken);
-                    refuse(errno)
-                })?)
-            }
-            file => file,
+        let discard = || if is_resumed { Ok(()) } else { discard_bytes(directory, &former) };
+        let begun = match file {
+            // The bytes go once there is room for the record, and before it has its name.
+            None if needs_record => replace(directory, &record, |hidden| {
+                let made = create(directory, hidden)?;
+                discard().map(|()| made)
+            })
+            .map(Some),
+            file => discard().map(|()| file),
         };
+        let file = begun.map_err(|errno| {
+            RUNNING.end(&overtaken);
+            refuse(errno)
+        })?;
         if !needs_record && !is_first {
             remove(directory, &record);
         }
@@ -257,7 +258,7 @@ impl LocalRecord {
         RUNNING.stored(&self.place, u64::MAX);
         match self.overtaken.is_superseded() {
             true if RUNNING.has(Some(&self.user), &self.place) => {}
-            true => log_kept(&self.record, end(directory, self.place.0, &self.record, || false)),
+            true => end(directory, self.place.0, &self.record, || false),
             false => self.withdraw(directory),
         }
         Ending { place: Some(self.place.clone()), at: Instant::now() }.end(directory);
@@ -366,7 +367,7 @@ impl Ending {
                     Ok(()) | Err(Errno::NOENT)
                 )
             };
-            log_kept(&record, end(directory, above, &record, stays));
+            end(directory, above, &record, stays);
         }
     }
 }
@@ -486,8 +487,7 @@ pub(super) fn forget(
         RUNNING.forget(user, &place);
     }
     if !RUNNING.has(user, &place) {
-        let record = name::of_record(user, &target.name);
-        end(&target.directory, place.0, &record, || false).map_err(system)?;
+        end(&target.directory, place.0, &name::of_record(user, &target.name), || false);
     }
     Ok(found.map(|(found, _)| found))
 }
@@ -530,12 +530,12 @@ fn remove(directory: &Directory, record: &[u8]) {
     }
 }
 
-/// Discards the bytes of a record, unless an upload is writing to them. They go before the record: no walk
-/// would come soon for bytes that nothing names.
+/// Discards the bytes of a record, unless an upload is writing to them. Fails only for a shortage. They go
+/// before the record: no walk would come soon for bytes that nothing names.
 fn discard_bytes(directory: &Directory, record: &RecordFile) -> Result<(), Errno> {
     let RecordFile::Whole(facts) = record else { return Ok(()) };
     match hidden::remove(directory.root().usage(), directory, &facts.bytes, || false) {
-        Err(shortage @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Err(shortage),
+        Err(shortage) if hidden::is_shortage(shortage) => Err(shortage),
         // What else is wrong does not pass. A walk removes them, where it can.
         Ok(()) | Err(_) => Ok(()),
     }
@@ -555,33 +555,20 @@ pub(super) fn if_unchanged(
     }
 }
 
-/// Removes a record with its bytes, unless `stays`. If this fails, both are left.
-fn end(
-    directory: &Directory,
-    above: (u64, u64),
-    record: &[u8],
-    stays: impl FnOnce() -> bool,
-) -> Result<(), Errno> {
+/// Removes a record with its bytes, unless `stays`.
+fn end(directory: &Directory, above: (u64, u64), record: &[u8], stays: impl FnOnce() -> bool) {
     let _order = in_order(above, record);
     if stays() {
-        return Ok(());
+        return;
     }
-    let found = read(directory, record)?;
-    discard_bytes(directory, &found)?;
+    let found = read(directory, record).unwrap_or(RecordFile::Doubtful);
+    // For a lack of descriptors, bytes may stay until a walk. The record must not: it would refuse to its
+    // user to go on in a file that is complete.
+    let _ = discard_bytes(directory, &found);
     if !matches!(found, RecordFile::Missing) {
         remove(directory, record);
     }
     directory.root().usage().shelf().take(above, record);
-    Ok(())
-}
-
-/// Logs that a record is left, although its file was stored, renamed or removed. It permits no upload to
-/// resume any more, and a walk removes it.
-fn log_kept(record: &[u8], ended: Result<(), Errno>) {
-    if let Err(errno) = ended {
-        let name = Escaped(record);
-        log::warn!("{name}: cannot end the record of an interrupted upload: {errno}");
-    }
 }
 
 /// Records that the file with this name was removed or renamed: the records of all users end.

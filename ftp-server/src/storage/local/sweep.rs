@@ -306,14 +306,14 @@ impl<'a> Walk<'a> {
     /// were left by a killed server.
     fn judge(&mut self, directory: &OwnedFd, hidden: &[(Vec<u8>, Metadata)]) {
         let is_record = |name: &[u8]| name::hidden(name) == Some(Hidden::Record);
-        let mut kept = Vec::new();
+        let (mut kept, mut is_unread) = (Vec::new(), false);
         for (name, found) in hidden.iter().filter(|(name, _)| is_record(name)) {
             // First the lock: an upload that is cut writes what it leaves before it lets go.
             let looked = hidden::check_left(directory.as_fd(), name);
             let Ok(read) = facts::read(directory, name) else {
-                // Any bytes here may be those of this record.
-                self.is_whole = false;
-                return;
+                // Any bytes here may be those of this record: they stay, and count.
+                (self.is_whole, is_unread) = (false, true);
+                continue;
             };
             kept.extend(match self.cost {
                 // Whether they are too old does not matter: they count until they are removed.
@@ -331,7 +331,7 @@ impl<'a> Walk<'a> {
             });
         }
         for (name, found) in hidden.iter().filter(|(name, _)| !is_record(name)) {
-            let is_kept = kept.iter().any(|facts| facts.bytes == *name);
+            let is_kept = is_unread || kept.iter().any(|facts| facts.bytes == *name);
             if is_kept {
                 self.add(Cost::of_file(found.size));
             } else if self.cost.is_none() {
