@@ -5,7 +5,7 @@ use ftp_proto::{Reply, ReplyCode, Verb};
 
 use self::NamedPath::{Parent, Path, PathAfterFlags, PathAfterWord, PathOrHere};
 use crate::auth::Rights;
-use crate::session::{Access, Session, TransferState};
+use crate::session::{Access, Session};
 use crate::storage::Capabilities;
 use crate::tls::TlsPolicy;
 
@@ -353,19 +353,15 @@ impl Session {
             self.login.rename_from = None;
         }
         if !keeps_offset {
-            let TransferState { restart, has_lost_restart, .. } = &mut self.transfer;
-            *has_lost_restart |= *restart != 0;
-            *has_lost_restart &= file_direction(verb).is_none();
-            *restart = 0;
+            self.transfer.lose_restart();
+            self.transfer.has_lost_restart &= file_direction(verb).is_none();
         }
     }
 
-    /// Forgets `RNFR` and `REST` after a line with an unknown verb. A line without a verb, such as
-    /// an empty line, changes nothing.
-    pub(crate) fn forget_pending_of_unknown(&mut self, line: &[u8]) {
-        if let Ok((verb, argument)) = Verb::split(line) {
-            self.forget_pending(verb, argument);
-        }
+    /// Forgets `RNFR` and `REST` after a line that is no command.
+    pub(crate) fn forget_all_pending(&mut self) {
+        self.login.rename_from = None;
+        self.transfer.lose_restart();
     }
 }
 

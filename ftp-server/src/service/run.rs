@@ -337,6 +337,7 @@ impl Runner {
     }
 
     fn take(&mut self, event: LineEvent<'static>) -> io::Result<Next> {
+        let is_empty = matches!(&event, LineEvent::Line(line) if line.is_empty());
         let refusal = match event {
             LineEvent::Answer(bytes) => {
                 self.control.send_bytes(&bytes)?;
@@ -360,16 +361,16 @@ impl Runner {
                         self.bad_lines = 0;
                         return self.execute(verb, argument);
                     }
-                    _ => {
-                        self.session.forget_pending_of_unknown(&line);
-                        Reply::new(ReplyCode::UNKNOWN_COMMAND, "Unknown command")
-                    }
+                    _ => Reply::new(ReplyCode::UNKNOWN_COMMAND, "Unknown command"),
                 }
             }
             _ => Reply::new(ReplyCode::BAD_ARGUMENT, "CR, LF and NUL are not allowed"),
         };
-        // The line may have been meant as an upload command, and the client may have sent the data
-        // already.
+        // The line may have been meant as any command: as the one that REST or RNFR was for, or as an
+        // upload whose data the client has sent already. A person at a terminal just presses Enter.
+        if !is_empty {
+            self.session.forget_all_pending();
+        }
         self.session.transfer.close_open_data();
         self.bad_lines += 1;
         if self.session.user().is_none() && self.bad_lines >= limits::BAD_LINES {

@@ -265,6 +265,12 @@ impl Peer {
 }
 
 impl TransferState {
+    /// Cancels `REST`, and remembers if there was one.
+    pub(crate) const fn lose_restart(&mut self) {
+        self.has_lost_restart |= self.restart != 0;
+        self.restart = 0;
+    }
+
     pub(crate) fn close_open_data(&mut self) {
         self.channel.take_if(|channel| channel.is_open());
     }

@@ -149,13 +149,18 @@ fn rest_offsets_deep_in_an_ascii_file_count_converted_bytes_as_03_as_05() {
     session.expect("RETR a", 554);
 }
 
+/// Lines that are refused for their form, whatever they were meant to be: with a CR at the end, as the
+/// name of a file of macOS has, with a NUL, and with a HTAB.
+const BAD_FORMS: [&str; 4] = ["STOR Icon\r", "RETR a\0b", "RETR\ta", " STOR a"];
+
 #[test]
 fn st_05_hs_26_other_commands_cancel_rest() {
     let fixture = Fixture::new();
     fixture.write("a", "0123456789");
     let mut session = fixture.session();
     session.expect("TYPE I", 200);
-    for line in ["PWD", "CWD /", "SIZE a", "FEAT", "SYST", "XYZZY", "REST x", "STAT /"] {
+    let others = ["PWD", "CWD /", "SIZE a", "FEAT", "SYST", "XYZZY", "REST x", "STAT /"];
+    for line in others.into_iter().chain(BAD_FORMS) {
         session.expect("REST 5", 350);
         session.ask(line);
         assert_eq!(session.download("RETR a"), b"0123456789", "after {line}");
@@ -180,7 +185,8 @@ fn no_command_between_rest_and_an_upload_makes_an_end_the_whole_file_st_05_hs_26
     let ends = ["QUIT", "REIN", "RETR", "STOR", "STOU", "APPE", "LIST", "NLST", "MLSD"];
     let bare = str::from_utf8(&served).unwrap().split(' ').filter(|verb| !ends.contains(verb));
     let others = ["CWD /", "SIZE a", "MDTM a", "STAT /", "ALLO 3", "MODE S", "TYPE I", "XYZZY"];
-    let lines: Vec<&str> = bare.chain(others).collect();
+    let too_long = format!("STOR {}", "n".repeat(9_000));
+    let lines: Vec<&str> = bare.chain(others).chain(BAD_FORMS).chain(["", &too_long]).collect();
     assert!(lines.len() > 40, "{lines:?}");
     for line in lines {
         for verb in ["STOR", "APPE"] {

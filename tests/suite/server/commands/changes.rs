@@ -146,13 +146,15 @@ fn hs_23_st_05_commands_between_rnfr_and_rnto_cancel_the_rename() {
     let fixture = Fixture::new();
     fixture.write("a", "a");
     let mut session = fixture.session();
-    for between in ["USER b", "PASS b", "CWD /", "TYPE I", "PASV", "STAT /", "SITE HELP", "HASH a"]
-    {
+    let too_long = format!("RNFR {}", "n".repeat(9_000));
+    let others = ["USER b", "PASS b", "CWD /", "TYPE I", "PASV", "STAT /", "SITE HELP", "HASH a"];
+    let bad_forms = ["RNTO b\r", "RNFR a\0b", "RNFR\ta", " RNFR a", &too_long];
+    for between in others.into_iter().chain(bad_forms) {
         session.expect("RNFR a", 350);
         session.ask(between);
         session.expect("RNTO c", 503);
     }
-    for between in ["NOOP", "STAT", "NOOP x"] {
+    for between in ["NOOP", "STAT", "NOOP x", ""] {
         session.expect("RNFR a", 350);
         session.ask(between);
         session.expect("RNTO a", 250);
