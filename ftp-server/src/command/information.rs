@@ -234,7 +234,7 @@ pub(crate) fn status(session: &Session, moved: Option<u64>) -> Reply {
 /// `SITE HELP`: 214 with the `SITE` commands that this user can use. `SITE CHMOD <mode> <path>`:
 /// 200. `SITE QUOTA`: 211, or 200 without a quota. Other words go to the program that embeds the
 /// server; a word that it does not know gets 504.
-pub(super) fn site(session: &Session, argument: &SiteArgument) -> Result<Reply, Reply> {
+pub(super) fn site(session: &mut Session, argument: &SiteArgument) -> Result<Reply, Reply> {
     // The handlers check the rights.
     let (_, capabilities) = session.offer();
     let is = |word: &[u8], name: &[u8], needed| {
@@ -304,7 +304,7 @@ fn quota(session: &Session) -> Result<Reply, Reply> {
     Ok(Reply::multi_line(ReplyCode::SYSTEM_STATUS, "Quota:", [bytes, files], "End"))
 }
 
-fn chmod(session: &Session, mode: u16, path: &Pathname) -> Result<Reply, Reply> {
+fn chmod(session: &mut Session, mode: u16, path: &Pathname) -> Result<Reply, Reply> {
     let change = AttributeChange { modified: None, mode: Some(mode.into()) };
     change.make(session, path).map(|_facts| Reply::new(ReplyCode::OKAY, "Mode changed"))
 }

@@ -300,7 +300,6 @@ const MODE: u32 = 0o777;
 
 /// `MFMT <time> <path>`: 213 with the stored time.
 pub(super) fn mfmt(session: &mut Session, time: &TimeVal, path: &Pathname) -> Result<Reply, Reply> {
-    unfinished::lose_version(session, path);
     let change = AttributeChange { modified: Some(time.unix_seconds()), mode: None };
     change.make(session, path).map(|facts| stored_facts(facts, path))
 }
@@ -331,7 +330,6 @@ pub(super) fn mff(session: &mut Session, facts: &Facts) -> Result<Reply, Reply> 
         let text = "This fact cannot be changed";
         return Err(Reply::new(ReplyCode::PARAMETER_NOT_IMPLEMENTED, text));
     }
-    unfinished::lose_version(session, &path);
     change.make(session, &path).map(|facts| stored_facts(facts, &path))
 }
 
@@ -344,12 +342,12 @@ fn stored_facts(facts: String, path: &Pathname) -> Reply {
 
 impl AttributeChange {
     /// Makes the change and returns the stored facts.
-    pub(super) fn make(self, session: &Session, path: &Pathname) -> Result<String, Reply> {
+    pub(super) fn make(self, session: &mut Session, path: &Pathname) -> Result<String, Reply> {
         let path = session.resolve(path);
         let needs = |wanted, right| if wanted { right } else { Rights::NONE };
         let rights = needs(self.modified.is_some(), Rights::WRITE)
             | needs(self.mode.is_some(), Rights::CHMOD);
-        let storage = session.storage_at(&path, rights)?;
+        let storage = Arc::clone(session.shared_storage_at(&path, rights)?);
         if self.mode.is_some_and(|mode| mode > MODE) {
             let text = "Only permission bits can be set";
             return Err(Reply::new(ReplyCode::FILE_UNAVAILABLE, text));
@@ -359,8 +357,12 @@ impl AttributeChange {
         // The mode is set first, because a storage that can set times may refuse modes. If the mode
         // is refused, nothing has changed.
         let bits = self.mode.map(|mode| set(Change::Mode(mode))).transpose().map_err(&failed)?;
+        let told = self.modified.and_then(|_| unfinished::told_version(session, &*storage, &path));
         let time = self.modified.map(|time| set(Change::Modified(time))).transpose();
         let now = time.as_ref().ok().copied().flatten();
+        if let (Some(told), Some(now)) = (told, now) {
+            unfinished::tell_new_time(session, &path, told, &now);
+        }
         let modified = now.map(|now| now.modified);
         let mode = bits.map(|now| now.mode);
         if modified.is_some() || mode.is_some() {

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use ftp_proto::{Pathname, Reply, ReplyCode};
+use ftp_proto::{Reply, ReplyCode};
 
 use crate::auth::Rights;
 use crate::limits;
@@ -430,13 +430,33 @@ pub(super) fn tell_file(session: &mut Session, path: &VirtualPath, found: Metada
     }
 }
 
-/// Records that the session itself sets the time of the file whose size it was told: only the size counts
-/// from here on.
-pub(super) fn lose_version(session: &mut Session, path: &Pathname) {
-    let path = session.resolve(path);
-    for heard in session.login.heard.iter_mut().filter(|heard| heard.path == path) {
-        if let HeardSize::File { version, .. } = &mut heard.size {
-            *version = None;
+/// Returns the version of the file at `path`, if it is still the one that the session was told.
+pub(super) fn told_version(
+    session: &Session,
+    storage: &dyn Storage,
+    path: &VirtualPath,
+) -> Option<Version> {
+    let heard = session.login.heard.iter().find(|heard| heard.path == *path)?;
+    let HeardSize::File { version: Some(told), .. } = heard.size else { return None };
+    let now = storage.stat(path, Ask::Facts).ok()?;
+    (now.version() == told).then_some(told)
+}
+
+/// Records that the session itself has set the time of the file whose version it was told. `now` is the
+/// object that was changed. If that is another file, which has taken the name meanwhile, the session
+/// was told nothing of it.
+pub(super) fn tell_new_time(
+    session: &mut Session,
+    path: &VirtualPath,
+    (inode, size, _): Version,
+    now: &Metadata,
+) {
+    if (now.identity.1, now.size) != (inode, size) {
+        return;
+    }
+    for heard in session.login.heard.iter_mut().filter(|heard| heard.path == *path) {
+        if let HeardSize::File { version: Some(version), .. } = &mut heard.size {
+            *version = now.version();
         }
     }
 }

@@ -113,7 +113,7 @@ pub(crate) enum HeardSize {
         told: u64,
         number: u64,
     },
-    /// The size of this version of the file; `None` if the session had just stored it, or set its time.
+    /// The size of this version of the file; `None` if the session had just stored it.
     File {
         size: u64,
         version: Option<Version>,

@@ -92,6 +92,47 @@ fn mff_sets_facts_cm_124() {
 }
 
 #[test]
+fn a_time_that_a_session_sets_vouches_for_no_other_file_fs_15_cm_123_cm_124() {
+    const TIME: &str = "MFMT 20200101000000 a";
+    let fixture = Fixture::new();
+    let (mut session, mut other) = (fixture.session(), fixture.session());
+    session.expect("TYPE I", 200);
+    other.expect("TYPE I", 200);
+    for (change, code) in [
+        (TIME, 213),
+        ("MFMT 20200101000000 ./a", 213),
+        ("MFMT 20201301000000 a", 501),
+        ("MFF Modify=20200101000000;UNIX.mode=0640; a", 213),
+        ("MFF UNIX.mode=0640; a", 213),
+        ("MFF UNIX.mode=7777; a", 550),
+        ("MFF Modify=20200101000000;UNIX.mode=7777; a", 550),
+    ] {
+        for stores_after in [false, true] {
+            other.upload("STOR a", b"0123456789");
+            session.expect("SIZE a", 213);
+            if stores_after {
+                session.expect(change, code);
+            }
+            other.upload("STOR a", b"abcdefghij");
+            if !stores_after {
+                session.expect(change, code);
+            }
+            session.expect("EPSV", 229);
+            session.expect("APPE a", 450);
+            session.expect("REST 5", 350);
+            session.expect("EPSV", 229);
+            session.expect("STOR a", 450);
+            assert_eq!(fixture.read("a"), b"abcdefghij", "{change} {stores_after}");
+        }
+        // The file is the one that it was told of, whatever its time and mode are now.
+        session.expect("SIZE a", 213);
+        session.expect(change, code);
+        session.upload("APPE a", b"k");
+        assert_eq!(fixture.read("a"), b"abcdefghijk", "{change}");
+    }
+}
+
+#[test]
 fn each_mff_fact_requires_its_right_cm_124_cm_137() {
     let fixture = Fixture::with(|builder| {
         builder.user("writer", "p", Rights::READ | Rights::WRITE).user(
