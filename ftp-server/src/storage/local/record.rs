@@ -87,10 +87,23 @@ fn replace(
     made
 }
 
-fn write(directory: &Directory, record: &[u8], facts: &Facts) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+/// Writes a record: to the hidden file `own`, which it uses up, or else to a new file.
+fn write(
+    directory: &Directory,
+    record: &[u8],
+    facts: &Facts,
+    own: Option<&[u8]>,
+) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let written = replace(directory, record, |hidden| {
-        let file = retry_on_intr(|| openat(directory, hidden, flags, inherit::PRIVATE))?;
+        let how = match own {
+            None => OFlags::CREATE | OFlags::EXCL,
+            Some(own) => {
+                retry_on_intr(|| renameat(directory, own, directory, hidden))?;
+                OFlags::TRUNC
+            }
+        };
+        let file = retry_on_intr(|| openat(directory, hidden, flags | how, inherit::PRIVATE))?;
         // As long as it has this name, the lock keeps the sweepers away.
         let _ = turn::lock(&file);
         let mut file = File::from(file);
@@ -301,7 +314,8 @@ impl LocalRecord {
     }
 
     /// Leaves the record of an upload that was cut, with the first `length` bytes of the hidden file
-    /// `bytes`, which are on the disk, for `age`. `now` is the file that has the name. Calls `let_go` with
+    /// `own`, which are on the disk, for `age`. Without room for another file, such as an inode, that one
+    /// loses its bytes and becomes the record. `now` is the file that has the name. Calls `let_go` with
     /// what the shelf is to know, before another upload can find the record: it could not discard bytes
     /// that are locked. Returns the record; `None` if the user has begun another upload since the caller
     /// looked. The record is that one's, and would not name these bytes for long. If that one has stored
@@ -310,17 +324,17 @@ impl LocalRecord {
         &self,
         directory: &Directory,
         now: Option<&Metadata>,
-        (bytes, length, age): (&[u8], u64, Duration),
+        (own, length, age): (&[u8], u64, Duration),
         let_go: impl FnOnce(KeptPart),
     ) -> Result<Option<Arc<OwnedFd>>, Errno> {
         let _order = in_order(self.place.0, &self.record);
         let (bytes, length) = match self.overtaken.is_superseded() {
-            false => (bytes, length),
+            false => (own, length),
             true if self.must_forbid(directory) => (&b""[..], 0),
             true => return Ok(None),
         };
         let when = unix_now();
-        let facts = Facts {
+        let mut facts = Facts {
             user: self.user.clone(),
             name: self.place.1.clone(),
             number: random::number()?,
@@ -330,9 +344,16 @@ impl LocalRecord {
             when,
             until: when.saturating_add_unsigned(age.as_secs()),
         };
-        let file = Arc::new(write(directory, &self.record, &facts)?);
+        let written = write(directory, &self.record, &facts, None).or_else(|errno| {
+            let name = Escaped(&self.place.1);
+            log::warn!("{name}: the partial upload gives way to its record: {errno}");
+            facts.length = 0;
+            write(directory, &self.record, &facts, Some(own))
+        });
+        let file = Arc::new(written?);
         drop(RecordSync::begin(&file, directory, self.policy));
-        let_go(facts.part(directory.path().to_vec(), self.place.0, &self.record, length));
+        let path = directory.path().to_vec();
+        let_go(facts.part(path, self.place.0, &self.record, facts.length));
         Ok(Some(file))
     }
 

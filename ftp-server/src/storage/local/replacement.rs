@@ -17,6 +17,7 @@ use super::name::Owner;
 use super::output::{CopyingPart, Output, SLOW};
 use super::policy::{LocalConfig, PartialPolicy};
 use super::record::{self, LocalRecord};
+use super::root::Root;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge, naming};
 use super::{files, hidden, inherit, name, root, sweep, turn};
@@ -368,9 +369,9 @@ impl Replacement {
     /// the record of an upload over an existing file stays as that of a killed server.
     fn leave_record(&mut self) -> Result<bool, Errno> {
         let Some(record) = &self.record else { return Ok(false) };
-        let now = self.target_now()?;
+        let mut now = self.target_now()?;
         if now.is_some() && record.must_forbid(&self.directory) {
-            let nothing = (&b""[..], 0, self.config.partial_age);
+            let nothing = (self.hidden.as_deref().unwrap_or_default(), 0, self.config.partial_age);
             let root = self.directory.root();
             let put = |part| root.usage().shelf().put(part);
             if let Some(left) = record.leave(&self.directory, now.as_ref(), nothing, put)? {
@@ -393,9 +394,12 @@ impl Replacement {
             && self.end == StreamEnd::Cut
             && self.output.position() > 0
         {
-            self.settle()?;
             self.refusal = Some(StorageErrorKind::Exists);
-            return self.publish().map(|()| true);
+            match self.settle().and_then(|()| self.publish()) {
+                Ok(()) => return Ok(true),
+                Err(errno) => self.log_lost(errno),
+            }
+            now = self.target_now()?;
         }
         let most = match (when_cut, self.end) {
             _ if !self.is_locked || !is_unchanged => 0,
@@ -403,28 +407,15 @@ impl Replacement {
             (PartialPolicy::Resume, _) => self.former.unwrap_or(0),
             _ => 0,
         };
-        // If the upload exceeds the limit for partial uploads, its beginning is still useful.
-        self.output.cut_to(most.min(self.config.most_kept()))?;
         let root = Arc::clone(self.directory.root());
         // Where there is no file, there is nothing to mix with.
         if now.is_none() && root.usage().shelf().records_of(self.owner, false) >= limits::RECORDS {
             return Ok(false);
         }
-        // An upload that replaces a file has not counted besides that file until now.
-        if self.output.position() > 0
-            && (self.output.charge().take_place(Leaving::default()).is_err()
-                || !sweep::make_way(&root, self.owner, self.output.position(), self.config))
-        {
-            self.output.cut_to(0)?;
-        }
-        // The client will send only the bytes after the length that `SIZE` reports, so the bytes
-        // before it must be on disk.
-        self.settle()?;
-        // An upload that could not get its name has its final mode.
-        inherit::set_mode(&self.output, &mut self.made, inherit::PRIVATE)?;
+        let stored = self.settle_kept(&root, most).inspect_err(|errno| self.log_lost(*errno));
         let Self { directory, output, record, hidden, config, .. } = self;
         let (Some(record), Some(bytes)) = (record, hidden.clone()) else { return Ok(false) };
-        let left = (&*bytes, output.position(), config.partial_age);
+        let left = (&*bytes, stored.unwrap_or(0), config.partial_age);
         record.leave(directory, now.as_ref(), left, |part| {
             let _change = root.usage().change();
             if part.size > 0 {
@@ -435,6 +426,30 @@ impl Replacement {
             turn::unlock(&*output);
         })?;
         Ok(self.hidden.is_none())
+    }
+
+    /// Brings to disk what is kept of the received bytes, at most `most`, and returns their number. If
+    /// this fails, they cannot be resumed, but the record must say so.
+    fn settle_kept(&mut self, root: &Arc<Root>, most: u64) -> Result<u64, Errno> {
+        // If the upload exceeds the limit for partial uploads, its beginning is still useful.
+        self.output.cut_to(most.min(self.config.most_kept()))?;
+        // An upload that replaces a file has not counted besides that file until now.
+        if self.output.position() > 0
+            && (self.output.charge().take_place(Leaving::default()).is_err()
+                || !sweep::make_way(root, self.owner, self.output.position(), self.config))
+        {
+            self.output.cut_to(0)?;
+        }
+        // The client will send only the bytes after the length that `SIZE` reports, so the bytes
+        // before it must be on disk.
+        self.settle()?;
+        // An upload that could not get its name has its final mode.
+        inherit::set_mode(&self.output, &mut self.made, inherit::PRIVATE)?;
+        Ok(self.output.position())
+    }
+
+    fn log_lost(&self, errno: Errno) {
+        log::warn!("{}: cannot keep the partial upload: {errno}", Escaped(&self.name));
     }
 }
 
@@ -526,9 +541,7 @@ impl Drop for Replacement {
         match self.leave_record() {
             Ok(true) => return,
             Ok(false) => {}
-            Err(errno) => {
-                log::warn!("{}: cannot keep the partial upload: {errno}", Escaped(&self.name));
-            }
+            Err(errno) => self.log_lost(errno),
         }
         if let Some(hidden) = &self.hidden {
             // The hidden name is unique. If the removal fails, the file stays hidden.

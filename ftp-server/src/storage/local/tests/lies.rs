@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ftp_tests::lying_disk::{FLUSH, FSYNC, LyingDisk, RENAME, WRITE};
+use ftp_tests::lying_disk::{CREATE, FLUSH, FSYNC, LyingDisk, RENAME, WRITE};
 use rustix::io::Errno;
 
 use super::StorageErrorKind::{BadRestart, Busy, Exists, Io, NotEmpty, NotFound, Unsupported};
@@ -119,6 +119,59 @@ fn a_file_whose_sync_the_disk_ignored_is_told_as_it_is_and_stored_again_hf_04() 
     assert_eq!(read, "");
     store();
     assert_eq!(disk.lies().files["f"], b"content");
+}
+
+#[test]
+fn a_cut_upload_that_cannot_make_its_record_becomes_it_fs_15_hf_04() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, []) else { return };
+    let storage = tree.storage().with(|config| config.sync = SyncPolicy::FileAndDirectory);
+    let begin = |mode| {
+        let mut upload = storage.write(&path("f"), mode, Keep::Bytes(b"u")).unwrap();
+        upload.write_all(b"new").unwrap();
+        upload
+    };
+    let cut_while = |(call, errno): (u32, Errno), upload: Box<dyn Upload>| {
+        disk.lies().fails = Some((call, errno.raw_os_error()));
+        upload.abort(StreamEnd::Cut);
+        disk.lies().fails = None;
+    };
+    let left = || storage.unfinished(&path("f"), Some(b"u")).unwrap().map(|left| left.kept);
+    // No free inode; a user who may have no more of them; bytes that the disk could not write.
+    for fault in [(CREATE, Errno::NOSPC), (CREATE, Errno::DQUOT), (FSYNC, Errno::IO)] {
+        cut_while(fault, begin(WriteMode::Replace));
+        assert_eq!(left(), Some(0), "{fault:?}");
+        assert_eq!(disk.lies().files.len(), 1, "{fault:?}");
+        begin(WriteMode::Replace).abort(StreamEnd::Cut);
+        assert_eq!(left(), Some(3), "{fault:?}");
+        // The record of an upload that resumes is there, but says nothing of a file that is not.
+        cut_while(fault, begin(WriteMode::Resume(2)));
+        assert_eq!(left(), Some(0), "{fault:?}");
+        assert_eq!(disk.lies().files.len(), 1, "{fault:?}");
+        let upload = begin(WriteMode::Replace);
+        upload.commit().unwrap();
+        assert_eq!((left(), disk.lies().files.len()), (None, 1), "{fault:?}");
+        storage.remove(&path("f")).unwrap();
+    }
+    // Another program has made a file of this name since: it is forbidden to resume at its length.
+    let upload = begin(WriteMode::Replace);
+    disk.lies().files.insert("f".to_owned(), b"another".to_vec());
+    cut_while((CREATE, Errno::NOSPC), upload);
+    assert_eq!((left(), tree.get("f")), (Some(0), b"another".to_vec()));
+    // The user has stored it with a second attempt since.
+    storage.remove(&path("f")).unwrap();
+    let (first, mut second) = (begin(WriteMode::Replace), begin(WriteMode::Replace));
+    second.write_all(b"er").unwrap();
+    second.commit().unwrap();
+    cut_while((CREATE, Errno::NOSPC), first);
+    assert_eq!((left(), tree.get("f")), (Some(0), b"newer".to_vec()));
+    storage.remove(&path("f")).unwrap();
+    let publishing = storage.with(|config| config.partial = PartialPolicy::Publish);
+    let mut upload = publishing.write(&path("f"), WriteMode::Replace, Keep::Bytes(b"u")).unwrap();
+    upload.write_all(b"new").unwrap();
+    cut_while((FSYNC, Errno::IO), upload);
+    assert!(publishing.unfinished(&path("f"), Some(b"u")).unwrap().is_some());
+    assert_eq!(disk.lies().files.len(), 1);
 }
 
 #[test]
