@@ -111,6 +111,8 @@ pub(crate) struct PutPast {
     /// The position after the last byte that was sent; `None` if the attempts cannot have left a
     /// file under the name that they wrote to.
     sent: Option<u64>,
+    /// Whether the server began to receive the last attempt (150).
+    was_begun: bool,
     /// The local file whose bytes were sent.
     local: Option<LocalFacts>,
     /// The size that the server's file had when an attempt last began at byte 0.

@@ -115,15 +115,22 @@ fn an_incomplete_first_attempt_does_not_make_the_retry_skip_the_upload() {
     let there = ("MDTM", Act::Say("213 20991231235959"));
     let stored = ("STOR", Act::Take("150 go", "226 done"));
     for option in ["-n", "--newer"] {
-        for (size, code, stores) in [
-            ("213 9", 0, 2),
-            ("213 10", 0, 2),
+        for (size, content, code, stores) in [
+            ("213 9", &b"012345678"[..], 0, 2),
+            ("213 10", b"0123456789", 0, 2),
+            // Without content to compare.
+            ("213 0", b"", 0, 2),
+            // Another's file is kept, although the upload is not verified.
+            ("213 5", b"OTHER", 11, 1),
+            ("213 10", b"0123456OTH", 11, 1),
             // More than was sent may be another's file, or a part that the server has stored otherwise.
-            ("213 11", 11, 1),
-            ("550 no", 11, 1),
+            ("213 11", b"", 11, 1),
+            ("550 no", b"", 11, 1),
         ] {
             let first = [missing.to_vec(), vec![("STOR", Act::TakeAndBreak("150 go"))]].concat();
             let second = vec![there.clone(), ("SIZE", Act::Say(size)), stored.clone()];
+            let sent = ("RETR", Act::Send("150 go", content.to_vec(), "226 done"));
+            let second = [second, vec![sent]].concat();
             // `--newer` also asks for the size to compare it.
             let second = [second.clone(), vec![("SIZE", Act::Say(size))]].concat();
             let peer = Peer::start_several(vec![first, second]);
@@ -142,14 +149,42 @@ fn an_incomplete_first_attempt_does_not_make_the_retry_skip_the_upload() {
             failed(&ran, 11, "an earlier attempt may have left an incomplete file");
             assert_eq!(count(&peer, "STOR"), 1, "{option} {size}: {}", peer.seen());
         }
-        // Some servers create the file before the data connection is open.
-        let refused = ("STOR", Act::Reset("425 no data connection"));
-        let empty = [("SIZE", Act::Say("213 0")), ("SIZE", Act::Say("213 0"))];
-        let acts =
-            [missing.to_vec(), vec![refused, there.clone()], empty.to_vec(), vec![stored.clone()]];
-        let peer = Peer::start(&acts.concat());
-        run(ftp(&["put", option, &old, &peer.url("x")]).args(retry)).succeeded();
-        assert!(count(&peer, "STOR") >= 2, "{option}: {}", peer.seen());
+    }
+}
+
+#[test]
+fn an_upload_of_another_sender_that_made_the_server_busy_is_kept() {
+    let here = TempRoot::new();
+    let old = text(&here.write("old", b"0123456789"));
+    let missing = [
+        ("MDTM", Act::Say("550 no")),
+        ("FEAT", Act::Say("211-x\r\n MDTM\r\n211 end")),
+        ("LIST", Act::Send("150 list", Vec::new(), "226 done")),
+    ];
+    for option in ["-n", "--newer"] {
+        for verify in ["none", "size"] {
+            // An empty file may be a running upload, or what this one has left: some servers create the
+            // file before the data connection is open.
+            for (refusal, size, code) in [
+                (Act::Say("450 busy: another upload"), "213 0", 11),
+                (Act::Reset("425 no data connection"), "213 0", 11),
+                (Act::Say("450 busy: another upload"), "213 5", 0),
+            ] {
+                let there = [
+                    ("MDTM", Act::Say("213 20991231235959")),
+                    ("SIZE", Act::Say(size)),
+                    ("SIZE", Act::Say(size)),
+                    ("STOR", Act::Take("150 go", "226 done")),
+                    ("SIZE", Act::Say("213 10")),
+                ];
+                let first = [missing.to_vec(), vec![("STOR", refusal)]].concat();
+                let peer = Peer::start(&[first, there.to_vec()].concat());
+                let retry = ["--verify", verify, "--retry", "1", "--retry-delay", "0"];
+                let ran = run(ftp(&["put", option, &old, &peer.url("x")]).args(retry));
+                ran.exited(code);
+                assert_eq!(count(&peer, "STOR"), 1, "{option} {verify} {size}: {}", peer.seen());
+            }
+        }
     }
 }
 

@@ -215,6 +215,7 @@ impl Job<'_> {
     }
 
     fn note_begun(&mut self, on: &dyn Observer, source: &OpenedSource<'_>, start: &UploadStart) {
+        self.past.was_begun = true;
         self.past.extended |= start.mode == UploadWay::Append && start.offset > 0;
         if start.offset == 0 {
             self.past.sent = Some(0);
@@ -236,6 +237,7 @@ impl Job<'_> {
         start: &mut UploadStart,
         is_nameless: &mut bool,
     ) -> Result<(), Error> {
+        self.past.was_begun = false;
         // The server did not act on the command.
         self.past.is_final &= !matches!(
             error,

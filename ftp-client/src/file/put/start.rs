@@ -210,7 +210,11 @@ impl Job<'_> {
             Step::Whole if !is_own && !is_proven => Some(Why::NoRecord),
             Step::Continue { kept, .. } if kept < have => Some(Why::NoRecord),
             Step::Whole | Step::Continue { .. } if is_proven => None,
-            Step::Whole | Step::Continue { .. } => self.compare_end(client, file, have)?,
+            Step::Whole | Step::Continue { .. } => match self.compare_end(client, file, have)? {
+                Some(true) => None,
+                Some(false) => Some(Why::TailDiffers),
+                None => (self.options.resume != Resume::Trusted).then_some(Why::NoRecord),
+            },
             Step::FromZero(why) => Some(why),
             // The digest was asked for; without an answer, nothing proves the bytes.
             Step::AskDigest => Some(Why::NoRecord),
@@ -250,16 +254,16 @@ impl Job<'_> {
         Ok(there.is_some_and(|there| there.unix_seconds() < here.modified_seconds()))
     }
 
-    /// Compares the last of the `have` bytes of the server's file with those of the local file.
-    /// Returns why they are not kept. If the bytes are lost on the way, the next attempt compares
-    /// again, because the server may have got late bytes of an earlier attempt; if that fails too, or
-    /// the server did not answer in time, the one after it begins at byte 0.
+    /// Returns whether the last of the `have` bytes of the server's file are those of the local file;
+    /// `None` if the server refuses to send them. If the bytes are lost on the way, the next attempt
+    /// compares again, because the server may have got late bytes of an earlier attempt; if that fails
+    /// too, or the server did not answer in time, the one after it begins at byte 0.
     fn compare_end(
         &mut self,
         client: &mut Client,
         file: &File,
         have: u64,
-    ) -> Result<Option<Why>, Error> {
+    ) -> Result<Option<bool>, Error> {
         let length = have.min(OVERLAP);
         let from = have - length;
         let there = match read_end(client, self.place.path(), (from, length)) {
@@ -270,7 +274,7 @@ impl Job<'_> {
                 // Without a connection, the next attempt goes on: the error of the question is not
                 // that of the upload.
                 client.make_ready()?;
-                return Ok((self.options.resume != Resume::Trusted).then_some(Why::NoRecord));
+                return Ok(None);
             }
             Err(error) => {
                 let is_late = matches!(error, Error::Timeout(_));
@@ -281,7 +285,7 @@ impl Job<'_> {
         self.past.lost_ends = 0;
         let mut here = vec![0; usize::try_from(length).unwrap_or(0)];
         file.read_exact_at(&mut here, from).map_err(Error::local)?;
-        Ok((here != there).then_some(Why::TailDiffers))
+        Ok(Some(here == there))
     }
 
     /// Returns the journal of this upload, if something identifies the server's file.
@@ -410,7 +414,9 @@ impl Job<'_> {
     /// Returns whether the server's file is what an earlier attempt of this upload has left, and not one
     /// that another program has stored since. An attempt under a temporary name leaves nothing under the
     /// final name. Once bytes were sent, no file is proved to be another's: servers store other line
-    /// ends in `TYPE A`, and may leave zeros at the end of a part.
+    /// ends in `TYPE A`, and may leave zeros at the end of a part. An empty file has nothing to compare:
+    /// it may be a claim, or the beginning of an upload because of which the server was busy, unless the
+    /// server has begun to receive the last attempt.
     ///
     /// # Errors
     ///
@@ -428,11 +434,11 @@ impl Job<'_> {
         // The source has changed since, or the bytes that were sent are known to be wrong.
         let is_wrong = self.past.from_start && self.options.existing != Existing::Keep;
         let is_ours = match size {
-            Some(size) if size == 0 || sent == 0 => return Ok(size == 0),
+            Some(0) => self.past.was_begun,
+            Some(_) if sent == 0 => return Ok(false),
             size if is_wrong => size.is_none_or(|size| size <= sent),
             Some(size) if self.is_image() && size <= sent => {
-                self.options.verify == Verify::None
-                    || self.compare_end(client, file, size)?.is_none()
+                self.compare_end(client, file, size)? == Some(true)
             }
             _ => false,
         };
