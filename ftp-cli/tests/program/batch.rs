@@ -423,6 +423,68 @@ fn an_upload_does_not_replace_another_one_of_the_same_batch() {
 }
 
 #[test]
+fn an_upload_does_not_replace_another_one_of_another_line_of_the_batch() {
+    for (lines, one) in [
+        ("put README\ncd .\nput Readme\n", "README"),
+        ("put README\nquote CWD .\nput Readme\n", "README"),
+        ("put README d/README\ncd d\nput Readme\n", "d/README"),
+        ("put README /README\nput Readme\n", "README"),
+        ("put README\nput Readme /d/../Readme\n", "README"),
+        ("put README d/README\nput Readme /d/Readme\n", "d/README"),
+        ("put README /d/README\ncd /d\nput Readme\n", "d/README"),
+        ("put README D/f\nput Readme d/f\n", "D/f"),
+        ("put README D/f\ncd d\nput Readme f\n", "D/f"),
+        ("cd D\nput README f\ncd ../d\nput Readme f\n", "D/f"),
+    ] {
+        // Whether the server takes both for one file, and tells the current directory.
+        for (no_case, tells) in [(true, true), (true, false), (false, true), (false, false)] {
+            for options in [&[][..], &["-n"]] {
+                let refuses = if tells { vec![] } else { vec![("PWD", "550 no")] };
+                let kind = Kind { no_case, refuses, ..Kind::default() };
+                let (server, here) = (FoldingServer::start(kind), TempRoot::new());
+                here.write("README", b"one");
+                here.write("Readme", b"two");
+                server.mkdir("D");
+                server.mkdir("d");
+                let url = server.url("");
+                let arguments = [options, &[&*url]].concat();
+                let ran = run_with(&mut batch(&here, &arguments), lines.as_bytes(), LIMIT);
+                let what = format!("{lines} {no_case} {tells} {options:?}: {ran:?}");
+                assert_eq!(ran.code(), Some(if no_case { 12 } else { 0 }), "{what}");
+                if !no_case || tells {
+                    assert_eq!(server.read(one).as_deref(), Some(&b"one"[..]), "{what}");
+                }
+                let words = ["stores it as the same file", "may be the same file"];
+                let told = words.map(|words| said(&ran).contains(words));
+                assert_eq!(told.contains(&true), no_case, "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_a_batch_that_may_write_one_file_twice_asks_for_the_directory() {
+    for (lines, asked) in [
+        ("put a\nput b\nput a\nput a e/a\nput a /e/c\n", 0),
+        ("put a\nput b\ncd e\nget b\ncd /d\nget c\n", 1),
+        ("put a\nput a /e/a\nput b\nput b /e/b\n", 1),
+        ("cd /d\nput a /d/a\ncd /e\nput a /e/a\n", 0),
+    ] {
+        let (server, here) = (FoldingServer::start(Kind::default()), TempRoot::new());
+        for path in ["e/b", "d/c"] {
+            server.write(path, b"x");
+        }
+        here.write("a", b"one");
+        here.write("b", b"two");
+        let ran = run_with(&mut batch(&here, &[&server.url("")]), lines.as_bytes(), LIMIT);
+        assert_eq!(ran.code(), Some(0), "{ran:?}");
+        let seen = server.seen();
+        let count = seen.iter().filter(|line| *line == "PWD").count();
+        assert_eq!(count, asked, "{lines}: {seen:?}");
+    }
+}
+
+#[test]
 fn what_quote_has_set_is_not_lost_with_a_connection() {
     let here = TempRoot::new();
     here.write("a", b"1");

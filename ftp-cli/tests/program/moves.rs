@@ -570,7 +570,7 @@ fn of_two_uploads_to_one_file_the_second_is_not_sent() {
     here.write("README", b"one");
     here.write("Readme", b"two");
     let ran = in_directory(&here, &["put", "README", "Readme", &server.url("t/")]);
-    failed(&ran, 12, "not uploaded: the server stores it as the same file as README");
+    failed(&ran, 12, "not uploaded: the server stores it as the same file as t/README");
     assert_eq!(server.read("t/README").unwrap(), b"one");
     // A file that was there keeps its spelling: the second name, or a third one.
     for old in ["Readme", "ReadMe"] {
@@ -578,7 +578,7 @@ fn of_two_uploads_to_one_file_the_second_is_not_sent() {
         server.mkdir("t");
         server.write(&format!("t/{old}"), b"old");
         let ran = in_directory(&here, &["put", "README", "Readme", &server.url("t/")]);
-        failed(&ran, 12, "not uploaded: the server stores it as the same file as README");
+        failed(&ran, 12, "not uploaded: the server stores it as the same file as t/README");
         assert_eq!(server.read("t/README").unwrap(), b"one");
     }
     // A server that does not tell gets both, and the failure says so.
@@ -586,7 +586,7 @@ fn of_two_uploads_to_one_file_the_second_is_not_sent() {
     let server = FoldingServer::start(Kind { refuses, ..Kind::default() });
     server.mkdir("t");
     let ran = in_directory(&here, &["put", "README", "Readme", &server.url("t/")]);
-    failed(&ran, 12, "may be the same file as README");
+    failed(&ran, 12, "may be the same file as t/README");
     assert_eq!(server.files().len(), 2);
 }
 

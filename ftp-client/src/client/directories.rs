@@ -31,16 +31,7 @@ impl Client {
             true => Vec::new(),
             false => self.reported_directory().ok()??,
         };
-        let is_slash = |byte: &u8| *byte == b'/';
-        let mut names = Vec::new();
-        for name in directory.split(is_slash).chain(path.split(is_slash)) {
-            match name {
-                b"" | b"." => {}
-                b".." => drop(names.pop()),
-                name => names.push(name.to_vec()),
-            }
-        }
-        Some(names)
+        Some(names_below(&directory, path))
     }
 
     /// Changes the current directory (`CWD`).
@@ -268,6 +259,20 @@ impl Client {
     }
 }
 
+/// Returns the names on the way from where `directory` begins to the object at `path` in it.
+pub(crate) fn names_below(directory: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
+    let is_slash = |byte: &u8| *byte == b'/';
+    let mut names = Vec::new();
+    for name in directory.split(is_slash).chain(path.split(is_slash)) {
+        match name {
+            b"" | b"." => {}
+            b".." => drop(names.pop()),
+            name => names.push(name.to_vec()),
+        }
+    }
+    names
+}
+
 /// Returns whether a refused `MKD` may mean that the directory exists: some servers answer 4yz then.
 fn is_about_the_directory(error: &Error) -> bool {
     matches!(error, Error::Refused { .. }) && !error.is_not_logged_in()
@@ -395,7 +400,7 @@ impl Client {
     }
 
     /// Asks for the current directory; `None` if the reply has no readable path.
-    pub(super) fn reported_directory(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    pub(crate) fn reported_directory(&mut self) -> Result<Option<Vec<u8>>, Error> {
         match self.order_in_a_form(&Command::Pwd) {
             Ok(reply) => {
                 let path = Pathname::parse_quoted(reply.text()).ok();

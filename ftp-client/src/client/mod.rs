@@ -4,7 +4,7 @@
 pub(crate) mod absence;
 mod by_name;
 mod digest;
-mod directories;
+pub(crate) mod directories;
 pub(crate) mod flight;
 mod known;
 mod listing;

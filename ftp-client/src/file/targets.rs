@@ -24,13 +24,14 @@ use super::partial::named;
 use super::record::parent;
 use crate::client::Client;
 use crate::client::absence::Existence;
+use crate::client::directories::names_below;
 use crate::client::objects::SizeTold;
 use crate::error::{Error, JobFault, LocalPath, Phase};
 use crate::fxp::answered;
 use crate::listing::{ListOptions, ListingForm};
 use crate::system::{MetadataExt, OsStrExt, check_path, has_no_short_names, inode};
 use crate::tree::local::Directory;
-use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look, replaced};
+use crate::tree::names::{AGAIN, Relation, ShownNames, fold, lacking, look};
 use crate::tree::probe::{with_probe, with_remote_probe};
 use crate::url_path::Place;
 use crate::{age, lock};
@@ -71,9 +72,68 @@ pub struct Targets {
     written: Mutex<Written>,
     /// The number of targets in each directory of the server.
     directories: HashMap<Vec<u8>, usize>,
-    /// Targets with equal fold, by their directory and this fold: the names that were written.
-    twins: HashMap<FoldedPath, Mutex<Vec<Vec<u8>>>>,
+    /// Targets with equal fold, by their directory and this fold: those that were written.
+    twins: HashMap<FoldedPath, Mutex<Vec<WrittenTarget>>>,
+    /// The targets that were added one by one, by the [`twin_of`] their names alone: those that were
+    /// written.
+    added: HashMap<Vec<u8>, Mutex<Vec<WrittenTarget>>>,
+    stays: Mutex<Stays>,
     moved: Mutex<Vec<MovedTarget>>,
+}
+
+/// A target on a server that was written.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct WrittenTarget {
+    path: Vec<u8>,
+    /// The stay in a directory in which a relative path begins.
+    stay: usize,
+}
+
+/// The directories in which relative paths of added targets begin, one for each time that the client was
+/// in one.
+#[derive(Debug, Default)]
+struct Stays {
+    /// Those that the client has left; `None` if the server did not tell.
+    left: Vec<Option<Vec<u8>>>,
+    /// The current one: `None` if it was not asked for, `Some(None)` if the server does not tell.
+    current: Option<Option<Vec<u8>>>,
+    /// Whether relative paths begin in the current one.
+    is_used: bool,
+}
+
+impl Stays {
+    /// Asks for the current directory, unless nothing begins there or the answer is known.
+    fn ask(&mut self, client: &mut Client) -> Result<(), Error> {
+        if self.is_used && self.current.is_none() {
+            let told = client.reported_directory()?;
+            // Another form, such as `C:/`, cannot be compared with the path of a line.
+            self.current = Some(told.filter(|path| path.starts_with(b"/")));
+        }
+        Ok(())
+    }
+
+    /// Returns the target at a place in the current directory.
+    fn target(&self, place: &Place) -> WrittenTarget {
+        WrittenTarget { path: place.whole(), stay: self.left.len() }
+    }
+
+    /// Returns the names from the root to a target, if the server told its directory.
+    fn names(&self, target: &WrittenTarget) -> Option<Vec<Vec<u8>>> {
+        let begin = match target.stay {
+            _ if target.path.starts_with(b"/") => &[],
+            stay if stay == self.left.len() => self.current.as_ref()?.as_deref()?,
+            stay => self.left.get(stay)?.as_deref()?,
+        };
+        Some(names_below(begin, &target.path))
+    }
+}
+
+impl WrittenTarget {
+    /// Returns whether both paths begin at the same place, known or not.
+    fn begins_with(&self, other: &Self) -> bool {
+        let (one, two) = (self.path.starts_with(b"/"), other.path.starts_with(b"/"));
+        one == two && (one || self.stay == other.stay)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -218,7 +278,8 @@ struct MovedTarget {
 /// The turn of a target among those that may be the same file.
 #[derive(Debug)]
 pub(super) struct NameTurn<'a> {
-    written: MutexGuard<'a, Vec<Vec<u8>>>,
+    written: MutexGuard<'a, Vec<WrittenTarget>>,
+    stays: &'a Mutex<Stays>,
 }
 
 impl Targets {
@@ -238,10 +299,30 @@ impl Targets {
     }
 
     /// Adds a target of a run that does not know its targets before: its upload does not replace an
-    /// earlier one that the server takes for the same file.
+    /// earlier one that the server takes for the same file. Call [`leave`](Self::leave) before the client
+    /// changes its current directory.
     pub fn add(&mut self, place: &Place) {
-        let (directory, name) = whole(place);
-        self.twins.entry((directory, twin_of(&name))).or_default();
+        let (_, name) = whole(place);
+        self.added.entry(twin_of(&name)).or_default();
+        lock(&self.stays).is_used |= !place.whole().starts_with(b"/");
+    }
+
+    /// Notes that relative paths will begin in another directory. Asks for the current one (`PWD`), if
+    /// [added](Self::add) targets are relative to it and it is not known: a later target can be another
+    /// spelling of the same path.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Client::pwd`], except refusals: then a later target with an equal name must
+    /// be new.
+    pub fn leave(&mut self, client: &mut Client) -> Result<(), Error> {
+        let mut stays = lock(&self.stays);
+        stays.ask(client)?;
+        let directory = stays.current.take().flatten();
+        if std::mem::take(&mut stays.is_used) {
+            stays.left.push(directory);
+        }
+        Ok(())
     }
 
     /// Removes the sources of the completed moves that wait for their names, and calls `each` with
@@ -355,8 +436,9 @@ impl Targets {
     /// Waits for the turn of a target that may be the same file as another one.
     pub(super) fn turn(&self, place: &Place) -> Option<NameTurn<'_>> {
         let (directory, name) = whole(place);
-        let twins = self.twins.get(&(directory, twin_of(&name)))?;
-        Some(NameTurn { written: lock(twins) })
+        let twin = twin_of(&name);
+        let written = self.added.get(&twin).or_else(|| self.twins.get(&(directory, twin)))?;
+        Some(NameTurn { written: lock(written), stays: &self.stays })
     }
 
     /// Returns the folds that several targets in a directory share.
@@ -367,7 +449,7 @@ impl Targets {
 }
 
 impl NameTurn<'_> {
-    /// Checks that the upload of `place` replaces none of the names that were written before.
+    /// Checks that the upload of `place` replaces none of the targets that were written before.
     /// Returns one that may be the same file, if the server's answers leave that open.
     ///
     /// # Errors
@@ -380,39 +462,79 @@ impl NameTurn<'_> {
         place: &Place,
         moves: bool,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let (directory, name) = Pathname::split(place.path());
-        let (directory, name) = (directory.to_vec(), name.to_vec());
-        let others = self.written.iter().map(Vec::as_slice).filter(|other| *other != name);
-        let wanted: Vec<&[u8]> = others.clone().chain([name.as_slice()]).collect();
-        if wanted.len() == 1 {
-            return Ok(None);
-        }
-        let listed = names_in(client, &directory, &wanted)?.ok();
-        let shows = |name| listed.as_ref().is_some_and(|shown| shown.names.contains_key(name));
-        let found = replaced(others, |other| {
-            let there = Pathname::join(&directory, other);
-            // Uploading the other name may have replaced a file that kept its spelling: this one.
-            let relation = match (shows(other), shows(&name)) {
-                (true, true) => Relation::Two,
-                (false, true) => look(client, place.path(), &there)?,
-                (_, false) => look(client, &there, place.path())?,
+        let own = lock(self.stays).target(place);
+        let mut unclear = None;
+        for written in self.written.iter().filter(|written| **written != own) {
+            let is_beside = own.begins_with(written);
+            let both = match is_beside {
+                true => Some([&own, written].map(|it| names_below(b"", &it.path))),
+                false => {
+                    let mut stays = lock(self.stays);
+                    stays.ask(client)?;
+                    stays.names(&own).zip(stays.names(written)).map(Into::into)
+                }
             };
-            // Without a listing, the new name may have been there before.
-            let is_sure = relation != Relation::One || listed.is_some() || moves;
-            Ok::<_, Error>(if is_sure { relation } else { Relation::Unclear })
-        })?;
-        match found {
-            Some((other, Relation::One)) => Err(Error::Job(JobFault::SameName(other.to_vec()))),
-            unclear => Ok(unclear.map(|(other, _)| other.to_vec())),
+            let is_rooted = !is_beside || own.path.starts_with(b"/");
+            let relation = match both {
+                Some(both) => related(client, (place.path(), is_rooted), &both, moves)?,
+                None => match client.is_taken(place.path()) {
+                    Ok(false) => Relation::Two,
+                    Err(error) if !client.is_settled() => return Err(error),
+                    _ => Relation::Unclear,
+                },
+            };
+            match relation {
+                Relation::Two => {}
+                Relation::One => return Err(Error::Job(JobFault::SameName(written.path.clone()))),
+                Relation::Unclear => unclear = Some(written.path.clone()),
+            }
         }
+        Ok(unclear)
     }
 
     pub(super) fn note(&mut self, place: &Place) {
-        let (_, name) = whole(place);
-        if !self.written.contains(&name) {
-            self.written.push(name);
+        let written = lock(self.stays).target(place);
+        if !self.written.contains(&written) {
+            self.written.push(written);
         }
     }
+}
+
+/// Asks the server whether the target at `path` is another one that was written before. `both` has the
+/// names on the way to the one and to the other, which begin at the root if `is_rooted`.
+fn related(
+    client: &mut Client,
+    (path, is_rooted): (&[u8], bool),
+    both: &[Vec<Vec<u8>>; 2],
+    moves: bool,
+) -> Result<Relation, Error> {
+    let [own, other] = both;
+    let mut pairs = own.iter().zip(other);
+    let is_alike = own.len() == other.len()
+        && pairs.clone().all(|(name, other)| twin_of(name) == twin_of(other));
+    let parts = pairs.clone().enumerate().find(|(_, (name, other))| name != other);
+    // Equal paths are one file on every server: the caller wants that.
+    let Some((at, (name, twin))) = parts.filter(|_| is_alike) else { return Ok(Relation::Two) };
+    let root: &[u8] = if is_rooted { b"/" } else { b"" };
+    let (above, there) = match pairs.nth(at + 1) {
+        // The directory may have been entered.
+        None => (Pathname::split(path).0.to_vec(), Pathname::join(Pathname::split(path).0, twin)),
+        Some(_) => {
+            let above = own.split_at(at).0.join(&b'/');
+            ([root, &above].concat(), [root, &other.join(&b'/')].concat())
+        }
+    };
+    let listed = names_in(client, &above, &[name, twin])?.ok();
+    let shows = |name| listed.as_ref().is_some_and(|shown| shown.names.contains_key(name));
+    // Uploading the other name may have replaced a file that kept its spelling: this one.
+    let relation = match (shows(twin), shows(name)) {
+        (true, true) => Relation::Two,
+        (false, true) => look(client, path, &there)?,
+        (_, false) => look(client, &there, path)?,
+    };
+    // Without a listing, the new name may have been there before.
+    let is_sure = relation != Relation::One || listed.is_some() || moves;
+    Ok(if is_sure { relation } else { Relation::Unclear })
 }
 
 /// Returns whether the server's file at `path` still has the time of its upload, which can be hours ago:

@@ -11,7 +11,7 @@ use ftp_client::listing::ListOptions;
 use ftp_client::pool::Repeat;
 use ftp_client::tree::RemoveOptions;
 use ftp_client::{Client, Place, Put};
-use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType};
+use ftp_proto::{Escaped, FtpUrl, Pathname, ReplyCode, RepresentationType, Verb};
 
 use super::super::{change, ls, put, quote, stat};
 use super::line::{self, Order};
@@ -38,7 +38,7 @@ pub(super) struct Queue<'a> {
     pub(super) representation: RepresentationType,
     /// What lines did to the session, to do it again on a new connection.
     pub(super) entered: Vec<Entered>,
-    /// The targets of the uploads to the current directory.
+    /// The targets of all uploads.
     pub(super) uploads: Targets,
     /// Whether the server has run out of space for uploads.
     pub(super) is_full: bool,
@@ -281,7 +281,9 @@ impl<'a> Queue<'a> {
 
     fn cd(&mut self, number: usize, path: &[u8]) -> Result {
         let entered = self.retried(&shown(path), &fields_of(number, path), |queue, _| {
-            Ok(queue.client()?.cwd(path)?)
+            let client = connected(&mut queue.sessions, queue.url, &queue.entered)?;
+            queue.uploads.leave(client)?;
+            Ok(client.cwd(path)?)
         });
         if let Err(failure) = entered {
             self.cd_failed(number);
@@ -296,6 +298,9 @@ impl<'a> Queue<'a> {
         let command = quote::command(command)?;
         let client = connected(&mut self.sessions, self.url, &self.entered)?;
         let events = &self.context.witness.events;
+        if leads_to.is_some() || matches!(command.verb(), Verb::User | Verb::Rein | Verb::Smnt) {
+            self.uploads.leave(client)?;
+        }
         let done = quote::quote(client, &command, number, &mut self.lines, events);
         match (leads_to, &done) {
             (Some(path), Ok(())) => self.went_to(path),
@@ -313,7 +318,6 @@ impl<'a> Queue<'a> {
     /// Records a new current directory, so that later connections enter it.
     fn went_to(&mut self, path: &[u8]) {
         self.failed_cd = None;
-        self.uploads = Targets::default();
         if path.starts_with(b"/") {
             self.entered.retain(|done| matches!(done, Entered::Quoted(_)));
         }
