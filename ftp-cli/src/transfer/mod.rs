@@ -603,7 +603,7 @@ fn faulty(fault: &JobFault, error: &Error) -> Failure {
         JobFault::Appended(cause) => {
             let failure = Failure::from(&**cause);
             let message = format!("{}; the number of appended bytes is unknown", failure.message);
-            Failure { message, ..failure }.never_retried()
+            Failure { exit: Exit::from(error.kind()), message, ..failure }.never_retried()
         }
         _ => not_moved(error),
     }

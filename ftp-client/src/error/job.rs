@@ -296,8 +296,9 @@ impl JobFault {
             | Self::LeftAside(_)
             | Self::OtherSource => ErrorKind::Local,
             Self::Locked(_) => ErrorKind::Limit,
-            // The file may be complete, whatever ended the attempt.
+            // The file may be complete, or hold the bytes, whatever ended the attempt.
             Self::NotCompared(_) => ErrorKind::Integrity,
+            Self::Appended(cause) if cause.kind() != ErrorKind::Cancelled => ErrorKind::Integrity,
             _ => self.cause().map_or(ErrorKind::Integrity, Error::kind),
         }
     }
