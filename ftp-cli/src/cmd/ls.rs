@@ -5,12 +5,13 @@ use std::cmp::Ordering;
 
 use ftp_client::listing::{Budget, ListOptions, ListingForm, Skipped, Walked};
 use ftp_client::{Client, Error, ListLine, Place};
-use ftp_proto::{Entry, Escaped, FtpUrl, Pathname, Pattern};
+use ftp_proto::{Entry, Escaped, FtpUrl, Pathname};
 
 use crate::console::{Messages, ResultLines, Stdio};
 use crate::exit::{Exit, Failure, Result};
 use crate::options::{Options, parse_urls, values};
-use crate::remote::{self, Outcome, pattern, show_entry};
+use crate::remote::pattern::{self, NamePattern};
+use crate::remote::{self, Outcome, show_entry};
 use crate::report::{Events, Object};
 
 pub(crate) fn run(options: &Options, stdio: &mut Stdio) -> Result {
@@ -99,7 +100,7 @@ const SORTED: usize = 32 << 20;
 /// State of a run that lists one directory after the other.
 pub(super) struct Lister {
     how: LsOptions,
-    pattern: Option<Pattern>,
+    pattern: Option<NamePattern>,
     lines: ResultLines,
     messages: Messages,
     events: Events,
@@ -191,9 +192,11 @@ impl Lister {
                 Some(_) => Pathname::split(path).0,
                 None => path,
             };
+            let mut list = self.how.list;
+            list.all |= self.pattern.as_ref().is_some_and(|pattern| pattern.is_of_hidden);
             match self.how.recursive {
-                true => self.walk(client, directory),
-                false => self.attempt(client, directory),
+                true => self.walk(client, (directory, list)),
+                false => self.attempt(client, (directory, list)),
             }
         })?
     }
@@ -235,8 +238,11 @@ impl Lister {
 
     /// Lists in one attempt. Returns `Err` if the listing could not begin or the directory is
     /// missing, and `Ok(Err)` if the listing ended early.
-    fn attempt(&mut self, client: &mut Client, directory: &[u8]) -> Result<Result, Error> {
-        let mut list = self.how.list;
+    fn attempt(
+        &mut self,
+        client: &mut Client,
+        (directory, mut list): (&[u8], ListOptions),
+    ) -> Result<Result, Error> {
         // If only names are needed, NLST is more reliable than LIST, whose lines must be parsed.
         let is_plain = !self.how.long && !self.how.order.needs_facts() && !self.events.is_on();
         // The settings that FEAT offers, such as UTF-8, are in force before the first listing.
@@ -289,10 +295,14 @@ impl Lister {
     }
 
     /// Lists a tree. Names are paths below the directory.
-    fn walk(&mut self, client: &mut Client, directory: &[u8]) -> Result<Result, Error> {
+    fn walk(
+        &mut self,
+        client: &mut Client,
+        (directory, list): (&[u8], ListOptions),
+    ) -> Result<Result, Error> {
         let mut is_first = true;
         client.features()?;
-        let mut walk = client.walk(directory).list(self.how.list);
+        let mut walk = client.walk(directory).list(list);
         while let Some(walked) = walk.next() {
             let walked = match walked {
                 Ok(walked) => walked,
@@ -340,7 +350,7 @@ impl Lister {
     /// Shows an entry, or holds it for sorting, which `budget` counts.
     fn entry(&mut self, name: &[u8], entry: &Entry, budget: &mut Budget) -> Result {
         if let Some(pattern) = &self.pattern
-            && !pattern.matches(Pathname::split(name).1)
+            && !pattern.is_meant(Pathname::split(name).1)
         {
             return Ok(());
         }

@@ -31,6 +31,23 @@ pub(crate) enum Named {
     Nothing,
 }
 
+/// The last part of a path as a pattern. As in a shell, it matches a name that begins with a dot only if
+/// it begins with one itself.
+pub(crate) struct NamePattern {
+    pattern: Pattern,
+    pub(crate) is_of_hidden: bool,
+}
+
+impl NamePattern {
+    /// Returns whether a listed name is meant.
+    pub(crate) fn is_meant(&self, name: &[u8]) -> bool {
+        // A name with a `/` is never hidden, because it must be reported.
+        self.pattern.matches(name)
+            && (self.is_of_hidden || !name.starts_with(b".") || name.contains(&b'/'))
+            && !matches!(name, b"" | b"." | b"..")
+    }
+}
+
 /// Returns whether the last part of a URL can be a pattern. An escaped name is that name: a script that
 /// removes it twice must not remove others.
 pub(crate) fn is_pattern(url: &FtpUrl) -> bool {
@@ -55,13 +72,15 @@ pub(crate) fn is_usable(url: &FtpUrl) -> Result {
 ///
 /// Returns `Usage` for an invalid pattern, and for a pattern that is meant for several directories:
 /// taken for the last part alone, it would match nothing, or other names.
-pub(crate) fn of_last_part(path: &[u8]) -> Result<Pattern> {
+pub(crate) fn of_last_part(path: &[u8]) -> Result<NamePattern> {
     let (directory, name) = Pathname::split(path);
     let pattern = match Pattern::parse_name(name) {
         // Brackets and question marks are usual in the names of directories.
         _ if directory.contains(&b'*') => Err("* in the name of a directory".to_owned()),
         Ok(_) if name.windows(2).any(|two| two == b"**") => Err("** in a URL".to_owned()),
-        Ok(pattern) => return Ok(pattern),
+        Ok(pattern) => {
+            return Ok(NamePattern { pattern, is_of_hidden: name.starts_with(b".") });
+        }
         Err(error) => Err(explained(name, error)),
     };
     pattern.map_err(|why| {
@@ -99,9 +118,8 @@ pub(crate) fn explained(pattern: &[u8], error: ParseError) -> String {
 }
 
 /// Returns the objects that a URL stands for. Unless `--glob` is given (`is_asked`), an object
-/// whose name is exactly the last part of the URL takes precedence over matches. As in a shell, a
-/// pattern matches a name that begins with a dot only if the pattern itself begins with one. `place` is
-/// that of the URL: its directory may be entered, even if this fails.
+/// whose name is exactly the last part of the URL takes precedence over matches. `place` is that of the
+/// URL: its directory may be entered, even if this fails.
 ///
 /// # Errors
 ///
@@ -114,8 +132,7 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
     let pattern = of_last_part(place.path())?;
     loop {
         let (directory, name) = Pathname::split(place.path());
-        let all = name.starts_with(b".");
-        let options = ListOptions::new().all(all);
+        let options = ListOptions::new().all(pattern.is_of_hidden);
         let listed = match list(client, directory, options) {
             // The names of NLST are enough, and need no parsing.
             Ok(listing) if !listing.unparsed.is_empty() && listing.form == ListingForm::List => {
@@ -147,7 +164,7 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
         // Some servers deny links that lead nowhere, and list them, at least in LIST. A pattern such as
         // `a[1]` is the more likely to be a name.
         let shows = |listing: &Listing| listing.entries.iter().any(|it| it.name == name);
-        let is_hidden = listing.form == ListingForm::Mlsd && !pattern.matches(name);
+        let is_hidden = listing.form == ListingForm::Mlsd && !pattern.pattern.matches(name);
         if !is_asked && shows(&listing) {
             return Ok(Named::Itself);
         }
@@ -158,13 +175,9 @@ pub(crate) fn named(client: &mut Client, place: &mut Place, is_asked: bool) -> R
                 return Ok(Named::Itself);
             }
         }
-        let is_meant = |entry: &Entry| {
-            // A name with a `/` is never hidden, because it must be reported.
-            pattern.matches(&entry.name)
-                && (all || !entry.name.starts_with(b".") || entry.name.contains(&b'/'))
-                && !matches!(entry.name.as_slice(), b"" | b"." | b"..")
-        };
-        let mut entries: Vec<Entry> = listing.entries.into_iter().filter(is_meant).collect();
+        let entries = listing.entries.into_iter();
+        let mut entries: Vec<Entry> =
+            entries.filter(|entry| pattern.is_meant(&entry.name)).collect();
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         entries.dedup_by(|other, one| other.name == one.name);
         let (entries, invalid): (Vec<Entry>, Vec<Entry>) =

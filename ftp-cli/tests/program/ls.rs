@@ -145,6 +145,24 @@ fn a_missing_directory_is_not_listed_as_empty() {
 }
 
 #[test]
+fn a_pattern_lists_a_name_with_a_dot_only_if_it_begins_with_one() {
+    let server = OurServer::start();
+    for name in ["a", ".env", "d/b", "d/.c"] {
+        server.root.write(name, b"x");
+    }
+    for (pattern, all, tree) in
+        [("*", "a\nd\n", "a\nd\nd/b\n"), (".*", ".env\n", ".env\nd/.c\n"), ("[.]*", "", "")]
+    {
+        for (options, want) in [("-g", all), ("-ga", all), ("-gR", tree)] {
+            let ran = run(&mut ftp(&["ls", options, &server.url(pattern)]));
+            let shown = String::from_utf8(ran.succeeded()).unwrap();
+            assert_eq!(shown, want, "{options} {pattern}");
+        }
+    }
+    failed(&run(&mut ftp(&["ls", &format!("{}[.]*", server.url(""))])), 8, "no name matches");
+}
+
+#[test]
 fn a_tree_is_listed_and_filtered_by_patterns() {
     let server = OurServer::start();
     server.root.mkdir("d/e");
