@@ -460,9 +460,9 @@ fn advice(error: &Error) -> &'static str {
         Error::Unsupported(Unsupported::UnknownIac) => {
             "; mirror and put -r find that out with a test directory, and mirror --delete removes such names"
         }
-        // A free name needs no such proof.
+        // Neither a free name nor a random one needs such a proof.
         Error::Job(JobFault::NotReplaced) => {
-            "; use --temp=PATTERN with a PATTERN that no other sender uses"
+            "; look at the server's file, and use --temp without a PATTERN"
         }
         _ => "",
     }

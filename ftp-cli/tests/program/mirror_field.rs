@@ -401,7 +401,11 @@ fn an_unmeasurable_server_clock_hides_no_change() {
     here.write("up/f", b"two");
     // Nothing tells the new file from an old one of its size, unless its name was free.
     let ran = mirror(&[], shown(&source), &server.url("t"));
-    failed(&ran, 11, "nothing shows that the server's file is the new one; use --temp=");
+    failed(
+        &ran,
+        11,
+        "nothing shows that the server's file is the new one; look at the server's file, and use --temp",
+    );
     assert_eq!(server.root.read("t/f"), b"two");
     here.write("up/f", b"six");
     mirror(&["--temp"], shown(&source), &server.url("t")).exited(0);

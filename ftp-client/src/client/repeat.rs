@@ -452,7 +452,7 @@ impl Repeat {
 
 /// Checks that a confirmed renaming was made, as far as the server shows names. A question that fails
 /// shows nothing.
-fn check_renamed(client: &mut Client, from: &[u8], to: &[u8]) -> Result<(), Error> {
+pub(crate) fn check_renamed(client: &mut Client, from: &[u8], to: &[u8]) -> Result<(), Error> {
     match client.has_new_name((from, to), None) {
         Ok(Some(false)) => Err(Error::Job(JobFault::OldName)),
         _ => Ok(()),

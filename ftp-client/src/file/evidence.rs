@@ -27,6 +27,7 @@ use crate::age;
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
+use crate::client::repeat::check_renamed;
 use crate::digest::{Checksum, Digest};
 use crate::error::{Error, FileFact, JobFault, Phase, Unsupported};
 use crate::event::{Verify, Why};
@@ -508,6 +509,7 @@ pub(crate) fn put_back(client: &mut Client, old: &[u8], to: &[u8]) -> Result<Exi
     let found = client.existence(to)?;
     if found == Existence::Absent {
         client.rename(old, to)?;
+        check_renamed(client, old, to)?;
     }
     Ok(found)
 }

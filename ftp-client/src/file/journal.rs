@@ -415,44 +415,35 @@ impl Renaming<'_> {
         let is_looked = looked.is_ok();
         let begun = looked.and_then(|_| client.rename_from(from, to));
         let is_begun = begun.is_ok();
+        let was_there = stored.before.as_ref().is_some_and(RenameFacts::was_there);
         let error = match begun.and_then(|command| client.rename_to(&command)) {
-            Ok(()) => {
-                if self.looks || stored.before.as_ref().is_some_and(RenameFacts::was_there) {
-                    (stored.is_tried, stored.is_later) = (true, true);
-                    match stored.is_at(client, (from, to)) {
-                        Ok(true) => {}
-                        Ok(false) => {
-                            *slot = None;
-                            return Err(Error::Job(JobFault::NotReplaced));
-                        }
-                        Err(error @ Error::Job(JobFault::OldName)) => {
-                            *slot = None;
-                            let removed = self.is_own && !self.keeps && client.delete(from).is_ok();
-                            let (temporary, cause) = (from.to_vec(), Box::new(error));
-                            return Err(Error::Job(JobFault::NotRenamed {
-                                temporary,
-                                cause,
-                                removed,
-                            }));
-                        }
-                        Err(error) => return Err(error),
+            Ok(()) if self.looks || was_there => {
+                (stored.is_tried, stored.is_later) = (true, true);
+                match stored.is_at(client, (from, to)) {
+                    Ok(true) => return Ok(slot.take().map(|stored| stored.done)),
+                    Ok(false) => {
+                        *slot = None;
+                        return Err(Error::Job(JobFault::NotReplaced));
                     }
+                    Err(error @ Error::Job(JobFault::OldName)) => error,
+                    Err(error) => return Err(error),
                 }
-                return Ok(slot.take().map(|stored| stored.done));
             }
+            Ok(()) => return Ok(slot.take().map(|stored| stored.done)),
             Err(error) => error,
         };
         let is_refused = matches!(error, Error::Refused { .. });
+        let is_unmoved = matches!(error, Error::Job(JobFault::OldName));
         // A refused question does not prove that the file is ours, unless nobody else has its name.
-        let may_go = (is_looked || self.is_own) && !self.keeps;
-        let removed = is_refused && may_go && client.delete(from).is_ok();
+        let may_go = (is_looked && is_refused || self.is_own) && !self.keeps;
+        let removed = (is_refused || is_unmoved) && may_go && client.delete(from).is_ok();
         stored.is_tried |= is_begun && !is_refused;
         stored.is_later = true;
         if error.is_out_of_step() && !stored.is_tried {
             // The confirmation may answer another command, so it is stale, and the facts with it.
             stored.before = None;
         }
-        if removed {
+        if removed || is_unmoved {
             *slot = None;
         }
         let (temporary, cause) = (from.to_vec(), Box::new(error));

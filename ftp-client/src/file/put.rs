@@ -103,6 +103,8 @@ struct Job<'a> {
     name: Option<MovedName>,
     targets: Option<&'a Targets>,
     before_rename: Option<&'a mut BeforeRename<'a>>,
+    /// Whether the final name is looked at after the rename.
+    looks: bool,
     past: PutPast,
 }
 
@@ -245,6 +247,7 @@ impl<'a> Put<'a> {
             name: None,
             targets: None,
             before_rename: None,
+            looks: false,
             past: PutPast::default(),
         };
         Self { from, job }
@@ -342,9 +345,10 @@ impl<'a> Put<'a> {
     }
 
     /// Sets what is called with the temporary path once the upload is complete under its temporary
-    /// name, before its rename. A move has its own notes instead.
-    pub(crate) fn before_rename(mut self, note: &'a mut BeforeRename<'a>) -> Self {
-        self.job.before_rename = Some(note);
+    /// name, before its rename. A move has its own notes instead. If that `moves` the old file away, the
+    /// final name is looked at after the rename: that it was free before proves nothing.
+    pub(crate) fn before_rename(mut self, note: &'a mut BeforeRename<'a>, moves: bool) -> Self {
+        (self.job.before_rename, self.job.looks) = (Some(note), moves);
         self
     }
 

@@ -454,6 +454,27 @@ fn a_move_to_the_backup_that_was_only_confirmed_loses_no_file() {
     }
 }
 
+/// The backup has the old file by then, so that the final name was free before the rename.
+#[test]
+fn a_final_name_that_was_only_confirmed_is_a_failure_with_a_backup() {
+    for retry in [&[][..], &["--retry", "1", "--retry-delay", "0s"]] {
+        let refuses = vec![("RNTO t/", "250 renamed")];
+        let (here, server) =
+            (TempRoot::new(), FoldingServer::start(Kind { refuses, ..Kind::default() }));
+        here.write("up/a", b"new content");
+        server.write("t/a", b"old");
+        let options = [&["--backup-dir", "bak"], retry].concat();
+        let ran = mirror(&options, shown(&here.join("up")), &server.url("t"));
+        // Nor is the old file believed to be back.
+        failed(
+            &ran,
+            11,
+            "shows only the old name; the temporary file was removed; the old file is now bak/a",
+        );
+        assert_eq!(server.files(), [("a".to_owned(), "old".to_owned())], "{ran:?}");
+    }
+}
+
 #[test]
 fn replaced_and_deleted_files_move_to_a_local_backup() {
     let server = OurServer::start();

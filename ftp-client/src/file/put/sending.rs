@@ -710,7 +710,7 @@ impl Job<'_> {
             to: self.place.path(),
             is_own: self.has_own_name(),
             repeats: self.may_follow(),
-            looks: self.options.moves,
+            looks: self.options.moves || self.looks,
             keeps: self.options.resume != Resume::Own || self.options.moves,
         };
         if let (Some(moving), Some(stored)) = (&mut *moving, &self.past.stored) {

@@ -253,6 +253,7 @@ impl Up<'_> {
         let failed = self.failed.take().filter(|failed| failed.below == below);
         let FailedUpload { past, mut kept, .. } = failed.map(|failed| *failed).unwrap_or_default();
         let (mut unset, mut is_finished) = (None, false);
+        let has_backup = place.backup.is_some();
         let mut publish = |client: &mut Client, there: &[u8]| -> Result<Option<i64>, Error> {
             place.outlast(client, file, before)?;
             unset = place.finish(client, there, mode_of(copy, before), before)?;
@@ -267,7 +268,7 @@ impl Up<'_> {
             .proves_new(is_doubtful || self.options.moves && copy.replaces_equal_size())
             .following(following)
             .after(past)
-            .before_rename(&mut publish);
+            .before_rename(&mut publish, has_backup);
         let sent = put.attempt(client, on);
         let (facts, replaced, past) = (put.sent_facts(), put.take_replaced(), put.into_past());
         let sent = sent.map_err(|error| {

@@ -533,7 +533,12 @@ fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
     let is_free = "t> MDTM b\n t< 550 no\n t> MLST b\n t< 502 what\n t> TYPE A\n t< 200 ok\n \
                    t#\n t> LIST -a\n t< 150 so\n \
                    t= -rw-r--r-- 1 u u 4 Jan 1 2020 b.old.1$\n t< 226 done\n";
-    let back = format!("{is_free} t? RNFR b.old.\n t< 350 ok\n t> RNTO b\n t< 250 ok\n");
+    let back = format!("{is_free} t? RNFR b.old.\n t< 350 ok\n t> RNTO b\n");
+    let is_back = format!("{back} t< 250 ok\n t> MDTM b\n t< {time}\n");
+    // The server only confirms that the old file has its name again.
+    let only_said = format!(
+        "{back} t< 250 ok\n t> MDTM b\n t< 550 no\n t> MLST b\n t< 502 what\n t? MDTM b.old.\n t< {time}\n"
+    );
     let not_moved =
         format!("t< 553 exists\n {A_FILE} t> RNFR b\n t< 350 ok\n t? RNTO b.old.\n t< 550 no\n");
     for (script, want) in [
@@ -543,12 +548,13 @@ fn a_file_of_the_target_is_replaced_only_by_a_complete_copy_fx_04() {
         // It gives none a name that exists.
         (all(format!("{} {done} t? DELE b.old.\n t< 250 ok\n", exchanged("250 ok"))), "done"),
         (all(format!("{} {done} t? DELE b.old.\n t< 550 no\n", exchanged("250 ok"))), "stays"),
-        (all(format!("{} {back} {removed}", exchanged("553 no"))), "removed"),
+        (all(format!("{} {is_back} {removed}", exchanged("553 no"))), "removed"),
+        (all(format!("{} {only_said}", exchanged("553 no"))), "kept"),
         // What it refused, it may have carried out.
         (all(format!("{not_moved} t> MDTM b\n t< {time}\n {removed}")), "removed"),
-        (all(format!("{not_moved} {back} {removed}")), "removed"),
+        (all(format!("{not_moved} {is_back} {removed}")), "removed"),
         (all(format!("{} t> MDTM b\n t< {time}\n", exchanged("553 no"))), "kept"),
-        (all(format!("{not_moved} {}", back.replace("250 ok", "553 no"))), "kept"),
+        (all(format!("{not_moved} {}", [&*back, "t< 553 no\n"].concat())), "kept"),
         // What has the name is a directory.
         (all(format!("t< 550 no\n {A_DIRECTORY} t? DELE .in.b.\n t< 250 ok\n")), "removed"),
         (all("t< 550 no\n t> SIZE b\n t< 550 no\n t? DELE .in.b.\n t< 250 ok\n".into()), "removed"),
@@ -610,8 +616,11 @@ fn two_files_whose_renames_are_cut_are_both_there_and_the_next_attempt_goes_on_f
              t> LIST -a\n t< 150 so\n t= -rw-r--r-- 1 u u 4 Jan 1 2020 {name}$\n t< 226 done\n"
         )
     };
-    let put_back =
-        [&*lists("b.old.1"), "t? RNFR b.old.\n t< 350 ok\n t> RNTO b\n t< 250 ok\n"].concat();
+    let put_back = [
+        &*lists("b.old.1"),
+        "t? RNFR b.old.\n t< 350 ok\n t> RNTO b\n t< 250 ok\n t> MDTM b\n t< 213 20250101000000\n",
+    ]
+    .concat();
     let now = of("b", "213 9", TIME);
     let removed = "t? DELE b.old.\n t< 250 ok\n";
     let image = "t> TYPE I\n t< 200 ok\n";
