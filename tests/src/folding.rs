@@ -50,6 +50,9 @@ pub struct Kind {
     pub closes_after_three: Option<&'static str>,
     /// The first command of this verb is carried out, but the connection is closed without a reply.
     pub loses: Option<&'static str>,
+    /// The first command of this verb, `STOR` or `RNTO`, gets no reply, and is carried out only by
+    /// [`wake`](FoldingServer::wake): it hangs in `open` or `rename`.
+    pub hangs: Option<&'static str>,
     /// Another client then stores a file of this content under the path of that command, and after
     /// `RMD` as `new` in another directory of that path.
     pub comes_after: Option<&'static [u8]>,
@@ -183,6 +186,8 @@ struct State {
     connections: usize,
     logins: usize,
     has_lost: bool,
+    /// The keys of the renamed object, if it is a renaming, and the path of the command that hangs.
+    hanging: Option<(Option<Vec<String>>, Vec<String>)>,
     /// Downloads before whose confirmation further commands came.
     early: usize,
     /// Held by the only download that may run.
@@ -283,6 +288,19 @@ impl FoldingServer {
             Some((node.name.clone(), String::from_utf8_lossy(content).into_owned()))
         });
         files.collect()
+    }
+
+    /// Carries out the command that hangs, although its client has gone. Returns whether there was one.
+    #[must_use]
+    pub fn wake(&self) -> bool {
+        let mut state = lock(&self.state);
+        let Some((from, path)) = state.hanging.take() else { return false };
+        match from.map(|from| state.nodes.remove(&from)) {
+            None => state.put(&self.kind, &path, Some(Vec::new())),
+            Some(Some(node)) => state.put(&self.kind, &path, node.content),
+            Some(None) => {}
+        }
+        true
     }
 
     /// Returns the received command lines, of all connections in order.
@@ -464,6 +482,16 @@ impl<'a> Session<'a> {
             let (verb, argument) = line.split_once(' ').unwrap_or((&line, ""));
             if self.kind.loses == Some(verb) {
                 self.is_silent = !std::mem::replace(&mut lock(self.state).has_lost, true);
+            }
+            if self.kind.hangs == Some(verb) {
+                let path = self.path(argument);
+                let mut state = lock(self.state);
+                if !std::mem::replace(&mut state.has_lost, true) {
+                    state.hanging = Some((self.from.take().filter(|_| verb == "RNTO"), path));
+                    drop(state);
+                    while self.control.read(&mut [0; 64])? > 0 {}
+                    return Ok(());
+                }
             }
             let ignores = self.kind.ignores_argument && verb == "MLSD";
             self.counted += usize::from(self.kind.closes_after_three == Some(verb));

@@ -226,6 +226,8 @@ fn codes(call: Call, behaviour: &Behaviour, outcome: &str) -> Vec<i32> {
         ("refused" | "greeting", _) => vec![8],
         ("closing", _) => vec![9],
         ("unexpected" | "protocol" | "desynchronised", _) => vec![7],
+        // The server may still carry out `STOR`.
+        ("timeout", "reply") if call.words[0] == "put" => vec![10, 11],
         ("timeout", _) => vec![10],
         ("io" | "closed", _) => vec![4],
         ("data", _) => vec![13, 14],

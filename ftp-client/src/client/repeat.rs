@@ -1,12 +1,12 @@
-//! Commands whose reply was lost with the connection: they may have been carried out. `MKD` and `RNTO`
-//! are sent again, and a refusal of the second one is judged by what the server shows; after `DELE` and
-//! `RMD`, the server is only asked.
+//! Commands whose reply was lost with the connection: they may have been carried out, or still be. `MKD`
+//! is sent again, and a refusal of the second one is judged by what the server shows; after `DELE`, `RMD`
+//! and `RNTO`, the server is only asked.
 
 use ftp_proto::{EntryKind, Modified, Pathname, Verb};
 
 use super::Client;
 use super::absence::Existence;
-use crate::error::{Error, JobFault, Unsupported, is_final_no};
+use crate::error::{Error, JobFault, Unsupported};
 use crate::facts::ServerFacts;
 use crate::listing::{Budget, ListingForm};
 use crate::tree::links::list;
@@ -14,9 +14,9 @@ use crate::tree::links::list;
 /// One command that removes, makes or renames, with the memory of earlier attempts whose reply was
 /// lost.
 ///
-/// A server that carries out `RNTO` and then loses the connection answers the second one with 550. This
-/// type tells that apart from a file that was never there. `DELE` and `RMD` are never sent again: the
-/// server is only asked whether the object is gone. Use one value for one command and all its attempts:
+/// `DELE` and `RMD` are never sent again, `RNTO` only after a 421: a server whose disk hangs can carry out
+/// the first one after the second, for whatever has the name by then. It is only asked whether the object is
+/// gone, or has its new name. Use one value for one command and all its attempts:
 ///
 /// ```no_run
 /// use ftp_client::pool::Repeat;
@@ -37,6 +37,8 @@ pub struct Repeat {
     lost: Vec<(Verb, Vec<u8>)>,
     /// Whether the facts before a renaming are not needed, since it is never repeated.
     is_single: bool,
+    /// Whether the last renaming was answered by 421, so that the server is not carrying it out any more.
+    is_over: bool,
     before: Option<RenameFacts>,
     /// Whether a removal of this object was begun.
     removes: bool,
@@ -66,9 +68,9 @@ impl RenameFacts {
         !matches!(self.target, TargetBefore::Absent)
     }
 
-    /// Returns whether the target was free before, and still is. Then a renaming without a reply, sent
-    /// again, replaces nothing: equal facts can be those of a file that was stored within the same second
-    /// under the old name of what was renamed.
+    /// Returns whether the target was free before, and still is. Then a renaming that is sent again replaces
+    /// nothing: equal facts can be those of a file that was stored within the same second under the old name
+    /// of what was renamed.
     pub(crate) fn is_still_free(&self, client: &mut Client, to: &[u8]) -> Result<bool, Error> {
         if self.was_there() {
             return Ok(false);
@@ -110,18 +112,6 @@ impl ServerFacts {
         let is_there = size.is_some() || modified.is_some();
         Ok(is_there.then(|| Self { size, modified, ..Self::default() }))
     }
-}
-
-/// What the server shows after it has refused a second renaming.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Shown {
-    /// The source is there.
-    There,
-    /// Neither the source nor the target is there.
-    Gone,
-    /// The source is not there, and the target became what the source was.
-    Moved,
-    Unclear,
 }
 
 impl Repeat {
@@ -282,10 +272,8 @@ impl Repeat {
     ///
     /// Returns the errors of [`Client::rename`], [`Client::size`] and [`Client::stat`], and
     /// [`JobFault::OldName`] if the server confirms, but shows only the old name. After a
-    /// lost reply, a refusal counts as success if `from` is gone, and `to` has the facts that
-    /// `from` had before, and did not have them before. Returns [`Error::Uncertain`] if `from` is
-    /// gone and the facts do not tell, or if `from` may be another object by now: its facts
-    /// differ, or `to` was not free before, or is not.
+    /// lost reply, returns success if `from` is gone, and `to` has the facts that `from` had
+    /// before, and did not have them before; otherwise [`Error::Uncertain`].
     pub fn rename(
         &mut self,
         client: &mut Client,
@@ -358,59 +346,37 @@ impl Repeat {
             };
             self.before = Some(RenameFacts { source, target });
         }
+        if self.was_renamed(client, from, to)? {
+            return Ok(());
+        }
         if self.has_lost(Verb::Rnto, from) && !self.may_repeat(client, from, to)? {
             return Err(Error::Uncertain { verb: Verb::Rnto, reply: None });
         }
-        let refused = match client.rename(from, to) {
-            Err(Error::Refused { verb, reply }) => (verb, reply),
-            done => return self.note(client, Verb::Rnto, from, done),
-        };
-        let (verb, reply) = refused;
-        if verb != Verb::Rnfr || !self.has_lost(Verb::Rnto, from) || !is_final_no(&reply) {
-            return Err(Error::Refused { verb, reply });
-        }
-        match self.shown_after_rename(client, from, to)? {
-            Shown::Moved => Ok(()),
-            Shown::Unclear => Err(Error::Uncertain { verb, reply: Some(reply) }),
-            Shown::There | Shown::Gone => Err(Error::Refused { verb, reply }),
+        let done = client.rename(from, to);
+        self.is_over = matches!(done, Err(Error::ServiceClosing(_)));
+        self.note(client, Verb::Rnto, from, done)
+    }
+
+    /// Returns whether a renaming that was answered by 421 harms nothing when it is sent again. If it was
+    /// carried out, and another object is at `from` by now, it would replace what was renamed.
+    fn may_repeat(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
+        let Some(before) = self.before.as_ref().filter(|_| self.is_over) else { return Ok(false) };
+        match ServerFacts::ask(client, from)? {
+            Some(now) if now.are_of(&before.source) != Some(false) => {
+                before.is_still_free(client, to)
+            }
+            _ => Ok(false),
         }
     }
 
     /// Returns whether a renaming whose reply was lost was carried out. Asks nothing, and returns
     /// `false`, if no reply was lost.
     fn was_renamed(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
-        let is_lost = self.has_lost(Verb::Rnto, from);
-        Ok(is_lost && self.shown_after_rename(client, from, to)? == Shown::Moved)
-    }
-
-    /// Returns whether a renaming whose reply was lost harms nothing when it is sent again. If it was
-    /// carried out, and another object is at `from` by now, it would replace what was renamed.
-    fn may_repeat(&self, client: &mut Client, from: &[u8], to: &[u8]) -> Result<bool, Error> {
-        let Some(before) = &self.before else { return Ok(false) };
-        match ServerFacts::ask(client, from)? {
-            None if client.existence(from)? == Existence::Absent => Ok(true),
-            Some(now) if now.are_of(&before.source) == Some(false) => Ok(false),
-            _ => before.is_still_free(client, to),
-        }
-    }
-
-    fn shown_after_rename(
-        &self,
-        client: &mut Client,
-        from: &[u8],
-        to: &[u8],
-    ) -> Result<Shown, Error> {
-        match client.existence(from)? {
-            Existence::Present => return Ok(Shown::There),
-            Existence::Absent => {}
-            Existence::Unknown => return Ok(Shown::Unclear),
-        }
-        if client.existence(to)? == Existence::Absent {
-            return Ok(Shown::Gone);
-        }
-        let Some(before) = &self.before else { return Ok(Shown::Unclear) };
-        let is_moved = ServerFacts::ask(client, to)?.is_some_and(|now| before.are_moved(&now));
-        Ok(if is_moved { Shown::Moved } else { Shown::Unclear })
+        let Some(before) = self.before.as_ref().filter(|_| self.has_lost(Verb::Rnto, from)) else {
+            return Ok(false);
+        };
+        let is_gone = client.existence(from)? == Existence::Absent;
+        Ok(is_gone && ServerFacts::ask(client, to)?.is_some_and(|now| before.are_moved(&now)))
     }
 
     /// Returns the refusal of an `MKD` whose earlier reply was lost. Otherwise returns the error of the

@@ -237,6 +237,13 @@ impl ControlConnection {
         self.unanswered
     }
 
+    /// Returns the upload command that got no reply at all, not even a 150, before the connection was
+    /// closed: the server may still carry it out. A close by the server proves nothing: a proxy, or another
+    /// thread of the server, can end the connection while the disk hangs.
+    pub(crate) fn unbegun_upload(&self) -> Option<Verb> {
+        self.unanswered.filter(|verb| verb.is_upload() && !self.has_begun)
+    }
+
     /// Returns whether the next reply may belong to another command, unless its code can only
     /// answer its own command.
     pub(crate) const fn is_in_doubt(&self) -> bool {

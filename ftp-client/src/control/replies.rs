@@ -315,6 +315,8 @@ impl ControlConnection {
             trace::received(reply);
             if reply.code() == ReplyCode::SERVICE_CLOSING {
                 self.close();
+                // Like a 1xx, it is an answer: nothing comes late.
+                self.has_begun = true;
                 return Err(Error::ServiceClosing(reply.clone()));
             }
         }

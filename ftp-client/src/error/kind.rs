@@ -133,7 +133,8 @@ impl Error {
         match self {
             Self::Refused { .. } | Self::Greeting(_) if self.is_busy() => ErrorKind::Temporary,
             Self::Refused { verb, reply } => refused(*verb, reply.code()),
-            Self::Uncertain { .. } => ErrorKind::Refused,
+            Self::Uncertain { verb: Verb::Dele | Verb::Mkd | Verb::Rmd, .. } => ErrorKind::Refused,
+            Self::Uncertain { .. } => ErrorKind::Integrity,
             Self::Greeting(reply) => answered(reply.code()),
             Self::ServiceClosing(_) => ErrorKind::Temporary,
             // A command before may have failed.
@@ -531,10 +532,11 @@ mod tests {
     #[test]
     fn an_uncertain_command_says_what_it_may_have_done() {
         let made = "it exists now, perhaps made by an earlier attempt";
-        let renamed = "it may have been renamed by an earlier attempt";
+        let renamed = "the server may have renamed it, or still do so: look at both names before you try again";
+        let stored = "the server may still carry it out: look at the file before you try again";
         let removed = "it may be a new one, after the old one was removed";
         for (verb, want) in
-            [(Verb::Mkd, made), (Verb::Dele, removed), (Verb::Rnfr, renamed), (Verb::Rnto, renamed)]
+            [(Verb::Mkd, made), (Verb::Dele, removed), (Verb::Rnto, renamed), (Verb::Stor, stored)]
         {
             let error = Error::Uncertain { verb, reply: None };
             assert_eq!(error.to_string(), format!("{verb} got no reply; {want}"));

@@ -67,8 +67,8 @@ pub enum Error {
     },
     /// The server refused this command, which may have been carried out by an earlier attempt whose
     /// reply was lost; or it got no reply, and cannot be repeated. After `MKD`, the directory exists
-    /// now; after `DELE` or `RMD`, the object may be another one; after `RNFR` or `RNTO`, it may have its
-    /// new name.
+    /// now; after `DELE` or `RMD`, the object may be another one. The server may still carry out `RNTO`,
+    /// `STOR`, `APPE` or `STOU`.
     #[error("{verb} {answer}; {}", Perhaps(*verb), answer = refused(reply.as_ref()))]
     #[non_exhaustive]
     Uncertain {
@@ -482,7 +482,12 @@ impl fmt::Display for Perhaps {
         f.write_str(match self.0 {
             Verb::Mkd => "it exists now, perhaps made by an earlier attempt",
             Verb::Dele | Verb::Rmd => "it may be a new one, after the old one was removed",
-            _ => "it may have been renamed by an earlier attempt",
+            Verb::Appe | Verb::Stor | Verb::Stou => {
+                "the server may still carry it out: look at the file before you try again"
+            }
+            _ => {
+                "the server may have renamed it, or still do so: look at both names before you try again"
+            }
         })
     }
 }

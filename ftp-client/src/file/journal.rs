@@ -275,6 +275,8 @@ pub(crate) struct Stored {
     before: Option<RenameFacts>,
     /// Whether the server may have renamed the file.
     pub(super) is_tried: bool,
+    /// Whether the server may still rename what has the temporary name by then: it has not answered.
+    may_be_late: bool,
     /// Whether an attempt to rename it failed.
     is_later: bool,
 }
@@ -282,7 +284,8 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn new(done: Done, mut confirmed: ConfirmedFile) -> Self {
         confirmed.told.size = (done.verified == Verify::Size).then_some(done.size);
-        Self { done, confirmed, before: None, is_tried: false, is_later: false }
+        let (is_tried, may_be_late, is_later) = (false, false, false);
+        Self { done, confirmed, before: None, is_tried, may_be_late, is_later }
     }
 
     /// Returns the facts of the upload that the server reported right after its confirmation.
@@ -375,7 +378,8 @@ impl Renaming<'_> {
                     (Some(source), target) => {
                         let harms_nothing = self.is_own || !stored.is_tried;
                         is_there = before.is_source(&source)
-                            && (harms_nothing || before.is_still_free(client, to)?);
+                            && (harms_nothing
+                                || !stored.may_be_late && before.is_still_free(client, to)?);
                         *before = RenameFacts::new(source, target);
                     }
                     (None, target) => {
@@ -438,6 +442,7 @@ impl Renaming<'_> {
         let may_go = (is_looked && is_refused || self.is_own) && !self.keeps;
         let removed = (is_refused || is_unmoved) && may_go && client.delete(from).is_ok();
         stored.is_tried |= is_begun && !is_refused;
+        stored.may_be_late |= stored.is_tried && !matches!(error, Error::ServiceClosing(_));
         stored.is_later = true;
         if error.is_out_of_step() && !stored.is_tried {
             // The confirmation may answer another command, so it is stale, and the facts with it.

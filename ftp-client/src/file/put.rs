@@ -137,6 +137,8 @@ pub(crate) struct PutPast {
     stored: Option<Stored>,
     /// Whether this job writes under a private temporary name and leaves the shared part alone.
     leaves_part: bool,
+    /// The temporary name in place of one that a command without a reply may still change.
+    under: Option<TemporaryName>,
 }
 
 /// Most resends of a file that changed during its upload, if neither time nor size would make the next
@@ -331,7 +333,8 @@ impl<'a> Put<'a> {
     }
 
     /// Returns whether no further attempt can succeed: bytes of the source were consumed and cannot
-    /// be read again, or the server may have stored or appended them already.
+    /// be read again, the server may have stored or appended them already, or it may still carry out an
+    /// upload command that got no reply.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         self.job.past.is_final
@@ -392,6 +395,7 @@ impl<'a> Put<'a> {
     /// # Errors
     ///
     /// - The errors of [`Client::store`] and [`Upload::finish`](crate::Upload::finish).
+    /// - [`Error::Uncertain`] if the upload command got no reply, and another attempt would use the same name.
     /// - [`Error::Local`] if the source cannot be read.
     /// - [`Error::Incomplete`] if the server then reports another size, and [`Error::Mismatch`] if
     ///   it computes another digest.
@@ -460,13 +464,30 @@ impl<'a> Job<'a> {
     }
 
     fn temporary(&self, own: &[u8]) -> Option<Vec<u8>> {
-        let StoreAs::Under(temporary) = &self.store else { return None };
+        let temporary = self.temporary_name()?;
         // What this run sends, a later one must find.
         let lasting = self.past.local.filter(|_| !self.has_own_name());
         Some(match lasting {
             Some(facts) => temporary.lasting(own, facts.key()),
             None => temporary.of(own),
         })
+    }
+
+    fn temporary_name(&self) -> Option<&TemporaryName> {
+        let StoreAs::Under(temporary) = &self.store else { return None };
+        Some(self.past.under.as_ref().unwrap_or(temporary))
+    }
+
+    /// Takes another temporary name at random, which no late command has. Returns whether the names of this
+    /// job are such ones.
+    fn takes_new_name(&mut self) -> bool {
+        let is_own = self.temporary_name().is_some_and(TemporaryName::is_own);
+        if is_own {
+            self.past.under = Some(TemporaryName::standard());
+            self.past.leaves_part = true;
+            (self.past.sent, self.past.replaced, self.past.extended) = (None, None, false);
+        }
+        is_own
     }
 
     /// Returns whether only this job knows the temporary name.
@@ -530,8 +551,10 @@ impl<'a> Job<'a> {
         client.set_representation(self.options.representation);
         let facts = source.facts();
         if self.past.local != facts {
-            // Bytes of another version of the file are of no use.
-            self.past.stored = None;
+            // Bytes of another version of the file are of no use, and a late `RNTO` must not meet new ones.
+            if self.past.stored.take().is_some_and(|stored| stored.is_tried) {
+                self.takes_new_name();
+            }
             self.past.from_start |= self.past.local.is_some();
             self.past.local = facts;
         }

@@ -16,7 +16,7 @@ use super::{Done, TemporaryName};
 use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::digest::Digest;
-use crate::error::fxp::{Side, has_begun};
+use crate::error::fxp::{FxpAttempt, Side, has_begun};
 use crate::error::job::TreeFault;
 use crate::error::{Error, ErrorKind, JobFault, Phase, Recovery, Unsupported, is_final_no};
 use crate::event::{Event, Note, Observer, Verify, Why};
@@ -111,6 +111,8 @@ pub(crate) struct RelayPast {
     stored: Option<Stored>,
     /// The name that the target's old file may have in place of its own.
     old: Option<TemporaryName>,
+    /// Whether the rename to that name got no reply.
+    is_late: bool,
 }
 
 impl RelayPast {
@@ -197,7 +199,7 @@ impl<'a> Relay<'a> {
     }
 
     /// Returns whether no further attempt can succeed: the reply to a rename was lost, and nothing
-    /// shows whether it happened.
+    /// shows whether it happened, or the target may still carry out a `STOR` that got no reply.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         self.past.is_final
@@ -290,6 +292,12 @@ impl<'a> Relay<'a> {
     fn put_back(&mut self, target: &mut Client) -> Result<(), Error> {
         let Some(old) = &self.past.old else { return Ok(()) };
         let (to, old) = (self.to.path(), old.of(self.to.path()));
+        if self.past.is_late && target.existence(&old)? != Existence::Present {
+            // The target may still give that name to what another attempt has stored.
+            self.past.is_final = true;
+            return Err(Error::Uncertain { verb: Verb::Rnto, reply: None });
+        }
+        self.past.is_late = false;
         if put_back(target, &old, to)? == Existence::Absent {
             self.past.stored.iter_mut().for_each(|stored| stored.is_tried = false);
         } else if target.existence(old)? != Existence::Absent {
@@ -335,6 +343,24 @@ impl<'a> Relay<'a> {
         Ok(self.past.under.as_ref().map(|name| name.of(own)))
     }
 
+    /// As for an upload: a target that has not answered `STOR` may carry it out during or after another
+    /// attempt, which then needs another name.
+    fn unless_late(&mut self, target: &Client, error: Error) -> Error {
+        let Some(verb) = target.control.unbegun_upload() else { return error };
+        if error.recovery() != Recovery::TryAgain {
+            return error;
+        }
+        if self.past.under.as_ref().is_some_and(TemporaryName::is_own) {
+            self.past.under = Some(TemporaryName::standard());
+            self.start_over();
+            return error;
+        }
+        self.past.is_final = true;
+        let listener = self.listener.unwrap_or(Side::Target);
+        let late = Error::Uncertain { verb, reply: None };
+        Error::Fxp(vec![FxpAttempt::new(listener, Side::Target, late)])
+    }
+
     /// Copies to a temporary name from now on, from byte 0.
     fn go_aside(&mut self) {
         self.past.under = Some(TemporaryName::standard());
@@ -356,7 +382,9 @@ impl<'a> Relay<'a> {
             let is_sent = self.past.stored.is_none();
             self.to.set_name(temporary.as_deref().unwrap_or(own));
             if is_sent {
-                let copied = self.copy([&mut *source, &mut *target], on).inspect_err(|error| {
+                let copied = self.copy([&mut *source, &mut *target], on);
+                let copied = copied.map_err(|error| self.unless_late(target, error));
+                let copied = copied.inspect_err(|error| {
                     let has_part =
                         matches!(error, Error::Fxp(attempts) if has_begun(attempts, Side::Target));
                     let is_last = !self.options.retried || error.recovery() == Recovery::Impossible;
@@ -463,6 +491,7 @@ impl<'a> Relay<'a> {
             };
             if let Some(error) = lost {
                 self.past.stored.iter_mut().for_each(|stored| stored.is_tried |= is_moved);
+                self.past.is_late = !is_moved && target.control.unanswered() == Some(Verb::Rnto);
                 *cause = error;
             }
         }

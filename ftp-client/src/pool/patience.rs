@@ -32,6 +32,7 @@ impl Error {
             Self::Fewer(met) => Some(met.recovery()),
             Self::Fxp(attempts) => attempts.last().map(|last| last.error.recovery()),
             Self::Job(fault) => fault.recovery(),
+            Self::Uncertain { .. } => Some(Recovery::Impossible),
             _ => None,
         };
         if let Some(recovery) = known {

@@ -59,6 +59,50 @@ fn a_command_of_a_tree_whose_reply_was_lost_is_judged_by_what_the_server_shows()
     }
 }
 
+/// A disk that hangs longer than the client waits: after the run, the server carries out the first command.
+#[test]
+fn a_command_that_comes_late_destroys_nothing() {
+    let backup = &["--backup-dir", "bak"][..];
+    // What hangs, the words, the exit code, whether the source goes, and the files afterwards.
+    for (hangs, words, exit, is_moved, want) in [
+        ("STOR", &["put", "--remove-source", "up/a", "@t/a"][..], 11, false, &["a "][..]),
+        ("STOR", &["put", "--temp", "--remove-source", "up/a", "@t/a"], 0, true, &[" ", "a new"]),
+        ("STOR", &["put", "--temp", "-c", "up/a", "@t/a"], 0, false, &[" ", "a new"]),
+        ("STOR", &["put", "--temp=.in.*", "up/a", "@t/a"], 11, false, &[".in.a ", "a old"]),
+        ("STOR", &["mirror", "up", "@t"], 11, false, &["a "]),
+        ("STOR", &["mirror", "--temp", "up", "@t"], 0, false, &[" ", "a new"]),
+        ("RNTO", &["mirror", "--temp", "up", "@t"], 0, false, &["a new"]),
+        ("RNTO", &["mirror", "--temp=.in.*", "up", "@t"], 11, false, &["a new"]),
+        ("RNTO", &[&["mirror"], backup, &["up", "@t"]].concat(), 11, false, &[" new", "a old"]),
+        ("RNTO", &["mv", "@t/a", "t/b"], 11, false, &["b old"]),
+    ] {
+        let kind = Kind { hangs: Some(hangs), ..Kind::default() };
+        let (here, server) = (TempRoot::new(), FoldingServer::start(kind));
+        here.write("up/a", b"new");
+        server.write("t/a", b"old");
+        let words = words.iter().map(|word| match word.strip_prefix('@') {
+            Some(path) => server.url(path),
+            None => (*word).to_owned(),
+        });
+        let words: Vec<_> = words.collect();
+        let patience = ["--retry", "1", "--retry-delay", "0s", "--reply-timeout", "1s"];
+        let ran = run(ftp(&patience).args(&words).current_dir(here.path()));
+        let case = format!("{words:?}: {ran:?} {:?}", server.seen());
+        assert_eq!(ran.code(), Some(exit), "{case}");
+        assert!(server.wake(), "{case}");
+        assert_eq!(here.join("up/a").exists(), !is_moved, "{case}");
+        let is_random = |name: &str| name.starts_with(".in.a.") && name.len() > 16;
+        let files = server.files().into_iter();
+        let files = files.map(|(name, content)| match is_random(&name) {
+            true => format!(" {content}"),
+            false => format!("{name} {content}"),
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        assert_eq!(files, want, "{case}");
+    }
+}
+
 #[test]
 fn a_new_source_file_is_not_removed_for_one_whose_removal_got_no_reply() {
     let comes_after = Some(&b"another"[..]);

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::client::absence::Existence;
 use crate::client::objects::SizeTold;
 use crate::digest::Checksum;
-use crate::error::{Error, ErrorKind, JobFault, Phase, Unsupported};
+use crate::error::{Error, ErrorKind, JobFault, Phase, Recovery, Unsupported};
 use crate::event::{Event, Note, Observer, Verify, Why};
 use crate::file::Done;
 use crate::file::evidence::{
@@ -152,6 +152,7 @@ impl Job<'_> {
                 Err(error) => (error, false),
             };
             if !has_begun {
+                let error = self.unless_late(client, error);
                 self.begin_otherwise(client, on, error, start, &mut is_nameless)?;
                 continue;
             }
@@ -161,6 +162,18 @@ impl Job<'_> {
                 return Err(error);
             }
         }
+    }
+
+    /// If the upload command got no reply, the server may carry it out during or after another attempt, and
+    /// empty what that has stored. Another attempt then needs another name; without one, the upload has
+    /// failed.
+    fn unless_late(&mut self, client: &Client, error: Error) -> Error {
+        let Some(verb) = client.control.unbegun_upload() else { return error };
+        if error.recovery() != Recovery::TryAgain || self.takes_new_name() {
+            return error;
+        }
+        self.past.is_final = true;
+        Error::Uncertain { verb, reply: None }
     }
 
     /// Copies the bytes of an upload that the server has begun to receive.
@@ -202,7 +215,7 @@ impl Job<'_> {
     /// Switches to a private temporary name if the shared one holds a part that cannot be resumed: another
     /// run may be writing it.
     fn leave_part(&mut self, start: &mut UploadStart) {
-        let StoreAs::Under(temporary) = &self.store else { return };
+        let Some(temporary) = self.temporary_name() else { return };
         if self.past.sent.is_some() || self.has_own_name() || !temporary.is_own() {
             return;
         }
@@ -739,6 +752,10 @@ impl Job<'_> {
         (self.past.stored, self.before_rename) = (slot, noted);
         if let Err(Error::Job(JobFault::PerhapsRenamed { .. })) = &done {
             self.past.is_final = true;
+        }
+        if done.is_err() && self.past.stored.is_none() {
+            // What is sent again must not meet an earlier `RNTO`.
+            self.takes_new_name();
         }
         done
     }

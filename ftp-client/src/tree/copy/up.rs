@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
 
-use ftp_proto::{Pathname, TimeVal};
+use ftp_proto::{Pathname, TimeVal, Verb};
 
 use super::local_side::LocalSide;
 use super::remote_side::{
@@ -354,6 +354,7 @@ struct SentUpload {
 fn restored(hand: &mut Hand<'_>, target: &[u8], kept: &mut Option<Vec<u8>>, error: Error) -> Error {
     let Some(path) = kept.as_deref() else { return error };
     let is_free = matches!(error, Error::Job(JobFault::NotRenamed { .. } | JobFault::NotReplaced));
+    let was_lost = hand.unanswered() == Some(Verb::Rnto);
     let fault = TreeFault::from(error);
     let is_restored = |client: &mut Client| {
         put_back(client, path, target).is_ok_and(|found| found == Existence::Absent)
@@ -361,6 +362,11 @@ fn restored(hand: &mut Hand<'_>, target: &[u8], kept: &mut Option<Vec<u8>>, erro
     if is_free && !fault.ends_run() && hand.client().is_ok_and(is_restored) {
         *kept = None;
         return fault.then("the old file was moved back").into();
+    }
+    if hand.unanswered() == Some(Verb::Rnto) && !was_lost {
+        // It may still come back, over what another attempt has stored.
+        let why = format!("the old file is {} now, or still moves back", shown(path));
+        return fault.with_kind(ErrorKind::Integrity).then(&why).never_retried().into();
     }
     fault.then(&format!("the old file is now {}", shown(path))).into()
 }

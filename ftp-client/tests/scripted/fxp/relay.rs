@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Mutex;
 
-use ftp_client::error::JobFault;
+use ftp_client::error::{JobFault, Recovery};
 use ftp_client::file::{Relay, Side, TemporaryName, Verify};
 use ftp_client::{Client, Done, Error, ErrorKind, Event, FileOptions, Place, Resume};
 use ftp_tests::site::OurServer;
@@ -644,8 +644,19 @@ fn two_files_whose_renames_are_cut_are_both_there_and_the_next_attempt_goes_on_f
         ([moved, last, "t!\n"].concat(), is_there.clone()),
         // It was, and only the look at it was cut.
         ([moved, last, "t< 250 ok\n t> SIZE b\n t!\n"].concat(), is_there),
-        // The one before was carried out.
-        ("t!\n".to_owned(), [&*put_back, image, &*copy, &*old, &*exchanged].concat()),
+        // The one before was carried out: the server shows the name that only it could give.
+        (
+            "t!\n".to_owned(),
+            [
+                &*format!("t? MDTM b.old.\n t< {OLD}\n"),
+                &*put_back,
+                image,
+                &*copy,
+                &*old,
+                &*exchanged,
+            ]
+            .concat(),
+        ),
     ] {
         let options = FileOptions::new().retried(true);
         let mut job = job(&options);
@@ -657,6 +668,23 @@ fn two_files_whose_renames_are_cut_are_both_there_and_the_next_attempt_goes_on_f
         let (done, _) = attempt(&mut job, &second, [Usable, Usable]);
         assert_eq!(done.unwrap_or_else(|error| panic!("{error}: {second}")).size, 9);
     }
+    // It was not, and may be at any time.
+    let options = FileOptions::new().retried(true);
+    let mut job = job(&options);
+    let script = [&*first, "t!\n"].concat();
+    assert!(attempt(&mut job, &script, [Usable, Closed]).0.is_err());
+    let second = "t? MDTM b.old.\n t< 550 no\n t? MLST b.old.\n t< 502 what\n t> FEAT\n t< 502 what\n t#\n \
+                  t> LIST -a\n t< 150 so\n t= -rw-r--r-- 1 u u 4 Jan 1 2020 b$\n t< 226 done\n";
+    let error = attempt(&mut job, second, [Usable, Usable]).0.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.recovery()),
+        (ErrorKind::Integrity, Recovery::Impossible),
+        "{error}"
+    );
+    assert!(
+        job.is_final() && error.to_string().contains("; the old file may be b.old."),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Uploads that are retried: the client checks the server's bytes before it sends more.
 
 use std::io::{Cursor, Read, Write};
+use std::sync::mpsc;
 
-use ftp_client::error::JobFault;
-use ftp_client::file::Existing;
-use ftp_client::{Error, ErrorKind, FileOptions};
+use ftp_client::error::{JobFault, Recovery};
+use ftp_client::file::{Existing, TemporaryName};
+use ftp_client::{Client, Error, ErrorKind, FileOptions, Place, Put, Resume, Verb};
 
 use super::{Local, Script, Server, THEN, on, opened};
-use crate::peer::{Peer, reset, was_reset};
+use crate::peer::{Peer, SHORT, reset, timeouts, was_reset};
 
 /// The commands of an attempt before an upload.
 fn about_upload(peer: &mut Peer, size: &str) {
@@ -477,6 +478,86 @@ fn a_file_that_another_program_stored_meanwhile_is_kept_with_no_clobber() {
             _ => drop(done.unwrap_err()),
         }
         drop(queue);
+        server.end();
+    }
+}
+
+/// Answers as a server without files until an upload begins, and returns its command.
+fn asked_for_upload(peer: &mut Peer) -> String {
+    loop {
+        let line = String::from_utf8(peer.line()).unwrap();
+        match line.trim_end() {
+            "EPSV" => {
+                let port = peer.listen();
+                peer.reply(&format!("229 here (|||{port}|)"));
+            }
+            "TYPE I" => peer.reply("200 ok"),
+            "FEAT" => peer.reply("502 what"),
+            line if line.starts_with("STOR ") => return line.to_owned(),
+            _ => peer.reply("550 no such file"),
+        }
+    }
+}
+
+/// A server whose disk hangs can carry out `STOR` after its client has gone, and empty the file that another
+/// attempt has stored: a silent server, and one whose connection a proxy ends.
+#[test]
+fn an_upload_command_without_a_reply_is_not_sent_again_for_the_same_name() {
+    let pattern = || TemporaryName::parse(b".in.*");
+    let random = || Some(TemporaryName::standard());
+    let (own, proven) = (Resume::Own, Resume::Proven);
+    for (name, resume, ends) in [
+        (None, own, false),
+        (None, own, true),
+        (pattern(), own, false),
+        (random(), own, false),
+        (random(), own, true),
+        (random(), proven, false),
+    ] {
+        let is_random = name.is_some() && name != pattern();
+        let (told, first_command) = mpsc::channel();
+        let first = on(move |mut peer| {
+            let _ = told.send(asked_for_upload(&mut peer));
+            if !ends {
+                // The client gives up.
+                peer.drain();
+            }
+        });
+        let again = on(move |mut peer| {
+            let command = asked_for_upload(&mut peer);
+            let first = first_command.recv().unwrap();
+            assert!(command.starts_with("STOR .in.a.") && command != first, "{first} {command}");
+            peer.reply("150 Opening");
+            assert_eq!(read_all(peer.data()), b"hello, world");
+            peer.reply("226 done");
+            loop {
+                match peer.line().get(..4).unwrap_or_default() {
+                    b"SIZE" => peer.reply("213 12"),
+                    b"MDTM" => peer.reply(THEN),
+                    b"RNFR" => peer.reply("350 go on"),
+                    b"RNTO" => return peer.reply("250 done"),
+                    _ => peer.reply("502 what"),
+                }
+            }
+        });
+        let server = Server::start(
+            vec![first, again].into_iter().take(if is_random { 2 } else { 1 }).collect(),
+        );
+        let (local, options) = (Local::holding("hello, world"), FileOptions::new().resume(resume));
+        let path = local.path("a");
+        let mut job = Put::from_path(&path, Place::at("a"), &options).store_as(name);
+        let patience = Client::builder().timeouts(timeouts().reply(SHORT * 4));
+        let done = server.queue_with(patience).run(|client| job.attempt(client, &()));
+        match is_random {
+            true => assert_eq!(done.unwrap().bytes, 12),
+            false => {
+                let error = done.unwrap_err();
+                assert!(matches!(error, Error::Uncertain { verb: Verb::Stor, .. }), "{error}");
+                let want = (ErrorKind::Integrity, Recovery::Impossible);
+                assert_eq!((error.kind(), error.recovery()), want);
+                assert!(job.is_final());
+            }
+        }
         server.end();
     }
 }
