@@ -337,7 +337,7 @@ impl Runner {
     }
 
     fn take(&mut self, event: LineEvent<'static>) -> io::Result<Next> {
-        let is_empty = matches!(&event, LineEvent::Line(line) if line.is_empty());
+        let is_blank = matches!(&event, LineEvent::Line(line) if line.trim_ascii().is_empty());
         let refusal = match event {
             LineEvent::Answer(bytes) => {
                 self.control.send_bytes(&bytes)?;
@@ -368,7 +368,7 @@ impl Runner {
         };
         // The line may have been meant as any command: as the one that REST or RNFR was for, or as an
         // upload whose data the client has sent already. A person at a terminal just presses Enter.
-        if !is_empty {
+        if !is_blank {
             self.session.forget_all_pending();
         }
         self.session.transfer.close_open_data();

@@ -19,13 +19,16 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
 
-use rustix::fs::{AtFlags, OFlags, fdatasync, openat, renameat, statat, unlinkat};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::fs::{
+    AtFlags, OFlags, fchmod, fdatasync, ftruncate, openat, renameat, statat, unlinkat,
+};
+use rustix::io::{Errno, pwrite, retry_on_intr};
 
 use super::directory::{Directory, creation, system};
 use super::facts::{Facts, RecordFile, facts_of, read};
 use super::files::LocalSource;
 use super::kept_uploads::KeptPart;
+use super::output::Output;
 use super::policy::{LocalConfig, PartialPolicy, SyncPolicy};
 use super::root::{self, Root};
 use super::target::Target;
@@ -87,23 +90,50 @@ fn replace(
     made
 }
 
-/// Writes a record: to the hidden file `own`, which it uses up, or else to a new file.
-fn write(
-    directory: &Directory,
-    record: &[u8],
-    facts: &Facts,
-    own: Option<&[u8]>,
-) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+/// The hidden file of an upload.
+pub(super) struct OwnFile<'a> {
+    pub(super) name: &'a [u8],
+    pub(super) identity: (u64, u64),
+    pub(super) output: &'a mut Output,
+}
+
+impl OwnFile<'_> {
+    /// Makes this file the record, without its bytes. That needs no inode and no descriptor.
+    fn become_record(
+        &self,
+        directory: &Directory,
+        record: &[u8],
+        facts: &Facts,
+        policy: SyncPolicy,
+    ) -> Result<(), Errno> {
+        let found = directory.metadata(self.name)?;
+        if found.identity != self.identity || found.links > 1 {
+            // Another program has put its own file there, or has linked this one.
+            return Err(Errno::IO);
+        }
+        retry_on_intr(|| fchmod(&*self.output, inherit::PRIVATE))?;
+        retry_on_intr(|| ftruncate(&*self.output, 0))?;
+        let text = facts.encode();
+        let (mut left, mut at) = (text.as_bytes(), 0);
+        while !left.is_empty() {
+            let written = retry_on_intr(|| pwrite(&*self.output, left, at))?;
+            left = left.get(written..).filter(|_| written > 0).ok_or(Errno::IO)?;
+            at += written as u64;
+        }
+        directory.check_beneath()?;
+        retry_on_intr(|| renameat(directory, self.name, directory, record))?;
+        if policy != SyncPolicy::None {
+            // Nobody waits for the sync of what a cut upload leaves.
+            let _ = sync(&*self.output, directory);
+        }
+        Ok(())
+    }
+}
+
+fn write(directory: &Directory, record: &[u8], facts: &Facts) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let written = replace(directory, record, |hidden| {
-        let how = match own {
-            None => OFlags::CREATE | OFlags::EXCL,
-            Some(own) => {
-                retry_on_intr(|| renameat(directory, own, directory, hidden))?;
-                OFlags::TRUNC
-            }
-        };
-        let file = retry_on_intr(|| openat(directory, hidden, flags | how, inherit::PRIVATE))?;
+        let file = retry_on_intr(|| openat(directory, hidden, flags, inherit::PRIVATE))?;
         // As long as it has this name, the lock keeps the sweepers away.
         let _ = turn::lock(&file);
         let mut file = File::from(file);
@@ -168,8 +198,8 @@ impl RecordSync {
     }
 }
 
-fn sync(record: &OwnedFd, directory: &Directory) -> Result<(), Errno> {
-    retry_on_intr(|| fdatasync(record))?;
+fn sync(record: impl AsFd, directory: &Directory) -> Result<(), Errno> {
+    retry_on_intr(|| fdatasync(&record))?;
     directory.sync(SyncPolicy::FileAndDirectory)
 }
 
@@ -317,19 +347,20 @@ impl LocalRecord {
     /// `own`, which are on the disk, for `age`. Without room for another file, such as an inode, that one
     /// loses its bytes and becomes the record. `now` is the file that has the name. Calls `let_go` with
     /// what the shelf is to know, before another upload can find the record: it could not discard bytes
-    /// that are locked. Returns the record; `None` if the user has begun another upload since the caller
-    /// looked. The record is that one's, and would not name these bytes for long. If that one has stored
-    /// the file, this leaves a record without bytes.
+    /// that are locked. Returns the record if it is a new file; `None` also if the user has begun another
+    /// upload since the caller looked. The record is that one's, and would not name these bytes for long. If
+    /// that one has stored the file, this leaves a record without bytes.
     pub(super) fn leave(
         &self,
         directory: &Directory,
         now: Option<&Metadata>,
-        (own, length, age): (&[u8], u64, Duration),
-        let_go: impl FnOnce(KeptPart),
+        own: &mut OwnFile<'_>,
+        (length, age): (u64, Duration),
+        let_go: impl FnOnce(KeptPart, &mut Output),
     ) -> Result<Option<Arc<OwnedFd>>, Errno> {
         let _order = in_order(self.place.0, &self.record);
         let (bytes, length) = match self.overtaken.is_superseded() {
-            false => (own, length),
+            false => (own.name, length),
             true if self.must_forbid(directory) => (&b""[..], 0),
             true => return Ok(None),
         };
@@ -344,17 +375,23 @@ impl LocalRecord {
             when,
             until: when.saturating_add_unsigned(age.as_secs()),
         };
-        let written = write(directory, &self.record, &facts, None).or_else(|errno| {
-            let name = Escaped(&self.place.1);
-            log::warn!("{name}: the partial upload gives way to its record: {errno}");
-            facts.length = 0;
-            write(directory, &self.record, &facts, Some(own))
-        });
-        let file = Arc::new(written?);
-        drop(RecordSync::begin(&file, directory, self.policy));
-        let path = directory.path().to_vec();
-        let_go(facts.part(path, self.place.0, &self.record, facts.length));
-        Ok(Some(file))
+        let left = match write(directory, &self.record, &facts) {
+            Ok(file) => {
+                let file = Arc::new(file);
+                drop(RecordSync::begin(&file, directory, self.policy));
+                Some(file)
+            }
+            Err(errno) => {
+                facts.length = 0;
+                own.become_record(directory, &self.record, &facts, self.policy)?;
+                let name = Escaped(&self.place.1);
+                log::warn!("{name}: the partial upload gave way to its record: {errno}");
+                None
+            }
+        };
+        let part = facts.part(directory.path().to_vec(), self.place.0, &self.record, facts.length);
+        let_go(part, own.output);
+        Ok(left)
     }
 
     /// Removes the record `left`, unless there is a later one. No other file has its inode while it is
