@@ -172,6 +172,52 @@ fn a_lack_of_descriptors_leaves_no_bytes_that_no_record_names_fs_14_fs_15() {
     }
 }
 
+/// The upload becomes its own record, unless another program has put something else under its name: a link
+/// to a file of others, or what can only be opened with a partner.
+#[test]
+fn a_cut_upload_leaves_a_record_without_descriptors_and_writes_to_no_other_file_fs_15() {
+    let root = TempRoot::new();
+    let served = Served::start(&root, &["--write", "--user", "u:p"]);
+    let process = served.running.child.id();
+    wait_for_sweep(process);
+    for planted in [None, Some("a link"), Some("a FIFO")] {
+        let others = TempRoot::new();
+        let precious = others.write("precious", b"of others");
+        for name in root.names() {
+            std::fs::remove_file(root.join(name)).unwrap();
+        }
+        let mut session = RawSession::login(served.address, "u", "p");
+        session.expect("TYPE I", 200);
+        let mut data = session.passive();
+        session.expect("STOR f", 150);
+        data.write_all(b"the first bytes");
+        wait_until("the bytes", || root.names().iter().any(|name| !root.read(name).is_empty()));
+        let hidden = root.join(&root.names()[0]);
+        match planted {
+            None => {}
+            Some("a link") => {
+                std::fs::remove_file(&hidden).unwrap();
+                std::fs::hard_link(&precious, &hidden).unwrap();
+            }
+            Some(_) => {
+                std::fs::remove_file(&hidden).unwrap();
+                rustix::fs::mkfifoat(rustix::fs::CWD, &hidden, rustix::fs::Mode::RUSR).unwrap();
+            }
+        }
+        leave_descriptors(process, 0);
+        data.reset();
+        session.expect_reply(426);
+        limit_descriptors(process, 1_000);
+        assert_eq!(std::fs::read(&precious).unwrap(), b"of others", "{planted:?}");
+        if planted.is_none() {
+            session.passive();
+            session.expect("APPE f", 450);
+        }
+        session.upload("STOR f", b"whole");
+        assert_eq!(root.read("f"), b"whole");
+    }
+}
+
 /// Returns the size of a process's address space in bytes.
 fn address_space(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
