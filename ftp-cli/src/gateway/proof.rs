@@ -4,7 +4,9 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use ftp_client::file::{Checksum, Digest, HashAlgorithm};
-use ftp_client::{Client, Download, Entry, EntryKind as FoundKind, Error};
+use ftp_client::{
+    Client, Download, Entry, EntryKind as FoundKind, Error, Modified, Precision, Zone,
+};
 use ftp_proto::Command;
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
@@ -20,13 +22,16 @@ const GROWTH: u64 = 64 * 1024;
 /// The longest time for which a file is read whose size and time prove nothing.
 const READ_BACK: Duration = Duration::from_secs(60);
 
+/// The time of what tells none, which no fact and no reply can show.
+pub(super) const UNTOLD: i64 = i64::MAX;
+
 /// Returns what is at a path, or `None` if nothing is.
 pub(super) fn find(client: &mut Client, path: &[u8]) -> Result<Option<Metadata>, Error> {
     let found = client.find(path)?;
     whole(client, path, found)
 }
 
-/// Returns what was found at a path, with the size of a file.
+/// Returns what was found at a path, with the size and the time of a file.
 pub(super) fn whole(
     client: &mut Client,
     path: &[u8],
@@ -40,11 +45,16 @@ pub(super) fn whole(
             return Ok(Some(OTHER));
         }
     }
-    Ok(Some(metadata(&found).unwrap_or(OTHER)))
+    let told = metadata(&found).unwrap_or(OTHER);
+    if told.kind == EntryKind::File && told.modified == UNTOLD && client.features()?.has("MDTM") {
+        let time = client.modified(path)?;
+        return Ok(Some(told.modified(time.map_or(UNTOLD, |time| time.unix_seconds()))));
+    }
+    Ok(Some(told))
 }
 
 /// What is neither a file nor a directory.
-const OTHER: Metadata = Metadata::new(EntryKind::Special);
+const OTHER: Metadata = Metadata::new(EntryKind::Special).modified(UNTOLD);
 
 /// Returns what an entry tells; `None` for a link, and if the kind is unknown.
 pub(super) fn metadata(found: &Entry) -> Option<Metadata> {
@@ -54,7 +64,9 @@ pub(super) fn metadata(found: &Entry) -> Option<Metadata> {
         FoundKind::Link => return None,
         FoundKind::Other => EntryKind::Special,
     };
-    let time = found.modified.map_or(0, |modified| modified.time.unix_seconds());
+    // Clients compare times as exact; those of `LIST` have minutes or days, in the zone of its server.
+    let exact = |it: &Modified| it.precision == Precision::Second && it.zone == Zone::Utc;
+    let time = found.modified.filter(exact).map_or(UNTOLD, |it| it.time.unix_seconds());
     let made = Metadata::new(kind).size(found.size.unwrap_or(0)).modified(time);
     Some(match found.permissions {
         Some(permissions) => made.mode(u32::from(permissions.mode())),
@@ -75,7 +87,7 @@ pub(super) fn is_same(one: Metadata, other: Metadata) -> bool {
 /// Returns whether two looks must have shown two objects: of equal size, those with different times.
 pub(super) fn is_other(old: Metadata, now: Metadata) -> bool {
     let times = [old.modified, now.modified];
-    !is_same(old, now) || (old.modified != now.modified && !times.contains(&0))
+    !is_same(old, now) || (old.modified != now.modified && !times.contains(&UNTOLD))
 }
 
 /// Checks the size that `SIZE` has told of a file or, without one, another question or a listing. Others

@@ -16,7 +16,7 @@ use ftp_server::{
     WriteMode,
 };
 
-use super::proof::{Renaming, bytes_of, check_gone, find, is_other, metadata, whole};
+use super::proof::{Renaming, UNTOLD, bytes_of, check_gone, find, is_other, metadata, whole};
 use super::transfer::{self, OtherAppend, OtherFile, Reading};
 use super::upstream::{
     Connection, Held, Known as _, ROOM, StorageResult, Turn, Upstream, failed, folded, in_doubt,
@@ -230,7 +230,14 @@ impl Storage for Gateway {
                 shown = self.find(&path.join(&found.name)).ok().flatten();
                 link = found.target.take().filter(|_| shown.is_some());
             }
-            let shown = shown.unwrap_or(Metadata::new(EntryKind::Symlink));
+            let mut shown = shown.unwrap_or(Metadata::new(EntryKind::Symlink).modified(UNTOLD));
+            if shown.modified == UNTOLD
+                && ask != Ask::Permissions
+                && let Some(rough) = found.modified
+            {
+                // Of `LIST`, clients expect neither seconds nor a zone.
+                shown.modified = rough.time.unix_seconds();
+            }
             entries.push(Ok(Entry::new(found.name, shown).through(link)));
         }
         Ok(Entries::new(entries.into_iter().inspect(move |_| _ = &held)))
@@ -407,8 +414,8 @@ impl Storage for Gateway {
                 let told = self.upstream.change(&at, false, set)?;
                 let now = self.existing(path).map_err(in_doubt)?;
                 let told = told.map(|told| told.unix_seconds());
-                if now.modified == 0 {
-                    return Ok(now.modified(told.unwrap_or_default()));
+                if now.modified == UNTOLD {
+                    return Ok(now.modified(told.unwrap_or(UNTOLD)));
                 }
                 // FAT has even seconds, and a server may round the time to what the file had.
                 let is_kept = now.modified == found.modified && now.modified.abs_diff(want) > 1;

@@ -29,6 +29,7 @@ use super::upstream::{ROOM, StorageResult, Turn};
 use super::*;
 
 mod claims;
+mod facts;
 mod turns;
 
 fn door(address: SocketAddr, login: (&str, &str), timeouts: Timeouts) -> Door {
@@ -581,7 +582,8 @@ fn serve_old(
             "USER" => "331 password".to_owned(),
             "PASS" => "230 in".to_owned(),
             "PWD" => format!("257 \"{home}\""),
-            "SIZE" if line.ends_with(" /\r") => "550 no file".to_owned(),
+            "SIZE" if line.ends_with(" /\r") || line.contains("untold") => "550 no".to_owned(),
+            "SIZE" if line.contains("busy") => "450 busy".to_owned(),
             "SIZE" => "213 5".to_owned(),
             "MDTM" => "213 20260101000000".to_owned(),
             "TYPE" => "200 ok".to_owned(),
@@ -590,12 +592,19 @@ fn serve_old(
             "MLST" if feature == "UTF8" => {
                 "250-it\r\n type=file;size=5;modify=20260101010000; a\r\n250 end".to_owned()
             }
-            "DELE" if feature == "UTF8" => "250 gone".to_owned(),
+            // It tells only the type.
+            "MLST" if feature.starts_with("MLST") => {
+                let kind =
+                    if line.ends_with("/\r") || line.contains("dir") { "dir" } else { "file" };
+                format!("250-it\r\n type={kind}; a\r\n250 end")
+            }
+            "DELE" if !feature.is_empty() => "250 gone".to_owned(),
             "REST" => "350 ok".to_owned(),
             "SITE" => "202 not here".to_owned(),
             "EPSV" => format!("229 (|||{port}|)"),
             "CWD" if line.ends_with(" /\r") => "250 ok".to_owned(),
-            "RETR" | "STOR" | "APPE" | "LIST" => {
+            "MLSD" if !feature.starts_with("MLST") => "502 no".to_owned(),
+            "RETR" | "STOR" | "APPE" | "LIST" | "MLSD" => {
                 transfer(&data, &mut control);
                 continue;
             }
