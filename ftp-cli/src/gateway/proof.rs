@@ -4,9 +4,7 @@ use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use ftp_client::file::{Checksum, Digest, HashAlgorithm};
-use ftp_client::{
-    Client, Download, Entry, EntryKind as FoundKind, Error, Modified, Precision, Zone,
-};
+use ftp_client::{Client, Download, Entry, EntryKind as FoundKind, Error, Precision, Zone};
 use ftp_proto::Command;
 use ftp_server::{EntryKind, Metadata, StorageError, StorageErrorKind as Kind};
 
@@ -40,15 +38,10 @@ pub(super) fn whole(
     let Some(mut found) = found else { return Ok(None) };
     if found.kind == Some(FoundKind::File) && found.size.is_none() {
         found.size = client.size(path)?;
-        if found.size.is_none() {
-            // Without a size, the end of a download proves nothing, and clients take 0 for an empty file.
-            return Ok(Some(OTHER));
-        }
     }
-    let told = metadata(&found).unwrap_or(OTHER);
+    let mut told = metadata(&found).unwrap_or(OTHER);
     if told.kind == EntryKind::File && told.modified == UNTOLD && client.features()?.has("MDTM") {
-        let time = client.modified(path)?;
-        return Ok(Some(told.modified(time.map_or(UNTOLD, |time| time.unix_seconds()))));
+        told.modified = client.modified(path)?.map_or(UNTOLD, |time| time.unix_seconds());
     }
     Ok(Some(told))
 }
@@ -56,22 +49,20 @@ pub(super) fn whole(
 /// What is neither a file nor a directory.
 const OTHER: Metadata = Metadata::new(EntryKind::Special).modified(UNTOLD);
 
-/// Returns what an entry tells; `None` for a link, and if the kind is unknown.
+/// Returns what an entry tells; `None` for a link, a file without a size, and if the kind is unknown.
 pub(super) fn metadata(found: &Entry) -> Option<Metadata> {
-    let kind = match found.kind? {
-        FoundKind::File => EntryKind::File,
-        FoundKind::Directory => EntryKind::Directory,
+    let made = match found.kind? {
+        // Without a size, the end of a download proves nothing, and clients take 0 for an empty file.
+        FoundKind::File => Metadata::file(found.size?),
+        FoundKind::Directory => Metadata::directory().size(found.size.unwrap_or(0)),
         FoundKind::Link => return None,
-        FoundKind::Other => EntryKind::Special,
+        FoundKind::Other => OTHER,
     };
     // Clients compare times as exact; those of `LIST` have minutes or days, in the zone of its server.
-    let exact = |it: &Modified| it.precision == Precision::Second && it.zone == Zone::Utc;
-    let time = found.modified.filter(exact).map_or(UNTOLD, |it| it.time.unix_seconds());
-    let made = Metadata::new(kind).size(found.size.unwrap_or(0)).modified(time);
-    Some(match found.permissions {
-        Some(permissions) => made.mode(u32::from(permissions.mode())),
-        None => made,
-    })
+    let exact = (Precision::Second, Zone::Utc);
+    let time = found.modified.filter(|it| (it.precision, it.zone) == exact);
+    let mode = found.permissions.map_or(made.mode, |it| it.mode().into());
+    Some(made.modified(time.map_or(UNTOLD, |it| it.time.unix_seconds())).mode(mode))
 }
 
 /// Returns whether two looks can have shown one object that has not changed.

@@ -23,8 +23,8 @@ use super::upstream::{
     wait_while,
 };
 
-/// Maximum number of links in a listing whose targets are asked for.
-const MOST_LINKS: usize = 100;
+/// Maximum number of entries of a listing that are asked for, which takes a round trip for each.
+const MOST_ASKED: usize = 1_000;
 
 /// Seconds after which an upload that no client sees was left by a gateway that was killed.
 const DAY: i64 = 24 * 60 * 60;
@@ -85,6 +85,18 @@ impl Gateway {
     /// Returns what must be there.
     fn existing(&self, path: &VirtualPath) -> StorageResult<Metadata> {
         self.find(path)?.ok_or_else(|| Kind::NotFound.into())
+    }
+
+    /// Returns what a link leads to, or what a listing does not tell of an object. Clients leave out links, and
+    /// remove what is missing: no file may seem to be either.
+    fn asked(&self, at: &[u8], is_link: bool) -> StorageResult<Metadata> {
+        StorageError::check_wanted()?;
+        match self.find_by(self.upstream.lend()?, at, None) {
+            Ok((Some(found), _)) if found.kind != EntryKind::Special => Ok(found),
+            Err(error) if error.kind != Kind::NameNotAllowed => Err(error),
+            _ if is_link => Ok(Metadata::new(EntryKind::Symlink).modified(UNTOLD)),
+            _ => Err(failed(Kind::Io, format!("no question tells the size of {}", Escaped(at)))),
+        }
     }
 
     /// Returns what a listing shows: only that tells links, which all other questions follow.
@@ -213,9 +225,12 @@ impl Storage for Gateway {
             self.existing(path)?.check_directory()?;
         }
         let (all, held) = names?;
-        let mut links = 0;
+        let untold = all.iter().filter(|found| metadata(found).is_none()).count();
+        if ask != Ask::Names && untold > MOST_ASKED {
+            return Err(failed(Kind::Io, "the listing has over 1,000 links or untold sizes"));
+        }
         let mut entries = Vec::with_capacity(all.len());
-        for mut found in all {
+        for found in all {
             if !found.is_safe_name() {
                 let name = found.name_lossy();
                 log::warn!("the other server lists a name that cannot be one: {name}");
@@ -224,20 +239,18 @@ impl Storage for Gateway {
             if is_own_name(&found.name) {
                 continue;
             }
-            let (mut shown, mut link) = (metadata(&found), None);
-            if shown.is_none() && ask != Ask::Names && links < MOST_LINKS {
-                links += 1;
-                shown = self.find(&path.join(&found.name)).ok().flatten();
-                link = found.target.take().filter(|_| shown.is_some());
-            }
-            let mut shown = shown.unwrap_or(Metadata::new(EntryKind::Symlink).modified(UNTOLD));
-            if shown.modified == UNTOLD
-                && ask != Ask::Permissions
-                && let Some(rough) = found.modified
-            {
+            let is_link = found.is_link();
+            let shown = match metadata(&found) {
+                Some(told) if ask == Ask::Permissions => told,
                 // Of `LIST`, clients expect neither seconds nor a zone.
-                shown.modified = rough.time.unix_seconds();
-            }
+                Some(told) => {
+                    told.modified(found.modified.map_or(UNTOLD, |it| it.time.unix_seconds()))
+                }
+                None if ask == Ask::Names => Metadata::new(EntryKind::Special),
+                None => self.asked(&[&*at, b"/", &*found.name].concat(), is_link)?,
+            };
+            // Clients that remove trees enter directories. Some servers tell no text of links.
+            let link = is_link.then(|| found.target.unwrap_or_default());
             entries.push(Ok(Entry::new(found.name, shown).through(link)));
         }
         Ok(Entries::new(entries.into_iter().inspect(move |_| _ = &held)))
@@ -308,13 +321,14 @@ impl Storage for Gateway {
         let at = self.below(path)?;
         // Some servers remove a directory by DELE, and some tell a size of one.
         // The facts of another question differ from those that are asked for afterwards.
-        let told = self.upstream.ask(|client, other| match client.features()?.has("MLST") {
-            true => client.stat(other.path(&at)),
-            false => Ok(None),
-        });
-        let old = told?.0.and_then(|told| metadata(&told));
-        let kind = match old.map(|old| old.kind) {
-            Some(EntryKind::File) => Some(FoundKind::File),
+        let (told, _) =
+            self.upstream.ask(|client, other| match client.features()?.has("MLST") {
+                true => client.stat(other.path(&at)),
+                false => Ok(None),
+            })?;
+        let old = told.as_ref().and_then(metadata);
+        let kind = match told.and_then(|told| told.kind) {
+            Some(FoundKind::File) => Some(FoundKind::File),
             _ => self.listed(path)?,
         };
         match kind {

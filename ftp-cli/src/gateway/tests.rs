@@ -592,11 +592,12 @@ fn serve_old(
             "MLST" if feature == "UTF8" => {
                 "250-it\r\n type=file;size=5;modify=20260101010000; a\r\n250 end".to_owned()
             }
-            // It tells only the type.
+            // It tells no time, and seldom a size.
             "MLST" if feature.starts_with("MLST") => {
                 let kind =
                     if line.ends_with("/\r") || line.contains("dir") { "dir" } else { "file" };
-                format!("250-it\r\n type={kind}; a\r\n250 end")
+                let size = if line.contains("sized") { "size=5;" } else { "" };
+                format!("250-it\r\n type={kind};{size} a\r\n250 end")
             }
             "DELE" if !feature.is_empty() => "250 gone".to_owned(),
             "REST" => "350 ok".to_owned(),

@@ -19,6 +19,10 @@ fn listed(client: &mut Client, form: ListingForm) -> Result<Vec<Found>, ftp_clie
     found.collect()
 }
 
+fn code(error: &ftp_client::Error) -> Option<u16> {
+    error.reply().map(|reply| reply.code().value())
+}
+
 /// A storage that tells no times.
 struct Timeless(MemoryStorage);
 
@@ -55,6 +59,36 @@ fn a_time_that_is_not_told_is_no_time() {
     // What the reply to the change tells counts.
     let time = TimeVal::from_unix_seconds(1_000_000).unwrap();
     assert_eq!(client.set_modified("/a", time).unwrap(), Some(time));
+}
+
+#[test]
+fn a_size_that_mlsd_does_not_tell_is_asked_for() {
+    let address = old_server_with("MLST type*;\r\n SIZE\r\n MDTM", |data, control| {
+        send(data, control, b"type=file; a\r\ntype=file; b\r\n");
+    });
+    let front = Front::of(address, ("u", "p"), "");
+    let mut client = front.client();
+    let sizes = listed(&mut client, ListingForm::Mlsd).unwrap();
+    assert_eq!(sizes.iter().map(|found| found.size).collect::<Vec<_>>(), [Some(5), Some(5)]);
+    // Nothing is removed there, and the size or time that another question tells is no other file.
+    for name in ["/a", "/sized"] {
+        assert_eq!(code(&client.delete(name).unwrap_err()), Some(451), "{name}");
+    }
+}
+
+#[test]
+fn a_listing_with_a_file_whose_size_is_not_told_fails() {
+    for name in ["busy", "untold"] {
+        let address = old_server_with("MLST type*;\r\n SIZE\r\n MDTM", move |data, control| {
+            let lines = format!("type=file;size=5; a\r\ntype=file; {name}\r\n");
+            send(data, control, lines.as_bytes());
+        });
+        let front = Front::of(address, ("u", "p"), "");
+        let refused = listed(&mut front.client(), ListingForm::Mlsd).unwrap_err();
+        assert_eq!(code(&refused), Some(451), "{name}: {refused}");
+        // Names need no facts.
+        assert_eq!(listed(&mut front.client(), ListingForm::Nlst).unwrap().len(), 2);
+    }
 }
 
 /// Only `LIST` may show it: there, clients expect neither seconds nor a zone.
@@ -95,5 +129,51 @@ fn only_seconds_in_utc_are_a_time() {
         (found.kind, found.size) = (Some(FoundKind::File), Some(5));
         found.modified = Some(Modified { time, precision, zone });
         assert_eq!(metadata(&found).unwrap().modified, want, "{precision:?} {zone:?}");
+    }
+}
+
+/// Returns a server with a directory of links to files, the last one of this name.
+fn server_of_links(count: usize, last: &'static str) -> SocketAddr {
+    old_server(move |data, control| {
+        let link =
+            |name: String| format!("lrwxrwxrwx 1 u u 4 Jan 1 2025 {name} -> store/{name}\r\n");
+        let all = (1..count).map(|number| link(format!("l{number}")));
+        let lines: String = all.chain([link(last.to_owned())]).collect();
+        send(data, control, lines.as_bytes());
+    })
+}
+
+/// The 101st file and those after it were links, which a copy leaves out.
+#[test]
+fn all_links_of_a_directory_are_shown_by_one_rule() {
+    for (count, last, is_shown) in
+        [(101, "l", true), (1_001, "l", false), (2, "busy", false), (2, "l", true)]
+    {
+        let front = Front::of(server_of_links(count, last), ("u", "p"), "");
+        match listed(&mut front.client(), ListingForm::Mlsd) {
+            Ok(found) => {
+                let files = found.iter().filter(|found| found.is_file() && found.size == Some(5));
+                assert_eq!(files.count(), count);
+                assert!(is_shown, "{count} {last}");
+            }
+            Err(refused) => {
+                assert_eq!(code(&refused), Some(451));
+                assert!(!is_shown, "{count} {last}: {refused}");
+            }
+        }
+        assert_eq!(listed(&mut front.client(), ListingForm::Nlst).unwrap().len(), count);
+    }
+}
+
+/// `rm -r` enters a directory that no listing shows as a link.
+#[test]
+fn a_link_to_a_directory_is_one_also_without_its_text() {
+    let address = old_server_with("MLST type*;\r\n SIZE\r\n MDTM", |data, control| {
+        send(data, control, b"type=OS.unix=symlink; dir\r\ntype=file;size=5; a\r\n");
+    });
+    let front = Front::of(address, ("u", "p"), "");
+    for form in [ListingForm::Mlsd, ListingForm::List] {
+        let found = listed(&mut front.client(), form).unwrap();
+        assert!(found.iter().any(|found| found.name == b"dir" && found.is_link()), "{found:?}");
     }
 }
