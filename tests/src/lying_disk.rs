@@ -61,6 +61,8 @@ pub struct Lies {
 pub const WRITE: u32 = 16;
 /// The number of the call that `close` makes.
 pub const FLUSH: u32 = 25;
+/// The number of the call that opens a directory.
+pub const OPENDIR: u32 = 27;
 /// The number of the call that makes a file.
 pub const CREATE: u32 = 35;
 /// The number of the call that replaces a file by another one.

@@ -322,9 +322,6 @@ pub(super) fn why_unconfined(config: LocalConfig) -> Option<String> {
     tried.err().map(|error| in_full(&error))
 }
 
-/// Pause before the next try to walk where the root cannot be opened.
-const RETRY: Duration = Duration::from_secs(60 * 60);
-
 /// Pause before the next look whether a walk that hangs has ended.
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -379,7 +376,7 @@ fn walk(paths: &BTreeSet<PathBuf>, due: &DueWalks, is_over: &Arc<AtomicBool>) ->
     let (known, is_over) = (Arc::clone(due), Arc::clone(is_over));
     let ended = answers(walks, move |walk| {
         if !is_over.load(Ordering::Relaxed) {
-            let pause = LocalStorage::open(&walk.0).map_or(RETRY, |local| local.sweep().1);
+            let pause = LocalStorage::sweep_below(&walk.0);
             known.lock().insert(walk.0.clone(), Instant::now() + pause);
         }
     });

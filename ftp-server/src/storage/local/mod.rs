@@ -241,14 +241,19 @@ impl LocalStorage {
     /// whole tree could be read. If not, abandoned files may remain.
     #[expect(clippy::must_use_candidate, reason = "many callers need only the removal")]
     pub fn tidy_up(&self) -> bool {
-        self.sweep().0
+        let root = Arc::clone(&self.files.root);
+        sweep::once(&root).0
     }
 
-    /// As [`tidy_up`](Self::tidy_up). Also returns the time after which the tree must be tidied up
-    /// again, so that no file is kept much longer than 12 hours.
-    pub(crate) fn sweep(&self) -> (bool, std::time::Duration) {
-        let root = Arc::clone(&self.files.root);
-        sweep::once(&root)
+    /// As [`tidy_up`](Self::tidy_up), below this directory. Returns the time after which the tree must be
+    /// tidied up again, so that no file is kept much longer than 12 hours.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn sweep_below(root: &Path) -> std::time::Duration {
+        match Root::open(root) {
+            Ok(root) => sweep::once(&Arc::new(root)).1,
+            Err(errno) if hidden::is_shortage(errno) => sweep::SOON,
+            Err(_) => sweep::AGAIN,
+        }
     }
 
     pub(crate) fn confinement_status(&self) -> ConfinementStatus {

@@ -34,7 +34,10 @@ const BUFFER: usize = 8 * 1024;
 const OPEN: usize = 64;
 
 /// Shortest time between two walks of a tree, because reading a million files takes a few seconds.
-const AGAIN: Duration = Duration::from_secs(60 * 60);
+pub(super) const AGAIN: Duration = Duration::from_secs(60 * 60);
+
+/// Time to the next walk after one that lacked descriptors or memory, and so has passed over files.
+pub(super) const SOON: Duration = Duration::from_secs(15);
 
 /// Starts a thread that walks the tree below `root` now, and again whenever a kept file is too old.
 /// The thread ends when the root is dropped, and with it the returned value.
@@ -71,7 +74,8 @@ pub(super) fn once(root: &Arc<Root>) -> (bool, Duration) {
         1 => log::info!("1 file of an unfinished upload removed"),
         removed => log::info!("{removed} files of unfinished uploads removed"),
     }
-    (is_whole, walk.due.clamp(AGAIN, REMEMBERED))
+    let pause = if walk.is_short { SOON } else { walk.due.clamp(AGAIN, REMEMBERED) };
+    (is_whole, pause)
 }
 
 /// Walks the tree below `root` once. Returns the cost of its files and directories, including kept
@@ -96,6 +100,8 @@ struct Walk<'a> {
     cost: Option<Cost>,
     /// Whether everything could be read.
     is_whole: bool,
+    /// Whether something could not be read for a lack that passes.
+    is_short: bool,
     removed: u64,
     /// The time until the next kept file is too old.
     due: Duration,
@@ -121,8 +127,23 @@ struct Level {
 
 impl<'a> Walk<'a> {
     const fn new(root: &'a Arc<Root>, cost: Option<Cost>) -> Self {
-        let way = Vec::new();
-        Self { root, cost, is_whole: true, removed: 0, due: REMEMBERED, is_over: false, way }
+        let (is_whole, is_short, is_over) = (true, false, false);
+        Self {
+            root,
+            cost,
+            is_whole,
+            is_short,
+            removed: 0,
+            due: REMEMBERED,
+            is_over,
+            way: Vec::new(),
+        }
+    }
+
+    /// Notes that something could not be read.
+    fn note(&mut self, errno: Errno) {
+        self.is_whole = false;
+        self.is_short |= hidden::is_shortage(errno);
     }
 
     /// Walks the whole tree. Errors do not end the walk, but clear `is_whole`.
@@ -130,7 +151,7 @@ impl<'a> Walk<'a> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
         match self.root.open_beneath(b"", flags) {
             Ok(top) => self.enter(top, self.root.identity(), Vec::new()),
-            Err(_) => self.is_whole = false,
+            Err(errno) => self.note(errno),
         }
         let mut buffer = Vec::with_capacity(BUFFER);
         while let Some(level) = self.way.last_mut() {
@@ -168,9 +189,9 @@ impl<'a> Walk<'a> {
             // The directory was removed or replaced in the meantime, or is a mount of a file system
             // without files.
             Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
-            Err(_) => {
+            Err(errno) => {
                 self.add(Cost::DIRECTORY);
-                self.is_whole = false;
+                self.note(errno);
             }
         }
     }
@@ -192,9 +213,9 @@ impl<'a> Walk<'a> {
         });
         match found {
             Ok(directory) => above.directory = Some(directory),
-            Err(_) => {
+            Err(errno) => {
                 self.way.clear();
-                self.is_whole = false;
+                self.note(errno);
             }
         }
     }
@@ -310,10 +331,14 @@ impl<'a> Walk<'a> {
         for (name, found) in hidden.iter().filter(|(name, _)| is_record(name)) {
             // First the lock: an upload that is cut writes what it leaves before it lets go.
             let looked = hidden::check_left(directory.as_fd(), name);
-            let Ok(read) = facts::read(directory, name) else {
-                // Any bytes here may be those of this record: they stay, and count.
-                (self.is_whole, is_unread) = (false, true);
-                continue;
+            let read = match facts::read(directory, name) {
+                Ok(read) => read,
+                Err(errno) => {
+                    // Any bytes here may be those of this record: they stay, and count.
+                    is_unread = true;
+                    self.note(errno);
+                    continue;
+                }
             };
             kept.extend(match self.cost {
                 // Whether they are too old does not matter: they count until they are removed.
@@ -359,7 +384,10 @@ impl<'a> Walk<'a> {
             Ok(()) | Err(Errno::NOENT) => true,
             Err(Errno::WOULDBLOCK) => false,
             // Without locks, the upload may be running, or resumed, but not after that time.
-            Err(_) => hidden::is_older_than(found, RECORDED),
+            Err(errno) => {
+                self.is_short |= hidden::is_shortage(errno);
+                hidden::is_older_than(found, RECORDED)
+            }
         };
         if !is_left {
             return facts;
@@ -377,10 +405,14 @@ impl<'a> Walk<'a> {
         let usage = Arc::clone(self.root.usage());
         if facts.has_ended(now.as_ref()) {
             record::if_unchanged((directory, above), name, &facts, || {
-                // The bytes go first, while the shelf knows that they count.
-                let _ = hidden::remove(&usage, directory, &facts.bytes, || false);
-                self.remove(directory, name, found, || false);
-                usage.shelf().take(above, name);
+                // The bytes go first, while the shelf knows that they count, and the record names them.
+                match hidden::remove(&usage, directory, &facts.bytes, || false) {
+                    Err(errno) if hidden::is_shortage(errno) => self.note(errno),
+                    Ok(()) | Err(_) => {
+                        self.remove(directory, name, found, || false);
+                        usage.shelf().take(above, name);
+                    }
+                }
             });
             return None;
         }
@@ -423,7 +455,10 @@ impl<'a> Walk<'a> {
             Err(_) if hidden::is_older_than(found, REMEMBERED) => {
                 retry_on_intr(|| unlinkat(directory, name, AtFlags::empty())).is_ok()
             }
-            Err(_) => false,
+            Err(errno) => {
+                self.is_short |= hidden::is_shortage(errno);
+                false
+            }
         };
         self.removed += u64::from(removed);
     }

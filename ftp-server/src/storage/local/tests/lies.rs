@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ftp_tests::lying_disk::{CREATE, FLUSH, FSYNC, LyingDisk, RENAME, WRITE};
+use ftp_tests::lying_disk::{CREATE, FLUSH, FSYNC, LyingDisk, OPENDIR, RENAME, WRITE};
 use rustix::io::Errno;
 
 use super::StorageErrorKind::{BadRestart, Busy, Exists, Io, NotEmpty, NotFound, Unsupported};
@@ -172,6 +172,21 @@ fn a_cut_upload_that_cannot_make_its_record_becomes_it_fs_15_hf_04() {
     cut_while((FSYNC, Errno::IO), upload);
     assert!(publishing.unfinished(&path("f"), Some(b"u")).unwrap().is_some());
     assert_eq!(disk.lies().files.len(), 1);
+}
+
+/// As at the start of a server that was killed: nothing else removes what it left for an hour.
+#[test]
+fn a_walk_that_lacked_descriptors_comes_again_soon_fs_14() {
+    let tree = Tree::new();
+    let Some(disk) = LyingDisk::mount(&tree.root, []) else { return };
+    let storage = tree.storage();
+    let pause = || sweep::once(&storage.files.root).1;
+    for (errno, is_soon) in [(Errno::NFILE, true), (Errno::MFILE, true), (Errno::IO, false)] {
+        disk.lies().fails = Some((OPENDIR, errno.raw_os_error()));
+        assert_eq!(pause() == sweep::SOON, is_soon, "{errno}");
+        disk.lies().fails = None;
+        assert!(pause() > sweep::SOON);
+    }
 }
 
 #[test]
