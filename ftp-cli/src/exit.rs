@@ -462,7 +462,8 @@ fn advice(error: &Error) -> &'static str {
         }
         // Neither a free name nor a random one needs such a proof.
         Error::Job(JobFault::NotReplaced) => {
-            "; look at the server's file, and use --temp without a PATTERN"
+            "; look at the server's file, and use --temp without a PATTERN; if that was used, remove the old \
+             file first, or omit --temp"
         }
         _ => "",
     }
@@ -491,6 +492,14 @@ mod tests {
     fn the_exit_code_table_is_complete_and_sorted() {
         let codes: Vec<u8> = table().map(|(exit, _)| exit.code()).collect();
         assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 130, 143]);
+    }
+
+    #[test]
+    fn the_advice_about_a_file_that_is_not_replaced_also_helps_with_temp() {
+        let advice = advice(&Error::Job(JobFault::NotReplaced));
+        for what in ["use --temp without a PATTERN", "remove the old file first", "omit --temp"] {
+            assert!(advice.contains(what), "{advice}");
+        }
     }
 
     #[test]
