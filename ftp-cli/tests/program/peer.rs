@@ -15,6 +15,8 @@ pub(crate) enum Act {
     Say(&'static str),
     /// Sends the time of the last upload.
     SayTime,
+    /// Breaks the control connection.
+    Break,
     /// Sends the first reply, the data and its end, then the last reply.
     Send(&'static str, Vec<u8>, &'static str),
     /// Sends the first reply and the data, and then nothing more.
@@ -124,6 +126,7 @@ fn serve(
         let mut say = |text: &str| control.write_all(format!("{text}\r\n").as_bytes());
         match act {
             Act::Say(text) => say(text)?,
+            Act::Break => return Ok(()),
             Act::SayTime => {
                 let time = TimeVal::from_unix_seconds(stored).unwrap();
                 say(&format!("213 {time}"))?;

@@ -162,6 +162,24 @@ fn an_append_of_unknown_outcome_is_not_retried() {
             failed(&ran, 11, "the number of appended bytes is unknown");
         }
     }
+    // An APPE that the server did not get, or refused with 421, is sent on the next connection.
+    for (verb, act, code, tries) in [
+        ("EPSV", Act::Break, 0, 1),
+        ("EPSV", Act::Say("421 bye"), 0, 1),
+        ("APPE", Act::Say("421 bye"), 0, 2),
+        ("APPE", Act::Break, 11, 1),
+    ] {
+        let case = format!("{verb} {act:?}");
+        let size = |told| vec![feat(), ("SIZE", Act::Say(told))];
+        let first = [size("213 1"), vec![(verb, act)]].concat();
+        let second =
+            [size("213 1"), size("213 6"), vec![("APPE", Act::Take("150 go", "226 done"))]];
+        let peer = Peer::start_several(vec![first, second.concat()]);
+        let retry = ["put", "--append", "--retry", "3", "--retry-delay", "0s"];
+        let ran = run(ftp(&retry).args([&file, &peer.url("x")]));
+        ran.exited(code);
+        assert_eq!(count(&peer, "APPE"), tries, "{case}: {}", peer.seen());
+    }
 }
 
 #[test]

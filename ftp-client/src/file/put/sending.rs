@@ -251,14 +251,9 @@ impl Job<'_> {
         is_nameless: &mut bool,
     ) -> Result<(), Error> {
         self.past.was_begun = false;
-        // The server did not act on the command.
-        self.past.is_final &= !matches!(
-            error,
-            Error::Refused { .. }
-                | Error::Argument(_)
-                | Error::Unsupported(_)
-                | Error::DataConnection(_)
-        );
+        // Otherwise, the server did not act on the command, or did not get it.
+        self.past.is_final &= client.control.unanswered().is_some_and(Verb::is_upload)
+            && !matches!(error, Error::ServiceClosing(_));
         if start.mode == UploadWay::Unique {
             let is_permanent = matches!(&error, Error::Refused { verb: Verb::Stou, reply }
                 if reply.code().severity() == Severity::Permanent);
