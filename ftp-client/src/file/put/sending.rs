@@ -169,7 +169,9 @@ impl Job<'_> {
     /// failed.
     fn unless_late(&mut self, client: &Client, error: Error) -> Error {
         let Some(verb) = client.control.unbegun_upload() else { return error };
-        if error.recovery() != Recovery::TryAgain || self.takes_new_name() {
+        // No byte was sent, so a late `APPE` changes nothing.
+        let is_harmless = verb == Verb::Appe && self.store != StoreAs::Append;
+        if is_harmless || error.recovery() != Recovery::TryAgain || self.takes_new_name() {
             return error;
         }
         self.past.is_final = true;

@@ -68,6 +68,35 @@ fn an_interrupted_upload_resumes_at_the_end_of_the_servers_file() {
     }
 }
 
+/// No byte was sent, so the server appends none, even if it carries the first `APPE` out late.
+#[test]
+fn an_append_to_a_part_that_got_no_reply_is_sent_again() {
+    let resumes = |peer: &mut Peer| {
+        peer.answer("TYPE I", "200 ok");
+        about_upload(peer, "213 5");
+        about_end(peer);
+    };
+    let server = Server::start(vec![
+        interrupted_upload("550 no such file"),
+        on(move |mut peer| {
+            resumes(&mut peer);
+            peer.epsv();
+            peer.expect("APPE a");
+            peer.close();
+        }),
+        on(move |mut peer| {
+            resumes(&mut peer);
+            let data = opened(&mut peer, "APPE a");
+            assert_eq!(read_all(data), b", world");
+            peer.reply("226 done");
+            peer.answer("SIZE a", "213 12");
+        }),
+    ]);
+    let done = Local::holding("hello, world").upload(&mut server.queue()).unwrap();
+    assert_eq!((done.attempts, done.resumed, done.size), (3, 5, 12));
+    server.end();
+}
+
 #[test]
 fn an_upload_that_lost_its_final_reply_is_confirmed_with_appe() {
     let server = Server::start(vec![
