@@ -272,11 +272,11 @@ pub(crate) struct Stored {
     confirmed: ConfirmedFile,
     /// The facts of the temporary file and of the target directly before the rename, if they were
     /// asked for.
-    before: Option<RenameFacts>,
+    pub(super) before: Option<RenameFacts>,
     /// Whether the server may have renamed the file.
     pub(super) is_tried: bool,
     /// Whether the server may still rename what has the temporary name by then: it has not answered.
-    may_be_late: bool,
+    pub(super) may_be_late: bool,
     /// Whether an attempt to rename it failed.
     is_later: bool,
 }

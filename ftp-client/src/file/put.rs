@@ -490,6 +490,13 @@ impl<'a> Job<'a> {
         is_own
     }
 
+    /// Forgets the complete upload. A late `RNTO` must not meet what is sent next.
+    fn forget_stored(&mut self) {
+        if self.past.stored.take().is_some_and(|stored| stored.is_tried) {
+            self.takes_new_name();
+        }
+    }
+
     /// Returns whether only this job knows the temporary name.
     fn has_own_name(&self) -> bool {
         let is_own = matches!(&self.store, StoreAs::Under(temporary) if temporary.is_own());
@@ -551,10 +558,8 @@ impl<'a> Job<'a> {
         client.set_representation(self.options.representation);
         let facts = source.facts();
         if self.past.local != facts {
-            // Bytes of another version of the file are of no use, and a late `RNTO` must not meet new ones.
-            if self.past.stored.take().is_some_and(|stored| stored.is_tried) {
-                self.takes_new_name();
-            }
+            // Bytes of another version of the file are of no use.
+            self.forget_stored();
             self.past.from_start |= self.past.local.is_some();
             self.past.local = facts;
         }

@@ -111,7 +111,7 @@ impl Job<'_> {
                 return Ok(ControlFlow::Break(done));
             }
             journal.remove()?;
-            self.past.stored = None;
+            self.forget_stored();
             if is_same {
                 let (target, why) = (self.place.path(), Why::Vanished);
                 on.event(Event::FromZero { target, why });
@@ -187,7 +187,7 @@ impl Job<'_> {
     /// Gives the file of an interrupted move its final name, if necessary. Returns whether the file
     /// provably has this name: a file with the final or the temporary name may be another sender's.
     fn is_renamed(
-        &self,
+        &mut self,
         client: &mut Client,
         journal: &MoveJournal,
         record: MoveRecord,
@@ -205,7 +205,18 @@ impl Job<'_> {
             place.path().to_vec()
         };
         let (from, to) = (path_of(&temporary), path_of(self.place.name()));
-        if there.is_of(&ServerFacts::ask_each(client, &from)?) {
+        // The server may still rename what others store under the temporary name by then.
+        if let Some(stored) = self.past.stored.as_ref().filter(|stored| stored.may_be_late)
+            && !self.has_own_name()
+        {
+            let is_gone = ServerFacts::ask(client, &from)?.is_none();
+            let now = ServerFacts::ask_each(client, &to)?;
+            let is_new = stored.before.as_ref().is_none_or(|before| before.are_moved(&now));
+            if !(is_gone && is_new && there.is_of(&now)) {
+                self.past.is_final = true;
+                return Err(Error::Job(JobFault::PerhapsRenamed { temporary: from }));
+            }
+        } else if there.is_of(&ServerFacts::ask_each(client, &from)?) {
             // Another program may have stored a file since the upload.
             if self.kept(client, Some(here))?.is_some() {
                 let _ = client.delete(&from);

@@ -265,6 +265,111 @@ fn a_rename_of_a_name_that_others_have_is_not_repeated() {
     }
 }
 
+/// As above, for an upload that removes its source: its journal leads the next attempt.
+#[test]
+fn a_move_whose_rename_got_no_reply_is_over_only_if_the_facts_moved() {
+    let (new, none) = ([FIVE, THEN], [NONE, NONE]);
+    for (temporary, target, is_done) in [
+        (none, new, true),
+        (new, none, false),
+        (new, new, false),
+        (["213 4", THEN], new, false),
+        (none, [FIVE, LATER], false),
+        (none, none, false),
+    ] {
+        let first = on(move |mut peer| {
+            answer_about(&mut peer, none, none);
+            peer.reply("150 Opening");
+            peer.data().read_to_end(&mut Vec::new()).unwrap();
+            peer.reply("226 done");
+            assert_eq!(answer_about(&mut peer, new, none), "RNFR .in.a");
+            peer.reply("350 go on");
+            peer.expect("RNTO a");
+            peer.close();
+        });
+        let again = on(move |mut peer| assert_eq!(answer_about(&mut peer, temporary, target), ""));
+        let server = Server::start(vec![first, again]);
+        let (local, options) =
+            (Local::holding("hello"), FileOptions::new().moves(true).retried(true));
+        let path = local.path("a");
+        let mut job = Put::from_path(&path, Place::at("a"), &options)
+            .store_as(TemporaryName::parse(b".in.*"));
+        let done = server.queue().run(|client| job.attempt(client, &()));
+        let case = format!("{temporary:?} {target:?} {done:?}");
+        match is_done {
+            true => assert!(done.is_ok(), "{case}"),
+            false => {
+                let is_open = matches!(done, Err(Error::Job(JobFault::PerhapsRenamed { .. })));
+                assert!(is_open && job.is_final(), "{case}");
+            }
+        }
+        // The source, and the journal beside it.
+        let count = std::fs::read_dir(path.parent().unwrap()).unwrap().count();
+        assert_eq!((path.exists(), count), if is_done { (false, 0) } else { (true, 2) }, "{case}");
+        server.end();
+    }
+}
+
+/// The reply to `RNTO` is lost, and the source of the move changes before the next attempt.
+#[test]
+fn a_late_rename_does_not_meet_a_source_that_has_changed() {
+    let (new, none) = ([FIVE, THEN], [NONE, NONE]);
+    let (told, first_name) = std::sync::mpsc::channel();
+    let server = Server::start(vec![
+        on(move |mut peer| {
+            let stored = answer_about(&mut peer, none, none);
+            peer.reply("150 Opening");
+            peer.data().read_to_end(&mut Vec::new()).unwrap();
+            peer.reply("226 done");
+            assert!(answer_about(&mut peer, new, none).starts_with("RNFR .in.a."));
+            peer.reply("350 go on");
+            peer.expect("RNTO a");
+            told.send(stored).unwrap();
+        }),
+        on(move |mut peer| {
+            assert!(answer_about(&mut peer, new, none).starts_with("RNFR .in.a."));
+            peer.reply("350 go on");
+            peer.answer("RNTO a", "250 done");
+            let stored = answer_about(&mut peer, none, new);
+            assert!(stored.starts_with("STOR .in.a.") && stored != first_name.recv().unwrap());
+            peer.reply("552 no room");
+            answer_about(&mut peer, none, new);
+        }),
+    ]);
+    let (local, options) = (Local::holding("hello"), FileOptions::new().moves(true).retried(true));
+    let path = local.path("a");
+    let mut job =
+        Put::from_path(&path, Place::at("a"), &options).store_as(Some(TemporaryName::standard()));
+    let done = server.queue().run(|client| {
+        let done = job.attempt(client, &());
+        std::fs::write(&path, "changed").unwrap();
+        done
+    });
+    assert!(matches!(done, Err(Error::Refused { .. })), "{done:?}");
+    server.end();
+}
+
+/// Answers the questions for the temporary file and the target. Returns the first other command.
+fn answer_about(peer: &mut Peer, temporary: Said, target: Said) -> String {
+    loop {
+        let line = String::from_utf8(peer.line()).unwrap();
+        let line = line.trim_end();
+        let (verb, path) = line.split_once(' ').unwrap_or((line, ""));
+        let [size, time] = if path.starts_with(".in.a") { temporary } else { target };
+        match verb {
+            "SIZE" => peer.reply(size),
+            "MDTM" => peer.reply(time),
+            "TYPE" => peer.reply("200 ok"),
+            "EPSV" => {
+                let port = peer.listen();
+                peer.reply(&format!("229 here (|||{port}|)"));
+            }
+            "" | "STOR" | "RNFR" => return line.to_owned(),
+            _ => peer.reply("502 what"),
+        }
+    }
+}
+
 #[test]
 fn a_listing_that_may_hide_a_name_does_not_prove_that_it_was_removed() {
     // A listing lacks another spelling of a name, too.
