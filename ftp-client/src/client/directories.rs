@@ -259,14 +259,16 @@ impl Client {
     }
 }
 
-/// Returns the names on the way from where `directory` begins to the object at `path` in it.
+/// Returns the names on the way from where `directory` begins to the object at `path` in it. They begin with
+/// `..` if that way leads out of where it begins, unless this is the root.
 pub(crate) fn names_below(directory: &[u8], path: &[u8]) -> Vec<Vec<u8>> {
     let is_slash = |byte: &u8| *byte == b'/';
-    let mut names = Vec::new();
+    let is_rooted = directory.iter().chain(path).next().is_some_and(is_slash);
+    let mut names: Vec<Vec<u8>> = Vec::new();
     for name in directory.split(is_slash).chain(path.split(is_slash)) {
         match name {
             b"" | b"." => {}
-            b".." => drop(names.pop()),
+            b".." if names.pop_if(|last| last != b"..").is_some() || is_rooted => {}
             name => names.push(name.to_vec()),
         }
     }

@@ -72,68 +72,116 @@ pub struct Targets {
     written: Mutex<Written>,
     /// The number of targets in each directory of the server.
     directories: HashMap<Vec<u8>, usize>,
-    /// Targets with equal fold, by their directory and this fold: those that were written.
-    twins: HashMap<FoldedPath, Mutex<Vec<WrittenTarget>>>,
-    /// The targets that were added one by one, by the [`twin_of`] their names alone: those that were
-    /// written.
-    added: HashMap<Vec<u8>, Mutex<Vec<WrittenTarget>>>,
-    stays: Mutex<Stays>,
+    /// Targets with equal fold, by their directory and this fold.
+    twins: HashMap<FoldedPath, Mutex<Namesakes>>,
+    /// The targets that were added one by one, by the [`twin_of`] their names alone.
+    added: HashMap<Vec<u8>, Mutex<Namesakes>>,
+    stay: Mutex<Stay>,
     moved: Mutex<Vec<MovedTarget>>,
 }
 
-/// A target on a server that was written.
-#[derive(Clone, Debug, Eq, PartialEq)]
-struct WrittenTarget {
-    path: Vec<u8>,
-    /// The stay in a directory in which a relative path begins.
-    stay: usize,
-}
-
-/// The directories in which relative paths of added targets begin, one for each time that the client was
-/// in one.
+/// The directory in which relative paths of added targets begin.
 #[derive(Debug, Default)]
-struct Stays {
-    /// Those that the client has left; `None` if the server did not tell.
-    left: Vec<Option<Vec<u8>>>,
-    /// The current one: `None` if it was not asked for, `Some(None)` if the server does not tell.
-    current: Option<Option<Vec<u8>>>,
-    /// Whether relative paths begin in the current one.
-    is_used: bool,
+struct Stay {
+    /// `None` if it was not asked for, `Some(None)` if it is not known.
+    directory: Option<Option<Vec<u8>>>,
+    /// The directory that the client has entered, for a server that does not tell it.
+    entered: Option<Vec<u8>>,
+    /// The [`twin_of`] each target that is relative to it.
+    names: HashSet<Vec<u8>>,
 }
 
-impl Stays {
-    /// Asks for the current directory, unless nothing begins there or the answer is known.
+impl Stay {
+    /// Asks for the directory, unless the answer is known.
     fn ask(&mut self, client: &mut Client) -> Result<(), Error> {
-        if self.is_used && self.current.is_none() {
-            let told = client.reported_directory()?;
+        if self.directory.is_none() {
+            let path = client.reported_directory()?.or_else(|| self.entered.clone());
             // Another form, such as `C:/`, cannot be compared with the path of a line.
-            self.current = Some(told.filter(|path| path.starts_with(b"/")));
+            self.directory = Some(path.filter(|path| path.starts_with(b"/")));
         }
         Ok(())
     }
 
-    /// Returns the target at a place in the current directory.
-    fn target(&self, place: &Place) -> WrittenTarget {
-        WrittenTarget { path: place.whole(), stay: self.left.len() }
-    }
-
-    /// Returns the names from the root to a target, if the server told its directory.
-    fn names(&self, target: &WrittenTarget) -> Option<Vec<Vec<u8>>> {
-        let begin = match target.stay {
-            _ if target.path.starts_with(b"/") => &[],
-            stay if stay == self.left.len() => self.current.as_ref()?.as_deref()?,
-            stay => self.left.get(stay)?.as_deref()?,
-        };
-        Some(names_below(begin, &target.path))
+    fn known(&self) -> Option<&[u8]> {
+        self.directory.as_ref()?.as_deref()
     }
 }
 
-impl WrittenTarget {
-    /// Returns whether both paths begin at the same place, known or not.
-    fn begins_with(&self, other: &Self) -> bool {
-        let (one, two) = (self.path.starts_with(b"/"), other.path.starts_with(b"/"));
-        one == two && (one || self.stay == other.stay)
+/// The targets on a server that were written, of one last name, folded.
+#[derive(Debug, Default)]
+struct Namesakes {
+    rooted: Paths,
+    /// Relative to the current directory while it is not known.
+    beside: Paths,
+    /// One relative to a directory that is not known, and that the client has left or that the path leads
+    /// out of: in the root, `../a` is `a`.
+    lost: Option<Vec<u8>>,
+}
+
+/// Paths as [`path_in`] returns them, by their folds.
+type Paths = HashMap<Vec<u8>, HashSet<Vec<u8>>>;
+
+impl Namesakes {
+    fn note(&mut self, path: Vec<u8>) {
+        if leads_out(&path) {
+            self.lost = Some(path);
+            return;
+        }
+        let paths = if path.starts_with(b"/") { &mut self.rooted } else { &mut self.beside };
+        paths.entry(fold_of(&path)).or_default().insert(path);
     }
+
+    /// Notes the current directory.
+    fn begin_in(&mut self, directory: &[u8]) {
+        for path in std::mem::take(&mut self.beside).into_values().flatten() {
+            self.note(path_in(Some(directory), &path));
+        }
+    }
+
+    /// Notes that the client leaves a directory.
+    fn leave(&mut self, directory: Option<&[u8]>) {
+        if let Some(directory) = directory {
+            self.begin_in(directory);
+        }
+        let left = std::mem::take(&mut self.beside).into_values().flatten().next();
+        self.lost = left.or(self.lost.take());
+    }
+
+    /// Returns the paths that begin where `path` begins, and those that begin elsewhere.
+    fn sides(&self, path: &[u8]) -> (&Paths, &Paths) {
+        let Self { rooted, beside, .. } = self;
+        if path.starts_with(b"/") { (rooted, beside) } else { (beside, rooted) }
+    }
+
+    /// Returns the other spellings of a path.
+    fn spellings<'a>(&'a self, path: &'a [u8]) -> impl Iterator<Item = &'a Vec<u8>> {
+        let spellings = self.sides(path).0.get(&fold_of(path));
+        spellings.into_iter().flatten().filter(move |other| *other != path)
+    }
+
+    /// Returns a target that cannot be compared with the one at `path`.
+    fn unknown(&self, path: &[u8]) -> Option<&Vec<u8>> {
+        let (here, elsewhere) = self.sides(path);
+        let here = here.values().filter(|_| leads_out(path));
+        self.lost.iter().chain(elsewhere.values().chain(here).flatten()).next()
+    }
+}
+
+/// Returns a path without empty names, `.` and `..`, from the root if its directory is known.
+fn path_in(directory: Option<&[u8]>, path: &[u8]) -> Vec<u8> {
+    let begin = directory.filter(|_| !path.starts_with(b"/")).unwrap_or_default();
+    let is_rooted = [begin, path].concat().starts_with(b"/");
+    let root: &[u8] = if is_rooted { b"/" } else { b"" };
+    [root, &names_below(begin, path).join(&b'/')].concat()
+}
+
+fn leads_out(path: &[u8]) -> bool {
+    path.starts_with(b"../")
+}
+
+/// Returns the [`twin_of`] each name of a path.
+fn fold_of(path: &[u8]) -> Vec<u8> {
+    path.split(|byte| *byte == b'/').map(twin_of).collect::<Vec<_>>().join(&b'/')
 }
 
 #[derive(Debug, Default)]
@@ -278,8 +326,8 @@ struct MovedTarget {
 /// The turn of a target among those that may be the same file.
 #[derive(Debug)]
 pub(super) struct NameTurn<'a> {
-    written: MutexGuard<'a, Vec<WrittenTarget>>,
-    stays: &'a Mutex<Stays>,
+    written: MutexGuard<'a, Namesakes>,
+    stay: &'a Mutex<Stay>,
 }
 
 impl Targets {
@@ -300,11 +348,13 @@ impl Targets {
 
     /// Adds a target of a run that does not know its targets before: its upload does not replace an
     /// earlier one that the server takes for the same file. Call [`leave`](Self::leave) before the client
-    /// changes its current directory.
+    /// changes its current directory, and [`enter`](Self::enter) when it has done so.
     pub fn add(&mut self, place: &Place) {
-        let (_, name) = whole(place);
-        self.added.entry(twin_of(&name)).or_default();
-        lock(&self.stays).is_used |= !place.whole().starts_with(b"/");
+        let twin = twin_of(&whole(place).1);
+        if !place.whole().starts_with(b"/") {
+            lock(&self.stay).names.insert(twin.clone());
+        }
+        self.added.entry(twin).or_default();
     }
 
     /// Notes that relative paths will begin in another directory. Asks for the current one (`PWD`), if
@@ -316,13 +366,31 @@ impl Targets {
     /// Returns the errors of [`Client::pwd`], except refusals: then a later target with an equal name must
     /// be new.
     pub fn leave(&mut self, client: &mut Client) -> Result<(), Error> {
-        let mut stays = lock(&self.stays);
-        stays.ask(client)?;
-        let directory = stays.current.take().flatten();
-        if std::mem::take(&mut stays.is_used) {
-            stays.left.push(directory);
+        let mut stay = lock(&self.stay);
+        if !stay.names.is_empty() {
+            stay.ask(client)?;
+        }
+        let directory = stay.directory.take().flatten();
+        for name in std::mem::take(&mut stay.names) {
+            if let Some(written) = self.added.get(&name) {
+                lock(written).leave(directory.as_deref());
+            }
         }
         Ok(())
+    }
+
+    /// Notes the argument with which the client has changed its current directory. It tells where relative
+    /// paths begin if the server does not. If the client may be anywhere, `path` is empty.
+    pub fn enter(&mut self, path: &[u8]) {
+        let mut stay = lock(&self.stay);
+        // Some servers take these for paths that do not begin in the current directory.
+        let is_odd = path.is_empty() || path.starts_with(b"~");
+        let is_odd = is_odd || path.iter().any(|byte| matches!(byte, b'\\' | b':'));
+        stay.entered = match stay.entered.take() {
+            _ if path.starts_with(b"/") => Some(path.to_vec()),
+            Some(above) if !is_odd => Some(path_in(Some(&above), path)),
+            _ => None,
+        };
     }
 
     /// Removes the sources of the completed moves that wait for their names, and calls `each` with
@@ -438,7 +506,7 @@ impl Targets {
         let (directory, name) = whole(place);
         let twin = twin_of(&name);
         let written = self.added.get(&twin).or_else(|| self.twins.get(&(directory, twin)))?;
-        Some(NameTurn { written: lock(written), stays: &self.stays })
+        Some(NameTurn { written: lock(written), stay: &self.stay })
     }
 
     /// Returns the folds that several targets in a directory share.
@@ -457,75 +525,67 @@ impl NameTurn<'_> {
     /// Returns [`JobFault::SameName`] if the server takes both for one file, and the errors of
     /// the client.
     pub(super) fn check(
-        &self,
+        &mut self,
         client: &mut Client,
         place: &Place,
         moves: bool,
     ) -> Result<Option<Vec<u8>>, Error> {
-        let own = lock(self.stays).target(place);
+        let path = place.whole();
+        let mut stay = lock(self.stay);
+        let own = path_in(stay.known(), &path);
+        if leads_out(&own) || self.written.unknown(&own).is_some() {
+            stay.ask(client)?;
+        }
+        if let Some(directory) = stay.known() {
+            self.written.begin_in(directory);
+        }
+        let own = path_in(stay.known(), &path);
+        drop(stay);
         let mut unclear = None;
-        for written in self.written.iter().filter(|written| **written != own) {
-            let is_beside = own.begins_with(written);
-            let both = match is_beside {
-                true => Some([&own, written].map(|it| names_below(b"", &it.path))),
-                false => {
-                    let mut stays = lock(self.stays);
-                    stays.ask(client)?;
-                    stays.names(&own).zip(stays.names(written)).map(Into::into)
-                }
-            };
-            let is_rooted = !is_beside || own.path.starts_with(b"/");
-            let relation = match both {
-                Some(both) => related(client, (place.path(), is_rooted), &both, moves)?,
-                None => match client.is_taken(place.path()) {
-                    Ok(false) => Relation::Two,
-                    Err(error) if !client.is_settled() => return Err(error),
-                    _ => Relation::Unclear,
-                },
-            };
-            match relation {
+        for other in self.written.spellings(&own) {
+            match related(client, place.path(), [&own, other], moves)? {
                 Relation::Two => {}
-                Relation::One => return Err(Error::Job(JobFault::SameName(written.path.clone()))),
-                Relation::Unclear => unclear = Some(written.path.clone()),
+                Relation::One => return Err(Error::Job(JobFault::SameName(other.clone()))),
+                Relation::Unclear => unclear = Some(other.clone()),
             }
         }
-        Ok(unclear)
+        let Some(other) = self.written.unknown(&own) else { return Ok(unclear) };
+        match client.is_taken(place.path()) {
+            Ok(false) => Ok(unclear),
+            Err(error) if !client.is_settled() => Err(error),
+            _ => Ok(Some(other.clone())),
+        }
     }
 
     pub(super) fn note(&mut self, place: &Place) {
-        let written = lock(self.stays).target(place);
-        if !self.written.contains(&written) {
-            self.written.push(written);
-        }
+        let path = path_in(lock(self.stay).known(), &place.whole());
+        self.written.note(path);
     }
 }
 
-/// Asks the server whether the target at `path` is another one that was written before. `both` has the
-/// names on the way to the one and to the other, which begin at the root if `is_rooted`.
+/// Asks the server whether the target at `path` is another one that was written before. `both` are the one
+/// and the other, in two spellings that begin at the same place.
 fn related(
     client: &mut Client,
-    (path, is_rooted): (&[u8], bool),
-    both: &[Vec<Vec<u8>>; 2],
+    path: &[u8],
+    both: [&[u8]; 2],
     moves: bool,
 ) -> Result<Relation, Error> {
-    let [own, other] = both;
-    let mut pairs = own.iter().zip(other);
-    let is_alike = own.len() == other.len()
-        && pairs.clone().all(|(name, other)| twin_of(name) == twin_of(other));
+    let [own, other] = both.map(|path| path.split(|byte| *byte == b'/').collect::<Vec<_>>());
+    let mut pairs = own.iter().zip(&other);
     let parts = pairs.clone().enumerate().find(|(_, (name, other))| name != other);
-    // Equal paths are one file on every server: the caller wants that.
-    let Some((at, (name, twin))) = parts.filter(|_| is_alike) else { return Ok(Relation::Two) };
-    let root: &[u8] = if is_rooted { b"/" } else { b"" };
-    let (above, there) = match pairs.nth(at + 1) {
+    let Some((at, (name, twin))) = parts else { return Ok(Relation::Two) };
+    let (above, there) = match (pairs.nth(at + 1), own.split_at(at).0) {
         // The directory may have been entered.
-        None => (Pathname::split(path).0.to_vec(), Pathname::join(Pathname::split(path).0, twin)),
-        Some(_) => {
-            let above = own.split_at(at).0.join(&b'/');
-            ([root, &above].concat(), [root, &other.join(&b'/')].concat())
+        (None, _) => {
+            let above = Pathname::split(path).0;
+            (above.to_vec(), Pathname::join(above, twin))
         }
+        (_, [b""]) => (b"/".to_vec(), both[1].to_vec()),
+        (_, above) => (above.join(&b'/'), both[1].to_vec()),
     };
     let listed = names_in(client, &above, &[name, twin])?.ok();
-    let shows = |name| listed.as_ref().is_some_and(|shown| shown.names.contains_key(name));
+    let shows = |name: &[u8]| listed.as_ref().is_some_and(|shown| shown.names.contains_key(name));
     // Uploading the other name may have replaced a file that kept its spelling: this one.
     let relation = match (shows(twin), shows(name)) {
         (true, true) => Relation::Two,
@@ -747,6 +807,66 @@ mod tests {
             assert_eq!(twin_of(other), twin_of(b"a"), "{}", Escaped(other));
         }
         assert_ne!(twin_of(b"b"), twin_of(b"a"));
+    }
+
+    #[test]
+    fn a_target_is_compared_only_with_other_spellings_of_its_whole_path() {
+        let mut written = Namesakes::default();
+        for number in 0..1000 {
+            for path in [format!("/d/p{number}/f"), format!("/D/p{number}/F"), "/d/f".to_owned()] {
+                written.note(path_in(None, path.as_bytes()));
+            }
+            // The same file, again and again.
+            written.note(path_in(None, b"e/./f"));
+            written.begin_in(b"/d");
+        }
+        assert_eq!(written.rooted.len(), 1002);
+        for (path, others) in [
+            ("/d/p7/f", vec!["/D/p7/F"]),
+            ("/d/P8/f", vec!["/D/p8/F", "/d/p8/f"]),
+            ("/d/e/f", vec![]),
+            ("/d/x/../E/f", vec!["/d/e/f"]),
+            ("/p7/f", vec![]),
+        ] {
+            let path = path_in(None, path.as_bytes());
+            let mut found: Vec<_> =
+                written.spellings(&path).map(|it| Escaped(it).to_string()).collect();
+            found.sort();
+            assert_eq!(found, others, "{}", Escaped(&path));
+            assert_eq!(written.unknown(&path), None);
+        }
+        // Directories that stay unknown leave one name to ask about.
+        for _ in 0..1000 {
+            written.note(path_in(None, b"../f"));
+            written.note(path_in(None, b"e/f"));
+            written.leave(None);
+        }
+        assert_eq!((written.rooted.len(), written.beside.len()), (1002, 0));
+        assert!(written.unknown(b"/d/f").is_some() && written.unknown(b"f").is_some());
+    }
+
+    #[test]
+    fn only_plain_changes_of_the_directory_tell_where_the_client_is() {
+        let mut targets = Targets::default();
+        for (path, directory) in [
+            ("e", None),
+            ("/d", Some("/d")),
+            ("./e/../f/", Some("/d/f")),
+            ("..", Some("/d")),
+            ("~x", None),
+            ("g", None),
+            ("/h/", Some("/h/")),
+            ("i", Some("/h/i")),
+            ("C:i", None),
+            ("/h", Some("/h")),
+            ("\\i", None),
+            ("/h", Some("/h")),
+            ("", None),
+        ] {
+            targets.enter(path.as_bytes());
+            let entered = lock(&targets.stay).entered.clone();
+            assert_eq!(entered.as_deref(), directory.map(str::as_bytes), "{path}");
+        }
     }
 
     #[test]

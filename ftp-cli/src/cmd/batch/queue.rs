@@ -300,6 +300,10 @@ impl<'a> Queue<'a> {
         let events = &self.context.witness.events;
         if leads_to.is_some() || matches!(command.verb(), Verb::User | Verb::Rein | Verb::Smnt) {
             self.uploads.leave(client)?;
+            if leads_to.is_none() {
+                // The new user may begin anywhere.
+                self.uploads.enter(b"");
+            }
         }
         let done = quote::quote(client, &command, number, &mut self.lines, events);
         match (leads_to, &done) {
@@ -318,6 +322,7 @@ impl<'a> Queue<'a> {
     /// Records a new current directory, so that later connections enter it.
     fn went_to(&mut self, path: &[u8]) {
         self.failed_cd = None;
+        self.uploads.enter(path);
         if path.starts_with(b"/") {
             self.entered.retain(|done| matches!(done, Entered::Quoted(_)));
         }
