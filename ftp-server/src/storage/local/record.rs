@@ -91,13 +91,13 @@ fn replace(
 }
 
 /// The hidden file of an upload.
-pub(super) struct OwnFile<'a> {
+pub(super) struct CutFile<'a> {
     pub(super) name: &'a [u8],
     pub(super) identity: (u64, u64),
     pub(super) output: &'a mut Output,
 }
 
-impl OwnFile<'_> {
+impl CutFile<'_> {
     /// Makes this file the record, without its bytes. That needs no inode and no descriptor.
     fn become_record(
         &self,
@@ -354,7 +354,7 @@ impl LocalRecord {
         &self,
         directory: &Directory,
         now: Option<&Metadata>,
-        own: &mut OwnFile<'_>,
+        own: &mut CutFile<'_>,
         (length, age): (u64, Duration),
         let_go: impl FnOnce(KeptPart, &mut Output),
     ) -> Result<Option<Arc<OwnedFd>>, Errno> {

@@ -16,7 +16,7 @@ use super::inherit::Heir;
 use super::name::Owner;
 use super::output::{CopyingPart, Output, SLOW};
 use super::policy::{LocalConfig, PartialPolicy};
-use super::record::{self, LocalRecord, OwnFile};
+use super::record::{self, CutFile, LocalRecord};
 use super::root::Root;
 use super::target::Target;
 use super::usage::{COST_OF_OBJECT, Cost, Leaving, UploadCharge, naming};
@@ -375,7 +375,7 @@ impl Replacement {
             let put = |part, _: &mut Output| root.usage().shelf().put(part);
             let nothing = (0, self.config.partial_age);
             let name = self.hidden.as_deref().unwrap_or_default();
-            let own = &mut OwnFile { name, identity: self.made.identity, output: &mut self.output };
+            let own = &mut CutFile { name, identity: self.made.identity, output: &mut self.output };
             if let Some(left) = record.leave(&self.directory, now.as_ref(), own, nothing, put)? {
                 // If the file begins with what was received, it is what a later attempt of the same client
                 // has stored. To compare large files takes long, so the record comes first.
@@ -417,7 +417,7 @@ impl Replacement {
         let stored = self.settle_kept(&root, most).inspect_err(|errno| self.log_lost(*errno));
         let Self { directory, output, record, hidden, made, config, .. } = self;
         let (Some(record), Some(name)) = (record, hidden.clone()) else { return Ok(false) };
-        let own = &mut OwnFile { name: &name, identity: made.identity, output };
+        let own = &mut CutFile { name: &name, identity: made.identity, output };
         let left = (stored.unwrap_or(0), config.partial_age);
         record.leave(directory, now.as_ref(), own, left, |part, output| {
             let _change = root.usage().change();
