@@ -250,7 +250,12 @@ impl LocalStorage {
     #[cfg(feature = "daemon")]
     pub(crate) fn sweep_below(root: &Path) -> std::time::Duration {
         match Root::open(root) {
-            Ok(root) => sweep::once(&Arc::new(root)).1,
+            Ok(root) => {
+                let root = Arc::new(root);
+                // A walk ends early if nothing else uses the root.
+                let _in_use = Arc::clone(&root);
+                sweep::once(&root).1
+            }
             Err(errno) if hidden::is_shortage(errno) => sweep::SOON,
             Err(_) => sweep::AGAIN,
         }

@@ -19,9 +19,7 @@ use std::time::{Duration, Instant};
 
 use ftp_proto::Escaped;
 
-use rustix::fs::{
-    AtFlags, OFlags, fchmod, fdatasync, ftruncate, openat, renameat, statat, unlinkat,
-};
+use rustix::fs::{AtFlags, OFlags, fdatasync, ftruncate, openat, renameat, statat, unlinkat};
 use rustix::io::{Errno, pwrite, retry_on_intr};
 
 use super::directory::{Directory, creation, system};
@@ -106,12 +104,12 @@ impl CutFile<'_> {
         facts: &Facts,
         policy: SyncPolicy,
     ) -> Result<(), Errno> {
-        let found = directory.metadata(self.name)?;
+        let mut found = directory.metadata(self.name)?;
         if found.identity != self.identity || found.links > 1 {
             // Another program has put its own file there, or has linked this one.
             return Err(Errno::IO);
         }
-        retry_on_intr(|| fchmod(&*self.output, inherit::PRIVATE))?;
+        inherit::set_mode(&*self.output, &mut found, inherit::PRIVATE)?;
         retry_on_intr(|| ftruncate(&*self.output, 0))?;
         let text = facts.encode();
         let (mut left, mut at) = (text.as_bytes(), 0);

@@ -36,7 +36,7 @@ const OPEN: usize = 64;
 /// Shortest time between two walks of a tree, because reading a million files takes a few seconds.
 pub(super) const AGAIN: Duration = Duration::from_secs(60 * 60);
 
-/// Time to the next walk after one that lacked descriptors or memory, and so has passed over files.
+/// Shortest time to the next walk after one that lacked descriptors or memory, and so has passed over files.
 pub(super) const SOON: Duration = Duration::from_secs(15);
 
 /// Starts a thread that walks the tree below `root` now, and again whenever a kept file is too old.
@@ -74,7 +74,11 @@ pub(super) fn once(root: &Arc<Root>) -> (bool, Duration) {
         1 => log::info!("1 file of an unfinished upload removed"),
         removed => log::info!("{removed} files of unfinished uploads removed"),
     }
-    let pause = if walk.is_short { SOON } else { walk.due.clamp(AGAIN, REMEMBERED) };
+    let pause = match walk.is_short {
+        // A lack that stays must not keep the disk busy.
+        true => SOON.max(start.elapsed().saturating_mul(10)),
+        false => walk.due.clamp(AGAIN, REMEMBERED),
+    };
     (is_whole, pause)
 }
 
@@ -228,6 +232,7 @@ impl<'a> Walk<'a> {
             self.is_whole = false;
             return;
         };
+        let mut failed = None;
         let mut entries = RawDir::new(&directory, buffer.spare_capacity_mut());
         loop {
             let entry = match entries.next() {
@@ -235,7 +240,7 @@ impl<'a> Walk<'a> {
                 Some(Err(Errno::INTR)) => continue,
                 ended => {
                     level.is_read = true;
-                    self.is_whole = self.is_whole && ended.is_none();
+                    failed = failed.or(ended.and_then(Result::err));
                     break;
                 }
             };
@@ -258,7 +263,7 @@ impl<'a> Walk<'a> {
                             level.below.push(name.to_vec());
                         }
                         Ok(_) | Err(Errno::NOENT) => {}
-                        Err(_) => self.is_whole = false,
+                        Err(errno) => failed = Some(errno),
                     }
                 }
                 // Some file systems do not report types here.
@@ -269,7 +274,11 @@ impl<'a> Walk<'a> {
                 break;
             }
         }
-        if level.is_read {
+        let is_read = level.is_read;
+        if let Some(errno) = failed {
+            self.note(errno);
+        }
+        if is_read && let Some(level) = self.way.last_mut() {
             let hidden = std::mem::take(&mut level.hidden);
             self.judge(&directory, &hidden);
         }
