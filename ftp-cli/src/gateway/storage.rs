@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ftp_client::error::ListingCut;
 use ftp_client::file::HashAlgorithm;
@@ -23,7 +23,7 @@ use super::upstream::{
     wait_while,
 };
 
-/// Maximum number of entries of a listing that are asked for, which takes a round trip for each.
+/// Maximum number of entries of a listing that are asked for, which takes one to seven round trips for each.
 const MOST_ASKED: usize = 1_000;
 
 /// Seconds after which an upload that no client sees was left by a gateway that was killed.
@@ -87,15 +87,23 @@ impl Gateway {
         self.find(path)?.ok_or_else(|| Kind::NotFound.into())
     }
 
-    /// Returns what a link leads to, or what a listing does not tell of an object. Clients leave out links, and
-    /// remove what is missing: no file may seem to be either.
-    fn asked(&self, at: &[u8], is_link: bool) -> StorageResult<Metadata> {
+    /// Returns what a link leads to, or what a listing does not tell of an object; `None` if that is gone.
+    /// Clients leave out links, and remove what is missing: no file may seem to be either.
+    fn asked(&self, at: &[u8], is_link: bool) -> StorageResult<Option<Metadata>> {
         StorageError::check_wanted()?;
-        match self.find_by(self.upstream.lend()?, at, None) {
-            Ok((Some(found), _)) if found.kind != EntryKind::Special => Ok(found),
-            Err(error) if error.kind != Kind::NameNotAllowed => Err(error),
-            _ if is_link => Ok(Metadata::new(EntryKind::Symlink).modified(UNTOLD)),
-            _ => Err(failed(Kind::Io, format!("no question tells the size of {}", Escaped(at)))),
+        let found = self.find_by(self.upstream.lend()?, at, None).map(|(found, _)| found);
+        // Servers tell no time of a device or a FIFO.
+        let time = || self.upstream.ask(|client, other| client.modified(other.path(at)));
+        let has_no_size = match found {
+            Ok(Some(found)) if found.kind != EntryKind::Special => return Ok(Some(found)),
+            Err(error) if error.kind != Kind::NameNotAllowed => return Err(error),
+            Ok(None) if !is_link => return Ok(None),
+            Ok(Some(_)) => !is_link || time()?.0.is_some(),
+            Ok(None) | Err(_) => !is_link,
+        };
+        match has_no_size {
+            true => Err(failed(Kind::Io, format!("no question tells the size of {}", Escaped(at)))),
+            false => Ok(Some(Metadata::new(EntryKind::Symlink).modified(UNTOLD))),
         }
     }
 
@@ -225,11 +233,13 @@ impl Storage for Gateway {
             self.existing(path)?.check_directory()?;
         }
         let (all, held) = names?;
-        let untold = all.iter().filter(|found| metadata(found).is_none()).count();
+        let is_shown = |found: &&Found| found.is_safe_name() && !is_own_name(&found.name);
+        let untold = all.iter().filter(is_shown).filter(|found| metadata(found).is_none()).count();
         if ask != Ask::Names && untold > MOST_ASKED {
             return Err(failed(Kind::Io, "the listing has over 1,000 links or untold sizes"));
         }
         let mut entries = Vec::with_capacity(all.len());
+        let begin = Instant::now();
         for found in all {
             if !found.is_safe_name() {
                 let name = found.name_lossy();
@@ -247,7 +257,16 @@ impl Storage for Gateway {
                     told.modified(found.modified.map_or(UNTOLD, |it| it.time.unix_seconds()))
                 }
                 None if ask == Ask::Names => Metadata::new(EntryKind::Special),
-                None => self.asked(&[&*at, b"/", &*found.name].concat(), is_link)?,
+                None if begin.elapsed() > self.upstream.target.timeout => {
+                    return Err(failed(
+                        Kind::Io,
+                        "the questions about links or sizes take too long",
+                    ));
+                }
+                None => match self.asked(&[&*at, b"/", &*found.name].concat(), is_link)? {
+                    Some(told) => told,
+                    None => continue,
+                },
             };
             // Clients that remove trees enter directories. Some servers tell no text of links.
             let link = is_link.then(|| found.target.unwrap_or_default());
