@@ -238,12 +238,19 @@ impl Running {
             Ok(((), kept))
         })?;
         let settings = &self.parts.config.settings;
+        let mut changes = settings.changes(&former.settings);
+        // A login may take long, and be decided by the former users. Before anybody is told of the reload.
+        let decides_logins = |key: &&str| {
+            let table = key.split('.').next();
+            *key == "hooks.check" || matches!(table, Some("users" | "hosts" | "anonymous" | "auth"))
+        };
+        if changes.iter().any(decides_logins) {
+            self.server.void_logins();
+        }
         for line in self.parts.config.overridden() {
             log::warn!(target: LOG, "{line}");
         }
         let has_new_certificate = self.parts.tls.replaces(&former_tls);
-        let changed = settings.changes(&former.settings);
-        let mut changes = changed.clone();
         changes.retain(|key| Fixed::of(key) != Some(Fixed::AtStart) && !fixed.contains(key));
         if has_new_certificate {
             changes.push("the certificate");
@@ -264,14 +271,6 @@ impl Running {
         let failures = self.note_failures(self.parts.tls.failures.clone());
         if has_new_certificate {
             self.log_validities(validity);
-        }
-        // A login may take long, and be decided by the former users.
-        let decides_logins = |key: &&str| {
-            let table = key.split('.').next();
-            *key == "hooks.check" || matches!(table, Some("users" | "hosts" | "anonymous" | "auth"))
-        };
-        if changed.iter().any(decides_logins) {
-            self.server.void_logins();
         }
         self.dismiss(&former_users);
         if self.parts.config.settings.hooks.check != former.settings.hooks.check {
