@@ -338,20 +338,9 @@ impl<'a> Walk<'a> {
         let is_record = |name: &[u8]| name::hidden(name) == Some(Hidden::Record);
         let (mut kept, mut is_unread) = (Vec::new(), false);
         for (name, found) in hidden.iter().filter(|(name, _)| is_record(name)) {
-            // First the lock: an upload that is cut writes what it leaves before it lets go.
-            let looked = hidden::check_left(directory.as_fd(), name);
-            let read = match facts::read(directory, name) {
-                Ok(read) => read,
-                Err(errno) => {
-                    // Any bytes here may be those of this record: they stay, and count.
-                    is_unread = true;
-                    self.note(errno);
-                    continue;
-                }
-            };
-            kept.extend(match self.cost {
+            let said = match self.cost {
                 // Whether they are too old does not matter: they count until they are removed.
-                Some(_) => match read {
+                Some(_) => facts::read(directory, name).map(|read| match read {
                     RecordFile::Whole(facts) => {
                         let bytes = hidden.iter().find(|(name, _)| *name == facts.bytes);
                         if let Some((_, bytes)) = bytes {
@@ -360,9 +349,17 @@ impl<'a> Walk<'a> {
                         Some(*facts)
                     }
                     RecordFile::Missing | RecordFile::Doubtful => None,
-                },
-                None => self.record(directory, (name, found), looked, read),
-            });
+                }),
+                None => self.record(directory, name, found),
+            };
+            match said {
+                Ok(facts) => kept.extend(facts),
+                Err(errno) => {
+                    // Any bytes here may be those of this record: they stay, and count.
+                    is_unread = true;
+                    self.note(errno);
+                }
+            }
         }
         for (name, found) in hidden.iter().filter(|(name, _)| !is_record(name)) {
             let is_kept = is_unread || kept.iter().any(|facts| facts.bytes == *name);
@@ -375,17 +372,18 @@ impl<'a> Walk<'a> {
     }
 
     /// Judges a record: puts it on the shelf, or removes it if it has ended. Returns what it says, if
-    /// its bytes are to stay.
+    /// its bytes are to stay. Fails if it cannot be read for a shortage.
     fn record(
         &mut self,
         directory: &OwnedFd,
-        (name, found): (&[u8], &Metadata),
-        looked: Result<(), Errno>,
-        read: RecordFile,
-    ) -> Option<Facts> {
+        name: &[u8],
+        found: &Metadata,
+    ) -> Result<Option<Facts>, Errno> {
         let above = self.way.last().map_or((0, 0), |level| level.identity);
-        let facts = match read {
-            RecordFile::Missing => return None,
+        // First the lock: an upload that is cut writes what it leaves before it lets go.
+        let looked = hidden::check_left(directory.as_fd(), name);
+        let facts = match facts::read(directory, name)? {
+            RecordFile::Missing => return Ok(None),
             RecordFile::Doubtful => None,
             RecordFile::Whole(facts) => Some(*facts),
         };
@@ -399,17 +397,17 @@ impl<'a> Walk<'a> {
             }
         };
         if !is_left {
-            return facts;
+            return Ok(facts);
         }
         let Some(facts) = facts else {
             self.shelve(name, None);
-            return None;
+            return Ok(None);
         };
         let now = match root::metadata_at(directory, &*facts.name, AtFlags::empty()) {
             Ok(now) => Some(now),
             Err(Errno::NOENT) => None,
             // It is unknown whether the old file is there.
-            Err(_) => return Some(facts),
+            Err(_) => return Ok(Some(facts)),
         };
         let usage = Arc::clone(self.root.usage());
         if facts.has_ended(now.as_ref()) {
@@ -423,7 +421,7 @@ impl<'a> Walk<'a> {
                     }
                 }
             });
-            return None;
+            return Ok(None);
         }
         let bytes = facts.kept_bytes(directory);
         let left = match bytes {
@@ -440,7 +438,7 @@ impl<'a> Walk<'a> {
                 usage.shelf().emptied(&facts.bytes);
             }
         });
-        bytes.map(|_| facts)
+        Ok(bytes.map(|_| facts))
     }
 
     /// Removes a hidden file, unless an upload is writing to it or it `stays`.
