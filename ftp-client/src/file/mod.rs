@@ -33,6 +33,7 @@ pub(crate) mod record;
 pub(crate) mod relay;
 pub(crate) mod retry;
 pub(crate) mod segments;
+mod spellings;
 mod take;
 pub(crate) mod targets;
 
